@@ -1,0 +1,22 @@
+# Two commands for a fresh machine with git, make and Python >= 3.11: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/.ready
+	$(BIN)/python tests/demo.py
+
+test: .venv/.ready
+	$(BIN)/pytest
+
+lint: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/.ready: pyproject.toml .ci/venv
+	$(PYTHON) .ci/venv
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache dist

@@ -1,0 +1,262 @@
+"""Build an sdist and a wheel from a source tree, with `build`."""
+
+import contextlib
+import logging
+import os
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import build
+from build.env import DefaultIsolatedEnv
+from packaging.metadata import parse_email
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.process import run
+
+_log = logging.getLogger(__name__)
+
+HOOK_TIMEOUT_S = 3600
+
+# What a build hook gets of our environment. The rest may hold credentials.
+_INHERITED = (
+    "CURL_CA_BUNDLE",
+    "PATH",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
+
+
+class BuildError(InsidersError):
+    """A project does not build.
+
+    Args:
+        output: what the build wrote, complete.
+    """
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message, "the build's own output is in the log")
+        self.output = output
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """One sdist and one wheel of the same release."""
+
+    name: str
+    """Normalized."""
+    version: str
+    sdist: Path
+    wheel: Path
+
+
+@contextlib.contextmanager
+def build_environment(own_index: str) -> Iterator[None]:
+    """Set up this process so that `build` and its installer work unattended.
+
+    Build requirements must not come from our own index, or a package that needs itself to build
+    would depend on what it built before.
+
+    Args:
+        own_index: the URL of our index up to the port, such as `http://127.0.0.1:31411`.
+    """
+    before = os.environ.copy()
+    umask = os.umask(0o022)
+    try:
+        for variable in _INDEX_VARIABLES:
+            if own_index in os.environ.get(variable, ""):
+                del os.environ[variable]
+        yield
+    finally:
+        os.umask(umask)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def build_distributions(source: Path, workspace: Path, *, epoch_s: int) -> Distributions:
+    """Build an sdist from a source tree, and a wheel from that sdist, in an isolated environment.
+
+    Args:
+        source: the project, with its `pyproject.toml` or `setup.py`.
+        workspace: an existing directory for everything that comes up; the results lie in it.
+        epoch_s: the clock of the build, in seconds of the epoch.
+
+    Raises:
+        BuildError: the project does not build, or what it built does not agree with itself.
+
+    Source: PEP 517; https://reproducible-builds.org/specs/source-date-epoch/
+    """
+    output = workspace / "dist"
+    home = workspace / "home"
+    unpacked = workspace / "sdist"
+    for directory in (output, home, unpacked):
+        directory.mkdir()
+    runner = _Runner(home, epoch_s)
+    with (
+        _translated(runner),
+        DefaultIsolatedEnv(installer="uv", path=str(workspace / "env")) as env,
+    ):
+        sdist = _build(env, source, "sdist", output, runner)
+        wheel = _build(env, _unpack(sdist, unpacked), "wheel", output, runner)
+    return check(sdist, wheel)
+
+
+def _build(
+    env: DefaultIsolatedEnv,
+    source: Path,
+    distribution: build.DistributionType,
+    output: Path,
+    runner: "_Runner",
+) -> Path:
+    builder = build.ProjectBuilder.from_isolated_env(env, source, runner)
+    env.install(builder.build_system_requires)
+    env.install(builder.get_requires_for_build(distribution))
+    return Path(builder.build(distribution, output))
+
+
+class _Runner:
+    """Run build hooks with a clean environment, and keep what they write."""
+
+    def __init__(self, home: Path, epoch_s: int) -> None:
+        self.output = ""
+        self._environment = {
+            **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+            "PYTHONHASHSEED": "0",
+            "SOURCE_DATE_EPOCH": str(epoch_s),
+        }
+
+    def __call__(
+        self,
+        cmd: Sequence[str],
+        cwd: str | None = None,
+        extra_environ: Mapping[str, str] | None = None,
+    ) -> None:
+        result = run(
+            cmd,
+            timeout_s=HOOK_TIMEOUT_S,
+            environment={**self._environment, **(extra_environ or {})},
+            directory=Path(cwd) if cwd else None,
+            merge_output=True,
+        )
+        self.output += result.stdout
+        for line in result.stdout.splitlines():
+            _log.debug("%s", line)
+        if result.status != 0:
+            raise subprocess.CalledProcessError(result.status, cmd)
+
+
+@contextlib.contextmanager
+def _translated(runner: _Runner) -> Iterator[None]:
+    """Turn every way in which a build can fail into one error with the build's output."""
+    try:
+        yield
+    except BuildError as error:
+        raise BuildError(error.message, runner.output) from error
+    except subprocess.CalledProcessError as error:
+        output = _text(error.stdout) + _text(error.stderr)
+        raise BuildError(
+            f"its build requirements cannot be installed: {_last_line(output)}",
+            runner.output + output,
+        ) from error
+    except build.BuildBackendException as error:
+        if isinstance(error.exception, InsidersError):
+            raise BuildError(error.exception.message, runner.output) from error
+        cause = _last_line(runner.output) or str(error.exception)
+        raise BuildError(f"{error}: {cause}", runner.output) from error
+    except (build.BuildException, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise BuildError(str(error), runner.output) from error
+
+
+def _text(output: bytes | str | None) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def _unpack(sdist: Path, directory: Path) -> Path:
+    """Unpack an sdist; return the one directory in it.
+
+    Raises:
+        BuildError: it is not of the form that the specification demands, or has members that
+            would land outside.
+
+    Source: https://packaging.python.org/en/latest/specifications/source-distribution-format/
+    """
+    with tarfile.open(sdist) as archive:
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(directory, filter="data")
+        else:  # Python 3.11 before 3.11.4
+            for member in archive:
+                inside = (directory / member.name).resolve().is_relative_to(directory.resolve())
+                if not inside or not (member.isfile() or member.isdir()):
+                    raise BuildError(f"{sdist.name} contains {member.name}, which is not allowed")
+            archive.extractall(directory)  # noqa: S202 - checked above
+    roots = list(directory.iterdir())
+    if len(roots) != 1 or not roots[0].is_dir():
+        raise BuildError(f"{sdist.name} must contain exactly one directory")
+    return roots[0]
+
+
+def check(sdist: Path, wheel: Path) -> Distributions:
+    """Check that an sdist and a wheel are one release: file names and metadata agree.
+
+    Raises:
+        BuildError: they do not.
+
+    Source: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+    """
+    try:
+        name, version, _, _ = parse_wheel_filename(wheel.name)
+        sdist_name, sdist_version = parse_sdist_filename(sdist.name)
+    except (InvalidWheelFilename, InvalidSdistFilename) as error:
+        raise BuildError(str(error)) from error
+    claimed = _metadata(wheel)
+    releases = {(name, str(version)), (sdist_name, str(sdist_version)), claimed}
+    if len(releases) != 1:
+        raise BuildError(
+            f"{sdist.name}, {wheel.name} and the metadata ({claimed[0]} {claimed[1]}) "
+            "are not the same release"
+        )
+    return Distributions(name, str(version), sdist, wheel)
+
+
+def _metadata(wheel: Path) -> tuple[str, str]:
+    with zipfile.ZipFile(wheel) as archive:
+        names = [
+            name
+            for name in archive.namelist()
+            if name.count("/") == 1 and name.endswith(".dist-info/METADATA")
+        ]
+        if len(names) != 1:
+            raise BuildError(f"{wheel.name} has {len(names)} METADATA files")
+        metadata, _ = parse_email(archive.read(names[0]))
+    try:
+        return canonicalize_name(metadata.get("name", "")), str(
+            Version(metadata.get("version", ""))
+        )
+    except InvalidVersion as error:
+        raise BuildError(f"{wheel.name} has a wrong version in its metadata: {error}") from error

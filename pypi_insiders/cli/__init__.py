@@ -1,0 +1,59 @@
+"""The command line: parse, call, print; everything else is imported when it is needed."""
+
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from pypi_insiders.cli.common import LazyGroup, complain
+from pypi_insiders.errors import InsidersError
+
+COMMANDS = {
+    "server": "pypi_insiders.cli.services:server",
+    "watcher": "pypi_insiders.cli.services:watcher",
+    "repos": "pypi_insiders.cli.repos:repos",
+    "update": "pypi_insiders.cli.update:update",
+    "env": "pypi_insiders.cli.env:env",
+    "uninstall": "pypi_insiders.cli.uninstall:uninstall",
+}
+
+cli = LazyGroup(
+    name="pypi-insiders",
+    commands_at=COMMANDS,
+    help="""Depend on private "Insiders" releases by their public name.
+
+    Watches private Git repositories, builds each new release, and serves it from a package index on
+    this machine, which wins over PyPI for what it holds and redirects to PyPI for the rest. The
+    index and the watcher are systemd units of the user.
+    """,
+)
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with its exit status.
+
+    0 done, 1 failed, 2 wrong usage, 130 and 143 ended by SIGINT and SIGTERM; `status` ends as
+    `systemctl status` does.
+    """
+    ended_by = signal.SIGINT
+
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        nonlocal ended_by
+        ended_by = signal.SIGTERM
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        status = cli.main(prog_name="pypi-insiders", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except click.Abort:
+        complain("interrupted; what was published until now stays", None)
+        status = 128 + ended_by
+    except InsidersError as error:
+        complain(error.message, error.hint)
+        status = error.exit_status
+    sys.exit(status)

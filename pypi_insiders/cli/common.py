@@ -1,0 +1,110 @@
+"""What all commands have in common: their options, and how they fail."""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from pypi_insiders import __version__, log
+
+_VERBOSITY = "pypi_insiders.verbosity"
+
+
+class Command(click.Command):
+    """A command that knows `-h`, `-v`, `-q` and `--version`."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        _add_common(self)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Set up the log as the options say, and run."""
+        log.setup(verbosity(ctx))
+        return super().invoke(ctx)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        _add_common(self)
+
+
+class LazyGroup(Group):
+    """A group that imports a command when it is needed.
+
+    Args:
+        commands_at: name to `MODULE:OBJECT`, in the order of the help.
+    """
+
+    def __init__(self, *arguments: Any, commands_at: Mapping[str, str], **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._commands_at = commands_at
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name all commands."""
+        return list(self._commands_at)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in self._commands_at:
+            return None
+        module, _, name = self._commands_at[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+def _add_common(command: click.Command) -> None:
+    command.context_settings.setdefault("help_option_names", ["-h", "--help"])
+    command.params += [
+        click.Option(
+            ["-v", "--verbose"], count=True, expose_value=False, callback=_louder,
+            help="Tell every step.",
+        ),
+        click.Option(
+            ["-q", "--quiet"], count=True, expose_value=False, callback=_quieter,
+            help="Tell only warnings and errors.",
+        ),
+        click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
+            help="Show the version and exit.",
+        ),
+    ]  # fmt: skip
+
+
+def _louder(ctx: click.Context, _parameter: click.Parameter, count: int) -> None:
+    ctx.meta[_VERBOSITY] = verbosity(ctx) + count
+
+
+def _quieter(ctx: click.Context, _parameter: click.Parameter, count: int) -> None:
+    ctx.meta[_VERBOSITY] = verbosity(ctx) - count
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"pypi-insiders {__version__}")
+        ctx.exit()
+
+
+def verbosity(ctx: click.Context) -> int:
+    """Tell how often `-v` was given, less how often `-q`, here or further left."""
+    count: int = ctx.meta.get(_VERBOSITY, 0)
+    return count
+
+
+def complain(message: str, hint: str | None) -> None:
+    """Say on standard error what failed and what to do."""
+    priority = "<3>" if log.is_journal(sys.stderr) else ""
+    click.echo(f"{priority}{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    if hint:
+        click.echo(f"{priority}{click.style('hint:', fg='cyan')} {hint}", err=True)
+
+
+def note(message: str) -> None:
+    """Tell the person something beside the result, on standard error."""
+    click.echo(f"{click.style('note:', fg='yellow')} {message}", err=True)

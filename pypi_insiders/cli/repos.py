@@ -1,0 +1,116 @@
+"""`pypi-insiders repos`."""
+
+import click
+
+from pypi_insiders.cli.common import Group
+
+repos = Group("repos", help="Say which repositories are watched.")
+
+
+@repos.command("add")
+@click.argument("specifications", metavar="NS/PROJ[:DIST]...", nargs=-1, required=True)
+@click.option("--url", help="Where Git finds it, if that is not github.com over ssh.")
+def add(specifications: tuple[str, ...], url: str | None) -> None:
+    """Watch repositories.
+
+    DIST is the name by which others depend on it; left out, it is what the first build says.
+    """
+    from dataclasses import replace
+
+    from pypi_insiders import repositories
+    from pypi_insiders.errors import UsageError
+    from pypi_insiders.files import locked
+    from pypi_insiders.paths import default_paths
+
+    new = [repositories.parse_specification(text) for text in specifications]
+    if url is not None:
+        if len(new) != 1:
+            raise UsageError("--url goes with one repository", "add them one by one")
+        new = [replace(new[0], url=repositories.parse_url(url))]
+    paths = default_paths()
+    with locked(paths.repositories_lock):
+        known = repositories.load(paths.repositories)
+        result = repositories.add(known, new)
+        if result != known:
+            repositories.save(paths.repositories, result.values())
+    for item in new:
+        if repositories.find(known, item.name):
+            click.echo(f"{item.name} is watched already")
+        else:
+            click.echo(
+                f"watching {item.name}" + (f" as {item.distribution}" if item.distribution else "")
+            )
+
+
+@repos.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def list_(as_json: bool) -> None:
+    """List the watched repositories."""
+    import json
+
+    from pypi_insiders import repositories, state
+    from pypi_insiders.paths import default_paths
+
+    paths = default_paths()
+    rows = []
+    for item in repositories.load(paths.repositories).values():
+        known = state.load(paths.state, item.name)
+        newest = known.newest
+        rows.append(
+            {
+                "name": item.name,
+                "url": item.remote,
+                "distribution": item.distribution or known.distribution,
+                "version": newest.version if newest else None,
+                "tag": newest.tag if newest else None,
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        click.echo("no repositories are watched; `pypi-insiders repos add NS/PROJ`", err=True)
+    else:
+        _print_table(rows, ("name", "distribution", "version", "url"))
+
+
+def _print_table(rows: list[dict[str, str | None]], columns: tuple[str, ...]) -> None:
+    """Print rows in columns, each as wide as its widest value."""
+    table = [list(columns), *([row[column] or "-" for column in columns] for row in rows)]
+    widths = [max(len(line[number]) for line in table) for number in range(len(columns))]
+    for line in table:
+        click.echo(
+            "  ".join(
+                value.ljust(width) for value, width in zip(line, widths, strict=True)
+            ).rstrip()
+        )
+
+
+@repos.command("remove")
+@click.argument("names", metavar="NS/PROJ...", nargs=-1, required=True)
+@click.option("--purge", is_flag=True, help="Remove its distributions from the index as well.")
+def remove(names: tuple[str, ...], purge: bool) -> None:
+    """Watch repositories no longer.
+
+    What they published stays in the index unless --purge is given.
+    """
+    from pypi_insiders import repositories, withdrawal
+    from pypi_insiders.files import locked
+    from pypi_insiders.paths import default_paths
+
+    paths = default_paths()
+    with locked(paths.repositories_lock):
+        known = repositories.load(paths.repositories)
+        # What was removed before can still be purged.
+        remembered = withdrawal.remembered(paths, names) if purge else []
+        gone = repositories.select({**{item.name: item for item in remembered}, **known}, names)
+        left = [item for item in known.values() if item not in gone]
+        if len(left) != len(known):
+            repositories.save(paths.repositories, left)
+    for item in gone:
+        click.echo(f"removed {item.name}")
+        if purge:
+            for name in withdrawal.withdraw(paths, item.name):
+                click.echo(f"  removed {name} from the index")
+        elif stays := withdrawal.published(paths, item.name):
+            click.echo(f"  stays in the index: {', '.join(stays)}")
+            click.echo(f"  to remove that too: pypi-insiders repos remove --purge {item.name}")

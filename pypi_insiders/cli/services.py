@@ -1,0 +1,190 @@
+"""`pypi-insiders server` and `pypi-insiders watcher`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pypi_insiders.cli.common import Group, note
+
+if TYPE_CHECKING:
+    from pypi_insiders.control import Setup
+    from pypi_insiders.units import Part
+
+
+def _part(name: str) -> "Part":
+    from pypi_insiders.units import SERVER, WATCHER
+
+    return {part.name: part for part in (SERVER, WATCHER)}[name]
+
+
+def _setup() -> "Setup":
+    from pypi_insiders import config
+    from pypi_insiders.control import Setup
+    from pypi_insiders.paths import default_paths
+
+    paths = default_paths()
+    return Setup(paths, config.load(paths.settings))
+
+
+def _verbs(name: str, what: str, first: str) -> Group:
+    """Make the group of commands that one service has.
+
+    Args:
+        name: of the part.
+        what: what the commands say they start and stop.
+        first: what `start` does beyond that.
+    """
+    group = Group(name, help=f"Run {what}, as systemd units of the user.")
+
+    def verb(text: str, verb_name: str) -> Callable[[Callable[..., None]], click.Command]:
+        return group.command(verb_name, help=text)
+
+    @verb(f"Start {what} now{first}; install or refresh its units.", "start")
+    def start() -> None:
+        from pypi_insiders import control
+
+        control.start(_part(name), _setup(), at_login=False)
+        _tell(name)
+
+    @verb(f"Stop {what}, until it is started again or, if enabled, until the next login.", "stop")
+    def stop() -> None:
+        from pypi_insiders import control
+
+        _told(name, control.stop(_part(name)), "stopped")
+
+    @verb(f"Restart {what}, with its settings read again.", "restart")
+    def restart() -> None:
+        from pypi_insiders import control
+
+        control.restart(_part(name), _setup())
+        _tell(name)
+
+    @verb(f"Show the state of {what}; exit status 0 running, 3 stopped, 4 not installed.", "status")
+    @click.pass_context
+    def status(ctx: click.Context) -> None:
+        from datetime import datetime
+
+        from pypi_insiders import overview, systemctl
+
+        part = _part(name)
+        look = overview.look(part, datetime.now().astimezone())
+        click.echo(look.line)
+        if look.condition != overview.Condition.NOT_INSTALLED:
+            systemctl.print_status(part.units)
+        ctx.exit(look.condition)
+
+    @verb(f"Show the log of {what}, from the journal.", "logs")
+    @click.option("-f", "--follow", is_flag=True, help="Go on as lines come in.")
+    @click.option("-n", "--lines", metavar="N", help="Only the last N lines.")
+    @click.option("--since", metavar="TIME", help="Only lines from then on: yesterday, -1h, ...")
+    def logs(follow: bool, lines: str | None, since: str | None) -> None:
+        from pypi_insiders import systemctl
+
+        options = ["--follow"] if follow else []
+        options += [f"--lines={lines}"] if lines is not None else []
+        options += [f"--since={since}"] if since is not None else []
+        part = _part(name)
+        systemctl.logs(part.identifier, part.units, options)
+
+    @verb(f"Start {what} now and at every login.", "enable")
+    def enable() -> None:
+        from pypi_insiders import control
+
+        control.start(_part(name), _setup(), at_login=True)
+        _tell(name)
+
+    @verb(f"Stop {what} and no longer start it at login.", "disable")
+    def disable() -> None:
+        from pypi_insiders import control
+
+        _told(name, control.disable(_part(name)), "disabled")
+
+    return group
+
+
+def _tell(name: str) -> None:
+    from datetime import datetime
+
+    from pypi_insiders import overview, systemctl
+
+    click.echo(overview.look(_part(name), datetime.now().astimezone()).line)
+    if systemctl.is_lingering() is False:
+        note(f"lingering is off: the {name} stops when you log out (`loginctl enable-linger`)")
+
+
+def _told(name: str, was_installed: bool, done: str) -> None:
+    click.echo(f"{name}: {done if was_installed else 'not installed'}")
+
+
+server = _verbs("server", "the package index", "")
+watcher = _verbs("watcher", "the watcher of the repositories", ", with an update at once")
+
+
+def _checked(parse: Callable[[object], Any]) -> Callable[..., Any]:
+    """Check an option as the setting of the same name is checked."""
+
+    def callback(ctx: click.Context, parameter: click.Parameter, value: object) -> Any:
+        if value is None:
+            return None
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, parameter) from error
+
+    return callback
+
+
+def _host(value: object) -> object:
+    from pypi_insiders.config import parse_host
+
+    return parse_host(value)
+
+
+def _fallback_url(value: object) -> object:
+    from pypi_insiders.config import parse_fallback_url
+
+    return parse_fallback_url(value)
+
+
+@server.command("run")
+@click.option(
+    "--host", callback=_checked(_host), help="IP address, or localhost for both loopback addresses."
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="0 picks a free one.")
+@click.option(
+    "--dist-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory of the distributions.",
+)
+@click.option(
+    "--fallback-url",
+    callback=_checked(_fallback_url),
+    help="Index for names that ours does not hold.",
+)
+def run(
+    host: str | None, port: int | None, dist_dir: Path | None, fallback_url: str | None
+) -> None:
+    """Run the package index in the foreground, without systemd.
+
+    Prints its URL. What is not given comes from config.toml. This is also what the unit runs.
+    """
+    from pypi_insiders import sockets
+    from pypi_insiders.app import make_app
+    from pypi_insiders.config import join
+    from pypi_insiders.files import make_directory
+    from pypi_insiders.server import serve
+
+    setup = _setup()
+    settings = setup.settings.server
+    listening = sockets.inherited() or sockets.bind_host(
+        host or settings.host, settings.port if port is None else port
+    )
+    app = make_app(
+        make_directory(dist_dir or setup.paths.distributions), fallback_url or settings.fallback_url
+    )
+    bound_to, bound_port = listening[0].getsockname()[:2]
+    if not sockets.is_loopback(bound_to):
+        note(f"whoever reaches {join(bound_to, bound_port)} can read this index")
+    serve(app, listening, lambda: click.echo(f"http://{join(bound_to, bound_port)}/simple/"))

@@ -1,0 +1,50 @@
+"""`pypi-insiders update`."""
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import click
+
+from pypi_insiders.cli.common import Command
+
+if TYPE_CHECKING:
+    from pypi_insiders.update import Report
+
+
+@click.command(cls=Command)
+@click.argument("names", metavar="[NS/PROJ]...", nargs=-1)
+@click.pass_context
+def update(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Check repositories for new tags, build them and publish what was built.
+
+    All watched repositories, or those that are named. Exit status 1 if any of them failed.
+    """
+    from pypi_insiders import config, repositories
+    from pypi_insiders.paths import default_paths
+    from pypi_insiders.update import update as update_all
+
+    paths = default_paths()
+    settings = config.load(paths.settings)
+    chosen = repositories.select(repositories.load(paths.repositories), names)
+    if not chosen:
+        click.echo("no repositories are watched; `pypi-insiders repos add NS/PROJ`", err=True)
+        return
+    with _display() as report:
+        outcomes = update_all(paths, chosen, own_index=settings.server.url, report=report)
+    published = sum(len(outcome.published) for outcome in outcomes)
+    failed = [outcome.repository for outcome in outcomes if outcome.errors]
+    click.echo(
+        f"{len(outcomes)} checked, {published} files published"
+        + (f", failed: {', '.join(failed)}" if failed else "")
+    )
+    ctx.exit(1 if failed else 0)
+
+
+def _display() -> "AbstractContextManager[Report]":
+    """Show progress live on a terminal; elsewhere the log says it all."""
+    if not sys.stderr.isatty():
+        return nullcontext(lambda _repository, _step: None)
+    from pypi_insiders.cli.progress import live
+
+    return live()

@@ -1,0 +1,193 @@
+"""Read `config.toml`, the settings of the person."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import read_text
+
+
+def parse_host(value: object) -> str:
+    """Check a host: an IP address, or `localhost` for both loopback addresses.
+
+    Raises:
+        ValueError: it is neither; the message says what it must be.
+    """
+    if value == "localhost":
+        return "localhost"
+    try:
+        if isinstance(value, str):
+            return str(ip_address(value))
+    except ValueError:
+        pass
+    raise ValueError(f'must be "localhost" or an IP address, not {value!r}')
+
+
+def parse_port(value: object) -> int:
+    """Check a TCP port, 1 to 65535."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
+        return value
+    raise ValueError(f"must be a port from 1 to 65535, not {value!r}")
+
+
+def parse_fallback_url(value: object) -> str:
+    """Check the URL of a package index: http or https, without credentials."""
+    if isinstance(value, str) and not re.search(r"[\s\x00-\x1f]", value):
+        try:
+            parts = urlsplit(value)
+            if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+                if parts.username or parts.password:
+                    # It would be sent to every client, in the `Location` of a redirect.
+                    raise ValueError("must not contain credentials")
+                return value
+        except ValueError as error:
+            if "credentials" in str(error):
+                raise
+    raise ValueError(
+        f'must be the URL of an index such as "https://pypi.org/simple/", not {value!r}'
+    )
+
+
+_UNITS_S = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600, "d": 86400, "day": 86400}
+
+
+def parse_interval(value: object) -> int:
+    """Read a time span that divides a minute, an hour or a day evenly; return seconds.
+
+    Only such spans can be written as a calendar event, and only calendar events are made up for
+    after the machine slept or was off.
+
+    Source: systemd.time(7), systemd.timer(5) on `Persistent=`.
+    """
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5}) ?([a-z]+)", value)):
+        span_s = int(match[1]) * _UNITS_S.get(match[2], 0)
+        unit_s = 60 if span_s < 60 else 3600 if span_s < 3600 else 86400
+        if span_s and unit_s % span_s == 0:
+            return span_s
+    raise ValueError(
+        f'must divide an hour or a day evenly, such as "5min", "30min", "6h" or "1d", not {value!r}'
+    )
+
+
+def addresses(host: str) -> tuple[str, ...]:
+    """Tell which IP addresses a host stands for; the first must be had, others may be missing."""
+    return ("127.0.0.1", "::1") if host == "localhost" else (host,)
+
+
+def join(address: str, port: int) -> str:
+    """Write an address and a port as URLs and systemd do."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _setting(parse: Callable[[object], Any], default: Any) -> Any:
+    return field(default=default, metadata={"parse": parse})
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """The `[server]` table."""
+
+    host: str = _setting(parse_host, "localhost")
+    port: int = _setting(parse_port, 31411)
+    fallback_url: str | None = _setting(parse_fallback_url, None)
+    """Where unknown names are redirected; `None` is pypiserver's own default."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Each address to listen on, such as `127.0.0.1:31411` or `[::1]:31411`."""
+        return tuple(join(address, self.port) for address in addresses(self.host))
+
+    @property
+    def url(self) -> str:
+        """Where the index is found on this machine, up to the port."""
+        address = ip_address(addresses(self.host)[0])
+        if address.is_unspecified:
+            address = ip_address("::1" if address.version == 6 else "127.0.0.1")
+        return f"http://{join(str(address), self.port)}"
+
+
+@dataclass(frozen=True)
+class WatcherSettings:
+    """The `[watcher]` table."""
+
+    interval_s: int = _setting(parse_interval, 1800)
+    """Time between two updates."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of `config.toml`; a missing key has its default."""
+
+    server: ServerSettings = ServerSettings()
+    watcher: WatcherSettings = WatcherSettings()
+
+
+def load(path: Path) -> Settings:
+    """Read the settings; without a file, all defaults.
+
+    Raises:
+        InsidersError: the file cannot be read, is no TOML, or has unknown keys or wrong values,
+            all of which are named at once.
+    """
+    text = read_text(path)
+    return Settings() if text is None else _check(parse_toml(path, text), path)
+
+
+def parse_toml(path: Path, text: str) -> dict[str, Any]:
+    """Parse TOML; say where it breaks.
+
+    Raises:
+        InsidersError: it is no TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error).replace("\n", " ")
+        raise InsidersError(f"{path} is not valid TOML: {message}", f"edit {path}") from error
+
+
+def _check(document: dict[str, Any], path: Path) -> Settings:
+    tables = {"server": ServerSettings, "watcher": WatcherSettings}
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for name, content in document.items():
+        if name not in tables:
+            problems.append(f"unknown {_kind(content)} {name}{_did_you_mean(name, tables)}")
+        elif not isinstance(content, dict):
+            problems.append(f"{name} must be a table: [{name}]")
+        else:
+            parsed = dict(_check_table(name, tables[name], content, problems))
+            values[name] = tables[name](**parsed)
+    if problems:
+        raise InsidersError(f"{path}: {'; '.join(problems)}", f"edit {path}")
+    return Settings(**values)
+
+
+def _check_table(
+    name: str, table: type, content: dict[str, Any], problems: list[str]
+) -> Iterator[tuple[str, Any]]:
+    keys = {item.name.removesuffix("_s").replace("_", "-"): item for item in fields(table)}
+    for key, value in content.items():
+        if key not in keys:
+            problems.append(f"unknown key {name}.{key}{_did_you_mean(key, keys)}")
+            continue
+        try:
+            yield keys[key].name, keys[key].metadata["parse"](value)
+        except ValueError as error:
+            problems.append(f"{name}.{key} {error}")
+
+
+def _kind(content: object) -> str:
+    return "table" if isinstance(content, dict) else "key"
+
+
+def _did_you_mean(word: str, known: dict[str, Any]) -> str:
+    close = difflib.get_close_matches(word.replace("_", "-"), known, n=1)
+    return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(known)})"

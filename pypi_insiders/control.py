@@ -1,0 +1,173 @@
+"""Start and stop the two services, with units that are up to date."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypi_insiders import sockets, systemctl, units
+from pypi_insiders.config import Settings, addresses
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.paths import Paths
+from pypi_insiders.units import PARTS, SERVER, Part
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a service is set up from."""
+
+    paths: Paths
+    settings: Settings
+
+
+def start(part: Part, setup: Setup, *, at_login: bool) -> None:
+    """Install or refresh the units and start a service; if that fails, all is as it was before.
+
+    What runs already keeps running, unless its units or the settings have changed since.
+
+    Args:
+        part: the service.
+        setup: what its units are made from.
+        at_login: start it at each login from now on.
+
+    Raises:
+        InsidersError: there is no user manager, a unit cannot be installed, or the service does
+            not come up.
+    """
+    directory = systemctl.manager().unit_directory
+    with _installed(directory, part, setup) as change:
+        if part.trigger in change.units:
+            # A socket cannot be bound anew while its service runs; an update need not end.
+            systemctl.call("stop", *(part.units if part == SERVER else (part.trigger,)))
+        elif part == SERVER and _is_outdated(part, change, setup):
+            systemctl.call("restart", part.service)
+        _start(part, setup)
+        if at_login:
+            systemctl.call("enable", part.trigger)
+
+
+def restart(part: Part, setup: Setup) -> None:
+    """Start a service anew; clients of the index wait meanwhile, unless its address changes.
+
+    Raises:
+        InsidersError: as `start`.
+    """
+    directory = systemctl.manager().unit_directory
+    with _installed(directory, part, setup) as change:
+        if part.trigger in change.units or part != SERVER:
+            systemctl.call("stop", *part.units)
+        elif systemctl.show(part.trigger, "ActiveState")["ActiveState"] == "active":
+            systemctl.call("restart", part.service)
+        _start(part, setup)
+
+
+def _start(part: Part, setup: Setup) -> None:
+    try:
+        systemctl.call("start", part.trigger)
+    except InsidersError as error:
+        if part == SERVER:
+            raise _port_taken(setup) or error from error
+        raise
+    if part == SERVER:
+        # Started at once, though the socket would do: so what is wrong shows here.
+        systemctl.call("start", part.service)
+    else:
+        systemctl.call("start", "--no-block", part.service)
+
+
+@contextmanager
+def _installed(directory: Path, part: Part, setup: Setup) -> Iterator[units.Change]:
+    """Have the units installed; take them back if what follows fails."""
+    was_active = [unit for unit in part.units if _is_active(unit)]
+    texts = units.render(units.installed_command(), setup.paths, setup.settings)
+    change = units.install(directory, texts, part)
+    try:
+        if change.before or _needs_reload(part):
+            systemctl.call("daemon-reload")
+        yield change
+    except BaseException:
+        if change.before:
+            systemctl.try_call("stop", *part.units)
+            change.undo()
+            systemctl.try_call("daemon-reload")
+            systemctl.try_call("reset-failed", *part.units)
+            if was_active:
+                systemctl.try_call("start", *was_active)
+        elif not was_active:
+            systemctl.try_call("stop", *part.units)
+        raise
+
+
+def _is_active(unit: str) -> bool:
+    return systemctl.show(unit, "ActiveState")["ActiveState"] == "active"
+
+
+def _needs_reload(part: Part) -> bool:
+    return any(
+        systemctl.show(unit, "NeedDaemonReload")["NeedDaemonReload"] == "yes" for unit in part.units
+    )
+
+
+def _is_outdated(part: Part, change: units.Change, setup: Setup) -> bool:
+    """Tell whether a service runs with an older unit or older settings."""
+    state = systemctl.show(part.service, "ActiveState", "ActiveEnterTimestamp")
+    if state["ActiveState"] != "active":
+        return False
+    try:
+        changed_s = setup.paths.settings.stat().st_mtime
+    except FileNotFoundError:
+        changed_s = 0.0
+    return part.service in change.units or changed_s > float(
+        state["ActiveEnterTimestamp"].lstrip("@")
+    )
+
+
+def _port_taken(setup: Setup) -> InsidersError | None:
+    """Find out whether the port is why the socket did not start; systemd tells only its journal."""
+    server = setup.settings.server
+    try:
+        for address in addresses(server.host):
+            sockets.bind(address, server.port).close()
+    except InsidersError as error:
+        where = f"[server] port in {setup.paths.settings}"
+        return InsidersError(error.message, f"{error.hint}: {where}" if error.hint else where)
+    return None
+
+
+def stop(part: Part) -> bool:
+    """Stop a service, until the next login if it is enabled; say whether it was installed."""
+    directory = systemctl.manager().unit_directory
+    if not units.is_installed(directory, part):
+        return False
+    systemctl.call("stop", *part.units)
+    return True
+
+
+def disable(part: Part) -> bool:
+    """Stop a service, and no longer start it at login; say whether it was installed."""
+    directory = systemctl.manager().unit_directory
+    if not units.is_installed(directory, part):
+        return False
+    systemctl.call("disable", "--now", part.trigger)
+    systemctl.call("stop", part.service)
+    return True
+
+
+def uninstall() -> list[Path]:
+    """Stop, disable and remove all units; return the removed files.
+
+    Raises:
+        InsidersError: there is no user manager, or a file cannot be removed.
+    """
+    directory = systemctl.manager().unit_directory
+    for part in PARTS:
+        if any((directory / unit).exists() for unit in part.units):
+            systemctl.try_call("disable", "--now", part.trigger)
+            systemctl.try_call("stop", *part.units)
+            # The time of the last run, which Persistent= keeps.
+            systemctl.try_call("clean", "--what=state", part.trigger)
+    systemctl.try_call("stop", units.SLICE)
+    removed = units.uninstall(directory)
+    systemctl.try_call("daemon-reload")
+    systemctl.try_call("reset-failed", *units.UNITS)
+    return removed

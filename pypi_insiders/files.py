@@ -1,0 +1,130 @@
+"""Change files so that no reader ever meets one half done."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pypi_insiders.errors import InsidersError
+
+
+def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Put `text` at `path` in one step, so that a crash leaves the old file or the new one.
+
+    Missing parent directories are made. A symbolic link is followed, so that a file kept
+    elsewhere (dotfiles under version control) stays a link.
+
+    Raises:
+        InsidersError: the file cannot be written.
+    """
+    path = path.resolve()
+    with _says("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            remove(Path(temporary))
+            raise
+
+
+def read_text(path: Path) -> str | None:
+    """Read a UTF-8 file; `None` where there is none.
+
+    Raises:
+        InsidersError: the file is there and cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise InsidersError(
+            f"cannot read {path}: it is not UTF-8 (byte {error.start})", "save it as UTF-8"
+        ) from error
+    except OSError as error:
+        raise _cannot("read", path, error) from error
+
+
+def remove(path: Path) -> bool:
+    """Remove a file; say whether it was there.
+
+    Raises:
+        InsidersError: the file is there and cannot be removed.
+    """
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _cannot("remove", path, error) from error
+    return True
+
+
+def make_directory(path: Path) -> Path:
+    """Make a directory and its parents where they are missing; return it.
+
+    Raises:
+        InsidersError: it cannot be made.
+    """
+    with _says("make the directory", path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock at `path`; wait for whoever holds it.
+
+    The kernel drops the lock with its process, so a crash leaves none behind.
+
+    Args:
+        path: the lock file; made where it is missing, and left there.
+        on_wait: called once before waiting, if somebody else holds the lock.
+
+    Source: flock(2).
+    """
+    make_directory(path.parent)
+    with _says("lock", path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _says(doing: str, path: Path) -> Iterator[None]:
+    """Translate whatever the file system refuses into one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot(doing, path, error) from error
+
+
+def _cannot(doing: str, path: Path, error: OSError) -> InsidersError:
+    return InsidersError(f"cannot {doing} {path}: {error.strerror or error}", hint_for(error))
+
+
+def hint_for(error: OSError) -> str | None:
+    """Say what a person can do about what the file system refused."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room on that disk and try again"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "check who owns it: `ls -ld`"
+    if error.errno == errno.EROFS:
+        return "that file system is mounted read-only"
+    return None

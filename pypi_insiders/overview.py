@@ -1,0 +1,80 @@
+"""Find out in what state the two services are."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from pypi_insiders import systemctl, units
+from pypi_insiders.units import SERVER, Part
+
+
+class Condition(IntEnum):
+    """The condition of a service; the number is the exit status of `systemctl status`.
+
+    Source: systemctl(1), "EXIT STATUS".
+    """
+
+    RUNNING = 0
+    STOPPED = 3
+    NOT_INSTALLED = 4
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What one look tells about a service."""
+
+    condition: Condition
+    line: str
+
+
+def look(part: Part, now: datetime) -> Overview:
+    """Look at a service.
+
+    Args:
+        part: the service.
+        now: for "in 12 min"; with a time zone, in which times are told.
+
+    Raises:
+        InsidersError: there is no user manager.
+    """
+    if not units.is_installed(systemctl.manager().unit_directory, part):
+        return Overview(Condition.NOT_INSTALLED, f"{part.name}: not installed")
+    if systemctl.show(part.trigger, "ActiveState")["ActiveState"] != "active":
+        return Overview(Condition.STOPPED, f"{part.name}: stopped")
+    told = _index() if part == SERVER else _runs(part, now)
+    return Overview(Condition.RUNNING, f"{part.name}: {told}")
+
+
+def _index() -> str:
+    """Tell the URL, from where the socket really listens: a person's drop-in may say."""
+    listen = systemctl.show(SERVER.trigger, "Listen")["Listen"].split()
+    return f"running at http://{listen[0]}/simple/"
+
+
+def _runs(part: Part, now: datetime) -> str:
+    service = systemctl.show(part.service, "ActiveState", "Result", "ExecMainExitTimestamp")
+    ended_s = float(service["ExecMainExitTimestamp"].lstrip("@") or 0)
+    words = ["running"]
+    if service["ActiveState"] in ("activating", "deactivating"):
+        words.append("an update is under way")
+    elif ended_s:
+        outcome = "succeeded" if service["Result"] == "success" else "failed"
+        words.append(f"last update {outcome} {_ago(now - _at(ended_s, now))} ago")
+    next_s = systemctl.next_run(part.trigger)
+    if next_s is not None:
+        at = _at(next_s, now)
+        words.append(f"next update in {_ago(at - now)} ({at:%Y-%m-%d %H:%M:%S %Z})")
+    return ", ".join(words)
+
+
+def _at(epoch_s: float, now: datetime) -> datetime:
+    return datetime.fromtimestamp(epoch_s, now.tzinfo)
+
+
+def _ago(span: timedelta) -> str:
+    """Tell a span in its largest unit, as systemctl does: `12 min`."""
+    seconds = max(0, round(span.total_seconds()))
+    for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit_s:
+            return f"{seconds // unit_s} {unit}"
+    return f"{seconds} s"

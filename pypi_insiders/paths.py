@@ -1,0 +1,64 @@
+"""Where the files of the person and of the program lie."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import PlatformDirs
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The four base directories, and what lies in them.
+
+    Source: XDG Base Directory Specification.
+    """
+
+    config: Path
+    data: Path
+    state: Path
+    cache: Path
+
+    @property
+    def settings(self) -> Path:
+        """`config.toml`: written by the person, never by the program."""
+        return self.config / "config.toml"
+
+    @property
+    def repositories(self) -> Path:
+        """`repos.toml`: written by `repos add` and `repos remove`, or by the person."""
+        return self.config / "repos.toml"
+
+    @property
+    def distributions(self) -> Path:
+        """The sdists and wheels that the index serves."""
+        return self.data / "dists"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever builds, publishes or purges."""
+        return self.state / "update.lock"
+
+    @property
+    def repositories_lock(self) -> Path:
+        """Held by whoever changes `repos.toml`."""
+        return self.state / "repos.lock"
+
+    def mirror(self, name: str) -> Path:
+        """A bare copy of the repository `NS/PROJ`; may be deleted at any time."""
+        return self.cache / "mirrors" / f"{name.casefold()}.git"
+
+    @property
+    def builds(self) -> Path:
+        """Source trees under construction; emptied by the next update."""
+        return self.cache / "builds"
+
+
+def default_paths() -> Paths:
+    """Find the directories of the current user, `$XDG_*_HOME` respected."""
+    directories = PlatformDirs("pypi-insiders", appauthor=False)
+    return Paths(
+        config=directories.user_config_path,
+        data=directories.user_data_path,
+        state=directories.user_state_path,
+        cache=directories.user_cache_path,
+    )

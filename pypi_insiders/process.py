@@ -1,0 +1,95 @@
+"""Run other programs."""
+
+import logging
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from pypi_insiders.errors import InsidersError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a program that has ended left behind."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    merge_output: bool = False,
+) -> Result:
+    """Run a program to its end, without a shell, a terminal or input; any exit status is a result.
+
+    Args:
+        argv: the program and its arguments.
+        timeout_s: after this many seconds it is killed.
+        environment: all of its environment; by default ours with the C locale, so that its
+            messages are the ones that we know.
+        directory: where it runs.
+        merge_output: put standard error into `stdout`, in the order in which it was written.
+
+    Raises:
+        InsidersError: the program is missing or took too long.
+    """
+    _log.debug("+ %s", shlex.join(argv))
+    if environment is None:
+        environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merge_output else subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+            cwd=directory,
+            timeout=timeout_s,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise InsidersError(f"{argv[0]} was not found", f"install {argv[0]}") from error
+    except subprocess.TimeoutExpired as error:
+        raise InsidersError(f"{argv[0]} took longer than {timeout_s:g} s") from error
+    return Result(done.returncode, done.stdout, done.stderr or "")
+
+
+def attached(argv: Sequence[str]) -> int:
+    """Run a program that prints for the person, on our own standard output; return its status.
+
+    Raises:
+        InsidersError: the program is missing.
+    """
+    _log.debug("+ %s", shlex.join(argv))
+    try:
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, check=False).returncode
+    except FileNotFoundError as error:
+        raise InsidersError(f"{argv[0]} was not found", f"install {argv[0]}") from error
+
+
+def become(argv: Sequence[str]) -> NoReturn:
+    """Replace this process by a program, which inherits the terminal and ends in our place.
+
+    Raises:
+        InsidersError: the program is missing.
+
+    Source: execvp(3).
+    """
+    _log.debug("+ exec %s", shlex.join(argv))
+    try:
+        os.execvp(argv[0], list(argv))
+    except FileNotFoundError as error:
+        raise InsidersError(f"{argv[0]} was not found", f"install {argv[0]}") from error

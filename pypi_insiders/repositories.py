@@ -1,0 +1,229 @@
+"""Keep `repos.toml`, the list of watched repositories."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import tomli_w
+from packaging.utils import InvalidName, canonicalize_name
+
+from pypi_insiders.config import parse_toml
+from pypi_insiders.errors import InsidersError, UsageError
+from pypi_insiders.files import read_text, write_atomic
+
+_HEADER = """\
+# The repositories that pypi-insiders watches, written by `pypi-insiders repos add` and `remove`.
+# You may edit this file; comments are lost at the next `add` or `remove`.
+
+"""
+_SCHEMES = ("https", "ssh", "git", "file")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One watched repository."""
+
+    name: str
+    """`NS/PROJ`, by which the person names it."""
+    distribution: str | None = None
+    """Normalized name of the distribution; `None`: what the first build says."""
+    url: str | None = None
+    """Where Git finds it; `None`: on GitHub, over ssh."""
+
+    @property
+    def remote(self) -> str:
+        """The URL for Git."""
+        return self.url or f"git@github.com:{self.name}.git"
+
+
+def parse_name(text: str) -> str:
+    """Check `NS/PROJ`, the name of a repository.
+
+    Raises:
+        UsageError: it is not of that form, or could leave its directory, or look like an option.
+    """
+    part = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.-]*"
+    name = text.removesuffix(".git")
+    if re.fullmatch(f"{part}/{part}", name) is None:
+        raise UsageError(
+            f"{text!r} is not a repository of the form NS/PROJ",
+            "for example squidfunk/mkdocs-material-insiders; for another host add --url URL",
+        )
+    return name
+
+
+def parse_distribution(text: str) -> str:
+    """Check and normalize the name of a distribution.
+
+    Raises:
+        UsageError: it is no valid name.
+
+    Source: https://packaging.python.org/en/latest/specifications/name-normalization/
+    """
+    try:
+        return canonicalize_name(text, validate=True)
+    except InvalidName as error:
+        raise UsageError(
+            f"{text!r} is not the name of a distribution",
+            "letters, digits, '.', '_' and '-', such as mkdocs-material",
+        ) from error
+
+
+def parse_url(text: str) -> str:
+    """Check the URL of a Git repository: https, ssh (also `user@host:path`), git or file.
+
+    Raises:
+        UsageError: another scheme, a leading `-`, a password in it, or no host or path.
+    """
+    if (
+        text.startswith("-")
+        or re.search(r"[\s\x00-\x1f\x7f]", text)
+        or "::" in text.partition("/")[0]
+    ):
+        raise UsageError(f"{_hidden(text)!r} is not the URL of a Git repository", _URL_HINT)
+    if re.fullmatch(
+        r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!//)[^-].*", text
+    ):
+        return text
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise UsageError(f"{_hidden(text)!r} is not a URL: {error}", _URL_HINT) from error
+    if parts.scheme not in _SCHEMES:
+        raise UsageError(f"{_hidden(text)!r} has a scheme that is not allowed", _URL_HINT)
+    if parts.password is not None or (parts.username is not None and parts.scheme == "https"):
+        raise UsageError(
+            f"{_hidden(text)!r} contains a credential, which would be stored in the clear",
+            "leave it out of the URL and give it to git: `git help credentials`",
+        )
+    if (parts.scheme != "file" and (not host or host.startswith("-"))) or not parts.path.strip("/"):
+        raise UsageError(f"{_hidden(text)!r} names no repository", _URL_HINT)
+    return text
+
+
+_URL_HINT = (
+    "give https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
+)
+
+
+def _hidden(url: str) -> str:
+    """Take user and password out of a URL, for messages."""
+    return re.sub(r"(?<=//)[^/@]*@", "", url)
+
+
+def parse_specification(text: str) -> Repository:
+    """Read `NS/PROJ` or `NS/PROJ:DIST`, as `repos add` takes it.
+
+    Raises:
+        UsageError: either part is malformed.
+    """
+    name, colon, distribution = text.partition(":")
+    return Repository(parse_name(name), parse_distribution(distribution) if colon else None)
+
+
+def load(path: Path) -> dict[str, Repository]:
+    """Read the watched repositories by name, in the order of the file; none without a file.
+
+    Raises:
+        InsidersError: the file cannot be read or is wrong; everything wrong is named at once.
+    """
+    text = read_text(path)
+    document = {} if text is None else parse_toml(path, text)
+    problems: list[str] = []
+    found: dict[str, Repository] = {}
+    for name, content in document.items():
+        try:
+            found[name] = _from_table(name, content)
+        except InsidersError as error:
+            problems.append(error.message)
+    if problems:
+        raise InsidersError(f"{path}: {'; '.join(problems)}", f"edit {path}")
+    return found
+
+
+def _from_table(name: str, content: Any) -> Repository:
+    parse_name(name)
+    if not isinstance(content, dict):
+        raise InsidersError(f'{name} must be a table: ["{name}"]')
+    parsers = {"distribution": parse_distribution, "url": parse_url}
+    for key, value in content.items():
+        if key not in parsers:
+            raise InsidersError(f"{name}: unknown key {key} (known: {', '.join(parsers)})")
+        if not isinstance(value, str):
+            raise InsidersError(f"{name}: {key} must be a string")
+    return Repository(name, **{key: parsers[key](value) for key, value in content.items()})
+
+
+def save(path: Path, repositories: Iterable[Repository]) -> None:
+    """Write the watched repositories, in the given order.
+
+    Raises:
+        InsidersError: the file cannot be written; it is as it was.
+    """
+    document = {
+        item.name: {
+            key: value
+            for key, value in (("distribution", item.distribution), ("url", item.url))
+            if value is not None
+        }
+        for item in repositories
+    }
+    write_atomic(path, _HEADER + tomli_w.dumps(document))
+
+
+def find(repositories: dict[str, Repository], name: str) -> Repository | None:
+    """Find a repository by its name; hosts of Git ignore the case of names."""
+    folded = name.casefold()
+    return next((item for key, item in repositories.items() if key.casefold() == folded), None)
+
+
+def select(repositories: dict[str, Repository], names: Iterable[str]) -> list[Repository]:
+    """Find the named repositories; all of them where no name is given.
+
+    Raises:
+        UsageError: a name is malformed.
+        InsidersError: one is not watched; all of those are named.
+    """
+    wanted = [parse_name(name) for name in names]
+    if not wanted:
+        return list(repositories.values())
+    found = {name: find(repositories, name) for name in wanted}
+    missing = [name for name, item in found.items() if item is None]
+    if missing:
+        raise InsidersError(f"not watched: {', '.join(missing)}", "see `pypi-insiders repos list`")
+    return list({item.name: item for item in found.values() if item}.values())
+
+
+def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[str, Repository]:
+    """Add repositories to the list; those that are in it already stay as they are.
+
+    Raises:
+        InsidersError: one is watched with another distribution or URL, or its distribution comes
+            from another repository.
+    """
+    result = dict(repositories)
+    for item in new:
+        known = find(result, item.name)
+        if known is None:
+            result[item.name] = item
+        elif (item.distribution or known.distribution, item.url or known.url) != (
+            known.distribution,
+            known.url,
+        ):
+            raise InsidersError(
+                f"{known.name} is watched already, as {known.distribution or 'yet unnamed'} "
+                f"from {known.remote}",
+                f"first `pypi-insiders repos remove {known.name}`",
+            )
+    owners: dict[str, str] = {}
+    for item in result.values():
+        if item.distribution and owners.setdefault(item.distribution, item.name) != item.name:
+            raise InsidersError(
+                f"{item.distribution} comes from {owners[item.distribution]} already",
+                "one distribution can come from one repository only",
+            )
+    return result

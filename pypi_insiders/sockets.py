@@ -1,0 +1,69 @@
+"""Get the listening sockets: from systemd, or of our own."""
+
+import contextlib
+import errno
+import os
+import socket
+from ipaddress import ip_address
+
+from pypi_insiders.config import addresses, join
+from pypi_insiders.errors import InsidersError
+
+_FIRST_INHERITED = 3
+
+
+def inherited() -> list[socket.socket]:
+    """Take over the sockets that systemd listens on for us; none when it does not.
+
+    Source: sd_listen_fds(3).
+    """
+    mine = os.environ.pop("LISTEN_PID", None) == str(os.getpid())
+    count = int(os.environ.pop("LISTEN_FDS", "0"))
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if not mine:
+        return []
+    return [socket.socket(fileno=_FIRST_INHERITED + number) for number in range(count)]
+
+
+def bind_host(host: str, port: int) -> list[socket.socket]:
+    """Listen on a host of the settings.
+
+    Args:
+        host: an IP address, or `localhost` for both loopback addresses, of which ::1 may be
+            missing on this machine.
+        port: 0 picks a free one, the same for both addresses.
+
+    Raises:
+        InsidersError: the port is taken or the address is none of this machine's.
+    """
+    first, *others = addresses(host)
+    sockets = [bind(first, port)]
+    for address in others:
+        with contextlib.suppress(InsidersError):
+            sockets.append(bind(address, sockets[0].getsockname()[1]))
+    return sockets
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """Listen on one IP address.
+
+    Raises:
+        InsidersError: the port is taken or the address is none of this machine's.
+    """
+    family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
+    try:
+        # Binds ::1 only, not the mapped IPv4 addresses too.
+        return socket.create_server((address, port), family=family, backlog=1024)
+    except OSError as error:
+        where = join(address, port)
+        if error.errno == errno.EADDRINUSE:
+            raise InsidersError(
+                f"cannot listen on {where}: the port is taken",
+                f"see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port",
+            ) from error
+        raise InsidersError(f"cannot listen on {where}: {error.strerror or error}") from error
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is reached from this machine only."""
+    return ip_address(address).is_loopback

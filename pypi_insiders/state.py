@@ -1,0 +1,95 @@
+"""Remember what was built from what."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import read_text, remove, write_atomic
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Build:
+    """One tag that was built and published."""
+
+    tag: str
+    commit: str
+    version: str
+    built_at: int
+    """Seconds of the epoch."""
+    files: dict[str, str]
+    """What the index holds of it: file name to sha256, in hexadecimal."""
+
+
+@dataclass
+class RepositoryState:
+    """What is known of one repository."""
+
+    distribution: str | None = None
+    """Normalized name of what its builds produced; `None` before the first."""
+    builds: list[Build] = field(default_factory=list)
+    """Oldest first."""
+    passed_over: list[str] = field(default_factory=list)
+    """Tags that are no version, as the log last named them."""
+
+    @property
+    def built(self) -> dict[str, str]:
+        """Tag to commit, in the order in which they were built."""
+        return {build.tag: build.commit for build in self.builds}
+
+    @property
+    def newest(self) -> Build | None:
+        """The build of the highest version."""
+        return max(self.builds, key=lambda build: Version(build.version), default=None)
+
+    @property
+    def files(self) -> list[str]:
+        """Every file that was published."""
+        return [name for build in self.builds for name in build.files]
+
+
+def load(directory: Path, name: str) -> RepositoryState:
+    """Read what is known of the repository `NS/PROJ`; nothing, if it was never built.
+
+    Raises:
+        InsidersError: the file cannot be read or understood.
+    """
+    path = _path(directory, name)
+    text = read_text(path)
+    if text is None:
+        return RepositoryState()
+    try:
+        content: dict[str, Any] = json.loads(text)
+        if content.pop("format") != _FORMAT:
+            raise ValueError("it was written by another version of this program")
+        builds = [Build(**build) for build in content.pop("builds")]
+        return RepositoryState(builds=builds, **content)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InsidersError(
+            f"cannot understand {path}: {error}",
+            "move it away: the newest tag is then built again, and published files stay",
+        ) from error
+
+
+def save(directory: Path, name: str, state: RepositoryState) -> None:
+    """Write what is known of the repository `NS/PROJ`.
+
+    Raises:
+        InsidersError: it cannot be written; the file is as it was.
+    """
+    content = {"format": _FORMAT, **asdict(state)}
+    write_atomic(_path(directory, name), json.dumps(content, indent=1) + "\n")
+
+
+def forget(directory: Path, name: str) -> bool:
+    """Remove what is known of the repository `NS/PROJ`; say whether there was anything."""
+    return remove(_path(directory, name))
+
+
+def _path(directory: Path, name: str) -> Path:
+    return directory / "repositories" / f"{name.casefold()}.json"

@@ -1,0 +1,192 @@
+"""Speak to the user's service manager and journal, through systemctl, journalctl and loginctl."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.process import Result, attached, become, run
+
+_TIMEOUT_S = 120
+_FOREGROUND = "`pypi-insiders server run` and `pypi-insiders update` work without it"
+
+
+@dataclass(frozen=True)
+class Manager:
+    """The user's service manager, found and answering."""
+
+    unit_directory: Path
+    """Where it reads the units that the user installed."""
+
+
+def manager() -> Manager:
+    """Find the service manager of this user.
+
+    Where it looks for units is asked of itself: `XDG_CONFIG_HOME` may be set only in this shell.
+
+    Raises:
+        InsidersError: there is none, or this process cannot reach it; the message says why.
+
+    Source: org.freedesktop.systemd1(5), `UnitPath`; systemd.unit(5), "UNIT FILE LOAD PATH".
+    """
+    try:
+        result = _systemctl("show", "--property=UnitPath")
+    except InsidersError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise InsidersError(
+                "systemctl was not found: this system does not run systemd", _FOREGROUND
+            ) from error
+        raise
+    if result.status != 0:
+        raise _explain(result)
+    for word in result.stdout.strip().removeprefix("UnitPath=").split():
+        # Ours is the directory beside the one for `systemctl set-property`.
+        if word.endswith("/systemd/user.control") and not word.startswith("/run/"):
+            return Manager(Path(word).with_name("user"))
+    raise InsidersError(f"systemd names no directory for user units: {result.stdout.strip()}")
+
+
+def _explain(result: Result) -> InsidersError:
+    """Say why the user's service manager cannot be reached, by what can be seen around us."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    user = os.environ.get("USER") or str(os.getuid())
+    if not Path("/run/systemd/system").is_dir():
+        return InsidersError("this system was not booted with systemd (a container?)", _FOREGROUND)
+    if os.getuid() == 0 and os.environ.get("SUDO_USER"):
+        return InsidersError(
+            "under sudo there is no user manager to speak to",
+            f"run it without sudo, as {os.environ['SUDO_USER']}",
+        )
+    if not runtime:
+        return InsidersError(
+            "no session with a user manager here: XDG_RUNTIME_DIR is not set",
+            f"log in as {user} itself (ssh, `machinectl shell {user}@`), not by `su`; {_FOREGROUND}",
+        )
+    try:
+        owner = Path(runtime).stat().st_uid
+    except OSError:
+        owner = None
+    if owner is not None and owner != os.getuid():
+        return InsidersError(
+            f"XDG_RUNTIME_DIR is {runtime}, which belongs to another user",
+            f"log in as {user} (`machinectl shell {user}@`), not by `su` or `sudo`",
+        )
+    if not Path(runtime, "systemd", "private").exists():
+        return InsidersError(
+            f"no user manager is running for {user} (nothing at {runtime})",
+            f"`sudo loginctl enable-linger {user}` starts one; " + _FOREGROUND,
+        )
+    return InsidersError(
+        f"the user manager does not answer: {_line(result.stderr)}",
+        "see `systemctl --user is-system-running`; " + _FOREGROUND,
+    )
+
+
+def _line(text: str) -> str:
+    """Pick the first line: systemctl says there what failed, and then how to see more."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0] if lines else "it said nothing"
+
+
+def call(verb: str, *arguments: str) -> None:
+    """Run a verb of systemctl on the user's manager.
+
+    Raises:
+        InsidersError: it failed, with the first line of what it said.
+    """
+    result = _systemctl(verb, *arguments)
+    if result.status != 0:
+        raise InsidersError(f"systemctl --user {verb}: {_line(result.stderr)}")
+
+
+def try_call(verb: str, *arguments: str) -> None:
+    """Run a verb of systemctl on the user's manager; what it cannot do is done already."""
+    _systemctl(verb, *arguments)
+
+
+def _systemctl(*arguments: str) -> Result:
+    return run(("systemctl", "--user", "--no-ask-password", *arguments), timeout_s=_TIMEOUT_S)
+
+
+def show(unit: str, *properties: str) -> dict[str, str]:
+    """Read properties of a unit; a missing unit has `LoadState=not-found`.
+
+    Points in time come as `@` and seconds of the epoch, a list as lines of one string.
+
+    Raises:
+        InsidersError: the manager does not answer.
+    """
+    wanted = f"--property={','.join(properties)}"
+    result = _systemctl("show", "--timestamp=unix", wanted, "--", unit)
+    if result.status != 0:
+        raise _explain(result)
+    values: dict[str, str] = {}
+    for name, _, value in (line.partition("=") for line in result.stdout.splitlines()):
+        values[name] = f"{values[name]}\n{value}" if name in values else value
+    return values
+
+
+def next_run(timer: str) -> float | None:
+    """Tell when a timer elapses next, in seconds of the epoch; `None` if it does not.
+
+    Raises:
+        InsidersError: the manager does not answer.
+    """
+    result = _systemctl("list-timers", "--all", "--output=json", "--", timer)
+    if result.status != 0:
+        raise _explain(result)
+    return next((row["next"] / 1e6 for row in json.loads(result.stdout) if row["next"]), None)
+
+
+def print_status(units: Sequence[str]) -> None:
+    """Let systemctl print the status of units, with their last lines of log."""
+    attached(("systemctl", "--user", "--no-pager", "--lines=5", "status", "--", *units))
+
+
+def is_lingering() -> bool | None:
+    """Tell whether the user manager runs without a login session; `None` if nobody knows.
+
+    Source: loginctl(1), `enable-linger`.
+    """
+    argv = (
+        "loginctl",
+        "--no-ask-password",
+        "show-user",
+        "--property=Linger",
+        "--",
+        str(os.getuid()),
+    )
+    try:
+        result = run(argv, timeout_s=_TIMEOUT_S)
+    except InsidersError:
+        return None
+    return {"Linger=yes": True, "Linger=no": False}.get(result.stdout.strip())
+
+
+def logs(identifier: str, units: Iterable[str], options: Sequence[str]) -> NoReturn:
+    """Become journalctl, for the lines of a service and what systemd says of its units.
+
+    Args:
+        identifier: the service's `SyslogIdentifier=`, which finds its last lines too.
+        units: whose starts and stops are to be shown.
+        options: for journalctl.
+
+    Source: journalctl(1); systemd.journal-fields(7).
+    """
+    user = f"_UID={os.getuid()}"
+    matches = [user, f"SYSLOG_IDENTIFIER={identifier}"]
+    for unit in units:
+        matches += ["+", user, f"USER_UNIT={unit}"]
+    become(("journalctl", *_journal_of_user(), *options, *matches))
+
+
+def _journal_of_user() -> tuple[str, ...]:
+    """Choose the user's own journal where there is one.
+
+    A volatile journal has no files for users: there only the group systemd-journal can read, and
+    `--user` would find nothing. Source: journald.conf(5), `SplitMode=`.
+    """
+    return ("--user",) if Path("/var/log/journal").is_dir() else ("--quiet",)

@@ -1,0 +1,253 @@
+"""Render, install and remove the unit files."""
+
+import contextlib
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypi_insiders import __version__
+from pypi_insiders.config import ServerSettings, Settings, WatcherSettings
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import read_text, remove, write_atomic
+from pypi_insiders.paths import Paths
+
+_SOURCE = Path(__file__).with_name("systemd")
+_MARK = "# Installed by pypi-insiders"
+SLICE = "pypi-insiders.slice"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A service, and the unit that starts it when it is needed."""
+
+    name: str
+    """As the command line calls it."""
+    trigger: str
+    """The socket or timer: it is what is started, stopped and enabled."""
+    service: str
+
+    @property
+    def identifier(self) -> str:
+        """The `SyslogIdentifier=` of its lines."""
+        return self.service.removesuffix(".service")
+
+    @property
+    def units(self) -> tuple[str, str]:
+        """Both units; stopped in this order, so that nothing starts the service again."""
+        return (self.trigger, self.service)
+
+
+SERVER = Part("server", "pypi-insiders-server.socket", "pypi-insiders-server.service")
+WATCHER = Part("watcher", "pypi-insiders-watcher.timer", "pypi-insiders-watcher.service")
+PARTS = (SERVER, WATCHER)
+UNITS = (*SERVER.units, *WATCHER.units, SLICE)
+
+
+def installed_command() -> str:
+    """Find the absolute path of this program, as `ExecStart=` wants it.
+
+    The path by which it was called is kept, links included: that of `uv tool` and `pipx` stays
+    the same over upgrades.
+    """
+    called = Path(sys.argv[0]).absolute()
+    if called.name == "pypi-insiders" and os.access(called, os.X_OK):
+        return quote(str(called))
+    script = Path(sysconfig.get_path("scripts"), "pypi-insiders")
+    if os.access(script, os.X_OK):
+        return quote(str(script))
+    return f"{quote(sys.executable)} -m pypi_insiders"
+
+
+def quote(word: str) -> str:
+    """Write one word so that systemd reads it back unchanged.
+
+    Source: systemd.service(5), "COMMAND LINES"; systemd.unit(5), "SPECIFIERS". The path of the
+    program is not subject to the replacement of variables, so `$` stays.
+    """
+    word = word.replace("%", "%%")
+    if any(character in word for character in " \t'\"\\;"):
+        return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return word
+
+
+def render(command: str, paths: Paths, settings: Settings) -> dict[str, str]:
+    """Render all units, and a drop-in for each setting that differs from what the unit says.
+
+    Args:
+        command: quoted, for `ExecStart=`.
+        paths: handed to the services, so that they agree with this shell.
+        settings: those of `config.toml`.
+
+    Returns:
+        Path below the unit directory, such as `pypi-insiders-watcher.timer` or
+        `pypi-insiders-watcher.timer.d/10-config.conf`, to its text.
+    """
+    variables = {
+        "XDG_CONFIG_HOME": paths.config.parent,
+        "XDG_DATA_HOME": paths.data.parent,
+        "XDG_STATE_HOME": paths.state.parent,
+        "XDG_CACHE_HOME": paths.cache.parent,
+    }
+    values = {
+        "version": __version__,
+        "command": command,
+        "environment": "\n".join(
+            f"Environment={quote(f'{name}={value}')}" for name, value in variables.items()
+        ),
+    }
+    texts = {unit: _render_unit(unit, values) for unit in UNITS}
+    for unit, lines in _drop_ins(settings).items():
+        texts[_drop_in_of(unit)] = f"{_MARK}, from config.toml.\n" + "\n".join(lines) + "\n"
+    return texts
+
+
+def _render_unit(unit: str, values: Mapping[str, str]) -> str:
+    path = _SOURCE / unit
+    if path.exists():
+        return path.read_text(encoding="utf-8")
+    text = path.with_name(f"{unit}.in").read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return text
+
+
+def _drop_in_of(unit: str) -> str:
+    # Sorts before `override.conf`, which `systemctl edit` writes: the person has the last word.
+    return f"{unit}.d/10-config.conf"
+
+
+def _drop_ins(settings: Settings) -> dict[str, list[str]]:
+    """Say in systemd's words what the settings change.
+
+    An empty assignment resets a list. Source: systemd.socket(5), systemd.timer(5).
+    """
+    drop_ins = {}
+    server, watcher = settings.server, settings.watcher
+    if (server.host, server.port) != (ServerSettings.host, ServerSettings.port):
+        listen = [f"ListenStream={address}" for address in server.addresses]
+        drop_ins[SERVER.trigger] = ["[Socket]", "ListenStream=", *listen]
+    if watcher.interval_s != WatcherSettings.interval_s:
+        drop_ins[WATCHER.trigger] = [
+            "[Timer]",
+            "OnCalendar=",
+            f"OnCalendar={calendar_event(watcher.interval_s)}",
+            f"RandomizedDelaySec={watcher.interval_s // 10}",
+        ]
+    return drop_ins
+
+
+def calendar_event(interval_s: int) -> str:
+    """Write a span that divides a minute, an hour or a day evenly as a calendar event.
+
+    Source: systemd.time(7), "CALENDAR EVENTS".
+    """
+    if interval_s < 60:
+        return f"*:*:0/{interval_s}"
+    if interval_s < 3600:
+        return f"*:0/{interval_s // 60}"
+    return f"0/{interval_s // 3600}:00"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an installation changed."""
+
+    before: dict[Path, str | None]
+    """Each file that was written or removed, to its text before; `None`: there was none."""
+    units: frozenset[str]
+    """The units concerned."""
+
+    def undo(self) -> None:
+        """Put every file back as it was."""
+        for path, text in self.before.items():
+            if text is None:
+                remove(path)
+                _remove_empty(path.parent)
+            else:
+                write_atomic(path, text)
+
+
+def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
+    """Write the units of one part, and refresh those of the other where they are installed.
+
+    Files that are right already are not touched. A person's own drop-ins stay.
+
+    Args:
+        directory: where the manager looks for units.
+        texts: what `render` made.
+        part: the part that is wanted.
+
+    Raises:
+        InsidersError: a file of that name is not ours, or cannot be written; all is as it was.
+    """
+    wanted = {*part.units, SLICE, *(unit for unit in UNITS if (directory / unit).exists())}
+    before: dict[Path, str | None] = {}
+    units = set()
+    try:
+        for unit in sorted(wanted):
+            for name in (unit, _drop_in_of(unit)):
+                path, text = directory / name, texts.get(name)
+                old = _read_ours(path)
+                if old == text:
+                    continue
+                before[path] = old
+                units.add(unit)
+                if text is None:
+                    remove(path)
+                    _remove_empty(path.parent)
+                else:
+                    write_atomic(path, text)
+    except BaseException:
+        Change(before, frozenset()).undo()
+        raise
+    return Change(before, frozenset(units))
+
+
+def _read_ours(path: Path) -> str | None:
+    if path.is_symlink():
+        masked = path.resolve() == Path(os.devnull)
+        raise InsidersError(
+            f"{path.name} is masked" if masked else f"{path} is a link, which is not ours",
+            f"`systemctl --user unmask {path.name}`" if masked else "move it away",
+        )
+    text = read_text(path)
+    if text is not None and not text.startswith(_MARK):
+        raise InsidersError(f"{path} is there and was not written by pypi-insiders", "move it away")
+    return text
+
+
+def is_installed(directory: Path, part: Part) -> bool:
+    """Tell whether the units of a part are there."""
+    return all((directory / unit).exists() for unit in part.units)
+
+
+def uninstall(directory: Path) -> list[Path]:
+    """Remove all unit files and drop-ins that are ours; return them.
+
+    Goes on after a failure.
+
+    Raises:
+        InsidersError: some could not be removed; the first one is named.
+    """
+    removed, failed = [], []
+    for unit in UNITS:
+        for path in (directory / _drop_in_of(unit), directory / unit):
+            try:
+                if not path.is_symlink() and _read_ours(path) is not None and remove(path):
+                    removed.append(path)
+            except InsidersError as error:
+                failed.append(error)
+        _remove_empty(directory / f"{unit}.d")
+    if failed:
+        raise failed[0]
+    return removed
+
+
+def _remove_empty(directory: Path) -> None:
+    """Remove the directory of a unit's drop-ins, unless something is in it."""
+    if directory.name.endswith(".d"):
+        with contextlib.suppress(OSError):
+            directory.rmdir()

@@ -1,0 +1,45 @@
+"""Take back what a repository published."""
+
+import logging
+import shutil
+from collections.abc import Iterable
+
+from pypi_insiders import state, store
+from pypi_insiders.files import locked
+from pypi_insiders.paths import Paths
+from pypi_insiders.repositories import Repository, parse_name
+
+_log = logging.getLogger(__name__)
+
+
+def remembered(paths: Paths, names: Iterable[str]) -> list[Repository]:
+    """Find those repositories of which something was published, watched or not.
+
+    Raises:
+        UsageError: a name is malformed.
+    """
+    wanted = [parse_name(name) for name in names]
+    return [Repository(name) for name in wanted if state.load(paths.state, name).builds]
+
+
+def published(paths: Paths, name: str) -> list[str]:
+    """Tell which files of a repository the index holds."""
+    return store.present(paths.distributions, state.load(paths.state, name).files)
+
+
+def withdraw(paths: Paths, name: str) -> list[str]:
+    """Remove from the index what a repository published, and forget the repository.
+
+    Waits for an update that is under way.
+
+    Returns:
+        The removed files.
+
+    Raises:
+        InsidersError: a file cannot be removed; what is known of the repository stays.
+    """
+    with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
+        removed = store.unpublish(paths.distributions, state.load(paths.state, name).files)
+        state.forget(paths.state, name)
+        shutil.rmtree(paths.mirror(name), ignore_errors=True)
+    return removed
