@@ -169,5 +169,7 @@ def uninstall() -> list[Path]:
     systemctl.try_call("stop", units.SLICE)
     removed = units.uninstall(directory)
     systemctl.try_call("daemon-reload")
+    if not systemctl.show(units.PARENT_SLICE, "RequiredBy")["RequiredBy"]:
+        systemctl.try_call("stop", units.PARENT_SLICE)
     systemctl.try_call("reset-failed", *units.UNITS)
     return removed

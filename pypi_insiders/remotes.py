@@ -131,7 +131,7 @@ def _git(directory: Path | None, *arguments: str, timeout_s: float = LIST_TIMEOU
 # What git and ssh say, what that means, and what helps. The first match counts.
 _MEANINGS = (
     (
-        r"Permission denied \(|Too many authentication failures|access denied|HTTP Basic: Access denied"
+        r"Permission denied \(|Too many authentication failures|[Aa]ccess denied"
         + r"|Authentication failed|Invalid username or|could not read (?:Username|Password)"
         + r"|unable to read askpass",
         "no access: the host does not accept the credentials that git has here",

@@ -63,7 +63,7 @@ def _explain(result: Result) -> InsidersError:
     if not runtime:
         return InsidersError(
             "no session with a user manager here: XDG_RUNTIME_DIR is not set",
-            f"log in as {user} itself (ssh, `machinectl shell {user}@`), not by `su`; {_FOREGROUND}",
+            f"log in as {user} by ssh or `machinectl shell {user}@`, not by `su`; {_FOREGROUND}",
         )
     try:
         owner = Path(runtime).stat().st_uid

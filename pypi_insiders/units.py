@@ -17,6 +17,8 @@ from pypi_insiders.paths import Paths
 _SOURCE = Path(__file__).with_name("systemd")
 _MARK = "# Installed by pypi-insiders"
 SLICE = "pypi-insiders.slice"
+# Made by systemd itself, because of the dash in the name. Source: systemd.slice(5).
+PARENT_SLICE = "pypi.slice"
 
 
 @dataclass(frozen=True)
