@@ -52,7 +52,7 @@ class BuildError(InsidersError):
     """
 
     def __init__(self, message: str, output: str = "") -> None:
-        super().__init__(message, "the build's own output is in the log")
+        super().__init__(message)
         self.output = output
 
 

@@ -39,7 +39,7 @@ def start(part: Part, setup: Setup, *, at_login: bool) -> None:
         if part.trigger in change.units:
             # A socket cannot be bound anew while its service runs; an update need not end.
             systemctl.call("stop", *(part.units if part == SERVER else (part.trigger,)))
-        elif part == SERVER and _is_outdated(part, change, setup):
+        elif part == SERVER and part.service in change.units and _is_active(part.service):
             systemctl.call("restart", part.service)
         _start(part, setup)
         if at_login:
@@ -56,7 +56,7 @@ def restart(part: Part, setup: Setup) -> None:
     with _installed(directory, part, setup) as change:
         if part.trigger in change.units or part != SERVER:
             systemctl.call("stop", *part.units)
-        elif systemctl.show(part.trigger, "ActiveState")["ActiveState"] == "active":
+        elif _is_active(part.trigger):
             systemctl.call("restart", part.service)
         _start(part, setup)
 
@@ -105,20 +105,6 @@ def _is_active(unit: str) -> bool:
 def _needs_reload(part: Part) -> bool:
     return any(
         systemctl.show(unit, "NeedDaemonReload")["NeedDaemonReload"] == "yes" for unit in part.units
-    )
-
-
-def _is_outdated(part: Part, change: units.Change, setup: Setup) -> bool:
-    """Tell whether a service runs with an older unit or older settings."""
-    state = systemctl.show(part.service, "ActiveState", "ActiveEnterTimestamp")
-    if state["ActiveState"] != "active":
-        return False
-    try:
-        changed_s = setup.paths.settings.stat().st_mtime
-    except FileNotFoundError:
-        changed_s = 0.0
-    return part.service in change.units or changed_s > float(
-        state["ActiveEnterTimestamp"].lstrip("@")
     )
 
 

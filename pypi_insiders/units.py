@@ -131,6 +131,10 @@ def _drop_ins(settings: Settings) -> dict[str, list[str]]:
     if (server.host, server.port) != (ServerSettings.host, ServerSettings.port):
         listen = [f"ListenStream={address}" for address in server.addresses]
         drop_ins[SERVER.trigger] = ["[Socket]", "ListenStream=", *listen]
+    if server.fallback_url is not None:
+        # systemd ignores keys that start with X-; the server reads config.toml itself, and by this
+        # line a change is seen.
+        drop_ins[SERVER.service] = ["[Service]", f"X-FallbackURL={server.fallback_url}"]
     if watcher.interval_s != WatcherSettings.interval_s:
         drop_ins[WATCHER.trigger] = [
             "[Timer]",

@@ -34,6 +34,10 @@ class Group(click.Group):
         super().__init__(*arguments, **keywords)
         _add_common(self)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order in which they were added."""
+        return list(self.commands)
+
 
 class LazyGroup(Group):
     """A group that imports a command when it is needed.

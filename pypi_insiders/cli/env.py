@@ -16,7 +16,9 @@ VARIABLES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL")
 @click.option("--shell", type=click.Choice(["sh", "fish"]), help="By default that of $SHELL.")
 @click.option("--unset", is_flag=True, help="Take the variables back.")
 def env(shell: str | None, unset: bool) -> None:
-    r"""Print the variables that lead pip, uv and PDM to the index.
+    r"""Print the variables that lead to the index.
+
+    They are for pip, uv and PDM.
 
     \b
     For sh, bash and zsh:  eval "$(pypi-insiders env)"

@@ -41,27 +41,33 @@ def _verbs(name: str, what: str, first: str) -> Group:
     def verb(text: str, verb_name: str) -> Callable[[Callable[..., None]], click.Command]:
         return group.command(verb_name, help=text)
 
-    @verb(f"Start {what} now{first}; install or refresh its units.", "start")
+    @verb(
+        f"Start {what} now{first}.\n\nInstalls its units, or refreshes them where they are stale.",
+        "start",
+    )
     def start() -> None:
         from pypi_insiders import control
 
         control.start(_part(name), _setup(), at_login=False)
         _tell(name)
 
-    @verb(f"Stop {what}, until it is started again or, if enabled, until the next login.", "stop")
+    @verb(f"Stop {what}.\n\nIf it is enabled, it starts again at the next login.", "stop")
     def stop() -> None:
         from pypi_insiders import control
 
         _told(name, control.stop(_part(name)), "stopped")
 
-    @verb(f"Restart {what}, with its settings read again.", "restart")
+    @verb(f"Restart {what}.\n\nIts settings are read again.", "restart")
     def restart() -> None:
         from pypi_insiders import control
 
         control.restart(_part(name), _setup())
         _tell(name)
 
-    @verb(f"Show the state of {what}; exit status 0 running, 3 stopped, 4 not installed.", "status")
+    @verb(
+        f"Show the state of {what}.\n\nExit status: 0 running, 3 stopped, 4 not installed.",
+        "status",
+    )
     @click.pass_context
     def status(ctx: click.Context) -> None:
         from datetime import datetime
@@ -75,7 +81,7 @@ def _verbs(name: str, what: str, first: str) -> Group:
             systemctl.print_status(part.units)
         ctx.exit(look.condition)
 
-    @verb(f"Show the log of {what}, from the journal.", "logs")
+    @verb(f"Show the log of {what}.\n\nIt is kept in the journal.", "logs")
     @click.option("-f", "--follow", is_flag=True, help="Go on as lines come in.")
     @click.option("-n", "--lines", metavar="N", help="Only the last N lines.")
     @click.option("--since", metavar="TIME", help="Only lines from then on: yesterday, -1h, ...")

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @click.argument("names", metavar="[NS/PROJ]...", nargs=-1)
 @click.pass_context
 def update(ctx: click.Context, names: tuple[str, ...]) -> None:
-    """Check repositories for new tags, build them and publish what was built.
+    """Build and publish new releases.
 
-    All watched repositories, or those that are named. Exit status 1 if any of them failed.
+    Checks the repositories for new tags, builds those and publishes what was built: all watched repositories, or those that are named. Exit status 1 if any of them failed.
     """
     from pypi_insiders import config, repositories
     from pypi_insiders.paths import default_paths

@@ -1,0 +1,167 @@
+"""Serve the requests of `machine.Machine` from inside a private user manager.
+
+A request is a line of JSON on stdin, its answer a line of JSON on stdout with the same `id`, in the
+order in which the work ends. End of input ends the agent, and with it everything inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_STOP_TIMEOUT_S = 10
+
+
+class Process:
+    """Run a command in a process group of its own, and keep what it prints."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        """Start the command at once."""
+        self._changed = threading.Condition()
+        self._lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
+        self._open = len(self._lines)
+        self._input: str | None = request["input"]
+        self._child = subprocess.Popen(
+            request["argv"],
+            cwd=request["cwd"],
+            env=os.environ | request["env"],
+            stdin=subprocess.DEVNULL if self._input is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="backslashreplace",
+            process_group=0,
+        )
+        streams: list[tuple[str, IO[str] | None]] = [
+            ("stdout", self._child.stdout),
+            ("stderr", self._child.stderr),
+        ]
+        for name, stream in streams:
+            threading.Thread(target=self._collect, args=(name, stream), daemon=True).start()
+        threading.Thread(target=self._feed, daemon=True).start()
+
+    def _feed(self) -> None:
+        if self._child.stdin is None or self._input is None:
+            return
+        with (
+            contextlib.suppress(BrokenPipeError),
+            self._child.stdin as stream,
+        ):  # a command need not read its input
+            stream.write(self._input)
+
+    def _collect(self, name: str, stream: IO[str]) -> None:
+        for line in stream:
+            with self._changed:
+                self._lines[name].append(line)
+                self._changed.notify_all()
+        with self._changed:
+            self._open -= 1
+            self._changed.notify_all()
+
+    def line(self, number: int, timeout_s: float) -> dict[str, Any]:
+        """Wait for line `number` (from 0) of stdout; None where stdout or the time ends before."""
+        lines = self._lines["stdout"]
+        with self._changed:
+            in_time = self._changed.wait_for(
+                lambda: len(lines) > number or self._open == 0, timeout_s
+            )
+            return {"timeout": not in_time, "line": lines[number] if len(lines) > number else None}
+
+    def wait(self, timeout_s: float) -> dict[str, Any]:
+        """Wait for the command's end and for the end of what it prints."""
+        try:
+            self._child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return self.result()
+        with self._changed:
+            # A child left behind may hold the pipes open for ever; what the command said is there.
+            self._changed.wait_for(lambda: self._open == 0, 1)
+        return self.result()
+
+    def stop(self) -> dict[str, Any]:
+        """End the process group: politely, then by force."""
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            if self._child.poll() is None:
+                os.killpg(self._child.pid, how)
+                self.wait(_STOP_TIMEOUT_S)
+        return self.result()
+
+    def result(self) -> dict[str, Any]:
+        """Return the exit status, None while it runs, and the output so far."""
+        with self._changed:
+            return {"returncode": self._child.poll()} | {
+                name: "".join(lines) for name, lines in self._lines.items()
+            }
+
+
+class Agent:
+    """Turn requests into processes and files."""
+
+    def __init__(self) -> None:
+        """Start without processes."""
+        self._processes: dict[int, Process] = {}
+        self._output = threading.Lock()
+        self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "run": self._run,
+            "start": self._start,
+            "line": lambda request: self._process(request).line(
+                request["line_number"], request["timeout_s"]
+            ),
+            "wait": lambda request: self._process(request).wait(request["timeout_s"]),
+            "result": lambda request: self._process(request).result(),
+            "stop": lambda request: self._process(request).stop(),
+            "read": lambda request: {"text": Path(request["path"]).read_text(encoding="utf-8")},
+            "write": self._write,
+        }
+
+    def serve(self) -> None:
+        """Answer every request in a thread of its own until the input ends."""
+        self._send({"id": 0, "home": str(Path.home())})
+        for line in sys.stdin:
+            threading.Thread(target=self._answer, args=(json.loads(line),), daemon=True).start()
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        try:
+            answer = self._operations[request["operation"]](request)
+        except (OSError, UnicodeError) as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        self._send({"id": request["id"]} | answer)
+
+    def _send(self, answer: dict[str, Any]) -> None:
+        with self._output:
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
+
+    def _process(self, request: dict[str, Any]) -> Process:
+        return self._processes[request["process"]]
+
+    def _start(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._processes[request["id"]] = Process(request)
+        return {}
+
+    def _run(self, request: dict[str, Any]) -> dict[str, Any]:
+        process = Process(request)
+        result = process.wait(request["timeout_s"])
+        return result if result["returncode"] is not None else process.stop() | {"returncode": None}
+
+    def _write(self, request: dict[str, Any]) -> dict[str, Any]:
+        path = Path(request["path"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(request["text"], encoding="utf-8")
+        if request["mode"] is not None:
+            path.chmod(request["mode"])
+        return {}
+
+
+if __name__ == "__main__":
+    Agent().serve()

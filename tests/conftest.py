@@ -1,0 +1,185 @@
+"""What many tests need: a person who runs the installed command, and machines."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from machine import Machine, Unavailable
+
+from pypi_insiders.files import locked
+from pypi_insiders.paths import Paths
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = Path(sys.executable).with_name("pypi-insiders")
+
+
+def need(program: str) -> str:
+    """Find a program that a test needs; without it the test is skipped, and fails in CI."""
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    if found is None:
+        _unavailable(f"{program} is not installed")
+    return str(found)
+
+
+def _unavailable(reason: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a home of their own who runs the installed command."""
+
+    home: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of their shell, without a user manager."""
+        ours = ("XDG_", "DBUS_", "GIT_", "PYTEST_", "VIRTUAL_ENV", "JOURNAL_STREAM", "SSH_")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+        return {**inherited, "HOME": str(self.home), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    @property
+    def paths(self) -> Paths:
+        """Where their files lie."""
+        return Paths(
+            self.home / ".config/pypi-insiders",
+            self.home / ".local/share/pypi-insiders",
+            self.home / ".local/state/pypi-insiders",
+            self.home / ".cache/pypi-insiders",
+        )
+
+    def run(
+        self, *arguments: str | Path, status: int = 0, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `pypi-insiders` to its end; its exit status must be the given one."""
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == status, (
+            f"{arguments} ended {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
+        return done
+
+    def distributions(self) -> list[str]:
+        """Name the files in the index, also the invisible ones."""
+        directory = self.paths.distributions
+        return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Person:
+    """Somebody with an empty home."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return Person(home)
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free on both loopback addresses, and outside the range that connections use."""
+    return free_port()
+
+
+def free_port() -> int:
+    """Find a free port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A directory for what is made once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def wheel(shared: Path) -> Path:
+    """The wheel of this project, built from its sdist."""
+    directory = shared / "wheel"
+    with locked(shared / "wheel.lock"):
+        if not directory.exists():
+            unfinished = shared / "wheel.unfinished"
+            run("uv", "build", "--quiet", "--out-dir", unfinished, ROOT)
+            unfinished.rename(directory)
+    return next(directory.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def installed(shared: Path, wheel: Path) -> Path:
+    """The command, installed from the wheel into an environment of its own."""
+    return _environment(shared, "installed", wheel) / "pypi-insiders"
+
+
+@pytest.fixture(scope="session")
+def pdm(shared: Path) -> Path:
+    """PDM, in an environment of its own, because its working set of dependencies is pinned."""
+    return _environment(shared, "pdm", "pdm[locked]==2.29.3") / "pdm"
+
+
+def _environment(shared: Path, name: str, requirement: str | Path) -> Path:
+    """Make an environment once for all test processes; return its directory of programs."""
+    directory = shared / name
+    with locked(shared / f"{name}.lock"):
+        if not (directory / "ready").exists():
+            run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, directory)
+            run("uv", "pip", "install", "--quiet", "--python", directory, requirement)
+            (directory / "ready").touch()
+    return directory / "bin"
+
+
+def run(program: str, *arguments: str | Path) -> None:
+    """Run a program of the development environment."""
+    path = Path(sys.executable).with_name(program)
+    done = subprocess.run([path, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, f"{program} {arguments}\n{done.stdout}\n{done.stderr}"
+
+
+MakeMachine = Callable[..., AbstractContextManager[Machine]]
+
+
+@pytest.fixture
+def make_machine(installed: Path, shared: Path, tmp_path: Path) -> MakeMachine:
+    """Start machines in which the installed command is on the PATH."""
+    for directory in (shared, tmp_path):  # as root, the machine runs under another user ID
+        directory.chmod(0o755)
+    binaries = f"{installed.parent}:{Path(sys.executable).parent}"
+
+    @contextmanager
+    def make(**options: bool) -> Iterator[Machine]:
+        machine = Machine(
+            [shared, tmp_path, ROOT],
+            env={"PATH": f"{binaries}:{os.environ['PATH']}"},
+            **options,
+        )
+        try:
+            machine.__enter__()
+        except Unavailable as error:
+            _unavailable(str(error))
+        try:
+            yield machine
+        finally:
+            machine.__exit__(None, None, None)
+
+    return make
+
+
+@pytest.fixture
+def machine(make_machine: MakeMachine) -> Iterator[Machine]:
+    """A machine with the host's network."""
+    with make_machine() as machine:
+        yield machine

@@ -1,0 +1,222 @@
+"""What config.toml may say, and what is said when it is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from pypi_insiders.config import (
+    ServerSettings,
+    Settings,
+    WatcherSettings,
+    load,
+    parse_fallback_url,
+    parse_host,
+    parse_interval,
+)
+from pypi_insiders.errors import InsidersError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def _refusal(path: Path) -> tuple[str, str | None]:
+    with pytest.raises(InsidersError) as caught:
+        load(path)
+    return caught.value.message, caught.value.hint
+
+
+@pytest.mark.parametrize("text", [None, "", "[server]\n[watcher]\n"])
+def test_what_is_not_said_has_its_default(path: Path, text: str | None) -> None:
+    if text is not None:
+        path.write_text(text)
+    assert load(path) == Settings(
+        ServerSettings(host="localhost", port=31411, fallback_url=None),
+        WatcherSettings(interval_s=1800),
+    )
+
+
+def test_every_key(path: Path) -> None:
+    path.write_text(
+        '[server]\nhost = "192.0.2.1"\nport = 8080\nfallback-url = "https://index.example/simple"\n'
+        '[watcher]\ninterval = "2h"\n'
+    )
+    assert load(path) == Settings(
+        ServerSettings("192.0.2.1", 8080, "https://index.example/simple"), WatcherSettings(7200)
+    )
+
+
+def test_all_problems_are_named_at_once(path: Path) -> None:
+    path.write_text("""\
+prot = 1
+[server]
+host = "example.org"
+port = 0
+fallback_url = "https://index.example/simple/"
+fallback-url = "example.org"
+colour = "blue"
+[watcher]
+interval = "7min"
+intervall = "5min"
+[sever]
+port = 1
+""")
+    assert _refusal(path) == (
+        f"{path}: unknown key prot (known: server, watcher); "
+        'server.host must be "localhost" or an IP address, not \'example.org\'; '
+        "server.port must be a port from 1 to 65535, not 0; "
+        "unknown key server.fallback_url (did you mean fallback-url?); "
+        'server.fallback-url must be the URL of an index such as "https://pypi.org/simple/", '
+        "not 'example.org'; "
+        "unknown key server.colour (known: host, port, fallback-url); "
+        'watcher.interval must divide an hour or a day evenly, such as "5min", "30min", "6h" or '
+        "\"1d\", not '7min'; "
+        "unknown key watcher.intervall (did you mean interval?); "
+        "unknown table sever (did you mean server?)",
+        f"edit {path}",
+    )
+
+
+def test_a_table_cannot_be_a_value(path: Path) -> None:
+    path.write_text("server = 8080\n")
+    assert _refusal(path) == (f"{path}: server must be a table: [server]", f"edit {path}")
+
+
+def test_broken_toml_is_located(path: Path) -> None:
+    path.write_text("[server]\nport = = 1\n")
+    assert _refusal(path) == (
+        f"{path} is not valid TOML: Invalid value (at line 2, column 8)",
+        f"edit {path}",
+    )
+
+
+def test_other_encodings_are_refused(path: Path) -> None:
+    path.write_bytes('[server]\n# für alle\nhost = "::1"\n'.encode("latin-1"))
+    assert _refusal(path) == (
+        f"cannot read {path}: it is not UTF-8 (byte 12)",
+        "save it as UTF-8",
+    )
+
+
+def test_an_unreadable_file_is_no_missing_file(path: Path) -> None:
+    path.mkdir()
+    assert _refusal(path) == (f"cannot read {path}: Is a directory", None)
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "true", '"80"', "80.0"])
+def test_what_is_no_port_is_refused(path: Path, port: str) -> None:
+    path.write_text(f"[server]\nport = {port}\n")
+    value = {"true": "True", '"80"': "'80'"}.get(port, port)
+    assert _refusal(path) == (
+        f"{path}: server.port must be a port from 1 to 65535, not {value}",
+        f"edit {path}",
+    )
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_the_outermost_ports(path: Path, port: int) -> None:
+    path.write_text(f"[server]\nport = {port}\n")
+    assert load(path).server.port == port
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30s", 30),
+        ("60s", 60),
+        ("1min", 60),
+        ("5min", 300),
+        ("5 min", 300),
+        ("30m", 1800),
+        ("60min", 3600),
+        ("1h", 3600),
+        ("6hr", 21600),
+        ("12h", 43200),
+        ("1d", 86400),
+        ("1day", 86400),
+        ("24h", 86400),
+    ],
+)
+def test_intervals_that_divide_evenly(text: str, seconds: int) -> None:
+    assert parse_interval(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["0s", "7s", "45s", "7min", "45min", "5h", "2d", "48h", "30", "30 minutes", "-5min", "5min\n",
+     "5  min", "1.5h", "1h 30min", "", 30, 1800.0, True, None, ["5min"]],
+)  # fmt: skip
+def test_other_intervals_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="evenly") as caught:
+        parse_interval(value)
+    assert str(caught.value) == (
+        'must divide an hour or a day evenly, such as "5min", "30min", "6h" or "1d", '
+        f"not {value!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "addresses", "url"),
+    [
+        ("localhost", ("127.0.0.1:80", "[::1]:80"), "http://127.0.0.1:80"),
+        ("192.0.2.1", ("192.0.2.1:80",), "http://192.0.2.1:80"),
+        ("2001:DB8:0::1", ("[2001:db8::1]:80",), "http://[2001:db8::1]:80"),
+        ("0.0.0.0", ("0.0.0.0:80",), "http://127.0.0.1:80"),
+        ("::", ("[::]:80",), "http://[::1]:80"),
+    ],
+)
+def test_addresses_and_url(host: str, addresses: tuple[str, ...], url: str) -> None:
+    """A wildcard is listened on, and reached through loopback."""
+    server = ServerSettings(host=parse_host(host), port=80)
+    assert (server.addresses, server.url) == (addresses, url)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "example.org", "Localhost", "127.1", "0127.0.0.1", "[::1]", "::1\n", 1, None]
+)
+def test_other_hosts_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="must be") as caught:
+        parse_host(value)
+    assert str(caught.value) == f'must be "localhost" or an IP address, not {value!r}'
+
+
+@pytest.mark.parametrize(
+    "url", ["https://pypi.org/simple/", "http://192.0.2.1:3141/root", "https://[2001:db8::1]/"]
+)
+def test_fallback_urls(url: str) -> None:
+    assert parse_fallback_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "pypi.org", "//pypi.org/", "http://", "https:///simple/", "ftp://pypi.org/", "file:///x",
+     "javascript:alert(1)", "https://h:0/", "https://h:99999/", "https://h:x/", "https://[::1/",
+     "https://h/a b", "https://h/\r\nSet-Cookie: x", "https://h/\0", 1, None],
+)  # fmt: skip
+def test_other_fallback_urls_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="must be") as caught:
+        parse_fallback_url(value)
+    assert str(caught.value) == (
+        f'must be the URL of an index such as "https://pypi.org/simple/", not {value!r}'
+    )
+
+
+@pytest.mark.parametrize("user", ["me:secret", "me", ":secret"])
+def test_a_fallback_url_with_credentials_is_refused_without_repeating_them(
+    path: Path, user: str
+) -> None:
+    path.write_text(f'[server]\nfallback-url = "https://{user}@index.example/"\n')
+    assert _refusal(path) == (
+        f"{path}: server.fallback-url must not contain credentials",
+        f"edit {path}",
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://me:secret@h/", "https://me:secret@h:99999/", "https://me:secret@h/a b"]
+)
+def test_no_refusal_repeats_a_password(url: str) -> None:
+    with pytest.raises(ValueError, match="must") as caught:
+        parse_fallback_url(url)
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,322 @@
+"""Units under a real user manager: installed, refreshed, rolled back and removed."""
+
+from pathlib import Path
+
+import pytest
+from conftest import MakeMachine, free_port
+from machine import Machine
+from projects import create
+from test_journeys import UNIT_DIRECTORY, UNITS, installed_units, port, statuses
+
+__all__ = ["port"]
+
+SERVICES = ("server", "watcher")
+
+
+def listing(machine: Machine) -> str:
+    """Tell name, time of change and inode of all unit files."""
+    return machine.run("find", UNIT_DIRECTORY, "-printf", "%p %T@ %i\n").stdout
+
+
+def show(machine: Machine, unit: str, name: str) -> str:
+    """Read one property of a unit."""
+    return machine.run("systemctl", "--user", "show", "--value", "-p", name, unit).stdout.strip()
+
+
+def test_the_installed_units_verify_without_a_word(machine: Machine, port: int) -> None:
+    """`systemd-analyze --user verify` has nothing to say about what `start` installs."""
+    for service in SERVICES:
+        machine.run("pypi-insiders", service, "start")
+    assert installed_units(machine) == {
+        *UNITS,
+        "pypi-insiders-server.socket.d",
+        "pypi-insiders-server.socket.d/10-config.conf",
+    }
+    files = [f"{machine.home}/{UNIT_DIRECTORY}/{unit}" for unit in sorted(UNITS)]
+    verified = machine.run("systemd-analyze", "--user", "verify", *files)
+    assert (verified.stdout, verified.stderr) == ("", "")
+
+
+def test_starting_again_changes_nothing(machine: Machine, port: int) -> None:
+    """The second `start` writes no file and restarts no process."""
+    for service in SERVICES:
+        machine.run("pypi-insiders", service, "start")
+    files, pid = listing(machine), show(machine, "pypi-insiders-server.service", "MainPID")
+    for service in SERVICES:
+        machine.run("pypi-insiders", service, "start")
+    assert listing(machine) == files
+    assert show(machine, "pypi-insiders-server.service", "MainPID") == pid
+
+
+def test_enable_is_for_every_login_and_disable_takes_it_back(machine: Machine, port: int) -> None:
+    """Socket and timer are wanted by the targets of a login; `start` alone does not do that."""
+    wants = {
+        "sockets.target.wants",
+        "sockets.target.wants/pypi-insiders-server.socket",
+        "timers.target.wants",
+        "timers.target.wants/pypi-insiders-watcher.timer",
+    }
+    for service in SERVICES:
+        machine.run("pypi-insiders", service, "start")
+    assert not wants & installed_units(machine)
+    for service in SERVICES:
+        machine.run("pypi-insiders", service, "enable")
+    assert wants <= installed_units(machine)
+    for _ in range(2):
+        for service in SERVICES:
+            machine.run("pypi-insiders", service, "disable")
+        assert statuses(machine, *SERVICES) == [3, 3]
+        assert (
+            not {unit for unit in installed_units(machine) if unit.endswith((".socket", ".timer"))}
+            & wants
+        )
+
+
+def test_uninstall_leaves_nothing_but_what_is_the_persons(machine: Machine, port: int) -> None:
+    """No unit, link, failed state, slice or stamp of the timer is left; a person's drop-in is."""
+    stamp = machine.home / ".local/share/systemd/timers/stamp-pypi-insiders-watcher.timer"
+    drop_in = "pypi-insiders-server.service.d/override.conf"
+    machine.write_text(f"{UNIT_DIRECTORY}/{drop_in}", "[Service]\nEnvironment=MINE=1\n")
+    for service in SERVICES:
+        machine.run("pypi-insiders", service, "enable")
+    assert "MINE=1" in show(machine, "pypi-insiders-server.service", "Environment")
+    machine.run("test", "-e", stamp)
+
+    machine.run("pypi-insiders", "uninstall")
+    left = {unit for unit in installed_units(machine) if not unit.endswith(".wants")}
+    assert left == {"pypi-insiders-server.service.d", drop_in}
+    listed = machine.run(
+        "systemctl", "--user", "list-units", "--all", "--plain", "--no-legend", "pypi*"
+    )
+    assert listed.stdout == ""
+    assert machine.run("systemctl", "--user", "--failed", "--plain", "--no-legend").stdout == ""
+    machine.run("test", "!", "-e", stamp)
+    machine.run("test", "-e", ".local/share/pypi-insiders/dists")
+    machine.run("test", "-e", ".config/pypi-insiders/config.toml")
+    assert statuses(machine, *SERVICES) == [4, 4]
+    again = machine.run("pypi-insiders", "uninstall", "--purge").stdout
+    assert "nothing was installed" not in again
+    machine.run("test", "!", "-e", ".local/share/pypi-insiders")
+    machine.run("test", "!", "-e", ".config/pypi-insiders")
+
+
+def test_a_taken_port_is_named_and_all_is_as_before(machine: Machine, port: int) -> None:
+    """When the socket cannot listen, `start` says why and installs nothing."""
+    holder = machine.start("python", "-m", "http.server", "-b", "127.0.0.1", str(port))
+    machine.wait_for(
+        ["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}"], lambda done: done.returncode == 0
+    )
+    for verb in ("start", "enable"):
+        failed = machine.run("pypi-insiders", "server", verb, check=False)
+        assert failed.returncode == 1
+        assert failed.stderr == (
+            f"error: cannot listen on 127.0.0.1:{port}: the port is taken\n"
+            f"hint: see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port: "
+            f"[server] port in {machine.home}/.config/pypi-insiders/config.toml\n"
+        )
+        assert installed_units(machine) == set()
+        assert statuses(machine, "server") == [4]
+        assert machine.run("systemctl", "--user", "--failed", "--plain", "--no-legend").stdout == ""
+    holder.stop()
+    machine.run("pypi-insiders", "server", "start")
+
+
+def test_a_failed_change_of_the_port_leaves_the_index_where_it_was(
+    machine: Machine, port: int
+) -> None:
+    """A running index goes on at its old address when the new one cannot be had."""
+    machine.run("pypi-insiders", "server", "start")
+    taken = free_port()
+    machine.start("python", "-m", "http.server", "-b", "127.0.0.1", str(taken))
+    machine.wait_for(
+        ["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{taken}"], lambda done: done.returncode == 0
+    )
+    machine.write_text(".config/pypi-insiders/config.toml", f"[server]\nport = {taken}\n")
+    failed = machine.run("pypi-insiders", "server", "start", check=False)
+    assert failed.stderr.startswith(f"error: cannot listen on 127.0.0.1:{taken}: the port is taken")
+    fetch = ("curl", "--silent", "--fail", f"http://127.0.0.1:{port}/health")
+    assert machine.run(*fetch).stdout == "Ok"
+
+
+def test_a_service_that_does_not_come_up_is_taken_back(machine: Machine, port: int) -> None:
+    """A person's drop-in that breaks the service makes `start` fail, and no unit stays."""
+    drop_in = f"{UNIT_DIRECTORY}/pypi-insiders-server.service.d/override.conf"
+    machine.write_text(drop_in, "[Service]\nExecStartPre=/bin/false\n")
+    failed = machine.run("pypi-insiders", "server", "start", check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: systemctl --user start: Job for ")
+    assert installed_units(machine) == {
+        "pypi-insiders-server.service.d",
+        "pypi-insiders-server.service.d/override.conf",
+    }
+    assert machine.run("systemctl", "--user", "--failed", "--plain", "--no-legend").stdout == ""
+
+
+def test_changed_settings_take_effect_at_the_next_start(machine: Machine, port: int) -> None:
+    """Port, fallback and interval are those of config.toml after `start`, without a `stop`."""
+    for service in SERVICES:
+        machine.run("pypi-insiders", service, "start")
+    other = free_port()
+    machine.write_text(
+        ".config/pypi-insiders/config.toml",
+        f'[server]\nport = {other}\nfallback-url = "https://example.org/simple/"\n'
+        '[watcher]\ninterval = "15min"\n',
+    )
+    assert machine.run("pypi-insiders", "server", "start").stdout.endswith(f":{other}/simple/\n")
+    machine.run("pypi-insiders", "watcher", "start")
+    url = f"http://127.0.0.1:{other}/simple/nothing/"
+    location = machine.run("curl", "-s", "-o", "/dev/null", "-w", "%{redirect_url}", url).stdout
+    assert location == "https://example.org/simple/nothing/"
+    calendar = show(machine, "pypi-insiders-watcher.timer", "TimersCalendar")
+    assert "OnCalendar=*-*-* *:00/15:00" in calendar
+
+    machine.write_text(
+        ".config/pypi-insiders/config.toml",
+        f'[server]\nport = {other}\nfallback-url = "https://example.com/simple/"\n',
+    )
+    machine.run("pypi-insiders", "server", "start")
+    location = machine.run("curl", "-s", "-o", "/dev/null", "-w", "%{redirect_url}", url).stdout
+    assert location == "https://example.com/simple/nothing/"
+
+
+def test_a_moved_environment_is_refreshed(machine: Machine, port: int, installed: Path) -> None:
+    """`start` from another place makes the units run the command that is there, spaces and all."""
+    moved = machine.home / "my %tools" / "pypi-insiders"
+    machine.run("pypi-insiders", "server", "start")
+    machine.run("mkdir", moved.parent)
+    machine.run("ln", "-s", installed, moved)
+    machine.run(moved, "server", "start")
+    assert f'ExecStart="{machine.home}/my %%tools/pypi-insiders" server run\n' in machine.read_text(
+        f"{UNIT_DIRECTORY}/pypi-insiders-server.service"
+    )
+    fetch = ("curl", "--silent", "--fail", f"http://127.0.0.1:{port}/health")
+    assert machine.run(*fetch).stdout == "Ok"
+    machine.run(moved, "watcher", "start")
+    machine.wait_for_journal("Finished pypi-insiders-watcher.service")
+
+
+def test_units_and_shell_agree_on_paths_that_only_the_shell_sets(
+    machine: Machine, port: int, tmp_path: Path
+) -> None:
+    """With `XDG_*` set in the shell alone, units land where the manager looks and use these paths."""
+    project = create(tmp_path, "probe")
+    project.release("1.0")
+    machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+    machine.write_text("config/pypi-insiders/config.toml", f"[server]\nport = {port}\n")
+    names = {"CONFIG": "config", "DATA": "da ta", "STATE": "state", "CACHE": "ca'che"}
+    shell = {f"XDG_{key}_HOME": f"{machine.home}/{value}" for key, value in names.items()}
+    for command in (
+        ("repos", "add", "me/probe", "--url", project.url),
+        ("server", "start"),
+        ("watcher", "start"),
+    ):
+        machine.run("pypi-insiders", *command, env=shell)
+    machine.wait_for_journal("Finished pypi-insiders-watcher.service", timeout_s=60)
+    listed = machine.run("ls", f"{machine.home}/da ta/pypi-insiders/dists").stdout
+    assert listed == "probe-1.0-py3-none-any.whl\nprobe-1.0.tar.gz\n"
+    page = machine.run("curl", "-s", f"http://127.0.0.1:{port}/simple/probe/").stdout
+    assert "probe-1.0-py3-none-any.whl" in page
+
+
+@pytest.mark.parametrize("ipv6", [True, False])
+def test_the_index_listens_with_and_without_ipv6(make_machine: MakeMachine, ipv6: bool) -> None:
+    """The units as they stand listen on the loopback addresses that the machine has."""
+    with make_machine(private_network=True, ipv6=ipv6) as machine:
+        started = machine.run("pypi-insiders", "server", "start").stdout
+        assert started == "server: running at http://127.0.0.1:31411/simple/\n"
+        fetch = ("curl", "--silent", "--fail", "--globoff")
+        assert machine.run(*fetch, "http://127.0.0.1:31411/health").stdout == "Ok"
+        six = machine.run(*fetch, "http://[::1]:31411/health", check=False)
+        assert six.returncode == (0 if ipv6 else 7)
+
+
+def test_a_failing_repository_fails_the_unit_and_not_the_others(
+    machine: Machine, port: int, tmp_path: Path
+) -> None:
+    """The good project is served; the log says what failed and why, with the build's own output."""
+    good, bad = create(tmp_path, "good"), create(tmp_path, "bad")
+    good.release("1.0")
+    bad.write("1.0", backend="setuptools")
+    (bad.tree / "setup.py").write_text("raise SystemExit('flux capacitor is missing')\n")
+    bad.push("v1.0")
+    machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+    for project in (good, bad):
+        at = f"me/{project.name}"
+        machine.run("pypi-insiders", "repos", "add", at, "--url", project.url)
+    machine.run("pypi-insiders", "watcher", "start")
+    machine.wait_for_journal("Failed to start pypi-insiders-watcher.service", timeout_s=60)
+    listed = machine.run("ls", ".local/share/pypi-insiders/dists").stdout
+    assert listed == "good-1.0-py3-none-any.whl\ngood-1.0.tar.gz\n"
+    logs = machine.run("pypi-insiders", "watcher", "logs", "-n", "100").stdout
+    assert "me/bad: tag v1.0: what the build wrote:" in logs
+    assert "flux capacitor is missing" in logs
+    errors = machine.journal("-t", "pypi-insiders-watcher", "-p", "err")
+    assert errors.splitlines() == [
+        "me/bad: tag v1.0: Backend subprocess exited when trying to invoke "
+        "get_requires_for_build_sdist: flux capacitor is missing"
+    ]
+    status = machine.run("pypi-insiders", "watcher", "status").stdout.splitlines()[0]
+    assert status.startswith("watcher: running, last update failed ")
+    assert show(machine, "pypi-insiders-watcher.service", "ExecMainStatus") == "1"
+
+
+def test_logs_pass_their_options_on(machine: Machine, port: int) -> None:
+    """`-n`, `--since` and `-f` are journalctl's."""
+    machine.run("pypi-insiders", "server", "start")
+    machine.wait_for_journal("Started pypi-insiders-server.service")
+    last = machine.run("pypi-insiders", "server", "logs", "-n", "1").stdout
+    assert last.count("\n") == 1
+    assert "Started pypi-insiders-server.service" in last
+    later = machine.run("pypi-insiders", "server", "logs", "--since", "+1h").stdout
+    assert later == "-- No entries --\n"
+    following = machine.start("pypi-insiders", "server", "logs", "-f", "-n", "0")
+    machine.run("pypi-insiders", "server", "stop")
+    assert "Stopping pypi-insiders-server.service" in next(
+        line for line in following.lines(lambda: 20.0) if "Stopping" in line
+    )
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart", "status", "enable", "disable"])
+def test_without_a_user_manager_every_verb_says_so(make_machine: MakeMachine, verb: str) -> None:
+    """Each way to have no user manager is named, with what to do."""
+    without = {
+        ("XDG_RUNTIME_DIR=",): (
+            "no session with a user manager here: XDG_RUNTIME_DIR is not set",
+            "log in as insider by ssh or `machinectl shell insider@`, not by `su`; "
+            "`pypi-insiders server run` and `pypi-insiders update` work without it",
+        ),
+        ("XDG_RUNTIME_DIR=/nonexistent",): (
+            "no user manager is running for insider (nothing at /nonexistent)",
+            "`sudo loginctl enable-linger insider` starts one; "
+            "`pypi-insiders server run` and `pypi-insiders update` work without it",
+        ),
+        ("XDG_RUNTIME_DIR=/usr",): (
+            "XDG_RUNTIME_DIR is /usr, which belongs to another user",
+            "log in as insider (`machinectl shell insider@`), not by `su` or `sudo`",
+        ),
+        ("PATH=/nonexistent",): (
+            "systemctl was not found: this system does not run systemd",
+            "`pypi-insiders server run` and `pypi-insiders update` work without it",
+        ),
+    }
+    with make_machine() as machine:
+        command = machine.run("sh", "-c", "command -v pypi-insiders").stdout.strip()
+        for assignments, (message, hint) in without.items():
+            env = ("env", "-u", "DBUS_SESSION_BUS_ADDRESS", *assignments)
+            failed = machine.run(*env, command, "server", verb, check=False)
+            assert (failed.returncode, failed.stdout) == (1, "")
+            assert failed.stderr == f"error: {message}\nhint: {hint}\n"
+
+
+def test_under_sudo_the_person_is_told_to_go_without(make_machine: MakeMachine) -> None:
+    """Root by sudo has no user manager; the hint names the person who called sudo."""
+    with make_machine() as machine:
+        failed = machine.run(
+            "unshare", "--user", "--map-root-user",
+            "env", "-u", "DBUS_SESSION_BUS_ADDRESS", "-u", "XDG_RUNTIME_DIR", "SUDO_USER=jo",
+            "pypi-insiders", "server", "start", check=False,
+        )  # fmt: skip
+        assert failed.stderr == (
+            "error: under sudo there is no user manager to speak to\n"
+            "hint: run it without sudo, as jo\n"
+        )

@@ -1,0 +1,206 @@
+"""Whole journeys, through units and the installed command only."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import free_port, need
+from machine import Machine
+from projects import Project, create, unpack_sdist
+
+UNITS = {
+    "pypi-insiders-server.socket",
+    "pypi-insiders-server.service",
+    "pypi-insiders-watcher.timer",
+    "pypi-insiders-watcher.service",
+    "pypi-insiders.slice",
+}
+UNIT_DIRECTORY = ".config/systemd/user"
+
+
+@dataclass(frozen=True)
+class Forge:
+    """A host of private Git repositories, which this machine's ssh knows as github.com."""
+
+    directory: Path
+
+    def create(self, at: str, name: str) -> Project:
+        """Make an empty private project."""
+        return create(self.directory, name, at)
+
+
+@pytest.fixture
+def forge(machine: Machine, tmp_path: Path) -> Iterator[Forge]:
+    """An sshd on loopback to which the person's key gives access."""
+    sshd, ssh_port = need("sshd"), free_port()
+    keys = machine.home / "sshd"
+    machine.run("mkdir", "-p", keys, ".ssh")
+    for key in (keys / "host", machine.home / ".ssh/id_ed25519"):
+        machine.run(need("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", key)
+    public = machine.read_text(".ssh/id_ed25519.pub")
+    machine.write_text(".ssh/authorized_keys", public, mode=0o600)
+    host = machine.read_text(keys / "host.pub")
+    machine.write_text(".ssh/known_hosts", f"[127.0.0.1]:{ssh_port} {host}", mode=0o600)
+    machine.write_text(
+        ".ssh/config",
+        f"Host github.com\n  HostName 127.0.0.1\n  Port {ssh_port}\n  ControlPath none\n",
+        mode=0o600,
+    )
+    # As a forge does: whatever path is asked for lies below one directory.
+    machine.write_text(
+        "sshd/git-only",
+        f'#!/bin/sh\ncd "{tmp_path}/git" && exec git-shell -c "$SSH_ORIGINAL_COMMAND"\n',
+        mode=0o700,
+    )
+    # The repositories belong to whoever runs the tests.
+    machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+    machine.write_text(
+        "sshd/config",
+        f"ListenAddress 127.0.0.1:{ssh_port}\nHostKey {keys}/host\nPidFile none\nUsePAM no\n"
+        f"StrictModes no\nForceCommand {keys}/git-only\nLogLevel VERBOSE\n",
+    )
+    server = machine.start(sshd, "-D", "-e", "-f", keys / "config")
+    machine.wait_for(
+        ["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{ssh_port}"],
+        lambda done: done.returncode == 0,
+        timeout_s=20,
+    )
+    yield Forge(tmp_path)
+    server.stop()
+
+
+@pytest.fixture
+def port(machine: Machine) -> int:
+    """The port of the index, free and set in config.toml."""
+    port = free_port()
+    machine.write_text(".config/pypi-insiders/config.toml", f"[server]\nport = {port}\n")
+    return port
+
+
+def installed_units(machine: Machine) -> set[str]:
+    """Name everything that lies where user units are installed."""
+    found = machine.run("find", f"{machine.home}/{UNIT_DIRECTORY}", "-mindepth", "1", check=False)
+    prefix = f"{machine.home}/{UNIT_DIRECTORY}/"
+    return {line.removeprefix(prefix) for line in found.stdout.splitlines()}
+
+
+def statuses(machine: Machine, *services: str) -> list[int]:
+    """Tell the exit status of `status` of each service."""
+    return [
+        machine.run("pypi-insiders", service, "status", check=False).returncode
+        for service in services
+    ]
+
+
+def test_from_a_tag_in_a_private_repository_to_pip_uv_and_pdm(
+    machine: Machine, forge: Forge, port: int, pdm: Path
+) -> None:
+    """pip, uv and PDM get the Insiders version although PyPI has a higher one, and the rest of PyPI."""
+    project = forge.create("sponsor/iniconfig-insiders", "iniconfig")
+    project.write("1.0.0+insiders.0.9.0", dependencies=["pluggy>=1.5"])
+    project.push("1.0.0-insiders-0.9.0")
+
+    started = machine.run("pypi-insiders", "server", "start").stdout
+    assert started == f"server: running at http://127.0.0.1:{port}/simple/\n"
+    added = machine.run("pypi-insiders", "repos", "add", "sponsor/iniconfig-insiders:iniconfig")
+    assert added.stdout == "watching sponsor/iniconfig-insiders as iniconfig\n"
+    machine.run("pypi-insiders", "watcher", "start")
+    machine.wait_for_journal(r"published iniconfig-1.0.0\+insiders.0.9.0.tar.gz", timeout_s=60)
+
+    with_env = 'eval "$(pypi-insiders env --shell sh)" && exec "$@"'
+    for client in (
+        ("pip", "install", "--quiet", "--disable-pip-version-check", "--target", "by-pip"),
+        ("uv", "pip", "install", "--quiet", "--target", "by-uv"),
+    ):
+        machine.run("sh", "-c", with_env, "sh", *client, "iniconfig", timeout_s=200)
+    machine.write_text(
+        "by-pdm/pyproject.toml",
+        '[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.11"\n'
+        'dependencies = ["iniconfig"]\n[tool.pdm]\ndistribution = false\n',
+    )
+    machine.run(
+        "sh", "-c", with_env, "sh", pdm, "install", "--quiet",
+        cwd=machine.home / "by-pdm", timeout_s=200,
+    )  # fmt: skip
+    for place in ("by-pip", "by-uv", "by-pdm/.venv"):
+        found = machine.run("find", place, "-name", "*.dist-info").stdout
+        names = {Path(line).name.removesuffix(".dist-info") for line in found.splitlines()}
+        assert "iniconfig-1.0.0+insiders.0.9.0" in names
+        assert any(name.startswith("pluggy-") for name in names)
+
+    logs = machine.run("pypi-insiders", "watcher", "logs").stdout
+    assert re.search(r"sponsor/iniconfig-insiders: building tag 1.0.0-insiders-0.9.0", logs)
+    assert re.search(r"Finished pypi-insiders-watcher.service", logs)
+    status = machine.run("pypi-insiders", "watcher", "status").stdout.splitlines()[0]
+    assert re.fullmatch(
+        r"watcher: running, last update succeeded \d+ (s|min) ago, "
+        r"next update in \d+ (s|min) \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+\)",
+        status,
+    )
+
+
+def test_the_timer_finds_a_new_tag(machine: Machine, port: int, tmp_path: Path) -> None:
+    """A tag that is pushed while the watcher runs is installed after the timer fired by itself."""
+    project = create(tmp_path, "probe")
+    project.release("1.0")
+    machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+    machine.write_text(
+        f"{UNIT_DIRECTORY}/pypi-insiders-watcher.timer.d/override.conf",
+        "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/2\nRandomizedDelaySec=0\nAccuracySec=100ms\n",
+    )
+    machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", project.url)
+    machine.run("pypi-insiders", "server", "start")
+    machine.run("pypi-insiders", "watcher", "start")
+    machine.wait_for_journal(r"published probe-1.0.tar.gz", timeout_s=60)
+    project.release("1.1")
+    machine.wait_for_journal(r"published probe-1.1.tar.gz", timeout_s=60)
+    machine.run(
+        "uv", "pip", "install", "--quiet", "--target", "there", "probe",
+        env={"UV_DEFAULT_INDEX": f"http://127.0.0.1:{port}/simple/"},
+    )  # fmt: skip
+    assert 'version = "1.1"' in machine.read_text("there/probe/__init__.py")
+    logs = machine.run("pypi-insiders", "watcher", "logs").stdout
+    assert logs.count("me/probe: building tag") == 2
+
+
+def test_the_server_comes_back_after_a_kill_and_stays_away_after_stop(
+    machine: Machine, port: int
+) -> None:
+    """`status` ends 4, 0 and 3; a killed server is restarted; a stopped one refuses connections."""
+    assert statuses(machine, "server", "watcher") == [4, 4]
+    machine.run("pypi-insiders", "server", "start")
+    assert statuses(machine, "server", "watcher") == [0, 4]
+    main_pid = ("systemctl", "--user", "show", "--value", "-p", "MainPID", "pypi-insiders-server")
+    before = machine.run(*main_pid).stdout
+    machine.run("kill", "-9", before.strip())
+    machine.wait_for(main_pid, lambda done: done.stdout not in ("0\n", before), timeout_s=20)
+    fetch = ("curl", "--silent", "--fail", f"http://127.0.0.1:{port}/health")
+    assert machine.run(*fetch).stdout == "Ok"
+    assert machine.run("pypi-insiders", "server", "stop").stdout == "server: stopped\n"
+    assert machine.run(*fetch, check=False).returncode == 7  # connection refused
+    assert statuses(machine, "server") == [3]
+
+
+def test_a_real_project_with_its_own_build_backend(
+    machine: Machine, port: int, tmp_path: Path
+) -> None:
+    """A project as it is on PyPI, with hatchling and hooks of its own, is built and installed."""
+    project = create(tmp_path, "pymdown-extensions", "facelessuser/pymdown-extensions-insiders")
+    unpack_sdist("pymdown-extensions", "10.9", project.tree)
+    project.push("10.9.0-insiders-1.0.0")
+    machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+    machine.run(
+        "pypi-insiders", "repos", "add", "facelessuser/pymdown-extensions-insiders",
+        "--url", project.url,
+    )  # fmt: skip
+    machine.run("pypi-insiders", "server", "start")
+    machine.run("pypi-insiders", "watcher", "start")
+    machine.wait_for_journal(r"published pymdown_extensions-10.9.tar.gz", timeout_s=100)
+    machine.run(
+        "uv", "pip", "install", "--quiet", "--target", "there", "pymdown-extensions",
+        env={"UV_DEFAULT_INDEX": f"http://127.0.0.1:{port}/simple/"},
+    )  # fmt: skip
+    names = machine.run("ls", "there").stdout.splitlines()
+    assert {"pymdown_extensions-10.9.dist-info", "markdown", "yaml"} <= set(names)

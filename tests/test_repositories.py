@@ -1,0 +1,327 @@
+"""Names and URLs that a person may give, and the list that is kept of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pypi_insiders.errors import InsidersError, UsageError
+from pypi_insiders.repositories import (
+    Repository,
+    add,
+    find,
+    load,
+    parse_distribution,
+    parse_name,
+    parse_specification,
+    parse_url,
+    save,
+    select,
+)
+
+_URL_HINT = (
+    "give https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
+)
+
+
+def _refusal(call: Callable[..., object], *arguments: object) -> tuple[type, str, str | None]:
+    with pytest.raises(InsidersError) as caught:
+        call(*arguments)
+    return type(caught.value), caught.value.message, caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("squidfunk/mkdocs-material-insiders", "squidfunk/mkdocs-material-insiders"),
+        ("a/b.git", "a/b"),
+        ("A_1/b.c-d", "A_1/b.c-d"),
+        ("a/.github", "a/.github"),
+    ],
+)
+def test_names(text: str, name: str) -> None:
+    assert parse_name(text) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "a/", "/a", "a//b", "a/b/c", "../x", "./x", "a/..", "a/.", "a/.git", "a/..git",
+     "-x/y", "x/-y", "a b/c", "~/x", "ä/b", "a/b:c", "a\\b", "a/b\n", "a/b\0", "$(id)/x",
+     "https://github.com/a/b"],
+)  # fmt: skip
+def test_other_names_are_refused(text: str) -> None:
+    assert _refusal(parse_name, text) == (
+        UsageError,
+        f"{text!r} is not a repository of the form NS/PROJ",
+        "for example squidfunk/mkdocs-material-insiders; for another host add --url URL",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("mkdocs-material", "mkdocs-material"), ("A..B__c", "a-b-c"), ("X1", "x1")]
+)
+def test_distributions_are_normalized(text: str, name: str) -> None:
+    assert parse_distribution(text) == name
+
+
+@pytest.mark.parametrize("text", ["", "-a", "a-", "a b", "ä", "../x", "a/b", "a\n", "a\0", "a:b"])
+def test_other_distributions_are_refused(text: str) -> None:
+    assert _refusal(parse_distribution, text) == (
+        UsageError,
+        f"{text!r} is not the name of a distribution",
+        "letters, digits, '.', '_' and '-', such as mkdocs-material",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "repository"),
+    [
+        ("a/b", Repository("a/b")),
+        ("a/b.git", Repository("a/b")),
+        ("a/b:C_d", Repository("a/b", "c-d")),
+    ],
+)
+def test_specifications(text: str, repository: Repository) -> None:
+    assert parse_specification(text) == repository
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a/b:", "'' is not the name of a distribution"),
+        ("a/b:c:d", "'c:d' is not the name of a distribution"),
+        ("a:b", "'a' is not a repository of the form NS/PROJ"),
+        ("https://h/x", "'https' is not a repository of the form NS/PROJ"),
+    ],
+)
+def test_other_specifications_are_refused(text: str, message: str) -> None:
+    assert _refusal(parse_specification, text)[:2] == (UsageError, message)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://github.com/a/b.git", "HTTPS://h/x", "https://h:8443/x", "ssh://git@h:22/x",
+     "ssh://[2001:db8::1]/x", "git@github.com:a/b.git", "host:path", "host:/abs/path",
+     "git://h/x", "file:///srv/git/x.git"],
+)  # fmt: skip
+def test_urls(url: str) -> None:
+    assert parse_url(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("ext::sh -c x", "is not the URL of a Git repository"),
+        ("ext::sh", "is not the URL of a Git repository"),
+        ("fd::17/foo", "is not the URL of a Git repository"),
+        ("me@ext::sh", "is not the URL of a Git repository"),
+        ("-oProxyCommand=x:y", "is not the URL of a Git repository"),
+        ("--upload-pack=x", "is not the URL of a Git repository"),
+        ("https://h/x\n", "is not the URL of a Git repository"),
+        ("https://h/x\0", "is not the URL of a Git repository"),
+        ("https://h/a b", "is not the URL of a Git repository"),
+        ("ssh://-oProxyCommand=x/y", "names no repository"),
+        ("https://", "names no repository"),
+        ("https://h", "names no repository"),
+        ("https:///x", "names no repository"),
+        ("file:///", "names no repository"),
+        ("http://", "has a scheme that is not allowed"),
+        ("http://h/x", "has a scheme that is not allowed"),
+        ("ftp://h/x", "has a scheme that is not allowed"),
+        ("git+ssh://h/x", "has a scheme that is not allowed"),
+        ("javascript:", "has a scheme that is not allowed"),
+        ("git@-h:x", "has a scheme that is not allowed"),
+        ("git@h:-x", "has a scheme that is not allowed"),
+        ("/srv/git/x", "has a scheme that is not allowed"),
+        ("../x", "has a scheme that is not allowed"),
+        ("", "has a scheme that is not allowed"),
+        ("ssh://h:99999/x", "is not a URL: Port out of range 0-65535"),
+        ("https://[::1/x", "is not a URL: Invalid IPv6 URL"),
+    ],
+)
+def test_other_urls_are_refused(url: str, complaint: str) -> None:
+    assert _refusal(parse_url, url) == (UsageError, f"{url!r} {complaint}", _URL_HINT)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:secret@h/x", "https://h/x"),
+        ("https://secret@h/x", "https://h/x"),
+        ("ssh://me:secret@h/x", "ssh://h/x"),
+        ("git://me:secret@h/x", "git://h/x"),
+    ],
+)
+def test_credentials_are_refused_without_repeating_them(url: str, shown: str) -> None:
+    assert _refusal(parse_url, url) == (
+        UsageError,
+        f"{shown!r} contains a credential, which would be stored in the clear",
+        "leave it out of the URL and give it to git: `git help credentials`",
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:secret@h/x", "https://me:se secret@h/x", "https://me:secret@h", "-https://secret@h",
+     "https://me:se@secret@h/x", "https://me:se/secret@h/x"],
+)  # fmt: skip
+def test_no_refusal_repeats_a_password(url: str) -> None:
+    """Not even where it is what makes the URL a wrong one."""
+    assert "secret" not in _refusal(parse_url, url)[1]
+
+
+def test_without_a_url_git_goes_to_github_over_ssh() -> None:
+    assert Repository("a/b").remote == "git@github.com:a/b.git"
+    assert Repository("a/b", None, "https://h/x").remote == "https://h/x"
+
+
+def test_what_is_saved_is_loaded_in_the_same_order(tmp_path: Path) -> None:
+    path = tmp_path / "made/repos.toml"
+    items = [
+        Repository("z/Last", "last", "ssh://git@h/last"),
+        Repository("a/b.c"),
+        Repository("m/n", None, "file:///srv/n"),
+        Repository("a/d", "d"),
+    ]
+    save(path, items)
+    assert path.read_text() == (
+        "# The repositories that pypi-insiders watches, written by `pypi-insiders repos add` and "
+        "`remove`.\n"
+        "# You may edit this file; comments are lost at the next `add` or `remove`.\n\n"
+        '["z/Last"]\ndistribution = "last"\nurl = "ssh://git@h/last"\n\n'
+        '["a/b.c"]\n\n'
+        '["m/n"]\nurl = "file:///srv/n"\n\n'
+        '["a/d"]\ndistribution = "d"\n'
+    )
+    assert list(load(path).items()) == [(item.name, item) for item in items]
+
+
+def test_without_a_file_nothing_is_watched(tmp_path: Path) -> None:
+    assert load(tmp_path / "repos.toml") == {}
+
+
+def test_what_a_person_wrote_is_normalized(tmp_path: Path) -> None:
+    path = tmp_path / "repos.toml"
+    path.write_text('["a/b.git"]\ndistribution = "My_Dist"\n')
+    assert load(path) == {"a/b": Repository("a/b", "my-dist")}
+
+
+def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "repos.toml"
+    path.write_text("""\
+"a/b" = 1
+["../x"]
+["c/d"]
+branch = "main"
+["e/f"]
+distribution = 5
+["g/h"]
+distribution = "-"
+["i/j"]
+url = "http://me:secret@h/x"
+["k/l"]
+""")
+    assert _refusal(load, path) == (
+        InsidersError,
+        f'{path}: a/b must be a table: ["a/b"]; '
+        "'../x' is not a repository of the form NS/PROJ; "
+        "c/d: unknown key branch (known: distribution, url); "
+        "e/f: distribution must be a string; "
+        "'-' is not the name of a distribution; "
+        "'http://h/x' has a scheme that is not allowed",
+        f"edit {path}",
+    )
+
+
+def test_all_problems_of_one_repository_are_named_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "repos.toml"
+    path.write_text('["a/b"]\nbranch = "main"\ndistribution = 5\nurl = 6\n')
+    _, message, _ = _refusal(load, path)
+    assert [word for word in ("branch", "distribution must", "url must") if word in message] == [
+        "branch",
+        "distribution must",
+        "url must",
+    ]
+
+
+def test_one_repository_cannot_be_listed_in_two_spellings(tmp_path: Path) -> None:
+    """They would share their mirror and their state."""
+    path = tmp_path / "repos.toml"
+    path.write_text('["a/b"]\n["A/B"]\n')
+    assert _refusal(load, path)[0] is InsidersError
+
+
+def _by_name(*items: Repository) -> dict[str, Repository]:
+    return {item.name: item for item in items}
+
+
+AB, CD = Repository("A/b", "ab"), Repository("c/D")
+KNOWN = _by_name(AB, CD)
+
+
+def test_find_ignores_case() -> None:
+    assert [find(KNOWN, name) for name in ("a/B", "C/d", "c/x")] == [AB, CD, None]
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [((), [AB, CD]), (("C/D", "a/b"), [CD, AB]), (("a/b", "A/B.git"), [AB])],
+)
+def test_select(names: tuple[str, ...], found: list[Repository]) -> None:
+    """All without a name; each once, in the order asked for."""
+    assert select(KNOWN, names) == found
+
+
+def test_select_names_all_that_are_not_watched() -> None:
+    assert _refusal(select, KNOWN, ["x/y", "a/b", "z/z"]) == (
+        InsidersError,
+        "not watched: x/y, z/z",
+        "see `pypi-insiders repos list`",
+    )
+    assert _refusal(select, KNOWN, ["a/b", "../x"])[0] is UsageError
+
+
+def test_add_appends_and_changes_nothing_that_was_given() -> None:
+    given = dict(KNOWN)
+    new = [Repository("n/1"), Repository("n/2", "two", "https://h/2")]
+    assert list(add(given, new).values()) == [AB, CD, *new]
+    assert given == KNOWN
+
+
+@pytest.mark.parametrize(
+    "again",
+    [AB, Repository("a/B"), Repository("A/b", "ab"), Repository("A/B", "ab")],
+)
+def test_what_is_watched_already_stays_as_it_is(again: Repository) -> None:
+    assert list(add(KNOWN, [again, again]).items()) == list(KNOWN.items())
+
+
+@pytest.mark.parametrize(
+    ("new", "message", "hint"),
+    [
+        (
+            [Repository("a/B", "other")],
+            "A/b is watched already, as ab from git@github.com:A/b.git",
+            "first `pypi-insiders repos remove A/b`",
+        ),
+        (
+            [Repository("c/d", None, "https://h/x")],
+            "c/D is watched already, as yet unnamed from git@github.com:c/D.git",
+            "first `pypi-insiders repos remove c/D`",
+        ),
+        (
+            [Repository("n/1"), Repository("n/2", "ab")],
+            "ab comes from A/b already",
+            "one distribution can come from one repository only",
+        ),
+        (
+            [Repository("n/1", "x"), Repository("n/2", "x")],
+            "x comes from n/1 already",
+            "one distribution can come from one repository only",
+        ),
+    ],
+)
+def test_conflicts_are_refused(new: list[Repository], message: str, hint: str) -> None:
+    given = dict(KNOWN)
+    assert _refusal(add, given, new) == (InsidersError, message, hint)
+    assert given == KNOWN

@@ -1,0 +1,107 @@
+"""Which tags are releases, and which of them are to be built."""
+
+import pytest
+from packaging.version import Version
+
+from pypi_insiders.tags import Choice, choose, summary, version_of
+
+
+@pytest.mark.parametrize(
+    ("tag", "version"),
+    [
+        ("9.5.3-insiders-4.49.0", "9.5.3+insiders.4.49.0"),
+        ("v1.0-insiders-2", "1.0+insiders.2"),
+        ("1.0-Insiders", "1.0+insiders"),
+        ("2.0rc1-insiders-1", "2.0rc1+insiders.1"),
+        ("1.2.0.1.1.0", "1.2.0.1.1.0"),
+        ("v1.0", "1.0"),
+        ("V1.0", "1.0"),
+        ("v2.0-rc1", "2.0rc1"),
+        ("1.0-1", "1.0.post1"),
+        ("1!2.0", "1!2.0"),
+        ("1.0+local", "1.0+local"),
+        ("2.1.x", None),
+        ("server-6.19.1", None),
+        ("1.0-docker", None),
+        ("1.0-insiders-", None),
+        ("1.0-insiders+x", None),
+        ("insiders-1.0", None),
+        ("release/1.0", None),
+        ("latest", None),
+        ("v", None),
+        ("", None),
+        ("-1.0", None),
+        ("--upload-pack=x", None),
+        ("ünïcode-1.0", None),
+        ("\N{ARABIC-INDIC DIGIT ONE}.0", None),
+        ("\N{FULLWIDTH DIGIT ONE}.0-insiders-1", None),
+        ("1.0-insiders-\N{ARABIC-INDIC DIGIT ONE}", None),
+    ],
+)
+def test_version_of(tag: str, version: str | None) -> None:
+    assert version_of(tag) == (None if version is None else Version(version))
+
+
+def _choose(tags: str, built: str = "") -> Choice:
+    """Choose among tags whose commit is `old` in both."""
+    return choose(dict.fromkeys(tags.split(), "old"), dict.fromkeys(built.split(), "old"))
+
+
+@pytest.mark.parametrize(
+    ("tags", "chosen"),
+    [
+        ("1.0 1.10 1.9", ("1.10",)),
+        ("1.0 2.0rc1 2.0.dev3", ("1.0",)),
+        ("1.0a1 1.0rc1 1.0b7 0.9.dev1", ("1.0rc1",)),
+        ("9.5.3 9.5.3-insiders-4.9.0 9.5.3-insiders-4.10.0", ("9.5.3-insiders-4.10.0",)),
+        ("v1.0 1.0 1.0.0", ("1.0",)),
+        ("", ()),
+        ("latest", ()),
+    ],
+)
+def test_the_first_build_is_the_newest_final_release_or_else_pre_release(
+    tags: str, chosen: tuple[str, ...]
+) -> None:
+    assert _choose(tags).build == chosen
+
+
+@pytest.mark.parametrize(
+    ("tags", "built", "chosen"),
+    [
+        ("0.9 1.0 1.9 1.10 1.2 2.0rc1", "1.0", ("1.2", "1.9", "1.10", "2.0rc1")),
+        ("1.0 1.1 1.2", "1.0 1.2", ("1.1",)),  # a fix of an older line, made later
+        ("0.8 1.0 1.1", "1.0 0.9", ("1.1",)),  # what counts is the first, not the lowest
+        ("1.0 2.0", "1.0 2.0", ()),
+        ("1.0", "2.0", ()),  # the tag that was built is gone
+        ("1.0rc1 1.0", "1.0rc1", ("1.0",)),
+        ("1.0 v1.0 1.0.0 1.1", "1.0", ("1.1",)),  # other spellings of what is built
+        ("1.0 v1.1 1.1", "1.0", ("1.1",)),  # two spellings: one of them, always the same
+        ("latest 1.0 1.1", "latest", ("1.0", "1.1")),
+    ],
+)
+def test_later_builds_are_all_new_versions_above_the_first_one_built(
+    tags: str, built: str, chosen: tuple[str, ...]
+) -> None:
+    assert _choose(tags, built).build == chosen
+
+
+def test_moved_tags_and_tags_that_are_no_version_are_named_and_not_built() -> None:
+    refs = {"nightly": "x", "1.1": "new", "1.0": "a", "1.2": "b", "docs": "y"}
+    built = {"1.0": "a", "1.1": "old", "0.9": "gone"}
+    assert choose(refs, built) == Choice(
+        build=("1.2",), moved=("1.1",), passed_over=("docs", "nightly")
+    )
+
+
+@pytest.mark.parametrize(
+    ("tags", "most", "text"),
+    [
+        ("", 5, ""),
+        ("a b", 5, "a, b"),
+        ("a b c d e", 5, "a, b, c, d, e"),
+        ("a b c d e f g", 5, "a, b, c, d, e and 2 more"),
+        ("a b", 1, "a and 1 more"),
+    ],
+)
+def test_summary(tags: str, most: int, text: str) -> None:
+    assert summary(iter(tags.split()), most) == text
