@@ -34,6 +34,7 @@ _STATUS_UNAVAILABLE = 77
 _INHERITED = re.compile(
     r"PATH|LANG|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|GIT_SSL_CAINFO"
     r"|NODE_EXTRA_CA_CERTS|PIP_.*|UV_.*|(?i:https?_proxy|ftp_proxy|all_proxy|no_proxy)"
+    r"|XDG_RUNTIME_DIR|DBUS_SESSION_BUS_ADDRESS"  # for user-manager, which replaces them inside
 )
 # Where pip and uv keep things is the person's home, which is not there.
 _NOT_INHERITED = re.compile(

@@ -79,6 +79,26 @@ dependencies = {dependencies or []}
 """
         )
 
+    def hook(self, code: str) -> None:
+        """Let the build backend run some code before it builds a wheel.
+
+        The code's working directory is the unpacked sdist.
+        """
+        path = self.tree / "pyproject.toml"
+        path.write_text(
+            path.read_text().replace(
+                'build-backend = "flit_core.buildapi"',
+                'build-backend = "backend"\nbackend-path = ["."]\n\n'
+                '[tool.flit.sdist]\ninclude = ["backend.py"]',
+            )
+        )
+        (self.tree / "backend.py").write_text(
+            "from flit_core import buildapi\nfrom flit_core.buildapi import *\n\n\n"
+            "def build_wheel(directory, settings=None, metadata=None):\n"
+            + "".join(f"    {line}\n" for line in code.splitlines())
+            + "    return buildapi.build_wheel(directory, settings, metadata)\n"
+        )
+
     def push(self, tag: str, *, annotated: bool = True, force: bool = False) -> str:
         """Commit everything, tag it and push; return the commit."""
         git(self.tree, "add", "--all")

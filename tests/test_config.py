@@ -64,7 +64,7 @@ port = 1
 """)
     assert _refusal(path) == (
         f"{path}: unknown key prot (known: server, watcher); "
-        'server.host must be "localhost" or an IP address, not \'example.org\'; '
+        "server.host must be \"localhost\" or an IP address, not 'example.org'; "
         "server.port must be a port from 1 to 65535, not 0; "
         "unknown key server.fallback_url (did you mean fallback-url?); "
         'server.fallback-url must be the URL of an index such as "https://pypi.org/simple/", '
@@ -151,8 +151,7 @@ def test_other_intervals_are_refused(value: object) -> None:
     with pytest.raises(ValueError, match="evenly") as caught:
         parse_interval(value)
     assert str(caught.value) == (
-        'must divide an hour or a day evenly, such as "5min", "30min", "6h" or "1d", '
-        f"not {value!r}"
+        f'must divide an hour or a day evenly, such as "5min", "30min", "6h" or "1d", not {value!r}'
     )
 
 

@@ -204,3 +204,31 @@ def test_a_real_project_with_its_own_build_backend(
     )  # fmt: skip
     names = machine.run("ls", "there").stdout.splitlines()
     assert {"pymdown_extensions-10.9.dist-info", "markdown", "yaml"} <= set(names)
+
+
+def test_without_access_the_update_says_which_door_is_closed(
+    machine: Machine, forge: Forge
+) -> None:
+    """A key that the host does not accept, a host key that is not known, and a wrong name."""
+    forge.create("sponsor/probe", "probe").release("1.0")
+    machine.run("pypi-insiders", "repos", "add", "sponsor/probe", "sponsor/nope")
+
+    def complaint(name: str) -> str:
+        failed = machine.run("pypi-insiders", "update", name, check=False, env={"LC_ALL": "de_DE"})
+        assert failed.returncode == 1
+        return failed.stderr.splitlines()[-2]
+
+    assert complaint("sponsor/nope").startswith(
+        "error: sponsor/nope: no such repository, or no access to it ("
+    )
+    key = machine.read_text(".ssh/id_ed25519")
+    machine.run("rm", ".ssh/id_ed25519")
+    assert complaint("sponsor/probe") == (
+        "error: sponsor/probe: no access: the host does not accept the credentials that git has "
+        "here (git@127.0.0.1: Permission denied (publickey,password,keyboard-interactive).)"
+    )
+    machine.write_text(".ssh/id_ed25519", key, mode=0o600)
+    machine.run("rm", ".ssh/known_hosts")
+    assert complaint("sponsor/probe") == (
+        "error: sponsor/probe: the host's ssh key is not known here (Host key verification failed.)"
+    )

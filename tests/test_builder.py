@@ -1,0 +1,140 @@
+"""builder: real builds, with requirements from the package index."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+from projects import create
+
+from pypi_insiders import builder
+
+
+@pytest.mark.parametrize("backend", ["flit", "hatchling", "setuptools"])
+def test_an_sdist_and_a_wheel_come_out(tmp_path: Path, backend: str) -> None:
+    """Each backend's project is built, the wheel from the sdist."""
+    project = create(tmp_path, "probe-x")
+    project.write("1.0", backend=backend)
+    built = builder.build_distributions(project.tree, tmp_path, epoch_s=1700000000)
+    assert (built.name, built.version) == ("probe-x", "1.0")
+    assert built.sdist.name == "probe_x-1.0.tar.gz"
+    assert built.wheel.name == "probe_x-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(built.wheel) as archive:
+        assert "probe_x/__init__.py" in archive.namelist()
+
+
+def test_a_hook_sees_no_credential_and_not_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the environment a hook gets only what a build needs."""
+    for name in ("SSH_AUTH_SOCK", "GITHUB_TOKEN", "UV_INDEX_SECRET_PASSWORD", "PIP_INDEX_URL"):
+        monkeypatch.setenv(name, "secret")
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    project.hook("import os\nopen('probe/environment.txt', 'w').write(repr(dict(os.environ)))")
+    built = builder.build_distributions(project.tree, tmp_path, epoch_s=1700000000)
+    with zipfile.ZipFile(built.wheel) as archive:
+        seen = eval(archive.read("probe/environment.txt"))
+    allowed = {
+        *builder._INHERITED, "HOME", "TMPDIR", "LC_ALL", "TZ", "PYTHONHASHSEED", "PYTHONPATH",
+        "SOURCE_DATE_EPOCH", "LC_CTYPE",
+    }  # fmt: skip
+    assert {name for name in seen if not name.startswith("_PYPROJECT_HOOKS_")} <= allowed
+    assert seen["SOURCE_DATE_EPOCH"] == "1700000000"
+    assert Path(seen["HOME"]).is_relative_to(tmp_path)
+    assert "secret" not in seen.values()
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "message"),
+    [
+        ("[build-system", "Failed to parse {tree}/pyproject.toml: "),
+        (
+            '[build-system]\nrequires = ["flit_core"]\nbuild-backend = "not_there"\n',
+            "Backend 'not_there' is not available.",
+        ),
+        (
+            '[build-system]\nrequires = ["no-such-distribution-anywhere"]\n',
+            "its build requirements cannot be installed: ",
+        ),
+    ],
+)
+def test_what_does_not_build_is_said(tmp_path: Path, pyproject: str, message: str) -> None:
+    """The one error tells the stage and the reason."""
+    project = create(tmp_path, "probe")
+    (project.tree / "pyproject.toml").write_text(pyproject)
+    with pytest.raises(builder.BuildError) as caught:
+        builder.build_distributions(project.tree, tmp_path, epoch_s=1700000000)
+    assert caught.value.message.startswith(message.format(tree=project.tree))
+
+
+def test_no_project_at_all(tmp_path: Path) -> None:
+    """A repository without a Python project is told from one that does not build."""
+    tree = create(tmp_path, "probe").tree
+    with pytest.raises(builder.BuildError) as caught:
+        builder.build_distributions(tree, tmp_path, epoch_s=1700000000)
+    assert caught.value.message == (
+        f"Source {tree} does not appear to be a Python project: no pyproject.toml or setup.py"
+    )
+
+
+def test_the_output_of_a_failed_build_is_kept(tmp_path: Path) -> None:
+    """All that the build wrote is in the error."""
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    project.hook("print('out')\nimport sys\nsys.exit('err')")
+    with pytest.raises(builder.BuildError) as caught:
+        builder.build_distributions(project.tree, tmp_path, epoch_s=1700000000)
+    assert caught.value.output.splitlines()[-2:] == ["out", "err"]
+
+
+def test_build_requirements_never_come_from_our_own_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While building, variables that lead to our index are gone; others stay; later all are back."""
+    own = "http://127.0.0.1:31411"
+    monkeypatch.setenv("UV_DEFAULT_INDEX", f"{own}/simple/")
+    monkeypatch.setenv("UV_INDEX_URL", "https://example.org/simple/")
+    with builder.build_environment(own):
+        assert "UV_DEFAULT_INDEX" not in os.environ
+        assert os.environ["UV_INDEX_URL"] == "https://example.org/simple/"
+        assert os.umask(0o022) == 0o022
+    assert os.environ["UV_DEFAULT_INDEX"] == f"{own}/simple/"
+
+
+def wheel(directory: Path, name: str, metadata: str) -> Path:
+    """Write a wheel of which only the metadata matters."""
+    path = directory / name
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("probe-1.0.dist-info/METADATA", metadata)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sdist", "wheel_name", "metadata", "message"),
+    [
+        (
+            "probe-1.1.tar.gz", "probe-1.0-py3-none-any.whl", "Name: probe\nVersion: 1.0\n",
+            "probe-1.1.tar.gz, probe-1.0-py3-none-any.whl and the metadata (probe 1.0) are not the "
+            "same release",
+        ),
+        (
+            "probe-1.0.tar.gz", "probe-1.0-py3-none-any.whl", "Name: pip\nVersion: 1.0\n",
+            "probe-1.0.tar.gz, probe-1.0-py3-none-any.whl and the metadata (pip 1.0) are not the "
+            "same release",
+        ),
+        (
+            "probe-1.0.tar.gz", "probe-1.0-py3-none-any.whl", "Name: probe\nVersion: new\n",
+            "probe-1.0-py3-none-any.whl has a wrong version in its metadata: Invalid version: 'new'",
+        ),
+        (
+            "probe-1.0.tar.gz", "probe.whl", "", "Invalid wheel filename (wrong number of parts): "
+            "'probe'",
+        ),
+    ],
+)  # fmt: skip
+def test_an_sdist_and_a_wheel_must_be_one_release(
+    tmp_path: Path, sdist: str, wheel_name: str, metadata: str, message: str
+) -> None:
+    """Names, versions and metadata that do not agree are refused."""
+    with pytest.raises(builder.BuildError) as caught:
+        builder.check(tmp_path / sdist, wheel(tmp_path, wheel_name, metadata))
+    assert caught.value.message == message

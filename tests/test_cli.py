@@ -1,0 +1,283 @@
+"""cli: what a person types and reads; the table of everything that can go wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import COMMAND, Person, free_port
+
+from pypi_insiders import __version__
+
+USAGE = 2
+NAME_HINT = "for example squidfunk/mkdocs-material-insiders; for another host add --url URL"
+URL_HINT = (
+    "give https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
+)
+
+COMPLAINTS = [
+    # what is typed, exit status, message, hint
+    (("repos", "add", "probe"), 2, "'probe' is not a repository of the form NS/PROJ", NAME_HINT),
+    (("repos", "add", "../probe"), 2, "'../probe' is not a repository of the form NS/PROJ", NAME_HINT),
+    (("repos", "add", "me/.."), 2, "'me/..' is not a repository of the form NS/PROJ", NAME_HINT),
+    (("repos", "add", "--", "-x/y"), 2, "'-x/y' is not a repository of the form NS/PROJ", NAME_HINT),
+    (
+        ("repos", "add", "me/probe:-x"), 2, "'-x' is not the name of a distribution",
+        "letters, digits, '.', '_' and '-', such as mkdocs-material",
+    ),
+    (
+        ("repos", "add", "me/probe", "--url", "ext::sh -c id"), 2,
+        "'ext::sh -c id' is not the URL of a Git repository", URL_HINT,
+    ),
+    (
+        ("repos", "add", "me/probe", "--url", "http://example.org/probe.git"), 2,
+        "'http://example.org/probe.git' has a scheme that is not allowed", URL_HINT,
+    ),
+    (
+        ("repos", "add", "me/probe", "--url", "https://me:s3cret@example.org/probe.git"), 2,
+        "'https://example.org/probe.git' contains a credential, which would be stored in the clear",
+        "leave it out of the URL and give it to git: `git help credentials`",
+    ),
+    (
+        ("repos", "add", "me/a", "me/b", "--url", "https://example.org/a"), 2,
+        "--url goes with one repository", "add them one by one",
+    ),
+    (
+        ("repos", "add", "me/a:probe", "me/b:probe"), 1, "probe comes from me/a already",
+        "one distribution can come from one repository only",
+    ),
+    (("repos", "remove", "me/probe"), 1, "not watched: me/probe", "see `pypi-insiders repos list`"),
+    (
+        ("update", "me/probe", "me/other"), 1, "not watched: me/probe, me/other",
+        "see `pypi-insiders repos list`",
+    ),
+    (("update", "../../etc"), 2, "'../../etc' is not a repository of the form NS/PROJ", NAME_HINT),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed", "status", "message", "hint"), COMPLAINTS)
+def test_a_mistake_gets_one_line_and_a_hint(
+    person: Person, typed: tuple[str, ...], status: int, message: str, hint: str
+) -> None:
+    """And nothing is written."""
+    failed = person.run(*typed, status=status)
+    assert (failed.stdout, failed.stderr) == ("", f"error: {message}\nhint: {hint}\n")
+    assert not person.paths.repositories.exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (("nonsense",), "No such command 'nonsense'."),
+        (("server", "nonsense"), "No such command 'nonsense'."),
+        (("update", "--nonsense"), "No such option '--nonsense'."),
+        (("repos", "add"), "Missing argument 'NS/PROJ[:DIST]...'."),
+        (
+            ("server", "run", "--host", "example.org"),
+            "Invalid value for '--host': must be \"localhost\" or an IP address, not 'example.org'",
+        ),
+        (
+            ("server", "run", "--port", "65536"),
+            "Invalid value for '--port': 65536 is not in the range 0<=x<=65535.",
+        ),
+        (
+            ("server", "run", "--fallback-url", "ftp://example.org/"),
+            "Invalid value for '--fallback-url': must be the URL of an index such as "
+            "\"https://pypi.org/simple/\", not 'ftp://example.org/'",
+        ),
+        (
+            ("env", "--shell", "csh"),
+            "Invalid value for '--shell': 'csh' is not one of 'sh', 'fish'.",
+        ),
+    ],
+)
+def test_wrong_usage_ends_2(person: Person, typed: tuple[str, ...], message: str) -> None:
+    """The last line says what is wrong."""
+    failed = person.run(*typed, status=USAGE)
+    assert failed.stdout == ""
+    assert failed.stderr.splitlines()[-1] == f"Error: {message}"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "typed", "message"),
+    [
+        (
+            "config.toml", "[server", ("env",),
+            "{file} is not valid TOML: Expected ']' at the end of a table declaration "
+            "(at end of document)",
+        ),
+        (
+            "config.toml", '[server]\nprot = 1\nport = "x"\n[wacher]\n', ("server", "start"),
+            "{file}: unknown key server.prot (did you mean port?); server.port must be a port from 1 "
+            "to 65535, not 'x'; unknown table wacher (did you mean watcher?)",
+        ),
+        (
+            "repos.toml", "me/probe", ("repos", "add", "me/other"),
+            "{file} is not valid TOML: Expected '=' after a key in a "
+            "key/value pair (at line 1, column 3)",
+        ),
+        (
+            "repos.toml", '["../x"]\n["me/probe"]\nurl = "ext::sh"\n', ("update",),
+            "{file}: '../x' is not a repository of the form NS/PROJ; 'ext::sh' is not the URL of a "
+            "Git repository",
+        ),
+    ],
+)  # fmt: skip
+def test_a_broken_file_is_named_and_left_alone(
+    person: Person, file: str, text: str, typed: tuple[str, ...], message: str
+) -> None:
+    """All that is wrong is said at once, with the way to the file."""
+    path = person.paths.config / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    failed = person.run(*typed, status=1)
+    assert failed.stderr == f"error: {message.format(file=path)}\nhint: edit {path}\n"
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("file", ["config.toml", "repos.toml"])
+def test_an_unreadable_file_is_named(person: Person, file: str) -> None:
+    """A directory in its place stands for all that cannot be read."""
+    path = person.paths.config / file
+    path.mkdir(parents=True)
+    failed = person.run("update", status=1)
+    assert failed.stderr == f"error: cannot read {path}: Is a directory\n"
+
+
+def test_where_nothing_is_watched_update_says_how_to_begin(person: Person) -> None:
+    """The first command of a new user ends 0, with the next one to type."""
+    done = person.run("update")
+    line = "no repositories are watched; `pypi-insiders repos add NS/PROJ`\n"
+    assert (done.stdout, done.stderr) == ("", line)
+    listed = person.run("repos", "list")
+    assert (listed.stdout, listed.stderr) == ("", line)
+    assert person.run("repos", "list", "--json").stdout == "[]\n"
+
+
+def test_several_repositories_are_added_at_once_and_again(person: Person) -> None:
+    """Adding is all or nothing, and what is there already is no error."""
+    done = person.run("repos", "add", "me/a:A_a", "me/b")
+    assert done.stdout == "watching me/a as a-a\nwatching me/b\n"
+    assert person.run("repos", "add", "ME/A:a-a", "me/c").stdout == (
+        "ME/A is watched already\nwatching me/c\n"
+    )
+    failed = person.run("repos", "add", "me/d", "me/a:other", status=1)
+    assert failed.stderr == (
+        "error: me/a is watched already, as a-a from git@github.com:me/a.git\n"
+        "hint: first `pypi-insiders repos remove me/a`\n"
+    )
+    listed = json.loads(person.run("repos", "list", "--json").stdout)
+    assert [row["name"] for row in listed] == ["me/a", "me/b", "me/c"]
+    person.run("repos", "remove", "me/a", "me/c")
+    assert person.run("repos", "list").stdout == (
+        "name  distribution  version  url\nme/b  -             -        git@github.com:me/b.git\n"
+    )
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "fish"])
+def test_env_leads_a_shell_to_the_index_and_back(person: Person, shell: str) -> None:
+    """What `env` prints is understood by the shell; `--unset` takes it back."""
+    person.paths.config.mkdir(parents=True)
+    (person.paths.config / "config.toml").write_text("[server]\nport = 4711\n")
+    names = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL")
+    set_, unset = (
+        person.run("env", *options, SHELL=f"/usr/bin/{shell}").stdout
+        for options in ((), ("--unset",))
+    )
+    url = "http://127.0.0.1:4711/simple/"
+    if shell == "fish":
+        assert set_ == "".join(f"set -gx {name} {url};\n" for name in names)
+        assert unset == "".join(f"set -e {name};\n" for name in names)
+        return
+    script = f'eval "$1"; echo {" ".join(f"${name}" for name in names)}; eval "$2"; env'
+    shown = subprocess.run(
+        [shell, "-c", script, shell, set_, unset],
+        env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert shown.startswith(f"{url} {url} {url}\n")
+    assert not any(name in shown for name in names)
+
+
+def test_without_systemd_that_is_said(person: Person) -> None:
+    """Where no manager answers, units cannot be had, and the foreground works."""
+    failed = person.run("server", "start", status=1, PATH="/nonexistent")
+    assert failed.stderr == (
+        "error: systemctl was not found: this system does not run systemd\n"
+        "hint: `pypi-insiders server run` and `pypi-insiders update` work without it\n"
+    )
+
+
+def test_without_git_that_is_said(person: Person) -> None:
+    """A missing git is no traceback."""
+    person.run("repos", "add", "me/probe", "--url", "file:///nowhere/probe.git")
+    failed = person.run("update", status=1, PATH="/nonexistent")
+    assert failed.stderr == "error: me/probe: git was not found\nhint: install git\n"
+
+
+def test_a_taken_port_is_said(person: Person) -> None:
+    """`server run` names the port."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
+        port = taken.getsockname()[1]
+        failed = person.run("server", "run", "--port", str(port), status=1)
+    assert failed.stderr == (
+        f"error: cannot listen on 127.0.0.1:{port}: the port is taken\n"
+        f"hint: see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port\n"
+    )
+
+
+def commands() -> list[tuple[str, ...]]:
+    """Name every command and group."""
+    services = ("start", "stop", "restart", "status", "logs", "enable", "disable")
+    return [
+        (),
+        *[(part, verb) for part in ("server", "watcher") for verb in services],
+        ("server",), ("server", "run"), ("watcher",),
+        ("repos",), ("repos", "add"), ("repos", "list"), ("repos", "remove"),
+        ("update",), ("env",), ("uninstall",),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_help_and_version_are_everywhere(person: Person, command: tuple[str, ...]) -> None:
+    """`-h`, `--help` and `--version` work at each level, without touching anything."""
+    helps = {person.run(*command, option).stdout for option in ("-h", "--help")}
+    assert len(helps) == 1
+    assert helps.pop().startswith(f"Usage: {' '.join(('pypi-insiders', *command))} ")
+    assert person.run(*command, "--version").stdout == f"pypi-insiders {__version__}\n"
+    assert list(person.home.iterdir()) == []
+
+
+def test_verbose_and_quiet(person: Person) -> None:
+    """`-v` shows the commands that are run, `-q` only what is wrong; both left or right."""
+    person.run("repos", "add", "me/probe", "--url", "file:///nowhere/probe.git")
+    for typed in (("-v", "update"), ("update", "-v")):
+        assert "+ git -c core.hooksPath=/dev/null ls-remote" in person.run(*typed, status=1).stderr
+    quiet = person.run("update", "-q", status=1).stderr
+    assert quiet.startswith("error: me/probe: no such repository")
+    assert quiet.count("\n") == 1
+
+
+def test_a_command_that_needs_no_library_imports_none(tmp_path: Path) -> None:
+    """The command line starts without git, pypiserver, build, rich and waitress."""
+    code = (
+        "import sys; from pypi_insiders.cli import cli\n"
+        "for command in ('server', 'watcher', 'repos', 'update', 'env', 'uninstall'):\n"
+        "    cli.get_command(None, command)\n"
+        "print([m for m in ('git', 'pypiserver', 'build', 'rich', 'waitress', 'tomllib',"
+        " 'platformdirs', 'packaging', 'subprocess') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_module_can_be_run(person: Person) -> None:
+    """`python -m pypi_insiders` is the same command."""
+    done = subprocess.run(
+        [COMMAND.with_name("python"), "-m", "pypi_insiders", "--version"],
+        env=person.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"pypi-insiders {__version__}\n"

@@ -1,0 +1,67 @@
+"""Packaging: however it is installed, the unit files come along."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Person, run
+
+UNITS = sorted(path.name for path in (ROOT / "systemd").iterdir())
+
+
+def test_the_wheel_holds_the_units_and_nothing_of_the_tests(wheel: Path) -> None:
+    """The unit files lie in the package; the top level of the wheel is the package alone."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert (
+        sorted(
+            name.rpartition("/")[2] for name in names if name.startswith("pypi_insiders/systemd/")
+        )
+        == UNITS
+    )
+    assert {name.partition("/")[0] for name in names} == {
+        "pypi_insiders",
+        f"{'-'.join(wheel.name.split('-')[:2])}.dist-info",
+    }
+
+
+@pytest.mark.parametrize("way", ["pip", "editable", "uv tool", "pipx"])
+def test_each_way_to_install_it_brings_the_units(way: str, tmp_path: Path, person: Person) -> None:
+    """pip, pip --editable, uv tool and pipx install a command that can render its units."""
+    bin_directory = tmp_path / "bin"
+    environment = {
+        **person.environment,
+        "PIPX_HOME": str(tmp_path / "pipx"),
+        "PIPX_BIN_DIR": str(bin_directory),
+        "UV_TOOL_DIR": str(tmp_path / "tools"),
+        "UV_TOOL_BIN_DIR": str(bin_directory),
+        "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path("~/.cache/uv").expanduser())),
+    }
+    environment.pop("PYTHONDONTWRITEBYTECODE")
+    here = Path(sys.executable).parent
+    if way == "uv tool":
+        commands = [[here / "uv", "tool", "install", "--quiet", "--python", sys.executable, ROOT]]
+    elif way == "pipx":
+        commands = [[here / "pipx", "install", "--quiet", "--python", sys.executable, ROOT]]
+    else:
+        run("uv", "venv", "--quiet", "--seed", "--python", sys.executable, tmp_path / "venv")
+        bin_directory = tmp_path / "venv/bin"
+        options = ["--editable"] if way == "editable" else []
+        commands = [[bin_directory / "pip", "install", "--quiet", *options, ROOT]]
+    for command in commands:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    command = bin_directory / "pypi-insiders"
+    interpreter = command.resolve().with_name("python")
+    code = (
+        "from pypi_insiders import config, paths, units\n"
+        "texts = units.render('/x', paths.default_paths(), config.Settings())\n"
+        "print(sorted(texts))"
+    )
+    shown = subprocess.run(
+        [interpreter, "-c", code], env=environment, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert shown.stdout == f"{sorted(name.removesuffix('.in') for name in UNITS)}\n", shown.stderr

@@ -1,0 +1,166 @@
+"""Programs that are run to their end, with their output, or in our place."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pypi_insiders import process
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.process import Result, run
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def _python(code: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", code, *arguments]
+
+
+def _refusal(call: Callable[[], object]) -> tuple[str, str | None]:
+    with pytest.raises(InsidersError) as caught:
+        call()
+    return caught.value.message, caught.value.hint
+
+
+_BOTH = """
+import sys
+for number in range(3):
+    print("out", number, flush=True)
+    print("err", number, file=sys.stderr, flush=True)
+sys.exit(3)
+"""
+
+
+def test_status_and_both_outputs_are_the_result() -> None:
+    assert run(_python(_BOTH), timeout_s=60) == Result(
+        3, "out 0\nout 1\nout 2\n", "err 0\nerr 1\nerr 2\n"
+    )
+
+
+def test_merged_output_keeps_its_order() -> None:
+    assert run(_python(_BOTH), timeout_s=60, merge_output=True) == Result(
+        3, "out 0\nerr 0\nout 1\nerr 1\nout 2\nerr 2\n", ""
+    )
+
+
+def test_a_program_that_a_signal_ends_has_its_negative_number() -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    assert run(_python(code), timeout_s=60) == Result(-9, "", "")
+
+
+def test_output_that_is_no_text_is_a_result_too() -> None:
+    code = r"import sys; sys.stdout.buffer.write('grüße'.encode() + b'\xff')"
+    assert run(_python(code), timeout_s=60).stdout == "grüße\N{REPLACEMENT CHARACTER}"
+
+
+def test_there_is_no_shell_and_no_input() -> None:
+    code = "import sys; print(sys.argv[1:], repr(sys.stdin.read()))"
+    arguments = ["$HOME", "a b", ";id", "*", "", "--"]
+    assert run(_python(code, *arguments), timeout_s=60).stdout == f"{arguments} ''\n"
+
+
+_ENVIRONMENT = "import os; print([os.environ.get(name) for name in ('LC_ALL', 'OURS')])"
+
+
+def test_by_default_the_environment_is_ours_with_messages_in_english(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("OURS", "1")
+    assert run(_python(_ENVIRONMENT), timeout_s=60).stdout == "['C.UTF-8', '1']\n"
+
+
+def test_an_environment_that_is_given_is_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURS", "1")
+    result = run(_python(_ENVIRONMENT), timeout_s=60, environment={"LC_ALL": "de"})
+    assert result.stdout == "['de', None]\n"
+
+
+def test_directory(tmp_path: Path) -> None:
+    code = "import os; print(os.getcwd())"
+    assert run(_python(code), timeout_s=60, directory=tmp_path).stdout == f"{tmp_path}\n"
+
+
+def test_a_program_that_takes_too_long_is_killed(tmp_path: Path) -> None:
+    """While it lives it has the pipe open, so that reading would not end."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    code = 'exec > "$1"; echo started; kill -STOP $$'
+    assert _refusal(lambda: run(["sh", "-c", code, "sh", str(pipe)], timeout_s=1.5)) == (
+        "sh took longer than 1.5 s",
+        None,
+    )
+    os.set_blocking(end, True)
+    with os.fdopen(end) as file:
+        assert file.read() == "started\n"
+
+
+MISSING = "pypi-insiders-no-such-program"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: run([MISSING], timeout_s=60),
+        lambda: process.attached([MISSING]),
+        lambda: process.become([MISSING]),
+    ],
+    ids=["run", "attached", "become"],
+)
+def test_a_missing_program_is_named(call: Callable[[], object]) -> None:
+    assert _refusal(call) == (f"{MISSING} was not found", f"install {MISSING}")
+
+
+def test_a_file_that_is_no_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "program"
+    path.write_text("#!/bin/sh\n")
+    assert _refusal(lambda: run([str(path)], timeout_s=60))[0].startswith(f"{path} ")
+
+
+def test_a_missing_directory_is_not_taken_for_a_missing_program(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    message, _ = _refusal(lambda: run(_python(""), timeout_s=60, directory=missing))
+    assert str(missing) in message
+
+
+def test_what_is_run_can_be_pasted_from_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="pypi_insiders.process")
+    run(["true", "a b", "$x"], timeout_s=60)
+    process.attached(["true", "--"])
+    assert caplog.messages == ["+ true 'a b' '$x'", "+ true --"]
+
+
+def _child(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        _python(f"import os, sys\nfrom pypi_insiders.process import attached, become\n{code}"),
+        input="for the person's shell",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+_TELL = "import os, sys; print(os.getpid(), repr(sys.stdin.read())); sys.exit(5)"
+
+
+def test_an_attached_program_prints_on_our_output_and_we_go_on() -> None:
+    code = f"status = attached([sys.executable, '-c', {_TELL!r}]); print('then', status)"
+    done = _child(code)
+    told, then = done.stdout.splitlines()
+    assert (told.split()[1:], then, done.stderr, done.returncode) == (["''"], "then 5", "", 0)
+
+
+def test_become_ends_in_our_place_with_our_input() -> None:
+    code = (
+        f"print(os.getpid(), flush=True); become([sys.executable, '-c', {_TELL!r}]); print('never')"
+    )
+    done = _child(code)
+    before, after = done.stdout.splitlines()
+    assert (after, done.returncode) == (f'{before} "for the person\'s shell"', 5)
+    assert done.stderr == ""

@@ -1,0 +1,129 @@
+"""What is remembered of each repository between two updates."""
+
+from pathlib import Path
+
+import pytest
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.state import Build, RepositoryState, forget, load, save
+
+_HINT = "move it away: the newest tag is then built again, and published files stay"
+
+
+def _build(version: str, **files: str) -> Build:
+    return Build(f"v{version}", f"commit of {version}", version, 1_700_000_000, files)
+
+
+def _path(directory: Path) -> Path:
+    return directory / "repositories/ns/proj.json"
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        RepositoryState(),
+        RepositoryState("grüße", [_build("1.10"), _build("1.9", a="1", b="2")], ["latest", "ü"]),
+    ],
+    ids=["empty", "full"],
+)
+def test_what_is_saved_is_loaded(tmp_path: Path, state: RepositoryState) -> None:
+    save(tmp_path, "ns/proj", state)
+    assert load(tmp_path, "ns/proj") == state
+
+
+def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
+    save(tmp_path, "NS/Proj", RepositoryState("dist", [_build("1.0", **{"d-1.0.tar.gz": "ab"})]))
+    assert (
+        _path(tmp_path).read_text()
+        == """\
+{
+ "format": 1,
+ "distribution": "dist",
+ "builds": [
+  {
+   "tag": "v1.0",
+   "commit": "commit of 1.0",
+   "version": "1.0",
+   "built_at": 1700000000,
+   "files": {
+    "d-1.0.tar.gz": "ab"
+   }
+  }
+ ],
+ "passed_over": []
+}
+"""
+    )
+
+
+def test_nothing_is_known_without_a_file(tmp_path: Path) -> None:
+    assert load(tmp_path, "ns/proj") == RepositoryState(None, [], [])
+
+
+def test_the_newest_build_is_that_of_the_highest_version_not_the_last_one() -> None:
+    builds = [_build("1.9"), _build("1.10+insiders.2"), _build("1.10rc1"), _build("1.2")]
+    assert RepositoryState(builds=builds).newest == builds[1]
+    assert RepositoryState().newest is None
+
+
+def test_built_tags_and_files_are_in_the_order_of_the_builds() -> None:
+    state = RepositoryState(builds=[_build("2.0", b="1", a="2"), _build("1.0", c="3")])
+    assert list(state.built.items()) == [("v2.0", "commit of 2.0"), ("v1.0", "commit of 1.0")]
+    assert state.files == ["b", "a", "c"]
+
+
+def test_a_name_is_the_same_in_any_case(tmp_path: Path) -> None:
+    state = RepositoryState("dist")
+    save(tmp_path, "Ns/PROJ", state)
+    assert load(tmp_path, "nS/proj") == state
+    assert [forget(tmp_path, "NS/proj"), forget(tmp_path, "ns/proj")] == [True, False]
+    assert load(tmp_path, "Ns/PROJ") == RepositoryState()
+
+
+def test_forgetting_one_repository_keeps_the_others(tmp_path: Path) -> None:
+    kept = RepositoryState("kept")
+    save(tmp_path, "ns/other", kept)
+    save(tmp_path, "ns/proj", RepositoryState())
+    assert forget(tmp_path, "ns/proj")
+    assert load(tmp_path, "ns/other") == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "Expecting value: line 1 column 1 (char 0)"),
+        ('{"format": 1, "bui', "Unterminated string starting at: line 1 column 15 (char 14)"),
+        (
+            '{"format": 2, "builds": [], "news": 1}',
+            "it was written by another version of this program",
+        ),
+    ],
+)
+def test_a_file_that_is_not_understood_is_named_and_kept(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    path = _path(tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(InsidersError) as caught:
+        load(tmp_path, "NS/PROJ")
+    assert (caught.value.message, caught.value.hint) == (f"cannot understand {path}: {why}", _HINT)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "[]", "null", "5", '{"format": 1}', '{"format": 1, "builds": null}',
+     '{"format": 1, "builds": [5]}', '{"format": 1, "builds": [{"tag": "v1"}]}',
+     '{"format": 1, "builds": [], "news": 1}'],
+)  # fmt: skip
+def test_other_json_is_not_understood_either(tmp_path: Path, text: str) -> None:
+    path = _path(tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(InsidersError) as caught:
+        load(tmp_path, "ns/proj")
+    assert (caught.value.message.partition(": ")[0], caught.value.hint) == (
+        f"cannot understand {path}",
+        _HINT,
+    )

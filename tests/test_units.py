@@ -1,0 +1,453 @@
+"""The unit files: their text, what systemd makes of it, and how they come and go."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pypi_insiders import __version__
+from pypi_insiders.config import ServerSettings, Settings, WatcherSettings, parse_interval
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.paths import Paths
+from pypi_insiders.units import (
+    SERVER,
+    SLICE,
+    UNITS,
+    WATCHER,
+    Part,
+    calendar_event,
+    install,
+    installed_command,
+    is_installed,
+    quote,
+    render,
+    uninstall,
+)
+
+pytestmark = pytest.mark.timeout(60)
+
+COMMAND = "/opt/bin/pypi-insiders"
+PATHS = Paths(*(Path("/home/me", base, "pypi-insiders") for base in ("c", "d", "s", "k")))
+TEXTS = render(COMMAND, PATHS, Settings())
+TIMER_DROP_IN = f"{WATCHER.trigger}.d/10-config.conf"
+SOCKET_DROP_IN = f"{SERVER.trigger}.d/10-config.conf"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "systemd/user"
+
+
+@pytest.fixture
+def analyze() -> str:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("systemd-analyze is not installed")
+        pytest.skip("systemd-analyze is not installed")
+    return program
+
+
+def _head(unit: str, who: str) -> str:
+    return (
+        f"# Installed by {who}, which overwrites this file; to change something:\n"
+        f"#   systemctl --user edit {unit}\n"
+    )
+
+
+def test_the_service_of_the_server() -> None:
+    assert TEXTS[SERVER.service] == _head(SERVER.service, f"pypi-insiders {__version__}") + (
+        """\
+[Unit]
+Description=Package index of Insiders releases
+Requires=pypi-insiders-server.socket
+After=pypi-insiders-server.socket
+# The default limit of starts would take the socket down as well.
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+ExecStart=/opt/bin/pypi-insiders server run
+Environment=XDG_CONFIG_HOME=/home/me/c
+Environment=XDG_DATA_HOME=/home/me/d
+Environment=XDG_STATE_HOME=/home/me/s
+Environment=XDG_CACHE_HOME=/home/me/k
+Restart=on-failure
+RestartSec=1
+SyslogIdentifier=pypi-insiders-server
+Slice=pypi-insiders.slice
+UMask=0077
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+NoNewPrivileges=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+"""
+    )
+
+
+def test_the_service_of_the_watcher() -> None:
+    assert TEXTS[WATCHER.service] == _head(WATCHER.service, f"pypi-insiders {__version__}") + (
+        """\
+[Unit]
+Description=Build and publish new Insiders releases
+
+[Service]
+Type=oneshot
+ExecStart=/opt/bin/pypi-insiders update
+Environment=XDG_CONFIG_HOME=/home/me/c
+Environment=XDG_DATA_HOME=/home/me/d
+Environment=XDG_STATE_HOME=/home/me/s
+Environment=XDG_CACHE_HOME=/home/me/k
+# `update` ends so after SIGTERM, with everything published recorded.
+SuccessExitStatus=143
+TimeoutStartSec=6h
+SyslogIdentifier=pypi-insiders-watcher
+Slice=pypi-insiders.slice
+CPUSchedulingPolicy=batch
+IOSchedulingClass=idle
+NoNewPrivileges=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+"""
+    )
+
+
+def test_all_other_units_are_what_is_shipped() -> None:
+    """And with default settings there is no drop-in."""
+    shipped = Path(__file__).parent.parent / "systemd"
+    others = {unit: (shipped / unit).read_text() for unit in (*_triggers(), SLICE)}
+    assert {unit: text for unit, text in TEXTS.items() if not unit.endswith(".service")} == others
+    assert [text.startswith(_head(unit, "pypi-insiders")) for unit, text in others.items()] == (
+        3 * [True]
+    )
+
+
+def _triggers() -> tuple[str, str]:
+    return SERVER.trigger, WATCHER.trigger
+
+
+def _drop_ins(settings: Settings) -> dict[str, str]:
+    texts = render(COMMAND, PATHS, settings)
+    assert {unit: texts.pop(unit) for unit in UNITS} == TEXTS
+    return texts
+
+
+@pytest.mark.parametrize(
+    ("server", "listen"),
+    [
+        (ServerSettings(port=8080), "ListenStream=127.0.0.1:8080\nListenStream=[::1]:8080\n"),
+        (ServerSettings(host="0.0.0.0"), "ListenStream=0.0.0.0:31411\n"),
+        (ServerSettings(host="2001:db8::1", port=1), "ListenStream=[2001:db8::1]:1\n"),
+    ],
+)
+def test_host_and_port_make_a_drop_in_of_the_socket(server: ServerSettings, listen: str) -> None:
+    assert _drop_ins(Settings(server=server)) == {
+        SOCKET_DROP_IN: "# Installed by pypi-insiders, from config.toml.\n"
+        f"[Socket]\nListenStream=\n{listen}"
+    }
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "event", "delay_s"),
+    [(30, "*:*:0/30", 3), (300, "*:0/5", 30), (3600, "0/1:00", 360), (21600, "0/6:00", 2160)],
+)
+def test_the_interval_makes_a_drop_in_of_the_timer(
+    interval_s: int, event: str, delay_s: int
+) -> None:
+    assert _drop_ins(Settings(watcher=WatcherSettings(interval_s))) == {
+        TIMER_DROP_IN: "# Installed by pypi-insiders, from config.toml.\n"
+        f"[Timer]\nOnCalendar=\nOnCalendar={event}\nRandomizedDelaySec={delay_s}\n"
+    }
+
+
+def test_the_fallback_url_is_no_matter_of_the_units() -> None:
+    assert _drop_ins(Settings(ServerSettings(fallback_url="https://index.example/"))) == {}
+
+
+@pytest.mark.parametrize(
+    ("word", "quoted"),
+    [
+        ("/plain/$HOME", "/plain/$HOME"),
+        ("/a b", '"/a b"'),
+        ("/a\tb", '"/a\tb"'),
+        ("/100%n", "/100%%n"),
+        ('/a"b', '"/a\\"b"'),
+        ("/a'b", '"/a\'b"'),
+        ("/a\\nb", '"/a\\\\nb"'),
+        ("/a;b", '"/a;b"'),
+    ],
+)
+def test_quote(word: str, quoted: str) -> None:
+    assert quote(word) == quoted
+
+
+def _verify(analyze: str, runtime: Path, texts: dict[str, str]) -> tuple[int, str]:
+    """Have systemd read units, without a manager; return its status and all that it says."""
+    directory = runtime / "units"
+    for name, text in texts.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+    done = subprocess.run(
+        [analyze, "--user", "--man=no", "--recursive-errors=no", "verify",
+         *(str(directory / unit) for unit in UNITS)],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(runtime), "HOME": str(runtime),
+             "LC_ALL": "C.UTF-8"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [Settings(), Settings(ServerSettings("::1", 8080), WatcherSettings(300))],
+    ids=["default", "drop-ins"],
+)
+def test_systemd_has_nothing_to_say_about_the_units(
+    analyze: str, tmp_path: Path, settings: Settings
+) -> None:
+    texts = render(installed_command(), PATHS, settings)
+    assert _verify(analyze, tmp_path, texts) == (0, "")
+
+
+def test_systemd_reads_a_quoted_command_back_unchanged(analyze: str, tmp_path: Path) -> None:
+    """It looks whether the program is there; so it finds the strangest one, and no other."""
+    program = tmp_path / "a 'b' \"c\" %n \\x41 ;$HOME é"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    home = tmp_path / 'with space, % and "quotes"'
+    paths = replace(PATHS, config=home / "pypi-insiders")
+    texts = render(quote(str(program)), paths, Settings())
+    assert _verify(analyze, tmp_path, texts) == (0, "")
+    program.unlink()
+    status, output = _verify(analyze, tmp_path, texts)
+    assert (status, f"Command {program} is not executable" in output) == (1, True)
+
+
+def _accepted() -> dict[int, str]:
+    """Every interval that config.toml may have, in seconds, and one way to write it."""
+    spans = {}
+    for unit, most in (("d", 2), ("h", 25), ("min", 1441), ("s", 3601)):
+        for number in range(1, most):
+            try:
+                spans.setdefault(parse_interval(f"{number}{unit}"), f"{number}{unit}")
+            except ValueError:
+                continue
+    return spans
+
+
+def test_systemd_elapses_at_every_interval_that_can_be_set(analyze: str) -> None:
+    accepted = _accepted()
+    assert {1, 30, 60, 300, 1800, 3600, 7200, 21600, 43200, 86400} <= set(accepted)
+    wrong = {text: why for span, text in accepted.items() if (why := _distances(analyze, span))}
+    assert wrong == {}
+
+
+def _distances(analyze: str, span_s: int) -> str | None:
+    """Say what is wrong with the calendar event of an interval; `None`: nothing."""
+    event = calendar_event(span_s)
+    done = subprocess.run(
+        [analyze, "calendar", "--iterations=4", "--base-time=2024-01-01 00:00:00 UTC", event],
+        env={**os.environ, "TZ": "UTC", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        return f"{event} is refused"
+    elapses = [
+        datetime.strptime(line.partition(": ")[2], "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+        for line in map(str.strip, done.stdout.splitlines())
+        if line.startswith(("Next elapse:", "Iter. #"))
+    ]
+    between = {later - sooner for sooner, later in zip(elapses, elapses[1:], strict=False)}
+    if len(elapses) == 4 and between == {timedelta(seconds=span_s)}:
+        return None
+    return f"{event} elapses every {', '.join(map(str, sorted(between)))}"
+
+
+def _content(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): path.read_text()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def _put(directory: Path, **files: str) -> None:
+    for name, text in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+
+
+def _only(part: Part, texts: dict[str, str] = TEXTS) -> dict[str, str]:
+    units = (*part.units, SLICE)
+    return {name: text for name, text in texts.items() if name.partition(".d/")[0] in units}
+
+
+@pytest.mark.parametrize("part", [SERVER, WATCHER])
+def test_install_writes_the_units_of_one_part_and_the_slice(directory: Path, part: Part) -> None:
+    change = install(directory, TEXTS, part)
+    assert _content(directory) == _only(part)
+    assert change.before == dict.fromkeys(map(directory.joinpath, (*part.units, SLICE)))
+    assert change.units == {*part.units, SLICE}
+    assert [is_installed(directory, each) for each in (SERVER, WATCHER)] == [
+        part == SERVER,
+        part == WATCHER,
+    ]
+
+
+def test_installing_again_touches_nothing(directory: Path) -> None:
+    texts = render(COMMAND, PATHS, Settings(ServerSettings(port=8080), WatcherSettings(300)))
+    install(directory, texts, SERVER)
+    install(directory, texts, WATCHER)
+    assert _content(directory) == texts
+    before = {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
+    for part in (SERVER, WATCHER):
+        change = install(directory, texts, part)
+        assert (change.before, change.units) == ({}, frozenset())
+    assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
+
+
+def test_only_what_is_installed_of_the_other_part_is_refreshed(directory: Path) -> None:
+    old = "# Installed by pypi-insiders 0.0.1\n"
+    _put(directory, **{WATCHER.trigger: old})
+    texts = render(COMMAND, PATHS, Settings(watcher=WatcherSettings(300)))
+    change = install(directory, texts, SERVER)
+    assert _content(directory) == _only(SERVER) | {
+        name: texts[name] for name in (WATCHER.trigger, TIMER_DROP_IN)
+    }
+    assert change.before[directory / WATCHER.trigger] == old
+    assert change.units == {*SERVER.units, SLICE, WATCHER.trigger}
+
+
+def test_a_drop_in_goes_with_the_setting_and_the_change_can_be_undone(directory: Path) -> None:
+    texts = render(COMMAND, PATHS, Settings(ServerSettings(port=8080)))
+    install(directory, texts, SERVER)
+    change = install(directory, TEXTS, SERVER)
+    assert (change.before, change.units) == (
+        {directory / SOCKET_DROP_IN: texts[SOCKET_DROP_IN]},
+        {SERVER.trigger},
+    )
+    assert _content(directory) == _only(SERVER)
+    assert not (directory / SOCKET_DROP_IN).parent.exists()
+    change.undo()
+    assert _content(directory) == _only(SERVER, texts)
+
+
+def test_undoing_the_first_installation_leaves_an_empty_directory(directory: Path) -> None:
+    texts = render(COMMAND, PATHS, Settings(ServerSettings(port=8080)))
+    install(directory, texts, SERVER).undo()
+    assert list(directory.iterdir()) == []
+
+
+def test_drop_ins_of_the_person_survive_it_all(directory: Path) -> None:
+    override = f"{SERVER.trigger}.d/override.conf"
+    _put(directory, **{override: "[Socket]\nFreeBind=no\n"})
+    mine = _content(directory)
+    texts = render(COMMAND, PATHS, Settings(ServerSettings(port=8080)))
+    install(directory, texts, SERVER)
+    assert _content(directory) == _only(SERVER, texts) | mine
+    install(directory, TEXTS, SERVER)
+    assert _content(directory) == _only(SERVER) | mine
+    uninstall(directory)
+    assert _content(directory) == mine
+
+
+@pytest.mark.parametrize("name", [SERVER.service, SERVER.trigger, SLICE, SOCKET_DROP_IN])
+def test_a_file_that_is_not_ours_is_refused_and_all_is_as_it_was(
+    directory: Path, name: str
+) -> None:
+    old = {SERVER.service: "# Installed by pypi-insiders 0.0.1\n", name: "[Unit]\n# mine\n"}
+    _put(directory, **old)
+    with pytest.raises(InsidersError) as caught:
+        install(directory, render(COMMAND, PATHS, Settings(ServerSettings(port=1))), SERVER)
+    assert (caught.value.message, caught.value.hint) == (
+        f"{directory / name} is there and was not written by pypi-insiders",
+        "move it away",
+    )
+    assert _content(directory) == old
+
+
+@pytest.mark.parametrize("unit", [*SERVER.units, SLICE])
+def test_a_masked_unit_is_refused_and_all_is_as_it_was(directory: Path, unit: str) -> None:
+    directory.mkdir(parents=True)
+    (directory / unit).symlink_to("/dev/null")
+    with pytest.raises(InsidersError) as caught:
+        install(directory, TEXTS, SERVER)
+    assert (caught.value.message, caught.value.hint) == (
+        f"{unit} is masked",
+        f"`systemctl --user unmask {unit}`",
+    )
+    assert [(path.name, path.readlink()) for path in directory.iterdir()] == [
+        (unit, Path("/dev/null"))
+    ]
+
+
+def test_a_link_to_elsewhere_is_refused_and_its_target_kept(
+    directory: Path, tmp_path: Path
+) -> None:
+    target, link = tmp_path / "mine", directory / SERVER.service
+    target.write_text(TEXTS[SERVER.service])
+    directory.mkdir(parents=True)
+    link.symlink_to(target)
+    with pytest.raises(InsidersError) as caught:
+        install(directory, {**TEXTS, SERVER.service: "# Installed by pypi-insiders 9\n"}, SERVER)
+    assert caught.value.message == f"{link} is a link, which is not ours"
+    assert (list(directory.iterdir()), target.read_text()) == ([link], TEXTS[SERVER.service])
+
+
+def test_a_masked_watcher_does_not_keep_the_server_from_being_installed(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    (directory / WATCHER.trigger).symlink_to("/dev/null")
+    install(directory, TEXTS, SERVER)
+    assert _content(directory) == _only(SERVER)
+
+
+def test_uninstall_removes_and_names_all_that_is_ours(directory: Path) -> None:
+    texts = render(COMMAND, PATHS, Settings(ServerSettings(port=8080), WatcherSettings(300)))
+    install(directory, texts, SERVER)
+    install(directory, texts, WATCHER)
+    assert sorted(uninstall(directory)) == sorted(directory / name for name in texts)
+    assert (list(directory.iterdir()), uninstall(directory)) == ([], [])
+
+
+def test_uninstall_keeps_what_is_not_ours_and_still_removes_the_rest(directory: Path) -> None:
+    """A masked unit is the person's wish; a file of theirs is named."""
+    install(directory, TEXTS, WATCHER)
+    mine = {SERVER.trigger: "[Socket]\n", "other.service": "# Installed by pypi-insiders\n"}
+    _put(directory, **mine)
+    (directory / SERVER.service).symlink_to("/dev/null")
+    with pytest.raises(InsidersError) as caught:
+        uninstall(directory)
+    assert caught.value.message == (
+        f"{directory / SERVER.trigger} is there and was not written by pypi-insiders"
+    )
+    assert _content(directory) == mine
+    assert (directory / SERVER.service).is_symlink()
+
+
+def test_without_a_directory_nothing_is_installed(directory: Path) -> None:
+    assert (is_installed(directory, SERVER), uninstall(directory)) == (False, [])
+
+
+def test_the_path_by_which_the_program_was_called_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Path(sys.executable).with_name("pypi-insiders")
+    link = tmp_path / "a bin/pypi-insiders"
+    link.parent.mkdir()
+    link.symlink_to(script)
+    monkeypatch.setattr(sys, "argv", [str(link), "server", "start"])
+    assert installed_command() == f'"{link}"'
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest"])
+    assert installed_command() == str(script)

@@ -1,0 +1,304 @@
+"""update: `pypi-insiders update` in the foreground, on real repositories with real builds."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import COMMAND, Person, _unavailable
+from projects import Project, create
+
+Watch = Callable[..., Project]
+
+
+@pytest.fixture
+def watch(person: Person, tmp_path: Path) -> Watch:
+    """Make projects that the person watches."""
+
+    def watch(name: str, *, named: bool = True) -> Project:
+        project = create(tmp_path, name)
+        specification = f"me/{name}:{name}" if named else f"me/{name}"
+        person.run("repos", "add", specification, "--url", project.url)
+        return project
+
+    return watch
+
+
+def names(*releases: str) -> list[str]:
+    """Name the sdist and the wheel of releases such as `probe-1.0`."""
+    return sorted(f"{name}{end}" for name in releases for end in (".tar.gz", "-py3-none-any.whl"))
+
+
+def test_first_the_newest_then_each_new_tag_and_nothing_twice(person: Person, watch: Watch) -> None:
+    """Old tags stay unbuilt; tags that come later are built once, in the order of versions."""
+    project = watch("probe", named=False)
+    project.release("1.9")
+    commit = project.release("1.10")
+    assert person.run("update").stdout == "1 checked, 2 files published\n"
+    assert person.distributions() == names("probe-1.10")
+    listed = json.loads(person.run("repos", "list", "--json").stdout)
+    assert listed == [
+        {
+            "name": "me/probe",
+            "url": project.url,
+            "distribution": "probe",
+            "version": "1.10",
+            "tag": "v1.10",
+        }
+    ]
+    record = json.loads((person.paths.state / "repositories/me/probe.json").read_text())
+    assert [(build["tag"], build["commit"]) for build in record["builds"]] == [("v1.10", commit)]
+
+    assert person.run("update").stdout == "1 checked, 0 files published\n"
+    project.release("2.0")
+    project.release("1.11")
+    done = person.run("update", "me/probe")
+    assert done.stdout == "1 checked, 4 files published\n"
+    assert [line for line in done.stderr.splitlines() if "published" in line] == [
+        "me/probe: published probe-1.11.tar.gz, probe-1.11-py3-none-any.whl",
+        "me/probe: published probe-2.0.tar.gz, probe-2.0-py3-none-any.whl",
+    ]
+    assert person.distributions() == names("probe-1.10", "probe-1.11", "probe-2.0")
+
+
+def test_a_tag_that_is_no_version_is_passed_over_and_named_once(
+    person: Person, watch: Watch
+) -> None:
+    """The log has one line for it, and not again at each run."""
+    project = watch("probe")
+    project.release("1.0")
+    project.push("nightly")
+    project.push("2.1.x")
+    line = "me/probe: passed over, because no version: 2.1.x, nightly\n"
+    assert line in person.run("update").stderr
+    assert line not in person.run("update").stderr
+    assert person.distributions() == names("probe-1.0")
+
+
+def test_a_moved_tag_changes_nothing_that_is_published(person: Person, watch: Watch) -> None:
+    """The tag is warned about; the published files keep their content."""
+    project = watch("probe")
+    old = project.release("1.0")
+    person.run("update")
+    before = {name: (person.paths.distributions / name).read_bytes() for name in names("probe-1.0")}
+    (project.package / "more.py").write_text("")
+    new = project.push("v1.0", force=True)
+    assert person.run("update").stderr == (
+        f"warning: me/probe: tag v1.0 was built from {old[:9]} and names {new[:9]} now; "
+        "what is published stays\n"
+    )
+    assert before == {name: (person.paths.distributions / name).read_bytes() for name in before}
+
+
+@pytest.mark.parametrize(
+    ("tags", "error", "hint"),
+    [
+        ([], "it has no tags", "releases are built from tags such as v1.0"),
+        (
+            ["nightly"],
+            "none of its tags is a version: nightly",
+            "releases are built from tags such as v1.0",
+        ),
+    ],
+)
+def test_nothing_to_build_is_said(
+    person: Person, watch: Watch, tags: list[str], error: str, hint: str
+) -> None:
+    """A repository without a single release is a failure that names the reason."""
+    project = watch("probe")
+    project.write("1.0")
+    for tag in tags:
+        project.push(tag)
+    failed = person.run("update", status=1)
+    assert failed.stderr.splitlines()[-2:] == [f"error: me/probe: {error}", f"hint: {hint}"]
+    assert failed.stdout == "1 checked, 0 files published, failed: me/probe\n"
+
+
+def test_another_name_than_the_configured_one_is_refused(person: Person, watch: Watch) -> None:
+    """What is built under a foreign name never gets into the index."""
+    project = watch("probe")
+    Project("pip", project.tree, project.remote).write("99.0")
+    project.push("v99.0")
+    failed = person.run("update", status=1)
+    assert failed.stderr.splitlines()[-2:] == [
+        "error: me/probe: tag v99.0: it builds pip, but probe was expected",
+        "hint: if that is right: `pypi-insiders repos remove me/probe` and add it as me/probe:pip",
+    ]
+    assert person.distributions() == []
+
+
+def test_a_name_that_was_built_once_may_not_change(person: Person, watch: Watch) -> None:
+    """Without a configured name the first build decides, for good."""
+    project = watch("probe", named=False)
+    project.release("1.0")
+    person.run("update")
+    Project("pip", project.tree, project.remote).write("99.0")
+    project.push("v99.0")
+    failed = person.run("update", status=1)
+    assert "error: me/probe: tag v99.0: it builds pip, but probe was expected" in failed.stderr
+    assert person.distributions() == names("probe-1.0")
+
+
+def test_one_distribution_comes_from_one_repository(
+    person: Person, watch: Watch, tmp_path: Path
+) -> None:
+    """A second repository that builds the same name is refused."""
+    watch("probe").release("1.0")
+    person.run("update")
+    other = create(tmp_path, "probe", "you/probe")
+    other.release("2.0")
+    person.run("repos", "add", "you/probe", "--url", other.url)
+    failed = person.run("update", status=1)
+    assert (
+        "error: you/probe: tag v2.0: it builds probe, which comes from me/probe already"
+        in failed.stderr
+    )
+    assert person.distributions() == names("probe-1.0")
+
+
+def block(project: Project, version: str, pipe: Path) -> None:
+    """Release a version whose build waits until somebody opens the pipe."""
+    os.mkfifo(pipe)
+    project.write(version)
+    project.hook(f"open({str(pipe)!r}).read()")
+    project.push(f"v{version}")
+
+
+def start_update(person: Person) -> "subprocess.Popen[str]":
+    """Start an update as a shell does: in a process group of its own."""
+    return subprocess.Popen(
+        [COMMAND, "update"],
+        env=person.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+
+
+def wait_for_line(process: "subprocess.Popen[str]", text: str) -> None:
+    """Read the process's log until a line contains the text."""
+    assert process.stderr
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} never came")
+
+
+def test_of_two_updates_at_once_the_second_waits(
+    person: Person, watch: Watch, tmp_path: Path
+) -> None:
+    """The second says that it waits, and builds nothing again."""
+    pipe = tmp_path / "pipe"
+    block(watch("probe"), "1.0", pipe)
+    first = start_update(person)
+    wait_for_line(first, "building tag v1.0")
+    second = start_update(person)
+    wait_for_line(second, "another update is running; waiting for it to end")
+    pipe.open("w").close()
+    assert first.communicate(timeout=60)[0] == "1 checked, 2 files published\n"
+    assert second.communicate(timeout=60)[0] == "1 checked, 0 files published\n"
+    assert (first.returncode, second.returncode) == (0, 0)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_update_leaves_nothing_half_done(
+    person: Person, watch: Watch, tmp_path: Path, number: int, status: int
+) -> None:
+    """Ctrl-C and `systemctl stop` end the build; the next update does it all."""
+    pipe = tmp_path / "pipe"
+    block(watch("probe"), "1.0", pipe)
+    update = start_update(person)
+    with pipe.open("w"):  # opens when the build is there, and keeps it waiting
+        os.killpg(update.pid, number)
+        _, errors = update.communicate(timeout=60)
+    assert update.returncode == status
+    assert errors.splitlines()[-1] == "error: interrupted; what was published until now stays"
+    assert person.distributions() == []
+    again = start_update(person)
+    pipe.open("w").close()
+    assert again.communicate(timeout=60)[0] == "1 checked, 2 files published\n"
+
+
+def test_a_full_disk_leaves_nothing_half_written(person: Person, watch: Watch) -> None:
+    """The error names the file; no part of it is in the index; with room it works."""
+    project = watch("probe")
+    project.write("1.0")
+    (project.package / "data.bin").write_bytes(os.urandom(300_000))
+    project.push("v1.0")
+    directory = person.paths.distributions
+    directory.mkdir(parents=True)
+    script = f'mount -t tmpfs -o size=64k tmpfs "$0" && {COMMAND} update; ls -A "$0"'
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, directory],
+        env=person.environment, capture_output=True, text=True,
+    )  # fmt: skip
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        _unavailable(done.stderr.strip())
+    assert done.stderr.splitlines()[-2:] == [
+        f"error: me/probe: tag v1.0: cannot publish probe-1.0.tar.gz in {directory}: "
+        "No space left on device",
+        "hint: make room on that disk and try again",
+    ]
+    assert done.stdout == "1 checked, 0 files published, failed: me/probe\n"  # and no file
+    assert person.run("update").stdout == "1 checked, 2 files published\n"
+
+
+def test_what_a_killed_update_left_is_swept(person: Person, watch: Watch) -> None:
+    """Source trees of an update that was killed do not pile up."""
+    left = person.paths.builds / "left"
+    left.mkdir(parents=True)
+    watch("probe").release("1.0")
+    person.run("update")
+    assert list(person.paths.builds.iterdir()) == []
+
+
+def test_a_half_published_release_is_completed(person: Person, watch: Watch) -> None:
+    """After a crash between the two files, what is there stays and the rest follows."""
+    watch("probe").release("1.0")
+    person.paths.distributions.mkdir(parents=True)
+    (person.paths.distributions / "probe-1.0.tar.gz").write_bytes(b"published by an earlier run")
+    done = person.run("update")
+    assert (
+        "warning: probe-1.0.tar.gz is published already, with other content; it stays as it is"
+        in done.stderr
+    )
+    assert person.distributions() == names("probe-1.0")
+    sdist = person.paths.distributions / "probe-1.0.tar.gz"
+    assert sdist.read_bytes() == b"published by an earlier run"
+
+
+def test_removing_says_what_stays_and_purge_takes_it(person: Person, watch: Watch) -> None:
+    """`remove` keeps the distributions and says so; `--purge` removes them, later too."""
+    watch("probe").release("1.0")
+    person.run("update")
+    assert person.run("repos", "remove", "me/probe").stdout == (
+        "removed me/probe\n"
+        "  stays in the index: probe-1.0.tar.gz, probe-1.0-py3-none-any.whl\n"
+        "  to remove that too: pypi-insiders repos remove --purge me/probe\n"
+    )
+    assert person.distributions() == names("probe-1.0")
+    assert person.run("repos", "remove", "--purge", "me/probe").stdout == (
+        "removed me/probe\n"
+        "  removed probe-1.0.tar.gz from the index\n"
+        "  removed probe-1.0-py3-none-any.whl from the index\n"
+    )
+    assert person.distributions() == []
+    assert not (person.paths.state / "repositories/me/probe.json").exists()
+
+
+def test_on_a_terminal_progress_is_live_and_in_a_pipe_plain(person: Person, watch: Watch) -> None:
+    """Control sequences are for terminals only."""
+    watch("probe").release("1.0")
+    terminal = subprocess.run(
+        ["script", "--quiet", "--return", "--command", f"{COMMAND} update", "/dev/null"],
+        env={**person.environment, "TERM": "xterm"}, capture_output=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert terminal.returncode == 0
+    assert b"building v1.0" in terminal.stdout
+    assert b"\x1b[" in terminal.stdout
+    piped = person.run("update")
+    assert "\x1b" not in piped.stdout + piped.stderr
