@@ -14,6 +14,10 @@ lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	if command -v shellcheck >/dev/null; then shellcheck tests/user-manager .ci/run; fi
+
+bench: .venv/.ready
+	$(BIN)/python tests/bench.py
 
 .venv/.ready: pyproject.toml .ci/venv
 	$(PYTHON) .ci/venv

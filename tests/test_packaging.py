@@ -42,18 +42,18 @@ def test_each_way_to_install_it_brings_the_units(way: str, tmp_path: Path, perso
     }
     environment.pop("PYTHONDONTWRITEBYTECODE")
     here = Path(sys.executable).parent
+    install: list[str | Path]
     if way == "uv tool":
-        commands = [[here / "uv", "tool", "install", "--quiet", "--python", sys.executable, ROOT]]
+        install = [here / "uv", "tool", "install", "--quiet", "--python", sys.executable, ROOT]
     elif way == "pipx":
-        commands = [[here / "pipx", "install", "--quiet", "--python", sys.executable, ROOT]]
+        install = [here / "pipx", "install", "--quiet", "--python", sys.executable, ROOT]
     else:
         run("uv", "venv", "--quiet", "--seed", "--python", sys.executable, tmp_path / "venv")
         bin_directory = tmp_path / "venv/bin"
         options = ["--editable"] if way == "editable" else []
-        commands = [[bin_directory / "pip", "install", "--quiet", *options, ROOT]]
-    for command in commands:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        install = [bin_directory / "pip", "install", "--quiet", *options, ROOT]
+    done = subprocess.run(install, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     command = bin_directory / "pypi-insiders"
     interpreter = command.resolve().with_name("python")
     code = (

@@ -1,0 +1,441 @@
+"""The index, served by the installed command and asked over HTTP."""
+
+import contextlib
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(120)
+
+COMMAND = str(Path(sys.executable).with_name("pypi-insiders"))
+FALLBACK = "https://fallback.example/simple/"
+WHEEL, SDIST = "my_dist-1.0+insiders.2-py3-none-any.whl", "my_dist-0.9.tar.gz"
+CONTENT = {WHEEL: b"the wheel", SDIST: b"the sdist"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Server:
+    process: subprocess.Popen[str]
+    host: str
+    port: int
+
+    def request(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> Answer:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, path, body or None, headers or {})
+            answer = connection.getresponse()
+            return Answer(answer.status, dict(answer.getheaders()), answer.read())
+
+    def get(self, path: str) -> Answer:
+        return self.request("GET", path)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("XDG_")}
+    inherited.pop("JOURNAL_STREAM", None)
+    return {**inherited, "HOME": str(home)}
+
+
+def _argv(distributions: Path, *options: str) -> list[str]:
+    return [COMMAND, "server", "run", "--dist-dir", str(distributions), *options]
+
+
+@contextmanager
+def _running(argv: list[str], home: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        argv,
+        env=_environment(home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _url(process: subprocess.Popen[str]) -> tuple[str, int]:
+    """Read the line that the server prints when it answers."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    match = re.fullmatch(r"http://(?:\[(::1)\]|(127\.0\.0\.1)):(\d+)/simple/\n", line)
+    assert match is not None, line
+    return match[1] or match[2], int(match[3])
+
+
+@contextmanager
+def _serving(distributions: Path, *options: str) -> Iterator[Server]:
+    argv = _argv(distributions, "--port", "0", "--fallback-url", FALLBACK, *options)
+    with _running(argv, distributions.parent) as process:
+        yield Server(process, *_url(process))
+
+
+def _end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for the end; return status, the rest of standard output, and standard error."""
+    stdout, stderr = process.communicate(timeout=60)
+    return process.returncode, stdout, stderr
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make what no test changes: two distributions, and what must not be served."""
+    home = tmp_path_factory.mktemp("home")
+    directory = home / "dists"
+    (directory / ".hidden").mkdir(parents=True)
+    for name, content in CONTENT.items():
+        (directory / name).write_bytes(content)
+    for path in (".secret-1.0.tar.gz", ".hidden/secret-1.0.tar.gz", "../secret-1.0.tar.gz"):
+        (directory / path).write_text("confidential")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def server(distributions: Path) -> Iterator[Server]:
+    with _serving(distributions) as server:
+        yield server
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _links(answer: Answer) -> list[tuple[str, str]]:
+    return re.findall(r'<a href="([^"]*)">([^<]*)</a>', answer.body.decode())
+
+
+def test_the_index_lists_the_distributions(server: Server) -> None:
+    answer = server.get("/simple/")
+    assert (answer.status, _links(answer)) == (200, [("my-dist/", "my-dist")])
+
+
+def test_a_project_lists_its_files_with_their_sha256(server: Server) -> None:
+    answer = server.get("/simple/my-dist/")
+    assert (answer.status, sorted(_links(answer))) == (
+        200,
+        sorted(
+            (f"/packages/{name}#sha256={_sha256(content)}", name)
+            for name, content in CONTENT.items()
+        ),
+    )
+
+
+@pytest.mark.parametrize("name", [WHEEL, SDIST, WHEEL.replace("+", "%2B")])
+def test_what_is_downloaded_is_the_file(server: Server, name: str) -> None:
+    answer = server.get(f"/packages/{name}")
+    content = CONTENT[name.replace("%2B", "+")]
+    assert (answer.status, answer.headers["Content-Length"], answer.body) == (
+        200,
+        str(len(content)),
+        content,
+    )
+
+
+@pytest.mark.parametrize("path", ["/simple/", "/simple/my-dist/", f"/packages/{WHEEL}", "/health"])
+def test_head_is_get_without_the_body(server: Server, path: str) -> None:
+    get, head = server.get(path), server.request("HEAD", path)
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["Content-Length"] == get.headers["Content-Length"] == str(len(get.body))
+
+
+@pytest.mark.parametrize("name", ["My_Dist/", "my.dist/", "MY--DIST/", "my-dist"])
+def test_other_spellings_are_redirected_to_the_normalized_name(server: Server, name: str) -> None:
+    answer = server.get(f"/simple/{name}")
+    assert (answer.status, answer.headers["Location"]) == (
+        301,
+        f"http://{server.host}:{server.port}/simple/my-dist/",
+    )
+
+
+def test_unknown_names_are_redirected_to_the_fallback(server: Server) -> None:
+    answer = server.get("/simple/other-dist/")
+    assert (answer.status, answer.headers["Location"], answer.body) == (
+        303,
+        "https://fallback.example/simple/other-dist/",
+        b"",
+    )
+
+
+def test_the_fallback_is_pypi_by_default(distributions: Path) -> None:
+    argv = _argv(distributions, "--port", "0")
+    with _running(argv, distributions.parent) as process:
+        answer = Server(process, *_url(process)).get("/simple/other-dist/")
+    assert (answer.status, answer.headers["Location"]) == (
+        303,
+        "https://pypi.org/simple/other-dist/",
+    )
+
+
+def test_health(server: Server) -> None:
+    answer = server.get("/health")
+    assert (answer.status, answer.body) == (200, b"Ok")
+
+
+def _tree(directory: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def _form(**fields: str) -> tuple[bytes, dict[str, str]]:
+    """Encode what `twine upload` sends; `content` is a file."""
+    parts = [
+        f'--limit\r\nContent-Disposition: form-data; name="{name}"'
+        + ('; filename="new-1.0.tar.gz"' if name == "content" else "")
+        + f"\r\n\r\n{value}\r\n"
+        for name, value in fields.items()
+    ]
+    body = "".join([*parts, "--limit--\r\n"]).encode()
+    return body, {"Content-Type": "multipart/form-data; boundary=limit"}
+
+
+_UPLOAD = _form(**{":action": "file_upload", "name": "new", "version": "1.0", "content": "x"})
+_REMOVAL = _form(**{":action": "remove_pkg", "name": "my_dist", "version": "0.9"})
+_BASIC = {"Authorization": "Basic Og=="}  # no name, no password
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content"),
+    [
+        ("POST", "/", _UPLOAD),
+        ("POST", "/", (_UPLOAD[0], _UPLOAD[1] | _BASIC)),
+        ("POST", "/legacy/", _UPLOAD),
+        ("POST", "/", _REMOVAL),
+        ("POST", "/", (_REMOVAL[0], _REMOVAL[1] | _BASIC)),
+        ("POST", "/RPC2", (b"<methodCall/>", {"Content-Type": "text/xml"})),
+        ("PUT", "/packages/new-1.0.tar.gz", (b"x", {})),
+        ("PUT", f"/packages/{WHEEL}", (b"x", {})),
+        ("DELETE", f"/packages/{WHEEL}", (b"", {})),
+        ("PATCH", f"/packages/{WHEEL}", (b"x", {})),
+        ("OPTIONS", "/simple/", (b"", {})),
+    ],
+)
+def test_nothing_can_be_changed(
+    server: Server,
+    distributions: Path,
+    method: str,
+    path: str,
+    content: tuple[bytes, dict[str, str]],
+) -> None:
+    before = _tree(distributions.parent)
+    answer = server.request(method, path, *content)
+    assert (answer.status, answer.headers["Allow"], answer.body) == (
+        405,
+        "GET, HEAD",
+        b"this index is read-only\n",
+    )
+    assert _tree(distributions.parent) == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [".secret-1.0.tar.gz", ".hidden/secret-1.0.tar.gz", "../secret-1.0.tar.gz",
+     "..%2fsecret-1.0.tar.gz", "%2e%2e/secret-1.0.tar.gz", "..%5csecret-1.0.tar.gz",
+     "./../secret-1.0.tar.gz", ".hidden/../../secret-1.0.tar.gz", "/etc/passwd",
+     "%2fetc%2fpasswd", "../../../../../../etc/passwd", "."],
+)  # fmt: skip
+def test_only_distributions_are_served(server: Server, path: str) -> None:
+    """Neither what starts with a dot, nor what lies outside."""
+    answer = server.get(f"/packages/{path}")
+    assert (answer.status, b"confidential" in answer.body, b"root:" in answer.body) == (
+        404,
+        False,
+        False,
+    )
+
+
+def test_a_name_cannot_inject_a_header(server: Server) -> None:
+    answer = server.get("/simple/x%0d%0aSet-Cookie:a=b/")
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_a_file_that_appears_is_served_at_once(tmp_path: Path) -> None:
+    """The directory need not even be there when the server starts."""
+    directory = tmp_path / "dists"
+    with _serving(directory) as server:
+        assert server.get("/simple/my-dist/").status == 303
+        (directory / WHEEL).write_bytes(b"x")
+        assert server.get("/simple/my-dist/").status == 200
+        (directory / WHEEL).unlink()
+        assert server.get("/simple/my-dist/").status == 303
+
+
+def test_both_loopback_addresses_are_listened_on(server: Server) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        expected: list[str] = ["127.0.0.1"]
+    else:
+        expected = ["127.0.0.1", "::1"]
+    answering = []
+    for host in ("127.0.0.1", "::1"):
+        with contextlib.suppress(OSError):
+            if Server(server.process, host, server.port).get("/health").body == b"Ok":
+                answering.append(host)
+    assert answering == expected
+
+
+def test_a_taken_port_is_one_line_and_a_hint(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        argv = _argv(tmp_path / "dists", "--port", str(port))
+        with _running(argv, tmp_path) as process:
+            assert _end(process) == (
+                1,
+                "",
+                f"error: cannot listen on 127.0.0.1:{port}: the port is taken\n"
+                f"hint: see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port\n",
+            )
+
+
+def test_an_address_of_another_machine_is_one_line(tmp_path: Path) -> None:
+    argv = _argv(tmp_path / "dists", "--host", "192.0.2.1", "--port", "0")
+    with _running(argv, tmp_path) as process:
+        assert _end(process) == (
+            1,
+            "",
+            "error: cannot listen on 192.0.2.1:0: Cannot assign requested address\n",
+        )
+
+
+def test_whoever_opens_the_index_to_others_is_told_so(tmp_path: Path) -> None:
+    argv = _argv(tmp_path / "dists", "--host", "0.0.0.0", "--port", "0")
+    with _running(argv, tmp_path) as process:
+        assert process.stdout is not None
+        match = re.search(r":(\d+)/simple/\n", process.stdout.readline())
+        assert match is not None
+        assert Server(process, "127.0.0.1", int(match[1])).get("/health").body == b"Ok"
+        process.terminate()
+        assert _end(process) == (
+            0,
+            "",
+            f"note: whoever reaches 0.0.0.0:{match[1]} can read this index\n",
+        )
+
+
+def test_a_port_that_is_taken_on_the_second_address_is_not_passed_over(tmp_path: Path) -> None:
+    """Clients that look up `localhost` may try ::1 first, and would reach another server."""
+    try:
+        taken = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no ::1")
+    with taken:
+        port = taken.getsockname()[1]
+        with _running(_argv(tmp_path / "dists", "--port", str(port)), tmp_path) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == ""
+            assert _end(process) == (
+                1,
+                "",
+                f"error: cannot listen on [::1]:{port}: the port is taken\n"
+                f"hint: see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port\n",
+            )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_well(tmp_path: Path, number: signal.Signals) -> None:
+    with _serving(tmp_path / "dists") as server:
+        # A client that keeps its connection open without asking for anything is not waited for.
+        with socket.create_connection((server.host, server.port)):
+            assert server.get("/health").body == b"Ok"
+            server.process.send_signal(number)
+            assert _end(server.process) == (0, "", "")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((server.host, server.port))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_download_under_way_is_finished_first(tmp_path: Path, number: signal.Signals) -> None:
+    """It is far larger than what the kernel holds for a client that does not read."""
+    directory = tmp_path / "dists"
+    directory.mkdir()
+    content = os.urandom(32 * 1024 * 1024)
+    (directory / SDIST).write_bytes(content)
+    with _serving(directory) as server:
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("GET", f"/packages/{SDIST}")
+            answer = connection.getresponse()
+            beginning = answer.read(100_000)
+            server.process.send_signal(number)
+            received = beginning + answer.read()
+        assert (answer.status, _sha256(received)) == (200, _sha256(content))
+        assert _end(server.process) == (0, "", "")
+
+
+def test_a_request_whose_last_byte_is_still_to_come_is_answered(tmp_path: Path) -> None:
+    with _serving(tmp_path / "dists") as server:
+        with socket.create_connection((server.host, server.port), timeout=60) as connection:
+            connection.sendall(b"GET /health HTTP/1.0\r\n")
+            assert server.get("/health").body == b"Ok"  # so the line before has been read
+            server.process.terminate()
+            connection.sendall(b"\r\n")
+            with connection.makefile("rb") as file:
+                assert file.read().endswith(b"\r\n\r\nOk")
+        assert _end(server.process) == (0, "", "")
+
+
+def test_many_clients_at_once(server: Server) -> None:
+    """More than there are threads, each over and over."""
+    wrong: list[Answer] = []
+
+    def client() -> None:
+        for _ in range(5):
+            answer = server.get(f"/packages/{WHEEL}")
+            if (answer.status, answer.body) != (200, CONTENT[WHEEL]):
+                wrong.append(answer)
+
+    threads = [threading.Thread(target=client) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (wrong, [thread.is_alive() for thread in threads]) == ([], 20 * [False])
+
+
+def test_the_socket_that_systemd_listens_on_is_taken_over(distributions: Path) -> None:
+    program = shutil.which("systemd-socket-activate")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("systemd-socket-activate is not installed")
+        pytest.skip("systemd-socket-activate is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    argv = [program, "-l", f"127.0.0.1:{port}", "-E", f"HOME={distributions.parent}",
+            *_argv(distributions, "--port", "1")]  # fmt: skip
+    with _running(argv, distributions.parent) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == f"Listening on 127.0.0.1:{port} as 3.\n"
+        answer = Server(process, "127.0.0.1", port).get("/health")
+        assert (answer.body, _url(process)) == (b"Ok", ("127.0.0.1", port))
+        process.terminate()
+        assert _end(process)[:2] == (0, "")
+
+
+def test_a_socket_that_is_meant_for_another_process_is_left_alone(distributions: Path) -> None:
+    """The variables are inherited by all that a service starts."""
+    environment = ["env", "LISTEN_PID=1", "LISTEN_FDS=1"]
+    argv = [*environment, *_argv(distributions, "--port", "0")]
+    with _running(argv, distributions.parent) as process:
+        assert Server(process, *_url(process)).get("/health").body == b"Ok"
