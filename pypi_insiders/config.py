@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import read_text
+from pypi_insiders.urls import without_credentials
 
 
 def parse_host(value: object) -> str:
@@ -50,8 +51,9 @@ def parse_fallback_url(value: object) -> str:
         except ValueError as error:
             if "credentials" in str(error):
                 raise
+    shown = without_credentials(value) if isinstance(value, str) else value
     raise ValueError(
-        f'must be the URL of an index such as "https://pypi.org/simple/", not {value!r}'
+        f'must be the URL of an index such as "https://pypi.org/simple/", not {shown!r}'
     )
 
 
@@ -59,7 +61,7 @@ _UNITS_S = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600, "d": 86
 
 
 def parse_interval(value: object) -> int:
-    """Read a time span that divides a minute, an hour or a day evenly; return seconds.
+    """Read a span of seconds, minutes or hours that divides the next larger unit; in seconds.
 
     Only such spans can be written as a calendar event, and only calendar events are made up for
     after the machine slept or was off.
@@ -68,9 +70,9 @@ def parse_interval(value: object) -> int:
     """
     if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5}) ?([a-z]+)", value)):
         span_s = int(match[1]) * _UNITS_S.get(match[2], 0)
-        unit_s = 60 if span_s < 60 else 3600 if span_s < 3600 else 86400
-        if span_s and unit_s % span_s == 0:
-            return span_s
+        for smaller_s, larger_s in ((1, 60), (60, 3600), (3600, 86400)):
+            if smaller_s <= span_s <= larger_s and not (span_s % smaller_s or larger_s % span_s):
+                return span_s
     raise ValueError(
         f'must divide an hour or a day evenly, such as "5min", "30min", "6h" or "1d", not {value!r}'
     )

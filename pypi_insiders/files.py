@@ -20,8 +20,10 @@ def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
     Raises:
         InsidersError: the file cannot be written.
     """
-    path = path.resolve()
     with _says("write", path):
+        with contextlib.suppress(FileNotFoundError):
+            path.stat()  # fails for a link that leads to itself
+        path = path.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

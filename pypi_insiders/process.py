@@ -60,8 +60,8 @@ def run(
             timeout=timeout_s,
             check=False,
         )
-    except FileNotFoundError as error:
-        raise InsidersError(f"{argv[0]} was not found", f"install {argv[0]}") from error
+    except OSError as error:
+        raise _cannot_run(argv[0], error) from error
     except subprocess.TimeoutExpired as error:
         raise InsidersError(f"{argv[0]} took longer than {timeout_s:g} s") from error
     return Result(done.returncode, done.stdout, done.stderr or "")
@@ -76,8 +76,8 @@ def attached(argv: Sequence[str]) -> int:
     _log.debug("+ %s", shlex.join(argv))
     try:
         return subprocess.run(argv, stdin=subprocess.DEVNULL, check=False).returncode
-    except FileNotFoundError as error:
-        raise InsidersError(f"{argv[0]} was not found", f"install {argv[0]}") from error
+    except OSError as error:
+        raise _cannot_run(argv[0], error) from error
 
 
 def become(argv: Sequence[str]) -> NoReturn:
@@ -91,5 +91,13 @@ def become(argv: Sequence[str]) -> NoReturn:
     _log.debug("+ exec %s", shlex.join(argv))
     try:
         os.execvp(argv[0], list(argv))
-    except FileNotFoundError as error:
-        raise InsidersError(f"{argv[0]} was not found", f"install {argv[0]}") from error
+    except OSError as error:
+        raise _cannot_run(argv[0], error) from error
+
+
+def _cannot_run(program: str, error: OSError) -> InsidersError:
+    # Python names the program or, if that is what is missing, the directory where it should run.
+    if isinstance(error, FileNotFoundError) and error.filename in (program, None):
+        return InsidersError(f"{program} was not found", f"install {program}")
+    place = "" if error.filename == program else f": {error.filename}"
+    return InsidersError(f"{program} cannot be run: {error.strerror}{place}")

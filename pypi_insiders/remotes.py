@@ -3,10 +3,12 @@
 import logging
 import os
 import re
+import shlex
 from pathlib import Path
 
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import make_directory
+from pypi_insiders.urls import without_any_credentials
 
 # GitPython looks for git when it is imported, and fails there without one.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -116,7 +118,7 @@ def _git(directory: Path | None, *arguments: str, timeout_s: float = LIST_TIMEOU
     for name in _LOCAL_ENVIRONMENT:
         os.environ.pop(name, None)
     command = ["git", "-c", "core.hooksPath=/dev/null", *arguments]
-    _log.debug("+ %s", " ".join(command))
+    _log.debug("+ %s", shlex.join(command))
     try:
         output = Git(directory or "/").execute(
             command, env=_ENVIRONMENT, kill_after_timeout=timeout_s, strip_newline_in_stdout=False
@@ -170,9 +172,7 @@ _MEANINGS = (
 def _translate(stderr: str, command: str, timeout_s: float) -> InsidersError:
     """Say in one line why git failed, without any credential."""
     # GitPython quotes what it caught: `\n  stderr: '...'`.
-    text = re.sub(
-        r"(?<=//)[^/@\s]*@", "", stderr.strip().removeprefix("stderr:").strip().strip("'")
-    )
+    text = without_any_credentials(stderr.strip().removeprefix("stderr:").strip().strip("'"))
     if "Timeout: the command" in text:
         return InsidersError(
             f"git {command} took longer than {timeout_s:g} s", "the next update tries again"

@@ -1,8 +1,9 @@
 """Keep `repos.toml`, the list of watched repositories."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from packaging.utils import InvalidName, canonicalize_name
 from pypi_insiders.config import parse_toml
 from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.files import read_text, write_atomic
+from pypi_insiders.urls import without_credentials
 
 _HEADER = """\
 # The repositories that pypi-insiders watches, written by `pypi-insiders repos add` and `remove`.
@@ -83,7 +85,9 @@ def parse_url(text: str) -> str:
         or re.search(r"[\s\x00-\x1f\x7f]", text)
         or "::" in text.partition("/")[0]
     ):
-        raise UsageError(f"{_hidden(text)!r} is not the URL of a Git repository", _URL_HINT)
+        raise UsageError(
+            f"{without_credentials(text)!r} is not the URL of a Git repository", _URL_HINT
+        )
     if re.fullmatch(
         r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!//)[^-].*", text
     ):
@@ -92,27 +96,24 @@ def parse_url(text: str) -> str:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise UsageError(f"{_hidden(text)!r} is not a URL: {error}", _URL_HINT) from error
+        raise UsageError(f"{without_credentials(text)!r} is not a URL", _URL_HINT) from error
     if parts.scheme not in _SCHEMES:
-        raise UsageError(f"{_hidden(text)!r} has a scheme that is not allowed", _URL_HINT)
+        raise UsageError(
+            f"{without_credentials(text)!r} has a scheme that is not allowed", _URL_HINT
+        )
     if parts.password is not None or (parts.username is not None and parts.scheme == "https"):
         raise UsageError(
-            f"{_hidden(text)!r} contains a credential, which would be stored in the clear",
+            f"{without_credentials(text)!r} contains a credential, which would be stored in the clear",
             "leave it out of the URL and give it to git: `git help credentials`",
         )
     if (parts.scheme != "file" and (not host or host.startswith("-"))) or not parts.path.strip("/"):
-        raise UsageError(f"{_hidden(text)!r} names no repository", _URL_HINT)
+        raise UsageError(f"{without_credentials(text)!r} names no repository", _URL_HINT)
     return text
 
 
 _URL_HINT = (
     "give https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
 )
-
-
-def _hidden(url: str) -> str:
-    """Take user and password out of a URL, for messages."""
-    return re.sub(r"(?<=//)[^/@]*@", "", url)
 
 
 def parse_specification(text: str) -> Repository:
@@ -136,26 +137,41 @@ def load(path: Path) -> dict[str, Repository]:
     problems: list[str] = []
     found: dict[str, Repository] = {}
     for name, content in document.items():
-        try:
-            found[name] = _from_table(name, content)
-        except InsidersError as error:
-            problems.append(error.message)
+        item = _from_table(name, content, problems)
+        if other := find(found, item.name):
+            problems.append(f"{other.name} is listed twice, the second time as {name}")
+        found[item.name] = item
     if problems:
         raise InsidersError(f"{path}: {'; '.join(problems)}", f"edit {path}")
     return found
 
 
-def _from_table(name: str, content: Any) -> Repository:
-    parse_name(name)
+def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
+    """Read one table; add to the problems what is wrong with it."""
+    item = Repository(name)
     if not isinstance(content, dict):
-        raise InsidersError(f'{name} must be a table: ["{name}"]')
-    parsers = {"distribution": parse_distribution, "url": parse_url}
+        problems.append(f'{name} must be a table: ["{name}"]')
+        content = {}
+    checks = {"distribution": parse_distribution, "url": parse_url}
+    with _collected(problems):
+        item = replace(item, name=parse_name(name))
     for key, value in content.items():
-        if key not in parsers:
-            raise InsidersError(f"{name}: unknown key {key} (known: {', '.join(parsers)})")
-        if not isinstance(value, str):
-            raise InsidersError(f"{name}: {key} must be a string")
-    return Repository(name, **{key: parsers[key](value) for key, value in content.items()})
+        if key not in checks:
+            problems.append(f"{name}: unknown key {key} (known: {', '.join(checks)})")
+        elif not isinstance(value, str):
+            problems.append(f"{name}: {key} must be a string")
+        else:
+            with _collected(problems):
+                item = replace(item, **{key: checks[key](value)})
+    return item
+
+
+@contextmanager
+def _collected(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        problems.append(error.message)
 
 
 def save(path: Path, repositories: Iterable[Repository]) -> None:

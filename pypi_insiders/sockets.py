@@ -1,6 +1,5 @@
 """Get the listening sockets: from systemd, or of our own."""
 
-import contextlib
 import errno
 import os
 import socket
@@ -10,6 +9,7 @@ from pypi_insiders.config import addresses, join
 from pypi_insiders.errors import InsidersError
 
 _FIRST_INHERITED = 3
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def inherited() -> list[socket.socket]:
@@ -39,8 +39,12 @@ def bind_host(host: str, port: int) -> list[socket.socket]:
     first, *others = addresses(host)
     sockets = [bind(first, port)]
     for address in others:
-        with contextlib.suppress(InsidersError):
-            sockets.append(bind(address, sockets[0].getsockname()[1]))
+        try:
+            sockets.append(bind(address, port or sockets[0].getsockname()[1]))
+        except InsidersError as error:
+            # A free port was wanted and one was found, or there is no such address here.
+            if port and getattr(error.__cause__, "errno", None) not in _NO_SUCH_ADDRESS:
+                raise
     return sockets
 
 
@@ -61,7 +65,8 @@ def bind(address: str, port: int) -> socket.socket:
                 f"cannot listen on {where}: the port is taken",
                 f"see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port",
             ) from error
-        raise InsidersError(f"cannot listen on {where}: {error.strerror or error}") from error
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise InsidersError(f"cannot listen on {where}: {reason}") from error
 
 
 def is_loopback(address: str) -> bool:

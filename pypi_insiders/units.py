@@ -154,7 +154,7 @@ def calendar_event(interval_s: int) -> str:
         return f"*:*:0/{interval_s}"
     if interval_s < 3600:
         return f"*:0/{interval_s // 60}"
-    return f"0/{interval_s // 3600}:00"
+    return "daily" if interval_s == 86400 else f"0/{interval_s // 3600}:00"
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,8 @@ def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
     Raises:
         InsidersError: a file of that name is not ours, or cannot be written; all is as it was.
     """
-    wanted = {*part.units, SLICE, *(unit for unit in UNITS if (directory / unit).exists())}
+    others = (unit for unit in UNITS if (directory / unit).is_file())  # a masked one is none
+    wanted = {*part.units, SLICE, *others}
     before: dict[Path, str | None] = {}
     units = set()
     try:

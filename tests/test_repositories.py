@@ -135,8 +135,8 @@ def test_urls(url: str) -> None:
         ("/srv/git/x", "has a scheme that is not allowed"),
         ("../x", "has a scheme that is not allowed"),
         ("", "has a scheme that is not allowed"),
-        ("ssh://h:99999/x", "is not a URL: Port out of range 0-65535"),
-        ("https://[::1/x", "is not a URL: Invalid IPv6 URL"),
+        ("ssh://h:99999/x", "is not a URL"),
+        ("https://[::1/x", "is not a URL"),
     ],
 )
 def test_other_urls_are_refused(url: str, complaint: str) -> None:

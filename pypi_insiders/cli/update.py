@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def update(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Build and publish new releases.
 
-    Checks the repositories for new tags, builds those and publishes what was built: all watched repositories, or those that are named. Exit status 1 if any of them failed.
+    Checks the repositories for new tags, builds those and publishes what was built: all watched
+    repositories, or those that are named. Exit status 1 if any of them failed.
     """
     from pypi_insiders import config, repositories
     from pypi_insiders.paths import default_paths
