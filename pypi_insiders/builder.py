@@ -23,7 +23,7 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import run
+from pypi_insiders.process import run_contained
 
 _log = logging.getLogger(__name__)
 
@@ -152,12 +152,11 @@ class _Runner:
         cwd: str | None = None,
         extra_environ: Mapping[str, str] | None = None,
     ) -> None:
-        result = run(
+        result = run_contained(
             cmd,
             timeout_s=HOOK_TIMEOUT_S,
             environment={**self._environment, **(extra_environ or {})},
-            directory=Path(cwd) if cwd else None,
-            merge_output=True,
+            directory=Path(cwd or "/"),
         )
         self.output += result.stdout
         for line in result.stdout.splitlines():

@@ -1,9 +1,12 @@
 """Run other programs."""
 
+import contextlib
 import logging
 import os
 import shlex
+import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +31,6 @@ def run(
     *,
     timeout_s: float,
     environment: Mapping[str, str] | None = None,
-    directory: Path | None = None,
-    merge_output: bool = False,
 ) -> Result:
     """Run a program to its end, without a shell, a terminal or input; any exit status is a result.
 
@@ -38,8 +39,6 @@ def run(
         timeout_s: after this many seconds it is killed.
         environment: all of its environment; by default ours with the C locale, so that its
             messages are the ones that we know.
-        directory: where it runs.
-        merge_output: put standard error into `stdout`, in the order in which it was written.
 
     Raises:
         InsidersError: the program is missing or took too long.
@@ -52,11 +51,10 @@ def run(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if merge_output else subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
             env=environment,
-            cwd=directory,
             timeout=timeout_s,
             check=False,
         )
@@ -64,7 +62,70 @@ def run(
         raise _cannot_run(argv[0], error) from error
     except subprocess.TimeoutExpired as error:
         raise InsidersError(f"{argv[0]} took longer than {timeout_s:g} s") from error
-    return Result(done.returncode, done.stdout, done.stderr or "")
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def run_contained(
+    argv: Sequence[str], *, timeout_s: float, environment: Mapping[str, str], directory: Path
+) -> Result:
+    """Run foreign code to its end: without our terminal, and with all its processes ended with it.
+
+    A process that leaves the session on purpose is not held.
+
+    Args:
+        argv: the program and its arguments.
+        timeout_s: after this many seconds it is killed.
+        environment: all of its environment.
+        directory: where it runs.
+
+    Returns:
+        Its status, -9 if it was killed, and all that it wrote, in `stdout`.
+
+    Raises:
+        InsidersError: the program is missing.
+
+    Source: setsid(2).
+    """
+    _log.debug("+ %s", shlex.join(argv))
+    # A file and no pipe: a process that is left behind would keep a pipe open.
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=directory,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _cannot_run(argv[0], error) from error
+        _contained.add(process.pid)
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            output.write(f"\nkilled after {timeout_s:g} s\n".encode())
+        finally:
+            _kill_session(process.pid)
+            status = process.wait()
+            _contained.discard(process.pid)
+        output.seek(0)
+        return Result(status, output.read().decode(errors="replace"), "")
+
+
+_contained: set[int] = set()
+
+
+def end_contained() -> None:
+    """Kill all foreign code that runs, from whatever thread it was started."""
+    for session in tuple(_contained):
+        _kill_session(session)
+
+
+def _kill_session(leader: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def attached(argv: Sequence[str]) -> int:

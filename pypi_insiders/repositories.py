@@ -22,6 +22,10 @@ _HEADER = """\
 
 """
 _SCHEMES = ("https", "ssh", "git", "file")
+# White space, control characters, and the `::` of git's transport helpers.
+_NEVER_IN_A_URL = r"[\s\x00-\x1f\x7f]|^[^/]*::"
+# `user@host:path`. Source: git-clone(1), "GIT URLS".
+_SCP_LIKE = r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!//)[^-].*"
 
 
 @dataclass(frozen=True)
@@ -80,34 +84,25 @@ def parse_url(text: str) -> str:
     Raises:
         UsageError: another scheme, a leading `-`, a password in it, or no host or path.
     """
-    if (
-        text.startswith("-")
-        or re.search(r"[\s\x00-\x1f\x7f]", text)
-        or "::" in text.partition("/")[0]
-    ):
-        raise UsageError(
-            f"{without_credentials(text)!r} is not the URL of a Git repository", _URL_HINT
-        )
-    if re.fullmatch(
-        r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!//)[^-].*", text
-    ):
+    shown = repr(without_credentials(text))
+    if text.startswith("-") or re.search(_NEVER_IN_A_URL, text):
+        raise UsageError(f"{shown} is not the URL of a Git repository", _URL_HINT)
+    if re.fullmatch(_SCP_LIKE, text):
         return text
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise UsageError(f"{without_credentials(text)!r} is not a URL", _URL_HINT) from error
+        raise UsageError(f"{shown} is not a URL", _URL_HINT) from error
     if parts.scheme not in _SCHEMES:
-        raise UsageError(
-            f"{without_credentials(text)!r} has a scheme that is not allowed", _URL_HINT
-        )
+        raise UsageError(f"{shown} has a scheme that is not allowed", _URL_HINT)
     if parts.password is not None or (parts.username is not None and parts.scheme == "https"):
         raise UsageError(
-            f"{without_credentials(text)!r} contains a credential, which would be stored in the clear",
+            f"{shown} contains a credential, which would be stored in the clear",
             "leave it out of the URL and give it to git: `git help credentials`",
         )
     if (parts.scheme != "file" and (not host or host.startswith("-"))) or not parts.path.strip("/"):
-        raise UsageError(f"{without_credentials(text)!r} names no repository", _URL_HINT)
+        raise UsageError(f"{shown} names no repository", _URL_HINT)
     return text
 
 

@@ -15,6 +15,7 @@ from pypi_insiders import builder, remotes, state, store, tags
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import hint_for, locked, make_directory
 from pypi_insiders.paths import Paths
+from pypi_insiders.process import end_contained
 from pypi_insiders.repositories import Repository
 from pypi_insiders.state import Build, RepositoryState
 
@@ -102,6 +103,7 @@ class _Pass:
             except BaseException:
                 # What is being published is finished and recorded; nothing else is begun.
                 self._interrupted.set()
+                end_contained()
                 checks.shutdown(cancel_futures=True)
                 builds.shutdown(cancel_futures=True)
                 raise

@@ -1,5 +1,6 @@
 """What many tests need: a person who runs the installed command, and machines."""
 
+import json
 import os
 import shutil
 import socket
@@ -24,11 +25,12 @@ def need(program: str) -> str:
     """Find a program that a test needs; without it the test is skipped, and fails in CI."""
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
     if found is None:
-        _unavailable(f"{program} is not installed")
+        unavailable(f"{program} is not installed")
     return str(found)
 
 
-def _unavailable(reason: str) -> None:
+def unavailable(reason: str) -> None:
+    """Skip a test that this machine has no way to run, and fail it in CI."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -90,7 +92,7 @@ def person(tmp_path: Path) -> Person:
 
 @pytest.fixture
 def port() -> int:
-    """A port that is free on both loopback addresses, and outside the range that connections use."""
+    """A port that is free."""
     return free_port()
 
 
@@ -149,6 +151,36 @@ def run(program: str, *arguments: str | Path) -> None:
     assert done.returncode == 0, f"{program} {arguments}\n{done.stdout}\n{done.stderr}"
 
 
+_GET = """
+import http.client, json, sys, urllib.parse
+url = urllib.parse.urlsplit(sys.argv[1])
+connection = http.client.HTTPConnection(url.hostname, url.port, timeout=30)
+try:
+    connection.request("GET", url.path)
+    answer = connection.getresponse()
+    print(json.dumps([answer.status, answer.headers["Location"], answer.read().decode()]))
+except OSError as error:
+    print(json.dumps([None, None, error.strerror]))
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a web server answered; without a status, why there was no answer."""
+
+    status: int | None
+    location: str | None
+    body: str
+
+
+def get(machine: Machine, url: str) -> Answer:
+    """Fetch a URL inside a machine, without following redirects."""
+    return Answer(*json.loads(machine.run(sys.executable, "-c", _GET, url).stdout))
+
+
+HEALTHY = Answer(200, None, "Ok")
+REFUSED = Answer(None, None, "Connection refused")
+
 MakeMachine = Callable[..., AbstractContextManager[Machine]]
 
 
@@ -169,7 +201,7 @@ def make_machine(installed: Path, shared: Path, tmp_path: Path) -> MakeMachine:
         try:
             machine.__enter__()
         except Unavailable as error:
-            _unavailable(str(error))
+            unavailable(str(error))
         try:
             yield machine
         finally:

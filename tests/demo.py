@@ -60,9 +60,7 @@ def with_units(machine: Machine, url: str, port: int) -> None:
         done = machine.run("bash", "-c", show(command), check=False, timeout_s=300)
         return shown(done.returncode, done.stdout, done.stderr, allow)
 
-    say(
-        "A home, a user manager (systemd --user) and a journal of its own; the index on a free port."
-    )
+    say("A home, a user manager (systemd --user) and a journal of its own; a free port.")
     machine.write_text(".gitconfig", "[safe]\n\tdirectory = *\n")
     shell(f"mkdir -p ~/.config/pypi-insiders && printf '[server]\\nport = {port}\\n' "
           "| tee ~/.config/pypi-insiders/config.toml")  # fmt: skip
@@ -87,7 +85,8 @@ def with_foreground_server(
     def shell(command: str, *, allow: tuple[int, ...] = (0,)) -> str:
         done = subprocess.run(
             ["bash", "-c", show(command)],
-            env=environment, cwd=directory, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+            env=environment, cwd=directory, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True,
         )  # fmt: skip
         return shown(done.returncode, done.stdout, done.stderr, allow)
 

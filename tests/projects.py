@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 BACKENDS = {
     "flit": ("flit_core>=3.11", "flit_core.buildapi"),
@@ -114,6 +115,10 @@ dependencies = {dependencies or []}
         return self.push(tag or f"v{version}", annotated=annotated)
 
 
+# Python 3.11 before 3.11.4 has no filters.
+_AS_DATA: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+
+
 def create(directory: Path, name: str, at: str | None = None) -> Project:
     """Make an empty project.
 
@@ -126,14 +131,14 @@ def create(directory: Path, name: str, at: str | None = None) -> Project:
     project = Project(name, directory / "trees" / at, directory / "git" / f"{at}.git")
     for path in (project.tree, project.remote):
         path.mkdir(parents=True)
-    git(project.remote, "init", "--quiet", "--bare")
+    git(project.remote, "init", "--quiet", "--bare", "--initial-branch=main")
     git(project.tree, "init", "--quiet", "--initial-branch=main")
     git(project.tree, "remote", "add", "origin", str(project.remote))
     return project
 
 
 def unpack_sdist(name: str, version: str, tree: Path) -> None:
-    """Put the sources of a real project, as its sdist on the package index has them, into a tree."""
+    """Put the sources of a real project into a tree, as its sdist on the index has them."""
     index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple/").rstrip("/")
     accept = {"Accept": "application/vnd.pypi.simple.v1+json"}
     page_request = urllib.request.Request(f"{index}/{name}/", headers=accept)
@@ -148,4 +153,4 @@ def unpack_sdist(name: str, version: str, tree: Path) -> None:
         for member in archive:
             member.name = member.name.partition("/")[2]
             if member.name and member.name != "PKG-INFO" and (member.isfile() or member.isdir()):
-                archive.extract(member, tree)
+                archive.extract(member, tree, **_AS_DATA)

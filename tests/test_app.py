@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,10 +63,12 @@ def _argv(distributions: Path, *options: str) -> list[str]:
 
 
 @contextmanager
-def _running(argv: list[str], home: Path) -> Iterator[subprocess.Popen[str]]:
+def _running(
+    argv: list[str], home: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         argv,
-        env=_environment(home),
+        env={**_environment(home), **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -88,15 +90,15 @@ def _url(process: subprocess.Popen[str]) -> tuple[str, int]:
 
 
 @contextmanager
-def _serving(distributions: Path, *options: str) -> Iterator[Server]:
-    argv = _argv(distributions, "--port", "0", "--fallback-url", FALLBACK, *options)
-    with _running(argv, distributions.parent) as process:
+def _serving(distributions: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    argv = _argv(distributions, "--port", "0", "--fallback-url", FALLBACK)
+    with _running(argv, distributions.parent, environment) as process:
         yield Server(process, *_url(process))
 
 
 def _end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Wait for the end; return status, the rest of standard output, and standard error."""
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=20)
     return process.returncode, stdout, stderr
 
 
@@ -353,19 +355,61 @@ def test_a_port_that_is_taken_on_the_second_address_is_not_passed_over(tmp_path:
             )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_well(tmp_path: Path, number: signal.Signals) -> None:
+def _wait_until_idle(process: subprocess.Popen[str]) -> None:
+    """Wait until the kernel has the server asleep; then only an event wakes it."""
+    status = Path(f"/proc/{process.pid}/stat")
+    while status.read_text().rpartition(")")[2].split()[0] != "S":
+        pass
+
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+
+
+@SIGNALS
+def test_a_signal_ends_it_well_while_nobody_asks(tmp_path: Path, number: signal.Signals) -> None:
     with _serving(tmp_path / "dists") as server:
-        # A client that keeps its connection open without asking for anything is not waited for.
-        with socket.create_connection((server.host, server.port)):
-            assert server.get("/health").body == b"Ok"
-            server.process.send_signal(number)
-            assert _end(server.process) == (0, "", "")
+        _wait_until_idle(server.process)
+        server.process.send_signal(number)
+        assert _end(server.process) == (0, "", "")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((server.host, server.port))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_client_that_asks_for_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    with (
+        _serving(tmp_path / "dists") as server,
+        socket.create_connection((server.host, server.port)),
+    ):
+        assert server.get("/health").body == b"Ok"
+        server.process.terminate()
+        assert _end(server.process) == (0, "", "")
+
+
+@pytest.fixture
+def manager() -> Iterator[socket.socket]:
+    """Listen to what a service tells its manager. Source: sd_notify(3)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.settimeout(20)
+        listening.bind("")  # the kernel finds a free abstract name
+        yield listening
+
+
+def _notify(manager: socket.socket) -> dict[str, str]:
+    return {"NOTIFY_SOCKET": f"@{manager.getsockname()[1:].decode()}"}
+
+
+def test_it_tells_its_manager_when_it_answers_and_when_it_stops(
+    tmp_path: Path, manager: socket.socket
+) -> None:
+    with _serving(tmp_path / "dists", _notify(manager)) as server:
+        assert manager.recv(100) == b"READY=1"
+        assert server.get("/health").body == b"Ok"
+        server.process.terminate()
+        assert manager.recv(100) == b"STOPPING=1"
+        assert _end(server.process) == (0, "", "")
+
+
+@SIGNALS
 def test_a_download_under_way_is_finished_first(tmp_path: Path, number: signal.Signals) -> None:
     """It is far larger than what the kernel holds for a client that does not read."""
     directory = tmp_path / "dists"
@@ -384,12 +428,17 @@ def test_a_download_under_way_is_finished_first(tmp_path: Path, number: signal.S
         assert _end(server.process) == (0, "", "")
 
 
-def test_a_request_whose_last_byte_is_still_to_come_is_answered(tmp_path: Path) -> None:
-    with _serving(tmp_path / "dists") as server:
+def test_a_request_whose_last_byte_is_still_to_come_is_answered(
+    tmp_path: Path, manager: socket.socket
+) -> None:
+    with _serving(tmp_path / "dists", _notify(manager)) as server:
+        assert manager.recv(100) == b"READY=1"
         with socket.create_connection((server.host, server.port), timeout=60) as connection:
             connection.sendall(b"GET /health HTTP/1.0\r\n")
             assert server.get("/health").body == b"Ok"  # so the line before has been read
+            _wait_until_idle(server.process)
             server.process.terminate()
+            assert manager.recv(100) == b"STOPPING=1"
             connection.sendall(b"\r\n")
             with connection.makefile("rb") as file:
                 assert file.read().endswith(b"\r\n\r\nOk")

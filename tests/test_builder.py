@@ -89,7 +89,7 @@ def test_the_output_of_a_failed_build_is_kept(tmp_path: Path) -> None:
 
 
 def test_build_requirements_never_come_from_our_own_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While building, variables that lead to our index are gone; others stay; later all are back."""
+    """Variables that lead to our index are gone while building; others stay."""
     own = "http://127.0.0.1:31411"
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"{own}/simple/")
     monkeypatch.setenv("UV_INDEX_URL", "https://example.org/simple/")
@@ -123,7 +123,8 @@ def wheel(directory: Path, name: str, metadata: str) -> Path:
         ),
         (
             "probe-1.0.tar.gz", "probe-1.0-py3-none-any.whl", "Name: probe\nVersion: new\n",
-            "probe-1.0-py3-none-any.whl has a wrong version in its metadata: Invalid version: 'new'",
+            "probe-1.0-py3-none-any.whl has a wrong version in its metadata: "
+            "Invalid version: 'new'",
         ),
         (
             "probe-1.0.tar.gz", "probe.whl", "", "Invalid wheel filename (wrong number of parts): "

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import MakeMachine, free_port
+from conftest import HEALTHY, Answer, MakeMachine, free_port, get
 from machine import Machine
 from projects import create
 from test_journeys import UNIT_DIRECTORY, UNITS, installed_units, port, statuses
@@ -134,8 +134,7 @@ def test_a_failed_change_of_the_port_leaves_the_index_where_it_was(
     machine.write_text(".config/pypi-insiders/config.toml", f"[server]\nport = {taken}\n")
     failed = machine.run("pypi-insiders", "server", "start", check=False)
     assert failed.stderr.startswith(f"error: cannot listen on 127.0.0.1:{taken}: the port is taken")
-    fetch = ("curl", "--silent", "--fail", f"http://127.0.0.1:{port}/health")
-    assert machine.run(*fetch).stdout == "Ok"
+    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
 
 
 def test_a_service_that_does_not_come_up_is_taken_back(machine: Machine, port: int) -> None:
@@ -165,8 +164,7 @@ def test_changed_settings_take_effect_at_the_next_start(machine: Machine, port: 
     assert machine.run("pypi-insiders", "server", "start").stdout.endswith(f":{other}/simple/\n")
     machine.run("pypi-insiders", "watcher", "start")
     url = f"http://127.0.0.1:{other}/simple/nothing/"
-    location = machine.run("curl", "-s", "-o", "/dev/null", "-w", "%{redirect_url}", url).stdout
-    assert location == "https://example.org/simple/nothing/"
+    assert get(machine, url).location == "https://example.org/simple/nothing/"
     calendar = show(machine, "pypi-insiders-watcher.timer", "TimersCalendar")
     assert "OnCalendar=*-*-* *:00/15:00" in calendar
 
@@ -175,8 +173,7 @@ def test_changed_settings_take_effect_at_the_next_start(machine: Machine, port: 
         f'[server]\nport = {other}\nfallback-url = "https://example.com/simple/"\n',
     )
     machine.run("pypi-insiders", "server", "start")
-    location = machine.run("curl", "-s", "-o", "/dev/null", "-w", "%{redirect_url}", url).stdout
-    assert location == "https://example.com/simple/nothing/"
+    assert get(machine, url).location == "https://example.com/simple/nothing/"
 
 
 def test_a_moved_environment_is_refreshed(machine: Machine, port: int, installed: Path) -> None:
@@ -189,8 +186,7 @@ def test_a_moved_environment_is_refreshed(machine: Machine, port: int, installed
     assert f'ExecStart="{machine.home}/my %%tools/pypi-insiders" server run\n' in machine.read_text(
         f"{UNIT_DIRECTORY}/pypi-insiders-server.service"
     )
-    fetch = ("curl", "--silent", "--fail", f"http://127.0.0.1:{port}/health")
-    assert machine.run(*fetch).stdout == "Ok"
+    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
     machine.run(moved, "watcher", "start")
     machine.wait_for_journal("Finished pypi-insiders-watcher.service")
 
@@ -198,7 +194,7 @@ def test_a_moved_environment_is_refreshed(machine: Machine, port: int, installed
 def test_units_and_shell_agree_on_paths_that_only_the_shell_sets(
     machine: Machine, port: int, tmp_path: Path
 ) -> None:
-    """With `XDG_*` set in the shell alone, units land where the manager looks and use these paths."""
+    """With `XDG_*` set in the shell alone, the manager finds the units, and they use the paths."""
     project = create(tmp_path, "probe")
     project.release("1.0")
     machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
@@ -214,7 +210,7 @@ def test_units_and_shell_agree_on_paths_that_only_the_shell_sets(
     machine.wait_for_journal("Finished pypi-insiders-watcher.service", timeout_s=60)
     listed = machine.run("ls", f"{machine.home}/da ta/pypi-insiders/dists").stdout
     assert listed == "probe-1.0-py3-none-any.whl\nprobe-1.0.tar.gz\n"
-    page = machine.run("curl", "-s", f"http://127.0.0.1:{port}/simple/probe/").stdout
+    page = get(machine, f"http://127.0.0.1:{port}/simple/probe/").body
     assert "probe-1.0-py3-none-any.whl" in page
 
 
@@ -224,16 +220,15 @@ def test_the_index_listens_with_and_without_ipv6(make_machine: MakeMachine, ipv6
     with make_machine(private_network=True, ipv6=ipv6) as machine:
         started = machine.run("pypi-insiders", "server", "start").stdout
         assert started == "server: running at http://127.0.0.1:31411/simple/\n"
-        fetch = ("curl", "--silent", "--fail", "--globoff")
-        assert machine.run(*fetch, "http://127.0.0.1:31411/health").stdout == "Ok"
-        six = machine.run(*fetch, "http://[::1]:31411/health", check=False)
-        assert six.returncode == (0 if ipv6 else 7)
+        assert get(machine, "http://127.0.0.1:31411/health") == HEALTHY
+        six = get(machine, "http://[::1]:31411/health")
+        assert six == (HEALTHY if ipv6 else Answer(None, None, "Cannot assign requested address"))
 
 
 def test_a_failing_repository_fails_the_unit_and_not_the_others(
     machine: Machine, port: int, tmp_path: Path
 ) -> None:
-    """The good project is served; the log says what failed and why, with the build's own output."""
+    """The good project is served; the log says what failed, with the build's own output."""
     good, bad = create(tmp_path, "good"), create(tmp_path, "bad")
     good.release("1.0")
     bad.write("1.0", backend="setuptools")
@@ -266,7 +261,6 @@ def test_logs_pass_their_options_on(machine: Machine, port: int) -> None:
     machine.wait_for_journal("Started pypi-insiders-server.service")
     last = machine.run("pypi-insiders", "server", "logs", "-n", "1").stdout
     assert last.count("\n") == 1
-    assert "Started pypi-insiders-server.service" in last
     later = machine.run("pypi-insiders", "server", "logs", "--since", "+1h").stdout
     assert later == "-- No entries --\n"
     following = machine.start("pypi-insiders", "server", "logs", "-f", "-n", "0")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import free_port, need
+from conftest import HEALTHY, REFUSED, free_port, get, need
 from machine import Machine
 from projects import Project, create, unpack_sdist
 
@@ -97,7 +97,7 @@ def statuses(machine: Machine, *services: str) -> list[int]:
 def test_from_a_tag_in_a_private_repository_to_pip_uv_and_pdm(
     machine: Machine, forge: Forge, port: int, pdm: Path
 ) -> None:
-    """pip, uv and PDM get the Insiders version although PyPI has a higher one, and the rest of PyPI."""
+    """They get the Insiders version though PyPI has a higher one, and the rest from PyPI."""
     project = forge.create("sponsor/iniconfig-insiders", "iniconfig")
     project.write("1.0.0+insiders.0.9.0", dependencies=["pluggy>=1.5"])
     project.push("1.0.0-insiders-0.9.0")
@@ -176,10 +176,10 @@ def test_the_server_comes_back_after_a_kill_and_stays_away_after_stop(
     before = machine.run(*main_pid).stdout
     machine.run("kill", "-9", before.strip())
     machine.wait_for(main_pid, lambda done: done.stdout not in ("0\n", before), timeout_s=20)
-    fetch = ("curl", "--silent", "--fail", f"http://127.0.0.1:{port}/health")
-    assert machine.run(*fetch).stdout == "Ok"
+    health = f"http://127.0.0.1:{port}/health"
+    assert get(machine, health) == HEALTHY
     assert machine.run("pypi-insiders", "server", "stop").stdout == "server: stopped\n"
-    assert machine.run(*fetch, check=False).returncode == 7  # connection refused
+    assert get(machine, health) == REFUSED
     assert statuses(machine, "server") == [3]
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,14 @@ def test_status_and_both_outputs_are_the_result() -> None:
     )
 
 
-def test_merged_output_keeps_its_order() -> None:
-    assert run(_python(_BOTH), timeout_s=60, merge_output=True) == Result(
-        3, "out 0\nerr 0\nout 1\nerr 1\nout 2\nerr 2\n", ""
+def _contained(code: str, *, directory: Path = Path("/"), timeout_s: float = 60) -> Result:
+    return process.run_contained(
+        _python(code), timeout_s=timeout_s, environment=dict(os.environ), directory=directory
     )
+
+
+def test_merged_output_keeps_its_order() -> None:
+    assert _contained(_BOTH) == Result(3, "out 0\nerr 0\nout 1\nerr 1\nout 2\nerr 2\n", "")
 
 
 def test_a_program_that_a_signal_ends_has_its_negative_number() -> None:
@@ -57,10 +62,10 @@ def test_output_that_is_no_text_is_a_result_too() -> None:
     assert run(_python(code), timeout_s=60).stdout == "grüße\N{REPLACEMENT CHARACTER}"
 
 
-def test_there_is_no_shell_and_no_input() -> None:
-    code = "import sys; print(sys.argv[1:], repr(sys.stdin.read()))"
+def test_there_is_no_shell() -> None:
+    code = "import sys; print(sys.argv[1:])"
     arguments = ["$HOME", "a b", ";id", "*", "", "--"]
-    assert run(_python(code, *arguments), timeout_s=60).stdout == f"{arguments} ''\n"
+    assert run(_python(code, *arguments), timeout_s=60).stdout == f"{arguments}\n"
 
 
 _ENVIRONMENT = "import os; print([os.environ.get(name) for name in ('LC_ALL', 'OURS')])"
@@ -82,7 +87,7 @@ def test_an_environment_that_is_given_is_all_of_it(monkeypatch: pytest.MonkeyPat
 
 def test_directory(tmp_path: Path) -> None:
     code = "import os; print(os.getcwd())"
-    assert run(_python(code), timeout_s=60, directory=tmp_path).stdout == f"{tmp_path}\n"
+    assert _contained(code, directory=tmp_path).stdout == f"{tmp_path}\n"
 
 
 def test_a_program_that_takes_too_long_is_killed(tmp_path: Path) -> None:
@@ -124,7 +129,7 @@ def test_a_file_that_is_no_program_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_directory_is_not_taken_for_a_missing_program(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    message, _ = _refusal(lambda: run(_python(""), timeout_s=60, directory=missing))
+    message, _ = _refusal(lambda: _contained("", directory=missing))
     assert str(missing) in message
 
 
@@ -137,7 +142,7 @@ def test_what_is_run_can_be_pasted_from_the_log(caplog: pytest.LogCaptureFixture
 
 def _child(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        _python(f"import os, sys\nfrom pypi_insiders.process import attached, become\n{code}"),
+        _python(f"import os, sys\nfrom pypi_insiders.process import attached, become, run\n{code}"),
         input="for the person's shell",
         capture_output=True,
         text=True,
@@ -147,6 +152,11 @@ def _child(code: str) -> subprocess.CompletedProcess[str]:
 
 
 _TELL = "import os, sys; print(os.getpid(), repr(sys.stdin.read())); sys.exit(5)"
+
+
+def test_a_program_gets_none_of_our_input() -> None:
+    done = _child(f"print(run([sys.executable, '-c', {_TELL!r}], timeout_s=60).stdout.split()[1:])")
+    assert (done.stdout, done.stderr) == ("[\"''\"]\n", "")
 
 
 def test_an_attached_program_prints_on_our_output_and_we_go_on() -> None:
@@ -164,3 +174,49 @@ def test_become_ends_in_our_place_with_our_input() -> None:
     before, after = done.stdout.splitlines()
     assert (after, done.returncode) == (f'{before} "for the person\'s shell"', 5)
     assert done.stderr == ""
+
+
+def _gate(directory: Path) -> tuple[Path, int]:
+    """Make a pipe that is at its end when nobody holds it open for writing any more."""
+    path = directory / "gate"
+    os.mkfifo(path)
+    return path, os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def test_a_process_that_is_left_behind_ends_with_its_parent(tmp_path: Path) -> None:
+    """Its end of a pipe is closed when the result is there."""
+    path, gate = _gate(tmp_path)
+    code = f"import os, signal\nheld = open({str(path)!r}, 'w')\nif os.fork() == 0: signal.pause()"
+    assert _contained(code).status == 0
+    os.set_blocking(gate, True)
+    assert os.read(gate, 1) == b""
+    os.close(gate)
+
+
+def test_foreign_code_that_takes_too_long_is_killed_with_all_its_processes(tmp_path: Path) -> None:
+    path, gate = _gate(tmp_path)
+    code = (
+        f"import os, signal\nheld = open({str(path)!r}, 'w')\nprint('begun', flush=True)\n"
+        "os.fork()\nsignal.pause()"
+    )
+    assert _contained(code, timeout_s=1) == Result(-9, "begun\n\nkilled after 1 s\n", "")
+    os.set_blocking(gate, True)
+    assert os.read(gate, 1) == b""
+    os.close(gate)
+
+
+def test_foreign_code_has_no_terminal() -> None:
+    code = "try: open('/dev/tty')\nexcept OSError as error: print(error.strerror)"
+    assert _contained(code).stdout == "No such device or address\n"
+
+
+def test_all_foreign_code_can_be_ended_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "gate"
+    os.mkfifo(path)
+    code = f"import signal\nheld = open({str(path)!r}, 'w')\nsignal.pause()"
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(_contained, code)
+        with path.open() as gate:  # opens when the code is there
+            process.end_contained()
+            assert gate.read() == ""
+        assert running.result().status == -9

@@ -74,7 +74,7 @@ def test_the_first_build_is_the_newest_final_release_or_else_pre_release(
         ("1.0 2.0", "1.0 2.0", ()),
         ("1.0", "2.0", ()),  # the tag that was built is gone
         ("1.0rc1 1.0", "1.0rc1", ("1.0",)),
-        ("1.0 v1.0 1.0.0 1.1", "1.0", ("1.1",)),  # other spellings of what is built
+        ("1.0 v1.0 1.1 v1.1 1.1.0 1.2", "1.0 1.1", ("1.2",)),  # other spellings of what is built
         ("1.0 v1.1 1.1", "1.0", ("1.1",)),  # two spellings: one of them, always the same
         ("latest 1.0 1.1", "latest", ("1.0", "1.1")),
     ],

@@ -425,19 +425,26 @@ def test_uninstall_removes_and_names_all_that_is_ours(directory: Path) -> None:
     assert (list(directory.iterdir()), uninstall(directory)) == ([], [])
 
 
-def test_uninstall_keeps_what_is_not_ours_and_still_removes_the_rest(directory: Path) -> None:
-    """A masked unit is the person's wish; a file of theirs is named."""
+def test_uninstall_names_a_file_that_is_not_ours_and_still_removes_the_rest(
+    directory: Path,
+) -> None:
     install(directory, TEXTS, WATCHER)
     mine = {SERVER.trigger: "[Socket]\n", "other.service": "# Installed by pypi-insiders\n"}
     _put(directory, **mine)
-    (directory / SERVER.service).symlink_to("/dev/null")
     with pytest.raises(InsidersError) as caught:
         uninstall(directory)
     assert caught.value.message == (
         f"{directory / SERVER.trigger} is there and was not written by pypi-insiders"
     )
     assert _content(directory) == mine
-    assert (directory / SERVER.service).is_symlink()
+
+
+def test_uninstall_leaves_a_masked_unit_masked(directory: Path) -> None:
+    install(directory, TEXTS, WATCHER)
+    masked = directory / SERVER.trigger
+    masked.symlink_to("/dev/null")
+    assert sorted(uninstall(directory)) == sorted(map(directory.joinpath, _only(WATCHER)))
+    assert (list(directory.iterdir()), masked.readlink()) == ([masked], Path("/dev/null"))
 
 
 def test_without_a_directory_nothing_is_installed(directory: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Person, _unavailable
+from conftest import COMMAND, Person, need, unavailable
 from projects import Project, create
 
 Watch = Callable[..., Project]
@@ -237,7 +237,7 @@ def test_a_full_disk_leaves_nothing_half_written(person: Person, watch: Watch) -
         env=person.environment, capture_output=True, text=True,
     )  # fmt: skip
     if "unshare" in done.stderr or "mount:" in done.stderr:
-        _unavailable(done.stderr.strip())
+        unavailable(done.stderr.strip())
     assert done.stderr.splitlines()[-2:] == [
         f"error: me/probe: tag v1.0: cannot publish probe-1.0.tar.gz in {directory}: "
         "No space left on device",
@@ -294,7 +294,7 @@ def test_on_a_terminal_progress_is_live_and_in_a_pipe_plain(person: Person, watc
     """Control sequences are for terminals only."""
     watch("probe").release("1.0")
     terminal = subprocess.run(
-        ["script", "--quiet", "--return", "--command", f"{COMMAND} update", "/dev/null"],
+        [need("script"), "--quiet", "--return", "--command", f"{COMMAND} update", "/dev/null"],
         env={**person.environment, "TERM": "xterm"}, capture_output=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert terminal.returncode == 0
