@@ -9,10 +9,8 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import build
-from build.env import DefaultIsolatedEnv
-from packaging.metadata import parse_email
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
@@ -24,6 +22,11 @@ from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.process import run_contained
+
+# `build` and its kin are imported where something is built: most updates have nothing to build.
+if TYPE_CHECKING:
+    import build
+    from build.env import DefaultIsolatedEnv
 
 _log = logging.getLogger(__name__)
 
@@ -103,6 +106,8 @@ def build_distributions(source: Path, workspace: Path, *, epoch_s: int) -> Distr
 
     Source: PEP 517; https://reproducible-builds.org/specs/source-date-epoch/
     """
+    from build.env import DefaultIsolatedEnv
+
     output = workspace / "dist"
     home = workspace / "home"
     unpacked = workspace / "sdist"
@@ -119,12 +124,14 @@ def build_distributions(source: Path, workspace: Path, *, epoch_s: int) -> Distr
 
 
 def _build(
-    env: DefaultIsolatedEnv,
+    env: "DefaultIsolatedEnv",
     source: Path,
-    distribution: build.DistributionType,
+    distribution: "build.DistributionType",
     output: Path,
     runner: "_Runner",
 ) -> Path:
+    import build
+
     builder = build.ProjectBuilder.from_isolated_env(env, source, runner)
     env.install(builder.build_system_requires)
     env.install(builder.get_requires_for_build(distribution))
@@ -168,6 +175,8 @@ class _Runner:
 @contextlib.contextmanager
 def _translated(runner: _Runner) -> Iterator[None]:
     """Turn every way in which a build can fail into one error with the build's output."""
+    import build
+
     try:
         yield
     except BuildError as error:
@@ -244,6 +253,8 @@ def check(sdist: Path, wheel: Path) -> Distributions:
 
 
 def _metadata(wheel: Path) -> tuple[str, str]:
+    from packaging.metadata import parse_email
+
     with zipfile.ZipFile(wheel) as archive:
         names = [
             name
