@@ -44,6 +44,8 @@ _INHERITED = (
     "https_proxy",
     "no_proxy",
 )
+# Debian and Arch, Fedora and SUSE. Where there is none, uv brings certificates of its own.
+_CERTIFICATE_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs")
 _INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
 
 
@@ -83,6 +85,9 @@ def build_environment(own_index: str) -> Iterator[None]:
     before = os.environ.copy()
     umask = os.umask(0o022)
     try:
+        if any(Path(store).is_dir() for store in _CERTIFICATE_STORES):
+            # A company's own authority is known there, and no unit has SSL_CERT_FILE set.
+            os.environ.setdefault("UV_SYSTEM_CERTS", "1")
         for variable in _INDEX_VARIABLES:
             if own_index in os.environ.get(variable, ""):
                 del os.environ[variable]
@@ -184,7 +189,7 @@ def _translated(runner: _Runner) -> Iterator[None]:
     except subprocess.CalledProcessError as error:
         output = _text(error.stdout) + _text(error.stderr)
         raise BuildError(
-            f"its build requirements cannot be installed: {_last_line(output)}",
+            f"its build requirements cannot be installed: {_cause(output)}",
             runner.output + output,
         ) from error
     except build.BuildBackendException as error:
@@ -203,6 +208,15 @@ def _text(output: bytes | str | None) -> str:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+def _cause(text: str) -> str:
+    """Pick what uv calls the innermost cause of its failure, or else the error."""
+    lines = [line.strip() for line in text.splitlines()]
+    for word in ("cause: ", "error: "):
+        if told := [line.removeprefix(word) for line in lines if line.startswith(word)]:
+            return told[-1]
+    return _last_line(text)
 
 
 def _unpack(sdist: Path, directory: Path) -> Path:
