@@ -107,6 +107,11 @@ class ServerSettings:
         return tuple(join(address, self.port) for address in addresses(self.host))
 
     @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        return all(ip_address(address).is_loopback for address in addresses(self.host))
+
+    @property
     def url(self) -> str:
         """Where the index is found on this machine, up to the port."""
         address = ip_address(addresses(self.host)[0])

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,6 +65,21 @@ def remove(path: Path) -> bool:
     """
     try:
         path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _cannot("remove", path, error) from error
+    return True
+
+
+def remove_tree(path: Path) -> bool:
+    """Remove a directory with all that is in it; say whether it was there.
+
+    Raises:
+        InsidersError: something in it cannot be removed.
+    """
+    try:
+        shutil.rmtree(path)
     except FileNotFoundError:
         return False
     except OSError as error:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from pypi_insiders import systemctl, units
+from pypi_insiders.config import ServerSettings
 from pypi_insiders.units import SERVER, Part
 
 
@@ -47,8 +48,9 @@ def look(part: Part, now: datetime) -> Overview:
 
 def _index() -> str:
     """Tell the URL, from where the socket really listens: a person's drop-in may say."""
-    listen = systemctl.show(SERVER.trigger, "Listen")["Listen"].split()
-    return f"running at http://{listen[0]}/simple/"
+    address, _, port = systemctl.show(SERVER.trigger, "Listen")["Listen"].split()[0].rpartition(":")
+    bound = ServerSettings(host=address.strip("[]"), port=int(port))
+    return f"running at {bound.url}/simple/"
 
 
 def _runs(part: Part, now: datetime) -> str:

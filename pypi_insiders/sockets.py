@@ -67,8 +67,3 @@ def bind(address: str, port: int) -> socket.socket:
             ) from error
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise InsidersError(f"cannot listen on {where}: {reason}") from error
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether an address is reached from this machine only."""
-    return ip_address(address).is_loopback

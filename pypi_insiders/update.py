@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import tempfile
 import threading
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from pypi_insiders import builder, remotes, state, store, tags
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, locked, make_directory
+from pypi_insiders.files import hint_for, locked, make_directory, remove_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import end_contained
 from pypi_insiders.repositories import Repository
@@ -64,7 +63,7 @@ def update(
 
 def _sweep(builds: Path) -> None:
     """Remove what an update that was killed left behind."""
-    shutil.rmtree(builds, ignore_errors=True)
+    remove_tree(builds)
     make_directory(builds)
 
 

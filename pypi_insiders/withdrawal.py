@@ -1,11 +1,10 @@
 """Take back what a repository published."""
 
 import logging
-import shutil
 from collections.abc import Iterable
 
 from pypi_insiders import state, store
-from pypi_insiders.files import locked
+from pypi_insiders.files import locked, remove_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.repositories import Repository, parse_name
 
@@ -41,5 +40,5 @@ def withdraw(paths: Paths, name: str) -> list[str]:
     with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
         removed = store.unpublish(paths.distributions, state.load(paths.state, name).files)
         state.forget(paths.state, name)
-        shutil.rmtree(paths.mirror(name), ignore_errors=True)
+        remove_tree(paths.mirror(name))
     return removed

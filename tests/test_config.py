@@ -145,7 +145,8 @@ def test_intervals_that_divide_evenly(text: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     "value",
     ["0s", "7s", "45s", "90s", "7min", "45min", "90min", "5h", "2d", "48h",
-     "30", "30 minutes", "-5min", "5min\n", "5  min", "1.5h", "1h 30min", "", 30, 1800.0, True, None, ["5min"]],
+     "30", "30 minutes", "-5min", "5min\n", "5  min", "1.5h", "1h 30min", "",
+     30, 1800.0, True, None, ["5min"]],
 )  # fmt: skip
 def test_other_intervals_are_refused(value: object) -> None:
     with pytest.raises(ValueError, match="evenly") as caught:

@@ -8,6 +8,8 @@ from machine import Machine
 from projects import create
 from test_journeys import UNIT_DIRECTORY, UNITS, installed_units, port, statuses
 
+from pypi_insiders import __version__
+
 __all__ = ["port"]
 
 SERVICES = ("server", "watcher")
@@ -255,6 +257,31 @@ def test_a_failing_repository_fails_the_unit_and_not_the_others(
     assert show(machine, "pypi-insiders-watcher.service", "ExecMainStatus") == "1"
 
 
+def test_after_an_upgrade_the_units_are_refreshed(machine: Machine, port: int) -> None:
+    """`start` rewrites a unit of an older version and restarts the service."""
+    unit = f"{UNIT_DIRECTORY}/pypi-insiders-server.service"
+    machine.run("pypi-insiders", "server", "start")
+    text = machine.read_text(unit)
+    older = text.replace(f"pypi-insiders {__version__}", "pypi-insiders 0.0.1")
+    assert older != text
+    machine.write_text(unit, older)
+    pid = show(machine, "pypi-insiders-server.service", "MainPID")
+    machine.run("pypi-insiders", "server", "start")
+    assert machine.read_text(unit) == text
+    assert show(machine, "pypi-insiders-server.service", "MainPID") != pid
+    assert show(machine, "pypi-insiders-server.service", "NeedDaemonReload") == "no"
+
+
+def test_another_host_than_loopback_is_warned_about(machine: Machine, port: int) -> None:
+    """Who opens the index to the network is told so."""
+    machine.write_text(
+        ".config/pypi-insiders/config.toml", f'[server]\nhost = "0.0.0.0"\nport = {port}\n'
+    )
+    done = machine.run("pypi-insiders", "server", "start")
+    assert done.stdout == f"server: running at http://127.0.0.1:{port}/simple/\n"
+    assert done.stderr == f"note: whoever reaches 0.0.0.0:{port} can read the index\n"
+
+
 def test_logs_pass_their_options_on(machine: Machine, port: int) -> None:
     """`-n`, `--since` and `-f` are journalctl's."""
     machine.run("pypi-insiders", "server", "start")
@@ -270,7 +297,9 @@ def test_logs_pass_their_options_on(machine: Machine, port: int) -> None:
     )
 
 
-@pytest.mark.parametrize("verb", ["start", "stop", "restart", "status", "enable", "disable"])
+@pytest.mark.parametrize(
+    "verb", ["start", "stop", "restart", "status", "logs", "enable", "disable"]
+)
 def test_without_a_user_manager_every_verb_says_so(make_machine: MakeMachine, verb: str) -> None:
     """Each way to have no user manager is named, with what to do."""
     without = {

@@ -79,6 +79,8 @@ Environment=XDG_CONFIG_HOME=/home/me/c
 Environment=XDG_DATA_HOME=/home/me/d
 Environment=XDG_STATE_HOME=/home/me/s
 Environment=XDG_CACHE_HOME=/home/me/k
+# Stopped before it could answer.
+SuccessExitStatus=143
 Restart=on-failure
 RestartSec=1
 SyslogIdentifier=pypi-insiders-server

@@ -9,6 +9,7 @@ import click
 from pypi_insiders.cli.common import Group, note
 
 if TYPE_CHECKING:
+    from pypi_insiders.config import ServerSettings
     from pypi_insiders.control import Setup
     from pypi_insiders.units import Part
 
@@ -48,8 +49,7 @@ def _verbs(name: str, what: str, first: str) -> Group:
     def start() -> None:
         from pypi_insiders import control
 
-        control.start(_part(name), _setup(), at_login=False)
-        _tell(name)
+        _started(name, control.start, at_login=False)
 
     @verb(f"Stop {what}.\n\nIf it is enabled, it starts again at the next login.", "stop")
     def stop() -> None:
@@ -61,8 +61,7 @@ def _verbs(name: str, what: str, first: str) -> Group:
     def restart() -> None:
         from pypi_insiders import control
 
-        control.restart(_part(name), _setup())
-        _tell(name)
+        _started(name, control.restart)
 
     @verb(
         f"Show the state of {what}.\n\nExit status: 0 running, 3 stopped, 4 not installed.",
@@ -92,14 +91,14 @@ def _verbs(name: str, what: str, first: str) -> Group:
         options += [f"--lines={lines}"] if lines is not None else []
         options += [f"--since={since}"] if since is not None else []
         part = _part(name)
+        systemctl.manager()  # where there is none, that is said better than by journalctl
         systemctl.logs(part.identifier, part.units, options)
 
     @verb(f"Start {what} now and at every login.", "enable")
     def enable() -> None:
         from pypi_insiders import control
 
-        control.start(_part(name), _setup(), at_login=True)
-        _tell(name)
+        _started(name, control.start, at_login=True)
 
     @verb(f"Stop {what} and no longer start it at login.", "disable")
     def disable() -> None:
@@ -110,11 +109,16 @@ def _verbs(name: str, what: str, first: str) -> Group:
     return group
 
 
-def _tell(name: str) -> None:
+def _started(name: str, start: Callable[..., None], **how: bool) -> None:
+    """Start a service in some way, and tell what there is to know then."""
     from datetime import datetime
 
     from pypi_insiders import overview, systemctl
 
+    setup = _setup()
+    start(_part(name), setup, **how)
+    if name == "server":
+        _warn_of_strangers(setup.settings.server)
     click.echo(overview.look(_part(name), datetime.now().astimezone()).line)
     if systemctl.is_lingering() is False:
         note(f"lingering is off: the {name} stops when you log out (`loginctl enable-linger`)")
@@ -178,7 +182,7 @@ def run(
     """
     from pypi_insiders import sockets
     from pypi_insiders.app import make_app
-    from pypi_insiders.config import join
+    from pypi_insiders.config import ServerSettings
     from pypi_insiders.files import make_directory
     from pypi_insiders.server import serve
 
@@ -191,6 +195,11 @@ def run(
         make_directory(dist_dir or setup.paths.distributions), fallback_url or settings.fallback_url
     )
     bound_to, bound_port = listening[0].getsockname()[:2]
-    if not sockets.is_loopback(bound_to):
-        note(f"whoever reaches {join(bound_to, bound_port)} can read this index")
-    serve(app, listening, lambda: click.echo(f"http://{join(bound_to, bound_port)}/simple/"))
+    bound = ServerSettings(host=bound_to, port=bound_port)
+    _warn_of_strangers(bound)
+    serve(app, listening, lambda: click.echo(f"{bound.url}/simple/"))
+
+
+def _warn_of_strangers(settings: "ServerSettings") -> None:
+    if not settings.is_loopback:
+        note(f"whoever reaches {', '.join(settings.addresses)} can read the index")

@@ -14,20 +14,16 @@ def uninstall(purge: bool) -> None:
 
     Distributions and configuration stay unless --purge is given. A person's drop-ins stay.
     """
-    import shutil
-
     from pypi_insiders import control
-    from pypi_insiders.files import locked
+    from pypi_insiders.files import locked, remove_tree
     from pypi_insiders.paths import default_paths
 
     removed = [str(path) for path in control.uninstall()]
     if purge:
         paths = default_paths()
+        directories = (paths.config, paths.data, paths.cache, paths.state)
         with locked(paths.lock):
-            for directory in (paths.config, paths.data, paths.cache, paths.state):
-                if directory.exists():
-                    shutil.rmtree(directory)
-                    removed.append(str(directory))
+            removed += [str(directory) for directory in directories if remove_tree(directory)]
     for path in removed:
         click.echo(f"removed {path}")
     if not removed:
