@@ -21,7 +21,7 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import run_contained
+from pypi_insiders.process import Containment
 
 # `build` and its kin are imported where something is built: most updates have nothing to build.
 if TYPE_CHECKING:
@@ -98,13 +98,16 @@ def build_environment(own_index: str) -> Iterator[None]:
         os.environ.update(before)
 
 
-def build_distributions(source: Path, workspace: Path, *, epoch_s: int) -> Distributions:
+def build_distributions(
+    source: Path, workspace: Path, *, epoch_s: int, containment: Containment
+) -> Distributions:
     """Build an sdist from a source tree, and a wheel from that sdist, in an isolated environment.
 
     Args:
         source: the project, with its `pyproject.toml` or `setup.py`.
         workspace: an existing directory for everything that comes up; the results lie in it.
         epoch_s: the clock of the build, in seconds of the epoch.
+        containment: in which the build hooks run.
 
     Raises:
         BuildError: the project does not build, or what it built does not agree with itself.
@@ -118,7 +121,7 @@ def build_distributions(source: Path, workspace: Path, *, epoch_s: int) -> Distr
     unpacked = workspace / "sdist"
     for directory in (output, home, unpacked):
         directory.mkdir()
-    runner = _Runner(home, epoch_s)
+    runner = _Runner(containment, home, epoch_s)
     with (
         _translated(runner),
         DefaultIsolatedEnv(installer="uv", path=str(workspace / "env")) as env,
@@ -146,8 +149,9 @@ def _build(
 class _Runner:
     """Run build hooks with a clean environment, and keep what they write."""
 
-    def __init__(self, home: Path, epoch_s: int) -> None:
+    def __init__(self, containment: Containment, home: Path, epoch_s: int) -> None:
         self.output = ""
+        self._containment = containment
         self._environment = {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
             "HOME": str(home),
@@ -164,7 +168,7 @@ class _Runner:
         cwd: str | None = None,
         extra_environ: Mapping[str, str] | None = None,
     ) -> None:
-        result = run_contained(
+        result = self._containment.run(
             cmd,
             timeout_s=HOOK_TIMEOUT_S,
             environment={**self._environment, **(extra_environ or {})},

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,62 +65,74 @@ def run(
     return Result(done.returncode, done.stdout, done.stderr)
 
 
-def run_contained(
-    argv: Sequence[str], *, timeout_s: float, environment: Mapping[str, str], directory: Path
-) -> Result:
-    """Run foreign code to its end: without our terminal, and with all its processes ended with it.
+class Containment:
+    """Run foreign code without our terminal, and end it with all that it started.
 
-    A process that leaves the session on purpose is not held.
-
-    Args:
-        argv: the program and its arguments.
-        timeout_s: after this many seconds it is killed.
-        environment: all of its environment.
-        directory: where it runs.
-
-    Returns:
-        Its status, -9 if it was killed, and all that it wrote, in `stdout`.
-
-    Raises:
-        InsidersError: the program is missing.
+    A process that leaves its session on purpose is not held.
 
     Source: setsid(2).
     """
-    _log.debug("+ %s", shlex.join(argv))
-    # A file and no pipe: a process that is left behind would keep a pipe open.
-    with tempfile.TemporaryFile() as output:
-        try:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=directory,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise _cannot_run(argv[0], error) from error
-        _contained.add(process.pid)
-        try:
-            process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            output.write(f"\nkilled after {timeout_s:g} s\n".encode())
-        finally:
-            _kill_session(process.pid)
-            status = process.wait()
-            _contained.discard(process.pid)
-        output.seek(0)
-        return Result(status, output.read().decode(errors="replace"), "")
 
+    def __init__(self) -> None:
+        self._sessions: set[int] = set()
+        self._ended = threading.Event()
 
-_contained: set[int] = set()
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        environment: Mapping[str, str],
+        directory: Path,
+    ) -> Result:
+        """Run a program to its end; no process of its session outlives it.
 
+        Args:
+            argv: the program and its arguments.
+            timeout_s: after this many seconds it is killed.
+            environment: all of its environment.
+            directory: where it runs.
 
-def end_contained() -> None:
-    """Kill all foreign code that runs, from whatever thread it was started."""
-    for session in tuple(_contained):
-        _kill_session(session)
+        Returns:
+            Its status, -9 if it was killed, and all that it wrote, in `stdout`.
+
+        Raises:
+            InsidersError: the program cannot be run.
+        """
+        _log.debug("+ %s", shlex.join(argv))
+        # A file and no pipe: a process that is left behind would keep a pipe open.
+        with tempfile.TemporaryFile() as output:
+            try:
+                process = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    cwd=directory,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise _cannot_run(argv[0], error) from error
+            self._sessions.add(process.pid)
+            try:
+                if self._ended.is_set():
+                    _kill_session(process.pid)
+                process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                output.write(f"\nkilled after {timeout_s:g} s\n".encode())
+            finally:
+                _kill_session(process.pid)
+                status = process.wait()
+                self._sessions.discard(process.pid)
+            output.seek(0)
+            return Result(status, output.read().decode(errors="replace"), "")
+
+    def end(self) -> None:
+        """Kill all that runs, in whatever thread, and whatever is begun from now on."""
+        self._ended.set()
+        for session in tuple(self._sessions):
+            _kill_session(session)
 
 
 def _kill_session(leader: int) -> None:
@@ -157,7 +170,7 @@ def become(argv: Sequence[str]) -> NoReturn:
 
 def _cannot_run(program: str, error: OSError) -> InsidersError:
     # Python names the program or, if that is what is missing, the directory where it should run.
-    if isinstance(error, FileNotFoundError) and error.filename in (program, None):
+    place = "" if error.filename in (program, None) else f": {error.filename}"
+    if isinstance(error, FileNotFoundError) and not place:
         return InsidersError(f"{program} was not found", f"install {program}")
-    place = "" if error.filename == program else f": {error.filename}"
     return InsidersError(f"{program} cannot be run: {error.strerror}{place}")

@@ -177,24 +177,22 @@ class Change:
 
 
 def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
-    """Write the units of one part, and refresh those of the other where they are installed.
+    """Write the units of one part where they are missing or stale.
 
     Files that are right already are not touched. A person's own drop-ins stay.
 
     Args:
         directory: where the manager looks for units.
         texts: what `render` made.
-        part: the part that is wanted.
+        part: whose units are wanted.
 
     Raises:
         InsidersError: a file of that name is not ours, or cannot be written; all is as it was.
     """
-    others = (unit for unit in UNITS if (directory / unit).is_file())  # a masked one is none
-    wanted = {*part.units, SLICE, *others}
     before: dict[Path, str | None] = {}
     units = set()
     try:
-        for unit in sorted(wanted):
+        for unit in (*part.units, SLICE):
             for name in (unit, _drop_in_of(unit)):
                 path, text = directory / name, texts.get(name)
                 old = _read_ours(path)

@@ -1,7 +1,9 @@
 """Bring the index up to date: one pass over the watched repositories."""
 
+import contextlib
 import logging
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -12,9 +14,9 @@ from pathlib import Path
 
 from pypi_insiders import builder, remotes, state, store, tags
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, locked, make_directory, remove_tree
+from pypi_insiders.files import hint_for, locked, make_directory
 from pypi_insiders.paths import Paths
-from pypi_insiders.process import end_contained
+from pypi_insiders.process import Containment
 from pypi_insiders.repositories import Repository
 from pypi_insiders.state import Build, RepositoryState
 
@@ -37,7 +39,12 @@ class Outcome:
 
 
 def update(
-    paths: Paths, repositories: Iterable[Repository], *, own_index: str, report: Report
+    paths: Paths,
+    chosen: Iterable[Repository],
+    *,
+    watched: Iterable[Repository],
+    own_index: str,
+    report: Report,
 ) -> list[Outcome]:
     """Check repositories, build their new tags and publish what was built.
 
@@ -46,25 +53,39 @@ def update(
 
     Args:
         paths: where everything lies.
-        repositories: those to bring up to date.
+        chosen: the repositories to bring up to date.
+        watched: all repositories, which own the names of their distributions.
         own_index: the URL of our index up to the port.
         report: called from several threads.
 
     Returns:
-        One outcome a repository, in the order of `repositories`.
+        One outcome a repository, in the order of `chosen`.
     """
     with (
         locked(paths.lock, lambda: _log.info("another update is running; waiting for it to end")),
         builder.build_environment(own_index),
     ):
         _sweep(paths.builds)
-        return _Pass(paths, list(repositories), report).run()
+        return _Pass(paths, list(chosen), _owners(paths, watched), report).run()
 
 
 def _sweep(builds: Path) -> None:
     """Remove what an update that was killed left behind."""
-    remove_tree(builds)
+    shutil.rmtree(builds, ignore_errors=True)
     make_directory(builds)
+
+
+def _owners(paths: Paths, watched: Iterable[Repository]) -> dict[str, str]:
+    """Tell which repository may publish which distribution."""
+    owners: dict[str, str] = {}
+    for item in watched:
+        distribution = item.distribution
+        if distribution is None:
+            with contextlib.suppress(InsidersError):  # said when it is the repository's turn
+                distribution = state.load(paths.state, item.name).distribution
+        if distribution is not None:
+            owners.setdefault(distribution, item.name)
+    return owners
 
 
 @dataclass(frozen=True)
@@ -80,13 +101,20 @@ class _Work:
 class _Pass:
     """One pass: checks, many at once, each followed by its builds, as many as processors."""
 
-    def __init__(self, paths: Paths, repositories: list[Repository], report: Report) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        repositories: list[Repository],
+        owners: dict[str, str],
+        report: Report,
+    ) -> None:
         self._paths = paths
         self._repositories = repositories
         self._report = report
         self._outcomes = {item.name: Outcome(item.name) for item in repositories}
-        self._owners: dict[str, str] = {}
+        self._owners = owners
         self._interrupted = threading.Event()
+        self._containment = Containment()
 
     def run(self) -> list[Outcome]:
         with (
@@ -102,7 +130,7 @@ class _Pass:
             except BaseException:
                 # What is being published is finished and recorded; nothing else is begun.
                 self._interrupted.set()
-                end_contained()
+                self._containment.end()
                 checks.shutdown(cancel_futures=True)
                 builds.shutdown(cancel_futures=True)
                 raise
@@ -112,8 +140,6 @@ class _Pass:
         self._report(repository.name, "checking")
         try:
             known = state.load(self._paths.state, repository.name)
-            if owned := repository.distribution or known.distribution:
-                self._owners.setdefault(owned, repository.name)
             refs = remotes.list_tags(repository.remote)
             choice = tags.choose(refs, known.built)
             self._explain(repository, known, refs, choice)
@@ -183,7 +209,12 @@ class _Pass:
         ) as directory:
             workspace = Path(directory)
             epoch_s = remotes.export(mirror, commit, workspace / "source")
-            built = builder.build_distributions(workspace / "source", workspace, epoch_s=epoch_s)
+            built = builder.build_distributions(
+                workspace / "source",
+                workspace,
+                epoch_s=epoch_s,
+                containment=self._containment,
+            )
             self._claim(work, built.name)
             self._report(name, f"publishing {built.name} {built.version}")
             files = store.publish(self._paths.distributions, [built.sdist, built.wheel])

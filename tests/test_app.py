@@ -322,18 +322,14 @@ def test_an_address_of_another_machine_is_one_line(tmp_path: Path) -> None:
 
 
 def test_whoever_opens_the_index_to_others_is_told_so(tmp_path: Path) -> None:
+    """The URL is nevertheless one that can be reached."""
     argv = _argv(tmp_path / "dists", "--host", "0.0.0.0", "--port", "0")
     with _running(argv, tmp_path) as process:
-        assert process.stdout is not None
-        match = re.search(r":(\d+)/simple/\n", process.stdout.readline())
-        assert match is not None
-        assert Server(process, "127.0.0.1", int(match[1])).get("/health").body == b"Ok"
+        host, port = _url(process)
+        assert Server(process, host, port).get("/health").body == b"Ok"
         process.terminate()
-        assert _end(process) == (
-            0,
-            "",
-            f"note: whoever reaches 0.0.0.0:{match[1]} can read this index\n",
-        )
+        note = f"note: whoever reaches 0.0.0.0:{port} can read the index\n"
+        assert (host, *_end(process)) == ("127.0.0.1", 0, "", note)
 
 
 def test_a_port_that_is_taken_on_the_second_address_is_not_passed_over(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from projects import create
 
 from pypi_insiders import builder
+from pypi_insiders.process import Containment
 
 
 @pytest.mark.parametrize("backend", ["flit", "hatchling", "setuptools"])
@@ -15,7 +16,9 @@ def test_an_sdist_and_a_wheel_come_out(tmp_path: Path, backend: str) -> None:
     """Each backend's project is built, the wheel from the sdist."""
     project = create(tmp_path, "probe-x")
     project.write("1.0", backend=backend)
-    built = builder.build_distributions(project.tree, tmp_path, epoch_s=1700000000)
+    built = builder.build_distributions(
+        project.tree, tmp_path, epoch_s=1700000000, containment=Containment()
+    )
     assert (built.name, built.version) == ("probe-x", "1.0")
     assert built.sdist.name == "probe_x-1.0.tar.gz"
     assert built.wheel.name == "probe_x-1.0-py3-none-any.whl"
@@ -32,7 +35,9 @@ def test_a_hook_sees_no_credential_and_not_the_home(
     project = create(tmp_path, "probe")
     project.write("1.0")
     project.hook("import os\nopen('probe/environment.txt', 'w').write(repr(dict(os.environ)))")
-    built = builder.build_distributions(project.tree, tmp_path, epoch_s=1700000000)
+    built = builder.build_distributions(
+        project.tree, tmp_path, epoch_s=1700000000, containment=Containment()
+    )
     with zipfile.ZipFile(built.wheel) as archive:
         seen = eval(archive.read("probe/environment.txt"))
     allowed = {
@@ -64,7 +69,9 @@ def test_what_does_not_build_is_said(tmp_path: Path, pyproject: str, message: st
     project = create(tmp_path, "probe")
     (project.tree / "pyproject.toml").write_text(pyproject)
     with pytest.raises(builder.BuildError) as caught:
-        builder.build_distributions(project.tree, tmp_path, epoch_s=1700000000)
+        builder.build_distributions(
+            project.tree, tmp_path, epoch_s=1700000000, containment=Containment()
+        )
     assert caught.value.message.startswith(message.format(tree=project.tree))
 
 
@@ -72,7 +79,7 @@ def test_no_project_at_all(tmp_path: Path) -> None:
     """A repository without a Python project is told from one that does not build."""
     tree = create(tmp_path, "probe").tree
     with pytest.raises(builder.BuildError) as caught:
-        builder.build_distributions(tree, tmp_path, epoch_s=1700000000)
+        builder.build_distributions(tree, tmp_path, epoch_s=1700000000, containment=Containment())
     assert caught.value.message == (
         f"Source {tree} does not appear to be a Python project: no pyproject.toml or setup.py"
     )
@@ -84,7 +91,9 @@ def test_the_output_of_a_failed_build_is_kept(tmp_path: Path) -> None:
     project.write("1.0")
     project.hook("print('out')\nimport sys\nsys.exit('err')")
     with pytest.raises(builder.BuildError) as caught:
-        builder.build_distributions(project.tree, tmp_path, epoch_s=1700000000)
+        builder.build_distributions(
+            project.tree, tmp_path, epoch_s=1700000000, containment=Containment()
+        )
     assert caught.value.output.splitlines()[-2:] == ["out", "err"]
 
 

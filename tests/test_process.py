@@ -12,7 +12,7 @@ import pytest
 
 from pypi_insiders import process
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import Result, run
+from pypi_insiders.process import Containment, Result, run
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -43,7 +43,7 @@ def test_status_and_both_outputs_are_the_result() -> None:
 
 
 def _contained(code: str, *, directory: Path = Path("/"), timeout_s: float = 60) -> Result:
-    return process.run_contained(
+    return Containment().run(
         _python(code), timeout_s=timeout_s, environment=dict(os.environ), directory=directory
     )
 
@@ -108,23 +108,31 @@ def test_a_program_that_takes_too_long_is_killed(tmp_path: Path) -> None:
 MISSING = "pypi-insiders-no-such-program"
 
 
-@pytest.mark.parametrize(
+RUNNERS = pytest.mark.parametrize(
     "call",
-    [
-        lambda: run([MISSING], timeout_s=60),
-        lambda: process.attached([MISSING]),
-        lambda: process.become([MISSING]),
-    ],
+    [lambda argv: run(argv, timeout_s=60), process.attached, process.become],
     ids=["run", "attached", "become"],
 )
-def test_a_missing_program_is_named(call: Callable[[], object]) -> None:
-    assert _refusal(call) == (f"{MISSING} was not found", f"install {MISSING}")
 
 
-def test_a_file_that_is_no_program_is_refused(tmp_path: Path) -> None:
+@RUNNERS
+def test_a_missing_program_is_named(
+    monkeypatch: pytest.MonkeyPatch, call: Callable[[list[str]], object]
+) -> None:
+    monkeypatch.setenv("PATH", os.defpath)  # all of it can be searched
+    assert _refusal(lambda: call([MISSING])) == (
+        f"{MISSING} was not found",
+        f"install {MISSING}",
+    )
+
+
+@RUNNERS
+def test_a_file_that_is_no_program_is_refused(
+    tmp_path: Path, call: Callable[[list[str]], object]
+) -> None:
     path = tmp_path / "program"
     path.write_text("#!/bin/sh\n")
-    assert _refusal(lambda: run([str(path)], timeout_s=60))[0].startswith(f"{path} ")
+    assert _refusal(lambda: call([str(path)])) == (f"{path} cannot be run: Permission denied", None)
 
 
 def test_a_missing_directory_is_not_taken_for_a_missing_program(tmp_path: Path) -> None:
@@ -214,9 +222,17 @@ def test_all_foreign_code_can_be_ended_at_once(tmp_path: Path) -> None:
     path = tmp_path / "gate"
     os.mkfifo(path)
     code = f"import signal\nheld = open({str(path)!r}, 'w')\nsignal.pause()"
+    containment = Containment()
+
+    def run_it() -> Result:
+        return containment.run(
+            _python(code), timeout_s=60, environment=dict(os.environ), directory=tmp_path
+        )
+
     with ThreadPoolExecutor() as pool:
-        running = pool.submit(_contained, code)
+        running = pool.submit(run_it)
         with path.open() as gate:  # opens when the code is there
-            process.end_contained()
+            containment.end()
             assert gate.read() == ""
         assert running.result().status == -9
+    assert run_it().status == -9  # and nothing is begun after that

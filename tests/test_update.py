@@ -151,7 +151,7 @@ def test_one_distribution_comes_from_one_repository(
     other = create(tmp_path, "probe", "you/probe")
     other.release("2.0")
     person.run("repos", "add", "you/probe", "--url", other.url)
-    failed = person.run("update", status=1)
+    failed = person.run("update", "you/probe", status=1)
     assert (
         "error: you/probe: tag v2.0: it builds probe, which comes from me/probe already"
         in failed.stderr

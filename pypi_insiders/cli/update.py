@@ -27,12 +27,19 @@ def update(ctx: click.Context, names: tuple[str, ...]) -> None:
 
     paths = default_paths()
     settings = config.load(paths.settings)
-    chosen = repositories.select(repositories.load(paths.repositories), names)
+    watched = repositories.load(paths.repositories)
+    chosen = repositories.select(watched, names)
     if not chosen:
         click.echo("no repositories are watched; `pypi-insiders repos add NS/PROJ`", err=True)
         return
     with _display() as report:
-        outcomes = update_all(paths, chosen, own_index=settings.server.url, report=report)
+        outcomes = update_all(
+            paths,
+            chosen,
+            watched=watched.values(),
+            own_index=settings.server.url,
+            report=report,
+        )
     published = sum(len(outcome.published) for outcome in outcomes)
     failed = [outcome.repository for outcome in outcomes if outcome.errors]
     click.echo(
