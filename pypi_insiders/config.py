@@ -24,7 +24,7 @@ def parse_host(value: object) -> str:
     if value == "localhost":
         return "localhost"
     try:
-        if isinstance(value, str):
+        if isinstance(value, str) and "%" not in value:  # no zone of a link-local address
             return str(ip_address(value))
     except ValueError:
         pass
@@ -40,21 +40,29 @@ def parse_port(value: object) -> int:
 
 def parse_fallback_url(value: object) -> str:
     """Check the URL of a package index: http or https, without credentials."""
-    if isinstance(value, str) and not re.search(r"[\s\x00-\x1f]", value):
-        try:
-            parts = urlsplit(value)
-            if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-                if parts.username or parts.password:
-                    # It would be sent to every client, in the `Location` of a redirect.
-                    raise ValueError("must not contain credentials")
-                return value
-        except ValueError as error:
-            if "credentials" in str(error):
-                raise
+    if isinstance(value, str) and _is_web_url(value):
+        parts = urlsplit(value)
+        if parts.username or parts.password:
+            # They would be sent to every client, in the `Location` of a redirect.
+            raise ValueError("must not contain credentials")
+        return value
     shown = without_credentials(value) if isinstance(value, str) else value
     raise ValueError(
         f'must be the URL of an index such as "https://pypi.org/simple/", not {shown!r}'
     )
+
+
+def _is_web_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and parts.port != 0
+            and not re.search(r"[\s\x00-\x1f]", text)
+        )
+    except ValueError:
+        return False
 
 
 _UNITS_S = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600, "d": 86400, "day": 86400}

@@ -22,10 +22,13 @@ _HEADER = """\
 
 """
 _SCHEMES = ("https", "ssh", "git", "file")
-# White space, control characters, and the `::` of git's transport helpers.
-_NEVER_IN_A_URL = r"[\s\x00-\x1f\x7f]|^[^/]*::"
+# White space, control characters, bytes that are no text, and the `::` of git's transport helpers.
+_NEVER_IN_A_URL = r"[\s\x00-\x1f\x7f\ud800-\udfff]|^[^/]*::"
 # `user@host:path`. Source: git-clone(1), "GIT URLS".
-_SCP_LIKE = r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!//)[^-].*"
+_SCP_LIKE = (
+    r"(?!(?:https?|ssh|git|file):)"
+    r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!//)[^-@][^@]*"
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def parse_url(text: str) -> str:
     """Check the URL of a Git repository: https, ssh (also `user@host:path`), git or file.
 
     Raises:
-        UsageError: another scheme, a leading `-`, a password in it, or no host or path.
+        UsageError: another scheme, a leading `-`, what could be a credential, no host or no path.
     """
     shown = repr(without_credentials(text))
     if text.startswith("-") or re.search(_NEVER_IN_A_URL, text):
@@ -96,12 +99,14 @@ def parse_url(text: str) -> str:
         raise UsageError(f"{shown} is not a URL", _URL_HINT) from error
     if parts.scheme not in _SCHEMES:
         raise UsageError(f"{shown} has a scheme that is not allowed", _URL_HINT)
-    if parts.password is not None or (parts.username is not None and parts.scheme == "https"):
+    has_user = parts.username is not None
+    if parts.password is not None or parts.query or (has_user and parts.scheme == "https"):
         raise UsageError(
             f"{shown} contains a credential, which would be stored in the clear",
             "leave it out of the URL and give it to git: `git help credentials`",
         )
-    if (parts.scheme != "file" and (not host or host.startswith("-"))) or not parts.path.strip("/"):
+    is_option = parts.netloc.startswith("-") or (host or "").startswith("-")
+    if is_option or not (host or parts.scheme == "file") or not parts.path.strip("/"):
         raise UsageError(f"{shown} names no repository", _URL_HINT)
     return text
 
@@ -136,6 +141,8 @@ def load(path: Path) -> dict[str, Repository]:
         if other := find(found, item.name):
             problems.append(f"{other.name} is listed twice, the second time as {name}")
         found[item.name] = item
+    with _collected(problems):
+        _check_owners(found.values())
     if problems:
         raise InsidersError(f"{path}: {'; '.join(problems)}", f"edit {path}")
     return found
@@ -156,17 +163,17 @@ def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
         elif not isinstance(value, str):
             problems.append(f"{name}: {key} must be a string")
         else:
-            with _collected(problems):
+            with _collected(problems, f"{name}: "):
                 item = replace(item, **{key: checks[key](value)})
     return item
 
 
 @contextmanager
-def _collected(problems: list[str]) -> Iterator[None]:
+def _collected(problems: list[str], place: str = "") -> Iterator[None]:
     try:
         yield
-    except UsageError as error:
-        problems.append(error.message)
+    except InsidersError as error:
+        problems.append(f"{place}{error.message}")
 
 
 def save(path: Path, repositories: Iterable[Repository]) -> None:
@@ -230,11 +237,15 @@ def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[
                 f"from {known.remote}",
                 f"first `pypi-insiders repos remove {known.name}`",
             )
+    _check_owners(result.values())
+    return result
+
+
+def _check_owners(repositories: Iterable[Repository]) -> None:
     owners: dict[str, str] = {}
-    for item in result.values():
+    for item in repositories:
         if item.distribution and owners.setdefault(item.distribution, item.name) != item.name:
             raise InsidersError(
                 f"{item.distribution} comes from {owners[item.distribution]} already",
                 "one distribution can come from one repository only",
             )
-    return result

@@ -17,12 +17,12 @@ def inherited() -> list[socket.socket]:
 
     Source: sd_listen_fds(3).
     """
-    mine = os.environ.pop("LISTEN_PID", None) == str(os.getpid())
-    count = int(os.environ.pop("LISTEN_FDS", "0"))
-    os.environ.pop("LISTEN_FDNAMES", None)
-    if not mine:
+    process, count, _ = (
+        os.environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+    )
+    if process != str(os.getpid()) or not count.isdecimal():
         return []
-    return [socket.socket(fileno=_FIRST_INHERITED + number) for number in range(count)]
+    return [socket.socket(fileno=_FIRST_INHERITED + number) for number in range(int(count))]
 
 
 def bind_host(host: str, port: int) -> list[socket.socket]:

@@ -64,16 +64,26 @@ def load(directory: Path, name: str) -> RepositoryState:
     if text is None:
         return RepositoryState()
     try:
-        content: dict[str, Any] = json.loads(text)
-        if content.pop("format") != _FORMAT:
-            raise ValueError("it was written by another version of this program")
-        builds = [Build(**build) for build in content.pop("builds")]
-        return RepositoryState(builds=builds, **content)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InsidersError(
-            f"cannot understand {path}: {error}",
-            "move it away: the newest tag is then built again, and published files stay",
-        ) from error
+        return _understand(json.loads(text))
+    except KeyError as error:
+        reason = f"it has no {error}"
+    except (ValueError, TypeError, AttributeError) as error:
+        reason = str(error)
+    raise InsidersError(
+        f"cannot understand {path}: {reason}",
+        "move it away: the newest tag is then built again, and published files stay",
+    )
+
+
+def _understand(content: dict[str, Any]) -> RepositoryState:
+    if content.pop("format") != _FORMAT:
+        raise ValueError("it was written by another version of this program")
+    state = RepositoryState(builds=[Build(**build) for build in content.pop("builds")], **content)
+    if not isinstance(state.distribution, str | None):
+        raise TypeError(f"distribution is {state.distribution!r}")
+    for build in state.builds:
+        Version(build.version)
+    return state
 
 
 def save(directory: Path, name: str, state: RepositoryState) -> None:

@@ -122,8 +122,8 @@ def test_wrong_usage_ends_2(person: Person, typed: tuple[str, ...], message: str
         ),
         (
             "repos.toml", '["../x"]\n["me/probe"]\nurl = "ext::sh"\n', ("update",),
-            "{file}: '../x' is not a repository of the form NS/PROJ; 'ext::sh' is not the URL of a "
-            "Git repository",
+            "{file}: '../x' is not a repository of the form NS/PROJ; me/probe: 'ext::sh' is not "
+            "the URL of a Git repository",
         ),
     ],
 )  # fmt: skip

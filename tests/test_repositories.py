@@ -135,6 +135,8 @@ def test_urls(url: str) -> None:
         ("/srv/git/x", "has a scheme that is not allowed"),
         ("../x", "has a scheme that is not allowed"),
         ("", "has a scheme that is not allowed"),
+        ("https:/h/x", "names no repository"),
+        ("https://h/\udcff", "is not the URL of a Git repository"),
         ("ssh://h:99999/x", "is not a URL"),
         ("https://[::1/x", "is not a URL"),
     ],
@@ -163,11 +165,27 @@ def test_credentials_are_refused_without_repeating_them(url: str, shown: str) ->
 @pytest.mark.parametrize(
     "url",
     ["http://me:secret@h/x", "https://me:se secret@h/x", "https://me:secret@h", "-https://secret@h",
-     "https://me:se@secret@h/x", "https://me:se/secret@h/x"],
+     "https://me:se@secret@h/x", "https://me:se/secret@h/x", "https:/me:secret@h/x",
+     "me:secret@h:x", "https:me:secret@h/x"],
 )  # fmt: skip
 def test_no_refusal_repeats_a_password(url: str) -> None:
     """Not even where it is what makes the URL a wrong one."""
     assert "secret" not in _refusal(parse_url, url)[1]
+
+
+def test_a_query_is_refused_because_it_could_be_a_token() -> None:
+    message = _refusal(parse_url, "https://h/x?token=secret")[1]
+    assert message == "'https://h/x' contains a credential, which would be stored in the clear"
+
+
+def test_a_user_that_looks_like_an_option_is_refused() -> None:
+    assert _refusal(parse_url, "ssh://-x@h/y")[1] == "'ssh://h/y' names no repository"
+
+
+def test_one_distribution_cannot_be_listed_for_two_repositories(tmp_path: Path) -> None:
+    path = tmp_path / "repos.toml"
+    path.write_text('["a/b"]\ndistribution = "x"\n["c/d"]\ndistribution = "X"\n')
+    assert _refusal(load, path)[1] == f"{path}: x comes from a/b already"
 
 
 def test_without_a_url_git_goes_to_github_over_ssh() -> None:
@@ -227,8 +245,8 @@ url = "http://me:secret@h/x"
         "'../x' is not a repository of the form NS/PROJ; "
         "c/d: unknown key branch (known: distribution, url); "
         "e/f: distribution must be a string; "
-        "'-' is not the name of a distribution; "
-        "'http://h/x' has a scheme that is not allowed",
+        "g/h: '-' is not the name of a distribution; "
+        "i/j: 'http://h/x' has a scheme that is not allowed",
         f"edit {path}",
     )
 

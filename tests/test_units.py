@@ -326,16 +326,21 @@ def test_installing_again_touches_nothing(directory: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
 
 
-def test_only_what_is_installed_of_the_other_part_is_refreshed(directory: Path) -> None:
-    old = "# Installed by pypi-insiders 0.0.1\n"
-    _put(directory, **{WATCHER.trigger: old})
-    texts = render(COMMAND, PATHS, Settings(watcher=WatcherSettings(300)))
-    change = install(directory, texts, SERVER)
-    assert _content(directory) == _only(SERVER) | {
-        name: texts[name] for name in (WATCHER.trigger, TIMER_DROP_IN)
+def test_the_units_of_the_other_part_are_left_alone(directory: Path) -> None:
+    """Stale, of the person, or masked: they are no matter of this part."""
+    other = {
+        WATCHER.service: "# Installed by pypi-insiders 0.0.1\n",
+        TIMER_DROP_IN: "[Timer]\n# mine\n",
     }
-    assert change.before[directory / WATCHER.trigger] == old
-    assert change.units == {*SERVER.units, SLICE, WATCHER.trigger}
+    _put(directory, **other)
+    masked = directory / WATCHER.trigger
+    masked.symlink_to("/dev/null")
+    change = install(directory, TEXTS, SERVER)
+    assert _content(directory) == _only(SERVER) | other
+    assert masked.readlink() == Path("/dev/null")
+    assert change.units == {*SERVER.units, SLICE}
+    change.undo()
+    assert _content(directory) == other
 
 
 def test_a_drop_in_goes_with_the_setting_and_the_change_can_be_undone(directory: Path) -> None:
@@ -410,13 +415,6 @@ def test_a_link_to_elsewhere_is_refused_and_its_target_kept(
         install(directory, {**TEXTS, SERVER.service: "# Installed by pypi-insiders 9\n"}, SERVER)
     assert caught.value.message == f"{link} is a link, which is not ours"
     assert (list(directory.iterdir()), target.read_text()) == ([link], TEXTS[SERVER.service])
-
-
-def test_a_masked_watcher_does_not_keep_the_server_from_being_installed(directory: Path) -> None:
-    directory.mkdir(parents=True)
-    (directory / WATCHER.trigger).symlink_to("/dev/null")
-    install(directory, TEXTS, SERVER)
-    assert _content(directory) == _only(SERVER)
 
 
 def test_uninstall_removes_and_names_all_that_is_ours(directory: Path) -> None:
