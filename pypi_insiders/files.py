@@ -145,4 +145,6 @@ def hint_for(error: OSError) -> str | None:
         return "check who owns it: `ls -ld`"
     if error.errno == errno.EROFS:
         return "that file system is mounted read-only"
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY):
+        return "move away what is in its place"
     return None

@@ -48,9 +48,9 @@ _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     # ssh asks this program instead of the terminal, whatever `core.sshCommand` says, and the
     # program says nothing. Source: ssh(1), "ENVIRONMENT"; OpenSSH >= 8.4.
-    "SSH_ASKPASS": "/bin/false",
+    "SSH_ASKPASS": "false",
     "SSH_ASKPASS_REQUIRE": "force",
-    "GIT_ASKPASS": "/bin/false",
+    "GIT_ASKPASS": "false",
     "LC_ALL": "C.UTF-8",
 }
 

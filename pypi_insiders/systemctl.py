@@ -99,7 +99,10 @@ def call(verb: str, *arguments: str) -> None:
     """
     result = _systemctl(verb, *arguments)
     if result.status != 0:
-        raise InsidersError(f"systemctl --user {verb}: {_line(result.stderr)}")
+        raise InsidersError(
+            f"systemctl --user {verb}: {_line(result.stderr)}",
+            "see why: `journalctl --user --since=-1min`",
+        )
 
 
 def try_call(verb: str, *arguments: str) -> None:

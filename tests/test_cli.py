@@ -145,7 +145,9 @@ def test_an_unreadable_file_is_named(person: Person, file: str) -> None:
     path = person.paths.config / file
     path.mkdir(parents=True)
     failed = person.run("update", status=1)
-    assert failed.stderr == f"error: cannot read {path}: Is a directory\n"
+    assert failed.stderr == (
+        f"error: cannot read {path}: Is a directory\nhint: move away what is in its place\n"
+    )
 
 
 def test_where_nothing_is_watched_update_says_how_to_begin(person: Person) -> None:

@@ -19,6 +19,9 @@ from pypi_insiders.files import locked, make_directory, read_text, remove, write
 pytestmark = pytest.mark.timeout(60)
 
 
+IN_ITS_PLACE = "move away what is in its place"
+
+
 def _refusal(call: Callable[..., object], *arguments: object) -> tuple[str, str | None]:
     with pytest.raises(InsidersError) as caught:
         call(*arguments)
@@ -72,14 +75,20 @@ def test_a_symbolic_link_stays_a_link(tmp_path: Path, exists: bool) -> None:
 def test_a_directory_in_the_way_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.mkdir()
-    assert _refusal(write_atomic, path, "x") == (f"cannot write {path}: Is a directory", None)
+    assert _refusal(write_atomic, path, "x") == (
+        f"cannot write {path}: Is a directory",
+        IN_ITS_PLACE,
+    )
     assert (path.is_dir(), _names(tmp_path)) == (True, ["file"])
 
 
 def test_a_file_among_the_parents_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     path = tmp_path / "file/below/name"
-    assert _refusal(write_atomic, path, "x") == (f"cannot write {path}: Not a directory", None)
+    assert _refusal(write_atomic, path, "x") == (
+        f"cannot write {path}: Not a directory",
+        IN_ITS_PLACE,
+    )
 
 
 def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
@@ -122,7 +131,10 @@ def test_read_text(tmp_path: Path) -> None:
         f"cannot read {path}: it is not UTF-8 (byte 2)",
         "save it as UTF-8",
     )
-    assert _refusal(read_text, tmp_path) == (f"cannot read {tmp_path}: Is a directory", None)
+    assert _refusal(read_text, tmp_path) == (
+        f"cannot read {tmp_path}: Is a directory",
+        IN_ITS_PLACE,
+    )
 
 
 def test_remove_says_whether_there_was_a_file(tmp_path: Path) -> None:
@@ -130,7 +142,7 @@ def test_remove_says_whether_there_was_a_file(tmp_path: Path) -> None:
     path.write_text("x")
     link.symlink_to(path)
     assert [remove(link), path.exists(), remove(path), remove(path)] == [True, True, True, False]
-    assert _refusal(remove, tmp_path) == (f"cannot remove {tmp_path}: Is a directory", None)
+    assert _refusal(remove, tmp_path) == (f"cannot remove {tmp_path}: Is a directory", IN_ITS_PLACE)
 
 
 def test_make_directory(tmp_path: Path) -> None:

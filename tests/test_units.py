@@ -275,7 +275,7 @@ def _distances(analyze: str, span_s: int) -> str | None:
     elapses = [
         datetime.strptime(line.partition(": ")[2], "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
         for line in map(str.strip, done.stdout.splitlines())
-        if line.startswith(("Next elapse:", "Iter. #"))
+        if line.startswith(("Next elapse:", "Iter. #", "Iteration #"))  # systemd 252, 257
     ]
     between = {later - sooner for sooner, later in pairwise(elapses)}
     if len(elapses) == 4 and between == {timedelta(seconds=span_s)}:
