@@ -4,7 +4,9 @@ import contextlib
 import logging
 import os
 import subprocess
+import sysconfig
 import tarfile
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 HOOK_TIMEOUT_S = 3600
+_FIRST_USE = threading.Lock()
 
 # What a build hook gets of our environment. The rest may hold credentials.
 _INHERITED = (
@@ -116,6 +119,9 @@ def build_distributions(
     """
     from build.env import DefaultIsolatedEnv
 
+    with _FIRST_USE:
+        # Its first call is not safe in threads: https://github.com/python/cpython/issues/92452
+        sysconfig.get_config_vars()
     output = workspace / "dist"
     home = workspace / "home"
     unpacked = workspace / "sdist"

@@ -143,7 +143,7 @@ class _Pass:
             refs = remotes.list_tags(repository.remote)
             choice = tags.choose(refs, known.built)
             self._explain(repository, known, refs, choice)
-        except (InsidersError, OSError) as error:
+        except Exception as error:
             self._fail(repository, error)
             return None
         if not choice.build:
@@ -188,7 +188,7 @@ class _Pass:
             mirror = self._paths.mirror(name)
             self._report(name, "fetching")
             remotes.fetch(work.repository.remote, mirror)
-        except (InsidersError, OSError) as error:
+        except Exception as error:
             self._fail(work.repository, error)
             return
         for tag in work.tags:
@@ -196,7 +196,7 @@ class _Pass:
                 return
             try:
                 self._build_tag(work, mirror, tag)
-            except (InsidersError, OSError) as error:
+            except Exception as error:
                 self._fail(work.repository, error, tag)
         self._report(name, None)
 
@@ -240,19 +240,28 @@ class _Pass:
                 "one distribution can come from one repository only",
             )
 
-    def _fail(
-        self, repository: Repository, error: InsidersError | OSError, tag: str | None = None
-    ) -> None:
+    def _fail(self, repository: Repository, error: Exception, tag: str | None = None) -> None:
+        """Say what failed; a bug with its traceback, for it must not stop the others either."""
         self._report(repository.name, None)
         if self._interrupted.is_set():
             return
-        if isinstance(error, OSError):
-            place = f" {error.filename}" if error.filename else ""
-            error = InsidersError(f"{error.strerror or error}{place}", hint_for(error))
         subject = f"{repository.name}: tag {tag}" if tag else repository.name
         if isinstance(error, builder.BuildError) and error.output:
             _log.info("%s: what the build wrote:\n%s", subject, error.output.rstrip())
-        _log.error("%s: %s", subject, error.message)
-        if error.hint:
-            _log.info("hint: %s", error.hint)
-        self._outcomes[repository.name].errors.append(error)
+        told = _in_words(error)
+        is_bug = not isinstance(error, InsidersError | OSError)
+        _log.error("%s: %s", subject, told.message, exc_info=error if is_bug else None)
+        if told.hint:
+            _log.info("hint: %s", told.hint)
+        self._outcomes[repository.name].errors.append(told)
+
+
+def _in_words(error: Exception) -> InsidersError:
+    if isinstance(error, InsidersError):
+        return error
+    if isinstance(error, OSError):
+        place = f" {error.filename}" if error.filename else ""
+        return InsidersError(f"{error.strerror or error}{place}", hint_for(error))
+    return InsidersError(
+        f"a bug in pypi-insiders: {error!r}", "please report it, with the traceback"
+    )

@@ -101,7 +101,10 @@ def test_other_encodings_are_refused(path: Path) -> None:
 
 def test_an_unreadable_file_is_no_missing_file(path: Path) -> None:
     path.mkdir()
-    assert _refusal(path) == (f"cannot read {path}: Is a directory", None)
+    assert _refusal(path) == (
+        f"cannot read {path}: Is a directory",
+        "move away what is in its place",
+    )
 
 
 @pytest.mark.parametrize("port", ["65536", "-1", "true", '"80"', "80.0"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -302,3 +303,18 @@ def test_on_a_terminal_progress_is_live_and_in_a_pipe_plain(person: Person, watc
     assert b"\x1b[" in terminal.stdout
     piped = person.run("update")
     assert "\x1b" not in piped.stdout + piped.stderr
+
+
+def test_the_first_builds_of_a_process_do_not_disturb_each_other(
+    person: Person, watch: Watch
+) -> None:
+    """Builds begin at the same moment, in threads, each time in a process that has built nothing.
+
+    Several times, because what went wrong there did so every second time.
+    """
+    for name in ("alpha", "beta"):
+        watch(name).release("1.0")
+    for _ in range(4):
+        assert person.run("update").stdout == "2 checked, 4 files published\n"
+        shutil.rmtree(person.paths.state)
+        shutil.rmtree(person.paths.distributions)
