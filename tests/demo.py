@@ -25,6 +25,8 @@ DISTRIBUTION = "pymdown-extensions"
 VERSION = "10.9"
 TAG = "10.9.0-insiders-1.0.0"
 
+MERGED = "exec 2>&1; "
+
 Shell = Callable[..., str]
 
 
@@ -57,8 +59,8 @@ def with_units(machine: Machine, url: str, port: int) -> None:
     """Walk through the main job with systemd units."""
 
     def shell(command: str, *, allow: tuple[int, ...] = (0,)) -> str:
-        done = machine.run("bash", "-c", show(command), check=False, timeout_s=300)
-        return shown(done.returncode, done.stdout, done.stderr, allow)
+        done = machine.run("bash", "-c", MERGED + show(command), check=False, timeout_s=300)
+        return shown(done.returncode, done.stdout, allow)
 
     say("A home, a user manager (systemd --user) and a journal of its own; a free port.")
     machine.write_text(".gitconfig", "[safe]\n\tdirectory = *\n")
@@ -84,11 +86,11 @@ def with_foreground_server(
 
     def shell(command: str, *, allow: tuple[int, ...] = (0,)) -> str:
         done = subprocess.run(
-            ["bash", "-c", show(command)],
+            ["bash", "-c", MERGED + show(command)],
             env=environment, cwd=directory, stdin=subprocess.DEVNULL,
             capture_output=True, text=True,
         )  # fmt: skip
-        return shown(done.returncode, done.stdout, done.stderr, allow)
+        return shown(done.returncode, done.stdout, allow)
 
     shell(f"mkdir -p ~/.config/pypi-insiders && printf '[server]\\nport = {port}\\n' "
           "| tee ~/.config/pypi-insiders/config.toml")  # fmt: skip
@@ -133,12 +135,12 @@ def show(command: str) -> str:
     return command
 
 
-def shown(status: int, stdout: str, stderr: str, allow: tuple[int, ...]) -> str:
+def shown(status: int, output: str, allow: tuple[int, ...]) -> str:
     """Show what a command printed; stop the demonstration if it failed."""
-    print(stdout + stderr, end="", flush=True)
+    print(output, end="", flush=True)
     if status not in allow:
         sys.exit(f"this ended with status {status}, which it should not")
-    return stdout
+    return output
 
 
 def free_port() -> int:
