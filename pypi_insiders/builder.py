@@ -7,6 +7,7 @@ import subprocess
 import sysconfig
 import tarfile
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,9 @@ def build_environment(own_index: str) -> Iterator[None]:
     """
     before = os.environ.copy()
     umask = os.umask(0o022)
+    show = warnings.showwarning
+    # Those of the build backends, which `build` repeats here: for who asks for every step.
+    warnings.showwarning = lambda message, *_: _log.debug("%s", message)
     try:
         if any(Path(store).is_dir() for store in _CERTIFICATE_STORES):
             # A company's own authority is known there, and no unit has SSL_CERT_FILE set.
@@ -96,6 +100,7 @@ def build_environment(own_index: str) -> Iterator[None]:
                 del os.environ[variable]
         yield
     finally:
+        warnings.showwarning = show
         os.umask(umask)
         os.environ.clear()
         os.environ.update(before)

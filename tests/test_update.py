@@ -65,6 +65,18 @@ def test_first_the_newest_then_each_new_tag_and_nothing_twice(person: Person, wa
     assert person.distributions() == names("probe-1.10", "probe-1.11", "probe-2.0")
 
 
+def test_the_warnings_of_a_backend_are_for_who_asks(person: Person, watch: Watch) -> None:
+    """They are the project's business: without `-v` nobody has to read them."""
+    project = watch("probe")
+    for version, options in (("1.0", ()), ("1.1", ("-v",))):
+        project.write(version, backend="setuptools")
+        path = project.tree / "pyproject.toml"
+        path.write_text(path.read_text() + 'license = {text = "MIT"}\n')
+        project.push(f"v{version}")
+        shown = person.run("update", *options).stderr
+        assert ("is deprecated" in shown) == bool(options)
+
+
 def test_a_tag_that_is_no_version_is_passed_over_and_named_once(
     person: Person, watch: Watch
 ) -> None:
