@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pypi_insiders import __version__, log
+from pypi_insiders import __version__
 
 _VERBOSITY = "pypi_insiders.verbosity"
 
@@ -21,6 +21,8 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Set up the log as the options say, and run."""
+        from pypi_insiders import log
+
         log.setup(verbosity(ctx))
         return super().invoke(ctx)
 
@@ -103,6 +105,8 @@ def verbosity(ctx: click.Context) -> int:
 
 def complain(message: str, hint: str | None) -> None:
     """Say on standard error what failed and what to do."""
+    from pypi_insiders import log
+
     priority = "<3>" if log.is_journal(sys.stderr) else ""
     click.echo(f"{priority}{click.style('error:', fg='red', bold=True)} {message}", err=True)
     if hint:
