@@ -68,6 +68,24 @@ def _is_web_url(text: str) -> bool:
 _UNITS_S = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600, "d": 86400, "day": 86400}
 
 
+def parse_timeout(value: object) -> int:
+    """Read a time span, or 0 for never; return seconds."""
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    span_s = _span_s(value)
+    if span_s is None:
+        raise ValueError(
+            f'must be 0 for never, or a time such as "90s", "10min" or "2h", not {value!r}'
+        )
+    return span_s
+
+
+def _span_s(value: object) -> int | None:
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5}) ?([a-z]+)", value)):
+        return int(match[1]) * _UNITS_S.get(match[2], 0) or None
+    return None
+
+
 def parse_interval(value: object) -> int:
     """Read a span of seconds, minutes or hours that divides the next larger unit; in seconds.
 
@@ -76,8 +94,7 @@ def parse_interval(value: object) -> int:
 
     Source: systemd.time(7), systemd.timer(5) on `Persistent=`.
     """
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5}) ?([a-z]+)", value)):
-        span_s = int(match[1]) * _UNITS_S.get(match[2], 0)
+    if span_s := _span_s(value):
         for smaller_s, larger_s in ((1, 60), (60, 3600), (3600, 86400)):
             if smaller_s <= span_s <= larger_s and not (span_s % smaller_s or larger_s % span_s):
                 return span_s
@@ -108,6 +125,8 @@ class ServerSettings:
     port: int = _setting(parse_port, 31411)
     fallback_url: str | None = _setting(parse_fallback_url, None)
     """Where unknown names are redirected; `None` is pypiserver's own default."""
+    idle_timeout_s: int = _setting(parse_timeout, 600)
+    """After how long without a request the service ends, to be started by the next; 0 is never."""
 
     @property
     def addresses(self) -> tuple[str, ...]:

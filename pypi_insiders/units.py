@@ -131,10 +131,17 @@ def _drop_ins(settings: Settings) -> dict[str, list[str]]:
     if (server.host, server.port) != (ServerSettings.host, ServerSettings.port):
         listen = [f"ListenStream={address}" for address in server.addresses]
         drop_ins[SERVER.trigger] = ["[Socket]", "ListenStream=", *listen]
-    if server.fallback_url is not None:
-        # systemd ignores keys that start with X-; the server reads config.toml itself, and by this
-        # line a change is seen.
-        drop_ins[SERVER.service] = ["[Service]", f"X-FallbackURL={server.fallback_url}"]
+    # The server reads these from config.toml itself. systemd ignores keys that start with X-, but
+    # by the lines a change is seen.
+    own = {"FallbackURL": server.fallback_url, "IdleTimeoutSec": server.idle_timeout_s}
+    defaults = (ServerSettings.fallback_url, ServerSettings.idle_timeout_s)
+    changed = [
+        f"X-{key}={value}"
+        for (key, value), default in zip(own.items(), defaults, strict=True)
+        if value != default
+    ]
+    if changed:
+        drop_ins[SERVER.service] = ["[Service]", *changed]
     if watcher.interval_s != WatcherSettings.interval_s:
         drop_ins[WATCHER.trigger] = [
             "[Timer]",

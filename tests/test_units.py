@@ -81,6 +81,9 @@ Environment=XDG_STATE_HOME=/home/me/s
 Environment=XDG_CACHE_HOME=/home/me/k
 # Stopped before it could answer.
 SuccessExitStatus=143
+# It answers while requests are served; when it hangs, every thread's stack lands in the journal.
+WatchdogSec=30
+Environment=PYTHONFAULTHANDLER=1
 Restart=on-failure
 RestartSec=1
 SyslogIdentifier=pypi-insiders-server

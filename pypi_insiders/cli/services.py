@@ -181,23 +181,30 @@ def run(
     Prints its URL. What is not given comes from config.toml. This is also what the unit runs.
     """
     from pypi_insiders import sockets
-    from pypi_insiders.app import make_app
+    from pypi_insiders.app import Inventory, make_app
     from pypi_insiders.config import ServerSettings
     from pypi_insiders.files import make_directory
     from pypi_insiders.server import serve
 
     setup = _setup()
     settings = setup.settings.server
-    listening = sockets.inherited() or sockets.bind_host(
+    inherited = sockets.inherited()
+    listening = inherited or sockets.bind_host(
         host or settings.host, settings.port if port is None else port
     )
-    app = make_app(
-        make_directory(dist_dir or setup.paths.distributions), fallback_url or settings.fallback_url
-    )
+    directory = make_directory(dist_dir or setup.paths.distributions)
+    app = make_app(directory, fallback_url or settings.fallback_url)
     bound_to, bound_port = listening[0].getsockname()[:2]
     bound = ServerSettings(host=bound_to, port=bound_port)
     _warn_of_strangers(bound)
-    serve(app, listening, lambda: click.echo(f"{bound.url}/simple/"))
+    serve(
+        app,
+        listening,
+        lambda: click.echo(f"{bound.url}/simple/"),
+        status=Inventory(directory),
+        # Without systemd's socket nobody would start it again.
+        idle_timeout_s=settings.idle_timeout_s if inherited else 0,
+    )
 
 
 def _warn_of_strangers(settings: "ServerSettings") -> None:

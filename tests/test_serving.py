@@ -1,0 +1,105 @@
+"""The index as a service: it never refuses a connection, whatever happens to its process."""
+
+import http.client
+import threading
+import urllib.parse
+from collections import Counter
+
+from conftest import HEALTHY, get
+from machine import Machine
+from test_control import show
+from test_journeys import UNIT_DIRECTORY, port
+
+__all__ = ["port"]
+
+SERVICE = "pypi-insiders-server.service"
+RESTARTS, KILLS, CLIENTS = 200, 50, 8
+
+
+def test_the_status_line_is_true(machine: Machine, port: int) -> None:
+    """`systemctl --user status` tells how much is served, also after something was added."""
+    machine.run("pypi-insiders", "server", "start")
+    assert show(machine, SERVICE, "StatusText") == "0 projects, 0 files"
+    machine.write_text(".local/share/pypi-insiders/dists/probe-1.0.tar.gz", "")
+    assert get(machine, f"http://127.0.0.1:{port}/simple/").status == 200
+    machine.wait_for(
+        ("systemctl", "--user", "show", "--value", "-p", "StatusText", SERVICE),
+        lambda done: done.stdout == "1 projects, 1 files\n",
+    )
+
+
+def test_an_idle_index_ends_and_the_next_request_starts_it(machine: Machine, port: int) -> None:
+    """After the setting's time the process is gone; nobody notices."""
+    machine.write_text(
+        ".config/pypi-insiders/config.toml", f'[server]\nport = {port}\nidle-timeout = "1s"\n'
+    )
+    machine.run("pypi-insiders", "server", "start")
+    for _ in range(2):
+        machine.wait_for(
+            ("systemctl", "--user", "show", "--value", "-p", "ActiveState,MainPID", SERVICE),
+            lambda done: done.stdout in ("0\ninactive\n", "inactive\n0\n"),
+        )
+        assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert machine.run("pypi-insiders", "server", "status", check=False).returncode == 0
+
+
+def test_a_hung_index_is_restarted(machine: Machine, port: int) -> None:
+    """A process that answers the watchdog no more is replaced; the stacks are in the journal."""
+    machine.write_text(f"{UNIT_DIRECTORY}/{SERVICE}.d/override.conf", "[Service]\nWatchdogSec=1\n")
+    machine.run("pypi-insiders", "server", "start")
+    pid = show(machine, SERVICE, "MainPID")
+    machine.run("kill", "-STOP", pid)
+    machine.wait_for_journal("Watchdog timeout", timeout_s=30)
+    machine.wait_for_journal("Current thread", "-t", "pypi-insiders-server", timeout_s=30)
+    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert show(machine, SERVICE, "MainPID") != pid
+
+
+def test_restarts_fail_no_request_and_kills_only_those_under_way(
+    machine: Machine, port: int
+) -> None:
+    """Eight clients download without a pause meanwhile."""
+    machine.write_text(".local/share/pypi-insiders/dists/probe-1.0.tar.gz", "x" * 20_000)
+    machine.write_text(
+        f"{UNIT_DIRECTORY}/{SERVICE}.d/override.conf", "[Service]\nRestartSec=10ms\n"
+    )
+    machine.run("pypi-insiders", "server", "start")
+    url = urllib.parse.urlsplit(f"http://127.0.0.1:{port}/packages/probe-1.0.tar.gz")
+    done, enough = Counter[str](), threading.Event()
+
+    def download() -> None:
+        while not enough.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            try:
+                connection.request("GET", url.path)
+                answer = connection.getresponse()
+                outcome = "served" if len(answer.read()) == 20_000 else f"{answer.status}"
+            except ConnectionRefusedError:
+                outcome = "refused"
+            except (OSError, http.client.HTTPException) as error:
+                outcome = type(error).__name__
+            finally:
+                connection.close()
+            done[outcome] += 1
+
+    clients = [threading.Thread(target=download) for _ in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    try:
+        restart = f"for i in $(seq {RESTARTS}); do systemctl --user restart {SERVICE} || exit; done"
+        machine.run("sh", "-c", restart, timeout_s=250)
+        after_restarts = dict(done)
+        kill = (
+            f"for i in $(seq {KILLS}); do systemctl --user kill -s KILL {SERVICE};"
+            f" systemctl --user start {SERVICE} || exit; done"
+        )
+        machine.run("sh", "-c", kill, timeout_s=200)
+    finally:
+        enough.set()
+        for client in clients:
+            client.join()
+    assert set(after_restarts) == {"served"}
+    assert after_restarts["served"] > RESTARTS
+    assert done["refused"] == 0
+    failed = sum(count for outcome, count in done.items() if outcome != "served")
+    assert failed <= KILLS * CLIENTS
