@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import subprocess
 import sysconfig
 import tarfile
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 HOOK_TIMEOUT_S = 3600
+INSTALL_TIMEOUT_S = 900
 _FIRST_USE = threading.Lock()
 
 # What a build hook gets of our environment. The rest may hold credentials.
@@ -43,11 +45,8 @@ _INHERITED = (
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",
-    "all_proxy",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
 )
+_PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy")
 # Debian and Arch, Fedora and SUSE. Where there is none, uv brings certificates of its own.
 _CERTIFICATE_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs")
 _INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
@@ -152,9 +151,39 @@ def _build(
     import build
 
     builder = build.ProjectBuilder.from_isolated_env(env, source, runner)
-    env.install(builder.build_system_requires)
-    env.install(builder.get_requires_for_build(distribution))
+    _install(env, builder.build_system_requires, runner)
+    _install(env, builder.get_requires_for_build(distribution), runner)
     return Path(builder.build(distribution, output))
+
+
+def _proxies() -> dict[str, str]:
+    """Take over the proxies, in both spellings, that need no password."""
+    names = [*_PROXIES, *map(str.upper, _PROXIES)]
+    return {name: os.environ[name] for name in names if "@" not in os.environ.get(name, "@")}
+
+
+def _install(env: "DefaultIsolatedEnv", requirements: set[str], runner: "_Runner") -> None:
+    """Install build requirements, from wheels only.
+
+    Not by `env.install`: a requirement that is a source would run its own code, with all of our
+    environment (which may be needed to reach an index), and one that starts with `-` would be an
+    option of uv.
+    """
+    if not requirements:
+        return
+    from uv import find_uv_bin
+
+    argv = (find_uv_bin(), "pip", "install", "--no-build", "--python", env.python_executable)
+    result = runner.containment.run(
+        (*argv, "--", *sorted(requirements)),
+        timeout_s=INSTALL_TIMEOUT_S,
+        environment={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+        directory=runner.home,  # where no uv.toml of the project is found
+    )
+    if result.status != 0:
+        raise BuildError(
+            f"its build requirements cannot be installed: {_cause(result.stdout)}", result.stdout
+        )
 
 
 class _Runner:
@@ -162,9 +191,11 @@ class _Runner:
 
     def __init__(self, containment: Containment, home: Path, epoch_s: int) -> None:
         self.output = ""
-        self._containment = containment
+        self.containment = containment
+        self.home = home
         self._environment = {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+            **_proxies(),
             "HOME": str(home),
             "TMPDIR": str(home),
             "LC_ALL": "C.UTF-8",
@@ -179,7 +210,7 @@ class _Runner:
         cwd: str | None = None,
         extra_environ: Mapping[str, str] | None = None,
     ) -> None:
-        result = self._containment.run(
+        result = self.containment.run(
             cmd,
             timeout_s=HOOK_TIMEOUT_S,
             environment={**self._environment, **(extra_environ or {})},
@@ -200,13 +231,7 @@ def _translated(runner: _Runner) -> Iterator[None]:
     try:
         yield
     except BuildError as error:
-        raise BuildError(error.message, runner.output) from error
-    except subprocess.CalledProcessError as error:
-        output = _text(error.stdout) + _text(error.stderr)
-        raise BuildError(
-            f"its build requirements cannot be installed: {_cause(output)}",
-            runner.output + output,
-        ) from error
+        raise BuildError(error.message, runner.output + error.output) from error
     except build.BuildBackendException as error:
         if isinstance(error.exception, InsidersError):
             raise BuildError(error.exception.message, runner.output) from error
@@ -214,10 +239,6 @@ def _translated(runner: _Runner) -> Iterator[None]:
         raise BuildError(f"{error}: {cause}", runner.output) from error
     except (build.BuildException, tarfile.TarError, zipfile.BadZipFile) as error:
         raise BuildError(str(error), runner.output) from error
-
-
-def _text(output: bytes | str | None) -> str:
-    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
 
 
 def _last_line(text: str) -> str:
@@ -271,6 +292,9 @@ def check(sdist: Path, wheel: Path) -> Distributions:
         sdist_name, sdist_version = parse_sdist_filename(sdist.name)
     except (InvalidWheelFilename, InvalidSdistFilename) as error:
         raise BuildError(str(error)) from error
+    if re.search(r"-\d", sdist.name.rpartition("-")[0]):
+        # Installers and pypiserver do not agree on where such a name ends and its version begins.
+        raise BuildError(f"{sdist.name} can be read as another distribution")
     claimed = _metadata(wheel)
     releases = {(name, str(version)), (sdist_name, str(sdist_version)), claimed}
     if len(releases) != 1:

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,20 +13,22 @@ from pathlib import Path
 from pypi_insiders.errors import InsidersError
 
 
-def write_atomic(path: Path, text: str, *, mode: int = 0o644) -> None:
+def write_atomic(path: Path, text: str) -> None:
     """Put `text` at `path` in one step, so that a crash leaves the old file or the new one.
 
-    Missing parent directories are made. A symbolic link is followed, so that a file kept
-    elsewhere (dotfiles under version control) stays a link.
+    The mode of an old file stays; a new one is readable for all who reach it. Missing parent
+    directories are made. A symbolic link is followed, so that a file kept elsewhere (dotfiles under
+    version control) stays a link.
 
     Raises:
         InsidersError: the file cannot be written.
     """
     with _says("write", path):
+        mode = 0o644
         with contextlib.suppress(FileNotFoundError):
-            path.stat()  # fails for a link that leads to itself
+            mode = stat.S_IMODE(path.stat().st_mode)  # fails for a link that leads to itself
         path = path.resolve()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -88,13 +91,19 @@ def remove_tree(path: Path) -> bool:
 
 
 def make_directory(path: Path) -> Path:
-    """Make a directory and its parents where they are missing; return it.
+    """Make a directory and its parents where they are missing, for the user alone; return it.
 
     Raises:
         InsidersError: it cannot be made.
+
+    Source: XDG Base Directory Specification, "Referencing this specification".
     """
     with _says("make the directory", path):
-        path.mkdir(parents=True, exist_ok=True)
+        for directory in (*reversed(path.parents), path):
+            with contextlib.suppress(FileExistsError):
+                directory.mkdir(mode=0o700)
+        if not path.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     return path
 
 
@@ -145,6 +154,6 @@ def hint_for(error: OSError) -> str | None:
         return "check who owns it: `ls -ld`"
     if error.errno == errno.EROFS:
         return "that file system is mounted read-only"
-    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY):
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENOTEMPTY):
         return "move away what is in its place"
     return None

@@ -42,13 +42,26 @@ def look(part: Part, now: datetime) -> Overview:
         return Overview(Condition.NOT_INSTALLED, f"{part.name}: not installed")
     if systemctl.show(part.trigger, "ActiveState")["ActiveState"] != "active":
         return Overview(Condition.STOPPED, f"{part.name}: stopped")
+    if part == SERVER and (trouble := _trouble()):
+        return Overview(Condition.STOPPED, f"{part.name}: {trouble}")
     told = _index() if part == SERVER else _runs(part, now)
     return Overview(Condition.RUNNING, f"{part.name}: {told}")
 
 
+def _trouble() -> str | None:
+    """Tell whether the index fails again and again: then the socket still takes connections."""
+    service = systemctl.show(SERVER.service, "ActiveState", "SubState", "Result")
+    if service["ActiveState"] != "failed" and service["SubState"] != "auto-restart":
+        return None
+    return f"failing ({service['Result']}); see `pypi-insiders server logs`"
+
+
 def _index() -> str:
     """Tell the URL, from where the socket really listens: a person's drop-in may say."""
-    address, _, port = systemctl.show(SERVER.trigger, "Listen")["Listen"].split()[0].rpartition(":")
+    listen = systemctl.show(SERVER.trigger, "Listen")["Listen"].split()[0]
+    address, _, port = listen.rpartition(":")
+    if not port.isdecimal():
+        return f"running at {listen}"
     bound = ServerSettings(host=address.strip("[]"), port=int(port))
     return f"running at {bound.url}/simple/"
 

@@ -68,13 +68,14 @@ def run(
 class Containment:
     """Run foreign code without our terminal, and end it with all that it started.
 
-    A process that leaves its session on purpose is not held.
+    Held is what stays in the process group. A process that leaves it is not; under systemd it ends
+    with the unit.
 
-    Source: setsid(2).
+    Source: setsid(2), killpg(3).
     """
 
     def __init__(self) -> None:
-        self._sessions: set[int] = set()
+        self._groups: set[int] = set()
         self._ended = threading.Event()
 
     def run(
@@ -85,7 +86,7 @@ class Containment:
         environment: Mapping[str, str],
         directory: Path,
     ) -> Result:
-        """Run a program to its end; no process of its session outlives it.
+        """Run a program to its end; no process of its group outlives it.
 
         Args:
             argv: the program and its arguments.
@@ -111,31 +112,32 @@ class Containment:
                     env=environment,
                     cwd=directory,
                     start_new_session=True,
+                    umask=0o022,
                 )
             except OSError as error:
                 raise _cannot_run(argv[0], error) from error
-            self._sessions.add(process.pid)
+            self._groups.add(process.pid)
             try:
                 if self._ended.is_set():
-                    _kill_session(process.pid)
+                    _kill_group(process.pid)
                 process.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 output.write(f"\nkilled after {timeout_s:g} s\n".encode())
             finally:
-                _kill_session(process.pid)
+                _kill_group(process.pid)
                 status = process.wait()
-                self._sessions.discard(process.pid)
+                self._groups.discard(process.pid)
             output.seek(0)
             return Result(status, output.read().decode(errors="replace"), "")
 
     def end(self) -> None:
         """Kill all that runs, in whatever thread, and whatever is begun from now on."""
         self._ended.set()
-        for session in tuple(self._sessions):
-            _kill_session(session)
+        for group in tuple(self._groups):
+            _kill_group(group)
 
 
-def _kill_session(leader: int) -> None:
+def _kill_group(leader: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
 

@@ -27,8 +27,6 @@ _LOCAL_ENVIRONMENT = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
     "GIT_CONFIG",
-    "GIT_CONFIG_COUNT",
-    "GIT_CONFIG_PARAMETERS",
     "GIT_DIR",
     "GIT_GRAFT_FILE",
     "GIT_IMPLICIT_WORK_TREE",
@@ -85,7 +83,7 @@ def fetch(url: str, mirror: Path) -> None:
     _git(None, "init", "--quiet", "--bare", "--", str(mirror))
     refspec = "+refs/tags/*:refs/tags/*"
     _git(
-        mirror, "fetch", "--quiet", "--no-tags", "--force", "--", url, refspec,
+        mirror, "fetch", "--quiet", "--no-tags", "--prune", "--force", "--", url, refspec,
         timeout_s=FETCH_TIMEOUT_S,
     )  # fmt: skip
 

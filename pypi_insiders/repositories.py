@@ -97,6 +97,8 @@ def parse_url(text: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise UsageError(f"{shown} is not a URL", _URL_HINT) from error
+    if not parts.scheme:
+        raise UsageError(f"{shown} is not the URL of a Git repository", _URL_HINT)
     if parts.scheme not in _SCHEMES:
         raise UsageError(f"{shown} has a scheme that is not allowed", _URL_HINT)
     has_user = parts.username is not None
@@ -122,6 +124,11 @@ def parse_specification(text: str) -> Repository:
     Raises:
         UsageError: either part is malformed.
     """
+    if "://" in text or "@" in text or text.startswith("/"):
+        raise UsageError(
+            f"{without_credentials(text)!r} is not NS/PROJ",
+            "name it NS/PROJ, and say where it is with --url URL",
+        )
     name, colon, distribution = text.partition(":")
     return Repository(parse_name(name), parse_distribution(distribution) if colon else None)
 
@@ -142,7 +149,7 @@ def load(path: Path) -> dict[str, Repository]:
             problems.append(f"{other.name} is listed twice, the second time as {name}")
         found[item.name] = item
     with _collected(problems):
-        _check_owners(found.values())
+        _check_distributions(found.values())
     if problems:
         raise InsidersError(f"{path}: {'; '.join(problems)}", f"edit {path}")
     return found
@@ -237,15 +244,20 @@ def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[
                 f"from {known.remote}",
                 f"first `pypi-insiders repos remove {known.name}`",
             )
-    _check_owners(result.values())
+    _check_distributions(result.values())
     return result
 
 
-def _check_owners(repositories: Iterable[Repository]) -> None:
+def _check_distributions(repositories: Iterable[Repository]) -> None:
     owners: dict[str, str] = {}
     for item in repositories:
         if item.distribution and owners.setdefault(item.distribution, item.name) != item.name:
-            raise InsidersError(
-                f"{item.distribution} comes from {owners[item.distribution]} already",
-                "one distribution can come from one repository only",
-            )
+            raise conflict(item.distribution, owners[item.distribution])
+
+
+def conflict(distribution: str, owner: str) -> InsidersError:
+    """Say that a distribution has another owner."""
+    return InsidersError(
+        f"{distribution} comes from {owner} already",
+        "one distribution can come from one repository only",
+    )

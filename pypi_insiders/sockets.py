@@ -15,6 +15,9 @@ _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 def inherited() -> list[socket.socket]:
     """Take over the sockets that systemd listens on for us; none when it does not.
 
+    Raises:
+        InsidersError: one is of another kind than TCP.
+
     Source: sd_listen_fds(3).
     """
     process, count, _ = (
@@ -22,7 +25,12 @@ def inherited() -> list[socket.socket]:
     )
     if process != str(os.getpid()) or not count.isdecimal():
         return []
-    return [socket.socket(fileno=_FIRST_INHERITED + number) for number in range(int(count))]
+    taken = [socket.socket(fileno=_FIRST_INHERITED + number) for number in range(int(count))]
+    if any(item.family not in (socket.AF_INET, socket.AF_INET6) for item in taken):
+        raise InsidersError(
+            "systemd hands over a socket that is not TCP", "write ListenStream=ADDRESS:PORT"
+        )
+    return taken
 
 
 def bind_host(host: str, port: int) -> list[socket.socket]:

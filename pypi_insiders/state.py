@@ -34,6 +34,10 @@ class RepositoryState:
     """Normalized name of what its builds produced; `None` before the first."""
     builds: list[Build] = field(default_factory=list)
     """Oldest first."""
+    remote: str | None = None
+    """Where it was built from, as Git finds it."""
+    former_files: list[str] = field(default_factory=list)
+    """Published while the name stood for another repository or distribution."""
     passed_over: list[str] = field(default_factory=list)
     """Tags that are no version, as the log last named them."""
 
@@ -49,8 +53,13 @@ class RepositoryState:
 
     @property
     def files(self) -> list[str]:
-        """Every file that was published."""
-        return [name for build in self.builds for name in build.files]
+        """Every file that was published, each once."""
+        built = [name for build in self.builds for name in build.files]
+        return list(dict.fromkeys([*self.former_files, *built]))
+
+    def is_of(self, remote: str, distribution: str | None) -> bool:
+        """Tell whether this is about a repository as it is watched now."""
+        return self.remote == remote and distribution in (None, self.distribution)
 
 
 def load(directory: Path, name: str) -> RepositoryState:

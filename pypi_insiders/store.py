@@ -14,7 +14,7 @@ from pypi_insiders.files import hint_for, make_directory, remove
 _log = logging.getLogger(__name__)
 
 
-def publish(directory: Path, files: Iterable[Path]) -> dict[str, str]:
+def publish(directory: Path, files: Iterable[Path]) -> tuple[dict[str, str], list[str]]:
     """Make distributions visible to the index, each in one step; nothing published ever changes.
 
     A file of the same name that is there already stays as it is; if it differs, the log says so.
@@ -24,13 +24,17 @@ def publish(directory: Path, files: Iterable[Path]) -> dict[str, str]:
         files: finished files on any file system.
 
     Returns:
-        What the directory holds now under these names: file name to sha256, in hexadecimal.
+        What the directory holds now under these names, file name to sha256 in hexadecimal; and the
+        names of those that were not there before.
 
     Raises:
         InsidersError: a file cannot be written; no part of that file is visible.
     """
     make_directory(directory)
-    return {file.name: _publish(directory, file) for file in files}
+    wanted = list(files)
+    old = present(directory, (file.name for file in wanted))
+    digests = {file.name: _publish(directory, file) for file in wanted}
+    return digests, [name for name in digests if name not in old]
 
 
 def _publish(directory: Path, file: Path) -> str:

@@ -131,6 +131,8 @@ def _drop_ins(settings: Settings) -> dict[str, list[str]]:
     if (server.host, server.port) != (ServerSettings.host, ServerSettings.port):
         listen = [f"ListenStream={address}" for address in server.addresses]
         drop_ins[SERVER.trigger] = ["[Socket]", "ListenStream=", *listen]
+        if server.host != ServerSettings.host:
+            drop_ins[SERVER.trigger].append("FreeBind=no")  # a wrong address is to be noticed
     # The server reads these from config.toml itself. systemd ignores keys that start with X-, but
     # by the lines a change is seen.
     own = {"FallbackURL": server.fallback_url, "IdleTimeoutSec": server.idle_timeout_s}
@@ -148,6 +150,7 @@ def _drop_ins(settings: Settings) -> dict[str, list[str]]:
             "OnCalendar=",
             f"OnCalendar={calendar_event(watcher.interval_s)}",
             f"RandomizedDelaySec={watcher.interval_s // 10}",
+            f"AccuracySec={min(60, max(1, watcher.interval_s // 10))}",
         ]
     return drop_ins
 
@@ -253,6 +256,11 @@ def uninstall(directory: Path) -> list[Path]:
             except InsidersError as error:
                 failed.append(error)
         _remove_empty(directory / f"{unit}.d")
+    for wants in directory.glob("*.wants"):  # what `systemctl disable` cannot do without the unit
+        for part in PARTS:
+            link = wants / part.trigger
+            if link.is_symlink() and remove(link):
+                removed.append(link)
     if failed:
         raise failed[0]
     return removed

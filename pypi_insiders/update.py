@@ -1,20 +1,19 @@
 """Bring the index up to date: one pass over the watched repositories."""
 
-import contextlib
 import logging
 import os
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pypi_insiders import builder, remotes, state, store, tags
+from pypi_insiders import builder, ownership, remotes, repositories, state, store, tags
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, locked, make_directory
+from pypi_insiders.files import hint_for, locked, make_directory, remove_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
 from pypi_insiders.repositories import Repository
@@ -38,14 +37,7 @@ class Outcome:
     errors: list[InsidersError] = field(default_factory=list)
 
 
-def update(
-    paths: Paths,
-    chosen: Iterable[Repository],
-    *,
-    watched: Iterable[Repository],
-    own_index: str,
-    report: Report,
-) -> list[Outcome]:
+def update(paths: Paths, names: Sequence[str], *, own_index: str, report: Report) -> list[Outcome]:
     """Check repositories, build their new tags and publish what was built.
 
     A failure of one repository does not stop the others, one of a tag not the other tags. Of two
@@ -53,39 +45,31 @@ def update(
 
     Args:
         paths: where everything lies.
-        chosen: the repositories to bring up to date.
-        watched: all repositories, which own the names of their distributions.
+        names: of the repositories to bring up to date; none are all.
         own_index: the URL of our index up to the port.
         report: called from several threads.
 
     Returns:
-        One outcome a repository, in the order of `chosen`.
+        One outcome a repository.
+
+    Raises:
+        InsidersError: one of the names is not watched.
     """
     with (
         locked(paths.lock, lambda: _log.info("another update is running; waiting for it to end")),
         builder.build_environment(own_index),
     ):
+        # Read only now: while we waited, somebody may have removed a repository.
+        watched = repositories.load(paths.repositories)
+        chosen = repositories.select(watched, names)
         _sweep(paths.builds)
-        return _Pass(paths, list(chosen), _owners(paths, watched), report).run()
+        return _Pass(paths, chosen, ownership.owners(paths, watched.values()), report).run()
 
 
 def _sweep(builds: Path) -> None:
     """Remove what an update that was killed left behind."""
     shutil.rmtree(builds, ignore_errors=True)
     make_directory(builds)
-
-
-def _owners(paths: Paths, watched: Iterable[Repository]) -> dict[str, str]:
-    """Tell which repository may publish which distribution."""
-    owners: dict[str, str] = {}
-    for item in watched:
-        distribution = item.distribution
-        if distribution is None:
-            with contextlib.suppress(InsidersError):  # said when it is the repository's turn
-                distribution = state.load(paths.state, item.name).distribution
-        if distribution is not None:
-            owners.setdefault(distribution, item.name)
-    return owners
 
 
 @dataclass(frozen=True)
@@ -104,14 +88,14 @@ class _Pass:
     def __init__(
         self,
         paths: Paths,
-        repositories: list[Repository],
+        chosen: list[Repository],
         owners: dict[str, str],
         report: Report,
     ) -> None:
         self._paths = paths
-        self._repositories = repositories
+        self._chosen = chosen
         self._report = report
-        self._outcomes = {item.name: Outcome(item.name) for item in repositories}
+        self._outcomes = {item.name: Outcome(item.name) for item in chosen}
         self._owners = owners
         self._interrupted = threading.Event()
         self._containment = Containment()
@@ -122,7 +106,7 @@ class _Pass:
             ThreadPoolExecutor(os.cpu_count() or 1) as builds,
         ):
             try:
-                checking = [checks.submit(self._check, item) for item in self._repositories]
+                checking = [checks.submit(self._check, item) for item in self._chosen]
                 found = (check.result() for check in as_completed(checking))
                 building = [builds.submit(self._build, work) for work in found if work]
                 for build in as_completed(building):
@@ -139,7 +123,7 @@ class _Pass:
     def _check(self, repository: Repository) -> _Work | None:
         self._report(repository.name, "checking")
         try:
-            known = state.load(self._paths.state, repository.name)
+            known = self._known(repository)
             refs = remotes.list_tags(repository.remote)
             choice = tags.choose(refs, known.built)
             self._explain(repository, known, refs, choice)
@@ -151,6 +135,15 @@ class _Pass:
             self._report(repository.name, None)
             return None
         return _Work(repository, known, refs, choice.build)
+
+    def _known(self, repository: Repository) -> RepositoryState:
+        """Recall what was built of a repository, unless its name stands for another one now."""
+        known = state.load(self._paths.state, repository.name)
+        if not known.builds or known.is_of(repository.remote, repository.distribution):
+            return known
+        _log.info("%s: its URL or distribution has changed; it begins anew", repository.name)
+        remove_tree(self._paths.mirror(repository.name))
+        return RepositoryState(former_files=known.files)
 
     def _explain(
         self,
@@ -217,12 +210,12 @@ class _Pass:
             )
             self._claim(work, built.name)
             self._report(name, f"publishing {built.name} {built.version}")
-            files = store.publish(self._paths.distributions, [built.sdist, built.wheel])
-        work.known.distribution = built.name
+            files, new = store.publish(self._paths.distributions, [built.sdist, built.wheel])
+        work.known.distribution, work.known.remote = built.name, work.repository.remote
         work.known.builds.append(Build(tag, commit, built.version, int(time.time()), files))
         state.save(self._paths.state, name, work.known)
-        self._outcomes[name].published += files
-        _log.info("%s: published %s", name, ", ".join(files))
+        self._outcomes[name].published += new
+        _log.info("%s: published %s", name, ", ".join(new) or "nothing new")
 
     def _claim(self, work: _Work, distribution: str) -> None:
         """Refuse what was built unless its name is the one that this repository may have."""
@@ -235,10 +228,7 @@ class _Pass:
             )
         owner = self._owners.setdefault(distribution, work.repository.name)
         if owner != work.repository.name:
-            raise InsidersError(
-                f"it builds {distribution}, which comes from {owner} already",
-                "one distribution can come from one repository only",
-            )
+            raise repositories.conflict(f"it builds {distribution}, which", owner)
 
     def _fail(self, repository: Repository, error: Exception, tag: str | None = None) -> None:
         """Say what failed; a bug with its traceback, for it must not stop the others either."""

@@ -126,6 +126,11 @@ def wheel(directory: Path, name: str, metadata: str) -> Path:
             "same release",
         ),
         (
+            "owned-99.0-1.tar.gz", "owned_99_0-1-py3-none-any.whl",
+            "Name: owned-99.0\nVersion: 1\n",
+            "owned-99.0-1.tar.gz can be read as another distribution",
+        ),
+        (
             "probe-1.0.tar.gz", "probe-1.0-py3-none-any.whl", "Name: pip\nVersion: 1.0\n",
             "probe-1.0.tar.gz, probe-1.0-py3-none-any.whl and the metadata (pip 1.0) are not the "
             "same release",
@@ -148,3 +153,34 @@ def test_an_sdist_and_a_wheel_must_be_one_release(
     with pytest.raises(builder.BuildError) as caught:
         builder.check(tmp_path / sdist, wheel(tmp_path, wheel_name, metadata))
     assert caught.value.message == message
+
+
+def test_a_requirement_that_would_run_its_own_code_is_refused(tmp_path: Path) -> None:
+    """Requirements come as wheels, for their code would meet our environment."""
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    path = project.tree / "pyproject.toml"
+    helper = create(tmp_path, "helper")
+    helper.write("1.0")
+    wanted = f'requires = ["helper @ file://{helper.tree}", '
+    path.write_text(path.read_text().replace("requires = [", wanted, 1))
+    with (
+        builder.build_environment("http://127.0.0.1:1"),
+        pytest.raises(builder.BuildError) as caught,
+    ):
+        builder.build_distributions(
+            project.tree, tmp_path, epoch_s=1700000000, containment=Containment()
+        )
+    assert caught.value.message.startswith("its build requirements cannot be installed: ")
+    assert "building source distributions is disabled" in caught.value.output.lower()
+
+
+def test_a_proxy_with_a_password_is_not_for_foreign_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are, in both spellings."""
+    monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    runner = builder._Runner(Containment(), tmp_path, 0)
+    assert "http_proxy" not in runner._environment
+    assert runner._environment["NO_PROXY"] == "localhost"

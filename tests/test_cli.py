@@ -193,7 +193,7 @@ def test_env_leads_a_shell_to_the_index_and_back(person: Person, shell: str) -> 
     url = "http://127.0.0.1:4711/simple/"
     if shell == "fish":
         assert set_ == "".join(f"set -gx {name} {url};\n" for name in names)
-        assert unset == "".join(f"set -e {name};\n" for name in names)
+        assert unset == "".join(f"set -e {name};\n" for name in (*names, "PIP_TRUSTED_HOST"))
         return
     script = f'eval "$1"; echo {" ".join(f"${name}" for name in names)}; eval "$2"; env'
     shown = subprocess.run(
@@ -285,3 +285,25 @@ def test_a_module_can_be_run(person: Person) -> None:
         env=person.environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == f"pypi-insiders {__version__}\n"
+
+
+def test_purge_works_without_a_user_manager_and_says_when_there_is_nothing(person: Person) -> None:
+    """In a container it takes what `update` has made."""
+    person.run("repos", "add", "me/probe")
+    done = person.run("uninstall", "--purge", PATH="/nonexistent")
+    assert done.stderr == "note: systemctl was not found: this system does not run systemd\n"
+    assert done.stdout.splitlines() == [
+        f"removed {person.paths.config}",
+        f"removed {person.paths.state}",
+    ]
+    again = person.run("uninstall", "--purge", PATH="/nonexistent")
+    assert again.stdout == "nothing was installed\n"
+    assert not person.paths.state.exists()
+
+
+def test_env_makes_pip_trust_another_host_that_was_configured(person: Person) -> None:
+    """pip would ignore an index over http elsewhere than on this machine."""
+    person.paths.config.mkdir(parents=True)
+    (person.paths.config / "config.toml").write_text('[server]\nhost = "192.0.2.2"\n')
+    shown = person.run("env", "--shell", "sh").stdout
+    assert "export PIP_TRUSTED_HOST=192.0.2.2:31411;\n" in shown

@@ -283,6 +283,45 @@ def test_another_host_than_loopback_is_warned_about(machine: Machine, port: int)
     assert done.stderr == f"note: whoever reaches 0.0.0.0:{port} can read the index\n"
 
 
+def test_an_index_that_fails_again_and_again_is_not_said_to_run(
+    machine: Machine, port: int
+) -> None:
+    """The socket still listens then, but nobody answers."""
+    machine.run("pypi-insiders", "server", "start")
+    machine.write_text(".config/pypi-insiders/config.toml", "[server")
+    machine.run("systemctl", "--user", "kill", "--signal=KILL", "pypi-insiders-server.service")
+    machine.wait_for_journal("is not valid TOML")
+    failing = machine.wait_for(
+        ("pypi-insiders", "server", "status"), lambda done: done.returncode == 3
+    )
+    assert failing.stdout.startswith("server: failing (")
+
+
+def test_an_address_of_another_machine_is_refused(machine: Machine, port: int) -> None:
+    """It is named at once, and not found out when nobody reaches the index."""
+    machine.write_text(
+        ".config/pypi-insiders/config.toml", f'[server]\nhost = "192.0.2.1"\nport = {port}\n'
+    )
+    failed = machine.run("pypi-insiders", "server", "start", check=False)
+    assert failed.stderr.startswith(
+        f"error: cannot listen on 192.0.2.1:{port}: Cannot assign requested address\n"
+    )
+    assert installed_units(machine) == set()
+
+
+def test_uninstall_finds_the_link_of_a_unit_that_somebody_removed(
+    machine: Machine, port: int
+) -> None:
+    """Without its unit systemd cannot disable it."""
+    machine.run("pypi-insiders", "server", "enable")
+    for unit in ("socket", "service"):
+        machine.run("rm", f"{UNIT_DIRECTORY}/pypi-insiders-server.{unit}")
+    machine.run("pypi-insiders", "uninstall")
+    assert {unit for unit in installed_units(machine) if not unit.endswith(".wants")} <= {
+        "pypi-insiders-server.socket.d",
+    }
+
+
 def test_logs_pass_their_options_on(machine: Machine, port: int) -> None:
     """`-n`, `--since` and `-f` are journalctl's."""
     machine.run("pypi-insiders", "server", "start")

@@ -43,10 +43,11 @@ def test_a_new_file_is_readable_for_all_and_its_directories_are_made(tmp_path: P
     assert _names(path.parent) == ["file"]
 
 
-def test_text_and_mode_are_replaced(tmp_path: Path) -> None:
+def test_the_text_is_replaced_and_the_mode_stays(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("a longer text than the new one")
-    write_atomic(path, "new", mode=0o600)
+    path.chmod(0o600)
+    write_atomic(path, "new")
     assert (path.read_text(), _mode(path)) == ("new", 0o600)
     assert _names(tmp_path) == ["file"]
 
@@ -148,11 +149,12 @@ def test_remove_says_whether_there_was_a_file(tmp_path: Path) -> None:
 def test_make_directory(tmp_path: Path) -> None:
     path = tmp_path / "a/b"
     assert [make_directory(path), make_directory(path), path.is_dir()] == [path, path, True]
+    assert [_mode(path), _mode(path.parent)] == [0o700, 0o700]
     taken = tmp_path / "file"
     taken.touch()
     assert _refusal(make_directory, taken) == (
         f"cannot make the directory {taken}: File exists",
-        None,
+        IN_ITS_PLACE,
     )
 
 

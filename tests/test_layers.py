@@ -11,7 +11,7 @@ LAYERS = (
     {"errors", "log", "urls"},
     {"files", "paths", "process", "tags"},
     {"config", "repositories", "state", "store", "systemctl", "remotes"},
-    {"sockets", "app", "server", "builder", "units"},
+    {"sockets", "app", "server", "builder", "units", "ownership"},
     {"update", "withdrawal", "control", "overview"},
     {"cli"},
 )
@@ -26,6 +26,7 @@ OWNERS = {
     "rich": "cli",
     "sdnotify": "server",
     "tomli_w": "repositories",
+    "uv": "builder",
     "waitress": "server",
 }
 

@@ -22,7 +22,13 @@ def _path(directory: Path) -> Path:
     "state",
     [
         RepositoryState(),
-        RepositoryState("grüße", [_build("1.10"), _build("1.9", a="1", b="2")], ["latest", "ü"]),
+        RepositoryState(
+            "grüße",
+            [_build("1.10"), _build("1.9", a="1", b="2")],
+            "file:///x",
+            ["old"],
+            ["latest", "ü"],
+        ),
     ],
     ids=["empty", "full"],
 )
@@ -50,6 +56,8 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
    }
   }
  ],
+ "remote": null,
+ "former_files": [],
  "passed_over": []
 }
 """
@@ -57,7 +65,7 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
 
 
 def test_nothing_is_known_without_a_file(tmp_path: Path) -> None:
-    assert load(tmp_path, "ns/proj") == RepositoryState(None, [], [])
+    assert load(tmp_path, "ns/proj") == RepositoryState(None, [], None, [], [])
 
 
 def test_the_newest_build_is_that_of_the_highest_version_not_the_last_one() -> None:

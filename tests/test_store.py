@@ -44,14 +44,17 @@ def test_files_are_copied_readable_for_all_and_hashed(tmp_path: Path, index: Pat
     files = _make(tmp_path / "built", **content)
     for file in files:
         file.chmod(0o600)
-    assert publish(index, iter(files)) == {WHEEL: _digest(content[WHEEL]), SDIST: _digest(b"")}
+    assert publish(index, iter(files)) == (
+        {WHEEL: _digest(content[WHEEL]), SDIST: _digest(b"")},
+        [WHEEL, SDIST],
+    )
     assert _content(index) == content == _content(tmp_path / "built")
     assert [stat.S_IMODE((index / name).stat().st_mode) for name in content] == [0o644, 0o644]
     assert sha256(index / WHEEL) == _digest(content[WHEEL])
 
 
 def test_the_directory_is_made_even_for_no_file(index: Path) -> None:
-    assert publish(index, []) == {}
+    assert publish(index, []) == ({}, [])
     assert _content(index) == {}
 
 
@@ -61,7 +64,8 @@ def test_the_same_content_again_is_done_already(
     files = _make(tmp_path / "built", **{WHEEL: b"same"})
     first = publish(index, files)
     before = _identity(index / WHEEL)
-    assert publish(index, files) == first == {WHEEL: _digest(b"same")}
+    assert first == ({WHEEL: _digest(b"same")}, [WHEEL])
+    assert publish(index, files) == ({WHEEL: _digest(b"same")}, [])
     assert (_identity(index / WHEEL), caplog.messages) == (before, [])
 
 
@@ -72,7 +76,10 @@ def test_what_is_published_is_never_replaced(
     publish(index, _make(tmp_path / "first", **{WHEEL: b"first"}))
     before = _identity(index / WHEEL)
     files = _make(tmp_path / "second", **{WHEEL: b"second", SDIST: b"new"})
-    assert publish(index, files) == {WHEEL: _digest(b"first"), SDIST: _digest(b"new")}
+    assert publish(index, files) == (
+        {WHEEL: _digest(b"first"), SDIST: _digest(b"new")},
+        [SDIST],
+    )
     assert _content(index) == {WHEEL: b"first", SDIST: b"new"}
     assert _identity(index / WHEEL) == before
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [

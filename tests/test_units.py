@@ -161,19 +161,27 @@ def test_host_and_port_make_a_drop_in_of_the_socket(server: ServerSettings, list
     assert _drop_ins(Settings(server=server)) == {
         SOCKET_DROP_IN: "# Installed by pypi-insiders, from config.toml.\n"
         f"[Socket]\nListenStream=\n{listen}"
+        + ("" if server.host == "localhost" else "FreeBind=no\n")
     }
 
 
 @pytest.mark.parametrize(
-    ("interval_s", "event", "delay_s"),
-    [(30, "*:*:0/30", 3), (300, "*:0/5", 30), (3600, "0/1:00", 360), (21600, "0/6:00", 2160)],
+    ("interval_s", "event", "delay_s", "accuracy_s"),
+    [
+        (5, "*:*:0/5", 0, 1),
+        (30, "*:*:0/30", 3, 3),
+        (300, "*:0/5", 30, 30),
+        (3600, "0/1:00", 360, 60),
+        (21600, "0/6:00", 2160, 60),
+    ],
 )
 def test_the_interval_makes_a_drop_in_of_the_timer(
-    interval_s: int, event: str, delay_s: int
+    interval_s: int, event: str, delay_s: int, accuracy_s: int
 ) -> None:
     assert _drop_ins(Settings(watcher=WatcherSettings(interval_s))) == {
         TIMER_DROP_IN: "# Installed by pypi-insiders, from config.toml.\n"
         f"[Timer]\nOnCalendar=\nOnCalendar={event}\nRandomizedDelaySec={delay_s}\n"
+        f"AccuracySec={accuracy_s}\n"
     }
 
 

@@ -5,12 +5,13 @@ import os
 import shutil
 import signal
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import COMMAND, Person, need, unavailable
-from projects import Project, create
+from projects import Project, create, git
 
 Watch = Callable[..., Project]
 
@@ -217,7 +218,9 @@ def test_of_two_updates_at_once_the_second_waits(
     assert (first.returncode, second.returncode) == (0, 0)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_an_interrupted_update_leaves_nothing_half_done(
     person: Person, watch: Watch, tmp_path: Path, number: int, status: int
 ) -> None:
@@ -229,7 +232,11 @@ def test_an_interrupted_update_leaves_nothing_half_done(
         os.killpg(update.pid, number)
         _, errors = update.communicate(timeout=60)
     assert update.returncode == status
-    assert errors.splitlines()[-1] == "error: interrupted; what was published until now stays"
+    assert errors.splitlines()[-3:] == [
+        "note: what was published until now stays",
+        "",  # after the ^C of a terminal
+        "error: interrupted",
+    ]
     assert person.distributions() == []
     again = start_update(person)
     pipe.open("w").close()
@@ -330,3 +337,87 @@ def test_the_first_builds_of_a_process_do_not_disturb_each_other(
         assert person.run("update").stdout == "2 checked, 4 files published\n"
         shutil.rmtree(person.paths.state)
         shutil.rmtree(person.paths.distributions)
+
+
+def test_an_update_that_waited_leaves_out_what_was_removed_meanwhile(
+    person: Person, watch: Watch, tmp_path: Path
+) -> None:
+    """What is watched is read when it is the update's turn."""
+    pipe = tmp_path / "pipe"
+    block(watch("slow"), "1.0", pipe)
+    first = start_update(person)
+    wait_for_line(first, "building tag v1.0")
+    watch("gone").release("1.0")
+    second = start_update(person)
+    wait_for_line(second, "another update is running; waiting for it to end")
+    person.run("repos", "remove", "me/gone")
+    pipe.open("w").close()
+    first.communicate(timeout=60)
+    assert second.communicate(timeout=60)[0] == "1 checked, 0 files published\n"
+    assert person.distributions() == names("slow-1.0")
+
+
+def test_a_name_that_stands_for_another_repository_begins_anew(
+    person: Person, watch: Watch, tmp_path: Path
+) -> None:
+    """After a wrong URL or distribution was put right, nothing of the old one is taken for new."""
+    watch("probe").release("1.0")
+    person.run("update")
+    other = create(tmp_path, "other")
+    other.release("1.0")
+    person.run("repos", "remove", "me/probe")
+    person.run("repos", "add", "me/probe:other", "--url", other.url)
+    assert json.loads(person.run("repos", "list", "--json").stdout)[0]["version"] is None
+    done = person.run("update")
+    assert "me/probe: its URL or distribution has changed; it begins anew" in done.stderr
+    assert person.distributions() == names("other-1.0", "probe-1.0")
+    person.run("repos", "remove", "--purge", "me/probe")
+    assert person.distributions() == []
+
+
+def test_a_tag_that_made_way_for_another_does_not_block(person: Person, watch: Watch) -> None:
+    """`rel` was deleted and `rel/2` made: git cannot have both."""
+    project = watch("probe")
+    project.release("1.0")
+    project.push("rel")
+    person.run("update")
+    git(project.tree, "tag", "--delete", "rel")
+    git(project.tree, "push", "--quiet", "origin", ":refs/tags/rel")
+    project.push("rel/2")
+    project.release("2.0")
+    person.run("update")
+    assert person.distributions() == names("probe-1.0", "probe-2.0")
+
+
+def test_a_second_tag_of_one_version_publishes_nothing_and_says_so(
+    person: Person, watch: Watch
+) -> None:
+    """The figures count what is new."""
+    project = watch("probe")
+    project.release("1.0")
+    person.run("update")
+    project.push("v1.1")
+    done = person.run("update")
+    assert done.stdout == "1 checked, 0 files published\n"
+    assert done.stderr.splitlines()[-1] == "me/probe: published nothing new"
+
+
+def test_what_is_private_stays_private(person: Person, watch: Watch) -> None:
+    """Nobody else on the machine reads mirrors, sources or distributions."""
+    watch("probe").release("1.0")
+    person.run("update")
+    paths = person.paths
+    for directory in (paths.config, paths.data, paths.state, paths.cache):
+        assert directory.stat().st_mode & 0o777 == 0o700
+    with zipfile.ZipFile(paths.distributions / "probe-1.0-py3-none-any.whl") as archive:
+        assert archive.getinfo("probe/__init__.py").external_attr >> 16 & 0o777 == 0o644
+
+
+def test_a_repository_cannot_be_added_for_what_another_one_built(
+    person: Person, watch: Watch
+) -> None:
+    """The first build gave the name an owner."""
+    watch("probe", named=False).release("1.0")
+    person.run("update")
+    failed = person.run("repos", "add", "you/new:probe", status=1)
+    assert failed.stderr.startswith("error: probe comes from me/probe already\n")

@@ -34,24 +34,25 @@ cli = LazyGroup(
 def main() -> NoReturn:
     """Run the command line and end the process with its exit status.
 
-    0 done, 1 failed, 2 wrong usage, 130 and 143 ended by SIGINT and SIGTERM; `status` ends as
-    `systemctl status` does.
+    0 done, 1 failed, 2 wrong usage, 128 and the number of a signal that ended it; `status` ends
+    as `systemctl status` does.
     """
-    ended_by = signal.SIGINT
+    ended_by: int = signal.SIGINT
 
-    def terminate(_number: int, _frame: FrameType | None) -> None:
+    def terminate(number: int, _frame: FrameType | None) -> None:
         nonlocal ended_by
-        ended_by = signal.SIGTERM
+        ended_by = number
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, terminate)
     try:
         status = cli.main(prog_name="pypi-insiders", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         status = error.exit_code
     except click.Abort:
-        complain("interrupted; what was published until now stays", None)
+        complain("interrupted", None)
         status = 128 + ended_by
     except InsidersError as error:
         complain(error.message, error.hint)

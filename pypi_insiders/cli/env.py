@@ -10,6 +10,8 @@ from pypi_insiders.cli.common import Command
 
 VARIABLES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL")
 """Where pip, uv and PDM look for the index."""
+TRUSTED = "PIP_TRUSTED_HOST"
+"""What lets pip use http with another host than this machine."""
 
 
 @click.command(cls=Command)
@@ -29,10 +31,13 @@ def env(shell: str | None, unset: bool) -> None:
 
     fish = (shell or Path(os.environ.get("SHELL", "sh")).name) == "fish"
     if unset:
-        for variable in VARIABLES:
+        for variable in (*VARIABLES, TRUSTED):
             click.echo(f"set -e {variable};" if fish else f"unset {variable};")
         return
-    url = f"{config.load(default_paths().settings).server.url}/simple/"
-    for variable in VARIABLES:
-        value = shlex.quote(url)
-        click.echo(f"set -gx {variable} {value};" if fish else f"export {variable}={value};")
+    server = config.load(default_paths().settings).server
+    values = dict.fromkeys(VARIABLES, f"{server.url}/simple/")
+    if not server.is_loopback:
+        values[TRUSTED] = server.url.partition("//")[2]
+    for variable, value in values.items():
+        quoted = shlex.quote(value)
+        click.echo(f"set -gx {variable} {quoted};" if fish else f"export {variable}={quoted};")

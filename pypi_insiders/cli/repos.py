@@ -17,7 +17,7 @@ def add(specifications: tuple[str, ...], url: str | None) -> None:
     """
     from dataclasses import replace
 
-    from pypi_insiders import repositories
+    from pypi_insiders import ownership, repositories
     from pypi_insiders.errors import UsageError
     from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
@@ -31,6 +31,7 @@ def add(specifications: tuple[str, ...], url: str | None) -> None:
     with locked(paths.repositories_lock):
         known = repositories.load(paths.repositories)
         result = repositories.add(known, new)
+        ownership.check(paths, result.values())
         if result != known:
             repositories.save(paths.repositories, result.values())
     for item in new:
@@ -55,7 +56,7 @@ def list_(as_json: bool) -> None:
     rows = []
     for item in repositories.load(paths.repositories).values():
         known = state.load(paths.state, item.name)
-        newest = known.newest
+        newest = known.newest if known.is_of(item.remote, item.distribution) else None
         rows.append(
             {
                 "name": item.name,

@@ -2,7 +2,7 @@
 
 import click
 
-from pypi_insiders.cli.common import Command
+from pypi_insiders.cli.common import Command, note
 
 
 @click.command(cls=Command)
@@ -15,15 +15,26 @@ def uninstall(purge: bool) -> None:
     Distributions and configuration stay unless --purge is given. A person's drop-ins stay.
     """
     from pypi_insiders import control
+    from pypi_insiders.errors import InsidersError
     from pypi_insiders.files import locked, remove_tree
     from pypi_insiders.paths import default_paths
 
-    removed = [str(path) for path in control.uninstall()]
+    removed: list[str] = []
+    try:
+        removed += [str(path) for path in control.uninstall()]
+    except InsidersError as error:
+        if not purge:
+            raise
+        note(error.message)  # without units there is still what `update` has made
     if purge:
         paths = default_paths()
-        directories = (paths.config, paths.data, paths.cache, paths.state)
-        with locked(paths.lock):
-            removed += [str(directory) for directory in directories if remove_tree(directory)]
+        found = [
+            path for path in (paths.config, paths.data, paths.cache, paths.state) if path.exists()
+        ]
+        if found:
+            with locked(paths.lock, lambda: note("an update is running; waiting for it to end")):
+                removed += [str(path) for path in found if remove_tree(path)]
+            remove_tree(paths.state)  # the lock itself
     for path in removed:
         click.echo(f"removed {path}")
     if not removed:

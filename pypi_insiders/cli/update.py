@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pypi_insiders.cli.common import Command
+from pypi_insiders.cli.common import Command, note
 
 if TYPE_CHECKING:
     from pypi_insiders.update import Report
@@ -27,19 +27,16 @@ def update(ctx: click.Context, names: tuple[str, ...]) -> None:
 
     paths = default_paths()
     settings = config.load(paths.settings)
-    watched = repositories.load(paths.repositories)
-    chosen = repositories.select(watched, names)
-    if not chosen:
+    # Wrong names are told at once, and not after another update has ended.
+    if not repositories.select(repositories.load(paths.repositories), names):
         click.echo("no repositories are watched; `pypi-insiders repos add NS/PROJ`", err=True)
         return
-    with _display() as report:
-        outcomes = update_all(
-            paths,
-            chosen,
-            watched=watched.values(),
-            own_index=settings.server.url,
-            report=report,
-        )
+    try:
+        with _display() as report:
+            outcomes = update_all(paths, names, own_index=settings.server.url, report=report)
+    except KeyboardInterrupt:
+        note("what was published until now stays")
+        raise
     published = sum(len(outcome.published) for outcome in outcomes)
     failed = [outcome.repository for outcome in outcomes if outcome.errors]
     click.echo(
