@@ -1,7 +1,9 @@
 """What many tests need: a person who runs the installed command, and machines."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -97,9 +99,15 @@ def port() -> int:
 
 
 def free_port() -> int:
-    """Find a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """Find a port that is free, and that no client of another test gets for its connection.
+
+    Source: ip(7), `ip_local_port_range`.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(lowest, 12_000))
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @pytest.fixture(scope="session")
