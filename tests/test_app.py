@@ -5,7 +5,6 @@ import hashlib
 import http.client
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from conftest import free_port, need
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -465,13 +465,7 @@ def test_many_clients_at_once(server: Server) -> None:
 
 
 def test_the_socket_that_systemd_listens_on_is_taken_over(distributions: Path) -> None:
-    program = shutil.which("systemd-socket-activate")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("systemd-socket-activate is not installed")
-        pytest.skip("systemd-socket-activate is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    program, port = need("systemd-socket-activate"), free_port()
     argv = [program, "-l", f"127.0.0.1:{port}", "-E", f"HOME={distributions.parent}",
             *_argv(distributions, "--port", "1")]  # fmt: skip
     with _running(argv, distributions.parent) as process:
