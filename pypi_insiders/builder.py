@@ -15,15 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    canonicalize_name,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
-from packaging.version import InvalidVersion, Version
-
+from pypi_insiders import distribution
+from pypi_insiders.distribution import DistributionError
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.process import Containment
 
@@ -280,46 +273,19 @@ def _unpack(sdist: Path, directory: Path) -> Path:
 
 
 def check(sdist: Path, wheel: Path) -> Distributions:
-    """Check that an sdist and a wheel are one release: file names and metadata agree.
+    """Check that an sdist and a wheel are of one release, by their names.
 
     Raises:
-        BuildError: they do not.
-
-    Source: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+        BuildError: they are not.
     """
     try:
-        name, version, _, _ = parse_wheel_filename(wheel.name)
-        sdist_name, sdist_version = parse_sdist_filename(sdist.name)
-    except (InvalidWheelFilename, InvalidSdistFilename) as error:
-        raise BuildError(str(error)) from error
+        name, version = distribution.release_of(wheel.name)
+        of_sdist = distribution.release_of(sdist.name)
+    except DistributionError as error:
+        raise BuildError(error.message) from error
     if re.search(r"-\d", sdist.name.rpartition("-")[0]):
         # Installers and pypiserver do not agree on where such a name ends and its version begins.
         raise BuildError(f"{sdist.name} can be read as another distribution")
-    claimed = _metadata(wheel)
-    releases = {(name, str(version)), (sdist_name, str(sdist_version)), claimed}
-    if len(releases) != 1:
-        raise BuildError(
-            f"{sdist.name}, {wheel.name} and the metadata ({claimed[0]} {claimed[1]}) "
-            "are not the same release"
-        )
+    if of_sdist != (name, version):
+        raise BuildError(f"{sdist.name} and {wheel.name} are not the same release")
     return Distributions(name, str(version), sdist, wheel)
-
-
-def _metadata(wheel: Path) -> tuple[str, str]:
-    from packaging.metadata import parse_email
-
-    with zipfile.ZipFile(wheel) as archive:
-        names = [
-            name
-            for name in archive.namelist()
-            if name.count("/") == 1 and name.endswith(".dist-info/METADATA")
-        ]
-        if len(names) != 1:
-            raise BuildError(f"{wheel.name} has {len(names)} METADATA files")
-        metadata, _ = parse_email(archive.read(names[0]))
-    try:
-        return canonicalize_name(metadata.get("name", "")), str(
-            Version(metadata.get("version", ""))
-        )
-    except InvalidVersion as error:
-        raise BuildError(f"{wheel.name} has a wrong version in its metadata: {error}") from error

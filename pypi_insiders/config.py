@@ -103,6 +103,30 @@ def parse_interval(value: object) -> int:
     )
 
 
+def parse_flag(value: object) -> bool:
+    """Check a switch: true or false."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"must be true or false, not {value!r}")
+
+
+def parse_names(value: object) -> tuple[str, ...]:
+    """Check a list of host names."""
+    if isinstance(value, list | tuple) and all(
+        isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", name)
+        for name in value
+    ):
+        return tuple(name.lower() for name in value)
+    raise ValueError(f'must be a list of host names such as ["packages.example"], not {value!r}')
+
+
+def parse_keep(value: object) -> int:
+    """Check a number of versions, or 0 for all."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError(f"must be 0 for all or a number of versions, not {value!r}")
+
+
 def addresses(host: str) -> tuple[str, ...]:
     """Tell which IP addresses a host stands for; the first must be had, others may be missing."""
     return ("127.0.0.1", "::1") if host == "localhost" else (host,)
@@ -127,6 +151,12 @@ class ServerSettings:
     """Where unknown names are redirected; `None` is pypiserver's own default."""
     idle_timeout_s: int = _setting(parse_timeout, 600)
     """After how long without a request the service ends, to be started by the next; 0 is never."""
+    names: tuple[str, ...] = _setting(parse_names, ())
+    """Host names by which clients may call it, beside `localhost`."""
+    auth: bool = _setting(parse_flag, False)
+    """Whether readers must give a user and a password."""
+    uploads: bool = _setting(parse_flag, False)
+    """Whether whoever has the token may upload."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -153,6 +183,8 @@ class WatcherSettings:
 
     interval_s: int = _setting(parse_interval, 1800)
     """Time between two updates."""
+    keep: int = _setting(parse_keep, 0)
+    """How many of a repository's newest versions the index keeps; 0 is all."""
 
 
 @dataclass(frozen=True)

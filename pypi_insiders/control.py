@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders import sockets, systemctl, units
+from pypi_insiders import access, sockets, systemctl, units
 from pypi_insiders.config import Settings, addresses
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
@@ -31,8 +31,8 @@ def start(part: Part, setup: Setup, *, at_login: bool) -> None:
         at_login: start it at each login from now on.
 
     Raises:
-        InsidersError: there is no user manager, a unit cannot be installed, or the service does
-            not come up.
+        InsidersError: there is no user manager, a unit cannot be installed, the index would be
+            open to everybody, or the service does not come up.
     """
     directory = systemctl.manager().unit_directory
     with _installed(directory, part, setup) as change:
@@ -78,6 +78,8 @@ def _start(part: Part, setup: Setup) -> None:
 @contextmanager
 def _installed(directory: Path, part: Part, setup: Setup) -> Iterator[units.Change]:
     """Have the units installed; take them back if what follows fails."""
+    if part == SERVER:
+        access.demand_auth(setup.settings.server.auth, [setup.settings.server])
     was_active = [unit for unit in part.units if _is_active(unit)]
     texts = units.render(units.installed_command(), setup.paths, setup.settings)
     change = units.install(directory, texts, part)

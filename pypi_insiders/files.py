@@ -13,20 +13,20 @@ from pathlib import Path
 from pypi_insiders.errors import InsidersError
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
     """Put `text` at `path` in one step, so that a crash leaves the old file or the new one.
 
-    The mode of an old file stays; a new one is readable for all who reach it. Missing parent
-    directories are made. A symbolic link is followed, so that a file kept elsewhere (dotfiles under
-    version control) stays a link.
+    Without a mode, that of an old file stays, and a new one is readable for all who reach it.
+    Missing parent directories are made. A symbolic link is followed, so that a file kept elsewhere
+    (dotfiles under version control) stays a link.
 
     Raises:
         InsidersError: the file cannot be written.
     """
     with _says("write", path):
-        mode = 0o644
         with contextlib.suppress(FileNotFoundError):
-            mode = stat.S_IMODE(path.stat().st_mode)  # fails for a link that leads to itself
+            old_mode = stat.S_IMODE(path.stat().st_mode)  # fails for a link that leads to itself
+            mode = old_mode if mode is None else mode
         path = path.resolve()
         make_directory(path.parent)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -34,7 +34,7 @@ def write_atomic(path: Path, text: str) -> None:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
-                os.fchmod(file.fileno(), mode)
+                os.fchmod(file.fileno(), 0o644 if mode is None else mode)
                 os.fsync(file.fileno())
             Path(temporary).replace(path)
         except BaseException:

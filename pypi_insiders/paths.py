@@ -29,14 +29,29 @@ class Paths:
         return self.config / "repos.toml"
 
     @property
+    def passwords(self) -> Path:
+        """`passwords`: who may read or upload, hashed; written by `server password` and `token`."""
+        return self.config / "passwords"
+
+    @property
     def distributions(self) -> Path:
         """The sdists and wheels that the index serves."""
         return self.data / "dists"
 
     @property
+    def record(self) -> Path:
+        """What is known of each distribution file; if it is lost, that is found out anew."""
+        return self.state / "distributions.sqlite"
+
+    @property
     def lock(self) -> Path:
         """Held by whoever builds, publishes or purges."""
         return self.state / "update.lock"
+
+    @property
+    def yanks_lock(self) -> Path:
+        """Held by whoever yanks or takes a yank back."""
+        return self.state / "yanks.lock"
 
     @property
     def repositories_lock(self) -> Path:

@@ -1,7 +1,7 @@
 """Keep `repos.toml`, the list of watched repositories."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import tomli_w
 from packaging.utils import InvalidName, canonicalize_name
 
+from pypi_insiders import config
 from pypi_insiders.config import parse_toml
 from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.files import read_text, write_atomic
@@ -41,6 +42,8 @@ class Repository:
     """Normalized name of the distribution; `None`: what the first build says."""
     url: str | None = None
     """Where Git finds it; `None`: on GitHub, over ssh."""
+    keep: int | None = None
+    """How many of its newest versions the index keeps; `None`: as many as `config.toml` says."""
 
     @property
     def remote(self) -> str:
@@ -79,6 +82,18 @@ def parse_distribution(text: str) -> str:
             f"{text!r} is not the name of a distribution",
             "letters, digits, '.', '_' and '-', such as mkdocs-material",
         ) from error
+
+
+def parse_keep(number: int) -> int:
+    """Check how many versions are to be kept: 1 or more, or 0 for all.
+
+    Raises:
+        UsageError: it is negative.
+    """
+    try:
+        return config.parse_keep(number)
+    except ValueError as error:
+        raise UsageError(f"keep {error}") from error
 
 
 def parse_url(text: str) -> str:
@@ -161,17 +176,22 @@ def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
     if not isinstance(content, dict):
         problems.append(f'{name} must be a table: ["{name}"]')
         content = {}
-    checks = {"distribution": parse_distribution, "url": parse_url}
+    checks: dict[str, tuple[type, Callable[[Any], Any]]] = {
+        "distribution": (str, parse_distribution),
+        "url": (str, parse_url),
+        "keep": (int, parse_keep),
+    }
     with _collected(problems):
         item = replace(item, name=parse_name(name))
     for key, value in content.items():
         if key not in checks:
             problems.append(f"{name}: unknown key {key} (known: {', '.join(checks)})")
-        elif not isinstance(value, str):
-            problems.append(f"{name}: {key} must be a string")
+        elif type(value) is not checks[key][0]:
+            kind = "a string" if checks[key][0] is str else "a number"
+            problems.append(f"{name}: {key} must be {kind}")
         else:
             with _collected(problems, f"{name}: "):
-                item = replace(item, **{key: checks[key](value)})
+                item = replace(item, **{key: checks[key][1](value)})
     return item
 
 
@@ -192,7 +212,11 @@ def save(path: Path, repositories: Iterable[Repository]) -> None:
     document = {
         item.name: {
             key: value
-            for key, value in (("distribution", item.distribution), ("url", item.url))
+            for key, value in (
+                ("distribution", item.distribution),
+                ("url", item.url),
+                ("keep", item.keep),
+            )
             if value is not None
         }
         for item in repositories
@@ -224,7 +248,7 @@ def select(repositories: dict[str, Repository], names: Iterable[str]) -> list[Re
 
 
 def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[str, Repository]:
-    """Add repositories to the list; those that are in it already stay as they are.
+    """Add repositories to the list; of those in it already only what `keep` says changes.
 
     Raises:
         InsidersError: one is watched with another distribution or URL, or its distribution comes
@@ -244,6 +268,8 @@ def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[
                 f"from {known.remote}",
                 f"first `pypi-insiders repos remove {known.name}`",
             )
+        elif item.keep is not None:
+            result[known.name] = replace(known, keep=item.keep)
     _check_distributions(result.values())
     return result
 

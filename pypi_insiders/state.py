@@ -1,5 +1,6 @@
 """Remember what was built from what."""
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from packaging.version import Version
 
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import read_text, remove, write_atomic
+from pypi_insiders.record import Origin
 
 _FORMAT = 1
 
@@ -108,6 +110,22 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
 def forget(directory: Path, name: str) -> bool:
     """Remove what is known of the repository `NS/PROJ`; say whether there was anything."""
     return remove(_path(directory, name))
+
+
+def origins(directory: Path) -> dict[str, tuple[str, Origin, int]]:
+    """Tell where all published files came from: name to sha256, origin and time of its build.
+
+    What cannot be read is left out; `load` says why.
+    """
+    found: dict[str, tuple[str, Origin, int]] = {}
+    for path in (directory / "repositories").glob("*/*.json"):
+        name = f"{path.parent.name}/{path.stem}"
+        with contextlib.suppress(InsidersError):
+            for build in load(directory, name).builds:
+                origin = Origin(name, build.tag, build.commit)
+                for file, digest in build.files.items():
+                    found.setdefault(file, (digest, origin, build.built_at))
+    return found
 
 
 def _path(directory: Path, name: str) -> Path:

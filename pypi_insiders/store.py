@@ -1,73 +1,117 @@
 """Keep the directory of distributions that the index serves."""
 
-import hashlib
+import contextlib
+import errno
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pypi_insiders import distribution
+from pypi_insiders.distribution import Contents, sha256
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import hint_for, make_directory, remove
+from pypi_insiders.record import Entry, Identity, Origin, Record, describe
 
 _log = logging.getLogger(__name__)
 
 
-def publish(directory: Path, files: Iterable[Path]) -> tuple[dict[str, str], list[str]]:
+def publish(
+    directory: Path, record: Record, files: Iterable[Path], origin: Origin | None = None
+) -> tuple[dict[str, str], list[str]]:
     """Make distributions visible to the index, each in one step; nothing published ever changes.
 
     A file of the same name that is there already stays as it is; if it differs, the log says so.
 
     Args:
         directory: the distributions directory; made where it is missing.
+        record: in which they are entered.
         files: finished files on any file system.
+        origin: what they were built from.
 
     Returns:
         What the directory holds now under these names, file name to sha256 in hexadecimal; and the
         names of those that were not there before.
 
     Raises:
+        DistributionError: one is damaged, or another release than its name says; none of the
+            files is visible.
         InsidersError: a file cannot be written; no part of that file is visible.
     """
     make_directory(directory)
-    wanted = list(files)
-    old = present(directory, (file.name for file in wanted))
-    digests = {file.name: _publish(directory, file) for file in wanted}
-    return digests, [name for name in digests if name not in old]
+    checked = []
+    for file in files:
+        with _says(directory, file):
+            checked.append((file, distribution.read(file)))
+    digests, new = {}, []
+    for file, contents in checked:
+        with _says(directory, file):
+            entry = _publish(directory, record, file, contents, origin)
+            digests[file.name] = sha256(directory / file.name) if entry is None else entry.sha256
+        if entry is not None:
+            new.append(file.name)
+        elif digests[file.name] != contents.sha256:
+            _log.warning(
+                "%s is published already, with other content; it stays as it is", file.name
+            )
+    return digests, new
 
 
-def _publish(directory: Path, file: Path) -> str:
-    target = directory / file.name
+@contextlib.contextmanager
+def _says(directory: Path, file: Path) -> Iterator[None]:
     try:
-        digest = sha256(file)
-        if not target.exists():
-            _copy(file, target)
-            return digest
-        published = sha256(target)
+        yield
     except OSError as error:
         raise InsidersError(
             f"cannot publish {file.name} in {directory}: {error.strerror or error}", hint_for(error)
         ) from error
-    if published != digest:
-        _log.warning("%s is published already, with other content; it stays as it is", file.name)
-    return published
 
 
-def _copy(file: Path, target: Path) -> None:
+def _publish(
+    directory: Path, record: Record, file: Path, contents: Contents, origin: Origin | None
+) -> Entry | None:
+    """Copy a file into the directory; `None` if that name is taken."""
+    target = directory / file.name
+    if target.exists():
+        return None
     # Files that start with a dot are invisible to the index.
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=directory)
     try:
         with os.fdopen(descriptor, "wb") as copy, file.open("rb") as original:
             shutil.copyfileobj(original, copy)
             copy.flush()
             os.fchmod(copy.fileno(), 0o644)
             os.fsync(copy.fileno())
-        Path(name).rename(target)
-    except BaseException:
-        remove(Path(name))
+            status = os.fstat(copy.fileno())
+        entry = describe(
+            Entry(file.name, Identity.of(status)), contents, time.time_ns() // 1000, origin
+        )
+        # Before the file is visible, so that the index knows it at the first sight.
+        record.put(entry, contents.metadata)
+        try:
+            _move(Path(temporary), target)
+        except FileExistsError:
+            record.forget([file.name])  # somebody else was faster
+            return None
+    finally:
+        remove(Path(temporary))
+    _sync_directory(directory)
+    return entry
+
+
+def _move(temporary: Path, target: Path) -> None:
+    """Give a file its name; unlike a mere rename, never replace one that has come meanwhile."""
+    try:
+        target.hardlink_to(temporary)
+    except FileExistsError:
         raise
-    _sync_directory(target.parent)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK) or target.exists():
+            raise
+        temporary.rename(target)  # a file system without links
 
 
 def _sync_directory(directory: Path) -> None:
@@ -77,12 +121,6 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def sha256(path: Path) -> str:
-    """Hash a file; hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def present(directory: Path, names: Iterable[str]) -> list[str]:

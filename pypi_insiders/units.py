@@ -135,13 +135,14 @@ def _drop_ins(settings: Settings) -> dict[str, list[str]]:
             drop_ins[SERVER.trigger].append("FreeBind=no")  # a wrong address is to be noticed
     # The server reads these from config.toml itself. systemd ignores keys that start with X-, but
     # by the lines a change is seen.
-    own = {"FallbackURL": server.fallback_url, "IdleTimeoutSec": server.idle_timeout_s}
-    defaults = (ServerSettings.fallback_url, ServerSettings.idle_timeout_s)
-    changed = [
-        f"X-{key}={value}"
-        for (key, value), default in zip(own.items(), defaults, strict=True)
-        if value != default
-    ]
+    own = {
+        "FallbackURL": (server.fallback_url, ServerSettings.fallback_url),
+        "IdleTimeoutSec": (server.idle_timeout_s, ServerSettings.idle_timeout_s),
+        "Names": (" ".join(server.names), ""),
+        "Auth": (server.auth, ServerSettings.auth),
+        "Uploads": (server.uploads, ServerSettings.uploads),
+    }
+    changed = [f"X-{key}={value}" for key, (value, default) in own.items() if value != default]
     if changed:
         drop_ins[SERVER.service] = ["[Service]", *changed]
     if watcher.interval_s != WatcherSettings.interval_s:

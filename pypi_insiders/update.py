@@ -8,14 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pypi_insiders import builder, ownership, remotes, repositories, state, store, tags
+from pypi_insiders import builder, ownership, remotes, repositories, retention, state, store, tags
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import hint_for, locked, make_directory, remove_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
+from pypi_insiders.record import Origin, Record
 from pypi_insiders.repositories import Repository
 from pypi_insiders.state import Build, RepositoryState
 
@@ -37,7 +38,9 @@ class Outcome:
     errors: list[InsidersError] = field(default_factory=list)
 
 
-def update(paths: Paths, names: Sequence[str], *, own_index: str, report: Report) -> list[Outcome]:
+def update(
+    paths: Paths, names: Sequence[str], *, own_index: str, keep: int, report: Report
+) -> list[Outcome]:
     """Check repositories, build their new tags and publish what was built.
 
     A failure of one repository does not stop the others, one of a tag not the other tags. Of two
@@ -47,6 +50,7 @@ def update(paths: Paths, names: Sequence[str], *, own_index: str, report: Report
         paths: where everything lies.
         names: of the repositories to bring up to date; none are all.
         own_index: the URL of our index up to the port.
+        keep: how many versions stay of a repository that does not say so itself; 0 is all.
         report: called from several threads.
 
     Returns:
@@ -63,6 +67,7 @@ def update(paths: Paths, names: Sequence[str], *, own_index: str, report: Report
         watched = repositories.load(paths.repositories)
         chosen = repositories.select(watched, names)
         _sweep(paths.builds)
+        chosen = [item if item.keep is not None else replace(item, keep=keep) for item in chosen]
         return _Pass(paths, chosen, ownership.owners(paths, watched.values()), report).run()
 
 
@@ -99,6 +104,7 @@ class _Pass:
         self._owners = owners
         self._interrupted = threading.Event()
         self._containment = Containment()
+        self._record = Record(paths.record, paths.distributions)
 
     def run(self) -> list[Outcome]:
         with (
@@ -132,6 +138,7 @@ class _Pass:
             return None
         if not choice.build:
             _log.debug("%s: nothing new", repository.name)
+            self._prune(repository, known)
             self._report(repository.name, None)
             return None
         return _Work(repository, known, refs, choice.build)
@@ -191,6 +198,7 @@ class _Pass:
                 self._build_tag(work, mirror, tag)
             except Exception as error:
                 self._fail(work.repository, error, tag)
+        self._prune(work.repository, work.known)
         self._report(name, None)
 
     def _build_tag(self, work: _Work, mirror: Path, tag: str) -> None:
@@ -210,12 +218,29 @@ class _Pass:
             )
             self._claim(work, built.name)
             self._report(name, f"publishing {built.name} {built.version}")
-            files, new = store.publish(self._paths.distributions, [built.sdist, built.wheel])
+            files, new = store.publish(
+                self._paths.distributions,
+                self._record,
+                [built.sdist, built.wheel],
+                Origin(name, tag, commit),
+            )
         work.known.distribution, work.known.remote = built.name, work.repository.remote
         work.known.builds.append(Build(tag, commit, built.version, int(time.time()), files))
         state.save(self._paths.state, name, work.known)
         self._outcomes[name].published += new
         _log.info("%s: published %s", name, ", ".join(new) or "nothing new")
+
+    def _prune(self, repository: Repository, known: RepositoryState) -> None:
+        try:
+            removed = retention.prune(self._paths.distributions, known, repository.keep or 0)
+        except Exception as error:
+            self._fail(repository, error)
+            return
+        if removed:
+            _log.info(
+                "%s: removed %s; the newest %d versions are kept",
+                repository.name, ", ".join(removed), repository.keep,
+            )  # fmt: skip
 
     def _claim(self, work: _Work, distribution: str) -> None:
         """Refuse what was built unless its name is the one that this repository may have."""

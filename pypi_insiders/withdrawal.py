@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 
-from pypi_insiders import state, store
+from pypi_insiders import retention, state, store
 from pypi_insiders.files import locked, remove_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.repositories import Repository, parse_name
@@ -24,6 +24,28 @@ def remembered(paths: Paths, names: Iterable[str]) -> list[Repository]:
 def published(paths: Paths, name: str) -> list[str]:
     """Tell which files of a repository the index holds."""
     return store.present(paths.distributions, state.load(paths.state, name).files)
+
+
+def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
+    """Remove from the index what is older than a repository's newest versions.
+
+    Waits for an update that is under way.
+
+    Args:
+        paths: where everything lies.
+        name: of the repository.
+        keep: how many versions stay; 0 is all.
+        dry_run: only tell.
+
+    Returns:
+        The removed files.
+
+    Raises:
+        InsidersError: a file cannot be removed.
+    """
+    with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
+        known = state.load(paths.state, name)
+        return retention.prune(paths.distributions, known, keep, dry_run=dry_run)
 
 
 def withdraw(paths: Paths, name: str) -> list[str]:

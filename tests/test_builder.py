@@ -109,49 +109,27 @@ def test_build_requirements_never_come_from_our_own_index(monkeypatch: pytest.Mo
     assert os.environ["UV_DEFAULT_INDEX"] == f"{own}/simple/"
 
 
-def wheel(directory: Path, name: str, metadata: str) -> Path:
-    """Write a wheel of which only the metadata matters."""
-    path = directory / name
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("probe-1.0.dist-info/METADATA", metadata)
-    return path
-
-
 @pytest.mark.parametrize(
-    ("sdist", "wheel_name", "metadata", "message"),
+    ("sdist", "wheel", "message"),
     [
         (
-            "probe-1.1.tar.gz", "probe-1.0-py3-none-any.whl", "Name: probe\nVersion: 1.0\n",
-            "probe-1.1.tar.gz, probe-1.0-py3-none-any.whl and the metadata (probe 1.0) are not the "
-            "same release",
+            "probe-1.1.tar.gz", "probe-1.0-py3-none-any.whl",
+            "probe-1.1.tar.gz and probe-1.0-py3-none-any.whl are not the same release",
         ),
         (
             "owned-99.0-1.tar.gz", "owned_99_0-1-py3-none-any.whl",
-            "Name: owned-99.0\nVersion: 1\n",
             "owned-99.0-1.tar.gz can be read as another distribution",
         ),
         (
-            "probe-1.0.tar.gz", "probe-1.0-py3-none-any.whl", "Name: pip\nVersion: 1.0\n",
-            "probe-1.0.tar.gz, probe-1.0-py3-none-any.whl and the metadata (pip 1.0) are not the "
-            "same release",
-        ),
-        (
-            "probe-1.0.tar.gz", "probe-1.0-py3-none-any.whl", "Name: probe\nVersion: new\n",
-            "probe-1.0-py3-none-any.whl has a wrong version in its metadata: "
-            "Invalid version: 'new'",
-        ),
-        (
-            "probe-1.0.tar.gz", "probe.whl", "", "Invalid wheel filename (wrong number of parts): "
-            "'probe'",
+            "probe-1.0.tar.gz", "probe.whl",
+            "probe.whl: Invalid wheel filename (wrong number of parts): 'probe'",
         ),
     ],
 )  # fmt: skip
-def test_an_sdist_and_a_wheel_must_be_one_release(
-    tmp_path: Path, sdist: str, wheel_name: str, metadata: str, message: str
-) -> None:
-    """Names, versions and metadata that do not agree are refused."""
+def test_an_sdist_and_a_wheel_must_be_one_release(sdist: str, wheel: str, message: str) -> None:
+    """Names and versions that do not agree are refused."""
     with pytest.raises(builder.BuildError) as caught:
-        builder.check(tmp_path / sdist, wheel(tmp_path, wheel_name, metadata))
+        builder.check(Path(sdist), Path(wheel))
     assert caught.value.message == message
 
 

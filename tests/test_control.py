@@ -273,14 +273,23 @@ def test_after_an_upgrade_the_units_are_refreshed(machine: Machine, port: int) -
     assert show(machine, "pypi-insiders-server.service", "NeedDaemonReload") == "no"
 
 
-def test_another_host_than_loopback_is_warned_about(machine: Machine, port: int) -> None:
-    """Who opens the index to the network is told so."""
-    machine.write_text(
-        ".config/pypi-insiders/config.toml", f'[server]\nhost = "0.0.0.0"\nport = {port}\n'
+def test_the_index_is_not_opened_to_others_without_passwords(machine: Machine, port: int) -> None:
+    """Nothing is installed, and the way out is told; with a password it starts."""
+    settings = f'[server]\nhost = "0.0.0.0"\nport = {port}\n'
+    machine.write_text(".config/pypi-insiders/config.toml", settings)
+    done = machine.run("pypi-insiders", "server", "start", check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        "",
+        f"error: whoever reaches 0.0.0.0:{port} could read the index\n"
+        "hint: set `auth = true` under [server], and `pypi-insiders server password USER`\n",
     )
+    machine.write_text(".config/pypi-insiders/config.toml", f"{settings}auth = true\n")
+    machine.run("sh", "-c", "echo secret | pypi-insiders server password me")
     done = machine.run("pypi-insiders", "server", "start")
     assert done.stdout == f"server: running at http://127.0.0.1:{port}/simple/\n"
-    assert done.stderr == f"note: whoever reaches 0.0.0.0:{port} can read the index\n"
+    assert get(machine, f"http://127.0.0.1:{port}/simple/").status == 401
+    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
 
 
 def test_an_index_that_fails_again_and_again_is_not_said_to_run(
@@ -300,7 +309,8 @@ def test_an_index_that_fails_again_and_again_is_not_said_to_run(
 def test_an_address_of_another_machine_is_refused(machine: Machine, port: int) -> None:
     """It is named at once, and not found out when nobody reaches the index."""
     machine.write_text(
-        ".config/pypi-insiders/config.toml", f'[server]\nhost = "192.0.2.1"\nport = {port}\n'
+        ".config/pypi-insiders/config.toml",
+        f'[server]\nhost = "192.0.2.1"\nport = {port}\nauth = true\n',
     )
     failed = machine.run("pypi-insiders", "server", "start", check=False)
     assert failed.stderr.startswith(

@@ -243,7 +243,7 @@ url = "http://me:secret@h/x"
         InsidersError,
         f'{path}: a/b must be a table: ["a/b"]; '
         "'../x' is not a repository of the form NS/PROJ; "
-        "c/d: unknown key branch (known: distribution, url); "
+        "c/d: unknown key branch (known: distribution, url, keep); "
         "e/f: distribution must be a string; "
         "g/h: '-' is not the name of a distribution; "
         "i/j: 'http://h/x' has a scheme that is not allowed",
@@ -256,7 +256,7 @@ def test_all_problems_of_one_repository_are_named_at_once(tmp_path: Path) -> Non
     path.write_text('["a/b"]\nbranch = "main"\ndistribution = 5\nurl = 6\n')
     assert _refusal(load, path) == (
         InsidersError,
-        f"{path}: a/b: unknown key branch (known: distribution, url); "
+        f"{path}: a/b: unknown key branch (known: distribution, url, keep); "
         "a/b: distribution must be a string; a/b: url must be a string",
         f"edit {path}",
     )

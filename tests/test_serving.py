@@ -1,27 +1,36 @@
 """The index as a service: it never refuses a connection, whatever happens to its process."""
 
 import http.client
+import os
 import threading
 import urllib.parse
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from conftest import HEALTHY, get
 from machine import Machine
 from test_control import show
 from test_journeys import UNIT_DIRECTORY, port
+from wheels import sdist
 
 __all__ = ["port"]
 
+DISTRIBUTIONS = ".local/share/pypi-insiders/dists"
 SERVICE = "pypi-insiders-server.service"
 RESTARTS, KILLS, CLIENTS = 200, 50, 8
 
 
-def test_the_status_line_is_true(machine: Machine, port: int) -> None:
+def place(machine: Machine, file: Path) -> None:
+    """Put a distribution into the directory that the index serves."""
+    machine.run("install", "-D", "-t", DISTRIBUTIONS, str(file))
+
+
+def test_the_status_line_is_true(machine: Machine, port: int, tmp_path: Path) -> None:
     """`systemctl --user status` tells how much is served, also after something was added."""
     machine.run("pypi-insiders", "server", "start")
     assert show(machine, SERVICE, "StatusText") == "0 projects, 0 files"
-    machine.write_text(".local/share/pypi-insiders/dists/probe-1.0.tar.gz", "")
+    place(machine, sdist(tmp_path, "probe", "1.0"))
     assert get(machine, f"http://127.0.0.1:{port}/simple/").status == 200
     machine.wait_for(
         ("systemctl", "--user", "show", "--value", "-p", "StatusText", SERVICE),
@@ -58,15 +67,17 @@ def test_a_hung_index_is_restarted(machine: Machine, port: int) -> None:
 
 @pytest.mark.timeout(600)
 def test_restarts_fail_no_request_and_kills_only_those_under_way(
-    machine: Machine, port: int
+    machine: Machine, port: int, tmp_path: Path
 ) -> None:
     """Eight clients download without a pause meanwhile."""
-    machine.write_text(".local/share/pypi-insiders/dists/probe-1.0.tar.gz", "x" * 20_000)
+    file = sdist(tmp_path, "probe", "1.0", content=os.urandom(20_000))
+    place(machine, file)
     machine.write_text(
         f"{UNIT_DIRECTORY}/{SERVICE}.d/override.conf", "[Service]\nRestartSec=10ms\n"
     )
     machine.run("pypi-insiders", "server", "start")
     url = urllib.parse.urlsplit(f"http://127.0.0.1:{port}/packages/probe-1.0.tar.gz")
+    content = file.read_bytes()
     done, enough = Counter[str](), threading.Event()
 
     def download() -> None:
@@ -75,7 +86,7 @@ def test_restarts_fail_no_request_and_kills_only_those_under_way(
             try:
                 connection.request("GET", url.path)
                 answer = connection.getresponse()
-                outcome = "served" if len(answer.read()) == 20_000 else f"{answer.status}"
+                outcome = "served" if answer.read() == content else f"{answer.status}"
             except ConnectionRefusedError:
                 outcome = "refused"
             except (OSError, http.client.HTTPException) as error:

@@ -5,12 +5,16 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from wheels import metadata, sdist, wheel
 
+from pypi_insiders.distribution import DistributionError, sha256
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.store import present, publish, sha256, unpublish
+from pypi_insiders.record import Identity, Origin, Record
+from pypi_insiders.store import present, publish, unpublish
 
 WHEEL, SDIST = "my_dist-1.0-py3-none-any.whl", "my_dist-1.0.tar.gz"
 
@@ -19,19 +23,19 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _make(directory: Path, **files: bytes) -> list[Path]:
-    directory.mkdir(exist_ok=True)
-    for name, content in files.items():
-        (directory / name).write_bytes(content)
-    return [directory / name for name in files]
+def _built(directory: Path, content: bytes = b"") -> list[Path]:
+    return [
+        wheel(directory, "my-dist", "1.0", "Requires-Python: >=3.8", content=content),
+        sdist(directory, "my-dist", "1.0", content=content),
+    ]
 
 
 def _content(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    return path.stat().st_ino, path.stat().st_mtime_ns
+def _identity(path: Path) -> Identity:
+    return Identity.of(path.stat())
 
 
 @pytest.fixture
@@ -39,98 +43,140 @@ def index(tmp_path: Path) -> Path:
     return tmp_path / "made/dists"
 
 
-def test_files_are_copied_readable_for_all_and_hashed(tmp_path: Path, index: Path) -> None:
-    content = {WHEEL: os.urandom(300_000), SDIST: b""}
-    files = _make(tmp_path / "built", **content)
+@pytest.fixture
+def record(tmp_path: Path, index: Path) -> Record:
+    return Record(tmp_path / "state/record.sqlite", index)
+
+
+def test_files_are_copied_readable_for_all_and_hashed(
+    tmp_path: Path, index: Path, record: Record
+) -> None:
+    files = _built(tmp_path / "built", os.urandom(300_000))
     for file in files:
         file.chmod(0o600)
-    assert publish(index, iter(files)) == (
-        {WHEEL: _digest(content[WHEEL]), SDIST: _digest(b"")},
-        [WHEEL, SDIST],
-    )
+    content = _content(tmp_path / "built")
+    digests = {name: _digest(content[name]) for name in (WHEEL, SDIST)}
+    assert publish(index, record, iter(files)) == (digests, [WHEEL, SDIST])
     assert _content(index) == content == _content(tmp_path / "built")
     assert [stat.S_IMODE((index / name).stat().st_mode) for name in content] == [0o644, 0o644]
-    assert sha256(index / WHEEL) == _digest(content[WHEEL])
+    assert [(index / name).stat().st_nlink for name in content] == [1, 1]
+    assert sha256(index / WHEEL) == digests[WHEEL]
 
 
-def test_the_directory_is_made_even_for_no_file(index: Path) -> None:
-    assert publish(index, []) == ({}, [])
+def test_what_is_published_is_in_the_record(tmp_path: Path, index: Path, record: Record) -> None:
+    """The index needs not read it once more."""
+    before_us = time.time_ns() // 1000
+    origin = Origin("ns/proj", "v1.0", "c0ffee")
+    publish(index, record, _built(tmp_path / "built"), origin)
+    entry = record.entry(WHEEL)
+    assert entry is not None
+    assert entry.identity == _identity(index / WHEEL)
+    assert (entry.project, entry.version, entry.requires_python) == ("my-dist", "1.0", ">=3.8")
+    assert (entry.origin, entry.problem) == (origin, None)
+    assert before_us <= entry.published_us <= time.time_ns() // 1000
+    text = metadata("my-dist", "1.0", "Requires-Python: >=3.8").encode()
+    assert (entry.metadata_sha256, record.metadata(entry)) == (_digest(text), text)
+
+
+def test_the_directory_is_made_even_for_no_file(index: Path, record: Record) -> None:
+    assert publish(index, record, []) == ({}, [])
     assert _content(index) == {}
 
 
 def test_the_same_content_again_is_done_already(
-    tmp_path: Path, index: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, index: Path, record: Record, caplog: pytest.LogCaptureFixture
 ) -> None:
-    files = _make(tmp_path / "built", **{WHEEL: b"same"})
-    first = publish(index, files)
-    before = _identity(index / WHEEL)
-    assert first == ({WHEEL: _digest(b"same")}, [WHEEL])
-    assert publish(index, files) == ({WHEEL: _digest(b"same")}, [])
-    assert (_identity(index / WHEEL), caplog.messages) == (before, [])
+    files = _built(tmp_path / "built")[:1]
+    digests = {WHEEL: sha256(files[0])}
+    assert publish(index, record, files) == (digests, [WHEEL])
+    before = _identity(index / WHEEL), record.entry(WHEEL)
+    assert publish(index, record, files) == (digests, [])
+    assert ((_identity(index / WHEEL), record.entry(WHEEL)), caplog.messages) == (before, [])
 
 
 def test_what_is_published_is_never_replaced(
-    tmp_path: Path, index: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, index: Path, record: Record, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The result is what the index holds, not what was offered; new files still get in."""
-    publish(index, _make(tmp_path / "first", **{WHEEL: b"first"}))
-    before = _identity(index / WHEEL)
-    files = _make(tmp_path / "second", **{WHEEL: b"second", SDIST: b"new"})
-    assert publish(index, files) == (
-        {WHEEL: _digest(b"first"), SDIST: _digest(b"new")},
+    first, _ = _built(tmp_path / "first", b"1")
+    publish(index, record, [first])
+    before = _identity(index / WHEEL), record.entry(WHEEL)
+    files = _built(tmp_path / "second", b"2")
+    assert publish(index, record, files) == (
+        {WHEEL: sha256(first), SDIST: sha256(files[1])},
         [SDIST],
     )
-    assert _content(index) == {WHEEL: b"first", SDIST: b"new"}
-    assert _identity(index / WHEEL) == before
-    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+    assert (_identity(index / WHEEL), record.entry(WHEEL)) == before
+    assert [(entry.levelname, entry.getMessage()) for entry in caplog.records] == [
         ("WARNING", f"{WHEEL} is published already, with other content; it stays as it is")
     ]
 
 
-def test_a_file_that_is_missing_is_named(tmp_path: Path, index: Path) -> None:
+def test_a_file_that_is_missing_is_named(tmp_path: Path, index: Path, record: Record) -> None:
+    """Nothing at all is published then."""
+    wheel, _ = _built(tmp_path / "built")
     with pytest.raises(InsidersError) as caught:
-        publish(index, [*_make(tmp_path / "built", **{WHEEL: b"x"}), tmp_path / SDIST])
+        publish(index, record, [wheel, tmp_path / SDIST])
     assert caught.value.message == f"cannot publish {SDIST} in {index}: No such file or directory"
-    assert _content(index) == {WHEEL: b"x"}
+    assert _content(index) == {}
+
+
+def test_a_file_that_is_another_release_than_its_name_says_is_refused(
+    tmp_path: Path, index: Path, record: Record
+) -> None:
+    """Nothing at all is published then."""
+    wheel, sdist = _built(tmp_path / "built")
+    lying = wheel.rename(wheel.with_name("other-1.0-py3-none-any.whl"))
+    with pytest.raises(DistributionError) as caught:
+        publish(index, record, [sdist, lying])
+    assert caught.value.message == f"{lying.name} says of itself that it is my-dist 1.0"
+    assert (_content(index), record.entries()) == ({}, {})
 
 
 def test_a_copy_that_breaks_off_leaves_no_part_of_it(tmp_path: Path, index: Path) -> None:
     """The limit of file sizes breaks it off, as a full disk would."""
-    files = _make(tmp_path / "built", **{SDIST: b"small", WHEEL: 100_000 * b"x"})
+    small = sdist(tmp_path / "built", "my-dist", "1.0")
+    large = wheel(tmp_path / "built", "my-dist", "1.0", content=100_000 * b"x")
     code = """
 import resource, sys
 from pathlib import Path
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.record import Record
 from pypi_insiders.store import publish
+index = Path(sys.argv[1])
+record = Record(Path(":memory:"), index)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
-    publish(Path(sys.argv[1]), map(Path, sys.argv[2:]))
+    publish(index, record, map(Path, sys.argv[2:]))
 except InsidersError as error:
     print(error.message)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, index, *files],
-        capture_output=True, text=True, check=True, timeout=60,
+        [sys.executable, "-c", code, index, small, large],
+        capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path,
     )  # fmt: skip
     assert done.stdout == f"cannot publish {WHEEL} in {index}: File too large\n"
-    assert _content(index) == {SDIST: b"small"}
+    assert list(_content(index)) == [SDIST]
 
 
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path, record: Record) -> None:
     taken = tmp_path / "file"
     taken.touch()
     with pytest.raises(InsidersError) as caught:
-        publish(taken, [])
+        publish(taken, record, [])
     assert caught.value.message == f"cannot make the directory {taken}: File exists"
 
 
-def test_present_and_unpublish_name_what_is_there(tmp_path: Path, index: Path) -> None:
-    publish(index, _make(tmp_path / "built", **{WHEEL: b"1", SDIST: b"2", "other": b"3"}))
+def test_present_and_unpublish_name_what_is_there(
+    tmp_path: Path, index: Path, record: Record
+) -> None:
+    publish(index, record, _built(tmp_path / "built"))
+    (index / "other").touch()
     names = [SDIST, "missing", WHEEL]
     assert present(index, names) == [SDIST, WHEEL]
     assert unpublish(index, iter(names)) == [SDIST, WHEEL]
     assert unpublish(index, names) == present(index, names) == []
-    assert _content(index) == {"other": b"3"}
+    assert list(_content(index)) == ["other"]
 
 
 def test_what_cannot_be_removed_is_named(index: Path) -> None:

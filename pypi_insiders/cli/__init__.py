@@ -15,6 +15,10 @@ COMMANDS = {
     "watcher": "pypi_insiders.cli.services:watcher",
     "repos": "pypi_insiders.cli.repos:repos",
     "update": "pypi_insiders.cli.update:update",
+    "yank": "pypi_insiders.cli.releases:yank",
+    "unyank": "pypi_insiders.cli.releases:unyank",
+    "unpublish": "pypi_insiders.cli.releases:unpublish",
+    "prune": "pypi_insiders.cli.releases:prune",
     "env": "pypi_insiders.cli.env:env",
     "uninstall": "pypi_insiders.cli.uninstall:uninstall",
 }

@@ -10,7 +10,13 @@ repos = Group("repos", help="Say which repositories are watched.")
 @repos.command("add")
 @click.argument("specifications", metavar="NS/PROJ[:DIST]...", nargs=-1, required=True)
 @click.option("--url", help="Where Git finds it, if that is not github.com over ssh.")
-def add(specifications: tuple[str, ...], url: str | None) -> None:
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Keep only its N newest versions in the index; 0 keeps all.",
+)
+def add(specifications: tuple[str, ...], url: str | None, keep: int | None) -> None:
     """Watch repositories.
 
     DIST is the name by which others depend on it; left out, it is what the first build says.
@@ -22,7 +28,7 @@ def add(specifications: tuple[str, ...], url: str | None) -> None:
     from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
 
-    new = [repositories.parse_specification(text) for text in specifications]
+    new = [replace(repositories.parse_specification(text), keep=keep) for text in specifications]
     if url is not None:
         if len(new) != 1:
             raise UsageError("--url goes with one repository", "add them one by one")
@@ -35,8 +41,9 @@ def add(specifications: tuple[str, ...], url: str | None) -> None:
         if result != known:
             repositories.save(paths.repositories, result.values())
     for item in new:
-        if repositories.find(known, item.name):
-            click.echo(f"{item.name} is watched already")
+        if old := repositories.find(known, item.name):
+            is_kept = keep is None or old.keep == keep
+            click.echo(f"{item.name} is watched already" + ("" if is_kept else f"; keep = {keep}"))
         else:
             click.echo(
                 f"watching {item.name}" + (f" as {item.distribution}" if item.distribution else "")

@@ -9,7 +9,6 @@ import click
 from pypi_insiders.cli.common import Group, note
 
 if TYPE_CHECKING:
-    from pypi_insiders.config import ServerSettings
     from pypi_insiders.control import Setup
     from pypi_insiders.units import Part
 
@@ -117,8 +116,6 @@ def _started(name: str, start: Callable[..., None], **how: bool) -> None:
 
     setup = _setup()
     start(_part(name), setup, **how)
-    if name == "server":
-        _warn_of_strangers(setup.settings.server)
     click.echo(overview.look(_part(name), datetime.now().astimezone()).line)
     if systemctl.is_lingering() is False:
         note(f"lingering is off: the {name} stops when you log out (`loginctl enable-linger`)")
@@ -158,6 +155,53 @@ def _fallback_url(value: object) -> object:
     return parse_fallback_url(value)
 
 
+@server.command("password")
+@click.argument("user")
+def password(user: str) -> None:
+    """Set the password of a user who may read the index.
+
+    Asks for it on a terminal; elsewhere it is the first line of standard input. It takes effect at
+    once, where `auth = true` is set.
+    """
+    from pypi_insiders import passwords
+    from pypi_insiders.paths import default_paths
+
+    path = default_paths().passwords
+    passwords.save(path, user, _read_secret())
+    click.echo(f"{user} has a password, in {path}")
+
+
+def _read_secret() -> str:
+    import sys
+
+    from pypi_insiders.errors import UsageError
+
+    if sys.stdin.isatty():
+        secret: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        secret = sys.stdin.readline().rstrip("\r\n")
+    if not secret:
+        raise UsageError("the password is empty", "write it on standard input")
+    return secret
+
+
+@server.command("token")
+def token() -> None:
+    """Make a new token for uploads, and print it.
+
+    It is stored hashed, so this is the only time that it is seen; the old one is no longer valid.
+    Where `uploads = true` is set: user `__token__`, and the token as the password.
+    """
+    import secrets
+
+    from pypi_insiders import passwords
+    from pypi_insiders.paths import default_paths
+
+    secret = secrets.token_urlsafe(32)
+    passwords.save(default_paths().passwords, passwords.UPLOADER, secret)
+    click.echo(secret)
+
+
 @server.command("run")
 @click.option(
     "--host", callback=_checked(_host), help="IP address, or localhost for both loopback addresses."
@@ -180,11 +224,9 @@ def run(
 
     Prints its URL. What is not given comes from config.toml. This is also what the unit runs.
     """
-    from pypi_insiders import sockets
-    from pypi_insiders.app import Inventory, make_app
-    from pypi_insiders.config import ServerSettings
-    from pypi_insiders.files import make_directory
-    from pypi_insiders.server import serve
+    from dataclasses import replace
+
+    from pypi_insiders import index, sockets
 
     setup = _setup()
     settings = setup.settings.server
@@ -192,21 +234,10 @@ def run(
     listening = inherited or sockets.bind_host(
         host or settings.host, settings.port if port is None else port
     )
-    directory = make_directory(dist_dir or setup.paths.distributions)
-    app = make_app(directory, fallback_url or settings.fallback_url)
-    bound_to, bound_port = listening[0].getsockname()[:2]
-    bound = ServerSettings(host=bound_to, port=bound_port)
-    _warn_of_strangers(bound)
-    serve(
-        app,
-        listening,
-        lambda: click.echo(f"{bound.url}/simple/"),
-        status=Inventory(directory),
-        # Without systemd's socket nobody would start it again.
-        idle_timeout_s=settings.idle_timeout_s if inherited else 0,
-    )
-
-
-def _warn_of_strangers(settings: "ServerSettings") -> None:
-    if not settings.is_loopback:
-        note(f"whoever reaches {', '.join(settings.addresses)} can read the index")
+    if fallback_url is not None:
+        settings = replace(settings, fallback_url=fallback_url)
+    if not inherited:
+        # Nobody would start it again.
+        settings = replace(settings, idle_timeout_s=0)
+    directory = dist_dir or setup.paths.distributions
+    index.run(setup.paths, settings, directory, listening, lambda url: click.echo(f"{url}/simple/"))

@@ -33,7 +33,13 @@ def update(ctx: click.Context, names: tuple[str, ...]) -> None:
         return
     try:
         with _display() as report:
-            outcomes = update_all(paths, names, own_index=settings.server.url, report=report)
+            outcomes = update_all(
+                paths,
+                names,
+                own_index=settings.server.url,
+                keep=settings.watcher.keep,
+                report=report,
+            )
     except KeyboardInterrupt:
         note("what was published until now stays")
         raise

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from pathlib import Path
 
 import pytest
 from conftest import free_port, need
+from wheels import sdist, wheel
 
 pytestmark = pytest.mark.timeout(120)
 
 COMMAND = str(Path(sys.executable).with_name("pypi-insiders"))
 FALLBACK = "https://fallback.example/simple/"
 WHEEL, SDIST = "my_dist-1.0+insiders.2-py3-none-any.whl", "my_dist-0.9.tar.gz"
-CONTENT = {WHEEL: b"the wheel", SDIST: b"the sdist"}
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     directory = home / "dists"
     (directory / ".hidden").mkdir(parents=True)
-    for name, content in CONTENT.items():
-        (directory / name).write_bytes(content)
+    wheel(directory, "my-dist", "1.0+insiders.2")
+    sdist(directory, "my-dist", "0.9")
     for path in (".secret-1.0.tar.gz", ".hidden/secret-1.0.tar.gz", "../secret-1.0.tar.gz"):
         (directory / path).write_text("confidential")
     return directory
@@ -126,7 +127,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _links(answer: Answer) -> list[tuple[str, str]]:
-    return re.findall(r'<a href="([^"]*)">([^<]*)</a>', answer.body.decode())
+    return re.findall(r'<a href="([^"]*)"[^>]*>([^<]*)</a>', answer.body.decode())
 
 
 def test_the_index_lists_the_distributions(server: Server) -> None:
@@ -134,21 +135,25 @@ def test_the_index_lists_the_distributions(server: Server) -> None:
     assert (answer.status, _links(answer)) == (200, [("my-dist/", "my-dist")])
 
 
-def test_a_project_lists_its_files_with_their_sha256(server: Server) -> None:
+def test_a_project_lists_its_files_with_their_sha256(server: Server, distributions: Path) -> None:
     answer = server.get("/simple/my-dist/")
-    assert (answer.status, sorted(_links(answer))) == (
+    assert (answer.status, _links(answer)) == (
         200,
-        sorted(
-            (f"/packages/{name}#sha256={_sha256(content)}", name)
-            for name, content in CONTENT.items()
-        ),
+        [
+            (
+                f"../../packages/{name.replace('+', '%2B')}"
+                f"#sha256={_sha256((distributions / name).read_bytes())}",
+                name,
+            )
+            for name in (SDIST, WHEEL)
+        ],
     )
 
 
 @pytest.mark.parametrize("name", [WHEEL, SDIST, WHEEL.replace("+", "%2B")])
-def test_what_is_downloaded_is_the_file(server: Server, name: str) -> None:
+def test_what_is_downloaded_is_the_file(server: Server, distributions: Path, name: str) -> None:
     answer = server.get(f"/packages/{name}")
-    content = CONTENT[name.replace("%2B", "+")]
+    content = (distributions / name.replace("%2B", "+")).read_bytes()
     assert (answer.status, answer.headers["Content-Length"], answer.body) == (
         200,
         str(len(content)),
@@ -163,17 +168,37 @@ def test_head_is_get_without_the_body(server: Server, path: str) -> None:
     assert head.headers["Content-Length"] == get.headers["Content-Length"] == str(len(get.body))
 
 
-@pytest.mark.parametrize("name", ["My_Dist/", "my.dist/", "MY--DIST/", "my-dist"])
-def test_other_spellings_are_redirected_to_the_normalized_name(server: Server, name: str) -> None:
+@pytest.mark.parametrize("name", ["My_Dist/", "my.dist/", "MY--DIST/", "my-dist", "My_Dist"])
+@pytest.mark.parametrize("base", ["/simple/", "/insiders/simple/"])
+def test_other_spellings_are_redirected_to_the_normalized_name(
+    server: Server, base: str, name: str
+) -> None:
+    """The location is relative: it is right behind any proxy."""
+    answer = server.get(base + name)
+    location = urllib.parse.urljoin(base + name, answer.headers["Location"])
+    assert (answer.status, location) == (301, f"{base}my-dist/")
+
+
+@pytest.mark.parametrize("name", ["other-dist/", "nope"])
+def test_without_fallback_unknown_names_are_not_found(server: Server, name: str) -> None:
+    answer = server.get(f"/insiders/simple/{name}")
+    if answer.status == 301:
+        answer = server.get(f"/insiders/simple/{answer.headers['Location']}")
+    assert (answer.status, "Location" in answer.headers) == (404, False)
+
+
+def test_what_is_held_is_the_same_without_fallback(server: Server) -> None:
+    """The links lead to files below the same prefix."""
+    for path in ("simple/", "simple/my-dist/", f"packages/{WHEEL}", f"packages/{WHEEL}.metadata"):
+        ours = server.get(f"/{path}")
+        assert (ours.status, ours.body) == (200, server.get(f"/insiders/{path}").body)
+
+
+@pytest.mark.parametrize("name", ["other-dist/", "Other.Dist", "other_dist/"])
+def test_unknown_names_are_redirected_to_the_fallback(server: Server, name: str) -> None:
     answer = server.get(f"/simple/{name}")
-    assert (answer.status, answer.headers["Location"]) == (
-        301,
-        f"http://{server.host}:{server.port}/simple/my-dist/",
-    )
-
-
-def test_unknown_names_are_redirected_to_the_fallback(server: Server) -> None:
-    answer = server.get("/simple/other-dist/")
+    if answer.status == 301:
+        answer = server.get(urllib.parse.urljoin(f"/simple/{name}", answer.headers["Location"]))
     assert (answer.status, answer.headers["Location"], answer.body) == (
         303,
         "https://fallback.example/simple/other-dist/",
@@ -277,7 +302,7 @@ def test_a_file_that_appears_is_served_at_once(tmp_path: Path) -> None:
     directory = tmp_path / "dists"
     with _serving(directory) as server:
         assert server.get("/simple/my-dist/").status == 303
-        (directory / WHEEL).write_bytes(b"x")
+        wheel(directory, "my-dist", "1.0+insiders.2")
         assert server.get("/simple/my-dist/").status == 200
         (directory / WHEEL).unlink()
         assert server.get("/simple/my-dist/").status == 303
@@ -321,15 +346,16 @@ def test_an_address_of_another_machine_is_one_line(tmp_path: Path) -> None:
         )
 
 
-def test_whoever_opens_the_index_to_others_is_told_so(tmp_path: Path) -> None:
-    """The URL is nevertheless one that can be reached."""
-    argv = _argv(tmp_path / "dists", "--host", "0.0.0.0", "--port", "0")
+def test_an_index_without_passwords_is_not_opened_to_others(tmp_path: Path) -> None:
+    port = str(free_port())
+    argv = _argv(tmp_path / "dists", "--host", "0.0.0.0", "--port", port)
     with _running(argv, tmp_path) as process:
-        host, port = _url(process)
-        assert Server(process, host, port).get("/health").body == b"Ok"
-        process.terminate()
-        note = f"note: whoever reaches 0.0.0.0:{port} can read the index\n"
-        assert (host, *_end(process)) == ("127.0.0.1", 0, "", note)
+        assert _end(process) == (
+            1,
+            "",
+            f"error: whoever reaches 0.0.0.0:{port} could read the index\n"
+            "hint: set `auth = true` under [server], and `pypi-insiders server password USER`\n",
+        )
 
 
 def test_a_port_that_is_taken_on_the_second_address_is_not_passed_over(tmp_path: Path) -> None:
@@ -414,13 +440,12 @@ def test_it_tells_its_manager_when_it_answers_and_when_it_stops(
 def test_a_download_under_way_is_finished_first(tmp_path: Path, number: signal.Signals) -> None:
     """It is far larger than what the kernel holds for a client that does not read."""
     directory = tmp_path / "dists"
-    directory.mkdir()
-    content = os.urandom(32 * 1024 * 1024)
-    (directory / SDIST).write_bytes(content)
+    path = wheel(directory, "my-dist", "1.0", content=os.urandom(32 * 1024 * 1024))
+    content = path.read_bytes()
     with _serving(directory) as server:
         connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
         with contextlib.closing(connection):
-            connection.request("GET", f"/packages/{SDIST}")
+            connection.request("GET", f"/packages/{path.name}")
             answer = connection.getresponse()
             beginning = answer.read(100_000)
             server.process.send_signal(number)
@@ -446,14 +471,15 @@ def test_a_request_whose_last_byte_is_still_to_come_is_answered(
         assert _end(server.process) == (0, "", "")
 
 
-def test_many_clients_at_once(server: Server) -> None:
+def test_many_clients_at_once(server: Server, distributions: Path) -> None:
     """More than there are threads, each over and over."""
+    content = (distributions / WHEEL).read_bytes()
     wrong: list[Answer] = []
 
     def client() -> None:
         for _ in range(5):
             answer = server.get(f"/packages/{WHEEL}")
-            if (answer.status, answer.body) != (200, CONTENT[WHEEL]):
+            if (answer.status, answer.body) != (200, content):
                 wrong.append(answer)
 
     threads = [threading.Thread(target=client) for _ in range(20)]

@@ -1,0 +1,49 @@
+"""Decide whether the index may be opened to others, and by which passwords."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pypi_insiders import passwords
+from pypi_insiders.config import ServerSettings
+from pypi_insiders.errors import InsidersError
+
+
+def demand_auth(auth: bool, bound: Iterable[ServerSettings]) -> None:
+    """Refuse to be reached by others without passwords.
+
+    Args:
+        auth: whether readers must give one.
+        bound: host and port of each socket.
+
+    Raises:
+        InsidersError: they need none, and an address is not of the loopback.
+    """
+    for item in bound:
+        if not item.is_loopback and not auth:
+            raise InsidersError(
+                f"whoever reaches {', '.join(item.addresses)} could read the index",
+                "set `auth = true` under [server], and `pypi-insiders server password USER`",
+            )
+
+
+def passwords_for(settings: ServerSettings, path: Path) -> passwords.Checker:
+    """Make the checker of passwords.
+
+    Args:
+        settings: they say who is to have one.
+        path: the file that has them, unless a systemd credential takes its place.
+
+    Raises:
+        InsidersError: there is none for anybody who is to have one, or they cannot be read.
+    """
+    path = passwords.source(path)
+    users = passwords.load(path) if settings.auth or settings.uploads else {}
+    if settings.auth and not users:
+        raise InsidersError(
+            f"auth is set, and {path} has no user", "`pypi-insiders server password USER`"
+        )
+    if settings.uploads and passwords.UPLOADER not in users:
+        raise InsidersError(
+            f"uploads are on, and {path} has no token", "`pypi-insiders server token`"
+        )
+    return passwords.Checker(path)

@@ -1,0 +1,360 @@
+"""Know what the distributions directory holds, at the cost of one stat(2) while nothing changes."""
+
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from io import FileIO
+from pathlib import Path
+from typing import NoReturn
+
+from packaging.version import Version
+
+from pypi_insiders import distribution, yanks
+from pypi_insiders.distribution import DistributionError
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.record import Entry, Identity, Origin, Record, describe
+
+_log = logging.getLogger(__name__)
+
+# So long a file may still be growing: whoever copies it by hand writes it in place.
+_SETTLED_AFTER_NS = 2_000_000_000
+# The kernel's clock for files advances in ticks of up to 10 ms; within one, changes look alike.
+_TICK_NS = 20_000_000
+
+Origins = Callable[[], Mapping[str, tuple[str, Origin | None, int]]]
+"""Tell of files what their record lost: name to sha256, origin, and seconds of the epoch."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """What the index holds of one project; the same object as long as that does not change."""
+
+    name: str
+    """Normalized."""
+    files: tuple[Entry, ...]
+    """By version, the lowest first."""
+    yanked: Mapping[str, str]
+    """Version to reason."""
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Each version once, the lowest first."""
+        return tuple(dict.fromkeys(entry.version for entry in self.files))
+
+
+class Catalogue:
+    """The distributions directory, as the index shows it.
+
+    Files are examined once, each when it is first asked for, or by `keep_up` before. Everything
+    here may be called from several threads.
+
+    Args:
+        directory: the distributions directory.
+        record: what is known of its files.
+        origins: what else tells where they came from.
+    """
+
+    def __init__(self, directory: Path, record: Record, origins: Origins = dict) -> None:
+        self.directory = directory
+        self._path = str(directory)
+        self._record = record
+        self._origins = origins
+        self._remembered = record.entries()
+        self._lock = threading.RLock()
+        self._turns: dict[str, threading.Lock] = {}
+        self._news = threading.Event()
+        # What the directory had at the last look, and when it had changed then.
+        self._inodes: dict[str, int] = {}
+        self._seen: tuple[int, int] | None = None
+        self._trouble = ""
+        self._yanks: yanks.Yanks = {}
+        # Every visible file is either examined or pending.
+        self._entries: dict[str, Entry] = {}
+        self._pending: dict[str, None] = {}
+        self._unsettled: dict[str, Entry] = {}
+        self._names: dict[str, list[str]] = {}
+        # What was made of all that; a new generation makes it anew.
+        self._generation = 0
+        self._projects: dict[str, Project] = {}
+        self._list: tuple[str, ...] | None = None
+
+    def projects(self) -> tuple[str, ...]:
+        """Name all projects, sorted; the same object as long as they do not change."""
+        self._refresh()
+        with self._lock:
+            if self._list is None:
+                self._list = tuple(sorted(filter(self._has_files, self._names)))
+            return self._list
+
+    def project(self, name: str) -> Project | None:
+        """Find a project by its normalized name; examine its files if that was not done yet."""
+        self._refresh()
+        known = self._projects.get(name)
+        if known is not None or name not in self._names:
+            return known
+        with self._lock:
+            generation, names = self._generation, tuple(self._names.get(name, ()))
+        found = [entry for entry in map(self._examined, names) if entry and not entry.problem]
+        if not found:
+            return None
+        found.sort(key=lambda entry: (Version(entry.version), entry.name))
+        with self._lock:
+            project = Project(name, tuple(found), self._yanks.get(name, {}))
+            if generation == self._generation:
+                self._projects[name] = project
+            return project
+
+    def find(self, name: str) -> Entry | None:
+        """Find a file by its name."""
+        self._refresh()
+        entry = self._entries.get(name)
+        if entry is None and name in self._inodes:
+            entry = self._examined(name)
+        return entry if entry is not None and not entry.problem else None
+
+    def open(self, name: str) -> tuple[Entry, FileIO] | None:
+        """Open a file for reading, if it is still the one that the pages tell of.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        for _ in range(2):
+            entry = self.find(name)
+            if entry is None:
+                return None
+            try:
+                descriptor = os.open(
+                    f"{self._path}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+                )
+            except FileNotFoundError:
+                return None
+            file = FileIO(descriptor)
+            if Identity.of(os.fstat(descriptor)) == entry.identity:
+                return entry, file
+            file.close()
+            with self._lock:
+                self._take_anew(entry)
+        return None
+
+    def metadata(self, name: str) -> tuple[str, bytes] | None:
+        """Read the core metadata of a wheel; with their hash, the one that its page tells."""
+        entry = self.find(name)
+        if entry is None or entry.metadata_sha256 is None:
+            return None
+        found = self._record.metadata(entry)
+        if found is None:
+            try:
+                found = distribution.read(self.directory / name).metadata
+            except (DistributionError, OSError):
+                return None
+        digest = sha256(found).hexdigest()
+        return (digest, found) if digest == entry.metadata_sha256 else None
+
+    def summary(self) -> str:
+        """Tell projects and files, `12 projects, 57 files`; or why there are none."""
+        projects = self.projects()
+        with self._lock:
+            broken = sum(1 for item in self._entries.values() if item.problem and item.project)
+            files = sum(map(len, self._names.values())) - broken
+        return self._trouble or f"{len(projects)} projects, {files} files"
+
+    def keep_up(self) -> NoReturn:
+        """Examine files as they come; for a thread of its own that ends with the process."""
+        while True:
+            self._news.clear()
+            self._refresh()
+            while name := next(iter(self._pending), None):
+                self._examined(name)
+            self._news.wait(_SETTLED_AFTER_NS / 1e9 if self._unsettled else None)
+
+    def _has_files(self, project: str) -> bool:
+        entries = (self._entries.get(name) for name in self._names[project])
+        return any(entry is None or not entry.problem for entry in entries)
+
+    def _refresh(self) -> None:
+        """Look at the directory if it has changed since the last look."""
+        try:
+            status = os.stat(self._path)  # noqa: PTH116 - half the cost of Path.stat
+            seen = (status.st_mtime_ns, status.st_ino)
+        except OSError as error:
+            seen = (0, -(error.errno or 0))
+        if seen == self._seen and not self._unsettled:
+            return
+        with self._lock:
+            if seen != self._seen:
+                self._scan(seen)
+            for entry in tuple(self._unsettled.values()):
+                self._settle(entry)
+
+    def _scan(self, seen: tuple[int, int]) -> None:
+        begun_ns = time.time_ns()
+        inodes: dict[str, int] = {}
+        self._trouble = ""
+        try:
+            with os.scandir(self._path) as items:
+                for item in items:
+                    if not item.name.startswith("."):
+                        inodes[item.name] = item.inode()
+        except OSError as error:
+            self._trouble = f"{self._path}: {error.strerror}"
+        for name in self._inodes.keys() - inodes.keys():
+            self._drop(name)
+        for name, inode in inodes.items():
+            if name not in self._inodes:
+                self._take(name)
+            elif self._inodes[name] != inode:
+                self._drop(name)
+                self._take(name)
+        self._inodes = inodes
+        self._load_yanks()
+        # Another change within the same tick would not be seen: then the next one looks again.
+        is_recent = -_SETTLED_AFTER_NS < begun_ns - seen[0] < _TICK_NS
+        self._seen = None if is_recent else seen
+
+    def _load_yanks(self) -> None:
+        try:
+            loaded = yanks.load(self.directory)
+        except InsidersError as error:
+            _log.error("%s; what was yanked before stays so", error.message)
+            return
+        if loaded != self._yanks:
+            self._yanks = loaded
+            self._projects.clear()
+            self._generation += 1
+
+    def _take(self, name: str) -> None:
+        """Take in a file that has come: it is known from before, or it is to be examined."""
+        known = self._remembered.pop(name, None) or self._record.entry(name)
+        if known is not None and known.identity == self._identity(name):
+            self._entries[name] = known
+        else:
+            self._pending[name] = None
+            self._news.set()
+        if project := self._project_of(name):
+            self._names.setdefault(project, []).append(name)
+            self._invalidate(project)
+
+    def _drop(self, name: str) -> None:
+        """Let go of a file that is gone, or that is another one now."""
+        project = self._project_of(name)
+        for known in (self._entries, self._pending, self._unsettled):
+            known.pop(name, None)
+        if project:
+            self._names[project].remove(name)
+            if not self._names[project]:
+                del self._names[project]
+            self._invalidate(project)
+
+    def _project_of(self, name: str) -> str:
+        """Read the project off a file name; empty where it is not that of a distribution."""
+        if (entry := self._entries.get(name)) is not None:
+            return entry.project
+        try:
+            return distribution.release_of(name)[0]
+        except DistributionError:
+            return ""
+
+    def _take_anew(self, entry: Entry) -> None:
+        if self._entries.get(entry.name) is entry:
+            self._drop(entry.name)
+            self._take(entry.name)
+
+    def _invalidate(self, project: str) -> None:
+        self._generation += 1
+        self._list = None
+        self._projects.pop(project, None)
+
+    def _settle(self, entry: Entry) -> None:
+        """See whether a file that is new on the disk has changed since it was examined."""
+        if self._identity(entry.name) != entry.identity:
+            self._take_anew(entry)
+        elif not _may_grow(entry.identity):
+            del self._unsettled[entry.name]
+            if entry.problem:
+                self._leave_out(entry)
+
+    def _identity(self, name: str) -> Identity | None:
+        try:
+            return Identity.of(os.lstat(f"{self._path}/{name}"))
+        except OSError:
+            return None
+
+    def _examined(self, name: str) -> Entry | None:
+        """Examine a file unless that was done; `None` if it is gone."""
+        with self._turn(name):
+            known = self._entries.get(name)
+            if known is not None:
+                return known
+            found = self._examine(name)
+            with self._lock:
+                self._pending.pop(name, None)
+                if name not in self._inodes or found is None:
+                    return None
+                self._entries[name] = found
+                if _may_grow(found.identity):
+                    self._unsettled[name] = found
+                    self._news.set()
+                elif found.problem:
+                    self._leave_out(found)
+                if found.problem and found.project:
+                    self._invalidate(found.project)
+            return found
+
+    @contextmanager
+    def _turn(self, name: str) -> Iterator[None]:
+        """Let one thread at a time examine a file."""
+        with self._turns.setdefault(name, threading.Lock()):
+            yield
+        self._turns.pop(name, None)
+
+    def _examine(self, name: str) -> Entry | None:
+        path = self.directory / name
+        try:
+            status = path.lstat()
+            entry = Entry(name, Identity.of(status))
+            project, version = distribution.release_of(name)
+            entry = replace(entry, project=project, version=str(version))
+            if not stat.S_ISREG(status.st_mode):
+                return replace(entry, problem=f"{name} is a link or a directory, not a file")
+            contents = distribution.read(path)
+            if Identity.of(path.lstat()) != entry.identity:
+                return replace(entry, problem=f"{name} changes while it is read")
+        except FileNotFoundError:
+            return None
+        except DistributionError as error:
+            return replace(entry, problem=error.message)
+        except OSError as error:
+            # Under no identity that a file has: it is tried again by the next process.
+            reason = f"{name}: {error.strerror or error}"
+            return replace(entry, identity=Identity(0, 0, 0), problem=reason)
+        old = self._record.entry(name)
+        if old is not None and old.sha256 == contents.sha256:
+            origin, published_us = old.origin, old.published_us
+        else:
+            if old is not None and old.sha256:
+                _log.warning("%s is another file now than the one that was published", name)
+            origin, published_us = self._origin(name, contents.sha256)
+        entry = describe(entry, contents, published_us, origin)
+        self._record.put(entry, contents.metadata)
+        return entry
+
+    def _origin(self, name: str, digest: str) -> tuple[Origin | None, int]:
+        known_digest, origin, built_at_s = self._origins().get(name, ("", None, 0))
+        if digest == known_digest:
+            return origin, built_at_s * 1_000_000
+        return None, time.time_ns() // 1000
+
+    def _leave_out(self, entry: Entry) -> None:
+        """Say once why a file is not served, over restarts too."""
+        _log.warning("not served: %s", entry.problem)
+        self._record.put(entry, None)
+
+
+def _may_grow(identity: Identity) -> bool:
+    return abs(time.time_ns() - identity.mtime_ns) < _SETTLED_AFTER_NS

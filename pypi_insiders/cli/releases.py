@@ -1,0 +1,82 @@
+"""`pypi-insiders yank`, `unyank`, `unpublish` and `prune`."""
+
+import click
+
+from pypi_insiders.cli.common import Command
+
+
+@click.command(cls=Command)
+@click.argument("project")
+@click.argument("version")
+@click.option("--reason", default="", metavar="TEXT", help="Shown to whoever asks for it anyway.")
+def yank(project: str, version: str, reason: str) -> None:
+    """Hide a release from whoever does not ask for exactly this version.
+
+    Lock files that name it go on working. `unyank` takes it back.
+    """
+    from pypi_insiders import releases
+    from pypi_insiders.paths import default_paths
+
+    paths = default_paths()
+    release = releases.find(paths.distributions, project, version)
+    is_new = releases.yank(paths, release, " ".join(reason.split()))
+    done = "yanked" if is_new else "was yanked before:"
+    click.echo(f"{done} {release.project} {release.version}: {', '.join(release.files)}")
+
+
+@click.command(cls=Command)
+@click.argument("project")
+@click.argument("version")
+def unyank(project: str, version: str) -> None:
+    """Take the yank of a release back."""
+    from pypi_insiders import releases
+    from pypi_insiders.paths import default_paths
+
+    paths = default_paths()
+    release = releases.find(paths.distributions, project, version)
+    was = releases.unyank(paths, release)
+    done = "no longer yanked" if was else "was not yanked"
+    click.echo(f"{done}: {release.project} {release.version}")
+
+
+@click.command(cls=Command)
+@click.argument("project")
+@click.argument("versions", metavar="VERSION...", nargs=-1, required=True)
+def unpublish(project: str, versions: tuple[str, ...]) -> None:
+    """Remove releases from the index.
+
+    Lock files that name them break; `yank` is gentler. No update builds them again.
+    """
+    from pypi_insiders import releases
+    from pypi_insiders.paths import default_paths
+
+    paths = default_paths()
+    wanted = [releases.find(paths.distributions, project, version) for version in versions]
+    for name in releases.unpublish(paths, wanted):
+        click.echo(f"removed {name} from the index")
+
+
+@click.command(cls=Command)
+@click.argument("names", metavar="[NS/PROJ]...", nargs=-1)
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Versions to keep; by default what the settings say.",
+)
+@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
+    """Remove all but the newest versions from the index.
+
+    Of all watched repositories, or those that are named. `update` does so by itself where `keep` is
+    set, for a repository (`repos add --keep N`) or for all (config.toml).
+    """
+    from pypi_insiders import config, repositories, withdrawal
+    from pypi_insiders.paths import default_paths
+
+    paths = default_paths()
+    default = config.load(paths.settings).watcher.keep
+    for item in repositories.select(repositories.load(paths.repositories), names):
+        number = keep or (default if item.keep is None else item.keep)
+        for name in withdrawal.prune(paths, item.name, number, dry_run=dry_run):
+            click.echo(f"{'would remove' if dry_run else 'removed'} {name} from the index")

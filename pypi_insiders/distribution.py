@@ -1,0 +1,177 @@
+"""Read what a distribution file says about itself."""
+
+import gzip
+import hashlib
+import tarfile
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    NormalizedName,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from pypi_insiders.errors import InsidersError
+
+_SDIST_ENDS = (".tar.gz", ".zip")
+_METADATA_LIMIT_BYTES = 4 * 1024 * 1024
+_UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
+
+
+class DistributionError(InsidersError):
+    """A file is no sdist or wheel, or does not agree with its own name."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What one file holds, as far as an index tells it."""
+
+    sha256: str
+    """Hexadecimal."""
+    metadata: bytes
+    """The core metadata: `METADATA` of a wheel, `PKG-INFO` of an sdist."""
+    requires_python: str | None
+
+
+def is_wheel(name: str) -> bool:
+    """Tell a wheel by its file name."""
+    return name.endswith(".whl")
+
+
+def release_of(name: str) -> tuple[NormalizedName, Version]:
+    """Read project and version off the name of an sdist or wheel.
+
+    Raises:
+        DistributionError: it is not the name of either.
+
+    Source: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+    """
+    try:
+        # Both functions of `packaging` take what no specification allows in a project's name.
+        if is_wheel(name):
+            project, version, _, _ = parse_wheel_filename(name)
+            return canonicalize_name(project, validate=True), version
+        if name.endswith(_SDIST_ENDS):
+            project, version = parse_sdist_filename(name)
+            return canonicalize_name(project, validate=True), version
+    except (InvalidWheelFilename, InvalidSdistFilename, ValueError) as error:
+        raise DistributionError(f"{name}: {error}") from error
+    raise DistributionError(f"{name} is neither a wheel nor an sdist")
+
+
+def read(path: Path, name: str | None = None) -> Contents:
+    """Read and check one distribution file.
+
+    Args:
+        path: the file.
+        name: the file name that it has in the index; by default its own.
+
+    Raises:
+        DistributionError: it is damaged, or its metadata names another release than its name.
+        OSError: it cannot be read.
+
+    Source: https://packaging.python.org/en/latest/specifications/core-metadata/
+    """
+    name = name or path.name
+    project, version = release_of(name)
+    try:
+        metadata = _wheel_metadata(path) if is_wheel(name) else _sdist_metadata(path, name)
+    except (
+        tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, LookupError,
+        NotImplementedError, RuntimeError, UnicodeError, ValueError,
+    ) as error:  # fmt: skip
+        raise DistributionError(f"{name} is damaged: {error}") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise DistributionError(f"{name} is damaged: {error}") from error  # of gzip
+    claimed, requires_python = _understand(name, metadata)
+    if claimed != (project, version):
+        raise DistributionError(f"{name} says of itself that it is {claimed[0]} {claimed[1]}")
+    return Contents(sha256(path), metadata, requires_python)
+
+
+def sha256(path: Path) -> str:
+    """Hash a file; hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _understand(name: str, metadata: bytes) -> tuple[tuple[NormalizedName, Version], str | None]:
+    from packaging.metadata import parse_email  # large, and most files are known already
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    fields, _ = parse_email(metadata)
+    try:
+        release = canonicalize_name(fields.get("name", "")), Version(fields.get("version", ""))
+    except InvalidVersion as error:
+        raise DistributionError(f"{name} has a wrong version in its metadata: {error}") from error
+    requires_python = fields.get("requires_python")
+    if requires_python is not None:
+        try:
+            SpecifierSet(requires_python)
+        except InvalidSpecifier:
+            return release, None  # as if it said nothing: installers would drop the whole file
+    return release, requires_python
+
+
+def _wheel_metadata(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        return _member(
+            archive,
+            [
+                name
+                for name in archive.namelist()
+                if name.count("/") == 1 and name.endswith(".dist-info/METADATA")
+            ],
+            "METADATA",
+        )
+
+
+def _member(archive: zipfile.ZipFile, names: list[str], what: str) -> bytes:
+    if len(names) != 1:
+        raise ValueError(f"it has {len(names)} {what} files")
+    with archive.open(names[0]) as file:
+        return _limited(file.read(_METADATA_LIMIT_BYTES + 1))
+
+
+def _limited(content: bytes) -> bytes:
+    if len(content) > _METADATA_LIMIT_BYTES:
+        raise ValueError("its metadata is too large")
+    return content
+
+
+def _sdist_metadata(path: Path, name: str) -> bytes:
+    """Read `PKG-INFO`; a tar archive to its end, for only so it is known to be complete."""
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(path) as archive:
+            names = [item for item in archive.namelist() if _is_pkg_info(item)]
+            return _member(archive, names, "PKG-INFO")
+    found: list[bytes] = []
+    unpacked_bytes = 0
+    with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            unpacked_bytes += member.size
+            if unpacked_bytes > _UNPACKED_LIMIT_BYTES:
+                raise ValueError("it is too large when unpacked")
+            if member.isreg() and _is_pkg_info(member.name):
+                file = tar.extractfile(member)
+                found.append(_limited(file.read(_METADATA_LIMIT_BYTES + 1) if file else b""))
+        while block := stream.read(1024 * 1024):  # tarfile leaves the checksum unread
+            unpacked_bytes += len(block)
+            if unpacked_bytes > _UNPACKED_LIMIT_BYTES:
+                raise ValueError("it is too large when unpacked")
+    if len(found) != 1:
+        raise ValueError(f"it has {len(found)} PKG-INFO files")
+    return found[0]
+
+
+def _is_pkg_info(name: str) -> bool:
+    return name.removeprefix("./").count("/") == 1 and name.endswith("/PKG-INFO")

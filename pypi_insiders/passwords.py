@@ -1,0 +1,143 @@
+"""Keep and check the passwords of those who may read or upload, hashed."""
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+import threading
+from pathlib import Path
+
+from pypi_insiders.errors import InsidersError, UsageError
+from pypi_insiders.files import read_text, write_atomic
+
+UPLOADER = "__token__"
+"""The user name that goes with a token for uploads, as on PyPI."""
+CREDENTIAL = "pypi-insiders-passwords"
+"""The systemd credential that takes the place of the file. Source: systemd.exec(5)."""
+
+# Source: RFC 7914; 16 MiB of memory and some 40 ms for each guess.
+_COST, _BLOCK, _PARALLEL = 2**14, 8, 1
+_NOBODY = "scrypt:AAAAAAAAAAAAAAAAAAAAAA==:AA=="
+_ANSWERS = 256
+
+
+def hashed(password: str) -> str:
+    """Hash a password: `scrypt:SALT:HASH`, both in base64."""
+    salt = secrets.token_bytes(16)
+    return f"scrypt:{_encoded(salt)}:{_encoded(_scrypt(password, salt))}"
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _scrypt(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=_COST, r=_BLOCK, p=_PARALLEL)
+
+
+def _matches(password: str, wanted: str) -> bool:
+    _, salt, digest = wanted.split(":")
+    found = _scrypt(password, base64.b64decode(salt))
+    return hmac.compare_digest(found, base64.b64decode(digest))
+
+
+def source(path: Path) -> Path:
+    """Find where the passwords are: in a credential of the service, or else in the file."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    credential = Path(directory, CREDENTIAL) if directory else None
+    return credential if credential is not None and credential.exists() else path
+
+
+def load(path: Path) -> dict[str, str]:
+    """Read user names and hashed passwords, one `USER:HASH` a line; none without a file.
+
+    Raises:
+        InsidersError: the file cannot be read, others than its owner may read it, or a line is
+            not of that form.
+    """
+    text = read_text(path)
+    if text is None:
+        return {}
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise InsidersError(f"{path} has mode {mode:04o}: others may read it", f"chmod 600 {path}")
+    users = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        user, _, wanted = line.strip().partition(":")
+        try:
+            kind, salt, digest = wanted.split(":")
+            base64.b64decode(salt, validate=True), base64.b64decode(digest, validate=True)
+        except ValueError:
+            kind = ""
+        if not user or kind != "scrypt":
+            raise InsidersError(
+                f"{path}, line {number}: not USER:HASH",
+                "write it with `pypi-insiders server password USER`",
+            )
+        users[user] = wanted
+    return users
+
+
+def save(path: Path, user: str, password: str) -> None:
+    """Set the password of a user.
+
+    Raises:
+        UsageError: the name cannot be sent by HTTP.
+        InsidersError: the file cannot be written; it is as it was.
+
+    Source: RFC 7617, on what a user name may hold.
+    """
+    if not user or ":" in user or user.startswith("#") or not user.isprintable() or " " in user:
+        raise UsageError(f"{user!r} cannot be a user name", "letters, digits, '.', '_', '-', '@'")
+    users = load(path) | {user: hashed(password)}
+    write_atomic(path, "".join(f"{name}:{wanted}\n" for name, wanted in users.items()), mode=0o600)
+
+
+class Checker:
+    """Check passwords against a file that may change while this runs.
+
+    Args:
+        path: as `load` reads it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+        self._users: dict[str, str] = {}
+        self._key = secrets.token_bytes(32)
+        self._answers: dict[bytes, bool] = {}
+        self._lock = threading.Lock()
+
+    def is_right(self, user: str, password: str) -> bool:
+        """Tell whether this is the password of that user; remember the last answers.
+
+        Raises:
+            InsidersError: the file cannot be read.
+        """
+        # Hashed with a key of this process: passwords do not stay in memory.
+        asked = hmac.digest(self._key, f"{user}:{password}".encode(), "sha256")
+        with self._lock:  # one at a time: each guess takes memory
+            self._reload()
+            if asked not in self._answers:
+                if len(self._answers) >= _ANSWERS:
+                    self._answers.clear()
+                wanted = self._users.get(user)
+                # As slow for a user who is not there.
+                is_right = _matches(password, wanted or _NOBODY)
+                self._answers[asked] = is_right and wanted is not None
+            return self._answers[asked]
+
+    def _reload(self) -> None:
+        try:
+            status = self._path.stat()
+            seen = (status.st_mtime_ns, status.st_ino)
+        except OSError:
+            seen = (0, 0)
+        if seen != self._seen:
+            self._users = load(self._path)
+            self._seen = seen
+            self._answers.clear()

@@ -1,0 +1,223 @@
+"""Remember what was found out about each distribution file, across processes."""
+
+import hashlib
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pypi_insiders import distribution
+from pypi_insiders.distribution import Contents
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import make_directory
+
+_log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_BUSY_TIMEOUT_S = 10
+_COLUMNS = (
+    "name, size_bytes, mtime_ns, inode, project, version, sha256, metadata_sha256, "
+    "requires_python, published_us, repository, tag, commit_id, problem"
+)
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS files (
+    directory TEXT NOT NULL, {_COLUMNS.replace("name,", "name TEXT NOT NULL,", 1)}, metadata BLOB,
+    PRIMARY KEY (directory, name)
+);
+PRAGMA user_version = {_FORMAT};
+"""
+
+
+class Identity(NamedTuple):
+    """By what a file is known to be the one that it was."""
+
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Identity":
+        """Take it from what stat(2) tells."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+class Origin(NamedTuple):
+    """What a distribution was built from."""
+
+    repository: str
+    """`NS/PROJ`."""
+    tag: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of the distributions directory."""
+
+    name: str
+    identity: Identity
+    project: str = ""
+    """Normalized."""
+    version: str = ""
+    sha256: str = ""
+    """Hexadecimal, as all hashes here."""
+    metadata_sha256: str | None = None
+    """Of the core metadata; `None`: they are not served."""
+    requires_python: str | None = None
+    published_us: int = 0
+    """Microseconds of the epoch."""
+    origin: Origin | None = None
+    problem: str | None = None
+    """Why it is not served."""
+
+
+def describe(entry: Entry, contents: Contents, published_us: int, origin: Origin | None) -> Entry:
+    """Add to an entry what its file holds, when it was published and from what it was built."""
+    project, version = distribution.release_of(entry.name)
+    is_wheel = distribution.is_wheel(entry.name)
+    return replace(
+        entry,
+        project=project,
+        version=str(version),
+        sha256=contents.sha256,
+        metadata_sha256=hashlib.sha256(contents.metadata).hexdigest() if is_wheel else None,
+        requires_python=contents.requires_python,
+        published_us=published_us,
+        origin=origin,
+    )
+
+
+class Record:
+    """The record of one directory, in an SQLite database that several processes share.
+
+    It is an aid: where it cannot be read or written, that is logged, and what it would have told
+    is found out anew.
+
+    Args:
+        database: made where it is missing; one that is damaged is moved aside.
+        directory: the distributions directory.
+    """
+
+    def __init__(self, database: Path, directory: Path) -> None:
+        self._directory = str(directory.absolute())
+        self._lock = threading.Lock()
+        self._connection = _open(database)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._connection.close()
+
+    def entries(self) -> dict[str, Entry]:
+        """Recall all files by name."""
+        query = f"SELECT {_COLUMNS} FROM files WHERE directory = ?"  # noqa: S608 - no foreign text
+        with self._using() as connection:
+            rows = connection.execute(query, (self._directory,))
+            return {entry.name: entry for entry in map(_entry, rows)}
+        return {}
+
+    def entry(self, name: str) -> Entry | None:
+        """Recall one file."""
+        query = f"SELECT {_COLUMNS} FROM files WHERE directory = ? AND name = ?"  # noqa: S608
+        with self._using() as connection:
+            row = connection.execute(query, (self._directory, name)).fetchone()
+            return _entry(row) if row else None
+        return None
+
+    def metadata(self, entry: Entry) -> bytes | None:
+        """Recall the core metadata of a file; `None` where they are not known."""
+        query = (
+            "SELECT metadata FROM files WHERE directory = ? AND name = ? AND metadata_sha256 = ?"
+        )
+        with self._using() as connection:
+            key = (self._directory, entry.name, entry.metadata_sha256)
+            row = connection.execute(query, key).fetchone()
+            return bytes(row[0]) if row and row[0] is not None else None
+        return None
+
+    def put(self, entry: Entry, metadata: bytes | None) -> None:
+        """Remember one file, instead of what was known under its name."""
+        values = (
+            self._directory, entry.name, *entry.identity, entry.project, entry.version,
+            entry.sha256, entry.metadata_sha256, entry.requires_python, entry.published_us,
+            *(entry.origin or (None, None, None)), entry.problem, metadata,
+        )  # fmt: skip
+        marks = ", ".join("?" * len(values))
+        statement = (
+            f"INSERT OR REPLACE INTO files (directory, {_COLUMNS}, metadata) VALUES ({marks})"  # noqa: S608
+        )
+        with self._using() as connection:
+            connection.execute(statement, values)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Forget files."""
+        keys = [(self._directory, name) for name in names]
+        with self._using() as connection:
+            connection.executemany("DELETE FROM files WHERE directory = ? AND name = ?", keys)
+
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock, self._connection:
+                yield self._connection
+        except sqlite3.Error as error:
+            _log.warning("the record of the distributions cannot be used: %s", error)
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    name, size_bytes, mtime_ns, inode, *row = row
+    project, version, sha256, metadata_sha256, requires_python, published_us, *row = row
+    repository, tag, commit, problem = row
+    return Entry(
+        name,
+        Identity(size_bytes, mtime_ns, inode),
+        project,
+        version,
+        sha256,
+        metadata_sha256,
+        requires_python,
+        published_us,
+        None if repository is None else Origin(repository, tag, commit),
+        problem,
+    )
+
+
+def _open(database: Path) -> sqlite3.Connection:
+    try:
+        make_directory(database.parent)
+        try:
+            return _connect(str(database))
+        except sqlite3.OperationalError:
+            raise  # it may be in order, and only out of reach
+        except sqlite3.DatabaseError as error:
+            aside = database.with_name(f"{database.name}.damaged")
+            database.replace(aside)
+            _log.warning("%s was damaged (%s); it is %s now", database, error, aside.name)
+            return _connect(str(database))
+    except (sqlite3.Error, InsidersError, OSError) as error:
+        _log.warning(
+            "%s cannot be used: %s; what it would tell is lost at the end", database, error
+        )
+        return _connect(":memory:")
+
+
+def _connect(database: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(database, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
+    try:
+        # Readers and the one writer do not wait for each other, and a power cut damages nothing.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA cache_size = -256")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _FORMAT):
+            raise sqlite3.DatabaseError("it was written by another version of this program")
+        if version != _FORMAT:
+            connection.executescript(_SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,1 @@
+"""The index over HTTP, as a WSGI application around pypiserver."""

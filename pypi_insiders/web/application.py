@@ -1,0 +1,223 @@
+"""The WSGI application of the index."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, NamedTuple
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
+
+from pypi_insiders.catalogue import Catalogue
+from pypi_insiders.web import legacy, pages
+from pypi_insiders.web.downloads import Downloads
+from pypi_insiders.web.guard import Guard
+from pypi_insiders.web.headers import best_media_type
+from pypi_insiders.web.replies import (
+    SAFE,
+    Headers,
+    is_known,
+    not_found,
+    not_modified,
+    redirect,
+    text,
+)
+
+_KEPT_BYTES = 4 * 1024 * 1024
+# Media type that may be asked for, to that of the answer; of equals the first is preferred.
+_MEDIA_TYPES = {
+    pages.HTML: f"{pages.HTML}; charset=utf-8",
+    "application/vnd.pypi.simple.v1+html": "application/vnd.pypi.simple.v1+html; charset=utf-8",
+    "application/vnd.pypi.simple.latest+html": "application/vnd.pypi.simple.v1+html; charset=utf-8",
+    pages.JSON: pages.JSON,
+    "application/vnd.pypi.simple.latest+json": pages.JSON,
+}
+_PREFIX = "/insiders"
+
+TakeUpload = Callable[[WSGIEnvironment], tuple[str, str]]
+"""Publish what a request brings; tell status line and message."""
+
+
+def make_app(
+    catalogue: Catalogue,
+    guard: Guard,
+    take_upload: TakeUpload | None = None,
+    fallback_url: str | None = None,
+) -> WSGIApplication:
+    """Make the index of a directory of distributions.
+
+    `/simple/` and `/packages/` are as the specification says; names that are not held are
+    redirected (303) to the fallback. Below `/insiders` is the same without fallback.
+
+    Args:
+        catalogue: what there is.
+        guard: whom to answer; `/health` answers everybody.
+        take_upload: publishes what a request brings; `None` refuses every method but GET and HEAD.
+        fallback_url: the index for all other names; by default pypiserver's own, which is PyPI.
+
+    Source: PEP 503, PEP 691.
+    """
+    return _Application(
+        catalogue,
+        guard,
+        take_upload,
+        legacy.make_app(catalogue, fallback_url),
+    )
+
+
+class _Page(NamedTuple):
+    made_from: object
+    """As long as the catalogue gives this same object, the page is current."""
+    headers: Headers
+    etag: str
+    body: bytes
+
+
+class _Application:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        guard: Guard,
+        take_upload: TakeUpload | None,
+        others: WSGIApplication,
+    ) -> None:
+        self._catalogue = catalogue
+        self._guard = guard
+        self._take_upload = take_upload
+        self._others = others
+        self._downloads = Downloads(catalogue, is_private=guard.is_private)
+        self._pages: OrderedDict[tuple[str, str], _Page] = OrderedDict()
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        is_reading = environ["REQUEST_METHOD"] in ("GET", "HEAD")
+        if environ["PATH_INFO"] == "/health" and is_reading:
+            return _health(environ, start_response)
+        refusal = self._guard.check(environ)
+        if refusal is not None:
+            return text(refusal.status, refusal.message, environ, start_response, refusal.headers)
+        answer = self._read if is_reading else self._change
+        return answer(environ["PATH_INFO"], environ, start_response)
+
+    def _read(
+        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer a request for something to read."""
+        has_fallback = not path.startswith(f"{_PREFIX}/")
+        if not has_fallback:
+            path = path.removeprefix(_PREFIX)
+        if path.startswith("/simple/"):
+            others = self._others if has_fallback else not_found
+            return self._simple(path[8:], others, environ, start_response)
+        if path.startswith("/packages/") and path != "/packages/":
+            return self._downloads(path[10:], environ, start_response)
+        if path in ("/simple", "/packages", _PREFIX):
+            return redirect(f"{path.rpartition('/')[2]}/", environ, start_response)
+        answer = self._others if has_fallback and _is_legacy(path) else not_found
+        return answer(environ, start_response)
+
+    def _change(
+        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer a request that is not for reading."""
+        take = self._take_upload if path in ("/", "/legacy/") else None
+        if take is None or environ["REQUEST_METHOD"] != "POST":
+            message = "upload to /" if self._take_upload else "this index is read-only"
+            headers = [("Allow", "GET, HEAD, POST" if take else "GET, HEAD")]
+            return text("405 Method Not Allowed", message, environ, start_response, headers)
+        refusal = self._guard.check_upload(environ)
+        if refusal is not None:
+            return text(refusal.status, refusal.message, environ, start_response, refusal.headers)
+        return text(*take(environ), environ, start_response)
+
+    def _simple(
+        self,
+        rest: str,
+        others: WSGIApplication,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        """Answer `/simple/` and `/simple/NAME/`; what is not held is left to others."""
+        if not rest:
+            names = self._catalogue.projects()
+            return self._send("", names, pages.project_list, environ, start_response)
+        name = rest.removesuffix("/")
+        project = self._catalogue.project(name) if name != rest else None
+        if project is not None:
+            return self._send(name, project, pages.project_detail, environ, start_response)
+        try:
+            normalized = canonicalize_name(name, validate=True)
+        except InvalidName:
+            return not_found(environ, start_response)
+        if rest != f"{normalized}/":
+            up = "../" if name != rest else ""
+            return redirect(f"{up}{normalized}/", environ, start_response)
+        return others(environ, start_response)
+
+    def _send(
+        self,
+        name: str,
+        made_from: Any,
+        render: Callable[[Any, str], bytes],
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        """Send a page in the form that the client likes best."""
+        wanted = _negotiate(environ.get("HTTP_ACCEPT", "") or "*/*")
+        if wanted is None:
+            offered = ", ".join(_MEDIA_TYPES)
+            return text("406 Not Acceptable", f"there is {offered}", environ, start_response)
+        page = self._pages.get((name, wanted))
+        if page is None or page.made_from is not made_from:
+            page = self._keep(name, wanted, made_from, render(made_from, wanted))
+        if "HTTP_IF_NONE_MATCH" in environ and is_known(environ, page.etag):
+            return not_modified(page.headers, start_response)
+        start_response("200 OK", page.headers)
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (page.body,)
+
+    def _keep(self, name: str, wanted: str, made_from: object, body: bytes) -> _Page:
+        etag = sha256(body).hexdigest()[:32]
+        headers = [
+            ("Content-Type", _MEDIA_TYPES[wanted]),
+            ("Content-Length", str(len(body))),
+            ("ETag", f'"{etag}"'),
+            # A new release is to be seen at once.
+            ("Cache-Control", "private, no-cache" if self._guard.is_private else "no-cache"),
+            ("Vary", "Accept"),
+            *SAFE,
+        ]
+        page = _Page(made_from, headers, etag, body)
+        with self._lock:
+            old = self._pages.pop((name, wanted), None)
+            self._kept_bytes += len(body) - (len(old.body) if old else 0)
+            self._pages[name, wanted] = page
+            while self._kept_bytes > _KEPT_BYTES and len(self._pages) > 1:
+                _, oldest = self._pages.popitem(last=False)
+                self._kept_bytes -= len(oldest.body)
+        return page
+
+
+def _is_legacy(path: str) -> bool:
+    """Tell what pypiserver answers: the front page, the list of packages, `/NAME/json`."""
+    if path in ("/", "/packages/"):
+        return True
+    name = path[1:].removesuffix("/json")
+    return path == f"/{name}/json" and is_normalized_name(name)
+
+
+def _health(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    body = b"Ok"
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2"), *SAFE])
+    return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
+
+
+@lru_cache(maxsize=256)
+def _negotiate(accept: str) -> str | None:
+    """Choose the media type; `None` where the client takes none of ours.
+
+    Source: PEP 691, "Version + Format Selection"; RFC 9110, section 12.5.1.
+    """
+    return best_media_type(accept, _MEDIA_TYPES)

@@ -1,0 +1,93 @@
+"""Send files, which never change."""
+
+from collections.abc import Iterable
+from typing import cast
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from pypi_insiders.catalogue import Catalogue
+from pypi_insiders.web.headers import byte_range
+from pypi_insiders.web.replies import SAFE, Headers, is_known, not_found, not_modified
+
+_METADATA = ".metadata"
+_BLOCK_BYTES = 32768
+
+
+class Downloads:
+    """Send the files of a catalogue, and the core metadata of wheels.
+
+    Args:
+        catalogue: what there is.
+        is_private: whether shared caches must not keep what is sent.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, is_private: bool) -> None:
+        self._catalogue = catalogue
+        visibility = "private" if is_private else "public"
+        self._headers = [*SAFE, ("Cache-Control", f"{visibility}, max-age=31536000, immutable")]
+
+    def __call__(
+        self, name: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer a request for a file: 200, 206, 304, 404 or 416.
+
+        Source: RFC 9110, sections 13 and 14; PEP 658 for the metadata.
+        """
+        if name.endswith(_METADATA):
+            return self._send_metadata(name.removesuffix(_METADATA), environ, start_response)
+        opened = self._catalogue.open(name)
+        if opened is None:
+            return not_found(environ, start_response)
+        entry, file = opened
+        headers = self._describe(entry.sha256, "application/octet-stream")
+        headers.append(("Accept-Ranges", "bytes"))
+        size = entry.identity.size_bytes
+        span = (
+            byte_range(environ["HTTP_RANGE"], size)
+            if "HTTP_RANGE" in environ and _is_current(environ, entry.sha256)
+            else None
+        )
+        if is_known(environ, entry.sha256):
+            answer = not_modified(headers, start_response)
+        elif span is None:
+            headers.append(("Content-Length", str(size)))
+            start_response("200 OK", headers)
+            answer = None
+        elif span[0] >= span[1]:
+            headers += [("Content-Range", f"bytes */{size}"), ("Content-Length", "0")]
+            start_response("416 Range Not Satisfiable", headers)
+            answer = ()
+        else:
+            headers += [
+                ("Content-Range", f"bytes {span[0]}-{span[1] - 1}/{size}"),
+                ("Content-Length", str(span[1] - span[0])),
+            ]
+            start_response("206 Partial Content", headers)
+            file.seek(span[0])
+            answer = None
+        if answer is None and environ["REQUEST_METHOD"] == "GET":
+            # The server reads on from here, up to the length that was promised.
+            return cast("Iterable[bytes]", environ["wsgi.file_wrapper"](file, _BLOCK_BYTES))
+        file.close()
+        return answer or ()
+
+    def _send_metadata(
+        self, name: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        found = self._catalogue.metadata(name)
+        if found is None:
+            return not_found(environ, start_response)
+        digest, content = found
+        headers = self._describe(digest, "text/plain; charset=utf-8")
+        if is_known(environ, digest):
+            return not_modified(headers, start_response)
+        headers.append(("Content-Length", str(len(content))))
+        start_response("200 OK", headers)
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (content,)
+
+    def _describe(self, digest: str, media_type: str) -> Headers:
+        return [("Content-Type", media_type), ("ETag", f'"{digest}"'), *self._headers]
+
+
+def _is_current(environ: WSGIEnvironment, digest: str) -> bool:
+    """Tell whether a part of the file is wanted only if it is this one: `If-Range`."""
+    return environ.get("HTTP_IF_RANGE") in (None, f'"{digest}"')

@@ -1,0 +1,74 @@
+"""Read the headers of requests; what cannot be understood asks for nothing."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+
+# A quality, or nothing. Source: RFC 9110, section 12.4.2.
+_QUALITY = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
+_ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
+_RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.IGNORECASE | re.ASCII)
+
+
+def best_media_type(accept: str, offered: Iterable[str]) -> str | None:
+    """Choose what the client likes best; of equals the first; `None` where it takes none.
+
+    Args:
+        accept: the header `Accept`.
+        offered: media types, without parameters.
+
+    Source: RFC 9110, section 12.5.1.
+    """
+    wanted: dict[str, float] = {}
+    for item in accept.lower().split(","):
+        media_type, *parameters = (part.strip() for part in item.split(";"))
+        given = next((part[2:].strip() for part in parameters if part.startswith("q=")), "1")
+        if _QUALITY.fullmatch(given):
+            wanted.setdefault(media_type, float(given))
+    best, most = None, 0.0
+    for media_type in offered:
+        kind = media_type.partition("/")[0]
+        names = (media_type, f"{kind}/*", "*/*")  # the most specific counts
+        quality = next((wanted[name] for name in names if name in wanted), 0.0)
+        if quality > most:
+            best, most = media_type, quality
+    return best
+
+
+def has_entity_tag(if_none_match: str, tag: str) -> bool:
+    """Tell whether the client has what bears this tag. Source: RFC 9110, section 13.1.2."""
+    return if_none_match.strip() == "*" or tag in _ENTITY_TAG.findall(if_none_match)
+
+
+def byte_range(header: str, size: int) -> tuple[int, int] | None:
+    """Read which bytes are wanted: the first, and the one after the last; `None` is all of them.
+
+    Several ranges at once are answered with all, which is allowed. Where the first is not before
+    the other, none of the bytes exist.
+
+    Source: RFC 9110, section 14.
+    """
+    match = _RANGE.fullmatch(header)
+    if match is None or match[0].count("-") != 1:
+        return None
+    first, last = match.groups()
+    if not first:  # so many from the end
+        return (max(0, size - int(last)), size) if last else None
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(int(last) + 1, size) if last else size
+
+
+def basic_credentials(authorization: str) -> tuple[str, str] | None:
+    """Read user and password. Source: RFC 7617."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = (
+            base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+        )
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return None
+    return (user, password) if colon else None

@@ -1,0 +1,79 @@
+"""What pypiserver answers: the front page, the list of packages, and redirects to the fallback."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+import pypiserver
+from pypiserver.backend import Backend, BackendProxy
+from pypiserver.config import Config
+from pypiserver.core import PkgFile
+
+from pypi_insiders.catalogue import Catalogue
+from pypi_insiders.record import Entry
+from pypi_insiders.web.replies import SAFE, Headers
+
+
+class _Backend(Backend):  # type: ignore[misc] # pypiserver has no types
+    """Let pypiserver see the catalogue, in place of reading the directory at each request."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def get_all_packages(self) -> Iterator[PkgFile]:
+        for name in self._catalogue.projects():
+            yield from self.find_project_packages(name)
+
+    def find_project_packages(self, project: str) -> Iterator[PkgFile]:
+        found = self._catalogue.project(project)
+        return iter(()) if found is None else map(self._package, found.files)
+
+    def _package(self, entry: Entry) -> PkgFile:
+        root = self._catalogue.directory
+        path = str(root / entry.name)
+        package = PkgFile(entry.project, entry.version, path, str(root), entry.name)
+        package.digest = f"sha256={entry.sha256}"
+        return package
+
+    def get_projects(self) -> tuple[str, ...]:
+        return self._catalogue.projects()
+
+    def exists(self, filename: str) -> bool:
+        return self._catalogue.find(filename) is not None
+
+    def add_package(self, filename: str, stream: BinaryIO) -> NoReturn:
+        raise NotImplementedError
+
+    def remove_package(self, pkg: PkgFile) -> NoReturn:
+        raise NotImplementedError
+
+
+def make_app(catalogue: Catalogue, fallback_url: str | None) -> WSGIApplication:
+    """Make pypiserver's own application, which reads the catalogue.
+
+    Args:
+        catalogue: what there is.
+        fallback_url: the index for all other names; by default pypiserver's own, which is PyPI.
+    """
+    overrides = {} if fallback_url is None else {"fallback_url": fallback_url}
+    # Without a password file and with `update` to be authenticated, it lets nobody upload.
+    config = Config.default_with_overrides(
+        roots=[Path(catalogue.directory).absolute()],
+        authenticate=["update"],
+        password_file=None,
+        backend_arg="simple-dir",
+        **overrides,
+    )
+    config.backend = BackendProxy(_Backend(catalogue))
+    app: WSGIApplication = pypiserver.app_from_config(config)
+    logging.getLogger("pypiserver").setLevel(logging.WARNING)
+
+    def safe(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def start(status: str, headers: Headers, *error: Any) -> Any:
+            return start_response(status, [*headers, *SAFE], *error)
+
+        return app(environ, start)
+
+    return safe

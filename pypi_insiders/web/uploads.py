@@ -1,0 +1,110 @@
+"""Take distributions from `twine upload` and `uv publish`."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+from wsgiref.types import WSGIEnvironment
+
+from multipart import MultiDict, MultipartError, MultipartPart, ParserLimitReached, parse_form_data
+
+from pypi_insiders import distribution, store
+from pypi_insiders.distribution import DistributionError
+from pypi_insiders.record import Record
+
+MAX_BYTES = 1024 * 1024 * 1024
+_MAX_FIELDS_BYTES = 8 * 1024 * 1024
+_MAX_PARTS = 1000
+_DIGESTS: dict[str, Callable[[], Any]] = {
+    "sha256_digest": hashlib.sha256,
+    "blake2_256_digest": partial(hashlib.blake2b, digest_size=32),
+}
+
+
+class _Refused(Exception):  # noqa: N818 - it never leaves this module
+    """An upload is refused: the status line, and why."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(status, message)
+        self.answer = status, message
+
+
+class Uploads:
+    """Publish what is uploaded, by the same way as what is built.
+
+    Args:
+        directory: the distributions directory.
+        record: in which they are entered.
+    """
+
+    def __init__(self, directory: Path, record: Record) -> None:
+        self._directory = directory
+        self._record = record
+
+    def take(self, environ: WSGIEnvironment) -> tuple[str, str]:
+        """Publish the file of one request; tell the status line and what was done.
+
+        A file that is there with the same content is no error, and is not touched; one with other
+        content is.
+
+        Source: https://docs.pypi.org/api/upload/
+        """
+        try:
+            form, files = _parse(environ)
+            try:
+                return self._publish(form, files)
+            finally:
+                for _, part in files.iterallitems():
+                    part.close()
+        except _Refused as refused:
+            return refused.answer
+
+    def _publish(self, form: MultiDict, files: MultiDict) -> tuple[str, str]:
+        part = files.get("content")
+        if form.get(":action") != "file_upload" or part is None:
+            raise _Refused("400 Bad Request", "send :action=file_upload, and the file as content")
+        with tempfile.TemporaryDirectory(prefix=".upload-", dir=self._directory) as inbox:
+            path = _checked(Path(inbox), form, part)
+            try:
+                digests, new = store.publish(self._directory, self._record, [path])
+            except DistributionError as error:
+                raise _Refused("400 Bad Request", error.message) from error
+            if digests[path.name] != distribution.sha256(path):
+                raise _Refused("409 Conflict", f"{path.name} is there, with other content")
+        return "200 OK", f"{path.name} " + ("is published" if new else "is there already")
+
+
+def _parse(environ: WSGIEnvironment) -> tuple[MultiDict, MultiDict]:
+    try:
+        return parse_form_data(  # type: ignore[no-any-return]
+            environ,
+            strict=True,
+            part_limit=_MAX_PARTS,
+            memory_limit=_MAX_FIELDS_BYTES,
+            disk_limit=MAX_BYTES,
+        )
+    except ParserLimitReached as error:
+        raise _Refused("413 Content Too Large", str(error)) from error
+    except (MultipartError, UnicodeError, LookupError) as error:
+        raise _Refused("400 Bad Request", f"the form cannot be read: {error}") from error
+
+
+def _checked(inbox: Path, form: MultiDict, part: MultipartPart) -> Path:
+    """Give the file its name, if that is one and its hashes are those that were sent."""
+    name = part.filename or ""
+    try:
+        distribution.release_of(name)
+    except DistributionError as error:
+        raise _Refused("400 Bad Request", error.message) from error
+    if "/" in name or not name.isprintable():
+        raise _Refused("400 Bad Request", f"{name!r} is no file name")
+    path = inbox / name
+    part.save_as(path)
+    for field, algorithm in _DIGESTS.items():
+        with path.open("rb") as file:
+            sent = form.get(field)
+            if sent and sent.lower() != hashlib.file_digest(file, algorithm).hexdigest():
+                raise _Refused("400 Bad Request", f"{name} has another {field} than was sent")
+    return path
