@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 import tarfile
 import zipfile
 import zlib
@@ -20,6 +21,7 @@ from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.errors import InsidersError
 
+_FOREIGN = re.compile(r"[^!-~]|[/\\]")
 _SDIST_ENDS = (".tar.gz", ".zip")
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
 _UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
@@ -54,7 +56,10 @@ def release_of(name: str) -> tuple[NormalizedName, Version]:
     Source: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
     """
     try:
-        # Both functions of `packaging` take what no specification allows in a project's name.
+        # Both functions of `packaging` take what no specification allows in a project's name, and
+        # white space around a version.
+        if _FOREIGN.search(name):
+            raise ValueError("a character that no file name of a distribution has")
         if is_wheel(name):
             project, version, _, _ = parse_wheel_filename(name)
             return canonicalize_name(project, validate=True), version

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pypi_insiders import distribution
 from pypi_insiders.distribution import Contents
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import make_directory
+from pypi_insiders.files import locked
 
 _log = logging.getLogger(__name__)
 
@@ -188,16 +188,17 @@ def _entry(row: Sequence[Any]) -> Entry:
 
 def _open(database: Path) -> sqlite3.Connection:
     try:
-        make_directory(database.parent)
-        try:
-            return _connect(str(database))
-        except sqlite3.OperationalError:
-            raise  # it may be in order, and only out of reach
-        except sqlite3.DatabaseError as error:
-            aside = database.with_name(f"{database.name}.damaged")
-            database.replace(aside)
-            _log.warning("%s was damaged (%s); it is %s now", database, error, aside.name)
-            return _connect(str(database))
+        # Of several processes one makes it: changing the journal's mode waits for nobody.
+        with locked(database.with_name(f"{database.name}.lock")):
+            try:
+                return _connect(str(database))
+            except sqlite3.OperationalError:
+                raise  # it may be in order, and only out of reach
+            except sqlite3.DatabaseError as error:
+                aside = database.with_name(f"{database.name}.damaged")
+                database.replace(aside)
+                _log.warning("%s was damaged (%s); it is %s now", database, error, aside.name)
+                return _connect(str(database))
     except (sqlite3.Error, InsidersError, OSError) as error:
         _log.warning(
             "%s cannot be used: %s; what it would tell is lost at the end", database, error
@@ -208,13 +209,13 @@ def _open(database: Path) -> sqlite3.Connection:
 def _connect(database: str) -> sqlite3.Connection:
     connection = sqlite3.connect(database, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
     try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _FORMAT):
+            raise sqlite3.DatabaseError("it was written by another version of this program")
         # Readers and the one writer do not wait for each other, and a power cut damages nothing.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -256")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, _FORMAT):
-            raise sqlite3.DatabaseError("it was written by another version of this program")
         if version != _FORMAT:
             connection.executescript(_SCHEMA)
     except BaseException:

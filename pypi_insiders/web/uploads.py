@@ -98,8 +98,6 @@ def _checked(inbox: Path, form: MultiDict, part: MultipartPart) -> Path:
         distribution.release_of(name)
     except DistributionError as error:
         raise _Refused("400 Bad Request", error.message) from error
-    if "/" in name or not name.isprintable():
-        raise _Refused("400 Bad Request", f"{name!r} is no file name")
     path = inbox / name
     part.save_as(path)
     for field, algorithm in _DIGESTS.items():

@@ -1,0 +1,383 @@
+"""catalogue: what the directory holds, found out once and never wrong."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+from wheels import sdist, wheel
+
+from pypi_insiders import state, store, yanks
+from pypi_insiders.catalogue import Catalogue
+from pypi_insiders.distribution import sha256
+from pypi_insiders.record import Origin, Record
+from pypi_insiders.state import Build, RepositoryState
+
+_audited: list[Callable[[str, tuple[Any, ...]], None]] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _audit() -> None:
+    """A hook cannot be taken back, so there is one for all. Source: sys.addaudithook."""
+    sys.addaudithook(lambda event, details: [hook(event, details) for hook in _audited] and None)
+
+
+@contextmanager
+def touched(directory: Path) -> Iterator[list[str]]:
+    """Note each opening and listing of what lies in a directory."""
+    found: list[str] = []
+
+    def note(event: str, details: tuple[Any, ...]) -> None:
+        if event in ("open", "os.scandir", "os.listdir") and str(directory) in str(details[0]):
+            found.append(f"{event} {Path(str(details[0])).name}")
+
+    _audited.append(note)
+    try:
+        yield found
+    finally:
+        _audited.remove(note)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    path = tmp_path / "dists"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def record(tmp_path: Path, directory: Path) -> Record:
+    return Record(tmp_path / "record.sqlite", directory)
+
+
+@pytest.fixture
+def catalogue(directory: Path, record: Record) -> Catalogue:
+    return Catalogue(directory, record)
+
+
+def age(*files: Path) -> None:
+    """Make files look as if they had been there for long."""
+    for file in files:
+        os.utime(file, ns=(10**18, 10**18))
+
+
+def names(catalogue: Catalogue, project: str) -> list[str]:
+    """Name the files of a project."""
+    found = catalogue.project(project)
+    return [] if found is None else [entry.name for entry in found.files]
+
+
+def test_files_are_sorted_by_version(directory: Path, catalogue: Catalogue) -> None:
+    """And a version that has several files is told once."""
+    for version in ("1.10", "1.9", "1.9rc1"):
+        sdist(directory, "my-dist", version)
+    wheel(directory, "my-dist", "1.9")
+    wheel(directory, "other", "1.0")
+    assert names(catalogue, "my-dist") == [
+        "my_dist-1.9rc1.tar.gz",
+        "my_dist-1.9-py3-none-any.whl",
+        "my_dist-1.9.tar.gz",
+        "my_dist-1.10.tar.gz",
+    ]
+    found = catalogue.project("my-dist")
+    assert found is not None
+    assert found.versions == ("1.9rc1", "1.9", "1.10")
+    assert (catalogue.projects(), catalogue.summary()) == (
+        ("my-dist", "other"),
+        "2 projects, 5 files",
+    )
+
+
+def test_what_does_not_change_is_not_read_again(directory: Path, catalogue: Catalogue) -> None:
+    """Neither the directory nor a file in it."""
+    age(wheel(directory, "my-dist", "1.0"), sdist(directory, "my-dist", "1.0"))
+    os.utime(directory, ns=(10**18, 10**18))
+    first = catalogue.project("my-dist"), catalogue.projects()
+    with touched(directory) as found:
+        for _ in range(100):
+            assert catalogue.project("my-dist") is first[0]
+            assert catalogue.projects() is first[1]
+            assert catalogue.find("my_dist-1.0.tar.gz") is not None
+            assert catalogue.project("other") is None
+            assert catalogue.summary() == "1 projects, 2 files"
+    assert found == []
+
+
+def test_the_next_process_reads_no_file_again(
+    tmp_path: Path, directory: Path, catalogue: Catalogue
+) -> None:
+    """The record outlives the process; even of a broken file."""
+    age(wheel(directory, "my-dist", "1.0"))
+    (directory / "README").write_text("x")
+    age(directory / "README")
+    before = catalogue.project("my-dist")
+    assert catalogue.find("README") is None
+    successor = Catalogue(directory, Record(tmp_path / "record.sqlite", directory))
+    with touched(directory) as found:
+        assert successor.project("my-dist") == before
+        assert successor.find("README") is None
+        assert successor.metadata("my_dist-1.0-py3-none-any.whl") is not None
+    assert set(found) == {"os.scandir dists", "open .yanked.json"}
+
+
+def test_each_publication_is_seen_by_the_next_question(
+    tmp_path: Path, directory: Path, record: Record, catalogue: Catalogue
+) -> None:
+    """Also when many follow within one tick of the clock; and no file is read again for it."""
+    files = [wheel(tmp_path / "built", "my-dist", f"1.{number}") for number in range(100)]
+    for count, file in enumerate(files, 1):
+        store.publish(directory, record, [file])
+        with touched(directory) as found:
+            assert len(names(catalogue, "my-dist")) == count
+        assert [what for what in found if "my_dist" in what] == []
+
+
+def test_each_removal_is_seen_by_the_next_question(directory: Path, catalogue: Catalogue) -> None:
+    """Down to the last, with which the project goes."""
+    files = [sdist(directory, "my-dist", f"1.{number}") for number in range(20)]
+    assert len(names(catalogue, "my-dist")) == 20
+    for count, file in zip(range(19, -1, -1), files, strict=True):
+        file.unlink()
+        assert len(names(catalogue, "my-dist")) == count
+    assert catalogue.projects() == ()
+
+
+@pytest.mark.parametrize("make", [wheel, sdist])
+def test_a_file_that_is_being_copied_is_served_when_it_is_complete(
+    tmp_path: Path,
+    directory: Path,
+    catalogue: Catalogue,
+    make: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`cp` writes in place: of its last bytes the directory knows nothing. No line in the log."""
+    original = make(tmp_path, "my-dist", "1.0", content=os.urandom(10_000))
+    content = original.read_bytes()
+    with (directory / original.name).open("wb", buffering=0) as copy:
+        for begin in range(0, len(content), 3000):
+            assert names(catalogue, "my-dist") == []
+            copy.write(content[begin : begin + 3000])
+    assert names(catalogue, "my-dist") == [original.name]
+    entry = catalogue.find(original.name)
+    assert entry is not None
+    assert (entry.sha256, caplog.messages) == (sha256(original), [])
+
+
+def test_a_broken_file_is_left_out_and_named_once(
+    tmp_path: Path, directory: Path, catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over restarts too."""
+    good = wheel(directory, "my-dist", "1.0")
+    bad, note = directory / "my_dist-1.1.tar.gz", directory / "README.md"
+    bad.write_text("no archive")
+    note.write_text("a note")
+    (directory / "my_dist-1.2.tar.gz").symlink_to("/etc/hostname")
+    (directory / "my_dist-1.3.tar.gz").mkdir()
+    os.mkfifo(directory / "my_dist-1.4.tar.gz")
+    (directory / ".hidden-1.0.tar.gz").write_text("x")
+    age(good, bad, note)
+    for name in ("my_dist-1.3.tar.gz", "my_dist-1.4.tar.gz"):
+        age(directory / name)
+    os.utime(directory / "my_dist-1.2.tar.gz", ns=(10**18, 10**18), follow_symlinks=False)
+    successor = Catalogue(directory, Record(tmp_path / "record.sqlite", directory))
+    for seen in (catalogue, successor, catalogue):
+        assert names(seen, "my-dist") == [good.name]
+        assert seen.find(note.name) is None
+        assert seen.summary() == "1 projects, 1 files"
+    assert sorted(caplog.messages) == [
+        "not served: README.md is neither a wheel nor an sdist",
+        "not served: my_dist-1.1.tar.gz is damaged: Not a gzipped file (b'no')",
+        *(
+            f"not served: my_dist-1.{number}.tar.gz is a link or a directory, not a file"
+            for number in (2, 3, 4)
+        ),
+    ]
+
+
+def test_a_broken_file_that_is_mended_is_served(directory: Path, catalogue: Catalogue) -> None:
+    """By a new file in its place."""
+    path = directory / "my_dist-1.0.tar.gz"
+    path.write_text("broken")
+    age(path)
+    assert names(catalogue, "my-dist") == []
+    sdist(directory.parent, "my-dist", "1.0").replace(path)
+    assert names(catalogue, "my-dist") == [path.name]
+
+
+def test_a_file_in_the_place_of_another_is_told_as_what_it_is(
+    directory: Path, catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its own hash, and a line in the log: what is published should not change."""
+    path = sdist(directory, "my-dist", "1.0", content=b"1")
+    age(path)
+    before = catalogue.find(path.name)
+    sdist(directory.parent, "my-dist", "1.0", content=b"2").replace(path)
+    after = catalogue.find(path.name)
+    assert before is not None
+    assert after is not None
+    assert before.sha256 != after.sha256 == sha256(path)
+    assert before.published_us < after.published_us
+    assert caplog.messages == [f"{path.name} is another file now than the one that was published"]
+
+
+def test_no_download_differs_from_the_page(directory: Path, catalogue: Catalogue) -> None:
+    """Even if somebody wrote into the file itself, of which the directory knows nothing."""
+    path = sdist(directory, "my-dist", "1.0", content=b"1")
+    age(path)
+    assert names(catalogue, "my-dist") == [path.name]
+    path.write_bytes(sdist(directory.parent, "my-dist", "1.0", content=b"2").read_bytes())
+    opened = catalogue.open(path.name)
+    assert opened is not None
+    entry, file = opened
+    with file:
+        assert entry.sha256 == sha256(path)
+        assert file.read() == path.read_bytes()
+    page = catalogue.project("my-dist")
+    assert page is not None
+    assert page.files == (entry,)
+
+
+def test_the_time_of_publication_stays(
+    tmp_path: Path, directory: Path, record: Record, catalogue: Catalogue
+) -> None:
+    """Whatever becomes of the file's own times, as by a backup that is played back."""
+    before_us = time.time_ns() // 1000
+    path = wheel(directory, "my-dist", "1.0")
+    age(path)
+    first = catalogue.find(path.name)
+    assert first is not None
+    assert before_us <= first.published_us <= time.time_ns() // 1000
+    shutil.copy(path, tmp_path / "backup")
+    (tmp_path / "backup").replace(path)
+    second = catalogue.find(path.name)
+    assert second is not None
+    assert second.identity != first.identity
+    assert second.published_us == first.published_us
+
+
+def test_a_lost_record_is_made_up_for(tmp_path: Path, directory: Path) -> None:
+    """What was built when, and from what, the state of the repositories tells as well."""
+    built, dropped = wheel(directory, "my-dist", "1.0"), wheel(directory, "my-dist", "1.1")
+    files = {built.name: sha256(built), dropped.name: "of another file"}
+    build = Build("v1.0", "c0ffee", "1.0", 1_700_000_000, files)
+    state.save(tmp_path, "ns/proj", RepositoryState("my-dist", [build]))
+    record = Record(tmp_path / "record.sqlite", directory)
+    found = Catalogue(directory, record, lambda: state.origins(tmp_path)).project("my-dist")
+    assert found is not None
+    assert (found.files[0].origin, found.files[0].published_us) == (
+        Origin("ns/proj", "v1.0", "c0ffee"),
+        1_700_000_000_000_000,
+    )
+    assert found.files[1].origin is None
+    assert found.files[1].published_us > 1_700_000_000_000_000
+
+
+def test_a_yank_is_seen_by_the_next_question(directory: Path, catalogue: Catalogue) -> None:
+    """And taken back as well; a list that nobody understands changes nothing."""
+    sdist(directory, "my-dist", "1.0")
+    seen = []
+    for releases in ({"1.0": "broken"}, {"1.0": ""}, {}):
+        yanks.save(directory, {"my-dist": releases})
+        found = catalogue.project("my-dist")
+        assert found is not None
+        seen.append(dict(found.yanked))
+    assert seen == [{"1.0": "broken"}, {"1.0": ""}, {}]
+    yanks.save(directory, {"my-dist": {"1.0": "x"}})
+    assert catalogue.project("my-dist") is not None
+    (directory / ".yanked.json").write_text(json.dumps(["no", "table"]))
+    found = catalogue.project("my-dist")
+    assert found is not None
+    assert found.yanked == {"1.0": "x"}
+
+
+def test_a_directory_that_comes_later_is_taken_in(directory: Path, catalogue: Catalogue) -> None:
+    """Without one there is nothing, and the summary says why."""
+    sdist(directory, "my-dist", "1.0")
+    directory.rename(directory.with_name("away"))
+    assert (catalogue.projects(), catalogue.summary()) == (
+        (),
+        f"{directory}: No such file or directory",
+    )
+    directory.with_name("away").rename(directory)
+    assert (catalogue.projects(), catalogue.summary()) == (("my-dist",), "1 projects, 1 files")
+
+
+def test_a_page_does_not_wait_for_the_files_of_others(
+    directory: Path, catalogue: Catalogue
+) -> None:
+    """While one project's file hangs in the reading, another project's page is there."""
+    slow = sdist(directory, "slow", "1.0")
+    sdist(directory, "quick", "1.0")
+    reading, go_on = threading.Event(), threading.Event()
+
+    def hang(event: str, details: tuple[Any, ...]) -> None:
+        if event == "open" and str(details[0]) == str(slow):
+            reading.set()
+            go_on.wait(60)
+
+    _audited.append(hang)
+    try:
+        asking = threading.Thread(target=catalogue.project, args=["slow"])
+        asking.start()
+        assert reading.wait(60)
+        assert names(catalogue, "quick") == ["quick-1.0.tar.gz"]
+        assert catalogue.projects() == ("quick", "slow")
+    finally:
+        _audited.remove(hang)
+        go_on.set()
+        asking.join()
+    assert names(catalogue, "slow") == [slow.name]
+
+
+def test_files_are_examined_before_anybody_asks(directory: Path, catalogue: Catalogue) -> None:
+    """By a thread that keeps up; what it finds is in the log."""
+    told: SimpleQueue[str] = SimpleQueue()
+    handler = logging.Handler()
+    handler.emit = lambda record: told.put(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("pypi_insiders.catalogue")
+    logger.addHandler(handler)
+    try:
+        broken = directory / "my_dist-1.0.tar.gz"
+        broken.write_text("no archive")
+        age(broken)
+        threading.Thread(target=catalogue.keep_up, daemon=True).start()
+        assert told.get(timeout=60).startswith("not served: my_dist-1.0.tar.gz is damaged: ")
+    finally:
+        logger.removeHandler(handler)
+
+
+def test_many_threads_see_one_truth(tmp_path: Path, directory: Path, record: Record) -> None:
+    """While files come and go, a page is always one that was true at some moment."""
+    catalogue = Catalogue(directory, record)
+    files = [wheel(tmp_path / "built", "my-dist", f"1.{number}") for number in range(40)]
+    wrong: list[object] = []
+    ended = threading.Event()
+
+    def ask() -> None:
+        most = 0
+        while not ended.is_set():
+            count = len(names(catalogue, "my-dist"))
+            if count < most:
+                wrong.append((most, count))
+            most = count
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for count, file in enumerate(files, 1):
+        store.publish(directory, record, [file])
+        if len(names(catalogue, "my-dist")) != count:
+            wrong.append(count)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

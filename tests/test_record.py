@@ -1,0 +1,116 @@
+"""record: what is known of files outlives the process, and is an aid only."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pypi_insiders.record import Entry, Identity, Origin, Record
+
+ENTRY = Entry(
+    "my_dist-1.0-py3-none-any.whl",
+    Identity(10, 1_700_000_000_000_000_001, 2**63 - 1),
+    "my-dist",
+    "1.0",
+    "ab" * 32,
+    "cd" * 32,
+    ">=3.8",
+    1_700_000_000_123_456,
+    Origin("ns/proj", "v1.0", "c0ffee"),
+)
+BROKEN = Entry("README", Identity(1, 2, 3), problem="it is no distribution")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "state/record.sqlite"
+
+
+def test_what_is_put_is_there_for_the_next(tmp_path: Path, database: Path) -> None:
+    """All of it, the metadata too."""
+    first = Record(database, tmp_path)
+    first.put(ENTRY, b"Name: my-dist\n")
+    first.put(BROKEN, None)
+    first.close()
+    second = Record(database, tmp_path)
+    assert second.entries() == {ENTRY.name: ENTRY, BROKEN.name: BROKEN}
+    assert (second.entry(ENTRY.name), second.entry("other")) == (ENTRY, None)
+    assert (second.metadata(ENTRY), second.metadata(BROKEN)) == (b"Name: my-dist\n", None)
+
+
+def test_another_directory_has_a_record_of_its_own(tmp_path: Path, database: Path) -> None:
+    """Two indexes may share the state."""
+    Record(database, tmp_path / "one").put(ENTRY, b"")
+    assert Record(database, tmp_path / "two").entries() == {}
+
+
+def test_what_is_forgotten_is_gone(tmp_path: Path, database: Path) -> None:
+    """Forgetting what is not there is no error."""
+    record = Record(database, tmp_path)
+    record.put(ENTRY, b"")
+    record.forget([ENTRY.name, "other"])
+    assert record.entries() == {}
+
+
+def test_processes_write_at_the_same_time(tmp_path: Path, database: Path) -> None:
+    """An update publishes while the index notes what it found."""
+    code = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from test_record import ENTRY
+from pypi_insiders.record import Record
+record = Record(Path(sys.argv[1]), Path(sys.argv[2]))
+for number in range(100):
+    record.put(replace(ENTRY, name=f"{sys.argv[3]}-{number}"), b"x" * 1000)
+"""
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, database, tmp_path, name],
+            cwd=Path(__file__).parent, stderr=subprocess.PIPE, text=True,
+        )
+        for name in ("one", "two", "three")
+    ]  # fmt: skip
+    assert [writer.communicate(timeout=60)[1] for writer in writers] == ["", "", ""]
+    assert len(Record(database, tmp_path).entries()) == 300
+
+
+def _damage(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database, " * 1000)
+
+
+def _of_the_future(path: Path) -> None:
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+@pytest.mark.parametrize("spoil", [_damage, _of_the_future])
+def test_a_damaged_record_is_moved_aside(
+    tmp_path: Path, database: Path, spoil: type, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It begins anew, and says so."""
+    spoil(database)
+    content = database.read_bytes()
+    record = Record(database, tmp_path)
+    record.put(ENTRY, b"")
+    assert Record(database, tmp_path).entries() == {ENTRY.name: ENTRY}
+    assert database.with_name("record.sqlite.damaged").read_bytes() == content
+    assert [entry.levelname for entry in caplog.records] == ["WARNING"]
+    assert caplog.messages[0].startswith(f"{database} was damaged (")
+
+
+def test_without_a_place_for_it_the_record_lasts_as_long_as_the_process(
+    tmp_path: Path, database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That is said, and nothing fails."""
+    database.parent.touch()
+    record = Record(database, tmp_path)
+    record.put(ENTRY, b"")
+    assert record.entries() == {ENTRY.name: ENTRY}
+    assert [entry.levelname for entry in caplog.records] == ["WARNING"]
+    assert caplog.messages[0].startswith(f"{database} cannot be used: ")
