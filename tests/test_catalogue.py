@@ -132,13 +132,24 @@ def test_the_next_process_reads_no_file_again(
 def test_each_publication_is_seen_by_the_next_question(
     tmp_path: Path, directory: Path, record: Record, catalogue: Catalogue
 ) -> None:
-    """Also when many follow within one tick of the clock; and no file is read again for it."""
+    """And no file is read again for it."""
     files = [wheel(tmp_path / "built", "my-dist", f"1.{number}") for number in range(100)]
     for count, file in enumerate(files, 1):
         store.publish(directory, record, [file])
         with touched(directory) as found:
             assert len(names(catalogue, "my-dist")) == count
         assert [what for what in found if "my_dist" in what] == []
+
+
+def test_changes_within_one_tick_of_the_clock_are_seen(
+    tmp_path: Path, directory: Path, catalogue: Catalogue
+) -> None:
+    """The time of the directory is the same after both."""
+    for number in range(50):
+        files = [sdist(tmp_path, f"p{number}-{part}", "1.0") for part in range(4)]
+        for part, file in enumerate(files):
+            file.rename(directory / file.name)
+            assert len(catalogue.projects()) == 4 * number + part + 1
 
 
 def test_each_removal_is_seen_by_the_next_question(directory: Path, catalogue: Catalogue) -> None:
