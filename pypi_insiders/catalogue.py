@@ -5,7 +5,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -13,6 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import NoReturn
 
+from packaging.utils import canonicalize_version
 from packaging.version import Version
 
 from pypi_insiders import distribution, yanks
@@ -105,7 +106,7 @@ class Catalogue:
             return None
         found.sort(key=lambda entry: (Version(entry.version), entry.name))
         with self._lock:
-            project = Project(name, tuple(found), self._yanks.get(name, {}))
+            project = Project(name, tuple(found), _yanked(found, self._yanks.get(name, {})))
             if generation == self._generation:
                 self._projects[name] = project
             return project
@@ -354,6 +355,16 @@ class Catalogue:
         """Say once why a file is not served, over restarts too."""
         _log.warning("not served: %s", entry.problem)
         self._record.put(entry, None)
+
+
+def _yanked(entries: Iterable[Entry], yanked: Mapping[str, str]) -> dict[str, str]:
+    """Tell which versions are yanked, in the spelling that the files have."""
+    reasons = {canonicalize_version(version): reason for version, reason in yanked.items()}
+    return {
+        entry.version: reasons[version]
+        for entry in entries
+        if (version := canonicalize_version(entry.version)) in reasons
+    }
 
 
 def _may_grow(identity: Identity) -> bool:

@@ -48,7 +48,7 @@ def find(directory: Path, project: str, version: str) -> Release:
     except InvalidVersion as error:
         raise UsageError(f"{version!r} is not a version") from error
     held: dict[Version, list[str]] = {}
-    for file, of_project, of_version in _files(directory):
+    for file, of_project, of_version in sorted(_files(directory)):
         if of_project == name:
             held.setdefault(of_version, []).append(file)
     if wanted not in held:
@@ -57,7 +57,8 @@ def find(directory: Path, project: str, version: str) -> Release:
             f"the index does not hold {name} {wanted}",
             f"it holds {versions}" if versions else f"it holds nothing of {name}",
         )
-    return Release(name, str(wanted), tuple(sorted(held[wanted])))
+    spelled = next(version for version in held if version == wanted)  # 1.0, not 1.0.0
+    return Release(name, str(spelled), tuple(held[wanted]))
 
 
 def _files(directory: Path) -> Iterator[tuple[str, str, Version]]:

@@ -204,6 +204,23 @@ def test_env_leads_a_shell_to_the_index_and_back(person: Person, shell: str) -> 
     assert not any(name in shown for name in names)
 
 
+@pytest.mark.parametrize("shell", ["sh", "fish"])
+def test_env_leads_uv_to_what_the_index_holds(person: Person, shell: str) -> None:
+    """Only to that, beside its usual index; and back."""
+    set_ = person.run("env", "--uv-index", "--shell", shell).stdout
+    unset = person.run("env", "--uv-index", "--unset", "--shell", shell).stdout
+    assert (set_, unset) == {
+        "sh": (
+            "export UV_INDEX=http://127.0.0.1:31411/insiders/simple/;\n",
+            "unset UV_INDEX;\n",
+        ),
+        "fish": (
+            "set -gx UV_INDEX http://127.0.0.1:31411/insiders/simple/;\n",
+            "set -e UV_INDEX;\n",
+        ),
+    }[shell]
+
+
 def test_without_systemd_that_is_said(person: Person) -> None:
     """Where no manager answers, units cannot be had, and the foreground works."""
     failed = person.run("server", "start", status=1, PATH="/nonexistent")
@@ -269,10 +286,10 @@ def test_a_command_that_needs_no_library_imports_none(tmp_path: Path) -> None:
     """The command line starts without git, pypiserver, build, rich and waitress."""
     code = (
         "import sys; from pypi_insiders.cli import cli\n"
-        "for command in ('server', 'watcher', 'repos', 'update', 'env', 'uninstall'):\n"
+        "for command in cli.list_commands(None):\n"
         "    cli.get_command(None, command)\n"
         "print([m for m in ('git', 'pypiserver', 'build', 'rich', 'waitress', 'tomllib',"
-        " 'platformdirs', 'packaging', 'subprocess') if m in sys.modules])"
+        " 'platformdirs', 'packaging', 'subprocess', 'sqlite3', 'jinja2') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

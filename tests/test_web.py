@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import re
 import signal
@@ -14,23 +15,30 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import free_port, need
-from wheels import sdist, wheel
+from wheels import metadata, sdist, wheel
+
+from pypi_insiders import store, yanks
+from pypi_insiders.record import Origin, Record
 
 pytestmark = pytest.mark.timeout(120)
 
 COMMAND = str(Path(sys.executable).with_name("pypi-insiders"))
 FALLBACK = "https://fallback.example/simple/"
 WHEEL, SDIST = "my_dist-1.0+insiders.2-py3-none-any.whl", "my_dist-0.9.tar.gz"
+METADATA = metadata("my-dist", "1.0+insiders.2", "Requires-Python: >=3.8").encode()
 
 
 @dataclass(frozen=True)
 class Answer:
     status: int
-    headers: dict[str, str]
+    headers: http.client.HTTPMessage
     body: bytes
 
 
@@ -47,7 +55,7 @@ class Server:
         with contextlib.closing(connection):
             connection.request(method, path, body or None, headers or {})
             answer = connection.getresponse()
-            return Answer(answer.status, dict(answer.getheaders()), answer.read())
+            return Answer(answer.status, answer.headers, answer.read())
 
     def get(self, path: str) -> Answer:
         return self.request("GET", path)
@@ -109,7 +117,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     directory = home / "dists"
     (directory / ".hidden").mkdir(parents=True)
-    wheel(directory, "my-dist", "1.0+insiders.2")
+    wheel(directory, "my-dist", "1.0+insiders.2", "Requires-Python: >=3.8")
     sdist(directory, "my-dist", "0.9")
     for path in (".secret-1.0.tar.gz", ".hidden/secret-1.0.tar.gz", "../secret-1.0.tar.gz"):
         (directory / path).write_text("confidential")
@@ -214,6 +222,173 @@ def test_the_fallback_is_pypi_by_default(distributions: Path) -> None:
         303,
         "https://pypi.org/simple/other-dist/",
     )
+
+
+JSON = "application/vnd.pypi.simple.v1+json"
+
+
+def _json(server: Server, path: str) -> Any:
+    answer = server.request("GET", path, headers={"Accept": JSON})
+    assert (answer.status, answer.headers["Content-Type"]) == (200, JSON)
+    return json.loads(answer.body)
+
+
+def test_the_page_of_a_project_as_json(server: Server, distributions: Path) -> None:
+    """All that the standards foresee; PEP 691, 700, 714."""
+    page = _json(server, "/simple/my-dist/")
+    wheel, sdist = distributions / WHEEL, distributions / SDIST
+    published = [file.pop("upload-time") for file in page["files"]]
+    assert page == {
+        "meta": {"api-version": "1.1"},
+        "name": "my-dist",
+        "versions": ["0.9", "1.0+insiders.2"],
+        "files": [
+            {
+                "filename": SDIST,
+                "url": f"../../packages/{SDIST}",
+                "hashes": {"sha256": _sha256(sdist.read_bytes())},
+                "size": sdist.stat().st_size,
+                "yanked": False,
+            },
+            {
+                "filename": WHEEL,
+                "url": f"../../packages/{WHEEL.replace('+', '%2B')}",
+                "hashes": {"sha256": _sha256(wheel.read_bytes())},
+                "size": wheel.stat().st_size,
+                "yanked": False,
+                "requires-python": ">=3.8",
+                "core-metadata": {"sha256": _sha256(METADATA)},
+            },
+        ],
+    }
+    now = datetime.now(UTC)
+    for time in published:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", time)
+        assert now - timedelta(minutes=5) < datetime.fromisoformat(time) <= now
+
+
+def test_the_list_of_projects_as_json(server: Server) -> None:
+    assert _json(server, "/simple/") == {
+        "meta": {"api-version": "1.1"},
+        "projects": [{"name": "my-dist"}],
+    }
+
+
+def test_where_a_file_was_built_from_is_told(tmp_path: Path) -> None:
+    """Under keys of our own; PEP 700 leaves those with `_` to the index."""
+    directory = tmp_path / "dists"
+    record = Record(tmp_path / ".local/state/pypi-insiders/distributions.sqlite", directory)
+    built = wheel(tmp_path, "my-dist", "1.0")
+    store.publish(directory, record, [built], Origin("ns/proj", "v1.0", "c0ffee"))
+    with _serving(directory) as server:
+        (file,) = _json(server, "/simple/my-dist/")["files"]
+    told = {key: value for key, value in file.items() if key.startswith("_")}
+    assert told == {"_repository": "ns/proj", "_tag": "v1.0", "_commit": "c0ffee"}
+
+
+def test_a_yank_is_told_with_its_reason(tmp_path: Path) -> None:
+    """In both forms, and never as markup; PEP 592."""
+    directory = tmp_path / "dists"
+    for version in ("1.0", "1.1", "1.2"):
+        wheel(directory, "my-dist", version)
+    reason = """it's <b>"bad"</b> & ugly"""
+    yanks.save(directory, {"my-dist": {"1.1": reason, "1.2": ""}})
+    with _serving(directory) as server:
+        files = _json(server, "/simple/my-dist/")["files"]
+        html = server.get("/simple/my-dist/").body.decode()
+    assert [file["yanked"] for file in files] == [False, reason, True]
+    yanked = re.findall(r'<a href="[^"]*"[^>]*?(?: data-yanked="([^"]*)")?>', html)
+    assert [unescape(reason) for reason in yanked] == ["", reason, ""]
+    assert (html.count("data-yanked"), "<b>" in html) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ({}, "text/html; charset=utf-8"),
+        ({"Accept": "*/*"}, "text/html; charset=utf-8"),
+        ({"Accept": f"{JSON};q=0.5, text/html;q=0.4"}, JSON),
+        ({"Accept": f"{JSON};q=0.4, text/html;q=0.5"}, "text/html; charset=utf-8"),
+        ({"Accept": "application/vnd.pypi.simple.latest+json"}, JSON),
+        (
+            {"Accept": "application/vnd.pypi.simple.v1+html"},
+            "application/vnd.pypi.simple.v1+html; charset=utf-8",
+        ),
+    ],
+)
+@pytest.mark.parametrize("path", ["/simple/", "/simple/my-dist/"])
+def test_the_form_is_the_one_that_the_client_likes_best(
+    server: Server, path: str, accept: dict[str, str], media_type: str
+) -> None:
+    answer = server.request("GET", path, headers=accept)
+    assert (answer.status, answer.headers["Content-Type"], answer.headers["Vary"]) == (
+        200,
+        media_type,
+        "Accept",
+    )
+
+
+def test_a_form_that_there_is_not_is_refused(server: Server) -> None:
+    assert server.request("GET", "/simple/", headers={"Accept": "image/png"}).status == 406
+
+
+@pytest.mark.parametrize("path", ["/simple/", "/simple/my-dist/"])
+@pytest.mark.parametrize("accept", [JSON, "text/html"])
+def test_a_page_that_the_client_has_is_not_sent_again(
+    server: Server, path: str, accept: str
+) -> None:
+    """It must ask each time, so that a new release is seen at once."""
+    first = server.request("GET", path, headers={"Accept": accept})
+    assert first.headers["Cache-Control"] == "no-cache"
+    known = {"Accept": accept, "If-None-Match": first.headers["ETag"]}
+    again = server.request("GET", path, headers=known)
+    assert (again.status, again.body, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    other = {"Accept": "text/html" if accept == JSON else JSON}
+    assert server.request("GET", path, headers=known | other).status == 200
+
+
+@pytest.mark.parametrize("path", [f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata"])
+def test_files_are_kept_by_caches_for_ever(server: Server, path: str) -> None:
+    """They never change."""
+    first = server.get(path)
+    assert first.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert first.headers["ETag"] == f'"{_sha256(first.body)}"'
+    again = server.request("GET", path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_the_metadata_of_a_wheel_are_beside_it(server: Server) -> None:
+    """PEP 658; an sdist has none there, for it may say something else when it is built."""
+    assert server.get(f"/packages/{WHEEL}.metadata").body == METADATA
+    assert server.get(f"/packages/{SDIST}.metadata").status == 404
+
+
+def test_a_part_of_a_file_can_be_had(server: Server, distributions: Path) -> None:
+    """For downloads that broke off, and for installers that read the end of a wheel."""
+    content = (distributions / WHEEL).read_bytes()
+    size = len(content)
+    tag = f'"{_sha256(content)}"'
+    for wanted, begin, end in (
+        ("bytes=0-9", 0, 10), ("bytes=10-", 10, size), ("bytes=-5", size - 5, size)
+    ):  # fmt: skip
+        for condition in ({}, {"If-Range": tag}):
+            headers = {"Range": wanted, **condition}
+            part = server.request("GET", f"/packages/{WHEEL}", headers=headers)
+            assert (part.status, part.body) == (206, content[begin:end])
+            assert part.headers["Content-Range"] == f"bytes {begin}-{end - 1}/{size}"
+    headers = {"Range": "bytes=0-9", "If-Range": '"another"'}
+    whole = server.request("GET", f"/packages/{WHEEL}", headers=headers)
+    assert (whole.status, whole.body) == (200, content)
+    beyond = server.request("GET", f"/packages/{WHEEL}", headers={"Range": f"bytes={size}-"})
+    assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{size}")
+
+
+def test_what_pypiserver_answers_besides(server: Server) -> None:
+    """Its front page, its list of packages, and JSON of its own."""
+    assert server.get("/").status == 200
+    assert [name for _, name in _links(server.get("/packages/"))] == [SDIST, WHEEL]
+    answer = server.get("/my-dist/json")
+    assert json.loads(answer.body)["info"] == {"version": "1.0+insiders.2"}
 
 
 def test_health(server: Server) -> None:

@@ -7,9 +7,9 @@ from pypi_insiders.cli.common import Command
 
 @click.command(cls=Command)
 @click.argument("project")
-@click.argument("version")
+@click.argument("number", metavar="VERSION")
 @click.option("--reason", default="", metavar="TEXT", help="Shown to whoever asks for it anyway.")
-def yank(project: str, version: str, reason: str) -> None:
+def yank(project: str, number: str, reason: str) -> None:
     """Hide a release from whoever does not ask for exactly this version.
 
     Lock files that name it go on working. `unyank` takes it back.
@@ -18,7 +18,7 @@ def yank(project: str, version: str, reason: str) -> None:
     from pypi_insiders.paths import default_paths
 
     paths = default_paths()
-    release = releases.find(paths.distributions, project, version)
+    release = releases.find(paths.distributions, project, number)
     is_new = releases.yank(paths, release, " ".join(reason.split()))
     done = "yanked" if is_new else "was yanked before:"
     click.echo(f"{done} {release.project} {release.version}: {', '.join(release.files)}")
@@ -26,14 +26,14 @@ def yank(project: str, version: str, reason: str) -> None:
 
 @click.command(cls=Command)
 @click.argument("project")
-@click.argument("version")
-def unyank(project: str, version: str) -> None:
+@click.argument("number", metavar="VERSION")
+def unyank(project: str, number: str) -> None:
     """Take the yank of a release back."""
     from pypi_insiders import releases
     from pypi_insiders.paths import default_paths
 
     paths = default_paths()
-    release = releases.find(paths.distributions, project, version)
+    release = releases.find(paths.distributions, project, number)
     was = releases.unyank(paths, release)
     done = "no longer yanked" if was else "was not yanked"
     click.echo(f"{done}: {release.project} {release.version}")
@@ -41,8 +41,8 @@ def unyank(project: str, version: str) -> None:
 
 @click.command(cls=Command)
 @click.argument("project")
-@click.argument("versions", metavar="VERSION...", nargs=-1, required=True)
-def unpublish(project: str, versions: tuple[str, ...]) -> None:
+@click.argument("numbers", metavar="VERSION...", nargs=-1, required=True)
+def unpublish(project: str, numbers: tuple[str, ...]) -> None:
     """Remove releases from the index.
 
     Lock files that name them break; `yank` is gentler. No update builds them again.
@@ -51,7 +51,7 @@ def unpublish(project: str, versions: tuple[str, ...]) -> None:
     from pypi_insiders.paths import default_paths
 
     paths = default_paths()
-    wanted = [releases.find(paths.distributions, project, version) for version in versions]
+    wanted = [releases.find(paths.distributions, project, number) for number in numbers]
     for name in releases.unpublish(paths, wanted):
         click.echo(f"removed {name} from the index")
 

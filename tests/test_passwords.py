@@ -1,0 +1,163 @@
+"""passwords and access: who may read or upload, and how that is kept."""
+
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from pypi_insiders import access, passwords
+from pypi_insiders.config import ServerSettings
+from pypi_insiders.errors import InsidersError, UsageError
+from pypi_insiders.passwords import Checker, load, save
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "made/passwords"
+
+
+def test_a_password_is_kept_hashed_and_for_its_owner_only(path: Path) -> None:
+    """With a salt of its own, so that equal ones do not look equal."""
+    save(path, "me", "größe")
+    save(path, "you", "größe")
+    users = load(path)
+    assert list(users) == ["me", "you"]
+    assert users["me"] != users["you"]
+    assert "größe" not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_new_password_takes_the_place_of_the_old(path: Path) -> None:
+    """At once, in a process that runs; others stay as they are."""
+    save(path, "me", "old")
+    save(path, "you", "yours")
+    checker = Checker(path)
+    assert (checker.is_right("me", "old"), checker.is_right("you", "yours")) == (True, True)
+    save(path, "me", "new")
+    assert [checker.is_right("me", word) for word in ("old", "new")] == [False, True]
+    assert checker.is_right("you", "yours")
+    path.unlink()
+    assert not checker.is_right("me", "new")
+
+
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [("me", ""), ("me", "Secret"), ("me", "secret "), ("", ""), ("you", "secret"), ("me:", "s")],
+)
+def test_anything_else_is_wrong(path: Path, user: str, password: str) -> None:
+    """Also a second time, from memory."""
+    save(path, "me", "secret")
+    checker = Checker(path)
+    assert [checker.is_right(user, password) for _ in range(2)] == [False, False]
+    assert checker.is_right("me", "secret")
+
+
+def test_many_threads_ask_at_once(path: Path) -> None:
+    """Each gets its own answer."""
+    for user in "abcd":
+        save(path, user, user)
+    checker = Checker(path)
+    wrong: list[tuple[str, str]] = []
+
+    def ask(user: str) -> None:
+        wrong.extend(
+            (user, other) for other in "abcd" if checker.is_right(user, other) != (user == other)
+        )
+
+    threads = [threading.Thread(target=ask, args=user) for user in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_file_that_others_may_read_is_refused(path: Path, mode: int) -> None:
+    """Its hashes could be guessed at."""
+    save(path, "me", "secret")
+    path.chmod(mode)
+    with pytest.raises(InsidersError) as caught:
+        load(path)
+    assert (caught.value.message, caught.value.hint) == (
+        f"{path} has mode {mode:04o}: others may read it",
+        f"chmod 600 {path}",
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["me", "me:secret", "me:scrypt:a:b:c", ":scrypt:AAAA:AAAA", "x:bcrypt:AAAA:AAAA"]
+)
+def test_a_line_that_nobody_can_use_is_named(path: Path, line: str) -> None:
+    """A comment and an empty line are none."""
+    save(path, "you", "secret")
+    path.write_text(f"# mine\n\n{path.read_text()}{line}\n")
+    with pytest.raises(InsidersError) as caught:
+        load(path)
+    assert (caught.value.message, caught.value.hint) == (
+        f"{path}, line 4: not USER:HASH",
+        "write it with `pypi-insiders server password USER`",
+    )
+
+
+@pytest.mark.parametrize("user", ["", "a:b", "a b", "#a", "a\n"])
+def test_a_user_must_have_a_name_that_can_be_sent(path: Path, user: str) -> None:
+    """Nothing is written."""
+    with pytest.raises(UsageError):
+        save(path, user, "secret")
+    assert not path.exists()
+
+
+def test_a_credential_takes_the_place_of_the_file(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd hands it over."""
+    save(path, "me", "of the file")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    settings = ServerSettings(auth=True)
+    assert access.passwords_for(settings, path).is_right("me", "of the file")
+    save(tmp_path / passwords.CREDENTIAL, "me", "of systemd")
+    assert access.passwords_for(settings, path).is_right("me", "of systemd")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message", "hint"),
+    [
+        (
+            ServerSettings(auth=True),
+            "auth is set, and {path} has no user",
+            "`pypi-insiders server password USER`",
+        ),
+        (
+            ServerSettings(uploads=True),
+            "uploads are on, and {path} has no token",
+            "`pypi-insiders server token`",
+        ),
+    ],
+)
+def test_who_is_asked_for_a_password_must_have_one(
+    path: Path, settings: ServerSettings, message: str, hint: str
+) -> None:
+    """Else nobody at all could read or upload."""
+    with pytest.raises(InsidersError) as caught:
+        access.passwords_for(settings, path)
+    assert (caught.value.message, caught.value.hint) == (message.format(path=path), hint)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_open"),
+    [("localhost", False), ("127.0.0.1", False), ("127.1.2.3", False), ("::1", False),
+     ("0.0.0.0", True), ("::", True), ("192.0.2.1", True), ("fe80::1", True)],
+)  # fmt: skip
+def test_only_loopback_needs_no_password(host: str, is_open: bool) -> None:
+    """With passwords every address will do."""
+    bound = [ServerSettings("127.0.0.1", 1), ServerSettings(host, 2)]
+    access.demand_auth(True, bound)
+    if not is_open:
+        access.demand_auth(False, bound)
+        return
+    with pytest.raises(InsidersError) as caught:
+        access.demand_auth(False, bound)
+    assert caught.value.message.startswith("whoever reaches ")
+    assert "could read the index" in caught.value.message

@@ -1,0 +1,166 @@
+"""yank, unyank, unpublish, prune: what becomes of releases, as the person does it."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Person
+from projects import create
+from wheels import sdist, wheel
+
+from pypi_insiders import retention, yanks
+from pypi_insiders.state import Build
+
+
+@pytest.fixture
+def directory(person: Person) -> Path:
+    """An index with two releases of one project and one of another."""
+    path = person.paths.distributions
+    wheel(path, "my-dist", "1.0")
+    sdist(path, "my-dist", "1.0")
+    wheel(path, "my-dist", "1.1+insiders.2")
+    wheel(path, "other", "2.0")
+    return path
+
+
+def test_yank_and_unyank(person: Person, directory: Path) -> None:
+    """In any spelling; a second time it says so, and a new reason takes the old one's place."""
+    files = "my_dist-1.0-py3-none-any.whl, my_dist-1.0.tar.gz"
+    said = [
+        person.run(*words.split(" ", 3)).stdout
+        for words in (
+            "yank My_Dist 1.0.0 --reason=it is  broken",
+            "yank my-dist 1.0 --reason=it is broken",
+            "yank my-dist 1.0",
+            "unyank my.dist 1.0",
+            "unyank my-dist 1.0",
+        )
+    ]
+    assert said == [
+        f"yanked my-dist 1.0: {files}\n",
+        f"was yanked before: my-dist 1.0: {files}\n",
+        f"yanked my-dist 1.0: {files}\n",
+        "no longer yanked: my-dist 1.0\n",
+        "was not yanked: my-dist 1.0\n",
+    ]
+    assert person.distributions() == [
+        "my_dist-1.0-py3-none-any.whl", "my_dist-1.0.tar.gz",
+        "my_dist-1.1+insiders.2-py3-none-any.whl", "other-2.0-py3-none-any.whl",
+    ]  # fmt: skip
+
+
+def test_the_reason_is_kept_as_one_line(person: Person, directory: Path) -> None:
+    """A page has no room for more."""
+    person.run("yank", "other", "2.0", "--reason", " two\n lines ")
+    assert yanks.load(directory) == {"other": {"2.0": "two lines"}}
+
+
+def test_unpublish_removes_a_release(person: Person, directory: Path) -> None:
+    """All of its files and its yank, and nothing else."""
+    person.run("yank", "my-dist", "1.0")
+    done = person.run("unpublish", "my-dist", "1.0", "1.1+insiders.2")
+    assert done.stdout == (
+        "removed my_dist-1.0-py3-none-any.whl from the index\n"
+        "removed my_dist-1.0.tar.gz from the index\n"
+        "removed my_dist-1.1+insiders.2-py3-none-any.whl from the index\n"
+    )
+    assert person.distributions() == ["other-2.0-py3-none-any.whl"]
+
+
+@pytest.mark.parametrize("command", ["yank", "unyank", "unpublish"])
+@pytest.mark.parametrize(
+    "told",
+    [
+        (
+            "my-dist 3.0", 1,
+            "error: the index does not hold my-dist 3.0\nhint: it holds 1.0, 1.1+insiders.2\n",
+        ),
+        (
+            "unknown 1.0", 1,
+            "error: the index does not hold unknown 1.0\nhint: it holds nothing of unknown\n",
+        ),
+        ("my/dist 1.0", 2, "error: 'my/dist' is not the name of a project\n"),
+        ("my-dist new", 2, "error: 'new' is not a version\n"),
+    ],
+)  # fmt: skip
+def test_what_the_index_does_not_hold_is_named(
+    person: Person, directory: Path, command: str, told: tuple[str, int, str]
+) -> None:
+    """With what it does hold; nothing changes."""
+    words, status, message = told
+    done = person.run(command, *words.split(), status=status)
+    assert (done.stdout, done.stderr, len(person.distributions())) == ("", message, 4)
+
+
+def test_one_wrong_version_leaves_all(person: Person, directory: Path) -> None:
+    """Nothing is half done."""
+    before = person.distributions()
+    person.run("unpublish", "my-dist", "1.0", "3.0", status=1)
+    assert person.distributions() == before
+
+
+def test_without_an_index_there_is_nothing_to_yank(person: Person) -> None:
+    """No directory is made for it."""
+    done = person.run("yank", "my-dist", "1.0", status=1)
+    assert done.stderr == (
+        "error: the index does not hold my-dist 1.0\nhint: it holds nothing of my-dist\n"
+    )
+    assert not person.paths.distributions.exists()
+
+
+def _build(tag: str, version: str) -> Build:
+    return Build(tag, "c0ffee", version, 0, {f"d-{version}.tar.gz": "", f"{tag}.whl": ""})
+
+
+@pytest.mark.parametrize(
+    ("keep", "superfluous"),
+    [
+        (0, []),
+        (1, ["1.9", "1.10rc1", "1.9.0"]),
+        (2, ["1.9", "1.9.0"]),
+        (3, []),
+        (9, []),
+    ],
+)
+def test_the_newest_versions_stay(keep: int, superfluous: list[str]) -> None:
+    """By version, not by time; two tags of one version are one."""
+    builds = [_build(f"v{version}", version) for version in ("1.9", "1.10", "1.10rc1", "1.9.0")]
+    names = [name for version in superfluous for name in (f"d-{version}.tar.gz", f"v{version}.whl")]
+    assert retention.superfluous(builds, keep) == names
+
+
+def test_update_keeps_the_newest_versions(person: Person, tmp_path: Path) -> None:
+    """As many as the repository says, or else the settings; what else lies there stays."""
+    project = create(tmp_path, "probe")
+    for version in ("1.0", "1.1", "1.2"):
+        project.write(version)
+        project.push(f"v{version}")
+        if version == "1.0":
+            person.run("repos", "add", "me/probe", "--url", project.url)
+        person.run("update")
+    wheel(person.paths.distributions, "probe", "0.1")
+    assert len(person.distributions()) == 7
+    dry = person.run("prune", "--keep", "2", "--dry-run")
+    assert dry.stdout == (
+        "would remove probe-1.0.tar.gz from the index\n"
+        "would remove probe-1.0-py3-none-any.whl from the index\n"
+    )
+    assert len(person.distributions()) == 7
+    person.paths.settings.write_text("[watcher]\nkeep = 2\n")
+    done = person.run("update")
+    assert (
+        "me/probe: removed probe-1.0.tar.gz, probe-1.0-py3-none-any.whl; "
+        "the newest 2 versions are kept\n"
+    ) in done.stderr
+    added = person.run("repos", "add", "me/probe", "--keep", "1")
+    assert added.stdout == "me/probe is watched already; keep = 1\n"
+    assert "keep = 1\n" in person.paths.repositories.read_text()
+    pruned = person.run("prune")
+    assert pruned.stdout == (
+        "removed probe-1.1.tar.gz from the index\n"
+        "removed probe-1.1-py3-none-any.whl from the index\n"
+    )
+    again = person.run("update")
+    assert again.stdout == "1 checked, 0 files published\n"
+    assert person.distributions() == [
+        "probe-0.1-py3-none-any.whl", "probe-1.2-py3-none-any.whl", "probe-1.2.tar.gz"
+    ]  # fmt: skip
