@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 _SETTLED_AFTER_NS = 2_000_000_000
 # The kernel's clock for files advances in ticks of up to 10 ms; within one, changes look alike.
 _TICK_NS = 20_000_000
+# `store` enters a file into the record before it is there.
+_ABOUT_TO_COME_US = 3600 * 1_000_000
 
 Origins = Callable[[], Mapping[str, tuple[str, Origin | None, int]]]
 """Tell of files what their record lost: name to sha256, origin, and seconds of the epoch."""
@@ -167,12 +169,25 @@ class Catalogue:
 
     def keep_up(self) -> NoReturn:
         """Examine files as they come; for a thread of its own that ends with the process."""
+        self._refresh()
+        self._forget_the_gone()
         while True:
             self._news.clear()
             self._refresh()
             while name := next(iter(self._pending), None):
                 self._examined(name)
             self._news.wait(_SETTLED_AFTER_NS / 1e9 if self._unsettled else None)
+
+    def _forget_the_gone(self) -> None:
+        """Drop from the record what is no longer there, unless it is about to come."""
+        with self._lock:
+            before_us = time.time_ns() // 1000 - _ABOUT_TO_COME_US
+            gone = [
+                name for name, entry in self._remembered.items() if entry.published_us < before_us
+            ]
+            self._remembered.clear()
+        if gone:
+            self._record.forget(gone)
 
     def _has_files(self, project: str) -> bool:
         entries = (self._entries.get(name) for name in self._names[project])
@@ -353,8 +368,8 @@ class Catalogue:
 
     def _leave_out(self, entry: Entry) -> None:
         """Say once why a file is not served, over restarts too."""
-        _log.warning("not served: %s", entry.problem)
         self._record.put(entry, None)
+        _log.warning("not served: %s", entry.problem)
 
 
 def _yanked(entries: Iterable[Entry], yanked: Mapping[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -45,6 +46,19 @@ def touched(directory: Path) -> Iterator[list[str]]:
         yield found
     finally:
         _audited.remove(note)
+
+
+@contextmanager
+def telling(name: str) -> Iterator["SimpleQueue[str]"]:
+    """Hand on what a logger tells, as it tells it."""
+    told: SimpleQueue[str] = SimpleQueue()
+    handler = logging.Handler()
+    handler.emit = lambda record: told.put(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger(name).addHandler(handler)
+    try:
+        yield told
+    finally:
+        logging.getLogger(name).removeHandler(handler)
 
 
 @pytest.fixture
@@ -351,19 +365,32 @@ def test_a_page_does_not_wait_for_the_files_of_others(
 
 def test_files_are_examined_before_anybody_asks(directory: Path, catalogue: Catalogue) -> None:
     """By a thread that keeps up; what it finds is in the log."""
-    told: SimpleQueue[str] = SimpleQueue()
-    handler = logging.Handler()
-    handler.emit = lambda record: told.put(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("pypi_insiders.catalogue")
-    logger.addHandler(handler)
-    try:
-        broken = directory / "my_dist-1.0.tar.gz"
-        broken.write_text("no archive")
-        age(broken)
+    broken = directory / "my_dist-1.0.tar.gz"
+    broken.write_text("no archive")
+    age(broken)
+    with telling("pypi_insiders.catalogue") as told:
         threading.Thread(target=catalogue.keep_up, daemon=True).start()
         assert told.get(timeout=60).startswith("not served: my_dist-1.0.tar.gz is damaged: ")
-    finally:
-        logger.removeHandler(handler)
+
+
+def test_the_record_does_not_grow_for_ever(tmp_path: Path, directory: Path, record: Record) -> None:
+    """What is gone is forgotten; what an update is about to publish is not."""
+    files = [wheel(directory, "my-dist", version) for version in ("1.0", "1.1", "1.2")]
+    age(*files)
+    before = Catalogue(directory, record)
+    assert len(names(before, "my-dist")) == 3
+    old = record.entry(files[0].name)
+    assert old is not None
+    record.put(replace(old, published_us=10**15), b"")
+    for file in files[:2]:
+        file.unlink()
+    broken = directory / "README"
+    broken.write_text("x")
+    age(broken)
+    with telling("pypi_insiders.catalogue") as told:
+        threading.Thread(target=Catalogue(directory, record).keep_up, daemon=True).start()
+        assert told.get(timeout=60).startswith("not served: README")
+    assert sorted(record.entries()) == sorted(["README", files[1].name, files[2].name])
 
 
 def test_many_threads_see_one_truth(tmp_path: Path, directory: Path, record: Record) -> None:
