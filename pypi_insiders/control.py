@@ -62,17 +62,21 @@ def restart(part: Part, setup: Setup) -> None:
 
 
 def _start(part: Part, setup: Setup) -> None:
+    if part != SERVER:
+        systemctl.call("start", part.trigger)
+        systemctl.call("start", "--no-block", part.service)
+        return
     try:
         systemctl.call("start", part.trigger)
     except InsidersError as error:
-        if part == SERVER:
-            raise _port_taken(setup) or error from error
-        raise
-    if part == SERVER:
+        raise _port_taken(setup) or error from error
+    try:
         # Started at once, though the socket would do: so what is wrong shows here.
         systemctl.call("start", part.service)
-    else:
-        systemctl.call("start", "--no-block", part.service)
+    except InsidersError:
+        # A credential of the service may take their place, so this is not looked at before.
+        access.passwords_for(setup.settings.server, setup.paths.passwords)
+        raise
 
 
 @contextmanager

@@ -292,6 +292,38 @@ def test_the_index_is_not_opened_to_others_without_passwords(machine: Machine, p
     assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
 
 
+def test_an_index_whose_passwords_are_missing_does_not_start(machine: Machine, port: int) -> None:
+    """What is missing is said, and all is as before."""
+    machine.write_text(
+        ".config/pypi-insiders/config.toml", f"[server]\nport = {port}\nauth = true\n"
+    )
+    done = machine.run("pypi-insiders", "server", "start", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "auth is set, and " in done.stderr
+    assert "`pypi-insiders server password USER`" in done.stderr
+    assert machine.run("pypi-insiders", "server", "status", check=False).returncode == 4
+
+
+def test_passwords_can_come_from_a_credential(machine: Machine, port: int) -> None:
+    """systemd hands it over; the file is not needed."""
+    machine.write_text(
+        ".config/pypi-insiders/config.toml", f"[server]\nport = {port}\nauth = true\n"
+    )
+    machine.run("sh", "-c", "echo secret | pypi-insiders server password me")
+    machine.run("mv", ".config/pypi-insiders/passwords", "elsewhere")
+    machine.write_text(
+        f"{UNIT_DIRECTORY}/pypi-insiders-server.service.d/override.conf",
+        "[Service]\nLoadCredential=pypi-insiders-passwords:%h/elsewhere\n",
+    )
+    machine.run("pypi-insiders", "server", "start")
+    index = f"http://127.0.0.1:{port}/simple/"
+    assert get(machine, index).status == 401
+    machine.write_text(".netrc", "machine 127.0.0.1 login me password secret\n", mode=0o600)
+    found = machine.run("pip", "download", "--no-deps", "--index-url", index, "nothing-there",
+                        "--disable-pip-version-check", check=False)  # fmt: skip
+    assert "401" not in found.stderr
+
+
 def test_an_index_that_fails_again_and_again_is_not_said_to_run(
     machine: Machine, port: int
 ) -> None:
