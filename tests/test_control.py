@@ -7,6 +7,7 @@ from conftest import HEALTHY, Answer, MakeMachine, free_port, get
 from machine import Machine
 from projects import create
 from test_journeys import UNIT_DIRECTORY, UNITS, installed_units, port, statuses
+from wheels import wheel
 
 from pypi_insiders import __version__
 
@@ -304,7 +305,7 @@ def test_an_index_whose_passwords_are_missing_does_not_start(machine: Machine, p
     assert machine.run("pypi-insiders", "server", "status", check=False).returncode == 4
 
 
-def test_passwords_can_come_from_a_credential(machine: Machine, port: int) -> None:
+def test_passwords_can_come_from_a_credential(machine: Machine, port: int, tmp_path: Path) -> None:
     """systemd hands it over; the file is not needed."""
     machine.write_text(
         ".config/pypi-insiders/config.toml", f"[server]\nport = {port}\nauth = true\n"
@@ -319,9 +320,10 @@ def test_passwords_can_come_from_a_credential(machine: Machine, port: int) -> No
     index = f"http://127.0.0.1:{port}/simple/"
     assert get(machine, index).status == 401
     machine.write_text(".netrc", "machine 127.0.0.1 login me password secret\n", mode=0o600)
-    found = machine.run("pip", "download", "--no-deps", "--index-url", index, "nothing-there",
-                        "--disable-pip-version-check", check=False)  # fmt: skip
-    assert "401" not in found.stderr
+    machine.run("install", "-D", "-t", ".local/share/pypi-insiders/dists",
+                str(wheel(tmp_path, "probe", "1.0")))  # fmt: skip
+    machine.run("pip", "download", "--no-deps", "--index-url", index, "probe")
+    assert machine.run("ls", "probe-1.0-py3-none-any.whl").returncode == 0
 
 
 def test_an_index_that_fails_again_and_again_is_not_said_to_run(
