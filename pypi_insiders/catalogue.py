@@ -86,6 +86,7 @@ class Catalogue:
         self._generation = 0
         self._projects: dict[str, Project] = {}
         self._list: tuple[str, ...] | None = None
+        self._summary: str | None = None
 
     def projects(self) -> tuple[str, ...]:
         """Name all projects, sorted; the same object as long as they do not change."""
@@ -161,11 +162,14 @@ class Catalogue:
 
     def summary(self) -> str:
         """Tell projects and files, `12 projects, 57 files`; or why there are none."""
-        projects = self.projects()
-        with self._lock:
-            broken = sum(1 for item in self._entries.values() if item.problem and item.project)
-            files = sum(map(len, self._names.values())) - broken
-        return self._trouble or f"{len(projects)} projects, {files} files"
+        self._refresh()
+        summary = self._summary
+        if summary is None:
+            with self._lock:
+                broken = sum(1 for item in self._entries.values() if item.problem and item.project)
+                files = sum(map(len, self._names.values())) - broken
+                summary = self._summary = f"{len(self.projects())} projects, {files} files"
+        return self._trouble or summary
 
     def keep_up(self) -> NoReturn:
         """Examine files as they come; for a thread of its own that ends with the process."""
@@ -283,7 +287,7 @@ class Catalogue:
 
     def _invalidate(self, project: str) -> None:
         self._generation += 1
-        self._list = None
+        self._list = self._summary = None
         self._projects.pop(project, None)
 
     def _settle(self, entry: Entry) -> None:
