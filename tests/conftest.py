@@ -141,6 +141,18 @@ def pdm(shared: Path) -> Path:
     return _environment(shared, "pdm", "pdm[locked]==2.29.3") / "pdm"
 
 
+@pytest.fixture(scope="session")
+def poetry(shared: Path) -> Path:
+    """Poetry, in an environment of its own, because it brings many dependencies."""
+    return _environment(shared, "poetry", "poetry>=2.5.1") / "poetry"
+
+
+@pytest.fixture(scope="session")
+def hatch(shared: Path) -> Path:
+    """Hatch, in an environment of its own, because it brings many dependencies."""
+    return _environment(shared, "hatch", "hatch>=1.18.2") / "hatch"
+
+
 def _environment(shared: Path, name: str, requirement: str | Path) -> Path:
     """Make an environment once for all test processes; return its directory of programs."""
     directory = shared / name
