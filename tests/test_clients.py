@@ -595,6 +595,19 @@ def test_a_parser_reads_the_names(parser: pypi_simple.PyPISimple) -> None:
     assert (page.projects, page.repository_version) == (names, "1.1")
 
 
+@pytest.mark.parametrize(
+    "media_type",
+    ["text/html", *(f"application/vnd.pypi.simple.{version}+{form}"
+                    for version in ("v1", "latest") for form in ("html", "json"))],
+)  # fmt: skip
+def test_a_parser_understands_each_form_that_it_may_ask_for(index: Index, media_type: str) -> None:
+    """The parser goes by the type of the answer."""
+    with pypi_simple.PyPISimple(index.simple, accept=media_type) as parser:
+        assert "probe-large" in parser.get_index_page().projects
+        (item,) = parser.get_project_page("probe-large").packages
+    assert (item.size is not None) == media_type.endswith("json")
+
+
 def test_a_parser_reads_the_versions(parser: pypi_simple.PyPISimple, form: str) -> None:
     page = parser.get_project_page("probe-source")
     versions = ["1.0", "2.0+insiders.1"]

@@ -172,7 +172,7 @@ class _Application:
             return text("406 Not Acceptable", f"there is {offered}", environ, start_response)
         page = self._pages.get((name, wanted))
         if page is None or page.made_from is not made_from:
-            page = self._keep(name, wanted, made_from, render(made_from, wanted))
+            page = self._keep(name, wanted, made_from, render(made_from, _MEDIA_TYPES[wanted]))
         if "HTTP_IF_NONE_MATCH" in environ and is_known(environ, page.etag):
             return not_modified(page.headers, start_response)
         start_response("200 OK", page.headers)
