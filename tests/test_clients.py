@@ -641,6 +641,13 @@ def test_a_parser_reads_when_files_were_published(files: Files, form: str) -> No
             assert item.upload_time is None
 
 
+def test_a_parser_that_likes_both_forms_alike_gets_the_one_that_tells_more(index: Index) -> None:
+    with pypi_simple.PyPISimple(index.simple) as parser:
+        (item,) = parser.get_project_page("probe-large").packages
+    assert item.size is not None
+    assert item.upload_time is not None
+
+
 def test_a_parser_reads_which_python_is_required(files: Files) -> None:
     assert {path.name: item.requires_python for path, item in files if item.requires_python} == {
         f"{PUBLIC}-{INSIDERS}-py3-none-any.whl": ">=3.8",

@@ -220,4 +220,8 @@ def _negotiate(accept: str) -> str | None:
 
     Source: PEP 691, "Version + Format Selection"; RFC 9110, section 12.5.1.
     """
-    return best_media_type(accept, _MEDIA_TYPES)
+    # Who names JSON and likes HTML as much gets the one that tells more.
+    offered = sorted(
+        _MEDIA_TYPES, key=lambda name: _MEDIA_TYPES[name] != pages.JSON or name not in accept
+    )
+    return best_media_type(accept, offered)
