@@ -1,11 +1,8 @@
 """The WSGI application of the index."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
@@ -15,9 +12,9 @@ from pypi_insiders.web import legacy, pages
 from pypi_insiders.web.downloads import Downloads
 from pypi_insiders.web.guard import Guard
 from pypi_insiders.web.headers import best_media_type
+from pypi_insiders.web.rendered import Rendered
 from pypi_insiders.web.replies import (
     SAFE,
-    Headers,
     is_known,
     not_found,
     not_modified,
@@ -25,7 +22,7 @@ from pypi_insiders.web.replies import (
     text,
 )
 
-_KEPT_BYTES = 4 * 1024 * 1024
+_LONGEST_REMEMBERED = 1000
 # Media type that may be asked for, to that of the answer; of equals the first is preferred.
 _MEDIA_TYPES = {
     pages.HTML: f"{pages.HTML}; charset=utf-8",
@@ -67,14 +64,6 @@ def make_app(
     )
 
 
-class _Page(NamedTuple):
-    made_from: object
-    """As long as the catalogue gives this same object, the page is current."""
-    headers: Headers
-    etag: str
-    body: bytes
-
-
 class _Application:
     def __init__(
         self,
@@ -88,9 +77,7 @@ class _Application:
         self._take_upload = take_upload
         self._others = others
         self._downloads = Downloads(catalogue, is_private=guard.is_private)
-        self._pages: OrderedDict[tuple[str, str], _Page] = OrderedDict()
-        self._kept_bytes = 0
-        self._lock = threading.Lock()
+        self._rendered = Rendered(is_private=guard.is_private)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         is_reading = environ["REQUEST_METHOD"] in ("GET", "HEAD")
@@ -160,44 +147,21 @@ class _Application:
     def _send(
         self,
         name: str,
-        made_from: Any,
+        shows: Any,
         render: Callable[[Any, str], bytes],
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
         """Send a page in the form that the client likes best."""
-        wanted = _negotiate(environ.get("HTTP_ACCEPT", "") or "*/*")
-        if wanted is None:
+        media_type = _negotiate(environ.get("HTTP_ACCEPT", ""))
+        if media_type is None:
             offered = ", ".join(_MEDIA_TYPES)
             return text("406 Not Acceptable", f"there is {offered}", environ, start_response)
-        page = self._pages.get((name, wanted))
-        if page is None or page.made_from is not made_from:
-            page = self._keep(name, wanted, made_from, render(made_from, _MEDIA_TYPES[wanted]))
+        page = self._rendered.page(name, media_type, shows, render)
         if "HTTP_IF_NONE_MATCH" in environ and is_known(environ, page.etag):
             return not_modified(page.headers, start_response)
         start_response("200 OK", page.headers)
         return () if environ["REQUEST_METHOD"] == "HEAD" else (page.body,)
-
-    def _keep(self, name: str, wanted: str, made_from: object, body: bytes) -> _Page:
-        etag = sha256(body).hexdigest()[:32]
-        headers = [
-            ("Content-Type", _MEDIA_TYPES[wanted]),
-            ("Content-Length", str(len(body))),
-            ("ETag", f'"{etag}"'),
-            # A new release is to be seen at once.
-            ("Cache-Control", "private, no-cache" if self._guard.is_private else "no-cache"),
-            ("Vary", "Accept"),
-            *SAFE,
-        ]
-        page = _Page(made_from, headers, etag, body)
-        with self._lock:
-            old = self._pages.pop((name, wanted), None)
-            self._kept_bytes += len(body) - (len(old.body) if old else 0)
-            self._pages[name, wanted] = page
-            while self._kept_bytes > _KEPT_BYTES and len(self._pages) > 1:
-                _, oldest = self._pages.popitem(last=False)
-                self._kept_bytes -= len(oldest.body)
-        return page
 
 
 def _is_legacy(path: str) -> bool:
@@ -214,14 +178,20 @@ def _health(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable
     return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
 
 
-@lru_cache(maxsize=256)
 def _negotiate(accept: str) -> str | None:
-    """Choose the media type; `None` where the client takes none of ours.
+    """Choose the `Content-Type`; `None` where the client takes none of ours.
 
     Source: PEP 691, "Version + Format Selection"; RFC 9110, section 12.5.1.
     """
+    choose = _choose if len(accept) <= _LONGEST_REMEMBERED else _choose.__wrapped__
+    return choose(accept)
+
+
+@lru_cache(maxsize=256)
+def _choose(accept: str) -> str | None:
     # Who names JSON and likes HTML as much gets the one that tells more.
     offered = sorted(
         _MEDIA_TYPES, key=lambda name: _MEDIA_TYPES[name] != pages.JSON or name not in accept
     )
-    return best_media_type(accept, offered)
+    wanted = best_media_type(accept or "*/*", offered)
+    return None if wanted is None else _MEDIA_TYPES[wanted]

@@ -1,0 +1,74 @@
+"""Keep pages as they were rendered, as long as what they show is the same."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from pypi_insiders.web.replies import SAFE, Headers
+
+_KEPT_BYTES = 4 * 1024 * 1024
+
+
+class Page(NamedTuple):
+    """A page that can be sent as it is."""
+
+    shows: object
+    """What it was made from; as long as the catalogue gives this same object, it is current."""
+    headers: Headers
+    etag: str
+    body: bytes
+
+
+class Rendered:
+    """The pages that were asked for last, up to some megabytes.
+
+    Args:
+        is_private: whether shared caches must not keep them.
+    """
+
+    def __init__(self, *, is_private: bool) -> None:
+        # A new release is to be seen at once.
+        self._caching = "private, no-cache" if is_private else "no-cache"
+        self._pages: OrderedDict[tuple[str, str], Page] = OrderedDict()
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
+
+    def page(
+        self, name: str, media_type: str, shows: Any, render: Callable[[Any, str], bytes]
+    ) -> Page:
+        """Find a page, or make it.
+
+        Args:
+            name: of the project; empty for the list of all.
+            media_type: the `Content-Type` of the page.
+            shows: what the page is about.
+            render: makes it from that and the media type.
+        """
+        page = self._pages.get((name, media_type))
+        if page is None or page.shows is not shows:
+            page = self._make(media_type, shows, render(shows, media_type))
+            self._keep((name, media_type), page)
+        return page
+
+    def _make(self, media_type: str, shows: object, body: bytes) -> Page:
+        etag = sha256(body).hexdigest()[:32]
+        headers = [
+            ("Content-Type", media_type),
+            ("Content-Length", str(len(body))),
+            ("ETag", f'"{etag}"'),
+            ("Cache-Control", self._caching),
+            ("Vary", "Accept"),
+            *SAFE,
+        ]
+        return Page(shows, headers, etag, body)
+
+    def _keep(self, key: tuple[str, str], page: Page) -> None:
+        with self._lock:
+            old = self._pages.pop(key, None)
+            self._kept_bytes += len(page.body) - (len(old.body) if old else 0)
+            self._pages[key] = page
+            while self._kept_bytes > _KEPT_BYTES and len(self._pages) > 1:
+                _, oldest = self._pages.popitem(last=False)
+                self._kept_bytes -= len(oldest.body)
