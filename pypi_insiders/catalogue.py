@@ -250,6 +250,11 @@ class Catalogue:
 
     def _take(self, name: str) -> None:
         """Take in a file that has come: it is known from before, or it is to be examined."""
+        if not _is_text(name):
+            entry = Entry(name, Identity(0, 0, 0), problem=f"the name {name!r} is not UTF-8")
+            _log.warning("not served: %s", entry.problem)  # the record takes text only
+            self._entries[name] = entry
+            return
         known = self._remembered.pop(name, None) or self._record.entry(name)
         if known is not None and known.identity == self._identity(name):
             self._entries[name] = known
@@ -388,3 +393,8 @@ def _yanked(entries: Iterable[Entry], yanked: Mapping[str, str]) -> dict[str, st
 
 def _may_grow(identity: Identity) -> bool:
     return abs(time.time_ns() - identity.mtime_ns) < _SETTLED_AFTER_NS
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether the bytes of a file name are UTF-8. Source: PEP 383."""
+    return name.encode(errors="replace").decode() == name
