@@ -23,6 +23,7 @@ from pypi_insiders.errors import InsidersError
 
 _FOREIGN = re.compile(r"[^!-~]|[/\\]")
 _SDIST_ENDS = (".tar.gz", ".zip")
+_FILE_NAME = re.compile(r"[A-Za-z0-9._+!-]+")
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
 _UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
 
@@ -55,6 +56,10 @@ def release_of(name: str) -> tuple[NormalizedName, Version]:
 
     Source: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
     """
+    if not _FILE_NAME.fullmatch(name):
+        # No specification allows them, in the tags of a wheel neither, and each would mean
+        # something else in a URL, a page, a header or a log.
+        raise DistributionError(f"{name!r} has characters that no wheel and no sdist has")
     try:
         # Both functions of `packaging` take what no specification allows in a project's name, and
         # white space around a version.
