@@ -5,7 +5,6 @@ import hashlib
 import re
 import tarfile
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,16 +92,15 @@ def read(path: Path, name: str | None = None) -> Contents:
     project, version = release_of(name)
     try:
         metadata = _wheel_metadata(path) if is_wheel(name) else _sdist_metadata(path, name)
-    except (
-        tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, LookupError,
-        NotImplementedError, RuntimeError, UnicodeError, ValueError,
-    ) as error:  # fmt: skip
-        raise DistributionError(f"{name} is damaged: {error}") from error
-    except OSError as error:
-        if error.errno is not None:
+        claimed, requires_python = _understand(name, metadata)
+    except DistributionError:
+        raise
+    except Exception as error:
+        # What archives and metadata that are damaged make the standard library raise is said
+        # nowhere: struct.error, LZMAError, OverflowError, an OSError without a number, and more.
+        if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DistributionError(f"{name} is damaged: {error}") from error  # of gzip
-    claimed, requires_python = _understand(name, metadata)
+        raise DistributionError(f"{name} is damaged: {error}") from error
     if claimed != (project, version):
         raise DistributionError(f"{name} says of itself that it is {claimed[0]} {claimed[1]}")
     return Contents(sha256(path), metadata, requires_python)
