@@ -22,13 +22,22 @@ from pypi_insiders.errors import InsidersError
 
 _FOREIGN = re.compile(r"[^!-~]|[/\\]")
 _SDIST_ENDS = (".tar.gz", ".zip")
+_LINE_CHARS = 400
 _FILE_NAME = re.compile(r"[A-Za-z0-9._+!-]+")
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
 _UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
 
 
 class DistributionError(InsidersError):
-    """A file is no sdist or wheel, or does not agree with its own name."""
+    """A file is no sdist or wheel, or does not agree with its own name.
+
+    Args:
+        message: foreign text in it becomes part of one line of bearable length.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = "".join(char if char.isprintable() else "?" for char in message[:_LINE_CHARS])
+        super().__init__(line)
 
 
 @dataclass(frozen=True)
