@@ -57,11 +57,16 @@ class Guard:
         self._is_ours = lru_cache(maxsize=64)(self._check_host)
 
     def check(self, environ: WSGIEnvironment) -> Refusal | None:
-        """Say why a request for something to read is refused; `None`: it is not."""
+        """Say why a request for something to read is refused; `None`: it is not.
+
+        Source: RFC 9112, section 3.2, on what is no `Host`, such as two of them.
+        """
         host = environ.get("HTTP_HOST")
         if host is None:
             if environ["SERVER_PROTOCOL"] != "HTTP/1.0":
                 return Refusal("400 Bad Request", "the Host header is missing")
+        elif not _HOST.fullmatch(host):
+            return Refusal("400 Bad Request", "the Host header is none")
         elif not self._is_ours(host):
             # A web page whose name was made to lead here (DNS rebinding) would send its own.
             return Refusal("421 Misdirected Request", "this index has another name")
