@@ -43,7 +43,9 @@ class Downloads:
         size = entry.identity.size_bytes
         span = (
             byte_range(environ["HTTP_RANGE"], size)
-            if "HTTP_RANGE" in environ and _is_current(environ, entry.sha256)
+            if "HTTP_RANGE" in environ
+            and environ["REQUEST_METHOD"] == "GET"
+            and _is_current(environ, entry.sha256)
             else None
         )
         if is_known(environ, entry.sha256):
