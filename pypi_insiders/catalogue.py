@@ -123,20 +123,21 @@ class Catalogue:
         return entry if entry is not None and not entry.problem else None
 
     def open(self, name: str) -> tuple[Entry, FileIO] | None:
-        """Open a file for reading, if it is still the one that the pages tell of.
-
-        Raises:
-            OSError: it cannot be opened.
-        """
+        """Open a file for reading, if it is still the one that the pages tell of."""
         for _ in range(2):
             entry = self.find(name)
             if entry is None:
                 return None
             try:
                 descriptor = os.open(
-                    f"{self._path}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+                    f"{self._path}/{name}",
+                    # A pipe that has taken its place would be waited for.
+                    os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
                 )
             except FileNotFoundError:
+                return None
+            except OSError as error:
+                _log.warning("%s cannot be opened: %s", name, error.strerror)
                 return None
             file = FileIO(descriptor)
             if Identity.of(os.fstat(descriptor)) == entry.identity:
