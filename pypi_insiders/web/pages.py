@@ -49,6 +49,8 @@ def project_detail(project: Project, media_type: str) -> bytes:
 
 
 def _file(entry: Entry, yanked: str | None) -> dict[str, Any]:
+    if yanked is not None:
+        yanked = yanked.encode(errors="replace").decode()  # of what a shell hands on
     told: dict[str, Any] = {
         "filename": entry.name,
         "url": f"../../packages/{quote(entry.name)}",
