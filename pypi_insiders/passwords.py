@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import stat
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.files import read_text, write_atomic
+
+_log = logging.getLogger(__name__)
 
 UPLOADER = "__token__"
 """The user name that goes with a token for uploads, as on PyPI."""
@@ -115,8 +118,7 @@ class Checker:
     def is_right(self, user: str, password: str) -> bool:
         """Tell whether this is the password of that user; remember the last answers.
 
-        Raises:
-            InsidersError: the file cannot be read.
+        While the file cannot be read, or others may read it, nobody has a password.
         """
         # Hashed with a key of this process: passwords do not stay in memory.
         asked = hmac.digest(self._key, f"{user}:{password}".encode(), "sha256")
@@ -134,10 +136,14 @@ class Checker:
     def _reload(self) -> None:
         try:
             status = self._path.stat()
-            seen = (status.st_mtime_ns, status.st_ino)
+            seen = (status.st_ctime_ns, status.st_ino)  # of its mode, too
         except OSError:
             seen = (0, 0)
         if seen != self._seen:
-            self._users = load(self._path)
             self._seen = seen
             self._answers.clear()
+            try:
+                self._users = load(self._path)
+            except (InsidersError, OSError) as error:
+                _log.error("%s; until then nobody is let in", error)
+                self._users = {}
