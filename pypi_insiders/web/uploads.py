@@ -1,6 +1,9 @@
 """Take distributions from `twine upload` and `uv publish`."""
 
 import hashlib
+import logging
+import os
+import stat
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -12,11 +15,17 @@ from multipart import MultiDict, MultipartError, MultipartPart, ParserLimitReach
 
 from pypi_insiders import distribution, store
 from pypi_insiders.distribution import DistributionError
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import make_directory
 from pypi_insiders.record import Record
+
+_log = logging.getLogger(__name__)
 
 MAX_BYTES = 1024 * 1024 * 1024
 _MAX_FIELDS_BYTES = 8 * 1024 * 1024
 _MAX_PARTS = 1000
+# File systems allow 255, and while it is written its name is longer.
+_MAX_NAME_CHARS = 240
 _DIGESTS: dict[str, Callable[[], Any]] = {
     "sha256_digest": hashlib.sha256,
     "blake2_256_digest": partial(hashlib.blake2b, digest_size=32),
@@ -54,23 +63,29 @@ class Uploads:
         try:
             form, files = _parse(environ)
             try:
-                return self._publish(form, files)
+                return self._publish(form, files.get("content"))
             finally:
                 for _, part in files.iterallitems():
                     part.close()
         except _Refused as refused:
             return refused.answer
+        except DistributionError as error:
+            return "400 Bad Request", error.message
+        except (InsidersError, OSError) as error:
+            _log.error("an upload cannot be stored: %s", error)
+            return "507 Insufficient Storage", "it cannot be stored"
 
-    def _publish(self, form: MultiDict, files: MultiDict) -> tuple[str, str]:
-        part = files.get("content")
+    def _publish(self, form: MultiDict, part: MultipartPart | None) -> tuple[str, str]:
         if form.get(":action") != "file_upload" or part is None:
             raise _Refused("400 Bad Request", "send :action=file_upload, and the file as content")
+        make_directory(self._directory)
         with tempfile.TemporaryDirectory(prefix=".upload-", dir=self._directory) as inbox:
             path = _checked(Path(inbox), form, part)
-            try:
-                digests, new = store.publish(self._directory, self._record, [path])
-            except DistributionError as error:
-                raise _Refused("400 Bad Request", error.message) from error
+            target = self._directory / path.name
+            if os.path.lexists(target) and not stat.S_ISREG(target.lstat().st_mode):
+                # Another file would be compared, or a pipe be waited for.
+                raise _Refused("409 Conflict", f"{path.name} is there, and is no file")
+            digests, new = store.publish(self._directory, self._record, [path])
             if digests[path.name] != distribution.sha256(path):
                 raise _Refused("409 Conflict", f"{path.name} is there, with other content")
         return "200 OK", f"{path.name} " + ("is published" if new else "is there already")
@@ -92,12 +107,16 @@ def _parse(environ: WSGIEnvironment) -> tuple[MultiDict, MultiDict]:
 
 
 def _checked(inbox: Path, form: MultiDict, part: MultipartPart) -> Path:
-    """Give the file its name, if that is one and its hashes are those that were sent."""
+    """Give the file its name, if that is one and its hashes are those that were sent.
+
+    Raises:
+        DistributionError: it is no name of a distribution.
+        _Refused: it is too long, or the file is another one.
+    """
     name = part.filename or ""
-    try:
-        distribution.release_of(name)
-    except DistributionError as error:
-        raise _Refused("400 Bad Request", error.message) from error
+    distribution.release_of(name)  # so it is a name within a directory, too
+    if len(name) > _MAX_NAME_CHARS:
+        raise _Refused("400 Bad Request", "the file name is too long")
     path = inbox / name
     part.save_as(path)
     for field, algorithm in _DIGESTS.items():
