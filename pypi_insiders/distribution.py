@@ -1,5 +1,6 @@
 """Read what a distribution file says about itself."""
 
+import errno
 import gzip
 import hashlib
 import re
@@ -107,8 +108,8 @@ def read(path: Path, name: str | None = None) -> Contents:
     except Exception as error:
         # What archives and metadata that are damaged make the standard library raise is said
         # nowhere: struct.error, LZMAError, OverflowError, an OSError without a number, and more.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # EINVAL: it points to before its own begin
         raise DistributionError(f"{name} is damaged: {error}") from error
     if claimed != (project, version):
         raise DistributionError(f"{name} says of itself that it is {claimed[0]} {claimed[1]}")
