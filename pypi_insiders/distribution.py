@@ -26,6 +26,7 @@ _SDIST_ENDS = (".tar.gz", ".zip")
 _LINE_CHARS = 400
 _FILE_NAME = re.compile(r"[A-Za-z0-9._+!-]+")
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
+_HEAD_LIMIT_BYTES = 1024 * 1024
 _UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
 
 
@@ -174,14 +175,18 @@ def _sdist_metadata(path: Path, name: str) -> bytes:
             return _member(archive, names, "PKG-INFO")
     found: list[bytes] = []
     unpacked_bytes = 0
-    with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-        for member in tar:
-            unpacked_bytes += member.size
-            if unpacked_bytes > _UNPACKED_LIMIT_BYTES:
-                raise ValueError("it is too large when unpacked")
-            if member.isreg() and _is_pkg_info(member.name):
-                file = tar.extractfile(member)
-                found.append(_limited(file.read(_METADATA_LIMIT_BYTES + 1) if file else b""))
+    with gzip.open(path) as stream:
+        guarded = _Guarded(stream)
+        with tarfile.open(fileobj=guarded, mode="r|") as tar:  # type: ignore[call-overload]
+            while (member := tar.next()) is not None:
+                tar.members, tar.pax_headers = [], {}  # they would keep all heads
+                unpacked_bytes += member.size
+                if unpacked_bytes > _UNPACKED_LIMIT_BYTES or member.issparse():
+                    raise ValueError("it is too large when unpacked")
+                guarded.left_bytes = _HEAD_LIMIT_BYTES + (member.size if member.isreg() else 0)
+                if member.isreg() and _is_pkg_info(member.name):
+                    file = tar.extractfile(member)
+                    found.append(_limited(file.read(_METADATA_LIMIT_BYTES + 1) if file else b""))
         while block := stream.read(1024 * 1024):  # tarfile leaves the checksum unread
             unpacked_bytes += len(block)
             if unpacked_bytes > _UNPACKED_LIMIT_BYTES:
@@ -189,6 +194,26 @@ def _sdist_metadata(path: Path, name: str) -> bytes:
     if len(found) != 1:
         raise ValueError(f"it has {len(found)} PKG-INFO files")
     return found[0]
+
+
+class _Guarded:
+    """Let tarfile read the content of one member, and of the head of the next not too much.
+
+    It takes the heads into memory whole, and they may be of any size: a few megabytes, unpacked,
+    would take many gigabytes.
+    """
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self._stream = stream
+        self.left_bytes = _HEAD_LIMIT_BYTES
+
+    def read(self, size: int) -> bytes:
+        """Read some bytes."""
+        block = self._stream.read(size)
+        self.left_bytes -= len(block)
+        if self.left_bytes < 0:
+            raise ValueError("the head of a member is too large")
+        return block
 
 
 def _is_pkg_info(name: str) -> bool:
