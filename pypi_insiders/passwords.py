@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import logging
 import os
+import re
 import secrets
 import stat
 import threading
@@ -89,13 +90,15 @@ def save(path: Path, user: str, password: str) -> None:
     """Set the password of a user.
 
     Raises:
-        UsageError: the name cannot be sent by HTTP.
+        UsageError: the name or the password cannot be sent by HTTP.
         InsidersError: the file cannot be written; it is as it was.
 
-    Source: RFC 7617, on what a user name may hold.
+    Source: RFC 7617, on what they may hold.
     """
     if not user or ":" in user or user.startswith("#") or not user.isprintable() or " " in user:
         raise UsageError(f"{user!r} cannot be a user name", "letters, digits, '.', '_', '-', '@'")
+    if re.search(r"[\x00-\x1f\x7f]", password):
+        raise UsageError("a password cannot have control characters", "letters and digits")
     users = load(path) | {user: hashed(password)}
     write_atomic(path, "".join(f"{name}:{wanted}\n" for name, wanted in users.items()), mode=0o600)
 
