@@ -139,10 +139,9 @@ class Catalogue:
             except OSError as error:
                 _log.warning("%s cannot be opened: %s", name, error.strerror)
                 return None
-            file = FileIO(descriptor)
             if Identity.of(os.fstat(descriptor)) == entry.identity:
-                return entry, file
-            file.close()
+                return entry, FileIO(descriptor)
+            os.close(descriptor)
             with self._lock:
                 self._take_anew(entry)
         return None
