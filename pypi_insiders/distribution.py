@@ -21,7 +21,6 @@ from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.errors import InsidersError
 
-_FOREIGN = re.compile(r"[^!-~]|[/\\]")
 _SDIST_ENDS = (".tar.gz", ".zip")
 _LINE_CHARS = 400
 _FILE_NAME = re.compile(r"[A-Za-z0-9._+!-]+")
@@ -71,10 +70,7 @@ def release_of(name: str) -> tuple[NormalizedName, Version]:
         # something else in a URL, a page, a header or a log.
         raise DistributionError(f"{name!r} has characters that no wheel and no sdist has")
     try:
-        # Both functions of `packaging` take what no specification allows in a project's name, and
-        # white space around a version.
-        if _FOREIGN.search(name):
-            raise ValueError("a character that no file name of a distribution has")
+        # Both functions of `packaging` take what no specification allows in a project's name.
         if is_wheel(name):
             project, version, _, _ = parse_wheel_filename(name)
             return canonicalize_name(project, validate=True), version

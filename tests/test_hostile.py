@@ -459,7 +459,7 @@ def test_other_methods_are_refused(read_only: Index, row: Row) -> None:
 
 # A server may ignore any range, and must ignore what is none. Source: RFC 9110, section 14.2.
 _NO_RANGES: list[str | bytes] = [
-    "", "bytes", "bytes=", "bytes=-", "bytes=--", "bytes=--1", "bytes=-0", "bytes=-00",
+    "", "bytes", "bytes=", "bytes=-", "bytes=--", "bytes=--1",
     "bytes=5-2",
     "bytes=1--1", "bytes=0--5", "bytes=-5-", "bytes=-5-9", "bytes=1-2-3", "bytes=a-b",
     "bytes=0x0-0x4",
@@ -471,7 +471,6 @@ _NO_RANGES: list[str | bytes] = [
     "bytes=2-3,0-0",
     "bytes=" + ",".join(f"{n}-{n}" for n in range(0, 10_000, 2)),
     "bytes=" + ",".join(5_000 * ["0-"]),
-    f"bytes={_NINES}-", f"bytes=-{_NINES}", f"bytes=0-{_NINES}", f"bytes={_NINES}-{_NINES}",
     b"bytes=\xff-\xfe", b"bytes=0-\xb2", "bytes=0\u00a0-4", 60_000 * "-", 10_000 * "bytes=",
     "bytes=0-4;q=1",
     "bytes=0-0, bytes=1-1", 50_000 * ",", "bytes=" + 50_000 * " ",
@@ -491,6 +490,12 @@ RANGES: dict[str | bytes, tuple[int, slice | None]] = dict.fromkeys(
     f"bytes=3-{4000 * '9'}": (206, slice(3, None)),
     "bytes=00000-00001": (206, slice(0, 2)),
     "Bytes=0-0": (206, slice(0, 1)),
+    f"bytes=-{_NINES}": (206, slice(0, None)),
+    f"bytes=0-{_NINES}": (206, slice(0, None)),
+    f"bytes={_NINES}-": (416, None),
+    f"bytes={_NINES}-{_NINES}": (416, None),
+    "bytes=-0": (416, None),
+    "bytes=-00": (416, None),
     "bytes=1000000-": (416, None),
     "bytes=1000000-2000000": (416, None),
     f"bytes={100 * '9'}-": (416, None),
@@ -622,12 +627,12 @@ def test_odd_qualities(read_only: Index, quality: str) -> None:
         assert check(read_only, row).headers["content-type"].startswith(other)
 
 
-@pytest.mark.parametrize(("quality", "status"), [("", 200), ("٠", 200), ('"1"', 200), ('"', 406)])
-def test_qualities_that_are_none(read_only: Index, quality: str, status: int) -> None:
-    """They are as if they were not there; an open quote leaves nothing of the header."""
+@pytest.mark.parametrize("quality", ["", "٠", '"1"', '"'])
+def test_qualities_that_are_none(read_only: Index, quality: str) -> None:
+    """What they were to qualify is as if it were not there."""
     accept = f"{JSON};q={quality}, text/html;q=0.1"
-    answer = check(read_only, Row(request("GET", "/simple/my-dist/", ("Accept", accept)), status))
-    assert answer.headers["content-type"].startswith(JSON if status == 200 else "text/plain")
+    answer = check(read_only, Row(request("GET", "/simple/my-dist/", ("Accept", accept)), 200))
+    assert answer.headers["content-type"].startswith("text/html")
 
 
 # Who asks.
@@ -946,7 +951,7 @@ _NAMES_OF_AN_SDIST = [
     "new-1.٠.tar.gz", "neſ-1.0.tar.gz",
     "new-1.0\u202e.tar.gz", "new-1.0.tar.gz\u0000", "new-1.0\r.tar.gz", "n" * 300 + "-1.0.tar.gz",
     "n" * 240 + "-1.0.tar.gz",
-    "new-" + 300 * "1" + ".tar.gz", f"new-{_NINES}.tar.gz", "new-1.0.zip", ".yanked.json",
+    "new-" + 300 * "1" + ".tar.gz", "new-1.0.zip", ".yanked.json",
     ".upload-x", "con", "new:x-1.0.tar.gz",
 ]  # fmt: skip
 _NAMES_OF_A_WHEEL = [
@@ -958,7 +963,6 @@ _NAMES_OF_A_WHEEL = [
     "new-1.0-py3-none-any.whl.exe", "../../new-1.0-py3-none-any.whl", "new-1.0-py3-none-a b.whl",
     "new-1.0-py3-none-a%2fb.whl",
     "new-1.0-py3-none-any\u2028.whl", "new-1.0-py3-none-any#x.whl", "new-1.0-py3-none-any?.whl",
-    f"new-1.0-{_NINES}-py3-none-any.whl",
     "new-1.0-1<b>-py3-none-any.whl", "other-1.0-py3-none-any.whl", "new-1.1-py3-none-any.whl",
     "new-1.0-a.a.a-b.b.b-c^d.whl",
 ]  # fmt: skip
@@ -1004,7 +1008,6 @@ _NO_UPLOADS = {
     "remove_pkg as a form": _raw(b":action=remove_pkg&name=my_dist&version=1.0", _URLENCODED),
     "doc_upload": _upload("docs.zip", _WHEEL, fields={":action": "doc_upload", "name": "my_dist"}),
     "the file as text": _raw(b":action=file_upload&content=" + NEW.encode(), _URLENCODED),
-    "a form of 100,000 fields": _raw(b"&".join(b"a%d=b" % n for n in range(100_000)), _URLENCODED),
     "a form that is none": _raw(b"%%%&&&===\xff\xfe", _URLENCODED),
     "a part without a name": _part(b"Content-Disposition: form-data"),
     "a part without a disposition": _part(b"X: y"),
@@ -1019,12 +1022,6 @@ _NO_UPLOADS = {
     "a part with odd parameters": _part(
         b"Content-Disposition: form-data; name*=utf-8''%ff; filename*0*=x''%; filename*9=y; *=x"
     ),
-    "a part with a length": _part(
-        b'Content-Disposition: form-data; name="content"; filename="x"\r\nContent-Length: '
-        + _NINES.encode()
-    ),
-    "an endless header": _part(b"X: " + 100_000 * b"y"),
-    "headers without end": _raw(b"--limit\r\n" + 1000 * b"X: y\r\n"),
     "no begin": _raw(_BODY[10:]),
     "no end": _raw(_BODY[:-12]),
     "only a limit": _raw(b"--limit"),
@@ -1053,8 +1050,15 @@ _NO_UPLOADS = {
 }
 _LARGE = {
     "100,000 fields": _upload(NEW, _SDIST, fields=_many(100_000)),
-    "501 fields": _upload(NEW, _SDIST, fields=_many(500)),
-    "a large field": _upload(NEW, _SDIST, fields=_UPLOAD | {"description": 5_000_000 * "x"}),
+    "a name of many digits": _upload(f"new-{_NINES}.tar.gz", _SDIST),
+    "1,001 fields": _upload(NEW, _SDIST, fields=_many(1000)),
+    "a form of 100,000 fields": _raw(b"&".join(b"a%d=b" % n for n in range(100_000)), _URLENCODED),
+    "a part with a length": _part(
+        b'Content-Disposition: form-data; name="content"; filename="x"\r\nContent-Length: '
+        + _NINES.encode()
+    ),
+    "an endless header": _part(b"X: " + 100_000 * b"y"),
+    "headers without end": _raw(b"--limit\r\n" + 1000 * b"X: y\r\n"),
 }
 _ELSEWHERE = {
     "elsewhere": request("POST", "/simple/", _UPLOADER, _TYPE, body=_BODY),

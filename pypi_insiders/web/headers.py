@@ -1,14 +1,16 @@
 """Read the headers of requests; what cannot be understood asks for nothing."""
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 
 # A quality, or nothing. Source: RFC 9110, section 12.4.2.
 _QUALITY = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
 _ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
-_RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.IGNORECASE | re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_RANGE = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*", re.IGNORECASE | re.ASCII)
+_MOST_DIGITS = 18
+_BEYOND_ANY_FILE = 10**18
 
 
 def best_media_type(accept: str, offered: Iterable[str]) -> str | None:
@@ -50,25 +52,33 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     Source: RFC 9110, section 14.
     """
     match = _RANGE.fullmatch(header)
-    if match is None or match[0].count("-") != 1:
+    if match is None:
         return None
-    first, last = match.groups()
-    if not first:  # so many from the end
-        return (max(0, size - int(last)), size) if last else None
-    if last and int(last) < int(first):
+    first, last = (_number(digits) for digits in match.groups())
+    if first is None:  # so many from the end
+        return None if last is None else (max(0, size - last), size)
+    if last is not None and last < first:
         return None
-    return int(first), min(int(last) + 1, size) if last else size
+    return first, size if last is None else min(last + 1, size)
+
+
+def _number(digits: str) -> int | None:
+    """Read a number that may be longer than Python reads; all beyond any file are alike."""
+    significant = digits.lstrip("0")
+    if len(significant) > _MOST_DIGITS:
+        return _BEYOND_ANY_FILE
+    return None if not digits else int(significant or "0")
 
 
 def basic_credentials(authorization: str) -> tuple[str, str] | None:
-    """Read user and password. Source: RFC 7617."""
+    """Read user and password, without control characters. Source: RFC 7617."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return None
     try:
-        user, colon, password = (
-            base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-        )
-    except (binascii.Error, UnicodeDecodeError, ValueError):
+        text = base64.b64decode(encoded.strip(), validate=True).decode()
+    except ValueError:
         return None
-    return (user, password) if colon else None
+    user, colon, password = text.partition(":")
+    # To the hash of a password, a NUL at its end would be nothing.
+    return None if not colon or _CONTROL.search(text) else (user, password)

@@ -63,7 +63,7 @@ class Uploads:
         try:
             form, files = _parse(environ)
             try:
-                return self._publish(form, files.get("content"))
+                return self._publish(form, files.getall("content"))
             finally:
                 for _, part in files.iterallitems():
                     part.close()
@@ -75,20 +75,20 @@ class Uploads:
             _log.error("an upload cannot be stored: %s", error)
             return "507 Insufficient Storage", "it cannot be stored"
 
-    def _publish(self, form: MultiDict, part: MultipartPart | None) -> tuple[str, str]:
-        if form.get(":action") != "file_upload" or part is None:
-            raise _Refused("400 Bad Request", "send :action=file_upload, and the file as content")
+    def _publish(self, form: MultiDict, parts: list[MultipartPart]) -> tuple[str, str]:
+        if form.get(":action") != "file_upload" or len(parts) != 1:
+            raise _Refused("400 Bad Request", "send :action=file_upload, and one file as content")
         make_directory(self._directory)
         with tempfile.TemporaryDirectory(prefix=".upload-", dir=self._directory) as inbox:
-            path = _checked(Path(inbox), form, part)
+            path = _checked(Path(inbox), form, parts[0])
             target = self._directory / path.name
             if os.path.lexists(target) and not stat.S_ISREG(target.lstat().st_mode):
                 # Another file would be compared, or a pipe be waited for.
                 raise _Refused("409 Conflict", f"{path.name} is there, and is no file")
             digests, new = store.publish(self._directory, self._record, [path])
             if digests[path.name] != distribution.sha256(path):
-                raise _Refused("409 Conflict", f"{path.name} is there, with other content")
-        return "200 OK", f"{path.name} " + ("is published" if new else "is there already")
+                raise _Refused("409 Conflict", f"{path.name} is there with other content")
+        return "200 OK", f"published {path.name}" if new else f"{path.name} is there already"
 
 
 def _parse(environ: WSGIEnvironment) -> tuple[MultiDict, MultiDict]:
