@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -101,6 +101,27 @@ def verbosity(ctx: click.Context) -> int:
     """Tell how often `-v` was given, less how often `-q`, here or further left."""
     count: int = ctx.meta.get(_VERBOSITY, 0)
     return count
+
+
+def checked(parse: Callable[[object], Any]) -> Callable[..., Any]:
+    """Check an option as the setting of the same name is checked."""
+
+    def callback(ctx: click.Context, parameter: click.Parameter, value: object) -> Any:
+        if value is None:
+            return None
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, parameter) from error
+
+    return callback
+
+
+def parse_fallback_url(value: object) -> str:
+    """Check the URL of the index for all other names."""
+    from pypi_insiders import config
+
+    return config.parse_fallback_url(value)
 
 
 def complain(message: str, hint: str | None) -> None:

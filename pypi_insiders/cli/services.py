@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from pypi_insiders.cli.common import Group, note
+from pypi_insiders.cli.common import Group, checked, note, parse_fallback_url
 
 if TYPE_CHECKING:
     from pypi_insiders.control import Setup
@@ -129,30 +129,10 @@ server = _verbs("server", "the package index", "")
 watcher = _verbs("watcher", "the watcher of the repositories", ", with an update at once")
 
 
-def _checked(parse: Callable[[object], Any]) -> Callable[..., Any]:
-    """Check an option as the setting of the same name is checked."""
-
-    def callback(ctx: click.Context, parameter: click.Parameter, value: object) -> Any:
-        if value is None:
-            return None
-        try:
-            return parse(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error), ctx, parameter) from error
-
-    return callback
-
-
 def _host(value: object) -> object:
     from pypi_insiders.config import parse_host
 
     return parse_host(value)
-
-
-def _fallback_url(value: object) -> object:
-    from pypi_insiders.config import parse_fallback_url
-
-    return parse_fallback_url(value)
 
 
 @server.command("password")
@@ -204,7 +184,7 @@ def token() -> None:
 
 @server.command("run")
 @click.option(
-    "--host", callback=_checked(_host), help="IP address, or localhost for both loopback addresses."
+    "--host", callback=checked(_host), help="IP address, or localhost for both loopback addresses."
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="0 picks a free one.")
 @click.option(
@@ -214,7 +194,7 @@ def token() -> None:
 )
 @click.option(
     "--fallback-url",
-    callback=_checked(_fallback_url),
+    callback=checked(parse_fallback_url),
     help="Index for names that ours does not hold.",
 )
 def run(
