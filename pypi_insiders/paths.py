@@ -58,6 +58,11 @@ class Paths:
         """Held by whoever changes `repos.toml`."""
         return self.state / "repos.lock"
 
+    @property
+    def export_lock(self) -> Path:
+        """Held by whoever exports the index."""
+        return self.state / "export.lock"
+
     def mirror(self, name: str) -> Path:
         """A bare copy of the repository `NS/PROJ`; may be deleted at any time."""
         return self.cache / "mirrors" / f"{name.casefold()}.git"

@@ -20,6 +20,7 @@ COMMANDS = {
     "unpublish": "pypi_insiders.cli.releases:unpublish",
     "prune": "pypi_insiders.cli.releases:prune",
     "env": "pypi_insiders.cli.env:env",
+    "export": "pypi_insiders.cli.export:export",
     "uninstall": "pypi_insiders.cli.uninstall:uninstall",
 }
 

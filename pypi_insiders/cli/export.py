@@ -1,0 +1,49 @@
+"""`pypi-insiders export`."""
+
+from pathlib import Path
+
+import click
+
+from pypi_insiders.cli.common import Command, checked, note, parse_fallback_url
+
+
+@click.command(cls=Command)
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--fallback-url",
+    metavar="URL",
+    callback=checked(parse_fallback_url),
+    help="Index for names that ours does not hold.",
+)
+@click.option("--no-fallback", is_flag=True, help="Such names are not found.")
+def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None:
+    """Write the index to DIR as plain files.
+
+    Any web server, object store or CDN can serve them; nginx.conf is what nginx needs to know. Only
+    what has changed is touched, so call it again after each update. Without an option, the fallback
+    is that of config.toml.
+    """
+    from pypi_insiders import config
+    from pypi_insiders.errors import UsageError
+    from pypi_insiders.export import PYPI
+    from pypi_insiders.export import export as export_to
+    from pypi_insiders.paths import default_paths
+
+    if no_fallback and fallback_url is not None:
+        raise UsageError("--fallback-url and --no-fallback exclude each other", "give one of them")
+    paths = default_paths()
+    settings = config.load(paths.settings).server
+    fallback_url = None if no_fallback else fallback_url or settings.fallback_url or PYPI
+    if settings.auth:
+        note("the web server must ask for passwords itself: the exported files know none")
+    done = export_to(
+        paths,
+        directory,
+        fallback_url,
+        on_wait=lambda: note("another export is running; waiting for it to end"),
+    )
+    if done.new or done.removed:
+        change = f"{done.new} new, {done.removed} removed"
+    else:
+        change = f"{done.pages} pages changed" if done.pages else "nothing changed"
+    click.echo(f"exported {done.projects} projects, {done.files} files to {directory} ({change})")

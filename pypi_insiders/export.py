@@ -1,0 +1,319 @@
+"""Write the index as plain files, for any web server, object store or CDN."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from io import FileIO
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from pypi_insiders import distribution, state, yanks
+from pypi_insiders.catalogue import Catalogue, Project
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import hint_for, locked, read_text, remove, remove_tree
+from pypi_insiders.paths import Paths
+from pypi_insiders.record import Entry, Record
+from pypi_insiders.web import pages
+
+_log = logging.getLogger(__name__)
+
+PYPI = "https://pypi.org/simple/"
+"""The fallback where no other is set, as it is that of the live index."""
+
+_CONFIGURATION = "nginx.conf"
+_MARK = "# Made by `pypi-insiders export`"
+_PAGES = {"index.html": pages.HTML, "index.json": pages.JSON}
+_METADATA = ".metadata"
+_TEMPORARY = ".export-"
+_BLOCK_BYTES = 1024 * 1024
+_TRIES = 3
+
+
+class Outcome(NamedTuple):
+    """What an export has done; all are numbers."""
+
+    projects: int
+    files: int
+    """Distributions that are there now."""
+    new: int
+    """Distributions that were not there before."""
+    removed: int
+    """Distributions that are no longer there."""
+    pages: int
+    """Pages that were written."""
+
+
+class _ChangedError(Exception):
+    """A file is not the one that the catalogue told of."""
+
+
+def export(
+    paths: Paths,
+    directory: Path,
+    fallback_url: str | None,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Make a directory show what the index shows, touching only what differs.
+
+    New packages come first, then pages, and what is gone goes last: nobody meets a page that names
+    a file which is not there. An export that broke off is finished by the next one.
+
+    Args:
+        paths: where the index lies.
+        directory: made where it is missing, as are its parents.
+        fallback_url: the index for all other names; `None` is none.
+        on_wait: called before waiting for another export to end.
+
+    Raises:
+        InsidersError: the directory holds something else, or it or the index cannot be used.
+    """
+    source = paths.distributions
+    with locked(paths.export_lock, on_wait), _says(directory):
+        _demand_readable(source)
+        _claim(directory, source)
+        _write(directory / _CONFIGURATION, _configuration(fallback_url).encode())
+        with contextlib.closing(Record(paths.record, source)) as record:
+            catalogue = Catalogue(source, record, lambda: state.origins(paths.state))
+            projects, new = _copy_packages(catalogue, directory)
+        written = _write_pages(projects, directory / "simple")
+        _demand_readable(source)  # or else all of it would seem to be gone
+        removed = _remove_gone(projects, directory)
+        files = sum(len(project.files) for project in projects)
+        return Outcome(len(projects), files, len(new), removed, written)
+
+
+@contextlib.contextmanager
+def _says(directory: Path) -> Iterator[None]:
+    """Translate whatever the file system refuses into one line."""
+    try:
+        yield
+    except OSError as error:
+        at = f" ({error.filename})" if error.filename else ""
+        raise InsidersError(
+            f"cannot export to {directory}: {error.strerror or error}{at}", hint_for(error)
+        ) from error
+
+
+def _demand_readable(source: Path) -> None:
+    """Make sure that the distributions are in reach: what cannot be read must not seem gone.
+
+    Raises:
+        InsidersError: they are not, or it cannot be told which of them are yanked.
+    """
+    try:
+        os.scandir(source).close()
+    except OSError as error:
+        hint = "is anything published? `pypi-insiders update`"
+        missing = isinstance(error, FileNotFoundError)
+        raise InsidersError(
+            f"cannot read {source}: {error.strerror}", hint if missing else hint_for(error)
+        ) from error
+    yanks.load(source)
+
+
+def _claim(directory: Path, source: Path) -> None:
+    """Make the directory, or make sure that it is ours.
+
+    Raises:
+        InsidersError: it is not: what lies there would be lost.
+    """
+    here, there = directory.resolve(), source.resolve()
+    if here.is_relative_to(there) or there.is_relative_to(here):
+        raise InsidersError(
+            f"cannot export to {directory}: the index keeps its distributions in {source}",
+            "name a directory elsewhere",
+        )
+    for missing in reversed([path for path in (here, *here.parents) if not path.exists()]):
+        _make_directory(missing)
+    found = [path for path in here.iterdir() if not path.name.startswith(_TEMPORARY)]
+    is_ours = (read_text(here / _CONFIGURATION) or "").startswith(_MARK)
+    if found and not is_ours:
+        raise InsidersError(
+            f"{directory} is not empty, and no `pypi-insiders export` has made it",
+            "name a new or an empty directory",
+        )
+
+
+def _make_directory(path: Path) -> Path:
+    """Make a directory that a web server's user can read, unless it is there; return it."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        if path.is_symlink() or not path.is_dir():  # what lies behind a link is not ours
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+    else:
+        path.chmod(0o755)
+    return path
+
+
+def _configuration(fallback_url: str | None) -> str:
+    """Render what nginx must know."""
+    template = Path(__file__).with_name(f"{_CONFIGURATION}.in").read_text(encoding="utf-8")
+    answer = "404"
+    if fallback_url is not None:
+        # In nginx, a dollar sign or a quotation mark has a meaning that nothing takes away.
+        url = quote(fallback_url.rstrip("/"), safe=":/?#[]@!&'()*+,;=%~")
+        answer = f'303 "{url}/$insiders_name/"'
+    return template.replace("@FALLBACK@", answer)
+
+
+def _copy_packages(catalogue: Catalogue, directory: Path) -> tuple[list[Project], set[str]]:
+    """Copy what is not there yet.
+
+    Returns:
+        All projects, each as its files are there now; and the names of the files that are new.
+
+    Raises:
+        InsidersError: a project changes all the time, or a file is damaged.
+        OSError: a file cannot be read or written.
+    """
+    packages = _make_directory(directory / "packages")
+    projects, new = [], set[str]()
+    for name in catalogue.projects():
+        told = _told_hashes(directory / "simple" / name / "index.json")
+        for _ in range(_TRIES):
+            project = catalogue.project(name)
+            if project is None:
+                break  # it has gone meanwhile
+            with contextlib.suppress(_ChangedError):
+                for entry in project.files:
+                    if not _is_current(packages / entry.name, entry, told.get(entry.name)):
+                        _copy(catalogue, entry, packages)
+                        new.add(entry.name)
+                    _copy_metadata(catalogue, entry, packages)
+                projects.append(project)
+                break
+        else:
+            raise InsidersError(
+                f"{name} changes while it is exported, or one of its files is damaged", "try again"
+            )
+    return projects, new
+
+
+def _told_hashes(page: Path) -> dict[str, str]:
+    """Read off the page of the last export which files it has copied: name to sha256."""
+    with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
+        files = json.loads(page.read_bytes())["files"]
+        return {file["filename"]: file["hashes"]["sha256"] for file in files}
+    return {}
+
+
+def _is_current(copy: Path, entry: Entry, told_sha256: str | None) -> bool:
+    """Tell whether a copy is the file of the index; it is read only where that is in doubt."""
+    try:
+        status = copy.lstat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(status.st_mode) or status.st_size != entry.identity.size_bytes:
+        return False
+    if told_sha256 == entry.sha256 and status.st_mtime_ns == entry.identity.mtime_ns:
+        return True
+    return distribution.sha256(copy) == entry.sha256
+
+
+def _copy(catalogue: Catalogue, entry: Entry, packages: Path) -> None:
+    opened = catalogue.open(entry.name)
+    if opened is None:
+        raise _ChangedError
+    _, file = opened
+    with file:
+        _put(packages / entry.name, _checked(file, entry.sha256), entry.identity.mtime_ns)
+    _log.debug("copied %s", entry.name)
+
+
+def _checked(file: FileIO, sha256: str) -> Iterator[bytes]:
+    """Read a file block by block, to its end only if it is the one that is meant."""
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK_BYTES):
+        digest.update(block)
+        yield block
+    if digest.hexdigest() != sha256:
+        raise _ChangedError
+
+
+def _copy_metadata(catalogue: Catalogue, entry: Entry, packages: Path) -> None:
+    """Write the core metadata of a wheel beside it, unless they are there. Source: PEP 658."""
+    if entry.metadata_sha256 is None:
+        return
+    path = packages / f"{entry.name}{_METADATA}"
+    with contextlib.suppress(FileNotFoundError):
+        if distribution.sha256(path) == entry.metadata_sha256:
+            return
+    found = catalogue.metadata(entry.name)
+    if found is None or found[0] != entry.metadata_sha256:
+        raise _ChangedError
+    _put(path, [found[1]], entry.identity.mtime_ns)
+
+
+def _write_pages(projects: Collection[Project], simple: Path) -> int:
+    """Write the pages that differ, the list of all projects last; return how many."""
+    _make_directory(simple)
+    written = 0
+    for project in projects:
+        directory = _make_directory(simple / project.name)
+        for name, media_type in _PAGES.items():
+            written += _write(directory / name, pages.project_detail(project, media_type))
+    names = [project.name for project in projects]
+    for name, media_type in _PAGES.items():
+        written += _write(simple / name, pages.project_list(names, media_type))
+    return written
+
+
+def _write(path: Path, content: bytes) -> bool:
+    """Put content at a path unless it is there; tell whether it was not."""
+    changed_ns = time.time_ns()
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_bytes() == content:
+            return False
+        # nginx's ETag and rsync tell files apart by size and second.
+        changed_ns = max(changed_ns, (int(path.stat().st_mtime) + 1) * 1_000_000_000)
+    _put(path, [content], changed_ns)
+    return True
+
+
+def _put(path: Path, blocks: Iterable[bytes], mtime_ns: int) -> None:
+    """Put a file at a path in one step, readable for a web server's user."""
+    descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(blocks)
+            file.flush()
+            os.fchmod(descriptor, 0o644)
+            os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+            os.fsync(descriptor)
+        Path(temporary).replace(path)
+    except BaseException:
+        remove(Path(temporary))
+        raise
+
+
+def _remove_gone(projects: Collection[Project], directory: Path) -> int:
+    """Remove what is gone from the index, and what a killed export left; return how many files."""
+    for left in directory.glob(f"{_TEMPORARY}*"):
+        remove(left)
+    _sweep(directory / "simple", {*_PAGES, *(project.name for project in projects)})
+    for project in projects:
+        _sweep(directory / "simple" / project.name, _PAGES)
+    entries = [entry for project in projects for entry in project.files]
+    metadata = {entry.name + _METADATA for entry in entries if entry.metadata_sha256 is not None}
+    gone = _sweep(directory / "packages", metadata | {entry.name for entry in entries})
+    return sum(1 for name in gone if not name.startswith(".") and not name.endswith(_METADATA))
+
+
+def _sweep(directory: Path, expected: Collection[str]) -> list[str]:
+    """Remove all but the expected; return the names of what is gone."""
+    with os.scandir(directory) as items:
+        gone = [item for item in items if item.name not in expected]
+    for item in gone:
+        is_tree = item.is_dir(follow_symlinks=False)
+        (remove_tree if is_tree else remove)(Path(item.path))
+        _log.debug("removed %s", item.path)
+    return [item.name for item in gone]
