@@ -1,0 +1,74 @@
+"""What the parts of the benchmark share: an environment, a clock and a table."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+BIN = Path(sys.executable).parent
+COMMAND = BIN / "pypi-insiders"
+Argv = tuple[str | Path, ...]
+_COLUMNS = "{:52} {:>10} {:>10} {:>7}  {:40} {}"
+
+
+class Goal(NamedTuple):
+    """What a value must not be above, or must not be below."""
+
+    value: float
+    at_least: bool = False
+
+    def says(self, value: float) -> str:
+        """Tell the goal, and whether a value meets it."""
+        is_met = value >= self.value if self.at_least else value <= self.value
+        sign = ">=" if self.at_least else "<="
+        return f"{sign} {self.value:g} {'met' if is_met else 'MISSED'}"
+
+
+def home_environment(home: Path) -> dict[str, str]:
+    """Make the environment of somebody who lives in an empty home."""
+    left_out = ("XDG_", "PYTHONDONTWRITEBYTECODE")
+    return {key: value for key, value in os.environ.items() if not key.startswith(left_out)} | {
+        "HOME": str(home)
+    }
+
+
+def run(*argv: str | Path, env: Mapping[str, str]) -> str:
+    """Run a command that must succeed; return what it prints."""
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        sys.exit(f"{argv} ended with {done.returncode}\n{done.stderr}")
+    return done.stdout
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Time one call, in seconds."""
+    begun_s = time.perf_counter()
+    call()
+    return time.perf_counter() - begun_s
+
+
+def head() -> None:
+    """Print the first line of a table."""
+    print(_COLUMNS.format("what", "ours", "other", "ratio", "other is", "goal").rstrip())
+
+
+def row(  # noqa: PLR0913  # one for each column
+    what: str,
+    ours: str,
+    other: str = "",
+    ratio: float | None = None,
+    named: str = "",
+    *,
+    goal: str = "",
+) -> None:
+    """Print one line of a table."""
+    shown = "" if ratio is None else f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.2g}"
+    print(_COLUMNS.format(what, ours, other, shown, named, goal).rstrip(), flush=True)
+
+
+def milliseconds(value_s: float) -> str:
+    """Write a time for the table."""
+    return f"{value_s * 1000:.0f} ms"
