@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint fuzz bench clean
 
 demo: .venv/.ready
 	$(BIN)/python tests/demo.py
@@ -16,6 +16,9 @@ lint: .venv/.ready
 	$(BIN)/mypy
 	if command -v shellcheck >/dev/null; then shellcheck tests/user-manager .ci/run; fi
 
+fuzz: .venv/.ready
+	FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/test_fuzz.py
+
 bench: .venv/.ready
 	$(BIN)/python tests/bench.py
 
@@ -23,4 +26,4 @@ bench: .venv/.ready
 	$(PYTHON) .ci/venv
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
