@@ -14,6 +14,9 @@ from pypi_insiders.record import Record
 from pypi_insiders.web.application import make_app
 from pypi_insiders.web.guard import Guard
 
+# Of a request that is refused anyway.
+_MAX_BODY_BYTES = 64 * 1024
+
 
 def run(
     paths: Paths,
@@ -47,16 +50,19 @@ def run(
     make_directory(directory)
     record = Record(paths.record, directory)
     catalogue = Catalogue(directory, record, lambda: state.origins(paths.state))
-    take_upload = None
+    take_upload, max_body_bytes = None, _MAX_BODY_BYTES
     if settings.uploads:
-        from pypi_insiders.web.uploads import Uploads  # most have no use for it
+        from pypi_insiders.web import uploads  # most have no use for it
 
-        take_upload = Uploads(directory, record).take
+        take_upload = uploads.Uploads(directory, record).take
+        max_body_bytes = uploads.MAX_BYTES
     threading.Thread(target=catalogue.keep_up, name="catalogue", daemon=True).start()
     server.serve(
         make_app(catalogue, guard, take_upload, settings.fallback_url),
         sockets,
         lambda: on_ready(bound[0].url),
         status=catalogue.summary,
+        watched=directory,
         idle_timeout_s=settings.idle_timeout_s,
+        max_body_bytes=max_body_bytes,
     )

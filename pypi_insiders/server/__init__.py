@@ -1,0 +1,137 @@
+"""Serve an application over HTTP until it is told to stop, to any client, however it behaves."""
+
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+import waitress
+from waitress.trigger import trigger
+
+from pypi_insiders.server.clients import Clients
+from pypi_insiders.server.limits import Limits
+from pypi_insiders.server.pulse import Pulse
+from pypi_insiders.server.watch import watching
+
+__all__ = ["Limits", "serve"]
+
+_log = logging.getLogger(__name__)
+
+_DRAIN_S = 10
+_PAUSE_S = 10.0
+_UNLIMITED = 2**31
+_LIMITS = Limits()
+
+
+def serve(  # noqa: PLR0913  # one caller, which names them
+    app: WSGIApplication,
+    sockets: Sequence[socket.socket],
+    on_ready: Callable[[], None],
+    *,
+    status: Callable[[], str],
+    watched: Path | None = None,
+    idle_timeout_s: float = 0,
+    max_body_bytes: int = 64 * 1024,
+    limits: Limits = _LIMITS,
+) -> None:
+    """Serve until SIGTERM or SIGINT, or until nobody asks; then finish the requests under way.
+
+    What is no request is answered 400, 413 or 431, and the client is at fault. 500 and an error
+    with a traceback in the log are the application's: it has raised. At level debug, there is a
+    line in the log for every answer.
+
+    Args:
+        app: the application. Files it had better hand over as `wsgi.file_wrapper`: of anything
+            else, four clients that do not read more than 16 MiB hold up all threads.
+        sockets: listening sockets.
+        on_ready: called as soon as requests are answered.
+        status: what there is to serve, in a few words; called often.
+        watched: a directory; when a file appears in it or goes, the status is looked at at once,
+            otherwise within 10 s.
+        idle_timeout_s: end after so long without a request; 0 is never.
+        max_body_bytes: what a request's body may have, chunks with their framing.
+        limits: what a client may take otherwise.
+
+    Source: sd_notify(3), sd_watchdog_enabled(3).
+    """
+    # One line for nearly every request while all threads are busy.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    asked_s = time.monotonic()
+
+    def noted(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        nonlocal asked_s
+        asked_s = time.monotonic()
+        return app(environ, start_response)
+
+    channels: dict[int, Any] = {}
+    server = waitress.create_server(
+        noted,
+        map=channels,
+        sockets=list(sockets),
+        ident=None,
+        max_request_header_size=limits.header_bytes + 1,  # the first that is too many
+        max_request_body_size=max_body_bytes + 1,
+        log_socket_errors=False,  # a client that is gone is no news
+        connection_limit=_UNLIMITED,
+        channel_timeout=_UNLIMITED,
+    )
+    clients = Clients(channels, limits)
+    pulse = Pulse(server.task_dispatcher, status)
+    stopping = is_woken = False
+    wake = trigger(channels)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+        wake.pull_trigger()
+
+    def look() -> None:
+        nonlocal is_woken
+        if not is_woken:  # many files at once would fill the pipe, and nobody else empties it
+            is_woken = True
+            wake.pull_trigger()
+
+    def turn(pause_s: float) -> None:
+        nonlocal is_woken
+        if clients.resume():
+            pause_s = min(pause_s, clients.tick_s)
+        server.asyncore.loop(timeout=pause_s, map=channels, count=1, use_poll=True)
+        is_woken = False
+        clients.dismiss_slow()
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    pulse.notify("READY=1")
+    on_ready()
+    try:
+        with watching(watched, look):
+            while not stopping:
+                idle_s = time.monotonic() - asked_s
+                if idle_timeout_s and idle_s >= idle_timeout_s and not clients.are_busy:
+                    _log.info(
+                        "nobody asked for %.0f s; the next request starts the index again", idle_s
+                    )
+                    break
+                left_s = idle_timeout_s - idle_s if idle_timeout_s > idle_s else _PAUSE_S
+                clients.admit()
+                turn(min(left_s, pulse.beat()))
+        pulse.notify("STOPPING=1")
+        _drain(clients, turn)
+    finally:
+        # It would name the task that went for the watchdog.
+        logging.getLogger("waitress").setLevel(logging.ERROR)
+        server.task_dispatcher.shutdown()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _drain(clients: Clients, turn: Callable[[float], None]) -> None:
+    """Take no new connections and finish the requests that have begun."""
+    clients.shut_out()
+    deadline = time.monotonic() + _DRAIN_S
+    while clients.are_busy and time.monotonic() < deadline:
+        turn(0.1)

@@ -1,0 +1,149 @@
+"""Decide which clients may stay: how many, and how slow."""
+
+import logging
+import resource
+import time
+from typing import Any
+
+from waitress import wasyncore
+from waitress.server import BaseWSGIServer
+
+from pypi_insiders.server.connection import Connection, LoggedConnection, Standing
+from pypi_insiders.server.limits import Limits
+
+_log = logging.getLogger(__package__)
+
+_LOOK_S = 1.0
+# Its own, the file that it is sent, and what waitress writes to disk of its body and its answer.
+_FILES_PER_CONNECTION = 4
+_FILES_OF_OURS = 64
+
+
+class Clients:
+    """The connections of all clients; everything is called by the loop, between its rounds.
+
+    waitress's own limits are not used: that of connections locks out everybody but those who have
+    one, idle or not; that of time does not count a request that trickles in, and waits until a
+    client that does not read can be written to.
+    """
+
+    def __init__(self, channels: dict[int, Any], limits: Limits) -> None:
+        self._channels = channels
+        self._limits = limits
+        self._connections = min(limits.connections, _affordable_connections())
+        self.tick_s = min(_LOOK_S, limits.shortest_s / 4)
+        self._next_look_s = 0.0
+        self._listeners = [item for item in channels.values() if isinstance(item, BaseWSGIServer)]
+        is_logged = _log.isEnabledFor(logging.DEBUG)
+        for listener in self._listeners:
+            listener.channel_class = LoggedConnection if is_logged else Connection
+
+    def all(self) -> list[Connection]:
+        """All connections, the oldest first."""
+        return [item for item in list(self._channels.values()) if isinstance(item, Connection)]
+
+    @property
+    def are_busy(self) -> bool:
+        """Whether a request is under way, or on its way."""
+        return any(map(_is_busy, self.all()))
+
+    def admit(self) -> None:
+        """Make room for the next client.
+
+        At the limit, a connection on which no request is under way makes room, that which is idle
+        for longest; then one whose request is still not there. If there is none, who comes waits
+        in the kernel's queue: nobody is refused.
+        """
+        connections = self.all()
+        excess = len(connections) - self._connections
+        if excess > 0:
+            # The newest are those who came too many: they are what room is made for.
+            dispensable = sorted(filter(_is_dispensable, connections[:-excess]), key=_rank)
+            for connection in dispensable[:excess]:
+                connection.abort()
+            excess -= len(dispensable[:excess])
+        may_come = excess < 0 or (excess == 0 and any(map(_is_dispensable, connections)))
+        for listener in self._listeners:
+            listener.accepting = may_come
+
+    def shut_out(self) -> None:
+        """Admit nobody any more."""
+        for listener in self._listeners:
+            # Not close(): with systemd's socket, whoever connects now waits for our successor.
+            listener.accepting = False
+
+    def resume(self) -> bool:
+        """Go on with requests that have been read already.
+
+        Returns:
+            Whether there are any connections.
+        """
+        connections = self.all()
+        for connection in connections:
+            if connection.rest and connection.readable():
+                wasyncore.read(connection)
+        return bool(connections)
+
+    def dismiss_slow(self) -> None:
+        """End the connections whose time is over; looks for them once in `tick_s`."""
+        now_s = time.monotonic()
+        if now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + self.tick_s
+        for connection in self.all():
+            if _is_overdue(connection, now_s, self._limits):
+                _log.debug("%s: too slow", connection.addr[0])
+                connection.abort()
+
+
+def _is_overdue(connection: Connection, now_s: float, limits: Limits) -> bool:
+    match connection.standing:
+        case Standing.LINGERING:
+            return now_s - connection.idle_s > limits.linger_s
+        case Standing.IDLE if connection.has_asked:
+            connection.mark(now_s)
+            return now_s - connection.idle_s > limits.idle_s
+        case Standing.IDLE | Standing.HEADER:
+            connection.mark(now_s)
+            return now_s - connection.begun_s > limits.header_s
+        case Standing.BODY:
+            connection.idle_s = now_s
+            return _lags(connection, now_s, limits.body_s, limits.bytes_per_s)
+    connection.idle_s = now_s
+    if connection.total_outbufs_len:
+        return _lags(connection, now_s, limits.answer_s, limits.bytes_per_s)
+    connection.mark(now_s)  # it waits for us
+    return False
+
+
+def _lags(connection: Connection, now_s: float, window_s: float, bytes_per_s: int) -> bool:
+    """Tell whether too little has moved in the window that is over; if so, open the next."""
+    elapsed_s = now_s - connection.mark_s
+    if elapsed_s < window_s:
+        return False
+    moved_bytes = connection.moved_bytes - connection.mark_bytes
+    connection.mark(now_s)
+    return moved_bytes < bytes_per_s * elapsed_s
+
+
+def _affordable_connections() -> int:
+    """Tell how many connections this process has file descriptors for."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        files = 2**31
+    return max(1, (files - _FILES_OF_OURS) // _FILES_PER_CONNECTION)
+
+
+def _is_dispensable(connection: Connection) -> bool:
+    return connection.standing <= Standing.HEADER and not connection.rest
+
+
+def _rank(connection: Connection) -> tuple[Standing, float]:
+    return connection.standing, connection.idle_s
+
+
+def _is_busy(connection: Connection) -> bool:
+    if connection.standing is Standing.LINGERING:
+        return False
+    is_fresh = not connection.has_asked  # its request is on the way
+    return bool(connection.standing > Standing.IDLE or connection.rest or is_fresh)
