@@ -15,6 +15,7 @@ from waitress.channel import HTTPChannel
 from pypi_insiders.server.answers import Answer, LoggedAnswer, LoggedRefusal
 from pypi_insiders.server.requests import Request
 
+_MOST_AT_ONCE_BYTES = 256 * 1024
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -57,6 +58,8 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        # Of a file, waitress reads as much at once as the kernel could take, some megabytes.
+        self.sendbuf_len = _MOST_AT_ONCE_BYTES
         self.idle_s = time.monotonic()
         self.mark(self.idle_s)
 
