@@ -7,6 +7,7 @@ a file, `bench_apps.py pypiserver DIRECTORY` is an index. Each prints its URL.
 import logging
 import sys
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from socket import create_server
 from typing import cast
@@ -42,9 +43,8 @@ def file(path: Path) -> WSGIApplication:
 
 def pypiserver(directory: Path) -> WSGIApplication:
     """Make pypiserver's application with its cache; its own command does not know waitress."""
-    from pypiserver import app
-
-    made: WSGIApplication = app(
+    # Found in the environment of the peers only.
+    made: WSGIApplication = import_module("pypiserver").app(
         roots=[directory], backend_arg="cached-dir", authenticate=["update"], password_file=None
     )
     return made
