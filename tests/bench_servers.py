@@ -57,6 +57,12 @@ class Server:
         """Tell the URL of a project's page."""
         return f"{self.simple}{project}/"
 
+    def cpu_s(self) -> float:
+        """Tell how long it has worked, in the kernel too."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        user, system = fields[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def memory_mib(self, field: str = "VmRSS") -> float:
         """Tell how much memory it has (`VmRSS`), or had at most (`VmHWM`)."""
         status = Path(f"/proc/{self.pid}/status").read_text()
