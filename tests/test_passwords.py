@@ -1,10 +1,12 @@
 """passwords and access: who may read or upload, and how that is kept."""
 
 import stat
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
+from conftest import COMMAND, Person
 
 from pypi_insiders import access, passwords
 from pypi_insiders.config import ServerSettings
@@ -161,3 +163,25 @@ def test_only_loopback_needs_no_password(host: str, is_open: bool) -> None:
         access.demand_auth(False, bound)
     assert caught.value.message.startswith("whoever reaches ")
     assert "could read the index" in caught.value.message
+
+
+def test_a_password_is_read_from_standard_input(person: Person) -> None:
+    """Never from an argument, which every user of the machine can see."""
+    empty = person.run("server", "password", "me", status=2)
+    assert empty.stderr == ("error: the password is empty\nhint: write it on standard input\n")
+    assert not person.paths.passwords.exists()
+    done = subprocess.run(
+        [COMMAND, "server", "password", "me"],
+        env=person.environment, input="se cret\nmore\n", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"me has a password, in {person.paths.passwords}\n"
+    assert Checker(person.paths.passwords).is_right("me", "se cret")
+
+
+def test_a_new_token_takes_the_place_of_the_old(person: Person) -> None:
+    """Readers stay."""
+    save(person.paths.passwords, "me", "secret")
+    first, second = (person.run("server", "token").stdout.strip() for _ in range(2))
+    checker = Checker(person.paths.passwords)
+    assert [checker.is_right("__token__", token) for token in (first, second)] == [False, True]
+    assert checker.is_right("me", "secret")

@@ -15,23 +15,26 @@ UV_INDEX = "UV_INDEX"
 TRUSTED = "PIP_TRUSTED_HOST"
 """What lets pip use http with another host than this machine."""
 
+_HELP = """\
+Print the variables that lead to the index.
 
-@click.command(cls=Command)
+They are for pip, uv and PDM. With --uv-index uv asks our index first and its usual one for all that
+ours does not hold, so that a uv.lock has our URL for Insiders releases only.
+
+\b
+For sh, bash and zsh:  eval "$(pypi-insiders env)"
+For fish:              pypi-insiders env | source
+"""
+
+
+@click.command(cls=Command, help=_HELP)
 @click.option("--shell", type=click.Choice(["sh", "fish"]), help="By default that of $SHELL.")
 @click.option("--unset", is_flag=True, help="Take the variables back.")
 @click.option(
-    "--uv-index", is_flag=True, help="For uv, and only for what the index holds; see below."
+    "--uv-index", is_flag=True, help="For uv, and only for what the index holds; see above."
 )
 def env(shell: str | None, unset: bool, uv_index: bool) -> None:
-    r"""Print the variables that lead to the index.
-
-    They are for pip, uv and PDM. With --uv-index uv asks our index first and its usual one for all
-    that ours does not hold, so that a uv.lock has our URL for Insiders releases only.
-
-    \b
-    For sh, bash and zsh:  eval "$(pypi-insiders env)"
-    For fish:              pypi-insiders env | source
-    """
+    """Print the variables that lead to the index."""
     from pypi_insiders import config
     from pypi_insiders.paths import default_paths
 

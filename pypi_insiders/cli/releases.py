@@ -10,9 +10,10 @@ from pypi_insiders.cli.common import Command
 @click.argument("number", metavar="VERSION")
 @click.option("--reason", default="", metavar="TEXT", help="Shown to whoever asks for it anyway.")
 def yank(project: str, number: str, reason: str) -> None:
-    """Hide a release from whoever does not ask for exactly this version.
+    """Hide a release from whoever does not pin it.
 
-    Lock files that name it go on working. `unyank` takes it back.
+    Only who asks for exactly this version still gets it, with a warning. Lock files that name it go
+    on working. `unyank` takes it back.
     """
     from pypi_insiders import releases
     from pypi_insiders.paths import default_paths
