@@ -21,6 +21,9 @@ from pypi_insiders.paths import Paths
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = Path(sys.executable).with_name("pypi-insiders")
+if "SSL_CERT_FILE" in os.environ:
+    # requests, on which Poetry and a parser of pages build, has a variable of its own.
+    os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
 
 
 def need(program: str) -> str:
