@@ -254,7 +254,7 @@ def per_second(runs: Runs) -> Pairs:
 
 
 def cpu_us(runs: Runs) -> Pairs:
-    """Tell how much each worked for one answer; what else the machine does matters less there."""
+    """Tell how long each kept a processor busy for one answer; no steadier than the rates."""
     return [(mine.cpu_us, other.cpu_us) for mine, other in runs]
 
 
