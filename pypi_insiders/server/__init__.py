@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 _DRAIN_S = 10
 _PAUSE_S = 10.0
 _UNLIMITED = 2**31
+# What is less goes out at once, header and body.
+_ANSWER_BYTES = 64 * 1024
 _LIMITS = Limits()
 
 
@@ -76,6 +78,7 @@ def serve(  # noqa: PLR0913  # one caller, which names them
         ident=None,
         max_request_header_size=limits.header_bytes + 1,  # the first that is too many
         max_request_body_size=max_body_bytes + 1,
+        send_bytes=_ANSWER_BYTES,
         log_socket_errors=False,  # a client that is gone is no news
         connection_limit=_UNLIMITED,
         channel_timeout=_UNLIMITED,

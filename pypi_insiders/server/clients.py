@@ -54,6 +54,11 @@ class Clients:
         for longest; then one whose request is still not there. If there is none, who comes waits
         in the kernel's queue: nobody is refused.
         """
+        may_come = len(self._channels) <= self._connections or self._make_room()
+        for listener in self._listeners:
+            listener.accepting = may_come
+
+    def _make_room(self) -> bool:
         connections = self.all()
         excess = len(connections) - self._connections
         if excess > 0:
@@ -62,9 +67,7 @@ class Clients:
             for connection in dispensable[:excess]:
                 connection.abort()
             excess -= len(dispensable[:excess])
-        may_come = excess < 0 or (excess == 0 and any(map(_is_dispensable, connections)))
-        for listener in self._listeners:
-            listener.accepting = may_come
+        return excess < 0 or (excess == 0 and any(map(_is_dispensable, connections)))
 
     def shut_out(self) -> None:
         """Admit nobody any more."""

@@ -135,6 +135,16 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self._sent_bytes += sent
         return sent
 
+    def writable(self) -> bool:
+        """Tell whether the loop should send what is to be sent; called by waitress.
+
+        As long as a thread is at it, that sends; to wait for room then would mean to wake at once,
+        again and again. It waits for the loop when there is more than waitress's high watermark.
+        """
+        if self.requests and self.total_outbufs_len <= self.adj.outbuf_high_watermark:
+            return bool(self.will_close)
+        return bool(self.total_outbufs_len or self.will_close or self.close_when_flushed)
+
     def handle_expt(self) -> None:
         """Part with a client that sends urgent data, which HTTP has not; called by waitress.
 
