@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from pypi_insiders import distribution, state, yanks
+from pypi_insiders import distribution, state
 from pypi_insiders.catalogue import Catalogue, Project
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import hint_for, locked, read_text, remove, remove_tree
@@ -76,15 +76,17 @@ def export(
         InsidersError: the directory holds something else, or it or the index cannot be used.
     """
     source = paths.distributions
-    with locked(paths.export_lock, on_wait), _says(directory):
-        _demand_readable(source)
+    with (
+        locked(paths.export_lock, on_wait),
+        _says(directory),
+        contextlib.closing(Record(paths.record, source)) as record,
+    ):
+        catalogue = Catalogue(source, record, lambda: state.origins(paths.state))
+        catalogue.refresh()  # before anything is made
         _claim(directory, source)
         _write(directory / _CONFIGURATION, _configuration(fallback_url).encode())
-        with contextlib.closing(Record(paths.record, source)) as record:
-            catalogue = Catalogue(source, record, lambda: state.origins(paths.state))
-            projects, new = _copy_packages(catalogue, directory)
+        projects, new = _copy_packages(catalogue, directory)
         written = _write_pages(projects, directory / "simple")
-        _demand_readable(source)  # or else all of it would seem to be gone
         removed = _remove_gone(projects, directory)
         files = sum(len(project.files) for project in projects)
         return Outcome(len(projects), files, len(new), removed, written)
@@ -100,23 +102,6 @@ def _says(directory: Path) -> Iterator[None]:
         raise InsidersError(
             f"cannot export to {directory}: {error.strerror or error}{at}", hint_for(error)
         ) from error
-
-
-def _demand_readable(source: Path) -> None:
-    """Make sure that the distributions are in reach: what cannot be read must not seem gone.
-
-    Raises:
-        InsidersError: they are not, or it cannot be told which of them are yanked.
-    """
-    try:
-        os.scandir(source).close()
-    except OSError as error:
-        hint = "is anything published? `pypi-insiders update`"
-        missing = isinstance(error, FileNotFoundError)
-        raise InsidersError(
-            f"cannot read {source}: {error.strerror}", hint if missing else hint_for(error)
-        ) from error
-    yanks.load(source)
 
 
 def _claim(directory: Path, source: Path) -> None:

@@ -31,9 +31,11 @@ def load(directory: Path) -> Yanks:
         if not isinstance(content, dict):
             raise TypeError("it is no table")
         for releases in content.values():
-            if not all(isinstance(reason, str) for reason in dict(releases).values()):
+            if not isinstance(releases, dict):
+                raise TypeError("what it has of a project is no table")
+            if not all(isinstance(reason, str) for reason in releases.values()):
                 raise TypeError("a reason is no text")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InsidersError(
             f"cannot understand {path}: {error}", "mend it, or remove it"
         ) from error

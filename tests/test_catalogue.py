@@ -1,5 +1,6 @@
 """catalogue: what the directory holds, found out once and never wrong."""
 
+import errno
 import json
 import logging
 import os
@@ -20,7 +21,8 @@ from wheels import sdist, wheel
 from pypi_insiders import state, store, yanks
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.distribution import sha256
-from pypi_insiders.record import Origin, Record
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.record import Entry, Origin, Record
 from pypi_insiders.state import Build, RepositoryState
 
 _audited: list[Callable[[str, tuple[Any, ...]], None]] = []
@@ -54,11 +56,15 @@ def telling(name: str) -> Iterator["SimpleQueue[str]"]:
     told: SimpleQueue[str] = SimpleQueue()
     handler = logging.Handler()
     handler.emit = lambda record: told.put(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger(name).addHandler(handler)
+    logger = logging.getLogger(name)
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
     try:
         yield told
     finally:
-        logging.getLogger(name).removeHandler(handler)
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 @pytest.fixture
@@ -238,6 +244,73 @@ def test_a_broken_file_that_is_mended_is_served(directory: Path, catalogue: Cata
     assert names(catalogue, "my-dist") == [path.name]
 
 
+def test_a_project_of_which_all_is_broken_is_there(directory: Path, catalogue: Catalogue) -> None:
+    """With no file: its name must not lead to the fallback."""
+    path = directory / "my_dist-1.0.tar.gz"
+    path.write_text("broken")
+    age(path)
+    found = catalogue.project("my-dist")
+    assert found is not None
+    assert (found.files, found.versions) == ((), ())
+    assert (catalogue.projects(), catalogue.summary()) == (("my-dist",), "1 projects, 0 files")
+
+
+def test_a_copy_that_stalls_is_served_in_the_end(
+    tmp_path: Path, directory: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked damaged for long, and the directory does not tell that it is complete now."""
+    monkeypatch.setattr("pypi_insiders.catalogue._LOOK_AGAIN_AFTER_S", 0.01)
+    original = sdist(tmp_path, "my-dist", "1.0", content=os.urandom(10_000))
+    content = original.read_bytes()
+    copy = directory / original.name
+    copy.write_bytes(content[:5000])
+    age(copy)
+    with telling("pypi_insiders.catalogue") as told:
+        assert names(catalogue, "my-dist") == []
+        assert told.get(timeout=60).startswith(f"not served: {copy.name} is damaged: ")
+        with copy.open("ab") as file:
+            file.write(content[5000:])
+        age(copy)
+        threading.Thread(target=catalogue.keep_up, daemon=True).start()
+        assert told.get(timeout=60) == f"{copy.name} is served now"
+    assert names(catalogue, "my-dist") == [copy.name]
+
+
+@contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """Let nobody open a file, as if this process had too many; root may read whatever there is."""
+
+    def refuse(event: str, details: tuple[Any, ...]) -> None:
+        if event == "open" and str(details[0]) == str(path):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    _audited.append(refuse)
+    try:
+        yield
+    finally:
+        _audited.remove(refuse)
+
+
+def test_what_may_pass_is_not_for_ever(
+    directory: Path, record: Record, catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that cannot be opened is left out for now, and the record does not take it ill."""
+    path = sdist(directory, "my-dist", "1.0")
+    age(path)
+    assert names(catalogue, "my-dist") == [path.name]
+    known = record.entry(path.name)
+    shutil.copy2(path, directory.parent / "copy")
+    (directory.parent / "copy").replace(path)
+    with unreadable(path):
+        for number in range(3):
+            assert names(catalogue, "my-dist") == []
+            (directory / f".{number}").touch()
+        assert record.entry(path.name) == known
+    (directory / ".3").touch()
+    assert names(catalogue, "my-dist") == [path.name]
+    assert caplog.messages == [f"not served: {path.name}: Too many open files"]
+
+
 def test_a_file_in_the_place_of_another_is_told_as_what_it_is(
     directory: Path, catalogue: Catalogue, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -324,16 +397,86 @@ def test_a_yank_is_seen_by_the_next_question(directory: Path, catalogue: Catalog
     assert found.yanked == {"1.0": "x"}
 
 
-def test_a_directory_that_comes_later_is_taken_in(directory: Path, catalogue: Catalogue) -> None:
-    """Without one there is nothing, and the summary says why."""
+@pytest.mark.parametrize(
+    "text",
+    ["{", '["no table"]', '{"my-dist": [["1.0", "x"]]}', '{"my-dist": {"1.0": 1}}', "[" * 100_000],
+)
+def test_nothing_is_told_unless_it_is_known_what_is_yanked(
+    directory: Path, catalogue: Catalogue, text: str
+) -> None:
+    """What was withdrawn must not come back because a list was damaged."""
     sdist(directory, "my-dist", "1.0")
+    list_ = directory / ".yanked.json"
+    list_.write_text(text)
+    for _ in range(2):
+        with pytest.raises(InsidersError) as caught:
+            catalogue.project("my-dist")
+        assert caught.value.message.startswith(f"cannot understand {list_}: ")
+        assert caught.value.hint == "mend it, or remove it"
+    list_.write_text('{"my-dist": {"1.0": "x"}}')
+    found = catalogue.project("my-dist")
+    assert found is not None
+    assert found.yanked == {"1.0": "x"}
+
+
+def _away(directory: Path) -> str:
     directory.rename(directory.with_name("away"))
-    assert (catalogue.projects(), catalogue.summary()) == (
-        (),
-        f"{directory}: No such file or directory",
-    )
+    return f"cannot read {directory}: No such file or directory"
+
+
+def _replaced(directory: Path) -> str:
+    _away(directory)
+    directory.touch()
+    return f"cannot read {directory}: Not a directory"
+
+
+@pytest.mark.parametrize("spoil", [_away, _replaced])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_directory_that_cannot_be_read_does_not_seem_empty(
+    directory: Path, catalogue: Catalogue, spoil: Callable[[Path], str], is_known: bool
+) -> None:
+    """Or else its names would lead to the fallback. When it is back, all is as before."""
+    age(wheel(directory, "my-dist", "1.0"))
+    before = catalogue.project("my-dist") if is_known else None
+    message = spoil(directory)
+    for ask in (catalogue.projects, lambda: catalogue.project("my-dist")):
+        with pytest.raises(InsidersError) as caught:
+            ask()
+        assert caught.value.message == message
+    assert catalogue.summary() == message
+    if directory.is_file():
+        directory.unlink()
     directory.with_name("away").rename(directory)
-    assert (catalogue.projects(), catalogue.summary()) == (("my-dist",), "1 projects, 1 files")
+    after = catalogue.project("my-dist")
+    assert after is not None
+    assert is_known is (after is before)
+    assert catalogue.summary() == "1 projects, 1 files"
+
+
+def test_what_is_out_of_reach_is_not_forgotten(
+    directory: Path, record: Record, catalogue: Catalogue
+) -> None:
+    """The record keeps it until the directory can be read and does not have it."""
+    file = wheel(directory, "my-dist", "1.0")
+    age(file)
+    assert names(catalogue, "my-dist") == [file.name]
+    entry = record.entry(file.name)
+    assert entry is not None
+    record.put(replace(entry, published_us=10**15), b"")
+    _away(directory)
+    successor = Catalogue(directory, record)
+    with telling("pypi_insiders.catalogue") as told:
+        threading.Thread(target=successor.keep_up, daemon=True).start()
+        assert told.get(timeout=60) == (
+            f"cannot read {directory}: No such file or directory; until that is mended, nothing is "
+            "served"
+        )
+        directory.with_name("away").rename(directory)
+        assert names(successor, "my-dist") == [file.name]
+        assert told.get(timeout=60) == f"{directory} can be read again"
+    found = record.entry(file.name)
+    assert found is not None
+    assert found.published_us == 10**15
 
 
 def test_a_page_does_not_wait_for_the_files_of_others(
@@ -361,6 +504,30 @@ def test_a_page_does_not_wait_for_the_files_of_others(
         go_on.set()
         asking.join()
     assert names(catalogue, "slow") == [slow.name]
+
+
+def test_a_file_that_is_replaced_while_it_is_examined_is_told_as_what_it_is(
+    directory: Path, record: Record, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as what was read, which is gone."""
+    path = sdist(directory, "my-dist", "1.0", content=b"1")
+    other = sdist(directory.parent, "my-dist", "1.0", content=b"2")
+    age(path, other)
+
+    def put(entry: Entry, metadata: bytes | None) -> None:
+        Record.put(record, entry, metadata)
+        if other.exists():
+            other.replace(path)
+            asking = threading.Thread(target=catalogue.projects)
+            asking.start()
+            asking.join()
+
+    monkeypatch.setattr(record, "put", put)
+    entry = catalogue.find(path.name)
+    assert not other.exists()
+    assert entry is not None
+    assert entry.sha256 == sha256(path)
+    assert catalogue.find(path.name) is entry
 
 
 def test_files_are_examined_before_anybody_asks(directory: Path, catalogue: Catalogue) -> None:
@@ -393,9 +560,14 @@ def test_the_record_does_not_grow_for_ever(tmp_path: Path, directory: Path, reco
     assert sorted(record.entries()) == sorted(["README", files[1].name, files[2].name])
 
 
-def test_many_threads_see_one_truth(tmp_path: Path, directory: Path, record: Record) -> None:
+def test_many_threads_see_one_truth(
+    tmp_path: Path, directory: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While files come and go, a page is always one that was true at some moment."""
+    ended_early: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", ended_early.append)
     catalogue = Catalogue(directory, record)
+    threading.Thread(target=catalogue.keep_up, daemon=True).start()
     files = [wheel(tmp_path / "built", "my-dist", f"1.{number}") for number in range(40)]
     wrong: list[object] = []
     ended = threading.Event()
@@ -418,4 +590,4 @@ def test_many_threads_see_one_truth(tmp_path: Path, directory: Path, record: Rec
     ended.set()
     for thread in threads:
         thread.join()
-    assert wrong == []
+    assert (wrong, ended_early) == ([], [])

@@ -1213,9 +1213,27 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_gone_is_made_anew(tmp_path: Path) -> None:
+    """Until then nobody is sent to the fallback, for a package of the same name."""
     with serving(tmp_path, "uploads = true\n") as index:
         index.directory.rmdir()
-        assert index.ask(request("GET", "/simple/")).status == 200
+        for path in (
+            "/simple/",
+            "/simple/new/",
+            "/insiders/simple/",
+            "/",
+            "/new/json",
+            "/packages/",
+        ):
+            answer = index.ask(request("GET", path))
+            assert (answer.status, answer.headers["retry-after"]) == (503, "10")
+            assert answer.body == b"the distributions cannot be read; see the log\n"
+        assert index.ask(request("GET", f"/packages/{NEW}")).status == 503
+        assert index.ask(request("GET", "/health")).status == 200
         assert index.ask(_upload(NEW, _SDIST)).status == 200
         assert (index.directory / NEW).read_bytes() == _SDIST
-        assert index.log == ""
+        assert index.ask(request("GET", "/simple/new/")).status == 200
+        assert index.log.splitlines()[0] == (
+            f"error: cannot read {index.directory}: No such file or directory; until that is "
+            "mended, nothing is served"
+        )
+        assert "Traceback" not in index.log

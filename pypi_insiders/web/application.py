@@ -8,6 +8,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
 
 from pypi_insiders.catalogue import Catalogue
+from pypi_insiders.errors import InsidersError
 from pypi_insiders.web import legacy, pages
 from pypi_insiders.web.downloads import Downloads
 from pypi_insiders.web.guard import Guard
@@ -32,6 +33,7 @@ _MEDIA_TYPES = {
     "application/vnd.pypi.simple.latest+json": pages.JSON,
 }
 _PREFIX = "/insiders"
+_UNAVAILABLE = "503 Service Unavailable", "the distributions cannot be read; see the log"
 
 TakeUpload = Callable[[WSGIEnvironment], tuple[str, str]]
 """Publish what a request brings; tell status line and message."""
@@ -87,7 +89,10 @@ class _Application:
         if refusal is not None:
             return text(refusal.status, refusal.message, environ, start_response, refusal.headers)
         answer = self._read if is_reading else self._change
-        return answer(environ["PATH_INFO"], environ, start_response)
+        try:
+            return answer(environ["PATH_INFO"], environ, start_response)
+        except InsidersError:  # of the catalogue, which has said so in the log
+            return text(*_UNAVAILABLE, environ, start_response, [("Retry-After", "10")])
 
     def _read(
         self, path: str, environ: WSGIEnvironment, start_response: StartResponse

@@ -67,13 +67,15 @@ def make_app(catalogue: Catalogue, fallback_url: str | None) -> WSGIApplication:
         **overrides,
     )
     config.backend = BackendProxy(_Backend(catalogue))
-    app: WSGIApplication = pypiserver.app_from_config(config)
+    app = pypiserver.app_from_config(config)
+    app.catchall = False  # what the catalogue raises is answered by the index
     logging.getLogger("pypiserver").setLevel(logging.WARNING)
 
     def safe(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: Headers, *error: Any) -> Any:
             return start_response(status, [*headers, *SAFE], *error)
 
-        return app(environ, start)
+        answer: Iterable[bytes] = app(environ, start)
+        return answer
 
     return safe

@@ -2,12 +2,11 @@
 
 import logging
 import os
-import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from io import FileIO
 from pathlib import Path
@@ -17,9 +16,11 @@ from packaging.utils import canonicalize_version
 from packaging.version import Version
 
 from pypi_insiders import distribution, yanks
+from pypi_insiders.catalogue.examination import UNKNOWN, Examiner, Origins
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.record import Entry, Identity, Origin, Record, describe
+from pypi_insiders.files import hint_for
+from pypi_insiders.record import Entry, Identity, Record
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +30,8 @@ _SETTLED_AFTER_NS = 2_000_000_000
 _TICK_NS = 20_000_000
 # `store` enters a file into the record before it is there.
 _ABOUT_TO_COME_US = 3600 * 1_000_000
-
-Origins = Callable[[], Mapping[str, tuple[str, Origin | None, int]]]
-"""Tell of files what their record lost: name to sha256, origin, and seconds of the epoch."""
+# What is left out may become whole in its place, of which the directory does not tell.
+_LOOK_AGAIN_AFTER_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ class Catalogue:
     Files are examined once, each when it is first asked for, or by `keep_up` before. Everything
     here may be called from several threads.
 
+    While the directory or its list of yanks cannot be read, every question raises `InsidersError`:
+    to say that there is nothing would send an installer to the fallback, for packages of the same
+    names.
+
     Args:
         directory: the distributions directory.
         record: what is known of its files.
@@ -67,7 +71,7 @@ class Catalogue:
         self.directory = directory
         self._path = str(directory)
         self._record = record
-        self._origins = origins
+        self._examiner = Examiner(directory, record, origins)
         self._remembered = record.entries()
         self._lock = threading.RLock()
         self._turns: dict[str, threading.Lock] = {}
@@ -75,12 +79,13 @@ class Catalogue:
         # What the directory had at the last look, and when it had changed then.
         self._inodes: dict[str, int] = {}
         self._seen: tuple[int, int] | None = None
-        self._trouble = ""
-        self._yanks: yanks.Yanks = {}
-        # Every visible file is either examined or pending.
+        self._yanks: yanks.Yanks | None = None
+        # Every visible file is either examined or pending; each time, under a ticket of its own.
         self._entries: dict[str, Entry] = {}
-        self._pending: dict[str, None] = {}
+        self._pending: dict[str, object] = {}
         self._unsettled: dict[str, Entry] = {}
+        # Those with a problem that the log has named.
+        self._left_out: dict[str, Entry] = {}
         self._names: dict[str, list[str]] = {}
         # What was made of all that; a new generation makes it anew.
         self._generation = 0
@@ -88,35 +93,59 @@ class Catalogue:
         self._list: tuple[str, ...] | None = None
         self._summary: str | None = None
 
+    def refresh(self) -> None:
+        """Look at the directory if it has changed since the last look.
+
+        Raises:
+            InsidersError: it cannot be read, as with every question.
+        """
+        try:
+            status = os.stat(self._path)  # noqa: PTH116 - half the cost of Path.stat
+        except OSError as error:
+            raise self._trouble(error) from error
+        seen = (status.st_mtime_ns, status.st_ino)
+        if seen == self._seen and not self._unsettled:
+            return
+        with self._lock:
+            if seen != self._seen:
+                self._scan(seen)
+            for entry in tuple(self._unsettled.values()):
+                self._settle(entry)
+
     def projects(self) -> tuple[str, ...]:
         """Name all projects, sorted; the same object as long as they do not change."""
-        self._refresh()
+        self.refresh()
         with self._lock:
             if self._list is None:
-                self._list = tuple(sorted(filter(self._has_files, self._names)))
+                self._list = tuple(sorted(self._names))
             return self._list
 
     def project(self, name: str) -> Project | None:
-        """Find a project by its normalized name; examine its files if that was not done yet."""
-        self._refresh()
+        """Find a project by its normalized name; examine its files if that was not done yet.
+
+        One of which every file is left out has none, but is there: its name must not lead to the
+        fallback.
+        """
+        self.refresh()
         known = self._projects.get(name)
         if known is not None or name not in self._names:
             return known
         with self._lock:
             generation, names = self._generation, tuple(self._names.get(name, ()))
         found = [entry for entry in map(self._examined, names) if entry and not entry.problem]
-        if not found:
+        if not names:
             return None
         found.sort(key=lambda entry: (Version(entry.version), entry.name))
         with self._lock:
-            project = Project(name, tuple(found), _yanked(found, self._yanks.get(name, {})))
+            yanked = _yanked(found, (self._yanks or {}).get(name, {}))
+            project = Project(name, tuple(found), yanked)
             if generation == self._generation:
                 self._projects[name] = project
             return project
 
     def find(self, name: str) -> Entry | None:
         """Find a file by its name."""
-        self._refresh()
+        self.refresh()
         entry = self._entries.get(name)
         if entry is None and name in self._inodes:
             entry = self._examined(name)
@@ -143,7 +172,7 @@ class Catalogue:
                 return entry, FileIO(descriptor)
             os.close(descriptor)
             with self._lock:
-                self._take_anew(entry)
+                self._check(entry)
         return None
 
     def metadata(self, name: str) -> tuple[str, bytes] | None:
@@ -162,25 +191,51 @@ class Catalogue:
 
     def summary(self) -> str:
         """Tell projects and files, `12 projects, 57 files`; or why there are none."""
-        self._refresh()
+        try:
+            self.refresh()
+        except InsidersError as error:
+            return error.message
         summary = self._summary
         if summary is None:
             with self._lock:
                 broken = sum(1 for item in self._entries.values() if item.problem and item.project)
                 files = sum(map(len, self._names.values())) - broken
                 summary = self._summary = f"{len(self.projects())} projects, {files} files"
-        return self._trouble or summary
+        return summary
 
     def keep_up(self) -> NoReturn:
         """Examine files as they come; for a thread of its own that ends with the process."""
-        self._refresh()
-        self._forget_the_gone()
+        is_first, trouble = True, ""
         while True:
             self._news.clear()
-            self._refresh()
-            while name := next(iter(self._pending), None):
+            try:
+                self.refresh()
+            except InsidersError as error:
+                if error.message != trouble:
+                    trouble = error.message
+                    _log.error("%s; until that is mended, nothing is served", trouble)
+                self._news.clear()
+                self._news.wait(_LOOK_AGAIN_AFTER_S)
+                continue
+            if trouble:
+                trouble = ""
+                _log.info("%s can be read again", self._path)
+            if is_first:
+                is_first = False
+                self._forget_the_gone()
+            while name := self._next_pending():
                 self._examined(name)
-            self._news.wait(_SETTLED_AFTER_NS / 1e9 if self._unsettled else None)
+            if self._unsettled:
+                pause_s: float | None = _SETTLED_AFTER_NS / 1e9
+            else:
+                pause_s = _LOOK_AGAIN_AFTER_S if self._left_out else None
+            if not self._news.wait(pause_s):
+                with self._lock:
+                    self._look_again()
+
+    def _next_pending(self) -> str | None:
+        with self._lock:
+            return next(iter(self._pending), None)
 
     def _forget_the_gone(self) -> None:
         """Drop from the record what is no longer there, unless it is about to come."""
@@ -193,38 +248,20 @@ class Catalogue:
         if gone:
             self._record.forget(gone)
 
-    def _has_files(self, project: str) -> bool:
-        entries = (self._entries.get(name) for name in self._names[project])
-        return any(entry is None or not entry.problem for entry in entries)
-
-    def _refresh(self) -> None:
-        """Look at the directory if it has changed since the last look."""
-        try:
-            status = os.stat(self._path)  # noqa: PTH116 - half the cost of Path.stat
-            seen = (status.st_mtime_ns, status.st_ino)
-        except OSError as error:
-            seen = (0, -(error.errno or 0))
-        if seen == self._seen and not self._unsettled:
-            return
-        with self._lock:
-            if seen != self._seen:
-                self._scan(seen)
-            for entry in tuple(self._unsettled.values()):
-                self._settle(entry)
-
     def _scan(self, seen: tuple[int, int]) -> None:
         begun_ns = time.time_ns()
-        inodes: dict[str, int] = {}
-        self._trouble = ""
+        self._seen = None
         try:
             with os.scandir(self._path) as items:
-                for item in items:
-                    if not item.name.startswith("."):
-                        inodes[item.name] = item.inode()
+                inodes = {
+                    item.name: item.inode() for item in items if not item.name.startswith(".")
+                }
         except OSError as error:
-            self._trouble = f"{self._path}: {error.strerror}"
+            raise self._trouble(error) from error
+        self._load_yanks()
         for name in self._inodes.keys() - inodes.keys():
             self._drop(name)
+            self._left_out.pop(name, None)
         for name, inode in inodes.items():
             if name not in self._inodes:
                 self._take(name)
@@ -232,7 +269,7 @@ class Catalogue:
                 self._drop(name)
                 self._take(name)
         self._inodes = inodes
-        self._load_yanks()
+        self._look_again()
         # Another change within the same tick would not be seen: then the next one looks again.
         is_recent = -_SETTLED_AFTER_NS < begun_ns - seen[0] < _TICK_NS
         self._seen = None if is_recent else seen
@@ -241,6 +278,9 @@ class Catalogue:
         try:
             loaded = yanks.load(self.directory)
         except InsidersError as error:
+            if self._yanks is None:
+                self._news.set()
+                raise
             _log.error("%s; what was yanked before stays so", error.message)
             return
         if loaded != self._yanks:
@@ -248,18 +288,36 @@ class Catalogue:
             self._projects.clear()
             self._generation += 1
 
+    def _trouble(self, error: OSError) -> InsidersError:
+        """Say why nothing can be told; the next question looks again."""
+        self._seen = None
+        self._news.set()  # for the log
+        is_missing = isinstance(error, FileNotFoundError)
+        return InsidersError(
+            f"cannot read {self._path}: {error.strerror or error}",
+            "is anything published? `pypi-insiders update`" if is_missing else hint_for(error),
+        )
+
+    def _look_again(self) -> None:
+        """See whether what is left out has been mended in its place."""
+        for entry in tuple(self._left_out.values()):
+            if entry.project and self._entries.get(entry.name) is entry:
+                self._check(entry)
+
     def _take(self, name: str) -> None:
         """Take in a file that has come: it is known from before, or it is to be examined."""
         if not _is_text(name):
-            entry = Entry(name, Identity(0, 0, 0), problem=f"the name {name!r} is not UTF-8")
+            entry = Entry(name, UNKNOWN, problem=f"the name {name!r} is not UTF-8")
             _log.warning("not served: %s", entry.problem)  # the record takes text only
             self._entries[name] = entry
             return
         known = self._remembered.pop(name, None) or self._record.entry(name)
         if known is not None and known.identity == self._identity(name):
             self._entries[name] = known
+            if known.problem:
+                self._left_out[name] = known
         else:
-            self._pending[name] = None
+            self._pending[name] = object()
             self._news.set()
         if project := self._project_of(name):
             self._names.setdefault(project, []).append(name)
@@ -285,11 +343,6 @@ class Catalogue:
         except DistributionError:
             return ""
 
-    def _take_anew(self, entry: Entry) -> None:
-        if self._entries.get(entry.name) is entry:
-            self._drop(entry.name)
-            self._take(entry.name)
-
     def _invalidate(self, project: str) -> None:
         self._generation += 1
         self._list = self._summary = None
@@ -297,12 +350,18 @@ class Catalogue:
 
     def _settle(self, entry: Entry) -> None:
         """See whether a file that is new on the disk has changed since it was examined."""
-        if self._identity(entry.name) != entry.identity:
-            self._take_anew(entry)
-        elif not _may_grow(entry.identity):
+        if self._check(entry) and not _may_grow(entry.identity):
             del self._unsettled[entry.name]
             if entry.problem:
                 self._leave_out(entry)
+
+    def _check(self, entry: Entry) -> bool:
+        """Tell whether an entry is still true; if not, its file is to be examined anew."""
+        is_true = self._identity(entry.name) == entry.identity
+        if not is_true and self._entries.get(entry.name) is entry:
+            self._drop(entry.name)
+            self._take(entry.name)
+        return is_true
 
     def _identity(self, name: str) -> Identity | None:
         try:
@@ -312,24 +371,37 @@ class Catalogue:
 
     def _examined(self, name: str) -> Entry | None:
         """Examine a file unless that was done; `None` if it is gone."""
-        with self._turn(name):
-            known = self._entries.get(name)
-            if known is not None:
-                return known
-            found = self._examine(name)
-            with self._lock:
-                self._pending.pop(name, None)
-                if name not in self._inodes or found is None:
-                    return None
-                self._entries[name] = found
-                if _may_grow(found.identity):
-                    self._unsettled[name] = found
-                    self._news.set()
-                elif found.problem:
-                    self._leave_out(found)
-                if found.problem and found.project:
-                    self._invalidate(found.project)
-            return found
+        while True:
+            with self._turn(name):
+                with self._lock:
+                    known, ticket = self._entries.get(name), self._pending.get(name)
+                if known is not None or ticket is None:
+                    return known
+                found = self._examiner.examine(name)
+                with self._lock:
+                    # Unless meanwhile another file has taken its place.
+                    if self._pending.get(name) is ticket:
+                        self._enter(name, found)
+                        return found
+
+    def _enter(self, name: str, found: Entry | None) -> None:
+        """Note what a file was found to be."""
+        if found is None:
+            self._drop(name)
+            self._inodes.pop(name, None)
+            return
+        del self._pending[name]
+        self._entries[name] = found
+        if found.problem and found.project:
+            self._invalidate(found.project)
+        if not found.problem and name in self._left_out:
+            del self._left_out[name]
+            _log.info("%s is served now", name)
+        if _may_grow(found.identity):
+            self._unsettled[name] = found
+            self._news.set()
+        elif found.problem:
+            self._leave_out(found)
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[None]:
@@ -338,47 +410,15 @@ class Catalogue:
             yield
         self._turns.pop(name, None)
 
-    def _examine(self, name: str) -> Entry | None:
-        path = self.directory / name
-        try:
-            status = path.lstat()
-            entry = Entry(name, Identity.of(status))
-            project, version = distribution.release_of(name)
-            entry = replace(entry, project=project, version=str(version))
-            if not stat.S_ISREG(status.st_mode):
-                return replace(entry, problem=f"{name} is a link or a directory, not a file")
-            contents = distribution.read(path)
-            if Identity.of(path.lstat()) != entry.identity:
-                return replace(entry, problem=f"{name} changes while it is read")
-        except FileNotFoundError:
-            return None
-        except DistributionError as error:
-            return replace(entry, problem=error.message)
-        except OSError as error:
-            # Under no identity that a file has: it is tried again by the next process.
-            reason = f"{name}: {error.strerror or error}"
-            return replace(entry, identity=Identity(0, 0, 0), problem=reason)
-        old = self._record.entry(name)
-        if old is not None and old.sha256 == contents.sha256:
-            origin, published_us = old.origin, old.published_us
-        else:
-            if old is not None and old.sha256:
-                _log.warning("%s is another file now than the one that was published", name)
-            origin, published_us = self._origin(name, contents.sha256)
-        entry = describe(entry, contents, published_us, origin)
-        self._record.put(entry, contents.metadata)
-        return entry
-
-    def _origin(self, name: str, digest: str) -> tuple[Origin | None, int]:
-        known_digest, origin, built_at_s = self._origins().get(name, ("", None, 0))
-        if digest == known_digest:
-            return origin, built_at_s * 1_000_000
-        return None, time.time_ns() // 1000
-
     def _leave_out(self, entry: Entry) -> None:
-        """Say once why a file is not served, over restarts too."""
-        self._record.put(entry, None)
-        _log.warning("not served: %s", entry.problem)
+        """Say once why a file is not served; over restarts too, unless that may pass."""
+        known = self._left_out.get(entry.name)
+        self._left_out[entry.name] = entry
+        self._news.set()
+        if known is None or known.problem != entry.problem:
+            _log.warning("not served: %s", entry.problem)
+        if entry.identity != UNKNOWN:
+            self._record.put(entry, None)
 
 
 def _yanked(entries: Iterable[Entry], yanked: Mapping[str, str]) -> dict[str, str]:
