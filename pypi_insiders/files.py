@@ -60,6 +60,20 @@ def read_text(path: Path) -> str | None:
         raise _cannot("read", path, error) from error
 
 
+def list_names(path: Path) -> list[str]:
+    """Name what a directory has; nothing where there is no directory.
+
+    Raises:
+        InsidersError: it is there and cannot be read.
+    """
+    try:
+        return os.listdir(path)  # noqa: PTH208 - names are all that is wanted
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _cannot("read", path, error) from error
+
+
 def remove(path: Path) -> bool:
     """Remove a file; say whether it was there.
 

@@ -104,6 +104,7 @@ class Record:
     """
 
     def __init__(self, database: Path, directory: Path) -> None:
+        self._database = database
         self._directory = str(directory.absolute())
         self._lock = threading.Lock()
         self._connection = _open(database)
@@ -161,11 +162,18 @@ class Record:
 
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._lock, self._connection:
-                yield self._connection
-        except sqlite3.Error as error:
-            _log.warning("the record of the distributions cannot be used: %s", error)
+        with self._lock:
+            try:
+                with self._connection:
+                    yield self._connection
+            except sqlite3.Error as error:
+                if _is_damage(error):
+                    self._connection.close()
+                    self._connection = _open(self._database, error)
+                else:
+                    _log.warning("the record of the distributions cannot be used: %s", error)
+            except OverflowError:
+                pass  # a time or an inode beyond 64 bits: a file that is examined each time
 
 
 def _entry(row: Sequence[Any]) -> Entry:
@@ -186,19 +194,35 @@ def _entry(row: Sequence[Any]) -> Entry:
     )
 
 
-def _open(database: Path) -> sqlite3.Connection:
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Tell a damaged database from one that is only out of reach."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(
+        error, sqlite3.OperationalError
+    )
+
+
+def _open(database: Path, damage: sqlite3.Error | None = None) -> sqlite3.Connection:
+    """Open a database, or begin a new one.
+
+    Args:
+        database: made where it is missing.
+        damage: what is wrong with the one that is there.
+    """
     try:
         # Of several processes one makes it: changing the journal's mode waits for nobody.
         with locked(database.with_name(f"{database.name}.lock")):
             try:
-                return _connect(str(database))
-            except sqlite3.OperationalError:
-                raise  # it may be in order, and only out of reach
-            except sqlite3.DatabaseError as error:
-                aside = database.with_name(f"{database.name}.damaged")
-                database.replace(aside)
-                _log.warning("%s was damaged (%s); it is %s now", database, error, aside.name)
-                return _connect(str(database))
+                if damage is None:
+                    return _connect(str(database))
+            except sqlite3.Error as error:
+                if not _is_damage(error):
+                    raise
+                damage = error
+            # Its log of changes is of no use either, and SQLite drops it for an empty database.
+            aside = database.with_name(f"{database.name}.damaged")
+            database.replace(aside)
+            _log.warning("%s was damaged (%s); it is %s now", database, damage, aside.name)
+            return _connect(str(database))
     except (sqlite3.Error, InsidersError, OSError) as error:
         _log.warning(
             "%s cannot be used: %s; what it would tell is lost at the end", database, error

@@ -1,19 +1,23 @@
 """Find, yank and unpublish the releases that the index holds."""
 
 import logging
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.utils import InvalidName, canonicalize_name
+from packaging.utils import (
+    InvalidName,
+    NormalizedName,
+    canonicalize_name,
+    canonicalize_version,
+)
 from packaging.version import InvalidVersion, Version
 
 from pypi_insiders import distribution, store, yanks
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.errors import InsidersError, UsageError
-from pypi_insiders.files import locked
+from pypi_insiders.files import list_names, locked
 from pypi_insiders.paths import Paths
 
 _log = logging.getLogger(__name__)
@@ -41,12 +45,7 @@ def find(directory: Path, project: str, version: str) -> Release:
         UsageError: one of them cannot be what was meant.
         InsidersError: the index does not hold that release.
     """
-    try:
-        name, wanted = canonicalize_name(project, validate=True), Version(version)
-    except InvalidName as error:
-        raise UsageError(f"{project!r} is not the name of a project") from error
-    except InvalidVersion as error:
-        raise UsageError(f"{version!r} is not a version") from error
+    name, wanted = _meant(project, version)
     held: dict[Version, list[str]] = {}
     for file, of_project, of_version in sorted(_files(directory)):
         if of_project == name:
@@ -61,12 +60,17 @@ def find(directory: Path, project: str, version: str) -> Release:
     return Release(name, str(spelled), tuple(held[wanted]))
 
 
-def _files(directory: Path) -> Iterator[tuple[str, str, Version]]:
+def _meant(project: str, version: str) -> tuple[NormalizedName, Version]:
     try:
-        names = os.listdir(directory)  # noqa: PTH208 - names are all that is needed
-    except FileNotFoundError:
-        return
-    for name in names:
+        return canonicalize_name(project, validate=True), Version(version)
+    except InvalidName as error:
+        raise UsageError(f"{project!r} is not the name of a project") from error
+    except InvalidVersion as error:
+        raise UsageError(f"{version!r} is not a version") from error
+
+
+def _files(directory: Path) -> Iterator[tuple[str, str, Version]]:
+    for name in list_names(directory):
         if not name.startswith("."):
             try:
                 yield name, *distribution.release_of(name)
@@ -97,14 +101,35 @@ def yank(paths: Paths, release: Release, reason: str) -> bool:
     return is_new
 
 
-def unyank(paths: Paths, release: Release) -> bool:
-    """Take a yank back; say whether there was one.
+def unyank(paths: Paths, project: str, version: str) -> str | None:
+    """Take a yank back, also of what the index does not hold.
+
+    Args:
+        paths: where everything lies.
+        project: in any spelling.
+        version: in any spelling.
+
+    Returns:
+        The release, `NAME VERSION`; `None` if it was not yanked.
 
     Raises:
+        UsageError: one of them cannot be what was meant.
         InsidersError: the list of yanks cannot be read or written; it is as it was.
     """
+    name, wanted = _meant(project, version)
     with _changing(paths) as releases:
-        return releases.get(release.project, {}).pop(release.version, None) is not None
+        found = _drop(releases, name, wanted)
+    return f"{name} {found[0]}" if found else None
+
+
+def _drop(releases: yanks.Yanks, project: str, version: Version) -> list[str]:
+    """Take a version out of the list, in whatever spelling it is there; return those."""
+    known = releases.get(project, {})
+    wanted = canonicalize_version(version)
+    found = [spelled for spelled in known if canonicalize_version(spelled) == wanted]
+    for spelled in found:
+        del known[spelled]
+    return found
 
 
 @contextmanager
@@ -126,9 +151,30 @@ def unpublish(paths: Paths, wanted: Iterable[Release]) -> list[str]:
     Raises:
         InsidersError: a file cannot be removed.
     """
-    removed = []
     with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
-        for release in wanted:
-            removed += store.unpublish(paths.distributions, release.files)
-            unyank(paths, release)
+        return remove_files(paths, [name for release in wanted for name in release.files])
+
+
+def remove_files(paths: Paths, names: Sequence[str]) -> list[str]:
+    """Remove files from the index, and the yanks of releases of which none is left.
+
+    Or else a version that comes back some day would be yanked for a reason that is gone.
+
+    Args:
+        paths: where everything lies; the caller holds the lock of updates.
+        names: of the files.
+
+    Returns:
+        The removed files.
+
+    Raises:
+        InsidersError: a file cannot be removed, or the list of yanks cannot be read or written.
+    """
+    removed = store.unpublish(paths.distributions, names)
+    if names and yanks.load(paths.distributions):
+        held = {(project, version) for _, project, version in _files(paths.distributions)}
+        with _changing(paths) as releases:
+            for project, version in map(distribution.release_of, names):
+                if (project, version) not in held:
+                    _drop(releases, project, version)
     return removed

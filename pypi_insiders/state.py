@@ -42,6 +42,8 @@ class RepositoryState:
     """Published while the name stood for another repository or distribution."""
     passed_over: list[str] = field(default_factory=list)
     """Tags that are no version, as the log last named them."""
+    name: str | None = field(default=None, compare=False)
+    """`NS/PROJ`, as it was spelled when this was written."""
 
     @property
     def built(self) -> dict[str, str]:
@@ -90,8 +92,9 @@ def _understand(content: dict[str, Any]) -> RepositoryState:
     if content.pop("format") != _FORMAT:
         raise ValueError("it was written by another version of this program")
     state = RepositoryState(builds=[Build(**build) for build in content.pop("builds")], **content)
-    if not isinstance(state.distribution, str | None):
-        raise TypeError(f"distribution is {state.distribution!r}")
+    for text in (state.name, state.distribution):
+        if not isinstance(text, str | None):
+            raise TypeError(f"{text!r} is no text")
     for build in state.builds:
         Version(build.version)
     return state
@@ -103,7 +106,7 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     Raises:
         InsidersError: it cannot be written; the file is as it was.
     """
-    content = {"format": _FORMAT, **asdict(state)}
+    content = {"format": _FORMAT, **asdict(state), "name": name}
     write_atomic(_path(directory, name), json.dumps(content, indent=1) + "\n")
 
 
@@ -121,8 +124,9 @@ def origins(directory: Path) -> dict[str, tuple[str, Origin, int]]:
     for path in (directory / "repositories").glob("*/*.json"):
         name = f"{path.parent.name}/{path.stem}"
         with contextlib.suppress(InsidersError):
-            for build in load(directory, name).builds:
-                origin = Origin(name, build.tag, build.commit)
+            known = load(directory, name)
+            for build in known.builds:
+                origin = Origin(known.name or name, build.tag, build.commit)
                 for file, digest in build.files.items():
                     found.setdefault(file, (digest, origin, build.built_at))
     return found

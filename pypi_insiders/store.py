@@ -5,18 +5,24 @@ import errno
 import logging
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pypi_insiders import distribution
-from pypi_insiders.distribution import Contents, sha256
+from pypi_insiders.distribution import Contents, DistributionError, sha256
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, make_directory, remove
+from pypi_insiders.files import hint_for, make_directory, remove, remove_tree
 from pypi_insiders.record import Entry, Identity, Origin, Record, describe
 
 _log = logging.getLogger(__name__)
+
+INBOX = ".upload-"
+"""How the directory of a file begins that is not published yet."""
+
+_LEFT_AFTER_S = 3600
 
 
 def publish(
@@ -33,8 +39,8 @@ def publish(
         origin: what they were built from.
 
     Returns:
-        What the directory holds now under these names, file name to sha256 in hexadecimal; and the
-        names of those that were not there before.
+        Those that the directory holds now, file name to sha256 in hexadecimal, without names under
+        which it holds something else; and the names of those that were not there before.
 
     Raises:
         DistributionError: one is damaged, or another release than its name says; none of the
@@ -49,15 +55,20 @@ def publish(
     digests, new = {}, []
     for file, contents in checked:
         with _says(directory, file):
-            entry = _publish(directory, record, file, contents, origin)
-            digests[file.name] = sha256(directory / file.name) if entry is None else entry.sha256
-        if entry is not None:
-            new.append(file.name)
-        elif digests[file.name] != contents.sha256:
-            _log.warning(
-                "%s is published already, with other content; it stays as it is", file.name
-            )
+            if _publish(directory, record, file, contents, origin):
+                new.append(file.name)
+            elif not _is_same(directory / file.name, contents):
+                _log.warning(
+                    "%s is published already, with other content; it stays as it is", file.name
+                )
+                continue
+        digests[file.name] = contents.sha256
     return digests, new
+
+
+def _is_same(path: Path, contents: Contents) -> bool:
+    """Tell whether a file has this content; a pipe, which would be waited for, has not."""
+    return stat.S_ISREG(path.lstat().st_mode) and sha256(path) == contents.sha256
 
 
 @contextlib.contextmanager
@@ -72,11 +83,11 @@ def _says(directory: Path, file: Path) -> Iterator[None]:
 
 def _publish(
     directory: Path, record: Record, file: Path, contents: Contents, origin: Origin | None
-) -> Entry | None:
-    """Copy a file into the directory; `None` if that name is taken."""
+) -> bool:
+    """Copy a file into the directory, unless that name is taken; say whether it was not."""
     target = directory / file.name
-    if target.exists():
-        return None
+    if os.path.lexists(target):
+        return False
     # Files that start with a dot are invisible to the index.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=directory)
     try:
@@ -95,11 +106,11 @@ def _publish(
             _move(Path(temporary), target)
         except FileExistsError:
             record.forget([file.name])  # somebody else was faster
-            return None
+            return False
     finally:
         remove(Path(temporary))
     _sync_directory(directory)
-    return entry
+    return True
 
 
 def _move(temporary: Path, target: Path) -> None:
@@ -124,8 +135,17 @@ def _sync_directory(directory: Path) -> None:
 
 
 def present(directory: Path, names: Iterable[str]) -> list[str]:
-    """Tell which of these files the index holds."""
-    return [name for name in names if (directory / name).exists()]
+    """Tell which of these files the index holds.
+
+    Raises:
+        InsidersError: the directory cannot be searched.
+    """
+    try:
+        return [name for name in names if (directory / name).exists()]
+    except OSError as error:
+        raise InsidersError(
+            f"cannot read {directory}: {error.strerror or error}", hint_for(error)
+        ) from error
 
 
 def unpublish(directory: Path, names: Iterable[str]) -> list[str]:
@@ -135,3 +155,30 @@ def unpublish(directory: Path, names: Iterable[str]) -> list[str]:
         InsidersError: one cannot be removed.
     """
     return [name for name in names if remove(directory / name)]
+
+
+def sweep(directory: Path) -> None:
+    """Remove what publications that were killed left behind, an hour ago or longer."""
+    before_s = time.time() - _LEFT_AFTER_S
+    with contextlib.suppress(OSError), os.scandir(directory) as items:
+        for item in items:
+            if (
+                not _is_unfinished(item.name)
+                or item.stat(follow_symlinks=False).st_mtime > before_s
+            ):
+                continue
+            with contextlib.suppress(InsidersError):
+                is_inbox = item.is_dir(follow_symlinks=False)
+                (remove_tree if is_inbox else remove)(Path(item.path))
+                _log.info("removed %s, which was left unfinished", item.path)
+
+
+def _is_unfinished(name: str) -> bool:
+    """Tell by its name what is not visible yet."""
+    if name.startswith(INBOX):
+        return True
+    try:
+        distribution.release_of(name.rpartition(".")[0].removeprefix("."))
+    except DistributionError:
+        return False
+    return name.startswith(".")

@@ -11,7 +11,17 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pypi_insiders import builder, ownership, remotes, repositories, retention, state, store, tags
+from pypi_insiders import (
+    builder,
+    ownership,
+    releases,
+    remotes,
+    repositories,
+    retention,
+    state,
+    store,
+    tags,
+)
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import hint_for, locked, make_directory, remove_tree
 from pypi_insiders.paths import Paths
@@ -67,6 +77,7 @@ def update(
         watched = repositories.load(paths.repositories)
         chosen = repositories.select(watched, names)
         _sweep(paths.builds)
+        store.sweep(paths.distributions)
         chosen = [item if item.keep is not None else replace(item, keep=keep) for item in chosen]
         return _Pass(paths, chosen, ownership.owners(paths, watched.values()), report).run()
 
@@ -232,7 +243,10 @@ class _Pass:
 
     def _prune(self, repository: Repository, known: RepositoryState) -> None:
         try:
-            removed = retention.prune(self._paths.distributions, known, repository.keep or 0)
+            names = retention.superfluous(
+                self._paths.distributions, known.builds, repository.keep or 0
+            )
+            removed = releases.remove_files(self._paths, names)
         except Exception as error:
             self._fail(repository, error)
             return

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 
-from pypi_insiders import retention, state, store
+from pypi_insiders import releases, retention, state, store
 from pypi_insiders.files import locked, remove_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.repositories import Repository, parse_name
@@ -44,8 +44,9 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
         InsidersError: a file cannot be removed.
     """
     with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
-        known = state.load(paths.state, name)
-        return retention.prune(paths.distributions, known, keep, dry_run=dry_run)
+        builds = state.load(paths.state, name).builds
+        names = retention.superfluous(paths.distributions, builds, keep)
+        return names if dry_run else releases.remove_files(paths, names)
 
 
 def withdraw(paths: Paths, name: str) -> list[str]:
@@ -60,7 +61,7 @@ def withdraw(paths: Paths, name: str) -> list[str]:
         InsidersError: a file cannot be removed; what is known of the repository stays.
     """
     with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
-        removed = store.unpublish(paths.distributions, state.load(paths.state, name).files)
+        removed = releases.remove_files(paths, state.load(paths.state, name).files)
         state.forget(paths.state, name)
         remove_tree(paths.mirror(name))
     return removed

@@ -345,8 +345,6 @@ REDIRECTS = {
         ("/simple/evil.com/", 301, "../evil-com/"),
         ("/simple/no-dist/", 303, f"{FALLBACK}no-dist/"),
         ("/simple/no-dist/?x=https://evil.com", 303, f"{FALLBACK}no-dist/"),
-        ("/simple/linked/", 303, f"{FALLBACK}linked/"),
-        ("/simple/broken/", 303, f"{FALLBACK}broken/"),
         ("/simple/" + 5_000 * "a" + "/", 303, f"{FALLBACK}{5_000 * 'a'}/"),
         ("/insiders/simple/My_Dist", 301, "my-dist/"),
     )
@@ -391,6 +389,15 @@ def test_a_reason_is_told_as_it_is(read_only: Index) -> None:
     assert files[YANKED]["yanked"] == REASON
     assert not any(MARKUP in name or not name.isascii() for name in files)
     assert set(files) == set(SERVED) - {HARD}
+
+
+@pytest.mark.parametrize("name", ["linked", "dangling", "fifo", "folder", "broken"])
+def test_the_name_of_what_is_left_out_does_not_lead_to_the_fallback(
+    read_only: Index, name: str
+) -> None:
+    """A package of the same name is perhaps there, and is not what was meant."""
+    page = check(read_only, Row(request("GET", f"/simple/{name}/", ("Accept", JSON)), 200))
+    assert json.loads(page.body)["files"] == []
 
 
 def test_what_is_listed_can_be_had(read_only: Index) -> None:
@@ -1197,8 +1204,9 @@ def test_what_is_there_stays(open_to_uploads: Index) -> None:
 @pytest.mark.parametrize("kind", ["linked", "dangling", "loop", "fifo", "folder", "device"])
 def test_what_is_no_file_is_not_written_through(open_to_uploads: Index, kind: str) -> None:
     """A link, a pipe or a directory has the name: nothing is read from it, or written to it."""
-    name = f"{kind}-1.0.tar.gz"
-    check(open_to_uploads, Row(_upload(name, _made(sdist, kind, "1.0")), 409))
+    name, disk = f"{kind}-1.0.tar.gz", open_to_uploads.disk()
+    assert open_to_uploads.ask(_upload(name, _made(sdist, kind, "1.0"))).status == 409
+    assert open_to_uploads.disk() == disk
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:

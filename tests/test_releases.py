@@ -48,6 +48,27 @@ def test_yank_and_unyank(person: Person, directory: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_yank_of_what_is_gone_can_be_taken_back(person: Person, directory: Path) -> None:
+    """Somebody removed the file by hand."""
+    person.run("yank", "other", "2.0")
+    (directory / "other-2.0-py3-none-any.whl").unlink()
+    assert person.run("unyank", "Other", "2.0.0").stdout == "no longer yanked: other 2.0\n"
+    assert yanks.load(directory) == {}
+
+
+@pytest.mark.parametrize("command", ["yank", "unyank", "unpublish"])
+def test_what_is_no_directory_is_named(person: Person, command: str) -> None:
+    """In one line, with what to do."""
+    path = person.paths.distributions
+    path.parent.mkdir(parents=True)
+    path.touch()
+    done = person.run(command, "my-dist", "1.0", status=1)
+    what = path / ".yanked.json" if command == "unyank" else path
+    assert done.stderr == (
+        f"error: cannot read {what}: Not a directory\nhint: move away what is in its place\n"
+    )
+
+
 def test_the_reason_is_kept_as_one_line(person: Person, directory: Path) -> None:
     """A page has no room for more."""
     person.run("yank", "other", "2.0", "--reason", " two\n lines ")
@@ -64,6 +85,7 @@ def test_unpublish_removes_a_release(person: Person, directory: Path) -> None:
         "removed my_dist-1.1+insiders.2-py3-none-any.whl from the index\n"
     )
     assert person.distributions() == ["other-2.0-py3-none-any.whl"]
+    assert yanks.load(directory) == {}
 
 
 @pytest.mark.parametrize("command", ["yank", "unyank", "unpublish"])
@@ -121,11 +143,15 @@ def _build(tag: str, version: str) -> Build:
         (9, []),
     ],
 )
-def test_the_newest_versions_stay(keep: int, superfluous: list[str]) -> None:
-    """By version, not by time; two tags of one version are one."""
+def test_the_newest_versions_stay(tmp_path: Path, keep: int, superfluous: list[str]) -> None:
+    """By version, not by time; two tags of one version are one. What is gone does not count."""
     builds = [_build(f"v{version}", version) for version in ("1.9", "1.10", "1.10rc1", "1.9.0")]
     names = [name for version in superfluous for name in (f"d-{version}.tar.gz", f"v{version}.whl")]
-    assert retention.superfluous(builds, keep) == names
+    for build in builds:
+        for name in build.files:
+            (tmp_path / name).touch()
+    builds.append(_build("v2.0", "2.0"))
+    assert retention.superfluous(tmp_path, builds, keep) == names
 
 
 def test_update_keeps_the_newest_versions(person: Person, tmp_path: Path) -> None:
@@ -138,13 +164,15 @@ def test_update_keeps_the_newest_versions(person: Person, tmp_path: Path) -> Non
             person.run("repos", "add", "me/probe", "--url", project.url)
         person.run("update")
     wheel(person.paths.distributions, "probe", "0.1")
-    assert len(person.distributions()) == 7
+    for version in ("0.1", "1.0", "1.1"):
+        person.run("yank", "probe", version)
+    assert len(person.distributions()) == 8
     dry = person.run("prune", "--keep", "2", "--dry-run")
     assert dry.stdout == (
         "would remove probe-1.0.tar.gz from the index\n"
         "would remove probe-1.0-py3-none-any.whl from the index\n"
     )
-    assert len(person.distributions()) == 7
+    assert len(person.distributions()) == 8
     person.paths.settings.write_text("[watcher]\nkeep = 2\n")
     done = person.run("update")
     assert (
@@ -159,8 +187,36 @@ def test_update_keeps_the_newest_versions(person: Person, tmp_path: Path) -> Non
         "removed probe-1.1.tar.gz from the index\n"
         "removed probe-1.1-py3-none-any.whl from the index\n"
     )
+    assert yanks.load(person.paths.distributions) == {"probe": {"0.1": ""}}
+    assert person.run("prune").stdout == (
+        "nothing to remove: the index holds no version beyond those that are kept\n"
+    )
     again = person.run("update")
     assert again.stdout == "1 checked, 0 files published\n"
     assert person.distributions() == [
-        "probe-0.1-py3-none-any.whl", "probe-1.2-py3-none-any.whl", "probe-1.2.tar.gz"
+        ".yanked.json", "probe-0.1-py3-none-any.whl", "probe-1.2-py3-none-any.whl",
+        "probe-1.2.tar.gz",
     ]  # fmt: skip
+
+
+def test_prune_says_why_it_removes_nothing(person: Person) -> None:
+    """Because nothing is watched, or because everything is kept."""
+    assert person.run("prune").stderr == (
+        "no repositories are watched; `pypi-insiders repos add NS/PROJ`\n"
+    )
+    person.run("repos", "add", "me/probe")
+    assert person.run("prune").stdout == (
+        "nothing to remove: all versions are kept (`--keep N` keeps only N)\n"
+    )
+
+
+def test_purge_takes_the_yanks_along(person: Person, tmp_path: Path) -> None:
+    """A version that comes back some day is not yanked for a reason that is gone."""
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    project.push("v1.0")
+    person.run("repos", "add", "me/probe", "--url", project.url)
+    person.run("update")
+    person.run("yank", "probe", "1.0", "--reason", "broken")
+    person.run("repos", "remove", "--purge", "me/probe")
+    assert (person.distributions(), yanks.load(person.paths.distributions)) == ([], {})

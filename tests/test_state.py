@@ -58,7 +58,8 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
  ],
  "remote": null,
  "former_files": [],
- "passed_over": []
+ "passed_over": [],
+ "name": "NS/Proj"
 }
 """
     )

@@ -14,7 +14,7 @@ from wheels import metadata, sdist, wheel
 from pypi_insiders.distribution import DistributionError, sha256
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.record import Identity, Origin, Record
-from pypi_insiders.store import present, publish, unpublish
+from pypi_insiders.store import present, publish, sweep, unpublish
 
 WHEEL, SDIST = "my_dist-1.0-py3-none-any.whl", "my_dist-1.0.tar.gz"
 
@@ -97,19 +97,60 @@ def test_the_same_content_again_is_done_already(
 def test_what_is_published_is_never_replaced(
     tmp_path: Path, index: Path, record: Record, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The result is what the index holds, not what was offered; new files still get in."""
+    """What is not ours is not among the result either; new files still get in."""
     first, _ = _built(tmp_path / "first", b"1")
     publish(index, record, [first])
     before = _identity(index / WHEEL), record.entry(WHEEL)
     files = _built(tmp_path / "second", b"2")
     assert publish(index, record, files) == (
-        {WHEEL: sha256(first), SDIST: sha256(files[1])},
+        {SDIST: sha256(files[1])},
         [SDIST],
     )
     assert (_identity(index / WHEEL), record.entry(WHEEL)) == before
     assert [(entry.levelname, entry.getMessage()) for entry in caplog.records] == [
         ("WARNING", f"{WHEEL} is published already, with other content; it stays as it is")
     ]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory", "link", "dangling link"])
+def test_what_is_no_file_is_let_be(tmp_path: Path, index: Path, record: Record, kind: str) -> None:
+    """Nobody waits for a pipe, and nothing goes through a link."""
+    wheel, _ = _built(tmp_path / "built")
+    index.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(index / WHEEL)
+    elif kind == "directory":
+        (index / WHEEL).mkdir()
+    else:
+        (index / WHEEL).symlink_to(wheel if kind == "link" else tmp_path / "nowhere")
+    before = (index / WHEEL).lstat()
+    assert publish(index, record, [wheel]) == ({}, [])
+    assert (index / WHEEL).lstat() == before
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_what_was_left_unfinished_is_swept(
+    tmp_path: Path, index: Path, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the age of an hour; what is being published now stays, and so does what is not ours."""
+    publish(index, record, _built(tmp_path / "built"))
+    left = [index / f".{WHEEL}.x7f_3a_b", index / ".upload-abc"]
+    kept = [index / f".{SDIST}.abcdefgh", index / ".upload-def", index / ".gitignore",
+            index / ".yanked.json", index / f"{SDIST}.sha256"]  # fmt: skip
+    for path in (*left, *kept):
+        if ".upload" in path.name:
+            path.mkdir()
+            (path / SDIST).touch()
+        else:
+            path.touch()
+    for path in (*left, *kept[2:], index / WHEEL):
+        os.utime(path, (1, 1))
+    with caplog.at_level("INFO"):
+        sweep(index)
+    assert set(index.iterdir()) == {index / WHEEL, index / SDIST, *kept}
+    assert sorted(caplog.messages) == sorted(
+        f"removed {path}, which was left unfinished" for path in left
+    )
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path, index: Path, record: Record) -> None:

@@ -49,6 +49,7 @@ def test_first_the_newest_then_each_new_tag_and_nothing_twice(person: Person, wa
             "distribution": "probe",
             "version": "1.10",
             "tag": "v1.10",
+            "keep": None,
         }
     ]
     record = json.loads((person.paths.state / "repositories/me/probe.json").read_text())

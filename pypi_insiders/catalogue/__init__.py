@@ -113,11 +113,11 @@ class Catalogue:
                 self._settle(entry)
 
     def projects(self) -> tuple[str, ...]:
-        """Name all projects, sorted; the same object as long as they do not change."""
+        """Name all that have files, sorted; the same object as long as they do not change."""
         self.refresh()
         with self._lock:
             if self._list is None:
-                self._list = tuple(sorted(self._names))
+                self._list = tuple(sorted(filter(self._has_files, self._names)))
             return self._list
 
     def project(self, name: str) -> Project | None:
@@ -247,6 +247,10 @@ class Catalogue:
             self._remembered.clear()
         if gone:
             self._record.forget(gone)
+
+    def _has_files(self, project: str) -> bool:
+        entries = (self._entries.get(name) for name in self._names[project])
+        return any(entry is None or not entry.problem for entry in entries)
 
     def _scan(self, seen: tuple[int, int]) -> None:
         begun_ns = time.time_ns()

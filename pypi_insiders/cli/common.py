@@ -134,6 +134,11 @@ def complain(message: str, hint: str | None) -> None:
         click.echo(f"{priority}{click.style('hint:', fg='cyan')} {hint}", err=True)
 
 
+def none_watched() -> None:
+    """Tell whoever has no repositories how to begin."""
+    click.echo("no repositories are watched; `pypi-insiders repos add NS/PROJ`", err=True)
+
+
 def note(message: str) -> None:
     """Tell the person something beside the result, on standard error."""
     click.echo(f"{click.style('note:', fg='yellow')} {message}", err=True)

@@ -2,7 +2,7 @@
 
 import click
 
-from pypi_insiders.cli.common import Command
+from pypi_insiders.cli.common import Command, none_watched
 
 
 @click.command(cls=Command)
@@ -34,10 +34,11 @@ def unyank(project: str, number: str) -> None:
     from pypi_insiders.paths import default_paths
 
     paths = default_paths()
-    release = releases.find(paths.distributions, project, number)
-    was = releases.unyank(paths, release)
-    done = "no longer yanked" if was else "was not yanked"
-    click.echo(f"{done}: {release.project} {release.version}")
+    if (freed := releases.unyank(paths, project, number)) is not None:
+        click.echo(f"no longer yanked: {freed}")
+    else:
+        release = releases.find(paths.distributions, project, number)
+        click.echo(f"was not yanked: {release.project} {release.version}")
 
 
 @click.command(cls=Command)
@@ -77,7 +78,18 @@ def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
 
     paths = default_paths()
     default = config.load(paths.settings).watcher.keep
-    for item in repositories.select(repositories.load(paths.repositories), names):
-        number = keep or (default if item.keep is None else item.keep)
-        for name in withdrawal.prune(paths, item.name, number, dry_run=dry_run):
-            click.echo(f"{'would remove' if dry_run else 'removed'} {name} from the index")
+    chosen = repositories.select(repositories.load(paths.repositories), names)
+    kept = {item.name: keep or (default if item.keep is None else item.keep) for item in chosen}
+    removed = False
+    for name, number in kept.items():
+        for file in withdrawal.prune(paths, name, number, dry_run=dry_run):
+            click.echo(f"{'would remove' if dry_run else 'removed'} {file} from the index")
+            removed = True
+    if removed:
+        return
+    if any(kept.values()):
+        click.echo("nothing to remove: the index holds no version beyond those that are kept")
+    elif kept:
+        click.echo("nothing to remove: all versions are kept (`--keep N` keeps only N)")
+    else:
+        none_watched()

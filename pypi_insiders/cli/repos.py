@@ -2,7 +2,7 @@
 
 import click
 
-from pypi_insiders.cli.common import Group
+from pypi_insiders.cli.common import Group, none_watched
 
 repos = Group("repos", help="Say which repositories are watched.")
 
@@ -60,7 +60,7 @@ def list_(as_json: bool) -> None:
     from pypi_insiders.paths import default_paths
 
     paths = default_paths()
-    rows = []
+    rows: list[dict[str, str | int | None]] = []
     for item in repositories.load(paths.repositories).values():
         known = state.load(paths.state, item.name)
         newest = known.newest if known.is_of(item.remote, item.distribution) else None
@@ -71,19 +71,20 @@ def list_(as_json: bool) -> None:
                 "distribution": item.distribution or known.distribution,
                 "version": newest.version if newest else None,
                 "tag": newest.tag if newest else None,
+                "keep": item.keep,
             }
         )
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:
-        click.echo("no repositories are watched; `pypi-insiders repos add NS/PROJ`", err=True)
+        none_watched()
     else:
         _print_table(rows, ("name", "distribution", "version", "url"))
 
 
-def _print_table(rows: list[dict[str, str | None]], columns: tuple[str, ...]) -> None:
+def _print_table(rows: list[dict[str, str | int | None]], columns: tuple[str, ...]) -> None:
     """Print rows in columns, each as wide as its widest value."""
-    table = [list(columns), *([row[column] or "-" for column in columns] for row in rows)]
+    table = [list(columns), *([str(row[column] or "-") for column in columns] for row in rows)]
     widths = [max(len(line[number]) for line in table) for number in range(len(columns))]
     for line in table:
         click.echo(

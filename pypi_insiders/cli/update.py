@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pypi_insiders.cli.common import Command, note
+from pypi_insiders.cli.common import Command, none_watched, note
 
 if TYPE_CHECKING:
     from pypi_insiders.update import Report
@@ -29,7 +29,7 @@ def update(ctx: click.Context, names: tuple[str, ...]) -> None:
     settings = config.load(paths.settings)
     # Wrong names are told at once, and not after another update has ended.
     if not repositories.select(repositories.load(paths.repositories), names):
-        click.echo("no repositories are watched; `pypi-insiders repos add NS/PROJ`", err=True)
+        none_watched()
         return
     try:
         with _display() as report:

@@ -2,8 +2,6 @@
 
 import hashlib
 import logging
-import os
-import stat
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -51,6 +49,7 @@ class Uploads:
     def __init__(self, directory: Path, record: Record) -> None:
         self._directory = directory
         self._record = record
+        store.sweep(directory)
 
     def take(self, environ: WSGIEnvironment) -> tuple[str, str]:
         """Publish the file of one request; tell the status line and what was done.
@@ -79,14 +78,10 @@ class Uploads:
         if form.get(":action") != "file_upload" or len(parts) != 1:
             raise _Refused("400 Bad Request", "send :action=file_upload, and one file as content")
         make_directory(self._directory)
-        with tempfile.TemporaryDirectory(prefix=".upload-", dir=self._directory) as inbox:
+        with tempfile.TemporaryDirectory(prefix=store.INBOX, dir=self._directory) as inbox:
             path = _checked(Path(inbox), form, parts[0])
-            target = self._directory / path.name
-            if os.path.lexists(target) and not stat.S_ISREG(target.lstat().st_mode):
-                # Another file would be compared, or a pipe be waited for.
-                raise _Refused("409 Conflict", f"{path.name} is there, and is no file")
             digests, new = store.publish(self._directory, self._record, [path])
-            if digests[path.name] != distribution.sha256(path):
+            if path.name not in digests:
                 raise _Refused("409 Conflict", f"{path.name} is there with other content")
         return "200 OK", f"published {path.name}" if new else f"{path.name} is there already"
 
