@@ -1,5 +1,6 @@
 """Remember what was found out about each distribution file, across processes."""
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -169,7 +170,7 @@ class Record:
             except sqlite3.Error as error:
                 if _is_damage(error):
                     self._connection.close()
-                    self._connection = _open(self._database, error)
+                    self._connection = _open(self._database, is_doubtful=True)
                 else:
                     _log.warning("the record of the distributions cannot be used: %s", error)
             except OverflowError:
@@ -194,35 +195,37 @@ def _entry(row: Sequence[Any]) -> Entry:
     )
 
 
+class _DamagedError(sqlite3.DatabaseError):
+    """A database is none of ours, or not whole."""
+
+
 def _is_damage(error: sqlite3.Error) -> bool:
     """Tell a damaged database from one that is only out of reach."""
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(
-        error, sqlite3.OperationalError
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, _DamagedError) or code in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
     )
 
 
-def _open(database: Path, damage: sqlite3.Error | None = None) -> sqlite3.Connection:
-    """Open a database, or begin a new one.
+def _open(database: Path, *, is_doubtful: bool = False) -> sqlite3.Connection:
+    """Open a database, or begin a new one where it is missing or damaged.
 
     Args:
-        database: made where it is missing.
-        damage: what is wrong with the one that is there.
+        database: the file.
+        is_doubtful: whether all of it is to be looked at.
     """
     try:
         # Of several processes one makes it: changing the journal's mode waits for nobody.
         with locked(database.with_name(f"{database.name}.lock")):
             try:
-                if damage is None:
-                    return _connect(str(database))
+                return _connect(str(database), is_doubtful=is_doubtful)
             except sqlite3.Error as error:
                 if not _is_damage(error):
                     raise
-                damage = error
-            # Its log of changes is of no use either, and SQLite drops it for an empty database.
-            aside = database.with_name(f"{database.name}.damaged")
-            database.replace(aside)
-            _log.warning("%s was damaged (%s); it is %s now", database, damage, aside.name)
-            return _connect(str(database))
+                aside = _put_aside(database)
+                _log.warning("%s was damaged (%s); it is %s now", database, error, aside.name)
+                return _connect(str(database))
     except (sqlite3.Error, InsidersError, OSError) as error:
         _log.warning(
             "%s cannot be used: %s; what it would tell is lost at the end", database, error
@@ -230,12 +233,26 @@ def _open(database: Path, damage: sqlite3.Error | None = None) -> sqlite3.Connec
         return _connect(":memory:")
 
 
-def _connect(database: str) -> sqlite3.Connection:
+def _put_aside(database: Path) -> Path:
+    """Rename a database with all that belongs to it: others may have it open, and go on so."""
+    aside = database.with_name(f"{database.name}.damaged")
+    for suffix in ("-wal", "-shm", ""):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{database}{suffix}").replace(f"{aside}{suffix}")
+    return aside
+
+
+def _connect(database: str, *, is_doubtful: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(database, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, _FORMAT):
-            raise sqlite3.DatabaseError("it was written by another version of this program")
+            raise _DamagedError("it was written by another version of this program")
+        if (
+            is_doubtful
+            and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok"
+        ):
+            raise _DamagedError(found)
         # Readers and the one writer do not wait for each other, and a power cut damages nothing.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")

@@ -1,9 +1,12 @@
 """record: what is known of files outlives the process, and is an aid only."""
 
+import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +63,7 @@ def test_processes_write_at_the_same_time(tmp_path: Path, database: Path) -> Non
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from test_record import ENTRY
 from pypi_insiders.record import Record
 record = Record(Path(sys.argv[1]), Path(sys.argv[2]))
@@ -102,6 +106,59 @@ def test_a_damaged_record_is_moved_aside(
     assert database.with_name("record.sqlite.damaged").read_bytes() == content
     assert [entry.levelname for entry in caplog.records] == ["WARNING"]
     assert caplog.messages[0].startswith(f"{database} was damaged (")
+
+
+def _filled(database: Path, directory: Path) -> None:
+    record = Record(database, directory)
+    for number in range(200):
+        record.put(replace(ENTRY, name=str(number)), b"x" * 5000)
+    record.close()
+    with database.open("r+b") as file:
+        file.seek(8192)
+        file.write(os.urandom(database.stat().st_size - 16384))
+
+
+@pytest.mark.parametrize("use", ["entries", "metadata", "put", "forget"])
+def test_damage_is_met_where_it_is(
+    tmp_path: Path, database: Path, use: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its begin was in order, so it could be opened; from its first use on it is anew."""
+    _filled(database, tmp_path)
+    uses: dict[str, Any] = {
+        "entries": Record.entries,
+        "metadata": lambda record: record.metadata(replace(ENTRY, name="150")),
+        "put": lambda record: record.put(replace(ENTRY, name="150"), b""),
+        "forget": lambda record: record.forget(map(str, range(200))),
+    }
+    record = Record(database, tmp_path)
+    uses[use](record)
+    assert database.with_name("record.sqlite.damaged").exists()
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"{database} was damaged (")
+    record.put(ENTRY, b"")
+    assert Record(database, tmp_path).entry(ENTRY.name) == ENTRY
+
+
+def test_of_two_that_meet_the_damage_one_begins_anew(
+    tmp_path: Path, database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other takes that."""
+    _filled(database, tmp_path)
+    first, second = Record(database, tmp_path), Record(database, tmp_path)
+    assert first.entries() == {}
+    first.put(ENTRY, b"")
+    assert second.entries() == {}
+    assert second.entries() == {ENTRY.name: ENTRY}
+    assert len(caplog.messages) == 1
+
+
+def test_what_has_no_room_in_it_is_not_kept(tmp_path: Path, database: Path) -> None:
+    """Times after the year 2262, and inodes of some network file systems."""
+    record = Record(database, tmp_path)
+    record.put(replace(ENTRY, identity=Identity(1, 2**63, 1)), b"")
+    record.put(replace(ENTRY, identity=Identity(1, 1, 2**63)), b"")
+    record.put(BROKEN, None)
+    assert record.entries() == {BROKEN.name: BROKEN}
 
 
 def test_without_a_place_for_it_the_record_lasts_as_long_as_the_process(
