@@ -9,6 +9,8 @@ import re
 import secrets
 import stat
 import threading
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from pypi_insiders.errors import InsidersError, UsageError
@@ -25,6 +27,8 @@ CREDENTIAL = "pypi-insiders-passwords"
 _COST, _BLOCK, _PARALLEL = 2**14, 8, 1
 _NOBODY = "scrypt:AAAAAAAAAAAAAAAAAAAAAA==:AA=="
 _ANSWERS = 256
+# One is found out, and one waits: no more threads than that, or nobody else would be answered.
+_GUESSES_AT_ONCE = 2
 
 
 def hashed(password: str) -> str:
@@ -87,7 +91,7 @@ def load(path: Path) -> dict[str, str]:
 
 
 def save(path: Path, user: str, password: str) -> None:
-    """Set the password of a user.
+    """Set the password of a user; the caller lets nobody else write meanwhile.
 
     Raises:
         UsageError: the name or the password cannot be sent by HTTP.
@@ -99,8 +103,24 @@ def save(path: Path, user: str, password: str) -> None:
         raise UsageError(f"{user!r} cannot be a user name", "letters, digits, '.', '_', '-', '@'")
     if re.search(r"[\x00-\x1f\x7f]", password):
         raise UsageError("a password cannot have control characters", "letters and digits")
-    users = load(path) | {user: hashed(password)}
+    _write(path, load(path) | {user: hashed(password)})
+
+
+def remove(path: Path, user: str) -> bool:
+    """Take the password of a user away; say whether there was one. As `save` otherwise."""
+    users = load(path)
+    if users.pop(user, None) is None:
+        return False
+    _write(path, users)
+    return True
+
+
+def _write(path: Path, users: Mapping[str, str]) -> None:
     write_atomic(path, "".join(f"{name}:{wanted}\n" for name, wanted in users.items()), mode=0o600)
+
+
+class TooManyGuessesError(Exception):
+    """So many passwords are being found out about that one more has to wait."""
 
 
 class Checker:
@@ -115,26 +135,56 @@ class Checker:
         self._seen: tuple[int, int] | None = None
         self._users: dict[str, str] = {}
         self._key = secrets.token_bytes(32)
-        self._answers: dict[bytes, bool] = {}
         self._lock = threading.Lock()
+        # Apart, so that no number of guesses makes the right ones be found out again.
+        self._answers: dict[bool, set[bytes]] = {True: set(), False: set()}
+        self._guesses: Counter[bytes] = Counter()
+        self._turn = threading.Lock()
 
     def is_right(self, user: str, password: str) -> bool:
         """Tell whether this is the password of that user; remember the last answers.
 
         While the file cannot be read, or others may read it, nobody has a password.
+
+        Raises:
+            TooManyGuessesError: others are found out about, which takes as long as they please;
+                what is known is told at any time.
         """
         # Hashed with a key of this process: passwords do not stay in memory.
         asked = hmac.digest(self._key, f"{user}:{password}".encode(), "sha256")
-        with self._lock:  # one at a time: each guess takes memory
+        with self._lock:
             self._reload()
-            if asked not in self._answers:
-                if len(self._answers) >= _ANSWERS:
-                    self._answers.clear()
-                wanted = self._users.get(user)
-                # As slow for a user who is not there.
-                is_right = _matches(password, wanted or _NOBODY)
-                self._answers[asked] = is_right and wanted is not None
-            return self._answers[asked]
+            known = self._known(asked)
+            if known is not None:
+                return known
+            if asked not in self._guesses and len(self._guesses) >= _GUESSES_AT_ONCE:
+                raise TooManyGuessesError
+            self._guesses[asked] += 1
+        try:
+            with self._turn:  # one at a time: each takes memory
+                return self._find_out(asked, user, password)
+        finally:
+            with self._lock:
+                self._guesses[asked] -= 1
+                self._guesses += Counter()  # without those that nobody waits for
+
+    def _known(self, asked: bytes) -> bool | None:
+        return next((answer for answer, of in self._answers.items() if asked in of), None)
+
+    def _find_out(self, asked: bytes, user: str, password: str) -> bool:
+        with self._lock:
+            known, wanted = self._known(asked), self._users.get(user)
+        if known is not None:
+            return known  # by whoever had the turn before
+        # As slow for a user who is not there.
+        is_right = _matches(password, wanted or _NOBODY) and wanted is not None
+        with self._lock:
+            if self._users.get(user) == wanted:
+                answers = self._answers[is_right]
+                if len(answers) >= _ANSWERS:
+                    answers.clear()
+                answers.add(asked)
+        return is_right
 
     def _reload(self) -> None:
         try:
@@ -144,7 +194,8 @@ class Checker:
             seen = (0, 0)
         if seen != self._seen:
             self._seen = seen
-            self._answers.clear()
+            for answers in self._answers.values():
+                answers.clear()
             try:
                 self._users = load(self._path)
             except (InsidersError, OSError) as error:

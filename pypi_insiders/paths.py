@@ -59,6 +59,11 @@ class Paths:
         return self.state / "repos.lock"
 
     @property
+    def passwords_lock(self) -> Path:
+        """Held by whoever changes a password."""
+        return self.state / "passwords.lock"
+
+    @property
     def export_lock(self) -> Path:
         """Held by whoever exports the index."""
         return self.state / "export.lock"

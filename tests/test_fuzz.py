@@ -253,7 +253,7 @@ def _cases(draw: Callable[..., Any], files: dict[bytes, bytes]) -> Case:
     shape = draw(st.sampled_from(["any", "any", "file", "file", "page"]))
     if shape == "file":
         target, min_size = b"/packages/" + draw(st.sampled_from(list(files))), 1
-        names = [*3 * [b"Range"], b"If-None-Match", b"If-Range"]
+        names = [*3 * [b"Range"], b"If-None-Match", b"If-Match", b"If-Range"]
     elif shape == "page":
         target, min_size = draw(_ROUTES), 1
         names = [*3 * [b"Accept"], b"If-None-Match"]

@@ -16,6 +16,7 @@ import re
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -182,6 +183,23 @@ def test_no_other_host_reaches_any_page(read_only: Index) -> None:
     for target in ("/", "/simple/", f"/packages/{WHEEL}", "/packages/", "/my-dist/json", "/no"):
         check(read_only, Row(request("GET", target, host="evil.com"), 421))
         check(read_only, Row(request("POST", target, host="evil.com", body=b""), 421))
+
+
+def test_who_guesses_does_not_hold_up_others(private: Index) -> None:
+    """Whatever comes of the guesses, who has a password reads on."""
+    assert private.ask(request("GET", "/simple/", _READER)).status == 200
+
+    def guess(number: int) -> Answer:
+        wrong = basic(READER, f"wrong {number}")
+        return private.ask(request("GET", "/simple/", ("Authorization", wrong)))
+
+    with ThreadPoolExecutor(16) as pool:
+        guesses = [pool.submit(guess, number) for number in range(64)]
+        right = {private.ask(request("GET", "/simple/", _READER)).status for _ in range(10)}
+        answers = [guess.result() for guess in guesses]
+    assert right == {200}
+    assert {answer.status for answer in answers} == {401, 429}
+    assert {answer.headers["retry-after"] for answer in answers if answer.status == 429} == {"1"}
 
 
 def test_health_is_told_to_everybody(read_only: Index, private: Index) -> None:
@@ -577,6 +595,13 @@ def test_conditions(read_only: Index) -> None:
         ):  # fmt: skip
             sent = request("GET", target, ("If-None-Match", header))
             check(read_only, Row(sent, status, body=b"" if status == 304 else None))
+        for header, status in (
+            (etag, 200), ("*", 200), (f'"x", {etag}', 200), (f"W/{etag}", 412), ('"x"', 412),
+            ("", 412), (opaque, 412), (60_000 * '"', 412), ("\xff", 412),
+        ):  # fmt: skip
+            check(read_only, Row(request("GET", target, ("If-Match", header)), status))
+        sent = request("GET", target, part, ("If-Match", '"x"'), ("If-None-Match", etag))
+        check(read_only, Row(sent, 412))
         # There is no time of which a file is: a date is no condition.
         for name in ("If-Modified-Since", "If-Unmodified-Since"):
             for date in ("Thu, 01 Jan 2099 00:00:00 GMT", "x", "", "-1", _NINES, "\xff"):

@@ -1,9 +1,11 @@
 """passwords and access: who may read or upload, and how that is kept."""
 
+import contextlib
 import stat
 import subprocess
 import threading
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from conftest import COMMAND, Person
@@ -11,7 +13,7 @@ from conftest import COMMAND, Person
 from pypi_insiders import access, passwords
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.errors import InsidersError, UsageError
-from pypi_insiders.passwords import Checker, load, save
+from pypi_insiders.passwords import Checker, TooManyGuessesError, load, save
 
 
 @pytest.fixture
@@ -56,16 +58,19 @@ def test_anything_else_is_wrong(path: Path, user: str, password: str) -> None:
 
 
 def test_many_threads_ask_at_once(path: Path) -> None:
-    """Each gets its own answer."""
+    """Each gets its own answer, some after having to ask again."""
     for user in "abcd":
         save(path, user, user)
     checker = Checker(path)
     wrong: list[tuple[str, str]] = []
 
+    def is_right(user: str, word: str) -> bool:
+        while True:
+            with contextlib.suppress(TooManyGuessesError):
+                return checker.is_right(user, word)
+
     def ask(user: str) -> None:
-        wrong.extend(
-            (user, other) for other in "abcd" if checker.is_right(user, other) != (user == other)
-        )
+        wrong.extend((user, word) for word in "abcd" if is_right(user, word) != (user == word))
 
     threads = [threading.Thread(target=ask, args=user) for user in "abcd"]
     for thread in threads:
@@ -73,6 +78,86 @@ def test_many_threads_ask_at_once(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_wrong_guesses_do_not_hold_up_who_is_known(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, at once and one after the other; two threads are busy at most."""
+    save(path, "me", "secret")
+    checker = Checker(path)
+    assert checker.is_right("me", "secret")
+    go_on = threading.Event()
+    answers: SimpleQueue[bool | str] = SimpleQueue()
+
+    def find_out(password: str, _wanted: str) -> bool:
+        assert go_on.wait(60), password
+        return False
+
+    def ask(password: str) -> None:
+        try:
+            answers.put(checker.is_right("me", password))
+        except TooManyGuessesError:
+            answers.put("too many")
+
+    monkeypatch.setattr(passwords, "_matches", find_out)
+    asking = [threading.Thread(target=ask, args=[word]) for word in ("a", "b", "c")]
+    for thread in asking:
+        thread.start()
+    assert answers.get(timeout=60) == "too many"
+    assert checker.is_right("me", "secret")
+    go_on.set()
+    assert [answers.get(timeout=60) for _ in range(2)] == [False, False]
+    for thread in asking:
+        thread.join()
+    for number in range(1000):
+        assert not checker.is_right("me", str(number))
+    monkeypatch.setattr(passwords, "_matches", lambda password, _: pytest.fail(password))
+    assert checker.is_right("me", "secret")
+
+
+def test_passwords_are_set_at_once_by_many(person: Person) -> None:
+    """None of them is lost."""
+    setting = [
+        subprocess.Popen(
+            [COMMAND, "server", "password", name],
+            env=person.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for name in "abcdefgh"
+    ]  # fmt: skip
+    for process in setting:
+        process.communicate("secret\n", timeout=60)
+    assert sorted(load(person.paths.passwords)) == list("abcdefgh")
+
+
+def test_a_password_is_taken_away(person: Person) -> None:
+    """At once, in a process that runs; and so is the token for uploads."""
+    save(person.paths.passwords, "me", "secret")
+    save(person.paths.passwords, "you", "secret")
+    checker = Checker(person.paths.passwords)
+    assert checker.is_right("me", "secret")
+    told = [
+        person.run("server", *words.split()).stdout
+        for words in ("password --remove me", "password --remove me", "token --remove")
+    ]
+    assert told == [
+        "me has no password any more\n",
+        "me had no password\n",
+        "__token__ had no password\n",
+    ]
+    assert not checker.is_right("me", "secret")
+    assert list(load(person.paths.passwords)) == ["you"]
+
+
+def test_a_password_is_text(person: Person) -> None:
+    """What is no UTF-8 could not be sent."""
+    done = subprocess.run(
+        [COMMAND, "server", "password", "me"],
+        env=person.environment, input=b"\xff\n", capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        2, b"error: the password is not UTF-8\nhint: write it as UTF-8\n"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])

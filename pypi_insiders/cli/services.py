@@ -137,18 +137,36 @@ def _host(value: object) -> object:
 
 @server.command("password")
 @click.argument("user")
-def password(user: str) -> None:
+@click.option("--remove", is_flag=True, help="Let this user in no longer.")
+def password(user: str, remove: bool) -> None:
     """Set the password of a user who may read the index.
 
     Asks for it on a terminal; elsewhere it is the first line of standard input. It takes effect at
     once, where `auth = true` is set.
     """
     from pypi_insiders import passwords
+    from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
 
-    path = default_paths().passwords
-    passwords.save(path, user, _read_secret())
-    click.echo(f"{user} has a password, in {path}")
+    paths = default_paths()
+    if remove:
+        _remove(user)
+        return
+    secret = _read_secret()
+    with locked(paths.passwords_lock):
+        passwords.save(paths.passwords, user, secret)
+    click.echo(f"{user} has a password, in {paths.passwords}")
+
+
+def _remove(user: str) -> None:
+    from pypi_insiders import passwords
+    from pypi_insiders.files import locked
+    from pypi_insiders.paths import default_paths
+
+    paths = default_paths()
+    with locked(paths.passwords_lock):
+        was_there = passwords.remove(paths.passwords, user)
+    click.echo(f"{user} {'has no password any more' if was_there else 'had no password'}")
 
 
 def _read_secret() -> str:
@@ -159,14 +177,18 @@ def _read_secret() -> str:
     if sys.stdin.isatty():
         secret: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
-        secret = sys.stdin.readline().rstrip("\r\n")
+        try:
+            secret = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UsageError("the password is not UTF-8", "write it as UTF-8") from error
     if not secret:
         raise UsageError("the password is empty", "write it on standard input")
     return secret
 
 
 @server.command("token")
-def token() -> None:
+@click.option("--remove", is_flag=True, help="Make the token invalid, and no new one.")
+def token(remove: bool) -> None:
     """Make a new token for uploads, and print it.
 
     It is stored hashed, so this is the only time that it is seen; the old one is no longer valid.
@@ -175,10 +197,15 @@ def token() -> None:
     import secrets
 
     from pypi_insiders import passwords
+    from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
 
-    secret = secrets.token_urlsafe(32)
-    passwords.save(default_paths().passwords, passwords.UPLOADER, secret)
+    if remove:
+        _remove(passwords.UPLOADER)
+        return
+    paths, secret = default_paths(), secrets.token_urlsafe(32)
+    with locked(paths.passwords_lock):
+        passwords.save(paths.passwords, passwords.UPLOADER, secret)
     click.echo(secret)
 
 

@@ -17,10 +17,12 @@ from pypi_insiders.web.rendered import Rendered
 from pypi_insiders.web.replies import (
     SAFE,
     is_known,
+    is_unwanted,
     not_found,
     not_modified,
     redirect,
     text,
+    unwanted,
 )
 
 _LONGEST_REMEMBERED = 1000
@@ -163,6 +165,8 @@ class _Application:
             offered = ", ".join(_MEDIA_TYPES)
             return text("406 Not Acceptable", f"there is {offered}", environ, start_response)
         page = self._rendered.page(name, media_type, shows, render)
+        if is_unwanted(environ, page.etag):
+            return unwanted(environ, start_response)
         if "HTTP_IF_NONE_MATCH" in environ and is_known(environ, page.etag):
             return not_modified(page.headers, start_response)
         start_response("200 OK", page.headers)

@@ -6,7 +6,15 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.web.headers import byte_range
-from pypi_insiders.web.replies import SAFE, Headers, is_known, not_found, not_modified
+from pypi_insiders.web.replies import (
+    SAFE,
+    Headers,
+    is_known,
+    is_unwanted,
+    not_found,
+    not_modified,
+    unwanted,
+)
 
 _METADATA = ".metadata"
 _BLOCK_BYTES = 32768
@@ -28,7 +36,7 @@ class Downloads:
     def __call__(
         self, name: str, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        """Answer a request for a file: 200, 206, 304, 404 or 416.
+        """Answer a request for a file: 200, 206, 304, 404, 412 or 416.
 
         Source: RFC 9110, sections 13 and 14; PEP 658 for the metadata.
         """
@@ -48,7 +56,9 @@ class Downloads:
             and _is_current(environ, entry.sha256)
             else None
         )
-        if is_known(environ, entry.sha256):
+        if is_unwanted(environ, entry.sha256):
+            answer = unwanted(environ, start_response)
+        elif is_known(environ, entry.sha256):
             answer = not_modified(headers, start_response)
         elif span is None:
             headers.append(("Content-Length", str(size)))
@@ -79,6 +89,8 @@ class Downloads:
         if found is None:
             return not_found(environ, start_response)
         digest, content = found
+        if is_unwanted(environ, digest):
+            return unwanted(environ, start_response)
         headers = self._describe(digest, "text/plain; charset=utf-8")
         if is_known(environ, digest):
             return not_modified(headers, start_response)

@@ -1,14 +1,14 @@
 """Decide whether a request may be answered: its host, its origin, its user."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIEnvironment
 
-from pypi_insiders.passwords import UPLOADER, Checker
+from pypi_insiders.passwords import UPLOADER, Checker, TooManyGuessesError
 from pypi_insiders.web.headers import basic_credentials
 
 # Source: RFC 9110, section 7.2, and RFC 3986, section 3.2.2.
@@ -28,6 +28,9 @@ _WHO_ARE_YOU = Refusal(
     "401 Unauthorized",
     "user and password, please",
     (("WWW-Authenticate", 'Basic realm="pypi-insiders", charset="UTF-8"'),),
+)
+_TOO_MANY_GUESSES = Refusal(
+    "429 Too Many Requests", "many give passwords just now; try again", (("Retry-After", "1"),)
 )
 
 
@@ -70,9 +73,7 @@ class Guard:
         elif not self._is_ours(host):
             # A web page whose name was made to lead here (DNS rebinding) would send its own.
             return Refusal("421 Misdirected Request", "this index has another name")
-        if self._users is not None and not self._is_user(environ, self._users):
-            return _WHO_ARE_YOU
-        return None
+        return None if self._users is None else _check_user(environ, self._users)
 
     def check_upload(self, environ: WSGIEnvironment) -> Refusal | None:
         """Say why a request that changes something is refused, after `check`; `None`: it is not.
@@ -85,14 +86,9 @@ class Guard:
             origin is not None and not self._is_ours(_authority(origin))
         ):
             return Refusal("403 Forbidden", "a page of another site asks for this")
-        user, password = _credentials(environ)
-        if (
-            self._uploaders is None
-            or user != UPLOADER
-            or not self._uploaders.is_right(user, password)
-        ):
+        if self._uploaders is None:
             return _WHO_ARE_YOU
-        return None
+        return _check_user(environ, self._uploaders, {UPLOADER})
 
     def _check_host(self, host: str) -> bool:
         match = _HOST.fullmatch(host)
@@ -105,15 +101,18 @@ class Guard:
         # No name leads to an address by rebinding: whoever asks so knows whom they ask.
         return self._any_address or address.is_loopback or address in self._addresses
 
-    @staticmethod
-    def _is_user(environ: WSGIEnvironment, users: Checker) -> bool:
-        user, password = _credentials(environ)
-        return bool(user) and users.is_right(user, password)
 
-
-def _credentials(environ: WSGIEnvironment) -> tuple[str, str]:
-    """Read user and password; both empty where there are none. Source: RFC 7617."""
-    return basic_credentials(environ.get("HTTP_AUTHORIZATION", "")) or ("", "")
+def _check_user(
+    environ: WSGIEnvironment, users: Checker, only: Collection[str] | None = None
+) -> Refusal | None:
+    """Say why whoever asks is not let in; `None`: they are. Source: RFC 7617."""
+    user, password = basic_credentials(environ.get("HTTP_AUTHORIZATION", "")) or ("", "")
+    if not user or (only is not None and user not in only):
+        return _WHO_ARE_YOU
+    try:
+        return None if users.is_right(user, password) else _WHO_ARE_YOU
+    except TooManyGuessesError:
+        return _TOO_MANY_GUESSES
 
 
 def _authority(origin: str) -> str:

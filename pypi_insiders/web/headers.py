@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 # A quality, or nothing. Source: RFC 9110, section 12.4.2.
 _QUALITY = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
-_ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
+_ENTITY_TAG = re.compile(r'(W/)?"([^"]*)"')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _RANGE = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*", re.IGNORECASE | re.ASCII)
 _MOST_DIGITS = 18
@@ -38,9 +38,21 @@ def best_media_type(accept: str, offered: Iterable[str]) -> str | None:
     return best
 
 
-def has_entity_tag(if_none_match: str, tag: str) -> bool:
-    """Tell whether the client has what bears this tag. Source: RFC 9110, section 13.1.2."""
-    return if_none_match.strip() == "*" or tag in _ENTITY_TAG.findall(if_none_match)
+def has_entity_tag(header: str, tag: str, *, is_strong: bool = False) -> bool:
+    """Tell whether `If-None-Match`, or `If-Match`, names this tag.
+
+    Args:
+        header: its value.
+        tag: without the quotation marks.
+        is_strong: whether a weak tag is another one.
+
+    Source: RFC 9110, sections 13.1.1 and 13.1.2.
+    """
+    if header.strip() == "*":
+        return True
+    return any(
+        found == tag and not (weak and is_strong) for weak, found in _ENTITY_TAG.findall(header)
+    )
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:

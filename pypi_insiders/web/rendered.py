@@ -22,7 +22,7 @@ class Page(NamedTuple):
 
 
 class Rendered:
-    """The pages that were asked for last, up to some megabytes.
+    """The pages that were made last, up to some megabytes.
 
     Args:
         is_private: whether shared caches must not keep them.

@@ -56,6 +56,20 @@ def not_modified(headers: Headers, start_response: StartResponse) -> Iterable[by
     return ()
 
 
+def is_unwanted(environ: WSGIEnvironment, etag: str) -> bool:
+    """Tell whether the client wants only what has another entity tag.
+
+    Source: RFC 9110, section 13.1.1.
+    """
+    wanted = environ.get("HTTP_IF_MATCH")
+    return wanted is not None and not has_entity_tag(wanted, etag, is_strong=True)
+
+
+def unwanted(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer that there is another one now. Source: RFC 9110, section 15.5.13."""
+    return text("412 Precondition Failed", "this is another one now", environ, start_response)
+
+
 def is_known(environ: WSGIEnvironment, etag: str) -> bool:
     """Tell whether the client has what has this entity tag. Source: RFC 9110, section 13.1.2."""
     given = environ.get("HTTP_IF_NONE_MATCH")
