@@ -17,7 +17,7 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -41,6 +41,9 @@ from bench_servers import (
 )
 from bench_tools import BIN, COMMAND, Argv, Goal, head, home_environment, row, run, timed
 from conftest import free_port
+
+from pypi_insiders.catalogue import Catalogue
+from pypi_insiders.record import Record
 
 SIZES = FEW, MANY, VERY_MANY = 20, 2_000, 20_000
 VERSIONS = 5
@@ -357,13 +360,35 @@ def cold_socket(wheels: Path, directory: Path, known: Path) -> None:
     if shutil.which("systemd-socket-activate") is None:
         print("systemd-socket-activate: not installed")
         return
-    for what, homes in (
-        ("known before", [known] * COLD_RUNS),
-        ("never seen", [new_home(directory) for _ in range(COLD_RUNS)]),
-    ):
-        first_s = median(first_answer(wheels, home) for home in homes)
-        goal = SOON_S.says(first_s)
-        row(f"cold socket to page, {MANY:,} files {what}, s", written(first_s), goal=goal)
+    pairs = [
+        (first_answer(wheels, new_home(directory)), first_answer(wheels, known))
+        for _ in range(COLD_RUNS)
+    ]
+    what = f"cold socket to page, {MANY:,} files"
+    known_s = median(known_s for _, known_s in pairs)
+    row(f"{what} known before, s", written(known_s), goal=SOON_S.says(known_s))
+    compared(f"{what} never seen, s", pairs, "the same, known before")
+    whole = (partial(examine_all, wheels, directory), partial(hash_all, wheels))
+    pairs = [(timed(whole[0]), timed(whole[1])) for _ in range(PEER_ROUNDS)]
+    compared(f"all of {MANY:,} files never seen, s", pairs, "hashing and unpacking the metadata")
+
+
+def examine_all(wheels: Path, directory: Path) -> None:
+    """Find out what each file is, as the index does, and remember it."""
+    database = Path(tempfile.mkdtemp(dir=directory), "record.sqlite")
+    with closing(Record(database, wheels)) as record:
+        catalogue = Catalogue(wheels, record)
+        projects = filter(None, map(catalogue.project, catalogue.projects()))
+        assert sum(len(project.files) for project in projects) == MANY
+
+
+def hash_all(wheels: Path) -> None:
+    """Read what an index must have read of each file, and nothing else."""
+    for path in wheels.iterdir():
+        with path.open("rb") as file:
+            hashlib.file_digest(file, "sha256")
+            with zipfile.ZipFile(file) as archive:
+                archive.read(next(name for name in archive.namelist() if name.endswith("METADATA")))
 
 
 def first_answer(wheels: Path, home: Path) -> float:

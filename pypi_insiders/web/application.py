@@ -1,7 +1,7 @@
 """The WSGI application of the index."""
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -9,7 +9,7 @@ from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
 
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.web import legacy, pages
+from pypi_insiders.web import pages
 from pypi_insiders.web.downloads import Downloads
 from pypi_insiders.web.guard import Guard
 from pypi_insiders.web.headers import best_media_type
@@ -60,12 +60,17 @@ def make_app(
 
     Source: PEP 503, PEP 691.
     """
-    return _Application(
-        catalogue,
-        guard,
-        take_upload,
-        legacy.make_app(catalogue, fallback_url),
-    )
+
+    @cache
+    def make_others() -> WSGIApplication:
+        from pypi_insiders.web import legacy  # a third of the start, and pages can do without
+
+        return legacy.make_app(catalogue, fallback_url)
+
+    def others(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return make_others()(environ, start_response)
+
+    return _Application(catalogue, guard, take_upload, others)
 
 
 class _Application:
