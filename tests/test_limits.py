@@ -19,7 +19,7 @@ import pytest
 pytestmark = pytest.mark.timeout(120)
 
 _PROGRAM = """
-import json, resource, sys, tempfile
+import json, resource, sys, tempfile, threading, time
 from pypi_insiders import log, server, sockets
 
 options = json.loads(sys.argv[1])
@@ -44,6 +44,8 @@ def app(environ, start_response):
         return environ["wsgi.file_wrapper"](file)
     if path == "/break":
         return broken(start_response)
+    if path == "/slowly":
+        return slow(start_response)
     body = environ["wsgi.input"].read()
     start_response("200 OK", [("Content-Length", "2")])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [b"ok"]
@@ -52,6 +54,13 @@ def broken(start_response):
     start_response("200 OK", [("Content-Length", "2")])
     yield b"o"
     raise RuntimeError("a detail")
+
+def slow(start_response):
+    start_response("200 OK", [])
+    yield b"processor time of a second:"
+    before_s = time.process_time()
+    threading.Event().wait(1)
+    yield f"{time.process_time() - before_s}".encode()
 
 listening = sockets.bind_host("127.0.0.1", 0)
 server.serve(
@@ -548,6 +557,16 @@ def test_a_client_that_reads_slowly_is_served() -> None:
             data = connection.recv(1024 * 1024)
             assert data
             received += len(data)
+
+
+def test_an_answer_that_takes_long_takes_no_processor(server: Server) -> None:
+    """While a thread is at it, the loop does not look again and again for what to send."""
+    with server.connect() as connection:
+        connection.sendall(b"GET /slowly HTTP/1.0\r\nHost: x\r\n\r\n")
+        for _ in range(10):
+            server.ask()  # which wakes it
+        answer = read_all(connection)
+    assert float(answer.rpartition(b"second:")[2]) < 0.2
 
 
 def test_clients_that_do_not_read_hold_up_nobody(server: Server) -> None:
