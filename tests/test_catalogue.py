@@ -554,9 +554,11 @@ def test_the_record_does_not_grow_for_ever(tmp_path: Path, directory: Path, reco
     broken = directory / "README"
     broken.write_text("x")
     age(broken)
+    after = Catalogue(directory, record)
     with telling("pypi_insiders.catalogue") as told:
-        threading.Thread(target=Catalogue(directory, record).keep_up, daemon=True).start()
+        threading.Thread(target=after.keep_up, daemon=True).start()
         assert told.get(timeout=60).startswith("not served: README")
+    assert after.projects() == ("my-dist",)  # answered when what was told is recorded too
     assert sorted(record.entries()) == sorted(["README", files[1].name, files[2].name])
 
 
