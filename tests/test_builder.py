@@ -41,8 +41,8 @@ def test_a_hook_sees_no_credential_and_not_the_home(
     with zipfile.ZipFile(built.wheel) as archive:
         seen = eval(archive.read("probe/environment.txt"))
     allowed = {
-        *builder._INHERITED, "HOME", "TMPDIR", "LC_ALL", "TZ", "PYTHONHASHSEED", "PYTHONPATH",
-        "SOURCE_DATE_EPOCH", "LC_CTYPE",
+        *builder._INHERITED, *builder._proxies(), "HOME", "TMPDIR", "LC_ALL", "TZ",
+        "PYTHONHASHSEED", "PYTHONPATH", "SOURCE_DATE_EPOCH", "LC_CTYPE",
     }  # fmt: skip
     assert {name for name in seen if not name.startswith("_PYPROJECT_HOOKS_")} <= allowed
     assert seen["SOURCE_DATE_EPOCH"] == "1700000000"
