@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
@@ -39,17 +39,29 @@ def parse_port(value: object) -> int:
 
 
 def parse_fallback_url(value: object) -> str:
-    """Check the URL of a package index: http or https, without credentials."""
+    """Check the URL of a package index: http or https, without credentials.
+
+    They would be sent to every client, in the `Location` of a redirect.
+    """
+    return _parse_web_url(value, "https://pypi.org/simple/")
+
+
+def parse_index_url(value: object) -> str:
+    """Check the URL of an index to upload to: http or https, without credentials.
+
+    They would be stored in the clear.
+    """
+    return _parse_web_url(value, "https://packages.example/legacy/")
+
+
+def _parse_web_url(value: object, example: str) -> str:
     if isinstance(value, str) and _is_web_url(value):
         parts = urlsplit(value)
         if parts.username or parts.password:
-            # They would be sent to every client, in the `Location` of a redirect.
             raise ValueError("must not contain credentials")
         return value
     shown = without_credentials(value) if isinstance(value, str) else value
-    raise ValueError(
-        f'must be the URL of an index such as "https://pypi.org/simple/", not {shown!r}'
-    )
+    raise ValueError(f'must be the URL of an index such as "{example}", not {shown!r}')
 
 
 def _is_web_url(text: str) -> bool:
@@ -103,6 +115,18 @@ def parse_interval(value: object) -> int:
     )
 
 
+def parse_grace(value: object) -> int:
+    """Read a time span, or 0 for none; return seconds."""
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    span_s = _span_s(value)
+    if span_s is None:
+        raise ValueError(
+            f'must be 0 for none, or a time such as "30min", "6h" or "1d", not {value!r}'
+        )
+    return span_s
+
+
 def parse_flag(value: object) -> bool:
     """Check a switch: true or false."""
     if isinstance(value, bool):
@@ -125,6 +149,37 @@ def parse_keep(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     raise ValueError(f"must be 0 for all or a number of versions, not {value!r}")
+
+
+def parse_number(value: object) -> int:
+    """Check a number of which one is the least."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ValueError(f"must be 1 or more, not {value!r}")
+
+
+def parse_jobs(value: object) -> int:
+    """Check how many builds run at once, or 0 for as many as there are processors."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError(f"must be 0 for one a processor, or a number, not {value!r}")
+
+
+SANDBOX = ("auto", "required", "off")
+
+
+def parse_sandbox(value: object) -> str:
+    """Check in what builds run: a sandbox if one can be had, always, or never."""
+    if isinstance(value, str) and value in SANDBOX:
+        return value
+    raise ValueError(f'must be "auto", "required" or "off", not {value!r}')
+
+
+def parse_user(value: object) -> str:
+    """Check the name of a user of an index. Source: RFC 7617, section 2."""
+    if isinstance(value, str) and value.isprintable() and value and ":" not in value:
+        return value
+    raise ValueError(f"must be the name of a user, not {value!r}")
 
 
 def addresses(host: str) -> tuple[str, ...]:
@@ -185,6 +240,34 @@ class WatcherSettings:
     """Time between two updates."""
     keep: int = _setting(parse_keep, 0)
     """How many of a repository's newest versions the index keeps; 0 is all."""
+    max_new: int = _setting(parse_number, 5)
+    """How many new tags of a repository one update builds at most, the newest first."""
+    unreachable_grace_s: int = _setting(parse_grace, 86400)
+    """For how long a host may be out of reach before that is a failure; 0 is at once."""
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """The `[build]` table."""
+
+    sandbox: str = _setting(parse_sandbox, "auto")
+    """`required` refuses to build where no sandbox can be had, `off` uses none."""
+    jobs: int = _setting(parse_jobs, 0)
+    """How many builds run at once; 0 is one a processor."""
+    as_of_tag: bool = _setting(parse_flag, True)
+    """Whether build requirements are those of the time of the tag."""
+
+
+@dataclass(frozen=True)
+class PublishSettings:
+    """The `[publish]` table."""
+
+    index_url: str | None = _setting(parse_index_url, None)
+    """Where else what is built is uploaded to; `None` is nowhere."""
+    user: str | None = _setting(parse_user, None)
+    """Who uploads; `None` is whoever the keyring or netrc names."""
+    local: bool = _setting(parse_flag, True)
+    """Whether the index of this machine has it too."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +276,8 @@ class Settings:
 
     server: ServerSettings = ServerSettings()
     watcher: WatcherSettings = WatcherSettings()
+    build: BuildSettings = BuildSettings()
+    publish: PublishSettings = PublishSettings()
 
 
 def load(path: Path) -> Settings:
@@ -220,12 +305,17 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
 
 
 def _check(document: dict[str, Any], path: Path) -> Settings:
-    tables = {"server": ServerSettings, "watcher": WatcherSettings}
+    tables = {
+        "server": ServerSettings,
+        "watcher": WatcherSettings,
+        "build": BuildSettings,
+        "publish": PublishSettings,
+    }
     problems: list[str] = []
     values: dict[str, Any] = {}
     for name, content in document.items():
         if name not in tables:
-            problems.append(f"unknown {_kind(content)} {name}{_did_you_mean(name, tables)}")
+            problems.append(f"unknown {_kind(content)} {name}{did_you_mean(name, tables)}")
         elif not isinstance(content, dict):
             problems.append(f"{name} must be a table: [{name}]")
         else:
@@ -242,7 +332,7 @@ def _check_table(
     keys = {item.name.removesuffix("_s").replace("_", "-"): item for item in fields(table)}
     for key, value in content.items():
         if key not in keys:
-            problems.append(f"unknown key {name}.{key}{_did_you_mean(key, keys)}")
+            problems.append(f"unknown key {name}.{key}{did_you_mean(key, keys)}")
             continue
         try:
             yield keys[key].name, keys[key].metadata["parse"](value)
@@ -254,6 +344,7 @@ def _kind(content: object) -> str:
     return "table" if isinstance(content, dict) else "key"
 
 
-def _did_you_mean(word: str, known: dict[str, Any]) -> str:
+def did_you_mean(word: str, known: Mapping[str, object]) -> str:
+    """Tell the nearest of the known words, or all of them."""
     close = difflib.get_close_matches(word.replace("_", "-"), known, n=1)
     return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(known)})"

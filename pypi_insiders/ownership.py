@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pypi_insiders import repositories, state
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
-from pypi_insiders.repositories import Repository
+from pypi_insiders.repository import Repository
 
 
 def owners(paths: Paths, watched: Iterable[Repository]) -> dict[str, str]:

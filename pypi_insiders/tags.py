@@ -1,8 +1,10 @@
 """Decide which tags of a repository are releases to build."""
 
+import fnmatch
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from packaging.version import InvalidVersion, Version
 
@@ -11,6 +13,51 @@ from packaging.version import InvalidVersion, Version
 _INSIDERS = re.compile(
     r"(?P<public>v?\d[^-+]*)-(?P<local>insiders(?:[-._][a-z0-9]+)*)", re.IGNORECASE
 )
+
+
+_VERSION = "{version}"
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Which tags are releases: a glob, with or without the place of the version in it.
+
+    Args:
+        text: `*` and `?` stand for any text and any character, `[...]` for one of several;
+            `{version}` for the part of the tag that is its version (without it, all of the tag).
+
+    Raises:
+        ValueError: it can match no tag.
+    """
+
+    text: str = "*"
+
+    def __post_init__(self) -> None:
+        """Check the text."""
+        if not self.text or re.search(r"[\s\x00-\x1f\x7f~^:\\]", self.text):
+            raise ValueError(f"must be a pattern of tags, not {self.text!r}")
+        if self.text.count(_VERSION) > 1:
+            raise ValueError(f"must have {_VERSION} once, not {self.text!r}")
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        before, mark, after = self.text.partition(_VERSION)
+        if not mark:
+            return re.compile(f"(?P<version>{fnmatch.translate(before)})")
+        parts = [
+            fnmatch.translate(part).removesuffix(r"\Z").removesuffix(r"\z")
+            for part in (before, after)
+        ]
+        return re.compile(rf"{parts[0]}(?P<version>.+?){parts[1]}\Z")
+
+    def version_of(self, tag: str) -> Version | None:
+        """Read the version that a tag proposes; `None` where it is none or does not match."""
+        match = self._regex.match(tag)
+        return version_of(match["version"]) if match else None
+
+    def matches(self, tag: str) -> bool:
+        """Tell whether a tag is of this form, whatever its version."""
+        return self._regex.match(tag) is not None
 
 
 def version_of(tag: str) -> Version | None:

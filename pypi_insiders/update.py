@@ -27,7 +27,7 @@ from pypi_insiders.files import hint_for, locked, make_directory, remove_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
 from pypi_insiders.record import Origin, Record
-from pypi_insiders.repositories import Repository
+from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, RepositoryState
 
 _log = logging.getLogger(__name__)

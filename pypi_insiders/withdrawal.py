@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pypi_insiders import releases, retention, state, store
 from pypi_insiders.files import locked, remove_tree
 from pypi_insiders.paths import Paths
-from pypi_insiders.repositories import Repository, parse_name
+from pypi_insiders.repository import Repository, parse_name
 
 _log = logging.getLogger(__name__)
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from pypi_insiders.config import (
+    BuildSettings,
+    PublishSettings,
     ServerSettings,
     Settings,
     WatcherSettings,
@@ -40,11 +42,43 @@ def test_what_is_not_said_has_its_default(path: Path, text: str | None) -> None:
 def test_every_key(path: Path) -> None:
     path.write_text(
         '[server]\nhost = "192.0.2.1"\nport = 8080\nfallback-url = "https://index.example/simple"\n'
-        '[watcher]\ninterval = "2h"\n'
+        '[watcher]\ninterval = "2h"\nkeep = 3\nmax-new = 9\nunreachable-grace = "6h"\n'
+        '[build]\nsandbox = "required"\njobs = 4\nas-of-tag = false\n'
+        '[publish]\nindex-url = "https://index.example/"\nuser = "me"\nlocal = false\n'
     )
     assert load(path) == Settings(
-        ServerSettings("192.0.2.1", 8080, "https://index.example/simple"), WatcherSettings(7200)
+        ServerSettings("192.0.2.1", 8080, "https://index.example/simple"),
+        WatcherSettings(7200, 3, 9, 21600),
+        BuildSettings("required", 4, as_of_tag=False),
+        PublishSettings("https://index.example/", "me", local=False),
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[watcher]\nmax-new = 0", "watcher.max-new must be 1 or more, not 0"),
+        (
+            "[watcher]\nunreachable-grace = 5",
+            'watcher.unreachable-grace must be 0 for none, or a time such as "30min", "6h" or "1d",'
+            " not 5",
+        ),
+        (
+            "[build]\nsandbox = true",
+            'build.sandbox must be "auto", "required" or "off", not True',
+        ),
+        ("[build]\njobs = -1", "build.jobs must be 0 for one a processor, or a number, not -1"),
+        ("[build]\nas-of-tag = 1", "build.as-of-tag must be true or false, not 1"),
+        ('[publish]\nuser = "a:b"', "publish.user must be the name of a user, not 'a:b'"),
+        (
+            '[publish]\nindex-url = "https://me:secret@h/"',
+            "publish.index-url must not contain credentials",
+        ),
+    ],
+)
+def test_wrong_values_are_named(path: Path, line: str, message: str) -> None:
+    path.write_text(line)
+    assert _refusal(path) == (f"{path}: {message}", f"edit {path}")
 
 
 def test_all_problems_are_named_at_once(path: Path) -> None:
@@ -63,7 +97,7 @@ intervall = "5min"
 port = 1
 """)
     assert _refusal(path) == (
-        f"{path}: unknown key prot (known: server, watcher); "
+        f"{path}: unknown key prot (known: server, watcher, build, publish); "
         "server.host must be \"localhost\" or an IP address, not 'example.org'; "
         "server.port must be a port from 1 to 65535, not 0; "
         "unknown key server.fallback_url (did you mean fallback-url?); "

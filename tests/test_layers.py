@@ -12,11 +12,12 @@ LAYERS = (
     {"files", "paths", "process", "tags", "distribution"},
     {"config", "record", "passwords", "yanks", "systemctl", "remotes"},
     {
-        "repositories", "state", "store", "catalogue", "access", "sockets", "server", "builder",
+        "repository", "state", "store", "catalogue", "access", "sockets", "server", "builder",
         "units",
     },
-    {"ownership", "releases", "retention", "web", "control", "overview"},
-    {"update", "withdrawal", "index", "export"},
+    {"repositories", "releases", "retention", "web", "control", "overview"},
+    {"ownership", "index", "export"},
+    {"update", "withdrawal"},
     {"cli"},
 )  # fmt: skip
 OWNERS = {

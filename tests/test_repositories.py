@@ -6,21 +6,23 @@ from pathlib import Path
 import pytest
 
 from pypi_insiders.errors import InsidersError, UsageError
-from pypi_insiders.repositories import (
+from pypi_insiders.repositories import add, find, load, save, select
+from pypi_insiders.repository import (
     Repository,
-    add,
-    find,
-    load,
     parse_distribution,
     parse_name,
     parse_specification,
     parse_url,
-    save,
-    select,
 )
 
 _URL_HINT = (
     "give https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
+)
+
+
+KEYS = (
+    "distribution, url, keep, tags, pre, max-new, subdirectory, python, network, strict, "
+    "allowed-signers, token-file, token-credential"
 )
 
 
@@ -243,7 +245,7 @@ url = "http://me:secret@h/x"
         InsidersError,
         f'{path}: a/b must be a table: ["a/b"]; '
         "'../x' is not a repository of the form NS/PROJ; "
-        "c/d: unknown key branch (known: distribution, url, keep); "
+        f"c/d: unknown key branch (known: {KEYS}); "
         "e/f: distribution must be a string; "
         "g/h: '-' is not the name of a distribution; "
         "i/j: 'http://h/x' has a scheme that is not allowed",
@@ -256,7 +258,7 @@ def test_all_problems_of_one_repository_are_named_at_once(tmp_path: Path) -> Non
     path.write_text('["a/b"]\nbranch = "main"\ndistribution = 5\nurl = 6\n')
     assert _refusal(load, path) == (
         InsidersError,
-        f"{path}: a/b: unknown key branch (known: distribution, url, keep); "
+        f"{path}: a/b: unknown key branch (known: {KEYS}); "
         "a/b: distribution must be a string; a/b: url must be a string",
         f"edit {path}",
     )
@@ -343,3 +345,59 @@ def test_conflicts_are_refused(new: list[Repository], message: str, hint: str) -
     given = dict(KNOWN)
     assert _refusal(add, given, new) == (InsidersError, message, hint)
     assert given == KNOWN
+
+
+def test_every_key_survives_being_written(tmp_path: Path) -> None:
+    path = tmp_path / "repos.toml"
+    item = Repository(
+        "a/b",
+        "my-dist",
+        "ssh://git@h/b",
+        keep=2,
+        tags="server-{version}",
+        pre=False,
+        max_new=3,
+        subdirectory="packages/server",
+        python=("3.12", "3.13"),
+        network=True,
+        strict=True,
+        allowed_signers="~/signers",
+        token_file="/etc/token",
+        token_credential="github",
+    )
+    save(path, [item])
+    assert load(path) == {"a/b": item}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('tags = "v 1"', "tags must be a pattern of tags, not 'v 1'"),
+        ('tags = "{version}{version}"', "tags must have {version} once, not '{version}{version}'"),
+        ("pre = 1", "pre must be true or false"),
+        ("max-new = 0", "max-new must be 1 or more, not 0"),
+        (
+            'subdirectory = "../x"',
+            "subdirectory must be a path below the repository, not '../x'",
+        ),
+        ("python = []", 'python must be a list of versions such as ["3.12", "3.13"], not []'),
+        (
+            'python = ["2.7"]',
+            'python must be a list of versions such as ["3.12", "3.13"], not [\'2.7\']',
+        ),
+        ('python = "3.12"', "python must be a list"),
+        (
+            'token-file = "token"',
+            "token-file must be an absolute path, or one such as \"~/FILE\", not 'token'",
+        ),
+        (
+            'token-credential = "../x"',
+            "token-credential must be the name of a systemd credential, not '../x'",
+        ),
+        ("allowed_signers = 1", "unknown key allowed_signers (did you mean allowed-signers?)"),
+    ],
+)
+def test_wrong_values_of_keys_are_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "repos.toml"
+    path.write_text(f'["a/b"]\n{line}\n')
+    assert _refusal(load, path) == (InsidersError, f"{path}: a/b: {message}", f"edit {path}")

@@ -3,7 +3,7 @@
 import pytest
 from packaging.version import Version
 
-from pypi_insiders.tags import Choice, choose, summary, version_of
+from pypi_insiders.tags import Choice, Pattern, choose, summary, version_of
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,27 @@ from pypi_insiders.tags import Choice, choose, summary, version_of
 )
 def test_version_of(tag: str, version: str | None) -> None:
     assert version_of(tag) == (None if version is None else Version(version))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "tag", "version"),
+    [
+        ("*", "v1.0", "1.0"),
+        ("v*", "v2", "2"),
+        ("v*", "3", None),
+        ("v1.[0-5]", "v1.4", "1.4"),
+        ("server-{version}", "server-6.19.1", "6.19.1"),
+        ("server-{version}", "server-9.5.3-insiders-4.49.0", "9.5.3+insiders.4.49.0"),
+        ("server-{version}", "client-6.19.1", None),
+        ("server-{version}", "my-server-6.19.1", None),
+        ("server-{version}", "server-latest", None),
+        ("rel/{version}/?", "rel/v1/x", "1"),
+        ("{version}+py*", "1.0+py3", "1.0"),
+        ("*", "latest", None),
+    ],
+)
+def test_patterns_say_where_the_version_is(pattern: str, tag: str, version: str | None) -> None:
+    assert Pattern(pattern).version_of(tag) == (None if version is None else Version(version))
 
 
 def _choose(tags: str, built: str = "") -> Choice:

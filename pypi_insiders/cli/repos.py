@@ -27,12 +27,13 @@ def add(specifications: tuple[str, ...], url: str | None, keep: int | None) -> N
     from pypi_insiders.errors import UsageError
     from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.repository import parse_specification, parse_url
 
-    new = [replace(repositories.parse_specification(text), keep=keep) for text in specifications]
+    new = [replace(parse_specification(text), keep=keep) for text in specifications]
     if url is not None:
         if len(new) != 1:
             raise UsageError("--url goes with one repository", "add them one by one")
-        new = [replace(new[0], url=repositories.parse_url(url))]
+        new = [replace(new[0], url=parse_url(url))]
     paths = default_paths()
     with locked(paths.repositories_lock):
         known = repositories.load(paths.repositories)
