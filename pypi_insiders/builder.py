@@ -1,44 +1,42 @@
-"""Build an sdist and a wheel from a source tree, with `build`."""
+"""Build an sdist and wheels from a source tree, with `build`."""
 
 import contextlib
 import logging
 import os
 import re
+import shutil
+import stat
 import subprocess
+import sys
 import sysconfig
-import tarfile
 import threading
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pypi_insiders import distribution
+from packaging.version import Version
+
+from pypi_insiders import archives, distribution, environments
 from pypi_insiders.distribution import DistributionError
+from pypi_insiders.environments import Environment, RequirementError
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import Containment
+from pypi_insiders.sandbox import Confines, View
 
 # `build` and its kin are imported where something is built: most updates have nothing to build.
 if TYPE_CHECKING:
-    import build
-    from build.env import DefaultIsolatedEnv
+    from build import DistributionType, ProjectBuilder
 
 _log = logging.getLogger(__name__)
 
 HOOK_TIMEOUT_S = 3600
-INSTALL_TIMEOUT_S = 900
 _FIRST_USE = threading.Lock()
+_ANSWER_LIMIT_BYTES = 1024 * 1024
 
 # What a build hook gets of our environment. The rest may hold credentials.
-_INHERITED = (
-    "CURL_CA_BUNDLE",
-    "PATH",
-    "REQUESTS_CA_BUNDLE",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-)
+_INHERITED = ("PATH",)
+_CERTIFICATES = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE")
 _PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy")
 # Debian and Arch, Fedora and SUSE. Where there is none, uv brings certificates of its own.
 _CERTIFICATE_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs")
@@ -58,14 +56,39 @@ class BuildError(InsidersError):
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a release is built."""
+
+    epoch_s: int
+    """The clock of the build: the time of the commit, in seconds of the epoch."""
+    subdirectory: str = "."
+    """Where in the source tree the project lies."""
+    pythons: tuple[str, ...] = ()
+    """For which interpreters; none: for the one that runs us."""
+    network: bool = False
+    """Whether its hooks may use the network."""
+    as_of_commit: bool = True
+    """Whether build requirements are those of the time of the commit."""
+    readable: tuple[Path, ...] = ()
+    """What the hooks may read beside the source tree."""
+
+
+@dataclass(frozen=True)
 class Distributions:
-    """One sdist and one wheel of the same release."""
+    """One sdist and the wheels of the same release."""
 
     name: str
     """Normalized."""
     version: str
     sdist: Path
-    wheel: Path
+    wheels: tuple[Path, ...]
+    requirements: dict[str, str] = field(default_factory=dict)
+    """What was installed to build it, name to version."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (self.sdist, *self.wheels)
 
 
 @contextlib.contextmanager
@@ -99,54 +122,284 @@ def build_environment(own_index: str) -> Iterator[None]:
 
 
 def build_distributions(
-    source: Path, workspace: Path, *, epoch_s: int, containment: Containment
+    source: Path, workspace: Path, recipe: Recipe, confines: Confines
 ) -> Distributions:
-    """Build an sdist from a source tree, and a wheel from that sdist, in an isolated environment.
+    """Build an sdist from a source tree, and wheels from that sdist, in isolated environments.
+
+    The same source tree and recipe give the same bytes, as far as its build backend lets them.
 
     Args:
-        source: the project, with its `pyproject.toml` or `setup.py`.
+        source: a source tree below the workspace.
         workspace: an existing directory for everything that comes up; the results lie in it.
-        epoch_s: the clock of the build, in seconds of the epoch.
-        containment: in which the build hooks run.
+        recipe: how it is built.
+        confines: in what its build hooks run.
 
     Raises:
         BuildError: the project does not build, or what it built does not agree with itself.
 
     Source: PEP 517; https://reproducible-builds.org/specs/source-date-epoch/
     """
-    from build.env import DefaultIsolatedEnv
-
     with _FIRST_USE:
         # Its first call is not safe in threads: https://github.com/python/cpython/issues/92452
         sysconfig.get_config_vars()
-    output = workspace / "dist"
-    home = workspace / "home"
-    unpacked = workspace / "sdist"
-    for directory in (output, home, unpacked):
+    work = _Work(workspace, recipe, confines)
+    with _translated(work):
+        unpacked = work.sdist(source)
+        wheels = tuple(work.wheels(unpacked))
+        return check(work.finished / f"{unpacked.name}.tar.gz", wheels, work.requirements)
+
+
+class _Work:
+    """One build: a workspace, the environments in it, and what its hooks wrote."""
+
+    def __init__(self, workspace: Path, recipe: Recipe, confines: Confines) -> None:
+        self.output = ""
+        self.requirements: dict[str, str] = {}
+        self.finished = workspace / "finished"
+        self._workspace = workspace
+        self._recipe = recipe
+        self._confines = confines
+        self._dist = workspace / "dist"
+        self._home = workspace / "home"
+        self._taken_directory = workspace / "built"
+        for directory in (self.finished, self._dist, self._home, self._taken_directory):
+            directory.mkdir()
+        self._runs = 0
+        self._environments: dict[tuple[str, frozenset[str]], Environment] = {}
+
+    def sdist(self, source: Path) -> Path:
+        """Build an sdist, pack it anew in a fixed form, and return it unpacked.
+
+        It is named as its directory.
+        """
+        pythons = self._pythons()
+        project = source / self._recipe.subdirectory
+        if not project.resolve().is_relative_to(source.resolve()) or not project.is_dir():
+            raise BuildError(f"it has no directory {self._recipe.subdirectory}")
+        built = self._build("sdist", project, source, pythons[0])
+        directory = self._workspace / "sdist"
         directory.mkdir()
-    runner = _Runner(containment, home, epoch_s)
-    with (
-        _translated(runner),
-        DefaultIsolatedEnv(installer="uv", path=str(workspace / "env")) as env,
-    ):
-        sdist = _build(env, source, "sdist", output, runner)
-        wheel = _build(env, _unpack(sdist, unpacked), "wheel", output, runner)
-    return check(sdist, wheel)
+        root = archives.unpack_sdist(built, directory, self._recipe.epoch_s)
+        if built.name != f"{root.name}.tar.gz":
+            raise BuildError(f"{built.name} must contain the directory {built.name[:-7]}")
+        archives.pack_sdist(root, self.finished / built.name, self._recipe.epoch_s)
+        return root
+
+    def wheels(self, unpacked: Path) -> Iterator[Path]:
+        """Build a wheel from an unpacked sdist, or one for each interpreter where they differ."""
+        done = set()
+        for number, python in enumerate(self._pythons()):
+            if number:
+                # As it was before the first build.
+                shutil.rmtree(unpacked)
+                archive = self.finished / f"{unpacked.name}.tar.gz"
+                archives.unpack_sdist(archive, unpacked.parent, self._recipe.epoch_s)
+            built = self._build("wheel", unpacked, unpacked, python)
+            if built.name not in done:
+                archives.check_wheel(built)
+                done.add(built.name)
+                yield Path(shutil.move(built, self.finished / built.name))
+            if built.name.endswith("-none-any.whl"):
+                return
+
+    def _pythons(self) -> list[str]:
+        """Find the interpreters that are wanted, those that are here."""
+        if not self._recipe.pythons:
+            return [sys.executable]
+        containment = self._confines.containment
+        found = {
+            version: environments.find_python(version, containment, self._workspace)
+            for version in self._recipe.pythons
+        }
+        if missing := [version for version, path in found.items() if path is None]:
+            _log.warning("no Python %s is here: no wheel is built for it", ", ".join(missing))
+        if not (paths := [path for path in found.values() if path is not None]):
+            raise BuildError(f"none of its Pythons is here: {', '.join(found)}")
+        return paths
+
+    def _build(self, kind: "DistributionType", project: Path, tree: Path, python: str) -> Path:
+        """Run the hooks that build a distribution; return the file.
+
+        Args:
+            kind: of the distribution.
+            project: the directory of its `pyproject.toml`.
+            tree: what the hooks may change, the project in it.
+            python: path of the interpreter.
+        """
+        import build
+
+        _check_configuration(project)
+        hooks = _Hooks(self, project, tree)
+        builder = build.ProjectBuilder(project, "python", hooks)
+        required = builder.build_system_requires
+        hooks.environment = self._environment(python, required)
+        required |= _requirements(builder, kind)
+        hooks.environment = self._environment(python, required)
+        builder.build(kind, self._dist)
+        return self._taken(kind)
+
+    def _environment(self, python: str, requirements: set[str]) -> Environment:
+        """Make an environment, or give the one with the same requirements.
+
+        An environment is never changed: after a hook has run in it, that would not be safe.
+        """
+        key = (python, frozenset(requirements))
+        if key not in self._environments:
+            recipe = self._recipe
+            self._environments[key] = environments.make(
+                self._workspace / f"env-{len(self._environments)}",
+                requirements,
+                python=python,
+                as_of_s=recipe.epoch_s if recipe.as_of_commit else None,
+                network=recipe.network,
+                containment=self._confines.containment,
+            )
+            self.requirements |= self._environments[key].versions
+        return self._environments[key]
+
+    def run(self, argv: Sequence[str], place: "_Place", variables: Mapping[str, str]) -> None:
+        """Run a hook, and keep what it writes."""
+        recipe, environment = self._recipe, place.environment
+        view = View(
+            self._workspace,
+            writable=(place.tree, self._dist, self._home, place.control),
+            readable=(environment.directory, *_interpreter(environment.python), *recipe.readable),
+            network=recipe.network,
+        )
+        result = self._confines.run(
+            [str(environment.python), *argv],
+            view,
+            timeout_s=HOOK_TIMEOUT_S,
+            environment={**self._variables(environment), **variables},
+            directory=place.project,
+        )
+        self.output += result.stdout
+        for line in result.stdout.splitlines():
+            _log.debug("%s", line)
+        if result.status != 0:
+            raise subprocess.CalledProcessError(result.status, argv)
+
+    def inside(self, text: str) -> str:
+        """Write the paths in a text as a hook sees them."""
+        return self._confines.inside(View(self._workspace, ()), text)
+
+    def control(self) -> Path:
+        """Make a directory for what goes to and from one run of a hook."""
+        self._runs += 1
+        directory = self._workspace / f"control-{self._runs}"
+        directory.mkdir()
+        return directory
+
+    def _variables(self, environment: Environment) -> dict[str, str]:
+        names = (*_INHERITED, *(_CERTIFICATES if self._recipe.network else ()))
+        inherited = {name: os.environ[name] for name in names if name in os.environ}
+        return {
+            **inherited,
+            **(_proxies() if self._recipe.network else {}),
+            "PATH": f"{environment.python.parent}:{inherited.get('PATH', os.defpath)}",
+            "HOME": str(self._home),
+            "TMPDIR": str(self._home),
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+            "PYTHONHASHSEED": "0",
+            "PYTHONPYCACHEPREFIX": str(self._home / ".pycache"),  # not in the source tree
+            "SOURCE_DATE_EPOCH": str(self._recipe.epoch_s),
+        }
+
+    def _taken(self, kind: str) -> Path:
+        """Take what a hook has built out of its reach; refuse anything beside it."""
+        names = sorted(os.listdir(self._dist))  # noqa: PTH208 - names are all that is wanted
+        if len(names) != 1:
+            raise BuildError(f"it built {', '.join(names) or 'nothing'} instead of one {kind}")
+        built = self._dist / names[0]
+        _release_of(built.name)
+        if not stat.S_ISREG(built.lstat().st_mode):
+            raise BuildError(f"it built {built.name}, which is no file")
+        return built.rename(self._taken_directory / built.name)
 
 
-def _build(
-    env: "DefaultIsolatedEnv",
-    source: Path,
-    distribution: "build.DistributionType",
-    output: Path,
-    runner: "_Runner",
-) -> Path:
-    import build
+@dataclass(frozen=True)
+class _Place:
+    """Where a hook runs."""
 
-    builder = build.ProjectBuilder.from_isolated_env(env, source, runner)
-    _install(env, builder.build_system_requires, runner)
-    _install(env, builder.get_requires_for_build(distribution), runner)
-    return Path(builder.build(distribution, output))
+    project: Path
+    """The directory of its `pyproject.toml`."""
+    tree: Path
+    """What it may change, the project in it."""
+    control: Path
+    environment: Environment
+
+
+class _Hooks:
+    """Run the hooks of a build backend for `build`.
+
+    Nothing that a hook can write is given to `build` unseen: it gets a copy.
+
+    Source: `pyproject_hooks`, whose script runs the hook and leaves the answer beside its input.
+    """
+
+    def __init__(self, work: _Work, project: Path, tree: Path) -> None:
+        self.environment: Environment
+        self._work = work
+        self._project = project
+        self._tree = tree
+
+    def __call__(
+        self,
+        cmd: Sequence[str],
+        cwd: str | None = None,  # noqa: ARG002 - it is that of the project
+        extra_environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run one hook."""
+        _, script, hook, directory = cmd
+        control = self._work.control()
+        shutil.copyfile(script, control / "hook.py")
+        question = Path(directory, "input.json").read_text(encoding="utf-8")
+        (control / "input.json").write_text(self._work.inside(question), encoding="utf-8")
+        self._work.run(
+            [str(control / "hook.py"), hook, str(control)],
+            _Place(self._project, self._tree, control, self.environment),
+            extra_environ or {},
+        )
+        Path(directory, "output.json").write_bytes(_read_answer(control / "output.json"))
+
+
+def _read_answer(path: Path) -> bytes:
+    """Read what a hook has left; it may have left a link, a pipe or too much."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise BuildError(f"its build backend gave no answer: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        answer = file.read(_ANSWER_LIMIT_BYTES + 1) if is_file else b""
+    if not answer or len(answer) > _ANSWER_LIMIT_BYTES:
+        raise BuildError("the answer of its build backend cannot be read")
+    return answer
+
+
+def _check_configuration(project: Path) -> None:
+    """Refuse a `pyproject.toml` that leads elsewhere: it would be read outside of any sandbox."""
+    path = project / "pyproject.toml"
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise BuildError("its pyproject.toml is no file")
+
+
+def _requirements(builder: "ProjectBuilder", kind: "DistributionType") -> set[str]:
+    """Ask the build backend what else it requires."""
+    required = builder.get_requires_for_build(kind)
+    if not all(isinstance(item, str) for item in required):
+        raise BuildError("its build backend requires what is no text")
+    return required
+
+
+def _interpreter(python: Path) -> set[Path]:
+    """Name the directories of an interpreter, and those behind every link on the way to it."""
+    found = set()
+    while python.is_symlink():
+        python = python.parent / python.readlink()
+        found.add(python.parent.parent)
+    return found - {Path("/"), Path("/usr")}
 
 
 def _proxies() -> dict[str, str]:
@@ -155,83 +408,24 @@ def _proxies() -> dict[str, str]:
     return {name: os.environ[name] for name in names if "@" not in os.environ.get(name, "@")}
 
 
-def _install(env: "DefaultIsolatedEnv", requirements: set[str], runner: "_Runner") -> None:
-    """Install build requirements, from wheels only.
-
-    Not by `env.install`: a requirement that is a source would run its own code, with all of our
-    environment (which may be needed to reach an index), and one that starts with `-` would be an
-    option of uv.
-    """
-    if not requirements:
-        return
-    from uv import find_uv_bin
-
-    argv = (find_uv_bin(), "pip", "install", "--no-build", "--python", env.python_executable)
-    result = runner.containment.run(
-        (*argv, "--", *sorted(requirements)),
-        timeout_s=INSTALL_TIMEOUT_S,
-        environment={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
-        directory=runner.home,  # where no uv.toml of the project is found
-    )
-    if result.status != 0:
-        raise BuildError(
-            f"its build requirements cannot be installed: {_cause(result.stdout)}", result.stdout
-        )
-
-
-class _Runner:
-    """Run build hooks with a clean environment, and keep what they write."""
-
-    def __init__(self, containment: Containment, home: Path, epoch_s: int) -> None:
-        self.output = ""
-        self.containment = containment
-        self.home = home
-        self._environment = {
-            **{name: os.environ[name] for name in _INHERITED if name in os.environ},
-            **_proxies(),
-            "HOME": str(home),
-            "TMPDIR": str(home),
-            "LC_ALL": "C.UTF-8",
-            "TZ": "UTC",
-            "PYTHONHASHSEED": "0",
-            "SOURCE_DATE_EPOCH": str(epoch_s),
-        }
-
-    def __call__(
-        self,
-        cmd: Sequence[str],
-        cwd: str | None = None,
-        extra_environ: Mapping[str, str] | None = None,
-    ) -> None:
-        result = self.containment.run(
-            cmd,
-            timeout_s=HOOK_TIMEOUT_S,
-            environment={**self._environment, **(extra_environ or {})},
-            directory=Path(cwd or "/"),
-        )
-        self.output += result.stdout
-        for line in result.stdout.splitlines():
-            _log.debug("%s", line)
-        if result.status != 0:
-            raise subprocess.CalledProcessError(result.status, cmd)
-
-
 @contextlib.contextmanager
-def _translated(runner: _Runner) -> Iterator[None]:
+def _translated(work: _Work) -> Iterator[None]:
     """Turn every way in which a build can fail into one error with the build's output."""
     import build
 
     try:
         yield
-    except BuildError as error:
-        raise BuildError(error.message, runner.output + error.output) from error
+    except (BuildError, RequirementError) as error:
+        raise BuildError(error.message, work.output + error.output) from error
+    except DistributionError as error:
+        raise BuildError(error.message, work.output) from error
     except build.BuildBackendException as error:
         if isinstance(error.exception, InsidersError):
-            raise BuildError(error.exception.message, runner.output) from error
-        cause = _last_line(runner.output) or str(error.exception)
-        raise BuildError(f"{error}: {cause}", runner.output) from error
-    except (build.BuildException, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise BuildError(str(error), runner.output) from error
+            raise BuildError(error.exception.message, work.output) from error
+        cause = _last_line(work.output) or str(error.exception)
+        raise BuildError(f"{error}: {cause}", work.output) from error
+    except build.BuildException as error:
+        raise BuildError(str(error), work.output) from error
 
 
 def _last_line(text: str) -> str:
@@ -239,53 +433,31 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _cause(text: str) -> str:
-    """Pick what uv calls the innermost cause of its failure, or else the error."""
-    lines = [line.strip() for line in text.splitlines()]
-    for word in ("cause: ", "error: "):
-        if told := [line.removeprefix(word) for line in lines if line.startswith(word)]:
-            return told[-1]
-    return _last_line(text)
-
-
-def _unpack(sdist: Path, directory: Path) -> Path:
-    """Unpack an sdist; return the one directory in it.
-
-    Raises:
-        BuildError: it is not of the form that the specification demands, or has members that
-            would land outside.
-
-    Source: https://packaging.python.org/en/latest/specifications/source-distribution-format/
-    """
-    with tarfile.open(sdist) as archive:
-        if hasattr(tarfile, "data_filter"):
-            archive.extractall(directory, filter="data")
-        else:  # Python 3.11 before 3.11.4
-            for member in archive:
-                inside = (directory / member.name).resolve().is_relative_to(directory.resolve())
-                if not inside or not (member.isfile() or member.isdir()):
-                    raise BuildError(f"{sdist.name} contains {member.name}, which is not allowed")
-            archive.extractall(directory)  # noqa: S202 - checked above
-    roots = list(directory.iterdir())
-    if len(roots) != 1 or not roots[0].is_dir():
-        raise BuildError(f"{sdist.name} must contain exactly one directory")
-    return roots[0]
-
-
-def check(sdist: Path, wheel: Path) -> Distributions:
-    """Check that an sdist and a wheel are of one release, by their names.
+def check(
+    sdist: Path, wheels: Sequence[Path], requirements: dict[str, str] | None = None
+) -> Distributions:
+    """Check that an sdist and wheels are of one release, by their names.
 
     Raises:
         BuildError: they are not.
     """
-    try:
-        name, version = distribution.release_of(wheel.name)
-        of_sdist = distribution.release_of(sdist.name)
-    except DistributionError as error:
-        raise BuildError(error.message) from error
+    name, version = _release_of(sdist.name)
     if re.search(r"-\d", sdist.name.rpartition("-")[0]):
         # Installers and pypiserver do not agree on where such a name ends and its version begins.
         raise BuildError(f"{sdist.name} can be read as another distribution")
-    if of_sdist != (name, version):
-        raise BuildError(f"{sdist.name} and {wheel.name} are not the same release")
-    return Distributions(name, str(version), sdist, wheel)
+    for wheel in wheels:
+        if _release_of(wheel.name) != (name, version):
+            raise BuildError(f"{sdist.name} and {wheel.name} are not the same release")
+    return Distributions(name, str(version), sdist, tuple(wheels), requirements or {})
+
+
+def _release_of(name: str) -> tuple[str, Version]:
+    """Read name and version out of a file name.
+
+    Raises:
+        BuildError: it is the name of no distribution.
+    """
+    try:
+        return distribution.release_of(name)
+    except DistributionError as error:
+        raise BuildError(error.message) from error

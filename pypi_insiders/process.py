@@ -17,6 +17,8 @@ from pypi_insiders.errors import InsidersError
 
 _log = logging.getLogger(__name__)
 
+_OUTPUT_LIMIT_BYTES = 4 * 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Result:
@@ -95,7 +97,7 @@ class Containment:
             directory: where it runs.
 
         Returns:
-            Its status, -9 if it was killed, and all that it wrote, in `stdout`.
+            Its status, -9 if it was killed, and what it wrote, in `stdout`; of very much the end.
 
         Raises:
             InsidersError: the program cannot be run.
@@ -127,7 +129,7 @@ class Containment:
                 _kill_group(process.pid)
                 status = process.wait()
                 self._groups.discard(process.pid)
-            output.seek(0)
+            output.seek(max(0, output.seek(0, os.SEEK_END) - _OUTPUT_LIMIT_BYTES))
             return Result(status, output.read().decode(errors="replace"), "")
 
     def end(self) -> None:

@@ -132,6 +132,17 @@ def show(unit: str, *properties: str) -> dict[str, str]:
     return values
 
 
+def active(pattern: str) -> list[str]:
+    """Name the units that run and match a glob; none where there is no user manager."""
+    try:
+        result = _systemctl(
+            "list-units", "--plain", "--no-legend", "--state=active,activating", "--", pattern
+        )
+    except InsidersError:
+        return []
+    return [line.split()[0] for line in result.stdout.splitlines() if result.status == 0]
+
+
 def next_run(timer: str) -> float | None:
     """Tell when a timer elapses next, in seconds of the epoch; `None` if it does not.
 

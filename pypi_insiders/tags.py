@@ -81,18 +81,35 @@ def version_of(tag: str) -> Version | None:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """Which tags of a repository are releases to build."""
+
+    pattern: Pattern = Pattern()
+    pre: bool | None = None
+    """Whether pre-releases are; `None`: all but the first one, unless there is no final release."""
+    max_new: int = 5
+    """How many new ones at once; the newest."""
+    backfill: int = 1
+    """How many of the newest ones, even where they are older than the first that was built."""
+
+
+@dataclass(frozen=True)
 class Choice:
     """What to do about the tags of one repository."""
 
-    build: tuple[str, ...]
-    """Tags to build, lowest version first."""
-    moved: tuple[str, ...]
+    build: tuple[str, ...] = ()
+    """Tags to build, highest version first."""
+    moved: tuple[str, ...] = ()
     """Tags that were built from another commit than the one they name now."""
-    passed_over: tuple[str, ...]
-    """Tags that are no version, sorted."""
+    passed_over: tuple[str, ...] = ()
+    """Tags of the right form that are no version, sorted."""
+    left_out: tuple[str, ...] = ()
+    """Tags that are older than the most that are built at once, highest version first."""
 
 
-def choose(refs: dict[str, str], built: dict[str, str]) -> Choice:
+def choose(
+    refs: dict[str, str], built: dict[str, str], rules: Rules, left_out: Collection[str] = ()
+) -> Choice:
     """Choose the tags that are not built yet.
 
     The first time that is the newest final release, or the newest pre-release where there is
@@ -102,28 +119,55 @@ def choose(refs: dict[str, str], built: dict[str, str]) -> Choice:
     Args:
         refs: what the repository has, tag to commit.
         built: what was built before, tag to commit, in the order in which it was built.
+        rules: which tags are releases.
+        left_out: tags that were left out before, and are so for good.
     """
-    versions = {tag: version for tag in sorted(refs) if (version := version_of(tag))}
-    passed_over = tuple(tag for tag in sorted(refs) if tag not in versions)
-    moved = tuple(tag for tag in versions if tag in built and built[tag] != refs[tag])
-    if not built:
-        newest = _newest(versions)
-        return Choice((newest,) if newest else (), moved, passed_over)
-    done = {version for tag in built if (version := version_of(tag))}
-    since = version_of(next(iter(built)))
-    fresh = {
-        version: tag
-        for tag, version in reversed(versions.items())  # of two spellings, the first in order
-        if version not in done and (since is None or version > since)
-    }
-    return Choice(tuple(fresh[version] for version in sorted(fresh)), moved, passed_over)
-
-
-def _newest(versions: dict[str, Version]) -> str | None:
-    finals: Collection[str] = [
-        tag for tag, version in versions.items() if not version.is_prerelease
+    versions, passed_over = _versions(refs, rules)
+    moved = tuple(tag for tag in sorted(refs) if tag in built and built[tag] != refs[tag])
+    ranked = _ranked(versions)
+    newest = set(_finals_first(ranked, rules)[: rules.backfill])
+    done = {version for tag in built if (version := rules.pattern.version_of(tag))}
+    since = rules.pattern.version_of(next(iter(built))) if built else None
+    fresh = [
+        tag
+        for tag, version in ranked
+        if version not in done
+        and tag not in left_out
+        and (tag in newest or (built and (since is None or version > since)))
     ]
-    return max(finals or versions, key=lambda tag: versions[tag], default=None)
+    limit = max(rules.max_new, rules.backfill)
+    return Choice(tuple(fresh[:limit]), moved, passed_over, tuple(fresh[limit:]))
+
+
+def releases(refs: dict[str, str], built: Collection[str], rules: Rules) -> tuple[str, ...]:
+    """Name all tags that are releases and not built yet, however old; highest version first."""
+    versions, _ = _versions(refs, rules)
+    done = {version for tag in built if (version := rules.pattern.version_of(tag))}
+    return tuple(tag for tag, version in _ranked(versions) if version not in done)
+
+
+def _versions(refs: Iterable[str], rules: Rules) -> tuple[dict[str, Version], tuple[str, ...]]:
+    """Read the versions of tags of the right form; name those that have none."""
+    matching = [tag for tag in sorted(refs) if rules.pattern.matches(tag)]
+    versions = {tag: version for tag in matching if (version := rules.pattern.version_of(tag))}
+    passed_over = tuple(tag for tag in matching if tag not in versions)
+    if rules.pre is False:
+        versions = {tag: item for tag, item in versions.items() if not item.is_prerelease}
+    return versions, passed_over
+
+
+def _ranked(versions: dict[str, Version]) -> list[tuple[str, Version]]:
+    """Sort by version, highest first; of several spellings of a version the first in order."""
+    spelled: dict[Version, str] = {}
+    for tag in sorted(versions):
+        spelled.setdefault(versions[tag], tag)
+    return [(spelled[version], version) for version in sorted(spelled, reverse=True)]
+
+
+def _finals_first(ranked: list[tuple[str, Version]], rules: Rules) -> list[str]:
+    """Name those that can be the first to build: final releases, if there are any."""
+    finals = [tag for tag, version in ranked if not version.is_prerelease]
+    return [tag for tag, _ in ranked] if rules.pre or not finals else finals
 
 
 def summary(tags: Iterable[str], most: int = 5) -> str:

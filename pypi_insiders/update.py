@@ -18,6 +18,7 @@ from pypi_insiders import (
     remotes,
     repositories,
     retention,
+    sandbox,
     state,
     store,
     tags,
@@ -224,15 +225,15 @@ class _Pass:
             built = builder.build_distributions(
                 workspace / "source",
                 workspace,
-                epoch_s=epoch_s,
-                containment=self._containment,
+                builder.Recipe(epoch_s, readable=(mirror,)),
+                sandbox.Unconfined(self._containment),
             )
             self._claim(work, built.name)
             self._report(name, f"publishing {built.name} {built.version}")
             files, new = store.publish(
                 self._paths.distributions,
                 self._record,
-                [built.sdist, built.wheel],
+                built.files,
                 Origin(name, tag, commit),
             )
         work.known.distribution, work.known.remote = built.name, work.repository.remote

@@ -1,7 +1,9 @@
 """builder: real builds, with requirements from the package index."""
 
 import os
+import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,10 @@ from projects import create
 
 from pypi_insiders import builder
 from pypi_insiders.process import Containment
+from pypi_insiders.sandbox import Unconfined
+
+RECIPE = builder.Recipe(1700000000, as_of_commit=False)
+UNCONFINED = Unconfined(Containment())
 
 
 @pytest.mark.parametrize("backend", ["flit", "hatchling", "setuptools"])
@@ -16,13 +22,11 @@ def test_an_sdist_and_a_wheel_come_out(tmp_path: Path, backend: str) -> None:
     """Each backend's project is built, the wheel from the sdist."""
     project = create(tmp_path, "probe-x")
     project.write("1.0", backend=backend)
-    built = builder.build_distributions(
-        project.tree, tmp_path, epoch_s=1700000000, containment=Containment()
-    )
+    built = builder.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert (built.name, built.version) == ("probe-x", "1.0")
     assert built.sdist.name == "probe_x-1.0.tar.gz"
-    assert built.wheel.name == "probe_x-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(built.wheel) as archive:
+    assert built.wheels[0].name == "probe_x-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(built.wheels[0]) as archive:
         assert "probe_x/__init__.py" in archive.namelist()
 
 
@@ -35,14 +39,12 @@ def test_a_hook_sees_no_credential_and_not_the_home(
     project = create(tmp_path, "probe")
     project.write("1.0")
     project.hook("import os\nopen('probe/environment.txt', 'w').write(repr(dict(os.environ)))")
-    built = builder.build_distributions(
-        project.tree, tmp_path, epoch_s=1700000000, containment=Containment()
-    )
-    with zipfile.ZipFile(built.wheel) as archive:
+    built = builder.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
+    with zipfile.ZipFile(built.wheels[0]) as archive:
         seen = eval(archive.read("probe/environment.txt"))
     allowed = {
-        *builder._INHERITED, *builder._proxies(), "HOME", "TMPDIR", "LC_ALL", "TZ",
-        "PYTHONHASHSEED", "PYTHONPATH", "SOURCE_DATE_EPOCH", "LC_CTYPE",
+        "PATH", "HOME", "TMPDIR", "LC_ALL", "TZ", "PYTHONHASHSEED", "PYTHONPYCACHEPREFIX",
+        "SOURCE_DATE_EPOCH", "CFLAGS", "CXXFLAGS", "LC_CTYPE",
     }  # fmt: skip
     assert {name for name in seen if not name.startswith("_PYPROJECT_HOOKS_")} <= allowed
     assert seen["SOURCE_DATE_EPOCH"] == "1700000000"
@@ -69,9 +71,7 @@ def test_what_does_not_build_is_said(tmp_path: Path, pyproject: str, message: st
     project = create(tmp_path, "probe")
     (project.tree / "pyproject.toml").write_text(pyproject)
     with pytest.raises(builder.BuildError) as caught:
-        builder.build_distributions(
-            project.tree, tmp_path, epoch_s=1700000000, containment=Containment()
-        )
+        builder.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message.startswith(message.format(tree=project.tree))
 
 
@@ -79,7 +79,7 @@ def test_no_project_at_all(tmp_path: Path) -> None:
     """A repository without a Python project is told from one that does not build."""
     tree = create(tmp_path, "probe").tree
     with pytest.raises(builder.BuildError) as caught:
-        builder.build_distributions(tree, tmp_path, epoch_s=1700000000, containment=Containment())
+        builder.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message == (
         f"Source {tree} does not appear to be a Python project: no pyproject.toml or setup.py"
     )
@@ -91,9 +91,7 @@ def test_the_output_of_a_failed_build_is_kept(tmp_path: Path) -> None:
     project.write("1.0")
     project.hook("print('out')\nimport sys\nsys.exit('err')")
     with pytest.raises(builder.BuildError) as caught:
-        builder.build_distributions(
-            project.tree, tmp_path, epoch_s=1700000000, containment=Containment()
-        )
+        builder.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.output.splitlines()[-2:] == ["out", "err"]
 
 
@@ -129,7 +127,7 @@ def test_build_requirements_never_come_from_our_own_index(monkeypatch: pytest.Mo
 def test_an_sdist_and_a_wheel_must_be_one_release(sdist: str, wheel: str, message: str) -> None:
     """Names and versions that do not agree are refused."""
     with pytest.raises(builder.BuildError) as caught:
-        builder.check(Path(sdist), Path(wheel))
+        builder.check(Path(sdist), [Path(wheel)])
     assert caught.value.message == message
 
 
@@ -146,19 +144,30 @@ def test_a_requirement_that_would_run_its_own_code_is_refused(tmp_path: Path) ->
         builder.build_environment("http://127.0.0.1:1"),
         pytest.raises(builder.BuildError) as caught,
     ):
-        builder.build_distributions(
-            project.tree, tmp_path, epoch_s=1700000000, containment=Containment()
-        )
-    assert caught.value.message.startswith("its build requirements cannot be installed: ")
-    assert "building source distributions is disabled" in caught.value.output.lower()
+        builder.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
+    assert caught.value.message == (
+        f"it requires 'helper @ file://{helper.tree}' to build, and a URL is only for repositories "
+        "with `network = true`"
+    )
 
 
 def test_a_proxy_with_a_password_is_not_for_foreign_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Others are, in both spellings."""
+    """Others are, in both spellings, and only for who may use the network."""
     monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "localhost")
-    runner = builder._Runner(Containment(), tmp_path, 0)
-    assert "http_proxy" not in runner._environment
-    assert runner._environment["NO_PROXY"] == "localhost"
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    told = "' '.join(name.lower() for name in os.environ)"
+    project.hook(f"import os\nopen('probe/variables', 'w').write({told})")
+    seen = []
+    for network in (False, True):
+        workspace = tmp_path / str(network)
+        shutil.copytree(project.tree, workspace / "source")
+        recipe = replace(RECIPE, network=network)
+        built = builder.build_distributions(workspace / "source", workspace, recipe, UNCONFINED)
+        with zipfile.ZipFile(built.wheels[0]) as archive:
+            seen.append(set(archive.read("probe/variables").decode().split()))
+    assert {name for name in seen[1] - seen[0] if name.endswith("_proxy")} == {"no_proxy"}
+    assert "http_proxy" not in seen[0] | seen[1]

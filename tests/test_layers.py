@@ -10,12 +10,15 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 LAYERS = (
     {"errors", "log", "urls"},
     {"files", "paths", "process", "tags", "distribution"},
-    {"config", "record", "passwords", "yanks", "systemctl", "remotes"},
     {
-        "repository", "state", "store", "catalogue", "access", "sockets", "server", "builder",
+        "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
+        "environments",
+    },
+    {
+        "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
         "units",
     },
-    {"repositories", "releases", "retention", "web", "control", "overview"},
+    {"repositories", "releases", "retention", "web", "control", "overview", "builder"},
     {"ownership", "index", "export"},
     {"update", "withdrawal"},
     {"cli"},
@@ -24,6 +27,7 @@ OWNERS = {
     "build": "builder",
     "click": "cli",
     "git": "remotes",
+    "installer": "archives",
     "jinja2": "web",
     "multipart": "web",
     "platformdirs": "paths",
@@ -31,7 +35,7 @@ OWNERS = {
     "rich": "cli",
     "sdnotify": "server",
     "tomli_w": "repositories",
-    "uv": "builder",
+    "uv": "environments",
     "waitress": "server",
 }
 

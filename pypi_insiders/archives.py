@@ -1,0 +1,199 @@
+"""Check, unpack and repack what lies in sdists and wheels."""
+
+import csv
+import gzip
+import os
+import re
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from pypi_insiders import distribution
+from pypi_insiders.distribution import DistributionError
+
+_SHOWN = 3
+
+
+def check_wheel(path: Path) -> None:
+    """Check that a wheel holds what its RECORD says, and nothing that would land outside.
+
+    Raises:
+        DistributionError: it does not.
+        OSError: it cannot be read.
+
+    Source: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+    """
+    from installer.exceptions import InstallerError
+    from installer.sources import WheelFile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(path.name, archive.infolist())
+            wheel = WheelFile(archive)
+            wheel.validate_record()
+            lines = archive.read(f"{wheel.dist_info_dir}/RECORD").decode().splitlines()
+            recorded = {row[0] for row in csv.reader(lines) if row}
+            missing = sorted(recorded - set(archive.namelist()))
+    except WheelFile.validation_error as error:
+        raise DistributionError(f"{path.name}: {_some(_issues(path, error.issues))}") from error
+    except InstallerError as error:
+        raise DistributionError(f"{path.name}: {error}") from error
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise DistributionError(f"{path.name} is damaged: {error}") from error
+    if missing:
+        raise DistributionError(
+            f"{path.name}: its RECORD names what it does not hold: {_some(missing)}"
+        )
+
+
+def _issues(path: Path, issues: Iterable[str]) -> Iterator[str]:
+    """Take the path of the file out of what `installer` says; we have named it."""
+    for issue in issues:
+        yield issue.replace(f"In {path}, ", "").replace(f" from {path}", "")
+
+
+def _some(texts: Iterable[str]) -> str:
+    """Tell the first of many complaints, and how many more there are."""
+    told = list(texts)
+    rest = len(told) - _SHOWN
+    return "; ".join(told[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _check_members(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
+    """Refuse what would land outside, twice, or as something else than a file."""
+    seen = set()
+    for member in members:
+        shown = repr(member.filename)
+        if not is_inside(member.filename):
+            raise DistributionError(f"{name} contains {shown}, which would land outside")
+        if member.filename in seen:
+            raise DistributionError(f"{name} contains {shown} twice")
+        seen.add(member.filename)
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise DistributionError(f"{name} contains {shown}, which is no file")
+
+
+def is_inside(name: str) -> bool:
+    """Tell whether a member of an archive stays below the directory where it is unpacked."""
+    path = PurePosixPath(name)
+    is_drive = re.match(r"[A-Za-z]:", name) is not None
+    return not (path.is_absolute() or ".." in path.parts or "\\" in name or is_drive or not name)
+
+
+def check_sdist(path: Path) -> None:
+    """Check that all of an sdist lies in one directory.
+
+    Raises:
+        DistributionError: it does not, or it is damaged.
+        OSError: it cannot be read.
+    """
+    if path.name.endswith(".zip"):
+        with zipfile.ZipFile(path) as archive:
+            _check_members(path.name, archive.infolist())
+            roots = {PurePosixPath(name).parts[0] for name in archive.namelist()}
+    else:
+        distribution.read(path)  # is within all limits
+        roots = set()
+        with tarfile.open(path) as archive_of_tar:
+            for member in archive_of_tar:
+                parts = PurePosixPath(member.name).parts
+                if not parts or not is_inside(member.name) or not _stays_inside(member):
+                    shown = repr(member.name)
+                    raise DistributionError(f"{path.name} contains {shown}, which is not allowed")
+                roots.add(parts[0])
+    if len(roots) != 1:
+        raise DistributionError(f"{path.name} must contain exactly one directory")
+
+
+def _stays_inside(member: tarfile.TarInfo) -> bool:
+    """Tell whether a member is a file, a directory, or a link to one in the same sdist."""
+    if member.isfile() or member.isdir():
+        return True
+    if member.islnk():
+        return is_inside(member.linkname)
+    if not member.issym() or not member.linkname or member.linkname.startswith("/"):
+        return False
+    where = os.path.normpath(str(PurePosixPath(member.name).parent / member.linkname))
+    return is_inside(where)
+
+
+def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
+    """Unpack an sdist, in the form in which `pack_sdist` packs; return the one directory in it.
+
+    Args:
+        path: a tar archive.
+        directory: an empty one.
+        epoch_s: the time that everything in it gets, in seconds of the epoch.
+
+    Raises:
+        DistributionError: it is damaged, not of the form that the specification demands, or has
+            members that would land outside.
+
+    Source: https://packaging.python.org/en/latest/specifications/source-distribution-format/
+    """
+    if not path.name.endswith(".tar.gz"):
+        raise DistributionError(f"{path.name} is no .tar.gz, as an sdist must be")
+    check_sdist(path)
+    try:
+        with tarfile.open(path) as archive:
+            if hasattr(tarfile, "data_filter"):
+                archive.extractall(directory, filter="data")
+            else:  # Python 3.11 before 3.11.4
+                archive.extractall(directory)  # noqa: S202 - checked above
+    except tarfile.TarError as error:
+        raise DistributionError(f"{path.name}: {error}") from error
+    root = next(directory.iterdir())
+    if root.is_symlink() or not root.is_dir():
+        raise DistributionError(f"{path.name} must contain exactly one directory")
+    for item in (*_walk(root), root):
+        if not item.is_symlink():
+            item.chmod(_mode(item))
+        os.utime(item, (epoch_s, epoch_s), follow_symlinks=False)
+    return root
+
+
+def pack_sdist(root: Path, target: Path, epoch_s: int) -> None:
+    """Pack a directory as an sdist in a form that depends on nothing but its files.
+
+    Args:
+        root: becomes the one directory in it.
+        target: is not there yet.
+        epoch_s: the time of everything in it, in seconds of the epoch.
+
+    Source: https://reproducible-builds.org/docs/archives/
+    """
+    with (
+        target.open("xb") as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=epoch_s) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for path in _walk(root):
+            member = tarfile.TarInfo(str(path.relative_to(root.parent)))
+            member.mtime, member.mode = epoch_s, 0o644
+            if path.is_symlink():
+                member.type, member.linkname = tarfile.SYMTYPE, str(path.readlink())
+                archive.addfile(member)
+            elif path.is_dir():
+                if not any(path.iterdir()):
+                    member.type, member.mode = tarfile.DIRTYPE, 0o755
+                    archive.addfile(member)
+            else:
+                member.size, member.mode = path.stat().st_size, _mode(path)
+                with path.open("rb") as content:
+                    archive.addfile(member, content)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Name everything below a directory, in an order that is always the same; follow no link."""
+    for path in sorted(root.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path)
+        yield path
+
+
+def _mode(path: Path) -> int:
+    is_executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+    return 0o755 if is_executable else 0o644

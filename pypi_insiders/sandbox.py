@@ -1,0 +1,343 @@
+"""Run foreign code where it sees neither the home nor the network, in a transient user unit."""
+
+import itertools
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pypi_insiders import systemctl
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.process import Containment, Result
+
+_log = logging.getLogger(__name__)
+
+_INSIDE = "/run/build"
+_UNIT = "pypi-insiders-build"
+_PROBE_TIMEOUT_S = 30
+# `ProtectHome=` covers these, `PrivateTmp=` those.
+_HOMES = (Path("/home"), Path("/root"), Path("/run"))
+_TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
+# The same for everybody: what is found there must not depend on who builds.
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# In user units most of these do nothing without PrivateUsers=. What they do is measured by `probe`.
+# ProtectKernelTunables= is not among them: with it no /proc of its own could be mounted.
+# Source: systemd.exec(5), systemd.resource-control(5).
+_PROPERTIES = (
+    "CPUSchedulingPolicy=idle",
+    "IOSchedulingClass=idle",
+    "KeyringMode=private",
+    "LimitCORE=0",
+    "LimitFSIZE=4G",
+    "LimitNPROC=1024",
+    "LockPersonality=yes",
+    "MemoryMax=75%",
+    "NoNewPrivileges=yes",
+    "PrivateDevices=yes",
+    "PrivateIPC=yes",
+    "PrivateTmp=yes",
+    "PrivateUsers=yes",
+    "ProtectControlGroups=yes",
+    "ProtectHome=tmpfs",
+    "ProtectSystem=strict",
+    "RestrictNamespaces=user pid mnt",
+    "RestrictRealtime=yes",
+    "RestrictSUIDSGID=yes",
+    "SystemCallArchitectures=native",
+    "SystemCallFilter=@system-service",
+    "SystemCallFilter=@mount",  # for a /proc of its own
+    "TasksMax=1024",
+    "TemporaryFileSystem=/dev/shm",
+    "TemporaryFileSystem=/run",
+    "TimeoutStopSec=5s",
+    "UMask=0022",
+)
+_WITHOUT_NETWORK = ("PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX")
+_WITH_NETWORK = (
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+    "BindReadOnlyPaths=-/run/systemd/resolve",
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """What a confined program sees, beside the programs and libraries of the system."""
+
+    root: Path
+    """Directory whose parts it sees below a path that is always the same."""
+    writable: tuple[Path, ...]
+    """Below the root."""
+    readable: tuple[Path, ...] = ()
+    """Anywhere; what is not below the root is seen at its own path."""
+    network: bool = False
+    """Whether it may use the network."""
+
+
+class Confines(Protocol):
+    """A way to run foreign code."""
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Tell whether anything is kept from it."""
+        ...
+
+    @property
+    def containment(self) -> Containment:
+        """What ends it when this process is to end."""
+        ...
+
+    def inside(self, view: View, text: str) -> str:
+        """Write the paths in a text as the program sees them."""
+        ...
+
+    def run(
+        self,
+        argv: Sequence[str],
+        view: View,
+        *,
+        timeout_s: float,
+        environment: Mapping[str, str],
+        directory: Path,
+    ) -> Result:
+        """Run a program to its end; nothing that it started outlives it.
+
+        Args:
+            argv: the program and its arguments, with paths as they are outside.
+            view: what it sees.
+            timeout_s: after this many seconds it is killed.
+            environment: all of its environment, with paths as they are outside.
+            directory: where it runs.
+
+        Returns:
+            Its status, and all that it wrote, in `stdout`.
+
+        Raises:
+            InsidersError: it cannot be run.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Unconfined:
+    """Foreign code that may do what the person may."""
+
+    containment: Containment
+    is_sandbox: bool = False
+
+    def inside(self, view: View, text: str) -> str:  # noqa: ARG002
+        """Write the paths in a text as the program sees them: as they are."""
+        return text
+
+    def run(
+        self,
+        argv: Sequence[str],
+        view: View,
+        *,
+        timeout_s: float,
+        environment: Mapping[str, str],
+        directory: Path,
+    ) -> Result:
+        """Run a program to its end."""
+        # A compiler writes down where its sources lay: as if they lay where a sandbox has them.
+        mapped = f"-ffile-prefix-map={view.root}={_INSIDE}"
+        variables = {**environment, "CFLAGS": mapped, "CXXFLAGS": mapped}
+        return self.containment.run(
+            argv, timeout_s=timeout_s, environment=variables, directory=directory
+        )
+
+
+class Sandbox:
+    """Foreign code in a transient unit of the user's service manager.
+
+    It has a network, processes, devices and temporary directories of its own, reads what every
+    user of the system may read, but no home, and writes only where the view says so. No socket of
+    the session can be seen: who speaks to the user's bus could start a unit that is not confined.
+
+    Args:
+        containment: ends what runs when this process is to end.
+        hidden: directories of the person, wherever they lie.
+
+    Source: systemd-run(1), unshare(1).
+    """
+
+    is_sandbox = True
+
+    def __init__(self, containment: Containment, hidden: Iterable[Path]) -> None:
+        self.containment = containment
+        self._hidden = tuple(
+            path for path in hidden if not _is_below(path, (*_HOMES, *_TEMPORARY)) and path.exists()
+        )
+        self._numbers = itertools.count(1)
+
+    def inside(self, view: View, text: str) -> str:
+        """Write the paths in a text as the program sees them."""
+        return text.replace(str(view.root), _INSIDE)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        view: View,
+        *,
+        timeout_s: float,
+        environment: Mapping[str, str],
+        directory: Path,
+    ) -> Result:
+        """Run a program to its end."""
+        unit = f"{_UNIT}-{os.getpid()}-{next(self._numbers)}.service"
+        paths = environment.get("PATH", "").split(":")
+        own = [path for path in paths if Path(path).is_relative_to(view.root)]
+        variables = {**environment, "PATH": ":".join([*own, _PATH])}
+        words = [
+            # Of all processes it sees its own; and with the first of them the others end.
+            *("unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child"),
+            *("--mount-proc", "--", "env", "-i"),
+            *(f"{name}={value}" for name, value in variables.items()),
+            *argv,
+        ]
+        command = (
+            *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
+            f"--unit={unit}",
+            "--description=Build of an Insiders release",
+            "--slice=pypi-insiders.slice",
+            f"--working-directory={self.inside(view, str(directory))}",
+            *(f"--property={line}" for line in self._properties(view, timeout_s)),
+            "--",
+            # `$` begins a variable of the manager. Source: systemd.service(5), "COMMAND LINES".
+            *(self.inside(view, word).replace("$", "$$") for word in words),
+        )
+        is_over = False
+        try:
+            result = self.containment.run(
+                command, timeout_s=timeout_s, environment=os.environ, directory=Path("/")
+            )
+            is_over = result.status >= 0
+            return result
+        finally:
+            if not is_over:
+                systemctl.try_call("kill", "--signal=KILL", "--", unit)
+                systemctl.try_call("stop", "--", unit)
+
+    def _properties(self, view: View, timeout_s: float) -> Iterable[str]:
+        yield from _PROPERTIES
+        yield from _WITH_NETWORK if view.network else _WITHOUT_NETWORK
+        yield f"RuntimeMaxSec={timeout_s + 60:.0f}"  # if nobody is left to end it
+        for path in self._hidden:
+            yield f"TemporaryFileSystem={_quoted(path)}:ro"
+        for path in view.readable:
+            if _is_below(path, (view.root, *self._hidden, *_HOMES, *_TEMPORARY)):
+                yield f"BindReadOnlyPaths={self._bound(view, path)}"
+        for path in view.writable:
+            yield f"BindPaths={self._bound(view, path)}"
+
+    def _bound(self, view: View, path: Path) -> str:
+        return f"{_quoted(path)}:{_quoted(self.inside(view, str(path)))}"
+
+
+def _quoted(path: Path | str) -> str:
+    """Write a path for a property that takes several. Source: systemd.syntax(7), "QUOTING"."""
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _is_below(path: Path, directories: Iterable[Path]) -> bool:
+    return any(path.is_relative_to(directory) for directory in directories)
+
+
+# Prints what it finds and should not. $1: a file of the person, $2: the user's bus, $3: where it
+# may write.
+_PROBE = """
+[ ! -e "$1" ] || echo 'the files of the person are seen'
+[ ! -e "$2" ] || echo 'the bus of the user is seen'
+read -r first </proc/1/comm
+[ "$$ $first" = '1 sh' ] || echo 'the processes of others are seen'
+while read -r name rest; do
+    case $name in lo:*|Inter-*|face*) ;; *) echo 'the network is seen' ;; esac
+done </proc/net/dev
+for group in /sys/fs/cgroup/*/ /sys/fs/cgroup/; do
+    [ ! -w "$group" ] || { echo 'control groups can be written'; break; }
+done
+: >"$3/written" || echo 'nothing can be written'
+"""
+
+
+def probe(containment: Containment, hidden: Sequence[Path], scratch: Path) -> str | None:
+    """Measure whether a sandbox can be had here; tell what is amiss, `None` if nothing is.
+
+    Units silently ignore what they cannot do; so the effect is looked at.
+
+    Args:
+        containment: ends what runs when this process is to end.
+        hidden: as for `Sandbox`.
+        scratch: an existing directory of the person.
+    """
+    for program in ("systemd-run", "unshare", "env"):
+        if shutil.which(program) is None:
+            return f"{program} was not found"
+    try:
+        systemctl.manager()
+    except InsidersError as error:
+        return error.message
+    with tempfile.TemporaryDirectory(dir=scratch) as name:
+        marker, root = Path(name, "marker"), Path(name, "root")
+        work = root / "work"
+        work.mkdir(parents=True)
+        marker.touch()
+        runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+        try:
+            result = Sandbox(containment, hidden).run(
+                ("sh", "-c", _PROBE, "sh", str(marker), f"{runtime}/bus", str(work)),
+                View(root, writable=(work,)),
+                timeout_s=_PROBE_TIMEOUT_S,
+                environment={},
+                directory=work,
+            )
+        except InsidersError as error:
+            return error.message
+        lines = result.stdout.strip().splitlines()
+        if result.status != 0:
+            return lines[-1] if lines else f"systemd-run ended with {result.status}"
+        if not lines and not (work / "written").exists():
+            return "what is written does not arrive"
+        return "; ".join(lines) or None
+
+
+def choose(
+    wanted: str, containment: Containment, hidden: Sequence[Path], scratch: Path
+) -> Confines:
+    """Choose in what builds run.
+
+    Args:
+        wanted: the setting: `auto` (a sandbox where one can be had), `required` or `off`.
+        containment: ends what runs when this process is to end.
+        hidden: as for `Sandbox`.
+        scratch: an existing directory of the person.
+
+    Raises:
+        InsidersError: it is required, and none can be had.
+    """
+    if wanted == "off":
+        return Unconfined(containment)
+    trouble = probe(containment, hidden, scratch)
+    if trouble is None:
+        return Sandbox(containment, hidden)
+    if wanted == "required":
+        raise InsidersError(
+            f"no sandbox can be had here: {trouble}",
+            'without one nothing is built while `sandbox = "required"`',
+        )
+    _log.warning("builds are not sandboxed: %s", trouble)
+    return Unconfined(containment)
+
+
+def sweep() -> None:
+    """End the builds of processes that are gone."""
+    for unit in systemctl.active(f"{_UNIT}-*"):
+        pid = unit.removeprefix(f"{_UNIT}-").partition("-")[0]
+        if not Path("/proc", pid).exists():
+            _log.info("ending %s, which was left behind", unit)
+            systemctl.try_call("stop", "--", unit)
