@@ -1,7 +1,9 @@
 """Check, unpack and repack what lies in sdists and wheels."""
 
+import contextlib
 import csv
 import gzip
+import hashlib
 import os
 import re
 import stat
@@ -74,6 +76,39 @@ def _check_members(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DistributionError(f"{name} contains {shown}, which is no file")
+
+
+def differences(one: Path, other: Path) -> str:
+    """Tell in which members two archives of the same name differ; nothing if they are the same.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    if distribution.sha256(one) == distribution.sha256(other):
+        return ""
+    members = [_members(path) for path in (one, other)]
+    changed = sorted(
+        name
+        for name in members[0].keys() | members[1]
+        if members[0].get(name) != members[1].get(name)
+    )
+    return _some(changed) or "how it is packed"
+
+
+def _members(path: Path) -> dict[str, str]:
+    """Hash the files in an archive; of one that is damaged, nothing."""
+    found = {}
+    with contextlib.suppress(tarfile.TarError, zipfile.BadZipFile, EOFError):
+        if path.name.endswith(".tar.gz"):
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    if content := archive.extractfile(member) if member.isfile() else None:
+                        found[member.name] = hashlib.sha256(content.read()).hexdigest()
+        else:
+            with zipfile.ZipFile(path) as archive_of_zip:
+                for name in archive_of_zip.namelist():
+                    found[name] = hashlib.sha256(archive_of_zip.read(name)).hexdigest()
+    return found
 
 
 def is_inside(name: str) -> bool:

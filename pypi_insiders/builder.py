@@ -50,8 +50,8 @@ class BuildError(InsidersError):
         output: what the build wrote, complete.
     """
 
-    def __init__(self, message: str, output: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, output: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint)
         self.output = output
 
 

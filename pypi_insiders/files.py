@@ -104,6 +104,20 @@ def remove_tree(path: Path) -> bool:
     return True
 
 
+def remove_foreign_tree(path: Path) -> None:
+    """Remove a directory in which foreign code has written, as far as that goes.
+
+    It may have closed directories even to us, whose they are.
+    """
+    for directory, names, _ in os.walk(path, onerror=None):
+        for name in names:
+            inner = Path(directory, name)
+            with contextlib.suppress(OSError):
+                if not inner.is_symlink():
+                    inner.chmod(0o700)
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def make_directory(path: Path) -> Path:
     """Make a directory and its parents where they are missing, for the user alone; return it.
 

@@ -191,3 +191,7 @@ def _telling_line(text: str) -> str:
         ):
             return re.sub(r"^(?:fatal|error|ERROR): ", "", line)
     return lines[-1] if lines else "it said nothing"
+
+
+class UnreachableError(InsidersError):
+    """The host of a repository is out of reach."""

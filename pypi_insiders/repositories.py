@@ -100,7 +100,7 @@ def select(repositories: dict[str, Repository], names: Iterable[str]) -> list[Re
 
 
 def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[str, Repository]:
-    """Add repositories to the list; of those in it already only what `keep` says changes.
+    """Add repositories to the list; of those in it already the keys that are given change.
 
     Raises:
         InsidersError: one is watched with another distribution or URL, or its distribution comes
@@ -120,8 +120,9 @@ def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[
                 f"from {known.remote}",
                 f"first `pypi-insiders repos remove {known.name}`",
             )
-        elif item.keep is not None:
-            result[known.name] = replace(known, keep=item.keep)
+        else:
+            for key, value in item.keys.items():
+                result[known.name] = result[known.name].with_key(key, value)
     _check_distributions(result.values())
     return result
 

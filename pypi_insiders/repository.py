@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders import config, tags
+from pypi_insiders import config
 from pypi_insiders.errors import InsidersError, UsageError
+from pypi_insiders.tags import Pattern, Rules
 from pypi_insiders.urls import without_credentials
 
 _SCHEMES = ("https", "ssh", "git", "file")
@@ -112,7 +113,7 @@ def parse_tags(text: str) -> str:
     Source: git-check-ref-format(1).
     """
     try:
-        return tags.Pattern(text).text
+        return Pattern(text).text
     except ValueError as error:
         raise UsageError(f"tags {error}", "such as 'v*' or 'server-{version}'") from error
 
@@ -199,11 +200,13 @@ class Repository:
     keep: int | None = _key(int, parse_keep)
     """How many of its newest versions the index keeps; `None`: as many as `config.toml` says."""
     tags: str | None = _key(str, parse_tags)
-    """Which tags are releases, as `tags.Pattern` reads it; `None`: all that are versions."""
+    """Which tags are releases, as `Pattern` reads it; `None`: all that are versions."""
     pre: bool | None = _key(bool)
     """Whether pre-releases are built; `None`: only where there is no final release at first."""
     max_new: int | None = _key(int, parse_number)
     """How many new tags one update builds at most; `None`: as many as `config.toml` says."""
+    backfill: int | None = _key(int, parse_number)
+    """How many of its newest versions are built, also those from before it was watched."""
     subdirectory: str | None = _key(str, parse_subdirectory)
     """Where in the repository the project lies; `None`: at its top."""
     python: tuple[str, ...] | None = _key(list, parse_pythons)
@@ -224,11 +227,28 @@ class Repository:
         """The URL for Git."""
         return self.url or f"git@github.com:{self.name}.git"
 
+    def rules(self, max_new: int) -> Rules:
+        """Tell which of its tags are releases to build.
+
+        Args:
+            max_new: how many new ones at once, where it does not say so itself.
+        """
+        return Rules(
+            Pattern(self.tags) if self.tags else Pattern(),
+            self.pre,
+            self.max_new or max_new,
+            self.backfill or 0,
+        )
+
     @property
     def keys(self) -> dict[str, Any]:
         """What `repos.toml` has of it: key to value, without those that are not set."""
         found = {key: getattr(self, name) for key, name in _names().items()}
-        return {key: value for key, value in found.items() if value is not None}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in found.items()
+            if value is not None
+        }
 
     def with_key(self, key: str, value: object) -> "Repository":
         """Set a key to a value of TOML.

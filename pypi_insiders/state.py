@@ -12,7 +12,9 @@ from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import read_text, remove, write_atomic
 from pypi_insiders.record import Origin
 
-_FORMAT = 1
+_FORMATS = (1, 2)
+"""Which can be read; the last is written."""
+_CHECKS = "checks.json"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,27 @@ class Build:
     built_at: int
     """Seconds of the epoch."""
     files: dict[str, str]
-    """What the index holds of it: file name to sha256, in hexadecimal."""
+    """What was published of it: file name to sha256, in hexadecimal."""
+    requirements: dict[str, str] = field(default_factory=dict)
+    """What was installed to build it, name to version."""
+    sandboxed: bool | None = None
+    """Whether its code ran in a sandbox; `None`: nobody knows."""
+    pending: str | None = None
+    """The URL of another index, to which it is still to be uploaded."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A tag that could not be built."""
+
+    commit: str
+    message: str
+    count: int
+    """How often."""
+    failed_at: int
+    """When it was tried last, in seconds of the epoch."""
+    next_at: int
+    """When it is tried again, in seconds of the epoch."""
 
 
 @dataclass
@@ -42,6 +64,10 @@ class RepositoryState:
     """Published while the name stood for another repository or distribution."""
     passed_over: list[str] = field(default_factory=list)
     """Tags that are no version, as the log last named them."""
+    left_out: list[str] = field(default_factory=list)
+    """Tags that came with too many newer ones, and are not built by themselves."""
+    failures: dict[str, Failure] = field(default_factory=dict)
+    """Tag to why it was not built."""
     name: str | None = field(default=None, compare=False)
     """`NS/PROJ`, as it was spelled when this was written."""
 
@@ -60,6 +86,16 @@ class RepositoryState:
         """Every file that was published, each once."""
         built = [name for build in self.builds for name in build.files]
         return list(dict.fromkeys([*self.former_files, *built]))
+
+    def remember(self, build: Build) -> None:
+        """Add a build; one of a tag that was built before only where it was published."""
+        self.failures.pop(build.tag, None)
+        for number, old in enumerate(self.builds):
+            if old.tag == build.tag:
+                if build.files:
+                    self.builds[number] = build
+                return
+        self.builds.append(build)
 
     def is_of(self, remote: str, distribution: str | None) -> bool:
         """Tell whether this is about a repository as it is watched now."""
@@ -84,14 +120,16 @@ def load(directory: Path, name: str) -> RepositoryState:
         reason = str(error)
     raise InsidersError(
         f"cannot understand {path}: {reason}",
-        "move it away: the newest tag is then built again, and published files stay",
+        "move it away: what the index holds is then found again by the tags",
     )
 
 
 def _understand(content: dict[str, Any]) -> RepositoryState:
-    if content.pop("format") != _FORMAT:
+    if content.pop("format") not in _FORMATS:
         raise ValueError("it was written by another version of this program")
-    state = RepositoryState(builds=[Build(**build) for build in content.pop("builds")], **content)
+    builds = [Build(**build) for build in content.pop("builds")]
+    failures = {tag: Failure(**item) for tag, item in content.pop("failures", {}).items()}
+    state = RepositoryState(builds=builds, failures=failures, **content)
     for text in (state.name, state.distribution):
         if not isinstance(text, str | None):
             raise TypeError(f"{text!r} is no text")
@@ -106,7 +144,7 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     Raises:
         InsidersError: it cannot be written; the file is as it was.
     """
-    content = {"format": _FORMAT, **asdict(state), "name": name}
+    content = {"format": _FORMATS[-1], **asdict(state), "name": name}
     write_atomic(_path(directory, name), json.dumps(content, indent=1) + "\n")
 
 
@@ -130,6 +168,35 @@ def origins(directory: Path) -> dict[str, tuple[str, Origin, int]]:
                 for file, digest in build.files.items():
                     found.setdefault(file, (digest, origin, build.built_at))
     return found
+
+
+@dataclass(frozen=True)
+class Check:
+    """How the last look at a repository ended."""
+
+    checked_at: int | None = None
+    """When its tags were last read, in seconds of the epoch."""
+    unreachable_since: int | None = None
+    """Since when its host is out of reach, in seconds of the epoch."""
+
+
+def load_checks(directory: Path) -> dict[str, Check]:
+    """Read how the last looks ended, by the name of the repository; none where that is lost."""
+    try:
+        content = json.loads(read_text(directory / _CHECKS) or "{}")
+        return {name: Check(**item) for name, item in content.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
+def save_checks(directory: Path, checks: dict[str, Check]) -> None:
+    """Write how the last looks ended.
+
+    Raises:
+        InsidersError: it cannot be written; the file is as it was.
+    """
+    content = {name: asdict(check) for name, check in sorted(checks.items())}
+    write_atomic(directory / _CHECKS, json.dumps(content, indent=1) + "\n")
 
 
 def _path(directory: Path, name: str) -> Path:

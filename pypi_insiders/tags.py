@@ -89,7 +89,7 @@ class Rules:
     """Whether pre-releases are; `None`: all but the first one, unless there is no final release."""
     max_new: int = 5
     """How many new ones at once; the newest."""
-    backfill: int = 1
+    backfill: int = 0
     """How many of the newest ones, even where they are older than the first that was built."""
 
 
@@ -125,21 +125,23 @@ def choose(
     versions, passed_over = _versions(refs, rules)
     moved = tuple(tag for tag in sorted(refs) if tag in built and built[tag] != refs[tag])
     ranked = _ranked(versions)
-    newest = set(_finals_first(ranked, rules)[: rules.backfill])
+    least = rules.backfill if built else max(1, rules.backfill)
+    newest = set(_finals_first(ranked, rules)[:least])
     done = {version for tag in built if (version := rules.pattern.version_of(tag))}
     since = rules.pattern.version_of(next(iter(built))) if built else None
     fresh = [
         tag
         for tag, version in ranked
         if version not in done
-        and tag not in left_out
+        and tag not in built
+        and (tag in newest or tag not in left_out)
         and (tag in newest or (built and (since is None or version > since)))
     ]
     limit = max(rules.max_new, rules.backfill)
     return Choice(tuple(fresh[:limit]), moved, passed_over, tuple(fresh[limit:]))
 
 
-def releases(refs: dict[str, str], built: Collection[str], rules: Rules) -> tuple[str, ...]:
+def unbuilt(refs: Iterable[str], built: Collection[str], rules: Rules) -> tuple[str, ...]:
     """Name all tags that are releases and not built yet, however old; highest version first."""
     versions, _ = _versions(refs, rules)
     done = {version for tag in built if (version := rules.pattern.version_of(tag))}

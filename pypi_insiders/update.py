@@ -2,16 +2,14 @@
 
 import logging
 import os
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from pypi_insiders import (
+    adoption,
     builder,
     ownership,
     releases,
@@ -23,20 +21,48 @@ from pypi_insiders import (
     store,
     tags,
 )
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, locked, make_directory, remove_tree
+from pypi_insiders.config import Settings, did_you_mean
+from pypi_insiders.errors import InsidersError, UsageError
+from pypi_insiders.files import hint_for, locked, make_directory, remove_foreign_tree, remove_tree
+from pypi_insiders.making import Maker, Release, Report, is_lasting
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
-from pypi_insiders.record import Origin, Record
+from pypi_insiders.record import Record
+from pypi_insiders.remotes import UnreachableError
 from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, RepositoryState
+from pypi_insiders.state import Check, Failure, RepositoryState
 
 _log = logging.getLogger(__name__)
 
 _CHECKS_AT_ONCE = 16
+_FIRST_PAUSE_S = 3600
+_LONGEST_PAUSE_S = 86400
 
-Report = Callable[[str, str | None], None]
-"""Told the name of a repository and what happens to it now; `None` when nothing does any more."""
+
+@dataclass(frozen=True)
+class Request:
+    """What one update is to do."""
+
+    names: Sequence[str] = ()
+    """Of the repositories to bring up to date; none are all."""
+    tag: str | None = None
+    """The one tag to build, of the one repository that is named."""
+    all_tags: bool = False
+    """Whether all releases are built, however old."""
+    force: bool = False
+    """Whether what was built before is built again."""
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together."""
+        if self.tag is not None and len(self.names) != 1:
+            raise UsageError("--tag goes with one repository", "name it: update NS/PROJ --tag TAG")
+        if self.all_tags and (self.tag is not None or not self.names):
+            raise UsageError(
+                "--all-tags goes with repositories that are named, and without --tag",
+                "update NS/PROJ --all-tags",
+            )
+        if self.force and self.tag is None and not self.all_tags:
+            raise UsageError("--force goes with --tag or --all-tags", "say which tag: --tag TAG")
 
 
 @dataclass
@@ -47,11 +73,13 @@ class Outcome:
     published: list[str] = field(default_factory=list)
     """File names, in the order of their publication."""
     errors: list[InsidersError] = field(default_factory=list)
+    unreachable: bool = False
+    """Its host is out of reach, not for long enough yet to be an error."""
+    moved: list[str] = field(default_factory=list)
+    """What there is to say of tags that have moved after they were built."""
 
 
-def update(
-    paths: Paths, names: Sequence[str], *, own_index: str, keep: int, report: Report
-) -> list[Outcome]:
+def update(paths: Paths, settings: Settings, request: Request, report: Report) -> list[Outcome]:
     """Check repositories, build their new tags and publish what was built.
 
     A failure of one repository does not stop the others, one of a tag not the other tags. Of two
@@ -59,9 +87,8 @@ def update(
 
     Args:
         paths: where everything lies.
-        names: of the repositories to bring up to date; none are all.
-        own_index: the URL of our index up to the port.
-        keep: how many versions stay of a repository that does not say so itself; 0 is all.
+        settings: those of `config.toml`.
+        request: what is to be done.
         report: called from several threads.
 
     Returns:
@@ -72,21 +99,20 @@ def update(
     """
     with (
         locked(paths.lock, lambda: _log.info("another update is running; waiting for it to end")),
-        builder.build_environment(own_index),
+        builder.build_environment(settings.server.url),
     ):
         # Read only now: while we waited, somebody may have removed a repository.
         watched = repositories.load(paths.repositories)
-        chosen = repositories.select(watched, names)
-        _sweep(paths.builds)
+        chosen = repositories.select(watched, request.names)
         store.sweep(paths.distributions)
+        keep = settings.watcher.keep
         chosen = [item if item.keep is not None else replace(item, keep=keep) for item in chosen]
-        return _Pass(paths, chosen, ownership.owners(paths, watched.values()), report).run()
-
-
-def _sweep(builds: Path) -> None:
-    """Remove what an update that was killed left behind."""
-    shutil.rmtree(builds, ignore_errors=True)
-    make_directory(builds)
+        owners = ownership.owners(paths, watched.values())
+        outcomes = _Pass(paths, settings, request, chosen, owners, report).run()
+    for outcome in outcomes:
+        for line in outcome.moved:
+            _log.warning("%s", line)
+    return outcomes
 
 
 @dataclass(frozen=True)
@@ -100,33 +126,41 @@ class _Work:
 
 
 class _Pass:
-    """One pass: checks, many at once, each followed by its builds, as many as processors."""
+    """One pass: checks, many at once, each followed by its builds, as many as the settings say."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what one pass is about
         self,
         paths: Paths,
+        settings: Settings,
+        request: Request,
         chosen: list[Repository],
         owners: dict[str, str],
         report: Report,
     ) -> None:
         self._paths = paths
+        self._settings = settings
+        self._request = request
         self._chosen = chosen
         self._report = report
         self._outcomes = {item.name: Outcome(item.name) for item in chosen}
-        self._owners = owners
         self._interrupted = threading.Event()
         self._containment = Containment()
         self._record = Record(paths.record, paths.distributions)
+        self._checks = state.load_checks(paths.state)
+        self._maker = Maker(paths, settings, self._record, owners, self._containment, report)
+        self._swept = threading.Lock()
+        self._is_swept = False
 
     def run(self) -> list[Outcome]:
         with (
             ThreadPoolExecutor(_CHECKS_AT_ONCE) as checks,
-            ThreadPoolExecutor(os.cpu_count() or 1) as builds,
+            ThreadPoolExecutor(self._settings.build.jobs or os.cpu_count() or 1) as builds,
         ):
             try:
                 checking = [checks.submit(self._check, item) for item in self._chosen]
                 found = (check.result() for check in as_completed(checking))
                 building = [builds.submit(self._build, work) for work in found if work]
+                state.save_checks(self._paths.state, self._checks)
                 for build in as_completed(building):
                     build.result()
             except BaseException:
@@ -140,20 +174,24 @@ class _Pass:
 
     def _check(self, repository: Repository) -> _Work | None:
         self._report(repository.name, "checking")
+        now_s = int(time.time())
         try:
             known = self._known(repository)
             refs = remotes.list_tags(repository.remote)
-            choice = tags.choose(refs, known.built)
-            self._explain(repository, known, refs, choice)
+            self._checks[repository.name] = Check(now_s)
+            wanted = self._wanted(repository, known, refs)
+        except UnreachableError as error:
+            self._miss(repository, error, now_s)
+            return None
         except Exception as error:
             self._fail(repository, error)
             return None
-        if not choice.build:
+        if not wanted:
             _log.debug("%s: nothing new", repository.name)
             self._prune(repository, known)
             self._report(repository.name, None)
             return None
-        return _Work(repository, known, refs, choice.build)
+        return _Work(repository, known, refs, wanted)
 
     def _known(self, repository: Repository) -> RepositoryState:
         """Recall what was built of a repository, unless its name stands for another one now."""
@@ -164,6 +202,62 @@ class _Pass:
         remove_tree(self._paths.mirror(repository.name))
         return RepositoryState(former_files=known.files)
 
+    def _miss(self, repository: Repository, error: UnreachableError, now_s: int) -> None:
+        """Be quiet about a host that is out of reach, unless it is so for long."""
+        before = self._checks.get(repository.name, Check())
+        since_s = before.unreachable_since or now_s
+        self._checks[repository.name] = replace(before, unreachable_since=since_s)
+        if self._request.names or now_s - since_s >= self._settings.watcher.unreachable_grace_s:
+            self._fail(repository, error)
+            return
+        _log.info("%s: %s; the next update tries again", repository.name, error.message)
+        self._outcomes[repository.name].unreachable = True
+        self._report(repository.name, None)
+
+    def _wanted(
+        self, repository: Repository, known: RepositoryState, refs: dict[str, str]
+    ) -> tuple[str, ...]:
+        """Choose the tags to build now, and say what there is to say about the others."""
+        rules = repository.rules(self._settings.watcher.max_new)
+        if not known.builds and not known.former_files and repository.distribution and refs:
+            known.builds = adoption.adopt(
+                self._paths.distributions, self._record, repository, refs, rules
+            )
+            if known.builds:
+                known.distribution, known.remote = repository.distribution, repository.remote
+                state.save(self._paths.state, repository.name, known)
+        request = self._request
+        if request.tag is not None:
+            return self._named(repository, known, refs, request.tag)
+        choice = tags.choose(refs, known.built, rules, known.left_out)
+        self._explain(repository, known, refs, choice)
+        if request.all_tags:
+            built = () if request.force else known.built
+            return tags.unbuilt(refs, built, rules)
+        return tuple(tag for tag in choice.build if self._is_due(repository, known, refs, tag))
+
+    def _named(
+        self, repository: Repository, known: RepositoryState, refs: dict[str, str], tag: str
+    ) -> tuple[str, ...]:
+        if tag not in refs:
+            raise InsidersError(f"it has no tag {tag}{did_you_mean(tag, refs) if refs else ''}")
+        if tag in known.built and not self._request.force:
+            _log.info("%s: tag %s is built already; --force builds it again", repository.name, tag)
+            return ()
+        return (tag,)
+
+    def _is_due(
+        self, repository: Repository, known: RepositoryState, refs: dict[str, str], tag: str
+    ) -> bool:
+        """Tell whether a tag that failed is tried again: after pauses that grow, or if asked to."""
+        failure = known.failures.get(tag)
+        if failure is None or failure.commit != refs[tag] or self._request.names:
+            return True
+        if time.time() >= failure.next_at:
+            return True
+        _log.debug("%s: tag %s failed before; it is tried again later", repository.name, tag)
+        return False
+
     def _explain(
         self,
         repository: Repository,
@@ -171,35 +265,44 @@ class _Pass:
         refs: dict[str, str],
         choice: tags.Choice,
     ) -> None:
-        """Say once which tags are no version, and each time which tags have moved."""
-        if list(choice.passed_over) != known.passed_over:
-            known.passed_over = list(choice.passed_over)
-            if choice.passed_over:
-                _log.info(
-                    "%s: passed over, because no version: %s",
-                    repository.name,
-                    tags.summary(choice.passed_over),
-                )
-            state.save(self._paths.state, repository.name, known)
-        for tag in choice.moved:
-            _log.warning(
-                "%s: tag %s was built from %.9s and names %.9s now; what is published stays",
-                repository.name, tag, known.built[tag], refs[tag],
+        """Say once which tags are not built, and each time which tags have moved."""
+        name = repository.name
+        before = (known.passed_over, known.left_out)
+        if choice.passed_over and list(choice.passed_over) != known.passed_over:
+            _log.info(
+                "%s: passed over, because no version: %s", name, tags.summary(choice.passed_over)
+            )
+        known.passed_over = list(choice.passed_over)
+        if choice.left_out:
+            _log.info(
+                "%s: left out, because there are newer ones: %s; build them with "
+                "`pypi-insiders update %s --tag TAG`, or all with --all-tags",
+                name, tags.summary(choice.left_out), name,
             )  # fmt: skip
+        known.left_out = [
+            tag for tag in dict.fromkeys([*known.left_out, *choice.left_out]) if tag in refs
+        ]
+        if (known.passed_over, known.left_out) != before:
+            state.save(self._paths.state, name, known)
+        self._outcomes[name].moved = [
+            f"{name}: tag {tag} was built from {known.built[tag]:.9} and names {refs[tag]:.9} now; "
+            "what is published stays"
+            for tag in choice.moved
+        ]
         if not refs:
             raise InsidersError("it has no tags", "releases are built from tags such as v1.0")
-        if len(choice.passed_over) == len(refs):
+        rules = repository.rules(1)
+        if not any(rules.pattern.version_of(tag) for tag in refs):
+            form = f" of the form {repository.tags}" if repository.tags else ""
             raise InsidersError(
-                f"none of its tags is a version: {tags.summary(refs)}",
+                f"none of its tags is a version{form}: {tags.summary(sorted(refs))}",
                 "releases are built from tags such as v1.0",
             )
 
     def _build(self, work: _Work) -> None:
-        name = work.repository.name
+        self._sweep()
         try:
-            mirror = self._paths.mirror(name)
-            self._report(name, "fetching")
-            remotes.fetch(work.repository.remote, mirror)
+            self._maker.fetch(work.repository)
         except Exception as error:
             self._fail(work.repository, error)
             return
@@ -207,40 +310,47 @@ class _Pass:
             if self._interrupted.is_set():
                 return
             try:
-                self._build_tag(work, mirror, tag)
+                self._make(work, tag)
             except Exception as error:
+                if not self._interrupted.is_set():
+                    self._remember_failure(work, tag, error)
                 self._fail(work.repository, error, tag)
         self._prune(work.repository, work.known)
-        self._report(name, None)
+        self._report(work.repository.name, None)
 
-    def _build_tag(self, work: _Work, mirror: Path, tag: str) -> None:
-        name, commit = work.repository.name, work.refs[tag]
-        self._report(name, f"building {tag}")
-        _log.info("%s: building tag %s (%.9s)", name, tag, commit)
-        with tempfile.TemporaryDirectory(
-            dir=self._paths.builds, ignore_cleanup_errors=True
-        ) as directory:
-            workspace = Path(directory)
-            epoch_s = remotes.export(mirror, commit, workspace / "source")
-            built = builder.build_distributions(
-                workspace / "source",
-                workspace,
-                builder.Recipe(epoch_s, readable=(mirror,)),
-                sandbox.Unconfined(self._containment),
-            )
-            self._claim(work, built.name)
-            self._report(name, f"publishing {built.name} {built.version}")
-            files, new = store.publish(
-                self._paths.distributions,
-                self._record,
-                built.files,
-                Origin(name, tag, commit),
-            )
-        work.known.distribution, work.known.remote = built.name, work.repository.remote
-        work.known.builds.append(Build(tag, commit, built.version, int(time.time()), files))
-        state.save(self._paths.state, name, work.known)
-        self._outcomes[name].published += new
-        _log.info("%s: published %s", name, ", ".join(new) or "nothing new")
+    def _sweep(self) -> None:
+        """Remove, once, what an update that was killed left behind."""
+        with self._swept:
+            if not self._is_swept:
+                sandbox.sweep()
+                remove_foreign_tree(self._paths.builds)
+                make_directory(self._paths.builds)
+                self._is_swept = True
+
+    def _make(self, work: _Work, tag: str) -> None:
+        known, name = work.known, work.repository.name
+        release = Release(work.repository, tag, work.refs[tag])
+        made = self._maker.make(release, known, again=tag in known.built)
+        known.distribution, known.remote = made.distribution, work.repository.remote
+        known.remember(made.build)
+        state.save(self._paths.state, name, known)
+        self._outcomes[name].published += made.new
+
+    def _remember_failure(self, work: _Work, tag: str, error: Exception) -> None:
+        if not is_lasting(error):
+            return
+        known, now_s = work.known, int(time.time())
+        before = known.failures.get(tag)
+        is_same = before is not None and before.commit == work.refs[tag]
+        count = before.count + 1 if before and is_same else 1
+        pause_s = min(_FIRST_PAUSE_S * 2 ** (count - 1), _LONGEST_PAUSE_S)
+        known.failures[tag] = Failure(
+            work.refs[tag], _in_words(error).message, count, now_s, now_s + pause_s
+        )
+        try:
+            state.save(self._paths.state, work.repository.name, known)
+        except InsidersError as unsaved:
+            self._fail(work.repository, unsaved)
 
     def _prune(self, repository: Repository, known: RepositoryState) -> None:
         try:
@@ -256,19 +366,6 @@ class _Pass:
                 "%s: removed %s; the newest %d versions are kept",
                 repository.name, ", ".join(removed), repository.keep,
             )  # fmt: skip
-
-    def _claim(self, work: _Work, distribution: str) -> None:
-        """Refuse what was built unless its name is the one that this repository may have."""
-        expected = work.repository.distribution or work.known.distribution
-        if expected and distribution != expected:
-            raise InsidersError(
-                f"it builds {distribution}, but {expected} was expected",
-                f"if that is right: `pypi-insiders repos remove {work.repository.name}` and add it "
-                f"as {work.repository.name}:{distribution}",
-            )
-        owner = self._owners.setdefault(distribution, work.repository.name)
-        if owner != work.repository.name:
-            raise repositories.conflict(f"it builds {distribution}, which", owner)
 
     def _fail(self, repository: Repository, error: Exception, tag: str | None = None) -> None:
         """Say what failed; a bug with its traceback, for it must not stop the others either."""

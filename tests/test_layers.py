@@ -19,7 +19,7 @@ LAYERS = (
         "units",
     },
     {"repositories", "releases", "retention", "web", "control", "overview", "builder"},
-    {"ownership", "index", "export"},
+    {"ownership", "index", "export", "adoption", "making"},
     {"update", "withdrawal"},
     {"cli"},
 )  # fmt: skip

@@ -21,8 +21,8 @@ _URL_HINT = (
 
 
 KEYS = (
-    "distribution, url, keep, tags, pre, max-new, subdirectory, python, network, strict, "
-    "allowed-signers, token-file, token-credential"
+    "distribution, url, keep, tags, pre, max-new, backfill, subdirectory, python, network, "
+    "strict, allowed-signers, token-file, token-credential"
 )
 
 

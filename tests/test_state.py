@@ -7,7 +7,7 @@ import pytest
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.state import Build, RepositoryState, forget, load, save
 
-_HINT = "move it away: the newest tag is then built again, and published files stay"
+_HINT = "move it away: what the index holds is then found again by the tags"
 
 
 def _build(version: str, **files: str) -> Build:
@@ -43,7 +43,7 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
         _path(tmp_path).read_text()
         == """\
 {
- "format": 1,
+ "format": 2,
  "distribution": "dist",
  "builds": [
   {
@@ -53,12 +53,17 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
    "built_at": 1700000000,
    "files": {
     "d-1.0.tar.gz": "ab"
-   }
+   },
+   "requirements": {},
+   "sandboxed": null,
+   "pending": null
   }
  ],
  "remote": null,
  "former_files": [],
  "passed_over": [],
+ "left_out": [],
+ "failures": {},
  "name": "NS/Proj"
 }
 """
@@ -103,7 +108,7 @@ def test_forgetting_one_repository_keeps_the_others(tmp_path: Path) -> None:
         ("", "Expecting value: line 1 column 1 (char 0)"),
         ('{"format": 1, "bui', "Unterminated string starting at: line 1 column 15 (char 14)"),
         (
-            '{"format": 2, "builds": [], "news": 1}',
+            '{"format": 3, "builds": [], "news": 1}',
             "it was written by another version of this program",
         ),
     ],

@@ -3,7 +3,7 @@
 import pytest
 from packaging.version import Version
 
-from pypi_insiders.tags import Choice, Pattern, choose, summary, version_of
+from pypi_insiders.tags import Choice, Pattern, Rules, choose, summary, unbuilt, version_of
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_patterns_say_where_the_version_is(pattern: str, tag: str, version: str 
     assert Pattern(pattern).version_of(tag) == (None if version is None else Version(version))
 
 
-def _choose(tags: str, built: str = "") -> Choice:
+def _choose(tags: str, built: str = "", rules: Rules = Rules()) -> Choice:  # noqa: B008 - frozen
     """Choose among tags whose commit is `old` in both."""
-    return choose(dict.fromkeys(tags.split(), "old"), dict.fromkeys(built.split(), "old"))
+    return choose(dict.fromkeys(tags.split(), "old"), dict.fromkeys(built.split(), "old"), rules)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_the_first_build_is_the_newest_final_release_or_else_pre_release(
 @pytest.mark.parametrize(
     ("tags", "built", "chosen"),
     [
-        ("0.9 1.0 1.9 1.10 1.2 2.0rc1", "1.0", ("1.2", "1.9", "1.10", "2.0rc1")),
+        ("0.9 1.0 1.9 1.10 1.2 2.0rc1", "1.0", ("2.0rc1", "1.10", "1.9", "1.2")),
         ("1.0 1.1 1.2", "1.0 1.2", ("1.1",)),  # a fix of an older line, made later
         ("0.8 1.0 1.1", "1.0 0.9", ("1.1",)),  # what counts is the first, not the lowest
         ("1.0 2.0", "1.0 2.0", ()),
@@ -97,7 +97,7 @@ def test_the_first_build_is_the_newest_final_release_or_else_pre_release(
         ("1.0rc1 1.0", "1.0rc1", ("1.0",)),
         ("1.0 v1.0 1.1 v1.1 1.1.0 1.2", "1.0 1.1", ("1.2",)),  # other spellings of what is built
         ("1.0 v1.1 1.1", "1.0", ("1.1",)),  # two spellings: one of them, always the same
-        ("latest 1.0 1.1", "latest", ("1.0", "1.1")),
+        ("latest 1.0 1.1", "latest", ("1.1", "1.0")),
     ],
 )
 def test_later_builds_are_all_new_versions_above_the_first_one_built(
@@ -109,9 +109,63 @@ def test_later_builds_are_all_new_versions_above_the_first_one_built(
 def test_moved_tags_and_tags_that_are_no_version_are_named_and_not_built() -> None:
     refs = {"nightly": "x", "1.1": "new", "1.0": "a", "1.2": "b", "docs": "y"}
     built = {"1.0": "a", "1.1": "old", "0.9": "gone"}
-    assert choose(refs, built) == Choice(
+    assert choose(refs, built, Rules()) == Choice(
         build=("1.2",), moved=("1.1",), passed_over=("docs", "nightly")
     )
+
+
+@pytest.mark.parametrize(
+    ("tags", "built", "pre", "chosen"),
+    [
+        ("1.0 2.0rc1", "", True, ("2.0rc1",)),
+        ("1.0 2.0rc1", "", False, ("1.0",)),
+        ("2.0rc1", "", False, ()),
+        ("1.0 1.1 2.0rc1", "1.0", False, ("1.1",)),
+        ("1.0 1.1 2.0rc1", "1.0", None, ("2.0rc1", "1.1")),
+    ],
+)
+def test_pre_releases_are_releases_or_not(
+    tags: str, built: str, pre: bool | None, chosen: tuple[str, ...]
+) -> None:
+    assert _choose(tags, built, Rules(pre=pre)).build == chosen
+
+
+def test_only_tags_of_the_right_form_count() -> None:
+    """Of a repository with two projects one is built; the other's tags are not even named."""
+    tags = "server-1.0 server-1.1 server-next client-3.0 v2.0"
+    choice = _choose(tags, "server-1.0", Rules(Pattern("server-{version}")))
+    assert choice == Choice(build=("server-1.1",), passed_over=("server-next",))
+
+
+def test_of_many_new_tags_the_newest_are_built_and_the_others_left_out_for_good() -> None:
+    rules = Rules(max_new=2)
+    choice = _choose("1.0 1.1 1.2 1.3 1.4", "1.0", rules)
+    assert (choice.build, choice.left_out) == (("1.4", "1.3"), ("1.2", "1.1"))
+    refs = dict.fromkeys(["1.0", "1.1", "1.2", "1.3", "1.4", "1.2.1"], "old")
+    built = dict.fromkeys(["1.0", "1.4", "1.3"], "old")
+    assert choose(refs, built, rules, choice.left_out).build == ("1.2.1",)
+
+
+@pytest.mark.parametrize(
+    ("tags", "built", "backfill", "chosen"),
+    [
+        ("0.8 0.9 1.0 1.1rc1", "", 2, ("1.0", "0.9")),
+        ("0.8 0.9 1.0", "1.0", 2, ("0.9",)),
+        ("0.8 0.9 1.0", "1.0 0.9", 2, ()),
+        ("0.8 0.9 1.0 1.1", "1.0", 3, ("1.1", "0.9")),
+        ("1 2 3 4 5 6 7", "", 7, ("7", "6", "5", "4", "3", "2", "1")),  # more than max_new
+    ],
+)
+def test_as_many_of_the_newest_as_wanted(
+    tags: str, built: str, backfill: int, chosen: tuple[str, ...]
+) -> None:
+    assert _choose(tags, built, Rules(backfill=backfill)).build == chosen
+
+
+def test_all_that_was_never_built() -> None:
+    tags = ["latest", "v0.1", "0.1", "1.0", "2.0rc1", "1.5"]
+    assert unbuilt(tags, ["1.5"], Rules()) == ("2.0rc1", "1.0", "0.1")
+    assert unbuilt(tags, ["1.5"], Rules(pre=False)) == ("1.0", "0.1")
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def names(*releases: str) -> list[str]:
 
 
 def test_first_the_newest_then_each_new_tag_and_nothing_twice(person: Person, watch: Watch) -> None:
-    """Old tags stay unbuilt; tags that come later are built once, in the order of versions."""
+    """Old tags stay unbuilt; tags that come later are built once, the newest first."""
     project = watch("probe", named=False)
     project.release("1.9")
     commit = project.release("1.10")
@@ -61,8 +61,8 @@ def test_first_the_newest_then_each_new_tag_and_nothing_twice(person: Person, wa
     done = person.run("update", "me/probe")
     assert done.stdout == "1 checked, 4 files published\n"
     assert [line for line in done.stderr.splitlines() if "published" in line] == [
-        "me/probe: published probe-1.11.tar.gz, probe-1.11-py3-none-any.whl",
         "me/probe: published probe-2.0.tar.gz, probe-2.0-py3-none-any.whl",
+        "me/probe: published probe-1.11.tar.gz, probe-1.11-py3-none-any.whl",
     ]
     assert person.distributions() == names("probe-1.10", "probe-1.11", "probe-2.0")
 

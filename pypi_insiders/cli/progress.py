@@ -10,7 +10,7 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pypi_insiders.update import Report
+    from pypi_insiders.making import Report
 
 
 @contextmanager

@@ -11,29 +11,53 @@ repos = Group("repos", help="Say which repositories are watched.")
 @click.argument("specifications", metavar="NS/PROJ[:DIST]...", nargs=-1, required=True)
 @click.option("--url", help="Where Git finds it, if that is not github.com over ssh.")
 @click.option(
+    "--tags",
+    metavar="PATTERN",
+    help="Only such tags are releases: 'v*', or 'server-{version}' where not all is the version.",
+)
+@click.option("--pre/--no-pre", default=None, help="Build pre-releases, or never do.")
+@click.option("--subdirectory", metavar="DIR", help="Where in the repository the project lies.")
+@click.option(
+    "--backfill",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Build its N newest releases, not only the newest one.",
+)
+@click.option(
     "--keep",
     type=click.IntRange(0),
     metavar="N",
     help="Keep only its N newest versions in the index; 0 keeps all.",
 )
-def add(specifications: tuple[str, ...], url: str | None, keep: int | None) -> None:
+@click.option(
+    "--allowed-signers",
+    metavar="FILE",
+    help="Build only tags signed by a key in this file (ssh allowed signers, or a GPG keyring).",
+)
+@click.option("--token-file", metavar="FILE", help="What git needs for https, in a file of yours.")
+def add(specifications: tuple[str, ...], **options: str | int | bool | None) -> None:
     """Watch repositories.
 
-    DIST is the name by which others depend on it; left out, it is what the first build says.
+    DIST is the name by which others depend on it; left out, it is what the first build says. For a
+    repository that is watched already, what is given changes. repos.toml has more keys.
     """
-    from dataclasses import replace
-
     from pypi_insiders import ownership, repositories
-    from pypi_insiders.errors import UsageError
+    from pypi_insiders.errors import InsidersError, UsageError
     from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
-    from pypi_insiders.repository import parse_specification, parse_url
+    from pypi_insiders.repository import parse_specification
 
-    new = [replace(parse_specification(text), keep=keep) for text in specifications]
-    if url is not None:
-        if len(new) != 1:
-            raise UsageError("--url goes with one repository", "add them one by one")
-        new = [replace(new[0], url=parse_url(url))]
+    if options["url"] is not None and len(specifications) != 1:
+        raise UsageError("--url goes with one repository", "add them one by one")
+    given = {key.replace("_", "-"): value for key, value in options.items() if value is not None}
+    new = [parse_specification(text) for text in specifications]
+    for key, value in given.items():
+        try:
+            new = [item.with_key(key, value) for item in new]
+        except InsidersError:
+            raise
+        except ValueError as error:
+            raise UsageError(str(error)) from error
     paths = default_paths()
     with locked(paths.repositories_lock):
         known = repositories.load(paths.repositories)
@@ -43,8 +67,9 @@ def add(specifications: tuple[str, ...], url: str | None, keep: int | None) -> N
             repositories.save(paths.repositories, result.values())
     for item in new:
         if old := repositories.find(known, item.name):
-            is_kept = keep is None or old.keep == keep
-            click.echo(f"{item.name} is watched already" + ("" if is_kept else f"; keep = {keep}"))
+            now = result[old.name].keys
+            changes = [f"; {key} = {now[key]}" for key in given if old.keys.get(key) != now[key]]
+            click.echo(f"{item.name} is watched already{''.join(changes)}")
         else:
             click.echo(
                 f"watching {item.name}" + (f" as {item.distribution}" if item.distribution else "")

@@ -9,22 +9,34 @@ import click
 from pypi_insiders.cli.common import Command, none_watched, note
 
 if TYPE_CHECKING:
-    from pypi_insiders.update import Report
+    from pypi_insiders.making import Report
 
 
 @click.command(cls=Command)
 @click.argument("names", metavar="[NS/PROJ]...", nargs=-1)
+@click.option("--tag", metavar="TAG", help="Build this tag of the one repository, however old.")
+@click.option("--all-tags", is_flag=True, help="Build all releases, however old.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Build again what was built before, and tell what differs from what is published.",
+)
 @click.pass_context
-def update(ctx: click.Context, names: tuple[str, ...]) -> None:
+def update(
+    ctx: click.Context, names: tuple[str, ...], tag: str | None, all_tags: bool, force: bool
+) -> None:
     """Build and publish new releases.
 
     Checks the repositories for new tags, builds those and publishes what was built: all watched
-    repositories, or those that are named. Exit status 1 if any of them failed.
+    repositories, or those that are named. Tags that failed before are tried again at once if their
+    repository is named, and else after a while. Exit status 1 if any of them failed.
     """
     from pypi_insiders import config, repositories
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.update import Request
     from pypi_insiders.update import update as update_all
 
+    request = Request(names, tag, all_tags, force)
     paths = default_paths()
     settings = config.load(paths.settings)
     # Wrong names are told at once, and not after another update has ended.
@@ -33,20 +45,16 @@ def update(ctx: click.Context, names: tuple[str, ...]) -> None:
         return
     try:
         with _display() as report:
-            outcomes = update_all(
-                paths,
-                names,
-                own_index=settings.server.url,
-                keep=settings.watcher.keep,
-                report=report,
-            )
+            outcomes = update_all(paths, settings, request, report)
     except KeyboardInterrupt:
         note("what was published until now stays")
         raise
     published = sum(len(outcome.published) for outcome in outcomes)
     failed = [outcome.repository for outcome in outcomes if outcome.errors]
+    missed = [outcome.repository for outcome in outcomes if outcome.unreachable]
     click.echo(
         f"{len(outcomes)} checked, {published} files published"
+        + (f", out of reach: {', '.join(missed)}" if missed else "")
         + (f", failed: {', '.join(failed)}" if failed else "")
     )
     ctx.exit(1 if failed else 0)

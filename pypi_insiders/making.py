@@ -1,0 +1,199 @@
+"""Make the distributions of one release: fetch, build, check and publish."""
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.version import Version
+
+from pypi_insiders import archives, builder, remotes, repositories, sandbox, store
+from pypi_insiders.builder import BuildError, Distributions
+from pypi_insiders.config import Settings
+from pypi_insiders.files import remove_foreign_tree
+from pypi_insiders.paths import Paths
+from pypi_insiders.process import Containment
+from pypi_insiders.record import Origin, Record
+from pypi_insiders.repository import Repository
+from pypi_insiders.state import Build, RepositoryState
+
+_log = logging.getLogger(__name__)
+
+Report = Callable[[str, str | None], None]
+"""Told the name of a repository and what happens to it now; `None` when nothing does any more."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A tag of a repository that is to be built."""
+
+    repository: Repository
+    tag: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """What making a release has brought."""
+
+    distribution: str
+    """Normalized name."""
+    build: Build
+    new: list[str]
+    """The names of the files that were not there before."""
+
+
+class Maker:
+    """Makes releases, in several threads.
+
+    Args:
+        paths: where everything lies.
+        settings: those of `config.toml`.
+        record: of the distributions directory.
+        owners: which repository may publish which distribution; what is built is added.
+        containment: ends what runs when this process is to end.
+        report: told what happens.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what all releases have in common
+        self,
+        paths: Paths,
+        settings: Settings,
+        record: Record,
+        owners: dict[str, str],
+        containment: Containment,
+        report: Report,
+    ) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._record = record
+        self._owners = owners
+        self._containment = containment
+        self._report = report
+        self._choosing = threading.Lock()
+        self._chosen: sandbox.Confines | None = None
+
+    def fetch(self, repository: Repository) -> None:
+        """Bring the mirror of a repository up to date.
+
+        Raises:
+            InsidersError: the repository cannot be read, or the disk not written.
+        """
+        self._report(repository.name, "fetching")
+        remotes.fetch(repository.remote, self._paths.mirror(repository.name))
+
+    def make(self, release: Release, known: RepositoryState, *, again: bool) -> Made:
+        """Build a release and publish it.
+
+        Args:
+            release: whose repository was fetched.
+            known: what is known of its repository.
+            again: whether it was built before, and is to be compared with what is published.
+
+        Raises:
+            InsidersError: it does not build, or is not what it should be; nothing is published.
+        """
+        name, tag, commit = release.repository.name, release.tag, release.commit
+        confines = self._confines()
+        self._report(name, f"building {tag}")
+        _log.info("%s: building tag %s (%.9s)", name, tag, commit)
+        with self._workspace() as workspace:
+            built = self._build(release, workspace, confines)
+            self._claim(release.repository, known, built.name)
+            self._check_version(release, built)
+            self._report(name, f"publishing {built.name} {built.version}")
+            if again:
+                self._compare(release, built.files)
+            origin = Origin(name, tag, commit)
+            files, new = store.publish(self._paths.distributions, self._record, built.files, origin)
+        _log.info("%s: published %s", name, ", ".join(new) or "nothing new")
+        build = Build(
+            tag, commit, built.version, int(time.time()), files, built.requirements,
+            confines.is_sandbox,
+        )  # fmt: skip
+        return Made(built.name, build, new)
+
+    def _confines(self) -> sandbox.Confines:
+        """Choose once in what builds run."""
+        with self._choosing:
+            if self._chosen is None:
+                paths = self._paths
+                self._chosen = sandbox.choose(
+                    self._settings.build.sandbox,
+                    self._containment,
+                    (Path.home(), paths.config, paths.data, paths.state, paths.cache),
+                    paths.builds,
+                )
+            return self._chosen
+
+    @contextmanager
+    def _workspace(self) -> Iterator[Path]:
+        directory = Path(tempfile.mkdtemp(dir=self._paths.builds))
+        try:
+            yield directory
+        finally:
+            remove_foreign_tree(directory)
+
+    def _build(
+        self, release: Release, workspace: Path, confines: sandbox.Confines
+    ) -> Distributions:
+        repository = release.repository
+        mirror = self._paths.mirror(repository.name)
+        source = workspace / "source"
+        recipe = builder.Recipe(
+            remotes.export(mirror, release.commit, source),
+            repository.subdirectory or ".",
+            repository.python or (),
+            repository.network or False,
+            self._settings.build.as_of_tag,
+            (mirror,),
+        )
+        return builder.build_distributions(source, workspace, recipe, confines)
+
+    def _claim(self, repository: Repository, known: RepositoryState, distribution: str) -> None:
+        """Refuse what was built unless its name is the one that this repository may have."""
+        expected = repository.distribution or known.distribution
+        if expected and distribution != expected:
+            raise BuildError(
+                f"it builds {distribution}, but {expected} was expected",
+                hint=f"if that is right: `pypi-insiders repos remove {repository.name}` and add it "
+                f"as {repository.name}:{distribution}",
+            )
+        owner = self._owners.setdefault(distribution, repository.name)
+        if owner != repository.name:
+            raise repositories.conflict(f"it builds {distribution}, which", owner)
+
+    def _check_version(self, release: Release, built: Distributions) -> None:
+        """Compare what was built with what the tag says."""
+        repository = release.repository
+        says = repository.rules(1).pattern.version_of(release.tag)
+        if says is None or says == Version(built.version):
+            return
+        message = f"it builds version {built.version}, and the tag says {says}"
+        if repository.strict:
+            raise BuildError(message)
+        _log.warning("%s: tag %s: %s", repository.name, release.tag, message)
+
+    def _compare(self, release: Release, files: Sequence[Path]) -> None:
+        """Say in what newly built files differ from those that are published."""
+        name = release.repository.name
+        for file in files:
+            published = self._paths.distributions / file.name
+            if not published.exists():
+                _log.info("%s: %s is not published", name, file.name)
+            elif differences := archives.differences(published, file):
+                _log.warning(
+                    "%s: %s, which is published, stays; built again it differs in %s",
+                    name, file.name, differences,
+                )  # fmt: skip
+            else:
+                _log.info("%s: %s is the same as the published one", name, file.name)
+
+
+def is_lasting(error: Exception) -> bool:
+    """Tell whether a release fails again if nothing changes, so that it is tried less and less."""
+    return isinstance(error, BuildError)
