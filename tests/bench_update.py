@@ -1,7 +1,9 @@
 """Measure `update` side by side with git, with `build`, and with the original of our name."""
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,7 @@ from bench_tools import (
     timed,
     without_proxy_here,
 )
-from projects import BACKENDS, Project, create
+from projects import Project, create
 
 FEW, MANY = 10, 100
 RUNS = 5
@@ -30,8 +32,6 @@ CHECK_TIMES, START_S = 1.3, 0.25
 CHECK_OF_MANY = Goal(8)
 FIRST_BUILD = Goal(0.35)
 
-# The last one whose metadata (2.4) the twine of the original knows.
-_SETUPTOOLS = "setuptools==80.9.0"
 # As a forge does: whatever path is asked for lies below one directory.
 _SSH = """\
 #!/bin/sh
@@ -91,17 +91,21 @@ def update(directory: Path) -> None:
     ssh.write_text(_SSH.format(directory=directory))
     ssh.chmod(0o755)
     warm, *few = [make(directory, f"insiders-bench-{number}") for number in range(FEW + 1)]
-    original_commands = install_original()
+    commands = install_original()
     head()
     mine = ours(directory / "ours", ssh)
     mine.warm_up(warm)
     ours_s = mine.build(few)
-    if original_commands:
-        against_the_original(
-            original_commands, directory / "original", ssh, warm, few, mine, ours_s
-        )
-    by_hand_s = build_by_hand(few, directory / "by-hand", mine.environment)
-    row_of_times(_BUILD, ours_s, by_hand_s, "build --installer uv, one by one")
+    if commands:
+        with original(commands, directory / "original", ssh) as other:
+            other.warm_up(warm)
+            other_s = other.build(few)
+            goal = FIRST_BUILD.says(ours_s / other_s)
+            row_of_times(_BUILD, ours_s, other_s, _ORIGINAL, goal=goal)
+            times_s = in_turn(mine.update, other.update, RUNS)
+            row_of_times(_CHECK.format(FEW), *times_s, _ORIGINAL)
+    other_s = build_by_hand(few, directory / "by-hand", mine.environment)
+    row_of_times(_BUILD, ours_s, other_s, "build --installer uv, one by one")
     checks_of_few(few, mine)
     checks_of_many(few, directory, ours(directory / "many", ssh))
 
@@ -110,6 +114,16 @@ def ours(home: Path, ssh: Path) -> Side:
     """Make somebody who uses ours, without a setting."""
     distributions = home / ".local/share/pypi-insiders/dists"
     return Side(COMMAND, environment_of(home, ssh), distributions)
+
+
+@contextmanager
+def original(commands: Path, home: Path, ssh: Path) -> Iterator[Side]:
+    """Make somebody who uses the original, with a server that takes what it uploads."""
+    environment, distributions = environment_of(home, ssh), home / "dists"
+    distributions.mkdir()
+    with pypiserver_for_uploads(commands, distributions, home) as server:
+        options = ("--index-url", server.simple)
+        yield Side(commands / "pypi-insiders", environment, distributions, options)
 
 
 def environment_of(home: Path, ssh: Path) -> dict[str, str]:
@@ -134,8 +148,6 @@ def make(directory: Path, name: str) -> Project:
     """Make a small setuptools project with one release."""
     project = create(directory, name)
     project.write("1.0", backend="setuptools")
-    settings = project.tree / "pyproject.toml"
-    settings.write_text(settings.read_text().replace(BACKENDS["setuptools"][0], _SETUPTOOLS))
     project.push("v1.0")
     return project
 
@@ -143,29 +155,6 @@ def make(directory: Path, name: str) -> Project:
 def at(project: Project) -> str:
     """Name the repository."""
     return f"me/{project.name}"
-
-
-def against_the_original(  # noqa: PLR0913, PLR0917  # all that there is
-    commands: Path,
-    home: Path,
-    ssh: Path,
-    warm: Project,
-    projects: list[Project],
-    mine: Side,
-    ours_s: float,
-) -> None:
-    """Let the original build the same, and look for new tags where there are none."""
-    environment = environment_of(home, ssh)
-    distributions = home / "dists"
-    distributions.mkdir()
-    with pypiserver_for_uploads(commands, distributions, home) as server:
-        options = ("--index-url", server.simple)
-        original = Side(commands / "pypi-insiders", environment, distributions, options)
-        original.warm_up(warm)
-        original_s = original.build(projects)
-        goal = FIRST_BUILD.says(ours_s / original_s)
-        row_of_times(_BUILD, ours_s, original_s, _ORIGINAL, goal=goal)
-        row_of_times(_CHECK.format(FEW), *in_turn(mine.update, original.update, RUNS), _ORIGINAL)
 
 
 def build_by_hand(projects: list[Project], output: Path, environment: dict[str, str]) -> float:
@@ -188,9 +177,12 @@ def checks_of_few(projects: list[Project], mine: Side) -> None:
     for side, when in ((mine, ""), (here, ", ssh at once")):
         listing = partial(list_remotes, projects, side.environment)
         ours_s, other_s = in_turn(side.update, listing, RUNS)
-        goal = Goal(round(CHECK_TIMES * other_s + START_S, 3)).says(ours_s) if side is mine else ""
+        goal = Goal(round(1000 * (CHECK_TIMES * other_s + START_S))) if side is mine else None
         what = _CHECK.format(FEW) + when
-        row_of_times(what, ours_s, other_s, f"{FEW} git ls-remote, {AT_ONCE} at once", goal=goal)
+        row_of_times(
+            what, ours_s, other_s, f"{FEW} git ls-remote, {AT_ONCE} at once",
+            goal=goal.says(1000 * ours_s) if goal else "",
+        )  # fmt: skip
 
 
 def checks_of_many(few: list[Project], directory: Path, mine: Side) -> None:
