@@ -39,7 +39,18 @@ from bench_servers import (
     pypiserver_tuned,
     started,
 )
-from bench_tools import BIN, COMMAND, Argv, Goal, head, home_environment, row, run, timed
+from bench_tools import (
+    BIN,
+    COMMAND,
+    Argv,
+    Goal,
+    head,
+    home_environment,
+    row,
+    run,
+    timed,
+    without_proxy_here,
+)
 from conftest import free_port
 
 from pypi_insiders.catalogue import Catalogue
@@ -103,10 +114,7 @@ Runs = list[tuple[Run, Run]]
 
 def index(directory: Path) -> None:
     """Measure the index, in an empty directory, and print the table."""
-    # A proxy between the index and its clients would be what is measured.
-    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(
-        ("127.0.0.1", *filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"),)))
-    )
+    without_proxy_here()
     wheels = make_all_wheels(directory)
     peers = install_peers()
     if find_nginx() is None:

@@ -33,6 +33,7 @@ _PEERS = (
     # reading of files empties its cache with each page.
     "watchdog<2.2",
 )
+_ORIGINAL = ("pypi-insiders==1.1.1", "twine==6.1.0")
 _APPS = Path(__file__).with_name("bench_apps.py")
 _START_S = 120
 _RETRY_S = 0.01
@@ -204,19 +205,30 @@ def bare_app(*arguments: str | Path) -> Iterator[Server]:
 
 
 def install_peers() -> Path | None:
-    """Install the peers into a cache, once; return the directory of their commands.
+    """Install the peers of the index; return the directory of their commands."""
+    return install("peers", *_PEERS)
+
+
+def install_original() -> Path | None:
+    """Install what had our name before us; return the directory of its commands."""
+    return install("the original", *_ORIGINAL)
+
+
+def install(named: str, *requirements: str) -> Path | None:
+    """Install peers into a cache, once; return the directory of their commands.
 
     They are not among our dependencies, and make no test. Without them their rows are left out.
     """
-    wanted = "\n".join((*_PEERS, sys.version))
+    wanted = "\n".join((*requirements, sys.version))
     name = hashlib.sha256(wanted.encode()).hexdigest()[:12]
     directory = user_cache_path("pypi-insiders-bench", appauthor=False) / name
     if not (directory / ".ready").exists():
-        install = ("pip", "install", "--quiet", "--python", directory, *_PEERS)
-        for arguments in (("venv", "--quiet", "--clear", directory), install):
+        create: Argv = ("venv", "--quiet", "--clear", "--python", sys.executable, directory)
+        fill: Argv = ("pip", "install", "--quiet", "--python", directory, *requirements)
+        for arguments in (create, fill):
             done = subprocess.run([BIN / "uv", *arguments], stderr=subprocess.PIPE, text=True)
             if done.returncode != 0:
-                print(f"peers: not installed\n{done.stderr}")
+                print(f"{named}: not installed\n{done.stderr}")
                 return None
         (directory / ".ready").touch()
     return directory / "bin"
@@ -232,6 +244,16 @@ def pypiserver(commands: Path, directory: Path, home: Path) -> Iterator[Server]:
     # wsgiref has a backlog of 5, beyond which connections wait a second.
     with _on_port(port, commands / "pypi-server", *argv, env=env) as server:
         yield replace(server, simple=f"{server.simple}simple/", connections=4)
+
+
+@contextmanager
+def pypiserver_for_uploads(commands: Path, directory: Path, home: Path) -> Iterator[Server]:
+    """Run pypiserver so that anybody may upload, and so that it sends nobody elsewhere."""
+    port = free_port()
+    argv: Argv = ("run", "--interface", "127.0.0.1", "--port", str(port), "--passwords", ".",
+                  "--authenticate", ".", "--disable-fallback", directory)  # fmt: skip
+    with _on_port(port, commands / "pypi-server", *argv, env=home_environment(home)) as server:
+        yield server
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What the parts of the benchmark share: an environment, a clock and a table."""
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -50,6 +51,24 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - begun_s
 
 
+def in_turn(
+    mine: Callable[[], object], other: Callable[[], object], runs: int
+) -> tuple[float, float]:
+    """Time two calls in turn, after one that does not count; return the medians, in seconds."""
+    mine()
+    other()
+    pairs = [(timed(mine), timed(other)) for _ in range(runs)]
+    ours_s, other_s = (statistics.median(times) for times in zip(*pairs, strict=True))
+    return ours_s, other_s
+
+
+def without_proxy_here() -> None:
+    """Lead no client through a proxy to what runs on this machine: it would be measured too."""
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(
+        ("127.0.0.1", *filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"),)))
+    )
+
+
 def head() -> None:
     """Print the first line of a table."""
     print(_COLUMNS.format("what", "ours", "other", "ratio", "other is", "goal").rstrip())
@@ -67,6 +86,12 @@ def row(  # noqa: PLR0913  # one for each column
     """Print one line of a table."""
     shown = "" if ratio is None else f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.2g}"
     print(_COLUMNS.format(what, ours, other, shown, named, goal).rstrip(), flush=True)
+
+
+def row_of_times(what: str, ours_s: float, other_s: float, named: str, *, goal: str = "") -> None:
+    """Print one line of a table, in milliseconds."""
+    ratio = ours_s / other_s
+    row(what, milliseconds(ours_s), milliseconds(other_s), ratio, named, goal=goal)
 
 
 def milliseconds(value_s: float) -> str:
