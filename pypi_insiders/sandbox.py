@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _INSIDE = "/run/build"
 _UNIT = "pypi-insiders-build"
 _PROBE_TIMEOUT_S = 30
-# `ProtectHome=` covers these, `PrivateTmp=` those.
+# Always hidden.
 _HOMES = (Path("/home"), Path("/root"), Path("/run"))
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 # The same for everybody: what is found there must not depend on who builds.
@@ -43,7 +43,6 @@ _PROPERTIES = (
     "PrivateTmp=yes",
     "PrivateUsers=yes",
     "ProtectControlGroups=yes",
-    "ProtectHome=tmpfs",
     "ProtectSystem=strict",
     "RestrictNamespaces=user pid mnt",
     "RestrictRealtime=yes",
@@ -53,7 +52,9 @@ _PROPERTIES = (
     "SystemCallFilter=@mount",  # for a /proc of its own
     "TasksMax=1024",
     "TemporaryFileSystem=/dev/shm",
-    "TemporaryFileSystem=/run",
+    "TemporaryFileSystem=/home:ro",
+    "TemporaryFileSystem=/root:ro",
+    "TemporaryFileSystem=/run:ro",
     "TimeoutStopSec=5s",
     "UMask=0022",
 )

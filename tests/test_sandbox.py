@@ -1,0 +1,312 @@
+"""sandbox: what the code of a project can do while it is built, under a real user manager."""
+
+import json
+import re
+import textwrap
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from machine import Background, Machine
+from projects import Project, create
+
+_INDEX = ".local/share/pypi-insiders/dists"
+
+# Runs as a build hook. Whatever it manages to do is told in the wheel.
+_BURGLAR = r"""
+import glob, json, os, socket, subprocess, time
+report = {}
+
+def attempt(name):
+    def decorate(call):
+        try:
+            report[name] = f"did it: {call()!r}"[:200]
+        except BaseException as error:
+            report[name] = f"{type(error).__name__}"
+    return decorate
+
+def read(path):
+    with open(path) as file:
+        return file.read()
+
+def write(path):
+    with open(path, "w") as file:
+        file.write("was here")
+    return path
+
+def run(*argv):
+    subprocess.run(argv, check=True, capture_output=True)
+
+for path in READ:
+    attempt(f"read {path}")(lambda: read(path))
+for path in WRITE:
+    attempt(f"write {path}")(lambda: write(path))
+for path in LIST:
+    attempt(f"list {path}")(lambda: os.listdir(path) or 1 / 0)
+for address in CONNECT:
+    attempt(f"connect {address}")(lambda: socket.create_connection(address, timeout=5).close())
+for path in SOCKETS:
+    @attempt(f"socket {path}")
+    def _():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+attempt("resolve")(lambda: socket.getaddrinfo("pypi.org", 443))
+attempt("unit")(lambda: run("systemd-run", "--user", "true"))
+attempt("set-user")(lambda: os.setuid(0) or os.getuid() == 0 or 1 / 0)
+attempt("root")(lambda: os.chroot("/"))
+attempt("unhide")(
+    lambda: run("unshare", "--user", "--map-root-user", "--mount", "umount", "/home")
+)
+attempt("kill")(lambda: [os.kill(int(pid), 0) for pid in PIDS if int(pid) > 40 or 1 / 0])
+report["processes"] = sorted(read(path).strip() for path in glob.glob("/proc/[0-9]*/comm"))
+report["variables"] = sorted(os.environ)
+report["directory"] = os.getcwd()
+report["umask"] = oct(os.umask(0o22))
+report["policy"] = os.sched_getscheduler(0) == os.SCHED_IDLE
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "31411.5"])
+    os._exit(0)
+with open("probe/report.json", "w") as file:
+    json.dump(report, file)
+"""
+
+
+@pytest.fixture
+def project(machine: Machine, tmp_path: Path) -> Project:
+    """A project that the person of the machine watches."""
+    machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+    project = create(tmp_path, "probe")
+    machine.run("pypi-insiders", "repos", "add", "me/probe:probe", "--url", project.url)
+    return project
+
+
+@pytest.fixture
+def listener(machine: Machine) -> Iterator[tuple[Background, int]]:
+    """A server on the loopback, and its port."""
+    code = (
+        "import socket; server = socket.create_server(('127.0.0.1', 0))\n"
+        "print(server.getsockname()[1], flush=True)\n"
+        "while True: server.accept()[0].sendall(b'secret')"
+    )
+    server = machine.start("python3", "-u", "-c", code)
+    yield server, int(next(server.lines(lambda: 20)))
+    server.stop()
+
+
+def hostile(project: Project, code: str, version: str = "1.0") -> None:
+    """Release a version whose build runs some code."""
+    project.write(version)
+    project.hook(textwrap.dedent(code))
+    project.push(f"v{version}")
+
+
+def test_a_burglar_finds_every_door_closed(
+    machine: Machine, project: Project, listener: tuple[Background, int], tmp_path: Path
+) -> None:
+    """It reads no key, reaches no network, writes nowhere else and leaves no process behind."""
+    home = machine.home
+    machine.write_text(".ssh/id_ed25519", "secret", mode=0o600)
+    machine.write_text(f"{_INDEX}/theirs-1.0.tar.gz", "secret")
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o777)
+    outside.chmod(0o777)
+    runtime = machine.run("printenv", "XDG_RUNTIME_DIR").stdout.strip()
+    listening = ["systemd-socket-activate", "--listen", f"{outside}/agent.sock", "cat"]
+    agent = machine.start(*listening)
+    machine.wait_for(["test", "-S", f"{outside}/agent.sock"], lambda done: done.returncode == 0)
+    constants = {
+        "READ": [
+            f"{home}/.ssh/id_ed25519", f"{home}/.config/pypi-insiders/repos.toml",
+            f"{home}/{_INDEX}/theirs-1.0.tar.gz", "/etc/shadow", "/proc/kcore",
+        ],
+        "WRITE": [
+            f"{home}/{_INDEX}/pip-99.tar.gz", f"{home}/.bashrc", f"{outside}/here",
+            "/usr/lib/here", "/etc/here", "/sys/fs/cgroup/cgroup.procs", "/run/here",
+            "/proc/sys/kernel/hostname",
+        ],
+        "LIST": [f"{home}/.ssh", f"{home}/.config", "/root/.ssh", runtime, str(tmp_path)],
+        "CONNECT": [("127.0.0.1", listener[1]), ("::1", listener[1]), ("192.0.2.1", 443)],
+        "SOCKETS": [f"{runtime}/bus", f"{runtime}/systemd/private", f"{outside}/agent.sock"],
+        "PIDS": [str(pid) for pid in range(41, 400)],
+    }  # fmt: skip
+    hostile(project, "".join(f"{key} = {value!r}\n" for key, value in constants.items()) + _BURGLAR)
+    done = machine.run("pypi-insiders", "update", env={"SECRET_TOKEN": "secret"})
+    agent.stop()
+    assert "not sandboxed" not in done.stderr
+    machine.run("cp", f"{_INDEX}/probe-1.0-py3-none-any.whl", str(outside))
+    with zipfile.ZipFile(outside / "probe-1.0-py3-none-any.whl") as archive:
+        report = json.loads(archive.read("probe/report.json"))
+    kept = ("processes", "variables", "directory", "umask", "policy")
+    told = {name: report.pop(name) for name in kept}
+    assert {name: outcome for name, outcome in report.items() if "did it" in outcome} == {}
+    assert len(report) == sum(map(len, constants.values())) - len(constants["PIDS"]) + 6
+    assert set(told["processes"]) <= {"unshare", "env", "python", "python3", "sh"}
+    assert not {"SECRET_TOKEN", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"} & {*told["variables"]}
+    assert told["directory"].startswith("/run/build/")
+    assert (told["umask"], told["policy"]) == ("0o22", True)
+    assert sorted(path.name for path in outside.iterdir()) == [
+        "agent.sock", "probe-1.0-py3-none-any.whl",
+    ]  # fmt: skip
+    names = machine.run("ls", "-A", _INDEX).stdout.split()
+    assert sorted(names) == ["probe-1.0-py3-none-any.whl", "probe-1.0.tar.gz", "theirs-1.0.tar.gz"]
+    assert machine.run("pgrep", "-f", "sleep 31411", check=False).stdout == ""
+    units = machine.run("systemctl", "--user", "list-units", "--all", "pypi-insiders-build*")
+    assert "pypi-insiders-build" not in units.stdout
+
+
+def test_forks_without_end_end(machine: Machine, project: Project) -> None:
+    """At some number of processes there are no more, and none of them outlives the build."""
+    code = """
+        import os, signal, sys
+        count = 0
+        try:
+            while count < 20_000:
+                if os.fork() == 0:
+                    os.execvp("sleep", ["sleep", "27182.5"])
+                count += 1
+        except OSError as error:
+            sys.exit(f"no more than {count} processes: {error.strerror}")
+    """
+    hostile(project, code)
+    failed = machine.run("pypi-insiders", "update", check=False, timeout_s=240)
+    assert failed.returncode == 1
+    limit = re.search(r"no more than (\d+) processes: Resource temporarily", failed.stderr)
+    assert limit
+    assert 100 < int(limit[1]) <= 1024
+    assert machine.run("pgrep", "-f", "sleep 27182", check=False).stdout == ""
+    assert "me/probe: tag v1.0: Backend subprocess exited when trying to invoke" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("planting", "complaint"),
+    [
+        (
+            "open(os.path.join(directory, 'pip-99.0-py3-none-any.whl'), 'w').close()",
+            r"it built pip-99.0-py3-none-any.whl, probe-1.0-py3-none-any.whl instead of one wheel",
+        ),
+        (
+            "os.symlink('/etc/passwd', os.path.join(directory, 'probe-1.0-py3-none-any.whl'))\n"
+            "return 'probe-1.0-py3-none-any.whl'",
+            r"it built probe-1.0-py3-none-any.whl, which is no file",
+        ),
+        (
+            "open(os.path.join(directory, 'pip-99.0-py3-none-any.whl'), 'w').close()\n"
+            "return '../../pip-99.0-py3-none-any.whl'",
+            r"pip-99.0-py3-none-any.whl is damaged: File is not a zip file",
+        ),
+        (
+            "import sys, zipfile\n"
+            "name = buildapi.build_wheel(directory, settings, metadata)\n"
+            "with zipfile.ZipFile(os.path.join(directory, name), 'a') as archive:\n"
+            "    archive.writestr('../../pip/evil.py', '')\n"
+            "return name",
+            r"probe-1.0-py3-none-any.whl contains '../../pip/evil.py', which would land outside",
+        ),
+        (
+            "import sys, zipfile\n"
+            "name = buildapi.build_wheel(directory, settings, metadata)\n"
+            "with zipfile.ZipFile(os.path.join(directory, name), 'a') as archive:\n"
+            "    archive.writestr('pip/evil.py', '')\n"
+            "return name",
+            r"probe-1.0-py3-none-any.whl: pip/evil.py is not mentioned in RECORD",
+        ),
+    ],
+    ids=["beside", "link", "name", "escape", "record"],
+)
+def test_what_is_planted_is_refused(
+    machine: Machine, project: Project, planting: str, complaint: str
+) -> None:
+    """Nothing gets into the index, and the log says what it was."""
+    hostile(project, "import os\n" + planting)
+    failed = machine.run("pypi-insiders", "update", check=False)
+    assert f"error: me/probe: tag v1.0: {complaint}" in failed.stderr.splitlines()
+    assert machine.run("ls", "-A", _INDEX, check=False).stdout == ""
+
+
+def test_with_the_network_where_the_person_said_so(
+    machine: Machine, project: Project, listener: tuple[Background, int]
+) -> None:
+    """`network = true` opens that door, and none of the others."""
+    machine.write_text(".ssh/id_ed25519", "secret", mode=0o600)
+    code = f"""
+        import os, socket
+        with socket.create_connection(("127.0.0.1", {listener[1]})) as client:
+            open("probe/heard", "wb").write(client.recv(100))
+        socket.getaddrinfo("localhost", 443)
+        assert not os.path.exists("{machine.home}/.ssh")
+    """
+    hostile(project, code)
+    assert machine.run("pypi-insiders", "update", check=False).returncode == 1
+    path = ".config/pypi-insiders/repos.toml"
+    machine.write_text(path, machine.read_text(path) + "network = true\n")
+    machine.run("pypi-insiders", "update", "me/probe")
+
+
+def test_a_hook_that_takes_too_long_is_ended(machine: Machine, tmp_path: Path) -> None:
+    """With all that it started, and the output says so."""
+    code = """
+        import pathlib, sys
+        from pypi_insiders.process import Containment
+        from pypi_insiders.sandbox import Sandbox, View
+        root = pathlib.Path.home() / "work"
+        root.mkdir()
+        result = Sandbox(Containment(), [pathlib.Path.home()]).run(
+            ["sh", "-c", "setsid sleep 16180.5 & echo begun; sleep 16180.5"],
+            View(root, (root,)), timeout_s=2, environment={}, directory=root,
+        )
+        print(result.status, result.stdout)
+    """
+    done = machine.run("python", "-c", textwrap.dedent(code))
+    assert done.stdout.startswith("-9 begun\n\nkilled after 2 s")
+    assert machine.run("pgrep", "-f", "sleep 16180", check=False).stdout == ""
+
+
+def test_without_a_sandbox_one_warning_says_so(machine: Machine, project: Project) -> None:
+    """Builds work; with `required` they are refused, with `off` nothing is said."""
+    settings = ".config/pypi-insiders/config.toml"
+    project.release("1.0")
+    project.release("1.1")
+    without = {"XDG_RUNTIME_DIR": "", "DBUS_SESSION_BUS_ADDRESS": ""}
+    machine.write_text(settings, '[build]\nsandbox = "required"\n')
+    refused = machine.run("pypi-insiders", "update", env=without, check=False)
+    assert refused.returncode == 1
+    assert re.search(
+        r"^error: me/probe: tag v1.1: no sandbox can be had here: ", refused.stderr, re.MULTILINE
+    )
+    machine.write_text(settings, "")
+    done = machine.run("pypi-insiders", "update", "me/probe", "--all-tags", env=without)
+    assert done.stdout == "1 checked, 4 files published\n"
+    assert done.stderr.count("warning: builds are not sandboxed: no session with a user") == 1
+    machine.write_text(settings, '[build]\nsandbox = "off"\n')
+    project.release("1.2")
+    assert "sandbox" not in machine.run("pypi-insiders", "update").stderr
+    machine.write_text(settings, '[build]\nsandbox = "required"\n')
+    project.release("1.3")
+    machine.run("pypi-insiders", "update")
+    state = json.loads(machine.read_text(".local/state/pypi-insiders/repositories/me/probe.json"))
+    assert [build["sandboxed"] for build in state["builds"]] == [False, False, False, True]
+
+
+def test_an_update_that_is_stopped_takes_its_builds_along(
+    machine: Machine, project: Project
+) -> None:
+    """`systemctl stop` and Ctrl-C leave no unit; what a kill leaves the next update ends."""
+    hostile(project, "import time\nprint('begun', flush=True)\ntime.sleep(3000)")
+    units = ("systemctl", "--user", "list-units", "--plain", "--no-legend", "pypi-insiders-build-*")
+    is_building = ["pgrep", "-f", "hook.py build_wheel"]
+    update = machine.start("pypi-insiders", "update")
+    machine.wait_for(is_building, lambda done: done.returncode == 0, timeout_s=60)
+    assert update.stop() == 143
+    assert machine.run(*units).stdout == ""
+    killed = machine.start("sh", "-c", "echo $$ >pid; exec pypi-insiders update")
+    machine.wait_for(is_building, lambda done: done.returncode == 0, timeout_s=60)
+    machine.run("kill", "-9", machine.read_text("pid").strip())
+    killed.wait()
+    assert machine.run(*units).stdout != ""
+    project.release("1.1")
+    again = machine.run("pypi-insiders", "update", check=False, timeout_s=200)
+    assert "which was left behind" in again.stderr
+    assert machine.run(*units).stdout == ""
