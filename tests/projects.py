@@ -15,8 +15,24 @@ from typing import Any
 BACKENDS = {
     "flit": ("flit_core>=3.11", "flit_core.buildapi"),
     "hatchling": ("hatchling>=1.27", "hatchling.build"),
+    "pdm-backend": ("pdm-backend>=2.4", "pdm.backend"),
+    "poetry-core": ("poetry-core>=2.0", "poetry.core.masonry.api"),
     "setuptools": ("setuptools>=77", "setuptools.build_meta"),
 }
+_EXTENSION = """\
+#include <assert.h>
+#include <Python.h>
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_speed", .m_size = 0};
+
+PyMODINIT_FUNC PyInit__speed(void) {
+    PyObject *module = PyModule_Create(&definition);
+    assert(module != NULL); /* which names this file */
+    PyModule_AddStringConstant(module, "place", __FILE__);
+    PyModule_AddStringConstant(module, "date", __DATE__ " " __TIME__);
+    return module;
+}
+"""
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "A. Uthor",
     "GIT_AUTHOR_EMAIL": "author@example.org",
@@ -78,6 +94,15 @@ description = "A project"
 requires-python = ">=3.8"
 dependencies = {dependencies or []}
 """
+        )
+
+    def extend(self) -> None:
+        """Add an extension module in C; for setuptools."""
+        (self.package / "_speed.c").write_text(_EXTENSION)
+        module = f"{self.package.name}._speed"
+        (self.tree / "setup.py").write_text(
+            "from setuptools import Extension, setup\n\n"
+            f'setup(ext_modules=[Extension("{module}", ["{self.package.name}/_speed.c"])])\n'
         )
 
     def hook(self, code: str) -> None:

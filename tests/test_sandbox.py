@@ -117,7 +117,7 @@ def test_a_burglar_finds_every_door_closed(
     listening = ["systemd-socket-activate", "--listen", f"{outside}/agent.sock", "cat"]
     agent = machine.start(*listening)
     machine.wait_for(["test", "-S", f"{outside}/agent.sock"], lambda done: done.returncode == 0)
-    constants = {
+    constants: dict[str, list[object]] = {
         "READ": [
             f"{home}/.ssh/id_ed25519", f"{home}/.config/pypi-insiders/repos.toml",
             f"{home}/{_INDEX}/theirs-1.0.tar.gz", "/etc/shadow", "/proc/kcore",
@@ -142,7 +142,7 @@ def test_a_burglar_finds_every_door_closed(
     kept = ("processes", "variables", "directory", "umask", "policy")
     told = {name: report.pop(name) for name in kept}
     assert {name: outcome for name, outcome in report.items() if "did it" in outcome} == {}
-    assert len(report) == sum(map(len, constants.values())) - len(constants["PIDS"]) + 6
+    assert len(report) == sum(len(values) for values in constants.values()) - len(constants["PIDS"]) + 6
     assert set(told["processes"]) <= {"unshare", "env", "python", "python3", "sh"}
     assert not {"SECRET_TOKEN", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"} & {*told["variables"]}
     assert told["directory"].startswith("/run/build/")

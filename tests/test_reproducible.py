@@ -1,0 +1,152 @@
+"""Same tag, same bytes: whoever builds, wherever, whenever and however."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import Person, need
+from machine import Machine
+from projects import Project, create
+
+from pypi_insiders import builder
+from pypi_insiders.process import Containment, Result
+from pypi_insiders.sandbox import Confines, Unconfined, View
+
+PURE = ("flit", "hatchling", "pdm-backend", "poetry-core", "setuptools")
+_RECIPE = builder.Recipe(1_790_000_000, as_of_commit=False)
+
+
+def make(directory: Path, kind: str) -> Project:
+    """Make a project of one kind."""
+    project = create(directory, f"probe-{kind}")
+    project.write("1.0", backend="setuptools" if kind == "extension" else kind)
+    if kind == "extension":
+        need("cc")
+        project.extend()
+    return project
+
+
+@dataclass(frozen=True)
+class Elsewhen:
+    """A place where the clock goes wrong."""
+
+    place: Confines
+    is_sandbox: bool = True
+
+    @property
+    def containment(self) -> Containment:
+        """What ends it."""
+        return self.place.containment
+
+    def inside(self, view: View, text: str) -> str:
+        """Write paths."""
+        return self.place.inside(view, text)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        view: View,
+        *,
+        timeout_s: float,
+        environment: Mapping[str, str],
+        directory: Path,
+    ) -> Result:
+        """Run a program in another time."""
+        preload = subprocess.run(
+            [need("faketime"), "2031-02-03", "printenv", "LD_PRELOAD"],
+            check=True, capture_output=True, text=True,
+        ).stdout.strip()  # fmt: skip
+        clock = {"LD_PRELOAD": preload, "FAKETIME": "@2031-02-03 04:05:06"}
+        return self.place.run(
+            argv,
+            view,
+            timeout_s=timeout_s,
+            environment={**environment, **clock},
+            directory=directory,
+        )
+
+
+def build_twice(tree: Path, directory: Path, confines: Confines) -> list[dict[str, str]]:
+    """Build at two places, times and settings; return the hashes."""
+    results = []
+    for name, umask, locale, zone, place in (
+        ("here", 0o022, "C.UTF-8", "UTC", confines),
+        ("some/where/else", 0o077, "de_DE", "Asia/Tokyo", Elsewhen(confines)),
+    ):
+        workspace = directory / name
+        workspace.mkdir(parents=True)
+        os.environ |= {"LC_ALL": locale, "TZ": zone, "PYTHONHASHSEED": str(umask)}
+        before = os.umask(umask)
+        try:
+            shutil.copytree(tree, workspace / "source", copy_function=shutil.copyfile)
+            built = builder.build_distributions(workspace / "source", workspace, _RECIPE, place)
+        finally:
+            os.umask(before)
+        results.append(
+            {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in built.files}
+        )
+    return results
+
+
+@pytest.mark.parametrize("kind", PURE)
+def test_neither_folder_nor_umask_nor_date_nor_locale_gets_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Two builds that differ in all of them give the same sdist and the same wheel."""
+    for name in ("LC_ALL", "TZ", "PYTHONHASHSEED"):
+        monkeypatch.setenv(name, "")  # to be put back
+    one, other = build_twice(make(tmp_path, kind).tree, tmp_path, Unconfined(Containment()))
+    assert one == other
+    assert len(one) == 2
+
+
+_IN_A_MACHINE = """
+import json, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+from pypi_insiders.sandbox import Sandbox
+from test_reproducible import Containment, build_twice
+home = pathlib.Path.home()
+sandbox = Sandbox(Containment(), [home])
+print(json.dumps(build_twice(pathlib.Path(sys.argv[2]), home, sandbox)))
+"""
+
+
+def test_nor_do_they_get_into_what_a_compiler_makes(machine: Machine, tmp_path: Path) -> None:
+    """An extension module tells where its sources lay: in a sandbox that is always the same."""
+    tree = make(tmp_path, "extension").tree
+    done = machine.run(
+        sys.executable, "-c", _IN_A_MACHINE, Path(__file__).parent, tree, timeout_s=200
+    )
+    one, other = json.loads(done.stdout)
+    assert one == other
+    assert [name for name in one if "-cp3" in name]
+
+
+def test_neither_user_nor_sandbox_gets_in(person: Person, machine: Machine, tmp_path: Path) -> None:
+    """What a person without a sandbox builds is what another one builds in a sandbox."""
+    machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+    for kind in PURE:
+        project = make(tmp_path, kind)
+        project.push("v1.0")
+        watch = ("repos", "add", f"me/{project.name}", "--url", project.url)
+        person.run(*watch)
+        machine.run("pypi-insiders", *watch)
+    assert "builds are not sandboxed" in person.run("update").stderr
+    done = machine.run("pypi-insiders", "update", env={"LC_ALL": "C"}, timeout_s=200)
+    assert "builds are not sandboxed" not in done.stderr
+    assert done.stdout == "5 checked, 10 files published\n"
+    directory = ".local/share/pypi-insiders/dists"
+    listed = machine.run("sh", "-c", f"cd {directory} && sha256sum *").stdout
+    theirs = dict(line.split()[::-1] for line in listed.splitlines())
+    ours = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in person.paths.distributions.iterdir()
+    }
+    assert ours == theirs
