@@ -163,7 +163,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def redirect_request(  # noqa: PLR0913  # the signature is that of urllib
+    def redirect_request(  # noqa: PLR0913, PLR0917  # the signature is that of urllib
         self,
         req: urllib.request.Request,
         fp: IO[bytes],
@@ -219,7 +219,7 @@ def _listed(link: str) -> tuple[str, Listed]:
     url, _, fragment = link.partition("#")
     name = unquote(urlsplit(url).path.rpartition("/")[2])
     algorithm, _, digest = fragment.partition("=")
-    return name, Listed(url, digest if algorithm == "sha256" else None)
+    return name, Listed(url, digest.lower() if algorithm == "sha256" else None)
 
 
 class _Links(HTMLParser):

@@ -18,6 +18,8 @@ from pypi_insiders.urls import without_credentials
 _log = logging.getLogger(__name__)
 
 _UPLOAD_TIMEOUT_S = 3600
+# With the last it would write down what it sends.
+_NOT_FOR_UV = (VARIABLE, "RUST_LOG")
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 8.0
 
@@ -49,8 +51,7 @@ def publish(
     """
     wanted: dict[str, list[_Wanted]] = {}
     for file in files:
-        project, _ = distribution.release_of(file.name)
-        wanted.setdefault(project, []).append(_look_at(file))
+        wanted.setdefault(distribution.release_of(file.name)[0], []).append(_look_at(file))
     index = _Index(destination, find_account(destination, environment), environment)
     new = []
     for project, items in wanted.items():
@@ -182,7 +183,7 @@ class _Index:
             **{
                 name: value
                 for name, value in self.environment.items()
-                if name != VARIABLE and not name.startswith("UV_PUBLISH_")
+                if name not in _NOT_FOR_UV and not name.startswith("UV_PUBLISH_")
             },
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
