@@ -165,7 +165,7 @@ def devpi(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def pypiserver(shared: Path) -> Path:
     """The commands of pypiserver as its own users have it, with passwords."""
-    return _environment(shared, "pypiserver", "pypiserver[passlib]>=2.4.2")
+    return _environment(shared, "pypiserver", "pypiserver[passlib]>=2.4.2", "waitress>=3.0.2")
 
 
 @pytest.fixture(scope="session")

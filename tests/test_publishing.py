@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import hashlib
-import http.client
 import json
 import logging
 import os
@@ -24,7 +23,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from bench_servers import fetch, on_port
-from bench_tools import home_environment, run
+from bench_tools import Argv, home_environment, run
 from conftest import free_port, need
 from wheels import sdist, wheel
 
@@ -87,9 +86,8 @@ class Index:
 
     def through(self, wire: "Wire") -> "Index":
         """Reach it by way of a proxy."""
-        return replace(self, destination=at(self.destination.url.replace(
-            f":{self.port}/", f":{wire.port}/"
-        )))  # fmt: skip
+        url = self.destination.url.replace(f":{self.port}/", f":{wire.port}/")
+        return replace(self, destination=at(url, user=self.destination.user))
 
     def files(self) -> dict[str, str]:
         """Tell by name what it gives to those who install."""
@@ -127,8 +125,8 @@ def make_pypiserver(pypiserver: Path, tmp_path: Path, password: str) -> MakePypi
         users = tmp_path / "htpasswd"
         users.write_text(f"me:{{SHA}}{digest}\n")
         port = free_port()
-        argv = ("run", "--interface", "127.0.0.1", "--port", str(port), "--passwords", users,
-                "--authenticate", guarded, "--server", "waitress", *options, directory)  # fmt: skip
+        argv: Argv = ("run", "--interface", "127.0.0.1", "--port", str(port), "--passwords", users,
+                      "--authenticate", guarded, *options, directory)  # fmt: skip
         with on_port(port, pypiserver / "pypi-server", *argv, env=nobody(home)) as server:
             yield Index(at(server.simple), home, password, directory)
 
@@ -248,7 +246,10 @@ class Wire:
                 if head.startswith(b"POST"):
                     self._on_upload()
                 threading.Thread(target=_copy, args=(server, client), daemon=True).start()
-                self._send(head, client, server)
+                try:
+                    self._send(head, client, server)
+                finally:
+                    server.shutdown(socket.SHUT_RDWR)  # also for the thread that reads
 
     def _send(self, block: bytes, client: socket.socket, server: socket.socket) -> None:
         sent_bytes = 0
@@ -271,12 +272,17 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 
 @contextmanager
-def answering(method: Callable[[BaseHTTPRequestHandler], object]) -> Iterator[str]:
-    """Run a web server that answers uploads as told, and has no page; its URL."""
+def answering(
+    method: Callable[[BaseHTTPRequestHandler], object], *, has_pages: bool = False
+) -> Iterator[str]:
+    """Run a web server that answers uploads as told, and pages if it has any; its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_error(404)
+            if has_pages:
+                method(self)
+            else:
+                self.send_error(404)
 
         def do_POST(self) -> None:
             while (size := int(self.rfile.readline(), 16)) if _is_chunked(self) else 0:
@@ -371,7 +377,7 @@ def test_a_lost_answer_is_no_failure(index: Index, tmp_path: Path) -> None:
 def test_what_the_index_forwards_counts_by_its_hash(
     make_pypiserver: MakePypiserver, tmp_path: Path, content: bytes
 ) -> None:
-    """An index sends whoever asks for an unknown name to another; the password does not go there."""
+    """An index sends whoever asks for an unknown name to another; the password stays here."""
     with make_pypiserver("--disable-fallback", name="public") as public:
         public.publish(wheel(tmp_path / "public-files", "my-dist", VERSION))
         with Wire(public.port) as wire:
@@ -442,14 +448,36 @@ def test_an_unknown_index_is_told(devpi_index: Index, tmp_path: Path, path: str)
     assert (error.hint, error.is_unreachable) == (CHECK_URL, False)
 
 
-def test_a_page_that_is_of_no_index_is_told(devpi_index: Index, tmp_path: Path) -> None:
-    """The root of devpi has something under the name of each of its users."""
-    root = f"http://127.0.0.1:{devpi_index.port}/"
-    user = devpi_index.destination.user or ""
-    wrong = replace(devpi_index, destination=at(devpi_index.destination.url, root))
-    error = wrong.refusal(wheel(tmp_path, user, VERSION))
-    assert error.message == f"{root}{user}/ is no page of an index (application/json)"
-    assert error.hint and "set check-url to the URL of its simple API" in error.hint
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/plain", "Ok"),
+        ("application/json", '{"result": {}}'),
+        ("application/json", '{"files": [{"name": 1}]}'),
+        ("application/json", "[" * 100_000),
+        ("application/vnd.pypi.simple.v1+json", "<html></html>"),
+    ],
+)
+def test_a_page_that_is_of_no_index_is_told(
+    tmp_path: Path, password: str, kind: str, body: str
+) -> None:
+    """Nothing is uploaded where nobody can tell what is there."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        assert request.command == "GET"
+        request.send_response(200)
+        request.send_header("Content-Type", kind)
+        request.end_headers()
+        request.wfile.write(body.encode())
+
+    with answering(answer, has_pages=True) as url:
+        error = Index(at(url), tmp_path / "home", password).refusal(
+            wheel(tmp_path, "my-dist", VERSION)
+        )
+    page = url.replace("/legacy/", "/simple/my-dist/")
+    assert error.message == f"{page} is no page of an index ({kind})"
+    assert error.hint is not None
+    assert "set check-url to the URL of its simple API" in error.hint
 
 
 def test_a_file_that_is_taken_and_not_kept_is_missed(tmp_path: Path, password: str) -> None:
@@ -471,7 +499,7 @@ def test_a_file_that_is_taken_and_not_kept_is_missed(tmp_path: Path, password: s
 @pytest.mark.parametrize(
     ("status", "message", "is_unreachable"),
     [
-        (301, "there is no index that takes this (The request was redirected", False),
+        (301, "there is no index that takes this (Redirected URL", False),
         (400, "Server returned status code 400 Bad Request: No: <me> [password] & more", False),
         (413, "the index takes no file of this size (", False),
         (503, "the index has trouble of its own (", True),
@@ -485,7 +513,7 @@ def test_what_the_index_answers_is_said(
     def refuse(request: BaseHTTPRequestHandler) -> None:
         body = f"<html><head><title>x</title></head>No: &lt;me&gt;\n{password} &amp; more</html>"
         request.send_response(status)
-        request.send_header("Location", "/elsewhere/")
+        request.send_header("Location", "http://localhost:1/elsewhere/")
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         request.wfile.write(body.encode())
@@ -566,7 +594,8 @@ def test_a_certificate_must_be_known(
         safe = replace(index, destination=at(f"https://localhost:{wire.port}/"))
         error = safe.refusal(file)
         assert "the certificate of the index is not trusted here (" in error.message
-        assert error.hint and "SSL_CERT_FILE" in error.hint
+        assert error.hint is not None
+        assert "SSL_CERT_FILE" in error.hint
         assert wire.heads == []
         monkeypatch.setenv("SSL_CERT_FILE", str(path))
         assert safe.publish(file, SSL_CERT_FILE=str(path)) == [NAME]
@@ -680,7 +709,7 @@ def test_a_damaged_netrc_is_named_and_not_repeated(index: Index, tmp_path: Path)
     path.write_text(f"machine 127.0.0.1\nlogin me\n{index.password}\n")
     with pytest.raises(InsidersError) as caught:
         publish(index.destination, [wheel(tmp_path, "my-dist", VERSION)], nobody(index.home))
-    assert caught.value.message == f"{path} is no valid netrc file (line 3)"
+    assert caught.value.message == f"{path} is no valid netrc file"
     assert caught.value.hint == f"edit {path}"
 
 

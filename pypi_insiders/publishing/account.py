@@ -71,11 +71,9 @@ def _of_netrc(destination: Destination, environment: Mapping[str, str]) -> Accou
         found = netrc.netrc(path).authenticators(urlsplit(destination.url).hostname or "")
     except FileNotFoundError:
         return None
-    except netrc.NetrcParseError as error:
+    except netrc.NetrcParseError:
         # What it says has a word of the file, which may be the password.
-        raise PublishError(
-            f"{path} is no valid netrc file (line {error.lineno})", f"edit {path}"
-        ) from None
+        raise PublishError(f"{path} is no valid netrc file", f"edit {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise PublishError(f"cannot read {path}: {reason}") from None

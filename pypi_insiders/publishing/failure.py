@@ -44,7 +44,7 @@ _MEANINGS = (
         "check both: PYPI_INSIDERS_INDEX_PASSWORD, ~/.netrc, and user under [publish]",
     ),
     _Meaning(
-        "status code 40[45]|status code 410|POST requests are not supported|redirect"
+        "status code 40[45]|status code 410|POST requests are not supported|[Rr]edirect"
         "|status code 30",
         "there is no index that takes this",
         _ADDRESS_HINT,
