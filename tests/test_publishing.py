@@ -397,7 +397,7 @@ def test_what_the_index_forwards_counts_by_its_hash(
 
 @pytest.mark.parametrize("kind", ["index", "devpi_index"])
 def test_a_wrong_password_is_told(
-    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+    request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     """In one line, which does not have it."""
     index: Index = request.getfixturevalue(kind)
@@ -407,7 +407,7 @@ def test_a_wrong_password_is_told(
         "the user and the password (Server returned status code 40"
     )
     assert (error.hint, error.is_unreachable) == (CHECK_BOTH, False)
-    assert "wr0ng-one" not in error.message
+    assert "wr0ng-one" not in error.message + caplog.text
     assert "\n" not in error.message
     assert index.files() == {}
 
@@ -478,6 +478,51 @@ def test_a_page_that_is_of_no_index_is_told(
     assert error.message == f"{page} is no page of an index ({kind})"
     assert error.hint is not None
     assert "set check-url to the URL of its simple API" in error.hint
+
+
+def test_a_page_that_is_cut_off_is_no_page(tmp_path: Path, password: str) -> None:
+    """What is not seen of it might be the file."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        assert request.command == "GET"
+        request.send_response(200)
+        request.send_header("Content-Type", "text/html")
+        request.send_header("Content-Length", "1000")
+        request.end_headers()
+        request.wfile.write(b"<html>")
+
+    with answering(answer, has_pages=True) as url:
+        error = Index(at(url), tmp_path / "home", password).refusal(
+            wheel(tmp_path, "my-dist", VERSION)
+        )
+    assert "/simple/my-dist/: the index broke off (" in error.message
+    assert error.is_unreachable
+
+
+def test_a_page_may_show_a_file_late(tmp_path: Path, password: str) -> None:
+    """A cache is between; and on the way, password and user are kept on the same server."""
+    file = wheel(tmp_path, "my-dist", VERSION)
+    asked: list[str] = []
+    both = base64.b64encode(f"me:{password}".encode()).decode()
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        assert request.headers["Authorization"] == f"Basic {both}"
+        asked.append(f"{request.command} {request.path}")
+        is_page = request.path == "/page/"
+        is_late = len(asked) < 6
+        body = b"" if is_late else f"<a href='f/{NAME}#sha256={sha256(file)}'>f</a>".encode()
+        request.send_response(302 if request.command == "GET" and not is_page else 200)
+        request.send_header("Location", "/page/")
+        request.send_header("Content-Type", "text/html")
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    with answering(answer, has_pages=True) as url:
+        place, environment = at(url), nobody(tmp_path / "home") | {VARIABLE: password}
+        assert publish(place, [file], environment) == [NAME]
+    question = ["GET /simple/my-dist/", "GET /page/"]
+    assert asked == [*question, "POST /legacy/", *question, *question]
 
 
 def test_a_file_that_is_taken_and_not_kept_is_missed(tmp_path: Path, password: str) -> None:
@@ -671,18 +716,16 @@ def test_a_password_of_somebody_else_is_none(index: Index, tmp_path: Path) -> No
 
 
 def test_the_keyring_is_asked(index: Index, tmp_path: Path, keyring: Path) -> None:
-    """By the URL and by the host; it comes last."""
+    """By the URL and by the host."""
     environment = nobody(index.home) | {
         "PATH": f"{keyring.parent}:/usr/bin:/bin",
         "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
     }
     for number, service in enumerate((index.destination.url, "127.0.0.1")):
-        for name, password in ((service, index.password), ("127.0.0.1", "wr0ng")):
-            if number == 0 or name == service != password != "wr0ng":
-                subprocess.run(
-                    [keyring, "set", name, "me"], input=password, text=True, env=environment,
-                    check=True, capture_output=True,
-                )  # fmt: skip
+        subprocess.run(
+            [keyring, "set", service, "me"], input=index.password, text=True, env=environment,
+            check=True, capture_output=True,
+        )  # fmt: skip
         file = wheel(tmp_path, "my-dist", f"{number}")
         assert publish(index.destination, [file], environment, patience_s=0) == [file.name]
         subprocess.run([keyring, "del", service, "me"], env=environment, check=True)

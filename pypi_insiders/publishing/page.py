@@ -8,7 +8,6 @@ import hashlib
 import http.client
 import json
 import logging
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -101,6 +100,7 @@ def hash_of(listed: Listed, account: Account | None, limit_bytes: int) -> str | 
             left_bytes -= len(block)
             if left_bytes < 0:
                 return None
+        _see_the_end(answer)
         return digest.hexdigest()
 
     return _get(listed.url, account, read)
@@ -111,7 +111,14 @@ def _whole(answer: http.client.HTTPResponse) -> tuple[str, str, bytes]:
     body = answer.read(_LIMIT_BYTES + 1)
     if len(body) > _LIMIT_BYTES:
         raise ValueError("the page is too large")
+    _see_the_end(answer)
     return answer.headers.get_content_type(), answer.url, body
+
+
+def _see_the_end(answer: http.client.HTTPResponse) -> None:
+    """Refuse an answer that was cut off; read in parts, it is not said to be."""
+    if answer.length:
+        raise http.client.IncompleteRead(b"", answer.length)
 
 
 def _get(
@@ -123,9 +130,7 @@ def _get(
         PublishError: there is no answer, or none to read.
     """
     redirects = _Redirects(url)
-    opener = urllib.request.build_opener(
-        redirects, urllib.request.HTTPSHandler(context=ssl.create_default_context())
-    )
+    opener = urllib.request.build_opener(redirects)
     _log.debug("GET %s", without_credentials(url))
     try:
         with opener.open(_request(url, account), timeout=_TIMEOUT_S) as answer:
