@@ -708,11 +708,16 @@ def test_netrc_names_the_user_too(index: Index, tmp_path: Path) -> None:
 
 
 def test_a_password_of_somebody_else_is_none(index: Index, tmp_path: Path) -> None:
-    """Nor does uv look into netrc by itself."""
+    """It is not sent, by uv neither, which reads netrc too."""
     _in_netrc(index)
-    place = at(index.destination.url, user="somebody")
-    with pytest.raises(PublishError, match="no access"):
-        publish(place, [wheel(tmp_path, "my-dist", VERSION)], nobody(index.home), patience_s=0)
+    files = [wheel(tmp_path, "my-dist", VERSION)]
+    with Wire(index.port) as wire:
+        place = at(index.through(wire).destination.url, user="somebody")
+        with pytest.raises(PublishError, match="no access"):
+            publish(place, files, nobody(index.home), patience_s=0)
+    sent = [line.split()[-1] for head in wire.heads for line in head.splitlines()
+            if line.lower().startswith("authorization:")]  # fmt: skip
+    assert [base64.b64decode(value) for value in sent] == [b"somebody:"]
 
 
 def test_the_keyring_is_asked(index: Index, tmp_path: Path, keyring: Path) -> None:

@@ -1,7 +1,6 @@
 """Upload what an index does not have, and see that it has it then."""
 
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +51,8 @@ def publish(
     wanted: dict[str, list[_Wanted]] = {}
     for file in files:
         wanted.setdefault(distribution.release_of(file.name)[0], []).append(_look_at(file))
+    if not wanted:
+        return []
     index = _Index(destination, find_account(destination, environment), environment)
     new = []
     for project, items in wanted.items():
@@ -176,7 +177,7 @@ class _Index:
     def _environment_of_uv(self) -> dict[str, str]:
         """Say by whom is uploaded, where no other process reads it.
 
-        Without a password uv needs a user nevertheless; it looks for neither itself.
+        Without a password uv needs a user nevertheless.
         """
         return {
             "UV_SYSTEM_CERTS": "1",
@@ -187,7 +188,6 @@ class _Index:
             },
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
-            "NETRC": os.devnull,
             "UV_PUBLISH_USERNAME": self.account.user,
             "UV_PUBLISH_PASSWORD": self.account.password or "",
         }
