@@ -54,6 +54,11 @@ def parse_index_url(value: object) -> str:
     return _parse_web_url(value, "https://packages.example/legacy/")
 
 
+def parse_check_url(value: object) -> str:
+    """Check the URL of the simple API of an index: http or https, without credentials."""
+    return _parse_web_url(value, "https://packages.example/simple/")
+
+
 def _parse_web_url(value: object, example: str) -> str:
     if isinstance(value, str) and _is_web_url(value):
         parts = urlsplit(value)
@@ -265,9 +270,11 @@ class PublishSettings:
     index_url: str | None = _setting(parse_index_url, None)
     """Where else what is built is uploaded to; `None` is nowhere."""
     user: str | None = _setting(parse_user, None)
-    """Who uploads; `None` is whoever the keyring or netrc names."""
+    """Who uploads; `None` is whoever netrc names, or else `__token__`."""
     local: bool = _setting(parse_flag, True)
     """Whether the index of this machine has it too."""
+    check_url: str | None = _setting(parse_check_url, None)
+    """Where that index tells what it has; `None` is what `index_url` lets one expect."""
 
 
 @dataclass(frozen=True)

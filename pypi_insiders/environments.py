@@ -9,6 +9,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from pypi_insiders import uv_program
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.process import Containment, Result
 
@@ -147,13 +148,11 @@ def find_python(version: str, containment: Containment, directory: Path) -> str 
 
 
 def _uv(containment: Containment, directory: Path, *arguments: str) -> Result:
-    from uv import find_uv_bin
-
     environment: Mapping[str, str] = {
         key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")
     }
     return containment.run(
-        (find_uv_bin(), *arguments),
+        (uv_program.find(), *arguments),
         timeout_s=_TIMEOUT_S,
         environment=environment,
         directory=directory,  # where no uv.toml of a project is found

@@ -172,7 +172,9 @@ def _printing_its_url(*argv: str | Path, env: Mapping[str, str]) -> Iterator[Ser
 
 
 @contextmanager
-def _on_port(port: int, *argv: str | Path, env: Mapping[str, str]) -> Iterator[Server]:
+def on_port(port: int, *argv: str | Path, env: Mapping[str, str]) -> Iterator[Server]:
+    """Start a server, and wait until its port takes connections."""
+
     def is_ready(process: subprocess.Popen[str]) -> bool:
         descriptor = os.pidfd_open(process.pid)
         try:
@@ -242,7 +244,7 @@ def pypiserver(commands: Path, directory: Path, home: Path) -> Iterator[Server]:
                   "--backend", "simple-dir", directory)  # fmt: skip
     env = home_environment(home)
     # wsgiref has a backlog of 5, beyond which connections wait a second.
-    with _on_port(port, commands / "pypi-server", *argv, env=env) as server:
+    with on_port(port, commands / "pypi-server", *argv, env=env) as server:
         yield replace(server, simple=f"{server.simple}simple/", connections=4)
 
 
@@ -272,7 +274,7 @@ def devpi(commands: Path, files: list[Path], home: Path) -> Iterator[Server]:
     run(commands / "devpi-init", "--serverdir", place, "--no-root-pypi", "--root-passwd", password,
         env=env)  # fmt: skip
     argv = (commands / "devpi-server", "--serverdir", place, "--port", str(port), "--offline-mode")
-    with _on_port(port, *argv, env=env) as server:
+    with on_port(port, *argv, env=env) as server:
         index = f"{server.simple}root/bench"
         # With the token instead of the password an upload takes a tenth of the time.
         login = {"user": "root", "password": password}
@@ -335,5 +337,5 @@ def nginx(command: str, root: Path, content_type: str, home: Path) -> Iterator[S
         _NGINX.format(place=place, port=port, root=root, content_type=content_type)
     )
     argv = (command, "-p", place, "-e", "stderr", "-c", configuration)
-    with _on_port(port, *argv, env=os.environ) as server:
+    with on_port(port, *argv, env=os.environ) as server:
         yield replace(server, simple=f"{server.simple}simple/")

@@ -156,13 +156,31 @@ def hatch(shared: Path) -> Path:
     return _environment(shared, "hatch", "hatch>=1.18.2") / "hatch"
 
 
-def _environment(shared: Path, name: str, requirement: str | Path) -> Path:
+@pytest.fixture(scope="session")
+def devpi(shared: Path) -> Path:
+    """The commands of devpi-server, in an environment of its own: many dependencies, some old."""
+    return _environment(shared, "devpi", "devpi-server>=6.20.3")
+
+
+@pytest.fixture(scope="session")
+def pypiserver(shared: Path) -> Path:
+    """The commands of pypiserver as its own users have it, with passwords."""
+    return _environment(shared, "pypiserver", "pypiserver[passlib]>=2.4.2", "waitress>=3.0.2")
+
+
+@pytest.fixture(scope="session")
+def keyring(shared: Path) -> Path:
+    """The command `keyring`, with a place to keep passwords that needs no desktop."""
+    return _environment(shared, "keyring", "keyring>=25", "keyrings.alt>=5.0.2") / "keyring"
+
+
+def _environment(shared: Path, name: str, *requirements: str | Path) -> Path:
     """Make an environment once for all test processes; return its directory of programs."""
     directory = shared / name
     with locked(shared / f"{name}.lock"):
         if not (directory / "ready").exists():
             run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, directory)
-            run("uv", "pip", "install", "--quiet", "--python", directory, requirement)
+            run("uv", "pip", "install", "--quiet", "--python", directory, *requirements)
             (directory / "ready").touch()
     return directory / "bin"
 

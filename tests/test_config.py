@@ -45,12 +45,18 @@ def test_every_key(path: Path) -> None:
         '[watcher]\ninterval = "2h"\nkeep = 3\nmax-new = 9\nunreachable-grace = "6h"\n'
         '[build]\nsandbox = "required"\njobs = 4\nas-of-tag = false\n'
         '[publish]\nindex-url = "https://index.example/"\nuser = "me"\nlocal = false\n'
+        'check-url = "https://index.example/+simple/"\n'
     )
     assert load(path) == Settings(
         ServerSettings("192.0.2.1", 8080, "https://index.example/simple"),
         WatcherSettings(7200, 3, 9, 21600),
         BuildSettings("required", 4, as_of_tag=False),
-        PublishSettings("https://index.example/", "me", local=False),
+        PublishSettings(
+            "https://index.example/",
+            "me",
+            local=False,
+            check_url="https://index.example/+simple/",
+        ),
     )
 
 
@@ -73,6 +79,15 @@ def test_every_key(path: Path) -> None:
         (
             '[publish]\nindex-url = "https://me:secret@h/"',
             "publish.index-url must not contain credentials",
+        ),
+        (
+            '[publish]\ncheck-url = "https://me:secret@h/"',
+            "publish.check-url must not contain credentials",
+        ),
+        (
+            '[publish]\ncheck-url = "packages.example"',
+            "publish.check-url must be the URL of an index such as "
+            "\"https://packages.example/simple/\", not 'packages.example'",
         ),
     ],
 )

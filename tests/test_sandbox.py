@@ -142,7 +142,8 @@ def test_a_burglar_finds_every_door_closed(
     kept = ("processes", "variables", "directory", "umask", "policy")
     told = {name: report.pop(name) for name in kept}
     assert {name: outcome for name, outcome in report.items() if "did it" in outcome} == {}
-    assert len(report) == sum(len(values) for values in constants.values()) - len(constants["PIDS"]) + 6
+    tried = sum(len(values) for name, values in constants.items() if name != "PIDS")
+    assert len(report) == tried + 6
     assert set(told["processes"]) <= {"unshare", "env", "python", "python3", "sh"}
     assert not {"SECRET_TOKEN", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"} & {*told["variables"]}
     assert told["directory"].startswith("/run/build/")
