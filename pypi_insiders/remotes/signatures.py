@@ -12,7 +12,8 @@ from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import hint_for
 from pypi_insiders.remotes.run import LOCAL, TIMEOUT_S, Settings, attempt, in_mirror
 
-_SIGNATURE = re.compile(r"^-----BEGIN (PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----$", re.MULTILINE)
+# The last one in a tag is its signature. Source: parse_signed_buffer in git's gpg-interface.c.
+_SIGNATURE = re.compile(r"^-----BEGIN (PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----", re.MULTILINE)
 _KINDS = {"PGP": "an OpenPGP", "SSH": "an ssh", "SIGNED": "an X.509"}
 # Source: ssh-keygen(1), "ALLOWED SIGNERS"; sshd(8), "AUTHORIZED_KEYS FILE FORMAT".
 _KEY_TYPE = r"(?:sk-)?(?:ssh-|ecdsa-)[a-z0-9@.-]+"
@@ -59,19 +60,16 @@ def verify(mirror: Path, tag: str, commit: str, signers: Path) -> None:
     """
     name, kind = _object_of(mirror, tag)
     if kind != "tag":
-        raise SignatureError(
-            f"tag {tag} is not signed: it is a lightweight one",
-            "`git tag --sign` makes signed ones",
-        )
+        raise SignatureError(f"tag {tag} is not signed: it is a lightweight one", _SIGN_HINT)
     content = in_mirror(mirror, "cat-file", "tag", name)
     _check_words(content, tag, commit)
-    found = _SIGNATURE.search(content)
-    if found is None:
+    signatures = _SIGNATURE.findall(content)
+    if not signatures:
         raise SignatureError(f"tag {tag} is not signed", _SIGN_HINT)
     wanted = "SSH" if _has_ssh_keys(signers) else "PGP"
-    if found[1] != wanted:
+    if signatures[-1] != wanted:
         raise SignatureError(
-            f"tag {tag} has {_KINDS[found[1]]} signature, and {signers} has no such keys"
+            f"tag {tag} has {_KINDS[signatures[-1]]} signature, and {signers} has no such keys"
         )
     if wanted == "SSH":
         _verify_by_ssh(mirror, name, tag, signers)
@@ -129,10 +127,7 @@ def _has_ssh_keys(signers: Path) -> bool:
     if not keys:
         raise InsidersError(f"{signers} has no keys", _SSH_HINT)
     for line in keys:
-        if (
-            re.match(f"{_KEY_TYPE} ", line)
-            or re.search(f"\\s{_KEY_TYPE}\\s+[A-Za-z0-9+/]", line) is None
-        ):
+        if re.match(rf"(?!{_KEY_TYPE}\s)\S+.*\s{_KEY_TYPE}\s+[A-Za-z0-9+/]", line) is None:
             raise InsidersError(f"{signers} has a line that is no allowed signer", _SSH_HINT)
     return True
 
@@ -140,7 +135,12 @@ def _has_ssh_keys(signers: Path) -> bool:
 def _verify_by_ssh(mirror: Path, name: str, tag: str, signers: Path) -> None:
     _need("ssh-keygen", "install OpenSSH's client")
     # A signature by any key is good, but trusted is only one that was found in the file.
-    settings = _with(f"gpg.ssh.allowedSignersFile={signers.absolute()}", "gpg.minTrustLevel=fully")
+    settings = _with(
+        f"gpg.ssh.allowedSignersFile={signers.absolute()}",
+        "gpg.minTrustLevel=fully",
+        "gpg.openpgp.program=false",
+        "gpg.x509.program=false",
+    )
     result = attempt(f"--git-dir={mirror}", "verify-tag", "--raw", name, settings=settings)
     if result.status == 0:
         return
@@ -157,7 +157,11 @@ def _verify_by_ssh(mirror: Path, name: str, tag: str, signers: Path) -> None:
 def _verify_by_gpg(mirror: Path, name: str, tag: str, signers: Path) -> None:
     _need("gpg", "install GnuPG")
     with _gpg_home(signers) as home:
-        settings = _with(environment={"GNUPGHOME": str(home)})
+        settings = _with(
+            "gpg.ssh.program=false",
+            "gpg.x509.program=false",
+            environment={"GNUPGHOME": str(home)},
+        )
         result = attempt(f"--git-dir={mirror}", "verify-tag", "--raw", name, settings=settings)
     if result.status == 0:
         return
