@@ -35,13 +35,16 @@ class GitHost:
         token: what readers must have as their password; `None`: nothing.
     """
 
+    on_request: Callable[[], None]
+    """Called before each answer."""
+
     def __init__(self, directory: Path, certificate: Path, token: str | None = None) -> None:
         self.directory = directory
         self.token = token
         self.status = 200
         self.elsewhere: str | None = None
         """Another host, to which every request is sent."""
-        self.on_request: Callable[[], None] = lambda: None
+        self.on_request = lambda: None
         self.connections = 0
         self.requests: list[str] = []
         self.passwords: list[str] = []

@@ -278,7 +278,7 @@ def test_the_person_s_settings_do_not_change_a_tree(
         assert oct((tree / path).stat().st_mode)[-3:] == "644"
     assert oct((tree / "script").stat().st_mode)[-3:] == "755"
     assert oct((tree / "probe").stat().st_mode)[-3:] == "755"
-    assert os.readlink(tree / "link") == "pyproject.toml"
+    assert (tree / "link").readlink() == Path("pyproject.toml")
     assert not (tmp_path / "hooked").exists()
     assert git(tree, "status", "--porcelain") == ""
 
@@ -402,8 +402,8 @@ def test_a_mirror_outlives_a_host_that_is_away(tmp_path: Path) -> None:
     with pytest.raises(InsidersError, match="no such repository"):
         remotes.fetch("file:///nonexistent", mirror)
     remotes.export(mirror, commit, tmp_path / "second")
+    remotes.fetch(project.url, mirror)
     with pytest.raises(InsidersError, match=r"^the commit 012345678 is in none of its tags$"):
-        remotes.fetch(project.url, mirror)
         remotes.export(mirror, "0123456789" * 4, tmp_path / "third")
 
 
@@ -415,10 +415,10 @@ def test_a_host_in_trouble_is_one_that_cannot_be_reached(
     create(tmp_path, "probe").release("1.0")
     host = make_host()
     host.status = status
-    with pytest.raises(UnreachableError, match="^the host has trouble of its own "):
+    with pytest.raises(UnreachableError, match=r"^the host has trouble of its own "):
         remotes.list_tags(f"{host.url}/me/probe.git")
     host.status = 403
-    with pytest.raises(InsidersError, match="^no access: ") as caught:
+    with pytest.raises(InsidersError, match=r"^no access: ") as caught:
         remotes.list_tags(f"{host.url}/me/probe.git")
     assert not isinstance(caught.value, UnreachableError)
 
@@ -488,7 +488,7 @@ def test_a_token_goes_to_no_other_host(
     assert other.passwords == []
 
     own.elsewhere, other.token = other.url, "another"
-    with pytest.raises(InsidersError, match="^no access: "):
+    with pytest.raises(InsidersError, match=r"^no access: "):
         remotes.list_tags(f"{own.url}/me/probe.git", access)
     assert other.passwords == []
 
@@ -534,7 +534,7 @@ def test_a_token_file_must_have_a_secret(
 
 def test_a_token_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     """A directory stands for all that cannot be: root reads everything else."""
-    with pytest.raises(InsidersError, match="^cannot read the token file .*: Is a directory$"):
+    with pytest.raises(InsidersError, match=r"^cannot read the token file .*: Is a directory$"):
         remotes.list_tags("https://nowhere.invalid/me/probe.git", Access(tmp_path))
 
 
