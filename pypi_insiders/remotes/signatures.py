@@ -25,12 +25,12 @@ _KEYBOX = b"KBXf"
 
 # What gpg says of a signature. Source: GnuPG's doc/DETAILS, "General status codes".
 _REASONS = {
-    "NO_PUBKEY": "by a key that is not in {signers}",
-    "BADSIG": "and the signature does not fit: the tag was changed after it",
-    "REVKEYSIG": "by a key that is revoked",
-    "EXPKEYSIG": "by a key that has expired",
-    "EXPSIG": "by a signature that has expired",
-    "ERRSIG": "and the signature cannot be checked",
+    "NO_PUBKEY": " by a key that is not in {signers}",
+    "BADSIG": ", and the signature does not fit: the tag was changed after it",
+    "REVKEYSIG": " by a key that is revoked",
+    "EXPKEYSIG": " by a key that has expired",
+    "EXPSIG": " by a signature that has expired",
+    "ERRSIG": ", and the signature cannot be checked",
 }
 
 
@@ -168,7 +168,7 @@ def _verify_by_gpg(mirror: Path, name: str, tag: str, signers: Path) -> None:
     statuses = re.findall(r"^\[GNUPG:\] (\w+)", result.stderr, re.MULTILINE)
     for status, reason in _REASONS.items():
         if status in statuses:
-            raise SignatureError(f"tag {tag} is signed {reason.format(signers=signers)}")
+            raise SignatureError(f"tag {tag} is signed{reason.format(signers=signers)}")
     raise SignatureError(f"tag {tag} is not signed by a key of {signers}")
 
 
