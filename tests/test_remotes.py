@@ -343,6 +343,18 @@ def test_a_full_mirror_as_it_was_made_before_goes_on(tmp_path: Path) -> None:
     assert len(blobs(mirror)) == 4
 
 
+def test_a_mirror_that_git_has_tidied_up_goes_on(tmp_path: Path) -> None:
+    """What it lacks is not missed, and comes when it is needed."""
+    project = sparing(create(tmp_path, "probe"))
+    commits = [project.release(f"1.{minor}") for minor in range(3)]
+    mirror = tmp_path / "mirror.git"
+    for number, commit in enumerate(commits):
+        remotes.fetch(project.url, mirror)
+        remotes.export(mirror, commit, tmp_path / f"tree-{number}")
+        git(mirror, "gc", "--quiet", "--prune=now", GIT_ALLOW_PROTOCOL="none")
+        assert offline(tmp_path / f"tree-{number}", "describe", "--dirty") == f"v1.{number}"
+
+
 def ruin_packs(mirror: Path) -> None:
     """Cut what holds the objects."""
     for path in mirror.glob("objects/pack/*.pack"):
@@ -354,6 +366,7 @@ def ruin_packs(mirror: Path) -> None:
     "ruin",
     [
         ruin_packs,
+        lambda mirror: [path.unlink() for path in mirror.glob("objects/pack/*")],
         lambda mirror: shutil.rmtree(mirror / "objects"),
         lambda mirror: (mirror / "packed-refs.lock").touch(),
         lambda mirror: (mirror / "config.lock").touch(),
@@ -361,7 +374,7 @@ def ruin_packs(mirror: Path) -> None:
         lambda mirror: (mirror / "HEAD").unlink(),
         lambda mirror: git(mirror, "config", "remote.origin.url", "file:///nonexistent"),
     ],
-    ids=["packs", "objects", "refs-lock", "config-lock", "config", "head", "moved"],
+    ids=["packs", "no-packs", "objects", "refs-lock", "config-lock", "config", "head", "moved"],
 )
 def test_a_damaged_mirror_is_made_anew(tmp_path: Path, ruin: Callable[[Path], None]) -> None:
     """And not found damaged at every update."""

@@ -73,8 +73,8 @@ _MEANINGS: tuple[tuple[str, type[InsidersError], str, str], ...] = (
         "it may be gone; the next update tries again",
     ),
     (
-        r"Repository not found|does not appear to be a git repository|repository '.*' not found"
-        + r"|repository '.*' does not exist|project you were looking for could not be found",
+        r"does not appear to be a git repository|(?i:cannot find repository)"
+        + r"|(?i:repository|project)\b.* (?:not found|not be found|does not exist)",
         InsidersError,
         "no such repository, or no access to it",
         "check the name, and that your sponsorship or account gives access",
