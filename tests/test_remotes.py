@@ -251,10 +251,11 @@ def test_the_person_s_settings_do_not_change_a_tree(
     (project.tree / "script").write_text("#!/bin/sh\n")
     (project.tree / "script").chmod(0o755)
     commit = project.release("1.0")
-    hook = tmp_path / "hooks/post-checkout"
-    hook.parent.mkdir()
-    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/hooked\n")
-    hook.chmod(0o755)
+    (tmp_path / "hooks").mkdir()
+    for name in ("post-checkout", "reference-transaction"):
+        hook = tmp_path / "hooks" / name
+        hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/hooked\n")
+        hook.chmod(0o755)
     (tmp_path / "attributes").write_text("*.py text eol=crlf\n")
     gitconfig.write_text(
         f"[core]\n\tautocrlf = true\n\thooksPath = {hook.parent}\n"
@@ -281,6 +282,9 @@ def test_the_person_s_settings_do_not_change_a_tree(
     assert (tree / "link").readlink() == Path("pyproject.toml")
     assert not (tmp_path / "hooked").exists()
     assert git(tree, "status", "--porcelain") == ""
+    (tmp_path / "other").write_text("[core]\n\tautocrlf = true\n")
+    git(tree, "checkout-index", "--force", "--all", GIT_CONFIG_GLOBAL=str(tmp_path / "other"))
+    assert b"\r" not in (tree / "pyproject.toml").read_bytes()
 
 
 def test_files_that_no_checkout_makes_as_committed_are_not_dirty(tmp_path: Path) -> None:
@@ -414,6 +418,10 @@ def test_a_mirror_outlives_a_host_that_is_away(tmp_path: Path) -> None:
         remotes.fetch(f"https://127.0.0.1:{free_port()}/me/probe.git", mirror)
     with pytest.raises(InsidersError, match="no such repository"):
         remotes.fetch("file:///nonexistent", mirror)
+    (mirror / "packed-refs.lock").touch()
+    (mirror / "config.lock").touch()
+    with pytest.raises(UnreachableError):
+        remotes.fetch(f"https://127.0.0.1:{free_port()}/me/probe.git", mirror)
     remotes.export(mirror, commit, tmp_path / "second")
     remotes.fetch(project.url, mirror)
     with pytest.raises(InsidersError, match=r"^the commit 012345678 is in none of its tags$"):
