@@ -283,7 +283,8 @@ def test_the_person_s_settings_do_not_change_a_tree(
     assert not (tmp_path / "hooked").exists()
     assert git(tree, "status", "--porcelain") == ""
     (tmp_path / "other").write_text("[core]\n\tautocrlf = true\n")
-    git(tree, "checkout-index", "--force", "--all", GIT_CONFIG_GLOBAL=str(tmp_path / "other"))
+    (tree / "pyproject.toml").unlink()
+    git(tree, "checkout-index", "--all", GIT_CONFIG_GLOBAL=str(tmp_path / "other"))
     assert b"\r" not in (tree / "pyproject.toml").read_bytes()
 
 
