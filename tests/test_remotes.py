@@ -282,6 +282,7 @@ def test_the_person_s_settings_do_not_change_a_tree(
     assert (tree / "link").readlink() == Path("pyproject.toml")
     assert not (tmp_path / "hooked").exists()
     assert git(tree, "status", "--porcelain") == ""
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
     (tmp_path / "other").write_text("[core]\n\tautocrlf = true\n")
     (tree / "pyproject.toml").unlink()
     git(tree, "checkout-index", "--all", GIT_CONFIG_GLOBAL=str(tmp_path / "other"))
