@@ -254,7 +254,7 @@ def pypiserver_for_uploads(commands: Path, directory: Path, home: Path) -> Itera
     port = free_port()
     argv: Argv = ("run", "--interface", "127.0.0.1", "--port", str(port), "--passwords", ".",
                   "--authenticate", ".", "--disable-fallback", directory)  # fmt: skip
-    with _on_port(port, commands / "pypi-server", *argv, env=home_environment(home)) as server:
+    with on_port(port, commands / "pypi-server", *argv, env=home_environment(home)) as server:
         yield server
 
 

@@ -96,6 +96,17 @@ def person(tmp_path: Path) -> Person:
 
 
 @pytest.fixture
+def gitconfig(person: Person, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The `~/.gitconfig`, not there yet, of the person that the test itself is now."""
+    for name in os.environ:
+        if name.startswith(("GIT_", "SSH_", "XDG_", "GNUPG")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(person.home))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    return person.home / ".gitconfig"
+
+
+@pytest.fixture
 def port() -> int:
     """A port that is free."""
     return free_port()

@@ -1,0 +1,18 @@
+"""Speak to Git repositories, through GitPython."""
+
+from pypi_insiders.remotes.credentials import GITS_OWN, Access
+from pypi_insiders.remotes.mirror import fetch, list_tags
+from pypi_insiders.remotes.signatures import SignatureError, verify
+from pypi_insiders.remotes.tree import export
+from pypi_insiders.remotes.words import UnreachableError
+
+__all__ = [
+    "GITS_OWN",
+    "Access",
+    "SignatureError",
+    "UnreachableError",
+    "export",
+    "fetch",
+    "list_tags",
+    "verify",
+]

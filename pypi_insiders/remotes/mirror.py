@@ -1,0 +1,206 @@
+"""Keep bare copies of repositories, without the content of files that nobody has asked for."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import make_directory, remove_tree
+from pypi_insiders.remotes import credentials
+from pypi_insiders.remotes.credentials import GITS_OWN, Access
+from pypi_insiders.remotes.run import FETCH_TIMEOUT_S, Settings, attempt, git, in_mirror
+from pypi_insiders.remotes.words import RefusedError, UnexplainedError
+
+_log = logging.getLogger(__name__)
+
+_Got = TypeVar("_Got")
+
+_SPARING = "--filter=blob:none"
+_TAGS = "+refs/tags/*:refs/tags/*"
+_BRANCHES = "+refs/heads/*:refs/heads/*"
+
+
+def list_tags(url: str, access: Access = GITS_OWN) -> dict[str, str]:
+    """Ask a repository for its tags, over one connection.
+
+    Args:
+        url: of the repository.
+        access: by what its host is asked.
+
+    Returns:
+        Tag to the commit that it names (not to the tag object).
+
+    Raises:
+        UnreachableError: the host cannot be reached.
+        InsidersError: the repository cannot be read; the message says why.
+
+    Source: git-ls-remote(1); `^{}` marks what an annotated tag points to.
+    """
+    refs: dict[str, str] = {}
+    settings = credentials.settings(url, access)
+    for line in git("ls-remote", "--tags", "--", url, settings=settings).splitlines():
+        commit, _, ref = line.partition("\t")
+        if ref.startswith("refs/tags/"):
+            tag = ref.removeprefix("refs/tags/")
+            refs[tag.removesuffix("^{}")] = commit
+    return refs
+
+
+def fetch(url: str, mirror: Path, access: Access = GITS_OWN) -> None:
+    """Bring all tags, with their history, into a bare repository; make it where it is missing.
+
+    The content of files stays behind where the host can leave it out: `export` brings what a commit
+    needs. A mirror that is damaged is made anew. One caller at a time may have to do with a mirror.
+
+    Args:
+        url: of the repository.
+        mirror: where it is kept.
+        access: by what its host is asked.
+
+    Raises:
+        UnreachableError: the host cannot be reached.
+        InsidersError: the repository cannot be read, or the disk not written.
+
+    Source: git-fetch(1), `--filter`; partial clone, in git's technical documentation.
+    """
+    Mirror(mirror, url, credentials.settings(url, access)).fetch()
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A bare copy of a repository."""
+
+    path: Path
+    url: str
+    settings: Settings
+    """How its host is asked."""
+    commit: str | None = None
+    """What it is kept for; `None`: all tags that there are."""
+
+    def fetch(self) -> None:
+        """Bring it up to date; if that fails and the host is not at fault, make it anew.
+
+        Raises:
+            UnreachableError: the host cannot be reached.
+            InsidersError: the repository cannot be read, or the disk not written.
+        """
+        if not (self.path / "HEAD").is_file():
+            self._make()
+            return
+        try:
+            self._update(self.path)
+        except UnexplainedError as error:
+            self._make_after(error)
+
+    def reading(self, read: Callable[[], _Got]) -> _Got:
+        """Read something from it; if that fails, make it anew and try once more.
+
+        Raises:
+            UnreachableError: the host cannot be reached.
+            InsidersError: it fails once more.
+        """
+        try:
+            return read()
+        except UnexplainedError as error:
+            self._make_after(error)
+            return read()
+
+    def bring(self, commit: str) -> None:
+        """Bring the content of all files of a commit that are missing, over one connection.
+
+        Raises:
+            UnreachableError: the host cannot be reached.
+            InsidersError: the commit is not there, or the content cannot be had.
+
+        Source: git-rev-list(1), `--missing=print`; that this is how git itself fetches what is
+        missing: fetch_objects in git's promisor-remote.c.
+        """
+        if not self._has(commit):
+            raise UnexplainedError(
+                f"the commit {commit:.9} is in none of its tags", "the next update looks again"
+            )
+        listed = in_mirror(
+            self.path, "rev-list", "--objects", "--no-object-names", "--missing=print",
+            f"{commit}^{{tree}}", "--", timeout_s=FETCH_TIMEOUT_S,
+        )  # fmt: skip
+        missing = [line[1:] for line in listed.splitlines() if line.startswith("?")]
+        if not missing:
+            return
+        try:
+            self._fetch(self.path, _SPARING, "--stdin", stdin=missing)
+        except RefusedError:
+            # Git as it was before protocol 2, or is where ssh does not hand on GIT_PROTOCOL.
+            _log.debug("the host gives no single file; all are fetched")
+            self._fetch(self.path, "--no-filter", "--refetch", "--force", refspecs=self._refspecs)
+
+    def has_fetched(self) -> bool:
+        """Tell whether the commit for which it is kept has been fetched already."""
+        wanted = _ref_of(self.commit or "")
+        seen = attempt(f"--git-dir={self.path}", "rev-parse", "--verify", "--quiet", wanted)
+        return seen.status == 0
+
+    def _has(self, commit: str) -> bool:
+        return (
+            attempt(f"--git-dir={self.path}", "cat-file", "-e", f"{commit}^{{commit}}").status == 0
+        )
+
+    @property
+    def _refspecs(self) -> tuple[str, ...]:
+        if self.commit is None:
+            return (_TAGS,)
+        return (_TAGS, f"+{self.commit}:{_ref_of(self.commit)}")
+
+    def _make_after(self, error: InsidersError) -> None:
+        _log.info("the mirror %s may be damaged (%s); it is made anew", self.path, error.message)
+        self._make()
+
+    def _make(self) -> None:
+        """Make it beside an old one, which it replaces when it is complete."""
+        unfinished = self.path.with_name(f"{self.path.name}.new")
+        remove_tree(unfinished)
+        make_directory(unfinished)
+        git("init", "--quiet", "--bare", "--template=", "--", str(unfinished))
+        self._update(unfinished)
+        remove_tree(self.path)
+        unfinished.rename(self.path)
+
+    def _update(self, path: Path) -> None:
+        in_mirror(path, "config", "remote.origin.url", self.url)
+        if self.commit is None:
+            self._fetch(path, _SPARING, "--force", "--prune", refspecs=self._refspecs)
+        else:
+            self._update_to(path, self.commit)
+        # Never while a build reads.
+        in_mirror(
+            path, "-c", "gc.auto=6700", "-c", "gc.autoDetach=false", "gc", "--auto", "--quiet",
+            timeout_s=FETCH_TIMEOUT_S,
+        )  # fmt: skip
+
+    def _update_to(self, path: Path, commit: str) -> None:
+        """Bring one commit, by its hash, or from some branch where the host wants a name."""
+        try:
+            self._fetch(path, _SPARING, "--force", refspecs=self._refspecs)
+        except RefusedError as error:
+            self._fetch(path, _SPARING, "--force", refspecs=(_TAGS, _BRANCHES))
+            try:
+                in_mirror(path, "update-ref", _ref_of(commit), commit)
+            except UnexplainedError:
+                raise error from None
+
+    def _fetch(
+        self, path: Path, *options: str, refspecs: Iterable[str] = (), stdin: Sequence[str] = ()
+    ) -> None:
+        # What is asked for by its hash is not there, whatever commits are.
+        negotiation = ("-c", "fetch.negotiationAlgorithm=noop") if stdin else ()
+        in_mirror(
+            path, *negotiation, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
+            "--no-recurse-submodules", "--no-auto-maintenance", *options, "origin", *refspecs,
+            settings=self.settings, stdin=stdin, timeout_s=FETCH_TIMEOUT_S,
+        )  # fmt: skip
+
+
+def _ref_of(commit: str) -> str:
+    """Name the ref by which a mirror keeps a commit for the sake of which it was fetched."""
+    return f"refs/commits/{commit}"

@@ -1,0 +1,212 @@
+"""Run git, through GitPython."""
+
+import logging
+import os
+import shlex
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.remotes.words import UnreachableError, explain
+
+# GitPython looks for git when it is imported, and fails there without one.
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+from git.cmd import Git
+from git.exc import GitCommandNotFound
+
+_log = logging.getLogger(__name__)
+
+TIMEOUT_S = 60
+FETCH_TIMEOUT_S = 1800
+
+# These would make git work on the repository around us.
+# Source: git-rev-parse(1), `--local-env-vars`.
+_LOCAL_ENVIRONMENT = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+
+_ENVIRONMENT = {
+    "GIT_TERMINAL_PROMPT": "0",
+    # ssh asks this program instead of the terminal, whatever `core.sshCommand` says, and the
+    # program says nothing. Source: ssh(1), "ENVIRONMENT"; OpenSSH >= 8.4.
+    "SSH_ASKPASS": "false",
+    "SSH_ASKPASS_REQUIRE": "force",
+    "GIT_ASKPASS": "false",
+    "LC_ALL": "C.UTF-8",
+    # A git that would rather have these otherwise cannot be read by an older one.
+    "GIT_DEFAULT_HASH": "sha1",
+    "GIT_DEFAULT_REF_FORMAT": "files",
+    "GIT_TRACE_REDACT": "1",
+}
+
+# Nothing runs that a repository could bring along, and nothing in the background.
+_OPTIONS = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What git is told beside a command."""
+
+    options: tuple[str, ...] = ()
+    """Settings, each `KEY=VALUE`, which win over those of files."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables."""
+    connects: bool = False
+    """Whether it is about a host, which may not answer."""
+    access_hint: str | None = None
+    """What helps if the host gives no access."""
+
+
+LOCAL = Settings(
+    options=("core.attributesFile=/dev/null", "core.excludesFile=/dev/null"),
+    environment={
+        # Not the person's settings, which could change what is checked out.
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "GIT_CONFIG_COUNT": "0",
+        "GIT_CONFIG_PARAMETERS": "",
+        "GIT_ATTR_NOSYSTEM": "1",
+        # What is missing in a mirror is not fetched unasked: older than 2.45, git has no
+        # variable for that, but then no transport is allowed either.
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_ALLOW_PROTOCOL": "none",
+    },
+)
+"""For what has no need of a host: without the person's settings, and without any connection."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What git left behind."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def attempt(
+    *arguments: str,
+    directory: Path | None = None,
+    settings: Settings = LOCAL,
+    stdin: Iterable[str] = (),
+    timeout_s: float = TIMEOUT_S,
+) -> Result:
+    """Run git without prompts, without the repository around us and without hooks.
+
+    Args:
+        arguments: the command and its arguments.
+        directory: where it runs.
+        settings: by default none of the person's, and no connection.
+        stdin: lines to read.
+        timeout_s: after this many seconds it is killed.
+
+    Raises:
+        UnreachableError: it connects, and took too long.
+        InsidersError: there is no git, or it took too long.
+    """
+    # GitPython adds to the environment and cannot take away from it.
+    for name in _LOCAL_ENVIRONMENT:
+        os.environ.pop(name, None)
+    options = [word for option in (*_OPTIONS, *settings.options) for word in ("-c", option)]
+    command = ["git", *options, *arguments]
+    _log.debug("+ %s", shlex.join(command))
+    try:
+        with tempfile.TemporaryFile() as lines:
+            lines.writelines(f"{line}\n".encode() for line in stdin)
+            lines.seek(0)
+            status, stdout, stderr = Git(directory or "/").execute(
+                command,
+                istream=lines,
+                env={**_ENVIRONMENT, **settings.environment},
+                kill_after_timeout=timeout_s,
+                strip_newline_in_stdout=False,
+                with_extended_output=True,
+                with_exceptions=False,
+                stdout_as_string=True,
+                umask=0o022,
+            )
+    except GitCommandNotFound as error:
+        raise InsidersError("git was not found", "install git") from error
+    if stderr.startswith("Timeout: the command"):
+        kind = UnreachableError if settings.connects else InsidersError
+        raise kind(
+            f"git {_name(arguments)} took longer than {timeout_s:g} s",
+            "the next update tries again",
+        )
+    return Result(int(status), str(stdout), stderr)
+
+
+def git(
+    *arguments: str,
+    directory: Path | None = None,
+    settings: Settings = LOCAL,
+    stdin: Iterable[str] = (),
+    timeout_s: float = TIMEOUT_S,
+) -> str:
+    """Run git as `attempt` does; return what it prints.
+
+    Raises:
+        UnreachableError: the host cannot be reached.
+        UnexplainedError: git failed, and we do not know why.
+        InsidersError: git failed; the message says why.
+    """
+    result = attempt(
+        *arguments, directory=directory, settings=settings, stdin=stdin, timeout_s=timeout_s
+    )
+    if result.status != 0:
+        raise explain(
+            result.stderr,
+            _name(arguments),
+            connects=settings.connects,
+            access_hint=settings.access_hint,
+        )
+    return result.stdout
+
+
+def _name(arguments: Sequence[str]) -> str:
+    """Name the command of git."""
+    return next(word for word in arguments if not word.startswith("-"))
+
+
+def in_mirror(
+    mirror: Path,
+    *arguments: str,
+    settings: Settings = LOCAL,
+    stdin: Iterable[str] = (),
+    timeout_s: float = TIMEOUT_S,
+) -> str:
+    """Run git on a bare repository, whatever repository is around it."""
+    return git(
+        f"--git-dir={mirror}", *arguments, settings=settings, stdin=stdin, timeout_s=timeout_s
+    )
+
+
+def in_tree(
+    tree: Path, *arguments: str, stdin: Iterable[str] = (), timeout_s: float = TIMEOUT_S
+) -> str:
+    """Run git on a work tree, whatever repository is around it."""
+    return git(
+        f"--git-dir={tree / '.git'}", *arguments, directory=tree, stdin=stdin, timeout_s=timeout_s
+    )

@@ -1,0 +1,172 @@
+"""Check out commits as work trees that need no network."""
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import hint_for, remove_tree
+from pypi_insiders.remotes import credentials
+from pypi_insiders.remotes.credentials import GITS_OWN, Access
+from pypi_insiders.remotes.mirror import Mirror
+from pypi_insiders.remotes.run import FETCH_TIMEOUT_S, Settings, attempt, git, in_mirror, in_tree
+from pypi_insiders.remotes.submodules import Submodule, submodules_of
+
+_log = logging.getLogger(__name__)
+
+_DEPTH = 10
+
+# What whoever builds finds, whatever settings the machine has. No remote: nothing connects.
+_CONFIG = """\
+[core]
+	autocrlf = false
+	eol = lf
+	hooksPath = /dev/null
+	attributesFile = /dev/null
+	fsmonitor = false
+	untrackedCache = false
+[gc]
+	auto = 0
+[maintenance]
+	auto = false
+[submodule]
+	active = .
+"""
+
+
+def export(mirror: Path, commit: str, tree: Path, access: Access = GITS_OWN) -> int:
+    """Check out one commit as a work tree of its own, with history, tags and submodules.
+
+    History and tags are there because many build backends ask git for the version. What is missing
+    in the mirror is fetched at once; after that, git in the tree connects to nothing: the tree has
+    no remote, and borrows its objects from the mirror, which must stay where it is. The content of
+    files of other commits may not be there. No settings, hooks, or filters of the person or the
+    repository are applied: files of Git LFS stay pointers. All files have the commit's time.
+
+    Args:
+        mirror: what `fetch` filled.
+        commit: full hash.
+        tree: a directory that is not there yet.
+        access: by what the host is asked for what is missing.
+
+    Returns:
+        The commit's time, in seconds of the epoch.
+
+    Raises:
+        UnreachableError: something is missing, and the host cannot be reached.
+        InsidersError: the commit is not there, or the disk cannot be written.
+
+    Source: gitrepository-layout(5), `objects/info/alternates`; gitattributes(5).
+    """
+    url = in_mirror(mirror, "config", "--get", "remote.origin.url").rstrip("\n")
+    settings = credentials.settings(url, access)
+    exporter = _Exporter(mirror / "modules", credentials.for_submodules(settings, url))
+    exporter.check_out(Mirror(mirror, url, settings), commit, tree)
+    time_s = int(in_mirror(mirror, "show", "--no-patch", "--format=%ct", commit, "--"))
+    exporter.settle(tree, time_s)
+    return time_s
+
+
+class _Exporter:
+    """Checks out a repository and its submodules."""
+
+    def __init__(self, modules: Path, settings: Settings) -> None:
+        self._modules = modules
+        self._settings = settings
+        self._trees: list[Path] = []
+
+    def check_out(self, mirror: Mirror, commit: str, tree: Path, depth: int = 0) -> None:
+        """Check out a commit, and at its paths the submodules."""
+
+        def read() -> list[Submodule]:
+            mirror.bring(commit)
+            remove_tree(tree / ".git")
+            _check_out(mirror.path, commit, tree)
+            return list(submodules_of(mirror.path, commit, mirror.url))
+
+        submodules = mirror.reading(read)
+        self._trees.append(tree)
+        _warn_of_pointers(tree)
+        if submodules and depth >= _DEPTH:
+            raise InsidersError(f"submodules lie in each other more than {_DEPTH} deep")
+        for submodule in submodules:
+            self._check_out_submodule(submodule, tree, depth)
+
+    def _check_out_submodule(self, submodule: Submodule, tree: Path, depth: int) -> None:
+        place = tree / submodule.path
+        # Git has made the directory, and no path of a commit leads through a link of its.
+        if place.resolve() != tree.resolve() / submodule.path or not place.is_dir():
+            raise InsidersError(f"the submodule {submodule.path} has no place in the tree")
+        name = hashlib.sha256(submodule.url.encode()).hexdigest()[:32]
+        mirror = Mirror(
+            self._modules / f"{name}.git", submodule.url, self._settings, submodule.commit
+        )
+        try:
+            if not mirror.has_fetched():
+                mirror.fetch()
+            self.check_out(mirror, submodule.commit, place, depth + 1)
+        except InsidersError as error:
+            told = f"submodule {submodule.path}: {error.message}"
+            raise type(error)(told, error.hint) from error
+
+    def settle(self, tree: Path, time_s: int) -> None:
+        """Give every file the commit's time, and let git take note of it."""
+        try:
+            _set_times(tree, time_s)
+        except OSError as error:
+            raise InsidersError(
+                f"cannot set the times of files: {error.strerror}", hint_for(error)
+            ) from error
+        for place in self._trees:
+            _take_note(place)
+
+
+def _check_out(mirror: Path, commit: str, tree: Path) -> None:
+    """Make a repository around a commit in the mirror, and check it out."""
+    git("init", "--quiet", "--template=", "--initial-branch=main", "--", str(tree))
+    directory = tree / ".git"
+    tags = in_mirror(mirror, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags")
+    try:
+        (directory / "objects/info/alternates").write_text(f"{mirror.resolve() / 'objects'}\n")
+        (directory / "packed-refs").write_text(tags, encoding="utf-8", errors="surrogateescape")
+        with (directory / "config").open("a", encoding="utf-8") as file:
+            file.write(_CONFIG)
+    except OSError as error:
+        raise InsidersError(
+            f"cannot write {error.filename}: {error.strerror}", hint_for(error)
+        ) from error
+    in_tree(
+        tree, "checkout", "--quiet", "--force", "--detach", commit, "--",
+        timeout_s=FETCH_TIMEOUT_S,
+    )  # fmt: skip
+
+
+def _warn_of_pointers(tree: Path) -> None:
+    pointers = in_tree(tree, "ls-files", "--", ":(attr:filter=lfs)").splitlines()
+    if pointers:
+        _log.warning(
+            "%d files are kept in Git LFS; what is built has pointers to them: %s%s",
+            len(pointers), ", ".join(pointers[:3]), ", ..." if len(pointers) > 3 else "",
+        )  # fmt: skip
+
+
+def _set_times(tree: Path, time_s: int) -> None:
+    for directory, directories, files in os.walk(tree):
+        if ".git" in directories:
+            directories.remove(".git")
+        for name in (*files, *directories):
+            os.utime(Path(directory, name), (time_s, time_s), follow_symlinks=False)
+    os.utime(tree, (time_s, time_s))
+
+
+def _take_note(tree: Path) -> None:
+    """Let git see that files have other times and still the same content.
+
+    Some differ from their commit as soon as git has written them, where attributes want other ends
+    of lines than were committed; `git describe --dirty` must not tell of those.
+    """
+    attempt(f"--git-dir={tree / '.git'}", "update-index", "-q", "--refresh", directory=tree)
+    differing = in_tree(tree, "diff-files", "--name-only", "--ignore-submodules").splitlines()
+    if differing:
+        in_tree(tree, "update-index", "--assume-unchanged", "--stdin", stdin=differing)

@@ -1,0 +1,127 @@
+"""Say in one line why git failed, and what helps."""
+
+import re
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.urls import without_any_credentials
+
+
+class UnreachableError(InsidersError):
+    """The host cannot be reached, or has trouble of its own; whether it gives access is not known.
+
+    A laptop without a network meets it, and nothing is wrong with the repository.
+    """
+
+
+class AccessError(InsidersError):
+    """The host does not accept the credentials."""
+
+
+class RefusedError(InsidersError):
+    """The host does not give an object that none of its tags and branches names."""
+
+
+class UnexplainedError(InsidersError):
+    """Git says something that we do not know; our own copy may be damaged."""
+
+
+# What git, ssh and curl say, what that means, and what helps. The first match counts.
+_MEANINGS: tuple[tuple[str, type[InsidersError], str, str], ...] = (
+    (
+        r"Permission denied \(|Too many authentication failures|[Aa]ccess denied"
+        + r"|Authentication failed|Invalid username or|could not read (?:Username|Password)"
+        + r"|unable to read askpass|returned error: 40[13]",
+        AccessError,
+        "no access: the host does not accept the credentials that git has here",
+        "try `git ls-remote URL` in a shell; a key with a passphrase must be in the ssh agent",
+    ),
+    (
+        r"Host key verification failed|no \w+ host key is known|No matching host key",
+        InsidersError,
+        "the host's ssh key is not known here",
+        "connect once with `ssh` and check the fingerprint",
+    ),
+    (
+        r"SSL certificate problem|certificate verification failed|SSL: no alternative certificate",
+        InsidersError,
+        "the host's certificate is not trusted here",
+        "`git help config` tells of http.sslCAInfo",
+    ),
+    (
+        r"Could not resolve|Temporary failure in name resolution|Name or service not known",
+        UnreachableError,
+        "the host's name cannot be resolved",
+        "check the name and the network",
+    ),
+    (
+        r"Connection (?:refused|timed out|reset|closed)|No route to host|Network is unreachable"
+        + r"|Failed to connect|Couldn't connect|unable to connect|[Oo]peration timed out",
+        UnreachableError,
+        "the host cannot be reached",
+        "check the network; the next update tries again",
+    ),
+    (
+        r"returned error: (?:5\d\d|429)|HTTP code 5\d\d from proxy|tunnel failed, response 5\d\d",
+        UnreachableError,
+        "the host has trouble of its own",
+        "the next update tries again",
+    ),
+    (
+        r"unadvertised object|not our ref",
+        RefusedError,
+        "the host does not give a commit that was asked for",
+        "it may be gone; the next update tries again",
+    ),
+    (
+        r"does not appear to be a git repository|(?i:cannot find repository)"
+        + r"|(?i:repository|project)\b.* (?:not found|not be found|does not exist)",
+        InsidersError,
+        "no such repository, or no access to it",
+        "check the name, and that your sponsorship or account gives access",
+    ),
+    (
+        r"transport '[\w-]+' not allowed",
+        InsidersError,
+        "git may not use that transport here",
+        "use https, ssh, git or file",
+    ),
+    (
+        r"RPC failed|early EOF|hung up unexpectedly|unexpected disconnect",
+        UnreachableError,
+        "the connection to the host broke",
+        "the next update tries again",
+    ),
+)
+
+
+def explain(
+    stderr: str, command: str, *, connects: bool, access_hint: str | None = None
+) -> InsidersError:
+    """Say in one line why git failed, without any credential.
+
+    Args:
+        stderr: what git wrote.
+        command: of git, without its arguments.
+        connects: whether it asked a host.
+        access_hint: what helps if the host gives no access; by default what helps without a token.
+    """
+    text = without_any_credentials(stderr.strip())
+    detail = _telling_line(text)
+    if re.search(r"No space left on device|Disk quota exceeded", text):
+        return InsidersError(f"the disk is full ({detail})", "make room on that disk")
+    for pattern, kind, meaning, hint in _MEANINGS if connects else ():
+        if re.search(pattern, text):
+            is_access = kind is AccessError and access_hint is not None
+            return kind(f"{meaning} ({detail})", access_hint if is_access else hint)
+    return UnexplainedError(f"git {command} failed: {detail}")
+
+
+def _telling_line(text: str) -> str:
+    """Pick the line that says most: the first fatal one or error, or else the last."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in lines:
+        if re.match(
+            r"(?:fatal|error|ERROR|ssh|.*: Permission denied|Host key|remote: ERROR)", line
+        ):
+            return re.sub(r"^(?:fatal|error|ERROR): ", "", line)
+    return lines[-1] if lines else "it said nothing"
