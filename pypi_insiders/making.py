@@ -1,17 +1,27 @@
 """Make the distributions of one release: fetch, build, check and publish."""
 
 import logging
+import os
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders import archives, builder, remotes, repositories, sandbox, store
+from pypi_insiders import (
+    archives,
+    builder,
+    distribution,
+    publishing,
+    remotes,
+    repositories,
+    sandbox,
+    store,
+)
 from pypi_insiders.builder import BuildError, Distributions
 from pypi_insiders.config import Settings
 from pypi_insiders.files import remove_foreign_tree
@@ -47,6 +57,11 @@ class Made:
     """The names of the files that were not there before."""
 
 
+def access(repository: Repository) -> remotes.Access:
+    """Tell by what the host of a repository is asked."""
+    return remotes.Access(repository.token)
+
+
 class Maker:
     """Makes releases, in several threads.
 
@@ -57,6 +72,7 @@ class Maker:
         owners: which repository may publish which distribution; what is built is added.
         containment: ends what runs when this process is to end.
         report: told what happens.
+        destination: another index, for all that is built.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what all releases have in common
@@ -67,6 +83,7 @@ class Maker:
         owners: dict[str, str],
         containment: Containment,
         report: Report,
+        destination: publishing.Destination | None,
     ) -> None:
         self._paths = paths
         self._settings = settings
@@ -74,6 +91,7 @@ class Maker:
         self._owners = owners
         self._containment = containment
         self._report = report
+        self._destination = destination
         self._choosing = threading.Lock()
         self._chosen: sandbox.Confines | None = None
 
@@ -84,7 +102,8 @@ class Maker:
             InsidersError: the repository cannot be read, or the disk not written.
         """
         self._report(repository.name, "fetching")
-        remotes.fetch(repository.remote, self._paths.mirror(repository.name))
+        mirror = self._paths.mirror(repository.name)
+        remotes.fetch(repository.remote, mirror, access(repository))
 
     def make(self, release: Release, known: RepositoryState, *, again: bool) -> Made:
         """Build a release and publish it.
@@ -108,14 +127,57 @@ class Maker:
             self._report(name, f"publishing {built.name} {built.version}")
             if again:
                 self._compare(release, built.files)
-            origin = Origin(name, tag, commit)
-            files, new = store.publish(self._paths.distributions, self._record, built.files, origin)
-        _log.info("%s: published %s", name, ", ".join(new) or "nothing new")
+            files, new = self._publish(release, built)
         build = Build(
             tag, commit, built.version, int(time.time()), files, built.requirements,
-            confines.is_sandbox,
+            confines.is_sandbox, [] if self._settings.publish.local else self._destinations(),
         )  # fmt: skip
         return Made(built.name, build, new)
+
+    def verify(self, release: Release) -> None:
+        """Check that an allowed signer has signed a tag, if its repository wants that.
+
+        Raises:
+            SignatureError: none has.
+            InsidersError: that cannot be found out.
+        """
+        if signers := release.repository.signers:
+            mirror = self._paths.mirror(release.repository.name)
+            remotes.verify(mirror, release.tag, release.commit, signers)
+
+    def lacks(self, build: Build) -> bool:
+        """Tell whether the other index does not have a release yet that ours has."""
+        return (
+            self._destination is not None
+            and self._destination.url not in build.uploaded_to
+            and bool(build.files)
+            and len(store.present(self._paths.distributions, build.files)) == len(build.files)
+        )
+
+    def upload(self, repository: Repository, build: Build) -> Build:
+        """Bring a release that our index has to the other one; return it with a note of that.
+
+        Raises:
+            PublishError: that index does not take it.
+        """
+        self._report(repository.name, f"uploading {build.version}")
+        if self._destination is not None:
+            _upload(self._destination, [self._paths.distributions / name for name in build.files])
+        return replace(build, uploaded_to=[*build.uploaded_to, *self._destinations()])
+
+    def _destinations(self) -> list[str]:
+        return [self._destination.url] if self._destination else []
+
+    def _publish(self, release: Release, built: Distributions) -> tuple[dict[str, str], list[str]]:
+        """Publish in our index, or else in the other one; return as `store.publish` does."""
+        name = release.repository.name
+        if self._destination and not self._settings.publish.local:
+            new = _upload(self._destination, built.files)
+            return {path.name: distribution.sha256(path) for path in built.files}, new
+        origin = Origin(name, release.tag, release.commit)
+        files, new = store.publish(self._paths.distributions, self._record, built.files, origin)
+        _log.info("%s: published %s", name, ", ".join(new) or "nothing new")
+        return files, new
 
     def _confines(self) -> sandbox.Confines:
         """Choose once in what builds run."""
@@ -145,7 +207,7 @@ class Maker:
         mirror = self._paths.mirror(repository.name)
         source = workspace / "source"
         recipe = builder.Recipe(
-            remotes.export(mirror, release.commit, source),
+            remotes.export(mirror, release.commit, source, access(repository)),
             repository.subdirectory or ".",
             repository.python or (),
             repository.network or False,
@@ -154,18 +216,18 @@ class Maker:
         )
         return builder.build_distributions(source, workspace, recipe, confines)
 
-    def _claim(self, repository: Repository, known: RepositoryState, distribution: str) -> None:
+    def _claim(self, repository: Repository, known: RepositoryState, built: str) -> None:
         """Refuse what was built unless its name is the one that this repository may have."""
         expected = repository.distribution or known.distribution
-        if expected and distribution != expected:
+        if expected and built != expected:
             raise BuildError(
-                f"it builds {distribution}, but {expected} was expected",
+                f"it builds {built}, but {expected} was expected",
                 hint=f"if that is right: `pypi-insiders repos remove {repository.name}` and add it "
-                f"as {repository.name}:{distribution}",
+                f"as {repository.name}:{built}",
             )
-        owner = self._owners.setdefault(distribution, repository.name)
+        owner = self._owners.setdefault(built, repository.name)
         if owner != repository.name:
-            raise repositories.conflict(f"it builds {distribution}, which", owner)
+            raise repositories.conflict(f"it builds {built}, which", owner)
 
     def _check_version(self, release: Release, built: Distributions) -> None:
         """Compare what was built with what the tag says."""
@@ -194,6 +256,13 @@ class Maker:
                 _log.info("%s: %s is the same as the published one", name, file.name)
 
 
+def _upload(destination: publishing.Destination, files: Sequence[Path]) -> list[str]:
+    """Upload files; return the names of those that were not there before."""
+    new = publishing.publish(destination, files, os.environ)
+    _log.info("uploaded to %s: %s", destination.url, ", ".join(new) or "nothing new")
+    return new
+
+
 def is_lasting(error: Exception) -> bool:
     """Tell whether a release fails again if nothing changes, so that it is tried less and less."""
-    return isinstance(error, BuildError)
+    return isinstance(error, BuildError | publishing.PublishError)

@@ -1,9 +1,10 @@
 """Describe one watched repository, and check what a person says of it."""
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -226,6 +227,23 @@ class Repository:
     def remote(self) -> str:
         """The URL for Git."""
         return self.url or f"git@github.com:{self.name}.git"
+
+    @property
+    def signers(self) -> Path | None:
+        """The file of allowed signers."""
+        return Path(self.allowed_signers).expanduser() if self.allowed_signers else None
+
+    @property
+    def token(self) -> Path | None:
+        """The file with the token for https, given by its path or as a credential of the unit.
+
+        Source: systemd.exec(5), `$CREDENTIALS_DIRECTORY`.
+        """
+        if self.token_credential:
+            return Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials")).joinpath(
+                self.token_credential
+            )
+        return Path(self.token_file).expanduser() if self.token_file else None
 
     def rules(self, max_new: int) -> Rules:
         """Tell which of its tags are releases to build.

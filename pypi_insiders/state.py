@@ -32,8 +32,8 @@ class Build:
     """What was installed to build it, name to version."""
     sandboxed: bool | None = None
     """Whether its code ran in a sandbox; `None`: nobody knows."""
-    pending: str | None = None
-    """The URL of another index, to which it is still to be uploaded."""
+    uploaded_to: list[str] = field(default_factory=list)
+    """The URLs of other indexes that have it too."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ class RepositoryState:
     """Tags that came with too many newer ones, and are not built by themselves."""
     failures: dict[str, Failure] = field(default_factory=dict)
     """Tag to why it was not built."""
+    unsigned: dict[str, str] = field(default_factory=dict)
+    """Tags that no allowed signer has signed, to the commit that they named."""
+    signers: str | None = None
+    """The sha256 of the file of allowed signers at that time, in hexadecimal."""
     name: str | None = field(default=None, compare=False)
     """`NS/PROJ`, as it was spelled when this was written."""
 

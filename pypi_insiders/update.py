@@ -1,5 +1,6 @@
 """Bring the index up to date: one pass over the watched repositories."""
 
+import hashlib
 import logging
 import os
 import threading
@@ -7,11 +8,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from pypi_insiders import (
     adoption,
     builder,
     ownership,
+    publishing,
     releases,
     remotes,
     repositories,
@@ -24,11 +27,12 @@ from pypi_insiders import (
 from pypi_insiders.config import Settings, did_you_mean
 from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.files import hint_for, locked, make_directory, remove_foreign_tree, remove_tree
-from pypi_insiders.making import Maker, Release, Report, is_lasting
+from pypi_insiders.making import Maker, Release, Report, access, is_lasting
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
+from pypi_insiders.publishing import PublishError
 from pypi_insiders.record import Record
-from pypi_insiders.remotes import UnreachableError
+from pypi_insiders.remotes import SignatureError, UnreachableError
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Check, Failure, RepositoryState
 
@@ -51,6 +55,10 @@ class Request:
     """Whether all releases are built, however old."""
     force: bool = False
     """Whether what was built before is built again."""
+    index_url: str | None = None
+    """Another index for what is built, instead of the one that the settings name."""
+    index_user: str | None = None
+    """Who uploads there."""
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -97,6 +105,7 @@ def update(paths: Paths, settings: Settings, request: Request, report: Report) -
     Raises:
         InsidersError: one of the names is not watched.
     """
+    destination = publishing.destination(settings.publish, request.index_url, request.index_user)
     with (
         locked(paths.lock, lambda: _log.info("another update is running; waiting for it to end")),
         builder.build_environment(settings.server.url),
@@ -108,7 +117,10 @@ def update(paths: Paths, settings: Settings, request: Request, report: Report) -
         keep = settings.watcher.keep
         chosen = [item if item.keep is not None else replace(item, keep=keep) for item in chosen]
         owners = ownership.owners(paths, watched.values())
-        outcomes = _Pass(paths, settings, request, chosen, owners, report).run()
+        containment = Containment()
+        record = Record(paths.record, paths.distributions)
+        maker = Maker(paths, settings, record, owners, containment, report, destination)
+        outcomes = _Pass(paths, settings, request, chosen, maker, record, containment, report).run()
     for outcome in outcomes:
         for line in outcome.moved:
             _log.warning("%s", line)
@@ -134,7 +146,9 @@ class _Pass:
         settings: Settings,
         request: Request,
         chosen: list[Repository],
-        owners: dict[str, str],
+        maker: Maker,
+        record: Record,
+        containment: Containment,
         report: Report,
     ) -> None:
         self._paths = paths
@@ -144,10 +158,10 @@ class _Pass:
         self._report = report
         self._outcomes = {item.name: Outcome(item.name) for item in chosen}
         self._interrupted = threading.Event()
-        self._containment = Containment()
-        self._record = Record(paths.record, paths.distributions)
+        self._containment = containment
+        self._record = record
         self._checks = state.load_checks(paths.state)
-        self._maker = Maker(paths, settings, self._record, owners, self._containment, report)
+        self._maker = maker
         self._swept = threading.Lock()
         self._is_swept = False
 
@@ -177,7 +191,7 @@ class _Pass:
         now_s = int(time.time())
         try:
             known = self._known(repository)
-            refs = remotes.list_tags(repository.remote)
+            refs = remotes.list_tags(repository.remote, access(repository))
             self._checks[repository.name] = Check(now_s)
             wanted = self._wanted(repository, known, refs)
         except UnreachableError as error:
@@ -186,7 +200,7 @@ class _Pass:
         except Exception as error:
             self._fail(repository, error)
             return None
-        if not wanted:
+        if not wanted and not any(map(self._maker.lacks, known.builds)):
             _log.debug("%s: nothing new", repository.name)
             self._prune(repository, known)
             self._report(repository.name, None)
@@ -207,38 +221,66 @@ class _Pass:
         before = self._checks.get(repository.name, Check())
         since_s = before.unreachable_since or now_s
         self._checks[repository.name] = replace(before, unreachable_since=since_s)
-        if self._request.names or now_s - since_s >= self._settings.watcher.unreachable_grace_s:
+        if not self._is_patient(since_s):
             self._fail(repository, error)
             return
         _log.info("%s: %s; the next update tries again", repository.name, error.message)
         self._outcomes[repository.name].unreachable = True
         self._report(repository.name, None)
 
+    def _is_patient(self, since_s: int) -> bool:
+        """Tell whether a host that is out of reach is no failure yet; whoever asks wants to know.
+
+        Args:
+            since_s: since when it is, in seconds of the epoch.
+        """
+        grace_s = self._settings.watcher.unreachable_grace_s
+        return not self._request.names and time.time() - since_s < grace_s
+
     def _wanted(
         self, repository: Repository, known: RepositoryState, refs: dict[str, str]
     ) -> tuple[str, ...]:
         """Choose the tags to build now, and say what there is to say about the others."""
-        rules = repository.rules(self._settings.watcher.max_new)
+        self._recall(repository, known, refs)
+        if self._request.tag is None:
+            self._explain(repository, known, refs)
+        return self._choose(repository, known, refs)
+
+    def _recall(self, repository: Repository, known: RepositoryState, refs: dict[str, str]) -> None:
+        """Find out anew what was lost, and forget what does not hold any more."""
         if not known.builds and not known.former_files and repository.distribution and refs:
             known.builds = adoption.adopt(
-                self._paths.distributions, self._record, repository, refs, rules
+                self._paths.distributions, self._record, repository, refs, self._rules(repository)
             )
             if known.builds:
                 known.distribution, known.remote = repository.distribution, repository.remote
                 state.save(self._paths.state, repository.name, known)
-        request = self._request
+        signers = _sha256(repository.signers) if repository.signers else None
+        if signers != known.signers or self._request.names:
+            known.signers, known.unsigned = signers, {}
+
+    def _rules(self, repository: Repository) -> tags.Rules:
+        return repository.rules(self._settings.watcher.max_new)
+
+    def _choose(
+        self, repository: Repository, known: RepositoryState, refs: dict[str, str]
+    ) -> tuple[str, ...]:
+        """Choose the tags to build now, of those that may be signed."""
+        request, rules = self._request, self._rules(repository)
+        refs = {tag: commit for tag, commit in refs.items() if known.unsigned.get(tag) != commit}
         if request.tag is not None:
             return self._named(repository, known, refs, request.tag)
-        choice = tags.choose(refs, known.built, rules, known.left_out)
-        self._explain(repository, known, refs, choice)
         if request.all_tags:
-            built = () if request.force else known.built
-            return tags.unbuilt(refs, built, rules)
-        return tuple(tag for tag in choice.build if self._is_due(repository, known, refs, tag))
+            return tags.unbuilt(refs, () if request.force else known.built, rules)
+        choice = tags.choose(refs, known.built, rules, known.left_out)
+        work = _Work(repository, known, refs, choice.build)
+        return tuple(tag for tag in choice.build if self._is_due(work, tag))
 
     def _named(
         self, repository: Repository, known: RepositoryState, refs: dict[str, str], tag: str
     ) -> tuple[str, ...]:
+        if tag in known.unsigned:
+            return ()
         if tag not in refs:
             raise InsidersError(f"it has no tag {tag}{did_you_mean(tag, refs) if refs else ''}")
         if tag in known.built and not self._request.force:
@@ -246,16 +288,13 @@ class _Pass:
             return ()
         return (tag,)
 
-    def _is_due(
-        self, repository: Repository, known: RepositoryState, refs: dict[str, str], tag: str
-    ) -> bool:
+    def _is_due(self, work: _Work, tag: str) -> bool:
         """Tell whether a tag that failed is tried again: after pauses that grow, or if asked to."""
-        failure = known.failures.get(tag)
-        if failure is None or failure.commit != refs[tag] or self._request.names:
+        failure = work.known.failures.get(tag)
+        is_same = failure is not None and failure.commit == work.refs.get(tag)
+        if failure is None or not is_same or self._request.names or time.time() >= failure.next_at:
             return True
-        if time.time() >= failure.next_at:
-            return True
-        _log.debug("%s: tag %s failed before; it is tried again later", repository.name, tag)
+        _log.debug("%s: tag %s failed before; later it is tried again", work.repository.name, tag)
         return False
 
     def _explain(
@@ -263,10 +302,10 @@ class _Pass:
         repository: Repository,
         known: RepositoryState,
         refs: dict[str, str],
-        choice: tags.Choice,
     ) -> None:
         """Say once which tags are not built, and each time which tags have moved."""
-        name = repository.name
+        name, rules = repository.name, self._rules(repository)
+        choice = tags.choose(refs, known.built, rules, known.left_out)
         before = (known.passed_over, known.left_out)
         if choice.passed_over and list(choice.passed_over) != known.passed_over:
             _log.info(
@@ -291,7 +330,6 @@ class _Pass:
         ]
         if not refs:
             raise InsidersError("it has no tags", "releases are built from tags such as v1.0")
-        rules = repository.rules(1)
         if not any(rules.pattern.version_of(tag) for tag in refs):
             form = f" of the form {repository.tags}" if repository.tags else ""
             raise InsidersError(
@@ -300,23 +338,72 @@ class _Pass:
             )
 
     def _build(self, work: _Work) -> None:
-        self._sweep()
-        try:
-            self._maker.fetch(work.repository)
-        except Exception as error:
-            self._fail(work.repository, error)
-            return
-        for tag in work.tags:
+        tags_to_build: Sequence[str] = ()
+        if work.tags:
+            try:
+                self._sweep()
+                self._maker.fetch(work.repository)
+                tags_to_build = self._signed(work)
+            except Exception as error:
+                self._fail(work.repository, error)
+        for tag in tags_to_build:
             if self._interrupted.is_set():
                 return
             try:
                 self._make(work, tag)
             except Exception as error:
-                if not self._interrupted.is_set():
-                    self._remember_failure(work, tag, error)
+                self._remember_failure(work, tag, error)
                 self._fail(work.repository, error, tag)
+        self._upload(work)
         self._prune(work.repository, work.known)
         self._report(work.repository.name, None)
+
+    def _signed(self, work: _Work) -> Sequence[str]:
+        """Leave out tags that no allowed signer has signed; others may take their place."""
+        if work.repository.signers is None:
+            return work.tags
+        chosen: Sequence[str] = work.tags
+        good: set[str] = set()
+        while True:
+            unsigned = {}
+            for tag in chosen:
+                try:
+                    if tag not in good:
+                        self._maker.verify(Release(work.repository, tag, work.refs[tag]))
+                    good.add(tag)
+                except SignatureError as error:
+                    if self._request.tag is not None:
+                        raise
+                    unsigned[tag] = work.refs[tag]
+                    _log.warning(
+                        "%s: tag %s is passed over: %s", work.repository.name, tag, error.message
+                    )
+            if not unsigned:
+                return chosen
+            work.known.unsigned |= unsigned
+            state.save(self._paths.state, work.repository.name, work.known)
+            chosen = self._choose(work.repository, work.known, work.refs)
+
+    def _upload(self, work: _Work) -> None:
+        """Bring to the other index what only ours has."""
+        for number, build in enumerate(work.known.builds):
+            if self._interrupted.is_set():
+                return
+            if not self._maker.lacks(build) or not self._is_due(work, build.tag):
+                continue
+            try:
+                work.known.builds[number] = self._maker.upload(work.repository, build)
+                work.known.failures.pop(build.tag, None)
+                state.save(self._paths.state, work.repository.name, work.known)
+            except PublishError as error:
+                if error.is_unreachable and self._is_patient(build.built_at):
+                    _log.info("%s: %s", work.repository.name, error.message)
+                    self._outcomes[work.repository.name].unreachable = True
+                    return
+                self._remember_failure(work, build.tag, error)
+                self._fail(work.repository, error, build.tag)
+            except Exception as error:
+                self._fail(work.repository, error, build.tag)
 
     def _sweep(self) -> None:
         """Remove, once, what an update that was killed left behind."""
@@ -337,7 +424,7 @@ class _Pass:
         self._outcomes[name].published += made.new
 
     def _remember_failure(self, work: _Work, tag: str, error: Exception) -> None:
-        if not is_lasting(error):
+        if not is_lasting(error) or self._interrupted.is_set():
             return
         known, now_s = work.known, int(time.time())
         before = known.failures.get(tag)
@@ -381,6 +468,14 @@ class _Pass:
         if told.hint:
             _log.info("hint: %s", told.hint)
         self._outcomes[repository.name].errors.append(told)
+
+
+def _sha256(path: Path) -> str | None:
+    """Hash a file of the person; `None` where it cannot be read, which is said when it matters."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _in_words(error: Exception) -> InsidersError:

@@ -56,7 +56,7 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
    },
    "requirements": {},
    "sandboxed": null,
-   "pending": null
+   "uploaded_to": []
   }
  ],
  "remote": null,
@@ -64,6 +64,8 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
  "passed_over": [],
  "left_out": [],
  "failures": {},
+ "unsigned": {},
+ "signers": null,
  "name": "NS/Proj"
 }
 """

@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Build again what was built before, and tell what differs from what is published.",
 )
+@click.option("--index-url", metavar="URL", help="Upload to this index as well; see README.")
+@click.option("--index-user", metavar="USER", help="Who uploads there.")
 @click.pass_context
-def update(
-    ctx: click.Context, names: tuple[str, ...], tag: str | None, all_tags: bool, force: bool
-) -> None:
+def update(ctx: click.Context, /, names: tuple[str, ...], **options: Any) -> None:
     """Build and publish new releases.
 
     Checks the repositories for new tags, builds those and publishes what was built: all watched
@@ -36,7 +36,7 @@ def update(
     from pypi_insiders.update import Request
     from pypi_insiders.update import update as update_all
 
-    request = Request(names, tag, all_tags, force)
+    request = Request(names, **options)
     paths = default_paths()
     settings = config.load(paths.settings)
     # Wrong names are told at once, and not after another update has ended.
