@@ -142,9 +142,11 @@ def find_python(version: str, containment: Containment, directory: Path) -> str 
     """
     result = _uv(
         containment, directory,
-        "python", "find", "--no-project", "--no-python-downloads", "--quiet", version,
+        "python", "find", "--no-project", "--no-python-downloads", version,
     )  # fmt: skip
-    return result.stdout.strip() if result.status == 0 else None
+    # Beside it may be warnings, of interpreters that do not work.
+    found = [line for line in result.stdout.splitlines() if os.access(line, os.X_OK)]
+    return found[-1] if result.status == 0 and found else None
 
 
 def _uv(containment: Containment, directory: Path, *arguments: str) -> Result:

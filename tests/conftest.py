@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from machine import Machine, Unavailable
+from projects import Project, create
 
 from pypi_insiders.files import locked
 from pypi_insiders.paths import Paths
@@ -104,6 +105,27 @@ def gitconfig(person: Person, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(person.home))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     return person.home / ".gitconfig"
+
+
+Watch = Callable[..., Project]
+
+
+@pytest.fixture
+def watch(person: Person, tmp_path: Path) -> Watch:
+    """Make projects that the person watches."""
+
+    def watch(name: str, *, named: bool = True) -> Project:
+        project = create(tmp_path, name)
+        specification = f"me/{name}:{name}" if named else f"me/{name}"
+        person.run("repos", "add", specification, "--url", project.url)
+        return project
+
+    return watch
+
+
+def names(*releases: str) -> list[str]:
+    """Name the sdist and the wheel of releases such as `probe-1.0`."""
+    return sorted(f"{name}{end}" for name in releases for end in (".tar.gz", "-py3-none-any.whl"))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import pytest
 from bench_servers import fetch, on_port
 from bench_tools import Argv, home_environment, run
-from conftest import free_port, need
+from conftest import Person, Watch, free_port, names, need
 from wheels import sdist, wheel
 
 from pypi_insiders.config import PublishSettings
@@ -815,3 +815,87 @@ def test_what_is_set_counts_and_what_is_said_comes_first() -> None:
     assert destination(PublishSettings()) is None
     with pytest.raises(PublishError, match="must not contain credentials"):
         destination(settings, "https://me:secret@i.example/")
+
+
+def _settings(person: Person, index: Index, *more: str) -> None:
+    person.paths.config.mkdir(parents=True, exist_ok=True)
+    lines = [f'index-url = "{index.destination.url}"', f'user = "{index.destination.user}"', *more]
+    (person.paths.config / "config.toml").write_text("\n".join(["[publish]", *lines, ""]))
+
+
+def _uploads(person: Person) -> list[list[str]]:
+    path = person.paths.state / "repositories/me/my-dist.json"
+    return [build["uploaded_to"] for build in json.loads(path.read_text())["builds"]]
+
+
+@pytest.mark.parametrize("kind", ["index", "devpi_index"])
+def test_an_update_publishes_here_and_there(
+    person: Person, watch: Watch, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """The same bytes; what is there already is not asked for again."""
+    index: Index = request.getfixturevalue(kind)
+    _settings(person, index)
+    project = watch("my-dist")
+    project.release("1.0")
+    told = person.run("update", PYPI_INSIDERS_INDEX_PASSWORD=index.password)
+    assert index.password not in told.stderr + told.stdout
+    here = {path.name: sha256(path) for path in person.paths.distributions.iterdir()}
+    assert sorted(here) == names("my_dist-1.0")
+    assert index.files() == here
+    assert _uploads(person) == [[index.destination.url]]
+    assert person.run("update", PYPI_INSIDERS_INDEX_PASSWORD="wrong").stderr == ""
+    project.release("1.1")
+    failed = person.run("update", status=1, PYPI_INSIDERS_INDEX_PASSWORD="wrong")
+    assert "error: me/my-dist: tag v1.1: " in failed.stderr
+    assert sorted(index.files()) == names("my_dist-1.0")
+    assert (
+        person.run("update", PYPI_INSIDERS_INDEX_PASSWORD=index.password).stdout
+        == "1 checked, 0 files published\n"
+    )
+    assert sorted(index.files()) == names("my_dist-1.0")  # after a pause
+    person.run("update", "me/my-dist", PYPI_INSIDERS_INDEX_PASSWORD=index.password)
+    assert sorted(index.files()) == names("my_dist-1.0", "my_dist-1.1")
+
+
+def test_an_update_publishes_only_there(person: Person, watch: Watch, index: Index) -> None:
+    """With `local = false` this machine's index holds nothing, and nothing is built twice."""
+    _settings(person, index, "local = false")
+    watch("my-dist").release("1.0")
+    assert (
+        person.run("update", PYPI_INSIDERS_INDEX_PASSWORD=index.password).stdout
+        == "1 checked, 2 files published\n"
+    )
+    assert person.distributions() == []
+    assert sorted(index.files()) == names("my_dist-1.0")
+    assert person.run("update").stdout == "1 checked, 0 files published\n"
+
+
+def test_what_was_published_here_before_can_be_brought_there(
+    person: Person, watch: Watch, index: Index
+) -> None:
+    """By `--index-url`, once; another file of the same name there is an error, and stays."""
+    project = watch("my-dist")
+    project.release("1.0")
+    person.run("update")
+    there = ("--index-url", index.destination.url, "--index-user", "me")
+    assert index.directory
+    (index.directory / "my_dist-1.0.tar.gz").write_bytes(b"something else")
+    failed = person.run("update", *there, status=1, PYPI_INSIDERS_INDEX_PASSWORD=index.password)
+    assert "my_dist-1.0.tar.gz" in failed.stderr
+    assert (index.directory / "my_dist-1.0.tar.gz").read_bytes() == b"something else"
+    (index.directory / "my_dist-1.0.tar.gz").unlink()
+    person.run("update", "me/my-dist", *there, PYPI_INSIDERS_INDEX_PASSWORD=index.password)
+    here = {path.name: sha256(path) for path in person.paths.distributions.iterdir()}
+    assert index.files() == here
+
+
+def test_another_index_out_of_reach_is_no_failure_until_it_lasts(
+    person: Person, watch: Watch
+) -> None:
+    """What is built is published here at once, and there when it can be."""
+    watch("my-dist").release("1.0")
+    there = ("--index-url", f"http://127.0.0.1:{free_port()}/")
+    done = person.run("update", *there)
+    assert done.stdout == "1 checked, 2 files published, out of reach: me/my-dist\n"
+    assert _uploads(person) == [[]]
+    person.run("update", "me/my-dist", *there, status=1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import need
+from conftest import Person, need
 from projects import Project, create, git
 
 from pypi_insiders import remotes
@@ -287,3 +287,32 @@ def test_without_the_program_that_checks_it_is_said(
     commit = git(checked.project.tree, "rev-parse", "HEAD")
     with pytest.raises(InsidersError, match=r"^(gpg|ssh-keygen) was not found, which checks"):
         remotes.verify(checked.mirror, "v1.0", commit, ann.file)
+
+
+def test_only_signed_tags_are_built(
+    person: Person, project: Project, signers: tuple[Signer, Signer], tmp_path: Path
+) -> None:
+    """Others are named and passed over; what is signed and older takes their place."""
+    allowed, other = signers
+    person.run(
+        "repos", "add", "me/probe", "--url", project.url, "--allowed-signers", allowed.file,
+    )  # fmt: skip
+    for version, signer in (("1.0", allowed), ("1.1", None), ("1.2", other)):
+        project.release(version)
+        if signer is not None:
+            signer.sign(project, f"v{version}")
+            git(project.tree, "push", "--quiet", "--force", "origin", "--tags")
+    done = person.run("update")
+    assert person.distributions() == ["probe-1.0-py3-none-any.whl", "probe-1.0.tar.gz"]
+    told = [line for line in done.stderr.splitlines() if "is passed over" in line]
+    assert [line.partition(" is passed over: ")[0] for line in told] == [
+        "warning: me/probe: tag v1.2", "warning: me/probe: tag v1.1",
+    ]  # fmt: skip
+    quiet = person.run("update")
+    assert (quiet.stdout, quiet.stderr) == ("1 checked, 0 files published\n", "")
+    failed = person.run("update", "me/probe", "--tag", "v1.1", status=1)
+    assert "error: me/probe: tag v1.1: " in failed.stderr or "error: me/probe: " in failed.stderr
+    # Who is allowed later is asked again.
+    allowed.file.write_bytes(other.file.read_bytes())
+    person.run("update")
+    assert "probe-1.2.tar.gz" in person.distributions()

@@ -6,32 +6,11 @@ import shutil
 import signal
 import subprocess
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Person, need, unavailable
+from conftest import COMMAND, Person, Watch, names, need, unavailable
 from projects import Project, create, git
-
-Watch = Callable[..., Project]
-
-
-@pytest.fixture
-def watch(person: Person, tmp_path: Path) -> Watch:
-    """Make projects that the person watches."""
-
-    def watch(name: str, *, named: bool = True) -> Project:
-        project = create(tmp_path, name)
-        specification = f"me/{name}:{name}" if named else f"me/{name}"
-        person.run("repos", "add", specification, "--url", project.url)
-        return project
-
-    return watch
-
-
-def names(*releases: str) -> list[str]:
-    """Name the sdist and the wheel of releases such as `probe-1.0`."""
-    return sorted(f"{name}{end}" for name in releases for end in (".tar.gz", "-py3-none-any.whl"))
 
 
 def test_first_the_newest_then_each_new_tag_and_nothing_twice(person: Person, watch: Watch) -> None:

@@ -1,0 +1,164 @@
+"""What a build finds in its source tree: versions by tags, submodules, several interpreters."""
+
+import json
+import os
+import re
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import Person, Watch, names, need
+from machine import Machine
+from projects import create, git
+
+_MINE = f"3.{sys.version_info[1]}"
+_BY_TAG = {
+    "setuptools-scm": """\
+[build-system]
+requires = ["setuptools>=77", "setuptools-scm>=8"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "probe"
+dynamic = ["version"]
+
+[tool.setuptools_scm]
+""",
+    "hatch-vcs": """\
+[build-system]
+requires = ["hatchling>=1.27", "hatch-vcs>=0.4"]
+build-backend = "hatchling.build"
+
+[project]
+name = "probe"
+dynamic = ["version"]
+
+[tool.hatch.version]
+source = "vcs"
+""",
+    "versioningit": """\
+[build-system]
+requires = ["setuptools>=77", "versioningit>=3"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "probe"
+dynamic = ["version"]
+
+[tool.versioningit]
+""",
+    "describe": """\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "probe"
+dynamic = ["version"]
+""",
+}
+_DESCRIBE = """\
+import pathlib, subprocess
+from setuptools import setup
+
+info = pathlib.Path("PKG-INFO")
+if info.exists():
+    version = info.read_text().partition("\\nVersion: ")[2].partition("\\n")[0]
+else:
+    argv = ["git", "describe", "--dirty"]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    version = told.strip().removeprefix("v")
+setup(version=version)
+"""
+
+
+@pytest.mark.parametrize("kind", _BY_TAG)
+def test_the_version_is_that_of_the_tag(machine: Machine, tmp_path: Path, kind: str) -> None:
+    """In a sandbox, where the history is seen and the host is not, for an older tag too."""
+    project = create(tmp_path, "probe")
+    project.package.mkdir()
+    (project.package / "__init__.py").write_text("")
+    (project.tree / "pyproject.toml").write_text(_BY_TAG[kind])
+    if kind == "describe":
+        (project.tree / "setup.py").write_text(_DESCRIBE)
+    for version in ("1.2.3", "1.2.4"):
+        (project.package / "number").write_text(version)
+        project.push(f"v{version}")
+    project.push("untagged-work")
+    machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+    watch = ("repos", "add", "me/probe", "--url", project.url, "--backfill", "2")
+    machine.run("pypi-insiders", *watch)
+    done = machine.run("pypi-insiders", "update", timeout_s=200)
+    assert "not sandboxed" not in done.stderr
+    held = machine.run("ls", ".local/share/pypi-insiders/dists").stdout.split()
+    assert [name.split("-")[1].removesuffix(".tar.gz") for name in held] == [
+        "1.2.3", "1.2.3", "1.2.4", "1.2.4",
+    ]  # fmt: skip
+
+
+def test_submodules_are_there(person: Person, watch: Watch, tmp_path: Path) -> None:
+    """At the commit that the tag names, from where `.gitmodules` says, also beside it."""
+    part = create(tmp_path, "part", "me/part")
+    (part.tree / "words.py").write_text("first = True\n")
+    part.push("v1")
+    project = watch("probe")
+    project.write("1.0")
+    allow = ("-c", "protocol.file.allow=always")
+    git(project.tree, *allow, "submodule", "--quiet", "add", part.url, "probe/part")
+    git(project.tree, "config", "--file", ".gitmodules", "submodule.probe/part.url", "../part.git")
+    project.push("v1.0")
+    (part.tree / "words.py").write_text("second = True\n")
+    part.push("v2")
+    assert person.run("update").stdout == "1 checked, 2 files published\n"
+    with zipfile.ZipFile(person.paths.distributions / names("probe-1.0")[0]) as archive:
+        assert archive.read("probe/part/words.py") == b"first = True\n"
+
+
+def _other_pythons() -> dict[str, Path]:
+    """Find other Pythons with what a compiler needs, installed beside the one that runs us."""
+    found = {}
+    for path in Path(sys.base_prefix).parent.glob("*3.*/bin/python3.*"):
+        version = path.name.removeprefix("python")
+        is_one = re.fullmatch(r"3\.1[0-9]", version) and not path.is_symlink()
+        if is_one and version != _MINE and list(path.parent.parent.glob("include/*/Python.h")):
+            found[version] = path
+    return found
+
+
+def test_a_wheel_for_each_interpreter(person: Person, watch: Watch) -> None:
+    """Of an extension module; one that is not here is named. Of pure Python one is enough."""
+    need("cc")
+    project = watch("probe")
+    project.write("1.0", backend="setuptools")
+    project.extend()
+    project.push("v1.0")
+    others = _other_pythons()
+    places = ":".join([*(str(path.parent) for path in others.values()), os.environ["PATH"]])
+    settings = person.paths.config / "repos.toml"
+    versions = [_MINE, *others, "3.99"]
+    settings.write_text(settings.read_text() + f"python = {json.dumps(versions)}\n")
+    done = person.run("update", PATH=places)
+    assert "no Python 3.99 is here: no wheel is built for it" in done.stderr
+    tags = [name.split("-")[2] for name in person.distributions() if name.endswith(".whl")]
+    assert tags == sorted(f"cp{version.replace('.', '')}" for version in versions[:-1])
+    (project.tree / "setup.py").unlink()
+    project.write("1.1", backend="setuptools")
+    project.push("v1.1")
+    person.run("update", PATH=places)
+    assert set(names("probe-1.1")) < set(person.distributions())
+
+
+def test_an_sdist_is_packed_in_a_fixed_form(person: Person, watch: Watch) -> None:
+    """Sorted, owned by nobody in particular, of the time of the commit."""
+    project = watch("probe")
+    commit = project.release("1.0")
+    time_s = int(git(project.tree, "show", "-s", "--format=%ct", commit))
+    person.run("update")
+    with tarfile.open(person.paths.distributions / "probe-1.0.tar.gz") as archive:
+        members = archive.getmembers()
+    assert [member.name for member in members] == sorted(member.name for member in members)
+    assert {(item.mtime, item.uid, item.gid, item.uname, item.mode) for item in members} == {
+        (time_s, 0, 0, "", 0o644)
+    }
