@@ -18,7 +18,20 @@ from pypi_insiders.distribution import DistributionError
 _SHOWN = 3
 
 
-def check_wheel(path: Path) -> None:
+def check(path: Path) -> None:
+    """Check what lies in a wheel or an sdist that `distribution.read` has found to be whole.
+
+    Raises:
+        DistributionError: something that should not.
+        OSError: it cannot be read.
+    """
+    try:
+        (_check_wheel if distribution.is_wheel(path.name) else _check_sdist)(path)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError) as error:
+        raise DistributionError(f"{path.name} is damaged: {error}") from error
+
+
+def _check_wheel(path: Path) -> None:
     """Check that a wheel holds what its RECORD says, and nothing that would land outside.
 
     Raises:
@@ -42,7 +55,7 @@ def check_wheel(path: Path) -> None:
         raise DistributionError(f"{path.name}: {_some(_issues(path, error.issues))}") from error
     except InstallerError as error:
         raise DistributionError(f"{path.name}: {error}") from error
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         raise DistributionError(f"{path.name} is damaged: {error}") from error
     if missing:
         raise DistributionError(
@@ -86,11 +99,9 @@ def differences(one: Path, other: Path) -> str:
     """
     if distribution.sha256(one) == distribution.sha256(other):
         return ""
-    members = [_members(path) for path in (one, other)]
+    before, after = _members(one), _members(other)
     changed = sorted(
-        name
-        for name in members[0].keys() | members[1]
-        if members[0].get(name) != members[1].get(name)
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
     )
     return _some(changed) or "how it is packed"
 
@@ -118,22 +129,17 @@ def is_inside(name: str) -> bool:
     return not (path.is_absolute() or ".." in path.parts or "\\" in name or is_drive or not name)
 
 
-def check_sdist(path: Path) -> None:
-    """Check that all of an sdist lies in one directory.
-
-    Raises:
-        DistributionError: it does not, or it is damaged.
-        OSError: it cannot be read.
-    """
+def _check_sdist(path: Path) -> None:
+    """Check that all of an sdist lies in one directory."""
     if path.name.endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
             _check_members(path.name, archive.infolist())
             roots = {PurePosixPath(name).parts[0] for name in archive.namelist()}
     else:
-        distribution.read(path)  # is within all limits
         roots = set()
         with tarfile.open(path) as archive_of_tar:
-            for member in archive_of_tar:
+            while (member := archive_of_tar.next()) is not None:
+                archive_of_tar.members = []  # there may be very many
                 parts = PurePosixPath(member.name).parts
                 if not parts or not is_inside(member.name) or not _stays_inside(member):
                     shown = repr(member.name)
@@ -171,7 +177,8 @@ def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
     """
     if not path.name.endswith(".tar.gz"):
         raise DistributionError(f"{path.name} is no .tar.gz, as an sdist must be")
-    check_sdist(path)
+    distribution.read(path)
+    check(path)
     try:
         with tarfile.open(path) as archive:
             if hasattr(tarfile, "data_filter"):

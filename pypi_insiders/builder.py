@@ -196,7 +196,7 @@ class _Work:
                 archives.unpack_sdist(archive, unpacked.parent, self._recipe.epoch_s)
             built = self._build("wheel", unpacked, unpacked, python)
             if built.name not in done:
-                archives.check_wheel(built)
+                archives.check(built)
                 done.add(built.name)
                 yield Path(shutil.move(built, self.finished / built.name))
             if built.name.endswith("-none-any.whl"):

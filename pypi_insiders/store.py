@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pypi_insiders import distribution
+from pypi_insiders import archives, distribution
 from pypi_insiders.distribution import Contents, DistributionError, sha256
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import hint_for, make_directory, remove, remove_tree
@@ -43,8 +43,8 @@ def publish(
         which it holds something else; and the names of those that were not there before.
 
     Raises:
-        DistributionError: one is damaged, or another release than its name says; none of the
-            files is visible.
+        DistributionError: one is damaged, has what would land outside, or is another release than
+            its name says; none of the files is visible.
         InsidersError: a file cannot be written; no part of that file is visible.
     """
     make_directory(directory)
@@ -52,6 +52,7 @@ def publish(
     for file in files:
         with _says(directory, file):
             checked.append((file, distribution.read(file)))
+            archives.check(file)
     digests, new = {}, []
     for file, contents in checked:
         with _says(directory, file):
