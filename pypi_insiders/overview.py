@@ -1,10 +1,10 @@
 """Find out in what state the two services are."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
 
-from pypi_insiders import systemctl, units
+from pypi_insiders import systemctl, times, units
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.units import SERVER, Part
 
@@ -74,22 +74,9 @@ def _runs(part: Part, now: datetime) -> str:
         words.append("an update is under way")
     elif ended_s:
         outcome = "succeeded" if service["Result"] == "success" else "failed"
-        words.append(f"last update {outcome} {_ago(now - _at(ended_s, now))} ago")
+        words.append(f"last update {outcome} {times.span(now - times.at(ended_s, now))} ago")
     next_s = systemctl.next_run(part.trigger)
     if next_s is not None:
-        at = _at(next_s, now)
-        words.append(f"next update in {_ago(at - now)} ({at:%Y-%m-%d %H:%M:%S %Z})")
+        at = times.at(next_s, now)
+        words.append(f"next update in {times.span(at - now)} ({times.clock(at)})")
     return ", ".join(words)
-
-
-def _at(epoch_s: float, now: datetime) -> datetime:
-    return datetime.fromtimestamp(epoch_s, now.tzinfo)
-
-
-def _ago(span: timedelta) -> str:
-    """Tell a span in its largest unit, as systemctl does: `12 min`."""
-    seconds = max(0, round(span.total_seconds()))
-    for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= unit_s:
-            return f"{seconds // unit_s} {unit}"
-    return f"{seconds} s"

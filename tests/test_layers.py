@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
-    {"errors", "log", "urls"},
+    {"errors", "log", "times", "urls"},
     {"files", "paths", "process", "tags", "distribution"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
@@ -19,7 +19,7 @@ LAYERS = (
         "units",
     },
     {"repositories", "releases", "retention", "web", "control", "overview", "builder"},
-    {"ownership", "index", "export", "adoption", "making"},
+    {"ownership", "index", "export", "adoption", "making", "account"},
     {"update", "withdrawal"},
     {"cli"},
 )  # fmt: skip

@@ -15,6 +15,7 @@ COMMANDS = {
     "watcher": "pypi_insiders.cli.services:watcher",
     "repos": "pypi_insiders.cli.repos:repos",
     "update": "pypi_insiders.cli.update:update",
+    "show": "pypi_insiders.cli.show:show",
     "yank": "pypi_insiders.cli.releases:yank",
     "unyank": "pypi_insiders.cli.releases:unyank",
     "unpublish": "pypi_insiders.cli.releases:unpublish",
