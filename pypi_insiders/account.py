@@ -177,7 +177,7 @@ def _head(account: Account, now: datetime) -> Iterator[str]:
             f"what is below was built as {account.known.distribution} from {account.known.remote}; "
             "the next update begins anew"
         )
-    yield from _table(((key, value) for key, value in rows.items() if value), "  ")
+    yield from _table([(key, value) for key, value in rows.items() if value], "  ")
 
 
 def _toml(value: object) -> str:
@@ -204,16 +204,11 @@ def _build_lines(account: Account, build: Build, now: datetime, *, in_full: bool
     if build.pending:
         words.append(f"still to be uploaded to {build.pending}")
     yield ", ".join(words)
-    yield from _table(
-        (
-            (
-                name,
-                f"sha256:{digest}" + ("" if name in account.held else "  no longer in the index"),
-            )
-            for name, digest in build.files.items()
-        ),
-        "  ",
-    )
+    rows = [
+        (name, f"sha256:{digest}{'' if name in account.held else '  no longer in the index'}")
+        for name, digest in build.files.items()
+    ]
+    yield from _table(rows, "  ")
     if in_full and build.requirements:
         listed = (f"{name} {version}" for name, version in sorted(build.requirements.items()))
         yield f"  built with {', '.join(listed)}"
@@ -243,9 +238,8 @@ def _tags_and_files(account: Account) -> Iterator[str]:
             yield f"{what}: {', '.join(names)}"
 
 
-def _table(rows: Iterator[tuple[str, str]], indent: str) -> Iterator[str]:
+def _table(rows: list[tuple[str, str]], indent: str) -> Iterator[str]:
     """Put rows in two columns, the first one as wide as its widest value."""
-    listed = list(rows)
-    width = max((len(key) for key, _ in listed), default=0)
-    for key, value in listed:
+    width = max((len(key) for key, _ in rows), default=0)
+    for key, value in rows:
         yield f"{indent}{key.ljust(width)}  {value}"

@@ -47,6 +47,11 @@ class Made:
     """The names of the files that were not there before."""
 
 
+def hidden(paths: Paths) -> tuple[Path, ...]:
+    """Name the directories of the person that no sandboxed build sees."""
+    return (Path.home(), paths.config, paths.data, paths.state, paths.cache)
+
+
 class Maker:
     """Makes releases, in several threads.
 
@@ -121,12 +126,11 @@ class Maker:
         """Choose once in what builds run."""
         with self._choosing:
             if self._chosen is None:
-                paths = self._paths
                 self._chosen = sandbox.choose(
                     self._settings.build.sandbox,
                     self._containment,
-                    (Path.home(), paths.config, paths.data, paths.state, paths.cache),
-                    paths.builds,
+                    hidden(self._paths),
+                    self._paths.builds,
                 )
             return self._chosen
 

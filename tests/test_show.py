@@ -207,7 +207,6 @@ def test_a_host_that_is_out_of_reach_is_told(person: Person, project: Project) -
 
 def test_what_was_found_again_has_no_history(person: Person, project: Project) -> None:
     """Where what was built from what was lost, what nobody knows is `null`."""
-    person.run("repos", "add", "me/probe:probe", status=1)
     person.run("repos", "remove", "me/probe")
     person.run("repos", "add", "me/probe:probe", "--url", project.url)
     project.release("1.0")
