@@ -18,9 +18,9 @@ LAYERS = (
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
         "units",
     },
-    {"repositories", "releases", "retention", "web", "control", "overview", "builder"},
+    {"repositories", "releases", "retention", "web", "control", "overview", "builder", "reach"},
     {"ownership", "index", "export", "adoption", "making", "account"},
-    {"update", "withdrawal"},
+    {"update", "withdrawal", "doctor"},
     {"cli"},
 )  # fmt: skip
 OWNERS = {

@@ -22,6 +22,7 @@ COMMANDS = {
     "prune": "pypi_insiders.cli.releases:prune",
     "env": "pypi_insiders.cli.env:env",
     "export": "pypi_insiders.cli.export:export",
+    "doctor": "pypi_insiders.cli.doctor:doctor",
     "uninstall": "pypi_insiders.cli.uninstall:uninstall",
 }
 
