@@ -25,8 +25,8 @@ from pypi_insiders.units import SERVER, WATCHER, Part
 _TIMEOUT_S = 30
 _OLDEST_GIT = (2, 30)  # that of Debian 11; nobody tests with older ones
 _FROM_SHELL = (
-    "it sees neither your shell's variables nor its ssh agent: `systemctl --user import-environment "
-    "SSH_AUTH_SOCK`, a key that needs no agent, or variables in ~/.config/environment.d/"
+    "that sees neither the variables nor the ssh agent of your shell: `systemctl --user "
+    "import-environment SSH_AUTH_SOCK`, a key that needs no agent, or ~/.config/environment.d/"
 )
 
 _T = TypeVar("_T")
@@ -67,7 +67,8 @@ def examine(paths: Paths, now: datetime) -> Iterator[Finding]:
     """
     settings, found = _read(config.load, paths.settings, Settings())
     yield found
-    watched, found = _read(repositories.load, paths.repositories, {})
+    nothing: dict[str, Repository] = {}
+    watched, found = _read(repositories.load, paths.repositories, nothing)
     yield found
     yield _git()
     manager = _manager()

@@ -22,20 +22,15 @@ NOWHERE = "file:///nowhere/"
 
 
 def examine(machine: Machine, *, status: int, **environment: str) -> dict[str, dict[str, Any]]:
-    """Run `doctor`, which must end so; tell what it found by what it looked at."""
-    done = machine.run("pypi-insiders", "doctor", "--json", check=False, env=environment)
+    """Run `doctor`, which must end so; tell what it found by what it looked at.
+
+    `~/bin` comes first in this shell.
+    """
+    shell = ("sh", "-c", 'PATH="$HOME/bin:$PATH" exec "$@"', "sh")
+    done = machine.run(*shell, "pypi-insiders", "doctor", "--json", check=False, env=environment)
     assert done.returncode == status, done.stdout + done.stderr
     assert done.stderr == ""
     return {item["repository"] or item["check"]: item for item in json.loads(done.stdout)}
-
-
-def verdicts(found: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Tell how each check ended, without those that depend on the machine around the tests."""
-    return {
-        name: item["verdict"]
-        for name, item in found.items()
-        if name not in ("lingering", "sandbox")
-    }
 
 
 def watch(machine: Machine, directory: Path, *, at: str | None = None) -> Project:
@@ -47,7 +42,7 @@ def watch(machine: Machine, directory: Path, *, at: str | None = None) -> Projec
     return project
 
 
-def found_at(project: Project) -> dict[str, str]:
+def found_at(project: Project) -> dict[str, Any]:
     """Make the variables by which git finds a project that is nowhere. Source: git-config(1)."""
     return {
         "GIT_CONFIG_COUNT": "1",
@@ -92,8 +87,7 @@ def test_where_all_is_well_it_says_so(machine: Machine, port: int, tmp_path: Pat
     assert len(told) == len(expected), told
     for line, pattern in zip(told, expected, strict=True):
         assert re.fullmatch(pattern, line)
-    for arguments in (("--user", "list-units", "--all", "--plain", "--no-legend"),):
-        assert "pypi-insiders-doctor" not in machine.run("systemctl", *arguments).stdout
+    assert "pypi-insiders-doctor" not in machine.run("systemctl", "--user", "list-units").stdout
 
 
 @pytest.mark.parametrize("is_installed", [True, False], ids=["installed", "not installed"])
@@ -221,11 +215,10 @@ def test_a_sandbox_is_asked_for_as_the_settings_say(machine: Machine, port: int)
         machine.write_text(
             ".config/pypi-insiders/config.toml", f'{settings}[build]\nsandbox = "{wanted}"\n'
         )
-        machine.run("systemctl", "--user", "set-environment", f"PATH={machine.home}/bin:/usr/bin")
         told[wanted] = examine(machine, status=status)["sandbox"]
     assert [item["verdict"] for item in told.values()] == ["ok", "warning", "problem"]
     assert told["off"]["message"] == "off, as config.toml says: builds may do what you may"
-    assert told["required"]["message"] == "none can be had: no namespaces here"
+    assert told["required"]["message"].startswith("none can be had: ")
 
 
 def test_without_a_user_manager_it_looks_from_where_it_is(person: Person, tmp_path: Path) -> None:
