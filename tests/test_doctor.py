@@ -145,6 +145,7 @@ def test_a_file_of_variables_and_credentials_are_those_of_the_unit(
     machine.write_text("variables", "".join(f"{name}={it}\n" for name, it in variables.items()))
     drop_in(
         machine,
+        "Environment=TOKEN=s3cret\n"
         "EnvironmentFile=%h/variables\nEnvironmentFile=-%h/missing\nUnsetEnvironment=GONE\n"
         "SetCredential=set:s3cret as set\nLoadCredential=load:%h/from-a-file\n",
     )
@@ -161,6 +162,18 @@ def test_a_unit_that_cannot_run_is_a_problem(machine: Machine, port: int, tmp_pa
     found = examine(machine, status=1)["access"]
     assert found["verdict"] == "problem"
     assert found["message"].startswith(f"{UNIT} does not run: ")
+
+
+def test_what_the_unit_does_not_watch_is_a_problem(
+    machine: Machine, port: int, tmp_path: Path
+) -> None:
+    """Where it has its files elsewhere, as after a change of `XDG_CONFIG_HOME`."""
+    watch(machine, tmp_path)
+    machine.run("pypi-insiders", "watcher", "start")
+    drop_in(machine, "Environment=XDG_CONFIG_HOME=%h/elsewhere\n")
+    found = examine(machine, status=1)["me/probe"]
+    assert found["message"] == f"is not among those that {UNIT} watches"
+    assert found["hint"] == "`pypi-insiders watcher restart` hands on where your files lie"
 
 
 def test_what_nobody_can_read_is_told_once(machine: Machine, port: int) -> None:
