@@ -139,7 +139,7 @@ def _check_sdist(path: Path) -> None:
         roots = set()
         with tarfile.open(path) as archive_of_tar:
             while (member := archive_of_tar.next()) is not None:
-                archive_of_tar.members = []  # there may be very many
+                archive_of_tar.members = []  # type: ignore[attr-defined]  # of very many
                 parts = PurePosixPath(member.name).parts
                 if not parts or not is_inside(member.name) or not _stays_inside(member):
                     shown = repr(member.name)

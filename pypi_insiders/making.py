@@ -57,9 +57,9 @@ class Made:
     """The names of the files that were not there before."""
 
 
-def access(repository: Repository) -> remotes.Access:
-    """Tell by what the host of a repository is asked."""
-    return remotes.Access(repository.token)
+def hidden(paths: Paths) -> tuple[Path, ...]:
+    """Name the directories of the person that no sandboxed build sees."""
+    return (Path.home(), paths.config, paths.data, paths.state, paths.cache)
 
 
 class Maker:
@@ -103,7 +103,7 @@ class Maker:
         """
         self._report(repository.name, "fetching")
         mirror = self._paths.mirror(repository.name)
-        remotes.fetch(repository.remote, mirror, access(repository))
+        remotes.fetch(repository.remote, mirror, remotes.Access(repository.token))
 
     def make(self, release: Release, known: RepositoryState, *, again: bool) -> Made:
         """Build a release and publish it.
@@ -183,12 +183,11 @@ class Maker:
         """Choose once in what builds run."""
         with self._choosing:
             if self._chosen is None:
-                paths = self._paths
                 self._chosen = sandbox.choose(
                     self._settings.build.sandbox,
                     self._containment,
-                    (Path.home(), paths.config, paths.data, paths.state, paths.cache),
-                    paths.builds,
+                    hidden(self._paths),
+                    self._paths.builds,
                 )
             return self._chosen
 
@@ -207,7 +206,7 @@ class Maker:
         mirror = self._paths.mirror(repository.name)
         source = workspace / "source"
         recipe = builder.Recipe(
-            remotes.export(mirror, release.commit, source, access(repository)),
+            remotes.export(mirror, release.commit, source, remotes.Access(repository.token)),
             repository.subdirectory or ".",
             repository.python or (),
             repository.network or False,

@@ -1,10 +1,10 @@
 """Find out in what state the two services are."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
 
-from pypi_insiders import systemctl, units
+from pypi_insiders import systemctl, times, units
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.units import SERVER, Part
 
@@ -26,6 +26,8 @@ class Overview:
 
     condition: Condition
     line: str
+    has_failed: bool = False
+    """Whether what it did last, or does now, fails."""
 
 
 def look(part: Part, now: datetime) -> Overview:
@@ -43,9 +45,11 @@ def look(part: Part, now: datetime) -> Overview:
     if systemctl.show(part.trigger, "ActiveState")["ActiveState"] != "active":
         return Overview(Condition.STOPPED, f"{part.name}: stopped")
     if part == SERVER and (trouble := _trouble()):
-        return Overview(Condition.STOPPED, f"{part.name}: {trouble}")
-    told = _index() if part == SERVER else _runs(part, now)
-    return Overview(Condition.RUNNING, f"{part.name}: {told}")
+        return Overview(Condition.STOPPED, f"{part.name}: {trouble}", has_failed=True)
+    if part == SERVER:
+        return Overview(Condition.RUNNING, f"{part.name}: {_index()}")
+    told, has_failed = _runs(part, now)
+    return Overview(Condition.RUNNING, f"{part.name}: {told}", has_failed)
 
 
 def _trouble() -> str | None:
@@ -57,39 +61,42 @@ def _trouble() -> str | None:
 
 
 def _index() -> str:
-    """Tell the URL, from where the socket really listens: a person's drop-in may say."""
-    listen = systemctl.show(SERVER.trigger, "Listen")["Listen"].split()[0]
-    address, _, port = listen.rpartition(":")
+    url = index_url()
+    return f"running at {url}/simple/" if url else f"running at {_listen()}"
+
+
+def index_url() -> str | None:
+    """Tell the URL of the index, from where its socket really listens: a drop-in may say.
+
+    Returns:
+        The URL up to the port; `None` if that is no TCP port.
+
+    Raises:
+        InsidersError: the manager does not answer.
+    """
+    address, _, port = _listen().rpartition(":")
     if not port.isdecimal():
-        return f"running at {listen}"
-    bound = ServerSettings(host=address.strip("[]"), port=int(port))
-    return f"running at {bound.url}/simple/"
+        return None
+    return ServerSettings(host=address.strip("[]"), port=int(port)).url
 
 
-def _runs(part: Part, now: datetime) -> str:
+def _listen() -> str:
+    return systemctl.show(SERVER.trigger, "Listen")["Listen"].split()[0]
+
+
+def _runs(part: Part, now: datetime) -> tuple[str, bool]:
+    """Tell of the last run and of the next one, and whether the last one failed."""
     service = systemctl.show(part.service, "ActiveState", "Result", "ExecMainExitTimestamp")
     ended_s = float(service["ExecMainExitTimestamp"].lstrip("@") or 0)
-    words = ["running"]
+    words, has_failed = ["running"], False
     if service["ActiveState"] in ("activating", "deactivating"):
         words.append("an update is under way")
     elif ended_s:
-        outcome = "succeeded" if service["Result"] == "success" else "failed"
-        words.append(f"last update {outcome} {_ago(now - _at(ended_s, now))} ago")
+        has_failed = service["Result"] != "success"
+        outcome = "failed" if has_failed else "succeeded"
+        words.append(f"last update {outcome} {times.span(now - times.at(ended_s, now))} ago")
     next_s = systemctl.next_run(part.trigger)
     if next_s is not None:
-        at = _at(next_s, now)
-        words.append(f"next update in {_ago(at - now)} ({at:%Y-%m-%d %H:%M:%S %Z})")
-    return ", ".join(words)
-
-
-def _at(epoch_s: float, now: datetime) -> datetime:
-    return datetime.fromtimestamp(epoch_s, now.tzinfo)
-
-
-def _ago(span: timedelta) -> str:
-    """Tell a span in its largest unit, as systemctl does: `12 min`."""
-    seconds = max(0, round(span.total_seconds()))
-    for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= unit_s:
-            return f"{seconds // unit_s} {unit}"
-    return f"{seconds} s"
+        at = times.at(next_s, now)
+        words.append(f"next update in {times.span(at - now)} ({times.clock(at)})")
+    return ", ".join(words), has_failed

@@ -1,11 +1,11 @@
-"""Speak to the user's service manager and journal, through systemctl, journalctl and loginctl."""
+"""Speak to the user's service manager and journal, through systemctl and its kin."""
 
 import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.process import Result, attached, become, run
@@ -130,6 +130,39 @@ def show(unit: str, *properties: str) -> dict[str, str]:
     for name, _, value in (line.partition("=") for line in result.stdout.splitlines()):
         values[name] = f"{values[name]}\n{value}" if name in values else value
     return values
+
+
+def service(unit: str) -> dict[str, Any]:
+    """Read all that the manager knows of a service as a service, drop-ins included.
+
+    Unlike what `show` reads it needs no unquoting: texts, flags, numbers, and lists of them.
+
+    Raises:
+        InsidersError: the manager does not answer.
+
+    Source: org.freedesktop.systemd1(5), "SERVICE UNIT OBJECTS"; busctl(1); sd_bus_path_encode(3).
+    """
+    label = "".join(
+        character if character.isascii() and character.isalnum() else f"_{ord(character):02x}"
+        for character in unit
+    )
+    bus = "org.freedesktop.systemd1"
+    argv = (
+        *(
+            "busctl",
+            "--user",
+            "--json=short",
+            "call",
+            bus,
+            f"/org/freedesktop/systemd1/unit/{label}",
+        ),
+        *("org.freedesktop.DBus.Properties", "GetAll", "s", f"{bus}.Service"),
+    )
+    result = run(argv, timeout_s=_TIMEOUT_S)
+    if result.status != 0:
+        raise InsidersError(f"busctl cannot read {unit}: {_line(result.stderr)}")
+    (properties,) = json.loads(result.stdout)["data"]
+    return {name: value["data"] for name, value in properties.items()}
 
 
 def active(pattern: str) -> list[str]:

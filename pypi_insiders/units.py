@@ -49,18 +49,24 @@ UNITS = (*SERVER.units, *WATCHER.units, SLICE)
 
 
 def installed_command() -> str:
-    """Find the absolute path of this program, as `ExecStart=` wants it.
+    """Find this program, as `ExecStart=` wants it."""
+    program, *rest = installed_words()
+    return " ".join((quote(program), *rest))
+
+
+def installed_words() -> tuple[str, ...]:
+    """Find the absolute path of this program, or the words that run it.
 
     The path by which it was called is kept, links included: that of `uv tool` and `pipx` stays
     the same over upgrades.
     """
     called = Path(sys.argv[0]).absolute()
     if called.name == "pypi-insiders" and os.access(called, os.X_OK):
-        return quote(str(called))
+        return (str(called),)
     script = Path(sysconfig.get_path("scripts"), "pypi-insiders")
     if os.access(script, os.X_OK):
-        return quote(str(script))
-    return f"{quote(sys.executable)} -m pypi_insiders"
+        return (str(script),)
+    return (sys.executable, "-m", "pypi_insiders")
 
 
 def quote(word: str) -> str:
@@ -87,23 +93,27 @@ def render(command: str, paths: Paths, settings: Settings) -> dict[str, str]:
         Path below the unit directory, such as `pypi-insiders-watcher.timer` or
         `pypi-insiders-watcher.timer.d/10-config.conf`, to its text.
     """
-    variables = {
-        "XDG_CONFIG_HOME": paths.config.parent,
-        "XDG_DATA_HOME": paths.data.parent,
-        "XDG_STATE_HOME": paths.state.parent,
-        "XDG_CACHE_HOME": paths.cache.parent,
-    }
     values = {
         "version": __version__,
         "command": command,
         "environment": "\n".join(
-            f"Environment={quote(f'{name}={value}')}" for name, value in variables.items()
+            f"Environment={quote(f'{name}={value}')}" for name, value in variables(paths).items()
         ),
     }
     texts = {unit: _render_unit(unit, values) for unit in UNITS}
     for unit, lines in _drop_ins(settings).items():
         texts[_drop_in_of(unit)] = f"{_MARK}, from config.toml.\n" + "\n".join(lines) + "\n"
     return texts
+
+
+def variables(paths: Paths) -> dict[str, str]:
+    """Tell by which variables a service finds what this shell does."""
+    return {
+        "XDG_CONFIG_HOME": str(paths.config.parent),
+        "XDG_DATA_HOME": str(paths.data.parent),
+        "XDG_STATE_HOME": str(paths.state.parent),
+        "XDG_CACHE_HOME": str(paths.cache.parent),
+    }
 
 
 def _render_unit(unit: str, values: Mapping[str, str]) -> str:

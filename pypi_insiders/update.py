@@ -27,7 +27,7 @@ from pypi_insiders import (
 from pypi_insiders.config import Settings, did_you_mean
 from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.files import hint_for, locked, make_directory, remove_foreign_tree, remove_tree
-from pypi_insiders.making import Maker, Release, Report, access, is_lasting
+from pypi_insiders.making import Maker, Release, Report, is_lasting
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
 from pypi_insiders.publishing import PublishError
@@ -191,7 +191,7 @@ class _Pass:
         now_s = int(time.time())
         try:
             known = self._known(repository)
-            refs = remotes.list_tags(repository.remote, access(repository))
+            refs = remotes.list_tags(repository.remote, remotes.Access(repository.token))
             self._checks[repository.name] = Check(now_s)
             wanted = self._wanted(repository, known, refs)
         except UnreachableError as error:

@@ -259,7 +259,7 @@ def commands() -> list[tuple[str, ...]]:
         *[(part, verb) for part in ("server", "watcher") for verb in services],
         ("server",), ("server", "run"), ("watcher",),
         ("repos",), ("repos", "add"), ("repos", "list"), ("repos", "remove"),
-        ("update",), ("env",), ("uninstall",),
+        ("update",), ("show",), ("env",), ("doctor",), ("uninstall",),
     ]  # fmt: skip
 
 

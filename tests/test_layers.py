@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
-    {"errors", "log", "urls"},
+    {"errors", "log", "times", "urls"},
     {"files", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
@@ -18,9 +18,9 @@ LAYERS = (
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
         "units", "publishing",
     },
-    {"repositories", "releases", "retention", "web", "control", "overview", "builder"},
-    {"ownership", "index", "export", "adoption", "making"},
-    {"update", "withdrawal"},
+    {"repositories", "releases", "retention", "web", "control", "overview", "builder", "reach"},
+    {"ownership", "index", "export", "adoption", "making", "account"},
+    {"update", "withdrawal", "doctor"},
     {"cli"},
 )  # fmt: skip
 OWNERS = {

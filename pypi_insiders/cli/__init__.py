@@ -15,12 +15,14 @@ COMMANDS = {
     "watcher": "pypi_insiders.cli.services:watcher",
     "repos": "pypi_insiders.cli.repos:repos",
     "update": "pypi_insiders.cli.update:update",
+    "show": "pypi_insiders.cli.show:show",
     "yank": "pypi_insiders.cli.releases:yank",
     "unyank": "pypi_insiders.cli.releases:unyank",
     "unpublish": "pypi_insiders.cli.releases:unpublish",
     "prune": "pypi_insiders.cli.releases:prune",
     "env": "pypi_insiders.cli.env:env",
     "export": "pypi_insiders.cli.export:export",
+    "doctor": "pypi_insiders.cli.doctor:doctor",
     "uninstall": "pypi_insiders.cli.uninstall:uninstall",
 }
 

@@ -1,0 +1,245 @@
+"""Give an account of one repository: what was built from what, and what was not."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from packaging.utils import canonicalize_version
+from packaging.version import Version
+
+from pypi_insiders import repositories, state, store, times, yanks
+from pypi_insiders.paths import Paths
+from pypi_insiders.repository import Repository, parse_name
+from pypi_insiders.state import Build, Check, RepositoryState
+
+
+@dataclass(frozen=True)
+class Account:
+    """What there is to tell of a repository."""
+
+    name: str
+    """`NS/PROJ`, as it is spelled in `repos.toml`."""
+    repository: Repository | None
+    """As it is watched; `None`: it is not any more."""
+    known: RepositoryState
+    check: Check
+    held: frozenset[str]
+    """The files that the index still holds, of all that were published."""
+    yanked: dict[str, str]
+    """Version to the reason, for its distribution; versions in their canonical form."""
+
+    @property
+    def url(self) -> str | None:
+        """Where Git finds it."""
+        return self.repository.remote if self.repository else self.known.remote
+
+    @property
+    def distribution(self) -> str | None:
+        """What it builds; `None` before the first build, if nobody said so."""
+        named = self.repository.distribution if self.repository else None
+        return named or self.known.distribution
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether what was built is of another URL or distribution than those of now."""
+        item = self.repository
+        return bool(item and self.known.builds) and not (
+            item and self.known.is_of(item.remote, item.distribution)
+        )
+
+    @property
+    def builds(self) -> list[Build]:
+        """Newest version first."""
+        return sorted(self.known.builds, key=lambda build: Version(build.version), reverse=True)
+
+    def yank_of(self, build: Build) -> str | None:
+        """Tell why a build is yanked, in words that may be empty; `None`: it is not."""
+        return self.yanked.get(canonicalize_version(build.version))
+
+
+def give(paths: Paths, name: str) -> Account:
+    """Find out what is known of a repository, also of one that is watched no longer.
+
+    Args:
+        paths: where everything lies.
+        name: `NS/PROJ`, in any case.
+
+    Raises:
+        UsageError: the name is malformed.
+        InsidersError: nothing is known of it, or something cannot be read.
+    """
+    watched, name = repositories.load(paths.repositories), parse_name(name)
+    known = state.load(paths.state, name)
+    item = repositories.find(watched, name)
+    if item is None and known == RepositoryState():
+        repositories.select(watched, (name,))  # says that it is not there
+    name = item.name if item else known.name or name
+    yanked = yanks.load(paths.distributions).get(known.distribution or "", {})
+    return Account(
+        name,
+        item,
+        known,
+        state.load_checks(paths.state).get(name, Check()),
+        frozenset(store.present(paths.distributions, known.files)),
+        {canonicalize_version(version): reason for version, reason in yanked.items()},
+    )
+
+
+def as_json(account: Account) -> str:
+    """Write an account for scripts; what nobody knows is `null`."""
+    known = account.known
+    content = {
+        "name": account.name,
+        "watched": account.repository is not None,
+        "url": account.url,
+        "distribution": account.distribution,
+        "settings": account.repository.keys if account.repository else None,
+        "checked_at": _time(account.check.checked_at),
+        "unreachable_since": _time(account.check.unreachable_since),
+        "begins_anew": account.begins_anew,
+        "builds": [_build(account, build) for build in account.builds],
+        "failures": [
+            {
+                "tag": tag,
+                "commit": failure.commit,
+                "message": failure.message,
+                "count": failure.count,
+                "failed_at": _time(failure.failed_at),
+                "next_at": _time(failure.next_at),
+            }
+            for tag, failure in known.failures.items()
+        ],
+        "left_out": known.left_out,
+        "passed_over": known.passed_over,
+        "former_files": [
+            {"name": name, "held": name in account.held} for name in known.former_files
+        ],
+    }
+    return json.dumps(content, indent=2)
+
+
+def _build(account: Account, build: Build) -> dict[str, Any]:
+    is_recalled = build.sandboxed is None  # found again by the tags: how it was made is lost
+    yank = account.yank_of(build)
+    return {
+        "version": build.version,
+        "tag": build.tag,
+        "commit": build.commit,
+        "built_at": _time(build.built_at),
+        "sandboxed": build.sandboxed,
+        "requirements": build.requirements or (None if is_recalled else {}),
+        "pending": build.pending,
+        "yanked": yank is not None,
+        "yank_reason": yank or None,
+        "files": [
+            {"name": name, "sha256": digest, "held": name in account.held}
+            for name, digest in build.files.items()
+        ],
+    }
+
+
+def _time(epoch_s: int | None) -> str | None:
+    return None if epoch_s is None else times.rfc3339(epoch_s)
+
+
+def as_text(account: Account, now: datetime, *, in_full: bool) -> str:
+    """Write an account for people.
+
+    Args:
+        account: what there is to tell.
+        now: for "12 min ago"; with a time zone, in which times are told.
+        in_full: also with what was installed to build each version.
+    """
+    sections = [_head(account, now)]
+    sections += [_build_lines(account, build, now, in_full=in_full) for build in account.builds]
+    sections.append(_failures(account, now))
+    sections.append(_tags_and_files(account))
+    return "\n\n".join("\n".join(section) for section in map(list, sections) if section)
+
+
+def _head(account: Account, now: datetime) -> Iterator[str]:
+    item, check = account.repository, account.check
+    yield account.name + ("" if item else " (no longer watched)")
+    rows = {
+        "url": account.url or "-",
+        "distribution": account.distribution or "what the first build says",
+    }
+    if item:
+        shown = {key: value for key, value in item.keys.items() if key not in rows}
+        rows["settings"] = ", ".join(f"{key} = {_toml(value)}" for key, value in shown.items())
+    rows["last checked"] = _last_check(account, now)
+    if check.unreachable_since is not None:
+        rows["out of reach"] = f"since {times.told(check.unreachable_since, now)}"
+    if account.begins_anew:
+        rows["note"] = (
+            f"what is below was built as {account.known.distribution} from {account.known.remote}; "
+            "the next update begins anew"
+        )
+    yield from _table([(key, value) for key, value in rows.items() if value], "  ")
+
+
+def _toml(value: object) -> str:
+    """Write a value as `repos.toml` has it. JSON is, for these, the same."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _last_check(account: Account, now: datetime) -> str:
+    if account.check.checked_at is not None:
+        return times.told(account.check.checked_at, now)
+    if account.known != RepositoryState():
+        return "not known"
+    return f"never; `pypi-insiders update {account.name}` does it now"
+
+
+def _build_lines(account: Account, build: Build, now: datetime, *, in_full: bool) -> Iterator[str]:
+    words = [f"{build.version}  {build.tag} ({build.commit:.9})"]
+    words.append(f"built {times.told(build.built_at, now)}")
+    if build.sandboxed is not None:
+        words.append("sandboxed" if build.sandboxed else "not sandboxed")
+    yank = account.yank_of(build)
+    if yank is not None:
+        words.append("yanked: " + yank if yank else "yanked")
+    if build.pending:
+        words.append(f"still to be uploaded to {build.pending}")
+    yield ", ".join(words)
+    rows = [
+        (name, f"sha256:{digest}{'' if name in account.held else '  no longer in the index'}")
+        for name, digest in build.files.items()
+    ]
+    yield from _table(rows, "  ")
+    if in_full and build.requirements:
+        listed = (f"{name} {version}" for name, version in sorted(build.requirements.items()))
+        yield f"  built with {', '.join(listed)}"
+
+
+def _failures(account: Account, now: datetime) -> Iterator[str]:
+    for tag, failure in account.known.failures.items():
+        often = "once" if failure.count == 1 else f"{failure.count} times"
+        again = (
+            f"tried again from {times.told(failure.next_at, now)}"
+            if failure.next_at > now.timestamp()
+            else "tried again by the next update"
+        )
+        yield f"failed {often}: {tag} ({failure.commit:.9}): {failure.message}"
+        yield f"  last {times.told(failure.failed_at, now)}, {again}"
+
+
+def _tags_and_files(account: Account) -> Iterator[str]:
+    known = account.known
+    rows = {
+        "left out, because there are newer ones": known.left_out,
+        "passed over, because no version": known.passed_over,
+        "published before it stood for another repository or distribution": known.former_files,
+    }
+    for what, names in rows.items():
+        if names:
+            yield f"{what}: {', '.join(names)}"
+
+
+def _table(rows: list[tuple[str, str]], indent: str) -> Iterator[str]:
+    """Put rows in two columns, the first one as wide as its widest value."""
+    width = max((len(key) for key, _ in rows), default=0)
+    for key, value in rows:
+        yield f"{indent}{key.ljust(width)}  {value}"

@@ -1,0 +1,64 @@
+"""`pypi-insiders doctor`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pypi_insiders.cli.common import Command
+
+if TYPE_CHECKING:
+    from pypi_insiders.doctor import Finding
+
+_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--access", is_flag=True, hidden=True)
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool, access: bool) -> None:
+    """Look for what commonly goes wrong.
+
+    Settings, git, the units, the index, the sandbox for builds, and whether each repository can be
+    read: not from this shell, but from a unit like the watcher's. Exit status 1 if there is a
+    problem; what may be as it should be is a warning.
+    """
+    from datetime import datetime
+
+    from pypi_insiders.doctor import Verdict, examine
+    from pypi_insiders.paths import default_paths
+
+    if access:
+        _print_access()
+        return
+    findings = []
+    for finding in examine(default_paths(), datetime.now().astimezone()):
+        findings.append(finding)
+        if not as_json:
+            _print(finding)
+    if as_json:
+        _print_json(findings)
+    ctx.exit(1 if any(item.verdict == Verdict.PROBLEM for item in findings) else 0)
+
+
+def _print_access() -> None:
+    """Tell which repositories can be read from this process: this runs in a unit."""
+    from pypi_insiders import reach, repositories
+    from pypi_insiders.paths import default_paths
+
+    watched = repositories.load(default_paths().repositories)
+    click.echo(reach.as_json(reach.ask(watched.values())))
+
+
+def _print(finding: "Finding") -> None:
+    word = click.style(finding.verdict.ljust(7), fg=_COLOURS[finding.verdict])
+    click.echo(f"{word}  {finding.line}")
+    if finding.hint:
+        click.echo(f"{' ' * 9}{click.style('hint:', fg='cyan')} {finding.hint}")
+
+
+def _print_json(findings: "list[Finding]") -> None:
+    import json
+    from dataclasses import asdict
+
+    click.echo(json.dumps([asdict(item) for item in findings], indent=2))

@@ -1,0 +1,191 @@
+"""Find out which repositories can be read: from here, and from a unit like the watcher's."""
+
+import base64
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pypi_insiders import remotes, systemctl, units
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.paths import Paths
+from pypi_insiders.process import run
+from pypi_insiders.remotes import UnreachableError
+from pypi_insiders.repository import Repository
+from pypi_insiders.units import SLICE, WATCHER
+
+_AT_ONCE = 16
+_SPARE_S = 30
+# What would lead systemd-run itself astray; none of them is a secret.
+_NOT_FOR_SYSTEMD_RUN = ("DBUS_", "LD_", "SYSTEMD_", "XDG_RUNTIME_DIR")
+# What a drop-in may set, by which a repository can come out of reach.
+_CONFINING = (
+    "NoNewPrivileges",
+    "PrivateNetwork",
+    "PrivateTmp",
+    "PrivateUsers",
+    "ProtectHome",
+    "ProtectSystem",
+)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of asking one repository for its tags."""
+
+    tags: int = 0
+    """How many it has."""
+    error: str | None = None
+    """Why it cannot be read; `None`: it can."""
+    hint: str | None = None
+    is_away: bool = False
+    """Whether its host is out of reach, which may pass."""
+
+
+def ask(watched: Iterable[Repository]) -> dict[str, Reply]:
+    """Ask repositories for their tags from this process, many at once; tell what came by name."""
+    listed = list(watched)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        replies = pool.map(_ask, listed)
+        return {item.name: reply for item, reply in zip(listed, replies, strict=True)}
+
+
+def _ask(repository: Repository) -> Reply:
+    try:
+        return Reply(len(remotes.list_tags(repository.remote, remotes.Access(repository.token))))
+    except InsidersError as error:
+        is_away = isinstance(error, UnreachableError)
+        return Reply(error=error.message, hint=error.hint, is_away=is_away)
+
+
+def as_json(replies: Mapping[str, Reply]) -> str:
+    """Write replies so that another process reads them."""
+    return json.dumps({name: asdict(reply) for name, reply in replies.items()})
+
+
+def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
+    """Ask all watched repositories from a unit that has what the watcher's has.
+
+    It sees neither the variables nor the ssh agent of this shell, unless the watcher does.
+
+    Args:
+        paths: where everything lies.
+        number: how many repositories there are.
+
+    Raises:
+        InsidersError: no such unit runs.
+
+    Source: systemd-run(1).
+    """
+    program = shutil.which("systemd-run")
+    if program is None:
+        raise InsidersError("systemd-run was not found", "install systemd")
+    unit = f"pypi-insiders-doctor-{os.getpid()}.service"
+    timeout_s = remotes.LIST_TIMEOUT_S * (number // _AT_ONCE + 1) + _SPARE_S
+    with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_RUNTIME_DIR")) as scratch:
+        like = _watcher(paths, Path(scratch))
+        argv = (
+            *(program, "--user", "--wait", "--pipe", "--collect", "--quiet", f"--unit={unit}"),
+            "--description=A look at the repositories of pypi-insiders",
+            *(f"--setenv={word}" for word in _assignments(like.variables)),
+            *(f"--property={line}" for line in like.properties),
+            f"--property=RuntimeMaxSec={timeout_s}",
+            "--",
+            # `$` begins a variable of the manager. Source: systemd.service(5), "COMMAND LINES".
+            *(word.replace("$", "$$") for word in (*units.installed_words(), "doctor", "--access")),
+        )
+        inherited = {
+            name: value
+            for name, value in like.variables.items()
+            if not name.startswith(_NOT_FOR_SYSTEMD_RUN)
+        }
+        environment = {**os.environ, "LC_ALL": "C.UTF-8", **inherited}
+        try:
+            result = run(argv, timeout_s=timeout_s + _SPARE_S, environment=environment)
+        except BaseException:
+            systemctl.try_call("stop", "--", unit)
+            raise
+    try:
+        return {name: Reply(**item) for name, item in json.loads(result.stdout).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        lines = result.stderr.strip().splitlines()
+        said = lines[0] if lines else f"it ended with {result.status}"
+        raise InsidersError(
+            f"a unit like {WATCHER.service} does not run: {said}",
+            "see why: `journalctl --user --since=-1min`",
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Like:
+    """What makes a unit like the watcher's."""
+
+    variables: dict[str, str]
+    properties: tuple[str, ...]
+    """As systemd-run takes them."""
+
+
+def _watcher(paths: Paths, scratch: Path) -> _Like:
+    """Find out what the watcher's service has, or would have if it were installed.
+
+    Args:
+        paths: where everything lies.
+        scratch: for credentials: other users see what stands in a command line.
+    """
+    if not units.is_installed(systemctl.manager().unit_directory, WATCHER):
+        return _Like(units.variables(paths), (f"Slice={SLICE}",))
+    has = systemctl.service(WATCHER.service)
+    variables = dict(item.split("=", 1) for item in has["Environment"])
+    return _Like(variables, tuple(_properties(has, scratch)))
+
+
+def _properties(has: Mapping[str, Any], scratch: Path) -> Iterator[str]:
+    yield f"Slice={has['Slice'] or SLICE}"
+    for path, may_be_missing in has["EnvironmentFiles"]:
+        yield f"EnvironmentFile={'-' if may_be_missing else ''}{path}"
+    for name in ("PassEnvironment", "UnsetEnvironment", "ImportCredential"):
+        for word in has.get(name, ()):
+            yield f"{name}={_quoted(word)}"
+    for kind in ("", "Encrypted"):
+        for name, path in _credentials(has, kind, scratch).items():
+            yield f"LoadCredential{kind}={name}:{path}"
+    for name in _CONFINING:
+        value = has.get(name)
+        if value not in (None, False, "no"):
+            yield f"{name}={'yes' if value is True else value}"
+
+
+def _quoted(word: str) -> str:
+    """Write a word for a property that takes several. Source: systemd.syntax(7), "QUOTING"."""
+    text = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _credentials(has: Mapping[str, Any], kind: str, scratch: Path) -> dict[str, str]:
+    """Tell from where to load each credential; those that are set are written to files.
+
+    What is set counts where there is nothing to load. Source: systemd.exec(5), `SetCredential=`.
+    """
+    found = {}
+    for name, content in has.get(f"SetCredential{kind}", ()):
+        file = scratch / f"{name}{kind}"
+        file.write_bytes(base64.b64encode(bytes(content)) if kind else bytes(content))
+        found[name] = str(file)
+    for name, path in has.get(f"LoadCredential{kind}", ()):
+        if name not in found or Path(path).exists():
+            found[name] = path
+    return found
+
+
+def _assignments(variables: Mapping[str, str]) -> Iterator[str]:
+    """Write variables for systemd-run, which reads the values in its own environment.
+
+    There other users do not see them.
+    """
+    for name, value in variables.items():
+        yield f"{name}={value}" if name.startswith(_NOT_FOR_SYSTEMD_RUN) else name
