@@ -130,7 +130,7 @@ def _build(account: Account, build: Build) -> dict[str, Any]:
         "built_at": _time(build.built_at),
         "sandboxed": build.sandboxed,
         "requirements": build.requirements or (None if is_recalled else {}),
-        "pending": build.pending,
+        "uploaded_to": build.uploaded_to,
         "yanked": yank is not None,
         "yank_reason": yank or None,
         "files": [
@@ -201,8 +201,7 @@ def _build_lines(account: Account, build: Build, now: datetime, *, in_full: bool
     yank = account.yank_of(build)
     if yank is not None:
         words.append("yanked: " + yank if yank else "yanked")
-    if build.pending:
-        words.append(f"still to be uploaded to {build.pending}")
+    words += [f"uploaded to {url}" for url in build.uploaded_to]
     yield ", ".join(words)
     rows = [
         (name, f"sha256:{digest}{'' if name in account.held else '  no longer in the index'}")

@@ -86,7 +86,7 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
     if program is None:
         raise InsidersError("systemd-run was not found", "install systemd")
     unit = f"pypi-insiders-doctor-{os.getpid()}.service"
-    timeout_s = remotes.LIST_TIMEOUT_S * (number // _AT_ONCE + 1) + _SPARE_S
+    timeout_s = remotes.TIMEOUT_S * (number // _AT_ONCE + 1) + _SPARE_S
     with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_RUNTIME_DIR")) as scratch:
         like = _watcher(paths, Path(scratch))
         argv = (
@@ -150,7 +150,7 @@ def _properties(has: Mapping[str, Any], scratch: Path) -> Iterator[str]:
         yield f"EnvironmentFile={'-' if may_be_missing else ''}{path}"
     for name in ("PassEnvironment", "UnsetEnvironment", "ImportCredential"):
         for word in has.get(name, ()):
-            yield f"{name}={_quoted(word)}"
+            yield f"{name}={systemctl.quoted(word)}"
     for kind in ("", "Encrypted"):
         for name, path in _credentials(has, kind, scratch).items():
             yield f"LoadCredential{kind}={name}:{path}"
@@ -158,12 +158,6 @@ def _properties(has: Mapping[str, Any], scratch: Path) -> Iterator[str]:
         value = has.get(name)
         if value not in (None, False, "no"):
             yield f"{name}={'yes' if value is True else value}"
-
-
-def _quoted(word: str) -> str:
-    """Write a word for a property that takes several. Source: systemd.syntax(7), "QUOTING"."""
-    text = word.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
 
 
 def _credentials(has: Mapping[str, Any], kind: str, scratch: Path) -> dict[str, str]:

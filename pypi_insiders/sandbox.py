@@ -225,7 +225,7 @@ class Sandbox:
         yield from _WITH_NETWORK if view.network else _WITHOUT_NETWORK
         yield f"RuntimeMaxSec={timeout_s + 60:.0f}"  # if nobody is left to end it
         for path in self._hidden:
-            yield f"TemporaryFileSystem={_quoted(path)}:ro"
+            yield f"TemporaryFileSystem={systemctl.quoted(path)}:ro"
         for path in view.readable:
             if _is_below(path, (view.root, *self._hidden, *_HOMES, *_TEMPORARY)):
                 yield f"BindReadOnlyPaths={self._bound(view, path)}"
@@ -233,13 +233,7 @@ class Sandbox:
             yield f"BindPaths={self._bound(view, path)}"
 
     def _bound(self, view: View, path: Path) -> str:
-        return f"{_quoted(path)}:{_quoted(self.inside(view, str(path)))}"
-
-
-def _quoted(path: Path | str) -> str:
-    """Write a path for a property that takes several. Source: systemd.syntax(7), "QUOTING"."""
-    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+        return f"{systemctl.quoted(path)}:{systemctl.quoted(self.inside(view, str(path)))}"
 
 
 def _is_below(path: Path, directories: Iterable[Path]) -> bool:

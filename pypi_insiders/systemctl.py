@@ -91,6 +91,12 @@ def _line(text: str) -> str:
     return lines[0] if lines else "it said nothing"
 
 
+def quoted(word: Path | str) -> str:
+    """Write a word for a property that takes several. Source: systemd.syntax(7), "QUOTING"."""
+    text = str(word).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
 def call(verb: str, *arguments: str) -> None:
     """Run a verb of systemctl on the user's manager.
 

@@ -130,7 +130,7 @@ def test_scripts_read_the_same(person: Person, project: Project) -> None:
         "commit": commit,
         "sandboxed": known["sandboxed"],
         "requirements": known["requirements"],
-        "pending": None,
+        "uploaded_to": [],
         "yanked": True,
         "yank_reason": None,
         "files": [

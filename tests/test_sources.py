@@ -7,10 +7,13 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from conftest import Person, Watch, names, need
+from githost import GitHost, make_certificate
 from machine import Machine
+from packaging.version import Version
 from projects import create, git
 
 _MINE = f"3.{sys.version_info[1]}"
@@ -162,3 +165,73 @@ def test_an_sdist_is_packed_in_a_fixed_form(person: Person, watch: Watch) -> Non
     assert {(item.mtime, item.uid, item.gid, item.uname, item.mode) for item in members} == {
         (time_s, 0, 0, "", 0o644)
     }
+
+
+def test_build_requirements_are_those_of_the_time_of_the_tag(person: Person, watch: Watch) -> None:
+    """A setting turns it off; where nothing is so old, the newest are taken, and that is said."""
+    project = watch("probe")
+    path = project.tree / "pyproject.toml"
+
+    def release(version: str, date: str) -> tuple[str, str]:
+        project.write(version)
+        path.write_text(path.read_text().replace("flit_core>=3.11", "flit_core>=3.4"))
+        git(project.tree, "add", "--all")
+        git(project.tree, "commit", "--quiet", "--message", version, GIT_COMMITTER_DATE=date)
+        git(project.tree, "tag", f"v{version}")
+        git(project.tree, "push", "--quiet", "--force", "origin", "HEAD", "--tags")
+        told = person.run("update").stderr
+        state = json.loads((person.paths.state / "repositories/me/probe.json").read_text())
+        return state["builds"][-1]["requirements"]["flit-core"], told
+
+    assert release("1.0", "2023-06-01T00:00:00Z")[0] == "3.9.0"
+    newest, told = release("1.1", "2019-06-01T00:00:00Z")
+    assert Version(newest) > Version("3.9.0")
+    assert "build requirements as of 2019-06-01T00:00:00Z cannot be had, the newest are" in told
+    (person.paths.config / "config.toml").write_text("[build]\nas-of-tag = false\n")
+    assert release("1.2", "2023-06-01T00:00:00Z") == (newest, ANY)
+
+
+def test_as_many_builds_at_once_as_wanted(person: Person, watch: Watch, tmp_path: Path) -> None:
+    """With `jobs = 2` two builds can meet; with 1 each is published before the next begins."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    settings = person.paths.config / "config.toml"
+    projects = [watch("one"), watch("other")]
+    for project, mode in zip(projects, ("r", "w"), strict=True):
+        project.write("1.0")
+        project.hook(f"open({str(pipe)!r}, {mode!r}).close()")  # waits for the other end
+        project.push("v1.0")
+    settings.write_text("[build]\njobs = 2\n")
+    assert person.run("update").stdout == "2 checked, 4 files published\n"
+    for project in projects:
+        project.release("1.1")
+    settings.write_text("[build]\njobs = 1\n")
+    told = person.run("update").stderr.splitlines()
+    steps = [word for line in told for word in ("building", "published") if f": {word} " in line]
+    assert steps == ["building", "published"] * 2
+
+
+def test_a_token_may_be_a_credential_of_the_unit(machine: Machine, tmp_path: Path) -> None:
+    """`LoadCredential=` in a drop-in of the watcher's service; the log does not have it."""
+    certificate = make_certificate(tmp_path)
+    project = create(tmp_path, "probe")
+    project.release("1.0")
+    host = GitHost(tmp_path / "git", certificate, token="tok-3141592653")
+    try:
+        machine.write_text(
+            ".config/pypi-insiders/repos.toml",
+            f'["me/probe"]\nurl = "{host.url}/me/probe.git"\ntoken-credential = "forge"\n',
+        )
+        machine.write_text("secrets/forge", "tok-3141592653\n", mode=0o600)
+        machine.write_text(
+            ".config/systemd/user/pypi-insiders-watcher.service.d/override.conf",
+            f"[Service]\nLoadCredential=forge:{machine.home}/secrets/forge\n"
+            f"Environment=GIT_SSL_CAINFO={certificate}\n",
+        )
+        failed = machine.run("pypi-insiders", "update", "me/probe", check=False)
+        assert "the token file /run/credentials/forge is not there" in failed.stderr
+        machine.run("pypi-insiders", "watcher", "start")
+        machine.wait_for_journal(r"published probe-1.0.tar.gz", timeout_s=60)
+    finally:
+        host.close()
+    assert "tok-3141592653" not in machine.journal()

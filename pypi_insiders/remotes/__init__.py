@@ -2,12 +2,14 @@
 
 from pypi_insiders.remotes.credentials import GITS_OWN, Access
 from pypi_insiders.remotes.mirror import fetch, list_tags
+from pypi_insiders.remotes.run import TIMEOUT_S
 from pypi_insiders.remotes.signatures import SignatureError, verify
 from pypi_insiders.remotes.tree import export
 from pypi_insiders.remotes.words import UnreachableError
 
 __all__ = [
     "GITS_OWN",
+    "TIMEOUT_S",
     "Access",
     "SignatureError",
     "UnreachableError",
