@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 HOOK_TIMEOUT_S = 3600
 _FIRST_USE = threading.Lock()
+_LINE_CHARS = 400
 _ANSWER_LIMIT_BYTES = 1024 * 1024
 
 # What a build hook gets of our environment. The rest may hold credentials.
@@ -310,9 +311,13 @@ class _Work:
         """Take what a hook has built out of its reach; refuse anything beside it."""
         names = sorted(os.listdir(self._dist))  # noqa: PTH208 - names are all that is wanted
         if len(names) != 1:
-            raise BuildError(f"it built {', '.join(names) or 'nothing'} instead of one {kind}")
+            raise BuildError(
+                f"it built {', '.join(names)[:_LINE_CHARS] or 'nothing'} instead of one {kind}"
+            )
         built = self._dist / names[0]
         _release_of(built.name)
+        if distribution.is_wheel(built.name) != (kind == "wheel"):
+            raise BuildError(f"it built {built.name} instead of one {kind}")
         if not stat.S_ISREG(built.lstat().st_mode):
             raise BuildError(f"it built {built.name}, which is no file")
         return built.rename(self._taken_directory / built.name)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from typing import TextIO
 
@@ -56,12 +57,19 @@ class _JournalFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
-        return "\n".join(prefix + line for line in super().format(record).splitlines() or [""])
+        text = _printable(super().format(record))
+        return "\n".join(prefix + line for line in text.splitlines() or [""])
 
 
 class _TerminalFormatter(logging.Formatter):
     """Name the level of warnings and errors only: the rest reads as plain sentences."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = _printable(super().format(record))
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
+
+
+def _printable(text: str) -> str:
+    """Take out what would move the cursor or colour the rest: foreign programs speak here too."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)  # Source: console_codes(4), "CSI sequences"
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "?", re.sub("\r\n?", "\n", text))

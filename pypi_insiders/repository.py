@@ -237,12 +237,19 @@ class Repository:
     def token(self) -> Path | None:
         """The file with the token for https, given by its path or as a credential of the unit.
 
+        Raises:
+            InsidersError: it is a credential, and this process has none.
+
         Source: systemd.exec(5), `$CREDENTIALS_DIRECTORY`.
         """
         if self.token_credential:
-            return Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials")).joinpath(
-                self.token_credential
-            )
+            directory = os.environ.get("CREDENTIALS_DIRECTORY")
+            if directory is None:
+                raise InsidersError(
+                    f"its token is the credential {self.token_credential} of the watcher's unit",
+                    "`pypi-insiders watcher start` runs an update there",
+                )
+            return Path(directory, self.token_credential)
         return Path(self.token_file).expanduser() if self.token_file else None
 
     def rules(self, max_new: int) -> Rules:

@@ -1,6 +1,5 @@
 """Bring the index up to date: one pass over the watched repositories."""
 
-import hashlib
 import logging
 import os
 import threading
@@ -8,10 +7,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from pypi_insiders import (
-    adoption,
     builder,
     ownership,
     publishing,
@@ -22,10 +19,10 @@ from pypi_insiders import (
     sandbox,
     state,
     store,
-    tags,
 )
-from pypi_insiders.config import Settings, did_you_mean
-from pypi_insiders.errors import InsidersError, UsageError
+from pypi_insiders.choosing import Chooser, Request
+from pypi_insiders.config import Settings
+from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import hint_for, locked, make_directory, remove_foreign_tree, remove_tree
 from pypi_insiders.making import Maker, Release, Report, is_lasting
 from pypi_insiders.paths import Paths
@@ -41,36 +38,6 @@ _log = logging.getLogger(__name__)
 _CHECKS_AT_ONCE = 16
 _FIRST_PAUSE_S = 3600
 _LONGEST_PAUSE_S = 86400
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one update is to do."""
-
-    names: Sequence[str] = ()
-    """Of the repositories to bring up to date; none are all."""
-    tag: str | None = None
-    """The one tag to build, of the one repository that is named."""
-    all_tags: bool = False
-    """Whether all releases are built, however old."""
-    force: bool = False
-    """Whether what was built before is built again."""
-    index_url: str | None = None
-    """Another index for what is built, instead of the one that the settings name."""
-    index_user: str | None = None
-    """Who uploads there."""
-
-    def __post_init__(self) -> None:
-        """Check that the parts fit together."""
-        if self.tag is not None and len(self.names) != 1:
-            raise UsageError("--tag goes with one repository", "name it: update NS/PROJ --tag TAG")
-        if self.all_tags and (self.tag is not None or not self.names):
-            raise UsageError(
-                "--all-tags goes with repositories that are named, and without --tag",
-                "update NS/PROJ --all-tags",
-            )
-        if self.force and self.tag is None and not self.all_tags:
-            raise UsageError("--force goes with --tag or --all-tags", "say which tag: --tag TAG")
 
 
 @dataclass
@@ -120,7 +87,10 @@ def update(paths: Paths, settings: Settings, request: Request, report: Report) -
         containment = Containment()
         record = Record(paths.record, paths.distributions)
         maker = Maker(paths, settings, record, owners, containment, report, destination)
-        outcomes = _Pass(paths, settings, request, chosen, maker, record, containment, report).run()
+        chooser = Chooser(paths, settings, request, record)
+        outcomes = _Pass(
+            paths, settings, request, chosen, chooser, maker, containment, report
+        ).run()
     for outcome in outcomes:
         for line in outcome.moved:
             _log.warning("%s", line)
@@ -146,8 +116,8 @@ class _Pass:
         settings: Settings,
         request: Request,
         chosen: list[Repository],
+        chooser: Chooser,
         maker: Maker,
-        record: Record,
         containment: Containment,
         report: Report,
     ) -> None:
@@ -159,8 +129,8 @@ class _Pass:
         self._outcomes = {item.name: Outcome(item.name) for item in chosen}
         self._interrupted = threading.Event()
         self._containment = containment
-        self._record = record
         self._checks = state.load_checks(paths.state)
+        self._chooser = chooser
         self._maker = maker
         self._swept = threading.Lock()
         self._is_swept = False
@@ -193,7 +163,11 @@ class _Pass:
             known = self._known(repository)
             refs = remotes.list_tags(repository.remote, remotes.Access(repository.token))
             self._checks[repository.name] = Check(now_s)
-            wanted = self._wanted(repository, known, refs)
+            self._chooser.recall(repository, known, refs)
+            if self._request.tag is None:
+                moved = self._chooser.explain(repository, known, refs)
+                self._outcomes[repository.name].moved = moved
+            wanted = self._chooser.choose(repository, known, refs)
         except UnreachableError as error:
             self._miss(repository, error, now_s)
             return None
@@ -237,106 +211,6 @@ class _Pass:
         grace_s = self._settings.watcher.unreachable_grace_s
         return not self._request.names and time.time() - since_s < grace_s
 
-    def _wanted(
-        self, repository: Repository, known: RepositoryState, refs: dict[str, str]
-    ) -> tuple[str, ...]:
-        """Choose the tags to build now, and say what there is to say about the others."""
-        self._recall(repository, known, refs)
-        if self._request.tag is None:
-            self._explain(repository, known, refs)
-        return self._choose(repository, known, refs)
-
-    def _recall(self, repository: Repository, known: RepositoryState, refs: dict[str, str]) -> None:
-        """Find out anew what was lost, and forget what does not hold any more."""
-        if not known.builds and not known.former_files and repository.distribution and refs:
-            known.builds = adoption.adopt(
-                self._paths.distributions, self._record, repository, refs, self._rules(repository)
-            )
-            if known.builds:
-                known.distribution, known.remote = repository.distribution, repository.remote
-                state.save(self._paths.state, repository.name, known)
-        signers = _sha256(repository.signers) if repository.signers else None
-        if signers != known.signers or self._request.names:
-            known.signers, known.unsigned = signers, {}
-
-    def _rules(self, repository: Repository) -> tags.Rules:
-        return repository.rules(self._settings.watcher.max_new)
-
-    def _choose(
-        self, repository: Repository, known: RepositoryState, refs: dict[str, str]
-    ) -> tuple[str, ...]:
-        """Choose the tags to build now, of those that may be signed."""
-        request, rules = self._request, self._rules(repository)
-        refs = {tag: commit for tag, commit in refs.items() if known.unsigned.get(tag) != commit}
-        if request.tag is not None:
-            return self._named(repository, known, refs, request.tag)
-        if request.all_tags:
-            return tags.unbuilt(refs, () if request.force else known.built, rules)
-        choice = tags.choose(refs, known.built, rules, known.left_out)
-        work = _Work(repository, known, refs, choice.build)
-        return tuple(tag for tag in choice.build if self._is_due(work, tag))
-
-    def _named(
-        self, repository: Repository, known: RepositoryState, refs: dict[str, str], tag: str
-    ) -> tuple[str, ...]:
-        if tag in known.unsigned:
-            return ()
-        if tag not in refs:
-            raise InsidersError(f"it has no tag {tag}{did_you_mean(tag, refs) if refs else ''}")
-        if tag in known.built and not self._request.force:
-            _log.info("%s: tag %s is built already; --force builds it again", repository.name, tag)
-            return ()
-        return (tag,)
-
-    def _is_due(self, work: _Work, tag: str) -> bool:
-        """Tell whether a tag that failed is tried again: after pauses that grow, or if asked to."""
-        failure = work.known.failures.get(tag)
-        is_same = failure is not None and failure.commit == work.refs.get(tag)
-        if failure is None or not is_same or self._request.names or time.time() >= failure.next_at:
-            return True
-        _log.debug("%s: tag %s failed before; later it is tried again", work.repository.name, tag)
-        return False
-
-    def _explain(
-        self,
-        repository: Repository,
-        known: RepositoryState,
-        refs: dict[str, str],
-    ) -> None:
-        """Say once which tags are not built, and each time which tags have moved."""
-        name, rules = repository.name, self._rules(repository)
-        choice = tags.choose(refs, known.built, rules, known.left_out)
-        before = (known.passed_over, known.left_out)
-        if choice.passed_over and list(choice.passed_over) != known.passed_over:
-            _log.info(
-                "%s: passed over, because no version: %s", name, tags.summary(choice.passed_over)
-            )
-        known.passed_over = list(choice.passed_over)
-        if choice.left_out:
-            _log.info(
-                "%s: left out, because there are newer ones: %s; build them with "
-                "`pypi-insiders update %s --tag TAG`, or all with --all-tags",
-                name, tags.summary(choice.left_out), name,
-            )  # fmt: skip
-        known.left_out = [
-            tag for tag in dict.fromkeys([*known.left_out, *choice.left_out]) if tag in refs
-        ]
-        if (known.passed_over, known.left_out) != before:
-            state.save(self._paths.state, name, known)
-        self._outcomes[name].moved = [
-            f"{name}: tag {tag} was built from {known.built[tag]:.9} and names {refs[tag]:.9} now; "
-            "what is published stays"
-            for tag in choice.moved
-        ]
-        if not refs:
-            raise InsidersError("it has no tags", "releases are built from tags such as v1.0")
-        if not any(rules.pattern.version_of(tag) for tag in refs):
-            form = f" of the form {repository.tags}" if repository.tags else ""
-            raise InsidersError(
-                f"none of its tags is a version{form}: {tags.summary(sorted(refs))}",
-                "releases are built from tags such as v1.0",
-            )
-
     def _build(self, work: _Work) -> None:
         tags_to_build: Sequence[str] = ()
         if work.tags:
@@ -344,6 +218,8 @@ class _Pass:
                 self._sweep()
                 self._maker.fetch(work.repository)
                 tags_to_build = self._signed(work)
+            except UnreachableError as error:
+                self._miss(work.repository, error, int(time.time()))
             except Exception as error:
                 self._fail(work.repository, error)
         for tag in tags_to_build:
@@ -382,14 +258,16 @@ class _Pass:
                 return chosen
             work.known.unsigned |= unsigned
             state.save(self._paths.state, work.repository.name, work.known)
-            chosen = self._choose(work.repository, work.known, work.refs)
+            chosen = self._chooser.choose(work.repository, work.known, work.refs)
 
     def _upload(self, work: _Work) -> None:
         """Bring to the other index what only ours has."""
         for number, build in enumerate(work.known.builds):
             if self._interrupted.is_set():
                 return
-            if not self._maker.lacks(build) or not self._is_due(work, build.tag):
+            if not self._maker.lacks(build) or not self._chooser.is_due(
+                work.known, work.refs, build.tag
+            ):
                 continue
             try:
                 work.known.builds[number] = self._maker.upload(work.repository, build)
@@ -468,14 +346,6 @@ class _Pass:
         if told.hint:
             _log.info("hint: %s", told.hint)
         self._outcomes[repository.name].errors.append(told)
-
-
-def _sha256(path: Path) -> str | None:
-    """Hash a file of the person; `None` where it cannot be read, which is said when it matters."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None
 
 
 def _in_words(error: Exception) -> InsidersError:

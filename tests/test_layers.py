@@ -20,7 +20,8 @@ LAYERS = (
     },
     {"repositories", "releases", "retention", "web", "control", "overview", "builder", "reach"},
     {"ownership", "index", "export", "adoption", "making", "account"},
-    {"update", "withdrawal", "doctor"},
+    {"choosing", "withdrawal", "doctor"},
+    {"update"},
     {"cli"},
 )  # fmt: skip
 OWNERS = {

@@ -89,3 +89,10 @@ logger.warning("and back; the display had %r", shown)
     assert _stderr(code=code) == (
         "warning: and back; the display had 'warning: to the display\\n'\n"
     )
+
+
+def test_what_foreign_programs_write_moves_no_cursor() -> None:
+    code = _CODE.partition("logger.debug")[0] + (
+        "logger.info('\\x1b[31mred\\x1b[0m\\r\\n50 %\\r100 %\\ttab \\x1b]0;title\\x07 \\x9b2J ü')\n"
+    )
+    assert _stderr(0, code=code) == "red\n50 %\n100 %\ttab ?]0;title? ?2J ü\n"

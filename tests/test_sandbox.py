@@ -199,6 +199,11 @@ def test_forks_without_end_end(machine: Machine, project: Project) -> None:
             r"pip-99.0-py3-none-any.whl is damaged: File is not a zip file",
         ),
         (
+            "open(os.path.join(directory, 'probe-1.0.tar.gz'), 'w').close()\n"
+            "return 'probe-1.0.tar.gz'",
+            r"it built probe-1.0.tar.gz instead of one wheel",
+        ),
+        (
             "import sys, zipfile\n"
             "name = buildapi.build_wheel(directory, settings, metadata)\n"
             "with zipfile.ZipFile(os.path.join(directory, name), 'a') as archive:\n"
@@ -215,7 +220,7 @@ def test_forks_without_end_end(machine: Machine, project: Project) -> None:
             r"probe-1.0-py3-none-any.whl: pip/evil.py is not mentioned in RECORD",
         ),
     ],
-    ids=["beside", "link", "name", "escape", "record"],
+    ids=["beside", "link", "name", "sdist", "escape", "record"],
 )
 def test_what_is_planted_is_refused(
     machine: Machine, project: Project, planting: str, complaint: str

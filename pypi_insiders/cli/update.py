@@ -32,8 +32,8 @@ def update(ctx: click.Context, /, names: tuple[str, ...], **options: Any) -> Non
     repository is named, and else after a while. Exit status 1 if any of them failed.
     """
     from pypi_insiders import config, repositories
+    from pypi_insiders.choosing import Request
     from pypi_insiders.paths import default_paths
-    from pypi_insiders.update import Request
     from pypi_insiders.update import update as update_all
 
     request = Request(names, **options)
