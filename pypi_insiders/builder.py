@@ -20,7 +20,7 @@ from packaging.version import Version
 
 from pypi_insiders import archives, distribution, environments
 from pypi_insiders.distribution import DistributionError
-from pypi_insiders.environments import Environment, RequirementError
+from pypi_insiders.environments import Bytecode, Environment, RequirementError
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.sandbox import Confines, View
 
@@ -72,6 +72,8 @@ class Recipe:
     """Whether build requirements are those of the time of the commit."""
     readable: tuple[Path, ...] = ()
     """What the hooks may read beside the source tree."""
+    bytecode: Bytecode | None = None
+    """That of build requirements, shared with other builds."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +258,8 @@ class _Work:
                 containment=self._confines.containment,
             )
             self.requirements |= self._environments[key].versions
+            if recipe.bytecode is not None:
+                recipe.bytecode.bring(self._environments[key], self._confines.containment)
         return self._environments[key]
 
     def run(self, argv: Sequence[str], place: "_Place", variables: Mapping[str, str]) -> None:
@@ -303,9 +307,15 @@ class _Work:
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
             "PYTHONHASHSEED": "0",
-            "PYTHONPYCACHEPREFIX": str(self._home / ".pycache"),  # not in the source tree
+            **self._bytecode(),
             "SOURCE_DATE_EPOCH": str(self._recipe.epoch_s),
         }
+
+    def _bytecode(self) -> dict[str, str]:
+        """Keep it out of the source tree."""
+        if self._recipe.bytecode is not None:
+            return {"PYTHONDONTWRITEBYTECODE": "1"}
+        return {"PYTHONPYCACHEPREFIX": str(self._home / ".pycache")}
 
     def _taken(self, kind: str) -> Path:
         """Take what a hook has built out of its reach; refuse anything beside it."""

@@ -24,6 +24,7 @@ from pypi_insiders import (
 )
 from pypi_insiders.builder import BuildError, Distributions
 from pypi_insiders.config import Settings
+from pypi_insiders.environments import Bytecode
 from pypi_insiders.files import remove_foreign_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
@@ -92,6 +93,7 @@ class Maker:
         self._containment = containment
         self._report = report
         self._destination = destination
+        self._bytecode = Bytecode(paths.builds / "bytecode")
         self._choosing = threading.Lock()
         self._chosen: sandbox.Confines | None = None
 
@@ -212,6 +214,7 @@ class Maker:
             repository.network or False,
             self._settings.build.as_of_tag,
             (mirror,),
+            self._bytecode,
         )
         return builder.build_distributions(source, workspace, recipe, confines)
 

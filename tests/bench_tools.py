@@ -31,9 +31,10 @@ class Goal(NamedTuple):
 def home_environment(home: Path) -> dict[str, str]:
     """Make the environment of somebody who lives in an empty home."""
     left_out = ("XDG_", "PYTHONDONTWRITEBYTECODE")
-    return {key: value for key, value in os.environ.items() if not key.startswith(left_out)} | {
-        "HOME": str(home)
-    }
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
+    if session := os.environ.get("XDG_RUNTIME_DIR"):
+        kept["XDG_RUNTIME_DIR"] = session  # where the user manager is, in which builds are confined
+    return kept | {"HOME": str(home)}
 
 
 def run(*argv: str | Path, env: Mapping[str, str]) -> str:

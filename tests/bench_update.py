@@ -1,5 +1,6 @@
 """Measure `update` side by side with git, with `build`, and with the original of our name."""
 
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +70,11 @@ class Side:
         """Bring all that is watched up to date."""
         run(self.command, "update", *self.options, env=self.environment)
 
+    def is_sandboxed(self, project: Project) -> bool:
+        """Tell whether a project was built in a sandbox; of ours."""
+        known = run(self.command, "show", at(project), "--json", env=self.environment)
+        return bool(json.loads(known)["builds"][0]["sandboxed"])
+
     def build(self, projects: list[Project]) -> float:
         """Build the first release of each, which nobody has seen before; tell how long it took."""
         self.watch(projects)
@@ -104,6 +110,7 @@ def update(directory: Path) -> None:
             row_of_times(_BUILD, ours_s, other_s, _ORIGINAL, goal=goal)
             times_s = in_turn(mine.update, other.update, RUNS)
             row_of_times(_CHECK.format(FEW), *times_s, _ORIGINAL)
+    print(f"builds of ours: {'sandboxed' if mine.is_sandboxed(warm) else 'not sandboxed'}")
     other_s = build_by_hand(few, directory / "by-hand", mine.environment)
     row_of_times(_BUILD, ours_s, other_s, "build --installer uv, one by one")
     checks_of_few(few, mine)
