@@ -93,9 +93,14 @@ class Maker:
         self._containment = containment
         self._report = report
         self._destination = destination
-        self._bytecode = Bytecode(paths.builds / "bytecode")
+        self._shared = paths.builds / "bytecode"
+        self._bytecode = Bytecode(self._shared)
         self._choosing = threading.Lock()
         self._chosen: sandbox.Confines | None = None
+
+    def end(self) -> None:
+        """Remove what releases shared while they were built."""
+        remove_foreign_tree(self._shared)
 
     def fetch(self, repository: Repository) -> None:
         """Bring the mirror of a repository up to date.

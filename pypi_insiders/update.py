@@ -88,9 +88,12 @@ def update(paths: Paths, settings: Settings, request: Request, report: Report) -
         record = Record(paths.record, paths.distributions)
         maker = Maker(paths, settings, record, owners, containment, report, destination)
         chooser = Chooser(paths, settings, request, record)
-        outcomes = _Pass(
-            paths, settings, request, chosen, chooser, maker, containment, report
-        ).run()
+        try:
+            outcomes = _Pass(
+                paths, settings, request, chosen, chooser, maker, containment, report
+            ).run()
+        finally:
+            maker.end()
     for outcome in outcomes:
         for line in outcome.moved:
             _log.warning("%s", line)
