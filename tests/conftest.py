@@ -266,10 +266,10 @@ def make_machine(installed: Path, shared: Path, tmp_path: Path) -> MakeMachine:
     binaries = f"{installed.parent}:{Path(sys.executable).parent}"
 
     @contextmanager
-    def make(**options: bool) -> Iterator[Machine]:
+    def make(user_id: int = 31411, **options: bool) -> Iterator[Machine]:
         machine = Machine(
             [shared, tmp_path, ROOT],
-            env={"PATH": f"{binaries}:{os.environ['PATH']}"},
+            env={"PATH": f"{binaries}:{os.environ['PATH']}", "INSIDER_ID": str(user_id)},
             **options,
         )
         try:
