@@ -300,7 +300,7 @@ def test_an_update_that_is_stopped_takes_its_builds_along(
     machine: Machine, project: Project
 ) -> None:
     """`systemctl stop` and Ctrl-C leave no unit; what a kill leaves the next update ends."""
-    hostile(project, "import time\nprint('begun', flush=True)\ntime.sleep(3000)")
+    hostile(project, "import signal\nsignal.pause()")
     units = ("systemctl", "--user", "list-units", "--plain", "--no-legend", "pypi-insiders-build-*")
     is_building = ["pgrep", "-f", "hook.py build_wheel"]
     update = machine.start("pypi-insiders", "update")
