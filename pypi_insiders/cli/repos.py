@@ -39,7 +39,8 @@ def add(specifications: tuple[str, ...], **options: str | int | bool | None) -> 
     """Watch repositories.
 
     DIST is the name by which others depend on it; left out, it is what the first build says. For a
-    repository that is watched already, what is given changes. repos.toml has more keys.
+    repository that is watched already, what is given changes, but not its URL. repos.toml has more
+    keys.
     """
     from pypi_insiders import ownership, repositories
     from pypi_insiders.errors import InsidersError, UsageError
