@@ -163,14 +163,7 @@ class Chooser:
         ]
         if (known.passed_over, known.left_out) != before:
             state.save(self._paths.state, name, known)
-        if not refs:
-            raise InsidersError("it has no tags", "releases are built from tags such as v1.0")
-        if not any(rules.pattern.version_of(tag) for tag in refs):
-            form = f" of the form {repository.tags}" if repository.tags else ""
-            raise InsidersError(
-                f"none of its tags is a version{form}: {tags.summary(sorted(refs))}",
-                "releases are built from tags such as v1.0",
-            )
+        tags.demand_release(refs, rules.pattern)
         return [
             f"{name}: tag {tag} was built from {known.built[tag]:.9} and names {refs[tag]:.9} now; "
             "what is published stays"

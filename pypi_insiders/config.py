@@ -1,10 +1,11 @@
 """Read `config.toml`, the settings of the person."""
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -295,7 +296,21 @@ def load(path: Path) -> Settings:
             all of which are named at once.
     """
     text = read_text(path)
-    return Settings() if text is None else _check(parse_toml(path, text), path)
+    return Settings() if text is None else parse(path, text)
+
+
+def parse(path: Path, text: str) -> Settings:
+    """Understand what `config.toml` says, or is to say.
+
+    Raises:
+        InsidersError: it is no TOML, or has unknown keys or wrong values, all named at once.
+    """
+    return _check(parse_toml(path, text), path)
+
+
+def template() -> str:
+    """Give a `config.toml` that says nothing, with all keys and their defaults in comments."""
+    return Path(__file__).with_name("config.toml").read_text(encoding="utf-8")
 
 
 def parse_toml(path: Path, text: str) -> dict[str, Any]:
@@ -336,7 +351,7 @@ def _check(document: dict[str, Any], path: Path) -> Settings:
 def _check_table(
     name: str, table: type, content: dict[str, Any], problems: list[str]
 ) -> Iterator[tuple[str, Any]]:
-    keys = {item.name.removesuffix("_s").replace("_", "-"): item for item in fields(table)}
+    keys = {_key(item): item for item in fields(table)}
     for key, value in content.items():
         if key not in keys:
             problems.append(f"unknown key {name}.{key}{did_you_mean(key, keys)}")
@@ -345,6 +360,33 @@ def _check_table(
             yield keys[key].name, keys[key].metadata["parse"](value)
         except ValueError as error:
             problems.append(f"{name}.{key} {error}")
+
+
+def _key(item: "Field[Any]") -> str:
+    return item.name.removesuffix("_s").replace("_", "-")
+
+
+def as_document(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Say settings as `config.toml` does: table to key to value of TOML; `None`: there is none."""
+    return {
+        table.name: {
+            _key(item): _as_written(item.name, getattr(getattr(settings, table.name), item.name))
+            for item in fields(getattr(settings, table.name))
+        }
+        for table in fields(settings)
+    }
+
+
+def _as_written(name: str, value: Any) -> Any:
+    if name.endswith("_s") and value:
+        units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+        return next(f"{value // size_s}{unit}" for size_s, unit in units if value % size_s == 0)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def as_toml(value: bool | int | str | list[str]) -> str:
+    """Write a value on one line as TOML does, which is as JSON does."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _kind(content: object) -> str:

@@ -20,13 +20,18 @@ class Paths:
 
     @property
     def settings(self) -> Path:
-        """`config.toml`: written by the person, never by the program."""
+        """`config.toml`: written by the person, also through `config edit`."""
         return self.config / "config.toml"
 
     @property
     def repositories(self) -> Path:
-        """`repos.toml`: written by `repos add` and `repos remove`, or by the person."""
+        """`repos.toml`: written by `repos add` and its kin, or by the person."""
         return self.config / "repos.toml"
+
+    @property
+    def original_repositories(self) -> Path:
+        """`repos.json`: what `repos.toml` is in the original pypi-insiders."""
+        return self.config / "repos.json"
 
     @property
     def passwords(self) -> Path:

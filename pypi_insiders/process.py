@@ -157,6 +157,28 @@ def attached(argv: Sequence[str]) -> int:
         raise _cannot_run(argv[0], error) from error
 
 
+def interactive(argv: Sequence[str]) -> int:
+    """Run a program that a person works with, such as an editor; return its status.
+
+    Ctrl-C is meant for it, and not for us. Source: launch_specified_editor in git's editor.c.
+
+    Raises:
+        InsidersError: the program cannot be run.
+    """
+    _log.debug("+ %s", shlex.join(argv))
+    try:
+        process = subprocess.Popen(argv)
+    except OSError as error:
+        raise _cannot_run(argv[0], error) from error
+    keys = (signal.SIGINT, signal.SIGQUIT)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in keys}
+    try:
+        return process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def become(argv: Sequence[str]) -> NoReturn:
     """Replace this process by a program, which inherits the terminal and ends in our place.
 

@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders import remotes, systemctl, units
+from pypi_insiders import remotes, systemctl, tags, units
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import run
@@ -45,22 +46,44 @@ class Reply:
     hint: str | None = None
     is_away: bool = False
     """Whether its host is out of reach, which may pass."""
+    newest: str | None = None
+    """The tag that is built first; `None`: none is."""
+    lack: str | None = None
+    """Why none is, although it can be read."""
 
 
-def ask(watched: Iterable[Repository]) -> dict[str, Reply]:
-    """Ask repositories for their tags from this process, many at once; tell what came by name."""
+def ask(watched: Iterable[Repository], *, timeout_s: float = remotes.TIMEOUT_S) -> dict[str, Reply]:
+    """Ask repositories for their tags from this process, many at once.
+
+    Args:
+        watched: which ones.
+        timeout_s: after so long the host of one counts as out of reach.
+
+    Returns:
+        What came, by the name of the repository, in the given order.
+    """
     listed = list(watched)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        replies = pool.map(_ask, listed)
+        replies = pool.map(partial(_ask, timeout_s=timeout_s), listed)
         return {item.name: reply for item, reply in zip(listed, replies, strict=True)}
 
 
-def _ask(repository: Repository) -> Reply:
+def _ask(repository: Repository, *, timeout_s: float) -> Reply:
     try:
-        return Reply(len(remotes.list_tags(repository.remote, remotes.Access(repository.token))))
+        access = remotes.Access(repository.token)
+        refs = remotes.list_tags(repository.remote, access, timeout_s=timeout_s)
     except InsidersError as error:
         is_away = isinstance(error, UnreachableError)
         return Reply(error=error.message, hint=error.hint, is_away=is_away)
+    rules = repository.rules(max_new=1)
+    try:
+        tags.demand_release(refs, rules.pattern)
+    except InsidersError as error:
+        return Reply(len(refs), lack=error.message, hint=error.hint)
+    choice = tags.choose(refs, {}, rules)
+    if not choice.build:
+        return Reply(len(refs), lack="all of its releases are pre-releases", hint="set pre = true")
+    return Reply(len(refs), newest=choice.build[0])
 
 
 def as_json(replies: Mapping[str, Reply]) -> str:

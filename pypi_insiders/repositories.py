@@ -1,6 +1,7 @@
 """Keep `repos.toml`, the list of watched repositories."""
 
-from collections.abc import Iterable, Iterator
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Any
 import tomli_w
 
 from pypi_insiders.config import parse_toml
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.files import read_text, write_atomic
 from pypi_insiders.repository import Repository, parse_name
 
 _HEADER = """\
-# The repositories that pypi-insiders watches, written by `pypi-insiders repos add` and `remove`.
-# You may edit this file; comments are lost at the next `add` or `remove`.
+# The repositories that pypi-insiders watches, written by `pypi-insiders repos`.
+# You may edit this file; comments are lost at the next `add`, `set`, `import` or `remove`.
 
 """
 
@@ -115,14 +116,43 @@ def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[
             known.distribution,
             known.url,
         ):
+            given = {"distribution": item.distribution, "url": item.url}
+            words = [f"{key}={value}" for key, value in given.items() if value is not None]
             raise InsidersError(
                 f"{known.name} is watched already, as {known.distribution or 'yet unnamed'} "
                 f"from {known.remote}",
-                f"first `pypi-insiders repos remove {known.name}`",
+                f"to change that: `pypi-insiders repos set {known.name} {shlex.join(words)}`",
             )
         else:
             for key, value in item.keys.items():
                 result[known.name] = result[known.name].with_key(key, value)
+    _check_distributions(result.values())
+    return result
+
+
+def change(
+    repositories: dict[str, Repository], name: str, texts: Mapping[str, str]
+) -> dict[str, Repository]:
+    """Change keys of a watched repository, all or none.
+
+    Args:
+        repositories: what is watched.
+        name: of the one that changes.
+        texts: key to what a person typed; nothing unsets the key.
+
+    Raises:
+        UsageError: the name, a key or a value is wrong.
+        InsidersError: it is not watched, or its distribution comes from another repository.
+    """
+    (item,) = select(repositories, [name])
+    for key, text in texts.items():
+        try:
+            item = item.with_text(key, text)
+        except InsidersError:
+            raise
+        except ValueError as error:
+            raise UsageError(str(error), "see `pypi-insiders repos set --help`") from error
+    result = {**repositories, item.name: item}
     _check_distributions(result.values())
     return result
 

@@ -2,8 +2,9 @@
 
 import os
 import re
+import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -282,23 +283,73 @@ class Repository:
             ValueError: there is no such key, or the value is of another type, or wrong.
             UsageError: the value is wrong.
         """
-        names = _names()
-        if key not in names:
-            raise ValueError(f"unknown key {key}{config.did_you_mean(key, names)}")
-        wanted = next(item.metadata for item in fields(self) if item.name == names[key])
-        if type(value) is not wanted["kind"]:
-            raise ValueError(f"{key} must be {_KINDS[wanted['kind']]}")
+        wanted = _field(key)
+        kind = wanted.metadata["kind"]
+        if type(value) is not kind:
+            raise ValueError(f"{key} must be {_KINDS[kind]}")
         try:
-            return replace(self, **{names[key]: wanted["parse"](value)})
+            return replace(self, **{wanted.name: wanted.metadata["parse"](value)})
         except InsidersError:
             raise
         except ValueError as error:
             raise ValueError(f"{key} {error}") from error
 
+    def with_text(self, key: str, text: str) -> "Repository":
+        """Set a key to what a person typed, read as the kind of the key wants; nothing unsets it.
+
+        Raises:
+            ValueError: there is no such key, or the value is of another type, or wrong.
+            UsageError: the value is wrong.
+        """
+        wanted = _field(key)
+        if not text:
+            unset: dict[str, Any] = {wanted.name: None}
+            return replace(self, **unset)
+        return self.with_key(key, _READERS[wanted.metadata["kind"]](text))
+
 
 def _names() -> dict[str, str]:
     """Map the keys of `repos.toml` to the fields of `Repository`."""
     return {item.name.replace("_", "-"): item.name for item in fields(Repository) if item.metadata}
+
+
+def _field(key: str) -> "Field[Any]":
+    """Find the field of a key.
+
+    Raises:
+        ValueError: there is no such key.
+    """
+    names = _names()
+    if key not in names:
+        raise ValueError(f"unknown key {key}{config.did_you_mean(key, names)}")
+    return next(item for item in fields(Repository) if item.name == names[key])
+
+
+def _read_number(text: str) -> int | str:
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text
+
+
+def _read_flag(text: str) -> bool | str:
+    return {"true": True, "false": False}.get(text, text)
+
+
+def _read_list(text: str) -> Any:
+    """Read a list of TOML, or what stands between commas."""
+    if not text.startswith("["):
+        return [part.strip() for part in text.split(",")]
+    try:
+        return tomllib.loads(f"list = {text}")["list"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+# What cannot be read stays text, which is then of the wrong type.
+_READERS: dict[type, Callable[[str], Any]] = {
+    str: str,
+    int: _read_number,
+    bool: _read_flag,
+    list: _read_list,
+}
 
 
 def parse_specification(text: str) -> Repository:

@@ -8,6 +8,8 @@ from functools import cached_property
 
 from packaging.version import InvalidVersion, Version
 
+from pypi_insiders.errors import InsidersError
+
 # `9.5.3-insiders-4.49.0` is built as version `9.5.3+insiders.4.49.0`.
 # Other second parts (`1.0-docker`) say nothing about the version.
 _INSIDERS = re.compile(
@@ -139,6 +141,21 @@ def choose(
     ]
     limit = max(rules.max_new, rules.backfill)
     return Choice(tuple(fresh[:limit]), moved, passed_over, tuple(fresh[limit:]))
+
+
+def demand_release(refs: Iterable[str], pattern: Pattern) -> None:
+    """Refuse tags of which none is a version.
+
+    Raises:
+        InsidersError: there are no tags, or none has the right form; some of them are named.
+    """
+    named = sorted(refs)
+    hint = "releases are built from tags such as v1.0"
+    if not named:
+        raise InsidersError("it has no tags", hint)
+    if not any(pattern.version_of(tag) for tag in named):
+        form = "" if pattern == Pattern() else f" of the form {pattern.text}"
+        raise InsidersError(f"none of its tags is a version{form}: {summary(named)}", hint)
 
 
 def unbuilt(refs: Iterable[str], built: Collection[str], rules: Rules) -> tuple[str, ...]:

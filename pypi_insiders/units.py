@@ -240,9 +240,14 @@ def _read_ours(path: Path) -> str | None:
             f"`systemctl --user unmask {path.name}`" if masked else "move it away",
         )
     text = read_text(path)
-    if text is not None and not text.startswith(_MARK):
+    if text is not None and not is_ours(text):
         raise InsidersError(f"{path} is there and was not written by pypi-insiders", "move it away")
     return text
+
+
+def is_ours(text: str) -> bool:
+    """Tell by the text of a unit file or drop-in whether we wrote it."""
+    return text.startswith(_MARK)
 
 
 def is_installed(directory: Path, part: Part) -> bool:

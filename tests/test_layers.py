@@ -12,13 +12,16 @@ LAYERS = (
     {"files", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
-        "environments",
+        "environments", "editing",
     },
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
         "units", "publishing",
     },
-    {"repositories", "releases", "retention", "web", "control", "overview", "builder", "reach"},
+    {
+        "repositories", "releases", "retention", "web", "control", "overview", "builder", "reach",
+        "original", "provenance",
+    },
     {"ownership", "index", "export", "adoption", "making", "account"},
     {"choosing", "withdrawal", "doctor"},
     {"update"},

@@ -20,6 +20,7 @@ COMMANDS = {
     "unyank": "pypi_insiders.cli.releases:unyank",
     "unpublish": "pypi_insiders.cli.releases:unpublish",
     "prune": "pypi_insiders.cli.releases:prune",
+    "config": "pypi_insiders.cli.config:config",
     "env": "pypi_insiders.cli.env:env",
     "export": "pypi_insiders.cli.export:export",
     "doctor": "pypi_insiders.cli.doctor:doctor",

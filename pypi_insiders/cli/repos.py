@@ -1,10 +1,25 @@
 """`pypi-insiders repos`."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
-from pypi_insiders.cli.common import Group, none_watched
+from pypi_insiders.cli.common import Group, none_watched, note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pypi_insiders.paths import Paths
+    from pypi_insiders.repository import Repository
+
+_CHECK_TIMEOUT_S = 10
 
 repos = Group("repos", help="Say which repositories are watched.")
+
+_no_check = click.option(
+    "--no-check", is_flag=True, help="Do not try at once whether they can be read."
+)
 
 
 @repos.command("add")
@@ -35,16 +50,18 @@ repos = Group("repos", help="Say which repositories are watched.")
     help="Build only tags signed by a key in this file (ssh allowed signers, or a GPG keyring).",
 )
 @click.option("--token-file", metavar="FILE", help="What git needs for https, in a file of yours.")
-def add(specifications: tuple[str, ...], **options: str | int | bool | None) -> None:
+@_no_check
+def add(
+    specifications: tuple[str, ...], no_check: bool, **options: str | int | bool | None
+) -> None:
     """Watch repositories.
 
-    DIST is the name by which others depend on it; left out, it is what the first build says. For a
-    repository that is watched already, what is given changes, but not its URL. repos.toml has more
-    keys.
+    DIST is the name by which others depend on it; left out, it is what the first build says. Each
+    new one is asked for its tags at once, for at most 10 seconds; what is wrong is said, and it is
+    watched nevertheless. For a repository that is watched already, what is given changes, but not
+    its URL: for that, and for more keys, there is `repos set`.
     """
-    from pypi_insiders import ownership, repositories
     from pypi_insiders.errors import InsidersError, UsageError
-    from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
     from pypi_insiders.repository import parse_specification
 
@@ -59,7 +76,27 @@ def add(specifications: tuple[str, ...], **options: str | int | bool | None) -> 
             raise
         except ValueError as error:
             raise UsageError(str(error)) from error
-    paths = default_paths()
+    fresh = _watch(default_paths(), new, tuple(given))
+    if not no_check:
+        _try(fresh)
+
+
+def _watch(
+    paths: "Paths", new: "Sequence[Repository]", given: "Sequence[str]"
+) -> list["Repository"]:
+    """Add repositories to the list, and tell what came of it.
+
+    Args:
+        paths: where the list lies.
+        new: what is to be watched.
+        given: the keys that change where it is watched already.
+
+    Returns:
+        Those that were not watched before.
+    """
+    from pypi_insiders import ownership, repositories
+    from pypi_insiders.files import locked
+
     with locked(paths.repositories_lock):
         known = repositories.load(paths.repositories)
         result = repositories.add(known, new)
@@ -75,6 +112,128 @@ def add(specifications: tuple[str, ...], **options: str | int | bool | None) -> 
             click.echo(
                 f"watching {item.name}" + (f" as {item.distribution}" if item.distribution else "")
             )
+    return [item for name, item in result.items() if name not in known]
+
+
+def _try(watched: "Iterable[Repository]") -> None:
+    """Ask repositories for their tags, and tell what is wrong, or what will be built."""
+    import logging
+
+    from pypi_insiders import reach
+
+    log = logging.getLogger(__name__)
+    readable = []
+    for name, reply in reach.ask(watched, timeout_s=_CHECK_TIMEOUT_S).items():
+        if trouble := reply.error or reply.lack:
+            log.warning("%s: %s", name, trouble)
+            if reply.hint:
+                log.info("hint: %s", reply.hint)
+        else:
+            tags = "1 tag" if reply.tags == 1 else f"{reply.tags} tags"
+            log.info("%s: it has %s, the newest release is %s", name, tags, reply.newest)
+            readable.append(name)
+    if readable:
+        one = f" {readable[0]}" if len(readable) == 1 else ""
+        log.info("next: `pypi-insiders update%s`, or `pypi-insiders watcher enable`", one)
+
+
+@repos.command("import")
+@click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@_no_check
+def import_(file: Path | None, no_check: bool) -> None:
+    """Watch what the original pypi-insiders watches.
+
+    FILE is its repos.json; left out, it is taken from where that lies. All of it is taken or
+    nothing; what is watched already is no error. The file itself stays as it is.
+    """
+    from pypi_insiders import original
+    from pypi_insiders.paths import default_paths
+
+    paths = default_paths()
+    found = original.load(file or paths.original_repositories)
+    if not found:
+        note(f"{file or paths.original_repositories} names no repositories")
+    fresh = _watch(paths, found, ())
+    for line in original.remains(paths, found):
+        note(line)
+    if not no_check:
+        _try(fresh)
+
+
+_SET_HELP = """\
+Change keys of a watched repository.
+
+VALUE is what TOML has, without quotes: true or false, a number, a text, or a list with commas.
+KEY= without a value takes the key away: then the default counts. All are changed or none.
+
+\b
+distribution, url              what it is
+tags, pre, max-new, backfill   which tags are releases
+subdirectory, python           what is built
+network, strict                how
+keep                           how many versions the index keeps
+allowed-signers                who must have signed
+token-file, token-credential   what git needs for https
+
+With another url or distribution it begins anew; what was published stays.
+"""
+
+
+@repos.command("set", help=_SET_HELP)
+@click.argument("name", metavar="NS/PROJ")
+@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+def set_(name: str, assignments: tuple[str, ...]) -> None:
+    """Change keys of a watched repository."""
+    from pypi_insiders import ownership, repositories
+    from pypi_insiders.files import locked
+    from pypi_insiders.paths import default_paths
+
+    texts = _texts(assignments)
+    paths = default_paths()
+    with locked(paths.repositories_lock):
+        known = repositories.load(paths.repositories)
+        (old,) = repositories.select(known, [name])
+        result = repositories.change(known, name, texts)
+        new = result[old.name]
+        ownership.check(paths, result.values())
+        if new != old:
+            repositories.save(paths.repositories, result.values())
+    if new == old:
+        click.echo(f"{old.name}: nothing changed")
+    else:
+        _tell_changes(paths, old, new)
+
+
+def _texts(assignments: "Iterable[str]") -> dict[str, str]:
+    """Take words `KEY=VALUE` apart."""
+    from pypi_insiders.errors import UsageError
+
+    texts: dict[str, str] = {}
+    for word in assignments:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise UsageError(f"{word!r} is not KEY=VALUE", "for example keep=5")
+        if key in texts:
+            raise UsageError(f"{key} is given twice", "say once what it is to be")
+        texts[key] = text
+    return texts
+
+
+def _tell_changes(paths: "Paths", old: "Repository", new: "Repository") -> None:
+    from pypi_insiders import state
+    from pypi_insiders.config import as_toml
+
+    before, now = old.keys, new.keys
+    for key in dict.fromkeys((*before, *now)):
+        if key not in now:
+            click.echo(f"{old.name}: {key} is not set any more (it was {as_toml(before[key])})")
+        elif before.get(key) != now[key]:
+            was = f" (it was {as_toml(before[key])})" if key in before else ""
+            click.echo(f"{old.name}: {key} = {as_toml(now[key])}{was}")
+    if (old.remote, old.distribution) != (new.remote, new.distribution):
+        known = state.load(paths.state, old.name)
+        if known.builds and not known.is_of(new.remote, new.distribution):
+            note(f"the next update of {old.name} begins anew; what was published stays")
 
 
 @repos.command("list")
@@ -90,14 +249,15 @@ def list_(as_json: bool) -> None:
     rows: list[dict[str, str | int | None]] = []
     for item in repositories.load(paths.repositories).values():
         known = state.load(paths.state, item.name)
-        newest = known.newest if known.is_of(item.remote, item.distribution) else None
+        if not known.is_of(item.remote, item.distribution):
+            known = state.RepositoryState()  # what the next update begins with
         rows.append(
             {
                 "name": item.name,
                 "url": item.remote,
                 "distribution": item.distribution or known.distribution,
-                "version": newest.version if newest else None,
-                "tag": newest.tag if newest else None,
+                "version": known.newest.version if known.newest else None,
+                "tag": known.newest.tag if known.newest else None,
                 "keep": item.keep,
             }
         )

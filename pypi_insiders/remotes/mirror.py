@@ -10,7 +10,14 @@ from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import make_directory, remove_tree
 from pypi_insiders.remotes import credentials
 from pypi_insiders.remotes.credentials import GITS_OWN, Access
-from pypi_insiders.remotes.run import FETCH_TIMEOUT_S, Settings, attempt, git, in_mirror
+from pypi_insiders.remotes.run import (
+    FETCH_TIMEOUT_S,
+    TIMEOUT_S,
+    Settings,
+    attempt,
+    git,
+    in_mirror,
+)
 from pypi_insiders.remotes.words import RefusedError, UnexplainedError
 
 _log = logging.getLogger(__name__)
@@ -22,12 +29,15 @@ _TAGS = "+refs/tags/*:refs/tags/*"
 _BRANCHES = "+refs/heads/*:refs/heads/*"
 
 
-def list_tags(url: str, access: Access = GITS_OWN) -> dict[str, str]:
+def list_tags(
+    url: str, access: Access = GITS_OWN, *, timeout_s: float = TIMEOUT_S
+) -> dict[str, str]:
     """Ask a repository for its tags, over one connection.
 
     Args:
         url: of the repository.
         access: by what its host is asked.
+        timeout_s: after so long the host counts as out of reach.
 
     Returns:
         Tag to the commit that it names (not to the tag object).
@@ -40,7 +50,8 @@ def list_tags(url: str, access: Access = GITS_OWN) -> dict[str, str]:
     """
     refs: dict[str, str] = {}
     settings = credentials.settings(url, access)
-    for line in git("ls-remote", "--tags", "--", url, settings=settings).splitlines():
+    listed = git("ls-remote", "--tags", "--", url, settings=settings, timeout_s=timeout_s)
+    for line in listed.splitlines():
         commit, _, ref = line.partition("\t")
         if ref.startswith("refs/tags/"):
             tag = ref.removeprefix("refs/tags/")

@@ -1,0 +1,167 @@
+"""`pypi-insiders config`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pypi_insiders.cli.common import Group, complain, note
+
+if TYPE_CHECKING:
+    from pypi_insiders.config import Settings
+    from pypi_insiders.editing import Draft
+    from pypi_insiders.paths import Paths
+    from pypi_insiders.provenance import Effective
+
+config = Group("config", help="Show or edit the settings.")
+
+
+@config.command("show")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def show(as_json: bool) -> None:
+    """Show all settings, and where each comes from.
+
+    That is config.toml, with the line, or the default. A drop-in of yours that wins over a setting
+    (`systemctl --user edit`) is named.
+    """
+    from pypi_insiders import provenance
+    from pypi_insiders.paths import default_paths
+
+    paths = default_paths()
+    found = provenance.settings(paths)
+    if as_json:
+        _print_json(paths, found)
+    else:
+        _print_toml(paths, found)
+
+
+def _files(paths: "Paths") -> dict[str, str]:
+    """Tell where everything lies."""
+    return {
+        "settings": str(paths.settings),
+        "repositories": str(paths.repositories),
+        "distributions": str(paths.distributions),
+        "state": str(paths.state),
+        "cache": str(paths.cache),
+    }
+
+
+def _print_toml(paths: "Paths", found: "list[Effective]") -> None:
+    from itertools import groupby
+
+    from pypi_insiders.config import as_toml
+
+    for what, path in _files(paths).items():
+        is_there = "" if Path(path).exists() else " (not there)"
+        click.echo(f"# {what.ljust(13)}  {path}{is_there}")
+    for table, items in groupby(found, lambda item: item.table):
+        rows = [
+            (f"# {item.key} is not set", "")
+            if item.value is None
+            else (f"{item.key} = {as_toml(item.value)}", f"# {_origin(paths, item)}")
+            for item in items
+        ]
+        width = max(len(assignment) for assignment, origin in rows if origin)
+        click.echo(f"\n[{table}]")
+        for assignment, origin in rows:
+            click.echo(f"{assignment.ljust(width)}  {origin}".rstrip())
+
+
+def _origin(paths: "Paths", item: "Effective") -> str:
+    said = f"{paths.settings.name}:{item.line}" if item.line else "default"
+    return f"{said}, but {', '.join(item.drop_ins)} wins" if item.drop_ins else said
+
+
+def _print_json(paths: "Paths", found: "list[Effective]") -> None:
+    import json
+
+    settings: dict[str, dict[str, Any]] = {}
+    for item in found:
+        settings.setdefault(item.table, {})[item.key] = {
+            "value": item.value,
+            "from": "config.toml" if item.line else "default",
+            "line": item.line,
+            "drop-ins": item.drop_ins,
+        }
+    click.echo(json.dumps({"files": _files(paths), "settings": settings}, indent=2))
+
+
+@config.command("edit")
+def edit() -> None:
+    """Edit config.toml, and check it before it is saved.
+
+    The editor is $VISUAL or $EDITOR, or one that is there. What is wrong is said, and can be edited
+    again; config.toml itself only ever has what is right.
+    """
+    from pypi_insiders import editing
+    from pypi_insiders.config import template
+    from pypi_insiders.paths import default_paths
+
+    words = editing.editor(on_terminal=_is_terminal())
+    draft = editing.Draft.begin(default_paths().settings, template())
+    try:
+        _edit(draft, words)
+    finally:
+        if kept := draft.close():
+            note(f"what was written is kept in {kept}")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _edit(draft: "Draft", words: tuple[str, ...]) -> None:
+    """Let the person edit until it is right, or no longer wanted."""
+    from pypi_insiders.config import parse
+    from pypi_insiders.errors import InsidersError
+
+    while True:
+        text = draft.edit(words)
+        if text in (draft.begun_as, draft.original):
+            click.echo("nothing changed")
+            return
+        try:
+            settings = parse(draft.of, text)
+        except InsidersError as error:
+            if not _is_terminal():
+                raise InsidersError(error.message, "nothing was changed") from error
+            complain(error.message, None)
+            if not click.confirm("Edit it again?", default=True, err=True):
+                draft.discard()
+                raise InsidersError("nothing was changed") from error
+        else:
+            draft.save(text)
+            click.echo(f"saved {draft.of}")
+            _tell_when(_before(draft), settings)
+            return
+
+
+def _before(draft: "Draft") -> "Settings | None":
+    """Tell what the settings were; `None`: they were wrong."""
+    from pypi_insiders.config import parse
+    from pypi_insiders.errors import InsidersError
+
+    try:
+        return parse(draft.of, draft.original or "")
+    except InsidersError:
+        return None
+
+
+def _tell_when(before: "Settings | None", now: "Settings") -> None:
+    """Say when what has changed takes effect."""
+    from dataclasses import replace
+
+    if before is None or before.server != now.server:
+        note("[server] takes effect at the next `pypi-insiders server restart`")
+    if before is None or before.watcher.interval_s != now.watcher.interval_s:
+        note("interval takes effect at the next `pypi-insiders watcher restart`")
+    known = now if before is None else before
+    watcher = replace(known.watcher, interval_s=now.watcher.interval_s)
+    for table, has_changed in {
+        "watcher": watcher != now.watcher,
+        "build": known.build != now.build,
+        "publish": known.publish != now.publish,
+    }.items():
+        if has_changed:
+            note(f"[{table}] takes effect at the next update")
