@@ -56,6 +56,20 @@ COMPLAINTS = [
         ("update", "me/probe", "me/other"), 1, "not watched: me/probe, me/other",
         "see `pypi-insiders repos list`",
     ),
+    (
+        ("repos", "import", "/nowhere/repos.json"), 1, "/nowhere/repos.json is not there",
+        "say where it is: `pypi-insiders repos import FILE`",
+    ),
+    (
+        ("repos", "set", "me/probe", "keep=5"), 1, "not watched: me/probe",
+        "see `pypi-insiders repos list`",
+    ),
+    (("repos", "set", "probe", "keep=5"), 2, f"'probe' {NOT_A_NAME}", NAME_HINT),
+    (("repos", "set", "me/probe", "keep"), 2, "'keep' is not KEY=VALUE", "for example keep=5"),
+    (
+        ("repos", "set", "me/probe", "keep=1", "keep=2"), 2, "keep is given twice",
+        "say once what it is to be",
+    ),
     (("update", "../../etc"), 2, f"'../../etc' {NOT_A_NAME}", NAME_HINT),
 ]  # fmt: skip
 
@@ -163,15 +177,15 @@ def test_where_nothing_is_watched_update_says_how_to_begin(person: Person) -> No
 
 def test_several_repositories_are_added_at_once_and_again(person: Person) -> None:
     """Adding is all or nothing, and what is there already is no error."""
-    done = person.run("repos", "add", "me/a:A_a", "me/b")
+    done = person.run("repos", "add", "--no-check", "me/a:A_a", "me/b")
     assert done.stdout == "watching me/a as a-a\nwatching me/b\n"
-    assert person.run("repos", "add", "ME/A:a-a", "me/c").stdout == (
+    assert person.run("repos", "add", "--no-check", "ME/A:a-a", "me/c").stdout == (
         "ME/A is watched already\nwatching me/c\n"
     )
     failed = person.run("repos", "add", "me/d", "me/a:other", status=1)
     assert failed.stderr == (
         "error: me/a is watched already, as a-a from git@github.com:me/a.git\n"
-        "hint: first `pypi-insiders repos remove me/a`\n"
+        "hint: to change that: `pypi-insiders repos set me/a distribution=other`\n"
     )
     listed = json.loads(person.run("repos", "list", "--json").stdout)
     assert [row["name"] for row in listed] == ["me/a", "me/b", "me/c"]
@@ -258,8 +272,9 @@ def commands() -> list[tuple[str, ...]]:
         (),
         *[(part, verb) for part in ("server", "watcher") for verb in services],
         ("server",), ("server", "run"), ("watcher",),
-        ("repos",), ("repos", "add"), ("repos", "list"), ("repos", "remove"),
-        ("update",), ("show",), ("env",), ("doctor",), ("uninstall",),
+        ("repos",), ("repos", "add"), ("repos", "import"), ("repos", "set"), ("repos", "list"),
+        ("repos", "remove"), ("config",), ("config", "show"), ("config", "edit"), ("update",),
+        ("show",), ("env",), ("doctor",), ("uninstall",),
     ]  # fmt: skip
 
 
@@ -310,7 +325,7 @@ def test_a_module_can_be_run(person: Person) -> None:
 
 def test_purge_works_without_a_user_manager_and_says_when_there_is_nothing(person: Person) -> None:
     """In a container it takes what `update` has made."""
-    person.run("repos", "add", "me/probe")
+    person.run("repos", "add", "--no-check", "me/probe")
     done = person.run("uninstall", "--purge", PATH="/nonexistent")
     assert done.stderr == "note: systemctl was not found: this system does not run systemd\n"
     assert done.stdout.splitlines() == [

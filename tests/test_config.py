@@ -1,5 +1,8 @@
 """What config.toml may say, and what is said when it is wrong."""
 
+import re
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +13,14 @@ from pypi_insiders.config import (
     ServerSettings,
     Settings,
     WatcherSettings,
+    as_document,
+    as_toml,
     load,
+    parse,
     parse_fallback_url,
     parse_host,
     parse_interval,
+    template,
 )
 from pypi_insiders.errors import InsidersError
 
@@ -273,3 +280,56 @@ def test_no_refusal_repeats_a_password(url: str) -> None:
     with pytest.raises(ValueError, match="must") as caught:
         parse_fallback_url(url)
     assert "secret" not in str(caught.value)
+
+
+def _uncommented(text: str) -> str:
+    return re.sub(r"^# (?=[a-z-]+ = )", "", text, flags=re.MULTILINE)
+
+
+def test_the_template_says_nothing_and_names_every_key_with_its_default(path: Path) -> None:
+    """Keys without a default have an example."""
+    assert parse(path, template()) == Settings()
+    told = tomllib.loads(_uncommented(template()))
+    parse(path, _uncommented(template()))
+    for table, content in as_document(Settings()).items():
+        assert told[table].keys() == content.keys()
+        defaults = {key: value for key, value in content.items() if value is not None}
+        assert {key: told[table][key] for key in defaults} == defaults
+
+
+def test_the_template_is_what_the_readme_says() -> None:
+    """Line by line, comments included."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    block = readme.partition("All keys, with their defaults:\n\n```toml\n")[2].partition("```")[0]
+    readme_lines = _uncommented(block.partition("[publish]")[0]).splitlines()
+    assert [line for line in readme_lines if " = " in line] == [
+        line
+        for line in _uncommented(template().partition("[publish]")[0]).splitlines()
+        if re.match("[a-z-]+ = ", line)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, 0), (1, "1s"), (90, "90s"), (600, "10min"), (7200, "2h")]
+)
+def test_a_span_is_said_in_the_largest_unit_that_fits(seconds: int, text: int | str) -> None:
+    """As a person would have written it."""
+    settings = Settings(server=replace(ServerSettings(), idle_timeout_s=seconds))
+    assert as_document(settings)["server"]["idle-timeout"] == text
+
+
+def test_what_is_said_of_settings_is_understood(path: Path) -> None:
+    """Whatever their values."""
+    settings = Settings(
+        ServerSettings("::1", 8080, 'https://h/"', 90, ("a.example", "b"), auth=True),
+        WatcherSettings(86400, 2, 9, 0),
+        BuildSettings("off", 4, as_of_tag=False),
+        PublishSettings("https://h/", "j\u00f6\\", local=False),
+    )
+    text = "".join(
+        f"{table}.{key} = {as_toml(value)}\n"
+        for table, content in as_document(settings).items()
+        for key, value in content.items()
+        if value is not None
+    )
+    assert parse(path, text) == settings

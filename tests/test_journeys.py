@@ -106,6 +106,10 @@ def test_from_a_tag_in_a_private_repository_to_pip_uv_and_pdm(
     assert started == f"server: running at http://127.0.0.1:{port}/simple/\n"
     added = machine.run("pypi-insiders", "repos", "add", "sponsor/iniconfig-insiders:iniconfig")
     assert added.stdout == "watching sponsor/iniconfig-insiders as iniconfig\n"
+    assert added.stderr == (
+        "sponsor/iniconfig-insiders: it has 1 tag, the newest release is 1.0.0-insiders-0.9.0\n"
+        "next: `pypi-insiders update sponsor/iniconfig-insiders`\n"
+    )
     machine.run("pypi-insiders", "watcher", "start")
     machine.wait_for_journal(r"published iniconfig-1.0.0\+insiders.0.9.0.tar.gz", timeout_s=60)
 
@@ -211,7 +215,13 @@ def test_without_access_the_update_says_which_door_is_closed(
 ) -> None:
     """A key that the host does not accept, a host key that is not known, and a wrong name."""
     forge.create("sponsor/probe", "probe").release("1.0")
-    machine.run("pypi-insiders", "repos", "add", "sponsor/probe", "sponsor/nope")
+    added = machine.run("pypi-insiders", "repos", "add", "sponsor/probe", "sponsor/nope")
+    assert added.stderr.splitlines()[0] == (
+        "sponsor/probe: it has 1 tag, the newest release is v1.0"
+    )
+    assert added.stderr.splitlines()[1].startswith(
+        "warning: sponsor/nope: no such repository, or no access to it ("
+    )
 
     def complaint(name: str) -> str:
         failed = machine.run("pypi-insiders", "update", name, check=False, env={"LC_ALL": "de_DE"})

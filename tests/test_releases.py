@@ -204,7 +204,7 @@ def test_prune_says_why_it_removes_nothing(person: Person) -> None:
     assert person.run("prune").stderr == (
         "no repositories are watched; `pypi-insiders repos add NS/PROJ`\n"
     )
-    person.run("repos", "add", "me/probe")
+    person.run("repos", "add", "--no-check", "me/probe")
     assert person.run("prune").stdout == (
         "nothing to remove: all versions are kept (`--keep N` keeps only N)\n"
     )

@@ -205,9 +205,9 @@ def test_what_is_saved_is_loaded_in_the_same_order(tmp_path: Path) -> None:
     ]
     save(path, items)
     assert path.read_text() == (
-        "# The repositories that pypi-insiders watches, written by `pypi-insiders repos add` and "
-        "`remove`.\n"
-        "# You may edit this file; comments are lost at the next `add` or `remove`.\n\n"
+        "# The repositories that pypi-insiders watches, written by `pypi-insiders repos`.\n"
+        "# You may edit this file; comments are lost at the next `add`, `set`, `import` or "
+        "`remove`.\n\n"
         '["z/Last"]\ndistribution = "last"\nurl = "ssh://git@h/last"\n\n'
         '["a/b.c"]\n\n'
         '["m/n"]\nurl = "file:///srv/n"\n\n'
@@ -322,12 +322,12 @@ def test_what_is_watched_already_stays_as_it_is(again: Repository) -> None:
         (
             [Repository("a/B", "other")],
             "A/b is watched already, as ab from git@github.com:A/b.git",
-            "first `pypi-insiders repos remove A/b`",
+            "to change that: `pypi-insiders repos set A/b distribution=other`",
         ),
         (
             [Repository("c/d", None, "https://h/x")],
             "c/D is watched already, as yet unnamed from git@github.com:c/D.git",
-            "first `pypi-insiders repos remove c/D`",
+            "to change that: `pypi-insiders repos set c/D url=https://h/x`",
         ),
         (
             [Repository("n/1"), Repository("n/2", "ab")],

@@ -134,7 +134,7 @@ def _try(watched: "Iterable[Repository]") -> None:
             readable.append(name)
     if readable:
         one = f" {readable[0]}" if len(readable) == 1 else ""
-        log.info("next: `pypi-insiders update%s`, or `pypi-insiders watcher enable`", one)
+        log.info("next: `pypi-insiders update%s`", one)
 
 
 @repos.command("import")
