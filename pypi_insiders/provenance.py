@@ -65,7 +65,7 @@ def lines_of(text: str) -> dict[tuple[str, str], int]:
     begin = 1
     for number in range(1, len(lines) + 1):
         try:
-            document = tomllib.loads("\n".join(lines[:number]))
+            document = tomllib.loads("\n".join(lines[:number]) + "\n")
         except tomllib.TOMLDecodeError:
             continue
         for place in _places(document):

@@ -82,7 +82,8 @@ def _ask(repository: Repository, *, timeout_s: float) -> Reply:
         return Reply(len(refs), lack=error.message, hint=error.hint)
     choice = tags.choose(refs, {}, rules)
     if not choice.build:
-        return Reply(len(refs), lack="all of its releases are pre-releases", hint="set pre = true")
+        hint = f"`pypi-insiders repos set {repository.name} pre=true` builds those too"
+        return Reply(len(refs), lack="all of its releases are pre-releases", hint=hint)
     return Reply(len(refs), newest=choice.build[0])
 
 

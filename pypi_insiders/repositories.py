@@ -105,27 +105,45 @@ def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[
 
     Raises:
         InsidersError: one is watched with another distribution or URL, or its distribution comes
-            from another repository.
+            from another repository; all such are named at once.
     """
     result = dict(repositories)
+    problems: list[InsidersError] = []
     for item in new:
-        known = find(result, item.name)
-        if known is None:
-            result[item.name] = item
-        elif (item.distribution or known.distribution, item.url or known.url) != (
-            known.distribution,
-            known.url,
-        ):
-            given = {"distribution": item.distribution, "url": item.url}
-            words = [f"{key}={value}" for key, value in given.items() if value is not None]
-            raise InsidersError(
-                f"{known.name} is watched already, as {known.distribution or 'yet unnamed'} "
-                f"from {known.remote}",
-                f"to change that: `pypi-insiders repos set {known.name} {shlex.join(words)}`",
-            )
-        else:
-            for key, value in item.keys.items():
-                result[known.name] = result[known.name].with_key(key, value)
+        try:
+            result = _with(result, item)
+        except InsidersError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise InsidersError(
+            "; ".join(error.message for error in problems),
+            "`pypi-insiders repos set NS/PROJ KEY=VALUE` changes what is watched",
+        )
+    return result
+
+
+def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Repository]:
+    known = find(repositories, item.name)
+    if known is None:
+        changed = item
+    elif (item.distribution or known.distribution, item.url or known.url) != (
+        known.distribution,
+        known.url,
+    ):
+        given = {"distribution": item.distribution, "url": item.url}
+        words = [f"{key}={value}" for key, value in given.items() if value is not None]
+        raise InsidersError(
+            f"{known.name} is watched already, as {known.distribution or 'yet unnamed'} "
+            f"from {known.remote}",
+            f"to change that: `pypi-insiders repos set {known.name} {shlex.join(words)}`",
+        )
+    else:
+        changed = known
+        for key, value in item.keys.items():
+            changed = changed.with_key(key, value)
+    result = {**repositories, changed.name: changed}
     _check_distributions(result.values())
     return result
 
@@ -152,9 +170,9 @@ def change(
             raise
         except ValueError as error:
             raise UsageError(str(error), "see `pypi-insiders repos set --help`") from error
-    result = {**repositories, item.name: item}
-    _check_distributions(result.values())
-    return result
+    others = [other for name, other in repositories.items() if name != item.name]
+    _check_distributions([*others, item])
+    return {**repositories, item.name: item}
 
 
 def _check_distributions(repositories: Iterable[Repository]) -> None:

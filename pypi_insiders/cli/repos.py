@@ -194,10 +194,11 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
         known = repositories.load(paths.repositories)
         (old,) = repositories.select(known, [name])
         result = repositories.change(known, name, texts)
-        new = result[old.name]
-        ownership.check(paths, result.values())
+        new = result.pop(old.name)
+        # Last, so that whoever has had a distribution is its owner.
+        ownership.check(paths, (*result.values(), new))
         if new != old:
-            repositories.save(paths.repositories, result.values())
+            repositories.save(paths.repositories, {**known, old.name: new}.values())
     if new == old:
         click.echo(f"{old.name}: nothing changed")
     else:
