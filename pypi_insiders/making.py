@@ -229,8 +229,8 @@ class Maker:
         if expected and built != expected:
             raise BuildError(
                 f"it builds {built}, but {expected} was expected",
-                hint=f"if that is right: `pypi-insiders repos remove {repository.name}` and add it "
-                f"as {repository.name}:{built}",
+                hint="if that is right: "
+                f"`pypi-insiders repos set {repository.name} distribution={built}`",
             )
         owner = self._owners.setdefault(built, repository.name)
         if owner != repository.name:

@@ -156,7 +156,7 @@ def change(
     Args:
         repositories: what is watched.
         name: of the one that changes.
-        texts: key to what a person typed; nothing unsets the key.
+        texts: key to what a person typed; an empty text takes the key away.
 
     Raises:
         UsageError: the name, a key or a value is wrong.

@@ -295,7 +295,7 @@ class Repository:
             raise ValueError(f"{key} {error}") from error
 
     def with_text(self, key: str, text: str) -> "Repository":
-        """Set a key to what a person typed, read as the kind of the key wants; nothing unsets it.
+        """Set a key to what a person typed, read as its kind wants; an empty text takes it away.
 
         Raises:
             ValueError: there is no such key, or the value is of another type, or wrong.

@@ -67,6 +67,10 @@ COMPLAINTS = [
     (("repos", "set", "probe", "keep=5"), 2, f"'probe' {NOT_A_NAME}", NAME_HINT),
     (("repos", "set", "me/probe", "keep"), 2, "'keep' is not KEY=VALUE", "for example keep=5"),
     (
+        ("repos", "set", "me/probe", "https://me:s3cret@h/x"), 2,
+        "'https://h/x' is not KEY=VALUE", "for example keep=5",
+    ),
+    (
         ("repos", "set", "me/probe", "keep=1", "keep=2"), 2, "keep is given twice",
         "say once what it is to be",
     ),

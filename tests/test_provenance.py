@@ -151,8 +151,8 @@ def test_a_drop_in_that_wins_is_named(machine: Machine) -> None:
         return [line.partition("  # ")[2] for line in shown.splitlines() if line.startswith(keys)]
 
     assert origins() == [
-        f"default, but {server} wins",
-        f"config.toml:2, but {server} wins",
+        f"default, overridden in {server}",
+        f"config.toml:2, overridden in {server}",
         "config.toml:4",
     ]
     watcher = machine.write_text(
@@ -160,4 +160,4 @@ def test_a_drop_in_that_wins_is_named(machine: Machine) -> None:
         "[Timer]\nOnCalendar=\nOnCalendar=daily\n",
     )
     machine.run("systemctl", "--user", "daemon-reload")
-    assert origins()[-1] == f"config.toml:4, but {watcher} wins"
+    assert origins()[-1] == f"config.toml:4, overridden in {watcher}"

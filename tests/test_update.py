@@ -119,9 +119,12 @@ def test_another_name_than_the_configured_one_is_refused(person: Person, watch: 
     failed = person.run("update", status=1)
     assert failed.stderr.splitlines()[-2:] == [
         "error: me/probe: tag v99.0: it builds pip, but probe was expected",
-        "hint: if that is right: `pypi-insiders repos remove me/probe` and add it as me/probe:pip",
+        "hint: if that is right: `pypi-insiders repos set me/probe distribution=pip`",
     ]
     assert person.distributions() == []
+    person.run("repos", "set", "me/probe", "distribution=pip")
+    person.run("update", "me/probe")
+    assert person.distributions() == names("pip-99.0")
 
 
 def test_a_name_that_was_built_once_may_not_change(person: Person, watch: Watch) -> None:

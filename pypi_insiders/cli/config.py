@@ -70,7 +70,7 @@ def _print_toml(paths: "Paths", found: "list[Effective]") -> None:
 
 def _origin(paths: "Paths", item: "Effective") -> str:
     said = f"{paths.settings.name}:{item.line}" if item.line else "default"
-    return f"{said}, but {', '.join(item.drop_ins)} wins" if item.drop_ins else said
+    return f"{said}, overridden in {', '.join(item.drop_ins)}" if item.drop_ins else said
 
 
 def _print_json(paths: "Paths", found: "list[Effective]") -> None:

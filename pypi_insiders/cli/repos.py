@@ -170,7 +170,7 @@ KEY= without a value takes the key away: then the default counts. All are change
 distribution, url              what it is
 tags, pre, max-new, backfill   which tags are releases
 subdirectory, python           what is built
-network, strict                how
+network, strict                how it is built
 keep                           how many versions the index keeps
 allowed-signers                who must have signed
 token-file, token-credential   what git needs for https
@@ -208,12 +208,14 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
 def _texts(assignments: "Iterable[str]") -> dict[str, str]:
     """Take words `KEY=VALUE` apart."""
     from pypi_insiders.errors import UsageError
+    from pypi_insiders.urls import without_credentials
 
     texts: dict[str, str] = {}
     for word in assignments:
         key, equals, text = word.partition("=")
         if not equals:
-            raise UsageError(f"{word!r} is not KEY=VALUE", "for example keep=5")
+            shown = repr(without_credentials(word))
+            raise UsageError(f"{shown} is not KEY=VALUE", "for example keep=5")
         if key in texts:
             raise UsageError(f"{key} is given twice", "say once what it is to be")
         texts[key] = text
