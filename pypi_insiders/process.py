@@ -166,14 +166,13 @@ def interactive(argv: Sequence[str]) -> int:
         InsidersError: the program cannot be run.
     """
     _log.debug("+ %s", shlex.join(argv))
+    # A handler, for the program would inherit that they are ignored. Source: execve(2).
+    keys = (signal.SIGINT, signal.SIGQUIT)
+    before = {number: signal.signal(number, lambda *_: None) for number in keys}
     try:
-        process = subprocess.Popen(argv)
+        return subprocess.run(argv, check=False).returncode
     except OSError as error:
         raise _cannot_run(argv[0], error) from error
-    keys = (signal.SIGINT, signal.SIGQUIT)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in keys}
-    try:
-        return process.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

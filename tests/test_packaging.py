@@ -13,7 +13,7 @@ UNITS = sorted(path.name for path in (ROOT / "systemd").iterdir())
 
 
 def test_the_wheel_holds_the_units_and_nothing_of_the_tests(wheel: Path) -> None:
-    """The unit files lie in the package; the top level of the wheel is the package alone."""
+    """Units and the template of the settings lie in the package, which is all there is."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert (
@@ -22,6 +22,7 @@ def test_the_wheel_holds_the_units_and_nothing_of_the_tests(wheel: Path) -> None
         )
         == UNITS
     )
+    assert "pypi_insiders/config.toml" in names
     assert {name.partition("/")[0] for name in names} == {
         "pypi_insiders",
         f"{'-'.join(wheel.name.split('-')[:2])}.dist-info",
