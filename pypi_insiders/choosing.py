@@ -172,7 +172,7 @@ class Chooser:
                 "releases are built from tags such as v1.0",
             )
         return [
-            f"{name}: tag {tag} was built from {known.built[tag]:.9} and names {refs[tag]:.9} now; "
+            f"tag {tag} was built from {known.built[tag]:.9} and names {refs[tag]:.9} now; "
             "what is published stays"
             for tag in choice.moved
         ]

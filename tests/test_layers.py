@@ -12,14 +12,14 @@ LAYERS = (
     {"files", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
-        "environments",
+        "environments", "public",
     },
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
         "units", "publishing",
     },
     {"repositories", "releases", "retention", "web", "control", "overview", "builder", "reach"},
-    {"ownership", "index", "export", "adoption", "making", "account"},
+    {"ownership", "index", "export", "adoption", "making", "account", "standing"},
     {"choosing", "withdrawal", "doctor"},
     {"update"},
     {"cli"},
