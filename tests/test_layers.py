@@ -20,7 +20,7 @@ LAYERS = (
     },
     {"repositories", "releases", "retention", "web", "control", "overview", "builder", "reach"},
     {"ownership", "index", "export", "adoption", "making", "account", "standing"},
-    {"choosing", "withdrawal", "doctor"},
+    {"choosing", "withdrawal", "doctor", "status"},
     {"update"},
     {"cli"},
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """What all commands have in common: their options, and how they fail."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -124,14 +125,25 @@ def parse_fallback_url(value: object) -> str:
     return config.parse_fallback_url(value)
 
 
+def colour() -> bool | None:
+    """Tell whether there may be colours: `False` for none, `None` where a terminal shows them.
+
+    Source: https://no-color.org/; terminfo(5) on `dumb`.
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return False if plain else None
+
+
 def complain(message: str, hint: str | None) -> None:
     """Say on standard error what failed and what to do."""
     from pypi_insiders import log
 
     priority = "<3>" if log.is_journal(sys.stderr) else ""
-    click.echo(f"{priority}{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    error = click.style("error:", fg="red", bold=True)
+    click.echo(f"{priority}{error} {message}", err=True, color=colour())
     if hint:
-        click.echo(f"{priority}{click.style('hint:', fg='cyan')} {hint}", err=True)
+        text = f"{priority}{click.style('hint:', fg='cyan')} {hint}"
+        click.echo(text, err=True, color=colour())
 
 
 def none_watched() -> None:
