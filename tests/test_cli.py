@@ -71,36 +71,60 @@ def test_a_mistake_gets_one_line_and_a_hint(
 
 
 @pytest.mark.parametrize(
-    ("typed", "message"),
+    ("typed", "message", "hint"),
     [
-        (("nonsense",), "No such command 'nonsense'."),
-        (("server", "nonsense"), "No such command 'nonsense'."),
-        (("update", "--nonsense"), "No such option '--nonsense'."),
-        (("repos", "add"), "Missing argument 'NS/PROJ[:DIST]...'."),
+        (("nonsense",), "no such command 'nonsense'", "see `pypi-insiders --help`"),
+        (("updat",), "no such command 'updat'", "did you mean update?"),
+        (
+            ("server", "nonsense"),
+            "no such command 'nonsense'",
+            "see `pypi-insiders server --help`",
+        ),
+        (
+            ("server", "strat"),
+            "no such command 'strat'",
+            "did you mean start or status or restart?",
+        ),
+        (
+            ("update", "--nonsense"),
+            "no such option '--nonsense'",
+            "see `pypi-insiders update --help`",
+        ),
+        (("status", "--jsn"), "no such option '--jsn'", "did you mean --json?"),
+        (
+            ("repos", "add"),
+            "missing argument 'NS/PROJ[:DIST]...'",
+            "see `pypi-insiders repos add --help`",
+        ),
         (
             ("server", "run", "--host", "example.org"),
-            "Invalid value for '--host': must be \"localhost\" or an IP address, not 'example.org'",
+            "invalid value for '--host': must be \"localhost\" or an IP address, not 'example.org'",
+            "see `pypi-insiders server run --help`",
         ),
         (
             ("server", "run", "--port", "65536"),
-            "Invalid value for '--port': 65536 is not in the range 0<=x<=65535.",
+            "invalid value for '--port': 65536 is not in the range 0<=x<=65535",
+            "see `pypi-insiders server run --help`",
         ),
         (
             ("server", "run", "--fallback-url", "ftp://example.org/"),
-            "Invalid value for '--fallback-url': must be the URL of an index such as "
+            "invalid value for '--fallback-url': must be the URL of an index such as "
             "\"https://pypi.org/simple/\", not 'ftp://example.org/'",
+            "see `pypi-insiders server run --help`",
         ),
         (
             ("env", "--shell", "csh"),
-            "Invalid value for '--shell': 'csh' is not one of 'sh', 'fish'.",
+            "invalid value for '--shell': 'csh' is not one of 'sh', 'fish'",
+            "see `pypi-insiders env --help`",
         ),
     ],
 )
-def test_wrong_usage_ends_2(person: Person, typed: tuple[str, ...], message: str) -> None:
-    """The last line says what is wrong."""
+def test_wrong_usage_ends_2(
+    person: Person, typed: tuple[str, ...], message: str, hint: str
+) -> None:
+    """It is said as all that is wrong is said: one line and a hint."""
     failed = person.run(*typed, status=USAGE)
-    assert failed.stdout == ""
-    assert failed.stderr.splitlines()[-1] == f"Error: {message}"
+    assert (failed.stdout, failed.stderr) == ("", f"error: {message}\nhint: {hint}\n")
 
 
 @pytest.mark.parametrize(

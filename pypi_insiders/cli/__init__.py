@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from pypi_insiders.cli.common import LazyGroup, colour, complain
+from pypi_insiders.cli.common import LazyGroup, colour, complain, in_words
 from pypi_insiders.errors import InsidersError
 
 COMMANDS = {
@@ -69,8 +69,11 @@ def main() -> NoReturn:
         signal.signal(number, terminate)
     try:
         status = cli.main(prog_name="pypi-insiders", standalone_mode=False, color=colour())
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        status = error.exit_code
+    except click.ClickException as error:
+        complain(*in_words(error))
         status = error.exit_code
     except click.Abort:
         complain("interrupted", None)

@@ -57,6 +57,17 @@ class LazyGroup(Group):
         """Name all commands."""
         return list(self._commands_at)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named, or those with nearly that name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(
+                error.command_name, possibilities=self._commands_at, ctx=ctx
+            ) from error
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
         if cmd_name not in self._commands_at:
@@ -132,6 +143,17 @@ def colour() -> bool | None:
     """
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return False if plain else None
+
+
+def in_words(error: click.ClickException) -> tuple[str, str | None]:
+    """Say what click found wrong as everything else is said: one line, and a hint."""
+    near = getattr(error, "possibilities", None)
+    message = error.message if near else error.format_message()
+    message = message[:1].lower() + message[1:].removesuffix(".")
+    if near:
+        return message, f"did you mean {' or '.join(near)}?"
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    return message, f"see `{ctx.command_path} --help`" if ctx else None
 
 
 def complain(message: str, hint: str | None) -> None:
