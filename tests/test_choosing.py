@@ -122,7 +122,10 @@ def test_one_tag_however_old(person: Person, watch: Watch) -> None:
     again = person.run("update", "me/probe", "--tag", "first")
     assert again.stderr == ("me/probe: tag first is built already; --force builds it again\n")
     wrong = person.run("update", "me/probe", "--tag", "v1.l", status=1)
-    assert wrong.stderr == "error: me/probe: it has no tag v1.l (did you mean v1.1?)\n"
+    assert wrong.stderr == (
+        "error: me/probe: it has no tag v1.l (did you mean v1.1?)\n"
+        f"hint: its tags: `git ls-remote --tags {project.url}`\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,61 +13,6 @@ from conftest import COMMAND, Person, free_port
 from pypi_insiders import __version__
 
 USAGE = 2
-NAME_HINT = "for example squidfunk/mkdocs-material-insiders; for another host add --url URL"
-URL_HINT = (
-    "give https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
-)
-
-NOT_A_NAME = "is not a repository of the form NS/PROJ"
-
-COMPLAINTS = [
-    # what is typed, exit status, message, hint
-    (("repos", "add", "probe"), 2, f"'probe' {NOT_A_NAME}", NAME_HINT),
-    (("repos", "add", "../probe"), 2, f"'../probe' {NOT_A_NAME}", NAME_HINT),
-    (("repos", "add", "me/.."), 2, f"'me/..' {NOT_A_NAME}", NAME_HINT),
-    (("repos", "add", "--", "-x/y"), 2, f"'-x/y' {NOT_A_NAME}", NAME_HINT),
-    (
-        ("repos", "add", "me/probe:-x"), 2, "'-x' is not the name of a distribution",
-        "letters, digits, '.', '_' and '-', such as mkdocs-material",
-    ),
-    (
-        ("repos", "add", "me/probe", "--url", "ext::sh -c id"), 2,
-        "'ext::sh -c id' is not the URL of a Git repository", URL_HINT,
-    ),
-    (
-        ("repos", "add", "me/probe", "--url", "http://example.org/probe.git"), 2,
-        "'http://example.org/probe.git' has a scheme that is not allowed", URL_HINT,
-    ),
-    (
-        ("repos", "add", "me/probe", "--url", "https://me:s3cret@example.org/probe.git"), 2,
-        "'https://example.org/probe.git' contains a credential, which would be stored in the clear",
-        "leave it out of the URL and give it to git: `git help credentials`",
-    ),
-    (
-        ("repos", "add", "me/a", "me/b", "--url", "https://example.org/a"), 2,
-        "--url goes with one repository", "add them one by one",
-    ),
-    (
-        ("repos", "add", "me/a:probe", "me/b:probe"), 1, "probe comes from me/a already",
-        "one distribution can come from one repository only",
-    ),
-    (("repos", "remove", "me/probe"), 1, "not watched: me/probe", "see `pypi-insiders repos list`"),
-    (
-        ("update", "me/probe", "me/other"), 1, "not watched: me/probe, me/other",
-        "see `pypi-insiders repos list`",
-    ),
-    (("update", "../../etc"), 2, f"'../../etc' {NOT_A_NAME}", NAME_HINT),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("typed", "status", "message", "hint"), COMPLAINTS)
-def test_a_mistake_gets_one_line_and_a_hint(
-    person: Person, typed: tuple[str, ...], status: int, message: str, hint: str
-) -> None:
-    """And nothing is written."""
-    failed = person.run(*typed, status=status)
-    assert (failed.stdout, failed.stderr) == ("", f"error: {message}\nhint: {hint}\n")
-    assert not person.paths.repositories.exists()
 
 
 @pytest.mark.parametrize(
