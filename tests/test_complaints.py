@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from conftest import COMMAND, Person
+from machine import Machine
 
 PORT = re.compile(r":\d+(?= could)")
+FOUND = r"%p %y %m %s %T@\n"
 COUNTED = "1 checked, 0 files published, failed: me/probe\n"
 WATCH = "pypi-insiders repos add --url file:///nowhere/probe.git"
 NAME_HINT = "for example squidfunk/mkdocs-material-insiders; for another host add --url URL"
@@ -23,6 +25,7 @@ CONFIG = ".config/pypi-insiders"
 DISTS = ".local/share/pypi-insiders/dists"
 STATE = ".local/state/pypi-insiders"
 UNITS = ".config/systemd/user"
+SERVER = "pypi-insiders-server"
 
 
 @dataclass(frozen=True)
@@ -335,3 +338,88 @@ def _files(person: Person) -> dict[str, bytes | None]:
         for path in sorted(person.home.rglob("*"))
         if not any(path.is_relative_to(place) or place.is_relative_to(path) for place in own)
     }
+
+
+MANAGER = [
+    Complaint(
+        "no session", "watcher enable",
+        "no session with a user manager here: XDG_RUNTIME_DIR is not set",
+        f"log in as insider by ssh or `machinectl shell insider@`, not by `su`; {WITHOUT}",
+        environment={"XDG_RUNTIME_DIR": "", "DBUS_SESSION_BUS_ADDRESS": ""},
+    ),
+    Complaint(
+        "the session of another user", "server status",
+        "XDG_RUNTIME_DIR is /usr, which belongs to another user",
+        "log in as insider (`machinectl shell insider@`), not by `su` or `sudo`",
+        environment={"XDG_RUNTIME_DIR": "/usr", "DBUS_SESSION_BUS_ADDRESS": ""},
+    ),
+    Complaint(
+        "a user manager that is not running", "server logs",
+        "no user manager is running for insider (nothing at /nonexistent)",
+        f"`sudo loginctl enable-linger insider` starts one; {WITHOUT}",
+        environment={"XDG_RUNTIME_DIR": "/nonexistent", "DBUS_SESSION_BUS_ADDRESS": ""},
+    ),
+    Complaint(
+        "a masked unit", "server start", f"{SERVER}.socket is masked",
+        f"`systemctl --user unmask {SERVER}.socket`",
+        given=f"systemctl --user mask {SERVER}.socket",
+    ),
+    Complaint(
+        "a unit of somebody else", "server start",
+        f"{{home}}/{UNITS}/{SERVER}.socket is there and was not written by pypi-insiders",
+        "move it away",
+        given=f"mkdir -p {UNITS} && echo '[Socket]' >{UNITS}/{SERVER}.socket",
+    ),
+    Complaint(
+        "a unit that is a link", "server start",
+        f"{{home}}/{UNITS}/{SERVER}.socket is a link, which is not ours", "move it away",
+        given=f"mkdir -p {UNITS} && touch other && ln -s ~/other {UNITS}/{SERVER}.socket",
+    ),
+    Complaint(
+        "a port for root", "server run --port 80",
+        "cannot listen on 127.0.0.1:80: Permission denied",
+        "ports below 1024 are for root: choose a higher one",
+    ),
+    Complaint(
+        "a file that is closed", "env",
+        f"cannot read {{home}}/{CONFIG}/config.toml: Permission denied",
+        "check who owns it: `ls -ld`",
+        given=f"mkdir -p {CONFIG} && touch {CONFIG}/config.toml && chmod 0 {CONFIG}/config.toml",
+    ),
+    Complaint(
+        "a directory that is closed", "repos add me/probe",
+        f"cannot write {{home}}/{CONFIG}/repos.toml: Permission denied",
+        "check who owns it: `ls -ld`", given=f"mkdir -p {CONFIG} && chmod 500 {CONFIG}",
+    ),
+    Complaint(
+        "distributions that are closed", "status",
+        f"cannot read {{home}}/{DISTS}: Permission denied", "check who owns it: `ls -ld`",
+        given=f"mkdir -p {DISTS} && chmod 0 {DISTS}",
+    ),
+    Complaint(
+        "no sandbox where one is required", "update",
+        "me/probe: tag v1.0: no sandbox can be had here: no session with a user manager here: "
+        "XDG_RUNTIME_DIR is not set",
+        'without one nothing is built while `sandbox = "required"`',
+        given=f"mkdir -p {CONFIG} && printf '[build]\\nsandbox = \"required\"\\n'"
+        f" >{CONFIG}/config.toml && git init -q probe && git -C probe -c user.name=A "
+        "-c user.email=a@example.org commit -q --allow-empty -m 1 && git -C probe tag v1.0 && "
+        f"{WATCH.replace('/nowhere/probe.git', '$PWD/probe')} me/probe",
+        environment={"XDG_RUNTIME_DIR": "", "DBUS_SESSION_BUS_ADDRESS": ""},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("complaint", MANAGER, ids=lambda item: item.situation)
+def test_what_goes_wrong_with_a_user_manager(machine: Machine, complaint: Complaint) -> None:
+    """The same, for somebody who is not root and has units; none of them is changed."""
+    machine.run("bash", "-ec", complaint.given)
+    before = machine.run("find", ".config", "-printf", FOUND, check=False).stdout
+    failed = machine.run(
+        "pypi-insiders", *shlex.split(complaint.typed), check=False, env=complaint.environment
+    )
+    # What an update says before is said elsewhere.
+    shown = "".join(failed.stderr.splitlines(keepends=True)[-2:])
+    assert (failed.returncode, shown) == (complaint.status, complaint.stderr(machine.home))
+    assert failed.stdout in ("", COUNTED)
+    assert machine.run("find", ".config", "-printf", FOUND, check=False).stdout == before
