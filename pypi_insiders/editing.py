@@ -32,7 +32,9 @@ def editor(*, on_terminal: bool) -> tuple[str, ...]:
         try:
             words = shlex.split(os.environ.get(variable, ""))
         except ValueError as error:
-            raise InsidersError(f"{variable} cannot be understood: {error}") from error
+            raise InsidersError(
+                f"{variable} cannot be understood: {error}", "write it as a shell wants it"
+            ) from error
         if words:
             return tuple(words)
     if not on_terminal:

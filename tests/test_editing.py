@@ -202,8 +202,10 @@ def test_without_an_edit_nothing_changes(
 def test_an_editor_that_cannot_be_understood_is_named(person: Person, settings: Path) -> None:
     """Its words are taken apart as a shell does."""
     assert edit(person, "vi '", status=1) == (
-        "", "error: EDITOR cannot be understood: No closing quotation\n",
-    )  # fmt: skip
+        "",
+        "error: EDITOR cannot be understood: No closing quotation\n"
+        "hint: write it as a shell wants it\n",
+    )
 
 
 def test_visual_comes_before_editor(person: Person, settings: Path) -> None:

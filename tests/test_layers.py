@@ -12,7 +12,7 @@ LAYERS = (
     {"files", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
-        "environments", "editing",
+        "environments", "editing", "public",
     },
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
@@ -22,8 +22,8 @@ LAYERS = (
         "repositories", "releases", "retention", "web", "control", "overview", "builder", "reach",
         "original", "provenance",
     },
-    {"ownership", "index", "export", "adoption", "making", "account"},
-    {"choosing", "withdrawal", "doctor"},
+    {"ownership", "index", "export", "adoption", "making", "account", "standing"},
+    {"choosing", "withdrawal", "doctor", "status"},
     {"update"},
     {"cli"},
 )  # fmt: skip
