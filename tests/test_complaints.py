@@ -417,7 +417,7 @@ MANAGER = [
         given=f"mkdir -p {CONFIG} && touch {CONFIG}/config.toml && chmod 0 {CONFIG}/config.toml",
     ),
     Complaint(
-        "a directory that is closed", "repos add me/probe",
+        "a directory that is closed", "repos add --no-check me/probe",
         f"cannot write {{home}}/{CONFIG}/repos.toml: Permission denied",
         "check who owns it: `ls -ld`", given=f"mkdir -p {CONFIG} && chmod 500 {CONFIG}",
     ),

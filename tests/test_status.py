@@ -189,9 +189,11 @@ def test_an_index_that_fails_ends_1(machine: Machine, port: int) -> None:
     machine.run("pypi-insiders", "server", "start")
     machine.write_text(".config/pypi-insiders/config.toml", "broken")
     machine.run("systemctl", "--user", "restart", "pypi-insiders-server.service", check=False)
-    machine.wait_for(("pypi-insiders", "status"), lambda done: done.returncode == 1)
-    told = screen(machine, status=1).splitlines()[0]
-    assert told == "server   failing (exit-code); see `pypi-insiders server logs`"
+    told = machine.wait_for(("pypi-insiders", "status"), lambda done: done.returncode == 1)
+    assert (
+        told.stdout.splitlines()[0]
+        == "server   failing (exit-code); see `pypi-insiders server logs`"
+    )
 
 
 def test_without_a_user_manager_the_rest_is_told(person: Person, watch: Watch) -> None:
