@@ -2,6 +2,7 @@
 
 import click
 
+from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import Group, none_watched
 from pypi_insiders.cli.table import echo_table
 
@@ -33,9 +34,15 @@ repos = Group("repos", help="Say which repositories are watched.")
 @click.option(
     "--allowed-signers",
     metavar="FILE",
+    shell_complete=completers.files,
     help="Build only tags signed by a key in this file (ssh allowed signers, or a GPG keyring).",
 )
-@click.option("--token-file", metavar="FILE", help="What git needs for https, in a file of yours.")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    shell_complete=completers.files,
+    help="What git needs for https, in a file of yours.",
+)
 def add(specifications: tuple[str, ...], **options: str | int | bool | None) -> None:
     """Watch repositories.
 
@@ -112,7 +119,13 @@ def list_(as_json: bool) -> None:
 
 
 @repos.command("remove")
-@click.argument("names", metavar="NS/PROJ...", nargs=-1, required=True)
+@click.argument(
+    "names",
+    metavar="NS/PROJ...",
+    nargs=-1,
+    required=True,
+    shell_complete=completers.repositories,
+)
 @click.option("--purge", is_flag=True, help="Remove its distributions from the index as well.")
 def remove(names: tuple[str, ...], purge: bool) -> None:
     """Watch repositories no longer.
