@@ -10,8 +10,8 @@ _HELP = """\
 Print what completes commands, options and repositories at the prompt of a shell.
 
 \b
-bash, in ~/.bashrc:  eval "$(pypi-insiders completion bash)"
-zsh, in ~/.zshrc:    eval "$(pypi-insiders completion zsh)"   # after compinit
+bash, in ~/.bashrc:    eval "$(pypi-insiders completion bash)"
+zsh, in ~/.zshrc:      eval "$(pypi-insiders completion zsh)"   # after compinit
 fish, in config.fish:  pypi-insiders completion fish | source
 """
 
