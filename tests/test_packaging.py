@@ -1,4 +1,4 @@
-"""Packaging: however it is installed, the unit files come along."""
+"""Packaging: however it is installed, what belongs to it comes along."""
 
 import os
 import subprocess
@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Person, run
 
+from pypi_insiders.cli import COMMANDS
+
 UNITS = sorted(path.name for path in (ROOT / "systemd").iterdir())
 
 
 def test_the_wheel_holds_the_units_and_nothing_of_the_tests(wheel: Path) -> None:
-    """The unit files lie in the package; the top level of the wheel is the package alone."""
+    """The unit files lie in the package; beside it there is only what goes into `share/`."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert (
@@ -22,9 +24,24 @@ def test_the_wheel_holds_the_units_and_nothing_of_the_tests(wheel: Path) -> None
         )
         == UNITS
     )
+    release = "-".join(wheel.name.split("-")[:2])
     assert {name.partition("/")[0] for name in names} == {
         "pypi_insiders",
-        f"{'-'.join(wheel.name.split('-')[:2])}.dist-info",
+        f"{release}.dist-info",
+        f"{release}.data",
+    }
+
+
+def test_the_wheel_brings_completion_and_man_pages(wheel: Path) -> None:
+    """Where a prefix has them; a man page for the program and one for each command."""
+    with zipfile.ZipFile(wheel) as archive:
+        found = {name.partition(".data/data/")[2] for name in archive.namelist()}
+    pages = ("pypi-insiders", *(f"pypi-insiders-{name}" for name in COMMANDS))
+    assert found - {""} == {
+        "share/bash-completion/completions/pypi-insiders",
+        "share/fish/vendor_completions.d/pypi-insiders.fish",
+        "share/zsh/site-functions/_pypi-insiders",
+        *(f"share/man/man1/{page}.1" for page in pages),
     }
 
 
