@@ -4,8 +4,8 @@ import contextlib
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypi_insiders import __version__
@@ -17,6 +17,13 @@ from pypi_insiders.paths import Paths
 _SOURCE = Path(__file__).with_name("systemd")
 _MARK = "# Installed by pypi-insiders"
 SLICE = "pypi-insiders.slice"
+# Source: XDG Base Directory Specification.
+_DEFAULT_DIRECTORIES = {
+    "XDG_CONFIG_HOME": ".config",
+    "XDG_DATA_HOME": ".local/share",
+    "XDG_STATE_HOME": ".local/state",
+    "XDG_CACHE_HOME": ".cache",
+}
 # Made by systemd itself, because of the dash in the name. Source: systemd.slice(5).
 PARENT_SLICE = "pypi.slice"
 
@@ -46,6 +53,23 @@ SERVER = Part("server", "pypi-insiders-server.socket", "pypi-insiders-server.ser
 WATCHER = Part("watcher", "pypi-insiders-watcher.timer", "pypi-insiders-watcher.service")
 PARTS = (SERVER, WATCHER)
 UNITS = (*SERVER.units, *WATCHER.units, SLICE)
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """What a package of the system brings, and need not be written for the user."""
+
+    units: frozenset[str] = frozenset()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What the manager hands to each service."""
+
+    def has(self, name: str, value: str) -> bool:
+        """Tell whether its services find their files where a variable of `variables` says."""
+        default = f"{self.environment.get('HOME', '')}/{_DEFAULT_DIRECTORIES[name]}"
+        return value == (self.environment.get(name) or default)
+
+
+_NOTHING = Packaged()
 
 
 def installed_command() -> str:
@@ -81,27 +105,35 @@ def quote(word: str) -> str:
     return word
 
 
-def render(command: str, paths: Paths, settings: Settings) -> dict[str, str]:
+def render(
+    command: str, paths: Paths | None, settings: Settings, packaged: Packaged = _NOTHING
+) -> dict[str, str]:
     """Render all units, and a drop-in for each setting that differs from what the unit says.
 
     Args:
         command: quoted, for `ExecStart=`.
-        paths: handed to the services, so that they agree with this shell.
+        paths: handed to the services, so that they agree with this shell; `None`: each user has
+            their own, as is right for a package.
         settings: those of `config.toml`.
+        packaged: of these units only the drop-ins are rendered.
 
     Returns:
         Path below the unit directory, such as `pypi-insiders-watcher.timer` or
         `pypi-insiders-watcher.timer.d/10-config.conf`, to its text.
     """
+    wanted = variables(paths) if paths else {}
     values = {
         "version": __version__,
         "command": command,
-        "environment": "\n".join(
-            f"Environment={quote(f'{name}={value}')}" for name, value in variables(paths).items()
-        ),
+        "environment": "\n".join(_environment(wanted)),
     }
-    texts = {unit: _render_unit(unit, values) for unit in UNITS}
-    for unit, lines in _drop_ins(settings).items():
+    texts = {unit: _render_unit(unit, values) for unit in UNITS if unit not in packaged.units}
+    drop_ins = _drop_ins(settings)
+    missing = {name: value for name, value in wanted.items() if not packaged.has(name, value)}
+    for unit in packaged.units:
+        if missing and unit.endswith(".service"):
+            drop_ins.setdefault(unit, ["[Service]"]).extend(_environment(missing))
+    for unit, lines in drop_ins.items():
         texts[_drop_in_of(unit)] = f"{_MARK}, from config.toml.\n" + "\n".join(lines) + "\n"
     return texts
 
@@ -116,12 +148,17 @@ def variables(paths: Paths) -> dict[str, str]:
     }
 
 
+def _environment(values: Mapping[str, str]) -> list[str]:
+    return [f"Environment={quote(f'{name}={value}')}" for name, value in values.items()]
+
+
 def _render_unit(unit: str, values: Mapping[str, str]) -> str:
     path = _SOURCE / unit
     if path.exists():
         return path.read_text(encoding="utf-8")
     text = path.with_name(f"{unit}.in").read_text(encoding="utf-8")
     for name, value in values.items():
+        text = text.replace(f"@{name}@\n", f"{value}\n" if value else "")
         text = text.replace(f"@{name}@", value)
     return text
 
@@ -245,9 +282,33 @@ def _read_ours(path: Path) -> str | None:
     return text
 
 
-def is_installed(directory: Path, part: Part) -> bool:
-    """Tell whether the units of a part are there."""
-    return all((directory / unit).exists() for unit in part.units)
+def find(directories: Iterable[Path], unit: str) -> Path | None:
+    """Find a unit in the first directory that has it."""
+    return next((path for directory in directories if (path := directory / unit).exists()), None)
+
+
+def is_installed(directories: Iterable[Path], part: Part) -> bool:
+    """Tell whether the units of a part are there, in whatever directory the manager looks."""
+    return all(find(directories, unit) for unit in part.units)
+
+
+def packaged(directories: Iterable[Path], command: str) -> frozenset[str]:
+    """Tell which units a package of the system brings, just as this program would write them.
+
+    Those of another version, or that run another command, do not count.
+
+    Args:
+        directories: where the manager looks, without that of the user.
+        command: quoted, for `ExecStart=`.
+
+    Raises:
+        InsidersError: a unit cannot be read.
+    """
+    found = {unit: find(directories, unit) for unit in UNITS}
+    wanted = render(command, None, Settings())
+    return frozenset(
+        unit for unit, path in found.items() if path and read_text(path) == wanted[unit]
+    )
 
 
 def uninstall(directory: Path) -> list[Path]:

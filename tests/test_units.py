@@ -319,7 +319,7 @@ def test_install_writes_the_units_of_one_part_and_the_slice(directory: Path, par
     assert _content(directory) == _only(part)
     assert change.before == dict.fromkeys(map(directory.joinpath, (*part.units, SLICE)))
     assert change.units == {*part.units, SLICE}
-    assert [is_installed(directory, each) for each in (SERVER, WATCHER)] == [
+    assert [is_installed([directory], each) for each in (SERVER, WATCHER)] == [
         part == SERVER,
         part == WATCHER,
     ]
@@ -459,7 +459,7 @@ def test_uninstall_leaves_a_masked_unit_masked(directory: Path) -> None:
 
 
 def test_without_a_directory_nothing_is_installed(directory: Path) -> None:
-    assert (is_installed(directory, SERVER), uninstall(directory)) == (False, [])
+    assert (is_installed([directory], SERVER), uninstall(directory)) == (False, [])
 
 
 def test_the_path_by_which_the_program_was_called_is_kept(
