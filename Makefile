@@ -32,8 +32,9 @@ install: export DEB_PYTHON_INSTALL_LAYOUT ?= deb
 install:
 	wheel=$$(mktemp -d) && trap 'rm -r "$$wheel"' EXIT && \
 	$(PYTHON) -m build --wheel $(BUILD_FLAGS) --outdir "$$wheel" . && \
-	$(PYTHON) -m installer --destdir '$(DESTDIR)' --prefix '$(PREFIX)' "$$wheel"/*.whl
+	$(PYTHON) -m installer $(if $(DESTDIR),--destdir '$(DESTDIR)') --prefix '$(PREFIX)' "$$wheel"/*.whl
 	test -x '$(DESTDIR)$(PREFIX)/bin/pypi-insiders'
+	install -d '$(DESTDIR)$(UNITDIR)'
 	$(PYTHON) .ci/units '$(PREFIX)/bin/pypi-insiders' '$(DESTDIR)$(UNITDIR)'
 	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/licenses/pypi-insiders' LICENSE
 

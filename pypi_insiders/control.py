@@ -10,7 +10,7 @@ from pypi_insiders.config import Settings, addresses
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
 from pypi_insiders.systemctl import Manager
-from pypi_insiders.units import PARTS, SERVER, Packaged, Part
+from pypi_insiders.units import PARTS, SERVER, Part
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
         access.demand_auth(setup.settings.server.auth, [setup.settings.server])
     was_active = [unit for unit in part.units if _is_active(unit)]
     command = units.installed_command()
-    packaged = Packaged()
-    if found := units.packaged(_of_packages(manager), command):
-        packaged = Packaged(found, systemctl.environment())
-    texts = units.render(command, setup.paths, setup.settings, packaged)
+    if units.are_packaged(_of_packages(manager), command):
+        texts = units.render_drop_ins(setup.paths, setup.settings, systemctl.environment())
+    else:
+        texts = units.render(command, setup.paths, setup.settings)
     change = units.install(manager.unit_directory, texts, part)
     try:
         if change.before or _needs_reload(part):

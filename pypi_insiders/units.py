@@ -5,7 +5,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders import __version__
@@ -55,23 +55,6 @@ PARTS = (SERVER, WATCHER)
 UNITS = (*SERVER.units, *WATCHER.units, SLICE)
 
 
-@dataclass(frozen=True)
-class Packaged:
-    """What a package of the system brings, and need not be written for the user."""
-
-    units: frozenset[str] = frozenset()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """What the manager hands to each service."""
-
-    def has(self, name: str, value: str) -> bool:
-        """Tell whether its services find their files where a variable of `variables` says."""
-        default = f"{self.environment.get('HOME', '')}/{_DEFAULT_DIRECTORIES[name]}"
-        return value == (self.environment.get(name) or default)
-
-
-_NOTHING = Packaged()
-
-
 def installed_command() -> str:
     """Find this program, as `ExecStart=` wants it."""
     program, *rest = installed_words()
@@ -105,9 +88,7 @@ def quote(word: str) -> str:
     return word
 
 
-def render(
-    command: str, paths: Paths | None, settings: Settings, packaged: Packaged = _NOTHING
-) -> dict[str, str]:
+def render(command: str, paths: Paths | None, settings: Settings) -> dict[str, str]:
     """Render all units, and a drop-in for each setting that differs from what the unit says.
 
     Args:
@@ -115,27 +96,51 @@ def render(
         paths: handed to the services, so that they agree with this shell; `None`: each user has
             their own, as is right for a package.
         settings: those of `config.toml`.
-        packaged: of these units only the drop-ins are rendered.
 
     Returns:
         Path below the unit directory, such as `pypi-insiders-watcher.timer` or
         `pypi-insiders-watcher.timer.d/10-config.conf`, to its text.
     """
-    wanted = variables(paths) if paths else {}
     values = {
         "version": __version__,
         "command": command,
-        "environment": "\n".join(_environment(wanted)),
+        "environment": "\n".join(_environment(variables(paths)) if paths else ()),
     }
-    texts = {unit: _render_unit(unit, values) for unit in UNITS if unit not in packaged.units}
+    texts = {unit: _render_unit(unit, values) for unit in UNITS}
+    return texts | _in_files(_drop_ins(settings))
+
+
+def render_drop_ins(
+    paths: Paths, settings: Settings, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Render what changes units that a package brings.
+
+    Args:
+        paths: handed to the services where they would find others.
+        settings: those of `config.toml`.
+        environment: what the manager hands to each service.
+
+    Returns:
+        As `render`, without the units.
+    """
+    home = environment.get("HOME", "")
+    missing = {
+        name: value
+        for name, value in variables(paths).items()
+        if value != (environment.get(name) or f"{home}/{_DEFAULT_DIRECTORIES[name]}")
+    }
     drop_ins = _drop_ins(settings)
-    missing = {name: value for name, value in wanted.items() if not packaged.has(name, value)}
-    for unit in packaged.units:
+    for unit in UNITS:
         if missing and unit.endswith(".service"):
             drop_ins.setdefault(unit, ["[Service]"]).extend(_environment(missing))
-    for unit, lines in drop_ins.items():
-        texts[_drop_in_of(unit)] = f"{_MARK}, from config.toml.\n" + "\n".join(lines) + "\n"
-    return texts
+    return _in_files(drop_ins)
+
+
+def _in_files(drop_ins: Mapping[str, list[str]]) -> dict[str, str]:
+    return {
+        _drop_in_of(unit): f"{_MARK}, from config.toml.\n" + "\n".join(lines) + "\n"
+        for unit, lines in drop_ins.items()
+    }
 
 
 def variables(paths: Paths) -> dict[str, str]:
@@ -292,10 +297,10 @@ def is_installed(directories: Iterable[Path], part: Part) -> bool:
     return all(find(directories, unit) for unit in part.units)
 
 
-def packaged(directories: Iterable[Path], command: str) -> frozenset[str]:
-    """Tell which units a package of the system brings, just as this program would write them.
+def are_packaged(directories: Iterable[Path], command: str) -> bool:
+    """Tell whether a package of the system brings all units just as this program writes them.
 
-    Those of another version, or that run another command, do not count.
+    Those of another version, or that run another command, are not ours to use.
 
     Args:
         directories: where the manager looks, without that of the user.
@@ -304,10 +309,9 @@ def packaged(directories: Iterable[Path], command: str) -> frozenset[str]:
     Raises:
         InsidersError: a unit cannot be read.
     """
-    found = {unit: find(directories, unit) for unit in UNITS}
-    wanted = render(command, None, Settings())
-    return frozenset(
-        unit for unit, path in found.items() if path and read_text(path) == wanted[unit]
+    return all(
+        (path := find(directories, unit)) is not None and read_text(path) == text
+        for unit, text in render(command, None, Settings()).items()
     )
 
 
