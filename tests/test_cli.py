@@ -228,7 +228,7 @@ def commands() -> list[tuple[str, ...]]:
         *[(part, verb) for part in ("server", "watcher") for verb in services],
         ("server",), ("server", "run"), ("watcher",),
         ("repos",), ("repos", "add"), ("repos", "list"), ("repos", "remove"),
-        ("update",), ("show",), ("env",), ("doctor",), ("uninstall",),
+        ("update",), ("show",), ("env",), ("doctor",), ("completion",), ("uninstall",),
     ]  # fmt: skip
 
 

@@ -46,8 +46,13 @@ def test_the_wheel_brings_completion_and_man_pages(wheel: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["pip", "editable", "uv tool", "pipx"])
-def test_each_way_to_install_it_brings_the_units(way: str, tmp_path: Path, person: Person) -> None:
-    """pip, pip --editable, uv tool and pipx install a command that can render its units."""
+def test_each_way_to_install_it_brings_what_belongs_to_it(
+    way: str, tmp_path: Path, person: Person
+) -> None:
+    """pip, pip --editable, uv tool and pipx install a command that can render its units.
+
+    Completion and man pages lie where README.md says.
+    """
     bin_directory = tmp_path / "bin"
     environment = {
         **person.environment,
@@ -71,6 +76,13 @@ def test_each_way_to_install_it_brings_the_units(way: str, tmp_path: Path, perso
         install = [bin_directory / "pip", "install", "--quiet", *options, ROOT]
     done = subprocess.run(install, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    share = {
+        "uv tool": tmp_path / "tools/pypi-insiders/share",
+        "pipx": person.home / ".local/share",
+        "pip": tmp_path / "venv/share",
+    }.get(way)
+    brought = ("man/man1/pypi-insiders.1", "bash-completion/completions/pypi-insiders")
+    assert [name for name in brought if share and not (share / name).exists()] == []
     command = bin_directory / "pypi-insiders"
     interpreter = command.resolve().with_name("python")
     code = (
