@@ -42,7 +42,7 @@ _FILES = """\
 ~/.local/share/pypi-insiders/dists/   The distributions that the index serves.
 ~/.local/state/pypi-insiders/   What was built from what; if it is lost, that is found out anew.
 ~/.cache/pypi-insiders/   Git mirrors and build trees; may be deleted at any time.
-~/.config/systemd/user/   The units, unless the system brings them, and what changes them.
+~/.config/systemd/user/   The units, or only drop-ins where a package brings the units.
 """
 _EXAMPLES = """\
 Serve the index, now and at every login:   pypi-insiders server enable
@@ -51,7 +51,7 @@ squidfunk/mkdocs-material-insiders:mkdocs-material
 Look for new releases now, and every 30 minutes:   pypi-insiders watcher enable
 Lead pip, uv and PDM to the index:   eval "$(pypi-insiders env)"
 """
-_SEE_ALSO = ("git(1)", "journalctl(1)", "loginctl(1)", "systemctl(1)", "systemd.unit(5)", "uv(1)")
+_SEE_ALSO = ("git(1)", "journalctl(1)", "loginctl(1)", "systemctl(1)", "systemd.unit(5)")
 
 
 def pages(cli: click.Group, version: str, epoch_s: int) -> dict[str, str]:
