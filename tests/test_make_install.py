@@ -67,12 +67,11 @@ def test_what_it_installs(packager: Path, wheel: Path, tmp_path: Path) -> None:
     }
     told = [path for path in found if str(tmp_path).encode() in (root / path).read_bytes()]
     assert told == []
-    closed = [
-        path
+    needed = {
+        path: 0o055 if path.is_dir() or path.parent.name == "bin" else 0o044
         for path in root.rglob("*")
-        if path.stat().st_mode & 0o055
-        < 0o044 + 0o011 * (path.is_dir() or path.parent.name == "bin")
-    ]
+    }
+    closed = [path for path, bits in needed.items() if path.stat().st_mode & bits != bits]
     assert closed == []
 
 
@@ -185,6 +184,8 @@ def test_copies_from_before_the_package_are_removed(equipped: Machine, command: 
     assert installed_units(equipped) == WANTS | SERVER_UNITS
     equipped.run(command, "server", "start")
     assert installed_units(equipped) == WANTS
+    wanted = equipped.run("systemctl", "--user", "show", "-p", "Wants", "sockets.target").stdout
+    assert "pypi-insiders-server.socket" in wanted  # the link counts by its name
     assert get(equipped, "http://127.0.0.1:31411/health") == HEALTHY
 
 
