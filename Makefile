@@ -1,8 +1,13 @@
 # Two commands for a fresh machine with git, make and Python >= 3.11: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+# For packagers; $(PYTHON) has build and installer.
+DESTDIR ?=
+PREFIX ?= /usr/local
+UNITDIR ?= $(PREFIX)/lib/systemd/user
+BUILD_FLAGS ?=
 
-.PHONY: demo test lint fuzz bench clean
+.PHONY: demo test lint fuzz bench install clean
 
 demo: .venv/.ready
 	$(BIN)/python tests/demo.py
@@ -21,6 +26,17 @@ fuzz: .venv/.ready
 
 bench: .venv/.ready
 	$(BIN)/python tests/bench.py
+
+# Debian's Python has a layout of its own for packages; others do not know the variable.
+install: export DEB_PYTHON_INSTALL_LAYOUT ?= deb
+install:
+	wheel=$$(mktemp -d) && trap 'rm -r "$$wheel"' EXIT && \
+	$(PYTHON) -m build --wheel $(BUILD_FLAGS) --outdir "$$wheel" . && \
+	$(PYTHON) -m installer $(if $(DESTDIR),--destdir '$(DESTDIR)') --prefix '$(PREFIX)' "$$wheel"/*.whl
+	test -x '$(DESTDIR)$(PREFIX)/bin/pypi-insiders'
+	install -d '$(DESTDIR)$(UNITDIR)'
+	$(PYTHON) .ci/units '$(PREFIX)/bin/pypi-insiders' '$(DESTDIR)$(UNITDIR)'
+	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/licenses/pypi-insiders' LICENSE
 
 .venv/.ready: pyproject.toml .ci/venv
 	$(PYTHON) .ci/venv

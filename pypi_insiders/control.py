@@ -9,6 +9,7 @@ from pypi_insiders import access, sockets, systemctl, units
 from pypi_insiders.config import Settings, addresses
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
+from pypi_insiders.systemctl import Manager
 from pypi_insiders.units import PARTS, SERVER, Part
 
 
@@ -34,8 +35,7 @@ def start(part: Part, setup: Setup, *, at_login: bool) -> None:
         InsidersError: there is no user manager, a unit cannot be installed, the index would be
             open to everybody, or the service does not come up.
     """
-    directory = systemctl.manager().unit_directory
-    with _installed(directory, part, setup) as change:
+    with _installed(part, setup) as change:
         if part.trigger in change.units:
             # A socket cannot be bound anew while its service runs; an update need not end.
             systemctl.call("stop", *(part.units if part == SERVER else (part.trigger,)))
@@ -52,8 +52,7 @@ def restart(part: Part, setup: Setup) -> None:
     Raises:
         InsidersError: as `start`.
     """
-    directory = systemctl.manager().unit_directory
-    with _installed(directory, part, setup) as change:
+    with _installed(part, setup) as change:
         if part.trigger in change.units or part != SERVER:
             systemctl.call("stop", *part.units)
         elif _is_active(part.trigger):
@@ -80,13 +79,21 @@ def _start(part: Part, setup: Setup) -> None:
 
 
 @contextmanager
-def _installed(directory: Path, part: Part, setup: Setup) -> Iterator[units.Change]:
-    """Have the units installed; take them back if what follows fails."""
+def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
+    """Have the units installed; take them back if what follows fails.
+
+    What a package of the system brings is used where it lies: a copy would hide the next version.
+    """
+    manager = systemctl.manager()
     if part == SERVER:
         access.demand_auth(setup.settings.server.auth, [setup.settings.server])
     was_active = [unit for unit in part.units if _is_active(unit)]
-    texts = units.render(units.installed_command(), setup.paths, setup.settings)
-    change = units.install(directory, texts, part)
+    command = units.installed_command()
+    if units.are_packaged(_of_packages(manager), command):
+        texts = units.render_drop_ins(setup.paths, setup.settings, systemctl.environment())
+    else:
+        texts = units.render(command, setup.paths, setup.settings)
+    change = units.install(manager.unit_directory, texts, part)
     try:
         if change.before or _needs_reload(part):
             systemctl.call("daemon-reload")
@@ -102,6 +109,11 @@ def _installed(directory: Path, part: Part, setup: Setup) -> Iterator[units.Chan
         elif not was_active:
             systemctl.try_call("stop", *part.units)
         raise
+
+
+def _of_packages(manager: Manager) -> list[Path]:
+    """Name the directories of units that are not the user's to change."""
+    return [path for path in manager.unit_path if path != manager.unit_directory]
 
 
 def _is_active(unit: str) -> bool:
@@ -128,8 +140,7 @@ def _port_taken(setup: Setup) -> InsidersError | None:
 
 def stop(part: Part) -> bool:
     """Stop a service, until the next login if it is enabled; say whether it was installed."""
-    directory = systemctl.manager().unit_directory
-    if not units.is_installed(directory, part):
+    if not units.is_installed(systemctl.manager().unit_path, part):
         return False
     systemctl.call("stop", *part.units)
     return True
@@ -137,8 +148,7 @@ def stop(part: Part) -> bool:
 
 def disable(part: Part) -> bool:
     """Stop a service, and no longer start it at login; say whether it was installed."""
-    directory = systemctl.manager().unit_directory
-    if not units.is_installed(directory, part):
+    if not units.is_installed(systemctl.manager().unit_path, part):
         return False
     systemctl.call("disable", "--now", part.trigger)
     systemctl.call("stop", part.service)
@@ -148,20 +158,32 @@ def disable(part: Part) -> bool:
 def uninstall() -> list[Path]:
     """Stop, disable and remove all units; return the removed files.
 
+    What a package of the system brings stays, stopped and disabled.
+
     Raises:
         InsidersError: there is no user manager, or a file cannot be removed.
     """
-    directory = systemctl.manager().unit_directory
+    manager = systemctl.manager()
     for part in PARTS:
-        if any((directory / unit).exists() for unit in part.units):
+        if any(units.find(manager.unit_path, unit) for unit in part.units):
             systemctl.try_call("disable", "--now", part.trigger)
             systemctl.try_call("stop", *part.units)
             # The time of the last run, which Persistent= keeps.
             systemctl.try_call("clean", "--what=state", part.trigger)
     systemctl.try_call("stop", units.SLICE)
-    removed = units.uninstall(directory)
+    removed = units.uninstall(manager.unit_directory)
     systemctl.try_call("daemon-reload")
     if not systemctl.show(units.PARENT_SLICE, "RequiredBy")["RequiredBy"]:
         systemctl.try_call("stop", units.PARENT_SLICE)
     systemctl.try_call("reset-failed", *units.UNITS)
     return removed
+
+
+def packaged_units() -> list[Path]:
+    """Find the units that a package of the system brings.
+
+    Raises:
+        InsidersError: there is no user manager.
+    """
+    directories = _of_packages(systemctl.manager())
+    return [path for unit in units.UNITS if (path := units.find(directories, unit))]

@@ -64,7 +64,7 @@ def look(part: Part, now: datetime) -> Overview:
     Raises:
         InsidersError: there is no user manager.
     """
-    if not units.is_installed(systemctl.manager().unit_directory, part):
+    if not units.is_installed(systemctl.manager().unit_path, part):
         return Overview(part, Condition.NOT_INSTALLED, "not installed")
     trigger, service = systemctl.show_each(
         part.units,

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import PlatformDirs
-
 
 @dataclass(frozen=True)
 class Paths:
@@ -85,6 +83,8 @@ class Paths:
 
 def default_paths() -> Paths:
     """Find the directories of the current user, `$XDG_*_HOME` respected."""
+    from platformdirs import PlatformDirs
+
     directories = PlatformDirs("pypi-insiders", appauthor=False)
     return Paths(
         config=directories.user_config_path,

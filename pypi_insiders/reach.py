@@ -161,7 +161,7 @@ def _watcher(paths: Paths, scratch: Path) -> _Like:
         paths: where everything lies.
         scratch: for credentials: other users see what stands in a command line.
     """
-    if not units.is_installed(systemctl.manager().unit_directory, WATCHER):
+    if not units.is_installed(systemctl.manager().unit_path, WATCHER):
         return _Like(units.variables(paths), (f"Slice={SLICE}",))
     has = systemctl.service(WATCHER.service)
     variables = dict(item.split("=", 1) for item in has["Environment"])

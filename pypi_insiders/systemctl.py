@@ -11,6 +11,7 @@ from pypi_insiders.errors import InsidersError
 from pypi_insiders.process import Result, attached, become, run
 
 _TIMEOUT_S = 120
+_BUS = "org.freedesktop.systemd1"
 _FOREGROUND = "`pypi-insiders server run` and `pypi-insiders update` work without it"
 
 
@@ -20,6 +21,8 @@ class Manager:
 
     unit_directory: Path
     """Where it reads the units that the user installed."""
+    unit_path: tuple[Path, ...]
+    """All directories in which it looks for a unit, in this order."""
 
 
 def manager() -> Manager:
@@ -42,10 +45,11 @@ def manager() -> Manager:
         raise
     if result.status != 0:
         raise _explain(result)
-    for word in result.stdout.strip().removeprefix("UnitPath=").split():
+    words = result.stdout.strip().removeprefix("UnitPath=").split()
+    for word in words:
         # Ours is the directory beside the one for `systemctl set-property`.
         if word.endswith("/systemd/user.control") and not word.startswith("/run/"):
-            return Manager(Path(word).with_name("user"))
+            return Manager(Path(word).with_name("user"), tuple(map(Path, words)))
     raise InsidersError(f"systemd names no directory for user units: {result.stdout.strip()}")
 
 
@@ -166,23 +170,35 @@ def service(unit: str) -> dict[str, Any]:
         character if character.isascii() and character.isalnum() else f"_{ord(character):02x}"
         for character in unit
     )
-    bus = "org.freedesktop.systemd1"
-    argv = (
-        *(
-            "busctl",
-            "--user",
-            "--json=short",
-            "call",
-            bus,
-            f"/org/freedesktop/systemd1/unit/{label}",
-        ),
-        *("org.freedesktop.DBus.Properties", "GetAll", "s", f"{bus}.Service"),
+    (properties,) = _busctl(
+        unit,
+        *("call", _BUS, f"/org/freedesktop/systemd1/unit/{label}"),
+        *("org.freedesktop.DBus.Properties", "GetAll", "s", f"{_BUS}.Service"),
     )
-    result = run(argv, timeout_s=_TIMEOUT_S)
-    if result.status != 0:
-        raise InsidersError(f"busctl cannot read {unit}: {_line(result.stderr)}")
-    (properties,) = json.loads(result.stdout)["data"]
     return {name: value["data"] for name, value in properties.items()}
+
+
+def environment() -> dict[str, str]:
+    """Read the variables that every unit of the user gets from the manager.
+
+    Raises:
+        InsidersError: the manager does not answer.
+
+    Source: org.freedesktop.systemd1(5), `Environment`.
+    """
+    words = _busctl(
+        "the environment of the user manager",
+        *("get-property", _BUS, "/org/freedesktop/systemd1", f"{_BUS}.Manager", "Environment"),
+    )
+    return dict(word.split("=", 1) for word in words)
+
+
+def _busctl(what: str, *arguments: str) -> Any:
+    """Ask the manager on the bus of the user; return what it answers as data."""
+    result = run(("busctl", "--user", "--json=short", *arguments), timeout_s=_TIMEOUT_S)
+    if result.status != 0:
+        raise InsidersError(f"busctl cannot read {what}: {_line(result.stderr)}")
+    return json.loads(result.stdout)["data"]
 
 
 def active(pattern: str) -> list[str]:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,13 @@ from pypi_insiders.paths import Paths
 _SOURCE = Path(__file__).with_name("systemd")
 _MARK = "# Installed by pypi-insiders"
 SLICE = "pypi-insiders.slice"
+# Source: XDG Base Directory Specification.
+_DEFAULT_DIRECTORIES = {
+    "XDG_CONFIG_HOME": ".config",
+    "XDG_DATA_HOME": ".local/share",
+    "XDG_STATE_HOME": ".local/state",
+    "XDG_CACHE_HOME": ".cache",
+}
 # Made by systemd itself, because of the dash in the name. Source: systemd.slice(5).
 PARENT_SLICE = "pypi.slice"
 
@@ -81,12 +88,13 @@ def quote(word: str) -> str:
     return word
 
 
-def render(command: str, paths: Paths, settings: Settings) -> dict[str, str]:
+def render(command: str, paths: Paths | None, settings: Settings) -> dict[str, str]:
     """Render all units, and a drop-in for each setting that differs from what the unit says.
 
     Args:
         command: quoted, for `ExecStart=`.
-        paths: handed to the services, so that they agree with this shell.
+        paths: handed to the services, so that they agree with this shell; `None`: each user has
+            their own, as is right for a package.
         settings: those of `config.toml`.
 
     Returns:
@@ -96,14 +104,43 @@ def render(command: str, paths: Paths, settings: Settings) -> dict[str, str]:
     values = {
         "version": __version__,
         "command": command,
-        "environment": "\n".join(
-            f"Environment={quote(f'{name}={value}')}" for name, value in variables(paths).items()
-        ),
+        "environment": "\n".join(_environment(variables(paths)) if paths else ()),
     }
     texts = {unit: _render_unit(unit, values) for unit in UNITS}
-    for unit, lines in _drop_ins(settings).items():
-        texts[_drop_in_of(unit)] = f"{_MARK}, from config.toml.\n" + "\n".join(lines) + "\n"
-    return texts
+    return texts | _in_files(_drop_ins(settings))
+
+
+def render_drop_ins(
+    paths: Paths, settings: Settings, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Render what changes units that a package brings.
+
+    Args:
+        paths: handed to the services where they would find others.
+        settings: those of `config.toml`.
+        environment: what the manager hands to each service.
+
+    Returns:
+        As `render`, without the units.
+    """
+    home = environment.get("HOME", "")
+    missing = {
+        name: value
+        for name, value in variables(paths).items()
+        if value != (environment.get(name) or f"{home}/{_DEFAULT_DIRECTORIES[name]}")
+    }
+    drop_ins = _drop_ins(settings)
+    for unit in UNITS:
+        if missing and unit.endswith(".service"):
+            drop_ins.setdefault(unit, ["[Service]"]).extend(_environment(missing))
+    return _in_files(drop_ins)
+
+
+def _in_files(drop_ins: Mapping[str, list[str]]) -> dict[str, str]:
+    return {
+        _drop_in_of(unit): f"{_MARK}, from config.toml.\n" + "\n".join(lines) + "\n"
+        for unit, lines in drop_ins.items()
+    }
 
 
 def variables(paths: Paths) -> dict[str, str]:
@@ -116,12 +153,17 @@ def variables(paths: Paths) -> dict[str, str]:
     }
 
 
+def _environment(values: Mapping[str, str]) -> list[str]:
+    return [f"Environment={quote(f'{name}={value}')}" for name, value in values.items()]
+
+
 def _render_unit(unit: str, values: Mapping[str, str]) -> str:
     path = _SOURCE / unit
     if path.exists():
         return path.read_text(encoding="utf-8")
     text = path.with_name(f"{unit}.in").read_text(encoding="utf-8")
     for name, value in values.items():
+        text = text.replace(f"@{name}@\n", f"{value}\n" if value else "")
         text = text.replace(f"@{name}@", value)
     return text
 
@@ -250,9 +292,32 @@ def is_ours(text: str) -> bool:
     return text.startswith(_MARK)
 
 
-def is_installed(directory: Path, part: Part) -> bool:
-    """Tell whether the units of a part are there."""
-    return all((directory / unit).exists() for unit in part.units)
+def find(directories: Iterable[Path], unit: str) -> Path | None:
+    """Find a unit in the first directory that has it."""
+    return next((path for directory in directories if (path := directory / unit).exists()), None)
+
+
+def is_installed(directories: Iterable[Path], part: Part) -> bool:
+    """Tell whether the units of a part are there, in whatever directory the manager looks."""
+    return all(find(directories, unit) for unit in part.units)
+
+
+def are_packaged(directories: Iterable[Path], command: str) -> bool:
+    """Tell whether a package of the system brings all units just as this program writes them.
+
+    Those of another version, or that run another command, are not ours to use.
+
+    Args:
+        directories: where the manager looks, without that of the user.
+        command: quoted, for `ExecStart=`.
+
+    Raises:
+        InsidersError: a unit cannot be read.
+    """
+    return all(
+        (path := find(directories, unit)) is not None and read_text(path) == text
+        for unit, text in render(command, None, Settings()).items()
+    )
 
 
 def uninstall(directory: Path) -> list[Path]:

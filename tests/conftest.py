@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -169,6 +170,14 @@ def wheel(shared: Path) -> Path:
 def installed(shared: Path, wheel: Path) -> Path:
     """The command, installed from the wheel into an environment of its own."""
     return _environment(shared, "installed", wheel) / "pypi-insiders"
+
+
+@pytest.fixture(scope="session")
+def packager(shared: Path) -> Path:
+    """The Python of a packager: it has all that the project and its build require."""
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    requirements = (*document["project"]["dependencies"], *document["build-system"]["requires"])
+    return _environment(shared, "packager", *requirements) / "python"
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from conftest import COMMAND, Person, free_port
 
 from pypi_insiders import __version__
+from pypi_insiders.cli import cli
 
 USAGE = 2
 
@@ -220,17 +222,16 @@ def test_a_taken_port_is_said(person: Person) -> None:
     )
 
 
-def commands() -> list[tuple[str, ...]]:
-    """Name every command and group."""
-    services = ("start", "stop", "restart", "status", "logs", "enable", "disable")
-    return [
-        (),
-        *[(part, verb) for part in ("server", "watcher") for verb in services],
-        ("server",), ("server", "run"), ("watcher",),
-        ("repos",), ("repos", "add"), ("repos", "import"), ("repos", "set"), ("repos", "list"),
-        ("repos", "remove"), ("config",), ("config", "show"), ("config", "edit"), ("update",),
-        ("show",), ("env",), ("doctor",), ("uninstall",),
-    ]  # fmt: skip
+def commands(command: click.Command = cli, *words: str) -> list[tuple[str, ...]]:
+    """Name every command and group, each by the words that lead to it."""
+    found = [words]
+    if isinstance(command, click.Group):
+        with click.Context(command) as ctx:
+            for name in command.list_commands(ctx):
+                inner = command.get_command(ctx, name)
+                assert inner is not None
+                found += commands(inner, *words, name)
+    return found
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)

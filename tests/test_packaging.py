@@ -1,4 +1,4 @@
-"""Packaging: however it is installed, the unit files come along."""
+"""Packaging: however it is installed, what belongs to it comes along."""
 
 import os
 import subprocess
@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Person, run
 
+from pypi_insiders.cli import COMMANDS
+
 UNITS = sorted(path.name for path in (ROOT / "systemd").iterdir())
 
 
 def test_the_wheel_holds_the_units_and_nothing_of_the_tests(wheel: Path) -> None:
-    """Units and the template of the settings lie in the package, which is all there is."""
+    """Units and settings lie in the package; beside it there is only what goes into `share/`."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert (
@@ -23,15 +25,35 @@ def test_the_wheel_holds_the_units_and_nothing_of_the_tests(wheel: Path) -> None
         == UNITS
     )
     assert "pypi_insiders/config.toml" in names
+    release = "-".join(wheel.name.split("-")[:2])
     assert {name.partition("/")[0] for name in names} == {
         "pypi_insiders",
-        f"{'-'.join(wheel.name.split('-')[:2])}.dist-info",
+        f"{release}.dist-info",
+        f"{release}.data",
+    }
+
+
+def test_the_wheel_brings_completion_and_man_pages(wheel: Path) -> None:
+    """Where a prefix has them; a man page for the program and one for each command."""
+    with zipfile.ZipFile(wheel) as archive:
+        found = {name.partition(".data/data/")[2] for name in archive.namelist()}
+    pages = ("pypi-insiders", *(f"pypi-insiders-{name}" for name in COMMANDS))
+    assert found - {""} == {
+        "share/bash-completion/completions/pypi-insiders",
+        "share/fish/vendor_completions.d/pypi-insiders.fish",
+        "share/zsh/site-functions/_pypi-insiders",
+        *(f"share/man/man1/{page}.1" for page in pages),
     }
 
 
 @pytest.mark.parametrize("way", ["pip", "editable", "uv tool", "pipx"])
-def test_each_way_to_install_it_brings_the_units(way: str, tmp_path: Path, person: Person) -> None:
-    """pip, pip --editable, uv tool and pipx install a command that can render its units."""
+def test_each_way_to_install_it_brings_what_belongs_to_it(
+    way: str, tmp_path: Path, person: Person
+) -> None:
+    """pip, pip --editable, uv tool and pipx install a command that can render its units.
+
+    Completion and man pages lie where README.md says.
+    """
     bin_directory = tmp_path / "bin"
     environment = {
         **person.environment,
@@ -55,6 +77,13 @@ def test_each_way_to_install_it_brings_the_units(way: str, tmp_path: Path, perso
         install = [bin_directory / "pip", "install", "--quiet", *options, ROOT]
     done = subprocess.run(install, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    share = {
+        "uv tool": tmp_path / "tools/pypi-insiders/share",
+        "pipx": person.home / ".local/share",
+        "pip": tmp_path / "venv/share",
+    }.get(way)
+    brought = ("man/man1/pypi-insiders.1", "bash-completion/completions/pypi-insiders")
+    assert [name for name in brought if share and not (share / name).exists()] == []
     command = bin_directory / "pypi-insiders"
     interpreter = command.resolve().with_name("python")
     code = (

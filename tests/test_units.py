@@ -21,12 +21,14 @@ from pypi_insiders.units import (
     UNITS,
     WATCHER,
     Part,
+    are_packaged,
     calendar_event,
     install,
     installed_command,
     is_installed,
     quote,
     render,
+    render_drop_ins,
     uninstall,
 )
 
@@ -319,7 +321,7 @@ def test_install_writes_the_units_of_one_part_and_the_slice(directory: Path, par
     assert _content(directory) == _only(part)
     assert change.before == dict.fromkeys(map(directory.joinpath, (*part.units, SLICE)))
     assert change.units == {*part.units, SLICE}
-    assert [is_installed(directory, each) for each in (SERVER, WATCHER)] == [
+    assert [is_installed([directory], each) for each in (SERVER, WATCHER)] == [
         part == SERVER,
         part == WATCHER,
     ]
@@ -459,7 +461,7 @@ def test_uninstall_leaves_a_masked_unit_masked(directory: Path) -> None:
 
 
 def test_without_a_directory_nothing_is_installed(directory: Path) -> None:
-    assert (is_installed(directory, SERVER), uninstall(directory)) == (False, [])
+    assert (is_installed([directory], SERVER), uninstall(directory)) == (False, [])
 
 
 def test_the_path_by_which_the_program_was_called_is_kept(
@@ -473,3 +475,34 @@ def test_the_path_by_which_the_program_was_called_is_kept(
     assert installed_command() == f'"{link}"'
     monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest"])
     assert installed_command() == str(script)
+
+
+def test_services_of_a_package_are_told_only_what_they_would_not_find() -> None:
+    """What the manager hands to them, or where files lie by default, needs no drop-in."""
+    home = Paths(*(Path("/home/me", base, "pypi-insiders") for base in
+                   (".config", ".local/share", ".local/state", ".cache")))  # fmt: skip
+    environment = {"HOME": "/home/me"}
+    assert render_drop_ins(home, Settings(), environment) == {}
+    environment |= {"XDG_DATA_HOME": "/home/me/d", "XDG_STATE_HOME": "/home/me/s"}
+    text = (
+        "# Installed by pypi-insiders, from config.toml.\n[Service]\n"
+        "Environment=XDG_CONFIG_HOME=/home/me/c\nEnvironment=XDG_CACHE_HOME=/home/me/k\n"
+    )
+    services = [unit for unit in UNITS if unit.endswith(".service")]
+    assert render_drop_ins(PATHS, Settings(), environment) == {
+        f"{unit}.d/10-config.conf": text for unit in services
+    }
+
+
+def test_units_of_a_package_are_used_if_all_are_as_they_would_be_written(tmp_path: Path) -> None:
+    """Each in the first directory that has it."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    texts = render(COMMAND, None, Settings())
+    assert not are_packaged([first, second], COMMAND)
+    _put(second, **texts)
+    assert are_packaged([first, second], COMMAND)
+    assert not are_packaged([first, second], "/usr/bin/pypi-insiders")
+    _put(first, **{SERVER.trigger: "[Socket]\n"})
+    assert not are_packaged([first, second], COMMAND)
+    assert is_installed([first, second], SERVER)
+    assert not is_installed([first], SERVER)

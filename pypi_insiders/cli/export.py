@@ -4,11 +4,17 @@ from pathlib import Path
 
 import click
 
+from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import Command, checked, note, parse_fallback_url
 
 
 @click.command(cls=Command)
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument(
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    shell_complete=completers.directories,
+)
 @click.option(
     "--fallback-url",
     metavar="URL",

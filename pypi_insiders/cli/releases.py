@@ -2,12 +2,13 @@
 
 import click
 
+from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import Command, none_watched
 
 
 @click.command(cls=Command)
-@click.argument("project")
-@click.argument("number", metavar="VERSION")
+@click.argument("project", shell_complete=completers.projects)
+@click.argument("number", metavar="VERSION", shell_complete=completers.versions)
 @click.option("--reason", default="", metavar="TEXT", help="Shown to whoever asks for it anyway.")
 def yank(project: str, number: str, reason: str) -> None:
     """Hide a release from whoever does not pin it.
@@ -26,8 +27,8 @@ def yank(project: str, number: str, reason: str) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("project")
-@click.argument("number", metavar="VERSION")
+@click.argument("project", shell_complete=completers.yanked_projects)
+@click.argument("number", metavar="VERSION", shell_complete=completers.yanked_versions)
 def unyank(project: str, number: str) -> None:
     """Take the yank of a release back."""
     from pypi_insiders import releases
@@ -42,8 +43,10 @@ def unyank(project: str, number: str) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("project")
-@click.argument("numbers", metavar="VERSION...", nargs=-1, required=True)
+@click.argument("project", shell_complete=completers.projects)
+@click.argument(
+    "numbers", metavar="VERSION...", nargs=-1, required=True, shell_complete=completers.versions
+)
 def unpublish(project: str, numbers: tuple[str, ...]) -> None:
     """Remove releases from the index.
 
@@ -59,7 +62,7 @@ def unpublish(project: str, numbers: tuple[str, ...]) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("names", metavar="[NS/PROJ]...", nargs=-1)
+@click.argument("names", metavar="[NS/PROJ]...", nargs=-1, shell_complete=completers.repositories)
 @click.option(
     "--keep",
     type=click.IntRange(1),

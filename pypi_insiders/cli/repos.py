@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import Group, none_watched, note
 from pypi_insiders.cli.table import echo_table
 
@@ -48,9 +49,15 @@ _no_check = click.option(
 @click.option(
     "--allowed-signers",
     metavar="FILE",
+    shell_complete=completers.files,
     help="Build only tags signed by a key in this file (ssh allowed signers, or a GPG keyring).",
 )
-@click.option("--token-file", metavar="FILE", help="What git needs for https, in a file of yours.")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    shell_complete=completers.files,
+    help="What git needs for https, in a file of yours.",
+)
 @_no_check
 def add(
     specifications: tuple[str, ...], no_check: bool, **options: str | int | bool | None
@@ -139,7 +146,13 @@ def _try(watched: "Iterable[Repository]") -> None:
 
 
 @repos.command("import")
-@click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.argument(
+    "file",
+    metavar="[FILE]",
+    required=False,
+    shell_complete=completers.files,
+    type=click.Path(path_type=Path),
+)
 @_no_check
 def import_(file: Path | None, no_check: bool) -> None:
     """Watch what the original pypi-insiders watches.
@@ -181,7 +194,7 @@ With another url or distribution it begins anew; what was published stays.
 
 
 @repos.command("set", help=_SET_HELP)
-@click.argument("name", metavar="NS/PROJ")
+@click.argument("name", metavar="NS/PROJ", shell_complete=completers.repositories)
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
 def set_(name: str, assignments: tuple[str, ...]) -> None:
     """Change keys of a watched repository."""
@@ -275,7 +288,13 @@ def list_(as_json: bool) -> None:
 
 
 @repos.command("remove")
-@click.argument("names", metavar="NS/PROJ...", nargs=-1, required=True)
+@click.argument(
+    "names",
+    metavar="NS/PROJ...",
+    nargs=-1,
+    required=True,
+    shell_complete=completers.repositories,
+)
 @click.option("--purge", is_flag=True, help="Remove its distributions from the index as well.")
 def remove(names: tuple[str, ...], purge: bool) -> None:
     """Watch repositories no longer.

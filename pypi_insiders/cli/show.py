@@ -2,11 +2,12 @@
 
 import click
 
+from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import Command, verbosity
 
 
 @click.command(cls=Command)
-@click.argument("name", metavar="NS/PROJ")
+@click.argument("name", metavar="NS/PROJ", shell_complete=completers.repositories)
 @click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:

@@ -1,8 +1,13 @@
 """`pypi-insiders uninstall`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from pypi_insiders.cli.common import Command, note
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command(cls=Command)
@@ -12,7 +17,8 @@ from pypi_insiders.cli.common import Command, note
 def uninstall(purge: bool) -> None:
     """Stop, disable and remove the units.
 
-    Distributions and configuration stay unless --purge is given. A person's drop-ins stay.
+    Distributions and configuration stay unless --purge is given. A person's drop-ins stay, and so
+    do the units that a package of the system brings.
     """
     from pypi_insiders import control
     from pypi_insiders.errors import InsidersError
@@ -20,8 +26,10 @@ def uninstall(purge: bool) -> None:
     from pypi_insiders.paths import default_paths
 
     removed: list[str] = []
+    packaged: list[Path] = []
     try:
         removed += [str(path) for path in control.uninstall()]
+        packaged = control.packaged_units()
     except InsidersError as error:
         if not purge:
             raise
@@ -37,5 +45,7 @@ def uninstall(purge: bool) -> None:
             remove_tree(paths.state)  # the lock itself
     for path in removed:
         click.echo(f"removed {path}")
-    if not removed:
+    if packaged:
+        note(f"the units in {packaged[0].parent} stay, stopped: they are of a package")
+    elif not removed:
         click.echo("nothing was installed")

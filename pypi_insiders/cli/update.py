@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import Command, none_watched, note
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("names", metavar="[NS/PROJ]...", nargs=-1)
+@click.argument("names", metavar="[NS/PROJ]...", nargs=-1, shell_complete=completers.repositories)
 @click.option("--tag", metavar="TAG", help="Build this tag of the one repository, however old.")
 @click.option("--all-tags", is_flag=True, help="Build all releases, however old.")
 @click.option(

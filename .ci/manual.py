@@ -1,0 +1,208 @@
+"""Write the man pages: what the commands say of themselves, and what all have in common.
+
+click-man writes pages too. It sees no command that is imported when it is needed, and knows neither
+arguments nor files, exit status and variables.
+
+Source: man(7), man-pages(7), groff_char(7).
+"""
+
+import datetime
+import re
+import textwrap
+from collections.abc import Iterator
+
+import click
+
+NAME = "pypi-insiders"
+_COMMON = ("--verbose", "--quiet", "--version", "--help")
+_SPECIAL = {
+    "\\": r"\e", "-": r"\-", "~": r"\(ti", "^": r"\(ha", "`": r"\(ga", "'": r"\(aq", '"': r"\(dq",
+}  # fmt: skip
+
+_EXIT_STATUS = """\
+0   done
+1   failed; one line says what, and a hint what to do
+2   wrong usage
+128+N   ended by signal N
+"""
+_STATUS = """\
+0   running
+3   stopped
+4   not installed
+"""
+_ENVIRONMENT = """\
+XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME   Where the files lie, instead of \
+~/.config, ~/.local/share, ~/.local/state and ~/.cache.
+PYPI_INSIDERS_INDEX_PASSWORD   The password for the index that `update` uploads to.
+"""
+_FILES = """\
+~/.config/pypi-insiders/config.toml   Settings, written by you.
+~/.config/pypi-insiders/repos.toml   The watched repositories.
+~/.config/pypi-insiders/passwords   Who may read or upload, hashed.
+~/.local/share/pypi-insiders/dists/   The distributions that the index serves.
+~/.local/state/pypi-insiders/   What was built from what; if it is lost, that is found out anew.
+~/.cache/pypi-insiders/   Git mirrors and build trees; may be deleted at any time.
+~/.config/systemd/user/   The units, or only drop-ins where a package brings the units.
+"""
+_EXAMPLES = """\
+Serve the index, now and at every login:   pypi-insiders server enable
+Watch a repository that builds mkdocs-material:   pypi-insiders repos add \
+squidfunk/mkdocs-material-insiders:mkdocs-material
+Look for new releases now, and every 30 minutes:   pypi-insiders watcher enable
+Lead pip, uv and PDM to the index:   eval "$(pypi-insiders env)"
+"""
+_SEE_ALSO = ("git(1)", "journalctl(1)", "loginctl(1)", "systemctl(1)", "systemd.unit(5)")
+
+
+def pages(cli: click.Group, version: str, epoch_s: int) -> dict[str, str]:
+    """Write all pages: one of the program, and one of each of its commands.
+
+    Args:
+        cli: the program.
+        version: of the program.
+        epoch_s: the time that the pages bear.
+
+    Returns:
+        File name, such as `pypi-insiders-update.1`, to its text, in ASCII.
+    """
+    top = _context(cli, NAME, None)
+    named = [(name, cli.get_command(top, name)) for name in cli.list_commands(top)]
+    commands = [(name, command) for name, command in named if command and not command.hidden]
+    date = datetime.datetime.fromtimestamp(epoch_s, datetime.UTC).date()
+    texts = {NAME: [*_head(top, []), *_commands(commands), *_tail(top, commands)]}
+    for name, command in commands:
+        ctx = _context(command, name, top)
+        parts = [_context(item, word, ctx) for word, item in _parts(ctx)]
+        lines = [*_head(ctx, parts)]
+        for part in parts:
+            words = [part.info_name or "", *part.command.collect_usage_pieces(part)]
+            heading = " ".join(word for word in words if word != part.command.options_metavar)
+            lines += [f".SS {_escape(heading)}", *_text(part.command)]
+            lines += _options(part, common=False)
+        texts[f"{NAME}-{name}"] = [*lines, *_tail(ctx, [])]
+    return {
+        f"{name}.1": "\n".join(
+            [
+                f'.TH "{_escape(name.upper())}" "1" "{date}" "{NAME} {version}" "User Commands"',
+                *lines,
+            ]
+        )
+        + "\n"
+        for name, lines in texts.items()
+    }
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    return click.Context(command, info_name=name, parent=parent, **command.context_settings)
+
+
+def _parts(ctx: click.Context) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(ctx.command, click.Group):
+        for name in ctx.command.list_commands(ctx):
+            command = ctx.command.get_command(ctx, name)
+            if command and not command.hidden:
+                yield name, command
+
+
+def _head(ctx: click.Context, parts: list[click.Context]) -> Iterator[str]:
+    title = ctx.command_path.replace(" ", "-")
+    yield ".SH NAME"
+    yield from _lines(rf"{_escape(title)} \- {_escape(_first_line(ctx.command))}")
+    yield ".SH SYNOPSIS"
+    for number, item in enumerate(parts or [ctx]):
+        yield from [".br"] * bool(number)
+        yield from _synopsis(item)
+    yield from (".SH DESCRIPTION", *_text(ctx.command))
+    if parts:
+        yield ".SH COMMANDS"
+
+
+def _commands(commands: list[tuple[str, click.Command]]) -> Iterator[str]:
+    yield ".SH COMMANDS"
+    for name, command in commands:
+        yield from (".TP", _reference(f"{NAME}-{name}(1)"), *_wrapped(_first_line(command)))
+
+
+def _tail(ctx: click.Context, commands: list[tuple[str, click.Command]]) -> Iterator[str]:
+    yield from (".SH OPTIONS", *_options(ctx, common=True))
+    yield from (".SH EXIT STATUS", *_table(_EXIT_STATUS))
+    if isinstance(ctx.command, click.Group) and "status" in ctx.command.commands:
+        yield from (".PP", _escape("Of `status`, as of `systemctl status`:"), *_table(_STATUS))
+    yield from (".SH ENVIRONMENT", *_table(_ENVIRONMENT))
+    yield from (".SH FILES", *_table(_FILES))
+    if ctx.parent is None:
+        yield from (".SH EXAMPLES", *_table(_EXAMPLES))
+    yield ".SH SEE ALSO"
+    own = [f"{NAME}-{name}(1)" for name, _ in commands] if ctx.parent is None else [f"{NAME}(1)"]
+    *others, last = (*own, *_SEE_ALSO)
+    yield from (*(f"{_reference(page)}," for page in others), _reference(last))
+
+
+def _reference(page: str) -> str:
+    """Name a page, in one piece."""
+    name, bracket, section = page.partition("(")
+    return rf"\%\fB{_escape(name)}\fR{bracket}{section}"
+
+
+def _synopsis(ctx: click.Context) -> Iterator[str]:
+    pieces = " ".join(ctx.command.collect_usage_pieces(ctx))
+    yield rf"\fB{_escape(ctx.command_path)}\fR {_escape(pieces)}"
+
+
+def _options(ctx: click.Context, *, common: bool) -> Iterator[str]:
+    """Describe the options of a command, with or without those that every command has."""
+    for parameter in ctx.command.get_params(ctx):
+        record = parameter.get_help_record(ctx)
+        is_option = isinstance(parameter, click.Option)
+        if record and is_option and (common or not set(parameter.opts) & set(_COMMON)):
+            yield from (".TP", rf"\fB{_escape(record[0])}\fR", *_wrapped(record[1]))
+
+
+def _first_line(command: click.Command) -> str:
+    """Say in one line what a command does, without a full stop."""
+    return _paragraphs(command)[0].split(". ")[0].rstrip(".")
+
+
+def _paragraphs(command: click.Command) -> list[str]:
+    """Split the help of a command; what is to stay in its lines begins with a backspace."""
+    return [
+        part if part.startswith("\b") else " ".join(part.split())
+        for part in re.split(r"\n\s*\n", textwrap.dedent(command.help or "").strip())
+    ]
+
+
+def _text(command: click.Command) -> Iterator[str]:
+    for number, part in enumerate(_paragraphs(command)):
+        yield from [".PP"] * bool(number)
+        if part.startswith("\b"):
+            lines = part.removeprefix("\b").strip("\n").splitlines()
+            yield from (".nf", *(_escape(line) for line in lines), ".fi")
+        else:
+            yield from _wrapped(part)
+
+
+def _table(rows: str) -> Iterator[str]:
+    """Write rows of a term, three blanks and what it means."""
+    for row in rows.splitlines():
+        term, _, meaning = row.partition("   ")
+        yield from (".TP", rf"\fB{_escape(term)}\fR", *_wrapped(meaning))
+
+
+def _escape(text: str) -> str:
+    """Have a text printed as it is; what is in backticks is bold."""
+    plain = "".join(
+        _SPECIAL.get(character, character) if character.isascii() else rf"\[u{ord(character):04X}]"
+        for character in text
+    )
+    plain = re.sub(r"\\\(ga(.*?)\\\(ga", r"\\fB\1\\fR", plain)
+    return rf"\&{plain}" if plain.startswith(".") else plain
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    """Have a text printed in lines as wide as the page."""
+    yield from _lines(_escape(text))
+
+
+def _lines(escaped: str) -> Iterator[str]:
+    for line in textwrap.wrap(escaped, 79, break_long_words=False, break_on_hyphens=False):
+        yield rf"\&{line}" if line.startswith(".") else line

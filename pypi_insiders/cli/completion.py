@@ -1,0 +1,40 @@
+"""`pypi-insiders completion`."""
+
+import click
+
+from pypi_insiders.cli.common import Command
+
+SHELLS = ("bash", "zsh", "fish")
+
+_HELP = """\
+Print what completes commands, options and repositories at the prompt of a shell.
+
+\b
+bash, in ~/.bashrc:    eval "$(pypi-insiders completion bash)"
+zsh, in ~/.zshrc:      eval "$(pypi-insiders completion zsh)"   # after compinit
+fish, in config.fish:  pypi-insiders completion fish | source
+"""
+
+
+@click.command(cls=Command, help=_HELP)
+@click.argument("shell", metavar="|".join(SHELLS), type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print the script of a shell."""
+    click.echo(script(shell), nl=False)
+
+
+def script(shell: str) -> str:
+    """Write the script by which a shell asks this program what completes a word.
+
+    Args:
+        shell: one of `SHELLS`.
+    """
+    from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
+
+    from pypi_insiders.cli import cli
+
+    asked = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell](
+        cli, {}, "pypi-insiders", "_PYPI_INSIDERS_COMPLETE"
+    )
+    # Not the `source` of bash, which would first run bash to see how old it is.
+    return ShellComplete.source(asked)
