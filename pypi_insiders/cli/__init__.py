@@ -21,6 +21,7 @@ COMMANDS = {
     "unpublish": "pypi_insiders.cli.releases:unpublish",
     "prune": "pypi_insiders.cli.releases:prune",
     "env": "pypi_insiders.cli.env:env",
+    "exec": "pypi_insiders.cli.exec:exec_",
     "export": "pypi_insiders.cli.export:export",
     "doctor": "pypi_insiders.cli.doctor:doctor",
     "uninstall": "pypi_insiders.cli.uninstall:uninstall",
@@ -52,7 +53,8 @@ def main() -> NoReturn:
         raise KeyboardInterrupt
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, terminate)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1)
+            signal.signal(number, terminate)
     try:
         status = cli.main(prog_name="pypi-insiders", standalone_mode=False)
     except click.ClickException as error:

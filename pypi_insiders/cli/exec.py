@@ -1,0 +1,110 @@
+"""`pypi-insiders exec`."""
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from pypi_insiders.cli.common import Command, none_watched, note
+
+if TYPE_CHECKING:
+    from pypi_insiders.config import Settings
+    from pypi_insiders.paths import Paths
+
+_HELP = """\
+Run a command with the index, without systemd.
+
+Updates, serves the index on a free port of this machine for as long as the command runs, with the
+variables of `env` set for it, and ends with its exit status (128 and the number of a signal that
+ended it; 127: there is no such command; 126: it cannot be run).
+
+The command never gets a public package instead of a watched one: if the index then holds no release
+of one of the repositories, because its update failed, or because there was none, that is an error
+and the command does not run. A failed update of which an older release is held is a warning. A
+running index, the watcher and other updates are not disturbed.
+
+\b
+pypi-insiders exec -- uv sync
+pypi-insiders exec --no-update -- sh -c 'pip install "$PACKAGE" && make'
+"""
+
+
+@click.command(
+    "exec",
+    cls=Command,
+    help=_HELP,
+    context_settings={"allow_interspersed_args": False},
+)
+@click.option("--no-update", is_flag=True, help="Serve what the index holds, at once.")
+@click.option(
+    "--uv-index", is_flag=True, help="For uv, and only for what the index holds, as with `env`."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Instead of a free one: a uv.lock names the port.",
+)
+@click.argument("argv", metavar="[--] COMMAND [ARG]...", nargs=-1, required=True)
+@click.pass_context
+def exec_(
+    ctx: click.Context, argv: tuple[str, ...], no_update: bool, uv_index: bool, port: int
+) -> None:
+    """Run a command with the index."""
+    import secrets
+
+    from pypi_insiders import config, index, process, sockets, variables
+    from pypi_insiders.paths import default_paths
+
+    paths = default_paths()
+    settings = config.load(paths.settings)
+    process.find_command(argv[0])  # told at once, and not after an update
+    _provide(paths, settings, no_update=no_update)
+    # Whoever wants passwords gets one for this command alone: nobody else here can read the index.
+    password = secrets.token_urlsafe(24) if settings.server.auth else None
+    with sockets.bind("127.0.0.1", port) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with index.beside(paths, settings.server, listening, password):
+            listening.close()  # when the index ends, nobody is to wait for it
+            if password is not None:
+                url = url.replace("//", f"//pypi-insiders:{password}@")
+            environment = {
+                **os.environ,
+                **variables.leading_to(url, for_uv=uv_index),
+                **variables.past_proxies(os.environ),
+                variables.URL: url,
+            }
+            status = process.attend(argv, environment)
+    ctx.exit(status)
+
+
+def _provide(paths: "Paths", settings: "Settings", *, no_update: bool) -> None:
+    """Make sure that the index has something of all repositories.
+
+    Raises:
+        InsidersError: it has not.
+    """
+    from pypi_insiders import ownership, repositories
+    from pypi_insiders.errors import InsidersError
+
+    watched = repositories.load(paths.repositories)
+    if not watched:
+        none_watched()
+        return
+    unhealthy: list[str] = []
+    if not no_update:
+        from pypi_insiders.choosing import Request
+        from pypi_insiders.cli.update import run, summary
+
+        outcomes = run(paths, settings, Request())
+        click.echo(summary(outcomes), err=True)
+        unhealthy = [item.repository for item in outcomes if item.errors or item.unreachable]
+    missing = ownership.without_release(paths, watched.values())
+    if missing:
+        names = ", ".join(missing)
+        raise InsidersError(
+            f"the index holds no release of {names}: the command would get a public package",
+            f"`pypi-insiders update {' '.join(missing)}`, or `repos remove` what is not needed",
+        )
+    if unhealthy:
+        note(f"the command gets older releases of {', '.join(unhealthy)}, which the index holds")
