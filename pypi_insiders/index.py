@@ -21,7 +21,7 @@ from pypi_insiders.web.guard import Guard
 _MAX_BODY_BYTES = 64 * 1024
 
 
-def run(
+def run(  # noqa: PLR0913  # what an index is made of
     paths: Paths,
     settings: ServerSettings,
     directory: Path,

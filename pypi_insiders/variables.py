@@ -11,9 +11,20 @@ TRUSTED_HOST = "PIP_TRUSTED_HOST"
 URL = "PYPI_INSIDERS_URL"
 """Where the index is that serves one command, up to the port; updates among it do not use it."""
 
-_LOOPBACK = "127.0.0.1"
-_PROXIES = ("http_proxy", "all_proxy")
-_NO_PROXY = "no_proxy"
+RIVALS = {
+    "PIP_EXTRA_INDEX_URL": "pip takes the highest version, from there or from the index",
+    UV_INDEX: "uv asks there before the index",
+    "UV_EXTRA_INDEX_URL": "uv asks there before the index",
+}
+"""What leads to other indexes beside ours, as the only one, and how."""
+NO_PROXY = ("no_proxy", "NO_PROXY")
+"""What goes to no proxy, hosts between commas; both, for who reads the one may not read the other.
+
+Source: https://about.gitlab.com/blog/we-need-to-talk-no-proxy/
+"""
+LOOPBACK = "127.0.0.1"
+
+_PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 
 
 def leading_to(url: str, *, for_uv: bool = False, is_loopback: bool = True) -> dict[str, str]:
@@ -38,15 +49,12 @@ def leading_to(url: str, *, for_uv: bool = False, is_loopback: bool = True) -> d
 def past_proxies(environment: Mapping[str, str]) -> dict[str, str]:
     """Tell which variables keep requests to this machine from going to a proxy.
 
-    Where no proxy is set there are none. What is excepted already stays so. Both spellings are
-    given, for who reads the one does not always read the other.
-
-    Source: https://about.gitlab.com/blog/we-need-to-talk-no-proxy/, curl(1), "ENVIRONMENT".
+    Where no proxy is set there are none. What is excepted already stays so.
     """
-    if not any(environment.get(name) or environment.get(name.upper()) for name in _PROXIES):
+    if not any(map(environment.get, _PROXIES)):
         return {}
-    excepted = environment.get(_NO_PROXY) or environment.get(_NO_PROXY.upper()) or ""
+    excepted = next(filter(None, map(environment.get, NO_PROXY)), "")
     hosts = [host.strip() for host in excepted.split(",")]
-    if _LOOPBACK not in hosts and "*" not in hosts:
-        excepted = ",".join([excepted, _LOOPBACK] if excepted else [_LOOPBACK])
-    return dict.fromkeys((_NO_PROXY, _NO_PROXY.upper()), excepted)
+    if LOOPBACK not in hosts and "*" not in hosts:
+        excepted = f"{excepted},{LOOPBACK}" if excepted else LOOPBACK
+    return dict.fromkeys(NO_PROXY, excepted)

@@ -53,7 +53,7 @@ def exec_(
     """Run a command with the index."""
     import secrets
 
-    from pypi_insiders import config, index, process, sockets, variables
+    from pypi_insiders import config, index, process, sockets
     from pypi_insiders.paths import default_paths
 
     paths = default_paths()
@@ -68,14 +68,23 @@ def exec_(
             listening.close()  # when the index ends, nobody is to wait for it
             if password is not None:
                 url = url.replace("//", f"//pypi-insiders:{password}@")
-            environment = {
-                **os.environ,
-                **variables.leading_to(url, for_uv=uv_index),
-                **variables.past_proxies(os.environ),
-                variables.URL: url,
-            }
-            status = process.attend(argv, environment)
+            status = process.attend(argv, _environment(url, uv_index=uv_index))
     ctx.exit(status)
+
+
+def _environment(url: str, *, uv_index: bool) -> dict[str, str]:
+    """Put together what the command gets."""
+    from pypi_insiders import variables
+
+    values = variables.leading_to(url, for_uv=uv_index)
+    if not uv_index:
+        for name, what in variables.RIVALS.items():
+            if os.environ.get(name):
+                note(f"{name} is set: {what}")
+    elif others := os.environ.get(variables.UV_INDEX):
+        values[variables.UV_INDEX] += f" {others}"
+    proxies = variables.past_proxies(os.environ)
+    return {**os.environ, **values, **proxies, variables.URL: url}
 
 
 def _provide(paths: "Paths", settings: "Settings", *, no_update: bool) -> None:
