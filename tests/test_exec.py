@@ -272,10 +272,10 @@ def test_arguments_arrive_as_they_were_given(
 def test_input_output_and_other_files_are_the_commands(person: Person, tmp_path: Path) -> None:
     """What comes in on stdin, goes out on both outputs, and a file that we were given."""
     other = tmp_path / "other"
+    line = 'cat; echo err >&2; echo x >"/proc/self/fd/$1"'
     with other.open("w") as file:
         done = subprocess.run(
-            [COMMAND, "exec", "--no-update", "sh", "-c", 'cat; echo err >&2; echo x >"/proc/self/fd/$1"', "sh",
-             str(file.fileno())],
+            [COMMAND, "exec", "--no-update", "sh", "-c", line, "sh", str(file.fileno())],
             env=person.environment, input="in", capture_output=True, text=True, timeout=60,
             pass_fds=[file.fileno()],
         )  # fmt: skip
