@@ -1,4 +1,4 @@
-"""Run other programs."""
+"""Run other programs, and what of this one needs a process of its own."""
 
 import contextlib
 import json

@@ -43,6 +43,19 @@ def held(person: Person) -> Path:
     return wheel(dists, "iniconfig", INSIDERS, "Requires-Dist: pluggy>=1.5")
 
 
+def index_of(process: "subprocess.Popen[str]", command: str) -> int:
+    """Find the process of the index: the one of our children that is not the command."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (index,) = set(children) - {command}
+    return int(index)
+
+
+def wait_for_end(pidfd: int) -> None:
+    """Wait until a process is gone. Source: pidfd_open(2)."""
+    assert select.select([pidfd], [], [], 60) == ([pidfd], [], [])
+    os.close(pidfd)
+
+
 @contextlib.contextmanager
 def started(person: Person, *argv: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a command with the index, until it says that it is ready, or at least something."""
@@ -377,10 +390,11 @@ def test_an_interrupt_at_the_terminal_reaches_the_command_once(person: Person) -
         "import os, signal, sys, urllib.request\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\n"
         "print('tty' if sys.stdin.isatty() else 'none', flush=True)\n"
-        "signal.sigwait([signal.SIGINT])\n"
-        "number = signal.sigtimedwait([signal.SIGINT], 1)\n"
-        "status = urllib.request.urlopen(os.environ['PIP_INDEX_URL']).status\n"
-        "print('again' if number else 'once', status)\n"
+        "for _ in range(9):\n"
+        "    signal.sigwait([signal.SIGINT])\n"
+        "    status = urllib.request.urlopen(os.environ['PIP_INDEX_URL']).status\n"
+        "    again = signal.sigtimedwait([signal.SIGINT], 0.1)\n"
+        "    print('again' if again else 'once', status, flush=True)\n"
         "raise SystemExit(7)\n"
     )
     ours, theirs = os.openpty()
@@ -390,15 +404,12 @@ def test_an_interrupt_at_the_terminal_reaches_the_command_once(person: Person) -
         env=person.environment, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(theirs)
-    with os.fdopen(ours, "rb+", buffering=0) as terminal:
-        said = b""
-        while b"tty\r\n" not in said:
-            said += terminal.read(100)
-        terminal.write(b"\x03")
-        said = b""
-        while b"\n" not in said:
-            said += terminal.read(100)
-        assert (said, process.wait(60)) == (b"^Conce 200\r\n", 7)
+    with os.fdopen(ours, "rb") as terminal:
+        assert terminal.readline() == b"tty\r\n"
+        for _ in range(9):
+            os.write(ours, b"\x03")
+            assert terminal.readline() == b"^Conce 200\r\n"
+        assert process.wait(60) == 7
 
 
 def test_what_we_ignore_the_command_ignores(person: Person) -> None:
@@ -425,22 +436,37 @@ def test_the_index_is_gone_afterwards(person: Person) -> None:
 
 
 def test_the_index_ends_when_we_are_killed(person: Person) -> None:
-    """Though nobody could tell it to."""
+    """Though nobody could tell it to. It holds none of our files but standard error."""
     with started(person, "sh", "-c", 'echo "$$ $PIP_INDEX_URL"; exec sleep 600') as process:
         command, url = first_line(process).split()
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        (index,) = set(children) - {command}
-        watched = os.pidfd_open(int(index))
+        index = index_of(process, command)
+        files = [Path(f"/proc/{index}/fd/{number}") for number in (0, 1)]
+        assert [str(path.readlink()) for path in files] == [os.devnull] * 2
+        watched = os.pidfd_open(index)
         assert not is_refused(url)
         process.kill()
         os.kill(int(command), signal.SIGKILL)
-        assert select.select([watched], [], [], 60) == ([watched], [], [])
-        os.close(watched)
+        wait_for_end(watched)
         assert is_refused(url)
+
+
+def test_nobody_waits_for_an_index_that_has_ended(person: Person) -> None:
+    """Its clients are refused, and the command goes on."""
+    with started(person, "sh", "-c", 'echo "$$ $PIP_INDEX_URL"; exec sleep 600') as process:
+        command, url = first_line(process).split()
+        index = index_of(process, command)
+        watched = os.pidfd_open(index)
+        os.kill(index, signal.SIGKILL)
+        wait_for_end(watched)
+        assert is_refused(url)
+        process.terminate()
+        assert process.wait(60) == 143
 
 
 def test_an_update_under_way_is_not_waited_for(person: Person) -> None:
     """With --no-update nothing is changed, so that need not be."""
+    wheel(person.paths.distributions, "probe", "1.0")
+    person.run("repos", "add", "me/probe:probe", "--url", "file:///nowhere/probe.git")
     with locked(person.paths.lock):
         assert person.run("exec", "--no-update", "echo", "done").stdout == "done\n"
 
