@@ -115,7 +115,10 @@ class Chooser:
         if tag in known.unsigned:
             return ()
         if tag not in refs:
-            raise InsidersError(f"it has no tag {tag}{did_you_mean(tag, refs) if refs else ''}")
+            raise InsidersError(
+                f"it has no tag {tag}{did_you_mean(tag, refs) if refs else ''}",
+                f"its tags: `git ls-remote --tags {repository.remote}`",
+            )
         if tag in known.built and not self._request.force:
             _log.info("%s: tag %s is built already; --force builds it again", repository.name, tag)
             return ()
@@ -172,7 +175,7 @@ class Chooser:
                 "releases are built from tags such as v1.0",
             )
         return [
-            f"{name}: tag {tag} was built from {known.built[tag]:.9} and names {refs[tag]:.9} now; "
+            f"tag {tag} was built from {known.built[tag]:.9} and names {refs[tag]:.9} now; "
             "what is published stays"
             for tag in choice.moved
         ]

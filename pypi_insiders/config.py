@@ -38,12 +38,15 @@ def parse_port(value: object) -> int:
     raise ValueError(f"must be a port from 1 to 65535, not {value!r}")
 
 
+PYPI = "https://pypi.org/simple/"
+
+
 def parse_fallback_url(value: object) -> str:
     """Check the URL of a package index: http or https, without credentials.
 
     They would be sent to every client, in the `Location` of a redirect.
     """
-    return _parse_web_url(value, "https://pypi.org/simple/")
+    return _parse_web_url(value, PYPI)
 
 
 def parse_index_url(value: object) -> str:
@@ -208,7 +211,7 @@ class ServerSettings:
     host: str = _setting(parse_host, "localhost")
     port: int = _setting(parse_port, 31411)
     fallback_url: str | None = _setting(parse_fallback_url, None)
-    """Where unknown names are redirected; `None` is pypiserver's own default."""
+    """Where unknown names are redirected; `None` is pypiserver's own default, which is PyPI."""
     idle_timeout_s: int = _setting(parse_timeout, 600)
     """After how long without a request the service ends, to be started by the next; 0 is never."""
     names: tuple[str, ...] = _setting(parse_names, ())
@@ -222,6 +225,11 @@ class ServerSettings:
     def addresses(self) -> tuple[str, ...]:
         """Each address to listen on, such as `127.0.0.1:31411` or `[::1]:31411`."""
         return tuple(join(address, self.port) for address in addresses(self.host))
+
+    @property
+    def fallback(self) -> str:
+        """Where unknown names are redirected."""
+        return self.fallback_url or PYPI
 
     @property
     def is_loopback(self) -> bool:
@@ -249,6 +257,8 @@ class WatcherSettings:
     """How many new tags of a repository one update builds at most, the newest first."""
     unreachable_grace_s: int = _setting(parse_grace, 86400)
     """For how long a host may be out of reach before that is a failure; 0 is at once."""
+    public_versions: bool = _setting(parse_flag, True)
+    """Whether the fallback is asked, once a day, which releases it has of what is watched."""
 
 
 @dataclass(frozen=True)

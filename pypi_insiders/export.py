@@ -25,7 +25,6 @@ from pypi_insiders.web import pages
 
 _log = logging.getLogger(__name__)
 
-PYPI = "https://pypi.org/simple/"
 """The fallback where no other is set, as it is that of the live index."""
 
 _CONFIGURATION = "nginx.conf"

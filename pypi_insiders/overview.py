@@ -1,12 +1,17 @@
 """Find out in what state the two services are."""
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from pathlib import Path
 
 from pypi_insiders import systemctl, times, units
 from pypi_insiders.config import ServerSettings
-from pypi_insiders.units import SERVER, Part
+from pypi_insiders.units import SERVER, WATCHER, Part
+
+_NO_ACCOUNT = 2**64 - 1
 
 
 class Condition(IntEnum):
@@ -22,12 +27,31 @@ class Condition(IntEnum):
 
 @dataclass(frozen=True)
 class Overview:
-    """What one look tells about a service."""
+    """What one look tells about a service; points in time are seconds of the epoch."""
 
+    part: Part
     condition: Condition
-    line: str
+    told: str
+    """In words."""
     has_failed: bool = False
     """Whether what it did last, or does now, fails."""
+    since: float | None = None
+    """Since when it listens, or waits for its time."""
+    url: str | None = None
+    """Of the index, up to the port."""
+    memory_bytes: int | None = None
+    """What the index uses; `None`: nobody knows, or it runs only when somebody asks."""
+    is_working: bool = False
+    """Whether its service runs at this moment."""
+    last_run: float | None = None
+    """When the last update ended."""
+    next_run: float | None = None
+    """When the timer elapses next."""
+
+    @property
+    def line(self) -> str:
+        """What a person reads of it."""
+        return f"{self.part.name}: {self.told}"
 
 
 def look(part: Part, now: datetime) -> Overview:
@@ -41,28 +65,64 @@ def look(part: Part, now: datetime) -> Overview:
         InsidersError: there is no user manager.
     """
     if not units.is_installed(systemctl.manager().unit_directory, part):
-        return Overview(Condition.NOT_INSTALLED, f"{part.name}: not installed")
-    if systemctl.show(part.trigger, "ActiveState")["ActiveState"] != "active":
-        return Overview(Condition.STOPPED, f"{part.name}: stopped")
-    if part == SERVER and (trouble := _trouble()):
-        return Overview(Condition.STOPPED, f"{part.name}: {trouble}", has_failed=True)
-    if part == SERVER:
-        return Overview(Condition.RUNNING, f"{part.name}: {_index()}")
-    told, has_failed = _runs(part, now)
-    return Overview(Condition.RUNNING, f"{part.name}: {told}", has_failed)
+        return Overview(part, Condition.NOT_INSTALLED, "not installed")
+    trigger, service = systemctl.show_each(
+        part.units,
+        *("ActiveState", "SubState", "Result", "ActiveEnterTimestamp", "Listen", "MainPID"),
+        *("MemoryCurrent", "StatusText", "ExecMainExitTimestamp"),
+    )
+    if trigger["ActiveState"] != "active":
+        return Overview(part, Condition.STOPPED, "stopped")
+    return _server(trigger, service) if part == SERVER else _watcher(trigger, service, now)
 
 
-def _trouble() -> str | None:
-    """Tell whether the index fails again and again: then the socket still takes connections."""
-    service = systemctl.show(SERVER.service, "ActiveState", "SubState", "Result")
-    if service["ActiveState"] != "failed" and service["SubState"] != "auto-restart":
-        return None
-    return f"failing ({service['Result']}); see `pypi-insiders server logs`"
+def _server(trigger: dict[str, str], service: dict[str, str]) -> Overview:
+    # While the service fails again and again, its socket still takes connections.
+    if service["ActiveState"] == "failed" or service["SubState"] == "auto-restart":
+        told = f"failing ({service['Result']}); see `pypi-insiders server logs`"
+        return Overview(SERVER, Condition.STOPPED, told, has_failed=True)
+    listens_at = trigger["Listen"].split()[0]
+    url = _url(listens_at)
+    return Overview(
+        SERVER,
+        Condition.RUNNING,
+        f"running at {f'{url}/simple/' if url else listens_at}",
+        since=_time(trigger["ActiveEnterTimestamp"]),
+        url=url,
+        memory_bytes=_memory(service),
+        is_working=service["ActiveState"] == "active",
+    )
 
 
-def _index() -> str:
-    url = index_url()
-    return f"running at {url}/simple/" if url else f"running at {_listen()}"
+def _watcher(trigger: dict[str, str], service: dict[str, str], now: datetime) -> Overview:
+    is_working = service["ActiveState"] in ("activating", "deactivating")
+    last_run, next_run = (
+        _time(service["ExecMainExitTimestamp"]),
+        systemctl.next_run(WATCHER.trigger),
+    )
+    has_failed = not is_working and last_run is not None and service["Result"] != "success"
+
+    def words() -> Iterator[str]:
+        yield "running"
+        if is_working:
+            yield "an update is under way"
+        elif last_run is not None:
+            outcome = "failed" if has_failed else "succeeded"
+            yield f"last update {outcome} {times.span(now - times.at(last_run, now))} ago"
+        if next_run is not None:
+            at = times.at(next_run, now)
+            yield f"next update in {times.span(at - now)} ({times.clock(at)})"
+
+    return Overview(
+        WATCHER,
+        Condition.RUNNING,
+        ", ".join(words()),
+        has_failed,
+        since=_time(trigger["ActiveEnterTimestamp"]),
+        is_working=is_working,
+        last_run=last_run,
+        next_run=next_run,
+    )
 
 
 def index_url() -> str | None:
@@ -74,29 +134,31 @@ def index_url() -> str | None:
     Raises:
         InsidersError: the manager does not answer.
     """
-    address, _, port = _listen().rpartition(":")
+    return _url(systemctl.show(SERVER.trigger, "Listen")["Listen"].split()[0])
+
+
+def _url(listens_at: str) -> str | None:
+    address, _, port = listens_at.rpartition(":")
     if not port.isdecimal():
         return None
     return ServerSettings(host=address.strip("[]"), port=int(port)).url
 
 
-def _listen() -> str:
-    return systemctl.show(SERVER.trigger, "Listen")["Listen"].split()[0]
+def _time(stamp: str) -> float | None:
+    """Read `@` and seconds of the epoch; `None` where that never was."""
+    return float(stamp.lstrip("@") or 0) or None
 
 
-def _runs(part: Part, now: datetime) -> tuple[str, bool]:
-    """Tell of the last run and of the next one, and whether the last one failed."""
-    service = systemctl.show(part.service, "ActiveState", "Result", "ExecMainExitTimestamp")
-    ended_s = float(service["ExecMainExitTimestamp"].lstrip("@") or 0)
-    words, has_failed = ["running"], False
-    if service["ActiveState"] in ("activating", "deactivating"):
-        words.append("an update is under way")
-    elif ended_s:
-        has_failed = service["Result"] != "success"
-        outcome = "failed" if has_failed else "succeeded"
-        words.append(f"last update {outcome} {times.span(now - times.at(ended_s, now))} ago")
-    next_s = systemctl.next_run(part.trigger)
-    if next_s is not None:
-        at = times.at(next_s, now)
-        words.append(f"next update in {times.span(at - now)} ({times.clock(at)})")
-    return ", ".join(words), has_failed
+def _memory(service: dict[str, str]) -> int | None:
+    """Tell what a service uses, in bytes; without an account of it, what its process does.
+
+    Source: proc_pid_statm(5), "resident".
+    """
+    told = service["MemoryCurrent"]
+    if told.isdecimal() and int(told) < _NO_ACCOUNT:
+        return int(told)
+    try:
+        pages = Path("/proc", service["MainPID"], "statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return None  # no process, or none that we may look at
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

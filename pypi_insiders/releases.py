@@ -64,9 +64,13 @@ def _meant(project: str, version: str) -> tuple[NormalizedName, Version]:
     try:
         return canonicalize_name(project, validate=True), Version(version)
     except InvalidName as error:
-        raise UsageError(f"{project!r} is not the name of a project") from error
+        raise UsageError(
+            f"{project!r} is not the name of a project", "such as mkdocs-material"
+        ) from error
     except InvalidVersion as error:
-        raise UsageError(f"{version!r} is not a version") from error
+        raise UsageError(
+            f"{version!r} is not a version", "such as 9.5.3+insiders.4.49.0"
+        ) from error
 
 
 def _files(directory: Path) -> Iterator[tuple[str, str, Version]]:

@@ -74,4 +74,9 @@ def bind(address: str, port: int) -> socket.socket:
                 f"see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port",
             ) from error
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise InsidersError(f"cannot listen on {where}: {reason}") from error
+        hints = {
+            errno.EADDRNOTAVAIL: "see the addresses of this machine: `ip address`",
+            errno.EACCES: "ports below 1024 are for root: choose a higher one",
+        }
+        hint = hints.get(error.errno) if error.errno else None
+        raise InsidersError(f"cannot listen on {where}: {reason}", hint) from error

@@ -182,6 +182,10 @@ class Check:
     """When its tags were last read, in seconds of the epoch."""
     unreachable_since: int | None = None
     """Since when its host is out of reach, in seconds of the epoch."""
+    errors: list[str] = field(default_factory=list)
+    """What else went wrong in the last update, beside tags that do not build: one line each."""
+    warnings: list[str] = field(default_factory=list)
+    """What the last update warned of."""
 
 
 def load_checks(directory: Path) -> dict[str, Check]:

@@ -128,14 +128,28 @@ def show(unit: str, *properties: str) -> dict[str, str]:
     Raises:
         InsidersError: the manager does not answer.
     """
+    return show_each((unit,), *properties)[0]
+
+
+def show_each(units: Sequence[str], *properties: str) -> list[dict[str, str]]:
+    """Read properties of several units, in their order, each as `show` does.
+
+    A property that a kind of units does not have is empty.
+
+    Raises:
+        InsidersError: the manager does not answer.
+    """
     wanted = f"--property={','.join(properties)}"
-    result = _systemctl("show", "--timestamp=unix", wanted, "--", unit)
+    result = _systemctl("show", "--timestamp=unix", wanted, "--", *units)
     if result.status != 0:
         raise _explain(result)
-    values: dict[str, str] = {}
-    for name, _, value in (line.partition("=") for line in result.stdout.splitlines()):
-        values[name] = f"{values[name]}\n{value}" if name in values else value
-    return values
+    found = []
+    for block in result.stdout.rstrip("\n").split("\n\n"):
+        values: dict[str, str] = {}
+        for name, _, value in (line.partition("=") for line in block.splitlines()):
+            values[name] = f"{values[name]}\n{value}" if name in values else value
+        found.append(dict.fromkeys(properties, "") | values)
+    return found
 
 
 def service(unit: str) -> dict[str, Any]:

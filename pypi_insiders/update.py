@@ -1,16 +1,18 @@
 """Bring the index up to date: one pass over the watched repositories."""
 
+import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 
 from pypi_insiders import (
     builder,
     ownership,
+    public,
     publishing,
     releases,
     remotes,
@@ -88,16 +90,28 @@ def update(paths: Paths, settings: Settings, request: Request, report: Report) -
         record = Record(paths.record, paths.distributions)
         maker = Maker(paths, settings, record, owners, containment, report, destination)
         chooser = Chooser(paths, settings, request, record)
+        checks = state.load_checks(paths.state)
+        checks = {name: check for name, check in checks.items() if name in watched}
         try:
             outcomes = _Pass(
-                paths, settings, request, chosen, chooser, maker, containment, report
+                paths, settings, request, chosen, checks, chooser, maker, containment, report
             ).run()
         finally:
             maker.end()
+        if settings.watcher.public_versions:
+            public.look_up(paths.state, settings.server.fallback, _distributions(paths, chosen))
     for outcome in outcomes:
         for line in outcome.moved:
-            _log.warning("%s", line)
+            _log.warning("%s: %s", outcome.repository, line)
     return outcomes
+
+
+def _distributions(paths: Paths, chosen: Sequence[Repository]) -> Iterator[str]:
+    """Name the distributions of repositories, of those that have one already."""
+    for item in chosen:
+        with contextlib.suppress(InsidersError):  # which the log has told
+            if name := item.distribution or state.load(paths.state, item.name).distribution:
+                yield name
 
 
 @dataclass(frozen=True)
@@ -119,6 +133,7 @@ class _Pass:
         settings: Settings,
         request: Request,
         chosen: list[Repository],
+        checks: dict[str, Check],
         chooser: Chooser,
         maker: Maker,
         containment: Containment,
@@ -132,7 +147,7 @@ class _Pass:
         self._outcomes = {item.name: Outcome(item.name) for item in chosen}
         self._interrupted = threading.Event()
         self._containment = containment
-        self._checks = state.load_checks(paths.state)
+        self._checks = checks
         self._chooser = chooser
         self._maker = maker
         self._swept = threading.Lock()
@@ -150,6 +165,7 @@ class _Pass:
                 state.save_checks(self._paths.state, self._checks)
                 for build in as_completed(building):
                     build.result()
+                state.save_checks(self._paths.state, self._checks)
             except BaseException:
                 # What is being published is finished and recorded; nothing else is begun.
                 self._interrupted.set()
@@ -162,6 +178,8 @@ class _Pass:
     def _check(self, repository: Repository) -> _Work | None:
         self._report(repository.name, "checking")
         now_s = int(time.time())
+        before = self._checks.get(repository.name, Check())
+        self._checks[repository.name] = replace(before, errors=[], warnings=[])
         try:
             known = self._known(repository)
             refs = remotes.list_tags(repository.remote, remotes.Access(repository.token))
@@ -170,6 +188,7 @@ class _Pass:
             if self._request.tag is None:
                 moved = self._chooser.explain(repository, known, refs)
                 self._outcomes[repository.name].moved = moved
+                self._checks[repository.name].warnings.extend(moved)
             wanted = self._chooser.choose(repository, known, refs)
         except UnreachableError as error:
             self._miss(repository, error, now_s)
@@ -344,6 +363,9 @@ class _Pass:
         if isinstance(error, builder.BuildError) and error.output:
             _log.info("%s: what the build wrote:\n%s", subject, error.output.rstrip())
         told = _in_words(error)
+        if tag is None or not is_lasting(error):  # what lasts is in the state
+            place = f"tag {tag}: " if tag else ""
+            self._checks[repository.name].errors.append(f"{place}{told.message}")
         is_bug = not isinstance(error, InsidersError | OSError)
         _log.error("%s: %s", subject, told.message, exc_info=error if is_bug else None)
         if told.hint:

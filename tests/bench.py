@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import bench_index
+import bench_status
 import bench_update
 from bench_servers import fetch, ours
 from bench_tools import COMMAND, head, home_environment, in_turn, row, row_of_times, run
@@ -40,6 +41,7 @@ def commands(directory: Path) -> None:
         RUNS,
     )
     row_of_times("--version", *times_s, "a Python program that imports click")
+    bench_status.status(directory)
     distributions = directory / "dists"
     distributions.mkdir()
     bench_index.make_wheels(distributions, bench_index.FEW)

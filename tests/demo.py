@@ -71,8 +71,8 @@ def with_units(machine: Machine, url: str, port: int) -> None:
     shell("pypi-insiders watcher start")
     machine.wait_for_journal("Finished pypi-insiders-watcher.service", timeout_s=200)
     shell("pypi-insiders watcher logs")
-    shell("pypi-insiders repos list")
     install(shell)
+    shell("pypi-insiders status")
     shell("systemctl --user --no-pager --lines=0 status 'pypi-insiders*'", allow=(0, 3))
     shell("pypi-insiders uninstall")
 

@@ -122,7 +122,10 @@ def test_one_tag_however_old(person: Person, watch: Watch) -> None:
     again = person.run("update", "me/probe", "--tag", "first")
     assert again.stderr == ("me/probe: tag first is built already; --force builds it again\n")
     wrong = person.run("update", "me/probe", "--tag", "v1.l", status=1)
-    assert wrong.stderr == "error: me/probe: it has no tag v1.l (did you mean v1.1?)\n"
+    assert wrong.stderr == (
+        "error: me/probe: it has no tag v1.l (did you mean v1.1?)\n"
+        f"hint: its tags: `git ls-remote --tags {project.url}`\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,8 +233,13 @@ def test_a_host_out_of_reach_is_no_failure_until_it_lasts(person: Person, watch:
     since_s = checks["me/far"]["unreachable_since"]
     person.run("update")
     checks = json.loads((person.paths.state / "checks.json").read_text())
-    assert checks["me/far"] == {"checked_at": None, "unreachable_since": since_s}
-    long_ago = {"checked_at": None, "unreachable_since": since_s - 86400}
+    assert checks["me/far"] == {
+        "checked_at": None,
+        "unreachable_since": since_s,
+        "errors": [],
+        "warnings": [],
+    }
+    long_ago = {**checks["me/far"], "unreachable_since": since_s - 86400}
     remember(person, "checks.json", **{"me/far": long_ago})
     failed = person.run("update", status=1)
     assert failed.stdout == "2 checked, 0 files published, failed: me/far\n"

@@ -43,13 +43,14 @@ def test_every_key(path: Path) -> None:
     path.write_text(
         '[server]\nhost = "192.0.2.1"\nport = 8080\nfallback-url = "https://index.example/simple"\n'
         '[watcher]\ninterval = "2h"\nkeep = 3\nmax-new = 9\nunreachable-grace = "6h"\n'
+        "public-versions = false\n"
         '[build]\nsandbox = "required"\njobs = 4\nas-of-tag = false\n'
         '[publish]\nindex-url = "https://index.example/"\nuser = "me"\nlocal = false\n'
         'check-url = "https://index.example/+simple/"\n'
     )
     assert load(path) == Settings(
         ServerSettings("192.0.2.1", 8080, "https://index.example/simple"),
-        WatcherSettings(7200, 3, 9, 21600),
+        WatcherSettings(7200, 3, 9, 21600, public_versions=False),
         BuildSettings("required", 4, as_of_tag=False),
         PublishSettings(
             "https://index.example/",

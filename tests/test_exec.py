@@ -559,4 +559,6 @@ def test_an_update_that_is_the_command_builds_with_public_requirements(
 def test_the_command_must_be_given(person: Person) -> None:
     """One line, and the way to the help."""
     failed = person.run("exec", "--no-update", "--", status=2)
-    assert failed.stderr.splitlines()[-1] == "Error: Missing argument '[--] COMMAND [ARG]...'."
+    assert failed.stderr == (
+        "error: missing argument '[--] COMMAND [ARG]...'\nhint: see `pypi-insiders exec --help`\n"
+    )

@@ -12,15 +12,15 @@ LAYERS = (
     {"files", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
-        "environments",
+        "environments", "public",
     },
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
         "units", "publishing", "session",
     },
     {"repositories", "releases", "retention", "web", "control", "overview", "builder", "reach"},
-    {"ownership", "index", "export", "adoption", "making", "account"},
-    {"choosing", "withdrawal", "doctor"},
+    {"ownership", "index", "export", "adoption", "making", "account", "standing"},
+    {"choosing", "withdrawal", "doctor", "status"},
     {"update"},
     {"cli"},
 )  # fmt: skip

@@ -100,8 +100,14 @@ def test_unpublish_removes_a_release(person: Person, directory: Path) -> None:
             "unknown 1.0", 1,
             "error: the index does not hold unknown 1.0\nhint: it holds nothing of unknown\n",
         ),
-        ("my/dist 1.0", 2, "error: 'my/dist' is not the name of a project\n"),
-        ("my-dist new", 2, "error: 'new' is not a version\n"),
+        (
+            "my/dist 1.0", 2,
+            "error: 'my/dist' is not the name of a project\nhint: such as mkdocs-material\n",
+        ),
+        (
+            "my-dist new", 2,
+            "error: 'new' is not a version\nhint: such as 9.5.3+insiders.4.49.0\n",
+        ),
     ],
 )  # fmt: skip
 def test_what_the_index_does_not_hold_is_named(

@@ -7,10 +7,11 @@ from typing import NoReturn
 
 import click
 
-from pypi_insiders.cli.common import LazyGroup, complain
+from pypi_insiders.cli.common import LazyGroup, colour, complain, in_words
 from pypi_insiders.errors import InsidersError
 
 COMMANDS = {
+    "status": "pypi_insiders.cli.status:status",
     "server": "pypi_insiders.cli.services:server",
     "watcher": "pypi_insiders.cli.services:watcher",
     "repos": "pypi_insiders.cli.repos:repos",
@@ -27,6 +28,17 @@ COMMANDS = {
     "uninstall": "pypi_insiders.cli.uninstall:uninstall",
 }
 
+
+@click.pass_context
+def _alone(ctx: click.Context) -> None:
+    """Show the state of everything where no command is named."""
+    if ctx.invoked_subcommand is None:
+        from pypi_insiders.cli.status import status
+
+        with status.make_context("status", [], parent=ctx) as inner:
+            status.invoke(inner)
+
+
 cli = LazyGroup(
     name="pypi-insiders",
     commands_at=COMMANDS,
@@ -34,8 +46,10 @@ cli = LazyGroup(
 
     Watches private Git repositories, builds each new release, and serves it from a package index on
     this machine, which wins over PyPI for what it holds and redirects to PyPI for the rest. The
-    index and the watcher are systemd units of the user.
+    index and the watcher are systemd units of the user. Without a command: `status`.
     """,
+    callback=_alone,
+    invoke_without_command=True,
 )
 
 
@@ -56,9 +70,12 @@ def main() -> NoReturn:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1)
             signal.signal(number, terminate)
     try:
-        status = cli.main(prog_name="pypi-insiders", standalone_mode=False)
-    except click.ClickException as error:
+        status = cli.main(prog_name="pypi-insiders", standalone_mode=False, color=colour())
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        status = error.exit_code
+    except click.ClickException as error:
+        complain(*in_words(error))
         status = error.exit_code
     except click.Abort:
         complain("interrupted", None)

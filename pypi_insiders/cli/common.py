@@ -1,6 +1,7 @@
 """What all commands have in common: their options, and how they fail."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -55,6 +56,17 @@ class LazyGroup(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name all commands."""
         return list(self._commands_at)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named, or those with nearly that name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(
+                error.command_name, possibilities=self._commands_at, ctx=ctx
+            ) from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
@@ -124,14 +136,36 @@ def parse_fallback_url(value: object) -> str:
     return config.parse_fallback_url(value)
 
 
+def colour() -> bool | None:
+    """Tell whether there may be colours: `False` for none, `None` where a terminal shows them.
+
+    Source: https://no-color.org/; terminfo(5) on `dumb`.
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return False if plain else None
+
+
+def in_words(error: click.ClickException) -> tuple[str, str | None]:
+    """Say what click found wrong as everything else is said: one line, and a hint."""
+    near = getattr(error, "possibilities", None)
+    message = error.message if near else error.format_message()
+    message = message[:1].lower() + message[1:].removesuffix(".")
+    if near:
+        return message, f"did you mean {' or '.join(near)}?"
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    return message, f"see `{ctx.command_path} --help`" if ctx else None
+
+
 def complain(message: str, hint: str | None) -> None:
     """Say on standard error what failed and what to do."""
     from pypi_insiders import log
 
     priority = "<3>" if log.is_journal(sys.stderr) else ""
-    click.echo(f"{priority}{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    error = click.style("error:", fg="red", bold=True)
+    click.echo(f"{priority}{error} {message}", err=True, color=colour())
     if hint:
-        click.echo(f"{priority}{click.style('hint:', fg='cyan')} {hint}", err=True)
+        text = f"{priority}{click.style('hint:', fg='cyan')} {hint}"
+        click.echo(text, err=True, color=colour())
 
 
 def none_watched() -> None:

@@ -18,10 +18,13 @@ Updates, serves the index on a free port of this machine for as long as the comm
 variables of `env` set for it, and ends with its exit status (128 and the number of a signal that
 ended it; 127: there is no such command; 126: it cannot be run).
 
-The command never gets a public package instead of a watched one: if the index then holds no release
-of one of the repositories, because its update failed, or because there was none, that is an error
-and the command does not run. A failed update of which an older release is held is a warning. A
-running index, the watcher and other updates are not disturbed.
+If the index then holds no release of a watched repository, because its update failed or because
+there is none, the command does not run and the exit status is 1: it would get a public package. If
+an older release is held, a failed update is a note. Where nothing is watched the command runs.
+
+With `auth = true` the command has a password of its own, and nobody else. Where a proxy is set,
+this machine is excepted from it. A running index and the watcher are not disturbed; another update
+is waited for, unless --no-update is given.
 
 \b
 pypi-insiders exec -- uv sync

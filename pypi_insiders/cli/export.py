@@ -25,7 +25,6 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
     """
     from pypi_insiders import config
     from pypi_insiders.errors import UsageError
-    from pypi_insiders.export import PYPI
     from pypi_insiders.export import export as export_to
     from pypi_insiders.paths import default_paths
 
@@ -33,7 +32,7 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
         raise UsageError("--fallback-url and --no-fallback exclude each other", "give one of them")
     paths = default_paths()
     settings = config.load(paths.settings).server
-    fallback_url = None if no_fallback else fallback_url or settings.fallback_url or PYPI
+    fallback_url = None if no_fallback else fallback_url or settings.fallback
     if settings.auth:
         note("the web server must ask for passwords itself: the exported files know none")
     done = export_to(

@@ -3,6 +3,7 @@
 import click
 
 from pypi_insiders.cli.common import Group, none_watched
+from pypi_insiders.cli.table import echo_table
 
 repos = Group("repos", help="Say which repositories are watched.")
 
@@ -106,19 +107,8 @@ def list_(as_json: bool) -> None:
     elif not rows:
         none_watched()
     else:
-        _print_table(rows, ("name", "distribution", "version", "url"))
-
-
-def _print_table(rows: list[dict[str, str | int | None]], columns: tuple[str, ...]) -> None:
-    """Print rows in columns, each as wide as its widest value."""
-    table = [list(columns), *([str(row[column] or "-") for column in columns] for row in rows)]
-    widths = [max(len(line[number]) for line in table) for number in range(len(columns))]
-    for line in table:
-        click.echo(
-            "  ".join(
-                value.ljust(width) for value, width in zip(line, widths, strict=True)
-            ).rstrip()
-        )
+        columns = ("name", "distribution", "version", "url")
+        echo_table(columns, [([str(row[key] or "-") for key in columns], ()) for row in rows])
 
 
 @repos.command("remove")

@@ -1,0 +1,150 @@
+"""Know which releases the public index has of what is watched."""
+
+import json
+import logging
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from http.client import NOT_FOUND, NOT_MODIFIED, HTTPException
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from pypi_insiders import __version__, distribution
+from pypi_insiders.distribution import DistributionError
+from pypi_insiders.files import read_text, write_atomic
+from pypi_insiders.urls import without_credentials
+
+_log = logging.getLogger(__name__)
+
+_FILE = "public.json"
+_JSON = "application/vnd.pypi.simple.v1+json"
+_EVERY_S = 86400
+_AT_ONCE = 8
+_TIMEOUT_S = 10
+_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Public:
+    """What the public index has of a project, as it said when it was asked last."""
+
+    url: str
+    """Of the page that was asked for."""
+    asked_at: int
+    """Seconds of the epoch."""
+    etag: str | None = None
+    final: str | None = None
+    """The newest version that is no pre-release; `None`: there is none. Yanked do not count."""
+    pre: str | None = None
+    """The newest pre-release."""
+
+    def newest_for(self, version: str) -> str | None:
+        """Tell the newest release that is to be compared with a version of ours.
+
+        Pre-releases are compared with pre-releases only: nobody else gets them.
+        """
+        found = [self.final, self.pre if Version(version).is_prerelease else None]
+        return max(filter(None, found), key=Version, default=None)
+
+    def supersedes(self, version: str) -> str | None:
+        """Tell which public release is equal to a version of ours or newer, if one is.
+
+        `1.0+insiders.2` is newer than `1.0`. Source: PEP 440, "Local version identifiers".
+        """
+        newest = self.newest_for(version)
+        return newest if newest and Version(newest) >= Version(version) else None
+
+
+def load(directory: Path) -> dict[str, Public]:
+    """Read what is known of each project, by its normalized name; nothing where that is lost.
+
+    Args:
+        directory: that of the state.
+    """
+    try:
+        content = json.loads(read_text(directory / _FILE) or "{}")
+        found = {name: Public(**item) for name, item in content.items()}
+        for item in found.values():
+            for version in filter(None, (item.final, item.pre)):
+                Version(version)
+    except (ValueError, TypeError, AttributeError):
+        return {}
+    return found
+
+
+def look_up(directory: Path, index_url: str, names: Iterable[str]) -> None:
+    """Ask the public index for projects of which that was not done for a day, and remember it.
+
+    What cannot be had is asked for again next time.
+
+    Args:
+        directory: that of the state.
+        index_url: the URL of its simple API.
+        names: normalized.
+
+    Raises:
+        InsidersError: what was found out cannot be written.
+    """
+    known, now_s = load(directory), int(time.time())
+    wanted = {}
+    for name in names:
+        url = f"{index_url.rstrip('/')}/{name}/"
+        before = known.get(name)
+        if before is None or before.url != url:
+            before = Public(url, 0)
+        if not 0 <= now_s - before.asked_at < _EVERY_S:
+            wanted[name] = before
+    if not wanted:
+        return
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        answers = dict(zip(wanted, pool.map(_ask, wanted.values()), strict=True))
+    known |= {name: replace(answer, asked_at=now_s) for name, answer in answers.items() if answer}
+    content = {name: asdict(item) for name, item in sorted(known.items())}
+    write_atomic(directory / _FILE, json.dumps(content, indent=1) + "\n")
+
+
+def _ask(before: Public) -> Public | None:
+    """Ask for the page of a project; `None` where there is no answer to be understood."""
+    headers = {"Accept": _JSON, "User-Agent": f"pypi-insiders/{__version__}"}
+    if before.etag:
+        headers["If-None-Match"] = before.etag
+    request = urllib.request.Request(before.url, headers=headers)  # noqa: S310 - http or https
+    _log.debug("GET %s", before.url)
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            body = answer.read(_LIMIT_BYTES)
+            final, pre = _newest(json.loads(body)["files"])
+            return Public(before.url, 0, answer.headers["ETag"], final, pre)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == NOT_MODIFIED:
+            return before
+        if error.code == NOT_FOUND:
+            return Public(before.url, 0)
+        reason = f"status code {error.code}"
+    except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = str(error) or type(error).__name__
+    _log.debug("%s tells nothing: %s", without_credentials(before.url), reason)
+    return None
+
+
+def _newest(files: Iterable[Any]) -> tuple[str | None, str | None]:
+    """Find the newest version and the newest pre-release that are not yanked.
+
+    Source: PEP 691, "Project Detail"; PEP 592.
+    """
+    found = set()
+    for file in files:
+        try:
+            if file.get("yanked", False) is False:
+                found.add(distribution.release_of(file["filename"])[1])
+        except DistributionError:
+            continue  # eggs, installers and other files of old
+    final = max((version for version in found if not version.is_prerelease), default=None)
+    pre = max((version for version in found if version.is_prerelease), default=None)
+    return str(final) if final else None, str(pre) if pre else None

@@ -1,0 +1,134 @@
+"""Tell in one line each how the watched repositories stand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import canonicalize_version
+from packaging.version import Version
+
+from pypi_insiders import public, repositories, state, yanks
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import list_names
+from pypi_insiders.paths import Paths
+from pypi_insiders.public import Public
+from pypi_insiders.repository import Repository
+from pypi_insiders.state import Build, Check, RepositoryState
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one repository stands."""
+
+    name: str
+    """`NS/PROJ`."""
+    distribution: str | None
+    """Normalized name; `None` before the first build, if nobody said so."""
+    newest: Build | None
+    """Of the releases that are served, or that another index has, and not yanked, the newest."""
+    public: str | None
+    """The newest release of that name in the public index; `None`: there is none, or nobody knows.
+    """
+    public_asked_at: int | None
+    """When the public index was asked, in seconds of the epoch."""
+    superseded_by: str | None
+    """The public release, as new as ours or newer, that ours hides."""
+    check: Check
+    """How the last look at it ended."""
+    errors: tuple[str, ...]
+    """What is wrong: one line each."""
+    warnings: tuple[str, ...]
+    """What is to be known: one line each."""
+
+    @property
+    def advice(self) -> str | None:
+        """What to do about a public release that is hidden."""
+        if self.superseded_by is None or self.newest is None:
+            return None
+        return (
+            f"{self.distribution} {self.newest.version} hides {self.superseded_by}, which is "
+            "public: the Insiders version has been released: "
+            f"`pypi-insiders repos remove --purge {self.name}`"
+        )
+
+
+def of_all(paths: Paths) -> list[Standing]:
+    """Tell how each watched repository stands, in the order of `repos.toml`.
+
+    Raises:
+        InsidersError: `repos.toml` or the distributions cannot be read. What cannot be read of one
+            repository is among its errors.
+    """
+    watched = repositories.load(paths.repositories)
+    if not watched:
+        return []
+    view = _View(
+        frozenset(list_names(paths.distributions)),
+        _yanked(paths.distributions),
+        public.load(paths.state),
+        state.load_checks(paths.state),
+    )
+    return [_of(paths.state, item, view) for item in watched.values()]
+
+
+@dataclass(frozen=True)
+class _View:
+    """What is known of all of them."""
+
+    held: frozenset[str]
+    yanked: Mapping[str, frozenset[str]]
+    public: Mapping[str, Public]
+    checks: Mapping[str, Check]
+
+
+def _yanked(directory: Path) -> dict[str, frozenset[str]]:
+    """Tell which versions of which project are yanked, in their canonical form."""
+    return {
+        project: frozenset(map(canonicalize_version, versions))
+        for project, versions in yanks.load(directory).items()
+    }
+
+
+def _of(directory: Path, item: Repository, view: _View) -> Standing:
+    check = view.checks.get(item.name, Check())
+    errors = list(check.errors)
+    known = RepositoryState()
+    try:
+        known = state.load(directory, item.name)
+    except InsidersError as error:
+        errors.append(error.message)
+    if known.builds and not known.is_of(item.remote, item.distribution):
+        known = RepositoryState()  # it begins anew
+    distribution = item.distribution or known.distribution
+    errors += [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
+    newest = _newest(known, view, distribution)
+    told = view.public.get(distribution or "")
+    return Standing(
+        item.name,
+        distribution,
+        newest,
+        told.newest_for(newest.version if newest else "0") if told else None,
+        told.asked_at if told else None,
+        told.supersedes(newest.version) if told and newest else None,
+        check,
+        tuple(dict.fromkeys(errors)),
+        tuple(_warnings(check, known)),
+    )
+
+
+def _newest(known: RepositoryState, view: _View, distribution: str | None) -> Build | None:
+    yanked = view.yanked.get(distribution or "", frozenset())
+    there = [
+        build
+        for build in known.builds
+        if (build.uploaded_to or not view.held.isdisjoint(build.files))
+        and canonicalize_version(build.version) not in yanked
+    ]
+    return max(there, key=lambda build: Version(build.version), default=None)
+
+
+def _warnings(check: Check, known: RepositoryState) -> list[str]:
+    warnings = list(check.warnings)
+    if known.unsigned:
+        warnings.append(f"signed by nobody who may: {', '.join(known.unsigned)}")
+    return warnings

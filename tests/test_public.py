@@ -1,0 +1,128 @@
+"""public: what the public index has, asked for seldom, and compared as people mean it."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import Person, Watch, free_port
+from hostile import Index, serving
+from wheels import wheel
+
+from pypi_insiders import public, yanks
+from pypi_insiders.public import Public
+
+DAY_S = 86400
+
+
+@contextmanager
+def public_index(person: Person, directory: Path) -> Iterator[Index]:
+    """Run another index, which is the fallback of this person's."""
+    home = directory / "public"
+    home.mkdir(exist_ok=True)
+    with serving(home, "", "-v") as index:
+        Person(home).paths.distributions.mkdir(parents=True, exist_ok=True)
+        person.paths.config.mkdir(parents=True, exist_ok=True)
+        person.paths.settings.write_text(
+            f'[server]\nfallback-url = "http://127.0.0.1:{index.port}/insiders/simple/"\n'
+        )
+        yield index
+
+
+def a_day_later(person: Person) -> None:
+    """Make what is known of the public index older by a day."""
+    path = person.paths.state / "public.json"
+    known = json.loads(path.read_text())
+    for item in known.values():
+        item["asked_at"] -= DAY_S
+    path.write_text(json.dumps(known))
+
+
+def asked(index: Index) -> list[tuple[str, int]]:
+    """Tell of which projects it was asked, and with which status code it answered."""
+    found = re.findall(r"GET /insiders/simple/([^ ]*)/ (\d{3})", index.log)
+    return [(name, int(status)) for name, status in found]
+
+
+def test_it_is_asked_once_a_day_and_does_not_send_again_what_is_known(
+    person: Person, watch: Watch, tmp_path: Path
+) -> None:
+    """Of a name that it does not have it is asked as seldom."""
+    watch("probe").release("1.0")
+    watch("unknown").release("1.0")
+    with public_index(person, tmp_path) as index:
+        wheel(index.directory, "probe", "0.9")
+        person.run("update")
+        first = [("probe", 200), ("unknown", 404)]
+        assert sorted(asked(index)) == first
+        person.run("update")
+        person.run("update", "me/probe")
+        assert sorted(asked(index)) == first
+        a_day_later(person)
+        person.run("update", "me/probe")
+        assert asked(index)[2:] == [("probe", 304)]
+    assert public.load(person.paths.state)["probe"].final == "0.9"
+
+
+def test_a_setting_turns_it_off(person: Person, watch: Watch, tmp_path: Path) -> None:
+    """Nobody outside gets to know what is watched."""
+    watch("probe").release("1.0")
+    with public_index(person, tmp_path) as index:
+        settings = person.paths.settings
+        settings.write_text(f"{settings.read_text()}[watcher]\npublic-versions = false\n")
+        person.run("update")
+        assert asked(index) == []
+    assert not (person.paths.state / "public.json").exists()
+
+
+def test_a_public_index_out_of_reach_is_no_failure(person: Person, watch: Watch) -> None:
+    """It is asked again next time."""
+    watch("probe").release("1.0")
+    person.paths.settings.write_text(
+        f'[server]\nfallback-url = "http://127.0.0.1:{free_port()}/simple/"\n'
+    )
+    done = person.run("update", "-v")
+    assert done.stdout == "1 checked, 2 files published\n"
+    assert re.search("/simple/probe/ tells nothing: .*Connection refused", done.stderr)
+    assert public.load(person.paths.state) == {}
+
+
+def test_yanked_releases_and_foreign_files_do_not_count(tmp_path: Path, person: Person) -> None:
+    """A release counts that somebody would get who asks for none in particular."""
+    with public_index(person, tmp_path) as index:
+        for version in ("1.0", "1.1", "2.0b1"):
+            wheel(index.directory, "probe", version)
+        yanks.save(index.directory, {"probe": {"1.1": ""}})
+        url = f"http://127.0.0.1:{index.port}/simple"
+        public.look_up(tmp_path, url, ["probe"])
+    found = public.load(tmp_path)["probe"]
+    assert (found.url, found.final, found.pre) == (f"{url}/probe/", "1.0", "2.0b1")
+
+
+@pytest.mark.parametrize(
+    ("final", "pre", "ours", "superseded_by"),
+    [
+        ("1.0", None, "1.0", "1.0"),
+        ("1.0", None, "1.0+insiders.1", None),
+        ("1.1", None, "1.0+insiders.1", "1.1"),
+        ("0.9", None, "1.0", None),
+        ("0.9", "2.0rc1", "1.0", None),
+        ("0.9", "2.0rc1", "2.0b1", "2.0rc1"),
+        ("2.0", "2.0rc1", "2.0b1", "2.0"),
+        (None, None, "1.0", None),
+    ],
+)
+def test_what_counts_as_released(
+    final: str | None, pre: str | None, ours: str, superseded_by: str | None
+) -> None:
+    """Equal or newer, by the order of versions; a pre-release only for a pre-release."""
+    assert Public("", 0, None, final, pre).supersedes(ours) == superseded_by
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"probe": {"final": "x"}}', '{"probe": 1}'])
+def test_what_is_damaged_is_found_out_anew(tmp_path: Path, content: str) -> None:
+    """It is no more than a memory."""
+    (tmp_path / "public.json").write_text(content)
+    assert public.load(tmp_path) == {}
