@@ -76,8 +76,9 @@ def test_uninstall_removes_them_too(machine: Machine, port: int) -> None:
     assert in_a_new_unit(machine) == before
 
 
-def test_a_file_of_somebody_else_is_left_alone(machine: Machine) -> None:
+def test_a_file_of_somebody_else_is_left_alone(machine: Machine, port: int) -> None:
     """It is named, and `uninstall` goes on without it."""
+    assert port
     path = machine.write_text(FILE, "A=1\n")
     for option in ("--install", "--uninstall"):
         failed = machine.run("pypi-insiders", "env", option, check=False)
