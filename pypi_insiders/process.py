@@ -204,7 +204,7 @@ def find_command(name: str) -> None:
     """
     if shutil.which(name) is None:
         directories = [""] if os.sep in name else os.get_exec_path()
-        if any(Path(directory, name).is_file() for directory in directories):
+        if any(Path(directory, name).exists() for directory in directories):
             raise NotExecutableError(f"{name} is not executable", "`chmod +x`, or name its shell")
         raise _not_found(name)
 

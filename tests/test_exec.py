@@ -323,6 +323,19 @@ def test_the_status_is_that_of_the_command(person: Person, line: str, status: in
     assert (done.stdout, done.stderr) == ("", NONE_WATCHED)
 
 
+def test_the_status_is_known_whatever_we_inherit(person: Person) -> None:
+    """Who ignores that children end, as some supervisors do, would never hear how."""
+    code = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    line = [str(COMMAND), "exec", "--no-update", "sh", "-c", "exit 3"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *line], env=person.environment, capture_output=True, timeout=60
+    )
+    assert done.returncode == 3
+
+
 @pytest.mark.parametrize(
     ("command", "status", "message", "hint"),
     [
@@ -335,6 +348,7 @@ def test_the_status_is_that_of_the_command(person: Person, line: str, status: in
         (
             "{home}/plain", 126, "{home}/plain is not executable", "`chmod +x`, or name its shell",
         ),
+        ("{home}", 126, "{home} is not executable", "`chmod +x`, or name its shell"),
         ("plain", 126, "plain is not executable", "`chmod +x`, or name its shell"),
         ("garbage", 126, "garbage cannot be run: Exec format error", "see what it is: `file`"),
     ],

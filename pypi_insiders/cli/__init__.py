@@ -66,6 +66,8 @@ def main() -> NoReturn:
         ended_by = number
         raise KeyboardInterrupt
 
+    # Where it is ignored, as some supervisors leave it, no status of a program is ever known.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1)
             signal.signal(number, terminate)
