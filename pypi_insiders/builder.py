@@ -11,7 +11,7 @@ import sys
 import sysconfig
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from pypi_insiders.distribution import DistributionError
 from pypi_insiders.environments import Bytecode, Environment, RequirementError
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.sandbox import Confines, View
+from pypi_insiders.variables import URL
 
 # `build` and its kin are imported where something is built: most updates have nothing to build.
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ _CERTIFICATES = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CE
 _PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy")
 # Debian and Arch, Fedora and SUSE. Where there is none, uv brings certificates of its own.
 _CERTIFICATE_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs")
-_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
+_ONLY_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
+_INDEX_VARIABLES = (*_ONLY_INDEX_VARIABLES, "UV_INDEX", "UV_EXTRA_INDEX_URL")
 
 
 class BuildError(InsidersError):
@@ -95,7 +97,7 @@ class Distributions:
 
 
 @contextlib.contextmanager
-def build_environment(own_index: str) -> Iterator[None]:
+def build_environment(own_index: str, fallback_url: str | None = None) -> Iterator[None]:
     """Set up this process so that `build` and its installer work unattended.
 
     Build requirements must not come from our own index, or a package that needs itself to build
@@ -103,6 +105,8 @@ def build_environment(own_index: str) -> Iterator[None]:
 
     Args:
         own_index: the URL of our index up to the port, such as `http://127.0.0.1:31411`.
+        fallback_url: where it leads for other names, which takes its place as the only index;
+            `None` is uv's own default.
     """
     before = os.environ.copy()
     umask = os.umask(0o022)
@@ -113,15 +117,37 @@ def build_environment(own_index: str) -> Iterator[None]:
         if any(Path(store).is_dir() for store in _CERTIFICATE_STORES):
             # A company's own authority is known there, and no unit has SSL_CERT_FILE set.
             os.environ.setdefault("UV_SYSTEM_CERTS", "1")
-        for variable in _INDEX_VARIABLES:
-            if own_index in os.environ.get(variable, ""):
-                del os.environ[variable]
+        _lead_past({own_index, os.environ.get(URL, own_index)}, fallback_url)
         yield
     finally:
         warnings.showwarning = show
         os.umask(umask)
         os.environ.clear()
         os.environ.update(before)
+
+
+def _lead_past(indexes: Iterable[str], fallback_url: str | None) -> None:
+    """Take these indexes out of the variables of uv, and leave all others.
+
+    Args:
+        indexes: their URLs up to the port.
+        fallback_url: what takes the place of one that is to be the only one.
+    """
+    starts = tuple(
+        f"{index.replace('//127.0.0.1:', f'//{host}:')}/"
+        for index in indexes
+        for host in ("127.0.0.1", "localhost", "[::1]")
+    )
+    for variable in _INDEX_VARIABLES:
+        urls = os.environ.get(variable, "").split()
+        others = [url for url in urls if not any(start in f"{url}/" for start in starts)]
+        if len(others) == len(urls):
+            continue
+        if fallback_url and variable in _ONLY_INDEX_VARIABLES:
+            others.append(fallback_url)
+        os.environ[variable] = " ".join(others)
+        if not others:
+            del os.environ[variable]
 
 
 def build_distributions(

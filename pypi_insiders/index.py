@@ -1,11 +1,14 @@
 """Run the index: put its parts together, and serve it."""
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
-from pypi_insiders import access, server, state
+from pypi_insiders import access, passwords, process, server, state
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.files import make_directory
@@ -18,12 +21,14 @@ from pypi_insiders.web.guard import Guard
 _MAX_BODY_BYTES = 64 * 1024
 
 
-def run(
+def run(  # noqa: PLR0913  # what an index is made of
     paths: Paths,
     settings: ServerSettings,
     directory: Path,
     sockets: Sequence[socket.socket],
     on_ready: Callable[[str], None],
+    *,
+    password: str | None = None,
 ) -> None:
     """Serve a directory of distributions until a signal, or until nobody asks.
 
@@ -33,6 +38,7 @@ def run(
         directory: made where it is missing.
         sockets: listening sockets.
         on_ready: called with the URL up to the port as soon as requests are answered.
+        password: where one must be given, this one instead of those that the person has set.
 
     Raises:
         InsidersError: a socket can be reached by others and readers need no password, or a
@@ -40,12 +46,16 @@ def run(
     """
     bound = [ServerSettings(*item.getsockname()[:2]) for item in sockets]
     access.demand_auth(settings.auth, bound)
-    passwords = access.passwords_for(settings, paths.passwords)
+    checker: passwords.Checker | passwords.Single
+    if password is None:
+        checker = access.passwords_for(settings, paths.passwords)
+    else:
+        checker = passwords.Single(password)
     guard = Guard(
         settings.names,
         [item.host for item in bound],
-        users=passwords if settings.auth else None,
-        uploaders=passwords if settings.uploads else None,
+        users=checker if settings.auth else None,
+        uploaders=checker if settings.uploads else None,
     )
     make_directory(directory)
     record = Record(paths.record, directory)
@@ -66,3 +76,33 @@ def run(
         idle_timeout_s=settings.idle_timeout_s,
         max_body_bytes=max_body_bytes,
     )
+
+
+def beside(
+    paths: Paths, settings: ServerSettings, listening: socket.socket, password: str | None
+) -> AbstractContextManager[None]:
+    """Serve the index in a process of its own for as long as the context is open, or this process.
+
+    Nobody can upload there, and nobody but who asks on this socket is told that it is served.
+
+    Args:
+        paths: where everything lies.
+        settings: host, port, names and time limits do not matter here.
+        listening: on a loopback address; of use here only until the context is entered.
+        password: where one must be given.
+
+    Raises:
+        InsidersError: on entering; as `run`.
+    """
+    settings = replace(settings, uploads=False, names=(), idle_timeout_s=0)
+
+    def work(on_ready: Callable[[], None]) -> None:
+        # systemd's are those of the command.
+        for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
+            os.environ.pop(name, None)
+        run(
+            paths, settings, paths.distributions, [listening],
+            lambda _url: on_ready(), password=password,
+        )  # fmt: skip
+
+    return process.beside(work)

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterable
 
-from pypi_insiders import repositories, state
+from pypi_insiders import releases, repositories, state
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
 from pypi_insiders.repository import Repository
@@ -20,6 +20,18 @@ def owners(paths: Paths, watched: Iterable[Repository]) -> dict[str, str]:
         if distribution is not None:
             found.setdefault(distribution, item.name)
     return found
+
+
+def without_release(paths: Paths, watched: Iterable[Repository]) -> list[str]:
+    """Name the repositories of which the index holds nothing: it leads to the public package.
+
+    Raises:
+        InsidersError: the distributions cannot be read.
+    """
+    listed = list(watched)
+    held = releases.projects(paths.distributions)
+    served = {name for project, name in owners(paths, listed).items() if project in held}
+    return [item.name for item in listed if item.name not in served]
 
 
 def check(paths: Paths, watched: Iterable[Repository]) -> None:

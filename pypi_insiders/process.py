@@ -1,16 +1,21 @@
-"""Run other programs."""
+"""Run other programs, and what of this one needs a process of its own."""
 
 import contextlib
+import json
 import logging
 import os
 import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from pypi_insiders.errors import InsidersError
@@ -18,6 +23,10 @@ from pypi_insiders.errors import InsidersError
 _log = logging.getLogger(__name__)
 
 _OUTPUT_LIMIT_BYTES = 4 * 1024 * 1024
+# What a terminal sends to all processes of its foreground.
+_OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+_HANDED_ON = (*_OF_TERMINAL, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_READY = b"\0"
 
 
 @dataclass(frozen=True)
@@ -191,6 +200,167 @@ def become(argv: Sequence[str]) -> NoReturn:
         os.execvp(argv[0], list(argv))
     except OSError as error:
         raise _cannot_run(argv[0], error) from error
+
+
+class CommandNotFoundError(InsidersError):
+    """There is no such command."""
+
+    exit_status = 127
+
+
+class NotExecutableError(InsidersError):
+    """The command is there, and cannot be run."""
+
+    exit_status = 126
+
+
+def find_command(name: str) -> None:
+    """Make sure that there is a command of this name, or at this path.
+
+    Raises:
+        CommandNotFoundError: there is none.
+        NotExecutableError: nobody may run it.
+
+    Source: env(1), "EXIT STATUS".
+    """
+    if shutil.which(name) is None:
+        directories = [""] if os.sep in name else os.get_exec_path()
+        if any(Path(directory, name).exists() for directory in directories):
+            raise NotExecutableError(f"{name} is not executable", "`chmod +x`, or name its shell")
+        raise _not_found(name)
+
+
+def _not_found(command: str) -> CommandNotFoundError:
+    hint = f"it is one word; a line for a shell: `sh -c {shlex.quote(command)}`"
+    return CommandNotFoundError(
+        f"{command} was not found", hint if " " in command else "see how it is spelled, and $PATH"
+    )
+
+
+def attend(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command that has our terminal, input and output; return its status as a shell does.
+
+    Signals that we get are handed on; the command ends by them or not, and we wait. What a
+    terminal sends, it sends to the command as well. What we ignore, it ignores too (nohup).
+
+    Args:
+        argv: the command and its arguments.
+        environment: all of its environment.
+
+    Returns:
+        Its exit status, or 128 and the number of the signal that ended it.
+
+    Raises:
+        CommandNotFoundError: there is none.
+        NotExecutableError: it cannot be run.
+
+    Source: env(1), "EXIT STATUS"; tty_ioctl(4), tcgetpgrp(3).
+    """
+    _log.debug("+ %s", shlex.join(argv))
+    command: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        if number in _OF_TERMINAL and _is_in_foreground():
+            return
+        if command is None:
+            early.append(number)
+        else:
+            command.send_signal(number)
+
+    handlers = {
+        number: signal.signal(number, hand_on)
+        for number in _HANDED_ON
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        # As env(1) does, with all files that we were given: a socket, say, or make's job server.
+        command = subprocess.Popen(argv, env=environment, close_fds=False)
+        for number in early:
+            command.send_signal(number)
+        status = command.wait()
+    except FileNotFoundError as error:
+        raise _not_found(argv[0]) from error
+    except OSError as error:
+        message = f"{argv[0]} cannot be run: {error.strerror or error}"
+        raise NotExecutableError(message, "see what it is: `file`") from error
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return status if status >= 0 else 128 - status
+
+
+def _is_in_foreground() -> bool:
+    """Tell whether we are among those to whom a terminal sends its signals."""
+    try:
+        terminal = os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[Callable[[], None]], None]) -> Iterator[None]:
+    """Do something in a process of its own until the context ends, or this process, however.
+
+    To be called while there are no other threads. That process is in a session of its own, so no
+    terminal ends it, and of our files it uses standard error only.
+
+    Args:
+        work: is given what it calls as soon as it is ready, for which the context waits; it is
+            killed, whatever it does.
+
+    Raises:
+        InsidersError: raised there before it was ready.
+
+    Source: fork(2), setsid(2).
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            process = os.fork()
+            if process == 0:
+                ours.close()
+                _work_beside(work, theirs)
+        try:
+            told = b""
+            while not told.endswith(_READY) and (part := ours.recv(65536)):
+                told += part
+            if told != _READY:
+                raise _as_told(told)
+            yield
+        finally:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+
+
+def _work_beside(work: Callable[[Callable[[], None]], None], channel: socket.socket) -> NoReturn:
+    """Be the other process."""
+    try:
+        os.setsid()
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1):
+            os.dup2(nothing, descriptor)
+        # At the other end's end, by whatever way.
+        threading.Thread(target=lambda: os._exit(bool(channel.recv(1))), daemon=True).start()
+        work(lambda: channel.sendall(_READY))
+    except InsidersError as error:
+        with contextlib.suppress(OSError):
+            channel.sendall(json.dumps([error.message, error.hint]).encode())
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def _as_told(told: bytes) -> Exception:
+    """Read what the other process said, which is nothing if it met a bug or was killed."""
+    return InsidersError(*json.loads(told)) if told else RuntimeError("ended before it was ready")
 
 
 def _cannot_run(program: str, error: OSError) -> InsidersError:

@@ -82,6 +82,15 @@ def _files(directory: Path) -> Iterator[tuple[str, str, Version]]:
                 continue
 
 
+def projects(directory: Path) -> set[str]:
+    """Name the projects of which the index holds a release.
+
+    Raises:
+        InsidersError: the directory cannot be read.
+    """
+    return {project for _, project, _ in _files(directory)}
+
+
 def yank(paths: Paths, release: Release, reason: str) -> bool:
     """Mark a release as one that is to be installed only by who asks for exactly this version.
 

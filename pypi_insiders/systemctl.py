@@ -12,7 +12,7 @@ from pypi_insiders.process import Result, attached, become, run
 
 _TIMEOUT_S = 120
 _BUS = "org.freedesktop.systemd1"
-_FOREGROUND = "`pypi-insiders server run` and `pypi-insiders update` work without it"
+_FOREGROUND = "`pypi-insiders exec`, `server run` and `update` work without it"
 
 
 @dataclass(frozen=True)

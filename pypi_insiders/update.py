@@ -77,7 +77,7 @@ def update(paths: Paths, settings: Settings, request: Request, report: Report) -
     destination = publishing.destination(settings.publish, request.index_url, request.index_user)
     with (
         locked(paths.lock, lambda: _log.info("another update is running; waiting for it to end")),
-        builder.build_environment(settings.server.url),
+        builder.build_environment(settings.server.url, settings.server.fallback_url),
     ):
         # Read only now: while we waited, somebody may have removed a repository.
         watched = repositories.load(paths.repositories)

@@ -108,6 +108,38 @@ def test_build_requirements_never_come_from_our_own_index(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "left"),
+    [
+        ("UV_INDEX", "{own}/insiders/simple/ {other}", "{other}"),
+        ("UV_INDEX", "mine={own}/insiders/simple/", None),
+        ("UV_INDEX", "{command}/insiders/simple/", None),
+        ("UV_INDEX", "http://localhost:31411/insiders/simple/", None),
+        ("UV_INDEX", "http://127.0.0.1:3141/simple/", "http://127.0.0.1:3141/simple/"),
+        ("UV_DEFAULT_INDEX", "{own}/simple/", "{fallback}"),
+        ("UV_DEFAULT_INDEX", "{command}/simple/", "{fallback}"),
+        ("UV_INDEX_URL", "http://[::1]:31411/simple", "{fallback}"),
+        ("UV_DEFAULT_INDEX", "{other}", "{other}"),
+    ],
+)
+def test_build_requirements_come_from_where_our_index_leads(
+    variable: str, value: str, left: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However our index is named, also that of `exec`; other indexes are not lost with it."""
+    indexes = {
+        "own": "http://127.0.0.1:31411",
+        "command": "http://pypi-insiders:secret@127.0.0.1:4711",
+        "other": "https://example.org/simple/",
+        "fallback": "https://example.net/simple/",
+    }
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYPI_INSIDERS_URL", indexes["command"])
+    monkeypatch.setenv(variable, value.format(**indexes))
+    with builder.build_environment(indexes["own"], indexes["fallback"]):
+        assert os.environ.get(variable) == (left and left.format(**indexes))
+
+
+@pytest.mark.parametrize(
     ("sdist", "wheel", "message"),
     [
         (

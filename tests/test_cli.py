@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import COMMAND, Person, free_port
+from conftest import COMMAND, Person, free_port, need
 
 from pypi_insiders import __version__
 from pypi_insiders.cli import cli
@@ -61,7 +61,7 @@ USAGE = 2
         ),
         (
             ("env", "--shell", "csh"),
-            "invalid value for '--shell': 'csh' is not one of 'sh', 'fish'",
+            "invalid value for '--shell': 'csh' is not one of 'sh', 'bash', 'zsh', 'fish'",
             "see `pypi-insiders env --help`",
         ),
     ],
@@ -152,28 +152,103 @@ def test_several_repositories_are_added_at_once_and_again(person: Person) -> Non
     )
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash", "fish"])
-def test_env_leads_a_shell_to_the_index_and_back(person: Person, shell: str) -> None:
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
+@pytest.mark.parametrize("told", ["--shell", "$SHELL", "login"])
+def test_env_leads_a_shell_to_the_index_and_back(person: Person, shell: str, told: str) -> None:
     """What `env` prints is understood by the shell; `--unset` takes it back."""
+    program = need(shell)
     person.paths.config.mkdir(parents=True)
     (person.paths.config / "config.toml").write_text("[server]\nport = 4711\n")
     names = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL")
+    given = ("--shell", shell) if told == "--shell" else ()
+    variable = {"--shell": "/bin/csh", "$SHELL": f"/usr/bin/{shell}", "login": f"-{shell}"}[told]
     set_, unset = (
-        person.run("env", *options, SHELL=f"/usr/bin/{shell}").stdout
-        for options in ((), ("--unset",))
+        person.run("env", *given, *options, SHELL=variable).stdout for options in ((), ("--unset",))
     )
     url = "http://127.0.0.1:4711/simple/"
-    if shell == "fish":
-        assert set_ == "".join(f"set -gx {name} {url};\n" for name in names)
-        assert unset == "".join(f"set -e {name};\n" for name in (*names, "PIP_TRUSTED_HOST"))
-        return
-    script = f'eval "$1"; echo {" ".join(f"${name}" for name in names)}; eval "$2"; env'
+    # What `eval` is to the others, in fish reads from a pipe as well.
+    script = f"{set_}echo {' '.join(f'${name}' for name in names)}\n{unset}/usr/bin/env\n"
     shown = subprocess.run(
-        [shell, "-c", script, shell, set_, unset],
-        env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True,
+        [program, "-c", script],
+        env={"PATH": os.environ["PATH"], "HOME": str(person.home)},
+        capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert shown.startswith(f"{url} {url} {url}\n")
-    assert not any(name in shown for name in names)
+    assert not any(name in shown for name in (*names, "PIP_TRUSTED_HOST"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"),
+    [("/bin/csh", "csh"), ("-tcsh", "tcsh"), ("/usr/bin/nu", "nu"), ("pwsh", "pwsh")],
+)
+def test_env_writes_no_syntax_that_the_shell_does_not_read(
+    person: Person, variable: str, name: str
+) -> None:
+    """It says so instead, and what works anywhere."""
+    for option in ("-v", "--unset"):
+        failed = person.run("env", option, status=1, SHELL=variable)
+        assert (failed.stdout, failed.stderr) == (
+            "",
+            f"error: $SHELL is {name}, and its syntax is not known here\n"
+            "hint: --shell sh shows what to set; or `pypi-insiders exec -- COMMAND`\n",
+        )
+
+
+@pytest.mark.parametrize("shell", ["", "/bin/ash", "dash", "/usr/bin/ksh"])
+def test_env_knows_more_shells_by_their_name(person: Person, shell: str) -> None:
+    """All of them read what sh reads, which is what there is without $SHELL, too."""
+    assert person.run("env", SHELL=shell).stdout == person.run("env", "--shell", "sh").stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "set_"), [("zsh", "export {}={};\n"), ("fish", "set -gx {} {};\n")]
+)
+def test_env_leads_past_a_proxy(person: Person, shell: str, set_: str) -> None:
+    """Where one is set, this machine is excepted from it; what was excepted stays so."""
+    shown = person.run(
+        "env", "--uv-index", "--shell", shell,
+        http_proxy="http://192.0.2.1:3128", NO_PROXY="localhost,example.org",
+    )  # fmt: skip
+    assert shown.stdout == set_.format("UV_INDEX", "http://127.0.0.1:31411/insiders/simple/") + (
+        "".join(
+            set_.format(name, "localhost,example.org,127.0.0.1")
+            for name in ("no_proxy", "NO_PROXY")
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "others"),
+    [
+        (("--install", "--unset"), ("--install", "--unset")),
+        (("--install", "--shell", "sh"), ("--install", "--shell")),
+        (("--uninstall", "--unset"), ("--uninstall", "--unset")),
+        (("--install", "--uninstall"), ("--install", "--uninstall")),
+    ],
+)
+def test_env_installs_for_no_shell(
+    person: Person, options: tuple[str, ...], others: tuple[str, str]
+) -> None:
+    """One line, exit status 2, and nothing is written."""
+    failed = person.run("env", *options, status=USAGE)
+    assert (failed.stdout, failed.stderr) == (
+        "",
+        f"error: {others[0]} and {others[1]} exclude each other\nhint: give one of them\n",
+    )
+    assert list(person.home.iterdir()) == []
+
+
+def test_env_installs_nothing_where_nobody_would_read_it(person: Person) -> None:
+    """Without a user manager there are no units that could have the variables."""
+    failed = person.run("env", "--install", status=1, PATH="/nonexistent")
+    assert (failed.stdout, failed.stderr) == (
+        "",
+        "error: systemctl was not found: this system does not run systemd\n"
+        'hint: for this shell: `eval "$(pypi-insiders env)"`\n',
+    )
+    assert list(person.home.iterdir()) == []
+    gone = person.run("env", "--uninstall", PATH="/nonexistent")
+    assert (gone.stdout, gone.stderr) == ("nothing was installed\n", "")
 
 
 @pytest.mark.parametrize("shell", ["sh", "fish"])
@@ -198,7 +273,7 @@ def test_without_systemd_that_is_said(person: Person) -> None:
     failed = person.run("server", "start", status=1, PATH="/nonexistent")
     assert failed.stderr == (
         "error: systemctl was not found: this system does not run systemd\n"
-        "hint: `pypi-insiders server run` and `pypi-insiders update` work without it\n"
+        "hint: `pypi-insiders exec`, `server run` and `update` work without it\n"
     )
 
 

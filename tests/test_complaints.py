@@ -20,7 +20,7 @@ URL_HINT = (
     "give https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
 )
 LIST_HINT = "see `pypi-insiders repos list`"
-WITHOUT = "`pypi-insiders server run` and `pypi-insiders update` work without it"
+WITHOUT = "`pypi-insiders exec`, `server run` and `update` work without it"
 CONFIG = ".config/pypi-insiders"
 DISTS = ".local/share/pypi-insiders/dists"
 STATE = ".local/state/pypi-insiders"

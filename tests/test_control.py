@@ -390,12 +390,12 @@ def test_without_a_user_manager_every_verb_says_so(make_machine: MakeMachine, ve
         ("XDG_RUNTIME_DIR=",): (
             "no session with a user manager here: XDG_RUNTIME_DIR is not set",
             "log in as insider by ssh or `machinectl shell insider@`, not by `su`; "
-            "`pypi-insiders server run` and `pypi-insiders update` work without it",
+            "`pypi-insiders exec`, `server run` and `update` work without it",
         ),
         ("XDG_RUNTIME_DIR=/nonexistent",): (
             "no user manager is running for insider (nothing at /nonexistent)",
             "`sudo loginctl enable-linger insider` starts one; "
-            "`pypi-insiders server run` and `pypi-insiders update` work without it",
+            "`pypi-insiders exec`, `server run` and `update` work without it",
         ),
         ("XDG_RUNTIME_DIR=/usr",): (
             "XDG_RUNTIME_DIR is /usr, which belongs to another user",
@@ -403,7 +403,7 @@ def test_without_a_user_manager_every_verb_says_so(make_machine: MakeMachine, ve
         ),
         ("PATH=/nonexistent",): (
             "systemctl was not found: this system does not run systemd",
-            "`pypi-insiders server run` and `pypi-insiders update` work without it",
+            "`pypi-insiders exec`, `server run` and `update` work without it",
         ),
     }
     with make_machine() as machine:
@@ -425,7 +425,7 @@ def test_on_a_system_without_systemd_that_is_said(machine: Machine) -> None:
     )  # fmt: skip
     assert failed.stderr == (
         "error: this system was not booted with systemd (a container?)\n"
-        "hint: `pypi-insiders server run` and `pypi-insiders update` work without it\n"
+        "hint: `pypi-insiders exec`, `server run` and `update` work without it\n"
     )
 
 

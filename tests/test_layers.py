@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
-    {"errors", "log", "times", "urls"},
+    {"errors", "log", "times", "urls", "variables"},
     {"files", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
@@ -16,7 +16,7 @@ LAYERS = (
     },
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
-        "units", "publishing",
+        "units", "publishing", "session",
     },
     {
         "repositories", "releases", "retention", "web", "control", "overview", "builder", "reach",

@@ -23,6 +23,7 @@ COMMANDS = {
     "prune": "pypi_insiders.cli.releases:prune",
     "config": "pypi_insiders.cli.config:config",
     "env": "pypi_insiders.cli.env:env",
+    "exec": "pypi_insiders.cli.exec:exec_",
     "export": "pypi_insiders.cli.export:export",
     "doctor": "pypi_insiders.cli.doctor:doctor",
     "completion": "pypi_insiders.cli.completion:completion",
@@ -67,8 +68,11 @@ def main() -> NoReturn:
         ended_by = number
         raise KeyboardInterrupt
 
+    # Where it is ignored, as some supervisors leave it, no status of a program is ever known.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, terminate)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1)
+            signal.signal(number, terminate)
     try:
         status = cli.main(prog_name="pypi-insiders", standalone_mode=False, color=colour())
     except click.exceptions.NoArgsIsHelpError as error:

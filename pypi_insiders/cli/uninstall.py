@@ -1,13 +1,11 @@
 """`pypi-insiders uninstall`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
 from pypi_insiders.cli.common import Command, note
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.command(cls=Command)
@@ -15,37 +13,46 @@ if TYPE_CHECKING:
     "--purge", is_flag=True, help="Remove distributions, configuration, state and caches as well."
 )
 def uninstall(purge: bool) -> None:
-    """Stop, disable and remove the units.
+    """Stop, disable and remove the units, and what `env --install` wrote.
 
     Distributions and configuration stay unless --purge is given. A person's drop-ins stay, and so
     do the units that a package of the system brings.
     """
-    from pypi_insiders import control
+    from pypi_insiders import control, session
     from pypi_insiders.errors import InsidersError
     from pypi_insiders.files import locked, remove_tree
     from pypi_insiders.paths import default_paths
 
-    removed: list[str] = []
+    paths = default_paths()
+    removed: list[Path] = []
     packaged: list[Path] = []
     try:
-        removed += [str(path) for path in control.uninstall()]
+        removed += filter(None, [session.uninstall(paths)])
+    except InsidersError as error:
+        note(error.message)
+    try:
+        removed += control.uninstall()
         packaged = control.packaged_units()
     except InsidersError as error:
         if not purge:
+            _tell(removed)
             raise
         note(error.message)  # without units there is still what `update` has made
     if purge:
-        paths = default_paths()
         found = [
             path for path in (paths.config, paths.data, paths.cache, paths.state) if path.exists()
         ]
         if found:
             with locked(paths.lock, lambda: note("an update is running; waiting for it to end")):
-                removed += [str(path) for path in found if remove_tree(path)]
+                removed += [path for path in found if remove_tree(path)]
             remove_tree(paths.state)  # the lock itself
-    for path in removed:
-        click.echo(f"removed {path}")
+    _tell(removed)
     if packaged:
         note(f"the units in {packaged[0].parent} stay, stopped: they are of a package")
     elif not removed:
         click.echo("nothing was installed")
+
+
+def _tell(removed: Iterable[Path]) -> None:
+    for path in removed:
+        click.echo(f"removed {path}")

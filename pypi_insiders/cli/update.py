@@ -10,7 +10,11 @@ from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import Command, none_watched, note
 
 if TYPE_CHECKING:
+    from pypi_insiders.choosing import Request
+    from pypi_insiders.config import Settings
     from pypi_insiders.making import Report
+    from pypi_insiders.paths import Paths
+    from pypi_insiders.update import Outcome
 
 
 @click.command(cls=Command)
@@ -35,7 +39,6 @@ def update(ctx: click.Context, /, names: tuple[str, ...], **options: Any) -> Non
     from pypi_insiders import config, repositories
     from pypi_insiders.choosing import Request
     from pypi_insiders.paths import default_paths
-    from pypi_insiders.update import update as update_all
 
     request = Request(names, **options)
     paths = default_paths()
@@ -44,21 +47,37 @@ def update(ctx: click.Context, /, names: tuple[str, ...], **options: Any) -> Non
     if not repositories.select(repositories.load(paths.repositories), names):
         none_watched()
         return
+    outcomes = run(paths, settings, request)
+    click.echo(summary(outcomes))
+    ctx.exit(1 if any(outcome.errors for outcome in outcomes) else 0)
+
+
+def run(paths: "Paths", settings: "Settings", request: "Request") -> "list[Outcome]":
+    """Run an update, with its progress on standard error.
+
+    Raises:
+        InsidersError: as `update.update`.
+    """
+    from pypi_insiders.update import update as update_all
+
     try:
         with _display() as report:
-            outcomes = update_all(paths, settings, request, report)
+            return update_all(paths, settings, request, report)
     except KeyboardInterrupt:
         note("what was published until now stays")
         raise
+
+
+def summary(outcomes: "list[Outcome]") -> str:
+    """Tell in one line what an update has done."""
     published = sum(len(outcome.published) for outcome in outcomes)
     failed = [outcome.repository for outcome in outcomes if outcome.errors]
     missed = [outcome.repository for outcome in outcomes if outcome.unreachable]
-    click.echo(
+    return (
         f"{len(outcomes)} checked, {published} files published"
         + (f", out of reach: {', '.join(missed)}" if missed else "")
         + (f", failed: {', '.join(failed)}" if failed else "")
     )
-    ctx.exit(1 if failed else 0)
 
 
 def _display() -> "AbstractContextManager[Report]":

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIEnvironment
 
-from pypi_insiders.passwords import UPLOADER, Checker, TooManyGuessesError
+from pypi_insiders.passwords import UPLOADER, Checker, Single, TooManyGuessesError
 from pypi_insiders.web.headers import basic_credentials
 
 # Source: RFC 9110, section 7.2, and RFC 3986, section 3.2.2.
@@ -48,8 +48,8 @@ class Guard:
         self,
         names: Iterable[str] = (),
         addresses: Iterable[str] = (),
-        users: Checker | None = None,
-        uploaders: Checker | None = None,
+        users: Checker | Single | None = None,
+        uploaders: Checker | Single | None = None,
     ) -> None:
         self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
         self._addresses = {ip_address(address) for address in addresses}
@@ -103,7 +103,7 @@ class Guard:
 
 
 def _check_user(
-    environ: WSGIEnvironment, users: Checker, only: Collection[str] | None = None
+    environ: WSGIEnvironment, users: Checker | Single, only: Collection[str] | None = None
 ) -> Refusal | None:
     """Say why whoever asks is not let in; `None`: they are. Source: RFC 7617."""
     user, password = basic_credentials(environ.get("HTTP_AUTHORIZATION", "")) or ("", "")

@@ -1,0 +1,122 @@
+"""`pypi-insiders exec`."""
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from pypi_insiders.cli.common import Command, none_watched, note
+
+if TYPE_CHECKING:
+    from pypi_insiders.config import Settings
+    from pypi_insiders.paths import Paths
+
+_HELP = """\
+Run a command with the index, without systemd.
+
+Updates, serves the index on a free port of this machine for as long as the command runs, with the
+variables of `env` set for it, and ends with its exit status (128 and the number of a signal that
+ended it; 127: there is no such command; 126: it cannot be run).
+
+If the index then holds no release of a watched repository, because its update failed or because
+there is none, the command does not run and the exit status is 1: it would get a public package. If
+an older release is held, a failed update is a note. Where nothing is watched the command runs.
+
+With `auth = true` the command has a password of its own, and nobody else. Where a proxy is set,
+this machine is excepted from it. A running index and the watcher are not disturbed; another update
+is waited for, unless --no-update is given.
+
+\b
+pypi-insiders exec -- uv sync
+pypi-insiders exec --no-update -- sh -c 'pip install "$PACKAGE" && make'
+"""
+
+
+@click.command(
+    "exec",
+    cls=Command,
+    help=_HELP,
+    context_settings={"allow_interspersed_args": False},
+)
+@click.option("--no-update", is_flag=True, help="Serve what the index holds, at once.")
+@click.option(
+    "--uv-index", is_flag=True, help="For uv, and only for what the index holds, as with `env`."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Instead of a free one: a uv.lock names the port.",
+)
+@click.argument("argv", metavar="[--] COMMAND [ARG]...", nargs=-1, required=True)
+@click.pass_context
+def exec_(
+    ctx: click.Context, argv: tuple[str, ...], no_update: bool, uv_index: bool, port: int
+) -> None:
+    """Run a command with the index."""
+    import secrets
+
+    from pypi_insiders import config, index, process, sockets
+    from pypi_insiders.paths import default_paths
+
+    paths = default_paths()
+    settings = config.load(paths.settings)
+    process.find_command(argv[0])  # told at once, and not after an update
+    _provide(paths, settings, no_update=no_update)
+    # Whoever wants passwords gets one for this command alone: nobody else here can read the index.
+    password = secrets.token_urlsafe(24) if settings.server.auth else None
+    with sockets.bind("127.0.0.1", port) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with index.beside(paths, settings.server, listening, password):
+            listening.close()  # when the index ends, nobody is to wait for it
+            if password is not None:
+                url = url.replace("//", f"//pypi-insiders:{password}@")
+            status = process.attend(argv, _environment(url, uv_index=uv_index))
+    ctx.exit(status)
+
+
+def _environment(url: str, *, uv_index: bool) -> dict[str, str]:
+    """Put together what the command gets."""
+    from pypi_insiders import variables
+
+    values = variables.leading_to(url, for_uv=uv_index)
+    if not uv_index:
+        for name, what in variables.RIVALS.items():
+            if os.environ.get(name):
+                note(f"{name} is set: {what}")
+    elif others := os.environ.get(variables.UV_INDEX):
+        values[variables.UV_INDEX] += f" {others}"
+    proxies = variables.past_proxies(os.environ)
+    return {**os.environ, **values, **proxies, variables.URL: url}
+
+
+def _provide(paths: "Paths", settings: "Settings", *, no_update: bool) -> None:
+    """Make sure that the index has something of all repositories.
+
+    Raises:
+        InsidersError: it has not.
+    """
+    from pypi_insiders import ownership, repositories
+    from pypi_insiders.errors import InsidersError
+
+    watched = repositories.load(paths.repositories)
+    if not watched:
+        none_watched()
+        return
+    unhealthy: list[str] = []
+    if not no_update:
+        from pypi_insiders.choosing import Request
+        from pypi_insiders.cli.update import run, summary
+
+        outcomes = run(paths, settings, Request())
+        click.echo(summary(outcomes), err=True)
+        unhealthy = [item.repository for item in outcomes if item.errors or item.unreachable]
+    missing = ownership.without_release(paths, watched.values())
+    if missing:
+        names = ", ".join(missing)
+        raise InsidersError(
+            f"the index holds no release of {names}: the command would get a public package",
+            f"`pypi-insiders update {' '.join(missing)}`, or `repos remove` what is not needed",
+        )
+    if unhealthy:
+        note(f"the command gets older releases of {', '.join(unhealthy)}, which the index holds")

@@ -1,0 +1,77 @@
+"""Give the variables that lead to the index to everything that the user's manager starts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pypi_insiders import systemctl
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import read_text, remove, write_atomic
+from pypi_insiders.paths import Paths
+from pypi_insiders.variables import LOOPBACK, NO_PROXY
+
+_MARK = "# Installed by pypi-insiders"
+_HEAD = f"{_MARK}; `pypi-insiders env --uninstall` removes it.\n"
+_NAME = "60-pypi-insiders.conf"
+
+
+def install(values: Mapping[str, str], *, is_past_proxies: bool) -> tuple[Path, bool]:
+    """Write the variables where the manager reads them, and have it read them.
+
+    Args:
+        values: what they are to be; no value has a quote, a `$`, a backslash or a space.
+        is_past_proxies: whether this machine is to be excepted from the proxies of the session;
+            what is excepted already stays so.
+
+    Returns:
+        The file, and whether it is new or was changed.
+
+    Raises:
+        InsidersError: there is no user manager, the file is not ours, or it cannot be written.
+
+    Source: environment.d(5); systemd.environment-generator(7), which daemon-reload runs.
+    """
+    path = _file(systemctl.manager())
+    lines = [f"{name}={value}\n" for name, value in values.items()]
+    if is_past_proxies:
+        lines += [f"{name}=${{{name}:+${name},}}{LOOPBACK}\n" for name in NO_PROXY]
+    text = _HEAD + "".join(lines)
+    if _read_ours(path) == text:
+        return path, False
+    write_atomic(path, text)
+    systemctl.call("daemon-reload")
+    return path, True
+
+
+def uninstall(paths: Paths) -> Path | None:
+    """Remove what `install` wrote; return the file, or `None` if there was none.
+
+    Works without a user manager, too; then it is looked for where this shell would have it.
+
+    Raises:
+        InsidersError: the file is not ours, or cannot be removed.
+    """
+    try:
+        path = _file(systemctl.manager())
+    except InsidersError:
+        path = _in(paths.config.parent)
+    if _read_ours(path) is None:
+        return None
+    remove(path)
+    systemctl.try_call("daemon-reload")
+    return path
+
+
+def _file(manager: systemctl.Manager) -> Path:
+    # Beside its units: XDG_CONFIG_HOME may be set only in this shell.
+    return _in(manager.unit_directory.parent.parent)
+
+
+def _in(config_home: Path) -> Path:
+    return config_home / "environment.d" / _NAME
+
+
+def _read_ours(path: Path) -> str | None:
+    text = read_text(path)
+    if text is not None and not text.startswith(_MARK):
+        raise InsidersError(f"{path} is there and was not written by pypi-insiders", "move it away")
+    return text
