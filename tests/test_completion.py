@@ -247,4 +247,4 @@ def test_a_tab_loads_no_more_than_it_needs(filled: Person) -> None:
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "plain,me/Probe\n" in done.stdout
     assert "pypi_insiders.cli.completers" in loaded
-    assert loaded & {"git", "packaging", "subprocess", "sqlite3", "tomli_w", "json"} == set()
+    assert loaded & {"git", "packaging", "subprocess", "sqlite3", "tomli_w"} == set()
