@@ -11,6 +11,7 @@ from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import list_names, read_text
 from pypi_insiders.paths import Paths
 from pypi_insiders.repository import Repository, parse_distribution, parse_name
+from pypi_insiders.words import counted
 
 _HINT = 'it maps each repository to its distribution: {"NS/PROJ": "DIST"}'
 _PROCESSES = Path("/proc")
@@ -64,8 +65,8 @@ def remains(paths: Paths, imported: Iterable[Repository]) -> Iterator[str]:
     files = [name for name in list_names(paths.data) if name.endswith((".whl", ".tar.gz"))]
     if files:
         yield (
-            f"what it published lies in {paths.data} ({len(files)} files); what you move from "
-            f"there to {paths.distributions} is served"
+            f"what it published lies in {paths.data} ({counted(len(files), 'file')}); what you "
+            f"move from there to {paths.distributions} is served"
         )
     clones = [item.name for item in imported if (paths.cache / item.name / ".git").exists()]
     if clones:

@@ -71,7 +71,7 @@ def parse_keep(number: int) -> int:
     try:
         return config.parse_keep(number)
     except ValueError as error:
-        raise UsageError(f"keep {error}") from error
+        raise UsageError(f"keep {error}", "such as 5") from error
 
 
 def parse_url(text: str) -> str:

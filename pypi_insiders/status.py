@@ -15,6 +15,7 @@ from pypi_insiders.overview import Condition, Overview
 from pypi_insiders.paths import Paths
 from pypi_insiders.standing import Standing
 from pypi_insiders.units import SERVER, WATCHER
+from pypi_insiders.words import counted
 
 
 class Health(IntEnum):
@@ -82,7 +83,8 @@ def summary(status: Status, now: datetime) -> Iterator[tuple[Health, str, str]]:
             yield _health(look), look.part.name, ", ".join(_words(look, now))
     if status.no_manager is not None:
         yield Health.STOPPED, "server", f"not known: {status.no_manager.message}"
-    yield Health.WELL, "index", f"{status.projects} projects, {status.files} files"
+    held = f"{counted(status.projects, 'project')}, {counted(status.files, 'file')}"
+    yield Health.WELL, "index", held
 
 
 def _health(look: Overview) -> Health:

@@ -128,7 +128,7 @@ def test_what_does_not_change_is_not_read_again(directory: Path, catalogue: Cata
             assert catalogue.projects() is first[1]
             assert catalogue.find("my_dist-1.0.tar.gz") is not None
             assert catalogue.project("other") is None
-            assert catalogue.summary() == "1 projects, 2 files"
+            assert catalogue.summary() == "1 project, 2 files"
     assert found == []
 
 
@@ -223,7 +223,7 @@ def test_a_broken_file_is_left_out_and_named_once(
     for seen in (catalogue, successor, catalogue):
         assert names(seen, "my-dist") == [good.name]
         assert seen.find(note.name) is None
-        assert seen.summary() == "1 projects, 1 files"
+        assert seen.summary() == "1 project, 1 file"
     assert sorted(caplog.messages) == [
         "not served: README.md is neither a wheel nor an sdist",
         "not served: my_dist-1.1.tar.gz is damaged: Not a gzipped file (b'no')",
@@ -450,7 +450,7 @@ def test_a_directory_that_cannot_be_read_does_not_seem_empty(
     after = catalogue.project("my-dist")
     assert after is not None
     assert is_known is (after is before)
-    assert catalogue.summary() == "1 projects, 1 files"
+    assert catalogue.summary() == "1 project, 1 file"
 
 
 def test_what_is_out_of_reach_is_not_forgotten(

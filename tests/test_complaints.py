@@ -208,6 +208,76 @@ WORDS = [
         "write it on standard input", 2,
     ),
     Complaint(
+        "a shell that is not known", "completion tcsh",
+        "invalid value for 'bash|zsh|fish': 'tcsh' is not one of 'bash', 'zsh', 'fish'",
+        "see `pypi-insiders completion --help`", 2,
+    ),
+    Complaint(
+        "no shell", "completion",
+        "missing argument 'bash|zsh|fish'. Choose from: bash, zsh, fish",
+        "see `pypi-insiders completion --help`", 2,
+    ),
+    Complaint(
+        "a shell of another syntax", "env", "$SHELL is csh, and its syntax is not known here",
+        "--shell sh shows what to set; or `pypi-insiders exec -- COMMAND`",
+        environment={"SHELL": "/bin/csh"},
+    ),
+    Complaint(
+        "two things at once", "env --install --unset", "--install and --unset exclude each other",
+        "give one of them", 2,
+    ),
+    Complaint(
+        "a key without a value", "repos set me/probe keep", "'keep' is not KEY=VALUE",
+        "for example keep=5", 2, given=f"{WATCH} me/probe",
+    ),
+    Complaint(
+        "a key that is none", "repos set me/probe kep=1", "unknown key kep (did you mean keep?)",
+        "see `pypi-insiders repos set --help`", 2, given=f"{WATCH} me/probe",
+    ),
+    Complaint(
+        "a value that is none", "repos set me/probe keep=-1",
+        "keep must be 0 for all or a number of versions, not -1", "such as 5", 2,
+        given=f"{WATCH} me/probe",
+    ),
+    Complaint(
+        "one wrong value among right ones", "repos set me/probe keep=3 pre=perhaps",
+        "pre must be true or false", "see `pypi-insiders repos set --help`", 2,
+        given=f"{WATCH} me/probe",
+    ),
+    Complaint(
+        "no list of the original", "repos import", f"{{home}}/{CONFIG}/repos.json is not there",
+        "say where it is: `pypi-insiders repos import FILE`",
+    ),
+    Complaint(
+        "a list of something else", "repos import list.json",
+        "list.json is no list of repositories",
+        'it maps each repository to its distribution: {"NS/PROJ": "DIST"}',
+        given="echo '[]' >list.json",
+    ),
+    Complaint(
+        "a command that is not there", "exec -- nosuch", "nosuch was not found",
+        "see how it is spelled, and $PATH", 127,
+    ),
+    Complaint(
+        "a command that cannot be run", "exec --no-update -- ./script",
+        "./script is not executable", "`chmod +x`, or name its shell", 126,
+        given="touch script",
+    ),
+    Complaint(
+        "a command that would get public packages", "exec --no-update -- true",
+        "the index holds no release of me/probe: the command would get a public package",
+        "`pypi-insiders update me/probe`, or `repos remove` what is not needed",
+        given=f"{WATCH} me/probe",
+    ),
+    Complaint(
+        "nothing to edit with", "config edit", "there is no terminal to edit on",
+        "set EDITOR to what needs none", environment={"EDITOR": "", "VISUAL": ""},
+    ),
+    Complaint(
+        "an editor that fails", "config edit", "false ended with 1", "nothing was changed",
+        given=f"mkdir -p {CONFIG}", environment={"EDITOR": "false", "VISUAL": ""},
+    ),
+    Complaint(
         "a user that cannot be", "server password a:b", "'a:b' cannot be a user name",
         "letters, digits, '.', '_', '-', '@'", 2, stdin="secret\n",
     ),

@@ -102,7 +102,7 @@ def export(
 
 def summary(done: "subprocess.CompletedProcess[str]") -> str:
     """What `export` says in its parentheses."""
-    match = re.fullmatch(r"exported \d+ projects, \d+ files to \S+ \((.*)\)\n", done.stdout)
+    match = re.fullmatch(r"exported \d+ projects?, \d+ files? to \S+ \((.*)\)\n", done.stdout)
     assert match is not None, done.stdout
     return match[1]
 

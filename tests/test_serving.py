@@ -34,7 +34,7 @@ def test_the_status_line_is_true(machine: Machine, port: int, tmp_path: Path) ->
     assert get(machine, f"http://127.0.0.1:{port}/simple/").status == 200
     machine.wait_for(
         ("systemctl", "--user", "show", "--value", "-p", "StatusText", SERVICE),
-        lambda done: done.stdout == "1 projects, 1 files\n",
+        lambda done: done.stdout == "1 project, 1 file\n",
     )
 
 

@@ -76,7 +76,7 @@ def test_one_screen_tells_that_all_is_well(machine: Machine, port: int, project:
             rf"server   running at http://127.0.0.1:{port}/simple/ since {CLOCK} \({AGO}\), "
             rf"\d+ MiB\n"
             rf"watcher  running, last update succeeded {AGO}, {NEXT}\n"
-            r"index    1 projects, 2 files\n"
+            r"index    1 project, 2 files\n"
             r"\n"
             r"repository  distribution  version  tag   built( +)public  checked\n"
             rf"me/probe    probe         1.0      v1.0  {AGO}  -       {AGO}\n",

@@ -21,6 +21,7 @@ from pypi_insiders.distribution import DistributionError
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import hint_for
 from pypi_insiders.record import Entry, Identity, Record
+from pypi_insiders.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -200,7 +201,9 @@ class Catalogue:
             with self._lock:
                 broken = sum(1 for item in self._entries.values() if item.problem and item.project)
                 files = sum(map(len, self._names.values())) - broken
-                summary = self._summary = f"{len(self.projects())} projects, {files} files"
+                summary = self._summary = (
+                    f"{counted(len(self.projects()), 'project')}, {counted(files, 'file')}"
+                )
         return summary
 
     def keep_up(self) -> NoReturn:

@@ -149,6 +149,7 @@ def in_words(error: click.ClickException) -> tuple[str, str | None]:
     """Say what click found wrong as everything else is said: one line, and a hint."""
     near = getattr(error, "possibilities", None)
     message = error.message if near else error.format_message()
+    message = " ".join(message.split())  # choices come one a line
     message = message[:1].lower() + message[1:].removesuffix(".")
     if near:
         return message, f"did you mean {' or '.join(near)}?"

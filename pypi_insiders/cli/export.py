@@ -33,6 +33,7 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
     from pypi_insiders.errors import UsageError
     from pypi_insiders.export import export as export_to
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.words import counted
 
     if no_fallback and fallback_url is not None:
         raise UsageError("--fallback-url and --no-fallback exclude each other", "give one of them")
@@ -50,5 +51,6 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
     if done.new or done.removed:
         change = f"{done.new} new, {done.removed} removed"
     else:
-        change = f"{done.pages} pages changed" if done.pages else "nothing changed"
-    click.echo(f"exported {done.projects} projects, {done.files} files to {directory} ({change})")
+        change = f"{counted(done.pages, 'page')} changed" if done.pages else "nothing changed"
+    held = f"{counted(done.projects, 'project')}, {counted(done.files, 'file')}"
+    click.echo(f"exported {held} to {directory} ({change})")

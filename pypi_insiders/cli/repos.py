@@ -128,6 +128,7 @@ def _try(watched: "Iterable[Repository]") -> None:
     import logging
 
     from pypi_insiders import reach
+    from pypi_insiders.words import counted
 
     log = logging.getLogger(__name__)
     readable = []
@@ -137,7 +138,7 @@ def _try(watched: "Iterable[Repository]") -> None:
             if reply.hint:
                 log.info("hint: %s", reply.hint)
         else:
-            tags = "1 tag" if reply.tags == 1 else f"{reply.tags} tags"
+            tags = counted(reply.tags, "tag")
             log.info("%s: it has %s, the newest release is %s", name, tags, reply.newest)
             readable.append(name)
     if readable:
