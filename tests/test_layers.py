@@ -12,16 +12,16 @@ LAYERS = (
     {"files", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
-        "environments", "public",
+        "environments", "public", "readme",
     },
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
         "units", "publishing",
     },
-    {"repositories", "releases", "retention", "web", "control", "overview", "builder", "reach"},
-    {"ownership", "index", "export", "adoption", "making", "account", "standing"},
-    {"choosing", "withdrawal", "doctor"},
-    {"update"},
+    {"repositories", "releases", "retention", "control", "overview", "builder", "reach"},
+    {"ownership", "adoption", "making", "account", "standing"},
+    {"choosing", "withdrawal", "doctor", "web"},
+    {"update", "index", "export"},
     {"cli"},
 )  # fmt: skip
 OWNERS = {
@@ -31,8 +31,10 @@ OWNERS = {
     "installer": "archives",
     "jinja2": "web",
     "multipart": "web",
+    "nh3": "readme",
     "platformdirs": "paths",
     "pypiserver": "web",
+    "readme_renderer": "readme",
     "rich": "cli",
     "sdnotify": "server",
     "tomli_w": "repositories",
