@@ -21,6 +21,7 @@ BUILT_AT = 1_790_000_000
 """2026-09-21 14:13:20 UTC."""
 THEME, HOSTILE = "theme", "hostile"
 COMMIT = "9f2c61d0b3a84e5f7c1d2e3f4a5b6c7d8e9f0a1b"
+REQUIREMENTS = {"hatchling": "1.27.0", "packaging": "26.3", "pathspec": "0.12.1"}
 MARKUP = "<img src=x onerror=document.title=1><script>document.title=2</script>'\"&amp;{{7*7}}"
 README = """\
 # Theme
@@ -86,49 +87,94 @@ def furnish(person: Person) -> None:
     new_source = sdist(directory, THEME, "9.5.3+insiders.4.52.0", *described, content=b"x" * 70000)
     old = wheel(directory, THEME, "9.5.2+insiders.4.51.0", *described)
     bad = wheel(directory, THEME, "9.5.2+insiders.4.50.0", *described)
-    tool = wheel(directory, "static-analyser", "0.4.1", "Summary: Finds what is wrong", "Requires-Python: >=3.11")
-    wheel(directory, "by-hand", "1.0", "Summary: Put there by hand", "", "By hand\n=======\n\n* one\n* two")
+    tool = wheel(
+        directory,
+        "static-analyser",
+        "0.4.1",
+        "Summary: Finds what is wrong",
+        "Requires-Python: >=3.11",
+    )
+    wheel(
+        directory,
+        "by-hand",
+        "1.0",
+        "Summary: Put there by hand",
+        "",
+        "By hand\n=======\n\n* one\n* two",
+    )
     evil = wheel(directory, HOSTILE, "1.0", f"Summary: {MARKUP}", *markdown, "", EVIL)
-    yanks.save(directory, {THEME: {"9.5.2+insiders.4.50.0": "it broke the search"}, HOSTILE: {"1.0": MARKUP}})
+    yanks.save(
+        directory,
+        {THEME: {"9.5.2+insiders.4.50.0": "it broke the search"}, HOSTILE: {"1.0": MARKUP}},
+    )
     watched = [
         Repository("squidfunk/theme-insiders", THEME),
-        Repository("me/static-analyser", "static-analyser", "https://git.example/me/static-analyser.git"),
+        Repository(
+            "me/static-analyser", "static-analyser", "https://git.example/me/static-analyser.git"
+        ),
         Repository("me/new-one"),
         Repository("me/hostile", HOSTILE, "https://git.example/hostile.git"),
     ]
     repositories.save(person.paths.repositories, watched)
     theme, analyser, fresh, hostile = watched
-    _save(person, theme, [
-        _build("9.5.2-insiders-4.50.0", BUILT_AT - 50 * DAY_S, bad),
-        _build("9.5.2-insiders-4.51.0", BUILT_AT - 30 * DAY_S, old),
-        _build("9.5.3-insiders-4.52.0", BUILT_AT, new, new_source),
-    ])
-    failure = Failure(COMMIT, "the build failed: no module named 'setuptools_rust' in the environment", 3, BUILT_AT + DAY_S, BUILT_AT + 2 * DAY_S)
+    _save(
+        person,
+        theme,
+        [
+            _build("9.5.2-insiders-4.50.0", BUILT_AT - 50 * DAY_S, bad),
+            _build("9.5.2-insiders-4.51.0", BUILT_AT - 30 * DAY_S, old),
+            _build("9.5.3-insiders-4.52.0", BUILT_AT, new, new_source),
+        ],
+    )
+    failure = Failure(
+        COMMIT,
+        "the build failed: no module named 'setuptools_rust' in the environment",
+        3,
+        BUILT_AT + DAY_S,
+        BUILT_AT + 2 * DAY_S,
+    )
     _save(person, analyser, [_build("v0.4.1", BUILT_AT - 3 * DAY_S, tool)], {"v0.5.0": failure})
     _save(person, hostile, [_build(MARKUP, BUILT_AT, evil)])
     checked_at = BUILT_AT + DAY_S
-    state.save_checks(person.paths.state, {
-        theme.name: Check(checked_at),
-        analyser.name: Check(checked_at, warnings=["tag v0.3.0 has moved from 9f2c61d0b to 1a2b3c4d5 since it was built"]),
-        fresh.name: Check(None, checked_at - DAY_S, ["no access: the host does not accept the credentials"]),
-        hostile.name: Check(checked_at, errors=[MARKUP]),
-    })
+    state.save_checks(
+        person.paths.state,
+        {
+            theme.name: Check(checked_at),
+            analyser.name: Check(
+                checked_at,
+                warnings=["tag v0.3.0 has moved from 9f2c61d0b to 1a2b3c4d5 since it was built"],
+            ),
+            fresh.name: Check(
+                None, checked_at - DAY_S, ["no access: the host does not accept the credentials"]
+            ),
+            hostile.name: Check(checked_at, errors=[MARKUP]),
+        },
+    )
     told = {
         THEME: Public("https://pypi.example/simple/theme/", checked_at, final="9.5.2"),
-        "static-analyser": Public("https://pypi.example/simple/static-analyser/", checked_at, final="0.5.0"),
+        "static-analyser": Public(
+            "https://pypi.example/simple/static-analyser/", checked_at, final="0.5.0"
+        ),
         HOSTILE: Public("https://pypi.example/simple/hostile/", checked_at),
     }
-    (person.paths.state / "public.json").write_text(json.dumps({name: asdict(item) for name, item in told.items()}))
+    (person.paths.state / "public.json").write_text(
+        json.dumps({name: asdict(item) for name, item in told.items()})
+    )
 
 
 def _build(tag: str, built_at: int, *paths: Path) -> Build:
     files = {path.name: distribution.sha256(path) for path in paths}
     _, version = distribution.release_of(paths[0].name)
     return Build(tag, COMMIT, str(version), built_at, files,
-                 {"hatchling": "1.27.0", "packaging": "26.3", "pathspec": "0.12.1"}, sandboxed=True)  # fmt: skip
+                 REQUIREMENTS, sandboxed=True)  # fmt: skip
 
 
-def _save(person: Person, item: Repository, builds: list[Build], failures: dict[str, Failure] | None = None) -> None:
+def _save(
+    person: Person,
+    item: Repository,
+    builds: list[Build],
+    failures: dict[str, Failure] | None = None,
+) -> None:
     known = RepositoryState(item.distribution, builds, item.remote, failures=failures or {})
     state.save(person.paths.state, item.name, known)
 

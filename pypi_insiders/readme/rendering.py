@@ -47,7 +47,7 @@ def rich(text: str, content_type: str) -> str | None:
                 html = rst.render(text)
             case _:
                 return plain(text)
-    except Exception:  # noqa: BLE001 - which, docutils and its parsers say nowhere
+    except Exception:  # which, docutils and its parsers say nowhere
         return None
     return None if html is None else _safe(html)
 
@@ -75,7 +75,7 @@ def _safe(html: str) -> str:
     )
 
 
-def _filter(tag: str, attribute: str, value: str) -> str | None:
+def _filter(_: str, attribute: str, value: str) -> str | None:
     """Let links lead within the README, or to other hosts; never into the index itself."""
     if attribute != "href":
         return value
@@ -110,7 +110,7 @@ class _Rewriter(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         if tag == "img":
             self._picture(given)
-        elif tag == "input":
+        elif tag == "input" and given.get("type") == "checkbox":
             self.out.append("☑" if "checked" in given else "☐")
         elif tag == "a" and "href" in given:
             self._end_link()

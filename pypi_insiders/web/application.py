@@ -72,9 +72,7 @@ def make_app(
 
         return Site(catalogue, paths, is_private=guard.is_private)
 
-    def site(
-        path: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def site(path: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return make_site()(path, environ, start_response)
 
     return _Application(catalogue, guard, take_upload, others, site)
@@ -124,13 +122,10 @@ class _Application:
             return self._downloads(path[10:], environ, start_response)
         if path in ("/simple", "/packages", _PREFIX):
             return redirect(f"{path.rpartition('/')[2]}/", environ, start_response)
-        if not has_fallback:
-            return not_found(environ, start_response)
-        if _is_legacy(path):
-            return self._others(environ, start_response)
-        if _is_for_people(path):
+        if has_fallback and _is_for_people(path):
             return self._site(path, environ, start_response)
-        return not_found(environ, start_response)
+        answer = self._others if has_fallback and _is_legacy(path) else not_found
+        return answer(environ, start_response)
 
     def _change(
         self, path: str, environ: WSGIEnvironment, start_response: StartResponse
@@ -188,8 +183,11 @@ class _Application:
 
 
 def _is_for_people(path: str) -> bool:
-    """Tell what is for people: the front page, a project's page, and what they need."""
-    return path == "/" or path.startswith(("/project/", "/-/"))
+    """Tell what is for people: the front page, a project's page, and what they need.
+
+    A project may have the name `project`, and JSON as others have it.
+    """
+    return path == "/" or (path.startswith(("/project/", "/-/")) and path != "/project/json")
 
 
 def _is_legacy(path: str) -> bool:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.resources import files
 from io import FileIO
-from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -68,36 +67,47 @@ class Site:
             InsidersError: the distributions cannot be read.
         """
         if path.startswith(_ASSETS):
-            name = path.removeprefix(_ASSETS)
-            if name not in _TYPES:
-                return not_found(environ, start_response)
-            page = self._rendered.page(name, _TYPES[name], name, _asset)
-            return send(page, environ, start_response)
+            return self._send_asset(path.removeprefix(_ASSETS), environ, start_response)
+        if path.startswith(_PROJECT):
+            return self._send_project(path, environ, start_response)
         url = snippets.base_url(environ)
-        stamp = standing.stamp(self._paths) if self._paths else None
-        if path == "/":
-            shows: Any = self._catalogue.everything(), stamp
-            render = partial(self._render_front, url)
-            page = self._rendered.page(url, _HTML, shows, render)
-            return send(page, environ, start_response)
-        name = path.removeprefix(_PROJECT).removesuffix("/")
+        shows = self._catalogue.everything(), self._stamp()
+        render = partial(self._render_front, url)
+        return send(self._rendered.page(url, _HTML, shows, render), environ, start_response)
+
+    def _send_asset(
+        self, name: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if name not in _TYPES:
+            return not_found(environ, start_response)
+        page = self._rendered.page(name, _TYPES[name], name, _asset)
+        return send(page, environ, start_response)
+
+    def _send_project(
+        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        given = path.removeprefix(_PROJECT)
         try:
-            normalized = canonicalize_name(name, validate=True)
+            name = canonicalize_name(given.removesuffix("/"), validate=True)
         except InvalidName:
             return not_found(environ, start_response)
-        if path != f"{_PROJECT}{normalized}/":
-            up = "../" if path.endswith("/") else ""
-            return redirect(f"{up}{normalized}/", environ, start_response)
-        project = self._catalogue.project(normalized)
+        if given != f"{name}/":
+            up = "../" if given.endswith("/") else ""
+            return redirect(f"{up}{name}/", environ, start_response)
+        project = self._catalogue.project(name)
         if project is None:
             return not_found(environ, start_response)
-        shows = project, stamp, self._readme(project)
+        url = snippets.base_url(environ)
+        shows = project, self._stamp(), self._readme(project)
         render = partial(self._render_project, url)
         page = self._rendered.page(f"{url}{path}", _HTML, shows, render)
         return send(page, environ, start_response)
 
+    def _stamp(self) -> object:
+        return standing.stamp(self._paths) if self._paths else None
+
     def _render_front(self, url: str, shows: tuple[Sequence[Project], object], _: str) -> bytes:
-        projects, _ = shows
+        projects = shows[0]
         watched, trouble = self._standings()
         rows = views.front(projects, watched)
         return _render(
@@ -114,7 +124,7 @@ class Site:
         )
 
     def _render_project(self, url: str, shows: tuple[Project, object, Readme], _: str) -> bytes:
-        project, _, readme = shows
+        project, _stamp, readme = shows
         watched, trouble = self._standings()
         mine = [item for item in watched if item.distribution == project.name]
         origins = {entry.origin.repository for entry in project.files if entry.origin}
@@ -195,17 +205,17 @@ def _templates() -> Environment:
 
 
 def _when(epoch_s: float) -> str:
-    """Write a time for people."""
-    return times.clock(datetime.fromtimestamp(epoch_s, UTC))
+    """Write a time for people: `2026-11-22 21:30 UTC`."""
+    return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%d %H:%M %Z}"
 
 
 def _size(size_bytes: int) -> str:
     """Write a size as installers do: `12.3 kB`."""
     if size_bytes < 1000:
-        return f"{size_bytes} B"
+        return f"{size_bytes}\N{NO-BREAK SPACE}B"
     size = size_bytes / 1000
     for unit in ("kB", "MB"):
         if size < 1000:
-            return f"{size:.1f} {unit}"
+            return f"{size:.1f}\N{NO-BREAK SPACE}{unit}"
         size /= 1000
-    return f"{size:.1f} GB"
+    return f"{size:.1f}\N{NO-BREAK SPACE}GB"
