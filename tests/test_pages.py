@@ -1,10 +1,14 @@
 """The pages for people, as a browser shows them."""
 
 import http.client
+import re
 import shutil
+import time
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -321,23 +325,38 @@ def test_names_and_reasons_are_shown_as_they_are(index: str, visitor: Visitor) -
     assert page.title() == f"{HOSTILE} 1.0"
 
 
-BOUNDS = {
-    "long": ("word " * 400_000, "It is very long; here is how it begins."),
-    "grows": ("[a](https://x.example/" + "b" * 400 + ")\n" * 1 + "![](" * 60_000, ""),
-    "nested": (">" * 100_000 + "x", ""),
-}
+LONG = (MARKDOWN, "", "word " * 400_000)
+# It is nine to the power of forty words.
+TIMES_NINE = [f".. |a{n}| replace:: {f'|a{n + 1}| ' * 9}" for n in range(40)]
+ENDLESS = ("", *TIMES_NINE, ".. |a40| replace:: x", "", "|a0|")
+IT_IS_LONG = "It is very long; here is how it begins."
+IT_IS_ENDLESS = "It cannot be rendered."
+WAIT = "Another one is being rendered; load this page again."
 
 
-@pytest.mark.parametrize("name", list(BOUNDS))
-def test_a_readme_has_little_time_and_room(person: Person, name: str) -> None:
-    """Whatever it holds, the page comes."""
-    text, problem = BOUNDS[name]
-    wheel(person.paths.distributions, "probe", "1.0", MARKDOWN, "", text)
+@pytest.mark.parametrize(("lines", "problem"), [(LONG, IT_IS_LONG), (ENDLESS, IT_IS_ENDLESS)])
+def test_a_readme_has_little_time_and_room(
+    person: Person, lines: tuple[str, ...], problem: str
+) -> None:
+    """Whatever it holds, the page comes, and once that is known it comes at once."""
+    wheel(person.paths.distributions, "probe", "1.0", *lines)
     with serving(person) as url:
         answer = ask(url, "/project/probe/")
-    assert answer.status == 200
-    assert problem in answer.body
-    assert len(answer.body) < 2_000_000
+        begun_s = time.monotonic()
+        assert ask(url, "/project/probe/").body == answer.body
+        assert time.monotonic() - begun_s < 1
+    assert (answer.status, f"<p>{problem}</p>" in answer.body) == (200, True)
+    assert len(answer.body) < 1_000_000
+
+
+def test_readmes_do_not_keep_all_threads_busy(person: Person) -> None:
+    """While one is rendered, who asks for another one is told to come again."""
+    for number in range(3):
+        wheel(person.paths.distributions, f"probe-{number}", "1.0", *ENDLESS)
+    with serving(person) as url, ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(partial(ask, url), [f"/project/probe-{n}/" for n in range(3)]))
+    found = re.findall(r"<p>(It cannot .*|Another .*)</p>", "".join(item.body for item in answers))
+    assert sorted(found) == [WAIT, WAIT, IT_IS_ENDLESS]
 
 
 # --- copying ---

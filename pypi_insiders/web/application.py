@@ -1,5 +1,6 @@
 """The WSGI application of the index."""
 
+import threading
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from typing import Any
@@ -66,6 +67,8 @@ def make_app(
     def others(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return make_others()(environ, start_response)
 
+    one_at_a_time = threading.Lock()
+
     @cache
     def make_site() -> _Answer:
         from pypi_insiders.web.site import Site  # most indexes are asked by installers only
@@ -73,7 +76,9 @@ def make_app(
         return Site(catalogue, paths, is_private=guard.is_private)
 
     def site(path: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return make_site()(path, environ, start_response)
+        with one_at_a_time:
+            answer = make_site()
+        return answer(path, environ, start_response)
 
     return _Application(catalogue, guard, take_upload, others, site)
 
