@@ -87,7 +87,7 @@ def stamp(paths: Paths) -> object:
     with contextlib.suppress(OSError), os.scandir(repositories_at) as items:
         watched += [Path(item.path) for item in items]
     found = [_changed(path) for path in watched]
-    is_recent = time.time_ns() - max(when_ns for when_ns, _ in found) < _TICK_NS
+    is_recent = 0 <= time.time_ns() - max(when_ns for when_ns, _ in found) < _TICK_NS
     return object() if is_recent else tuple(found)
 
 

@@ -29,8 +29,9 @@ from showroom import (
 )
 from wheels import sdist, wheel
 
-from pypi_insiders import distribution, passwords, state
-from pypi_insiders.state import Check
+from pypi_insiders import distribution, passwords, repositories, state
+from pypi_insiders.repository import Repository
+from pypi_insiders.state import Build, Check, RepositoryState
 
 ELSEWHERE = "packages.example"
 OPTIONS = [
@@ -433,11 +434,10 @@ def test_the_keyboard_reaches_everything(index: str, visitor: Visitor, path: str
     for _ in wanted:
         page.keyboard.press("Tab")
         html, outline = page.evaluate(
-            "(found => [found.outerHTML, getComputedStyle(found).outlineStyle])"
-            "(document.activeElement)"
+            "(found => [found.outerHTML, getComputedStyle(found).outline])(document.activeElement)"
         )
         reached.append(html)
-        assert outline == "solid"
+        assert outline.endswith("solid 3px")
     assert reached == wanted
 
 
@@ -497,6 +497,30 @@ def test_another_directory_has_nothing_that_is_watched(person: Person, tmp_path:
         body = ask(url, "/").body
     assert body.count("not watched") == 4
     assert "9.5.3-insiders-4.52.0" in body
+
+
+def test_what_another_index_has_is_told_too(person: Person) -> None:
+    """Where nothing is published here."""
+    item = Repository("me/probe", "probe")
+    repositories.save(person.paths.repositories, [item])
+    build = Build("v2.0", COMMIT, "2.0", BUILT_AT, {}, uploaded_to=["https://there.example/"])
+    known = RepositoryState("probe", [build], item.remote)
+    state.save(person.paths.state, item.name, known)
+    with serving(person) as url:
+        body = ask(url, "/").body
+    row = re.sub(r"<[^>]+>|\s+", " ", body.partition("<tbody")[2].partition("</tbody>")[0])
+    assert row.split()[1:] == [
+        "probe", "me/probe", "2.0", "on", "another", "index", "only", "v2.0", COMMIT[:9],
+        "2026-09-21", "14:13", "UTC", "not", "known", "never",
+    ]  # fmt: skip
+
+
+def test_a_project_of_which_nothing_is_served_says_so(person: Person) -> None:
+    person.paths.distributions.mkdir(parents=True)
+    (person.paths.distributions / "broken-1.0.tar.gz").write_bytes(b"x")
+    with serving(person) as url:
+        body = ask(url, "/project/broken/").body
+    assert "None of its files can be served; <code>pypi-insiders server logs</code>" in body
 
 
 def test_an_empty_index_says_what_to_do(person: Person) -> None:

@@ -33,7 +33,7 @@ def base_url(environ: WSGIEnvironment) -> str:
 
 def is_loopback(url: str) -> bool:
     """Tell whether a URL leads to this machine."""
-    name = urlsplit(url).hostname or ""
+    name = (urlsplit(url).hostname or "").rstrip(".")
     try:
         return ip_address(name).is_loopback
     except ValueError:

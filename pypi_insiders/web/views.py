@@ -169,8 +169,9 @@ def detail(
         remotes: where the repositories of its files lie.
         standings: how those stand that are watched for it.
     """
+    notes = tuple(note for standing in standings for note in _notes(standing))
     if not project.files:
-        return Detail(project.name)
+        return Detail(project.name, standings=tuple(standings), notes=notes)
     made = {(name, sha256): build for build in builds for name, sha256 in build.files.items()}
     files: dict[str, list[Entry]] = {}
     for entry in reversed(project.files):
@@ -191,5 +192,5 @@ def detail(
         next(release for release in releases if release.version == best),
         remotes,
         tuple(standings),
-        tuple(note for standing in standings for note in _notes(standing)),
+        notes,
     )
