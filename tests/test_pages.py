@@ -3,6 +3,7 @@
 import http.client
 import re
 import shutil
+import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import Person, need
+from conftest import Person, free_port, need
+from githost import make_certificate
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response, sync_playwright
 from showroom import (
     BUILT_AT,
@@ -27,6 +29,7 @@ from showroom import (
     furnish,
     serving,
 )
+from test_nginx import running
 from wheels import sdist, wheel
 
 from pypi_insiders import distribution, passwords, repositories, state
@@ -380,7 +383,11 @@ def test_copying_puts_the_lines_into_the_clipboard(index: str, visitor: Visitor)
 
 def test_without_a_clipboard_the_lines_are_selected(index: str, visitor: Visitor) -> None:
     """Over plain http, browsers have none for other hosts."""
-    page = visitor.open(f"http://{ELSEWHERE}:{urlsplit(index).port}/")
+    host = f"{ELSEWHERE}:{urlsplit(index).port}"
+    page = visitor.open(f"http://{host}/")
+    assert page.locator('[data-copy="the lines for pip"]').inner_text() == (
+        f"export PIP_INDEX_URL=http://{host}/simple/\nexport PIP_TRUSTED_HOST={host}"
+    )
     assert page.evaluate("navigator.clipboard === undefined")
     page.get_by_role("button", name="Copy the lines for uv").click()
     said = "Selected the lines for uv: press Ctrl+C to copy."
@@ -606,6 +613,28 @@ def test_the_lines_name_the_url_by_which_it_was_called(
 ) -> None:
     """A browser tells whether it was https: it says where a request comes from only then."""
     assert line.format(port=urlsplit(index).port) in ask(index, "/", **headers).body
+
+
+def test_behind_a_proxy_with_tls_the_lines_say_so(index: str, visitor: Visitor) -> None:
+    """Though the index sees plain http, and nobody there whom it could believe."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="pypi-insiders-proxy-") as name:
+        Path(name).chmod(0o755)
+        certificate = make_certificate(Path(name))
+        server = (
+            f"    listen 127.0.0.1:{port} ssl;\n    ssl_certificate {certificate};\n"
+            f"    ssl_certificate_key {certificate};\n    location / {{\n"
+            f"      proxy_pass {index};\n      proxy_set_header Host $http_host;\n    }}\n"
+        )
+        with running(Path(name, "run"), server):
+            url = f"https://{ELSEWHERE}:{port}"
+            page = visitor.open(f"{url}/", ignore_https_errors=True)
+            assert texts(page.locator('[data-copy="the lines for pip"]')) == [
+                f"export PIP_INDEX_URL={url}/simple/"
+            ]
+            page.get_by_role("link", name=THEME).click()
+            assert page.url == f"{url}/project/{THEME}/"
+            assert f"--index-url {url}/simple/ {THEME}" in page.content()
 
 
 def test_a_private_index_tells_nobody(person: Person) -> None:
