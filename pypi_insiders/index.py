@@ -66,9 +66,11 @@ def run(  # noqa: PLR0913  # what an index is made of
 
         take_upload = uploads.Uploads(directory, record).take
         max_body_bytes = uploads.MAX_BYTES
+    # What is watched is published elsewhere, if this is another directory.
+    watching = paths if directory.resolve() == paths.distributions.resolve() else None
     threading.Thread(target=catalogue.keep_up, name="catalogue", daemon=True).start()
     server.serve(
-        make_app(catalogue, guard, take_upload, settings.fallback_url),
+        make_app(catalogue, guard, watching, take_upload, settings.fallback_url),
         sockets,
         lambda: on_ready(bound[0].url),
         status=catalogue.summary,

@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -43,14 +44,16 @@ def run(
     *,
     timeout_s: float,
     environment: Mapping[str, str] | None = None,
+    stdin: FileIO | None = None,
 ) -> Result:
-    """Run a program to its end, without a shell, a terminal or input; any exit status is a result.
+    """Run a program to its end, without a shell or a terminal; any exit status is a result.
 
     Args:
         argv: the program and its arguments.
         timeout_s: after this many seconds it is killed.
         environment: all of its environment; by default ours with the C locale, so that its
             messages are the ones that we know.
+        stdin: a file that it reads; by default it has nothing to read.
 
     Raises:
         InsidersError: the program is missing or took too long.
@@ -61,7 +64,7 @@ def run(
     try:
         done = subprocess.run(
             argv,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
             capture_output=True,
             encoding="utf-8",
             errors="replace",

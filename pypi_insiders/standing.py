@@ -1,5 +1,8 @@
 """Tell in one line each how the watched repositories stand."""
 
+import contextlib
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,9 @@ from pypi_insiders.paths import Paths
 from pypi_insiders.public import Public
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, RepositoryState
+
+# Within one tick of the kernel's clock for files, two changes look alike.
+_TICK_NS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,28 @@ def of_all(paths: Paths) -> list[Standing]:
         state.load_checks(paths.state),
     )
     return [_of(paths.state, item, view) for item in watched.values()]
+
+
+def stamp(paths: Paths) -> object:
+    """Make a value that is another one whenever there may be something else to tell.
+
+    It costs a stat(2) for each directory in which something is replaced, and opens nothing.
+    """
+    repositories_at = paths.state / "repositories"
+    watched = [paths.repositories, paths.state, repositories_at]
+    with contextlib.suppress(OSError), os.scandir(repositories_at) as items:
+        watched += [Path(item.path) for item in items]
+    found = [_changed(path) for path in watched]
+    is_recent = 0 <= time.time_ns() - max(when_ns for when_ns, _ in found) < _TICK_NS
+    return object() if is_recent else tuple(found)
+
+
+def _changed(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_ino
 
 
 @dataclass(frozen=True)

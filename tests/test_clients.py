@@ -16,11 +16,13 @@ import subprocess
 import sys
 import threading
 import tomllib
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
 from importlib.metadata import distributions
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -526,6 +528,100 @@ def test_what_was_compiled_with_hashes_is_installed_by_them(
     assert (place.path / "hashed.txt").read_text().count("--hash=sha256:") >= 2
     client.run(place, HASHED[name])
     assert _installed(place)[PUBLIC] == INSIDERS
+
+
+# --- what the pages for people say ---
+
+
+class _Snippets(HTMLParser):
+    """What a page gives to paste: the name of the program to the lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self._tool: str | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        what = dict(attrs).get("data-copy") or ""
+        if tag == "pre" and what.startswith("the lines for "):
+            self._tool = what.removeprefix("the lines for ").lower()
+            self.found[self._tool] = ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "pre":
+            self._tool = None
+
+    def handle_data(self, data: str) -> None:
+        if self._tool is not None:
+            self.found[self._tool] += data
+
+
+def _snippets(url: str) -> dict[str, str]:
+    parser = _Snippets()
+    with urllib.request.urlopen(url) as answer:
+        parser.feed(answer.read().decode())
+    return parser.found
+
+
+_MINIMAL = """\
+[project]
+name = "app"
+version = "1"
+requires-python = ">=3.11"
+dependencies = {requirements}
+
+[tool.pdm]
+distribution = false
+
+[tool.poetry]
+package-mode = false
+
+[tool.hatch.envs.default]
+path = ".venv"
+skip-install = true
+installer = "{installer}"
+dependencies = {requirements}
+
+"""
+
+
+def _newcomer(client: Client, path: Path, public_index: str, *requirements: str) -> Workplace:
+    """Make a project, and somebody who knows the public index only."""
+    place = client.begin(path, public_index, *requirements)
+    for name in ("PDM_PYPI_URL", "UV_NO_CONFIG"):
+        del place.environment[name]
+    place.environment["PATH"] = f"{client.program.parent}:{BIN}:{os.environ['PATH']}"
+    place.environment["PIP_PYTHON"] = ".venv"
+    (place.path / "pyproject.toml").write_text(
+        _MINIMAL.format(requirements=json.dumps(requirements), installer=client.recipe.installer)
+    )
+    return place
+
+
+def test_with_the_lines_of_the_front_page_the_insiders_version_is_installed(
+    client: Client, index: Index, public_index: str, tmp_path: Path
+) -> None:
+    """Pasted where it says, by somebody who knew the public index only."""
+    place = _newcomer(client, tmp_path / "app", public_index, PUBLIC)
+    lines = _snippets(f"{index.url}/")[client.name.partition("-")[0]]
+    if lines.startswith("export "):
+        place.run(Path("/bin/sh"), "-ec", f"{lines}\npip install {PUBLIC}")
+    else:
+        with (place.path / "pyproject.toml").open("a") as file:
+            file.write(f"{lines}\n")
+        client.run(place, client.recipe.install)
+    assert _installed(place)[PUBLIC] == INSIDERS
+    assert DEPENDENCY in _installed(place)
+
+
+def test_the_lines_of_a_projects_page_install_it(
+    locker: Client, index: Index, public_index: str, tmp_path: Path
+) -> None:
+    place = _newcomer(locker, tmp_path / "app", public_index)
+    lines = _snippets(f"{index.url}/project/{PUBLIC}/")[locker.name]
+    place.run(Path("/bin/sh"), "-ec", lines)
+    assert _installed(place)[PUBLIC] == INSIDERS
+    assert DEPENDENCY in _installed(place)
 
 
 # --- uv and several indexes ---

@@ -115,7 +115,8 @@ _SEGMENTS = st.sampled_from(
 )  # fmt: skip
 _ROUTES = st.sampled_from(
     [b"/", b"/simple/", b"/simple", b"/simple/my-dist/", b"/simple/no-dist/", b"/simple/My_Dist",
-     b"/packages/",
+     b"/packages/", b"/project/my-dist/", b"/project/My_Dist/", b"/project/no-dist/",
+     b"/-/style.css",
      b"/my-dist/json", b"/health", b"/legacy/", b"/insiders/simple/", b"/insiders/simple/my-dist/",
      b"/insiders",
      *(b"/packages/" + name.encode() for name in SERVED),

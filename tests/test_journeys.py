@@ -208,6 +208,9 @@ def test_a_real_project_with_its_own_build_backend(
     )  # fmt: skip
     names = machine.run("ls", "there").stdout.splitlines()
     assert {"pymdown_extensions-10.9.dist-info", "markdown", "yaml"} <= set(names)
+    page = get(machine, f"http://127.0.0.1:{port}/project/pymdown-extensions/").body
+    assert "<dd>10.9.0-insiders-1.0.0</dd>" in page
+    assert "<h3>PyMdown Extensions" in re.sub(r' id="[^"]*"', "", page)  # of the README
 
 
 def test_without_access_the_update_says_which_door_is_closed(

@@ -12,19 +12,19 @@ LAYERS = (
     {"files", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
-        "environments", "editing", "public",
+        "environments", "editing", "public", "readme",
     },
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
         "units", "publishing", "session",
     },
     {
-        "repositories", "releases", "retention", "web", "control", "overview", "builder", "reach",
+        "repositories", "releases", "retention", "control", "overview", "builder", "reach",
         "original", "provenance",
     },
-    {"ownership", "index", "export", "adoption", "making", "account", "standing"},
-    {"choosing", "withdrawal", "doctor", "status"},
-    {"update"},
+    {"ownership", "adoption", "making", "account", "standing"},
+    {"choosing", "withdrawal", "doctor", "status", "web"},
+    {"update", "index", "export"},
     {"cli"},
 )  # fmt: skip
 OWNERS = {
@@ -34,8 +34,10 @@ OWNERS = {
     "installer": "archives",
     "jinja2": "web",
     "multipart": "web",
+    "nh3": "readme",
     "platformdirs": "paths",
     "pypiserver": "web",
+    "readme_renderer": "readme",
     "rich": "cli",
     "sdnotify": "server",
     "tomli_w": "repositories",

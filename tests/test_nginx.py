@@ -40,20 +40,29 @@ class Site:
 @contextmanager
 def serving(person: Person, *options: str) -> Iterator[Site]:
     """Export to where another user reaches it, and serve that with nginx under that user."""
-    nginx = need("nginx")
     # pytest's own directories are for the user alone.
     with tempfile.TemporaryDirectory(prefix="pypi-insiders-nginx-") as name:
         root = Path(name)
         root.chmod(0o755)
         site = Site(root / "web", f"http://127.0.0.1:{free_port()}", root / "run/access.log")
         export(person, site.directory, *options, umask=0o077)
-        with _nginx(nginx, root / "run", site):
+        server = (
+            f"    listen {site.url.removeprefix('http://')};\n"
+            f"    root {site.directory};\n    include {site.directory}/nginx.conf;\n"
+        )
+        with running(root / "run", server):
             yield site
 
 
 @contextmanager
-def _nginx(nginx: str, prefix: Path, site: Site) -> Iterator[None]:
-    """Run nginx with a minimal configuration that includes the exported one."""
+def running(prefix: Path, server: str) -> Iterator[None]:
+    """Run nginx with a minimal configuration.
+
+    Args:
+        prefix: a directory for what it writes, made by this; another user must reach it.
+        server: what its one server is told.
+    """
+    nginx = need("nginx")
     prefix.mkdir()
     temporary = "".join(
         f"  {kind}_temp_path {prefix}/{kind};\n"
@@ -62,9 +71,7 @@ def _nginx(nginx: str, prefix: Path, site: Site) -> Iterator[None]:
     (prefix / "minimal.conf").write_text(
         f"daemon off;\npid {prefix}/pid;\nerror_log stderr notice;\nevents {{}}\nhttp {{\n"
         f"  log_format short '$status $uri $sent_http_content_type';\n"
-        f"  access_log {site.log} short;\n{temporary}"
-        f"  server {{\n    listen {site.url.removeprefix('http://')};\n"
-        f"    root {site.directory};\n    include {site.directory}/nginx.conf;\n  }}\n}}\n"
+        f"  access_log {prefix}/access.log short;\n{temporary}  server {{\n{server}  }}\n}}\n"
     )
     user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
     if user is not None:

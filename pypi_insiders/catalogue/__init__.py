@@ -92,6 +92,7 @@ class Catalogue:
         self._generation = 0
         self._projects: dict[str, Project] = {}
         self._list: tuple[str, ...] | None = None
+        self._everything: tuple[int, tuple[Project, ...]] | None = None
         self._summary: str | None = None
 
     def refresh(self) -> None:
@@ -143,6 +144,16 @@ class Catalogue:
             if generation == self._generation:
                 self._projects[name] = project
             return project
+
+    def everything(self) -> tuple[Project, ...]:
+        """Find all projects that have files, sorted; the same object as long as nothing changes."""
+        self.refresh()
+        kept, generation = self._everything, self._generation
+        if kept is None or kept[0] != generation:
+            found = filter(None, map(self.project, self.projects()))
+            kept = generation, tuple(project for project in found if project.files)
+            self._everything = kept
+        return kept[1]
 
     def find(self, name: str) -> Entry | None:
         """Find a file by its name."""

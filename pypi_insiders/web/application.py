@@ -1,5 +1,6 @@
 """The WSGI application of the index."""
 
+import threading
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from typing import Any
@@ -9,21 +10,13 @@ from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
 
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.paths import Paths
 from pypi_insiders.web import pages
 from pypi_insiders.web.downloads import Downloads
 from pypi_insiders.web.guard import Guard
 from pypi_insiders.web.headers import best_media_type
-from pypi_insiders.web.rendered import Rendered
-from pypi_insiders.web.replies import (
-    SAFE,
-    is_known,
-    is_unwanted,
-    not_found,
-    not_modified,
-    redirect,
-    text,
-    unwanted,
-)
+from pypi_insiders.web.rendered import Rendered, send
+from pypi_insiders.web.replies import SAFE, not_found, redirect, text
 
 _LONGEST_REMEMBERED = 1000
 # Media type that may be asked for, to that of the answer; of equals the first is preferred.
@@ -39,22 +32,26 @@ _UNAVAILABLE = "503 Service Unavailable", "the distributions cannot be read; see
 
 TakeUpload = Callable[[WSGIEnvironment], tuple[str, str]]
 """Publish what a request brings; tell status line and message."""
+_Answer = Callable[[str, WSGIEnvironment, StartResponse], Iterable[bytes]]
 
 
 def make_app(
     catalogue: Catalogue,
     guard: Guard,
+    paths: Paths | None = None,
     take_upload: TakeUpload | None = None,
     fallback_url: str | None = None,
 ) -> WSGIApplication:
     """Make the index of a directory of distributions.
 
     `/simple/` and `/packages/` are as the specification says; names that are not held are
-    redirected (303) to the fallback. Below `/insiders` is the same without fallback.
+    redirected (303) to the fallback. Below `/insiders` is the same without fallback. `/` and
+    `/project/NAME/` are for people.
 
     Args:
         catalogue: what there is.
         guard: whom to answer; `/health` answers everybody.
+        paths: where it is said what is watched; `None`: nothing is, for this catalogue.
         take_upload: publishes what a request brings; `None` refuses every method but GET and HEAD.
         fallback_url: the index for all other names; by default pypiserver's own, which is PyPI.
 
@@ -70,7 +67,20 @@ def make_app(
     def others(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return make_others()(environ, start_response)
 
-    return _Application(catalogue, guard, take_upload, others)
+    one_at_a_time = threading.Lock()
+
+    @cache
+    def make_site() -> _Answer:
+        from pypi_insiders.web.site import Site  # most indexes are asked by installers only
+
+        return Site(catalogue, paths, is_private=guard.is_private)
+
+    def site(path: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        with one_at_a_time:
+            answer = make_site()
+        return answer(path, environ, start_response)
+
+    return _Application(catalogue, guard, take_upload, others, site)
 
 
 class _Application:
@@ -80,11 +90,13 @@ class _Application:
         guard: Guard,
         take_upload: TakeUpload | None,
         others: WSGIApplication,
+        site: _Answer,
     ) -> None:
         self._catalogue = catalogue
         self._guard = guard
         self._take_upload = take_upload
         self._others = others
+        self._site = site
         self._downloads = Downloads(catalogue, is_private=guard.is_private)
         self._rendered = Rendered(is_private=guard.is_private)
 
@@ -115,6 +127,8 @@ class _Application:
             return self._downloads(path[10:], environ, start_response)
         if path in ("/simple", "/packages", _PREFIX):
             return redirect(f"{path.rpartition('/')[2]}/", environ, start_response)
+        if has_fallback and _is_for_people(path):
+            return self._site(path, environ, start_response)
         answer = self._others if has_fallback and _is_legacy(path) else not_found
         return answer(environ, start_response)
 
@@ -170,17 +184,20 @@ class _Application:
             offered = ", ".join(_MEDIA_TYPES)
             return text("406 Not Acceptable", f"there is {offered}", environ, start_response)
         page = self._rendered.page(name, media_type, shows, render)
-        if is_unwanted(environ, page.etag):
-            return unwanted(environ, start_response)
-        if "HTTP_IF_NONE_MATCH" in environ and is_known(environ, page.etag):
-            return not_modified(page.headers, start_response)
-        start_response("200 OK", page.headers)
-        return () if environ["REQUEST_METHOD"] == "HEAD" else (page.body,)
+        return send(page, environ, start_response)
+
+
+def _is_for_people(path: str) -> bool:
+    """Tell what is for people: the front page, a project's page, and what they need.
+
+    A project may have the name `project`, and JSON as others have it.
+    """
+    return path == "/" or (path.startswith(("/project/", "/-/")) and path != "/project/json")
 
 
 def _is_legacy(path: str) -> bool:
-    """Tell what pypiserver answers: the front page, the list of packages, `/NAME/json`."""
-    if path in ("/", "/packages/"):
+    """Tell what pypiserver answers: the list of packages, `/NAME/json`."""
+    if path == "/packages/":
         return True
     name = path[1:].removesuffix("/json")
     return path == f"/{name}/json" and is_normalized_name(name)

@@ -2,11 +2,19 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Any, NamedTuple
+from wsgiref.types import StartResponse, WSGIEnvironment
 
-from pypi_insiders.web.replies import SAFE, Headers
+from pypi_insiders.web.replies import (
+    SAFE,
+    Headers,
+    is_known,
+    is_unwanted,
+    not_modified,
+    unwanted,
+)
 
 _KEPT_BYTES = 4 * 1024 * 1024
 
@@ -15,7 +23,7 @@ class Page(NamedTuple):
     """A page that can be sent as it is."""
 
     shows: object
-    """What it was made from; as long as the catalogue gives this same object, it is current."""
+    """What it was made from; as long as that is the same, it is current."""
     headers: Headers
     etag: str
     body: bytes
@@ -26,11 +34,16 @@ class Rendered:
 
     Args:
         is_private: whether shared caches must not keep them.
+        vary: the header of requests on which they depend.
+        safe: headers of every answer.
     """
 
-    def __init__(self, *, is_private: bool) -> None:
+    def __init__(
+        self, *, is_private: bool, vary: str = "Accept", safe: Iterable[tuple[str, str]] = SAFE
+    ) -> None:
         # A new release is to be seen at once.
         self._caching = "private, no-cache" if is_private else "no-cache"
+        self._common = [("Vary", vary), *safe]
         self._pages: OrderedDict[tuple[str, str], Page] = OrderedDict()
         self._kept_bytes = 0
         self._lock = threading.Lock()
@@ -41,13 +54,13 @@ class Rendered:
         """Find a page, or make it.
 
         Args:
-            name: of the project; empty for the list of all.
+            name: of the project; empty for the list of all; of a page for people, its URL.
             media_type: the `Content-Type` of the page.
             shows: what the page is about.
             render: makes it from that and the media type.
         """
         page = self._pages.get((name, media_type))
-        if page is None or page.shows is not shows:
+        if page is None or (page.shows is not shows and page.shows != shows):
             page = self._make(media_type, shows, render(shows, media_type))
             self._keep((name, media_type), page)
         return page
@@ -59,8 +72,7 @@ class Rendered:
             ("Content-Length", str(len(body))),
             ("ETag", f'"{etag}"'),
             ("Cache-Control", self._caching),
-            ("Vary", "Accept"),
-            *SAFE,
+            *self._common,
         ]
         return Page(shows, headers, etag, body)
 
@@ -72,3 +84,13 @@ class Rendered:
             while self._kept_bytes > _KEPT_BYTES and len(self._pages) > 1:
                 _, oldest = self._pages.popitem(last=False)
                 self._kept_bytes -= len(oldest.body)
+
+
+def send(page: Page, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer with a page: 200, 304 or 412."""
+    if is_unwanted(environ, page.etag):
+        return unwanted(environ, start_response)
+    if "HTTP_IF_NONE_MATCH" in environ and is_known(environ, page.etag):
+        return not_modified(page.headers, start_response)
+    start_response("200 OK", page.headers)
+    return () if environ["REQUEST_METHOD"] == "HEAD" else (page.body,)

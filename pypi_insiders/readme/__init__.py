@@ -1,0 +1,92 @@
+"""Read what a distribution tells people, and render its README, in a process of its own."""
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import FileIO
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.process import run
+
+_log = logging.getLogger(__name__)
+
+# Beyond the limit of the processor's time that the process sets itself.
+_TIMEOUT_S = 15
+_PATIENCE_S = 2
+_KEPT = 16
+
+
+@dataclass(frozen=True)
+class Readme:
+    """What a distribution tells people of itself."""
+
+    summary: str = ""
+    """One line."""
+    links: dict[str, str] = field(default_factory=dict)
+    """Label to URL, of http or https."""
+    html: str = ""
+    """The README, safe to be shown within a page; empty where there is none.
+
+    It makes no request, its links leave with `rel="noopener nofollow noreferrer"`, its headings
+    begin at level 3, and every `id` in it starts with `readme-`.
+    """
+    problem: str = ""
+    """Why it is not shown as it was meant."""
+
+
+_BUSY = Readme(problem="Another one is being rendered; load this page again.")
+
+
+class Reader:
+    """Read distributions, and keep what was found out of the last ones.
+
+    What renders a README takes 30 MB and may take long: it does so elsewhere, and one at a time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, Readme] = {}
+        self._turn = threading.Lock()
+
+    def read(self, sha256: str, name: str, open_file: Callable[[], FileIO | None]) -> Readme:
+        """Read a distribution; the same object as long as it is kept.
+
+        Args:
+            sha256: of the file.
+            name: its name.
+            open_file: opens it; `None`: it is gone.
+        """
+        known = self._known.get(sha256)
+        if known is not None:
+            return known
+        if not self._turn.acquire(timeout=_PATIENCE_S):
+            return _BUSY  # whoever installs must not wait for a thread
+        try:
+            return self._known.get(sha256) or self._find_out(sha256, name, open_file)
+        finally:
+            self._turn.release()
+
+    def _find_out(self, sha256: str, name: str, open_file: Callable[[], FileIO | None]) -> Readme:
+        file = open_file()
+        if file is None:
+            return Readme()
+        with file:
+            found = self._known[sha256] = _read(name, file)
+        if len(self._known) > _KEPT:
+            del self._known[next(iter(self._known))]
+        return found
+
+
+def _read(name: str, file: FileIO) -> Readme:
+    argv = (sys.executable, "-I", "-m", __name__, name)
+    try:
+        done = run(argv, timeout_s=_TIMEOUT_S, environment={"LC_ALL": "C.UTF-8"}, stdin=file)
+        if done.status == 0:
+            return Readme(**json.loads(done.stdout))
+        reason = f"status {done.status}: {done.stderr.strip()[-400:]}"
+    except (InsidersError, ValueError, TypeError) as error:
+        reason = str(error)
+    _log.warning("the README of %s cannot be rendered: %s", name, reason)
+    return Readme(problem="It cannot be rendered.")

@@ -1,0 +1,72 @@
+"""Render the README of the distribution on standard input, as JSON on standard output.
+
+Whoever wrote it may want harm: this process has little time and memory, and nothing to write to.
+"""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+from packaging.metadata import RawMetadata, parse_email
+
+from pypi_insiders import distribution
+
+_PROCESSOR_S = 5
+_MEMORY_BYTES = 1024 * 1024 * 1024
+_LONGEST_CHARS = 256 * 1024
+_LONGEST_HTML_CHARS = 1024 * 1024
+_LONGEST_LINE_CHARS = 500
+_MOST_LINKS = 20
+
+
+def main() -> None:
+    """Do it."""
+    resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_S, _PROCESSOR_S))
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    contents = distribution.read(Path("/dev/stdin"), sys.argv[1])
+    fields, _ = parse_email(contents.metadata)
+    html, problem = _render(fields)
+    told = {
+        "summary": fields.get("summary", "")[:_LONGEST_LINE_CHARS],
+        "links": _links(fields),
+        "html": html,
+        "problem": problem,
+    }
+    sys.stdout.write(json.dumps(told))
+
+
+def _links(fields: RawMetadata) -> dict[str, str]:
+    """Read the URLs that a project names. Source: Core metadata, `Project-URL`, `Home-page`."""
+    found = {"Homepage": fields.get("home_page", ""), **fields.get("project_urls", {})}
+    return {
+        label[:_LONGEST_LINE_CHARS]: url
+        for label, url in list(found.items())[:_MOST_LINKS]
+        if label and url.startswith(("https://", "http://")) and len(url) <= _LONGEST_LINE_CHARS
+    }
+
+
+def _render(fields: RawMetadata) -> tuple[str, str]:
+    """Render the README; tell HTML that is safe, and what was wrong.
+
+    Source: Core metadata, `Description-Content-Type`.
+    """
+    from pypi_insiders.readme.rendering import plain, rich  # they take 0.3 s
+
+    text = fields.get("description", "").strip()
+    problem = ""
+    if len(text) > _LONGEST_CHARS:
+        text, problem = text[:_LONGEST_CHARS], "It is very long; here is how it begins."
+    if not text:
+        return "", ""
+    html = rich(text, fields.get("description_content_type", ""))
+    if html is None:
+        return plain(text), problem or "It is not what it says it is; here is its text."
+    if len(html) > _LONGEST_HTML_CHARS:
+        return plain(text), "It becomes very long; here is its text."
+    return html, problem
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Answer people: all projects at `/`, and each at `/project/NAME/`."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cache, partial
+from importlib.resources import files
+from io import FileIO
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from packaging.utils import InvalidName, canonicalize_name
+
+from pypi_insiders import standing, state, times
+from pypi_insiders.catalogue import Catalogue, Project
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.paths import Paths
+from pypi_insiders.readme import Reader, Readme
+from pypi_insiders.standing import Standing
+from pypi_insiders.state import Build
+from pypi_insiders.urls import without_credentials
+from pypi_insiders.web import snippets, views
+from pypi_insiders.web.pages import HTML
+from pypi_insiders.web.rendered import Rendered, send
+from pypi_insiders.web.replies import SAFE, not_found, redirect
+
+_log = logging.getLogger(__name__)
+
+# No project has such a name.
+_ASSETS = "/-/"
+_PROJECT = "/project/"
+_HTML = f"{HTML}; charset=utf-8"
+_TYPES = {
+    "icon.svg": "image/svg+xml",
+    "script.js": "text/javascript; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+}
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class Site:
+    """The pages for people.
+
+    Args:
+        catalogue: what there is.
+        paths: where it is said what is watched; `None`: nothing is, for this catalogue.
+        is_private: whether shared caches must not keep them.
+    """
+
+    def __init__(self, catalogue: Catalogue, paths: Paths | None, *, is_private: bool) -> None:
+        self._catalogue = catalogue
+        self._paths = paths
+        self._is_private = is_private
+        safe = tuple({**dict(SAFE), "Content-Security-Policy": _POLICY}.items())
+        self._rendered = Rendered(is_private=is_private, vary="Sec-Fetch-Site", safe=safe)
+        self._reader = Reader()
+
+    def __call__(
+        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer a request for one of them; what cannot be read of the state is told in them.
+
+        Raises:
+            InsidersError: the distributions cannot be read.
+        """
+        if path.startswith(_ASSETS):
+            return self._send_asset(path.removeprefix(_ASSETS), environ, start_response)
+        if path.startswith(_PROJECT):
+            return self._send_project(path, environ, start_response)
+        url = snippets.base_url(environ)
+        shows = self._catalogue.everything(), self._stamp()
+        render = partial(self._render_front, url)
+        return send(self._rendered.page(url, _HTML, shows, render), environ, start_response)
+
+    def _send_asset(
+        self, name: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if name not in _TYPES:
+            return not_found(environ, start_response)
+        page = self._rendered.page(name, _TYPES[name], name, _asset)
+        return send(page, environ, start_response)
+
+    def _send_project(
+        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        given = path.removeprefix(_PROJECT)
+        try:
+            name = canonicalize_name(given.removesuffix("/"), validate=True)
+        except InvalidName:
+            return not_found(environ, start_response)
+        if given != f"{name}/":
+            up = "../" if given.endswith("/") else ""
+            return redirect(f"{up}{name}/", environ, start_response)
+        project = self._catalogue.project(name)
+        if project is None:
+            return not_found(environ, start_response)
+        url = snippets.base_url(environ)
+        shows = project, self._stamp(), self._readme(project)
+        render = partial(self._render_project, url)
+        page = self._rendered.page(f"{url}{path}", _HTML, shows, render)
+        return send(page, environ, start_response)
+
+    def _stamp(self) -> object:
+        return standing.stamp(self._paths) if self._paths else None
+
+    def _render_front(self, url: str, shows: tuple[Sequence[Project], object], _: str) -> bytes:
+        projects = shows[0]
+        watched, trouble = self._standings()
+        rows = views.front(projects, watched)
+        return _render(
+            "front.html",
+            root="./",
+            url=url,
+            is_private=self._is_private,
+            rows=rows,
+            projects=len(projects),
+            files=sum(len(project.files) for project in projects),
+            checked_at=max((item.check.checked_at or 0 for item in watched), default=0),
+            trouble=trouble,
+            snippets=snippets.for_all(url),
+        )
+
+    def _render_project(self, url: str, shows: tuple[Project, object, Readme], _: str) -> bytes:
+        project, _stamp, readme = shows
+        watched, trouble = self._standings()
+        mine = [item for item in watched if item.distribution == project.name]
+        origins = {entry.origin.repository for entry in project.files if entry.origin}
+        builds, remotes, problems = self._builds({*origins, *(item.name for item in mine)})
+        return _render(
+            "project.html",
+            root="../../",
+            url=url,
+            is_private=self._is_private,
+            project=views.detail(project, builds, remotes, mine),
+            readme=readme,
+            trouble=[*trouble, *problems],
+            snippets=snippets.for_one(url, project.name),
+        )
+
+    def _standings(self) -> tuple[list[Standing], list[str]]:
+        """Tell how the repositories stand, and what keeps us from knowing it."""
+        if self._paths is None:
+            return [], []
+        try:
+            return standing.of_all(self._paths), []
+        except InsidersError as error:
+            _log.warning("%s", error.message)
+            return [], [f"It is not known what is watched: {error.message}"]
+
+    def _builds(self, names: Iterable[str]) -> tuple[list[Build], dict[str, str], list[str]]:
+        """Recall all builds of some repositories, where these lie, and what cannot be recalled."""
+        builds: list[Build] = []
+        remotes: dict[str, str] = {}
+        problems: list[str] = []
+        if self._paths is None:
+            return builds, remotes, problems
+        for name in sorted(names):
+            try:
+                known = state.load(self._paths.state, name)
+            except InsidersError as error:
+                problems.append(f"It is not known how it was built: {error.message}")
+                continue
+            builds += known.builds
+            if known.remote:
+                remotes[name] = without_credentials(known.remote)
+        return builds, remotes, problems
+
+    def _readme(self, project: Project) -> Readme:
+        """Read what the newest release tells people."""
+        if not project.files:
+            return Readme()
+        entries = views.newest(project)
+        # A wheel has its metadata in one place; of an sdist all is read.
+        entry = next((entry for entry in entries if entry.metadata_sha256), entries[0])
+        return self._reader.read(entry.sha256, entry.name, partial(self._open, entry.name))
+
+    def _open(self, name: str) -> FileIO | None:
+        opened = self._catalogue.open(name)
+        return None if opened is None else opened[1]
+
+
+def _asset(name: str, _: str) -> bytes:
+    return (files("pypi_insiders.web") / "assets" / name).read_bytes()
+
+
+def _render(template: str, **values: object) -> bytes:
+    # What a shell hands on may be no text.
+    return _templates().get_template(template).render(values).encode(errors="replace")
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pypi_insiders.web", "templates/people"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"size": _size, "when": _when, "rfc3339": times.rfc3339}
+    return environment
+
+
+def _when(epoch_s: float) -> str:
+    """Write a time for people: `2026-11-22 21:30 UTC`."""
+    return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%d %H:%M %Z}"
+
+
+def _size(size_bytes: int) -> str:
+    """Write a size as installers do: `12.3 kB`."""
+    if size_bytes < 1000:
+        return f"{size_bytes}\N{NO-BREAK SPACE}B"
+    size = size_bytes / 1000
+    for unit in ("kB", "MB"):
+        if size < 1000:
+            return f"{size:.1f}\N{NO-BREAK SPACE}{unit}"
+        size /= 1000
+    return f"{size:.1f}\N{NO-BREAK SPACE}GB"
