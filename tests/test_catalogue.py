@@ -379,6 +379,20 @@ def test_a_lost_record_is_made_up_for(tmp_path: Path, directory: Path) -> None:
     assert found.files[1].published_us > 1_700_000_000_000_000
 
 
+def test_for_many_files_what_was_built_is_read_once(tmp_path: Path) -> None:
+    """Where the record is lost, each file asks where it came from."""
+    directory = tmp_path / "dists"
+    for number in range(20):
+        wheel(directory, f"proj-{number}", "1.0")
+    state.save(tmp_path, "me/probe", RepositoryState())
+    catalogue = Catalogue(
+        directory, Record(tmp_path / "record", directory), lambda: state.origins(tmp_path)
+    )
+    with touched(tmp_path / "repositories") as opened:
+        assert all(catalogue.project(f"proj-{number}") for number in range(20))
+    assert opened.count("open probe.json") == 1
+
+
 def test_a_yank_is_seen_by_the_next_question(directory: Path, catalogue: Catalogue) -> None:
     """And taken back as well; a list that nobody understands changes nothing."""
     sdist(directory, "my-dist", "1.0")

@@ -19,6 +19,8 @@ UNKNOWN = Identity(0, 0, 0)
 Origins = Callable[[], Mapping[str, tuple[str, Origin | None, int]]]
 """Tell of files what their record lost: name to sha256, origin, and seconds of the epoch."""
 
+_SAME_FOR_S = 1.0
+
 
 class Examiner:
     """Read files once, and enter in the record what they are.
@@ -32,7 +34,9 @@ class Examiner:
     def __init__(self, directory: Path, record: Record, origins: Origins) -> None:
         self._directory = directory
         self._record = record
-        self._origins = origins
+        self._find_origins = origins
+        self._found: Mapping[str, tuple[str, Origin | None, int]] = {}
+        self._found_at_s = -_SAME_FOR_S
 
     def examine(self, name: str) -> Entry | None:
         """Read a file; `None` if it is gone, an entry with a problem if it is not to be served."""
@@ -72,3 +76,9 @@ class Examiner:
         if digest == known_digest:
             return origin, built_at_s * 1_000_000
         return None, time.time_ns() // 1000
+
+    def _origins(self) -> Mapping[str, tuple[str, Origin | None, int]]:
+        """Find out all origins; of many files at once not for each anew."""
+        if time.monotonic() - self._found_at_s >= _SAME_FOR_S:
+            self._found, self._found_at_s = self._find_origins(), time.monotonic()
+        return self._found
