@@ -143,30 +143,33 @@ def _ago(epoch_s: int | None, now: datetime) -> str:
 
 def as_json(status: Status) -> str:
     """Write the state of everything for scripts; what nobody knows is `null`."""
-    server, watcher = status.server, status.watcher
     content = {
         "health": status.health.name.lower(),
         "manager": status.no_manager.message if status.no_manager else None,
-        "server": server and {
-            "condition": _condition(server),
-            "url": f"{server.url}/simple/" if server.url else None,
-            "since": _time(server.since),
-            "is_idle": server.condition == Condition.RUNNING and not server.is_working,
-            "memory_bytes": server.memory_bytes,
-        },
+        "server": status.server and service(status.server),
         "projects": status.projects,
         "files": status.files,
-        "watcher": watcher and {
-            "condition": _condition(watcher),
-            "since": _time(watcher.since),
-            "is_updating": watcher.is_working,
-            "last_run": _time(watcher.last_run),
-            "last_run_failed": watcher.has_failed,
-            "next_run": _time(watcher.next_run),
-        },
+        "watcher": status.watcher and service(status.watcher),
         "repositories": [_repository(item) for item in status.repositories],
-    }  # fmt: skip
+    }
     return json.dumps(content, indent=2)
+
+
+def service(look: Overview) -> dict[str, Any]:
+    """Tell scripts of one service."""
+    told: dict[str, Any] = {"condition": _condition(look), "since": _time(look.since)}
+    if look.part == SERVER:
+        return told | {
+            "url": f"{look.url}/simple/" if look.url else None,
+            "is_idle": look.condition == Condition.RUNNING and not look.is_working,
+            "memory_bytes": look.memory_bytes,
+        }
+    return told | {
+        "is_updating": look.is_working,
+        "last_run": _time(look.last_run),
+        "last_run_failed": look.has_failed,
+        "next_run": _time(look.next_run),
+    }
 
 
 def _condition(look: Overview) -> str:

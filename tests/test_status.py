@@ -141,6 +141,15 @@ def test_scripts_read_all_of_it(machine: Machine, port: int, project: Project) -
     }
 
 
+def test_scripts_read_of_one_service(machine: Machine, port: int) -> None:
+    """The same as of all, with the exit status of that service."""
+    machine.run("pypi-insiders", "server", "start")
+    whole = json.loads(screen(machine, "status", "--json", status=3))
+    for name, status in (("server", 0), ("watcher", 4)):
+        told = json.loads(screen(machine, name, "status", "--json", status=status))
+        assert {**told, "memory_bytes": 0} == {**whole[name], "memory_bytes": 0}
+
+
 def test_what_is_stopped_ends_3_and_what_fails_ends_1(
     machine: Machine, port: int, project: Project
 ) -> None:

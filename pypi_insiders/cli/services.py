@@ -66,18 +66,10 @@ def _verbs(name: str, what: str, first: str) -> Group:
         f"Show the state of {what}.\n\nExit status: 0 running, 3 stopped, 4 not installed.",
         "status",
     )
+    @click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
     @click.pass_context
-    def status(ctx: click.Context) -> None:
-        from datetime import datetime
-
-        from pypi_insiders import overview, systemctl
-
-        part = _part(name)
-        look = overview.look(part, datetime.now().astimezone())
-        click.echo(look.line)
-        if look.condition != overview.Condition.NOT_INSTALLED:
-            systemctl.print_status(part.units)
-        ctx.exit(look.condition)
+    def status(ctx: click.Context, as_json: bool) -> None:
+        ctx.exit(_show(name, as_json=as_json))
 
     @verb(f"Show the log of {what}.\n\nIt is kept in the journal.", "logs")
     @click.option("-f", "--follow", is_flag=True, help="Go on as lines come in.")
@@ -106,6 +98,25 @@ def _verbs(name: str, what: str, first: str) -> Group:
         _told(name, control.disable(_part(name)), "disabled")
 
     return group
+
+
+def _show(name: str, *, as_json: bool) -> int:
+    """Show the state of a service; tell the exit status that says the same."""
+    import json
+    from datetime import datetime
+
+    from pypi_insiders import overview, systemctl
+    from pypi_insiders import status as everything
+
+    part = _part(name)
+    look = overview.look(part, datetime.now().astimezone())
+    if as_json:
+        click.echo(json.dumps(everything.service(look), indent=2))
+        return look.condition
+    click.echo(look.line)
+    if look.condition != overview.Condition.NOT_INSTALLED:
+        systemctl.print_status(part.units)
+    return look.condition
 
 
 def _started(name: str, start: Callable[..., None], **how: bool) -> None:
