@@ -80,20 +80,12 @@ def _start(part: Part, setup: Setup) -> None:
 
 @contextmanager
 def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
-    """Have the units installed; take them back if what follows fails.
-
-    What a package of the system brings is used where it lies: a copy would hide the next version.
-    """
+    """Have the units installed; take them back if what follows fails."""
     manager = systemctl.manager()
     if part == SERVER:
         access.demand_auth(setup.settings.server.auth, [setup.settings.server])
     was_active = [unit for unit in part.units if _is_active(unit)]
-    command = units.installed_command()
-    if units.are_packaged(_of_packages(manager), command):
-        texts = units.render_drop_ins(setup.paths, setup.settings, systemctl.environment())
-    else:
-        texts = units.render(command, setup.paths, setup.settings)
-    change = units.install(manager.unit_directory, texts, part)
+    change = units.install(manager.unit_directory, wanted(manager, setup), part)
     try:
         if change.before or _needs_reload(part):
             systemctl.call("daemon-reload")
@@ -109,6 +101,20 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
         elif not was_active:
             systemctl.try_call("stop", *part.units)
         raise
+
+
+def wanted(manager: Manager, setup: Setup) -> dict[str, str]:
+    """Render what `start` writes into the user's directory of units.
+
+    What a package of the system brings is used where it lies: a copy would hide the next version.
+
+    Raises:
+        InsidersError: the manager does not answer.
+    """
+    command = units.installed_command()
+    if units.are_packaged(_of_packages(manager), command):
+        return units.render_drop_ins(setup.paths, setup.settings, systemctl.environment())
+    return units.render(command, setup.paths, setup.settings)
 
 
 def _of_packages(manager: Manager) -> list[Path]:

@@ -109,12 +109,11 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
     program = shutil.which("systemd-run")
     if program is None:
         raise InsidersError("systemd-run was not found", "install systemd")
-    unit = f"pypi-insiders-doctor-{os.getpid()}.service"
     timeout_s = remotes.TIMEOUT_S * (number // _AT_ONCE + 1) + _SPARE_S
     with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_RUNTIME_DIR")) as scratch:
         like = _watcher(paths, Path(scratch))
         argv = (
-            *(program, "--user", "--wait", "--pipe", "--collect", "--quiet", f"--unit={unit}"),
+            *(program, "--user", "--wait", "--pipe", "--collect", "--quiet", f"--unit={_unit()}"),
             "--description=A look at the repositories of pypi-insiders",
             *(f"--setenv={word}" for word in _assignments(like.variables)),
             *(f"--property={line}" for line in like.properties),
@@ -132,7 +131,7 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
         try:
             result = run(argv, timeout_s=timeout_s + _SPARE_S, environment=environment)
         except BaseException:
-            systemctl.try_call("stop", "--", unit)
+            end()
             raise
     try:
         return {name: Reply(**item) for name, item in json.loads(result.stdout).items()}
@@ -143,6 +142,15 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
             f"a unit like {WATCHER.service} does not run: {said}",
             "see why: `journalctl --user --since=-1min`",
         ) from error
+
+
+def end() -> None:
+    """End the unit that `ask_from_unit` started from this process, in whatever thread, if any."""
+    systemctl.try_call("stop", "--", _unit())
+
+
+def _unit() -> str:
+    return f"pypi-insiders-doctor-{os.getpid()}.service"
 
 
 @dataclass(frozen=True)

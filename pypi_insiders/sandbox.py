@@ -25,7 +25,7 @@ _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 # The same for everybody: what is found there must not depend on who builds.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# In user units most of these do nothing without PrivateUsers=. What they do is measured by `probe`.
+# In user units most of these do nothing without PrivateUsers=. `measure` looks at what they do.
 # ProtectKernelTunables= is not among them: with it no /proc of its own could be mounted.
 # Source: systemd.exec(5), systemd.resource-control(5).
 _PROPERTIES = (
@@ -240,25 +240,48 @@ def _is_below(path: Path, directories: Iterable[Path]) -> bool:
     return any(path.is_relative_to(directory) for directory in directories)
 
 
-# Prints what it finds and should not. $1: a file of the person, $2: the user's bus, $3: where it
-# may write.
+# Prints of each thing whether it is hidden or seen. $1: a file of the person, $2: the user's bus,
+# $3: where it may write.
 _PROBE = """
-[ ! -e "$1" ] || echo 'the files of the person are seen'
-[ ! -e "$2" ] || echo 'the bus of the user is seen'
+is() { echo "$2 $1"; }
+[ -e "$1" ] && is seen home || is hidden home
+[ -e "$2" ] && is seen bus || is hidden bus
 read -r first </proc/1/comm
-[ "$$ $first" = '1 sh' ] || echo 'the processes of others are seen'
+[ "$$ $first" = '1 sh' ] && is hidden processes || is seen processes
+found=
 while read -r name rest; do
-    case $name in lo:*|Inter-*|face*) ;; *) echo 'the network is seen' ;; esac
+    case $name in Inter-*|face*) ;; *) found="$found ${name%%:*}" ;; esac
 done </proc/net/dev
+[ "$found" = ' lo' ] && is hidden network || is seen network
+groups=hidden
 for group in /sys/fs/cgroup/*/ /sys/fs/cgroup/; do
-    [ ! -w "$group" ] || { echo 'control groups can be written'; break; }
+    [ ! -w "$group" ] || groups=seen
 done
-: >"$3/written" || echo 'nothing can be written'
+is $groups groups
+echo >"$3/written" || :
 """
+# What is kept from a build, and what it means if it is not.
+_TOLD = {
+    "home": ("home", "the files of the person are seen"),
+    "bus": ("bus", "the bus of the user is seen"),
+    "processes": ("other processes", "the processes of others are seen"),
+    "network": ("network", "the network is seen"),
+    "groups": ("writing to control groups", "control groups can be written"),
+}
 
 
-def probe(containment: Containment, hidden: Sequence[Path], scratch: Path) -> str | None:
-    """Measure whether a sandbox can be had here; tell what is amiss, `None` if nothing is.
+@dataclass(frozen=True)
+class Strength:
+    """What a sandbox was measured to keep from what runs in it."""
+
+    kept: tuple[str, ...] = ()
+    """What that cannot see or do, in words for people."""
+    trouble: str | None = None
+    """Why it is no sandbox, though it keeps that much; `None`: it is one."""
+
+
+def measure(containment: Containment, hidden: Sequence[Path], scratch: Path) -> Strength:
+    """Measure whether a sandbox can be had here, and what it keeps from what runs in it.
 
     Units silently ignore what they cannot do; so the effect is looked at.
 
@@ -269,11 +292,11 @@ def probe(containment: Containment, hidden: Sequence[Path], scratch: Path) -> st
     """
     for program in ("systemd-run", "unshare", "env"):
         if shutil.which(program) is None:
-            return f"{program} was not found"
+            return Strength(trouble=f"{program} was not found")
     try:
         systemctl.manager()
     except InsidersError as error:
-        return error.message
+        return Strength(trouble=error.message)
     with tempfile.TemporaryDirectory(dir=scratch) as name:
         marker, root = Path(name, "marker"), Path(name, "root")
         work = root / "work"
@@ -289,13 +312,22 @@ def probe(containment: Containment, hidden: Sequence[Path], scratch: Path) -> st
                 directory=work,
             )
         except InsidersError as error:
-            return error.message
-        lines = result.stdout.strip().splitlines()
-        if result.status != 0:
-            return lines[-1] if lines else f"systemd-run ended with {result.status}"
-        if not lines and not (work / "written").exists():
-            return "what is written does not arrive"
-        return "; ".join(lines) or None
+            return Strength(trouble=error.message)
+        return _judge(result, has_written=(work / "written").exists())
+
+
+def _judge(result: Result, *, has_written: bool) -> Strength:
+    """Read what the probe says; only what it has seen to be kept from it counts."""
+    lines = result.stdout.strip().splitlines()
+    if result.status != 0:
+        said = lines[-1] if lines else f"systemd-run ended with {result.status}"
+        return Strength(trouble=said)
+    is_kept = {key: f"{key} hidden" in lines for key in _TOLD}
+    troubles = [trouble for key, (_, trouble) in _TOLD.items() if not is_kept[key]]
+    if not has_written:
+        troubles.append("nothing can be written")
+    kept = tuple(words for key, (words, _) in _TOLD.items() if is_kept[key])
+    return Strength(kept, "; ".join(troubles) or None)
 
 
 def choose(
@@ -314,7 +346,7 @@ def choose(
     """
     if wanted == "off":
         return Unconfined(containment)
-    trouble = probe(containment, hidden, scratch)
+    trouble = measure(containment, hidden, scratch).trouble
     if trouble is None:
         return Sandbox(containment, hidden)
     if wanted == "required":

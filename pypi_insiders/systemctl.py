@@ -23,6 +23,8 @@ class Manager:
     """Where it reads the units that the user installed."""
     unit_path: tuple[Path, ...]
     """All directories in which it looks for a unit, in this order."""
+    version: str
+    """That of systemd, as the distribution writes it: `252.39-1~deb12u2`."""
 
 
 def manager() -> Manager:
@@ -36,7 +38,7 @@ def manager() -> Manager:
     Source: org.freedesktop.systemd1(5), `UnitPath`; systemd.unit(5), "UNIT FILE LOAD PATH".
     """
     try:
-        result = _systemctl("show", "--property=UnitPath")
+        result = _systemctl("show", "--property=UnitPath,Version")
     except InsidersError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise InsidersError(
@@ -45,11 +47,13 @@ def manager() -> Manager:
         raise
     if result.status != 0:
         raise _explain(result)
-    words = result.stdout.strip().removeprefix("UnitPath=").split()
+    said = _properties(result.stdout)
+    words = said.get("UnitPath", "").split()
     for word in words:
         # Ours is the directory beside the one for `systemctl set-property`.
         if word.endswith("/systemd/user.control") and not word.startswith("/run/"):
-            return Manager(Path(word).with_name("user"), tuple(map(Path, words)))
+            path = tuple(map(Path, words))
+            return Manager(Path(word).with_name("user"), path, said.get("Version", ""))
     raise InsidersError(f"systemd names no directory for user units: {result.stdout.strip()}")
 
 
@@ -147,13 +151,15 @@ def show_each(units: Sequence[str], *properties: str) -> list[dict[str, str]]:
     result = _systemctl("show", "--timestamp=unix", wanted, "--", *units)
     if result.status != 0:
         raise _explain(result)
-    found = []
-    for block in result.stdout.rstrip("\n").split("\n\n"):
-        values: dict[str, str] = {}
-        for name, _, value in (line.partition("=") for line in block.splitlines()):
-            values[name] = f"{values[name]}\n{value}" if name in values else value
-        found.append(dict.fromkeys(properties, "") | values)
-    return found
+    blocks = result.stdout.rstrip("\n").split("\n\n")
+    return [dict.fromkeys(properties, "") | _properties(block) for block in blocks]
+
+
+def _properties(text: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, _, value in (line.partition("=") for line in text.splitlines()):
+        values[name] = f"{values[name]}\n{value}" if name in values else value
+    return values
 
 
 def service(unit: str) -> dict[str, Any]:
@@ -197,8 +203,34 @@ def _busctl(what: str, *arguments: str) -> Any:
     """Ask the manager on the bus of the user; return what it answers as data."""
     result = run(("busctl", "--user", "--json=short", *arguments), timeout_s=_TIMEOUT_S)
     if result.status != 0:
-        raise InsidersError(f"busctl cannot read {what}: {_line(result.stderr)}")
+        raise InsidersError(f"busctl cannot read {what}: {_line(result.stderr)}", _bus_hint())
     return json.loads(result.stdout)["data"]
+
+
+def ask_bus() -> None:
+    """Look whether the manager is found on the bus of this session, as systemd-run looks for it.
+
+    systemctl has a way of its own to the manager.
+
+    Raises:
+        InsidersError: there is no bus, or it is another one.
+
+    Source: systemd-run(1); the D-Bus Specification, "org.freedesktop.DBus.GetNameOwner".
+    """
+    bus = "org.freedesktop.DBus"
+    argv = ("busctl", "--user", "call", bus, "/org/freedesktop/DBus", bus, "GetNameOwner", "s")
+    result = run((*argv, "org.freedesktop.systemd1"), timeout_s=_TIMEOUT_S)
+    if result.status != 0:
+        raise InsidersError(
+            f"does not lead to the user manager: {_line(result.stderr)}", _bus_hint()
+        )
+
+
+def _bus_hint() -> str:
+    return (
+        "install dbus-user-session and log in again; `echo $DBUS_SESSION_BUS_ADDRESS` should say "
+        f"unix:path=/run/user/{os.getuid()}/bus, or nothing"
+    )
 
 
 def active(pattern: str) -> list[str]:

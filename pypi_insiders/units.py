@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
 from pypi_insiders import __version__
@@ -26,6 +28,8 @@ _DEFAULT_DIRECTORIES = {
 }
 # Made by systemd itself, because of the dash in the name. Source: systemd.slice(5).
 PARENT_SLICE = "pypi.slice"
+# Sorts before `override.conf`, which `systemctl edit` writes: the person has the last word.
+DROP_IN = "10-config.conf"
 
 
 @dataclass(frozen=True)
@@ -169,8 +173,7 @@ def _render_unit(unit: str, values: Mapping[str, str]) -> str:
 
 
 def _drop_in_of(unit: str) -> str:
-    # Sorts before `override.conf`, which `systemctl edit` writes: the person has the last word.
-    return f"{unit}.d/10-config.conf"
+    return f"{unit}.d/{DROP_IN}"
 
 
 def _drop_ins(settings: Settings) -> dict[str, list[str]]:
@@ -290,6 +293,65 @@ def _read_ours(path: Path) -> str | None:
 def is_ours(text: str) -> bool:
     """Tell by the text of a unit file or drop-in whether we wrote it."""
     return text.startswith(_MARK)
+
+
+class Freshness(Enum):
+    """How an installed file compares with what would be written now."""
+
+    CURRENT = auto()
+    MISSING = auto()
+    STALE = auto()
+    """It is of another version, command, directory or setting."""
+    EDITED = auto()
+    """It is of this version, which never writes it so."""
+
+
+def names(part: Part) -> tuple[str, ...]:
+    """Name the files of a part, below the unit directory, whether they are wanted or not."""
+    return tuple(name for unit in (*part.units, SLICE) for name in (unit, _drop_in_of(unit)))
+
+
+def freshness(directory: Path, name: str, texts: Mapping[str, str]) -> Freshness:
+    """Compare an installed file with what would be written now.
+
+    Only services tell the version that wrote them; all files of a part are written at once, so
+    the others are as old as the oldest of those.
+
+    Args:
+        directory: where the manager looks for units.
+        name: one of `names`.
+        texts: what `render` made.
+
+    Raises:
+        InsidersError: a file of that name is not ours, or cannot be read.
+    """
+    text = _read_ours(directory / name)
+    if text == texts.get(name):
+        return Freshness.CURRENT
+    if text is None:
+        return Freshness.MISSING if name in UNITS else Freshness.STALE
+    if name not in UNITS or any(
+        version != __version__
+        for part in PARTS
+        if name in (*part.units, SLICE)
+        for version in re.findall(rf"\A{_MARK} (\S+),", read_text(directory / part.service) or "")
+    ):
+        return Freshness.STALE
+    return Freshness.STALE if _is_as_written(name, text) else Freshness.EDITED
+
+
+def _is_as_written(unit: str, text: str) -> bool:
+    """Tell whether this version wrote a unit, for whatever command and directories."""
+    values = {"version": __version__, "command": "\0", "environment": "\1"}
+    pattern = re.escape(_render_unit(unit, values))
+    pattern = pattern.replace(re.escape("\0"), ".+")
+    pattern = pattern.replace(re.escape("\1"), r"Environment=.+(?:\nEnvironment=.+)*")
+    return re.fullmatch(pattern, text) is not None
+
+
+def own_drop_ins(listed: str) -> list[str]:
+    """Pick the drop-ins that are not ours from the property `DropInPaths` of a unit."""
+    return [path for path in listed.split() if not path.endswith(f"/{DROP_IN}")]
 
 
 def find(directories: Iterable[Path], unit: str) -> Path | None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pypi_insiders.cli.common import Command
+from pypi_insiders.cli.common import Command, colour
 
 if TYPE_CHECKING:
     from pypi_insiders.doctor import Finding
@@ -19,9 +19,10 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 def doctor(ctx: click.Context, as_json: bool, access: bool) -> None:
     """Look for what commonly goes wrong.
 
-    Settings, git, the units, the index, the sandbox for builds, and whether each repository can be
-    read: not from this shell, but from a unit like the watcher's. Exit status 1 if there is a
-    problem; what may be as it should be is a warning.
+    Settings, git, systemd, disks, the units, the index, the sandbox for builds, the index for all
+    other names, the clock, what pip, uv and PDM use in this shell, lock files below this directory,
+    and whether each repository can be read: not from this shell, but from a unit like the
+    watcher's. Exit status 1 if there is a problem; what may be as it should be is a warning.
     """
     from datetime import datetime
 
@@ -31,11 +32,11 @@ def doctor(ctx: click.Context, as_json: bool, access: bool) -> None:
     if access:
         _print_access()
         return
-    findings = []
+    findings: list[Finding] = []
     for finding in examine(default_paths(), datetime.now().astimezone()):
-        findings.append(finding)
         if not as_json:
-            _print(finding)
+            _print(finding, after=findings[-1] if findings else None)
+        findings.append(finding)
     if as_json:
         _print_json(findings)
     ctx.exit(1 if any(item.verdict == Verdict.PROBLEM for item in findings) else 0)
@@ -50,11 +51,12 @@ def _print_access() -> None:
     click.echo(reach.as_json(reach.ask(watched.values())))
 
 
-def _print(finding: "Finding") -> None:
+def _print(finding: "Finding", *, after: "Finding | None") -> None:
+    """Print a line, and the hint unless it is that of the line before."""
     word = click.style(finding.verdict.ljust(7), fg=_COLOURS[finding.verdict])
-    click.echo(f"{word}  {finding.line}")
-    if finding.hint:
-        click.echo(f"{' ' * 9}{click.style('hint:', fg='cyan')} {finding.hint}")
+    click.echo(f"{word}  {finding.line}", color=colour())
+    if finding.hint and not (after and after.hint == finding.hint):
+        click.echo(f"{' ' * 9}{click.style('hint:', fg='cyan')} {finding.hint}", color=colour())
 
 
 def _print_json(findings: "list[Finding]") -> None:

@@ -1,0 +1,6 @@
+"""Look for what commonly goes wrong."""
+
+from pypi_insiders.doctor.examination import examine
+from pypi_insiders.doctor.finding import Finding, Verdict
+
+__all__ = ["Finding", "Verdict", "examine"]

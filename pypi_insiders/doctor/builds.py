@@ -1,0 +1,39 @@
+"""Look in what builds run."""
+
+from pypi_insiders import sandbox
+from pypi_insiders.config import Settings
+from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import make_directory
+from pypi_insiders.making import hidden
+from pypi_insiders.paths import Paths
+from pypi_insiders.process import Containment
+from pypi_insiders.sandbox import Strength
+
+
+def look(paths: Paths, settings: Settings, containment: Containment) -> Finding:
+    """Run a probe in the sandbox of a build, and tell what was kept from it.
+
+    Args:
+        paths: where everything lies.
+        settings: those of `config.toml`.
+        containment: ends the probe when this process is to end.
+    """
+    wanted = settings.build.sandbox
+    if wanted == "off":
+        return ok("sandbox", "off, as config.toml says: builds may do what you may")
+    try:
+        make_directory(paths.cache)
+        strength = sandbox.measure(containment, hidden(paths), paths.cache)
+    except InsidersError as error:
+        strength = Strength(trouble=error.message)
+    kept = together(strength.kept)
+    if strength.trouble is None:
+        return ok("sandbox", f"kept from builds, as measured: {kept}")
+    but = f" (kept from them would be {kept})" if kept else ""
+    if wanted == "required":
+        hint = 'nothing is built while `sandbox = "required"` under [build]'
+        return problem("sandbox", f"none can be had: {strength.trouble}{but}", hint)
+    hint = "watch only repositories that you trust as much as packages that you install"
+    message = f"none can be had, builds may do what you may: {strength.trouble}{but}"
+    return warning("sandbox", message, hint)

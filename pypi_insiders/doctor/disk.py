@@ -1,0 +1,56 @@
+"""Look whether there is room where files are written."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
+from pypi_insiders.paths import Paths
+
+_MB = 1_000_000
+_PROBLEM_BYTES = 100 * _MB
+_WARNING_BYTES = 1000 * _MB
+_PROBLEM_FILES = 1000  # a source tree has as many
+
+
+def look(paths: Paths) -> Iterator[Finding]:
+    """Look at each file system on which distributions, state or cache lie."""
+    shared: dict[int, tuple[Path, list[str]]] = {}
+    for what, wanted in (
+        ("distributions", paths.distributions),
+        ("state", paths.state),
+        ("cache", paths.cache),
+    ):
+        place = next(path for path in (wanted, *wanted.parents) if os.path.exists(path))  # noqa: PTH110 - Path raises where we may not look
+        if not os.access(place, os.W_OK | os.X_OK):
+            yield problem(
+                "disk",
+                f"{place} cannot be written, where the {what} should lie",
+                f"see who may: `ls -ld {place}`",
+            )
+            continue
+        shared.setdefault(place.stat().st_dev, (place, []))[1].append(what)
+    for place, kinds in shared.values():
+        yield _room(place, together(kinds))
+
+
+def _room(place: Path, what: str) -> Finding:
+    """Tell how much room there is. Source: statvfs(3)."""
+    has = os.statvfs(place)
+    free_bytes = has.f_bavail * has.f_frsize
+    left = f"{_size(free_bytes)} free for {what}"
+    hint = f"make room: `df -h {place}`; the cache may be deleted"
+    if free_bytes < _PROBLEM_BYTES:
+        return problem("disk", left, hint)
+    # Some file systems count no inodes, and say that they have none.
+    if has.f_files and has.f_favail < _PROBLEM_FILES:
+        message = f"room for {has.f_favail} more files only (inodes), for {what}"
+        return problem("disk", message, f"remove files: `df -i {place}`")
+    if free_bytes < _WARNING_BYTES:
+        return warning("disk", left, hint)
+    return ok("disk", left)
+
+
+def _size(size_bytes: int) -> str:
+    size_mb = size_bytes // _MB
+    return f"{size_mb / 1000:.1f} GB" if size_mb >= 1000 else f"{size_mb} MB"

@@ -1,0 +1,136 @@
+"""Look for lock files that nobody can use who does not have this index."""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from pypi_insiders import distribution
+from pypi_insiders.distribution import DistributionError
+from pypi_insiders.doctor.finding import Finding, ok, warning
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import list_names
+
+_LOCKS = ("uv.lock", "pdm.lock", "poetry.lock")
+_HINTS = {
+    "uv.lock": (
+        '`unset UV_DEFAULT_INDEX; eval "$(pypi-insiders env --uv-index)"; uv lock`, after which '
+        "only what the index holds bears its URL"
+    ),
+    "pdm.lock": "`pdm lock --strategy no_static_urls`",
+    "poetry.lock": "a source in pyproject.toml that ends in /insiders/simple/, and `poetry lock`",
+}
+_DEPTH = 3
+_MOST_DIRECTORIES = 2000
+_NOT_OURS = ("node_modules", "site-packages", "venv", "__pycache__")
+
+
+@dataclass(frozen=True)
+class Caught:
+    """How many packages of a lock file bear the URL of the index."""
+
+    held: int
+    """Those that the index holds."""
+    others: int
+
+
+def look(top: Path, port: int, distributions: Path) -> Iterator[Finding]:
+    """Look at the lock files in a directory and a few levels below it.
+
+    Args:
+        top: the directory.
+        port: where the index listens on this machine.
+        distributions: what the index holds.
+    """
+    try:
+        held = _held(distributions)
+    except InsidersError as error:
+        yield warning("lock files", error.message, error.hint)
+        return
+    found = list(_find(top))
+    is_any = False
+    for path in found:
+        shown = path.relative_to(top)
+        try:
+            caught = _read(path, port, held)
+        except (OSError, ValueError) as error:
+            is_any = True
+            yield warning("lock files", f"{shown} cannot be read: {error}", "lock again")
+            continue
+        if caught.others:
+            message = (
+                f"in {shown} {_packages(caught.others + caught.held)} the URL of this index, "
+                f"{caught.others} of them not in it: nobody without it can install them"
+            )
+            yield warning("lock files", message, _HINTS[path.name])
+        elif caught.held:
+            yield ok(
+                "lock files",
+                f"in {shown} {_packages(caught.held)} the URL of this index, all in it",
+            )
+        is_any = is_any or caught != Caught(0, 0)
+    if not is_any:
+        number = f"{len(found)} here" if found else "none here"
+        yield ok("lock files", number + (", without the URL of this index" if found else ""))
+
+
+def _packages(number: int) -> str:
+    return f"{number} packages bear" if number != 1 else "1 package bears"
+
+
+def _held(distributions: Path) -> set[str]:
+    """Name the projects that the index holds."""
+    held = set()
+    for name in list_names(distributions):
+        try:
+            held.add(str(distribution.release_of(name)[0]))
+        except DistributionError:
+            continue
+    return held
+
+
+def _find(top: Path) -> Iterator[Path]:
+    """Find lock files, without going into what is hidden or not the project's own."""
+    for directory, below, names in islice(os.walk(top), _MOST_DIRECTORIES):
+        here = Path(directory)
+        yield from (here / name for name in _LOCKS if name in names)
+        is_deep = len(here.relative_to(top).parts) >= _DEPTH
+        below[:] = () if is_deep or "pyvenv.cfg" in names else sorted(filter(_is_own, below))
+
+
+def _is_own(name: str) -> bool:
+    return not name.startswith(".") and name not in _NOT_OURS
+
+
+def _read(path: Path, port: int, held: set[str]) -> Caught:
+    """Count packages by whether the index holds them.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no lock file.
+    """
+    ours = re.compile(rf"https?://([^/@]*@)?(127\.[0-9.]+|\[::1\]|localhost):{port}/")
+    text = path.read_text(encoding="utf-8")
+    if not ours.search(text):  # most have none, and reading TOML takes its time
+        return Caught(0, 0)
+    packages = tomllib.loads(text).get("package")
+    if not isinstance(packages, list) or not all(isinstance(it, dict) for it in packages):
+        raise ValueError("it names no packages")
+    names = [str(it.get("name")) for it in packages if any(ours.match(word) for word in _words(it))]
+    others = sum(canonicalize_name(name) not in held for name in names)
+    return Caught(len(names) - others, others)
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Go through all texts of a document."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _words(inner)

@@ -1,0 +1,144 @@
+"""Look whether the index for all other names answers, and what time it is there."""
+
+import email.utils
+import http.client
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pypi_insiders import __version__, times
+from pypi_insiders.doctor.finding import Finding, ok, problem, warning
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.process import run
+from pypi_insiders.urls import without_credentials
+
+_TIMEOUT_S = 10
+_SLOW_S = 3
+_PROJECT = "pip"  # every index that stands in for PyPI has it
+_WRONG_S = 300
+_VERY_WRONG_S = 86400
+# Source: verify(1ssl), "X509_V_ERR_CERT_NOT_YET_VALID" and "X509_V_ERR_CERT_HAS_EXPIRED".
+_WRONG_TIME = (9, 10)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one small request."""
+
+    took_s: float = 0
+    status: int | None = None
+    """`None`: there was no answer."""
+    reason: str = ""
+    """Why there was none."""
+    ahead_s: float | None = None
+    """By how much our clock is ahead of theirs; `None` if they do not tell the time."""
+    is_time_doubted: bool = False
+    """Whether a certificate is not valid at the time that we believe it is."""
+
+
+def ask(url: str) -> Answer:
+    """Ask an index for the head of one page, by the proxies of this shell, as its clients do."""
+    request = urllib.request.Request(  # noqa: S310 - config.toml takes http and https only
+        f"{url.rstrip('/')}/{_PROJECT}/",
+        method="HEAD",
+        headers={"User-Agent": f"pypi-insiders/{__version__}"},
+    )
+    began, began_at = time.monotonic(), time.time()
+    try:
+        try:
+            answer = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310 - as above
+        except urllib.error.HTTPError as error:  # an answer too
+            answer = error
+        with answer:
+            took_s = time.monotonic() - began
+            ahead_s = _ahead(answer.headers, began_at + took_s / 2)
+            return Answer(took_s, answer.status, ahead_s=ahead_s)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        cause = getattr(error, "reason", error)
+        is_time_doubted = (
+            isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _WRONG_TIME
+        )
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            said = cause.verify_message
+        else:
+            said = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        return Answer(time.monotonic() - began, reason=said, is_time_doubted=is_time_doubted)
+
+
+def _ahead(headers: Mapping[str, str], at_s: float) -> float | None:
+    """Compare our time with theirs. Source: RFC 9110, section 6.6.1; RFC 9111, section 5.1."""
+    date = headers.get("Date")
+    if not date:
+        return None
+    with suppress(ValueError, OverflowError):
+        theirs_s = email.utils.parsedate_to_datetime(date).timestamp()
+        age = headers.get("Age", "")  # a cache keeps the date with the answer
+        return at_s - theirs_s - (int(age) if age.isdecimal() else 0)
+    return None
+
+
+def look(url: str, answer: Answer) -> Iterator[Finding]:
+    """Tell of the fallback and of the clock.
+
+    Args:
+        url: of the fallback.
+        answer: what came of asking it.
+    """
+    shown = without_credentials(url)
+    yield _fallback(shown, answer)
+    yield clock(shown, answer.ahead_s, is_kept=is_kept())
+
+
+def _fallback(url: str, answer: Answer) -> Finding:
+    if answer.is_time_doubted:
+        message = f"the certificate of {url} is not valid at this time ({answer.reason})"
+        return warning("fallback", message, "is the clock right? `timedatectl`")
+    if answer.status is None:
+        message = f"no answer at {url} ({answer.reason}): only what the index holds can be had"
+        hint = (
+            "a proxy or a certificate may be missing in this shell: `https_proxy`, `SSL_CERT_FILE`"
+        )
+        return warning("fallback", message, hint)
+    if answer.status >= 400 and answer.status not in (405, 501):  # which is no word on GET
+        hint = "check `fallback-url` under [server]"
+        message = f"{url} answers {answer.status} where the page of {_PROJECT} should be"
+        return warning("fallback", message, hint)
+    message = f"{url} answers ({answer.took_s:.1f} s)"
+    if answer.took_s > _SLOW_S:
+        return warning("fallback", message, "slow: installers will be, for all other names")
+    return ok("fallback", message)
+
+
+def clock(url: str, ahead_s: float | None, *, is_kept: bool | None) -> Finding:
+    """Judge our clock.
+
+    Args:
+        url: of whom it was compared with.
+        ahead_s: by how many seconds it is ahead; `None`: it could not be compared.
+        is_kept: whether it is synchronized; `None` if nobody knows.
+    """
+    kept = {True: ", synchronized", False: ", not synchronized", None: ""}[is_kept]
+    if ahead_s is None:
+        return ok("clock", f"could not be compared{kept}")
+    away_s = abs(ahead_s)
+    if away_s <= _WRONG_S:
+        return ok("clock", f"as at {url}{kept}")
+    direction = "ahead of" if ahead_s > 0 else "behind"
+    message = f"{times.span(timedelta(seconds=away_s))} {direction} that of {url}{kept}"
+    hint = "certificates, timers and upload times depend on it: `timedatectl set-ntp true`"
+    return (problem if away_s >= _VERY_WRONG_S else warning)("clock", message, hint)
+
+
+def is_kept() -> bool | None:
+    """Tell whether the clock is synchronized; `None` if nobody knows. Source: timedatectl(1)."""
+    argv = ("timedatectl", "show", "--property=NTPSynchronized", "--value")
+    try:
+        result = run(argv, timeout_s=_TIMEOUT_S)
+    except InsidersError:
+        return None
+    return {"yes": True, "no": False}.get(result.stdout.strip())
