@@ -1,7 +1,11 @@
 """doctor: what it finds under a real user manager, and what without one."""
 
+import http.server
 import json
 import re
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,8 @@ from conftest import Person, free_port
 from machine import Machine
 from projects import Project, create
 from test_journeys import UNIT_DIRECTORY, port
+
+from pypi_insiders.doctor.system import of_version
 
 __all__ = ["port"]
 
@@ -21,16 +27,61 @@ FROM_SHELL = (
 NOWHERE = "file:///nowhere/"
 
 
-def examine(machine: Machine, *, status: int, **environment: str) -> dict[str, dict[str, Any]]:
-    """Run `doctor`, which must end so; tell what it found by what it looked at.
+OWN_PATH = 'PATH="$HOME/bin:$PATH"'
+RESTART = "`pypi-insiders server restart`"
 
-    `~/bin` comes first in this shell.
+
+def examine_all(
+    machine: Machine, *, status: int, before: str = OWN_PATH, **environment: str
+) -> list[dict[str, Any]]:
+    """Run `doctor`, which must end so; return all that it found.
+
+    Args:
+        machine: in which it runs.
+        status: how it must end.
+        before: words of the shell before the command; by default `~/bin` comes first in PATH.
+        environment: added to the machine's.
     """
-    shell = ("sh", "-c", 'PATH="$HOME/bin:$PATH" exec "$@"', "sh")
+    shell = ("sh", "-c", f'{before} exec "$@"', "sh")
     done = machine.run(*shell, "pypi-insiders", "doctor", "--json", check=False, env=environment)
     assert done.returncode == status, done.stdout + done.stderr
     assert done.stderr == ""
-    return {item["repository"] or item["check"]: item for item in json.loads(done.stdout)}
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def examine(machine: Machine, *, status: int, **environment: str) -> dict[str, dict[str, Any]]:
+    """Run `doctor`, which must end so; tell what it found by what it looked at."""
+    found = examine_all(machine, status=status, **environment)
+    return {item["repository"] or item["check"]: item for item in found}
+
+
+def of(check: str, found: list[dict[str, Any]]) -> list[tuple[str, str, str | None]]:
+    """Pick what one check found: verdict, message and hint of each."""
+    return [
+        (item["verdict"], item["message"], item["hint"]) for item in found if item["check"] == check
+    ]
+
+
+@pytest.fixture
+def fallback(machine: Machine, port: int) -> Iterator[str]:
+    """An index for all other names, set in config.toml, which has every project."""
+
+    class Index(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/simple/"
+        settings = f'[server]\nport = {port}\nfallback-url = "{url}"\n'
+        machine.write_text(".config/pypi-insiders/config.toml", settings)
+        yield url
+        server.shutdown()
 
 
 def watch(machine: Machine, directory: Path, *, at: str | None = None) -> Project:
@@ -64,8 +115,10 @@ def assignments(variables: dict[str, str]) -> str:
     return "".join(f'Environment="{name}={value}"\n' for name, value in variables.items())
 
 
-def test_where_all_is_well_it_says_so(machine: Machine, port: int, tmp_path: Path) -> None:
-    """One line a check, and exit status 0."""
+def test_where_all_is_well_it_says_so(
+    machine: Machine, port: int, fallback: str, tmp_path: Path
+) -> None:
+    """One line a check, from the ground up, and exit status 0."""
     watch(machine, tmp_path)
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "watcher", "start")
@@ -75,19 +128,372 @@ def test_where_all_is_well_it_says_so(machine: Machine, port: int, tmp_path: Pat
         "ok       config.toml: can be read",
         "ok       repos.toml: can be read",
         r"ok       git: \d+\.\d+[.\d]*",
-        "ok       user manager: answers",
+        r"ok       user manager: systemd \d+.* answers",
+        "ok       user bus: answers",
         "ok       lingering: .*|warning  lingering: off.*",
+        r"(ok|warning)  *disk: [.\d]+ [MG]B free for distributions, state and cache",
+        "ok       server units: up to date",
+        "ok       watcher units: up to date",
+        f"ok       port: {port} is held by pypi-insiders-server.socket",
         f"ok       server: running at http://127.0.0.1:{port}/simple/",
-        r"ok       watcher: running, last update succeeded \d+ s ago, next update in .*",
         f"ok       index: answers at http://127.0.0.1:{port}/simple/",
-        "(ok|warning)  *sandbox: .*",
+        r"ok       watcher: running, last update succeeded \d+ s ago, next update in .*",
+        "ok       sandbox: kept from builds, as measured: home, bus, other processes, network and "
+        "writing to control groups",
+        rf"ok       fallback: {fallback} answers \(\d\.\d s\)",
+        f"ok       clock: as at {fallback}.*",
+        "ok       pip: does not use the index: nothing here leads to it",
+        "ok       uv: does not use the index: nothing here leads to it",
+        "ok       PDM: does not use the index: nothing here leads to it",
+        "ok       lock files: none here",
         f"ok       access: me/probe can be read from {UNIT}",
     ]
     told = [line for line in lines if not line.lstrip().startswith("hint:")]
     assert len(told) == len(expected), told
     for line, pattern in zip(told, expected, strict=True):
         assert re.fullmatch(pattern, line)
+    hints = [line for line in lines if line not in told]
+    assert hints.count('         hint: `eval "$(pypi-insiders env)"`') == 1  # for all three
     assert "pypi-insiders-doctor" not in machine.run("systemctl", "--user", "list-units").stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "verdict", "message"),
+    [
+        ("252.39-1~deb12u2", "ok", "systemd 252.39-1~deb12u2 answers"),
+        ("250", "ok", "systemd 250 answers"),
+        ("249.11-0ubuntu3", "warning", "systemd 249.11-0ubuntu3 answers, and is older than 250"),
+    ],
+)
+def test_a_systemd_that_is_too_old_is_a_warning(version: str, verdict: str, message: str) -> None:
+    """What it prints cannot be read by us."""
+    found = of_version(version)
+    assert (found.verdict, found.message) == (verdict, message)
+
+
+def test_a_bus_that_is_not_the_managers_is_told_apart(machine: Machine, port: int) -> None:
+    """systemctl answers without it; what starts units and waits for them does not work."""
+    found = examine(machine, status=0, DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
+    assert found["user manager"]["verdict"] == "ok"
+    uid = machine.run("id", "-u").stdout.strip()
+    assert (
+        found["user bus"]["verdict"],
+        found["user bus"]["message"],
+        found["user bus"]["hint"],
+    ) == (
+        "warning",
+        "does not lead to the user manager: Failed to connect to bus: No such file or directory",
+        "install dbus-user-session and log in again; `echo $DBUS_SESSION_BUS_ADDRESS` should say "
+        f"unix:path=/run/user/{uid}/bus, or nothing",
+    )
+    assert found["sandbox"]["verdict"] == "warning"
+
+
+_STALE = "stale, as after an upgrade or a change of settings: "
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param(
+            "sed -i 's/# Installed by pypi-insiders [^,]*,/# Installed by pypi-insiders 0.0.1,/' "
+            "pypi-insiders-server.service && echo '# older' >> pypi-insiders-server.socket",
+            (
+                "warning",
+                f"{_STALE}pypi-insiders-server.socket, pypi-insiders-server.service",
+                RESTART,
+            ),
+            id="another version",
+        ),
+        pytest.param(
+            "sed -i 's,^ExecStart=.* server,ExecStart=/usr/bin/env server,' "
+            "pypi-insiders-server.service",
+            ("warning", f"{_STALE}pypi-insiders-server.service", RESTART),
+            id="another command",
+        ),
+        pytest.param(
+            'echo "[watcher]\ninterval = \\"1h\\"" >> ~/.config/pypi-insiders/config.toml; '
+            "sed -i s/port/#port/ ~/.config/pypi-insiders/config.toml",
+            ("warning", f"{_STALE}pypi-insiders-server.socket.d/10-config.conf", RESTART),
+            id="other settings",
+        ),
+        pytest.param(
+            "sed -i 's/^NoDelay=yes/NoDelay=no/' pypi-insiders-server.socket && "
+            "sed -i 's/^UMask=0077/UMask=0022/' pypi-insiders-server.service",
+            (
+                "warning",
+                "not as this version writes them, so probably edited: "
+                "pypi-insiders-server.socket, pypi-insiders-server.service",
+                "the next `start` overwrites that; keep it by `systemctl --user edit "
+                "pypi-insiders-server.socket`",
+            ),
+            id="edited",
+        ),
+        pytest.param(
+            "rm pypi-insiders-server.service",
+            ("problem", "pypi-insiders-server.service is missing", RESTART),
+            id="missing",
+        ),
+        pytest.param(
+            "rm pypi-insiders-server.socket && systemctl --user mask pypi-insiders-server.socket",
+            (
+                "problem",
+                "pypi-insiders-server.socket is masked",
+                "`systemctl --user unmask pypi-insiders-server.socket`",
+            ),
+            id="masked",
+        ),
+        pytest.param(
+            "mkdir -p pypi-insiders-server.service.d && printf '[Service]\nExecStart=\n' > "
+            "pypi-insiders-server.service.d/override.conf",
+            (
+                "problem",
+                "systemd cannot load pypi-insiders-server.service (bad-setting)",
+                "see why: `systemd-analyze --user verify pypi-insiders-server.service`",
+            ),
+            id="a drop-in that is wrong",
+        ),
+    ],
+)
+def test_units_that_are_not_as_they_should_be(
+    machine: Machine, port: int, change: str, expected: tuple[str, str, str]
+) -> None:
+    """What is stale is told apart from what was edited; the units of the other service are well."""
+    for service in ("server", "watcher"):
+        machine.run("pypi-insiders", service, "start")
+    machine.run("sh", "-c", change, cwd=machine.home / UNIT_DIRECTORY)
+    machine.run("systemctl", "--user", "daemon-reload")
+    found = examine_all(machine, status=int(expected[0] == "problem"))
+    assert of("server units", found) == [expected]
+    if "interval" not in change:
+        assert of("watcher units", found) == [("ok", "up to date", None)]
+    if expected[2] == RESTART:
+        machine.run("pypi-insiders", "server", "restart")
+        assert of("server units", examine_all(machine, status=0)) == [("ok", "up to date", None)]
+
+
+def test_a_change_that_systemd_has_not_seen_is_a_warning(machine: Machine, port: int) -> None:
+    """And a person's own drop-ins are named."""
+    machine.run("pypi-insiders", "watcher", "start")
+    drop_in(machine, "Environment=A=1\n")
+    name = "pypi-insiders-watcher.service.d/override.conf"
+    well = [("ok", f"up to date, with your own {name}", None)]
+    assert of("watcher units", examine_all(machine, status=0)) == well
+    machine.write_text(f"{UNIT_DIRECTORY}/{name}", "[Service]\nEnvironment=A=2\n")
+    assert of("watcher units", examine_all(machine, status=0)) == [
+        (
+            "warning",
+            "pypi-insiders-watcher.service has changed on disk since systemd read it",
+            "`systemctl --user daemon-reload`",
+        )
+    ]
+    machine.run("systemctl", "--user", "daemon-reload")
+    assert of("watcher units", examine_all(machine, status=0)) == well
+
+
+def test_a_command_that_is_gone_is_a_problem(machine: Machine, port: int) -> None:
+    """Also if only the interpreter is that its first line names."""
+    program = machine.write_text("bin/other", "#!/bin/sh\nexit 0\n", mode=0o755)
+    unit = "pypi-insiders-watcher.service"
+    drop_in(machine, f"ExecStart=\nExecStart={program} update\n")
+    machine.run("pypi-insiders", "watcher", "start")
+
+    def told() -> list[tuple[str, str, str | None]]:
+        return of("watcher units", examine_all(machine, status=1))
+
+    def problem(trouble: str) -> list[tuple[str, str, str | None]]:
+        hint = f"see its ExecStart=: `systemctl --user cat {unit}`"
+        return [("problem", f"{unit} cannot run: {trouble}", hint)]
+
+    machine.write_text("bin/other", f"#!{machine.home}/python\n", mode=0o755)
+    assert told() == problem(f"the interpreter of {program}, {machine.home}/python, is gone")
+    machine.write_text("bin/other", "#!/bin/sh\n", mode=0o644)
+    assert told() == problem(f"{program} cannot be executed")
+    machine.run("rm", program)
+    assert told() == problem(f"{program} is gone")
+    # Where no drop-in says so, the remedy is another.
+    machine.run("rm", "-r", f"{UNIT_DIRECTORY}/{unit}.d")
+    machine.run(
+        "sed", "-i", f"s,^ExecStart=.*,ExecStart={program} update,", f"{UNIT_DIRECTORY}/{unit}"
+    )
+    machine.run("systemctl", "--user", "daemon-reload")
+    hint = "`pypi-insiders watcher restart`"
+    assert told() == [
+        ("warning", f"{_STALE}{unit}", hint),
+        (
+            "problem",
+            f"{unit} cannot run: {program} is gone",
+            f"{hint} with the command as it is installed now",
+        ),
+    ]
+    machine.run("pypi-insiders", "watcher", "restart")
+    assert of("watcher units", examine_all(machine, status=0)) == [("ok", "up to date", None)]
+
+
+def test_who_holds_the_port_is_named(machine: Machine, port: int) -> None:
+    """Its process, or the user of one that cannot be looked at."""
+    serving = ("-u", "-m", "http.server", str(port), "--bind", "127.0.0.1")
+    other = machine.start(sys.executable, *serving)
+    assert next(other.lines(lambda: 20)).startswith("Serving HTTP")
+    hint = "end it, or set another `port` under [server]"
+    (found,) = of("port", examine_all(machine, status=1))
+    assert re.fullmatch(
+        rf"{port} is held by python\S* \(process \d+\), so the index cannot listen there", found[1]
+    )
+    assert (found[0], found[2]) == ("problem", hint)
+    other.stop()
+    assert of("port", examine_all(machine, status=0)) == [("ok", f"{port} is free", None)]
+    with http.server.HTTPServer(
+        ("127.0.0.1", port), http.server.BaseHTTPRequestHandler
+    ) as server:  # outside of the machine, whose processes do not see it
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (found,) = of("port", examine_all(machine, status=1))
+        server.shutdown()
+    assert re.fullmatch(
+        rf"{port} is held by a process of the user \S+ that cannot be looked at, so the index "
+        "cannot listen there", found[1],
+    )  # fmt: skip
+    assert (found[0], found[2]) == ("problem", hint)
+
+
+def test_an_index_in_the_foreground_is_well_where_it_is(machine: Machine, port: int) -> None:
+    """It holds the port in place of the unit."""
+    index = machine.start("pypi-insiders", "server", "run")
+    assert next(index.lines(lambda: 20)).endswith(f"http://127.0.0.1:{port}/simple/")
+    found = examine_all(machine, status=0)
+    ((verdict, message, _),) = of("port", found)
+    assert verdict == "ok"
+    assert re.fullmatch(rf"{port} is held by pypi-insiders \(process \d+\), an index", message)
+    assert of("index", found) == [("ok", f"answers at http://127.0.0.1:{port}/simple/", None)]
+
+
+def test_a_timer_that_will_never_elapse_again_is_a_problem(machine: Machine, port: int) -> None:
+    """Though systemd calls it active."""
+    machine.run("pypi-insiders", "watcher", "start")
+    machine.wait_for_journal("Finished pypi-insiders-watcher.service", timeout_s=60)
+    machine.write_text(
+        f"{UNIT_DIRECTORY}/pypi-insiders-watcher.timer.d/override.conf",
+        "[Timer]\nOnCalendar=\nOnCalendar=2001-01-01\nPersistent=no\n",
+    )
+    machine.run("systemctl", "--user", "daemon-reload")
+    machine.run("systemctl", "--user", "restart", "pypi-insiders-watcher.timer")
+    assert of("watcher", examine_all(machine, status=1)) == [
+        (
+            "problem",
+            "no next update: pypi-insiders-watcher.timer is active, but does not elapse any more",
+            "see its OnCalendar=: `systemctl --user cat pypi-insiders-watcher.timer`",
+        )
+    ]
+
+
+def test_an_update_that_hangs_is_a_warning(machine: Machine, port: int) -> None:
+    """After three intervals."""
+    settings = f'[server]\nport = {port}\n[watcher]\ninterval = "1s"\n'
+    machine.write_text(".config/pypi-insiders/config.toml", settings)
+    drop_in(machine, "ExecStart=\nExecStart=/usr/bin/env sleep infinity\n")
+    machine.run("pypi-insiders", "watcher", "start")
+    done = machine.wait_for(
+        ["pypi-insiders", "doctor", "--json"],
+        lambda done: of("watcher", json.loads(done.stdout))[0][0] == "warning",
+    )
+    ((_, message, hint),) = of("watcher", json.loads(done.stdout))
+    assert re.fullmatch(
+        r"the update that is under way began .* \([3-9] s ago\), more than 3 intervals ago", message
+    )
+    assert hint == "see why: `pypi-insiders watcher logs`"
+
+
+_IN_OWN_MOUNTS = (
+    "unshare --user --map-current-user --keep-caps --mount "
+    "sh -c 'mkdir -p ~/.local/share && mount -t tmpfs -o {options} tmpfs ~/.local/share && "
+    'exec "$@"\' sh'
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict", "message"),
+    [
+        ("size=50m", "problem", r"5\d MB free for distributions"),
+        ("size=500m", "warning", r"52\d MB free for distributions"),
+        ("size=2g", "ok", r"2\.1 GB free for distributions"),
+        (
+            "size=2g,nr_inodes=100",
+            "problem",
+            r"room for 9\d more files only \(inodes\), for distributions",
+        ),
+    ],
+)
+def test_a_disk_that_is_nearly_full(
+    machine: Machine, port: int, options: str, verdict: str, message: str
+) -> None:
+    """Is told by what lies on it; the other disks are told of on their own."""
+    before = f'set -- {_IN_OWN_MOUNTS.format(options=options)} "$@";'
+    found = of("disk", examine_all(machine, status=int(verdict == "problem"), before=before))
+    assert [it[0] for it in found][:1] == [verdict]
+    assert re.fullmatch(message, found[0][1])
+    assert re.fullmatch(r"[.\d]+ [MG]B free for state and cache", found[1][1])
+    assert len(found) == 2
+
+
+def test_a_directory_that_cannot_be_written_is_a_problem(machine: Machine, port: int) -> None:
+    """It is named, with what should lie there."""
+    machine.run("mkdir", "-p", ".local/share/pypi-insiders")
+    machine.run("chmod", "a-w", ".local/share/pypi-insiders")
+    place = f"{machine.home}/.local/share/pypi-insiders"
+    assert of("disk", examine_all(machine, status=1))[0] == (
+        "problem",
+        f"{place} cannot be written, where the distributions should lie",
+        f"see who may: `ls -ld {place}`",
+    )
+
+
+def test_a_sandbox_is_as_strong_as_was_measured(machine: Machine, port: int) -> None:
+    """Where systemd leaves out one of its walls, without a word, that is seen."""
+    machine.write_text(
+        "bin/systemd-run",
+        "#!/bin/bash\nfor word; do\n    shift\n"
+        "    case $word in *PrivateNetwork=* | *RestrictAddressFamilies=*) ;; "
+        '*) set -- "$@" "$word" ;; esac\ndone\nPATH=${PATH#*:} exec systemd-run "$@"\n',
+        mode=0o755,
+    )
+    assert of("sandbox", examine_all(machine, status=0)) == [
+        (
+            "warning",
+            "none can be had, builds may do what you may: the network is seen (kept from them "
+            "would be home, bus, other processes and writing to control groups)",
+            "watch only repositories that you trust as much as packages that you install",
+        )
+    ]
+
+
+_SILENT = """
+import socket
+server, connections = socket.create_server(("127.0.0.1", 0)), []
+print(server.getsockname()[1])
+while True:
+    connections.append(server.accept())
+    print("somebody waits")
+"""
+
+
+def test_an_examination_that_is_ended_leaves_nothing_behind(machine: Machine, port: int) -> None:
+    """No unit and no file, though a repository keeps it waiting."""
+    silent = machine.start(sys.executable, "-u", "-c", _SILENT)
+    said = silent.lines(lambda: 20)
+    url = f"git://127.0.0.1:{next(said)}/probe"
+    machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", url)
+    doctor = machine.start("pypi-insiders", "doctor")
+    assert next(said) == "somebody waits"
+    assert any(line.startswith("ok       lock files") for line in doctor.lines(lambda: 20))
+
+    def left() -> tuple[bool, bool]:
+        units = machine.run("systemctl", "--user", "list-units", "pypi-insiders-*").stdout
+        find = 'find "$XDG_RUNTIME_DIR" ~/.cache/pypi-insiders -maxdepth 1 -name "tmp*"'
+        return "pypi-insiders-doctor-" in units, machine.run("sh", "-c", find).stdout != ""
+
+    assert left() == (True, True)
+    assert doctor.stop() == 143
+    assert left() == (False, False)
 
 
 @pytest.mark.parametrize("is_installed", [True, False], ids=["installed", "not installed"])
@@ -270,9 +676,6 @@ def test_a_broken_file_is_a_problem_and_the_rest_is_looked_at(
 
 def test_a_missing_git_and_another_server_are_problems(person: Person) -> None:
     """Each with its hint."""
-    import http.server
-    import threading
-
     port = free_port()
     person.paths.config.mkdir(parents=True)
     (person.paths.config / "config.toml").write_text(f"[server]\nport = {port}\n")
@@ -289,7 +692,12 @@ def test_a_missing_git_and_another_server_are_problems(person: Person) -> None:
         "repository": None,
     }
     assert told["index"]["verdict"] == "problem"
-    assert told["index"]["hint"] == f"see who has the port: `ss -ltnp 'sport = :{port}'`"
+    assert (
+        told["index"]["message"]
+        == f"what answers at http://127.0.0.1:{port} is another server (501)"
+    )
+    hint = "end it, or set another `port` under [server]"
+    assert told["index"]["hint"] == told["port"]["hint"] == hint
 
 
 def test_a_repository_without_tags_is_a_warning(person: Person, tmp_path: Path) -> None:

@@ -1,0 +1,484 @@
+"""doctor: what pip, uv and PDM use where it is called, and lock files that it finds there."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import COMMAND, Person, free_port
+from wheels import wheel
+
+REMEDY = '`eval "$(pypi-insiders env)"`'
+ELSEWHERE = "https://packages.example/simple/"
+Told = tuple[str, str, str | None]
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A person in a directory, with an index that holds `probe-insiders`."""
+
+    person: Person
+    directory: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Of the index, up to the port."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def filled(self, text: str) -> str:
+        """Fill in where the index and the home are."""
+        home = str(self.person.home)
+        return text.replace("OURS", self.url).replace("PORT", str(self.port)).replace("HOME", home)
+
+    def write(self, path: str, text: str) -> Path:
+        """Write a file below the home."""
+        whole = self.person.home / path
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_text(self.filled(text))
+        return whole
+
+    def run(self, *command: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the directory."""
+        own = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA", "PIP_INDEX", "PIP_EXTRA", "PIP_CONFIG")
+        inherited = {k: v for k, v in self.person.environment.items() if not k.startswith(own)}
+        given = {name: self.filled(value) for name, value in variables.items()}
+        return subprocess.run(
+            command,
+            cwd=self.directory,
+            env={**inherited, **given},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+
+    def doctor(self, *checks: str, **variables: str) -> list[Told]:
+        """Tell what some checks of `doctor` find, each time in the same words."""
+        done = self.run(COMMAND, "doctor", "--json", **variables)
+        assert done.stderr == ""
+        home, directory = str(self.person.home), str(self.directory)
+        return [
+            (
+                item["verdict"],
+                item["message"]
+                .replace(self.url, "OURS")
+                .replace(directory, ".")
+                .replace(home, "~"),
+                item["hint"] and item["hint"].replace(directory, ".").replace(home, "~"),
+            )
+            for item in json.loads(done.stdout)
+            if item["check"] in checks
+        ]
+
+
+@pytest.fixture
+def shell(person: Person, tmp_path: Path) -> Shell:
+    """A person in a project, below another directory, with an index that does not run."""
+    port = free_port()
+    person.paths.config.mkdir(parents=True)
+    fallback = f"http://127.0.0.1:{free_port()}/simple/"  # nobody is there
+    person.paths.settings.write_text(
+        f'[server]\nport = {port}\nfallback-url = "{fallback}"\nnames = ["index.example"]\n'
+    )
+    wheel(person.paths.distributions, "probe-insiders", "1.0")
+    directory = person.home / "work/app"
+    directory.mkdir(parents=True)
+    return Shell(person, directory, port)
+
+
+@pytest.fixture
+def index(shell: Shell) -> Iterator[None]:
+    """The index, in the foreground."""
+    with serving(shell):
+        yield
+
+
+@contextmanager
+def serving(shell: Shell) -> Iterator[None]:
+    """Run the index in the foreground."""
+    with subprocess.Popen(
+        [COMMAND, "server", "run"], env=shell.person.environment, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline().rstrip().endswith(f"{shell.url}/simple/")
+        yield
+        server.terminate()
+
+
+_PROGRAMS = Path(sys.executable).parent
+_WHAT = ("install", "--quiet", "--no-deps", "--target", "there", "probe-insiders")
+COMMANDS = {"pip": (_PROGRAMS / "pip", *_WHAT), "uv": (_PROGRAMS / "uv", "pip", *_WHAT)}
+FULL, OWN = "OURS/simple/", "OURS/insiders/simple/"
+NOT_USED = "does not use the index: nothing here leads to it"
+
+
+@pytest.mark.parametrize(
+    ("client", "files", "variables", "told"),
+    [
+        ("pip", {}, {"PIP_INDEX_URL": FULL}, "uses the index (PIP_INDEX_URL)"),
+        (
+            "pip",
+            {".config/pip/pip.conf": f"[global]\nindex-url = {FULL}\n"},
+            {},
+            "uses the index (~/.config/pip/pip.conf)",
+        ),
+        (
+            "pip",
+            {
+                ".pip/pip.conf": f"[install]\nindex_url = {ELSEWHERE}\n",
+                ".config/pip/pip.conf": f"[install]\nindex-url={FULL}\n[global]\nindex-url=/nope\n",
+            },
+            {},
+            "uses the index (~/.config/pip/pip.conf)",
+        ),
+        (
+            "pip",
+            {
+                "own.conf": f"[global]\nindex-url = {FULL}\n",
+                ".config/pip/pip.conf": "[install]\nindex-url = /nope\n",
+            },
+            {"PIP_CONFIG_FILE": "../../own.conf"},
+            "uses the index (../../own.conf)",
+        ),
+        (
+            "pip",
+            {"all/pip/pip.conf": f"[global]\nindex-url = {FULL}\n"},
+            {"XDG_CONFIG_DIRS": "../../nope:HOME/all"},
+            "uses the index (~/all/pip/pip.conf)",
+        ),
+        (
+            "pip",
+            {".config/pip/pip.conf": f"[global]\nindex-url = {FULL}\n"},
+            {"PIP_CONFIG_FILE": os.devnull},
+            NOT_USED,
+        ),
+        ("uv", {}, {"UV_DEFAULT_INDEX": f"mine={FULL}"}, "uses the index (UV_DEFAULT_INDEX)"),
+        ("uv", {}, {"UV_INDEX_URL": FULL}, "uses the index (UV_INDEX_URL)"),
+        ("uv", {}, {"UV_INDEX": OWN}, "asks the index first (UV_INDEX)"),
+        ("uv", {}, {"UV_EXTRA_INDEX_URL": OWN}, "asks the index first (UV_EXTRA_INDEX_URL)"),
+        (
+            "uv",
+            {".config/uv/uv.toml": f'[[index]]\nurl = "{FULL}"\ndefault = true\n'},
+            {},
+            "uses the index (~/.config/uv/uv.toml)",
+        ),
+        (
+            "uv",
+            {"work/uv.toml": f'extra-index-url = ["{OWN}"]\n', "work/app/pyproject.toml": ""},
+            {},
+            "asks the index first (~/work/uv.toml)",
+        ),
+        (
+            "uv",
+            {"work/app/pyproject.toml": f'[tool.uv]\nindex-url = "{FULL}"\n'},
+            {},
+            "uses the index (./pyproject.toml)",
+        ),
+        (
+            "uv",
+            {"x.toml": f'[[index]]\nurl = "{OWN}"\n'},
+            {"UV_CONFIG_FILE": "../../x.toml"},
+            "asks the index first (../../x.toml)",
+        ),
+        (
+            "uv",
+            {".config/uv/uv.toml": f'index-url = "{FULL}"\n'},
+            {"UV_NO_CONFIG": "1"},
+            NOT_USED,
+        ),
+        (
+            "uv",
+            {"work/app/uv.toml": f'[[index]]\nname = "mine"\nurl = "{OWN}"\nexplicit = true\n'},
+            {},
+            "uses the index for single packages (./uv.toml)",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("index")
+def test_what_is_told_of_a_client_is_what_it_does(
+    shell: Shell, client: str, files: dict[str, str], variables: dict[str, str], told: str
+) -> None:
+    """It gets what only the index has, wherever that is set, or it does not."""
+    for path, text in files.items():
+        shell.write(path, text)
+    is_used = "single" not in told and told != NOT_USED
+    assert shell.doctor(client, **variables) == [("ok", told, REMEDY if told == NOT_USED else None)]
+    done = shell.run(*COMMANDS[client], **variables)
+    assert (done.returncode == 0) == is_used, done.stderr
+
+
+PROJECT = """\
+[project]
+name = "app"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["probe-insiders"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "variables", "told"),
+    [
+        ({}, {"PDM_PYPI_URL": FULL}, "uses the index (PDM_PYPI_URL)"),
+        (
+            {".config/pdm/config.toml": f'[pypi]\nurl = "{FULL}"\n'},
+            {},
+            "uses the index (~/.config/pdm/config.toml)",
+        ),
+        (
+            {
+                ".config/pdm/config.toml": f'[pypi]\nurl = "{ELSEWHERE}"\n',
+                "work/app/pdm.toml": f'[pypi]\nurl = "{FULL}"\n',
+            },
+            {},
+            "uses the index (./pdm.toml)",
+        ),
+        (
+            {
+                "work/app/pyproject.toml": "[[tool.pdm.source]]\n"
+                f'name = "pypi"\nurl = "{FULL}"\nverify_ssl = true\n'
+            },
+            {"PDM_PYPI_URL": ELSEWHERE},
+            "uses the index (./pyproject.toml)",
+        ),
+        ({}, {}, NOT_USED),
+    ],
+)
+@pytest.mark.usefixtures("index")
+def test_what_is_told_of_pdm_is_what_it_does(
+    shell: Shell, pdm: Path, files: dict[str, str], variables: dict[str, str], told: str
+) -> None:
+    """It finds what only the index has, or it does not."""
+    for path, text in {"work/app/pyproject.toml": "", **files}.items():
+        shell.write(path, PROJECT + text if path.endswith("pyproject.toml") else text)
+    is_used = told != NOT_USED
+    assert shell.doctor("PDM", **variables) == [("ok", told, None if is_used else REMEDY)]
+    done = shell.run(pdm, "lock", "--quiet", **variables)
+    assert (done.returncode == 0) == is_used, done.stderr
+
+
+USED = ("ok", "uses the index (PIP_INDEX_URL)", None)
+MIXED = (
+    "takes the highest version, be it of OURS/simple/ (PIP_EXTRA_INDEX_URL) or of its main index"
+)
+
+
+@pytest.mark.parametrize(
+    ("client", "variables", "told"),
+    [
+        (
+            "pip",
+            {"PIP_EXTRA_INDEX_URL": FULL},
+            ("warning", MIXED, f"the index alone: {REMEDY}, and nothing beside it"),
+        ),
+        (
+            "pip",
+            {"PIP_INDEX_URL": FULL, "PIP_EXTRA_INDEX_URL": "https://me:secret@packages.example/a"},
+            (
+                "warning",
+                "uses the index, and takes a higher version from https://packages.example/a "
+                "(PIP_EXTRA_INDEX_URL)",
+                "take it out of PIP_EXTRA_INDEX_URL",
+            ),
+        ),
+        (
+            "pip",
+            {"PIP_INDEX_URL": OWN},
+            ("warning", f"{OWN} (PIP_INDEX_URL) only has what it holds itself", REMEDY),
+        ),
+        (
+            "PDM",
+            {"PDM_PYPI_URL": "OURS/"},
+            ("warning", "OURS/ (PDM_PYPI_URL) is no address of packages", REMEDY),
+        ),
+        ("pip", {"PIP_INDEX_URL": "http://localhost:PORT/simple"}, USED),
+        ("pip", {"PIP_INDEX_URL": "https://index.example/simple/"}, USED),
+        (
+            "pip",
+            {"PIP_INDEX_URL": ELSEWHERE, "PIP_EXTRA_INDEX_URL": "https://another.example/"},
+            ("ok", f"does not use the index, but {ELSEWHERE} (PIP_INDEX_URL)", REMEDY),
+        ),
+        (
+            "uv",
+            {"UV_DEFAULT_INDEX": FULL, "UV_INDEX": ELSEWHERE},
+            (
+                "warning",
+                f"asks {ELSEWHERE} (UV_INDEX) before the index, and takes from there what is known "
+                "there",
+                "take it out of UV_INDEX",
+            ),
+        ),
+        (
+            "PDM",
+            {"PDM_CONFIG_FILE": "HOME/nope", "PDM_PYPI_URL": ELSEWHERE},
+            ("ok", f"does not use the index, but {ELSEWHERE} (PDM_PYPI_URL)", REMEDY),
+        ),
+        (
+            "uv",
+            {"UV_INDEX": f"{OWN} {ELSEWHERE}"},
+            ("ok", "asks the index first (UV_INDEX)", None),
+        ),
+        (
+            "uv",
+            {"UV_DEFAULT_INDEX": OWN},
+            ("warning", f"{OWN} (UV_DEFAULT_INDEX) only has what it holds itself", REMEDY),
+        ),
+    ],
+)
+def test_a_client_that_is_half_led_to_the_index(
+    shell: Shell, client: str, variables: dict[str, str], told: Told
+) -> None:
+    """What it would take from elsewhere is said, and no password is shown."""
+    assert shell.doctor(client, **variables) == [told]
+
+
+@pytest.mark.usefixtures("index")
+def test_a_port_without_an_index_is_a_warning(shell: Shell) -> None:
+    """As after a change of the port; another index of ours is none."""
+    settings = shell.person.paths.settings
+    text = settings.read_text()
+    settings.write_text(text.replace(str(shell.port), str(free_port())))
+    gone = f"http://127.0.0.1:{free_port()}/simple/"
+    variables = {"PIP_INDEX_URL": gone, "UV_DEFAULT_INDEX": FULL, "PDM_PYPI_URL": gone}
+    assert shell.doctor("pip", "uv", "PDM", **variables) == [
+        ("warning", f"no index is where {gone} (PIP_INDEX_URL) points", REMEDY),
+        ("ok", "uses another index of this machine, OURS/simple/ (UV_DEFAULT_INDEX)", None),
+        ("warning", f"no index is where {gone} (PDM_PYPI_URL) points", REMEDY),
+    ]
+
+
+def test_a_damaged_file_of_a_client_is_a_warning(shell: Shell) -> None:
+    """The client will say the same; the others are looked at."""
+    shell.write(".config/pip/pip.conf", "index-url\n")
+    shell.write(".config/uv/uv.toml", "[[index\n")
+    shell.write("work/app/pdm.toml", "pypi = 1\n")
+    pip, uv, pdm = shell.doctor("pip", "uv", "PDM")
+    assert pip[0] == uv[0] == "warning"
+    assert pip[1].startswith("~/.config/pip/pip.conf is no configuration: ")
+    assert uv[1].startswith("~/.config/uv/uv.toml is not valid TOML: ")
+    assert (pip[2], uv[2]) == ("edit ~/.config/pip/pip.conf", "edit ~/.config/uv/uv.toml")
+    assert pdm == (
+        "warning",
+        "its settings cannot be made out ('int' object has no attribute 'get')",
+        None,
+    )
+
+
+UV_HINT = (
+    '`unset UV_DEFAULT_INDEX; eval "$(pypi-insiders env --uv-index)"; uv lock`, after which only '
+    "what the index holds bears its URL"
+)
+
+
+def test_a_uv_lock_that_has_caught_the_url_is_cured_by_the_hint(shell: Shell) -> None:
+    """For what the index does not hold it is a warning, for what it holds it is not."""
+    settings = shell.person.paths.settings
+    settings.write_text(f"[server]\nport = {shell.port}\n")  # the usual fallback
+    shell.write("work/app/pyproject.toml", PROJECT.replace('"]', '", "pluggy"]'))
+    uv = _PROGRAMS / "uv"
+    with serving(shell):
+        locked = shell.run(uv, "lock", "--quiet", UV_DEFAULT_INDEX=FULL)
+        assert locked.returncode == 0, locked.stderr
+        assert shell.doctor("lock files") == [
+            (
+                "warning",
+                "in uv.lock 2 packages bear the URL of this index, 1 of them not in it: nobody "
+                "without it can install them",
+                UV_HINT,
+            )
+        ]
+        words = UV_HINT.split("`")[1].replace("env --uv-index", "env --uv-index --shell sh")
+        path = f"{COMMAND.parent}:{os.environ['PATH']}"
+        cured = shell.run("sh", "-ec", words, UV_DEFAULT_INDEX=FULL, PATH=path)
+        assert cured.returncode == 0, cured.stderr
+    assert shell.doctor("lock files") == [
+        ("ok", "in uv.lock 1 package bears the URL of this index, all in it", None)
+    ]
+
+
+_PACKAGE = '[[package]]\nname = "{}"\nversion = "1"\n'
+_POETRY = '[package.source]\ntype = "legacy"\nurl = "http://localhost:PORT/simple"\n'
+_PDM = 'files = [{{url = "http://[::1]:PORT/packages/{}-1.tar.gz", hash = "sha256:0"}}]\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({}, [("ok", "none here", None)]),
+        (
+            {"uv.lock": _PACKAGE.format("one"), "a/b/c/poetry.lock": "not looked at"},
+            [("ok", "2 here, without the URL of this index", None)],
+        ),
+        (
+            {"a/poetry.lock": _PACKAGE.format("one") + _POETRY + _PACKAGE.format("two")},
+            [
+                (
+                    "warning",
+                    "in a/poetry.lock 1 package bears the URL of this index, 1 of them not in it: "
+                    "nobody without it can install them",
+                    "a source in pyproject.toml that ends in /insiders/simple/, and `poetry lock`",
+                )
+            ],
+        ),
+        (
+            {
+                "pdm.lock": _PACKAGE.format("Probe.Insiders") + _PDM.format("probe"),
+                "z/pdm.lock": _PACKAGE.format("gone") + _PDM.format("gone"),
+            },
+            [
+                ("ok", "in pdm.lock 1 package bears the URL of this index, all in it", None),
+                (
+                    "warning",
+                    "in z/pdm.lock 1 package bears the URL of this index, 1 of them not in it: "
+                    "nobody without it can install them",
+                    "`pdm lock --strategy no_static_urls`",
+                ),
+            ],
+        ),
+        (
+            {
+                "uv.lock": "[[package\nhttp://127.0.0.1:PORT/",
+                **dict.fromkeys(
+                    (
+                        ".hidden/uv.lock",
+                        ".venv/uv.lock",
+                        "node_modules/uv.lock",
+                        "env/x/uv.lock",
+                        "a/b/c/d/uv.lock",
+                    ),
+                    _PACKAGE.format("one") + _POETRY,
+                ),
+                "env/pyvenv.cfg": "",
+            },
+            [
+                (
+                    "warning",
+                    "uv.lock cannot be read: Expected ']]' at the end of an array declaration "
+                    "(at line 1, column 10)",
+                    "lock again",
+                )
+            ],
+        ),
+    ],
+)
+def test_lock_files_are_found_and_read(
+    shell: Shell, files: dict[str, str], told: list[Told]
+) -> None:
+    """Those of uv, PDM and Poetry, a few levels deep, and none that others have made."""
+    for path, text in files.items():
+        shell.write(f"work/app/{path}", text)
+    assert shell.doctor("lock files") == told
+
+
+def test_a_directory_that_is_gone_has_no_lock_files(shell: Shell) -> None:
+    """All else is looked at."""
+    command = 'rmdir "$PWD" && exec "$0" doctor --json'
+    done = shell.run("sh", "-c", command, COMMAND)
+    found = [item for item in json.loads(done.stdout) if item["check"] == "lock files"]
+    assert [item["message"] for item in found] == ["the current directory is gone"]
