@@ -148,8 +148,11 @@ NOT_USED = "does not use the index: nothing here leads to it"
         ),
         (
             "pip",
-            {"all/pip/pip.conf": f"[global]\nindex-url = {FULL}\n"},
-            {"XDG_CONFIG_DIRS": "../../nope:HOME/all"},
+            {
+                "all/pip/pip.conf": f"[global]\nindex-url = {FULL}\n",
+                "relative/pip/pip.conf": "[global]\nindex-url = /nope\n",
+            },
+            {"XDG_CONFIG_DIRS": "HOME/all:../../relative"},
             "uses the index (~/all/pip/pip.conf)",
         ),
         (

@@ -1,5 +1,6 @@
 """`make install`: what a package of a distribution brings, and how the house lives with it."""
 
+import json
 import os
 import subprocess
 import sysconfig
@@ -199,3 +200,22 @@ def test_units_of_another_version_are_not_used(equipped: Machine, command: Path)
     copy = equipped.read_text(f".config/systemd/user/{unit}")
     assert copy.splitlines()[0] == text.splitlines()[0]
     assert get(equipped, "http://127.0.0.1:31411/health") == HEALTHY
+
+
+def test_doctor_knows_units_of_a_package(equipped: Machine, command: Path) -> None:
+    """They need no copies; a copy of another version hides them."""
+
+    def told() -> list[tuple[str, str]]:
+        found = json.loads(equipped.run(command, "doctor", "--json").stdout)
+        return [
+            (item["verdict"], item["message"]) for item in found if item["check"] == "server units"
+        ]
+
+    equipped.run(command, "server", "start")
+    assert told() == [("ok", "up to date")]
+    equipped.run("pypi-insiders", "server", "restart")  # another command: its units are its own
+    names = ("socket", "service")
+    stale = ", ".join([*(f"pypi-insiders-server.{name}" for name in names), "pypi-insiders.slice"])
+    assert told() == [("warning", f"stale, as after an upgrade or a change of settings: {stale}")]
+    equipped.run(command, "server", "restart")
+    assert told() == [("ok", "up to date")]
