@@ -358,12 +358,13 @@ def test_a_port_without_an_index_is_a_warning(shell: Shell) -> None:
 
 def test_a_damaged_file_of_a_client_is_a_warning(shell: Shell) -> None:
     """The client will say the same; the others are looked at."""
-    shell.write(".config/pip/pip.conf", "index-url\n")
+    shell.write(".config/pip/pip.conf", "index-url = https://me:secret@packages.example/\n")
     shell.write(".config/uv/uv.toml", "[[index\n")
     shell.write("work/app/pdm.toml", "pypi = 1\n")
     pip, uv, pdm = shell.doctor("pip", "uv", "PDM")
     assert pip[0] == uv[0] == "warning"
     assert pip[1].startswith("~/.config/pip/pip.conf is no configuration: ")
+    assert "secret" not in pip[1]
     assert uv[1].startswith("~/.config/uv/uv.toml is not valid TOML: ")
     assert (pip[2], uv[2]) == ("edit ~/.config/pip/pip.conf", "edit ~/.config/uv/uv.toml")
     assert pdm == (

@@ -10,6 +10,7 @@ from typing import Any
 from pypi_insiders.config import parse_toml
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import read_text
+from pypi_insiders.urls import without_any_credentials
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,14 @@ def pip(place: Place) -> Sources:
         try:
             parser.read_string(read_text(path) or "")
         except configparser.Error as error:
-            told = str(error).replace("\n", " ")
+            told = without_any_credentials(str(error)).replace("\n", " ")
             raise InsidersError(f"{path} is no configuration: {told}", f"edit {path}") from error
         for section, found in sections.items():
             if parser.has_section(section):
                 items = parser.items(section)
                 found |= {key.replace("_", "-"): Source(it, str(path)) for key, it in items}
-    found = {**sections["global"], **sections["install"], **_pip_variables(place.environment)}
-    main, others = found.get("index-url"), found.get("extra-index-url")
-    return Sources(main, _each(others))
+    given = {**sections["global"], **sections["install"], **_pip_variables(place.environment)}
+    return Sources(given.get("index-url"), _each(given.get("extra-index-url")))
 
 
 def _pip_files(place: Place) -> Iterator[Path]:
