@@ -34,14 +34,16 @@ def run(
     *,
     timeout_s: float,
     environment: Mapping[str, str] | None = None,
+    text: str = "",
 ) -> Result:
-    """Run a program to its end, without a shell, a terminal or input; any exit status is a result.
+    """Run a program to its end, without a shell or a terminal; any exit status is a result.
 
     Args:
         argv: the program and its arguments.
         timeout_s: after this many seconds it is killed.
         environment: all of its environment; by default ours with the C locale, so that its
             messages are the ones that we know.
+        text: its input.
 
     Raises:
         InsidersError: the program is missing or took too long.
@@ -52,7 +54,7 @@ def run(
     try:
         done = subprocess.run(
             argv,
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             encoding="utf-8",
             errors="replace",

@@ -12,7 +12,7 @@ LAYERS = (
     {"files", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
-        "environments", "editing", "public",
+        "environments", "editing", "public", "messenger",
     },
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
@@ -23,7 +23,7 @@ LAYERS = (
         "original", "provenance",
     },
     {"ownership", "index", "export", "adoption", "making", "account", "standing"},
-    {"choosing", "withdrawal", "doctor", "status"},
+    {"choosing", "withdrawal", "doctor", "status", "troubles"},
     {"update"},
     {"cli"},
 )  # fmt: skip

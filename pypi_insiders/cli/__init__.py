@@ -25,6 +25,7 @@ COMMANDS = {
     "env": "pypi_insiders.cli.env:env",
     "export": "pypi_insiders.cli.export:export",
     "doctor": "pypi_insiders.cli.doctor:doctor",
+    "notify": "pypi_insiders.cli.notify:notify",
     "uninstall": "pypi_insiders.cli.uninstall:uninstall",
 }
 
