@@ -174,11 +174,14 @@ def parse_command(value: object) -> tuple[str, ...]:
 
     No word stands for a notification on the desktop, the one word `off` for none at all.
     """
-    with contextlib.suppress(ValueError):  # no closing quotation
-        words = shlex.split(value) if isinstance(value, str) else value
-        is_said = isinstance(words, list | tuple) and (words or words is value)
-        if is_said and all(isinstance(word, str) and word.isprintable() for word in words):
-            return tuple(words)
+    words = value
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):  # no closing quotation
+            words = shlex.split(value) or value
+    if isinstance(words, list | tuple) and all(
+        isinstance(word, str) and word.isprintable() for word in words
+    ):
+        return tuple(words)
     raise ValueError(f'must be "off" or a command such as ["wall"], not {value!r}')
 
 
