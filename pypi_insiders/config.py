@@ -1,8 +1,10 @@
 """Read `config.toml`, the settings of the person."""
 
+import contextlib
 import difflib
 import json
 import re
+import shlex
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -167,6 +169,22 @@ def parse_number(value: object) -> int:
     raise ValueError(f"must be 1 or more, not {value!r}")
 
 
+def parse_command(value: object) -> tuple[str, ...]:
+    """Check the command that is given messages: its words, or a string of them as in a shell.
+
+    No word stands for a notification on the desktop, the one word `off` for none at all.
+    """
+    words = value
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):  # no closing quotation
+            words = shlex.split(value) or value
+    if isinstance(words, list | tuple) and all(
+        isinstance(word, str) and word.isprintable() for word in words
+    ):
+        return tuple(words)
+    raise ValueError(f'must be "off" or a command such as ["wall"], not {value!r}')
+
+
 def parse_jobs(value: object) -> int:
     """Check how many builds run at once, or 0 for as many as there are processors."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -260,6 +278,8 @@ class WatcherSettings:
     """For how long a host may be out of reach before that is a failure; 0 is at once."""
     public_versions: bool = _setting(parse_flag, True)
     """Whether the fallback is asked, once a day, which releases it has of what is watched."""
+    notify_command: tuple[str, ...] = _setting(parse_command, ())
+    """What is run to tell the person what fails; nothing: a notification on the desktop."""
 
 
 @dataclass(frozen=True)

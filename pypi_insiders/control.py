@@ -92,7 +92,7 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
         yield change
     except BaseException:
         if change.before:
-            systemctl.try_call("stop", *part.units)
+            systemctl.try_call("stop", *part.units, units.NOTIFIERS)
             change.undo()
             systemctl.try_call("daemon-reload")
             systemctl.try_call("reset-failed", *part.units)
@@ -176,12 +176,13 @@ def uninstall() -> list[Path]:
             systemctl.try_call("stop", *part.units)
             # The time of the last run, which Persistent= keeps.
             systemctl.try_call("clean", "--what=state", part.trigger)
-    systemctl.try_call("stop", units.SLICE)
+    systemctl.try_call("stop", units.NOTIFIERS, units.SLICE)
     removed = units.uninstall(manager.unit_directory)
     systemctl.try_call("daemon-reload")
     if not systemctl.show(units.PARENT_SLICE, "RequiredBy")["RequiredBy"]:
         systemctl.try_call("stop", units.PARENT_SLICE)
-    systemctl.try_call("reset-failed", *units.UNITS)
+    loaded = [unit for unit in units.UNITS if unit != units.NOTIFY]
+    systemctl.try_call("reset-failed", *loaded, units.NOTIFIERS)
     return removed
 
 

@@ -47,6 +47,21 @@ class Paths:
         return self.state / "distributions.sqlite"
 
     @property
+    def troubles(self) -> Path:
+        """What fails and was told to the person; if it is lost, it is told again."""
+        return self.state / "troubles.json"
+
+    @property
+    def skip_notify(self) -> Path:
+        """Has a file for each instance of the notify unit that has nothing to tell."""
+        return self.state / "skip-notify"
+
+    @property
+    def notify_lock(self) -> Path:
+        """Held by whoever tells the person what fails."""
+        return self.state / "notify.lock"
+
+    @property
     def lock(self) -> Path:
         """Held by whoever builds, publishes or purges."""
         return self.state / "update.lock"

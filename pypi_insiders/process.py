@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pypi_insiders.errors import InsidersError
 
@@ -44,7 +44,7 @@ def run(
     *,
     timeout_s: float,
     environment: Mapping[str, str] | None = None,
-    stdin: FileIO | None = None,
+    stdin: FileIO | str | None = None,
 ) -> Result:
     """Run a program to its end, without a shell or a terminal; any exit status is a result.
 
@@ -53,7 +53,7 @@ def run(
         timeout_s: after this many seconds it is killed.
         environment: all of its environment; by default ours with the C locale, so that its
             messages are the ones that we know.
-        stdin: a file that it reads; by default it has nothing to read.
+        stdin: a file that it reads, or a text; by default it has nothing to read.
 
     Raises:
         InsidersError: the program is missing or took too long.
@@ -64,7 +64,7 @@ def run(
     try:
         done = subprocess.run(
             argv,
-            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            **_input(stdin),
             capture_output=True,
             encoding="utf-8",
             errors="replace",
@@ -77,6 +77,12 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise InsidersError(f"{argv[0]} took longer than {timeout_s:g} s") from error
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def _input(stdin: FileIO | str | None) -> dict[str, Any]:
+    if isinstance(stdin, str):
+        return {"input": stdin}
+    return {"stdin": subprocess.DEVNULL if stdin is None else stdin}
 
 
 class Containment:

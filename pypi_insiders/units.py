@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,11 @@ from pypi_insiders.paths import Paths
 _SOURCE = Path(__file__).with_name("systemd")
 _MARK = "# Installed by pypi-insiders"
 SLICE = "pypi-insiders.slice"
+NOTIFY = "pypi-insiders-notify@.service"
+NOTIFIERS = NOTIFY.replace("@", "@*")
+"""A glob for the instances of that template."""
+# Tells such an instance the command while config.toml cannot be read.
+NOTIFY_COMMAND = "PYPI_INSIDERS_NOTIFY_COMMAND"
 # Source: XDG Base Directory Specification.
 _DEFAULT_DIRECTORIES = {
     "XDG_CONFIG_HOME": ".config",
@@ -56,7 +62,9 @@ class Part:
 SERVER = Part("server", "pypi-insiders-server.socket", "pypi-insiders-server.service")
 WATCHER = Part("watcher", "pypi-insiders-watcher.timer", "pypi-insiders-watcher.service")
 PARTS = (SERVER, WATCHER)
-UNITS = (*SERVER.units, *WATCHER.units, SLICE)
+SHARED = (NOTIFY, SLICE)
+"""What both parts need."""
+UNITS = (*SERVER.units, *WATCHER.units, *SHARED)
 
 
 def installed_command() -> str:
@@ -108,6 +116,8 @@ def render(command: str, paths: Paths | None, settings: Settings) -> dict[str, s
     values = {
         "version": __version__,
         "command": command,
+        # Only spares a process: where a person has another directory, more of them are started.
+        "state": str(paths.state).replace("%", "%%") if paths else "%h/.local/state/pypi-insiders",
         "environment": "\n".join(_environment(variables(paths)) if paths else ()),
     }
     texts = {unit: _render_unit(unit, values) for unit in UNITS}
@@ -208,6 +218,9 @@ def _drop_ins(settings: Settings) -> dict[str, list[str]]:
             f"RandomizedDelaySec={watcher.interval_s // 10}",
             f"AccuracySec={min(60, max(1, watcher.interval_s // 10))}",
         ]
+    if watcher.notify_command:
+        told = quote(f"{NOTIFY_COMMAND}={shlex.join(watcher.notify_command)}")
+        drop_ins[NOTIFY] = ["[Service]", f"Environment={told}"]
     return drop_ins
 
 
@@ -258,7 +271,7 @@ def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
     before: dict[Path, str | None] = {}
     units = set()
     try:
-        for unit in (*part.units, SLICE):
+        for unit in (*part.units, *SHARED):
             for name in (unit, _drop_in_of(unit)):
                 path, text = directory / name, texts.get(name)
                 old = _read_ours(path)

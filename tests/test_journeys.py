@@ -15,6 +15,7 @@ UNITS = {
     "pypi-insiders-server.service",
     "pypi-insiders-watcher.timer",
     "pypi-insiders-watcher.service",
+    "pypi-insiders-notify@.service",
     "pypi-insiders.slice",
 }
 UNIT_DIRECTORY = ".config/systemd/user"

@@ -12,7 +12,7 @@ LAYERS = (
     {"files", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
-        "environments", "editing", "public", "readme",
+        "environments", "editing", "public", "readme", "messenger",
     },
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
@@ -23,7 +23,7 @@ LAYERS = (
         "original", "provenance",
     },
     {"ownership", "adoption", "making", "account", "standing"},
-    {"choosing", "withdrawal", "doctor", "status", "web"},
+    {"choosing", "withdrawal", "doctor", "status", "troubles", "web"},
     {"update", "index", "export"},
     {"cli"},
 )  # fmt: skip

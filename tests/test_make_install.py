@@ -20,6 +20,7 @@ BROUGHT = ".local/share/systemd/user"
 SERVER_UNITS = {
     "pypi-insiders-server.socket",
     "pypi-insiders-server.service",
+    "pypi-insiders-notify@.service",
     "pypi-insiders.slice",
 }
 WANTS = {"sockets.target.wants", "sockets.target.wants/pypi-insiders-server.socket"}

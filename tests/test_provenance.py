@@ -38,6 +38,7 @@ keep = 0                  # default
 max-new = 5               # default
 unreachable-grace = "1d"  # default
 public-versions = true    # default
+notify-command = []       # default
 
 [build]
 sandbox = "auto"  # default

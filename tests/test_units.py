@@ -16,7 +16,9 @@ from pypi_insiders.config import ServerSettings, Settings, WatcherSettings, pars
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
 from pypi_insiders.units import (
+    NOTIFY,
     SERVER,
+    SHARED,
     SLICE,
     UNITS,
     WATCHER,
@@ -81,6 +83,10 @@ Environment=XDG_CONFIG_HOME=/home/me/c
 Environment=XDG_DATA_HOME=/home/me/d
 Environment=XDG_STATE_HOME=/home/me/s
 Environment=XDG_CACHE_HOME=/home/me/k
+# A service that is always restarted never counts as failed, so OnFailure= would never come.
+ExecStartPost=-systemctl --user --no-block start pypi-insiders-notify@server-ok.service
+ExecStopPost=-sh -c '[ "$$SERVICE_RESULT" = success ] || \\
+    exec systemctl --user --no-block start pypi-insiders-notify@server.service'
 # Stopped before it could answer.
 SuccessExitStatus=143
 # It answers while requests are served; when it hangs, every thread's stack lands in the journal.
@@ -109,6 +115,9 @@ def test_the_service_of_the_watcher() -> None:
         """\
 [Unit]
 Description=Build and publish new Insiders releases
+# What fails is told once, and once more when it is over.
+OnFailure=pypi-insiders-notify@watcher.service
+OnSuccess=pypi-insiders-notify@watcher-ok.service
 
 [Service]
 Type=oneshot
@@ -311,7 +320,7 @@ def _put(directory: Path, **files: str) -> None:
 
 
 def _only(part: Part, texts: dict[str, str] = TEXTS) -> dict[str, str]:
-    units = (*part.units, SLICE)
+    units = (*part.units, *SHARED)
     return {name: text for name, text in texts.items() if name.partition(".d/")[0] in units}
 
 
@@ -319,8 +328,8 @@ def _only(part: Part, texts: dict[str, str] = TEXTS) -> dict[str, str]:
 def test_install_writes_the_units_of_one_part_and_the_slice(directory: Path, part: Part) -> None:
     change = install(directory, TEXTS, part)
     assert _content(directory) == _only(part)
-    assert change.before == dict.fromkeys(map(directory.joinpath, (*part.units, SLICE)))
-    assert change.units == {*part.units, SLICE}
+    assert change.before == dict.fromkeys(map(directory.joinpath, (*part.units, *SHARED)))
+    assert change.units == {*part.units, *SHARED}
     assert [is_installed([directory], each) for each in (SERVER, WATCHER)] == [
         part == SERVER,
         part == WATCHER,
@@ -351,7 +360,7 @@ def test_the_units_of_the_other_part_are_left_alone(directory: Path) -> None:
     change = install(directory, TEXTS, SERVER)
     assert _content(directory) == _only(SERVER) | other
     assert masked.readlink() == Path("/dev/null")
-    assert change.units == {*SERVER.units, SLICE}
+    assert change.units == {*SERVER.units, *SHARED}
     change.undo()
     assert _content(directory) == other
 
@@ -387,7 +396,7 @@ def test_drop_ins_of_the_person_survive_it_all(directory: Path) -> None:
     assert _content(directory) == mine
 
 
-@pytest.mark.parametrize("name", [SERVER.service, SERVER.trigger, SLICE, SOCKET_DROP_IN])
+@pytest.mark.parametrize("name", [SERVER.service, SERVER.trigger, NOTIFY, SLICE, SOCKET_DROP_IN])
 def test_a_file_that_is_not_ours_is_refused_and_all_is_as_it_was(
     directory: Path, name: str
 ) -> None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "exec": "pypi_insiders.cli.exec:exec_",
     "export": "pypi_insiders.cli.export:export",
     "doctor": "pypi_insiders.cli.doctor:doctor",
+    "notify": "pypi_insiders.cli.notify:notify",
     "completion": "pypi_insiders.cli.completion:completion",
     "uninstall": "pypi_insiders.cli.uninstall:uninstall",
 }
