@@ -321,7 +321,7 @@ class Freshness(Enum):
 
 def names(part: Part) -> tuple[str, ...]:
     """Name the files of a part, below the unit directory, whether they are wanted or not."""
-    return tuple(name for unit in (*part.units, SLICE) for name in (unit, _drop_in_of(unit)))
+    return tuple(name for unit in (*part.units, *SHARED) for name in (unit, _drop_in_of(unit)))
 
 
 def freshness(directory: Path, name: str, texts: Mapping[str, str]) -> Freshness:
@@ -346,7 +346,7 @@ def freshness(directory: Path, name: str, texts: Mapping[str, str]) -> Freshness
     if name not in UNITS or any(
         version != __version__
         for part in PARTS
-        if name in (*part.units, SLICE)
+        if name in (*part.units, *SHARED)
         for version in re.findall(rf"\A{_MARK} (\S+),", read_text(directory / part.service) or "")
     ):
         return Freshness.STALE
@@ -355,9 +355,10 @@ def freshness(directory: Path, name: str, texts: Mapping[str, str]) -> Freshness
 
 def _is_as_written(unit: str, text: str) -> bool:
     """Tell whether this version wrote a unit, for whatever command and directories."""
-    values = {"version": __version__, "command": "\0", "environment": "\1"}
+    values = {"version": __version__, "command": "\0", "environment": "\1", "state": "\2"}
     pattern = re.escape(_render_unit(unit, values))
-    pattern = pattern.replace(re.escape("\0"), ".+")
+    for any_line in ("\0", "\2"):
+        pattern = pattern.replace(re.escape(any_line), ".+")
     pattern = pattern.replace(re.escape("\1"), r"Environment=.+(?:\nEnvironment=.+)*")
     return re.fullmatch(pattern, text) is not None
 

@@ -11,7 +11,7 @@ from pypi_insiders.doctor.finding import Finding, ok, problem, warning
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
 from pypi_insiders.systemctl import Manager
-from pypi_insiders.units import DROP_IN, PARTS, SLICE, Freshness, Part
+from pypi_insiders.units import DROP_IN, PARTS, SHARED, SLICE, Freshness, Part
 
 _SHEBANG_BYTES = 4096
 
@@ -64,7 +64,7 @@ def _files(check: str, manager: Manager, texts: dict[str, str], part: Part) -> I
 
 def _loaded(check: str, part: Part) -> Iterator[Finding]:
     """Ask the manager what it made of the files."""
-    of_part = (*part.units, SLICE)
+    of_part = (*part.units, SLICE)  # of a template the manager tells nothing
     found = systemctl.show_each(of_part, "LoadState", "NeedDaemonReload", "DropInPaths")
     for unit, has in zip(of_part, found, strict=True):
         if has["LoadState"] not in ("loaded", "masked", "not-found"):  # the files tell of these
@@ -119,7 +119,7 @@ def _own(directory: Path, part: Part) -> str:
     """Name what the person has added by `systemctl --user edit`, which wins."""
     own = [
         str(path.relative_to(directory))
-        for unit in (*part.units, SLICE)
+        for unit in (*part.units, *SHARED)
         for path in sorted((directory / f"{unit}.d").glob("*.conf"))
         if path.name != DROP_IN
     ]
