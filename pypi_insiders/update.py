@@ -5,12 +5,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from pypi_insiders import (
     builder,
+    log,
     ownership,
     public,
     publishing,
@@ -36,6 +38,9 @@ from pypi_insiders.repository import Repository
 from pypi_insiders.state import Check, Failure, RepositoryState
 
 _log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_Result = TypeVar("_Result")
 
 _CHECKS_AT_ONCE = 16
 _FIRST_PAUSE_S = 3600
@@ -101,8 +106,9 @@ def update(paths: Paths, settings: Settings, request: Request, report: Report) -
         if settings.watcher.public_versions:
             public.look_up(paths.state, settings.server.fallback, _distributions(paths, chosen))
     for outcome in outcomes:
-        for line in outcome.moved:
-            _log.warning("%s: %s", outcome.repository, line)
+        with log.about(outcome.repository):
+            for line in outcome.moved:
+                _log.warning("%s: %s", outcome.repository, line)
     return outcomes
 
 
@@ -159,9 +165,15 @@ class _Pass:
             ThreadPoolExecutor(self._settings.build.jobs or os.cpu_count() or 1) as builds,
         ):
             try:
-                checking = [checks.submit(self._check, item) for item in self._chosen]
+                checking = [
+                    checks.submit(_about, item.name, self._check, item) for item in self._chosen
+                ]
                 found = (check.result() for check in as_completed(checking))
-                building = [builds.submit(self._build, work) for work in found if work]
+                building = [
+                    builds.submit(_about, work.repository.name, self._build, work)
+                    for work in found
+                    if work
+                ]
                 state.save_checks(self._paths.state, self._checks)
                 for build in as_completed(building):
                     build.result()
@@ -371,6 +383,12 @@ class _Pass:
         if told.hint:
             _log.info("hint: %s", told.hint)
         self._outcomes[repository.name].errors.append(told)
+
+
+def _about(repository: str, do: Callable[[_T], _Result], argument: _T) -> _Result:
+    """Do something with everything that is logged meanwhile being about a repository."""
+    with log.about(repository):
+        return do(argument)
 
 
 def _in_words(error: Exception) -> InsidersError:

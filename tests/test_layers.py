@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
-    {"errors", "log", "times", "urls"},
-    {"files", "paths", "process", "tags", "distribution", "uv_program"},
+    {"errors", "journal", "notify_socket", "times", "urls"},
+    {"files", "log", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
         "environments", "public",
@@ -30,11 +30,12 @@ OWNERS = {
     "git": "remotes",
     "installer": "archives",
     "jinja2": "web",
+    "logging_journald": "journal",
     "multipart": "web",
     "platformdirs": "paths",
     "pypiserver": "web",
     "rich": "cli",
-    "sdnotify": "server",
+    "sdnotify": "notify_socket",
     "tomli_w": "repositories",
     "uv": "uv_program",
     "waitress": "server",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pypi_insiders.cli.common import Command, none_watched, note
+from pypi_insiders.cli.common import Command, none_watched, note, result
 
 if TYPE_CHECKING:
     from pypi_insiders.making import Report
@@ -52,7 +52,7 @@ def update(ctx: click.Context, /, names: tuple[str, ...], **options: Any) -> Non
     published = sum(len(outcome.published) for outcome in outcomes)
     failed = [outcome.repository for outcome in outcomes if outcome.errors]
     missed = [outcome.repository for outcome in outcomes if outcome.unreachable]
-    click.echo(
+    result(
         f"{len(outcomes)} checked, {published} files published"
         + (f", out of reach: {', '.join(missed)}" if missed else "")
         + (f", failed: {', '.join(failed)}" if failed else "")
