@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 from logging_journald import JournaldTransport
 
@@ -35,17 +34,10 @@ class Journal:
         Raises:
             OSError: the journal cannot be reached, and has nothing of the entry.
         """
-        content: dict[str, Any] = {
-            "MESSAGE": message,
-            "PRIORITY": priority,
-            "SYSLOG_IDENTIFIER": self._identifier,
-            **fields,
-        }
-        self._transport.send(
-            # As Python writes to standard error what no file name should have.
-            (name, value.encode(errors="backslashreplace").decode() if name == "MESSAGE" else value)
-            for name, value in content.items()
-        )
+        # What no text should have is written as Python writes it to standard error.
+        text = message.encode(errors="backslashreplace").decode()
+        own = {"MESSAGE": text, "PRIORITY": priority, "SYSLOG_IDENTIFIER": self._identifier}
+        self._transport.send((own | fields).items())
 
 
 def identifier(cgroup: str) -> str:

@@ -158,6 +158,7 @@ def as_json(status: Status) -> str:
             "condition": _condition(watcher),
             "since": _time(watcher.since),
             "is_updating": watcher.is_working,
+            "progress": watcher.progress,
             "last_run": _time(watcher.last_run),
             "last_run_failed": watcher.has_failed,
             "next_run": _time(watcher.next_run),

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
-    {"errors", "journal", "notify_socket", "times", "urls"},
+    {"errors", "journal", "notify_socket", "progress", "times", "urls"},
     {"files", "log", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
