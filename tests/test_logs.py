@@ -69,8 +69,9 @@ def test_the_journal_knows_of_which_repository_an_entry_is(
 
 def test_the_last_entry_is_the_result(machine: Machine, watched: dict[str, Project]) -> None:
     """What is printed comes after what is logged, as on a terminal."""
-    told = machine.journal("-t", "pypi-insiders-watcher").splitlines()
-    assert untimed(told[-1]) == "2 checked, 2 files published, failed: me/bad"
+    last = entries(machine, "-t", "pypi-insiders-watcher")[-1]
+    assert untimed(last["MESSAGE"]) == "2 checked, 2 files published, failed: me/bad"
+    assert last["_TRANSPORT"] == "journal"  # the same way as the others, so none overtakes
 
 
 def test_logs_of_one_repository(machine: Machine, watched: dict[str, Project]) -> None:

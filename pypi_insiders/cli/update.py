@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pypi_insiders.cli.common import Command, none_watched, note, result, verbosity
+from pypi_insiders.errors import InsidersError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +78,9 @@ def _progress(*, is_quiet: bool) -> "Iterator[Progress]":
     except KeyboardInterrupt:
         tell("interrupted")
         note("what was published until now stays")
+        raise
+    except InsidersError as error:
+        tell(error.message)
         raise
 
 
