@@ -5,7 +5,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,14 +28,12 @@ from pypi_insiders.environments import Bytecode
 from pypi_insiders.files import remove_foreign_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
+from pypi_insiders.progress import Progress
 from pypi_insiders.record import Origin, Record
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, RepositoryState
 
 _log = logging.getLogger(__name__)
-
-Report = Callable[[str, str | None], None]
-"""Told the name of a repository and what happens to it now; `None` when nothing does any more."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Maker:
         record: of the distributions directory.
         owners: which repository may publish which distribution; what is built is added.
         containment: ends what runs when this process is to end.
-        report: told what happens.
+        progress: told what is done.
         destination: another index, for all that is built.
     """
 
@@ -83,7 +81,7 @@ class Maker:
         record: Record,
         owners: dict[str, str],
         containment: Containment,
-        report: Report,
+        progress: Progress,
         destination: publishing.Destination | None,
     ) -> None:
         self._paths = paths
@@ -91,7 +89,7 @@ class Maker:
         self._record = record
         self._owners = owners
         self._containment = containment
-        self._report = report
+        self._progress = progress
         self._destination = destination
         self._shared = paths.builds / "bytecode"
         self._bytecode = Bytecode(self._shared)
@@ -108,7 +106,7 @@ class Maker:
         Raises:
             InsidersError: the repository cannot be read, or the disk not written.
         """
-        self._report(repository.name, "fetching")
+        self._progress.begin(repository.name, "fetch")
         mirror = self._paths.mirror(repository.name)
         remotes.fetch(repository.remote, mirror, remotes.Access(repository.token))
 
@@ -125,13 +123,13 @@ class Maker:
         """
         name, tag, commit = release.repository.name, release.tag, release.commit
         confines = self._confines()
-        self._report(name, f"building {tag}")
+        self._progress.begin(name, "build", tag)
         _log.info("%s: building tag %s (%.9s)", name, tag, commit)
         with self._workspace() as workspace:
             built = self._build(release, workspace, confines)
             self._claim(release.repository, known, built.name)
             self._check_version(release, built)
-            self._report(name, f"publishing {built.name} {built.version}")
+            self._progress.begin(name, "publish", built.version)
             if again:
                 self._compare(release, built.files)
             files, new = self._publish(release, built)
@@ -167,7 +165,7 @@ class Maker:
         Raises:
             PublishError: that index does not take it.
         """
-        self._report(repository.name, f"uploading {build.version}")
+        self._progress.begin(repository.name, "upload", build.version)
         if self._destination is not None:
             _upload(self._destination, [self._paths.distributions / name for name in build.files])
         return replace(build, uploaded_to=[*build.uploaded_to, *self._destinations()])

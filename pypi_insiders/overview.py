@@ -43,6 +43,8 @@ class Overview:
     """What the index uses; `None`: nobody knows, or it runs only when somebody asks."""
     is_working: bool = False
     """Whether its service runs at this moment."""
+    progress: str | None = None
+    """What the update that is under way does, in words."""
     last_run: float | None = None
     """When the last update ended."""
     next_run: float | None = None
@@ -100,12 +102,13 @@ def _watcher(trigger: dict[str, str], service: dict[str, str], now: datetime) ->
         _time(service["ExecMainExitTimestamp"]),
         systemctl.next_run(WATCHER.trigger),
     )
+    progress = service["StatusText"] if is_working else None
     has_failed = not is_working and last_run is not None and service["Result"] != "success"
 
     def words() -> Iterator[str]:
         yield "running"
         if is_working:
-            yield "an update is under way"
+            yield "an update is under way" + (f": {progress}" if progress else "")
         elif last_run is not None:
             outcome = "failed" if has_failed else "succeeded"
             yield f"last update {outcome} {times.span(now - times.at(last_run, now))} ago"
@@ -120,6 +123,7 @@ def _watcher(trigger: dict[str, str], service: dict[str, str], now: datetime) ->
         has_failed,
         since=_time(trigger["ActiveEnterTimestamp"]),
         is_working=is_working,
+        progress=progress or None,
         last_run=last_run,
         next_run=next_run,
     )

@@ -166,6 +166,7 @@ def service(look: Overview) -> dict[str, Any]:
         }
     return told | {
         "is_updating": look.is_working,
+        "progress": look.progress,
         "last_run": _time(look.last_run),
         "last_run_failed": look.has_failed,
         "next_run": _time(look.next_run),

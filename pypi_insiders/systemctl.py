@@ -281,21 +281,33 @@ def is_lingering() -> bool | None:
     return {"Linger=yes": True, "Linger=no": False}.get(result.stdout.strip())
 
 
-def logs(identifier: str, units: Iterable[str], options: Sequence[str]) -> NoReturn:
+def logs(
+    identifier: str, units: Iterable[str], options: Sequence[str], fields: Iterable[str] = ()
+) -> NoReturn:
     """Become journalctl, for the lines of a service and what systemd says of its units.
 
     Args:
         identifier: the service's `SyslogIdentifier=`, which finds its last lines too.
         units: whose starts and stops are to be shown.
         options: for journalctl.
+        fields: `NAME=VALUE`, of which each of the service's lines must have one.
 
     Source: journalctl(1); systemd.journal-fields(7).
     """
     user = f"_UID={os.getuid()}"
-    matches = [user, f"SYSLOG_IDENTIFIER={identifier}"]
+    matches = [user, f"SYSLOG_IDENTIFIER={identifier}", *fields]
     for unit in units:
         matches += ["+", user, f"USER_UNIT={unit}"]
     become(("journalctl", *_journal_of_user(), *options, *matches))
+
+
+def logged(field: str) -> list[str]:
+    """Name the values that a field has in the journal; none where nothing can be read.
+
+    Source: journalctl(1), `--field`.
+    """
+    argv = ("journalctl", *_journal_of_user(), f"--field={field}")
+    return run(argv, timeout_s=_TIMEOUT_S).stdout.splitlines()
 
 
 def _journal_of_user() -> tuple[str, ...]:

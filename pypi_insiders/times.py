@@ -22,6 +22,14 @@ def span(span: timedelta) -> str:
     return f"{seconds} s"
 
 
+def took(seconds: float) -> str:
+    """Tell how long something took: `0.8 s`, `2 min 5 s`."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
 def told(epoch_s: float, now: datetime) -> str:
     """Tell people when something was or will be: `2026-11-22 21:30:01 UTC (12 min ago)`."""
     moment = at(epoch_s, now)

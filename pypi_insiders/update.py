@@ -5,12 +5,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from pypi_insiders import (
     builder,
+    distribution,
+    log,
     ownership,
     public,
     publishing,
@@ -21,14 +24,16 @@ from pypi_insiders import (
     sandbox,
     state,
     store,
+    times,
 )
 from pypi_insiders.choosing import Chooser, Request
 from pypi_insiders.config import Settings
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import hint_for, locked, make_directory, remove_foreign_tree, remove_tree
-from pypi_insiders.making import Maker, Release, Report, is_lasting
+from pypi_insiders.making import Maker, Release, is_lasting
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
+from pypi_insiders.progress import Progress
 from pypi_insiders.publishing import PublishError
 from pypi_insiders.record import Record
 from pypi_insiders.remotes import SignatureError, UnreachableError
@@ -36,6 +41,9 @@ from pypi_insiders.repository import Repository
 from pypi_insiders.state import Check, Failure, RepositoryState
 
 _log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_Result = TypeVar("_Result")
 
 _CHECKS_AT_ONCE = 16
 _FIRST_PAUSE_S = 3600
@@ -54,9 +62,11 @@ class Outcome:
     """Its host is out of reach, not for long enough yet to be an error."""
     moved: list[str] = field(default_factory=list)
     """What there is to say of tags that have moved after they were built."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each step took: `check`, `fetch`, `build`, `publish`, `upload`."""
 
 
-def update(paths: Paths, settings: Settings, request: Request, report: Report) -> list[Outcome]:
+def update(paths: Paths, settings: Settings, request: Request, progress: Progress) -> list[Outcome]:
     """Check repositories, build their new tags and publish what was built.
 
     A failure of one repository does not stop the others, one of a tag not the other tags. Of two
@@ -66,7 +76,7 @@ def update(paths: Paths, settings: Settings, request: Request, report: Report) -
         paths: where everything lies.
         settings: those of `config.toml`.
         request: what is to be done.
-        report: called from several threads.
+        progress: told what is done, from several threads.
 
     Returns:
         One outcome a repository.
@@ -76,7 +86,7 @@ def update(paths: Paths, settings: Settings, request: Request, report: Report) -
     """
     destination = publishing.destination(settings.publish, request.index_url, request.index_user)
     with (
-        locked(paths.lock, lambda: _log.info("another update is running; waiting for it to end")),
+        locked(paths.lock, lambda: _waiting(progress)),
         builder.build_environment(settings.server.url, settings.server.fallback_url),
     ):
         # Read only now: while we waited, somebody may have removed a repository.
@@ -88,22 +98,42 @@ def update(paths: Paths, settings: Settings, request: Request, report: Report) -
         owners = ownership.owners(paths, watched.values())
         containment = Containment()
         record = Record(paths.record, paths.distributions)
-        maker = Maker(paths, settings, record, owners, containment, report, destination)
+        maker = Maker(paths, settings, record, owners, containment, progress, destination)
         chooser = Chooser(paths, settings, request, record)
         checks = state.load_checks(paths.state)
         checks = {name: check for name, check in checks.items() if name in watched}
         try:
             outcomes = _Pass(
-                paths, settings, request, chosen, checks, chooser, maker, containment, report
+                paths, settings, request, chosen, checks, chooser, maker, containment, progress
             ).run()
         finally:
             maker.end()
         if settings.watcher.public_versions:
+            progress.tell("asking which releases are public")
             public.look_up(paths.state, settings.server.fallback, _distributions(paths, chosen))
     for outcome in outcomes:
-        for line in outcome.moved:
-            _log.warning("%s: %s", outcome.repository, line)
+        outcome.seconds = progress.seconds(outcome.repository)
+        if outcome.published:
+            with log.about(outcome.repository):
+                _log.info("%s: %s", outcome.repository, _summary(outcome))
+    for outcome in outcomes:
+        with log.about(outcome.repository):
+            for line in outcome.moved:
+                _log.warning("%s: %s", outcome.repository, line)
     return outcomes
+
+
+def _waiting(progress: Progress) -> None:
+    _log.info("another update is running; waiting for it to end")
+    progress.tell("waiting for another update to end")
+
+
+def _summary(outcome: Outcome) -> str:
+    """Tell which releases are published now, and how long that took."""
+    published = (distribution.release_of(name) for name in outcome.published)
+    names = dict.fromkeys(f"{project} {version}" for project, version in published)
+    steps = ", ".join(f"{step} {times.took(spent)}" for step, spent in outcome.seconds.items())
+    return f"{', '.join(names)} in {times.took(sum(outcome.seconds.values()))} ({steps})"
 
 
 def _distributions(paths: Paths, chosen: Sequence[Repository]) -> Iterator[str]:
@@ -137,13 +167,13 @@ class _Pass:
         chooser: Chooser,
         maker: Maker,
         containment: Containment,
-        report: Report,
+        progress: Progress,
     ) -> None:
         self._paths = paths
         self._settings = settings
         self._request = request
         self._chosen = chosen
-        self._report = report
+        self._progress = progress
         self._outcomes = {item.name: Outcome(item.name) for item in chosen}
         self._interrupted = threading.Event()
         self._containment = containment
@@ -154,14 +184,21 @@ class _Pass:
         self._is_swept = False
 
     def run(self) -> list[Outcome]:
+        self._progress.expect("check", len(self._chosen))
         with (
             ThreadPoolExecutor(_CHECKS_AT_ONCE) as checks,
             ThreadPoolExecutor(self._settings.build.jobs or os.cpu_count() or 1) as builds,
         ):
             try:
-                checking = [checks.submit(self._check, item) for item in self._chosen]
+                checking = [
+                    checks.submit(_about, item.name, self._check, item) for item in self._chosen
+                ]
                 found = (check.result() for check in as_completed(checking))
-                building = [builds.submit(self._build, work) for work in found if work]
+                building = [
+                    builds.submit(_about, work.repository.name, self._build, work)
+                    for work in found
+                    if work
+                ]
                 state.save_checks(self._paths.state, self._checks)
                 for build in as_completed(building):
                     build.result()
@@ -176,7 +213,7 @@ class _Pass:
         return list(self._outcomes.values())
 
     def _check(self, repository: Repository) -> _Work | None:
-        self._report(repository.name, "checking")
+        self._progress.begin(repository.name, "check")
         now_s = int(time.time())
         before = self._checks.get(repository.name, Check())
         self._checks[repository.name] = replace(before, errors=[], warnings=[])
@@ -199,8 +236,10 @@ class _Pass:
         if not wanted and not any(map(self._maker.lacks, known.builds)):
             _log.debug("%s: nothing new", repository.name)
             self._prune(repository, known)
-            self._report(repository.name, None)
+            self._progress.end(repository.name)
             return None
+        self._progress.expect("build", len(wanted))
+        self._progress.end(repository.name)
         return _Work(repository, known, refs, wanted)
 
     def _known(self, repository: Repository) -> RepositoryState:
@@ -222,7 +261,7 @@ class _Pass:
             return
         _log.info("%s: %s; the next update tries again", repository.name, error.message)
         self._outcomes[repository.name].unreachable = True
-        self._report(repository.name, None)
+        self._progress.end(repository.name)
 
     def _is_patient(self, since_s: int) -> bool:
         """Tell whether a host that is out of reach is no failure yet; whoever asks wants to know.
@@ -244,6 +283,7 @@ class _Pass:
                 self._miss(work.repository, error, int(time.time()))
             except Exception as error:
                 self._fail(work.repository, error)
+        self._progress.expect("build", len(tags_to_build) - len(work.tags))
         for tag in tags_to_build:
             if self._interrupted.is_set():
                 return
@@ -254,7 +294,7 @@ class _Pass:
                 self._fail(work.repository, error, tag)
         self._upload(work)
         self._prune(work.repository, work.known)
-        self._report(work.repository.name, None)
+        self._progress.end(work.repository.name)
 
     def _signed(self, work: _Work) -> Sequence[str]:
         """Leave out tags that no allowed signer has signed; others may take their place."""
@@ -356,7 +396,7 @@ class _Pass:
 
     def _fail(self, repository: Repository, error: Exception, tag: str | None = None) -> None:
         """Say what failed; a bug with its traceback, for it must not stop the others either."""
-        self._report(repository.name, None)
+        self._progress.end(repository.name)
         if self._interrupted.is_set():
             return
         subject = f"{repository.name}: tag {tag}" if tag else repository.name
@@ -371,6 +411,12 @@ class _Pass:
         if told.hint:
             _log.info("hint: %s", told.hint)
         self._outcomes[repository.name].errors.append(told)
+
+
+def _about(repository: str, do: Callable[[_T], _Result], argument: _T) -> _Result:
+    """Do something with everything that is logged meanwhile being about a repository."""
+    with log.about(repository):
+        return do(argument)
 
 
 def _in_words(error: Exception) -> InsidersError:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -127,6 +128,13 @@ def watch(person: Person, tmp_path: Path) -> Watch:
 def names(*releases: str) -> list[str]:
     """Name the sdist and the wheel of releases such as `probe-1.0`."""
     return sorted(f"{name}{end}" for name in releases for end in (".tar.gz", "-py3-none-any.whl"))
+
+
+def untimed(told: str) -> str:
+    """Take out of what an update tells how long it took, which it must tell."""
+    plain, times = re.subn(r" in \d+\.\d s(?=,|\n|$)", "", told)
+    assert times == 1, told
+    return plain
 
 
 @pytest.fixture

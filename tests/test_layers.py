@@ -8,8 +8,10 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
-    {"errors", "log", "times", "urls", "variables", "words"},
-    {"files", "paths", "process", "tags", "distribution", "uv_program"},
+    {
+        "errors", "journal", "notify_socket", "progress", "times", "urls", "variables", "words",
+    },
+    {"files", "log", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
         "environments", "editing", "public", "readme", "messenger",
@@ -33,13 +35,14 @@ OWNERS = {
     "git": "remotes",
     "installer": "archives",
     "jinja2": "web",
+    "logging_journald": "journal",
     "multipart": "web",
     "nh3": "readme",
     "platformdirs": "paths",
     "pypiserver": "web",
     "readme_renderer": "readme",
     "rich": "cli",
-    "sdnotify": "server",
+    "sdnotify": "notify_socket",
     "tomli_w": "repositories",
     "uv": "uv_program",
     "waitress": "server",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import untimed
 from machine import Background, Machine
 from projects import Project, create
 
@@ -284,7 +285,7 @@ def test_without_a_sandbox_one_warning_says_so(machine: Machine, project: Projec
     )
     machine.write_text(settings, "")
     done = machine.run("pypi-insiders", "update", "me/probe", "--all-tags", env=without)
-    assert done.stdout == "1 checked, 4 files published\n"
+    assert untimed(done.stdout) == "1 checked, 4 files published\n"
     assert done.stderr.count("warning: builds are not sandboxed: no session with a user") == 1
     machine.write_text(settings, '[build]\nsandbox = "off"\n')
     project.release("1.2")

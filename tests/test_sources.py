@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
-from conftest import Person, Watch, names, need
+from conftest import Person, Watch, names, need, untimed
 from githost import GitHost, make_certificate
 from machine import Machine
 from packaging.version import Version
@@ -117,7 +117,7 @@ def test_submodules_are_there(person: Person, watch: Watch, tmp_path: Path) -> N
     project.push("v1.0")
     (part.tree / "words.py").write_text("second = True\n")
     part.push("v2")
-    assert person.run("update").stdout == "1 checked, 2 files published\n"
+    assert untimed(person.run("update").stdout) == "1 checked, 2 files published\n"
     with zipfile.ZipFile(person.paths.distributions / names("probe-1.0")[0]) as archive:
         assert archive.read("probe/part/words.py") == b"first = True\n"
 
@@ -205,7 +205,7 @@ def test_as_many_builds_at_once_as_wanted(person: Person, watch: Watch, tmp_path
         project.hook(f"open({str(pipe)!r}, {mode!r}).close()")  # waits for the other end
         project.push("v1.0")
     settings.write_text("[build]\njobs = 2\n")
-    assert person.run("update").stdout == "2 checked, 4 files published\n"
+    assert untimed(person.run("update").stdout) == "2 checked, 4 files published\n"
     for project in projects:
         project.release("1.1")
     settings.write_text("[build]\njobs = 1\n")

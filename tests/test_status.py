@@ -117,6 +117,7 @@ def test_scripts_read_all_of_it(machine: Machine, port: int, project: Project) -
             "condition": "running",
             "since": "TIME",
             "is_updating": False,
+            "progress": None,
             "last_run": "TIME",
             "last_run_failed": False,
             "next_run": "TIME",

@@ -126,6 +126,8 @@ Environment=XDG_CONFIG_HOME=/home/me/c
 Environment=XDG_DATA_HOME=/home/me/d
 Environment=XDG_STATE_HOME=/home/me/s
 Environment=XDG_CACHE_HOME=/home/me/k
+# It tells what it is doing.
+NotifyAccess=main
 # `update` ends so after SIGTERM, with everything published recorded.
 SuccessExitStatus=143
 TimeoutStartSec=6h

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Person, Watch, names, need, unavailable
+from conftest import COMMAND, Person, Watch, names, need, unavailable, untimed
 from projects import Project, create, git
 
 
@@ -18,7 +18,7 @@ def test_first_the_newest_then_each_new_tag_and_nothing_twice(person: Person, wa
     project = watch("probe", named=False)
     project.release("1.9")
     commit = project.release("1.10")
-    assert person.run("update").stdout == "1 checked, 2 files published\n"
+    assert untimed(person.run("update").stdout) == "1 checked, 2 files published\n"
     assert person.distributions() == names("probe-1.10")
     listed = json.loads(person.run("repos", "list", "--json").stdout)
     assert listed == [
@@ -38,7 +38,7 @@ def test_first_the_newest_then_each_new_tag_and_nothing_twice(person: Person, wa
     project.release("2.0")
     project.release("1.11")
     done = person.run("update", "me/probe")
-    assert done.stdout == "1 checked, 4 files published\n"
+    assert untimed(done.stdout) == "1 checked, 4 files published\n"
     assert [line for line in done.stderr.splitlines() if "published" in line] == [
         "me/probe: published probe-2.0.tar.gz, probe-2.0-py3-none-any.whl",
         "me/probe: published probe-1.11.tar.gz, probe-1.11-py3-none-any.whl",
@@ -196,7 +196,7 @@ def test_of_two_updates_at_once_the_second_waits(
     second = start_update(person)
     wait_for_line(second, "another update is running; waiting for it to end")
     pipe.open("w").close()
-    assert first.communicate(timeout=60)[0] == "1 checked, 2 files published\n"
+    assert untimed(first.communicate(timeout=60)[0]) == "1 checked, 2 files published\n"
     assert second.communicate(timeout=60)[0] == "1 checked, 0 files published\n"
     assert (first.returncode, second.returncode) == (0, 0)
 
@@ -223,7 +223,7 @@ def test_an_interrupted_update_leaves_nothing_half_done(
     assert person.distributions() == []
     again = start_update(person)
     pipe.open("w").close()
-    assert again.communicate(timeout=60)[0] == "1 checked, 2 files published\n"
+    assert untimed(again.communicate(timeout=60)[0]) == "1 checked, 2 files published\n"
 
 
 def test_a_full_disk_leaves_nothing_half_written(person: Person, watch: Watch) -> None:
@@ -247,7 +247,7 @@ def test_a_full_disk_leaves_nothing_half_written(person: Person, watch: Watch) -
         "hint: make room on that disk and try again",
     ]
     assert done.stdout == "1 checked, 0 files published, failed: me/probe\n"  # and no file
-    assert person.run("update").stdout == "1 checked, 2 files published\n"
+    assert untimed(person.run("update").stdout) == "1 checked, 2 files published\n"
 
 
 def test_what_a_killed_update_left_is_swept(person: Person, watch: Watch) -> None:
@@ -317,7 +317,7 @@ def test_the_first_builds_of_a_process_do_not_disturb_each_other(
     for name in ("alpha", "beta"):
         watch(name).release("1.0")
     for _ in range(4):
-        assert person.run("update").stdout == "2 checked, 4 files published\n"
+        assert untimed(person.run("update").stdout) == "2 checked, 4 files published\n"
         shutil.rmtree(person.paths.state)
         shutil.rmtree(person.paths.distributions)
 

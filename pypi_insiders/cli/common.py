@@ -159,21 +159,30 @@ def in_words(error: click.ClickException) -> tuple[str, str | None]:
 
 def complain(message: str, hint: str | None) -> None:
     """Say on standard error what failed and what to do."""
-    from pypi_insiders import log
-
-    priority = "<3>" if log.is_journal(sys.stderr) else ""
-    error = click.style("error:", fg="red", bold=True)
-    click.echo(f"{priority}{error} {message}", err=True, color=colour())
-    if hint:
-        text = f"{priority}{click.style('hint:', fg='cyan')} {hint}"
-        click.echo(text, err=True, color=colour())
+    error, hint_word = click.style("error:", fg="red", bold=True), click.style("hint:", fg="cyan")
+    _say(f"{error} {message}" + (f"\n{hint_word} {hint}" if hint else ""), is_error=True)
 
 
 def none_watched() -> None:
     """Tell whoever has no repositories how to begin."""
-    click.echo("no repositories are watched; `pypi-insiders repos add NS/PROJ`", err=True)
+    _say("no repositories are watched; `pypi-insiders repos add NS/PROJ`")
 
 
 def note(message: str) -> None:
     """Tell the person something beside the result, on standard error."""
-    click.echo(f"{click.style('note:', fg='yellow')} {message}", err=True)
+    _say(f"{click.style('note:', fg='yellow')} {message}")
+
+
+def result(text: str) -> None:
+    """Print what came of a command whose log is read together with it."""
+    _say(text, err=False)
+
+
+def _say(text: str, *, err: bool = True, is_error: bool = False) -> None:
+    """Print; in the journal among the records of the log, which go another way than the streams."""
+    from pypi_insiders import log
+
+    if log.is_journal(sys.stderr if err else sys.stdout):
+        log.tell(click.unstyle(text), is_error=is_error)
+    else:
+        click.echo(text, err=err, color=colour())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pypi_insiders.cli.common import Command, none_watched, note
+from pypi_insiders.cli.common import Command, none_watched, note, verbosity
 
 if TYPE_CHECKING:
     from pypi_insiders.config import Settings
@@ -62,7 +62,7 @@ def exec_(
     paths = default_paths()
     settings = config.load(paths.settings)
     process.find_command(argv[0])  # told at once, and not after an update
-    _provide(paths, settings, no_update=no_update)
+    _provide(paths, settings, no_update=no_update, is_quiet=verbosity(ctx) < 0)
     # Whoever wants passwords gets one for this command alone: nobody else here can read the index.
     password = secrets.token_urlsafe(24) if settings.server.auth else None
     with sockets.bind("127.0.0.1", port) as listening:
@@ -90,7 +90,7 @@ def _environment(url: str, *, uv_index: bool) -> dict[str, str]:
     return {**os.environ, **values, **proxies, variables.URL: url}
 
 
-def _provide(paths: "Paths", settings: "Settings", *, no_update: bool) -> None:
+def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet: bool) -> None:
     """Make sure that the index has something of all repositories.
 
     Raises:
@@ -108,8 +108,8 @@ def _provide(paths: "Paths", settings: "Settings", *, no_update: bool) -> None:
         from pypi_insiders.choosing import Request
         from pypi_insiders.cli.update import run, summary
 
-        outcomes = run(paths, settings, Request())
-        click.echo(summary(outcomes), err=True)
+        outcomes, elapsed_s = run(paths, settings, Request(), is_quiet=is_quiet)
+        click.echo(summary(outcomes, elapsed_s), err=True)
         unhealthy = [item.repository for item in outcomes if item.errors or item.unreachable]
     missing = ownership.without_release(paths, watched.values())
     if missing:

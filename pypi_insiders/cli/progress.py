@@ -1,21 +1,23 @@
 """Show what an update is doing, live on a terminal, through rich."""
 
 from contextlib import contextmanager
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from pypi_insiders.making import Report
+    from pypi_insiders.progress import Step
 
 
 @contextmanager
-def live() -> "Iterator[Report]":
-    """Show one line for each repository at which something happens; the lines vanish in the end."""
+def live() -> "Iterator[Callable[[str, Step | None], None]]":
+    """Show one line for each repository at which something happens; the lines vanish in the end.
+
+    What is yielded must not be called in two threads at once.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -23,17 +25,14 @@ def live() -> "Iterator[Report]":
         TimeElapsedColumn(),
     )
     tasks: dict[str, TaskID] = {}
-    lock = Lock()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
 
-        def report(repository: str, step: str | None) -> None:
-            with lock:
-                if step is None:
-                    if repository in tasks:
-                        progress.remove_task(tasks.pop(repository))
-                elif repository in tasks:
-                    progress.update(tasks[repository], step=step)
-                else:
-                    tasks[repository] = progress.add_task(repository, total=None, step=step)
+        def show(repository: str, step: "Step | None") -> None:
+            if step is None:
+                progress.remove_task(tasks.pop(repository))
+            elif repository in tasks:
+                progress.update(tasks[repository], step=str(step))
+            else:
+                tasks[repository] = progress.add_task(repository, total=None, step=str(step))
 
-        yield report
+        yield show

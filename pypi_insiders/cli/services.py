@@ -74,16 +74,10 @@ def _verbs(name: str, what: str, first: str) -> Group:
     @verb(f"Show the log of {what}.\n\nIt is kept in the journal.", "logs")
     @click.option("-f", "--follow", is_flag=True, help="Go on as lines come in.")
     @click.option("-n", "--lines", metavar="N", help="Only the last N lines.")
+    @click.option("-p", "--priority", metavar="LEVEL", help="Only lines as grave as err, ...")
     @click.option("--since", metavar="TIME", help="Only lines from then on: yesterday, -1h, ...")
-    def logs(follow: bool, lines: str | None, since: str | None) -> None:
-        from pypi_insiders import systemctl
-
-        options = ["--follow"] if follow else []
-        options += [f"--lines={lines}"] if lines is not None else []
-        options += [f"--since={since}"] if since is not None else []
-        part = _part(name)
-        systemctl.manager()  # where there is none, that is said better than by journalctl
-        systemctl.logs(part.identifier, part.units, options)
+    def logs(repository: str | None = None, **options: str | bool | None) -> None:
+        _show_log(name, repository, options)
 
     @verb(f"Start {what} now and at every login.", "enable")
     def enable() -> None:
@@ -119,6 +113,41 @@ def _show(name: str, *, as_json: bool) -> int:
     return look.condition
 
 
+def _show_log(name: str, repository: str | None, options: dict[str, str | bool | None]) -> None:
+    """Become journalctl, with its own options, for a service or what it said of one repository."""
+    from pypi_insiders import log, systemctl
+
+    given = [
+        f"--{option}" if value is True else f"--{option}={value}"
+        for option, value in options.items()
+        if value not in (None, False)
+    ]
+    part = _part(name)
+    systemctl.manager()  # where there is none, that is said better than by journalctl
+    if repository is None:
+        systemctl.logs(part.identifier, part.units, given)
+    fields = [f"{log.REPOSITORY_FIELD}={item}" for item in _in_journal(repository)]
+    systemctl.logs(part.identifier, (), given, fields)
+
+
+def _in_journal(repository: str) -> list[str]:
+    """Tell under which names the journal has a repository, also one that is not watched any more.
+
+    Raises:
+        InsidersError: it has none, and the repository is not watched either.
+    """
+    from pypi_insiders import log, repositories, systemctl
+    from pypi_insiders.paths import default_paths
+    from pypi_insiders.repository import parse_name
+
+    wanted = parse_name(repository).casefold()
+    logged = systemctl.logged(log.REPOSITORY_FIELD)
+    if found := [name for name in logged if name.casefold() == wanted]:
+        return found
+    watched = repositories.load(default_paths().repositories)
+    return [item.name for item in repositories.select(watched, (repository,))]
+
+
 def _started(name: str, start: Callable[..., None], **how: bool) -> None:
     """Start a service in some way, and tell what there is to know then."""
     from datetime import datetime
@@ -138,6 +167,11 @@ def _told(name: str, was_installed: bool, done: str) -> None:
 
 server = _verbs("server", "the package index", "")
 watcher = _verbs("watcher", "the watcher of the repositories", ", with an update at once")
+_watcher_logs = watcher.commands["logs"]
+_watcher_logs.params.insert(0, click.Argument(["repository"], metavar="[NS/PROJ]", required=False))
+_watcher_logs.help = "Show the log of the watcher, or only what is about one repository.\n\n" + (
+    "It is kept in the journal, also of what is not watched any more."
+)
 
 
 def _host(value: object) -> object:

@@ -1,19 +1,24 @@
 """`pypi-insiders update`."""
 
+import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import Command, none_watched, note
+from pypi_insiders.cli.common import Command, none_watched, note, result, verbosity
+from pypi_insiders.errors import InsidersError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
     from pypi_insiders.choosing import Request
     from pypi_insiders.config import Settings
-    from pypi_insiders.making import Report
     from pypi_insiders.paths import Paths
+    from pypi_insiders.progress import Progress, Step
     from pypi_insiders.update import Outcome
 
 
@@ -28,8 +33,9 @@ if TYPE_CHECKING:
 )
 @click.option("--index-url", metavar="URL", help="Upload to this index as well; see README.")
 @click.option("--index-user", metavar="USER", help="Who uploads there.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts: what came of each repository.")
 @click.pass_context
-def update(ctx: click.Context, /, names: tuple[str, ...], **options: Any) -> None:
+def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Build and publish new releases.
 
     Checks the repositories for new tags, builds those and publishes what was built: all watched
@@ -43,47 +49,101 @@ def update(ctx: click.Context, /, names: tuple[str, ...], **options: Any) -> Non
     request = Request(names, **options)
     paths = default_paths()
     settings = config.load(paths.settings)
+    outcomes: list[Outcome] = []
+    elapsed_s = 0.0
     # Wrong names are told at once, and not after another update has ended.
-    if not repositories.select(repositories.load(paths.repositories), names):
+    if repositories.select(repositories.load(paths.repositories), names):
+        outcomes, elapsed_s = run(paths, settings, request, is_quiet=verbosity(ctx) < 0)
+    else:
         none_watched()
-        return
-    outcomes = run(paths, settings, request)
-    click.echo(summary(outcomes))
+        if not as_json:
+            return
+    result(_json(outcomes, elapsed_s) if as_json else summary(outcomes, elapsed_s))
     ctx.exit(1 if any(outcome.errors for outcome in outcomes) else 0)
 
 
-def run(paths: "Paths", settings: "Settings", request: "Request") -> "list[Outcome]":
-    """Run an update, with its progress on standard error.
+def run(
+    paths: "Paths", settings: "Settings", request: "Request", *, is_quiet: bool
+) -> "tuple[list[Outcome], float]":
+    """Run an update, with its progress on standard error and for systemd.
+
+    Returns:
+        What came of it, and how many seconds it took.
 
     Raises:
         InsidersError: as `update.update`.
     """
     from pypi_insiders.update import update as update_all
 
+    with _progress(is_quiet=is_quiet) as progress:
+        outcomes = update_all(paths, settings, request, progress)
+        progress.tell(summary(outcomes, progress.elapsed_s))
+    return outcomes, progress.elapsed_s
+
+
+@contextmanager
+def _progress(*, is_quiet: bool) -> "Iterator[Progress]":
+    """Keep account of what is done, for the person and for systemd."""
+    from pypi_insiders.notify_socket import Notifier
+    from pypi_insiders.progress import Progress
+
+    notifier = Notifier()
+
+    def tell(line: str) -> None:
+        notifier.notify(f"STATUS={line}")
+
     try:
-        with _display() as report:
-            return update_all(paths, settings, request, report)
+        with _display(is_quiet=is_quiet) as show:
+            yield Progress(show, tell)
     except KeyboardInterrupt:
+        tell("interrupted")
         note("what was published until now stays")
+        raise
+    except InsidersError as error:
+        tell(error.message)
         raise
 
 
-def summary(outcomes: "list[Outcome]") -> str:
-    """Tell in one line what an update has done."""
+def _display(*, is_quiet: bool) -> "AbstractContextManager[Callable[[str, Step | None], None]]":
+    """Show progress live on a terminal; elsewhere the log says it all."""
+    if is_quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return nullcontext(lambda _repository, _step: None)
+    from pypi_insiders.cli.progress import live
+
+    return live()
+
+
+def summary(outcomes: "list[Outcome]", elapsed_s: float) -> str:
+    """Tell people what came of it."""
+    from pypi_insiders import times
+
     published = sum(len(outcome.published) for outcome in outcomes)
-    failed = [outcome.repository for outcome in outcomes if outcome.errors]
     missed = [outcome.repository for outcome in outcomes if outcome.unreachable]
+    failed = [outcome.repository for outcome in outcomes if outcome.errors]
     return (
         f"{len(outcomes)} checked, {published} files published"
+        + (f" in {times.took(elapsed_s)}" if published else "")
         + (f", out of reach: {', '.join(missed)}" if missed else "")
         + (f", failed: {', '.join(failed)}" if failed else "")
     )
 
 
-def _display() -> "AbstractContextManager[Report]":
-    """Show progress live on a terminal; elsewhere the log says it all."""
-    if not sys.stderr.isatty():
-        return nullcontext(lambda _repository, _step: None)
-    from pypi_insiders.cli.progress import live
+def _json(outcomes: "list[Outcome]", elapsed_s: float) -> str:
+    """Tell scripts what came of it."""
+    import json
 
-    return live()
+    content = {
+        "seconds": round(elapsed_s, 3),
+        "repositories": [
+            {
+                "name": outcome.repository,
+                "published": outcome.published,
+                "errors": [error.message for error in outcome.errors],
+                "warnings": outcome.moved,
+                "unreachable": outcome.unreachable,
+                "seconds": {step: round(spent, 3) for step, spent in outcome.seconds.items()},
+            }
+            for outcome in outcomes
+        ],
+    }
+    return json.dumps(content, indent=2)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import sdnotify
+from pypi_insiders.notify_socket import Notifier
 
 _PAUSE_S = 10.0
 _LOOK_S = 1.0
@@ -29,8 +29,7 @@ class Pulse:
         self._served.set()
         self._next_s = 0.0
         self._next_look_s = 0.0
-        self._notifier = sdnotify.SystemdNotifier()
-        os.environ.pop("NOTIFY_SOCKET", None)
+        self._notifier = Notifier()
         timeout_us = os.environ.pop("WATCHDOG_USEC", "")
         is_watched = (
             os.environ.pop("WATCHDOG_PID", "") == str(os.getpid()) and timeout_us.isdecimal()
@@ -46,7 +45,7 @@ class Pulse:
             self._told = status
             lines += (f"STATUS={status}",)
         if lines:
-            self._notifier.notify("\n".join(lines))
+            self._notifier.notify(*lines)
 
     def beat(self) -> float:
         """Tell a changed status, and answer the watchdog when it is time, if requests are served.
