@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import Group, checked, note, parse_fallback_url
 
 if TYPE_CHECKING:
@@ -168,7 +169,12 @@ def _told(name: str, was_installed: bool, done: str) -> None:
 server = _verbs("server", "the package index", "")
 watcher = _verbs("watcher", "the watcher of the repositories", ", with an update at once")
 _watcher_logs = watcher.commands["logs"]
-_watcher_logs.params.insert(0, click.Argument(["repository"], metavar="[NS/PROJ]", required=False))
+_watcher_logs.params.insert(
+    0,
+    click.Argument(
+        ["repository"], metavar="[NS/PROJ]", required=False, shell_complete=completers.repositories
+    ),
+)
 _watcher_logs.help = "Show the log of the watcher, or only what is about one repository.\n\n" + (
     "It is kept in the journal, also of what is not watched any more."
 )
