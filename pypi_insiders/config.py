@@ -1,10 +1,8 @@
 """Read `config.toml`, the settings of the person."""
 
-import contextlib
 import difflib
 import json
 import re
-import shlex
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -169,27 +167,26 @@ def parse_number(value: object) -> int:
     raise ValueError(f"must be 1 or more, not {value!r}")
 
 
-def parse_command(value: object) -> tuple[str, ...]:
-    """Check the command that is given messages: its words, or a string of them as in a shell.
-
-    No word stands for a notification on the desktop, the one word `off` for none at all.
-    """
-    words = value
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):  # no closing quotation
-            words = shlex.split(value) or value
-    if isinstance(words, list | tuple) and all(
-        isinstance(word, str) and word.isprintable() for word in words
-    ):
-        return tuple(words)
-    raise ValueError(f'must be "off" or a command such as ["wall"], not {value!r}')
-
-
 def parse_jobs(value: object) -> int:
     """Check how many builds run at once, or 0 for as many as there are processors."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     raise ValueError(f"must be 0 for one a processor, or a number, not {value!r}")
+
+
+NOTIFY_VARIABLE = "PYPI_INSIDERS_NOTIFY_COMMAND"
+"""Has the `notify-command` as a shell would quote it, for when `config.toml` cannot be read."""
+
+
+def parse_command(value: object) -> tuple[str, ...]:
+    """Check a program and its arguments, or an empty list for none; they may hold a secret."""
+    if (
+        isinstance(value, list | tuple)
+        and all(isinstance(word, str) and word.isprintable() for word in value)
+        and (not value or value[0])
+    ):
+        return tuple(value)
+    raise ValueError('must be a list of words such as ["mail", "-s", "{subject}", "me"], or []')
 
 
 SANDBOX = ("auto", "required", "off")
@@ -278,8 +275,8 @@ class WatcherSettings:
     """For how long a host may be out of reach before that is a failure; 0 is at once."""
     public_versions: bool = _setting(parse_flag, True)
     """Whether the fallback is asked, once a day, which releases it has of what is watched."""
-    notify_command: tuple[str, ...] = _setting(parse_command, ())
-    """What is run to tell the person what fails; nothing: a notification on the desktop."""
+    notify_command: tuple[str, ...] | None = _setting(parse_command, None)
+    """What gets a message about trouble to the person; `None` is the desktop, `()` is nothing."""
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,7 @@ def uninstall() -> list[Path]:
     systemctl.try_call("daemon-reload")
     if not systemctl.show(units.PARENT_SLICE, "RequiredBy")["RequiredBy"]:
         systemctl.try_call("stop", units.PARENT_SLICE)
-    loaded = [unit for unit in units.UNITS if unit != units.NOTIFY]
+    loaded = [unit for unit in units.UNITS if unit != units.NOTIFIER]
     systemctl.try_call("reset-failed", *loaded, units.NOTIFIERS)
     return removed
 

@@ -47,21 +47,6 @@ class Paths:
         return self.state / "distributions.sqlite"
 
     @property
-    def troubles(self) -> Path:
-        """What fails and was told to the person; if it is lost, it is told again."""
-        return self.state / "troubles.json"
-
-    @property
-    def skip_notify(self) -> Path:
-        """Has a file for each instance of the notify unit that has nothing to tell."""
-        return self.state / "skip-notify"
-
-    @property
-    def notify_lock(self) -> Path:
-        """Held by whoever tells the person what fails."""
-        return self.state / "notify.lock"
-
-    @property
     def lock(self) -> Path:
         """Held by whoever builds, publishes or purges."""
         return self.state / "update.lock"
@@ -85,6 +70,16 @@ class Paths:
     def export_lock(self) -> Path:
         """Held by whoever exports the index."""
         return self.state / "export.lock"
+
+    @property
+    def troubles(self) -> Path:
+        """Of what trouble the person was told; there only while there is some."""
+        return self.state / "troubles"
+
+    @property
+    def troubles_lock(self) -> Path:
+        """Held by whoever tells the person of trouble."""
+        return self.state / "troubles.lock"
 
     def mirror(self, name: str) -> Path:
         """A bare copy of the repository `NS/PROJ`; may be deleted at any time."""

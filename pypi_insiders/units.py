@@ -12,7 +12,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from pypi_insiders import __version__
-from pypi_insiders.config import ServerSettings, Settings, WatcherSettings
+from pypi_insiders.config import NOTIFY_VARIABLE, ServerSettings, Settings, WatcherSettings
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import read_text, remove, write_atomic
 from pypi_insiders.paths import Paths
@@ -20,11 +20,6 @@ from pypi_insiders.paths import Paths
 _SOURCE = Path(__file__).with_name("systemd")
 _MARK = "# Installed by pypi-insiders"
 SLICE = "pypi-insiders.slice"
-NOTIFY = "pypi-insiders-notify@.service"
-NOTIFIERS = NOTIFY.replace("@", "@*")
-"""A glob for the instances of that template."""
-# Tells such an instance the command while config.toml cannot be read.
-NOTIFY_COMMAND = "PYPI_INSIDERS_NOTIFY_COMMAND"
 # Source: XDG Base Directory Specification.
 _DEFAULT_DIRECTORIES = {
     "XDG_CONFIG_HOME": ".config",
@@ -62,8 +57,11 @@ class Part:
 SERVER = Part("server", "pypi-insiders-server.socket", "pypi-insiders-server.service")
 WATCHER = Part("watcher", "pypi-insiders-watcher.timer", "pypi-insiders-watcher.service")
 PARTS = (SERVER, WATCHER)
-SHARED = (NOTIFY, SLICE)
-"""What both parts need."""
+# Tells the person what is wrong; the instance says who found out.
+NOTIFIER = "pypi-insiders-notify@.service"
+NOTIFIERS = NOTIFIER.replace("@", "@*")
+SHARED = (NOTIFIER, SLICE)
+"""Installed with either part."""
 UNITS = (*SERVER.units, *WATCHER.units, *SHARED)
 
 
@@ -116,8 +114,6 @@ def render(command: str, paths: Paths | None, settings: Settings) -> dict[str, s
     values = {
         "version": __version__,
         "command": command,
-        # Only spares a process: where a person has another directory, more of them are started.
-        "state": str(paths.state).replace("%", "%%") if paths else "%h/.local/state/pypi-insiders",
         "environment": "\n".join(_environment(variables(paths)) if paths else ()),
     }
     texts = {unit: _render_unit(unit, values) for unit in UNITS}
@@ -218,9 +214,10 @@ def _drop_ins(settings: Settings) -> dict[str, list[str]]:
             f"RandomizedDelaySec={watcher.interval_s // 10}",
             f"AccuracySec={min(60, max(1, watcher.interval_s // 10))}",
         ]
-    if watcher.notify_command:
-        told = quote(f"{NOTIFY_COMMAND}={shlex.join(watcher.notify_command)}")
-        drop_ins[NOTIFY] = ["[Service]", f"Environment={told}"]
+    if watcher.notify_command is not None:
+        # For when config.toml is what is wrong.
+        variable = f"{NOTIFY_VARIABLE}={shlex.join(watcher.notify_command)}"
+        drop_ins[NOTIFIER] = ["[Service]", f"Environment={quote(variable)}"]
     return drop_ins
 
 
@@ -355,10 +352,9 @@ def freshness(directory: Path, name: str, texts: Mapping[str, str]) -> Freshness
 
 def _is_as_written(unit: str, text: str) -> bool:
     """Tell whether this version wrote a unit, for whatever command and directories."""
-    values = {"version": __version__, "command": "\0", "environment": "\1", "state": "\2"}
+    values = {"version": __version__, "command": "\0", "environment": "\1"}
     pattern = re.escape(_render_unit(unit, values))
-    for any_line in ("\0", "\2"):
-        pattern = pattern.replace(re.escape(any_line), ".+")
+    pattern = pattern.replace(re.escape("\0"), ".+")
     pattern = pattern.replace(re.escape("\1"), r"Environment=.+(?:\nEnvironment=.+)*")
     return re.fullmatch(pattern, text) is not None
 

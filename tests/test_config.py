@@ -50,14 +50,14 @@ def test_every_key(path: Path) -> None:
     path.write_text(
         '[server]\nhost = "192.0.2.1"\nport = 8080\nfallback-url = "https://index.example/simple"\n'
         '[watcher]\ninterval = "2h"\nkeep = 3\nmax-new = 9\nunreachable-grace = "6h"\n'
-        "public-versions = false\n"
+        'public-versions = false\nnotify-command = ["mail", "me"]\n'
         '[build]\nsandbox = "required"\njobs = 4\nas-of-tag = false\n'
         '[publish]\nindex-url = "https://index.example/"\nuser = "me"\nlocal = false\n'
         'check-url = "https://index.example/+simple/"\n'
     )
     assert load(path) == Settings(
         ServerSettings("192.0.2.1", 8080, "https://index.example/simple"),
-        WatcherSettings(7200, 3, 9, 21600, public_versions=False),
+        WatcherSettings(7200, 3, 9, 21600, public_versions=False, notify_command=("mail", "me")),
         BuildSettings("required", 4, as_of_tag=False),
         PublishSettings(
             "https://index.example/",
@@ -76,6 +76,14 @@ def test_every_key(path: Path) -> None:
             "[watcher]\nunreachable-grace = 5",
             'watcher.unreachable-grace must be 0 for none, or a time such as "30min", "6h" or "1d",'
             " not 5",
+        ),
+        *(
+            (
+                f"[watcher]\nnotify-command = {value}",
+                'watcher.notify-command must be a list of words such as ["mail", "-s", '
+                '"{subject}", "me"], or []',
+            )
+            for value in ('"mail me"', '[""]', '["mail", 1]', '["a\\nb"]')
         ),
         (
             "[build]\nsandbox = true",

@@ -14,7 +14,7 @@ LAYERS = (
     {"files", "log", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
-        "environments", "editing", "public", "readme", "messenger",
+        "environments", "editing", "public", "readme", "notification",
     },
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",

@@ -38,7 +38,7 @@ keep = 0                  # default
 max-new = 5               # default
 unreachable-grace = "1d"  # default
 public-versions = true    # default
-notify-command = []       # default
+# notify-command is not set
 
 [build]
 sandbox = "auto"  # default

@@ -16,7 +16,7 @@ from pypi_insiders.config import ServerSettings, Settings, WatcherSettings, pars
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
 from pypi_insiders.units import (
-    NOTIFY,
+    NOTIFIER,
     SERVER,
     SHARED,
     SLICE,
@@ -83,10 +83,6 @@ Environment=XDG_CONFIG_HOME=/home/me/c
 Environment=XDG_DATA_HOME=/home/me/d
 Environment=XDG_STATE_HOME=/home/me/s
 Environment=XDG_CACHE_HOME=/home/me/k
-# A service that is always restarted never counts as failed, so OnFailure= would never come.
-ExecStartPost=-systemctl --user --no-block start pypi-insiders-notify@server-ok.service
-ExecStopPost=-sh -c '[ "$$SERVICE_RESULT" = success ] || \\
-    exec systemctl --user --no-block start pypi-insiders-notify@server.service'
 # Stopped before it could answer.
 SuccessExitStatus=143
 # It answers while requests are served; when it hangs, every thread's stack lands in the journal.
@@ -94,6 +90,15 @@ WatchdogSec=30
 Environment=PYTHONFAULTHANDLER=1
 Restart=on-failure
 RestartSec=1
+# The person is told once that it fails, and once that it runs again. OnFailure= of systemd 252
+# would never do that, for it waits until nothing is restarted any more.
+ExecStopPost=-/bin/sh -c '\\
+  [ "$$SERVICE_RESULT" = success ] || \\
+  [ -e "$${XDG_STATE_HOME:-$$HOME/.local/state}/pypi-insiders/troubles/server.json" ] || \\
+  exec systemctl --user start --no-block pypi-insiders-notify@server.service'
+ExecStartPost=-/bin/sh -c '\\
+  [ ! -d "$${XDG_STATE_HOME:-$$HOME/.local/state}/pypi-insiders/troubles" ] || \\
+  exec systemctl --user start --no-block pypi-insiders-notify@server.service'
 SyslogIdentifier=pypi-insiders-server
 Slice=pypi-insiders.slice
 UMask=0077
@@ -115,9 +120,7 @@ def test_the_service_of_the_watcher() -> None:
         """\
 [Unit]
 Description=Build and publish new Insiders releases
-# What fails is told once, and once more when it is over.
 OnFailure=pypi-insiders-notify@watcher.service
-OnSuccess=pypi-insiders-notify@watcher-ok.service
 
 [Service]
 Type=oneshot
@@ -131,6 +134,10 @@ NotifyAccess=main
 # `update` ends so after SIGTERM, with everything published recorded.
 SuccessExitStatus=143
 TimeoutStartSec=6h
+# An update that succeeds may be the end of trouble that the person was told of.
+ExecStartPost=-/bin/sh -c '\\
+  [ ! -d "$${XDG_STATE_HOME:-$$HOME/.local/state}/pypi-insiders/troubles" ] || \\
+  exec systemctl --user start --no-block pypi-insiders-notify@watcher.service'
 SyslogIdentifier=pypi-insiders-watcher
 Slice=pypi-insiders.slice
 CPUSchedulingPolicy=batch
@@ -138,6 +145,29 @@ IOSchedulingClass=idle
 NoNewPrivileges=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
+"""
+    )
+
+
+def test_the_service_that_tells_the_person() -> None:
+    """Without whatever implies NoNewPrivileges=."""
+    assert TEXTS[NOTIFIER] == _head(NOTIFIER, f"pypi-insiders {__version__}") + (
+        """\
+[Unit]
+Description=Tell what is new of trouble with Insiders releases (%i)
+
+[Service]
+Type=oneshot
+ExecStart=/opt/bin/pypi-insiders notify
+Environment=XDG_CONFIG_HOME=/home/me/c
+Environment=XDG_DATA_HOME=/home/me/d
+Environment=XDG_STATE_HOME=/home/me/s
+Environment=XDG_CACHE_HOME=/home/me/k
+TimeoutStartSec=2min
+SyslogIdentifier=pypi-insiders-notify
+Slice=pypi-insiders.slice
+# Nothing that implies NoNewPrivileges=: mail and wall need the group of their program file.
+UMask=0077
 """
     )
 
@@ -195,6 +225,22 @@ def test_the_interval_makes_a_drop_in_of_the_timer(
         TIMER_DROP_IN: "# Installed by pypi-insiders, from config.toml.\n"
         f"[Timer]\nOnCalendar=\nOnCalendar={event}\nRandomizedDelaySec={delay_s}\n"
         f"AccuracySec={accuracy_s}\n"
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (("mail", "-s", "{subject} 100%", "me"), """"{}=mail -s '{{subject}} 100%%' me\""""),
+        ((), "{}="),
+    ],
+)
+def test_the_command_makes_a_drop_in_for_when_the_settings_cannot_be_read(
+    command: tuple[str, ...], line: str
+) -> None:
+    assert _drop_ins(Settings(watcher=WatcherSettings(notify_command=command))) == {
+        f"{NOTIFIER}.d/10-config.conf": "# Installed by pypi-insiders, from config.toml.\n"
+        f"[Service]\nEnvironment={line.format('PYPI_INSIDERS_NOTIFY_COMMAND')}\n"
     }
 
 
@@ -398,7 +444,7 @@ def test_drop_ins_of_the_person_survive_it_all(directory: Path) -> None:
     assert _content(directory) == mine
 
 
-@pytest.mark.parametrize("name", [SERVER.service, SERVER.trigger, NOTIFY, SLICE, SOCKET_DROP_IN])
+@pytest.mark.parametrize("name", [SERVER.service, SERVER.trigger, NOTIFIER, SLICE, SOCKET_DROP_IN])
 def test_a_file_that_is_not_ours_is_refused_and_all_is_as_it_was(
     directory: Path, name: str
 ) -> None:

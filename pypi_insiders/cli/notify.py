@@ -2,34 +2,22 @@
 
 import click
 
-from pypi_insiders.cli.common import Command, note
+from pypi_insiders.cli.common import Command
 
 
 @click.command(cls=Command)
-@click.argument(
-    "instance",
-    metavar="[server|watcher]",
-    required=False,
-    type=click.Choice(["server", "server-ok", "watcher", "watcher-ok"]),
-)
-@click.option("--test", is_flag=True, help="Send a message that says nothing, and tell by what.")
-def notify(instance: str | None, test: bool) -> None:
-    """Tell you what fails, by your desktop or your notify-command.
+@click.option("--test", is_flag=True, help="Send a message that only shows that you get it.")
+def notify(test: bool) -> None:
+    """Tell the person what fails, and what does no longer.
 
-    Only what you were not told yet, and what is over now. The units run it when the index or an
-    update fails; so it is of use to you with --test, or after an `update` without systemd.
+    The units run this when something fails, and when it may be over. Of each trouble you are told
+    once, on your desktop or by the `notify-command` of config.toml, and once when it is over.
     """
     from pypi_insiders import troubles
     from pypi_insiders.paths import default_paths
-    from pypi_insiders.units import PARTS
 
     paths = default_paths()
     if test:
-        way = troubles.test(paths)
-        if way is None:
-            note('nothing was sent: notify-command is "off"')
-        else:
-            click.echo(f"sent by {way}")
-        return
-    wanted = instance.removesuffix("-ok") if instance else "watcher"
-    troubles.tell(paths, [part for part in PARTS if part.name == wanted])
+        click.echo(f"sent by {troubles.send_test(paths)}")
+    elif done := troubles.tell(paths):
+        click.echo(done)

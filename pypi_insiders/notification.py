@@ -1,0 +1,86 @@
+"""Get a message to the person."""
+
+import html
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.process import run
+
+_BUS = "org.freedesktop.DBus"
+_SERVICE = "org.freedesktop.Notifications"
+_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Message:
+    """What the person is to know."""
+
+    subject: str
+    """One line."""
+    text: str
+    """Lines that can be understood without the subject."""
+
+
+def send(message: Message, command: tuple[str, ...] | None) -> str | None:
+    """Send a message by a command, or to the desktop of the person.
+
+    Args:
+        message: what is to be known.
+        command: a program, which reads the text, and its arguments, in which `{subject}` is
+            replaced; `None`: the notification service of the desktop.
+
+    Returns:
+        The program that took it; `None`: there is no desktop.
+
+    Raises:
+        InsidersError: the program cannot be run, or it failed.
+    """
+    if command is not None:
+        argv = tuple(word.replace("{subject}", message.subject) for word in command)
+    elif _has_desktop():
+        # The text may have markup, so what looks like it must not. Source: Desktop Notifications
+        # Specification, "Markup".
+        body = html.escape(message.text.rstrip(), quote=False)
+        argv = ("notify-send", "--app-name=pypi-insiders", "--", message.subject, body)
+    else:
+        return None
+    result = run(argv, timeout_s=_TIMEOUT_S, stdin=message.text)
+    if result.status != 0:
+        said = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+        reason = said[-1] if said else f"it ended with status {result.status}"
+        raise InsidersError(
+            f"{argv[0]} did not take the message: {reason}",
+            "try `pypi-insiders notify --test`; `notify-command` in config.toml sets another way",
+        )
+    return argv[0]
+
+
+def _has_desktop() -> bool:
+    """Tell whether the session's bus has a notification service, or can start one.
+
+    Without a display it would be waited for in vain.
+    """
+    if shutil.which("notify-send") is None:
+        return False
+    if _ask("NameHasOwner", "s", _SERVICE) == [True]:
+        return True
+    has_display = bool(os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY"))
+    return has_display and any(_SERVICE in names for names in _ask("ListActivatableNames"))
+
+
+def _ask(*call: str) -> list[Any]:
+    """Ask the session's bus itself; it answers nothing where there is none.
+
+    Source: D-Bus Specification, "Message Bus Messages"; busctl(1).
+    """
+    path = "/" + _BUS.replace(".", "/")
+    argv = ("busctl", "--user", "--json=short", "call", _BUS, path, _BUS, *call)
+    try:
+        result = run(argv, timeout_s=_TIMEOUT_S)
+    except InsidersError:
+        return []
+    return list(json.loads(result.stdout)["data"]) if result.status == 0 else []
