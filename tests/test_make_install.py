@@ -86,6 +86,7 @@ def test_the_units_of_a_package_are_for_every_user(packager: Path, tmp_path: Pat
     assert set(texts) == UNITS
     lines = "".join(texts.values()).splitlines()
     assert sorted(line for line in lines if line.startswith("ExecStart=")) == [
+        'ExecStart="/opt/100%% mine/bin/pypi-insiders" notify',
         'ExecStart="/opt/100%% mine/bin/pypi-insiders" server run',
         'ExecStart="/opt/100%% mine/bin/pypi-insiders" update',
     ]
@@ -163,8 +164,8 @@ def test_settings_are_drop_ins_of_the_units_of_a_package(equipped: Machine, comm
     equipped.run(command, "server", "start", env={"XDG_DATA_HOME": f"{equipped.home}/my data"})
     assert get(equipped, f"http://127.0.0.1:{port}/health") == HEALTHY
     drop_ins = {
-        f"pypi-insiders-server.{kind}.d{file}"
-        for kind in ("socket", "service")
+        f"pypi-insiders-{unit}.d{file}"
+        for unit in ("server.socket", "server.service", "notify@.service")
         for file in ("", "/10-config.conf")
     }
     assert installed_units(equipped) == drop_ins
@@ -215,8 +216,8 @@ def test_doctor_knows_units_of_a_package(equipped: Machine, command: Path) -> No
     equipped.run(command, "server", "start")
     assert told() == [("ok", "up to date")]
     equipped.run("pypi-insiders", "server", "restart")  # another command: its units are its own
-    names = ("socket", "service")
-    stale = ", ".join([*(f"pypi-insiders-server.{name}" for name in names), "pypi-insiders.slice"])
+    names = ("-server.socket", "-server.service", "-notify@.service", ".slice")
+    stale = ", ".join(f"pypi-insiders{name}" for name in names)
     assert told() == [("warning", f"stale, as after an upgrade or a change of settings: {stale}")]
     equipped.run(command, "server", "restart")
     assert told() == [("ok", "up to date")]
