@@ -93,7 +93,7 @@ def test_the_units_of_a_package_are_for_every_user(packager: Path, tmp_path: Pat
     assert [line for line in lines if line.startswith("Environment=")] == [
         "Environment=PYTHONFAULTHANDLER=1"
     ]
-    assert [line for line in lines if "XDG" in line or "@environment" in line] == []
+    assert [line for line in lines if "@environment" in line] == []
 
 
 def test_systemd_has_nothing_to_say_about_the_units(prefix: Path, tmp_path: Path) -> None:
