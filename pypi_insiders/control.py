@@ -95,7 +95,7 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
             systemctl.try_call("stop", *part.units, units.NOTIFIERS)
             change.undo()
             systemctl.try_call("daemon-reload")
-            systemctl.try_call("reset-failed", *part.units)
+            systemctl.try_call("reset-failed", *part.units, units.NOTIFIERS)
             if was_active:
                 systemctl.try_call("start", *was_active)
         elif not was_active:

@@ -41,14 +41,14 @@ class Journal:
 
 
 def identifier(cgroup: str) -> str:
-    """Tell under which name the entries of a process are filed: our units' are named like them.
+    """Tell under which name the entries of a process are filed: that of our unit, or its template.
 
     Args:
         cgroup: of the process, as `/proc/self/cgroup` tells it.
 
     Source: cgroups(7), "/proc files"; systemd.exec(5), `SyslogIdentifier=`.
     """
-    unit = re.search(rf"/({_PROGRAM}-[^/\n]+)\.service$", cgroup, re.MULTILINE)
+    unit = re.search(rf"/({_PROGRAM}-[^/@\n]+)(@[^/\n]*)?\.service$", cgroup, re.MULTILINE)
     return unit[1] if unit else _PROGRAM
 
 

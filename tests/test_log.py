@@ -196,6 +196,10 @@ def test_an_entry_may_be_larger_than_a_datagram(journal: socket.socket) -> None:
         ("0::/user.slice/run-u12.service\n", "pypi-insiders"),
         ("0::/pypi-insiders-watcher.service/below\n", "pypi-insiders"),
         ("", "pypi-insiders"),
+        (
+            "0::/user.slice/a/pypi-insiders.slice/pypi-insiders-notify@server-ok.service\n",
+            "pypi-insiders-notify",
+        ),
     ],
 )
 def test_entries_of_our_units_are_filed_under_their_names(cgroup: str, expected: str) -> None:

@@ -163,6 +163,8 @@ Environment=XDG_CONFIG_HOME=/home/me/c
 Environment=XDG_DATA_HOME=/home/me/d
 Environment=XDG_STATE_HOME=/home/me/s
 Environment=XDG_CACHE_HOME=/home/me/k
+# Stopped, or no longer wanted.
+SuccessExitStatus=143
 TimeoutStartSec=2min
 SyslogIdentifier=pypi-insiders-notify
 Slice=pypi-insiders.slice
