@@ -44,6 +44,7 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
     """
     from pypi_insiders import config, repositories
     from pypi_insiders.choosing import Request
+    from pypi_insiders.notify_socket import Notifier
     from pypi_insiders.paths import default_paths
 
     request = Request(names, **options)
@@ -53,7 +54,14 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
     elapsed_s = 0.0
     # Wrong names are told at once, and not after another update has ended.
     if repositories.select(repositories.load(paths.repositories), names):
-        outcomes, elapsed_s = run(paths, settings, request, is_quiet=verbosity(ctx) < 0)
+        notifier = Notifier()
+        outcomes, elapsed_s = run(
+            paths,
+            settings,
+            request,
+            lambda line: notifier.notify(f"STATUS={line}"),
+            is_quiet=verbosity(ctx) < 0,
+        )
     else:
         none_watched()
         if not as_json:
@@ -63,9 +71,21 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
 
 
 def run(
-    paths: "Paths", settings: "Settings", request: "Request", *, is_quiet: bool
+    paths: "Paths",
+    settings: "Settings",
+    request: "Request",
+    tell: "Callable[[str], None]" = lambda _line: None,
+    *,
+    is_quiet: bool,
 ) -> "tuple[list[Outcome], float]":
-    """Run an update, with its progress on standard error and for systemd.
+    """Run an update, with its progress on standard error.
+
+    Args:
+        paths: where everything lies.
+        settings: those of `config.toml`.
+        request: what is to be done.
+        tell: is told in one line what is done now, and how it ended.
+        is_quiet: whether nothing is shown live.
 
     Returns:
         What came of it, and how many seconds it took.
@@ -75,22 +95,16 @@ def run(
     """
     from pypi_insiders.update import update as update_all
 
-    with _progress(is_quiet=is_quiet) as progress:
+    with _progress(tell, is_quiet=is_quiet) as progress:
         outcomes = update_all(paths, settings, request, progress)
         progress.tell(summary(outcomes, progress.elapsed_s))
     return outcomes, progress.elapsed_s
 
 
 @contextmanager
-def _progress(*, is_quiet: bool) -> "Iterator[Progress]":
-    """Keep account of what is done, for the person and for systemd."""
-    from pypi_insiders.notify_socket import Notifier
+def _progress(tell: "Callable[[str], None]", *, is_quiet: bool) -> "Iterator[Progress]":
+    """Keep account of what is done, for the person and for whoever is told."""
     from pypi_insiders.progress import Progress
-
-    notifier = Notifier()
-
-    def tell(line: str) -> None:
-        notifier.notify(f"STATUS={line}")
 
     try:
         with _display(is_quiet=is_quiet) as show:
