@@ -517,7 +517,8 @@ def test_an_address_of_another_machine_is_one_line(tmp_path: Path) -> None:
         assert _end(process) == (
             1,
             "",
-            "error: cannot listen on 192.0.2.1:0: Cannot assign requested address\n",
+            "error: cannot listen on 192.0.2.1:0: Cannot assign requested address\n"
+            "hint: see the addresses of this machine: `ip address`\n",
         )
 
 
