@@ -42,6 +42,7 @@ _FILES = """\
 ~/.local/share/pypi-insiders/dists/   The distributions that the index serves.
 ~/.local/state/pypi-insiders/   What was built from what; if it is lost, that is found out anew.
 ~/.cache/pypi-insiders/   Git mirrors and build trees; may be deleted at any time.
+~/.config/environment.d/60-pypi-insiders.conf   What `env --install` wrote.
 ~/.config/systemd/user/   The units, or only drop-ins where a package brings the units.
 """
 _EXAMPLES = """\
