@@ -31,7 +31,8 @@ def live() -> "Iterator[Callable[[str, Step | None], None]]":
             if step is None:
                 progress.remove_task(tasks.pop(repository))
             elif repository in tasks:
-                progress.update(tasks[repository], step=str(step))
+                # At once: some steps are over before the next time that all is drawn anew.
+                progress.update(tasks[repository], step=str(step), refresh=True)
             else:
                 tasks[repository] = progress.add_task(repository, total=None, step=str(step))
 
