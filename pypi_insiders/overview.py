@@ -83,12 +83,14 @@ def _server(trigger: dict[str, str], service: dict[str, str]) -> Overview:
     if service["ActiveState"] == "failed" or service["SubState"] == "auto-restart":
         told = f"failing ({service['Result']}); see `pypi-insiders server logs`"
         return Overview(SERVER, Condition.STOPPED, told, has_failed=True)
-    listens_at = trigger["Listen"].split()[0]
+    listens_at = _first(trigger["Listen"])
     url = _url(listens_at)
     return Overview(
         SERVER,
         Condition.RUNNING,
-        f"running at {f'{url}/simple/' if url else listens_at}",
+        f"running at {f'{url}/simple/' if url else listens_at}"
+        if listens_at
+        else "running, masked",
         since=_time(trigger["ActiveEnterTimestamp"]),
         url=url,
         memory_bytes=_memory(service),
@@ -138,7 +140,12 @@ def index_url() -> str | None:
     Raises:
         InsidersError: the manager does not answer.
     """
-    return _url(systemctl.show(SERVER.trigger, "Listen")["Listen"].split()[0])
+    return _url(_first(systemctl.show(SERVER.trigger, "Listen")["Listen"]))
+
+
+def _first(listen: str) -> str:
+    """Tell the first address of a socket; systemd 257 knows none of one that was masked since."""
+    return next(iter(listen.split()), "")
 
 
 def _url(listens_at: str) -> str | None:
