@@ -206,7 +206,7 @@ def relay(index: Index) -> Iterator[_Relay]:
 # --- the clients ---
 
 # One project for all of them; what the others leave out is for one of them alone.
-_PYPROJECT = """\
+_PROJECT = """\
 [project]
 name = "app"
 version = "1"
@@ -218,7 +218,10 @@ distribution = false
 
 [tool.poetry]
 package-mode = false
-
+"""
+_PYPROJECT = (
+    _PROJECT
+    + """
 [[tool.poetry.source]]
 name = "insiders"
 url = "{url}"
@@ -230,6 +233,7 @@ skip-install = true
 installer = "{installer}"
 dependencies = {requirements}
 """
+)
 
 
 @dataclass(frozen=True)
@@ -563,19 +567,9 @@ def _snippets(url: str) -> dict[str, str]:
     return parser.found
 
 
-_MINIMAL = """\
-[project]
-name = "app"
-version = "1"
-requires-python = ">=3.11"
-dependencies = {requirements}
-
-[tool.pdm]
-distribution = false
-
-[tool.poetry]
-package-mode = false
-
+_MINIMAL = (
+    _PROJECT
+    + """
 [tool.hatch.envs.default]
 path = ".venv"
 skip-install = true
@@ -583,6 +577,7 @@ installer = "{installer}"
 dependencies = {requirements}
 
 """
+)
 
 
 def _newcomer(client: Client, path: Path, public_index: str, *requirements: str) -> Workplace:

@@ -87,7 +87,7 @@ def shell(person: Person, tmp_path: Path) -> Shell:
         f'[server]\nport = {port}\nfallback-url = "{fallback}"\nnames = ["index.example"]\n'
     )
     wheel(person.paths.distributions, "probe-insiders", "1.0")
-    directory = person.home / "work/app"
+    directory = person.home / "src/app"
     directory.mkdir(parents=True)
     return Shell(person, directory, port)
 
@@ -173,13 +173,13 @@ NOT_USED = "does not use the index: nothing here leads to it"
         ),
         (
             "uv",
-            {"work/uv.toml": f'extra-index-url = ["{OWN}"]\n', "work/app/pyproject.toml": ""},
+            {"src/uv.toml": f'extra-index-url = ["{OWN}"]\n', "src/app/pyproject.toml": ""},
             {},
-            "asks the index first (~/work/uv.toml)",
+            "asks the index first (~/src/uv.toml)",
         ),
         (
             "uv",
-            {"work/app/pyproject.toml": f'[tool.uv]\nindex-url = "{FULL}"\n'},
+            {"src/app/pyproject.toml": f'[tool.uv]\nindex-url = "{FULL}"\n'},
             {},
             "uses the index (./pyproject.toml)",
         ),
@@ -197,7 +197,7 @@ NOT_USED = "does not use the index: nothing here leads to it"
         ),
         (
             "uv",
-            {"work/app/uv.toml": f'[[index]]\nname = "mine"\nurl = "{OWN}"\nexplicit = true\n'},
+            {"src/app/uv.toml": f'[[index]]\nname = "mine"\nurl = "{OWN}"\nexplicit = true\n'},
             {},
             "uses the index for single packages (./uv.toml)",
         ),
@@ -237,14 +237,14 @@ dependencies = ["probe-insiders"]
         (
             {
                 ".config/pdm/config.toml": f'[pypi]\nurl = "{ELSEWHERE}"\n',
-                "work/app/pdm.toml": f'[pypi]\nurl = "{FULL}"\n',
+                "src/app/pdm.toml": f'[pypi]\nurl = "{FULL}"\n',
             },
             {},
             "uses the index (./pdm.toml)",
         ),
         (
             {
-                "work/app/pyproject.toml": "[[tool.pdm.source]]\n"
+                "src/app/pyproject.toml": "[[tool.pdm.source]]\n"
                 f'name = "pypi"\nurl = "{FULL}"\nverify_ssl = true\n'
             },
             {"PDM_PYPI_URL": ELSEWHERE},
@@ -258,7 +258,7 @@ def test_what_is_told_of_pdm_is_what_it_does(
     shell: Shell, pdm: Path, files: dict[str, str], variables: dict[str, str], told: str
 ) -> None:
     """It finds what only the index has, or it does not."""
-    for path, text in {"work/app/pyproject.toml": "", **files}.items():
+    for path, text in {"src/app/pyproject.toml": "", **files}.items():
         shell.write(path, PROJECT + text if path.endswith("pyproject.toml") else text)
     is_used = told != NOT_USED
     assert shell.doctor("PDM", **variables) == [("ok", told, None if is_used else REMEDY)]
@@ -360,7 +360,7 @@ def test_a_damaged_file_of_a_client_is_a_warning(shell: Shell) -> None:
     """The client will say the same; the others are looked at."""
     shell.write(".config/pip/pip.conf", "index-url = https://me:secret@packages.example/\n")
     shell.write(".config/uv/uv.toml", "[[index\n")
-    shell.write("work/app/pdm.toml", "pypi = 1\n")
+    shell.write("src/app/pdm.toml", "pypi = 1\n")
     pip, uv, pdm = shell.doctor("pip", "uv", "PDM")
     assert pip[0] == uv[0] == "warning"
     assert pip[1].startswith("~/.config/pip/pip.conf is no configuration: ")
@@ -384,7 +384,7 @@ def test_a_uv_lock_that_has_caught_the_url_is_cured_by_the_hint(shell: Shell) ->
     """For what the index does not hold it is a warning, for what it holds it is not."""
     settings = shell.person.paths.settings
     settings.write_text(f"[server]\nport = {shell.port}\n")  # the usual fallback
-    shell.write("work/app/pyproject.toml", PROJECT.replace('"]', '", "pluggy"]'))
+    shell.write("src/app/pyproject.toml", PROJECT.replace('"]', '", "pluggy"]'))
     uv = _PROGRAMS / "uv"
     with serving(shell):
         locked = shell.run(uv, "lock", "--quiet", UV_DEFAULT_INDEX=FULL)
@@ -476,7 +476,7 @@ def test_lock_files_are_found_and_read(
 ) -> None:
     """Those of uv, PDM and Poetry, a few levels deep, and none that others have made."""
     for path, text in files.items():
-        shell.write(f"work/app/{path}", text)
+        shell.write(f"src/app/{path}", text)
     assert shell.doctor("lock files") == told
 
 
