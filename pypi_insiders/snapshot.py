@@ -1,0 +1,289 @@
+"""Take one look at everything that `status`, `doctor`, notifications and the page judge."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from packaging.utils import canonicalize_version
+
+from pypi_insiders import (
+    config,
+    distribution,
+    held_names,
+    index_check,
+    overview,
+    public,
+    repositories,
+    running,
+    standing,
+    state,
+    unit_state,
+    yanks,
+)
+from pypi_insiders.config import Settings
+from pypi_insiders.distribution import DistributionError
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.index_check import Fetched, Sample
+from pypi_insiders.overview import Condition, Services
+from pypi_insiders.paths import Paths
+from pypi_insiders.public import Public
+from pypi_insiders.repository import Repository
+from pypi_insiders.standing import Standing, View
+from pypi_insiders.state import Check, RepositoryState
+from pypi_insiders.unit_state import UnitState
+
+_T = TypeVar("_T")
+
+Fetch = Callable[["Files", Services | InsidersError, Settings], Fetched | None]
+"""Asks the index, however that is done; `None`: it was not asked."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the distributions directory has, by the names of its files."""
+
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Each distribution to its size in bytes; -1 where that cannot be read."""
+    projects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Normalized project to its files."""
+    odd: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Project to files of a form that is not served."""
+    directory: Path = Path()
+
+    def versions(self, project: str) -> frozenset[str]:
+        """Return the versions of a project, in their canonical form."""
+        names = self.projects.get(project, ())
+        return frozenset(canonicalize_version(distribution.release_of(name)[1]) for name in names)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A release that the directory has not as it was published."""
+
+    project: str
+    version: str
+    repository: str
+    missing: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    """Those that are other files now, and are not served."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything as it was at one moment; a part that cannot be read is the error that says why."""
+
+    now: datetime
+    paths: Paths
+    settings: Settings | InsidersError
+    watched: Mapping[str, Repository] | InsidersError
+    files: Files | InsidersError
+    services: Services | InsidersError | None = None
+    """`None`: nobody looked."""
+    units: tuple[UnitState, ...] = ()
+    fetched: Fetched | None = None
+    """`None`: nobody asked the index."""
+    standings: tuple[Standing, ...] = ()
+    """In the order of `repos.toml`."""
+    held: Mapping[str, str | None] = field(default_factory=dict)
+    """Every project name that belongs to this index, to its repository if one is known."""
+    pending: frozenset[str] = frozenset()
+    """Repositories that a running update has still to finish."""
+    differences: tuple[Difference, ...] = ()
+    taken_back: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Project to versions that were unpublished or pruned, in their canonical form."""
+    yanked: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Project to yanked versions, in their canonical form."""
+    public: Mapping[str, Public] = field(default_factory=dict)
+    set_aside: tuple[Path, ...] = ()
+    """Damaged files that were moved out of the way."""
+    errors: tuple[InsidersError, ...] = ()
+    """Why other parts could not be read."""
+
+
+def take(
+    paths: Paths, now: datetime, fetch: Fetch | None = None, *, with_services: bool = True
+) -> Snapshot:
+    """Look at everything; whatever cannot be read is told in its place.
+
+    Args:
+        paths: where everything is.
+        now: with a time zone, in which times are told.
+        fetch: asks the index.
+        with_services: also look at the services and their units.
+    """
+    errors: list[InsidersError] = []
+
+    def read(load: Callable[[], _T], otherwise: _T) -> _T:
+        try:
+            return load()
+        except InsidersError as error:
+            errors.append(error)
+            return otherwise
+
+    settings = _tried(lambda: config.load(paths.settings))
+    files = _tried(lambda: _files(paths.distributions))
+    usable = Settings() if isinstance(settings, InsidersError) else settings
+    there = Files() if isinstance(files, InsidersError) else files
+    with ThreadPoolExecutor(1) as pool:
+        # systemd and the index are waited for while the files are read.
+        asking = pool.submit(_ask, paths, now, settings, usable, there, fetch, with_services)
+        watched = _tried(lambda: repositories.load(paths.repositories))
+        names = held_names.load(paths)
+        yanked = standing.canonical(read(lambda: yanks.load(paths.distributions), {}))
+        known_public = public.load(paths.state)
+        checks: Mapping[str, Check] = read(lambda: state.load_checks(paths.state), {})
+        listed = {} if isinstance(watched, InsidersError) else watched
+        states = {
+            name: _tried(lambda name=name: state.load(paths.state, name))  # type: ignore[misc]
+            for name in dict.fromkeys([*listed, *_others(paths, listed)])
+        }
+        differences, taken_back = _compare(paths, states)
+        changed = {name for item in differences for name in item.changed}
+        view = View(
+            frozenset(there.sizes.keys() - changed), yanked, known_public, checks
+        )
+        standings = tuple(standing.of(item, states[item.name], view) for item in listed.values())
+        services, unit_states, fetched = asking.result()
+    return Snapshot(
+        now=now,
+        paths=paths,
+        settings=settings,
+        watched=watched,
+        files=files,
+        services=services,
+        units=unit_states,
+        fetched=fetched,
+        standings=standings,
+        held=dict(names.repositories) | dict.fromkeys((*there.projects, *there.odd)) | _named(standings),
+        pending=running.pending(paths),
+        differences=differences,
+        taken_back=taken_back,
+        yanked=yanked,
+        public=known_public,
+        set_aside=tuple(_set_aside(paths)),
+        errors=tuple(errors),
+    )
+
+
+def _tried(load: Callable[[], _T]) -> _T | InsidersError:
+    try:
+        return load()
+    except InsidersError as error:
+        return error
+
+
+def _ask(  # noqa: PLR0913, PLR0917  # one caller
+    paths: Paths,
+    now: datetime,
+    settings: Settings | InsidersError,
+    usable: Settings,
+    files: Files,
+    fetch: Fetch | None,
+    with_services: bool,
+) -> tuple[Services | InsidersError | None, tuple[UnitState, ...], Fetched | None]:
+    """Ask systemd, and then the index where that listens."""
+    services: Services | InsidersError | None = None
+    found: tuple[UnitState, ...] = ()
+    if with_services:
+        services = _tried(lambda: overview.observe(now))
+        if isinstance(services, Services):
+            known = None if isinstance(settings, InsidersError) else settings
+            found = unit_state.find(services, paths, known)
+    fetched = None
+    if fetch is not None:
+        asked = services or InsidersError("nobody looked")
+        fetched = fetch(files, asked, usable)
+    return services, found, fetched
+
+
+def _others(paths: Paths, listed: Mapping[str, Repository]) -> Iterator[str]:
+    """Name the repositories of which something is known, and that are not watched."""
+    watched = {name.casefold() for name in listed}
+    yield from (name for name in state.names(paths.state) if name.casefold() not in watched)
+
+
+def _named(standings: tuple[Standing, ...]) -> dict[str, str | None]:
+    return {item.distribution: item.name for item in standings if item.distribution}
+
+
+def _files(directory: Path) -> Files:
+    """Look at the directory.
+
+    Raises:
+        InsidersError: it cannot be read; where there is none it has no files.
+    """
+    sizes: dict[str, int] = {}
+    projects: dict[str, list[str]] = {}
+    odd: dict[str, list[str]] = {}
+    try:
+        with os.scandir(directory) as items:
+            for item in items:
+                if item.name.startswith("."):
+                    continue
+                try:
+                    project = distribution.release_of(item.name)[0]
+                except DistributionError:
+                    for name in distribution.possible_projects(item.name):
+                        odd.setdefault(name, []).append(item.name)
+                    continue
+                projects.setdefault(project, []).append(item.name)
+                sizes[item.name] = -1
+                with contextlib.suppress(OSError):
+                    sizes[item.name] = item.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise InsidersError(f"cannot read {directory}: {reason}", "`ls -ld` shows why") from error
+    return Files(sizes, _sorted(projects), _sorted(odd), directory)
+
+
+def _sorted(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(sorted(files)) for name, files in found.items()}
+
+
+def _compare(
+    paths: Paths, states: Mapping[str, RepositoryState | InsidersError]
+) -> tuple[tuple[Difference, ...], dict[str, frozenset[str]]]:
+    """Compare what the state says is published with the directory."""
+    return (), {}
+
+
+def _set_aside(paths: Paths) -> Iterator[Path]:
+    """Find what was damaged, and is out of the way now."""
+    for directory in (paths.state, *paths.state.glob("repositories/*"), paths.distributions):
+        with contextlib.suppress(OSError):
+            yield from sorted(directory.glob("*.damaged*"))
+            yield from sorted(directory.glob(".*.damaged*"))
+
+
+def fetch_as_client(
+    files: Files, services: Services | InsidersError, settings: Settings
+) -> Fetched | None:
+    """Ask the index through the address on which it listens, as a client does.
+
+    Where nothing should listen, what answers there all the same is known by its answer.
+    """
+    url, is_idle = settings.server.url, False
+    if isinstance(services, Services):
+        server = services.server
+        if server.has_failed and server.url is not None:
+            return None  # each request waits until it is started once more
+        if server.condition == Condition.RUNNING:
+            if server.url is None:
+                return None
+            url, is_idle = server.url, not server.is_working
+    return index_check.fetch(url, samples(files), is_idle=is_idle)
+
+
+def samples(files: Files) -> Iterator[Sample]:
+    """List the files that the index should serve."""
+    for project, names in files.projects.items():
+        for name in names:
+            if files.sizes[name] >= 0:
+                yield Sample(project, files.directory / name, files.sizes[name])
