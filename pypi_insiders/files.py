@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import shutil
 import stat
@@ -58,6 +59,27 @@ def read_text(path: Path) -> str | None:
         ) from error
     except OSError as error:
         raise _cannot("read", path, error) from error
+
+
+def set_aside(path: Path, place: Path | None = None) -> Path:
+    """Move away what is in a file's place, under a name that nothing else has; return its new path.
+
+    Args:
+        path: a file, or whatever else has taken its place.
+        place: what it is called then; by default its name with `.damaged` after it. Where something
+            has that name already, a number follows.
+
+    Raises:
+        InsidersError: it cannot be moved.
+    """
+    wanted = place or path.with_name(f"{path.name}.damaged")
+    with _says("move away", path):
+        for number in itertools.count():
+            aside = wanted.with_name(f"{wanted.name}.{number}") if number else wanted
+            if not os.path.lexists(aside):
+                path.rename(aside)
+                return aside
+    raise AssertionError  # there is always another number
 
 
 def list_names(path: Path) -> list[str]:
