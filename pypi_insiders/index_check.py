@@ -84,7 +84,7 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
     if connection.sock is not None:
         connection.sock.settimeout(_TIMEOUT_S)
     if (answer.status, body) != (200, b"Ok"):
-        if answer.status == 503:  # noqa: PLR2004 - RFC 9110, section 15.6.4
+        if answer.status == 503:
             reason = body.decode(errors="replace").strip().partition("\n")[0]
             return replace(found, is_index=True, error=f"{found.url}/health is 503: {reason}")
         return replace(found, error=f"{found.url} belongs to another program ({answer.status})")
@@ -93,13 +93,13 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
     try:
         headers = {"Accept": _JSON}
         answer, body = _get(connection, path, headers, _PAGE_BYTES)
-        if answer.status == 401:  # noqa: PLR2004 - RFC 9110, section 15.5.2
+        if answer.status == 401:
             password = _credentials(found.url)
             if password is None:
                 return replace(found, needs_password=True)
             headers["Authorization"] = password
             answer, body = _get(connection, path, headers, _PAGE_BYTES)
-            if answer.status == 401:  # noqa: PLR2004
+            if answer.status == 401:
                 raise _WrongError("it does not accept the password in ~/.netrc")
         listed = {canonicalize_name(item["name"]) for item in _page(answer, body)["projects"]}
         found = replace(found, projects=frozenset(listed))
@@ -133,7 +133,7 @@ def _get(
 
 
 def _page(answer: HTTPResponse, body: bytes) -> dict[str, Any]:
-    if answer.status != 200:  # noqa: PLR2004
+    if answer.status != 200:
         raise _WrongError(f"status {answer.status}")
     if answer.headers["Content-Encoding"] == "gzip":
         body = gzip.decompress(body)
@@ -150,7 +150,7 @@ def _compare(
 ) -> None:
     """Fetch a file, or its beginning where it is long, and compare it with the one on the disk."""
     answer, body = _get(connection, path, headers, _WHOLE_BYTES)
-    if answer.status != 200:  # noqa: PLR2004
+    if answer.status != 200:
         raise _WrongError(f"status {answer.status}")
     with sample.path.open("rb") as local:
         if local.read(_FIRST_BYTES) != body[:_FIRST_BYTES]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from packaging.utils import canonicalize_version
 
 from pypi_insiders import times, units
+from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.overview import Condition, Overview, Services
-from pypi_insiders.snapshot import Difference, Files, Snapshot
+from pypi_insiders.snapshot import Files, Snapshot
 from pypi_insiders.standing import Standing
 from pypi_insiders.state import Build
 from pypi_insiders.unit_state import UnitState
@@ -23,6 +24,7 @@ CONFIG, REPOSITORIES, INDEX, STATE = "config.toml", "repos.toml", "index", "stat
 _OVERDUE = 3
 """Intervals."""
 _OTHER_PORT = "end it, or set another `port` under [server]"
+_LOGS = "see why: `pypi-insiders server logs`"
 _SHOWN = 3
 """Files that are named; the rest is counted."""
 
@@ -151,7 +153,7 @@ def _server(snapshot: Snapshot) -> Iterator[Item]:
         yield Item(Severity.WARNING, SERVER.name, text, services.hint, is_stopped=True)
     elif services is not None:
         if services.server.has_failed:
-            yield _problem(SERVER.name, services.server.told, "see why: `pypi-insiders server logs`")
+            yield _problem(SERVER.name, services.server.told, _LOGS)
         else:
             yield from _stopped(services.server)
 
@@ -176,7 +178,7 @@ def _index(snapshot: Snapshot) -> Iterator[Item]:
     if fetched.error is not None:
         if not fetched.is_answering and not is_listening:
             return  # nothing listens, as the line of the server says
-        hint = "see why: `pypi-insiders server logs`"
+        hint = _LOGS
         if fetched.is_answering and not fetched.is_index:
             hint = _OTHER_PORT
         yield _problem(INDEX, fetched.error, hint)
@@ -283,13 +285,14 @@ def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
         if text in errors:
             errors.remove(text)
         if item.name in snapshot.pending:
-            yield _note(item.name, f"{what} yet: an update is building one, and clients wait for it")
+            text = "an update is building one, and clients wait for it"
+            yield _note(item.name, f"{what} yet: {text}")
         else:
             yield _problem(item.name, f"{what}: {text}", hint, _kind(text))
     for error in errors:
         yield _problem(item.name, error, show, _kind(error))
-    for difference in _differences(snapshot, item.name):
-        yield _differs(item.name, difference)
+    for release, differing in _differences(snapshot, item.name).items():
+        yield _differs(item.name, release, differing)
     if item.check.unreachable_since is not None and not item.errors:
         yield _warning(item.name, _unreachable(snapshot, item), show)
     for warning in item.warnings:
@@ -317,35 +320,43 @@ def _unreachable(snapshot: Snapshot, item: Standing) -> str:
 
 def _unserved(snapshot: Snapshot, item: Standing) -> tuple[str, str] | None:
     """Tell why no release of a repository is served, and what to do; `None`: one is."""
-    project, name = item.distribution, item.name
     if any(build.uploaded_to for build in item.known.builds):
         return None  # it may be that only the other index is to have it
-    if project is not None and project in served(snapshot):
+    if item.distribution is not None and item.distribution in served(snapshot):
         return None
-    show, update = f"`pypi-insiders show {name}`", f"`pypi-insiders update {name}`"
+    return next(_reasons(snapshot, item))
+
+
+def _reasons(snapshot: Snapshot, item: Standing) -> Iterator[tuple[str, str]]:
+    """Find why no release is served, the nearest cause first."""
+    show, update = f"`pypi-insiders show {item.name}`", f"`pypi-insiders update {item.name}`"
     if isinstance(snapshot.files, InsidersError):
-        return snapshot.files.message, snapshot.files.hint or show
+        yield snapshot.files.message, snapshot.files.hint or show
+        return
     if item.errors:
-        return item.errors[0], show
-    differing = list(_differences(snapshot, name))
+        yield item.errors[0], show
+    differing = [file for files in _differences(snapshot, item.name).values() for file in files]
     if differing:
-        return _named_files(differing), f"{update} builds it again from the same tag"
+        yield _named_files(differing), f"{update} builds them again from the same tags"
     if item.check.unreachable_since is not None:
-        return _unreachable(snapshot, item), show
-    back = snapshot.taken_back.get(project or "", frozenset())
-    withdrawn = [item for item in item.known.builds if canonicalize_version(item.version) in back]
-    if withdrawn:
-        newest = max(withdrawn, key=lambda build: build.built_at)
-        return f"{_versions(withdrawn)} unpublished", (
-            f"`pypi-insiders update {name} --tag {newest.tag} --force` builds {newest.version} again"
-        )
+        yield _unreachable(snapshot, item), show
+    project = item.distribution or ""
+    back = snapshot.taken_back.get(project, frozenset())
+    builds = item.known.builds
+    if withdrawn := [build for build in builds if canonicalize_version(build.version) in back]:
+        tag = max(withdrawn, key=lambda build: build.built_at).tag
+        hint = f"{update[:-1]} --tag {tag} --force` builds it again"
+        yield f"{_versions(withdrawn)} unpublished or pruned", hint
     if project in snapshot.files.projects:
-        return "the index cannot serve its files", "see why: `pypi-insiders server logs`"
-    if item.known.builds:
-        return f"{_versions(item.known.builds)} not in the index any more", update
+        yield "the index cannot serve its files", _LOGS
+    if project in snapshot.files.odd:
+        odd = listed(snapshot.files.odd[project], _SHOWN)
+        yield f"only files that no index serves: {odd}", f"{update}, or move these files away"
+    if builds:
+        yield f"{_versions(builds)} not in the index any more", update
     if item.check.checked_at is None:
-        return "it was never built", update
-    return "no tag of the repository is a release yet", show
+        yield "it was never built", update
+    yield "no tag of the repository is a release yet", show
 
 
 def _versions(builds: list[Build]) -> str:
@@ -362,7 +373,7 @@ def served(snapshot: Snapshot) -> frozenset[str]:
         return snapshot.fetched.projects
     if isinstance(snapshot.files, InsidersError):
         return frozenset()
-    changed = {name for item in snapshot.differences for name in item.changed}
+    changed = {item.file for item in snapshot.differences if item.kind != Kind.MISSING}
     return frozenset(
         project
         for project, names in snapshot.files.projects.items()
@@ -370,27 +381,39 @@ def served(snapshot: Snapshot) -> frozenset[str]:
     )
 
 
-def _differences(snapshot: Snapshot, repository: str) -> Iterator[Difference]:
-    folded = repository.casefold()
-    yield from (item for item in snapshot.differences if item.repository.casefold() == folded)
+def _differences(snapshot: Snapshot, repository: str | None) -> dict[str, list[Difference]]:
+    """Find what differs of a repository, or of no watched one: the release to its files."""
+    watched = {item.name.casefold() for item in snapshot.standings}
+    found: dict[str, list[Difference]] = {}
+    for item in snapshot.differences:
+        owner = (item.repository or "").casefold()
+        is_wanted = owner not in watched if repository is None else owner == repository.casefold()
+        if is_wanted:
+            found.setdefault(f"{item.project} {item.version}", []).append(item)
+    return found
 
 
-def _differs(subject: str, item: Difference) -> Item:
-    text = f"{item.project} {item.version}: {_named_files([item])}"
-    hint = f"`pypi-insiders update {item.repository}` builds it again from the same tag"
-    return _problem(subject, text, hint, f"{item.project} {item.version}")
+def _differs(subject: str, release: str, differing: list[Difference]) -> Item:
+    repository = next((item.repository for item in differing if item.build), None)
+    hint = "publish it again, or move the file away"
+    if repository == subject:
+        hint = f"`pypi-insiders update {repository}` builds it again from the same tag"
+    elif repository is not None:
+        hint = f"`pypi-insiders repos add {repository}:{subject}`, then `pypi-insiders update`"
+    return _problem(subject, f"{release}: {_named_files(differing)}", hint, release)
 
 
-def _named_files(differences: list[Difference]) -> str:
-    missing = [name for item in differences for name in item.missing]
-    changed = [name for item in differences for name in item.changed]
+def _named_files(differing: list[Difference]) -> str:
     found = []
-    if missing:
-        found.append(f"{listed(missing, _SHOWN)} {'is' if len(missing) == 1 else 'are'} missing")
-    if changed:
-        verb = "differs" if len(changed) == 1 else "differ"
-        found.append(f"{listed(changed, _SHOWN)} {verb} from what was published")
-    return " and ".join(found)
+    for kind, one, many in (
+        (Kind.MISSING, "is missing", "are missing"),
+        (Kind.CHANGED, "differs from what was published", "differ from what was published"),
+        (Kind.UNREADABLE, "cannot be read", "cannot be read"),
+    ):
+        names = [item.file for item in differing if item.kind == kind]
+        if names:
+            found.append(f"{listed(names, _SHOWN)} {one if len(names) == 1 else many}")
+    return ", ".join(found)
 
 
 def _all_yanked(snapshot: Snapshot, project: str) -> bool:
@@ -405,7 +428,7 @@ def _public(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
     project = item.distribution
     known = snapshot.public.get(project or "")
     where = _fallback(snapshot)
-    appeared_at = getattr(known, "appeared_at", None)
+    appeared_at = getattr(known, "appeared_at", None)  # of `public`
     if known is not None and appeared_at is not None:
         at = times.clock(times.at(appeared_at, snapshot.now))
         yield _warning(
@@ -436,7 +459,7 @@ def _other_names(snapshot: Snapshot) -> Iterator[Item]:
         if isinstance(snapshot.files, InsidersError):
             text, hint = snapshot.files.message, snapshot.files.hint
         elif name in files.projects:
-            text, hint = "the index cannot serve its files", "see why: `pypi-insiders server logs`"
+            text, hint = "the index cannot serve its files", _LOGS
         elif name in files.odd:
             text = f"only files that no index serves: {listed(files.odd[name], _SHOWN)}"
             hint = "publish a wheel or an sdist (.tar.gz), or move these files away"
@@ -447,10 +470,9 @@ def _other_names(snapshot: Snapshot) -> Iterator[Item]:
             text = "its files are gone"
             hint = f"publish one again, or give the name up: `pypi-insiders unpublish {name}`"
         yield _problem(name, f"no release of {name} is served: {text}", hint, "unserved")
-    watched_here = {item.name.casefold() for item in snapshot.standings}
-    for difference in snapshot.differences:
-        if difference.repository.casefold() not in watched_here and difference.project in there:
-            yield _differs(difference.project, difference)
+    for release, differing in _differences(snapshot, None).items():
+        if (project := differing[0].project) in there or project not in snapshot.held:
+            yield _differs(project, release, differing)
     if snapshot.watched == {} and (lost := sorted(set(filter(None, snapshot.held.values())))):
         yield _warning(
             REPOSITORIES,

@@ -150,9 +150,7 @@ def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> 
     )
 
 
-def _failure(
-    trigger: Mapping[str, str], service: Mapping[str, str], now: datetime
-) -> str | None:
+def _failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetime) -> str | None:
     """Tell why a service that is restarted when it fails does fail; `None`: it does not.
 
     Between two failures it looks well for a moment. Whether it is depends on whether it ever became

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ from pypi_insiders import (
     unit_state,
     yanks,
 )
+from pypi_insiders.comparison import Comparison, Difference, Kind
 from pypi_insiders.config import Settings
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.errors import InsidersError
@@ -32,6 +34,8 @@ from pypi_insiders.index_check import Fetched, Sample
 from pypi_insiders.overview import Condition, Services
 from pypi_insiders.paths import Paths
 from pypi_insiders.public import Public
+from pypi_insiders.record import Entry, Record
+from pypi_insiders.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repository import Repository
 from pypi_insiders.standing import Standing, View
 from pypi_insiders.state import Check, RepositoryState
@@ -59,18 +63,6 @@ class Files:
         """Return the versions of a project, in their canonical form."""
         names = self.projects.get(project, ())
         return frozenset(canonicalize_version(distribution.release_of(name)[1]) for name in names)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A release that the directory has not as it was published."""
-
-    project: str
-    version: str
-    repository: str
-    missing: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    """Those that are other files now, and are not served."""
 
 
 @dataclass(frozen=True)
@@ -134,19 +126,21 @@ def take(
         asking = pool.submit(_ask, paths, now, settings, usable, there, fetch, with_services)
         watched = _tried(lambda: repositories.load(paths.repositories))
         names = held_names.load(paths)
-        yanked = standing.canonical(read(lambda: yanks.load(paths.distributions), {}))
+        yanked = standing.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
         known_public = public.load(paths.state)
         checks: Mapping[str, Check] = read(lambda: state.load_checks(paths.state), {})
         listed = {} if isinstance(watched, InsidersError) else watched
         states = {
-            name: _tried(lambda name=name: state.load(paths.state, name))  # type: ignore[misc]
+            name: _tried(partial(state.load, paths.state, name))
             for name in dict.fromkeys([*listed, *_others(paths, listed)])
         }
-        differences, taken_back = _compare(paths, states)
-        changed = {name for item in differences for name in item.changed}
-        view = View(
-            frozenset(there.sizes.keys() - changed), yanked, known_public, checks
-        )
+        taken_back: Releases = read(lambda: TAKEN_BACK.load(paths.distributions, paths.state), {})
+        readable = {
+            name: known for name, known in states.items() if not isinstance(known, InsidersError)
+        }
+        differences = _compare(paths, readable, taken_back)
+        changed = {item.file for item in differences if item.kind != Kind.MISSING}
+        view = View(frozenset(there.sizes.keys() - changed), yanked, known_public, checks)
         standings = tuple(standing.of(item, states[item.name], view) for item in listed.values())
         services, unit_states, fetched = asking.result()
     return Snapshot(
@@ -159,10 +153,14 @@ def take(
         units=unit_states,
         fetched=fetched,
         standings=standings,
-        held=dict(names.repositories) | dict.fromkeys((*there.projects, *there.odd)) | _named(standings),
+        held={
+            **dict.fromkeys((*there.projects, *there.odd)),
+            **names.repositories,
+            **_named(standings),
+        },
         pending=running.pending(paths),
         differences=differences,
-        taken_back=taken_back,
+        taken_back=standing.canonical(taken_back),
         yanked=yanked,
         public=known_public,
         set_aside=tuple(_set_aside(paths)),
@@ -204,7 +202,9 @@ def _ask(  # noqa: PLR0913, PLR0917  # one caller
 def _others(paths: Paths, listed: Mapping[str, Repository]) -> Iterator[str]:
     """Name the repositories of which something is known, and that are not watched."""
     watched = {name.casefold() for name in listed}
-    yield from (name for name in state.names(paths.state) if name.casefold() not in watched)
+    for name, _known in state.everything(paths.state):
+        if name.casefold() not in watched:
+            yield name
 
 
 def _named(standings: tuple[Standing, ...]) -> dict[str, str | None]:
@@ -248,10 +248,20 @@ def _sorted(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
 
 
 def _compare(
-    paths: Paths, states: Mapping[str, RepositoryState | InsidersError]
-) -> tuple[tuple[Difference, ...], dict[str, frozenset[str]]]:
-    """Compare what the state says is published with the directory."""
-    return (), {}
+    paths: Paths, states: Mapping[str, RepositoryState], taken_back: Releases
+) -> tuple[Difference, ...]:
+    """Compare what the state and the record say is published with the directory."""
+    entries: dict[str, Entry] = {}
+    if paths.record.exists():  # looking makes none
+        record = Record(paths.record, paths.distributions)
+        entries = record.entries()
+        record.close()
+    comparison = Comparison(paths.distributions, entries, taken_back)
+    found: list[Difference] = []
+    for name, known in states.items():
+        found += comparison.of(known.name or name, known)
+    built = {file for known in states.values() for file in known.files}
+    return (*found, *comparison.of_others(built))
 
 
 def _set_aside(paths: Paths) -> Iterator[Path]:
