@@ -87,7 +87,7 @@ class Judgement:
         is_stopped = any(item.is_stopped for item in self.warnings)
         return Health.STOPPED if is_stopped else Health.WELL
 
-    def about(self, subjects: Iterable[str]) -> tuple[Item, ...]:
+    def about(self, subjects: Iterable[str | None]) -> tuple[Item, ...]:
         """Pick the items about some subjects."""
         wanted = set(subjects)
         return tuple(item for item in self.items if item.subject in wanted)
@@ -316,6 +316,16 @@ def _kind(error: str) -> str:
 def _unreachable(snapshot: Snapshot, item: Standing) -> str:
     at = times.at(item.check.unreachable_since or 0, snapshot.now)
     return f"its host is unreachable since {times.clock(at)}"
+
+
+def why_unserved(snapshot: Snapshot, item: Standing) -> str | None:
+    """Tell in a few words why a repository has no release that installers take; `None`: it has."""
+    if item.newest is not None:
+        return None
+    if item.name in snapshot.pending:
+        return "an update is building one"
+    reason = _unserved(snapshot, item)
+    return "every release is yanked" if reason is None else _clean(reason[0])
 
 
 def _unserved(snapshot: Snapshot, item: Standing) -> tuple[str, str] | None:
