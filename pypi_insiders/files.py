@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import stat
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pypi_insiders.errors import InsidersError
+
+_log = logging.getLogger(__name__)
 
 
 def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
@@ -87,6 +90,32 @@ def remove(path: Path) -> bool:
     except OSError as error:
         raise _cannot("remove", path, error) from error
     return True
+
+
+def set_aside(path: Path, reason: str) -> Path | None:
+    """Rename a damaged file to `NAME.damaged`, so that it is made anew and nothing is lost.
+
+    A file that was set aside before keeps its name; the next one is `NAME.damaged.1`.
+
+    Args:
+        path: the file, or what has its name.
+        reason: what is wrong with it, for the log.
+
+    Returns:
+        Its new path; `None`: it cannot be renamed, which the log says.
+    """
+    aside = path.with_name(f"{path.name}.damaged")
+    number = 0
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged.{number}")
+    try:
+        path.rename(aside)
+    except OSError as error:
+        _log.error("%s is damaged (%s) and cannot be set aside: %s", path, reason, error.strerror)
+        return None
+    _log.error("%s is damaged (%s); it is %s now", path, reason, aside.name)
+    return aside
 
 
 def remove_tree(path: Path) -> bool:
