@@ -1,5 +1,6 @@
 """Read what a distribution file says about itself."""
 
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import (
+    InvalidName,
     InvalidSdistFilename,
     InvalidWheelFilename,
     NormalizedName,
@@ -22,6 +24,12 @@ from packaging.version import InvalidVersion, Version
 from pypi_insiders.errors import InsidersError
 
 _SDIST_ENDS = (".tar.gz", ".zip")
+# What is or was a distribution, or is taken for one: pip and uv read some of these to this day.
+_ARCHIVE = re.compile(
+    r"\.(?:whl|egg|zip|7z|conda|deb|dmg|exe|msi|rpm|tgz|tbz2?|txz|tzst|tlz"
+    r"|tar(?:\.(?:gz|bz2|xz|z|zst|lzma|br))?)",
+    re.IGNORECASE,
+)
 _LINE_CHARS = 400
 _FILE_NAME = re.compile(r"[A-Za-z0-9._+!-]+")
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
@@ -80,6 +88,34 @@ def release_of(name: str) -> tuple[NormalizedName, Version]:
     except (InvalidWheelFilename, InvalidSdistFilename, ValueError) as error:
         raise DistributionError(f"{name}: {error}") from error
     raise DistributionError(f"{name} is neither a wheel nor an sdist")
+
+
+def possible_projects(name: str) -> frozenset[str]:
+    """Return the projects of which a file may be that `release_of` rejects; empty for no archive.
+
+    An old form (`x-1.0.tgz`, `x-1.0.egg`), a build tag that is none, a name without a version: a
+    file that nobody can be given still says that its project is private. Where it is not clear
+    which part is the name, every reading counts.
+
+    Args:
+        name: a file name.
+
+    Returns:
+        Normalized names.
+    """
+    match = _ARCHIVE.search(name)
+    while match and match.end() < len(name):
+        match = _ARCHIVE.search(name, match.start() + 1)
+    if match is None:
+        return frozenset()
+    parts = name[: match.start()].split("-")
+    cuts = [at for at in range(1, len(parts)) if re.match(r"v?\d", parts[at], re.IGNORECASE)]
+    readings = ["-".join(parts[:at]) for at in cuts or range(1, max(len(parts), 2))]
+    found = set()
+    for reading in readings:
+        with contextlib.suppress(InvalidName):
+            found.add(canonicalize_name(reading.strip(), validate=True))
+    return frozenset(found)
 
 
 def read(path: Path, name: str | None = None) -> Contents:

@@ -12,10 +12,12 @@ from pypi_insiders import access, passwords, process, server, state
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.files import make_directory
+from pypi_insiders.held_names import HeldNames
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
 from pypi_insiders.web.application import make_app
 from pypi_insiders.web.guard import Guard
+from pypi_insiders.web.held import Held
 
 # Of a request that is refused anyway.
 _MAX_BODY_BYTES = 64 * 1024
@@ -57,9 +59,13 @@ def run(  # noqa: PLR0913  # what an index is made of
         users=checker if settings.auth else None,
         uploaders=checker if settings.uploads else None,
     )
-    make_directory(directory)
+    names = HeldNames(paths)
     record = Record(paths.record, directory)
-    catalogue = Catalogue(directory, record, lambda: state.origins(paths.state))
+    if not directory.exists() and not record.entries() and not state.origins(paths.state):
+        # Else what was published is gone with it, which an empty one would hide.
+        make_directory(directory)
+    catalogue = Catalogue(directory, record, lambda: state.origins(paths.state), names.learn)
+    waiters = server.Waiters()
     take_upload, max_body_bytes = None, _MAX_BODY_BYTES
     if settings.uploads:
         from pypi_insiders.web import uploads  # most have no use for it
@@ -70,13 +76,21 @@ def run(  # noqa: PLR0913  # what an index is made of
     watching = paths if directory.resolve() == paths.distributions.resolve() else None
     threading.Thread(target=catalogue.keep_up, name="catalogue", daemon=True).start()
     server.serve(
-        make_app(catalogue, guard, watching, take_upload, settings.fallback_url),
+        make_app(
+            catalogue,
+            guard,
+            Held(catalogue, names, waiters),
+            watching,
+            take_upload,
+            settings.fallback_url,
+        ),
         sockets,
         lambda: on_ready(bound[0].url),
         status=catalogue.summary,
         watched=directory,
         idle_timeout_s=settings.idle_timeout_s,
         max_body_bytes=max_body_bytes,
+        waiters=waiters,
     )
 
 

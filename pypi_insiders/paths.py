@@ -52,6 +52,26 @@ class Paths:
         return self.state / "update.lock"
 
     @property
+    def pending(self) -> Path:
+        """Which repositories a running update has still to finish; there only while one runs."""
+        return self.state / "pending.json"
+
+    @property
+    def pending_lock(self) -> Path:
+        """Held by an update while it works on the list of what it has still to finish."""
+        return self.state / "pending.lock"
+
+    @property
+    def held_names(self) -> Path:
+        """Every project name that this index answers for, whatever else is lost."""
+        return self.state / "held.json"
+
+    @property
+    def held_names_lock(self) -> Path:
+        """Held by whoever changes the list of held names."""
+        return self.state / "held.lock"
+
+    @property
     def yanks_lock(self) -> Path:
         """Held by whoever yanks or takes a yank back."""
         return self.state / "yanks.lock"

@@ -219,6 +219,8 @@ class Repository:
     """Whether a build must have the version that its tag says."""
     allowed_signers: str | None = _key(str, parse_path)
     """A file with the keys by which a tag must be signed."""
+    public_until_built: bool | None = _key(bool)
+    """Whether installers get the public project of that name until the first release is built."""
     token_file: str | None = _key(str, parse_path)
     """A file with the token for https."""
     token_credential: str | None = _key(str, parse_credential)

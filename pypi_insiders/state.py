@@ -171,6 +171,12 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     write_atomic(_path(directory, name), json.dumps(content, indent=1) + "\n")
 
 
+def names(directory: Path) -> list[str]:
+    """Return the repositories of which something is known, in lower case, sorted."""
+    paths = (directory / "repositories").glob("*/*.json")
+    return sorted(f"{path.parent.name}/{path.stem}" for path in paths)
+
+
 def forget(directory: Path, name: str) -> bool:
     """Remove what is known of the repository `NS/PROJ`; say whether there was anything."""
     return remove(_path(directory, name))

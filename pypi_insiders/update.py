@@ -13,6 +13,7 @@ from typing import TypeVar
 from pypi_insiders import (
     builder,
     distribution,
+    held_names,
     log,
     ownership,
     public,
@@ -21,6 +22,7 @@ from pypi_insiders import (
     remotes,
     repositories,
     retention,
+    running,
     sandbox,
     state,
     store,
@@ -102,12 +104,15 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         chooser = Chooser(paths, settings, request, record)
         checks = state.load_checks(paths.state)
         checks = {name: check for name, check in checks.items() if name in watched}
+        held_names.sync(paths)
         try:
-            outcomes = _Pass(
-                paths, settings, request, chosen, checks, chooser, maker, containment, progress
-            ).run()
+            with running.announced(paths, [item.name for item in chosen]) as finish:
+                outcomes = _Pass(
+                    paths, settings, request, chosen, checks, chooser, maker, containment, progress
+                ).run(finish)
         finally:
             maker.end()
+        held_names.sync(paths)
         if settings.watcher.public_versions:
             progress.tell("asking which releases are public")
             public.look_up(paths.state, settings.server.fallback, _distributions(paths, chosen))
@@ -183,25 +188,33 @@ class _Pass:
         self._swept = threading.Lock()
         self._is_swept = False
 
-    def run(self) -> list[Outcome]:
+    def run(self, finish: Callable[[str], None]) -> list[Outcome]:
+        """Update all repositories.
+
+        Args:
+            finish: called with the name of each repository that is finished.
+        """
         self._progress.expect("check", len(self._chosen))
         with (
             ThreadPoolExecutor(_CHECKS_AT_ONCE) as checks,
             ThreadPoolExecutor(self._settings.build.jobs or os.cpu_count() or 1) as builds,
         ):
             try:
-                checking = [
-                    checks.submit(_about, item.name, self._check, item) for item in self._chosen
-                ]
-                found = (check.result() for check in as_completed(checking))
-                building = [
-                    builds.submit(_about, work.repository.name, self._build, work)
-                    for work in found
-                    if work
-                ]
+                checking = {
+                    checks.submit(_about, item.name, self._check, item): item.name
+                    for item in self._chosen
+                }
+                building = {}
+                for check in as_completed(checking):
+                    if work := check.result():
+                        build = builds.submit(_about, work.repository.name, self._build, work)
+                        building[build] = work.repository.name
+                    else:
+                        finish(checking[check])
                 state.save_checks(self._paths.state, self._checks)
                 for build in as_completed(building):
                     build.result()
+                    finish(building[build])
                 state.save_checks(self._paths.state, self._checks)
             except BaseException:
                 # What is being published is finished and recorded; nothing else is begun.

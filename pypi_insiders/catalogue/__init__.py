@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -33,6 +33,8 @@ _TICK_NS = 20_000_000
 _ABOUT_TO_COME_US = 3600 * 1_000_000
 # What is left out may become whole in its place, of which the directory does not tell.
 _LOOK_AGAIN_AFTER_S = 10.0
+# Nor does it tell of a file that is changed in its place; a page is looked into as often as this.
+_SAME_FOR_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,16 @@ class Catalogue:
         directory: the distributions directory.
         record: what is known of its files.
         origins: what else tells where they came from.
+        learn: told which projects the directory has, whenever there are new ones.
     """
 
-    def __init__(self, directory: Path, record: Record, origins: Origins = dict) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        record: Record,
+        origins: Origins = dict,
+        learn: Callable[[Iterable[str]], None] = lambda _projects: None,
+    ) -> None:
         self.directory = directory
         self._path = str(directory)
         self._record = record
@@ -88,6 +97,10 @@ class Catalogue:
         # Those with a problem that the log has named.
         self._left_out: dict[str, Entry] = {}
         self._names: dict[str, list[str]] = {}
+        # Projects of files that are no sdist and no wheel, and of which none is served.
+        self._odd: dict[str, set[str]] = {}
+        self._learn = learn
+        self._looked_at_s: dict[str, float] = {}
         # What was made of all that; a new generation makes it anew.
         self._generation = 0
         self._projects: dict[str, Project] = {}
@@ -129,8 +142,11 @@ class Catalogue:
         fallback.
         """
         self.refresh()
+        if name not in self._names:
+            return None
+        self._look_into(name)
         known = self._projects.get(name)
-        if known is not None or name not in self._names:
+        if known is not None:
             return known
         with self._lock:
             generation, names = self._generation, tuple(self._names.get(name, ()))
@@ -144,6 +160,30 @@ class Catalogue:
             if generation == self._generation:
                 self._projects[name] = project
             return project
+
+    def rejected(self, name: str) -> list[str] | None:
+        """Say why files of a project are not served, by its normalized name.
+
+        Returns:
+            One line a file; `None`: the directory has nothing of that name.
+        """
+        self.refresh()
+        with self._lock:
+            files = [*self._names.get(name, ()), *sorted(self._odd.get(name, ()))]
+        if not files:
+            return None
+        found = []
+        for file in files:
+            entry = self._examined(file)
+            if entry is not None and entry.problem:
+                found.append(entry.problem)
+        return found
+
+    def problem(self, name: str) -> str | None:
+        """Say why a file is not served; `None`: it is, or it is not there."""
+        self.refresh()
+        entry = self._examined(name) if name in self._inodes else None
+        return entry.problem if entry is not None else None
 
     def everything(self) -> tuple[Project, ...]:
         """Find all projects that have files, sorted; the same object as long as nothing changes."""
@@ -237,6 +277,7 @@ class Catalogue:
             if is_first:
                 is_first = False
                 self._forget_the_gone()
+            self._learn((*self._names, *self._odd))
             while name := self._next_pending():
                 self._examined(name)
             if self._unsettled:
@@ -322,7 +363,7 @@ class Catalogue:
             if entry.project and self._entries.get(entry.name) is entry:
                 self._check(entry)
 
-    def _take(self, name: str) -> None:
+    def _take(self, name: str, *, is_doubtful: bool = False) -> None:
         """Take in a file that has come: it is known from before, or it is to be examined."""
         if not _is_text(name):
             entry = Entry(name, UNKNOWN, problem=f"the name {name!r} is not UTF-8")
@@ -330,7 +371,7 @@ class Catalogue:
             self._entries[name] = entry
             return
         known = self._remembered.pop(name, None) or self._record.entry(name)
-        if known is not None and known.identity == self._identity(name):
+        if known is not None and known.identity == self._identity(name) and not is_doubtful:
             self._entries[name] = known
             if known.problem:
                 self._left_out[name] = known
@@ -340,6 +381,9 @@ class Catalogue:
         if project := self._project_of(name):
             self._names.setdefault(project, []).append(name)
             self._invalidate(project)
+        else:
+            for odd in distribution.possible_projects(name):
+                self._odd.setdefault(odd, set()).add(name)
 
     def _drop(self, name: str) -> None:
         """Let go of a file that is gone, or that is another one now."""
@@ -351,6 +395,12 @@ class Catalogue:
             if not self._names[project]:
                 del self._names[project]
             self._invalidate(project)
+        else:
+            for odd in distribution.possible_projects(name):
+                if files := self._odd.get(odd):
+                    files.discard(name)
+                    if not files:
+                        del self._odd[odd]
 
     def _project_of(self, name: str) -> str:
         """Read the project off a file name; empty where it is not that of a distribution."""
@@ -365,6 +415,25 @@ class Catalogue:
         self._generation += 1
         self._list = self._summary = None
         self._projects.pop(project, None)
+
+    def _look_into(self, project: str) -> None:
+        """See whether files of a project have been changed in their place, at most once a second.
+
+        The directory does not tell: a file that was truncated, overwritten or closed to us would
+        still be on the page.
+        """
+        now_s = time.monotonic()
+        if now_s - self._looked_at_s.get(project, -_SAME_FOR_S) < _SAME_FOR_S:
+            return
+        self._looked_at_s[project] = now_s
+        with self._lock:
+            for name in tuple(self._names.get(project, ())):
+                entry = self._entries.get(name)
+                if entry is None or entry.problem:
+                    continue
+                if self._check(entry) and not os.access(f"{self._path}/{name}", os.R_OK):
+                    self._drop(name)
+                    self._take(name, is_doubtful=True)
 
     def _settle(self, entry: Entry) -> None:
         """See whether a file that is new on the disk has changed since it was examined."""

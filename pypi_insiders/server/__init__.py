@@ -16,9 +16,10 @@ from waitress.trigger import trigger
 from pypi_insiders.server.clients import Clients
 from pypi_insiders.server.limits import Limits
 from pypi_insiders.server.pulse import Pulse
+from pypi_insiders.server.waiters import Waiters
 from pypi_insiders.server.watch import watching
 
-__all__ = ["Limits", "serve"]
+__all__ = ["Limits", "Waiters", "serve"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,9 +29,10 @@ _UNLIMITED = 2**31
 # What is less goes out at once, header and body.
 _ANSWER_BYTES = 64 * 1024
 _LIMITS = Limits()
+_THREADS = 4
 
 
-def serve(  # noqa: PLR0913  # one caller, which names them
+def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
     app: WSGIApplication,
     sockets: Sequence[socket.socket],
     on_ready: Callable[[], None],
@@ -40,6 +42,7 @@ def serve(  # noqa: PLR0913  # one caller, which names them
     idle_timeout_s: float = 0,
     max_body_bytes: int = 64 * 1024,
     limits: Limits = _LIMITS,
+    waiters: Waiters | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until nobody asks; then finish the requests under way.
 
@@ -58,6 +61,7 @@ def serve(  # noqa: PLR0913  # one caller, which names them
         idle_timeout_s: end after so long without a request; 0 is never.
         max_body_bytes: what a request's body may have, chunks with their framing.
         limits: what a client may take otherwise.
+        waiters: the requests that the application lets wait.
 
     Source: sd_notify(3), sd_watchdog_enabled(3).
     """
@@ -82,7 +86,10 @@ def serve(  # noqa: PLR0913  # one caller, which names them
         log_socket_errors=False,  # a client that is gone is no news
         connection_limit=_UNLIMITED,
         channel_timeout=_UNLIMITED,
+        threads=_THREADS,
     )
+    waiters = waiters or Waiters()
+    waiters.serve_with(lambda number: server.task_dispatcher.set_thread_count(_THREADS + number))
     clients = Clients(channels, limits)
     pulse = Pulse(server.task_dispatcher, status)
     stopping = is_woken = False
@@ -91,6 +98,7 @@ def serve(  # noqa: PLR0913  # one caller, which names them
     def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal stopping
         stopping = True
+        waiters.stopping.set()
         wake.pull_trigger()
 
     def look() -> None:

@@ -10,13 +10,18 @@ from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
 
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.no_release import NoRelease, Reason
 from pypi_insiders.paths import Paths
 from pypi_insiders.web import pages
+from pypi_insiders.web import stop as stops
 from pypi_insiders.web.downloads import Downloads
 from pypi_insiders.web.guard import Guard
 from pypi_insiders.web.headers import best_media_type
+from pypi_insiders.web.held import Held, stop
 from pypi_insiders.web.rendered import Rendered, send
 from pypi_insiders.web.replies import SAFE, not_found, redirect, text
+from pypi_insiders.web.snippets import base_url
+from pypi_insiders.web.stop import Stop
 
 _LONGEST_REMEMBERED = 1000
 # Media type that may be asked for, to that of the answer; of equals the first is preferred.
@@ -28,16 +33,18 @@ _MEDIA_TYPES = {
     "application/vnd.pypi.simple.latest+json": pages.JSON,
 }
 _PREFIX = "/insiders"
-_UNAVAILABLE = "503 Service Unavailable", "the distributions cannot be read; see the log"
+# Below these there is something, in whatever spelling an address was typed.
+_ROOTS = ("simple", "packages", "insiders")
 
 TakeUpload = Callable[[WSGIEnvironment], tuple[str, str]]
 """Publish what a request brings; tell status line and message."""
 _Answer = Callable[[str, WSGIEnvironment, StartResponse], Iterable[bytes]]
 
 
-def make_app(
+def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
     catalogue: Catalogue,
     guard: Guard,
+    held: Held,
     paths: Paths | None = None,
     take_upload: TakeUpload | None = None,
     fallback_url: str | None = None,
@@ -45,12 +52,13 @@ def make_app(
     """Make the index of a directory of distributions.
 
     `/simple/` and `/packages/` are as the specification says; names that are not held are
-    redirected (303) to the fallback. Below `/insiders` is the same without fallback. `/` and
-    `/project/NAME/` are for people.
+    redirected (303) to the fallback, and a held name without a release stops the client. Below
+    `/insiders` is the same without fallback. `/` and `/project/NAME/` are for people.
 
     Args:
         catalogue: what there is.
         guard: whom to answer; `/health` answers everybody.
+        held: the names that never lead to the fallback.
         paths: where it is said what is watched; `None`: nothing is, for this catalogue.
         take_upload: publishes what a request brings; `None` refuses every method but GET and HEAD.
         fallback_url: the index for all other names; by default pypiserver's own, which is PyPI.
@@ -80,38 +88,55 @@ def make_app(
             answer = make_site()
         return answer(path, environ, start_response)
 
-    return _Application(catalogue, guard, take_upload, others, site)
+    return _Application(catalogue, guard, held, take_upload, others, site)
 
 
 class _Application:
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # as `make_app`
         self,
         catalogue: Catalogue,
         guard: Guard,
+        held: Held,
         take_upload: TakeUpload | None,
         others: WSGIApplication,
         site: _Answer,
     ) -> None:
         self._catalogue = catalogue
         self._guard = guard
+        self._held = held
         self._take_upload = take_upload
         self._others = others
         self._site = site
-        self._downloads = Downloads(catalogue, is_private=guard.is_private)
+        self._downloads = Downloads(catalogue, held, is_private=guard.is_private)
         self._rendered = Rendered(is_private=guard.is_private)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         is_reading = environ["REQUEST_METHOD"] in ("GET", "HEAD")
         if environ["PATH_INFO"] == "/health" and is_reading:
-            return _health(environ, start_response)
+            return self._health(environ, start_response)
         refusal = self._guard.check(environ)
+        if refusal is not None and refusal.status.startswith("421"):
+            return stops.answer(Stop(refusal.message, None, 421), environ, start_response)
         if refusal is not None:
             return text(refusal.status, refusal.message, environ, start_response, refusal.headers)
         answer = self._read if is_reading else self._change
         try:
             return answer(environ["PATH_INFO"], environ, start_response)
-        except InsidersError:  # of the catalogue, which has said so in the log
-            return text(*_UNAVAILABLE, environ, start_response, [("Retry-After", "10")])
+        except InsidersError as error:  # of the catalogue, which has said so in the log
+            return stops.answer(
+                Stop(f"the index cannot be read: {error.message}", error.hint, 503),
+                environ,
+                start_response,
+            )
+
+    def _health(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer 200 as long as pages can be made, else 503 with the reason."""
+        try:
+            self._catalogue.refresh()
+        except InsidersError as error:
+            return text("503 Service Unavailable", error.message, environ, start_response)
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2"), *SAFE])
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (b"Ok",)
 
     def _read(
         self, path: str, environ: WSGIEnvironment, start_response: StartResponse
@@ -129,8 +154,41 @@ class _Application:
             return redirect(f"{path.rpartition('/')[2]}/", environ, start_response)
         if has_fallback and _is_for_people(path):
             return self._site(path, environ, start_response)
-        answer = self._others if has_fallback and _is_legacy(path) else not_found
-        return answer(environ, start_response)
+        if has_fallback and _is_legacy(path):
+            return self._legacy(path, environ, start_response)
+        return self._wrong_path(environ["PATH_INFO"], environ, start_response)
+
+    def _legacy(
+        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer as pypiserver does, but for a held name without a release."""
+        name = path[1:].removesuffix("/json")
+        project = self._catalogue.project(name)
+        if path.endswith("/json") and (project is None or not project.files):
+            missing = self._held.missing(name)
+            if missing is not None:
+                return stops.answer(stop(missing), environ, start_response)
+        return self._others(environ, start_response)
+
+    def _wrong_path(
+        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Lead from a misspelled address to the right one, or stop the client and name that.
+
+        After 404 an installer goes on to its next index, with the names that this one holds.
+        """
+        right = _respelled(path)
+        if right is not None:
+            return redirect("../" * (path.count("/") - 1) + right, environ, start_response)
+        accept = environ.get("HTTP_ACCEPT", "")
+        if path.count("/") < 2 or not (path.endswith("/") or "pypi.simple" in accept):
+            return not_found(environ, start_response)
+        url = base_url(environ)
+        return stops.answer(
+            Stop(f"there is no index at {path}", f"the index is at {url}/simple/"),
+            environ,
+            start_response,
+        )
 
     def _change(
         self, path: str, environ: WSGIEnvironment, start_response: StartResponse
@@ -153,22 +211,42 @@ class _Application:
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
-        """Answer `/simple/` and `/simple/NAME/`; what is not held is left to others."""
+        """Answer `/simple/` and `/simple/NAME/`; a name that is not held is left to others."""
         if not rest:
             names = self._catalogue.projects()
             return self._send("", names, pages.project_list, environ, start_response)
         name = rest.removesuffix("/")
         project = self._catalogue.project(name) if name != rest else None
-        if project is not None:
+        if project is not None and project.files:
             return self._send(name, project, pages.project_detail, environ, start_response)
         try:
             normalized = canonicalize_name(name, validate=True)
         except InvalidName:
-            return not_found(environ, start_response)
+            return self._wrong_path(environ["PATH_INFO"], environ, start_response)
         if rest != f"{normalized}/":
             up = "../" if name != rest else ""
             return redirect(f"{up}{normalized}/", environ, start_response)
-        return others(environ, start_response)
+        missing = self._held.missing(normalized)
+        if missing is None:
+            return others(environ, start_response)
+        return self._without_release(missing, environ, start_response)
+
+    def _without_release(
+        self, missing: NoRelease, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Have the client wait for a release that is being built; stop it if there will be none."""
+        if missing.reason == Reason.BUILDING:
+            location = self._held.wait(missing, environ)
+            if location is not None:
+                headers = [("Location", location), ("Cache-Control", "no-store")]
+                status = "303 See Other"
+                return text(status, missing.text, environ, start_response, headers)
+            project = self._catalogue.project(missing.project)
+            if project is not None and project.files:
+                render = pages.project_detail
+                return self._send(missing.project, project, render, environ, start_response)
+            missing = self._held.missing(missing.project) or missing
+        return stops.answer(stop(missing), environ, start_response)
 
     def _send(
         self,
@@ -203,10 +281,34 @@ def _is_legacy(path: str) -> bool:
     return path == f"/{name}/json" and is_normalized_name(name)
 
 
-def _health(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    body = b"Ok"
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2"), *SAFE])
-    return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
+def _respelled(path: str) -> str | None:
+    """Return the address that was meant, without the leading slash; `None`: it cannot be told.
+
+    As pypiserver leads from `/NAME/` to the page of a project; and case and doubled slashes.
+    """
+    parts = [part for part in path.split("/") if part]
+    if len(parts) == 1 and path.endswith("/") and _is_name(parts[0]):
+        return f"simple/{canonicalize_name(parts[0])}/"
+    for number, part in enumerate(parts[:2]):
+        if part.lower() in _ROOTS:
+            parts[number] = part.lower()
+    is_below = len(parts) == 2 and parts[0] == _PREFIX[1:] and parts[1] not in _ROOTS
+    if is_below and path.endswith("/") and _is_name(parts[1]):
+        parts[1:] = ["simple", canonicalize_name(parts[1])]
+    right = "/".join(parts) + ("/" if path.endswith("/") else "")
+    is_known = parts[:1] in (["simple"], ["packages"]) or parts[:2] in (
+        ["insiders", "simple"],
+        ["insiders", "packages"],
+    )
+    return right if is_known and f"/{right}" != path else None
+
+
+def _is_name(text: str) -> bool:
+    try:
+        canonicalize_name(text, validate=True)
+    except InvalidName:
+        return False
+    return True
 
 
 def _negotiate(accept: str) -> str | None:

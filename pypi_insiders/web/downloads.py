@@ -6,6 +6,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.web.headers import byte_range
+from pypi_insiders.web.held import Held
 from pypi_insiders.web.replies import (
     SAFE,
     Headers,
@@ -15,6 +16,7 @@ from pypi_insiders.web.replies import (
     not_modified,
     unwanted,
 )
+from pypi_insiders.web.stop import answer
 
 _METADATA = ".metadata"
 _BLOCK_BYTES = 32768
@@ -25,11 +27,13 @@ class Downloads:
 
     Args:
         catalogue: what there is.
+        held: the names of which no file is merely not found.
         is_private: whether shared caches must not keep what is sent.
     """
 
-    def __init__(self, catalogue: Catalogue, *, is_private: bool) -> None:
+    def __init__(self, catalogue: Catalogue, held: Held, *, is_private: bool) -> None:
         self._catalogue = catalogue
+        self._held = held
         visibility = "private" if is_private else "public"
         self._headers = [*SAFE, ("Cache-Control", f"{visibility}, max-age=31536000, immutable")]
 
@@ -44,7 +48,7 @@ class Downloads:
             return self._send_metadata(name.removesuffix(_METADATA), environ, start_response)
         opened = self._catalogue.open(name)
         if opened is None:
-            return not_found(environ, start_response)
+            return self._missing(name, environ, start_response)
         entry, file = opened
         headers = self._describe(entry.sha256, "application/octet-stream")
         headers.append(("Accept-Ranges", "bytes"))
@@ -57,17 +61,17 @@ class Downloads:
             else None
         )
         if is_unwanted(environ, entry.sha256):
-            answer = unwanted(environ, start_response)
+            reply = unwanted(environ, start_response)
         elif is_known(environ, entry.sha256):
-            answer = not_modified(headers, start_response)
+            reply = not_modified(headers, start_response)
         elif span is None:
             headers.append(("Content-Length", str(size)))
             start_response("200 OK", headers)
-            answer = None
+            reply = None
         elif span[0] >= span[1]:
             headers += [("Content-Range", f"bytes */{size}"), ("Content-Length", "0")]
             start_response("416 Range Not Satisfiable", headers)
-            answer = ()
+            reply = ()
         else:
             headers += [
                 ("Content-Range", f"bytes {span[0]}-{span[1] - 1}/{size}"),
@@ -75,19 +79,28 @@ class Downloads:
             ]
             start_response("206 Partial Content", headers)
             file.seek(span[0])
-            answer = None
-        if answer is None and environ["REQUEST_METHOD"] == "GET":
+            reply = None
+        if reply is None and environ["REQUEST_METHOD"] == "GET":
             # The server reads on from here, up to the length that was promised.
             return cast("Iterable[bytes]", environ["wsgi.file_wrapper"](file, _BLOCK_BYTES))
         file.close()
-        return answer or ()
+        return reply or ()
+
+    def _missing(
+        self, name: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Say why a file is not there, as far as its name is one of ours."""
+        stop = self._held.missing_file(name)
+        if stop is None:
+            return not_found(environ, start_response)
+        return answer(stop, environ, start_response, is_page=False)
 
     def _send_metadata(
         self, name: str, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         found = self._catalogue.metadata(name)
         if found is None:
-            return not_found(environ, start_response)
+            return self._missing(name, environ, start_response)
         digest, content = found
         if is_unwanted(environ, digest):
             return unwanted(environ, start_response)

@@ -1,0 +1,216 @@
+"""Know the project names that belong to this index, whatever state the machine is in.
+
+A name is held as long as it is watched, published or remembered. It never leads to the fallback
+index: an installer would get a public package where a private one is meant.
+"""
+
+import contextlib
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import InvalidName, canonicalize_name
+
+from pypi_insiders import distribution, repositories, state
+from pypi_insiders.distribution import DistributionError
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import list_names, locked, read_text, set_aside, write_atomic
+from pypi_insiders.paths import Paths
+from pypi_insiders.repository import Repository
+
+_log = logging.getLogger(__name__)
+
+# Names are read even from a list that is no TOML: to hold one too many is the safe mistake.
+_DISTRIBUTION = re.compile(r"""^\s*distribution\s*=\s*["']([^"']*)["']""", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Names:
+    """All held names, as they are written down; the directory may add some."""
+
+    repositories: Mapping[str, str | None]
+    """Normalized project name to the repository that it comes from; `None`: a file by hand."""
+    watched: Mapping[str, Repository]
+    """The watched repositories, by `NS/PROJ`; none if their list cannot be read."""
+    error: InsidersError | None = None
+    """Why nobody can know all names: then any other name may be a private one too."""
+
+
+def load(paths: Paths) -> Names:
+    """Read all held names.
+
+    The list of watched repositories and the list of remembered names each make up for the loss of
+    the other; a remembered list that is damaged is set aside and made anew from the state.
+    """
+    remembered = _remembered(paths)
+    found: dict[str, str | None] = dict(_from_state(paths) if remembered is None else remembered)
+    watched: dict[str, Repository] = {}
+    error = None
+    try:
+        watched = repositories.load(paths.repositories)
+        found |= {
+            name: item.name
+            for item in watched.values()
+            if (name := item.distribution or _first_built(paths, item.name))
+        }
+    except InsidersError as broken:
+        salvaged = _salvaged(paths.repositories)
+        found |= dict.fromkeys(salvaged - found.keys())
+        if remembered is None and not salvaged:
+            error = broken
+    return Names(found, watched, error)
+
+
+def _remembered(paths: Paths) -> dict[str, str | None] | None:
+    """Read the remembered names; `None` where there is no list, or none that can be read."""
+    path = paths.held_names
+    try:
+        text = read_text(path)
+        if text is None:
+            return None
+        content = json.loads(text)
+        if not isinstance(content, dict) or not all(
+            isinstance(value, str | None) for value in content.values()
+        ):
+            raise TypeError("not a table of names")
+    except (InsidersError, ValueError, TypeError, RecursionError) as error:
+        with contextlib.suppress(InsidersError):
+            _log.warning("%s is damaged (%s); it is %s now", path, error, set_aside(path).name)
+        return None
+    return content
+
+
+def _from_state(paths: Paths) -> dict[str, str | None]:
+    """Find the names that the state and the directory know."""
+    found: dict[str, str | None] = dict.fromkeys(in_directory(paths.distributions))
+    for name in state.names(paths.state):
+        with contextlib.suppress(InsidersError):
+            known = state.load(paths.state, name)
+            if known.distribution:
+                found[known.distribution] = known.name or name
+    return found
+
+
+def _first_built(paths: Paths, repository: str) -> str | None:
+    with contextlib.suppress(InsidersError):
+        return state.load(paths.state, repository).distribution
+    return None
+
+
+def in_directory(directory: Path) -> set[str]:
+    """Return the projects of which a directory has a file, in whatever form; none if unreadable."""
+    found: set[str] = set()
+    with contextlib.suppress(InsidersError):
+        for name in list_names(directory):
+            if not name.startswith("."):
+                try:
+                    found.add(distribution.release_of(name)[0])
+                except DistributionError:
+                    found |= distribution.possible_projects(name)
+    return found
+
+
+def _salvaged(path: Path) -> set[str]:
+    """Find names in a list of repositories that cannot be read as one."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError):
+        text = path.read_bytes().decode(errors="replace")
+        for name in _DISTRIBUTION.findall(text):
+            with contextlib.suppress(InvalidName):
+                found.add(canonicalize_name(name, validate=True))
+    return found
+
+
+def sync(paths: Paths) -> None:
+    """Write down every name that is watched, published or remembered now.
+
+    Raises:
+        InsidersError: the list cannot be written; it is as it was.
+    """
+    with locked(paths.held_names_lock):
+        before = _remembered(paths)
+        found = load(paths)
+        if found.error is not None:
+            return  # a list without those names would look complete
+        after = dict.fromkeys(in_directory(paths.distributions)) | dict(found.repositories)
+        if after != before:
+            _save(paths, after)
+
+
+def release(paths: Paths, names: Iterable[str]) -> list[str]:
+    """Let go of names that are neither watched nor published: they belong to the fallback index.
+
+    Args:
+        paths: where everything is.
+        names: normalized.
+
+    Returns:
+        Those that were held and are not any more, sorted.
+
+    Raises:
+        InsidersError: the list cannot be written, or it cannot be read what is watched.
+    """
+    with locked(paths.held_names_lock):
+        before = _remembered(paths)
+        if before is None:
+            before = _from_state(paths)
+        watched = {item.distribution for item in repositories.load(paths.repositories).values()}
+        published = in_directory(paths.distributions)
+        gone = sorted(before.keys() & set(names) - watched - published)
+        if gone:
+            _save(paths, {name: value for name, value in before.items() if name not in gone})
+    return gone
+
+
+def _save(paths: Paths, names: Mapping[str, str | None]) -> None:
+    write_atomic(paths.held_names, json.dumps(dict(sorted(names.items())), indent=1) + "\n")
+
+
+class HeldNames:
+    """The held names as a server needs them: read again only where a file has changed.
+
+    Everything here may be called from several threads.
+    """
+
+    def __init__(self, paths: Paths) -> None:
+        self.paths = paths
+        self._lock = threading.Lock()
+        self._seen: object = None
+        self._names = Names({}, {})
+
+    def current(self) -> Names:
+        """Return all names; costs two calls of stat(2) as long as nothing changes."""
+        seen = self._stamp()
+        if seen != self._seen:
+            with self._lock:
+                if seen != self._seen:
+                    self._sync()
+                    self._seen = self._stamp()
+                    self._names = load(self.paths)
+        return self._names
+
+    def _stamp(self) -> object:
+        found = []
+        for path in (self.paths.repositories, self.paths.held_names):
+            try:
+                status = path.stat()
+            except OSError as error:
+                found.append((error.errno, 0, 0))
+            else:
+                found.append((status.st_mtime_ns, status.st_ino, status.st_size))
+        return tuple(found)
+
+    def learn(self, projects: Iterable[str]) -> None:
+        """Remember projects that the directory has, for the day on which it is gone."""
+        if not set(projects) <= self.current().repositories.keys():
+            self._sync()
+
+    def _sync(self) -> None:
+        try:
+            sync(self.paths)
+        except InsidersError as error:
+            _log.warning("the held names cannot be written down: %s", error.message)

@@ -1,0 +1,145 @@
+"""Say why the index has no release of a project that belongs to it."""
+
+import contextlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from packaging.utils import canonicalize_version
+
+from pypi_insiders import running, state
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.held_names import Names
+from pypi_insiders.paths import Paths
+from pypi_insiders.repository import Repository
+from pypi_insiders.state import Check, RepositoryState
+
+
+class Reason(StrEnum):
+    """Why there is no release."""
+
+    BUILDING = "building"
+    UNBUILT = "unbuilt"
+    FAILING = "failing"
+    UNREACHABLE = "unreachable"
+    UNPUBLISHED = "unpublished"
+    LOST = "lost"
+    REJECTED = "rejected"
+    NOT_WATCHED = "not watched"
+
+
+@dataclass(frozen=True)
+class NoRelease:
+    """A project that belongs to the index, and has no release in it."""
+
+    project: str
+    """Normalized."""
+    repository: str | None
+    """Where it comes from, `NS/PROJ`; `None`: it was a file put there by hand."""
+    reason: Reason
+    text: str
+    """What is wrong, in one line that names the project."""
+    hint: str
+    """What to do, with the next command."""
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether an update that runs, or the next one, mends it."""
+        return self.reason in (Reason.BUILDING, Reason.LOST)
+
+
+def explain(
+    paths: Paths,
+    names: Names,
+    project: str,
+    *,
+    rejected: Sequence[str] = (),
+    taken_back: Collection[str] = (),
+) -> NoRelease:
+    """Say why a held name has no release.
+
+    What cannot be read is as if it were not there: there is always an answer.
+
+    Args:
+        paths: where everything is.
+        names: all held names.
+        project: normalized name.
+        rejected: what is wrong with the files of that project that are there.
+        taken_back: its versions that the user unpublished, in their canonical form.
+    """
+    name = names.repositories.get(project)
+    watched = names.watched.get(name or "")
+    if name is not None and name in running.pending(paths):
+        text = f"{project} has no release yet: an update of {name} is running"
+        return NoRelease(
+            project, name, Reason.BUILDING, text, "`pypi-insiders watcher logs -f` follows it"
+        )
+    if rejected:
+        more = f" (and {len(rejected) - 1} more)" if len(rejected) > 1 else ""
+        text = f"{project} has no usable file: {rejected[0]}{more}"
+        hint = (
+            f"`pypi-insiders update {name}`"
+            if watched
+            else f"replace or remove it in {paths.distributions}"
+        )
+        return NoRelease(project, name, Reason.REJECTED, text, hint)
+    if name is None or (watched is None and not names.watched):
+        return _not_watched(paths, project, name)
+    known, check = read(paths, name)
+    if (
+        watched is not None
+        and known.builds
+        and not known.is_of(watched.remote, watched.distribution)
+    ):
+        known = RepositoryState()
+    left = [
+        build for build in known.builds if canonicalize_version(build.version) not in taken_back
+    ]
+    if left:
+        versions = ", ".join(build.version for build in left[-3:])
+        text = f"the files of {project} {versions} are gone from {paths.distributions}"
+        hint = f"`pypi-insiders update {name}` builds them again"
+        return NoRelease(project, name, Reason.LOST, text, hint)
+    if watched is None:
+        return _not_watched(paths, project, name)
+    return _never_published(project, watched, known, check)
+
+
+def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:
+    """Read what is known of a repository, and how the last update of it ended."""
+    known = RepositoryState()
+    with contextlib.suppress(InsidersError):
+        known = state.load(paths.state, name)
+    check = Check()
+    with contextlib.suppress(InsidersError):
+        check = state.load_checks(paths.state).get(name, check)
+    return known, check
+
+
+def _not_watched(paths: Paths, project: str, name: str | None) -> NoRelease:
+    """Explain a name that is only remembered."""
+    origin = f"from {name}" if name else "put there by hand"
+    text = f"{project} was served ({origin}), and its files are gone from {paths.distributions}"
+    hint = f"put them back, or `pypi-insiders unpublish {project}` gives up the name"
+    return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)
+
+
+def _never_published(
+    project: str, watched: Repository, known: RepositoryState, check: Check
+) -> NoRelease:
+    """Explain a watched repository of which nothing is, or no longer is, published."""
+    name = watched.name
+    again = f"`pypi-insiders update {name}` tries again"
+    failed = [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
+    if errors := [*check.errors, *failed]:
+        text = f"{project} has no release: {name}: {errors[0]}"
+        return NoRelease(project, name, Reason.FAILING, text, again)
+    if check.unreachable_since is not None:
+        text = f"{project} has no release: the host of {name} cannot be reached"
+        return NoRelease(project, name, Reason.UNREACHABLE, text, again)
+    if known.builds:
+        text = f"{project} has no release: all that {name} published was unpublished"
+        hint = f"`pypi-insiders update {name} --tag TAG --force` publishes one again"
+        return NoRelease(project, name, Reason.UNPUBLISHED, text, hint)
+    text = f"{project} has no release yet: {name} was not built"
+    return NoRelease(project, name, Reason.UNBUILT, text, f"`pypi-insiders update {name}`")

@@ -1,0 +1,78 @@
+"""Tell which repositories an update that runs now has still to finish."""
+
+import contextlib
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import locked, read_text, remove, write_atomic
+from pypi_insiders.paths import Paths
+
+
+@contextlib.contextmanager
+def announced(paths: Paths, names: Iterable[str]) -> Iterator[Callable[[str], None]]:
+    """Publish which repositories this update has still to finish, until the block ends.
+
+    Args:
+        paths: where the list is; the caller holds the lock of updates.
+        names: `NS/PROJ` of each repository that is going to be updated.
+
+    Yields:
+        A function that takes a finished repository off the list; threads may call it.
+
+    Raises:
+        InsidersError: the list cannot be written.
+    """
+    left = list(names)
+    changing = threading.Lock()
+
+    def finish(name: str) -> None:
+        with changing:
+            if name in left:
+                left.remove(name)
+                with contextlib.suppress(InsidersError):  # others only wait longer
+                    _write(paths.pending, left)
+
+    # The kernel releases the lock when this process ends, however it ends.
+    with locked(paths.pending_lock):
+        _write(paths.pending, left)
+        try:
+            yield finish
+        finally:
+            with contextlib.suppress(InsidersError):
+                remove(paths.pending)
+
+
+def _write(path: Path, names: list[str]) -> None:
+    write_atomic(path, json.dumps(names) + "\n")
+
+
+def pending(paths: Paths) -> frozenset[str]:
+    """Return the repositories that a running update has still to finish; none if none runs."""
+    if not _is_held(paths.pending_lock):
+        return frozenset()
+    try:
+        return frozenset(json.loads(read_text(paths.pending) or "[]"))
+    except (InsidersError, ValueError, TypeError):
+        return frozenset()
+
+
+def _is_held(lock: Path) -> bool:
+    """Return whether a process holds a lock, without waiting for it. Source: flock(2)."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False

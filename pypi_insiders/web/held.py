@@ -1,0 +1,117 @@
+"""Answer for projects that belong to this index, and have no release in it."""
+
+import time
+from collections.abc import Collection
+from urllib.parse import parse_qs
+from wsgiref.types import WSGIEnvironment
+
+from pypi_insiders import distribution, no_release, running
+from pypi_insiders.catalogue import Catalogue
+from pypi_insiders.distribution import DistributionError
+from pypi_insiders.held_names import HeldNames
+from pypi_insiders.no_release import NoRelease
+from pypi_insiders.server import Waiters
+from pypi_insiders.web.stop import Stop
+
+# Within the shortest time that a client waits for an answer, which are the 15 s of pip and Poetry.
+_WAIT_S = 8.0
+_LOOK_S = 0.25
+_WAITED = "waited"
+# How many redirects each client follows, less one for the way to here: uv 0.13 follows 10, PDM
+# 2.29 20, pip 26 and Poetry 2.5 30.
+_REDIRECTS = {"pip/": 28, "poetry/": 28, "pdm/": 18}
+_REDIRECTS_OF_OTHERS = 8
+
+
+class Held:
+    """The held names as requests meet them.
+
+    Args:
+        catalogue: what the directory has.
+        names: the held names.
+        waiters: the requests that wait until a release is built.
+    """
+
+    def __init__(self, catalogue: Catalogue, names: HeldNames, waiters: Waiters) -> None:
+        self._catalogue = catalogue
+        self._names = names
+        self._waiters = waiters
+
+    def missing(self, project: str) -> NoRelease | None:
+        """Say why a project has no release here; `None`: its name is not held.
+
+        Raises:
+            InsidersError: nobody can know whether it is.
+        """
+        names = self._names.current()
+        rejected = self._catalogue.rejected(project)
+        if project not in names.repositories and rejected is None:
+            if names.error is not None:
+                raise names.error
+            return None
+        watched = names.watched.get(names.repositories.get(project) or "")
+        if watched is not None and watched.public_until_built:
+            known, _ = no_release.read(self._names.paths, watched.name)
+            if not known.files and not rejected:
+                return None
+        return no_release.explain(
+            self._names.paths,
+            names,
+            project,
+            rejected=rejected or (),
+            taken_back=self._taken_back(project),
+        )
+
+    def missing_file(self, name: str) -> Stop | None:
+        """Say why a file is not there; `None`: nobody has held its name."""
+        try:
+            project, version = distribution.release_of(name)
+        except DistributionError:
+            return None
+        names = self._names.current()
+        if project not in names.repositories:
+            return None
+        hint = "`pypi-insiders status` says what else is wrong"
+        if problem := self._catalogue.problem(name):
+            return Stop(f"{name} is not served: {problem}", hint, 409)
+        return Stop(f"{name} ({project} {version}) is not in the index", hint, 410)
+
+    def _taken_back(self, project: str) -> Collection[str]:
+        return ()
+
+    def wait(self, missing: NoRelease, environ: WSGIEnvironment) -> str | None:
+        """Wait for a release that is being built, as long as the client can.
+
+        Returns:
+            Where the client is to ask next, relative to this page; `None`: it is time to answer.
+        """
+        waited = parse_qs(environ.get("QUERY_STRING", "")).get(_WAITED, ["0"])[0]
+        times = int(waited) if waited.isdecimal() and len(waited) < 4 else 0
+        if times >= _redirects(environ) or environ["REQUEST_METHOD"] != "GET":
+            return None
+        with self._waiters.waiting() as may_wait:
+            if not may_wait:
+                return None
+            deadline = time.monotonic() + _WAIT_S
+            while self._is_building(missing) and time.monotonic() < deadline:
+                if self._waiters.stopping.wait(_LOOK_S):
+                    break
+        return f"?{_WAITED}={times + 1}" if self._is_building(missing) else None
+
+    def _is_building(self, missing: NoRelease) -> bool:
+        project = self._catalogue.project(missing.project)
+        has_release = project is not None and bool(project.files)
+        return not has_release and missing.repository in running.pending(self._names.paths)
+
+
+def _redirects(environ: WSGIEnvironment) -> int:
+    client = environ.get("HTTP_USER_AGENT", "")
+    return next(
+        (number for name, number in _REDIRECTS.items() if client.startswith(name)),
+        _REDIRECTS_OF_OTHERS,
+    )
+
+
+def stop(missing: NoRelease) -> Stop:
+    """Put into an answer why a project has no release."""
+    return Stop(missing.text, missing.hint, 503 if missing.is_passing else 409)

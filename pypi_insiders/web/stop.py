@@ -1,0 +1,80 @@
+"""Answers that stop an installer and tell its user why.
+
+An installer that is told 404 takes the project from another index, or says that there is no such
+project. Which answer stops it, and which part of it is shown, differs:
+
+uv 0.13 prints title and detail of `application/problem+json`, and the reason phrase; Poetry 2.5 the
+reason phrase; pip 26 nothing but the media type of a page that it does not understand; PDM 2.29
+nothing but a location that is no URL.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from pypi_insiders.web.replies import SAFE, Headers
+
+_LOCATION_SAFE = " ;,.()=+'"
+_RETRY_AFTER_S = 10
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why there is no page."""
+
+    title: str
+    """What is wrong with which project, in one line."""
+    detail: str | None = None
+    """What to do about it, in one line."""
+    number: int = 409
+    """The status code; 503: it may be better in a moment without anybody doing anything."""
+
+
+def answer(
+    stop: Stop, environ: WSGIEnvironment, start_response: StartResponse, *, is_page: bool = True
+) -> Iterable[bytes]:
+    """Answer with an error, in the form that the client shows.
+
+    Args:
+        stop: why there is no page.
+        environ: the request.
+        start_response: starts the answer.
+        is_page: whether it is a page of the simple API, and not a file, that is asked for.
+
+    Source: RFC 9457 (problem details); RFC 9110, section 15.
+    """
+    client = environ.get("HTTP_USER_AGENT", "")
+    headers: Headers = [("Cache-Control", "no-store"), ("Vary", "User-Agent"), *SAFE]
+    words = _plain(f"{stop.title}; {stop.detail}" if stop.detail else stop.title)
+    number, media_type, body = stop.number, "text/plain; charset=utf-8", words
+    if is_page and client.startswith("pip/"):
+        number, media_type = 200, f'{media_type}; reason="{words}"'
+    elif is_page and client.startswith(("pdm/", "unearth/")):
+        number = 303
+        port = quote(words.replace(": ", ", "), safe=_LOCATION_SAFE)
+        headers.append(("Location", f"http://index:{port}/"))
+    else:
+        media_type, body = "application/problem+json", json.dumps(_problem(stop))
+        if number == 503:
+            headers.append(("Retry-After", str(_RETRY_AFTER_S)))
+    content = f"{body}\n".encode()
+    headers += [("Content-Type", media_type), ("Content-Length", str(len(content)))]
+    start_response(f"{number} {_plain(stop.title)}", headers)
+    return () if environ["REQUEST_METHOD"] == "HEAD" else (content,)
+
+
+def _problem(stop: Stop) -> dict[str, str | int]:
+    problem: dict[str, str | int] = {
+        "type": "about:blank",
+        "title": stop.title,
+        "status": stop.number,
+    }
+    return problem | {"detail": stop.detail} if stop.detail else problem
+
+
+def _plain(text: str) -> str:
+    """Make a text fit for a status line and a quoted parameter. Source: RFC 9110, section 5.6.4."""
+    return re.sub(r"[^ !#-\[\]-~]", "?", text.replace('"', "'").replace("`", "'"))
