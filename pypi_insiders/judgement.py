@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
-from packaging.utils import canonicalize_version
-
 from pypi_insiders import times, units
 from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.no_release import NoRelease, Reason
 from pypi_insiders.overview import Condition, Overview, Services
-from pypi_insiders.snapshot import Files, Snapshot
+from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.standing import Standing
-from pypi_insiders.state import Build
 from pypi_insiders.unit_state import UnitState
 from pypi_insiders.units import SERVER, WATCHER
 from pypi_insiders.urls import without_any_credentials
@@ -278,29 +276,37 @@ def _units(state: UnitState) -> Iterator[Item]:
 def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
     """Judge one watched repository, and the release that its project should have."""
     show = f"`pypi-insiders show {item.name}`"
-    reason, errors = _unserved(snapshot, item), list(item.errors)
-    if reason is not None:
-        what = f"no release{f' of {item.distribution}' if item.distribution else ''} is served"
-        text, hint = reason
-        if text in errors:
-            errors.remove(text)
-        if item.name in snapshot.pending:
-            text = "an update is building one, and clients wait for it"
-            yield _note(item.name, f"{what} yet: {text}")
-        else:
-            yield _problem(item.name, f"{what}: {text}", hint, _kind(text))
+    errors = list(item.errors)
+    if missing := _missing(snapshot, item):
+        yield _without_release(snapshot, item, missing)
+        errors = [error for error in errors if not missing.text.endswith(error)]
     for error in errors:
         yield _problem(item.name, error, show, _kind(error))
-    for release, differing in _differences(snapshot, item.name).items():
-        yield _differs(item.name, release, differing)
+    if not missing or missing.reason not in (Reason.LOST, Reason.REJECTED, Reason.BUILDING):
+        for release, differing in _differences(snapshot, item.name).items():
+            yield _differs(item.name, release, differing)
     if item.check.unreachable_since is not None and not item.errors:
-        yield _warning(item.name, _unreachable(snapshot, item), show)
+        at = times.clock(times.at(item.check.unreachable_since, snapshot.now))
+        yield _warning(item.name, f"its host is unreachable since {at}", show)
     for warning in item.warnings:
         yield _warning(item.name, warning, show)
-    if reason is None and item.distribution and _all_yanked(snapshot, item.distribution):
+    if not missing and item.distribution and _all_yanked(snapshot, item.distribution):
         hint = f"`pypi-insiders unyank {item.distribution} VERSION`, or publish another release"
         yield _warning(item.name, f"every release of {item.distribution} is yanked", hint)
     yield from _public(snapshot, item)
+
+
+def _without_release(snapshot: Snapshot, item: Standing, missing: NoRelease) -> Item:
+    """Judge that a watched repository has no release."""
+    watched = {} if isinstance(snapshot.watched, InsidersError) else snapshot.watched
+    if missing.reason == Reason.BUILDING:
+        return _note(item.name, missing.text, missing.hint)
+    if watched[item.name].public_until_built and not item.known.files:
+        where = _fallback(snapshot)
+        text = f"{missing.text}; public-until-built is set, so clients get {where}'s meanwhile"
+        return _warning(item.name, text, missing.hint)
+    kind = _kind(item.errors[0]) if missing.reason == Reason.FAILING else missing.reason
+    return _problem(item.name, missing.text, missing.hint, kind)
 
 
 def _kind(error: str) -> str:
@@ -313,82 +319,32 @@ def _kind(error: str) -> str:
     return re.sub(r"\b[0-9a-f]*\d[0-9a-f]*\b|\d+", "0", error)
 
 
-def _unreachable(snapshot: Snapshot, item: Standing) -> str:
-    at = times.at(item.check.unreachable_since or 0, snapshot.now)
-    return f"its host is unreachable since {times.clock(at)}"
-
-
 def why_unserved(snapshot: Snapshot, item: Standing) -> str | None:
-    """Tell in a few words why a repository has no release that installers take; `None`: it has."""
+    """Tell why a repository has no release that installers take; `None`: it has one."""
     if item.newest is not None:
         return None
+    missing = _missing(snapshot, item)
+    return "every release is yanked" if missing is None else _clean(missing.text)
+
+
+def _missing(snapshot: Snapshot, item: Standing) -> NoRelease | None:
+    """Find why a watched repository has no release; `None`: it has one."""
+    if item.distribution is not None:
+        if item.known.builds and not any(build.local for build in item.known.builds):
+            return None  # only another index is to have them
+        return snapshot.missing.get(item.distribution)
+    update = f"`pypi-insiders update {item.name}`"
     if item.name in snapshot.pending:
-        return "an update is building one"
-    reason = _unserved(snapshot, item)
-    return "every release is yanked" if reason is None else _clean(reason[0])
-
-
-def _unserved(snapshot: Snapshot, item: Standing) -> tuple[str, str] | None:
-    """Tell why no release of a repository is served, and what to do; `None`: one is."""
-    if any(build.uploaded_to for build in item.known.builds):
-        return None  # it may be that only the other index is to have it
-    if item.distribution is not None and item.distribution in served(snapshot):
-        return None
-    return next(_reasons(snapshot, item))
-
-
-def _reasons(snapshot: Snapshot, item: Standing) -> Iterator[tuple[str, str]]:
-    """Find why no release is served, the nearest cause first."""
-    show, update = f"`pypi-insiders show {item.name}`", f"`pypi-insiders update {item.name}`"
-    if isinstance(snapshot.files, InsidersError):
-        yield snapshot.files.message, snapshot.files.hint or show
-        return
-    if item.errors:
-        yield item.errors[0], show
-    differing = [file for files in _differences(snapshot, item.name).values() for file in files]
-    if differing:
-        yield _named_files(differing), f"{update} builds them again from the same tags"
-    if item.check.unreachable_since is not None:
-        yield _unreachable(snapshot, item), show
-    project = item.distribution or ""
-    back = snapshot.taken_back.get(project, frozenset())
-    builds = item.known.builds
-    if withdrawn := [build for build in builds if canonicalize_version(build.version) in back]:
-        tag = max(withdrawn, key=lambda build: build.built_at).tag
-        hint = f"{update[:-1]} --tag {tag} --force` builds it again"
-        yield f"{_versions(withdrawn)} unpublished or pruned", hint
-    if project in snapshot.files.projects:
-        yield "the index cannot serve its files", _LOGS
-    if project in snapshot.files.odd:
-        odd = listed(snapshot.files.odd[project], _SHOWN)
-        yield f"only files that no index serves: {odd}", f"{update}, or move these files away"
-    if builds:
-        yield f"{_versions(builds)} not in the index any more", update
-    if item.check.checked_at is None:
-        yield "it was never built", update
-    yield "no tag of the repository is a release yet", show
-
-
-def _versions(builds: list[Build]) -> str:
-    versions = list(dict.fromkeys(build.version for build in builds))
-    return f"{listed(versions, _SHOWN)} {'is' if len(versions) == 1 else 'are'}"
-
-
-def served(snapshot: Snapshot) -> frozenset[str]:
-    """Return the projects of which a release is served, as far as that can be known.
-
-    Where the index was asked, it is what it lists; elsewhere what the directory has.
-    """
-    if snapshot.fetched is not None and snapshot.fetched.projects is not None:
-        return snapshot.fetched.projects
-    if isinstance(snapshot.files, InsidersError):
-        return frozenset()
-    changed = {item.file for item in snapshot.differences if item.kind != Kind.MISSING}
-    return frozenset(
-        project
-        for project, names in snapshot.files.projects.items()
-        if not changed.issuperset(names)
-    )
+        reason, text = Reason.BUILDING, "an update is running"
+    elif item.errors:
+        reason, text = Reason.FAILING, item.errors[0]
+    elif item.check.unreachable_since is not None:
+        reason, text = Reason.UNREACHABLE, "its host cannot be reached"
+    elif item.check.checked_at is None:
+        reason, text = Reason.UNBUILT, "it was not built"
+    else:
+        reason, text = Reason.UNBUILT, "no tag of it is a release"
+    return NoRelease("", item.name, reason, f"no release yet: {text}", update)
 
 
 def _differences(snapshot: Snapshot, repository: str | None) -> dict[str, list[Difference]]:
@@ -461,27 +417,11 @@ def _fallback(snapshot: Snapshot) -> str:
 def _other_names(snapshot: Snapshot) -> Iterator[Item]:
     """Judge the held names that no watched repository has."""
     told = {item.distribution for item in snapshot.standings}
-    files = Files() if isinstance(snapshot.files, InsidersError) else snapshot.files
-    there = served(snapshot)
-    for name, repository in sorted(snapshot.held.items()):
-        if name in told or name in there:
-            continue
-        if isinstance(snapshot.files, InsidersError):
-            text, hint = snapshot.files.message, snapshot.files.hint
-        elif name in files.projects:
-            text, hint = "the index cannot serve its files", _LOGS
-        elif name in files.odd:
-            text = f"only files that no index serves: {listed(files.odd[name], _SHOWN)}"
-            hint = "publish a wheel or an sdist (.tar.gz), or move these files away"
-        elif repository is not None:
-            text = f"{repository}, which built it, is not watched"
-            hint = f"`pypi-insiders repos add {repository}:{name}`, then `pypi-insiders update`"
-        else:
-            text = "its files are gone"
-            hint = f"publish one again, or give the name up: `pypi-insiders unpublish {name}`"
-        yield _problem(name, f"no release of {name} is served: {text}", hint, "unserved")
+    for name, missing in snapshot.missing.items():
+        if name not in told:
+            yield _problem(name, missing.text, missing.hint, missing.reason)
     for release, differing in _differences(snapshot, None).items():
-        if (project := differing[0].project) in there or project not in snapshot.held:
+        if (project := differing[0].project) not in snapshot.missing:
             yield _differs(project, release, differing)
     if snapshot.watched == {} and (lost := sorted(set(filter(None, snapshot.held.values())))):
         yield _warning(

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from pypi_insiders import (
     distribution,
     held_names,
     index_check,
+    no_release,
     overview,
     public,
     repositories,
@@ -31,6 +32,7 @@ from pypi_insiders.config import Settings
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.index_check import Fetched, Sample
+from pypi_insiders.no_release import NoRelease
 from pypi_insiders.overview import Condition, Services
 from pypi_insiders.paths import Paths
 from pypi_insiders.public import Public
@@ -86,8 +88,8 @@ class Snapshot:
     pending: frozenset[str] = frozenset()
     """Repositories that a running update has still to finish."""
     differences: tuple[Difference, ...] = ()
-    taken_back: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Project to versions that were unpublished or pruned, in their canonical form."""
+    missing: Mapping[str, NoRelease] = field(default_factory=dict)
+    """Held name that has no release to why, in the words that clients get."""
     yanked: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Project to yanked versions, in their canonical form."""
     public: Mapping[str, Public] = field(default_factory=dict)
@@ -127,6 +129,7 @@ def take(
         watched = _tried(lambda: repositories.load(paths.repositories))
         names = held_names.load(paths)
         yanked = standing.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
+        taken_back: Releases = read(lambda: TAKEN_BACK.load(paths.distributions, paths.state), {})
         known_public = public.load(paths.state)
         checks: Mapping[str, Check] = read(lambda: state.load_checks(paths.state), {})
         listed = {} if isinstance(watched, InsidersError) else watched
@@ -134,15 +137,32 @@ def take(
             name: _tried(partial(state.load, paths.state, name))
             for name in dict.fromkeys([*listed, *_others(paths, listed)])
         }
-        taken_back: Releases = read(lambda: TAKEN_BACK.load(paths.distributions, paths.state), {})
-        readable = {
-            name: known for name, known in states.items() if not isinstance(known, InsidersError)
-        }
-        differences = _compare(paths, readable, taken_back)
-        changed = {item.file for item in differences if item.kind != Kind.MISSING}
-        view = View(frozenset(there.sizes.keys() - changed), yanked, known_public, checks)
+        entries = _entries(paths)
+        differences = _compare(paths, states, entries, taken_back)
+        problems = {name: entry.problem for name, entry in entries.items() if entry.problem}
+        problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
+        view = View(frozenset(there.sizes.keys() - problems.keys()), yanked, known_public, checks)
         standings = tuple(standing.of(item, states[item.name], view) for item in listed.values())
         services, unit_states, fetched = asking.result()
+    held = {**dict.fromkeys((*there.projects, *there.odd)), **names.repositories}
+    named = {item.distribution: item.name for item in standings if item.distribution}
+    names = replace(names, repositories={**held, **named})
+    served = {
+        project for project, files in there.projects.items() if not problems.keys() >= set(files)
+    }
+    if fetched is not None and fetched.projects is not None:
+        served = set(fetched.projects)  # what clients get is what counts
+    canonical = standing.canonical(taken_back)
+    missing = {
+        project: no_release.explain(
+            paths,
+            names,
+            project,
+            rejected=_rejected(project, there, problems),
+            taken_back=canonical.get(project, frozenset()),
+        )
+        for project in sorted(names.repositories.keys() - served)
+    }
     return Snapshot(
         now=now,
         paths=paths,
@@ -153,19 +173,24 @@ def take(
         units=unit_states,
         fetched=fetched,
         standings=standings,
-        held={
-            **dict.fromkeys((*there.projects, *there.odd)),
-            **names.repositories,
-            **_named(standings),
-        },
+        held=names.repositories,
         pending=running.pending(paths),
         differences=differences,
-        taken_back=standing.canonical(taken_back),
+        missing=missing,
         yanked=yanked,
         public=known_public,
         set_aside=tuple(_set_aside(paths)),
         errors=tuple(errors),
     )
+
+
+def _rejected(project: str, files: Files, problems: Mapping[str, str]) -> list[str]:
+    """Tell what is wrong with the files of a project that has no release."""
+    names = files.projects.get(project, ())
+    return [
+        *(problems.get(name, f"{name} is not served") for name in names),
+        *(f"{name} is in no form that is served" for name in files.odd.get(project, ())),
+    ]
 
 
 def _tried(load: Callable[[], _T]) -> _T | InsidersError:
@@ -207,10 +232,6 @@ def _others(paths: Paths, listed: Mapping[str, Repository]) -> Iterator[str]:
             yield name
 
 
-def _named(standings: tuple[Standing, ...]) -> dict[str, str | None]:
-    return {item.distribution: item.name for item in standings if item.distribution}
-
-
 def _files(directory: Path) -> Files:
     """Look at the directory.
 
@@ -247,20 +268,31 @@ def _sorted(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(files)) for name, files in found.items()}
 
 
+def _entries(paths: Paths) -> dict[str, Entry]:
+    """Read what the record knows of each file; looking at it makes none."""
+    if not paths.record.exists():
+        return {}
+    record = Record(paths.record, paths.distributions)
+    try:
+        return record.entries()
+    finally:
+        record.close()
+
+
 def _compare(
-    paths: Paths, states: Mapping[str, RepositoryState], taken_back: Releases
+    paths: Paths,
+    states: Mapping[str, RepositoryState | InsidersError],
+    entries: Mapping[str, Entry],
+    taken_back: Releases,
 ) -> tuple[Difference, ...]:
     """Compare what the state and the record say is published with the directory."""
-    entries: dict[str, Entry] = {}
-    if paths.record.exists():  # looking makes none
-        record = Record(paths.record, paths.distributions)
-        entries = record.entries()
-        record.close()
     comparison = Comparison(paths.distributions, entries, taken_back)
     found: list[Difference] = []
+    built: set[str] = set()
     for name, known in states.items():
-        found += comparison.of(known.name or name, known)
-    built = {file for known in states.values() for file in known.files}
+        if not isinstance(known, InsidersError):
+            found += comparison.of(known.name or name, known)
+            built.update(known.files)
     return (*found, *comparison.of_others(built))
 
 

@@ -28,6 +28,7 @@ LAYERS = (
         "original", "provenance", "comparison", "running",
     },
     {"ownership", "adoption", "making", "standing", "held_names", "index_check", "unit_state"},
+    {"no_release"},
     {"snapshot"},
     {"judgement"},
     {"account"},
