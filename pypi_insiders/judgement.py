@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
@@ -95,12 +95,9 @@ def judge(snapshot: Snapshot) -> Judgement:
     """Judge a snapshot; the same snapshot always gets the same judgement."""
     found: dict[Severity, list[Item]] = {severity: [] for severity in Severity}
     for item in _all(snapshot):
-        clean = Item(
-            item.severity, item.subject, _clean(item.text), item.hint and _clean(item.hint),
-            item.kind, item.is_stopped,
-        )  # fmt: skip
-        if clean not in found[item.severity]:
-            found[item.severity].append(clean)
+        shown = replace(item, text=clean(item.text), hint=item.hint and clean(item.hint))
+        if shown not in found[item.severity]:
+            found[item.severity].append(shown)
     return Judgement(*(tuple(found[severity]) for severity in Severity))
 
 
@@ -117,7 +114,7 @@ def _all(snapshot: Snapshot) -> Iterator[Item]:
     yield from _aside(snapshot)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Take out credentials, and what a terminal would not show as it is."""
     text = "".join(character if character.isprintable() else " " for character in text)
     return without_any_credentials(text)
@@ -281,7 +278,7 @@ def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
         yield _without_release(snapshot, item, missing)
         errors = [error for error in errors if not missing.text.endswith(error)]
     for error in errors:
-        yield _problem(item.name, error, show, _kind(error))
+        yield _problem(item.name, error, show, kind_of(error))
     if not missing or missing.reason not in (Reason.LOST, Reason.REJECTED, Reason.BUILDING):
         for release, differing in _differences(snapshot, item.name).items():
             yield _differs(item.name, release, differing)
@@ -305,11 +302,11 @@ def _without_release(snapshot: Snapshot, item: Standing, missing: NoRelease) -> 
         where = _fallback(snapshot)
         text = f"{missing.text}; public-until-built is set, so clients get {where}'s meanwhile"
         return _warning(item.name, text, missing.hint)
-    kind = _kind(item.errors[0]) if missing.reason == Reason.FAILING else missing.reason
+    kind = kind_of(item.errors[0]) if missing.reason == Reason.FAILING else missing.reason
     return _problem(item.name, missing.text, missing.hint, kind)
 
 
-def _kind(error: str) -> str:
+def kind_of(error: str) -> str:
     """Tell which problem an error of a repository is.
 
     Counts, times and commits do not make it another one; nor does how a tag fails.
@@ -324,7 +321,7 @@ def why_unserved(snapshot: Snapshot, item: Standing) -> str | None:
     if item.newest is not None:
         return None
     missing = _missing(snapshot, item)
-    return "every release is yanked" if missing is None else _clean(missing.text)
+    return "every release is yanked" if missing is None else clean(missing.text)
 
 
 def _missing(snapshot: Snapshot, item: Standing) -> NoRelease | None:

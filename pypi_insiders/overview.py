@@ -127,10 +127,10 @@ def observe(now: datetime) -> Services:
 
 def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> Overview:
     # While the service fails again and again, its socket still takes connections.
-    if failure := _failure(trigger, service, now):
+    if reason := failure(trigger, service, now):
         is_listening = trigger["ActiveState"] == "active"
         return Overview(
-            SERVER, Condition.STOPPED, failure, has_failed=True,
+            SERVER, Condition.STOPPED, reason, has_failed=True,
             url=_url(_first(trigger["Listen"])) if is_listening else None,
         )  # fmt: skip
     if trigger["ActiveState"] != "active":
@@ -150,7 +150,7 @@ def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> 
     )
 
 
-def _failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetime) -> str | None:
+def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetime) -> str | None:
     """Tell why a service that is restarted when it fails does fail; `None`: it does not.
 
     Between two failures it looks well for a moment. Whether it is depends on whether it ever became

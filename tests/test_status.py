@@ -186,7 +186,7 @@ def test_an_index_without_a_process_is_idle(machine: Machine, port: int) -> None
     machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service")
     assert re.match(
         rf"server   running at http://127.0.0.1:{port}/simple/ since {CLOCK} \({AGO}\), "
-        "idle until somebody asks\n",
+        "idle \(socket-activated\)\n",
         screen(machine, status=3),
     )
     server = json.loads(screen(machine, "status", "--json", status=3))["server"]
