@@ -45,7 +45,7 @@ from pypi_insiders.unit_state import UnitState
 
 _T = TypeVar("_T")
 
-Fetch = Callable[["Files", Services | InsidersError, Settings], Fetched | None]
+Fetch = Callable[["Files", Services | InsidersError, Settings | None], Fetched | None]
 """Asks the index, however that is done; `None`: it was not asked."""
 
 
@@ -121,11 +121,10 @@ def take(
 
     settings = _tried(lambda: config.load(paths.settings))
     files = _tried(lambda: _files(paths.distributions))
-    usable = Settings() if isinstance(settings, InsidersError) else settings
     there = Files() if isinstance(files, InsidersError) else files
     with ThreadPoolExecutor(1) as pool:
         # systemd and the index are waited for while the files are read.
-        asking = pool.submit(_ask, paths, now, settings, usable, there, fetch, with_services)
+        asking = pool.submit(_ask, paths, now, settings, there, fetch, with_services)
         watched = _tried(lambda: repositories.load(paths.repositories))
         names = held_names.load(paths)
         yanked = standing.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
@@ -150,6 +149,7 @@ def take(
     served = {
         project for project, files in there.projects.items() if not problems.keys() >= set(files)
     }
+    fetched = _of_this(fetched, services, served)
     if fetched is not None and fetched.projects is not None:
         served = set(fetched.projects)  # what clients get is what counts
     canonical = standing.canonical(taken_back)
@@ -184,6 +184,20 @@ def take(
     )
 
 
+def _of_this(
+    fetched: Fetched | None, services: Services | InsidersError | None, served: set[str]
+) -> Fetched | None:
+    """See whether an index that no unit of ours serves is this one: then it has what is here."""
+    is_unit = isinstance(services, Services) and services.server.condition == Condition.RUNNING
+    if fetched is None or fetched.projects is None or is_unit or served <= fetched.projects:
+        return fetched
+    if services is None or not fetched.url:
+        return fetched
+    lacks = sorted(served - fetched.projects)[0]
+    error = f"{fetched.url} belongs to another index, which does not list {lacks}"
+    return replace(fetched, is_index=False, projects=None, file=None, error=error)
+
+
 def _rejected(project: str, files: Files, problems: Mapping[str, str]) -> list[str]:
     """Tell what is wrong with the files of a project that has no release."""
     names = files.projects.get(project, ())
@@ -204,7 +218,6 @@ def _ask(  # noqa: PLR0913, PLR0917  # one caller
     paths: Paths,
     now: datetime,
     settings: Settings | InsidersError,
-    usable: Settings,
     files: Files,
     fetch: Fetch | None,
     with_services: bool,
@@ -212,15 +225,15 @@ def _ask(  # noqa: PLR0913, PLR0917  # one caller
     """Ask systemd, and then the index where that listens."""
     services: Services | InsidersError | None = None
     found: tuple[UnitState, ...] = ()
+    known = None if isinstance(settings, InsidersError) else settings
     if with_services:
         services = _tried(lambda: overview.observe(now))
         if isinstance(services, Services):
-            known = None if isinstance(settings, InsidersError) else settings
             found = unit_state.find(services, paths, known)
     fetched = None
     if fetch is not None:
         asked = services or InsidersError("nobody looked")
-        fetched = fetch(files, asked, usable)
+        fetched = fetch(files, asked, known)
     return services, found, fetched
 
 
@@ -305,21 +318,21 @@ def _set_aside(paths: Paths) -> Iterator[Path]:
 
 
 def fetch_as_client(
-    files: Files, services: Services | InsidersError, settings: Settings
+    files: Files, services: Services | InsidersError, settings: Settings | None
 ) -> Fetched | None:
     """Ask the index through the address on which it listens, as a client does.
 
     Where nothing should listen, what answers there all the same is known by its answer.
     """
-    url, is_idle = settings.server.url, False
+    url, is_idle = settings.server.url if settings else None, False
     if isinstance(services, Services):
         server = services.server
         if server.has_failed and server.url is not None:
             return None  # each request waits until it is started once more
         if server.condition == Condition.RUNNING:
-            if server.url is None:
-                return None
             url, is_idle = server.url, not server.is_working
+    if url is None:
+        return None
     return index_check.fetch(url, samples(files), is_idle=is_idle)
 
 

@@ -217,7 +217,7 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
 
 
 def _fetch(
-    files: Files, services: Services | InsidersError, settings: Settings, *, is_known: bool
+    files: Files, services: Services | InsidersError, settings: Settings | None, *, is_known: bool
 ) -> Fetched | None:
     if isinstance(services, Services) and not is_known:
         server = services.server

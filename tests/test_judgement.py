@@ -38,7 +38,7 @@ def project(machine: Machine, port: int, fallback: str, tmp_path: Path) -> Proje
     command = f'["{machine.home}/mail.py", "{{subject}}"]'
     machine.write_text(
         CONFIG,
-        f'{machine.read_text(CONFIG)}[watcher]\npublic-versions = false\n'
+        f"{machine.read_text(CONFIG)}[watcher]\npublic-versions = false\n"
         f"notify-command = {command}\n",
     )
     project = create(tmp_path, "probe")
@@ -231,9 +231,7 @@ def test_each_state_is_one_line_everywhere(
     assert told == [hint]
     for _ in range(2):  # once
         command = f'{machine.home}/mail.py "{{subject}}"'
-        machine.run(
-            "pypi-insiders", "notify", env={"PYPI_INSIDERS_NOTIFY_COMMAND": command}
-        )
+        machine.run("pypi-insiders", "notify", env={"PYPI_INSIDERS_NOTIFY_COMMAND": command})
     told = [text for _, text in map(json.loads, machine.read_text("mail").splitlines())]
     assert sum(text.count(f"{line}\n") for text in told) == (case.severity == "problem")
 

@@ -149,7 +149,7 @@ class Site:
             return self._seen
 
     def _fetch(
-        self, files: Files, _services: Services | InsidersError, _settings: Settings
+        self, files: Files, _services: Services | InsidersError, _settings: Settings | None
     ) -> Fetched:
         """Find what a client would fetch: whoever asks for this page has the way to it."""
         found = Fetched("", is_answering=True, is_index=True)
