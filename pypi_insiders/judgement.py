@@ -173,10 +173,11 @@ def _index(snapshot: Snapshot) -> Iterator[Item]:
     if fetched.error is not None:
         if not fetched.is_answering and not is_listening:
             return  # nothing listens, as the line of the server says
-        hint = _LOGS
-        if fetched.is_answering and not fetched.is_index:
-            hint = _OTHER_PORT
-        yield _problem(INDEX, fetched.error, hint)
+        if fetched.is_other:  # and this one does not run, as the line of the server says
+            yield _warning(INDEX, fetched.error, _OTHER_PORT)
+            return
+        is_foreign = fetched.is_answering and not fetched.is_index
+        yield _problem(INDEX, fetched.error, _OTHER_PORT if is_foreign else _LOGS)
     elif fetched.needs_password:
         yield _note(
             INDEX,
