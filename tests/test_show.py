@@ -209,7 +209,7 @@ def test_a_host_that_is_out_of_reach_is_told(person: Person, project: Project) -
     (person.paths.state / "checks.json").write_text(json.dumps(checks))
     text = show(person)
     assert re.search(r"\n  last checked  2023-11-14 22:13:20 UTC \(\d+ d ago\)\n", text)
-    assert re.search(r"\n  out of reach  since 2023-11-14 23:13:20 UTC \(\d+ d ago\)\n", text)
+    assert re.search(r"\n  unreachable   since 2023-11-14 23:13:20 UTC \(\d+ d ago\)\n", text)
     content = shown(person)
     assert content["checked_at"] == "2023-11-14T22:13:20Z"
     assert content["unreachable_since"] == "2023-11-14T23:13:20Z"
