@@ -47,28 +47,41 @@ class NoRelease:
         """Whether an update that runs, or the next one, mends it."""
         return self.reason in (Reason.BUILDING, Reason.LOST)
 
+    @property
+    def is_damage(self) -> bool:
+        """Whether it had one, and nobody took it back."""
+        return self.reason in (Reason.LOST, Reason.REJECTED, Reason.NOT_WATCHED)
 
-def explain(
-    paths: Paths,
-    names: Names,
-    project: str,
-    *,
-    rejected: Sequence[str] = (),
-    taken_back: Collection[str] = (),
-) -> NoRelease:
-    """Say why a held name has no release.
 
-    What cannot be read is as if it were not there: there is always an answer.
+def find(
+    paths: Paths, names: Names, project: str, rejected: Sequence[str] | None
+) -> NoRelease | None:
+    """Say why a project of which nothing is served has no release; `None`: its name is not held.
+
+    Nor is it while its repository says `public-until-built`. What cannot be read is as if it were
+    not there: there is always an answer.
 
     Args:
         paths: where everything is.
         names: all held names.
         project: normalized name.
-        rejected: what is wrong with the files of that project that are there.
-        taken_back: its versions that the user unpublished, in their canonical form.
+        rejected: what is wrong with its files in the directory; `None`: there are none.
     """
+    if project not in names.repositories and rejected is None:
+        return None
     name = names.repositories.get(project)
     watched = names.watched.get(name or "")
+    if watched is not None and watched.public_until_built and not rejected:
+        known, _ = read(paths, watched.name)
+        if not known.files:
+            return None
+    return _explain(paths, names, project, rejected or ())
+
+
+def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) -> NoRelease:
+    name = names.repositories.get(project)
+    watched = names.watched.get(name or "")
+    taken_back: Collection[str] = ()
     if name is not None and name in running.pending(paths):
         text = f"{project} has no release yet: an update of {name} is running"
         return NoRelease(

@@ -14,7 +14,7 @@ LAYERS = (
     {"files", "log", "paths", "process", "tags", "distribution", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
-        "environments", "editing", "public", "readme", "notification",
+        "environments", "editing", "public", "readme", "notification", "running",
     },
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
@@ -24,9 +24,10 @@ LAYERS = (
         "repositories", "releases", "retention", "control", "overview", "builder", "reach",
         "original", "provenance",
     },
-    {"ownership", "adoption", "making", "account", "standing"},
-    {"choosing", "withdrawal", "doctor", "status", "troubles", "web"},
-    {"update", "index", "export"},
+    {"ownership", "adoption", "making", "account", "standing", "held_names"},
+    {"choosing", "withdrawal", "doctor", "status", "troubles", "no_release"},
+    {"update", "web"},
+    {"index", "export"},
     {"cli"},
 )  # fmt: skip
 OWNERS = {

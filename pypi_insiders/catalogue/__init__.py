@@ -161,6 +161,12 @@ class Catalogue:
                 self._projects[name] = project
             return project
 
+    def names(self) -> set[str]:
+        """Return every project of which there is a file, in whatever form and state."""
+        self.refresh()
+        with self._lock:
+            return {*self._names, *self._odd}
+
     def rejected(self, name: str) -> list[str] | None:
         """Say why files of a project are not served, by its normalized name.
 
@@ -219,6 +225,10 @@ class Catalogue:
                 return None
             except OSError as error:
                 _log.warning("%s cannot be opened: %s", name, error.strerror)
+                with self._lock:
+                    if self._entries.get(name) is entry:
+                        self._drop(name)
+                        self._take(name, is_doubtful=True)
                 return None
             if Identity.of(os.fstat(descriptor)) == entry.identity:
                 return entry, FileIO(descriptor)
