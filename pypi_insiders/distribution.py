@@ -6,6 +6,7 @@ import hashlib
 import re
 import tarfile
 import zipfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,19 @@ def release_of(name: str) -> tuple[NormalizedName, Version]:
     except (InvalidWheelFilename, InvalidSdistFilename, ValueError) as error:
         raise DistributionError(f"{name}: {error}") from error
     raise DistributionError(f"{name} is neither a wheel nor an sdist")
+
+
+def releases(names: Iterable[str]) -> Iterator[tuple[str, NormalizedName, Version]]:
+    """Read project and version off each file name that is that of an sdist or wheel.
+
+    Args:
+        names: of files; others, such as those that start with a dot, are left out.
+    """
+    for name in names:
+        try:
+            yield name, *release_of(name)
+        except DistributionError:
+            continue
 
 
 def read(path: Path, name: str | None = None) -> Contents:

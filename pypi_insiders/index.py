@@ -59,15 +59,16 @@ def run(  # noqa: PLR0913  # what an index is made of
     )
     make_directory(directory)
     record = Record(paths.record, directory)
-    catalogue = Catalogue(directory, record, lambda: state.origins(paths.state))
+    # What is watched is published elsewhere, if this is another directory.
+    watching = paths if directory.resolve() == paths.distributions.resolve() else None
+    copies = paths.state if watching else None
+    catalogue = Catalogue(directory, record, lambda: state.origins(paths.state), copies)
     take_upload, max_body_bytes = None, _MAX_BODY_BYTES
     if settings.uploads:
         from pypi_insiders.web import uploads  # most have no use for it
 
         take_upload = uploads.Uploads(directory, record).take
         max_body_bytes = uploads.MAX_BYTES
-    # What is watched is published elsewhere, if this is another directory.
-    watching = paths if directory.resolve() == paths.distributions.resolve() else None
     threading.Thread(target=catalogue.keep_up, name="catalogue", daemon=True).start()
     server.serve(
         make_app(catalogue, guard, watching, take_upload, settings.fallback_url),
