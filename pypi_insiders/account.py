@@ -76,7 +76,7 @@ def give(paths: Paths, name: str) -> Account:
     if item is None and known == RepositoryState():
         repositories.select(watched, (name,))  # says that it is not there
     name = item.name if item else known.name or name
-    yanked = yanks.load(paths.distributions).get(known.distribution or "", {})
+    yanked = yanks.load(paths.distributions, paths.state).get(known.distribution or "", {})
     return Account(
         name,
         item,

@@ -80,7 +80,9 @@ def export(
         _says(directory),
         contextlib.closing(Record(paths.record, source)) as record,
     ):
-        catalogue = Catalogue(source, record, lambda: state.origins(paths.state))
+        catalogue = Catalogue(
+            source, record, lambda: state.origins(paths.state), copies=paths.state
+        )
         catalogue.refresh()  # before anything is made
         _claim(directory, source)
         _write(directory / _CONFIGURATION, _configuration(fallback_url).encode())

@@ -3,17 +3,25 @@
 import contextlib
 import errno
 import fcntl
+import itertools
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pypi_insiders.errors import InsidersError
 
 _log = logging.getLogger(__name__)
+
+
+UNFINISHED = ".unfinished"
+"""How the name of a file ends that `write_atomic` is writing, and of which nobody else knows."""
+_LEFT_AFTER_S = 3600
 
 
 def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
@@ -32,7 +40,9 @@ def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
             mode = old_mode if mode is None else mode
         path = path.resolve()
         make_directory(path.parent)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent
+        )
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -63,6 +73,47 @@ def read_text(path: Path) -> str | None:
         raise _cannot("read", path, error) from error
 
 
+def set_aside(path: Path, place: Path | None = None) -> Path:
+    """Move away what is in a file's place, under a name that nothing else has; return its new path.
+
+    Args:
+        path: a file, or whatever else has taken its place.
+        place: what it is called then; by default its name with `.damaged` after it. Where something
+            has that name already, a number follows.
+
+    Raises:
+        InsidersError: it cannot be moved.
+    """
+    wanted = place or path.with_name(f"{path.name}.damaged")
+    with _says("move away", path):
+        for number in itertools.count():
+            aside = wanted.with_name(f"{wanted.name}.{number}") if number else wanted
+            if not os.path.lexists(aside):
+                path.rename(aside)
+                return aside
+    raise AssertionError  # there is always another number
+
+
+def sweep(directory: Path) -> None:
+    """Remove what `write_atomic` left in a directory when it was killed, an hour ago or longer."""
+    for place, _, names in os.walk(directory):
+        for name in names:
+            path = Path(place, name)
+            if not re.fullmatch(r"\..+\.[a-z0-9_]{8}" + re.escape(UNFINISHED), name):
+                continue
+            with contextlib.suppress(OSError, InsidersError):
+                if is_left(path.lstat()) and remove(path):
+                    _log.info("removed %s, which was left unfinished", path)
+
+
+def is_left(status: os.stat_result) -> bool:
+    """Tell whether nobody writes a file any more: for an hour, or since a time in the future.
+
+    The clock was wrong then.
+    """
+    return abs(time.time() - status.st_mtime) > _LEFT_AFTER_S
+
+
 def list_names(path: Path) -> list[str]:
     """Name what a directory has; nothing where there is no directory.
 
@@ -90,32 +141,6 @@ def remove(path: Path) -> bool:
     except OSError as error:
         raise _cannot("remove", path, error) from error
     return True
-
-
-def set_aside(path: Path, reason: str) -> Path | None:
-    """Rename a damaged file to `NAME.damaged`, so that it is made anew and nothing is lost.
-
-    A file that was set aside before keeps its name; the next one is `NAME.damaged.1`.
-
-    Args:
-        path: the file, or what has its name.
-        reason: what is wrong with it, for the log.
-
-    Returns:
-        Its new path; `None`: it cannot be renamed, which the log says.
-    """
-    aside = path.with_name(f"{path.name}.damaged")
-    number = 0
-    while os.path.lexists(aside):
-        number += 1
-        aside = path.with_name(f"{path.name}.damaged.{number}")
-    try:
-        path.rename(aside)
-    except OSError as error:
-        _log.error("%s is damaged (%s) and cannot be set aside: %s", path, reason, error.strerror)
-        return None
-    _log.error("%s is damaged (%s); it is %s now", path, reason, aside.name)
-    return aside
 
 
 def remove_tree(path: Path) -> bool:

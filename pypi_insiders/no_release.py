@@ -7,10 +7,11 @@ from enum import StrEnum
 
 from packaging.utils import canonicalize_version
 
-from pypi_insiders import running, state
+from pypi_insiders import release_lists, running, state
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.held_names import Names
 from pypi_insiders.paths import Paths
+from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Check, RepositoryState
 
@@ -81,7 +82,6 @@ def find(
 def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) -> NoRelease:
     name = names.repositories.get(project)
     watched = names.watched.get(name or "")
-    taken_back: Collection[str] = ()
     if name is not None and name in running.pending(paths):
         text = f"{project} has no release yet: an update of {name} is running"
         return NoRelease(
@@ -105,6 +105,7 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
         and not known.is_of(watched.remote, watched.distribution)
     ):
         known = RepositoryState()
+    taken_back = _taken_back(paths, project)
     left = [
         build for build in known.builds if canonicalize_version(build.version) not in taken_back
     ]
@@ -127,6 +128,12 @@ def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:
     with contextlib.suppress(InsidersError):
         check = state.load_checks(paths.state).get(name, check)
     return known, check
+
+
+def _taken_back(paths: Paths, project: str) -> Collection[str]:
+    with contextlib.suppress(InsidersError):
+        return release_lists.versions(TAKEN_BACK.load(paths.distributions, paths.state), project)
+    return ()
 
 
 def _not_watched(paths: Paths, project: str, name: str | None) -> NoRelease:

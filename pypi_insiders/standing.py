@@ -70,7 +70,7 @@ def of_all(paths: Paths) -> list[Standing]:
         return []
     view = _View(
         frozenset(list_names(paths.distributions)),
-        _yanked(paths.distributions),
+        _yanked(paths),
         public.load(paths.state),
         state.load_checks(paths.state),
     )
@@ -109,11 +109,11 @@ class _View:
     checks: Mapping[str, Check]
 
 
-def _yanked(directory: Path) -> dict[str, frozenset[str]]:
+def _yanked(paths: Paths) -> dict[str, frozenset[str]]:
     """Tell which versions of which project are yanked, in their canonical form."""
     return {
         project: frozenset(map(canonicalize_version, versions))
-        for project, versions in yanks.load(directory).items()
+        for project, versions in yanks.load(paths.distributions, paths.state).items()
     }
 
 

@@ -2,19 +2,29 @@
 
 import contextlib
 import json
-from dataclasses import asdict, dataclass, field
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from packaging.version import Version
 
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import read_text, remove, write_atomic
+from pypi_insiders.files import remove, write_atomic
+from pypi_insiders.memory import NewerError, recall
 from pypi_insiders.record import Origin
+from pypi_insiders.shapes import shaped
 
-_FORMATS = (1, 2)
-"""Which can be read; the last is written."""
+_log = logging.getLogger(__name__)
+
+_FORMATS = (1, 2, 3)
+"""Which can be read; the last is written. From 3 on there is a list of what was taken back."""
+_NO_LIST = (1, 2)
 _CHECKS = "checks.json"
+_VERIFIED = "verified.json"
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Build:
     """Whether its code ran in a sandbox; `None`: nobody knows."""
     uploaded_to: list[str] = field(default_factory=list)
     """The URLs of other indexes that have it too."""
+    local: bool = True
+    """Whether it was published here, and not only in another index."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,8 @@ class RepositoryState:
     """The sha256 of the file of allowed signers at that time, in hexadecimal."""
     name: str | None = field(default=None, compare=False)
     """`NS/PROJ`, as it was spelled when this was written."""
+    is_old: bool = field(default=False, compare=False)
+    """Whether it was written by a version that kept no list of what was taken back."""
 
     @property
     def built(self) -> dict[str, str]:
@@ -109,37 +123,41 @@ class RepositoryState:
 def load(directory: Path, name: str) -> RepositoryState:
     """Read what is known of the repository `NS/PROJ`; nothing, if it was never built.
 
+    A file that is damaged is set aside, as the log says, and nothing is known then. Times in the
+    future count as now: the clock was wrong when they were written.
+
     Raises:
-        InsidersError: the file cannot be read or understood.
+        InsidersError: the file was written by a newer version, or the directory cannot be read.
     """
     path = _path(directory, name)
-    text = read_text(path)
-    if text is None:
-        return RepositoryState()
-    try:
-        return _understand(json.loads(text))
-    except KeyError as error:
-        reason = f"it has no {error}"
-    except (ValueError, TypeError, AttributeError) as error:
-        reason = str(error)
-    raise InsidersError(
-        f"cannot understand {path}: {reason}",
-        "move it away: what the index holds is then found again by the tags",
-    )
+    return recall(path, lambda text: _understand(path, json.loads(text))) or RepositoryState()
 
 
-def _understand(content: dict[str, Any]) -> RepositoryState:
-    if content.pop("format") not in _FORMATS:
-        raise ValueError("it was written by another version of this program")
-    builds = [Build(**build) for build in content.pop("builds")]
-    failures = {tag: Failure(**item) for tag, item in content.pop("failures", {}).items()}
-    state = RepositoryState(builds=builds, failures=failures, **content)
-    for text in (state.name, state.distribution):
-        if not isinstance(text, str | None):
-            raise TypeError(f"{text!r} is no text")
-    for build in state.builds:
-        Version(build.version)
-    return state
+def _understand(path: Path, content: dict[str, Any]) -> RepositoryState:
+    written = content.pop("format")
+    if isinstance(written, int) and written > _FORMATS[-1]:
+        raise NewerError(path)
+    if written not in _FORMATS:
+        raise ValueError(f"its format is {written!r}")
+    now_s = int(time.time())
+    content["builds"] = [_build(item, now_s) for item in content["builds"]]
+    failures = content.get("failures", {})
+    content["failures"] = {tag: _failure(item, now_s) for tag, item in failures.items()}
+    return shaped(RepositoryState, {**content, "is_old": written in _NO_LIST})
+
+
+def _build(content: object, now_s: int) -> Build:
+    build = shaped(Build, content)
+    Version(build.version)
+    return replace(build, built_at=min(build.built_at, now_s))
+
+
+def _failure(content: object, now_s: int) -> Failure:
+    """Read a failure; one of the future is tried again at once."""
+    failure = shaped(Failure, content)
+    if failure.failed_at <= now_s:
+        return failure
+    return replace(failure, failed_at=now_s, next_at=min(failure.next_at, now_s))
 
 
 def save(directory: Path, name: str, state: RepositoryState) -> None:
@@ -149,13 +167,9 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
         InsidersError: it cannot be written; the file is as it was.
     """
     content = {"format": _FORMATS[-1], **asdict(state), "name": name}
+    del content["is_old"]
+    state.is_old = False
     write_atomic(_path(directory, name), json.dumps(content, indent=1) + "\n")
-
-
-def names(directory: Path) -> list[str]:
-    """Return the repositories of which something is known, in lower case, sorted."""
-    paths = (directory / "repositories").glob("*/*.json")
-    return sorted(f"{path.parent.name}/{path.stem}" for path in paths)
 
 
 def forget(directory: Path, name: str) -> bool:
@@ -163,19 +177,36 @@ def forget(directory: Path, name: str) -> bool:
     return remove(_path(directory, name))
 
 
-def origins(directory: Path) -> dict[str, tuple[str, Origin, int]]:
-    """Tell where all published files came from: name to sha256, origin and time of its build.
+def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
+    """Read what is known of all repositories, watched or not, each with its name `NS/PROJ`.
 
     What cannot be read is left out; `load` says why.
     """
-    found: dict[str, tuple[str, Origin, int]] = {}
-    for name in names(directory):
+    for path in _paths(directory):
+        name = f"{path.parent.name}/{path.stem}"
         with contextlib.suppress(InsidersError):
             known = load(directory, name)
-            for build in known.builds:
-                origin = Origin(known.name or name, build.tag, build.commit)
-                for file, digest in build.files.items():
-                    found.setdefault(file, (digest, origin, build.built_at))
+            yield known.name or name, known
+
+
+def _paths(directory: Path) -> list[Path]:
+    """Find the file of each repository; none in directories that cannot be read."""
+    return sorted(
+        Path(place, name)
+        for place, _, names in os.walk(directory / "repositories")
+        for name in names
+        if name.endswith(".json") and not name.startswith(".")
+    )
+
+
+def origins(directory: Path) -> dict[str, tuple[str, Origin, int]]:
+    """Tell where all published files came from: name to sha256, origin and time of its build."""
+    found: dict[str, tuple[str, Origin, int]] = {}
+    for name, known in everything(directory):
+        for build in known.builds:
+            origin = Origin(name, build.tag, build.commit)
+            for file, digest in build.files.items():
+                found.setdefault(file, (digest, origin, build.built_at))
     return found
 
 
@@ -194,12 +225,32 @@ class Check:
 
 
 def load_checks(directory: Path) -> dict[str, Check]:
-    """Read how the last looks ended, by the name of the repository; none where that is lost."""
+    """Read how the last looks ended, by the name of the repository; none where that is lost.
+
+    A file that is damaged is set aside, as the log says. Times in the future count as now.
+    """
     try:
-        content = json.loads(read_text(directory / _CHECKS) or "{}")
-        return {name: Check(**item) for name, item in content.items()}
-    except (ValueError, TypeError, AttributeError):
+        return recall(directory / _CHECKS, _understand_checks) or {}
+    except InsidersError as error:
+        _log.warning("%s", error.message)
         return {}
+
+
+def _understand_checks(text: str) -> dict[str, Check]:
+    now_s = int(time.time())
+    content = {name: shaped(Check, item) for name, item in json.loads(text).items()}
+    return {
+        name: replace(
+            check,
+            checked_at=_past(check.checked_at, now_s),
+            unreachable_since=_past(check.unreachable_since, now_s),
+        )
+        for name, check in content.items()
+    }
+
+
+def _past(epoch_s: int | None, now_s: int) -> int | None:
+    return None if epoch_s is None else min(epoch_s, now_s)
 
 
 def save_checks(directory: Path, checks: dict[str, Check]) -> None:
@@ -210,6 +261,30 @@ def save_checks(directory: Path, checks: dict[str, Check]) -> None:
     """
     content = {name: asdict(check) for name, check in sorted(checks.items())}
     write_atomic(directory / _CHECKS, json.dumps(content, indent=1) + "\n")
+
+
+def load_verified(directory: Path) -> int:
+    """Tell when all files were read and compared last, in seconds of the epoch; 0 is never."""
+    try:
+        found = recall(directory / _VERIFIED, lambda text: shaped(_Verified, json.loads(text)))
+    except InsidersError as error:
+        _log.warning("%s", error.message)
+        found = None
+    return found.verified_at if found else 0
+
+
+def save_verified(directory: Path, at_s: int) -> None:
+    """Write when all files were read and compared.
+
+    Raises:
+        InsidersError: it cannot be written; the file is as it was.
+    """
+    write_atomic(directory / _VERIFIED, json.dumps(asdict(_Verified(at_s))) + "\n")
+
+
+@dataclass(frozen=True)
+class _Verified:
+    verified_at: int
 
 
 def _path(directory: Path, name: str) -> Path:

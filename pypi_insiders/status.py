@@ -8,7 +8,6 @@ from enum import IntEnum
 from typing import Any
 
 from pypi_insiders import distribution, overview, standing, times
-from pypi_insiders.distribution import DistributionError
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import list_names
 from pypi_insiders.overview import Condition, Overview
@@ -63,17 +62,9 @@ def take(paths: Paths, now: datetime) -> Status:
         server, watcher = overview.look(SERVER, now), overview.look(WATCHER, now)
     except InsidersError as error:
         no_manager = error
-    found = list(_released(list_names(paths.distributions)))
+    names = list_names(paths.distributions)
+    found = [project for _, project, _ in distribution.releases(names)]
     return Status(server, watcher, no_manager, len(set(found)), len(found), standing.of_all(paths))
-
-
-def _released(names: list[str]) -> Iterator[str]:
-    """Name the project of each distribution file."""
-    for name in names:
-        try:
-            yield distribution.release_of(name)[0]
-        except DistributionError:
-            continue
 
 
 def summary(status: Status, now: datetime) -> Iterator[tuple[Health, str, str]]:

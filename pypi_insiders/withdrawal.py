@@ -46,13 +46,14 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
     with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
         builds = state.load(paths.state, name).builds
         names = retention.superfluous(paths.distributions, builds, keep)
-        return names if dry_run else releases.remove_files(paths, names)
+        return names if dry_run else releases.remove_files(paths, names, releases.PRUNED)
 
 
 def withdraw(paths: Paths, name: str) -> list[str]:
     """Remove from the index what a repository published, and forget the repository.
 
-    Waits for an update that is under way.
+    No update publishes these releases again, not even if it is watched again. Waits for an update
+    that is under way.
 
     Returns:
         The removed files.

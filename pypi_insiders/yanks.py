@@ -1,55 +1,35 @@
 """Keep the list of yanked releases, beside the distributions."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import read_text, remove, write_atomic
+from pypi_insiders.release_lists import YANKED, Releases
 
-# The index does not show what starts with a dot, and notices each change of the directory.
-_NAME = ".yanked.json"
-
-Yanks = dict[str, dict[str, str]]
+Yanks = Releases
 """Normalized project to version to the reason; an empty reason is none."""
 
 
-def load(directory: Path) -> Yanks:
+def load(directory: Path, copies: Path | None = None) -> Yanks:
     """Read which releases of a distributions directory are yanked.
 
+    Args:
+        directory: the distributions directory.
+        copies: the directory of the state, which has a copy of the list.
+
     Raises:
-        InsidersError: the list cannot be read or understood.
+        InsidersError: the list cannot be read.
 
     Source: PEP 592.
     """
-    path = directory / _NAME
-    text = read_text(path)
-    if text is None:
-        return {}
-    try:
-        content = json.loads(text)
-        if not isinstance(content, dict):
-            raise TypeError("it is no table")
-        for releases in content.values():
-            if not isinstance(releases, dict):
-                raise TypeError("what it has of a project is no table")
-            if not all(isinstance(reason, str) for reason in releases.values()):
-                raise TypeError("a reason is no text")
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InsidersError(
-            f"cannot understand {path}: {error}", "mend it, or remove it"
-        ) from error
-    return content
+    return YANKED.load(directory, copies)
 
 
-def save(directory: Path, yanks: Mapping[str, Mapping[str, str]]) -> None:
-    """Write which releases are yanked.
+def save(
+    directory: Path, yanks: Mapping[str, Mapping[str, str]], copies: Path | None = None
+) -> None:
+    """Write which releases are yanked, and a copy into the state.
 
     Raises:
-        InsidersError: the list cannot be written; it is as it was.
+        InsidersError: the list cannot be written.
     """
-    content = {project: releases for project, releases in sorted(yanks.items()) if releases}
-    if content:
-        write_atomic(directory / _NAME, json.dumps(content, indent=1) + "\n")
-    else:
-        remove(directory / _NAME)
+    YANKED.save(directory, yanks, copies)

@@ -90,11 +90,11 @@ def _by_files_of_which_the_directory_was_emptied(person: Person) -> None:
 STATES: dict[str, tuple[Callable[[Person], None], str]] = {
     "watched": (_only_watched, "probe has no release yet: me/probe was not built"),
     "a broken list": (_only_in_a_list_that_is_broken, "probe "),
-    "state": (_only_in_the_state, "the files of probe 1.0 are gone"),
+    "state": (_only_in_the_state, "probe was served (from me/probe), and its files are gone"),
     "remembered": (_only_remembered, "probe was served (from me/probe), and its files are gone"),
     "removed by hand": (_removed_from_the_list_by_hand, "probe was served (from me/probe)"),
     "a lost list": (_in_a_list_that_was_lost_later, "probe was served (from me/probe)"),
-    "damaged names": (_by_a_damaged_list_of_names, "the files of probe 1.0 are gone"),
+    "damaged names": (_by_a_damaged_list_of_names, "probe was served (from me/probe)"),
     "odd file": (_by_a_file_that_is_no_distribution, "probe has no usable file: probe-1.0.tgz"),
     "damaged file": (_by_a_file_that_is_damaged, "probe has no usable file: probe-1.0.tar.gz"),
     "emptied": (_by_files_of_which_the_directory_was_emptied, "the files of probe 1.0 are gone"),

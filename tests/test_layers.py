@@ -10,8 +10,11 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 LAYERS = (
     {
         "errors", "journal", "notify_socket", "progress", "times", "urls", "variables", "words",
+        "shapes",
     },
     {"files", "log", "paths", "process", "tags", "distribution", "uv_program"},
+    {"memory"},
+    {"release_lists"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
         "environments", "editing", "public", "readme", "notification", "running",
@@ -22,7 +25,7 @@ LAYERS = (
     },
     {
         "repositories", "releases", "retention", "control", "overview", "builder", "reach",
-        "original", "provenance",
+        "original", "provenance", "comparison",
     },
     {"ownership", "adoption", "making", "account", "standing", "held_names"},
     {"choosing", "withdrawal", "doctor", "status", "troubles", "no_release"},

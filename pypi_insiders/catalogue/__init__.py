@@ -69,6 +69,8 @@ class Catalogue:
         record: what is known of its files.
         origins: what else tells where they came from.
         learn: told which projects the directory has, whenever there are new ones.
+        copies: the directory of the state, where there are copies of the lists of releases, and
+            where it is remembered what was published here; `None`: nowhere.
     """
 
     def __init__(
@@ -77,11 +79,13 @@ class Catalogue:
         record: Record,
         origins: Origins = dict,
         learn: Callable[[Iterable[str]], None] = lambda _projects: None,
+        copies: Path | None = None,
     ) -> None:
         self.directory = directory
+        self._copies = copies
         self._path = str(directory)
         self._record = record
-        self._examiner = Examiner(directory, record, origins)
+        self._examiner = Examiner(directory, record, origins, is_guarded=copies is not None)
         self._remembered = record.entries()
         self._lock = threading.RLock()
         self._turns: dict[str, threading.Lock] = {}
@@ -303,11 +307,16 @@ class Catalogue:
             return next(iter(self._pending), None)
 
     def _forget_the_gone(self) -> None:
-        """Drop from the record what is no longer there, unless it is about to come."""
+        """Drop from the record what is no longer there, unless it is about to come.
+
+        Where it is remembered what was published, only what never was.
+        """
         with self._lock:
             before_us = time.time_ns() // 1000 - _ABOUT_TO_COME_US
             gone = [
-                name for name, entry in self._remembered.items() if entry.published_us < before_us
+                name
+                for name, entry in self._remembered.items()
+                if entry.published_us < before_us and not (self._copies and entry.sha256)
             ]
             self._remembered.clear()
         if gone:
@@ -345,7 +354,7 @@ class Catalogue:
 
     def _load_yanks(self) -> None:
         try:
-            loaded = yanks.load(self.directory)
+            loaded = yanks.load(self.directory, self._copies)
         except InsidersError as error:
             if self._yanks is None:
                 self._news.set()

@@ -44,21 +44,30 @@ def unyank(project: str, number: str) -> None:
 
 @click.command(cls=Command)
 @click.argument("project", shell_complete=completers.projects)
-@click.argument(
-    "numbers", metavar="VERSION...", nargs=-1, required=True, shell_complete=completers.versions
-)
-def unpublish(project: str, numbers: tuple[str, ...]) -> None:
+@click.argument("numbers", metavar="[VERSION]...", nargs=-1, shell_complete=completers.versions)
+@click.option("--all", "all_versions", is_flag=True, help="Remove all versions of PROJECT.")
+def unpublish(project: str, numbers: tuple[str, ...], all_versions: bool) -> None:
     """Remove releases from the index.
 
-    Lock files that name them break; `yank` is gentler. No update builds them again.
+    Lock files that name them break; `yank` is gentler. No update builds them again, unless
+    `update NS/PROJ --tag TAG --force` asks for it. Releases whose files are lost are given up.
     """
     from pypi_insiders import releases
+    from pypi_insiders.errors import UsageError
     from pypi_insiders.paths import default_paths
 
+    if all_versions == bool(numbers):
+        raise UsageError(
+            "name the versions to remove, or give --all",
+            f"`pypi-insiders unpublish {project} --all` removes all versions",
+        )
     paths = default_paths()
-    wanted = [releases.find(paths.distributions, project, number) for number in numbers]
-    for name in releases.unpublish(paths, wanted):
-        click.echo(f"removed {name} from the index")
+    wanted = releases.find_published(paths, project, numbers)
+    removed = set(releases.unpublish(paths, wanted))
+    for release in wanted:
+        for name in release.files:
+            done = "removed" if name in removed else "gave up"
+            click.echo(f"{done} {name}{' from the index' if name in removed else ''}")
 
 
 @click.command(cls=Command)

@@ -1,0 +1,198 @@
+"""Compare what is remembered of published files with what the distributions directory has."""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from pypi_insiders import distribution, release_lists, state
+from pypi_insiders.distribution import DistributionError
+from pypi_insiders.paths import Paths
+from pypi_insiders.record import Entry, Identity, Record
+from pypi_insiders.release_lists import TAKEN_BACK, Releases
+from pypi_insiders.state import Build, RepositoryState
+
+
+class Kind(StrEnum):
+    """In what a file differs from what is remembered of it."""
+
+    MISSING = "missing"
+    CHANGED = "changed"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A published file that is not there as it was published."""
+
+    file: str
+    kind: Kind
+    project: str
+    """Normalized."""
+    version: str
+    recorded_sha256: str
+    """Hexadecimal."""
+    found_sha256: str | None = None
+    """Of what is there now; `None`: nothing that can be read."""
+    reason: str | None = None
+    """Why it cannot be read."""
+    repository: str | None = None
+    """`NS/PROJ`, from which it was built; `None`: it was uploaded, or dropped in by hand."""
+    build: Build | None = None
+    """As which it was published; `None`: nothing can build it again."""
+
+    @property
+    def text(self) -> str:
+        """Say what is wrong, in one line."""
+        if self.kind == Kind.MISSING:
+            return f"{self.file} is missing"
+        if self.kind == Kind.UNREADABLE:
+            return f"{self.file} cannot be read: {self.reason}"
+        found = f"its sha256 is {self.found_sha256}" if self.found_sha256 else "it is no file"
+        return f"{self.file} is not what was published: {found}, not {self.recorded_sha256}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Compares files, one by one, with what is remembered of them.
+
+    Of a file that has not changed since it was recorded, by its size, time and inode, the hash of
+    then counts; all others are read.
+    """
+
+    directory: Path
+    """The distributions directory, which may be missing."""
+    entries: Mapping[str, Entry]
+    """What the record knows, by file name."""
+    taken_back: Releases
+    """Releases that are to be missing."""
+    verify: bool = False
+    """Whether every file is read."""
+
+    def of(self, repository: str, known: RepositoryState) -> list[Difference]:
+        """Find the files of a repository that are not there as they were published."""
+        return [
+            replace(found, repository=repository, build=build)
+            for build in self.expected(known)
+            for file, digest in build.files.items()
+            if (found := self._compare(file, digest))
+        ]
+
+    def expected(self, known: RepositoryState) -> list[Build]:
+        """Tell which builds are to be there.
+
+        Versions of this program that kept no list of what was taken back left it in the state: of
+        theirs, what is missing as a whole was taken back, unless the directory itself is missing.
+        """
+        builds = [build for build in known.builds if build.local]
+        if not known.is_old or not self.directory.exists():
+            return builds
+        return [build for build in builds if self.has(build)]
+
+    def has(self, build: Build) -> bool:
+        """Tell whether any file of a build is there, be it as it was published or not."""
+        return any(os.path.lexists(self.directory / file) for file in build.files)
+
+    def of_others(self, known_files: Collection[str]) -> list[Difference]:
+        """Find the files that only the record knows, and that are not there as they were.
+
+        They were uploaded or dropped in by hand, or what was known of their repository is lost.
+
+        Args:
+            known_files: all that were built from repositories of which something is known.
+        """
+        return [
+            replace(found, repository=entry.origin.repository if entry.origin else None)
+            for file, entry in sorted(self.entries.items())
+            if entry.sha256 and file not in known_files
+            if (found := self._compare(file, entry.sha256))
+        ]
+
+    def _compare(self, file: str, recorded: str) -> Difference | None:
+        """Compare one file; `None` if it is as it was published, or is to be missing."""
+        try:
+            project, version = distribution.release_of(file)
+        except DistributionError:
+            return None  # no version of this program publishes it
+        if release_lists.names(self.taken_back, project, version):
+            return None
+        found = Difference(file, Kind.MISSING, project, str(version), recorded)
+        try:
+            digest = self._hash(file)
+        except (FileNotFoundError, NotADirectoryError):
+            return found
+        except OSError as error:
+            return replace(found, kind=Kind.UNREADABLE, reason=error.strerror or str(error))
+        if digest == recorded:
+            return None
+        return replace(found, kind=Kind.CHANGED, found_sha256=digest)
+
+    def _hash(self, file: str) -> str | None:
+        """Hash a file, if it is not known what that gives; `None`: what is there is no file."""
+        path, entry = self.directory / file, self.entries.get(file)
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        is_same = entry is not None and entry.identity == Identity.of(status)
+        if entry is None or not is_same or entry.problem or self.verify:
+            return distribution.sha256(path)
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return entry.sha256
+
+
+def compare(
+    paths: Paths, record: Record | None = None, *, verify: bool = False
+) -> list[Difference]:
+    """Find all published files that are not in the index as they were published.
+
+    Of every repository of which something is known, watched or not, and of what was uploaded or
+    dropped in by hand. It costs a stat(2) a file, unless some have changed.
+
+    Args:
+        paths: where everything lies.
+        record: of the distributions; by default it is opened for this.
+        verify: whether every file is read.
+
+    Raises:
+        InsidersError: the list of what was taken back cannot be read.
+    """
+    if record is None:
+        with contextlib.closing(Record(paths.record, paths.distributions)) as opened:
+            return compare(paths, opened, verify=verify)
+    comparison = begin(paths, record, verify=verify)
+    found: list[Difference] = []
+    known_files: set[str] = set()
+    for name, known in state.everything(paths.state):
+        known_files.update(file for build in known.builds for file in build.files)
+        found += comparison.of(name, known)
+    found += comparison.of_others(known_files)
+    for item in found if verify else ():
+        entry = comparison.entries.get(item.file)
+        if item.kind == Kind.CHANGED and entry and not entry.problem:
+            # Or else nobody would see it any more who does not read the file.
+            record.put(replace(entry, problem=item.text), None)
+    return found
+
+
+def hint(difference: Difference) -> str:
+    """Say what to type to mend a difference."""
+    release = f"{difference.project} {difference.version}"
+    give_up = f"`pypi-insiders unpublish {release}` gives that release up"
+    if difference.build is not None:
+        return f"`pypi-insiders update {difference.repository}` builds it again; {give_up}"
+    return f"put the file there again that was published; {give_up}"
+
+
+def begin(paths: Paths, record: Record, *, verify: bool = False) -> Comparison:
+    """Read what is remembered of files, to compare them.
+
+    Raises:
+        InsidersError: the list of what was taken back cannot be read.
+    """
+    taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
+    return Comparison(paths.distributions, record.entries(), taken_back, verify)
