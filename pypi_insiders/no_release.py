@@ -140,7 +140,7 @@ def _not_watched(paths: Paths, project: str, name: str | None) -> NoRelease:
     """Explain a name that is only remembered."""
     origin = f"from {name}" if name else "put there by hand"
     text = f"{project} was served ({origin}), and its files are gone from {paths.distributions}"
-    hint = f"put them back, or `pypi-insiders unpublish {project}` gives up the name"
+    hint = f"put them back, or `pypi-insiders unpublish {project} --all` gives up the name"
     return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)
 
 

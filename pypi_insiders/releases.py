@@ -280,6 +280,17 @@ def take_back(paths: Paths, gone: Iterable[tuple[str, Version]], word: str = UNP
             listed.setdefault(project, {})[str(version)] = word
 
 
+def forget_taken_back(paths: Paths, files: Iterable[str]) -> None:
+    """Take all releases of the projects of some files off the list of those that were taken back.
+
+    Raises:
+        InsidersError: the list cannot be read or written.
+    """
+    with _changing(paths, TAKEN_BACK) as listed:
+        for _, project, _ in distribution.releases(files):
+            listed.pop(project, None)
+
+
 def give_back(paths: Paths, project: str, version: str) -> None:
     """Take a release off the list of those that were taken back.
 
