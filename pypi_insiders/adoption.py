@@ -7,10 +7,10 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders import distribution, tags
-from pypi_insiders.distribution import DistributionError
-from pypi_insiders.files import list_names
+from pypi_insiders import distribution, release_lists, releases, tags
+from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
+from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build
 
@@ -18,21 +18,21 @@ _log = logging.getLogger(__name__)
 
 
 def adopt(
-    directory: Path,
+    paths: Paths,
     record: Record,
     repository: Repository,
     refs: Mapping[str, str],
     rules: tags.Rules,
 ) -> list[Build]:
-    """Find the releases of a repository that the index holds, by its tags.
+    """Find the releases that a repository published, by the record and by its tags.
 
-    A release counts that has an sdist and a wheel, and of which nobody knows that it comes from
-    elsewhere.
+    What the record knows of it counts, also where the file is missing. Of other files a release
+    counts that has an sdist and a wheel, and of which nobody knows that it comes from elsewhere.
 
     Args:
-        directory: the distributions directory.
-        record: what is known of the files in it.
-        repository: whose distribution is known.
+        paths: where everything lies.
+        record: what is known of the distributions.
+        repository: whose builds are lost.
         refs: what it has, tag to commit.
         rules: which tags are releases.
 
@@ -40,38 +40,47 @@ def adopt(
         Lowest version first.
 
     Raises:
-        InsidersError: the directory cannot be read.
+        InsidersError: the directory, or the list of what was taken back, cannot be read.
     """
-    found = []
-    held = _held(directory, repository.distribution or "")
-    for tag in reversed(tags.unbuilt(refs, (), rules)):
+    builds = {build.version: build for build in _recorded(paths, record, repository)}
+    held = releases.held(paths.distributions, repository.distribution or "")
+    for tag in tags.unbuilt(refs, (), rules):
         version = rules.pattern.version_of(tag)
         files = held.get(version, []) if version else []
-        if len({distribution.is_wheel(name) for name in files}) < 2:
+        if str(version) in builds or len({distribution.is_wheel(name) for name in files}) < 2:
             continue
         unfinished = Build(tag, refs[tag], str(version), 0, {})
-        if build := _recall(directory, record, repository.name, unfinished, files):
-            found.append(build)
+        if build := _recall(paths.distributions, record, repository.name, unfinished, files):
+            builds[build.version] = build
+    found = sorted(builds.values(), key=lambda build: Version(build.version))
     if found:
         _log.info(
-            "%s: what was built of it was lost; the index holds %s",
+            "%s: what was built of it was lost; found again: %s",
             repository.name,
             tags.summary(build.version for build in found),
         )
     return found
 
 
-def _held(directory: Path, project: str) -> dict[Version, list[str]]:
-    """Name the files of a project, by version."""
-    found: dict[Version, list[str]] = {}
-    for name in sorted(list_names(directory)):
-        try:
-            of_project, version = distribution.release_of(name)
-        except DistributionError:
-            continue
-        if of_project == project:
-            found.setdefault(version, []).append(name)
-    return found
+def _recorded(paths: Paths, record: Record, repository: Repository) -> list[Build]:
+    """Find what the record knows to be built from a repository, and nobody took back."""
+    taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
+    entries = [
+        entry
+        for entry in sorted(record.entries().values(), key=lambda item: item.published_us)
+        if entry.sha256
+        and entry.origin is not None
+        and entry.origin.repository.casefold() == repository.name.casefold()
+        and not release_lists.names(taken_back, entry.project, entry.version)
+    ]
+    project = repository.distribution or (entries[-1].project if entries else None)
+    builds: dict[str, Build] = {}
+    for entry in entries:
+        if entry.origin is not None and entry.project == project:
+            origin, at_s = entry.origin, entry.published_us // 1_000_000
+            build = Build(origin.tag, origin.commit, entry.version, at_s, {})
+            builds.setdefault(entry.version, build).files[entry.name] = entry.sha256
+    return list(builds.values())
 
 
 def _recall(
@@ -88,7 +97,10 @@ def _recall(
         try:
             if not stat.S_ISREG((directory / name).lstat().st_mode):
                 return None
-            hashes[name] = distribution.sha256(directory / name)
+            is_known = entry is not None and entry.sha256
+            hashes[name] = (
+                entry.sha256 if entry and is_known else distribution.sha256(directory / name)
+            )
             times_s.append((directory / name).stat().st_mtime)
         except OSError:
             return None

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders import adoption, state, tags
+from pypi_insiders import adoption, distribution, release_lists, state, tags
 from pypi_insiders.config import Settings, did_you_mean
 from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
+from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository
-from pypi_insiders.state import RepositoryState
+from pypi_insiders.state import Build, RepositoryState
 
 _log = logging.getLogger(__name__)
 
@@ -64,22 +65,28 @@ class Chooser:
         self._request = request
         self._record = record
 
-    def recall(self, repository: Repository, known: RepositoryState, refs: dict[str, str]) -> None:
+    def recall(self, repository: Repository, known: RepositoryState, refs: dict[str, str]) -> bool:
         """Find out anew what was lost, and forget what does not hold any more.
+
+        Returns:
+            Whether builds were found again.
 
         Raises:
             InsidersError: the index cannot be read, or the state not written.
         """
-        if not known.builds and not known.former_files and repository.distribution and refs:
+        is_recalled = False
+        if not known.builds and not known.former_files and refs:
             known.builds = adoption.adopt(
-                self._paths.distributions, self._record, repository, refs, self._rules(repository)
+                self._paths, self._record, repository, refs, self._rules(repository)
             )
-            if known.builds:
-                known.distribution, known.remote = repository.distribution, repository.remote
+            if is_recalled := bool(known.builds):
+                known.distribution = repository.distribution or _project_of(known.builds)
+                known.remote = repository.remote
                 state.save(self._paths.state, repository.name, known)
         signers = _sha256(repository.signers) if repository.signers else None
         if signers != known.signers or self._request.names:
             known.signers, known.unsigned = signers, {}
+        return is_recalled
 
     def _rules(self, repository: Repository) -> tags.Rules:
         return repository.rules(self._settings.watcher.max_new)
@@ -105,8 +112,10 @@ class Chooser:
         if request.tag is not None:
             return self._named(repository, known, refs, request.tag)
         if request.all_tags:
-            return tags.unbuilt(refs, () if request.force else known.built, rules)
-        choice = tags.choose(refs, known.built, rules, known.left_out)
+            done = self._taken_back(repository, known, refs)
+            return tags.unbuilt(refs, done if request.force else {**known.built, **done}, rules)
+        built = self._done(repository, known, refs)
+        choice = tags.choose(refs, built, rules, known.left_out)
         return tuple(tag for tag in choice.build if self.is_due(known, refs, tag))
 
     def _named(
@@ -122,7 +131,41 @@ class Chooser:
         if tag in known.built and not self._request.force:
             _log.info("%s: tag %s is built already; --force builds it again", repository.name, tag)
             return ()
+        if not self._request.force and tag in self._taken_back(repository, known, refs):
+            _log.info(
+                "%s: the release of tag %s was taken back; --force publishes it again",
+                repository.name, tag,
+            )  # fmt: skip
+            return ()
         return (tag,)
+
+    def _done(
+        self, repository: Repository, known: RepositoryState, refs: dict[str, str]
+    ) -> dict[str, str]:
+        """Tell what is not built any more, tag to commit, in the order in which it was built."""
+        return known.built | {
+            tag: commit
+            for tag, commit in self._taken_back(repository, known, refs).items()
+            if tag not in known.built
+        }
+
+    def _taken_back(
+        self, repository: Repository, known: RepositoryState, refs: dict[str, str]
+    ) -> dict[str, str]:
+        """Find the tags whose releases were taken back, tag to commit, lowest version first.
+
+        As long as nobody knows what the repository builds, there are none: then the build tells.
+        """
+        project = repository.distribution or known.distribution or ""
+        listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
+        pattern = self._rules(repository).pattern
+        versions = {
+            tag: version
+            for tag in refs
+            if (version := pattern.version_of(tag))
+            and release_lists.names(listed, project, version)
+        }
+        return {tag: refs[tag] for tag in sorted(versions, key=versions.__getitem__)}
 
     def is_due(self, known: RepositoryState, refs: dict[str, str], tag: str) -> bool:
         """Tell whether a tag that failed is tried again: after pauses that grow, or if asked to."""
@@ -148,7 +191,7 @@ class Chooser:
             InsidersError: none of its tags is a release, or the state cannot be written.
         """
         name, rules = repository.name, self._rules(repository)
-        choice = tags.choose(refs, known.built, rules, known.left_out)
+        choice = tags.choose(refs, self._done(repository, known, refs), rules, known.left_out)
         before = (known.passed_over, known.left_out)
         if choice.passed_over and list(choice.passed_over) != known.passed_over:
             _log.info(
@@ -161,6 +204,13 @@ class Chooser:
                 "`pypi-insiders update %s --tag TAG`, or all with --all-tags",
                 name, tags.summary(choice.left_out), name,
             )  # fmt: skip
+        taken_back = self._taken_back(repository, known, refs)
+        if taken_back and not known.builds:
+            _log.info(
+                "%s: not built, because it was taken back: %s; publish it again with "
+                "`pypi-insiders update %s --tag TAG --force`",
+                name, tags.summary(reversed(taken_back)), name,
+            )  # fmt: skip
         known.left_out = [
             tag for tag in dict.fromkeys([*known.left_out, *choice.left_out]) if tag in refs
         ]
@@ -172,6 +222,12 @@ class Chooser:
             "what is published stays"
             for tag in choice.moved
         ]
+
+
+def _project_of(builds: Sequence[Build]) -> str | None:
+    """Tell which project some builds are of."""
+    files = (name for build in reversed(builds) for name in build.files)
+    return next((str(project) for _, project, _ in distribution.releases(files)), None)
 
 
 def _sha256(path: Path) -> str | None:

@@ -1,5 +1,6 @@
 """Compare what is remembered of published files with what the distributions directory has."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -76,12 +77,12 @@ class Comparison:
         """Find the files of a repository that are not there as they were published."""
         return [
             replace(found, repository=repository, build=build)
-            for build in self._expected(known)
+            for build in self.expected(known)
             for file, digest in build.files.items()
             if (found := self._compare(file, digest))
         ]
 
-    def _expected(self, known: RepositoryState) -> list[Build]:
+    def expected(self, known: RepositoryState) -> list[Build]:
         """Tell which builds are to be there.
 
         Versions of this program that kept no list of what was taken back left it in the state: of
@@ -120,18 +121,8 @@ class Comparison:
         if release_lists.names(self.taken_back, project, version):
             return None
         found = Difference(file, Kind.MISSING, project, str(version), recorded)
-        path, entry = self.directory / file, self.entries.get(file)
         try:
-            status = path.lstat()
-            if not stat.S_ISREG(status.st_mode):
-                return replace(found, kind=Kind.CHANGED)
-            is_same = entry is not None and entry.identity == Identity.of(status)
-            if entry is not None and is_same and not entry.problem and not self.verify:
-                if not os.access(path, os.R_OK):
-                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-                digest = entry.sha256
-            else:
-                digest = distribution.sha256(path)
+            digest = self._hash(file)
         except (FileNotFoundError, NotADirectoryError):
             return found
         except OSError as error:
@@ -140,8 +131,23 @@ class Comparison:
             return None
         return replace(found, kind=Kind.CHANGED, found_sha256=digest)
 
+    def _hash(self, file: str) -> str | None:
+        """Hash a file, if it is not known what that gives; `None`: what is there is no file."""
+        path, entry = self.directory / file, self.entries.get(file)
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        is_same = entry is not None and entry.identity == Identity.of(status)
+        if entry is None or not is_same or entry.problem or self.verify:
+            return distribution.sha256(path)
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return entry.sha256
 
-def compare(paths: Paths, *, verify: bool = False) -> list[Difference]:
+
+def compare(
+    paths: Paths, record: Record | None = None, *, verify: bool = False
+) -> list[Difference]:
     """Find all published files that are not in the index as they were published.
 
     Of every repository of which something is known, watched or not, and of what was uploaded or
@@ -149,22 +155,37 @@ def compare(paths: Paths, *, verify: bool = False) -> list[Difference]:
 
     Args:
         paths: where everything lies.
+        record: of the distributions; by default it is opened for this.
         verify: whether every file is read.
 
     Raises:
         InsidersError: the list of what was taken back cannot be read.
     """
-    record = Record(paths.record, paths.distributions)
-    try:
-        comparison = begin(paths, record, verify=verify)
-    finally:
-        record.close()
+    if record is None:
+        with contextlib.closing(Record(paths.record, paths.distributions)) as opened:
+            return compare(paths, opened, verify=verify)
+    comparison = begin(paths, record, verify=verify)
     found: list[Difference] = []
     known_files: set[str] = set()
     for name, known in state.everything(paths.state):
-        known_files.update(known.files)
+        known_files.update(file for build in known.builds for file in build.files)
         found += comparison.of(name, known)
-    return found + comparison.of_others(known_files)
+    found += comparison.of_others(known_files)
+    for item in found if verify else ():
+        entry = comparison.entries.get(item.file)
+        if item.kind == Kind.CHANGED and entry and not entry.problem:
+            # Or else nobody would see it any more who does not read the file.
+            record.put(replace(entry, problem=item.text), None)
+    return found
+
+
+def hint(difference: Difference) -> str:
+    """Say what to type to mend a difference."""
+    release = f"{difference.project} {difference.version}"
+    give_up = f"`pypi-insiders unpublish {release}` gives that release up"
+    if difference.build is not None:
+        return f"`pypi-insiders update {difference.repository}` builds it again; {give_up}"
+    return f"put the file there again that was published; {give_up}"
 
 
 def begin(paths: Paths, record: Record, *, verify: bool = False) -> Comparison:

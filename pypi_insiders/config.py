@@ -273,6 +273,8 @@ class WatcherSettings:
     """How many new tags of a repository one update builds at most, the newest first."""
     unreachable_grace_s: int = _setting(parse_grace, 86400)
     """For how long a host may be out of reach before that is a failure; 0 is at once."""
+    verify_interval_s: int = _setting(parse_timeout, 604800)
+    """Time between two updates that read all published files to compare them; 0 is never."""
     public_versions: bool = _setting(parse_flag, True)
     """Whether the fallback is asked, once a day, which releases it has of what is watched."""
     notify_command: tuple[str, ...] | None = _setting(parse_command, None)

@@ -7,6 +7,7 @@ import hashlib
 import re
 import tarfile
 import zipfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,6 +117,19 @@ def possible_projects(name: str) -> frozenset[str]:
         with contextlib.suppress(InvalidName):
             found.add(canonicalize_name(reading.strip(), validate=True))
     return frozenset(found)
+
+
+def releases(names: Iterable[str]) -> Iterator[tuple[str, NormalizedName, Version]]:
+    """Read project and version off each file name that is that of an sdist or wheel.
+
+    Args:
+        names: of files; others, such as those that start with a dot, are left out.
+    """
+    for name in names:
+        try:
+            yield name, *release_of(name)
+        except DistributionError:
+            continue
 
 
 def read(path: Path, name: str | None = None) -> Contents:

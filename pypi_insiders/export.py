@@ -9,27 +9,27 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from pypi_insiders import distribution, state
+from pypi_insiders import distribution, held_names, no_release, state
 from pypi_insiders.catalogue import Catalogue, Project
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import hint_for, locked, read_text, remove, remove_tree
+from pypi_insiders.no_release import NoRelease
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Entry, Record
-from pypi_insiders.web import pages
+from pypi_insiders.web import pages, stop
 
 _log = logging.getLogger(__name__)
-
-"""The fallback where no other is set, as it is that of the live index."""
 
 _CONFIGURATION = "nginx.conf"
 _MARK = "# Made by `pypi-insiders export`"
 _PAGES = {"index.html": pages.HTML, "index.json": pages.JSON}
+_PROBLEM = "problem.json"
 _METADATA = ".metadata"
 _TEMPORARY = ".export-"
 _BLOCK_BYTES = 1024 * 1024
@@ -80,13 +80,17 @@ def export(
         _says(directory),
         contextlib.closing(Record(paths.record, source)) as record,
     ):
-        catalogue = Catalogue(source, record, lambda: state.origins(paths.state))
+        catalogue = Catalogue(
+            source, record, lambda: state.origins(paths.state), copies=paths.state
+        )
         catalogue.refresh()  # before anything is made
         _claim(directory, source)
         _write(directory / _CONFIGURATION, _configuration(fallback_url).encode())
         projects, new = _copy_packages(catalogue, directory)
+        stopped, lost = _without_release(catalogue, paths, projects, directory)
         written = _write_pages(projects, directory / "simple")
-        removed = _remove_gone(projects, directory)
+        written += _write_stops(stopped, directory / "simple")
+        removed = _remove_gone(projects, stopped, lost, directory)
         files = sum(len(project.files) for project in projects)
         return Outcome(len(projects), files, len(new), removed, written)
 
@@ -251,6 +255,54 @@ def _write_pages(projects: Collection[Project], simple: Path) -> int:
     return written
 
 
+def _without_release(
+    catalogue: Catalogue, paths: Paths, projects: Collection[Project], directory: Path
+) -> tuple[list[NoRelease], dict[str, set[str]]]:
+    """Find the held names that have no release in the index.
+
+    Returns:
+        Those whose pages are to stop installers; and those whose files are lost here and were
+        exported before: they stay as they are, until they are mended or unpublished. Project to
+        the names of its files.
+
+    Raises:
+        InsidersError: nobody can know which names are held.
+    """
+    names = held_names.load(paths)
+    if names.error is not None:
+        raise names.error
+    stopped, lost = [], {}
+    for name in sorted(
+        {*names.repositories, *catalogue.names()} - {item.name for item in projects}
+    ):
+        missing = no_release.find(paths, names, name, catalogue.rejected(name))
+        if missing is None:
+            continue
+        told = _told_hashes(directory / "simple" / name / "index.json")
+        if told and missing.is_damage:
+            _log.warning("%s; what was exported of it stays", missing.text)
+            lost[name] = set(told)
+        else:
+            stopped.append(missing)
+    return stopped, lost
+
+
+def _write_stops(stopped: Collection[NoRelease], simple: Path) -> int:
+    """Write the pages of projects that have no release; return how many differ.
+
+    A page without a file stops an installer on any web server; nginx finds the reason beside it.
+    """
+    written = 0
+    for missing in stopped:
+        directory = _make_directory(simple / missing.project)
+        project = Project(missing.project, (), {})
+        for name, media_type in _PAGES.items():
+            written += _write(directory / name, pages.project_detail(project, media_type))
+        problem = stop.problem(stop.of(missing))
+        written += _write(directory / _PROBLEM, json.dumps(problem).encode())
+    return written
+
+
 def _write(path: Path, content: bytes) -> bool:
     """Put content at a path unless it is there; tell whether it was not."""
     changed_ns = time.time_ns()
@@ -279,16 +331,27 @@ def _put(path: Path, blocks: Iterable[bytes], mtime_ns: int) -> None:
         raise
 
 
-def _remove_gone(projects: Collection[Project], directory: Path) -> int:
+def _remove_gone(
+    projects: Collection[Project],
+    stopped: Collection[NoRelease],
+    lost: Mapping[str, Collection[str]],
+    directory: Path,
+) -> int:
     """Remove what is gone from the index, and what a killed export left; return how many files."""
     for left in directory.glob(f"{_TEMPORARY}*"):
         remove(left)
-    _sweep(directory / "simple", {*_PAGES, *(project.name for project in projects)})
+    held = {item.project for item in stopped} | lost.keys()
+    _sweep(directory / "simple", {*_PAGES, *held, *(project.name for project in projects)})
     for project in projects:
         _sweep(directory / "simple" / project.name, _PAGES)
+    for item in stopped:
+        _sweep(directory / "simple" / item.project, {*_PAGES, _PROBLEM})
     entries = [entry for project in projects for entry in project.files]
     metadata = {entry.name + _METADATA for entry in entries if entry.metadata_sha256 is not None}
-    gone = _sweep(directory / "packages", metadata | {entry.name for entry in entries})
+    kept = {name for names in lost.values() for name in names}
+    kept |= {name + _METADATA for name in kept}
+    expected = kept | metadata | {entry.name for entry in entries}
+    gone = _sweep(directory / "packages", expected)
     return sum(1 for name in gone if not name.startswith(".") and not name.endswith(_METADATA))
 
 

@@ -4,14 +4,23 @@ import contextlib
 import errno
 import fcntl
 import itertools
+import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pypi_insiders.errors import InsidersError
+
+_log = logging.getLogger(__name__)
+
+UNFINISHED = ".unfinished"
+"""How the name of a file ends that `write_atomic` is writing, and of which nobody else knows."""
+_LEFT_AFTER_S = 3600
 
 
 def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
@@ -30,7 +39,9 @@ def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
             mode = old_mode if mode is None else mode
         path = path.resolve()
         make_directory(path.parent)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent
+        )
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -80,6 +91,26 @@ def set_aside(path: Path, place: Path | None = None) -> Path:
                 path.rename(aside)
                 return aside
     raise AssertionError  # there is always another number
+
+
+def sweep(directory: Path) -> None:
+    """Remove what `write_atomic` left in a directory when it was killed, an hour ago or longer."""
+    for place, _, names in os.walk(directory):
+        for name in names:
+            path = Path(place, name)
+            if not re.fullmatch(r"\..+\.[a-z0-9_]{8}" + re.escape(UNFINISHED), name):
+                continue
+            with contextlib.suppress(OSError, InsidersError):
+                if is_left(path.lstat()) and remove(path):
+                    _log.info("removed %s, which was left unfinished", path)
+
+
+def is_left(status: os.stat_result) -> bool:
+    """Tell whether nobody writes a file any more: for an hour, or since a time in the future.
+
+    The clock was wrong then.
+    """
+    return abs(time.time() - status.st_mtime) > _LEFT_AFTER_S
 
 
 def list_names(path: Path) -> list[str]:

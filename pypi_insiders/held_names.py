@@ -18,7 +18,8 @@ from packaging.utils import InvalidName, canonicalize_name
 from pypi_insiders import distribution, repositories, state
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import list_names, locked, read_text, set_aside, write_atomic
+from pypi_insiders.files import list_names, locked, write_atomic
+from pypi_insiders.memory import recall
 from pypi_insiders.paths import Paths
 from pypi_insiders.repository import Repository
 
@@ -67,31 +68,28 @@ def load(paths: Paths) -> Names:
 
 def _remembered(paths: Paths) -> dict[str, str | None] | None:
     """Read the remembered names; `None` where there is no list, or none that can be read."""
-    path = paths.held_names
     try:
-        text = read_text(path)
-        if text is None:
-            return None
-        content = json.loads(text)
-        if not isinstance(content, dict) or not all(
-            isinstance(value, str | None) for value in content.values()
-        ):
-            raise TypeError("not a table of names")
-    except (InsidersError, ValueError, TypeError, RecursionError) as error:
-        with contextlib.suppress(InsidersError):
-            _log.warning("%s is damaged (%s); it is %s now", path, error, set_aside(path).name)
+        return recall(paths.held_names, _understand)
+    except InsidersError as error:
+        _log.warning("%s", error.message)
         return None
+
+
+def _understand(text: str) -> dict[str, str | None]:
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise TypeError("it is no table")
+    if not all(isinstance(value, str | None) for value in content.values()):
+        raise TypeError("a repository is no text")
     return content
 
 
 def _from_state(paths: Paths) -> dict[str, str | None]:
     """Find the names that the state and the directory know."""
     found: dict[str, str | None] = dict.fromkeys(in_directory(paths.distributions))
-    for name in state.names(paths.state):
-        with contextlib.suppress(InsidersError):
-            known = state.load(paths.state, name)
-            if known.distribution:
-                found[known.distribution] = known.name or name
+    for name, known in state.everything(paths.state):
+        if known.distribution:
+            found[known.distribution] = name
     return found
 
 

@@ -61,10 +61,18 @@ def run(  # noqa: PLR0913  # what an index is made of
     )
     names = HeldNames(paths)
     record = Record(paths.record, directory)
+    # What is watched is published elsewhere, if this is another directory.
+    watching = paths if directory.resolve() == paths.distributions.resolve() else None
     if not directory.exists() and not record.entries() and not state.origins(paths.state):
         # Else what was published is gone with it, which an empty one would hide.
         make_directory(directory)
-    catalogue = Catalogue(directory, record, lambda: state.origins(paths.state), names.learn)
+    catalogue = Catalogue(
+        directory,
+        record,
+        lambda: state.origins(paths.state),
+        names.learn,
+        paths.state if watching else None,
+    )
     waiters = server.Waiters()
     take_upload, max_body_bytes = None, _MAX_BODY_BYTES
     if settings.uploads:
@@ -72,8 +80,6 @@ def run(  # noqa: PLR0913  # what an index is made of
 
         take_upload = uploads.Uploads(directory, record).take
         max_body_bytes = uploads.MAX_BYTES
-    # What is watched is published elsewhere, if this is another directory.
-    watching = paths if directory.resolve() == paths.distributions.resolve() else None
     threading.Thread(target=catalogue.keep_up, name="catalogue", daemon=True).start()
     server.serve(
         make_app(

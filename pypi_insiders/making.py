@@ -5,7 +5,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,19 +17,24 @@ from pypi_insiders import (
     builder,
     distribution,
     publishing,
+    release_lists,
+    releases,
     remotes,
     repositories,
     sandbox,
     store,
 )
 from pypi_insiders.builder import BuildError, Distributions
+from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.config import Settings
 from pypi_insiders.environments import Bytecode
+from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import remove_foreign_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
 from pypi_insiders.progress import Progress
 from pypi_insiders.record import Origin, Record
+from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, RepositoryState
 
@@ -43,6 +48,8 @@ class Release:
     repository: Repository
     tag: str
     commit: str
+    is_moved: bool = False
+    """Whether the tag names another commit by now."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,20 @@ class Made:
     build: Build
     new: list[str]
     """The names of the files that were not there before."""
+    warnings: tuple[str, ...] = ()
+    """What is to be known of it, one line each."""
+
+
+class TakenBackError(InsidersError):
+    """What was built was taken back before, and is not published again.
+
+    Args:
+        made: what is to be remembered of it.
+    """
+
+    def __init__(self, message: str, made: Made) -> None:
+        super().__init__(message)
+        self.made = made
 
 
 def hidden(paths: Paths) -> tuple[Path, ...]:
@@ -110,34 +131,139 @@ class Maker:
         mirror = self._paths.mirror(repository.name)
         remotes.fetch(repository.remote, mirror, remotes.Access(repository.token))
 
-    def make(self, release: Release, known: RepositoryState, *, again: bool) -> Made:
+    def fetch_commit(self, repository: Repository, commit: str) -> None:
+        """Bring a commit into the mirror of a repository, though no tag names it any more.
+
+        Raises:
+            InsidersError: the repository does not give it.
+        """
+        mirror = self._paths.mirror(repository.name)
+        remotes.fetch_commit(repository.remote, mirror, commit, remotes.Access(repository.token))
+
+    def make(
+        self,
+        release: Release,
+        known: RepositoryState,
+        lost: Sequence[Difference] = (),
+        *,
+        is_forced: bool = False,
+    ) -> Made:
         """Build a release and publish it.
 
         Args:
             release: whose repository was fetched.
             known: what is known of its repository.
-            again: whether it was built before, and is to be compared with what is published.
+            lost: the files that were published of its tag and differ now; they are set aside.
+            is_forced: whether it is published also if it was taken back.
 
         Raises:
             InsidersError: it does not build, or is not what it should be; nothing is published.
+            TakenBackError: it was taken back; nothing is published.
         """
         name, tag, commit = release.repository.name, release.tag, release.commit
+        before = next((build for build in known.builds if build.tag == tag), None)
+        is_local = self._settings.publish.local
+        with self._built(release, known) as (built, confines):
+            self._check_version(release, built)
+            build = Build(
+                tag, commit, built.version, int(time.time()), {}, built.requirements,
+                confines.is_sandbox, [] if is_local else self._destinations(), is_local,
+            )  # fmt: skip
+            listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
+            if not is_forced and release_lists.names(listed, built.name, built.version):
+                raise TakenBackError(
+                    f"{built.name} {built.version} was taken back, and is not published; "
+                    f"`pypi-insiders update {name} --tag {tag} --force` does it",
+                    Made(built.name, build, []),
+                )
+            self._progress.begin(name, "publish", built.version)
+            for item in lost:
+                self._set_aside(name, item)
+            if before is not None:
+                self._compare(release, built.files)
+            files, new = self._publish(release, built)
+        releases.give_back(self._paths, built.name, built.version)
+        build = self._merged(before, replace(build, files=files), new)
+        return Made(built.name, build, new, _warnings(lost, files))
+
+    def _merged(self, before: Build | None, build: Build, new: Sequence[str]) -> Build:
+        """Tell what is to be remembered of a build, if its tag was built before.
+
+        What published nothing changes nothing; and what is published stays remembered.
+        """
+        if before is None:
+            return build
+        urls = list(dict.fromkeys([*before.uploaded_to, *build.uploaded_to]))
+        if not new:
+            return replace(before, uploaded_to=urls)
+        held = store.present(self._paths.distributions, before.files)
+        stays = {name: before.files[name] for name in held} if before.local else before.files
+        return replace(build, files={**stays, **build.files})
+
+    def restore(
+        self, release: Release, known: RepositoryState, lost: Sequence[Difference],
+        remember: Callable[[Build], None],
+    ) -> Made:  # fmt: skip
+        """Build a release again, and publish those of its files that are lost.
+
+        Args:
+            release: of the tag and the commit as which it was published.
+            known: what is known of its repository.
+            lost: its files that are missing or differ; what is in their place is set aside.
+            remember: called with what is to be remembered, before anything is published.
+
+        Raises:
+            InsidersError: it does not build, or is not what it was; nothing is published.
+        """
+        before = next(build for build in known.builds if build.tag == release.tag)
+        name = release.repository.name
+        with self._built(release, known) as (built, confines):
+            found = {path.name: path for path in built.files}
+            if missing := [item.file for item in lost if item.file not in found]:
+                raise BuildError(
+                    f"built again it gives {', '.join(found)}, and not {', '.join(missing)}",
+                    hint="to give the release up: "
+                    f"`pypi-insiders unpublish {built.name} {before.version}`",
+                )
+            hashes = {item.file: distribution.sha256(found[item.file]) for item in lost}
+            build = replace(before, files={**before.files, **hashes})
+            if warnings := _warnings(lost, hashes):
+                build = replace(
+                    build, built_at=int(time.time()), requirements=built.requirements,
+                    sandboxed=confines.is_sandbox,
+                )  # fmt: skip
+            self._progress.begin(name, "publish", built.version)
+            # First, or else the index would take for damaged what is about to come.
+            remember(build)
+            for item in lost:
+                self._set_aside(name, item)
+            paths = [found[item.file] for item in lost]
+            origin = Origin(name, release.tag, release.commit)
+            _, new = store.publish(self._paths.distributions, self._record, paths, origin)
+        for item in lost:
+            if hashes[item.file] == item.recorded_sha256:
+                _log.info("%s: %s is there again, the same as before", name, item.file)
+        return Made(built.name, build, new, warnings)
+
+    def _set_aside(self, name: str, item: Difference) -> None:
+        """Move away what is still in the place of a file: it could not be read, or is new there."""
+        if os.path.lexists(self._paths.distributions / item.file):
+            aside = store.put_aside(self._paths.distributions, item.file)
+            _log.warning("%s: %s is set aside as %s", name, item.file, aside)
+
+    @contextmanager
+    def _built(
+        self, release: Release, known: RepositoryState
+    ) -> Iterator[tuple[Distributions, sandbox.Confines]]:
+        """Build a release, and keep what was built for as long as the context is open."""
         confines = self._confines()
-        self._progress.begin(name, "build", tag)
-        _log.info("%s: building tag %s (%.9s)", name, tag, commit)
+        name = release.repository.name
+        self._progress.begin(name, "build", release.tag)
+        _log.info("%s: building tag %s (%.9s)", name, release.tag, release.commit)
         with self._workspace() as workspace:
             built = self._build(release, workspace, confines)
             self._claim(release.repository, known, built.name)
-            self._check_version(release, built)
-            self._progress.begin(name, "publish", built.version)
-            if again:
-                self._compare(release, built.files)
-            files, new = self._publish(release, built)
-        build = Build(
-            tag, commit, built.version, int(time.time()), files, built.requirements,
-            confines.is_sandbox, [] if self._settings.publish.local else self._destinations(),
-        )  # fmt: skip
-        return Made(built.name, build, new)
+            yield built, confines
 
     def verify(self, release: Release) -> None:
         """Check that an allowed signer has signed a tag, if its repository wants that.
@@ -211,7 +337,13 @@ class Maker:
         mirror = self._paths.mirror(repository.name)
         source = workspace / "source"
         recipe = builder.Recipe(
-            remotes.export(mirror, release.commit, source, remotes.Access(repository.token)),
+            remotes.export(
+                mirror,
+                release.commit,
+                source,
+                remotes.Access(repository.token),
+                tag=release.tag if release.is_moved else None,
+            ),
             repository.subdirectory or ".",
             repository.python or (),
             repository.network or False,
@@ -259,6 +391,16 @@ class Maker:
                 )  # fmt: skip
             else:
                 _log.info("%s: %s is the same as the published one", name, file.name)
+
+
+def _warnings(lost: Iterable[Difference], files: Mapping[str, str]) -> tuple[str, ...]:
+    """Say which files have another content than before they were lost."""
+    return tuple(
+        f"{item.file} was {'missing' if item.kind == Kind.MISSING else 'changed'}; built again it "
+        f"has another sha256, {files[item.file]}, and not {item.recorded_sha256} any more"
+        for item in lost
+        if files.get(item.file, item.recorded_sha256) != item.recorded_sha256
+    )
 
 
 def _upload(destination: publishing.Destination, files: Sequence[Path]) -> list[str]:

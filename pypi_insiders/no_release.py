@@ -7,10 +7,11 @@ from enum import StrEnum
 
 from packaging.utils import canonicalize_version
 
-from pypi_insiders import running, state
+from pypi_insiders import release_lists, running, state
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.held_names import Names
 from pypi_insiders.paths import Paths
+from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Check, RepositoryState
 
@@ -47,26 +48,38 @@ class NoRelease:
         """Whether an update that runs, or the next one, mends it."""
         return self.reason in (Reason.BUILDING, Reason.LOST)
 
+    @property
+    def is_damage(self) -> bool:
+        """Whether it had one, and nobody took it back."""
+        return self.reason in (Reason.LOST, Reason.REJECTED, Reason.NOT_WATCHED)
 
-def explain(
-    paths: Paths,
-    names: Names,
-    project: str,
-    *,
-    rejected: Sequence[str] = (),
-    taken_back: Collection[str] = (),
-) -> NoRelease:
-    """Say why a held name has no release.
 
-    What cannot be read is as if it were not there: there is always an answer.
+def find(
+    paths: Paths, names: Names, project: str, rejected: Sequence[str] | None
+) -> NoRelease | None:
+    """Say why a project of which nothing is served has no release; `None`: its name is not held.
+
+    Nor is it while its repository says `public-until-built`. What cannot be read is as if it were
+    not there: there is always an answer.
 
     Args:
         paths: where everything is.
         names: all held names.
         project: normalized name.
-        rejected: what is wrong with the files of that project that are there.
-        taken_back: its versions that the user unpublished, in their canonical form.
+        rejected: what is wrong with its files in the directory; `None`: there are none.
     """
+    if project not in names.repositories and rejected is None:
+        return None
+    name = names.repositories.get(project)
+    watched = names.watched.get(name or "")
+    if watched is not None and watched.public_until_built and not rejected:
+        known, _ = read(paths, watched.name)
+        if not known.files:
+            return None
+    return _explain(paths, names, project, rejected or ())
+
+
+def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) -> NoRelease:
     name = names.repositories.get(project)
     watched = names.watched.get(name or "")
     if name is not None and name in running.pending(paths):
@@ -92,6 +105,7 @@ def explain(
         and not known.is_of(watched.remote, watched.distribution)
     ):
         known = RepositoryState()
+    taken_back = _taken_back(paths, project)
     left = [
         build for build in known.builds if canonicalize_version(build.version) not in taken_back
     ]
@@ -116,11 +130,17 @@ def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:
     return known, check
 
 
+def _taken_back(paths: Paths, project: str) -> Collection[str]:
+    with contextlib.suppress(InsidersError):
+        return release_lists.versions(TAKEN_BACK.load(paths.distributions, paths.state), project)
+    return ()
+
+
 def _not_watched(paths: Paths, project: str, name: str | None) -> NoRelease:
     """Explain a name that is only remembered."""
     origin = f"from {name}" if name else "put there by hand"
     text = f"{project} was served ({origin}), and its files are gone from {paths.distributions}"
-    hint = f"put them back, or `pypi-insiders unpublish {project}` gives up the name"
+    hint = f"put them back, or `pypi-insiders unpublish {project} --all` gives up the name"
     return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)
 
 

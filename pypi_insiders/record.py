@@ -1,11 +1,13 @@
 """Remember what was found out about each distribution file, across processes."""
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,11 +17,12 @@ from typing import Any, NamedTuple
 from pypi_insiders import distribution
 from pypi_insiders.distribution import Contents
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import locked
+from pypi_insiders.files import locked, set_aside
 
 _log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
+"""Since 2, what is not there any more is kept, unless it was taken back."""
 _BUSY_TIMEOUT_S = 10
 _COLUMNS = (
     "name, size_bytes, mtime_ns, inode, project, version, sha256, metadata_sha256, "
@@ -97,10 +100,10 @@ class Record:
     """The record of one directory, in an SQLite database that several processes share.
 
     It is an aid: where it cannot be read or written, that is logged, and what it would have told
-    is found out anew.
+    is found out anew. Times in the future count as now.
 
     Args:
-        database: made where it is missing; one that is damaged is moved aside.
+        database: made where it is missing; one that is damaged is set aside.
         directory: the distributions directory.
     """
 
@@ -189,7 +192,7 @@ def _entry(row: Sequence[Any]) -> Entry:
         sha256,
         metadata_sha256,
         requires_python,
-        published_us,
+        min(published_us, time.time_ns() // 1000),
         None if repository is None else Origin(repository, tag, commit),
         problem,
     )
@@ -197,6 +200,10 @@ def _entry(row: Sequence[Any]) -> Entry:
 
 class _DamagedError(sqlite3.DatabaseError):
     """A database is none of ours, or not whole."""
+
+
+class _NewerError(sqlite3.DatabaseError):
+    """A database is that of a newer version of this program, and stays as it is."""
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
@@ -219,12 +226,15 @@ def _open(database: Path, *, is_doubtful: bool = False) -> sqlite3.Connection:
         # Of several processes one makes it: changing the journal's mode waits for nobody.
         with locked(database.with_name(f"{database.name}.lock")):
             try:
+                _demand_file(database)
                 return _connect(str(database), is_doubtful=is_doubtful)
             except sqlite3.Error as error:
                 if not _is_damage(error):
                     raise
                 aside = _put_aside(database)
-                _log.warning("%s was damaged (%s); it is %s now", database, error, aside.name)
+                _log.warning(
+                    "%s is damaged (%s); it is set aside as %s", database, error, aside.name
+                )
                 return _connect(str(database))
     except (sqlite3.Error, InsidersError, OSError) as error:
         _log.warning(
@@ -233,10 +243,19 @@ def _open(database: Path, *, is_doubtful: bool = False) -> sqlite3.Connection:
         return _connect(":memory:")
 
 
+def _demand_file(database: Path) -> None:
+    """Refuse what can be no database, of which SQLite would only say that it cannot be opened."""
+    if os.path.lexists(database):
+        if not database.is_file():
+            raise _DamagedError("it is no file")
+        if not os.access(database, os.R_OK | os.W_OK):
+            raise _DamagedError(os.strerror(errno.EACCES))
+
+
 def _put_aside(database: Path) -> Path:
     """Rename a database with all that belongs to it: others may have it open, and go on so."""
-    aside = database.with_name(f"{database.name}.damaged")
-    for suffix in ("-wal", "-shm", ""):
+    aside = set_aside(database)
+    for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             Path(f"{database}{suffix}").replace(f"{aside}{suffix}")
     return aside
@@ -246,8 +265,10 @@ def _connect(database: str, *, is_doubtful: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(database, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, _FORMAT):
-            raise _DamagedError("it was written by another version of this program")
+        if version > _FORMAT:
+            raise _NewerError("it was written by a newer version of this program")
+        if version < 0:
+            raise _DamagedError(f"its format is {version}")
         if (
             is_doubtful
             and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok"
@@ -259,7 +280,33 @@ def _connect(database: str, *, is_doubtful: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA cache_size = -256")
         if version != _FORMAT:
             connection.executescript(_SCHEMA)
+        _check_columns(connection)
+        if version != _FORMAT:
+            _forget_the_gone(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check_columns(connection: sqlite3.Connection) -> None:
+    """Refuse a database of another shape."""
+    try:
+        connection.execute(f"SELECT directory, {_COLUMNS}, metadata FROM files LIMIT 0")  # noqa: S608
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
+            raise
+        raise _DamagedError(str(error)) from error
+
+
+def _forget_the_gone(connection: sqlite3.Connection) -> None:
+    """Drop what is not there: older versions did not forget at once what they took back."""
+    with connection:
+        keys = connection.execute("SELECT directory, name FROM files").fetchall()
+        gone = [
+            (directory, name)
+            for directory, name in keys
+            # Not of a directory that is lost as a whole.
+            if Path(directory).is_dir() and not os.path.lexists(Path(directory, name))
+        ]
+        connection.executemany("DELETE FROM files WHERE directory = ? AND name = ?", gone)

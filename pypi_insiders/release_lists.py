@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_version
 
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import remove, write_atomic
+from pypi_insiders.files import read_text, remove, write_atomic
 from pypi_insiders.memory import recall
 
 _log = logging.getLogger(__name__)
@@ -28,17 +28,21 @@ class ReleaseList:
     def load(self, directory: Path, copies: Path | None = None) -> Releases:
         """Read the list: the first of both files that can be read counts.
 
-        One that is damaged is set aside, as the log says; without any the list is empty.
+        One that is damaged is set aside, as the log says; without any the list is empty. Where no
+        copies are kept it stays: what was withdrawn must not come back because it is damaged.
 
         Args:
             directory: the distributions directory.
-            copies: that of the state.
+            copies: that of the state; `None`: no copies are kept.
 
         Raises:
-            InsidersError: neither can be read.
+            InsidersError: it cannot be read, or without a copy not be understood.
         """
+        paths = self._paths(directory, copies)
+        if copies is None:
+            return _load_only(*paths)
         failed = None
-        for path in self._paths(directory, copies):
+        for path in paths:
             try:
                 found = recall(path, _understand)
             except InsidersError as error:
@@ -94,6 +98,16 @@ YANKED = ReleaseList("yanked")
 """With the reason, which may be empty. Source: PEP 592."""
 TAKEN_BACK = ReleaseList("taken-back")
 """What no update builds again: `unpublished` or `pruned`."""
+
+
+def _load_only(path: Path) -> Releases:
+    text = read_text(path)
+    try:
+        return {} if text is None else _understand(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InsidersError(
+            f"cannot understand {path}: {error}", "mend it, or remove it"
+        ) from error
 
 
 def _understand(text: str) -> Releases:

@@ -14,11 +14,12 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-from pypi_insiders import distribution, store, yanks
-from pypi_insiders.distribution import DistributionError
+from pypi_insiders import distribution, release_lists, state, store, yanks
 from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.files import list_names, locked
 from pypi_insiders.paths import Paths
+from pypi_insiders.record import Record
+from pypi_insiders.release_lists import TAKEN_BACK, YANKED, ReleaseList, Releases
 
 _log = logging.getLogger(__name__)
 
@@ -46,10 +47,50 @@ def find(directory: Path, project: str, version: str) -> Release:
         InsidersError: the index does not hold that release.
     """
     name, wanted = _meant(project, version)
-    held: dict[Version, list[str]] = {}
-    for file, of_project, of_version in sorted(_files(directory)):
+    return _pick(held(directory, name), name, wanted)
+
+
+def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[Release]:
+    """Find releases that were published, also where their files are lost.
+
+    Args:
+        paths: where everything lies.
+        project: in any spelling.
+        versions: in any spelling; none are all.
+
+    Raises:
+        UsageError: one of them cannot be what was meant.
+        InsidersError: nothing is known of one of them.
+    """
+    name = _meant(project, "0")[0]
+    files = {file for files in held(paths.distributions, name).values() for file in files}
+    files.update(_remembered(paths))
+    known: dict[Version, list[str]] = {}
+    for file, of_project, version in distribution.releases(sorted(files)):
         if of_project == name:
-            held.setdefault(of_version, []).append(file)
+            known.setdefault(version, []).append(file)
+    wanted = [_meant(project, version)[1] for version in versions] or sorted(known)
+    if not wanted:
+        raise InsidersError(f"the index does not hold {name}", "it holds nothing of it")
+    return [_pick(known, name, version) for version in dict.fromkeys(wanted)]
+
+
+def _remembered(paths: Paths) -> Iterator[str]:
+    """Name the files that were published and not taken back."""
+    taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
+    record = Record(paths.record, paths.distributions)
+    try:
+        names = {name for name, entry in record.entries().items() if entry.sha256}
+    finally:
+        record.close()
+    for _, known in state.everything(paths.state):
+        names.update(name for build in known.builds if build.local for name in build.files)
+    for name, project, version in distribution.releases(names):
+        if not release_lists.names(taken_back, project, version):
+            yield name
+
+
+def _pick(held: dict[Version, list[str]], name: str, wanted: Version) -> Release:
     if wanted not in held:
         versions = ", ".join(map(str, sorted(held)))
         raise InsidersError(
@@ -73,13 +114,21 @@ def _meant(project: str, version: str) -> tuple[NormalizedName, Version]:
         ) from error
 
 
-def _files(directory: Path) -> Iterator[tuple[str, str, Version]]:
-    for name in list_names(directory):
-        if not name.startswith("."):
-            try:
-                yield name, *distribution.release_of(name)
-            except DistributionError:
-                continue
+def held(directory: Path, project: str) -> dict[Version, list[str]]:
+    """Name the files of a project that the index holds, sorted, by version.
+
+    Raises:
+        InsidersError: the directory cannot be read.
+    """
+    found: dict[Version, list[str]] = {}
+    for file, of_project, version in _files(directory):
+        if of_project == project:
+            found.setdefault(version, []).append(file)
+    return found
+
+
+def _files(directory: Path) -> Iterator[tuple[str, NormalizedName, Version]]:
+    return distribution.releases(sorted(list_names(directory)))
 
 
 def projects(directory: Path) -> set[str]:
@@ -135,7 +184,7 @@ def unyank(paths: Paths, project: str, version: str) -> str | None:
     return f"{name} {found[0]}" if found else None
 
 
-def _drop(releases: yanks.Yanks, project: str, version: Version) -> list[str]:
+def _drop(releases: Releases, project: str, version: Version) -> list[str]:
     """Take a version out of the list, in whatever spelling it is there; return those."""
     known = releases.get(project, {})
     wanted = canonicalize_version(version)
@@ -146,20 +195,30 @@ def _drop(releases: yanks.Yanks, project: str, version: Version) -> list[str]:
 
 
 @contextmanager
-def _changing(paths: Paths) -> Iterator[yanks.Yanks]:
+def _changing(paths: Paths, listed: ReleaseList = YANKED) -> Iterator[Releases]:
     with locked(paths.yanks_lock):
-        before = yanks.load(paths.distributions)
+        before = listed.load(paths.distributions, paths.state)
         after = {project: dict(releases) for project, releases in before.items()}
         yield after
         if after != before:
-            yanks.save(paths.distributions, after)
+            listed.save(paths.distributions, after, paths.state)
+
+
+def mend_lists(paths: Paths) -> None:
+    """Write the lists of yanked and taken-back releases again where one of their files is lost.
+
+    Raises:
+        InsidersError: a file cannot be read or written.
+    """
+    with locked(paths.yanks_lock):
+        for listed in (YANKED, TAKEN_BACK):
+            listed.mend(paths.distributions, paths.state)
 
 
 def unpublish(paths: Paths, wanted: Iterable[Release]) -> list[str]:
     """Remove releases from the index; return the removed files.
 
-    What was built from a tag stays remembered, so that no update builds it again. Waits for an
-    update that is under way.
+    No update builds them again. Waits for an update that is under way.
 
     Raises:
         InsidersError: a file cannot be removed.
@@ -168,26 +227,76 @@ def unpublish(paths: Paths, wanted: Iterable[Release]) -> list[str]:
         return remove_files(paths, [name for release in wanted for name in release.files])
 
 
-def remove_files(paths: Paths, names: Sequence[str]) -> list[str]:
-    """Remove files from the index, and the yanks of releases of which none is left.
+UNPUBLISHED = "unpublished"
+PRUNED = "pruned"
 
-    Or else a version that comes back some day would be yanked for a reason that is gone.
+
+def remove_files(paths: Paths, names: Sequence[str], word: str = UNPUBLISHED) -> list[str]:
+    """Remove files from the index, so that no update publishes their releases again.
+
+    The yanks go of releases of which nothing is left, or else a version that comes back some day
+    would be yanked for a reason that is gone.
 
     Args:
         paths: where everything lies; the caller holds the lock of updates.
         names: of the files.
+        word: as what their releases are listed.
 
     Returns:
         The removed files.
 
     Raises:
-        InsidersError: a file cannot be removed, or the list of yanks cannot be read or written.
+        InsidersError: a file cannot be removed, or a list cannot be read or written.
     """
+    if not names:
+        return []
+    gone = [(project, version) for _, project, version in distribution.releases(names)]
+    # First, so that nothing is published again if this is where it ends.
+    take_back(paths, gone, word)
     removed = store.unpublish(paths.distributions, names)
-    if names and yanks.load(paths.distributions):
-        held = {(project, version) for _, project, version in _files(paths.distributions)}
-        with _changing(paths) as releases:
-            for project, version in map(distribution.release_of, names):
-                if (project, version) not in held:
-                    _drop(releases, project, version)
+    record = Record(paths.record, paths.distributions)
+    try:
+        record.forget(names)
+    finally:
+        record.close()
+    left = {(project, version) for _, project, version in _files(paths.distributions)}
+    if yanks.load(paths.distributions, paths.state):
+        with _changing(paths) as listed:
+            for project, version in gone:
+                if (project, version) not in left:
+                    _drop(listed, project, version)
     return removed
+
+
+def take_back(paths: Paths, gone: Iterable[tuple[str, Version]], word: str = UNPUBLISHED) -> None:
+    """List releases as taken back, so that no update publishes them.
+
+    Raises:
+        InsidersError: the list cannot be read or written.
+    """
+    with _changing(paths, TAKEN_BACK) as listed:
+        for project, version in gone:
+            _drop(listed, project, version)
+            listed.setdefault(project, {})[str(version)] = word
+
+
+def forget_taken_back(paths: Paths, files: Iterable[str]) -> None:
+    """Take all releases of the projects of some files off the list of those that were taken back.
+
+    Raises:
+        InsidersError: the list cannot be read or written.
+    """
+    with _changing(paths, TAKEN_BACK) as listed:
+        for _, project, _ in distribution.releases(files):
+            listed.pop(project, None)
+
+
+def give_back(paths: Paths, project: str, version: str) -> None:
+    """Take a release off the list of those that were taken back.
+
+    Raises:
+        InsidersError: the list cannot be read or written.
+    """
+    if release_lists.names(TAKEN_BACK.load(paths.distributions, paths.state), project, version):
+        with _changing(paths, TAKEN_BACK) as listed:
+            _drop(listed, project, Version(version))

@@ -22,7 +22,7 @@ def shaped(kind: type[_T], content: object) -> _T:
     """
     if not isinstance(content, dict):
         raise ValueError(f"{kind.__name__}: it is no table")
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]  # a class has a hash
     for key, value in content.items():
         if key not in hints:
             raise ValueError(f"{kind.__name__}: unknown key {key!r}")

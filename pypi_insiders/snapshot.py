@@ -152,16 +152,10 @@ def take(
     fetched = _of_this(fetched, services, served)
     if fetched is not None and fetched.projects is not None:
         served = set(fetched.projects)  # what clients get is what counts
-    canonical = standing.canonical(taken_back)
     missing = {
-        project: no_release.explain(
-            paths,
-            names,
-            project,
-            rejected=_rejected(project, there, problems),
-            taken_back=canonical.get(project, frozenset()),
-        )
+        project: found
         for project in sorted(names.repositories.keys() - served)
+        if (found := no_release.find(paths, names, project, _rejected(project, there, problems)))
     }
     return Snapshot(
         now=now,

@@ -24,6 +24,7 @@ _FORMATS = (1, 2, 3)
 """Which can be read; the last is written. From 3 on there is a list of what was taken back."""
 _NO_LIST = (1, 2)
 _CHECKS = "checks.json"
+_VERIFIED = "verified.json"
 
 
 @dataclass(frozen=True)
@@ -171,12 +172,6 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     write_atomic(_path(directory, name), json.dumps(content, indent=1) + "\n")
 
 
-def names(directory: Path) -> list[str]:
-    """Return the repositories of which something is known, in lower case, sorted."""
-    paths = (directory / "repositories").glob("*/*.json")
-    return sorted(f"{path.parent.name}/{path.stem}" for path in paths)
-
-
 def forget(directory: Path, name: str) -> bool:
     """Remove what is known of the repository `NS/PROJ`; say whether there was anything."""
     return remove(_path(directory, name))
@@ -269,6 +264,30 @@ def save_checks(directory: Path, checks: dict[str, Check]) -> None:
     """
     content = {name: asdict(check) for name, check in sorted(checks.items())}
     write_atomic(directory / _CHECKS, json.dumps(content, indent=1) + "\n")
+
+
+def load_verified(directory: Path) -> int:
+    """Tell when all files were read and compared last, in seconds of the epoch; 0 is never."""
+    try:
+        found = recall(directory / _VERIFIED, lambda text: shaped(_Verified, json.loads(text)))
+    except InsidersError as error:
+        _log.warning("%s", error.message)
+        found = None
+    return found.verified_at if found else 0
+
+
+def save_verified(directory: Path, at_s: int) -> None:
+    """Write when all files were read and compared.
+
+    Raises:
+        InsidersError: it cannot be written; the file is as it was.
+    """
+    write_atomic(directory / _VERIFIED, json.dumps(asdict(_Verified(at_s))) + "\n")
+
+
+@dataclass(frozen=True)
+class _Verified:
+    verified_at: int
 
 
 def _path(directory: Path, name: str) -> Path:

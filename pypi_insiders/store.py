@@ -14,7 +14,7 @@ from pathlib import Path
 from pypi_insiders import archives, distribution
 from pypi_insiders.distribution import Contents, DistributionError, sha256
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, make_directory, remove, remove_tree
+from pypi_insiders.files import hint_for, is_left, make_directory, remove, remove_tree, set_aside
 from pypi_insiders.record import Entry, Identity, Origin, Record, describe
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 INBOX = ".upload-"
 """How the directory of a file begins that is not published yet."""
 
-_LEFT_AFTER_S = 3600
+_SET_ASIDE = ".set-aside"
 
 
 def publish(
@@ -98,9 +98,11 @@ def _publish(
             os.fchmod(copy.fileno(), 0o644)
             os.fsync(copy.fileno())
             status = os.fstat(copy.fileno())
-        entry = describe(
-            Entry(file.name, Identity.of(status)), contents, time.time_ns() // 1000, origin
-        )
+        known = record.entry(file.name)
+        # What was lost and is there again was published when it was published first.
+        is_again = known is not None and known.sha256 == contents.sha256
+        published_us = known.published_us if known and is_again else time.time_ns() // 1000
+        entry = describe(Entry(file.name, Identity.of(status)), contents, published_us, origin)
         # Before the file is visible, so that the index knows it at the first sight.
         record.put(entry, contents.metadata)
         try:
@@ -158,15 +160,24 @@ def unpublish(directory: Path, names: Iterable[str]) -> list[str]:
     return [name for name in names if remove(directory / name)]
 
 
+def put_aside(directory: Path, name: str) -> Path:
+    """Move a file out of the index, and keep it where no other file ever takes its place.
+
+    Returns:
+        Where it is now.
+
+    Raises:
+        InsidersError: it cannot be moved.
+    """
+    place = make_directory(directory / _SET_ASIDE)
+    return set_aside(directory / name, place / name)
+
+
 def sweep(directory: Path) -> None:
     """Remove what publications that were killed left behind, an hour ago or longer."""
-    before_s = time.time() - _LEFT_AFTER_S
     with contextlib.suppress(OSError), os.scandir(directory) as items:
         for item in items:
-            if (
-                not _is_unfinished(item.name)
-                or item.stat(follow_symlinks=False).st_mtime > before_s
-            ):
+            if not _is_unfinished(item.name) or not is_left(item.stat(follow_symlinks=False)):
                 continue
             with contextlib.suppress(InsidersError):
                 is_inbox = item.is_dir(follow_symlinks=False)

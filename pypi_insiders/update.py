@@ -5,13 +5,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from pypi_insiders import (
     builder,
+    comparison,
     distribution,
     held_names,
     log,
@@ -29,10 +31,18 @@ from pypi_insiders import (
     times,
 )
 from pypi_insiders.choosing import Chooser, Request
+from pypi_insiders.comparison import Comparison, Difference, Kind
 from pypi_insiders.config import Settings
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, locked, make_directory, remove_foreign_tree, remove_tree
-from pypi_insiders.making import Maker, Release, is_lasting
+from pypi_insiders.files import (
+    hint_for,
+    locked,
+    make_directory,
+    remove_foreign_tree,
+    remove_tree,
+    sweep,
+)
+from pypi_insiders.making import Maker, Release, TakenBackError, is_lasting
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
 from pypi_insiders.progress import Progress
@@ -40,7 +50,7 @@ from pypi_insiders.publishing import PublishError
 from pypi_insiders.record import Record
 from pypi_insiders.remotes import SignatureError, UnreachableError
 from pypi_insiders.repository import Repository
-from pypi_insiders.state import Check, Failure, RepositoryState
+from pypi_insiders.state import Build, Check, Failure, RepositoryState
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +72,8 @@ class Outcome:
     errors: list[InsidersError] = field(default_factory=list)
     unreachable: bool = False
     """Its host is out of reach, not for long enough yet to be an error."""
-    moved: list[str] = field(default_factory=list)
-    """What there is to say of tags that have moved after they were built."""
+    warnings: list[str] = field(default_factory=list)
+    """Of tags that have moved after they were built, and of what was built again."""
     seconds: dict[str, float] = field(default_factory=dict)
     """How long each step took: `check`, `fetch`, `build`, `publish`, `upload`."""
 
@@ -94,7 +104,8 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         # Read only now: while we waited, somebody may have removed a repository.
         watched = repositories.load(paths.repositories)
         chosen = repositories.select(watched, request.names)
-        store.sweep(paths.distributions)
+        _sweep(paths)
+        releases.mend_lists(paths)
         keep = settings.watcher.keep
         chosen = [item if item.keep is not None else replace(item, keep=keep) for item in chosen]
         owners = ownership.owners(paths, watched.values())
@@ -102,16 +113,33 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         record = Record(paths.record, paths.distributions)
         maker = Maker(paths, settings, record, owners, containment, progress, destination)
         chooser = Chooser(paths, settings, request, record)
+        now_s = int(time.time())
+        is_whole = not request.names and _is_verification_due(paths, settings, now_s)
+        compared = comparison.begin(paths, record, verify=is_whole)
         checks = state.load_checks(paths.state)
         checks = {name: check for name, check in checks.items() if name in watched}
         held_names.sync(paths)
         try:
             with running.announced(paths, [item.name for item in chosen]) as finish:
                 outcomes = _Pass(
-                    paths, settings, request, chosen, checks, chooser, maker, containment, progress
+                    paths,
+                    settings,
+                    request,
+                    chosen,
+                    checks,
+                    chooser,
+                    maker,
+                    containment,
+                    progress,
+                    compared,
                 ).run(finish)
+            if not request.names:
+                _tell_of_others(paths, compared, chosen)
+            if is_whole:
+                state.save_verified(paths.state, now_s)
         finally:
             maker.end()
+            record.close()
         held_names.sync(paths)
         if settings.watcher.public_versions:
             progress.tell("asking which releases are public")
@@ -123,9 +151,49 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
                 _log.info("%s: %s", outcome.repository, _summary(outcome))
     for outcome in outcomes:
         with log.about(outcome.repository):
-            for line in outcome.moved:
+            for line in outcome.warnings:
                 _log.warning("%s: %s", outcome.repository, line)
     return outcomes
+
+
+def _is_verification_due(paths: Paths, settings: Settings, now_s: int) -> bool:
+    """Tell whether all files are to be read, which takes long, and so is done now and then."""
+    interval_s = settings.watcher.verify_interval_s
+    return bool(interval_s) and not 0 <= now_s - state.load_verified(paths.state) < interval_s
+
+
+def _tell_of_others(paths: Paths, compared: Comparison, chosen: Sequence[Repository]) -> None:
+    """Say what is lost of what no watched repository has built; what differs is set aside."""
+    watched = {item.name.casefold() for item in chosen}
+    found: list[Difference] = []
+    known_files: set[str] = set()
+    for name, known in state.everything(paths.state):
+        known_files.update(file for build in known.builds for file in build.files)
+        if name.casefold() not in watched:
+            found += compared.of(name, known)
+    for item in (*found, *compared.of_others(known_files)):
+        _log.warning("%s", _put_aside(paths, item))
+        _log.info("hint: %s", comparison.hint(item))
+
+
+def _put_aside(paths: Paths, item: Difference) -> str:
+    """Move away a file that is not the published one; say in a line what is wrong, and where it is.
+
+    One that cannot be read may be the right one.
+    """
+    if item.kind != Kind.CHANGED:
+        return item.text
+    aside = store.put_aside(paths.distributions, item.file)
+    return f"{item.text}; it is set aside as {aside}"
+
+
+def _sweep(paths: Paths) -> None:
+    """Remove what commands that were killed left unfinished."""
+    store.sweep(paths.distributions)
+    for directory in (paths.state, paths.config, paths.distributions):
+        sweep(directory)
+    for path in paths.mirror("a/b").parent.parent.glob("*/*.git.new"):
+        remove_tree(path)
 
 
 def _waiting(progress: Progress) -> None:
@@ -157,6 +225,12 @@ class _Work:
     known: RepositoryState
     refs: dict[str, str]
     tags: tuple[str, ...]
+    lost: tuple[Difference, ...]
+    """What is to be built again."""
+
+    def lost_of(self, tag: str) -> list[Difference]:
+        """Tell what is to be built again of a tag."""
+        return [item for item in self.lost if item.build and item.build.tag == tag]
 
 
 class _Pass:
@@ -173,7 +247,9 @@ class _Pass:
         maker: Maker,
         containment: Containment,
         progress: Progress,
+        comparison: Comparison,
     ) -> None:
+        self._comparison = comparison
         self._paths = paths
         self._settings = settings
         self._request = request
@@ -232,13 +308,18 @@ class _Pass:
         self._checks[repository.name] = replace(before, errors=[], warnings=[], tried_at=now_s)
         try:
             known = self._known(repository)
+            lost = self._lost(repository, known)
             refs = remotes.list_tags(repository.remote, remotes.Access(repository.token))
             self._checks[repository.name] = Check(now_s, tried_at=now_s)
-            self._chooser.recall(repository, known, refs)
+            if self._chooser.recall(repository, known, refs):
+                lost = self._lost(repository, known)
+            lost = tuple(
+                item
+                for item in lost
+                if item.build and self._chooser.is_due(known, refs, item.build.tag)
+            )
             if self._request.tag is None:
-                moved = self._chooser.explain(repository, known, refs)
-                self._outcomes[repository.name].moved = moved
-                self._checks[repository.name].warnings.extend(moved)
+                self._warn(repository.name, self._chooser.explain(repository, known, refs))
             wanted = self._chooser.choose(repository, known, refs)
         except UnreachableError as error:
             self._miss(repository, error, now_s)
@@ -246,14 +327,66 @@ class _Pass:
         except Exception as error:
             self._fail(repository, error)
             return None
-        if not wanted and not any(map(self._maker.lacks, known.builds)):
+        if not wanted and not lost and not any(map(self._maker.lacks, known.builds)):
             _log.debug("%s: nothing new", repository.name)
             self._prune(repository, known)
             self._progress.end(repository.name)
             return None
-        self._progress.expect("build", len(wanted))
+        work = _Work(repository, known, refs, wanted, lost)
+        self._progress.expect("build", len(wanted) + len(self._to_restore(work)))
         self._progress.end(repository.name)
-        return _Work(repository, known, refs, wanted)
+        return work
+
+    def _warn(self, name: str, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._outcomes[name].warnings.append(line)
+            self._checks[name].warnings.append(line)
+
+    def _lost(self, repository: Repository, known: RepositoryState) -> tuple[Difference, ...]:
+        """Find what was published and is not there as it was; what differs is set aside."""
+        if known.is_old:
+            self._migrate(repository, known)
+        lost = self._comparison.of(repository.name, known)
+        for item in lost:
+            _log.warning("%s: %s", repository.name, _put_aside(self._paths, item))
+        differing = {item.build.tag for item in lost if item.build}
+        healed = [
+            build.tag
+            for build in known.builds
+            if build.tag in known.failures
+            and build.tag not in differing
+            and not self._maker.lacks(build)
+        ]
+        for tag in healed:
+            del known.failures[tag]
+        if healed:
+            state.save(self._paths.state, repository.name, known)
+        return tuple(lost)
+
+    def _migrate(self, repository: Repository, known: RepositoryState) -> None:
+        """Write down what was taken back while no list of that was kept."""
+        expected = self._comparison.expected(known)
+        for number, build in enumerate(known.builds):
+            if build in expected or not build.files:
+                continue
+            if build.uploaded_to:
+                known.builds[number] = replace(build, local=False)
+            else:
+                gone = [
+                    (project, version) for _, project, version in distribution.releases(build.files)
+                ]
+                releases.take_back(self._paths, gone)
+                _log.info(
+                    "%s: %s is not in the index, and counts as taken back; "
+                    "`pypi-insiders update %s --tag %s --force` publishes it again",
+                    repository.name, build.version, repository.name, build.tag,
+                )  # fmt: skip
+        state.save(self._paths.state, repository.name, known)
+
+    def _to_restore(self, work: _Work) -> list[Build]:
+        """Name the builds of which something is lost, unless they are built anyway."""
+        builds = {item.build.tag: item.build for item in work.lost if item.build}
+        return [build for tag, build in builds.items() if tag not in work.tags]
 
     def _known(self, repository: Repository) -> RepositoryState:
         """Recall what was built of a repository, unless its name stands for another one now."""
@@ -287,27 +420,63 @@ class _Pass:
 
     def _build(self, work: _Work) -> None:
         tags_to_build: Sequence[str] = ()
-        if work.tags:
+        lost: Sequence[Build] = ()
+        if work.tags or work.lost:
             try:
                 self._sweep()
                 self._maker.fetch(work.repository)
+                lost = self._to_restore(work)
                 tags_to_build = self._signed(work)
             except UnreachableError as error:
                 self._miss(work.repository, error, int(time.time()))
             except Exception as error:
                 self._fail(work.repository, error)
         self._progress.expect("build", len(tags_to_build) - len(work.tags))
-        for tag in tags_to_build:
+        todo = [(build.tag, partial(self._restore, work, build)) for build in lost]
+        todo += [(tag, partial(self._make, work, tag)) for tag in tags_to_build]
+        for tag, make in todo:
             if self._interrupted.is_set():
                 return
             try:
-                self._make(work, tag)
+                make()
             except Exception as error:
                 self._remember_failure(work, tag, error)
                 self._fail(work.repository, error, tag)
         self._upload(work)
         self._prune(work.repository, work.known)
         self._progress.end(work.repository.name)
+
+    def _restore(self, work: _Work, build: Build) -> None:
+        """Build again what is lost of a build, from the commit of which it was."""
+        repository, known, tag = work.repository, work.known, build.tag
+        lost = work.lost_of(tag)
+        project, version = lost[0].project, lost[0].version
+        files = ", ".join(item.file for item in lost)
+        hint = f"to give it up: `pypi-insiders unpublish {project} {version}`"
+        if tag not in work.refs:
+            raise InsidersError(
+                f"{files} cannot be built again: the repository has no such tag any more", hint
+            )
+        release = Release(repository, tag, build.commit, is_moved=work.refs[tag] != build.commit)
+        if release.is_moved:
+            try:
+                self._maker.fetch_commit(repository, build.commit)
+            except UnreachableError:
+                raise
+            except InsidersError as error:
+                raise InsidersError(
+                    f"{files} cannot be built again: the tag names another commit now, and "
+                    f"{build.commit:.9} cannot be fetched: {error.message}", hint,
+                ) from error  # fmt: skip
+        self._maker.verify(release)
+
+        def remember(build: Build) -> None:
+            known.remember(build)
+            state.save(self._paths.state, repository.name, known)
+
+        made = self._maker.restore(release, known, lost, remember)
+        self._outcomes[repository.name].published += made.new
+        self._warn(repository.name, made.warnings)
 
     def _signed(self, work: _Work) -> Sequence[str]:
         """Leave out tags that no allowed signer has signed; others may take their place."""
@@ -370,11 +539,17 @@ class _Pass:
     def _make(self, work: _Work, tag: str) -> None:
         known, name = work.known, work.repository.name
         release = Release(work.repository, tag, work.refs[tag])
-        made = self._maker.make(release, known, again=tag in known.built)
+        is_forced = self._request.force and self._request.tag is not None
+        try:
+            made = self._maker.make(release, known, work.lost_of(tag), is_forced=is_forced)
+        except TakenBackError as error:
+            _log.info("%s: tag %s: %s", name, tag, error.message)
+            made = error.made
         known.distribution, known.remote = made.distribution, work.repository.remote
         known.remember(made.build)
         state.save(self._paths.state, name, known)
         self._outcomes[name].published += made.new
+        self._warn(name, made.warnings)
 
     def _remember_failure(self, work: _Work, tag: str, error: Exception) -> None:
         if not is_lasting(error) or self._interrupted.is_set():
@@ -397,7 +572,7 @@ class _Pass:
             names = retention.superfluous(
                 self._paths.distributions, known.builds, repository.keep or 0
             )
-            removed = releases.remove_files(self._paths, names)
+            removed = releases.remove_files(self._paths, names, releases.PRUNED)
         except Exception as error:
             self._fail(repository, error)
             return

@@ -3,7 +3,15 @@
 import logging
 from collections.abc import Iterable
 
-from pypi_insiders import releases, retention, state, store
+from pypi_insiders import (
+    comparison,
+    held_names,
+    releases,
+    repositories,
+    retention,
+    state,
+    store,
+)
 from pypi_insiders.files import locked, remove_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.repository import Repository, parse_name
@@ -12,13 +20,18 @@ _log = logging.getLogger(__name__)
 
 
 def remembered(paths: Paths, names: Iterable[str]) -> list[Repository]:
-    """Find those repositories of which something was published, watched or not.
+    """Find those repositories of which something is remembered, watched or not.
 
     Raises:
         UsageError: a name is malformed.
     """
     wanted = [parse_name(name) for name in names]
-    return [Repository(name) for name in wanted if state.load(paths.state, name).builds]
+    held = {(name or "").casefold() for name in held_names.load(paths).repositories.values()}
+    return [
+        Repository(name)
+        for name in wanted
+        if name.casefold() in held or state.load(paths.state, name).builds
+    ]
 
 
 def published(paths: Paths, name: str) -> list[str]:
@@ -46,13 +59,13 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
     with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
         builds = state.load(paths.state, name).builds
         names = retention.superfluous(paths.distributions, builds, keep)
-        return names if dry_run else releases.remove_files(paths, names)
+        return names if dry_run else releases.remove_files(paths, names, releases.PRUNED)
 
 
 def withdraw(paths: Paths, name: str) -> list[str]:
     """Remove from the index what a repository published, and forget the repository.
 
-    Waits for an update that is under way.
+    If it is watched again, it starts from scratch. Waits for an update that is under way.
 
     Returns:
         The removed files.
@@ -61,7 +74,35 @@ def withdraw(paths: Paths, name: str) -> list[str]:
         InsidersError: a file cannot be removed; what is known of the repository stays.
     """
     with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
-        removed = releases.remove_files(paths, state.load(paths.state, name).files)
+        files = state.load(paths.state, name).files
+        removed = releases.remove_files(paths, files)
         state.forget(paths.state, name)
+        releases.forget_taken_back(paths, files)
         remove_tree(paths.mirror(name))
     return removed
+
+
+def let_go(paths: Paths, projects: Iterable[str]) -> list[str]:
+    """Release the held names of projects that are not watched, and of which nothing is published.
+
+    What is lost, and was not unpublished, counts as published. Waits for an update that runs.
+
+    Args:
+        paths: where everything is.
+        projects: normalized names.
+
+    Returns:
+        The names that installers get from the fallback index now.
+
+    Raises:
+        InsidersError: it cannot be read what is watched or published.
+    """
+    wanted = set(projects)
+    with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
+        watched = repositories.load(paths.repositories)
+        lost = {item.project for item in comparison.compare(paths)}
+        free = wanted - lost - releases.projects(paths.distributions)
+        for name, known in list(state.everything(paths.state)):
+            if known.distribution in free and repositories.find(watched, name) is None:
+                state.forget(paths.state, name)
+        return held_names.release(paths, free)

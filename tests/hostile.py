@@ -118,6 +118,7 @@ class Index:
     person: Person
     port: int
     log_file: Path
+    process_id: int
 
     @property
     def directory(self) -> Path:
@@ -201,7 +202,7 @@ def serving(
             line = process.stdout.readline()
             match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/simple/\n", line)
             assert match is not None, line + log.read_text()
-            yield Index(person, int(match[1]), log)
+            yield Index(person, int(match[1]), log, process.pid)
         finally:
             process.kill()
 

@@ -17,7 +17,7 @@ LAYERS = (
     {"release_lists"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
-        "environments", "editing", "public", "readme", "notification",
+        "environments", "editing", "public", "readme", "notification", "running",
     },
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
@@ -25,7 +25,7 @@ LAYERS = (
     },
     {
         "repositories", "releases", "retention", "control", "overview", "builder", "reach",
-        "original", "provenance", "comparison", "running",
+        "original", "provenance", "comparison",
     },
     {"ownership", "adoption", "making", "standing", "held_names", "index_check", "unit_state"},
     {"no_release"},

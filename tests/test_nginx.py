@@ -224,8 +224,8 @@ def test_packages_may_be_kept_for_ever(site: Site) -> None:
         ("/simple/one/../../nginx.conf", 404, None),
         ("/simple/one%0aX:y", 404, None),
         ("/simple/one%0a", 301, "/simple/one/"),
-        ("/simple/-one/", 404, None),
-        ("/simple/.hidden/", 404, None),
+        ("/simple/-one/", 410, None),
+        ("/simple/.hidden/", 410, None),
         ("/packages/", 404, None),
         ("/packages/.hidden", 404, None),
         ("/packages/hidden/file", 404, None),
@@ -245,7 +245,7 @@ def test_no_other_spelling_of_a_held_name_reaches_the_fallback(name: str, site: 
     """Whoever owns that name there would be installed in place of ours."""
     answer = site.get(f"/simple/{name}/")
     assert "fallback.example" not in answer.headers.get("Location", "")
-    assert answer.status in (301, 404)
+    assert answer.status in (301, 404, 410)
 
 
 def test_without_fallback_an_unknown_name_is_not_found(person: Person, dists: Path) -> None:
@@ -269,3 +269,52 @@ def test_answers_are_those_of_the_live_index(person: Person, dists: Path) -> Non
                 if ours.status == 200:
                     assert ours.headers["Content-Type"] == theirs.headers["Content-Type"]
                     assert ours.body == theirs.body
+
+
+HELD = "/simple/held-name/", "/insiders/simple/held-name/"
+WRONG = "/pypi/simple/one/", "/root/pypi/+simple/held-name/"
+
+
+@pytest.fixture
+def held(person: Person) -> Iterator[Site]:
+    """An export in which one name is held without a release, and another is served."""
+    wheels.wheel(person.paths.distributions, "one", "1.0")
+    repos = person.paths.repositories
+    repos.parent.mkdir(parents=True)
+    repos.write_text('["me/held"]\ndistribution = "held-name"\nurl = "file:///nowhere"\n')
+    with serving(person, "--fallback-url", FALLBACK) as site:
+        yield site
+
+
+def test_a_held_name_without_release_stops_each_client(held: Site) -> None:
+    """It is not the fallback's, and not 404 below `/insiders`; what is served goes on."""
+    for path in HELD:
+        answer = held.get(path, Accept=JSON)
+        assert (answer.status, answer.headers["Content-Type"]) == (409, "application/problem+json")
+        assert b"held-name has no release yet: me/held was not built" in answer.body
+        pip = held.get(path, **{"User-Agent": "pip/26.3 {}"})
+        assert pip.status == 200
+        assert "has no release of it" in pip.headers["Content-Type"]
+        pdm = held.get(path, **{"User-Agent": "pdm/2.29"})
+        assert pdm.headers["Location"] == "http://index:held-name has no release in this index/"
+    for client in ("pip/26.3", "pdm/2.29", "uv/0.13"):
+        page = held.get("/simple/one/", **{"User-Agent": client, "Accept": JSON})
+        assert (page.status, page.headers["Content-Type"]) == (200, JSON)
+        other = held.get("/simple/two/", **{"User-Agent": client})
+        assert (other.status, other.headers["Location"]) == (
+            303,
+            f"{FALLBACK}two/".replace("$", "%24"),
+        )
+    assert held.get("/simple/held-name/problem.json").status == 404
+
+
+def test_a_wrong_address_leads_to_the_right_one_or_stops(held: Site) -> None:
+    """After 404 an installer would ask its next index for the names that are held here."""
+    for path in WRONG:
+        assert held.get(path).status == 410
+        pip = held.get(path, **{"User-Agent": "pip/26.3 {}"})
+        assert "no index at this address" in pip.headers["Content-Type"]
+        assert held.get(path, **{"User-Agent": "pdm/2.29"}).status == 303
+    for path in ("/held-name/", "/Simple/held-name/", "/SIMPLE/held-name/"):
+        assert held.get(path).headers["Location"] == "/simple/held-name/"
+    assert held.get("/insiders/held-name/").headers["Location"] == "/insiders/simple/held-name/"

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,19 +94,84 @@ def _of_the_future(path: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("spoil", [_damage, _of_the_future])
-def test_a_damaged_record_is_moved_aside(
+def _a_directory(path: Path) -> None:
+    path.mkdir(parents=True)
+
+
+def _zeros(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(bytes(8192))
+
+
+def _of_another_shape(path: Path) -> None:
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE files (name TEXT)")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("spoil", [_damage, _a_directory, _zeros, _of_another_shape])
+def test_a_damaged_record_is_set_aside(
     tmp_path: Path, database: Path, spoil: type, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It begins anew, and says so."""
+    """It begins anew, says so, and nothing that was set aside before is lost."""
     spoil(database)
-    content = database.read_bytes()
+    earlier = database.with_name("record.sqlite.damaged")
+    earlier.write_text("earlier")
+    inode = database.stat().st_ino
     record = Record(database, tmp_path)
     record.put(ENTRY, b"")
     assert Record(database, tmp_path).entries() == {ENTRY.name: ENTRY}
-    assert database.with_name("record.sqlite.damaged").read_bytes() == content
+    assert earlier.read_text() == "earlier"
+    assert database.with_name("record.sqlite.damaged.1").stat().st_ino == inode
     assert [entry.levelname for entry in caplog.records] == ["WARNING"]
-    assert caplog.messages[0].startswith(f"{database} was damaged (")
+    assert caplog.messages[0].startswith(f"{database} is damaged (")
+
+
+def test_a_record_of_a_newer_version_stays_as_it_is(
+    tmp_path: Path, database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is no damage; that is said, and nothing fails."""
+    _of_the_future(database)
+    content = database.read_bytes()
+    record = Record(database, tmp_path)
+    record.put(ENTRY, b"")
+    assert record.entries() == {ENTRY.name: ENTRY}
+    assert database.read_bytes() == content
+    assert caplog.messages == [
+        f"{database} cannot be used: it was written by a newer version of this program; "
+        "what it would tell is lost at the end"
+    ]
+
+
+def test_what_an_older_version_had_not_forgotten_is_forgotten(
+    tmp_path: Path, database: Path
+) -> None:
+    """It kept what it had taken back until the index started again; but not of a lost directory."""
+    here, lost = tmp_path / "here", tmp_path / "lost"
+    here.mkdir()
+    (here / BROKEN.name).touch()
+    for directory in (here, lost):
+        record = Record(database, directory)
+        record.put(ENTRY, b"")
+        record.put(BROKEN, None)
+        record.close()
+    connection = sqlite3.connect(database)
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    assert list(Record(database, here).entries()) == [BROKEN.name]
+    assert len(Record(database, lost).entries()) == 2
+
+
+def test_times_in_the_future_count_as_now(tmp_path: Path, database: Path) -> None:
+    """Or else installers that are told a time would not see the file until then."""
+    now_us = time.time_ns() // 1000
+    record = Record(database, tmp_path)
+    record.put(replace(ENTRY, published_us=now_us + 400 * 86400 * 1_000_000), b"")
+    found = record.entries()[ENTRY.name]
+    assert now_us <= found.published_us <= time.time_ns() // 1000
 
 
 def _filled(database: Path, directory: Path) -> None:
@@ -134,7 +200,7 @@ def test_damage_is_met_where_it_is(
     uses[use](record)
     assert database.with_name("record.sqlite.damaged").exists()
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith(f"{database} was damaged (")
+    assert caplog.messages[0].startswith(f"{database} is damaged (")
     record.put(ENTRY, b"")
     assert Record(database, tmp_path).entry(ENTRY.name) == ENTRY
 

@@ -69,6 +69,8 @@ class Catalogue:
         record: what is known of its files.
         origins: what else tells where they came from.
         learn: told which projects the directory has, whenever there are new ones.
+        copies: the directory of the state, where there are copies of the lists of releases, and
+            where it is remembered what was published here; `None`: nowhere.
     """
 
     def __init__(
@@ -77,11 +79,13 @@ class Catalogue:
         record: Record,
         origins: Origins = dict,
         learn: Callable[[Iterable[str]], None] = lambda _projects: None,
+        copies: Path | None = None,
     ) -> None:
         self.directory = directory
+        self._copies = copies
         self._path = str(directory)
         self._record = record
-        self._examiner = Examiner(directory, record, origins)
+        self._examiner = Examiner(directory, record, origins, is_guarded=copies is not None)
         self._remembered = record.entries()
         self._lock = threading.RLock()
         self._turns: dict[str, threading.Lock] = {}
@@ -161,6 +165,12 @@ class Catalogue:
                 self._projects[name] = project
             return project
 
+    def names(self) -> set[str]:
+        """Return every project of which there is a file, in whatever form and state."""
+        self.refresh()
+        with self._lock:
+            return {*self._names, *self._odd}
+
     def rejected(self, name: str) -> list[str] | None:
         """Say why files of a project are not served, by its normalized name.
 
@@ -219,6 +229,10 @@ class Catalogue:
                 return None
             except OSError as error:
                 _log.warning("%s cannot be opened: %s", name, error.strerror)
+                with self._lock:
+                    if self._entries.get(name) is entry:
+                        self._drop(name)
+                        self._take(name, is_doubtful=True)
                 return None
             if Identity.of(os.fstat(descriptor)) == entry.identity:
                 return entry, FileIO(descriptor)
@@ -293,11 +307,16 @@ class Catalogue:
             return next(iter(self._pending), None)
 
     def _forget_the_gone(self) -> None:
-        """Drop from the record what is no longer there, unless it is about to come."""
+        """Drop from the record what is no longer there, unless it is about to come.
+
+        Where it is remembered what was published, only what never was.
+        """
         with self._lock:
             before_us = time.time_ns() // 1000 - _ABOUT_TO_COME_US
             gone = [
-                name for name, entry in self._remembered.items() if entry.published_us < before_us
+                name
+                for name, entry in self._remembered.items()
+                if entry.published_us < before_us and not (self._copies and entry.sha256)
             ]
             self._remembered.clear()
         if gone:
@@ -335,7 +354,7 @@ class Catalogue:
 
     def _load_yanks(self) -> None:
         try:
-            loaded = yanks.load(self.directory)
+            loaded = yanks.load(self.directory, self._copies)
         except InsidersError as error:
             if self._yanks is None:
                 self._news.set()

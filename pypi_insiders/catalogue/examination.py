@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pypi_insiders import distribution
-from pypi_insiders.distribution import DistributionError
+from pypi_insiders.distribution import Contents, DistributionError
 from pypi_insiders.record import Entry, Identity, Origin, Record, describe
 
 _log = logging.getLogger(__package__)
@@ -29,9 +29,13 @@ class Examiner:
         directory: the distributions directory.
         record: what is known of its files.
         origins: what else tells where they came from.
+        is_guarded: whether a file is left out that is not the one that was published.
     """
 
-    def __init__(self, directory: Path, record: Record, origins: Origins) -> None:
+    def __init__(
+        self, directory: Path, record: Record, origins: Origins, *, is_guarded: bool = False
+    ) -> None:
+        self._is_guarded = is_guarded
         self._directory = directory
         self._record = record
         self._find_origins = origins
@@ -39,14 +43,18 @@ class Examiner:
         self._found_at_s = -_SAME_FOR_S
 
     def examine(self, name: str) -> Entry | None:
-        """Read a file; `None` if it is gone, an entry with a problem if it is not to be served."""
+        """Read a file; `None` if it is gone, an entry with a problem if it is not to be served.
+
+        Nor is one served that is not the file that was published, by what the state or else the
+        record remembers; its entry keeps the hash, time and origin of the published one.
+        """
         path = self._directory / name
         entry = Entry(name, UNKNOWN)
         try:
             status = path.lstat()
             entry = replace(entry, identity=Identity.of(status))
             project, version = distribution.release_of(name)
-            entry = replace(entry, project=project, version=str(version))
+            entry = self._remembered(replace(entry, project=project, version=str(version)))
             if not stat.S_ISREG(status.st_mode):
                 return replace(entry, problem=f"{name} is a link or a directory, not a file")
             contents = distribution.read(path)
@@ -60,22 +68,34 @@ class Examiner:
             # Of the system or of its mode, and not for ever.
             reason = f"{name}: {error.strerror or error}"
             return replace(entry, identity=UNKNOWN, problem=reason)
-        old = self._record.entry(name)
-        if old is not None and old.sha256 == contents.sha256:
-            origin, published_us = old.origin, old.published_us
-        else:
-            if old is not None and old.sha256:
-                _log.warning("%s is another file now than the one that was published", name)
-            origin, published_us = self._origin(name, contents.sha256)
-        entry = describe(entry, contents, published_us, origin)
+        return self._known_as(entry, contents)
+
+    def _known_as(self, entry: Entry, contents: Contents) -> Entry:
+        """Compare a file with the published one, and enter it in the record if it is that."""
+        if entry.sha256 not in ("", contents.sha256):
+            if self._is_guarded:
+                self._found_at_s = -_SAME_FOR_S  # an update may have published it just now
+                entry = self._remembered(entry)
+            if self._is_guarded and entry.sha256 != contents.sha256:
+                problem = f"its sha256 is {contents.sha256}, not {entry.sha256}"
+                return replace(entry, problem=f"{entry.name} is not what was published: {problem}")
+            if not self._is_guarded:
+                _log.warning("%s is another file now than the one that was published", entry.name)
+                entry = replace(entry, origin=None, published_us=0)
+        published_us = entry.published_us or time.time_ns() // 1000
+        entry = describe(entry, contents, published_us, entry.origin)
         self._record.put(entry, contents.metadata)
         return entry
 
-    def _origin(self, name: str, digest: str) -> tuple[Origin | None, int]:
-        known_digest, origin, built_at_s = self._origins().get(name, ("", None, 0))
-        if digest == known_digest:
-            return origin, built_at_s * 1_000_000
-        return None, time.time_ns() // 1000
+    def _remembered(self, entry: Entry) -> Entry:
+        """Add to an entry what is remembered of the file that was published under its name."""
+        old = self._record.entry(entry.name)
+        digest, origin, built_at_s = self._origins().get(entry.name, ("", None, 0))
+        if digest and (old is None or old.sha256 != digest or old.origin is None):
+            return replace(entry, sha256=digest, origin=origin, published_us=built_at_s * 1_000_000)
+        if old is None:
+            return entry
+        return replace(entry, sha256=old.sha256, origin=old.origin, published_us=old.published_us)
 
     def _origins(self) -> Mapping[str, tuple[str, Origin | None, int]]:
         """Find out all origins; of many files at once not for each anew."""

@@ -89,18 +89,16 @@ def _held() -> "Iterator[tuple[NormalizedName, Version]]":
     from pypi_insiders.files import list_names
     from pypi_insiders.paths import default_paths
 
-    for name in list_names(default_paths().distributions):
-        try:
-            yield distribution.release_of(name)
-        except distribution.DistributionError:
-            continue
+    for _, project, version in distribution.releases(list_names(default_paths().distributions)):
+        yield project, version
 
 
 def _yanked() -> dict[str, dict[str, str]]:
     from pypi_insiders import yanks
     from pypi_insiders.paths import default_paths
 
-    return yanks.load(default_paths().distributions)
+    paths = default_paths()
+    return yanks.load(paths.distributions, paths.state)
 
 
 def files(

@@ -1,9 +1,16 @@
 """`pypi-insiders yank`, `unyank`, `unpublish` and `prune`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import Command, none_watched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pypi_insiders.paths import Paths
 
 
 @click.command(cls=Command)
@@ -44,21 +51,50 @@ def unyank(project: str, number: str) -> None:
 
 @click.command(cls=Command)
 @click.argument("project", shell_complete=completers.projects)
-@click.argument(
-    "numbers", metavar="VERSION...", nargs=-1, required=True, shell_complete=completers.versions
-)
-def unpublish(project: str, numbers: tuple[str, ...]) -> None:
+@click.argument("numbers", metavar="[VERSION]...", nargs=-1, shell_complete=completers.versions)
+@click.option("--all", "all_versions", is_flag=True, help="Remove all versions of PROJECT.")
+def unpublish(project: str, numbers: tuple[str, ...], all_versions: bool) -> None:
     """Remove releases from the index.
 
-    Lock files that name them break; `yank` is gentler. No update builds them again.
+    Lock files that name them break; `yank` is gentler. No update builds them again, unless
+    `update NS/PROJ --tag TAG --force` asks for it. Releases whose files are lost are given up.
     """
+    from packaging.utils import canonicalize_name
+
     from pypi_insiders import releases
+    from pypi_insiders.errors import InsidersError, UsageError
     from pypi_insiders.paths import default_paths
 
+    if all_versions == bool(numbers):
+        raise UsageError(
+            "name the versions to remove, or give --all",
+            f"`pypi-insiders unpublish {project} --all` removes all versions",
+        )
     paths = default_paths()
-    wanted = [releases.find(paths.distributions, project, number) for number in numbers]
-    for name in releases.unpublish(paths, wanted):
-        click.echo(f"removed {name} from the index")
+    normalized = canonicalize_name(project)
+    try:
+        wanted = releases.find_published(paths, project, numbers)
+    except InsidersError:
+        # A name of which nothing is left but that it is held.
+        if all_versions and report_let_go(paths, [normalized]):
+            return
+        raise
+    removed = set(releases.unpublish(paths, wanted))
+    for release in wanted:
+        for name in release.files:
+            done = "removed" if name in removed else "gave up"
+            click.echo(f"{done} {name}{' from the index' if name in removed else ''}")
+    report_let_go(paths, [normalized])
+
+
+def report_let_go(paths: "Paths", projects: "Iterable[str]") -> bool:
+    """Release held names of which nothing is left, and report each; return whether any was."""
+    from pypi_insiders import withdrawal
+
+    gone = withdrawal.let_go(paths, projects)
+    for name in gone:
+        click.echo(f"{name} is no longer held: installers get it from the fallback index")
+    return bool(gone)
 
 
 @click.command(cls=Command)

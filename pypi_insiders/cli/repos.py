@@ -102,7 +102,7 @@ def _watch(
     Returns:
         Those that were not watched before.
     """
-    from pypi_insiders import ownership, repositories
+    from pypi_insiders import held_names, ownership, repositories
     from pypi_insiders.files import locked
 
     with locked(paths.repositories_lock):
@@ -111,6 +111,7 @@ def _watch(
         ownership.check(paths, result.values())
         if result != known:
             repositories.save(paths.repositories, result.values())
+    held_names.sync(paths)
     for item in new:
         if old := repositories.find(known, item.name):
             now = result[old.name].keys
@@ -188,6 +189,7 @@ subdirectory, python           what is built
 network, strict                how it is built
 keep                           how many versions the index keeps
 allowed-signers                who must have signed
+public-until-built             installers get the public project until the first build
 token-file, token-credential   what git needs for https
 
 With another url or distribution it begins anew; what was published stays.
@@ -199,7 +201,8 @@ With another url or distribution it begins anew; what was published stays.
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
 def set_(name: str, assignments: tuple[str, ...]) -> None:
     """Change keys of a watched repository."""
-    from pypi_insiders import ownership, repositories
+    from pypi_insiders import held_names, ownership, repositories
+    from pypi_insiders.cli.releases import report_let_go
     from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
 
@@ -214,6 +217,9 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
         ownership.check(paths, (*result.values(), new))
         if new != old:
             repositories.save(paths.repositories, {**known, old.name: new}.values())
+    held_names.sync(paths)
+    if old.distribution and new.distribution != old.distribution:
+        report_let_go(paths, [old.distribution])
     if new == old:
         click.echo(f"{old.name}: nothing changed")
     else:
@@ -304,17 +310,20 @@ def list_(as_json: bool) -> None:
 def remove(names: tuple[str, ...], purge: bool) -> None:
     """Watch repositories no longer.
 
-    What they published stays in the index unless --purge is given.
+    What they published stays in the index unless --purge is given, and its name with it. A name of
+    which nothing is published leads to the fallback index from then on.
     """
-    from pypi_insiders import repositories, withdrawal
+    from pypi_insiders import held_names, repositories, withdrawal
+    from pypi_insiders.cli.releases import report_let_go
     from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
 
     paths = default_paths()
     with locked(paths.repositories_lock):
         known = repositories.load(paths.repositories)
-        # What was removed before can still be purged.
-        remembered = withdrawal.remembered(paths, names) if purge else []
+        # What was removed before can still be purged, and what is gone from the list let go.
+        remembered = withdrawal.remembered(paths, names)
+        held = held_names.load(paths).repositories
         gone = repositories.select({**{item.name: item for item in remembered}, **known}, names)
         left = [item for item in known.values() if item not in gone]
         if len(left) != len(known):
@@ -327,3 +336,8 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
         elif stays := withdrawal.published(paths, item.name):
             click.echo(f"  stays in the index: {', '.join(stays)}")
             click.echo(f"  to remove that too: pypi-insiders repos remove --purge {item.name}")
+    names_of_gone = {item.name.casefold() for item in gone}
+    report_let_go(
+        paths,
+        [project for project, name in held.items() if (name or "").casefold() in names_of_gone],
+    )

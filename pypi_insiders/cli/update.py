@@ -153,7 +153,7 @@ def _json(outcomes: "list[Outcome]", elapsed_s: float) -> str:
                 "name": outcome.repository,
                 "published": outcome.published,
                 "errors": [error.message for error in outcome.errors],
-                "warnings": outcome.moved,
+                "warnings": outcome.warnings,
                 "unreachable": outcome.unreachable,
                 "seconds": {step: round(spent, 3) for step, spent in outcome.seconds.items()},
             }

@@ -1,7 +1,7 @@
 """Speak to Git repositories, through GitPython."""
 
 from pypi_insiders.remotes.credentials import GITS_OWN, Access
-from pypi_insiders.remotes.mirror import fetch, list_tags
+from pypi_insiders.remotes.mirror import fetch, fetch_commit, list_tags
 from pypi_insiders.remotes.run import TIMEOUT_S
 from pypi_insiders.remotes.signatures import SignatureError, verify
 from pypi_insiders.remotes.tree import export
@@ -15,6 +15,7 @@ __all__ = [
     "UnreachableError",
     "export",
     "fetch",
+    "fetch_commit",
     "list_tags",
     "verify",
 ]

@@ -79,6 +79,22 @@ def fetch(url: str, mirror: Path, access: Access = GITS_OWN) -> None:
     Mirror(mirror, url, credentials.settings(url, access)).fetch()
 
 
+def fetch_commit(url: str, mirror: Path, commit: str, access: Access = GITS_OWN) -> None:
+    """Bring one commit into what `fetch` made, though no tag may name it any more.
+
+    Args:
+        url: of the repository.
+        mirror: where it is kept.
+        commit: full hash.
+        access: by what its host is asked.
+
+    Raises:
+        UnreachableError: the host cannot be reached.
+        InsidersError: the host does not give it.
+    """
+    Mirror(mirror, url, credentials.settings(url, access), commit).fetch_commit()
+
+
 @dataclass(frozen=True)
 class Mirror:
     """A bare copy of a repository."""
@@ -104,6 +120,19 @@ class Mirror:
             self._update(self.path)
         except UnexplainedError as error:
             self._make_after(error)
+
+    def fetch_commit(self) -> None:
+        """Bring the commit for which it is kept, unless it is there already.
+
+        Raises:
+            UnreachableError: the host cannot be reached.
+            InsidersError: the host does not give it.
+        """
+        commit = self.commit or ""
+        if self._has(commit):
+            in_mirror(self.path, "update-ref", _ref_of(commit), commit)
+        else:
+            self._update_to(self.path, commit)
 
     def reading(self, read: Callable[[], _Got]) -> _Got:
         """Read something from it; if that fails, make it anew and try once more.

@@ -35,7 +35,9 @@ _CONFIG = """\
 """
 
 
-def export(mirror: Path, commit: str, tree: Path, access: Access = GITS_OWN) -> int:
+def export(
+    mirror: Path, commit: str, tree: Path, access: Access = GITS_OWN, *, tag: str | None = None
+) -> int:
     """Check out one commit as a work tree of its own, with history, tags and submodules.
 
     History and tags are there because many build backends ask git for the version. What is missing
@@ -49,6 +51,7 @@ def export(mirror: Path, commit: str, tree: Path, access: Access = GITS_OWN) -> 
         commit: full hash.
         tree: a directory that is not there yet.
         access: by what the host is asked for what is missing.
+        tag: names the commit in the tree, whatever it names in the mirror.
 
     Returns:
         The commit's time, in seconds of the epoch.
@@ -64,6 +67,8 @@ def export(mirror: Path, commit: str, tree: Path, access: Access = GITS_OWN) -> 
     exporter = _Exporter(mirror / "modules", credentials.for_submodules(settings, url))
     exporter.check_out(Mirror(mirror, url, settings), commit, tree)
     time_s = int(in_mirror(mirror, "show", "--no-patch", "--format=%ct", commit, "--"))
+    if tag is not None:
+        in_tree(tree, "tag", "--force", tag, commit)
     exporter.settle(tree, time_s)
     return time_s
 

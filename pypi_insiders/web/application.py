@@ -17,7 +17,7 @@ from pypi_insiders.web import stop as stops
 from pypi_insiders.web.downloads import Downloads
 from pypi_insiders.web.guard import Guard
 from pypi_insiders.web.headers import best_media_type
-from pypi_insiders.web.held import Held, stop
+from pypi_insiders.web.held import Held
 from pypi_insiders.web.rendered import Rendered, send
 from pypi_insiders.web.replies import SAFE, not_found, redirect, text
 from pypi_insiders.web.snippets import base_url
@@ -33,8 +33,6 @@ _MEDIA_TYPES = {
     "application/vnd.pypi.simple.latest+json": pages.JSON,
 }
 _PREFIX = "/insiders"
-# Below these there is something, in whatever spelling an address was typed.
-_ROOTS = ("simple", "packages", "insiders")
 
 TakeUpload = Callable[[WSGIEnvironment], tuple[str, str]]
 """Publish what a request brings; tell status line and message."""
@@ -124,7 +122,7 @@ class _Application:
             return answer(environ["PATH_INFO"], environ, start_response)
         except InsidersError as error:  # of the catalogue, which has said so in the log
             return stops.answer(
-                Stop(f"the index cannot be read: {error.message}", error.hint, 503),
+                Stop(error.message, error.hint, 503),
                 environ,
                 start_response,
             )
@@ -167,7 +165,7 @@ class _Application:
         if path.endswith("/json") and (project is None or not project.files):
             missing = self._held.missing(name)
             if missing is not None:
-                return stops.answer(stop(missing), environ, start_response)
+                return stops.answer(stops.of(missing), environ, start_response)
         return self._others(environ, start_response)
 
     def _wrong_path(
@@ -246,7 +244,7 @@ class _Application:
                 render = pages.project_detail
                 return self._send(missing.project, project, render, environ, start_response)
             missing = self._held.missing(missing.project) or missing
-        return stops.answer(stop(missing), environ, start_response)
+        return stops.answer(stops.of(missing), environ, start_response)
 
     def _send(
         self,
@@ -287,20 +285,24 @@ def _respelled(path: str) -> str | None:
     As pypiserver leads from `/NAME/` to the page of a project; and case and doubled slashes.
     """
     parts = [part for part in path.split("/") if part]
-    if len(parts) == 1 and path.endswith("/") and _is_name(parts[0]):
-        return f"simple/{canonicalize_name(parts[0])}/"
-    for number, part in enumerate(parts[:2]):
-        if part.lower() in _ROOTS:
-            parts[number] = part.lower()
-    is_below = len(parts) == 2 and parts[0] == _PREFIX[1:] and parts[1] not in _ROOTS
-    if is_below and path.endswith("/") and _is_name(parts[1]):
-        parts[1:] = ["simple", canonicalize_name(parts[1])]
-    right = "/".join(parts) + ("/" if path.endswith("/") else "")
-    is_known = parts[:1] in (["simple"], ["packages"]) or parts[:2] in (
-        ["insiders", "simple"],
-        ["insiders", "packages"],
-    )
-    return right if is_known and f"/{right}" != path else None
+    if len(path) > _LONGEST_REMEMBERED or not path.endswith("/"):
+        return None
+    prefix: list[str] = []
+    name: list[str]
+    if len(parts) > 1 and parts[0].lower() == _PREFIX[1:]:
+        prefix = [parts.pop(0).lower()]
+    if len(parts) > 1 and parts[0].lower() == "simple":
+        parts.pop(0)
+    if parts == [_PREFIX[1:]]:
+        prefix, name = parts, []
+    elif [part.lower() for part in parts] == ["simple"]:
+        name = []
+    elif len(parts) == 1 and _is_name(parts[0]):
+        name = [canonicalize_name(parts[0])]
+    else:
+        return None
+    right = "/".join([*prefix, "simple", *name, ""])
+    return right if f"/{right}" != path else None
 
 
 def _is_name(text: str) -> bool:

@@ -1,7 +1,6 @@
 """Answer for projects that belong to this index, and have no release in it."""
 
 import time
-from collections.abc import Collection
 from urllib.parse import parse_qs
 from wsgiref.types import WSGIEnvironment
 
@@ -45,22 +44,9 @@ class Held:
         """
         names = self._names.current()
         rejected = self._catalogue.rejected(project)
-        if project not in names.repositories and rejected is None:
-            if names.error is not None:
-                raise names.error
-            return None
-        watched = names.watched.get(names.repositories.get(project) or "")
-        if watched is not None and watched.public_until_built:
-            known, _ = no_release.read(self._names.paths, watched.name)
-            if not known.files and not rejected:
-                return None
-        return no_release.explain(
-            self._names.paths,
-            names,
-            project,
-            rejected=rejected or (),
-            taken_back=self._taken_back(project),
-        )
+        if project not in names.repositories and rejected is None and names.error is not None:
+            raise names.error
+        return no_release.find(self._names.paths, names, project, rejected)
 
     def missing_file(self, name: str) -> Stop | None:
         """Say why a file is not there; `None`: nobody has held its name."""
@@ -75,9 +61,6 @@ class Held:
         if problem := self._catalogue.problem(name):
             return Stop(f"{name} is not served: {problem}", hint, 409)
         return Stop(f"{name} ({project} {version}) is not in the index", hint, 410)
-
-    def _taken_back(self, project: str) -> Collection[str]:
-        return ()
 
     def wait(self, missing: NoRelease, environ: WSGIEnvironment) -> str | None:
         """Wait for a release that is being built, as long as the client can.
@@ -110,8 +93,3 @@ def _redirects(environ: WSGIEnvironment) -> int:
         (number for name, number in _REDIRECTS.items() if client.startswith(name)),
         _REDIRECTS_OF_OTHERS,
     )
-
-
-def stop(missing: NoRelease) -> Stop:
-    """Put into an answer why a project has no release."""
-    return Stop(missing.text, missing.hint, 503 if missing.is_passing else 409)

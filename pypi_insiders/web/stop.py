@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from pypi_insiders.no_release import NoRelease
 from pypi_insiders.web.replies import SAFE, Headers
 
 _LOCATION_SAFE = " ;,.()=+'"
@@ -57,7 +58,7 @@ def answer(
         port = quote(words.replace(": ", ", "), safe=_LOCATION_SAFE)
         headers.append(("Location", f"http://index:{port}/"))
     else:
-        media_type, body = "application/problem+json", json.dumps(_problem(stop))
+        media_type, body = "application/problem+json", json.dumps(problem(stop))
         if number == 503:
             headers.append(("Retry-After", str(_RETRY_AFTER_S)))
     content = f"{body}\n".encode()
@@ -66,13 +67,19 @@ def answer(
     return () if environ["REQUEST_METHOD"] == "HEAD" else (content,)
 
 
-def _problem(stop: Stop) -> dict[str, str | int]:
-    problem: dict[str, str | int] = {
+def of(missing: NoRelease) -> Stop:
+    """Say that a project has no release."""
+    return Stop(missing.text, missing.hint, 503 if missing.is_passing else 409)
+
+
+def problem(stop: Stop) -> dict[str, str | int]:
+    """Describe an error for programs. Source: RFC 9457."""
+    content: dict[str, str | int] = {
         "type": "about:blank",
         "title": stop.title,
         "status": stop.number,
     }
-    return problem | {"detail": stop.detail} if stop.detail else problem
+    return content | {"detail": stop.detail} if stop.detail else content
 
 
 def _plain(text: str) -> str:
