@@ -9,7 +9,9 @@ from typing import Any
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
-from pypi_insiders import repositories, state, store, times, yanks
+from pypi_insiders import repositories, snapshot, state, store, times, yanks
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.judgement import Item, Severity, judge
 from pypi_insiders.paths import Paths
 from pypi_insiders.repository import Repository, parse_name
 from pypi_insiders.state import Build, Check, RepositoryState
@@ -29,6 +31,10 @@ class Account:
     """The files that the index still holds, of all that were published."""
     yanked: dict[str, str]
     """Version to the reason, for its distribution; versions in their canonical form."""
+    served: str | None = None
+    """The version that installers get; `None`: none, or it is not watched any more."""
+    items: tuple[Item, ...] = ()
+    """What the judgement says of it."""
 
     @property
     def url(self) -> str | None:
@@ -59,31 +65,38 @@ class Account:
         return self.yanked.get(canonicalize_version(build.version))
 
 
-def give(paths: Paths, name: str) -> Account:
+def give(paths: Paths, name: str, now: datetime) -> Account:
     """Find out what is known of a repository, also of one that is watched no longer.
 
     Args:
-        paths: where everything lies.
+        paths: where everything is.
         name: `NS/PROJ`, in any case.
+        now: with a time zone, in which times are told.
 
     Raises:
         UsageError: the name is malformed.
-        InsidersError: nothing is known of it, or something cannot be read.
+        InsidersError: nothing is known of it, or what is known cannot be read.
     """
-    watched, name = repositories.load(paths.repositories), parse_name(name)
+    name = parse_name(name)
+    seen = snapshot.take(paths, now, with_services=False)
+    watched = {} if isinstance(seen.watched, InsidersError) else dict(seen.watched)
     known = state.load(paths.state, name)
     item = repositories.find(watched, name)
     if item is None and known == RepositoryState():
-        repositories.select(watched, (name,))  # says that it is not there
+        repositories.select(repositories.load(paths.repositories), (name,))  # says why
     name = item.name if item else known.name or name
+    changed = {file.file for file in seen.differences}
     yanked = yanks.load(paths.distributions, paths.state).get(known.distribution or "", {})
+    standing = next((found for found in seen.standings if found.name == name), None)
     return Account(
         name,
         item,
         known,
         state.load_checks(paths.state).get(name, Check()),
-        frozenset(store.present(paths.distributions, known.files)),
+        frozenset(file for file in store.present(paths.distributions, known.files)) - changed,
         {canonicalize_version(version): reason for version, reason in yanked.items()},
+        standing.newest.version if standing and standing.newest else None,
+        judge(seen).about((name, item.distribution if item else known.distribution)),
     )
 
 
@@ -97,7 +110,12 @@ def as_json(account: Account) -> str:
         "distribution": account.distribution,
         "settings": account.repository.keys if account.repository else None,
         "checked_at": _time(account.check.checked_at),
+        "tried_at": _time(account.check.tried_at),
         "unreachable_since": _time(account.check.unreachable_since),
+        "version": account.served,
+        "errors": account.check.errors,
+        "warnings": account.check.warnings,
+        "problems": [item.text for item in account.items if item.severity == Severity.PROBLEM],
         "begins_anew": account.begins_anew,
         "builds": [_build(account, build) for build in account.builds],
         "failures": [
@@ -152,7 +170,7 @@ def as_text(account: Account, now: datetime, *, in_full: bool) -> str:
         now: for "12 min ago"; with a time zone, in which times are told.
         in_full: also with what was installed to build each version.
     """
-    sections = [_head(account, now)]
+    sections = [_head(account, now), _judged(account)]
     sections += [_build_lines(account, build, now, in_full=in_full) for build in account.builds]
     sections.append(_failures(account, now))
     sections.append(_tags_and_files(account))
@@ -164,20 +182,41 @@ def _head(account: Account, now: datetime) -> Iterator[str]:
     yield account.name + ("" if item else " (no longer watched)")
     rows = {
         "url": account.url or "-",
-        "distribution": account.distribution or "what the first build says",
+        "distribution": account.distribution or "not known before the first build",
     }
     if item:
         shown = {key: value for key, value in item.keys.items() if key not in rows}
         rows["settings"] = ", ".join(f"{key} = {_toml(value)}" for key, value in shown.items())
+    rows["served"] = account.served or ""
     rows["last checked"] = _last_check(account, now)
+    rows["last attempt"] = _last_try(account, now)
     if check.unreachable_since is not None:
-        rows["out of reach"] = f"since {times.told(check.unreachable_since, now)}"
+        rows["unreachable"] = f"since {times.told(check.unreachable_since, now)}"
     if account.begins_anew:
         rows["note"] = (
             f"what is below was built as {account.known.distribution} from {account.known.remote}; "
             "the next update begins anew"
         )
     yield from _table([(key, value) for key, value in rows.items() if value], "  ")
+
+
+def _last_try(account: Account, now: datetime) -> str:
+    """Tell of the last update that looked at it, unless that is the last check and it is well."""
+    check = account.check
+    if check.tried_at is None or (not check.errors and check.tried_at == check.checked_at):
+        return ""
+    outcome = "failed" if check.errors else "succeeded"
+    if not check.errors and check.unreachable_since is not None:
+        outcome = "its host was unreachable"
+    return f"{times.told(check.tried_at, now)}, {outcome}"
+
+
+def _judged(account: Account) -> Iterator[str]:
+    """Write what is wrong; tags that fail follow below, with all there is to know of them."""
+    failing = {f"tag {tag}: {failure.message}" for tag, failure in account.known.failures.items()}
+    for item in account.items:
+        if item.text not in failing:
+            yield f"{item.severity}: {item.text}"
 
 
 def _toml(value: object) -> str:
@@ -204,7 +243,7 @@ def _build_lines(account: Account, build: Build, now: datetime, *, in_full: bool
     words += [f"uploaded to {url}" for url in build.uploaded_to]
     yield ", ".join(words)
     rows = [
-        (name, f"sha256:{digest}{'' if name in account.held else '  no longer in the index'}")
+        (name, f"sha256:{digest}{'' if name in account.held else '  not served'}")
         for name, digest in build.files.items()
     ]
     yield from _table(rows, "  ")
@@ -228,8 +267,8 @@ def _failures(account: Account, now: datetime) -> Iterator[str]:
 def _tags_and_files(account: Account) -> Iterator[str]:
     known = account.known
     rows = {
-        "left out, because there are newer ones": known.left_out,
-        "passed over, because no version": known.passed_over,
+        "skipped, because there are newer ones": known.left_out,
+        "skipped, because not a version": known.passed_over,
         "published before it stood for another repository or distribution": known.former_files,
     }
     for what, names in rows.items():

@@ -18,7 +18,6 @@ from pypi_insiders.errors import InsidersError
 
 _log = logging.getLogger(__name__)
 
-
 UNFINISHED = ".unfinished"
 """How the name of a file ends that `write_atomic` is writing, and of which nobody else knows."""
 _LEFT_AFTER_S = 3600

@@ -1,4 +1,4 @@
-"""Get a message to the person."""
+"""Send a message to the user."""
 
 import html
 import json
@@ -17,7 +17,7 @@ _TIMEOUT_S = 60
 
 @dataclass(frozen=True)
 class Message:
-    """What the person is to know."""
+    """A message about problems."""
 
     subject: str
     """One line."""
@@ -26,10 +26,10 @@ class Message:
 
 
 def send(message: Message, command: tuple[str, ...] | None) -> str | None:
-    """Send a message by a command, or to the desktop of the person.
+    """Send a message by a command, or to the desktop of the user.
 
     Args:
-        message: what is to be known.
+        message: what to send.
         command: a program, which reads the text, and its arguments, in which `{subject}` is
             replaced; `None`: the notification service of the desktop.
 
@@ -53,7 +53,7 @@ def send(message: Message, command: tuple[str, ...] | None) -> str | None:
         said = [line.strip() for line in result.stderr.splitlines() if line.strip()]
         reason = said[-1] if said else f"it ended with status {result.status}"
         raise InsidersError(
-            f"{argv[0]} did not take the message: {reason}",
+            f"{argv[0]} failed to send the message: {reason}",
             "try `pypi-insiders notify --test`; `notify-command` in config.toml sets another way",
         )
     return argv[0]

@@ -1,7 +1,7 @@
 """Find out in what state the two services are."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -9,9 +9,24 @@ from pathlib import Path
 
 from pypi_insiders import systemctl, times, units
 from pypi_insiders.config import ServerSettings
-from pypi_insiders.units import SERVER, WATCHER, Part
+from pypi_insiders.systemctl import Manager
+from pypi_insiders.units import PARTS, SERVER, SLICE, WATCHER, Part
 
+PROPERTIES = (
+    "LoadState", "NeedDaemonReload", "DropInPaths",
+    "ActiveState", "SubState", "Result", "NRestarts",
+    "ActiveEnterTimestamp", "ActiveExitTimestamp", "InactiveEnterTimestamp",
+    "InactiveExitTimestamp",
+    "ExecMainExitTimestamp", "ExecMainExitTimestampMonotonic", "ExecMainStatus",
+    "Listen", "MainPID", "MemoryCurrent", "StatusText",
+    "NextElapseUSecRealtime", "NextElapseUSecMonotonic",
+)  # fmt: skip
 _NO_ACCOUNT = 2**64 - 1
+_MANY_RESTARTS = 3
+_SETTLED_AFTER_S = 60
+"""Longer than it takes the watchdog to notice that a server hangs."""
+_PAUSE_S = 2
+"""`RestartSec=` of the server, and what ends it."""
 
 
 class Condition(IntEnum):
@@ -56,6 +71,21 @@ class Overview:
         return f"{self.part.name}: {self.told}"
 
 
+@dataclass(frozen=True)
+class Services:
+    """What one look tells about both services, and their units as systemd has them."""
+
+    manager: Manager
+    server: Overview
+    watcher: Overview
+    units: Mapping[str, Mapping[str, str]]
+    """Name of the unit to its properties, those of `PROPERTIES`."""
+
+    def of(self, part: Part) -> Overview:
+        """Return what is known of one of them."""
+        return self.server if part == SERVER else self.watcher
+
+
 def look(part: Part, now: datetime) -> Overview:
     """Look at a service.
 
@@ -66,23 +96,45 @@ def look(part: Part, now: datetime) -> Overview:
     Raises:
         InsidersError: there is no user manager.
     """
-    if not units.is_installed(systemctl.manager().unit_path, part):
-        return Overview(part, Condition.NOT_INSTALLED, "not installed")
-    trigger, service = systemctl.show_each(
-        part.units,
-        *("ActiveState", "SubState", "Result", "ActiveEnterTimestamp", "Listen", "MainPID"),
-        *("MemoryCurrent", "StatusText", "ExecMainExitTimestamp"),
-    )
-    if trigger["ActiveState"] != "active":
-        return Overview(part, Condition.STOPPED, "stopped")
-    return _server(trigger, service) if part == SERVER else _watcher(trigger, service, now)
+    return observe(now).of(part)
 
 
-def _server(trigger: dict[str, str], service: dict[str, str]) -> Overview:
+def observe(now: datetime) -> Services:
+    """Look at both services at once, with two processes.
+
+    Args:
+        now: for "in 12 min"; with a time zone, in which times are told.
+
+    Raises:
+        InsidersError: there is no user manager.
+    """
+    manager = systemctl.manager()
+    wanted = (*SERVER.units, *WATCHER.units, SLICE)
+    found = dict(zip(wanted, systemctl.show_each(wanted, *PROPERTIES), strict=True))
+    looks = []
+    for part in PARTS:
+        trigger, service = found[part.trigger], found[part.service]
+        if not units.is_installed(manager.unit_path, part):
+            looks.append(Overview(part, Condition.NOT_INSTALLED, "not installed"))
+        elif part == SERVER:
+            looks.append(_server(trigger, service, now))
+        elif trigger["ActiveState"] != "active":
+            looks.append(Overview(part, Condition.STOPPED, "stopped"))
+        else:
+            looks.append(_watcher(trigger, service, now))
+    return Services(manager, looks[0], looks[1], found)
+
+
+def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> Overview:
     # While the service fails again and again, its socket still takes connections.
-    if service["ActiveState"] == "failed" or service["SubState"] == "auto-restart":
-        told = f"failing ({service['Result']}); see `pypi-insiders server logs`"
-        return Overview(SERVER, Condition.STOPPED, told, has_failed=True)
+    if reason := failure(trigger, service, now):
+        is_listening = trigger["ActiveState"] == "active"
+        return Overview(
+            SERVER, Condition.STOPPED, reason, has_failed=True,
+            url=_url(_first(trigger["Listen"])) if is_listening else None,
+        )  # fmt: skip
+    if trigger["ActiveState"] != "active":
+        return Overview(SERVER, Condition.STOPPED, "stopped")
     listens_at = _first(trigger["Listen"])
     url = _url(listens_at)
     return Overview(
@@ -94,23 +146,49 @@ def _server(trigger: dict[str, str], service: dict[str, str]) -> Overview:
         since=_time(trigger["ActiveEnterTimestamp"]),
         url=url,
         memory_bytes=_memory(service),
-        is_working=service["ActiveState"] == "active",
+        is_working=service["ActiveState"] == "active" or service["SubState"] == "start-post",
     )
+
+
+def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetime) -> str | None:
+    """Tell why a service that is restarted when it fails does fail; `None`: it does not.
+
+    Between two failures it looks well for a moment. Whether it is depends on whether it ever became
+    ready, and how long ago that was.
+    """
+    restarts = int(service["NRestarts"] or 0)
+    often = f", restarted {'once' if restarts == 1 else f'{restarts} times'}" if restarts else ""
+    if trigger["ActiveState"] == "failed":
+        return f"failing ({trigger['Result']})"
+    if service["ActiveState"] == "failed" or service["SubState"].startswith("auto-restart"):
+        return f"failing ({service['Result']}{often})"
+    is_starting = service["ActiveState"] == "activating"
+    is_ready = service["ActiveState"] == "active" or service["SubState"] == "start-post"
+    if is_starting and restarts and not is_ready:
+        return f"failing (not ready{often})"
+    ready, begun, ended = (
+        _time(service[name]) or 0
+        for name in ("ActiveEnterTimestamp", "InactiveEnterTimestamp", "ActiveExitTimestamp")
+    )
+    is_new = is_ready and (is_starting or now.timestamp() - ready < _SETTLED_AFTER_S)
+    # Of the run before: it was ready, and ended just before this one began.
+    was_ready = 0 <= begun - ended <= _PAUSE_S
+    if restarts >= _MANY_RESTARTS and is_new and was_ready:
+        return f"failing (running for less than a minute{often})"
+    return None
 
 
 def _watcher(trigger: dict[str, str], service: dict[str, str], now: datetime) -> Overview:
     is_working = service["ActiveState"] in ("activating", "deactivating")
-    last_run, next_run = (
-        _time(service["ExecMainExitTimestamp"]),
-        systemctl.next_run(WATCHER.trigger),
-    )
+    last_run = _time(service["ExecMainExitTimestamp"])
+    next_run = systemctl.next_run(WATCHER.trigger, trigger)
     progress = service["StatusText"] if is_working else None
     has_failed = not is_working and last_run is not None and service["Result"] != "success"
 
     def words() -> Iterator[str]:
         yield "running"
         if is_working:
-            yield "an update is under way" + (f": {progress}" if progress else "")
+            yield "an update is running" + (f": {progress}" if progress else "")
         elif last_run is not None:
             outcome = "failed" if has_failed else "succeeded"
             yield f"last update {outcome} {times.span(now - times.at(last_run, now))} ago"

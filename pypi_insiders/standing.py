@@ -4,15 +4,13 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
-from pypi_insiders import public, repositories, state, yanks
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import list_names
 from pypi_insiders.paths import Paths
 from pypi_insiders.public import Public
 from pypi_insiders.repository import Repository
@@ -45,36 +43,29 @@ class Standing:
     """What is wrong: one line each."""
     warnings: tuple[str, ...]
     """What is to be known: one line each."""
+    known: RepositoryState = field(default_factory=RepositoryState, compare=False)
+    """What was built of it, if that is of the repository as it is watched now."""
 
     @property
-    def advice(self) -> str | None:
-        """What to do about a public release that is hidden."""
+    def public_newer(self) -> str | None:
+        """A fact about a public release that is as new as ours, or newer."""
         if self.superseded_by is None or self.newest is None:
             return None
-        return (
-            f"{self.distribution} {self.newest.version} hides {self.superseded_by}, which is "
-            "public: the Insiders version has been released: "
-            f"`pypi-insiders repos remove --purge {self.name}`"
-        )
+        ours, theirs = Version(self.newest.version), Version(self.superseded_by)
+        word = "newer than" if theirs > ours else "as new as"
+        return f"{self.superseded_by}, which is {word} {self.newest.version} here"
 
 
-def of_all(paths: Paths) -> list[Standing]:
-    """Tell how each watched repository stands, in the order of `repos.toml`.
+@dataclass(frozen=True)
+class View:
+    """What is known of all repositories together."""
 
-    Raises:
-        InsidersError: `repos.toml` or the distributions cannot be read. What cannot be read of one
-            repository is among its errors.
-    """
-    watched = repositories.load(paths.repositories)
-    if not watched:
-        return []
-    view = _View(
-        frozenset(list_names(paths.distributions)),
-        _yanked(paths),
-        public.load(paths.state),
-        state.load_checks(paths.state),
-    )
-    return [_of(paths.state, item, view) for item in watched.values()]
+    served: frozenset[str]
+    """The files that the index has, without those that it leaves out."""
+    yanked: Mapping[str, frozenset[str]]
+    """Normalized project to versions in their canonical form."""
+    public: Mapping[str, Public]
+    checks: Mapping[str, Check]
 
 
 def stamp(paths: Paths) -> object:
@@ -99,32 +90,27 @@ def _changed(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_ino
 
 
-@dataclass(frozen=True)
-class _View:
-    """What is known of all of them."""
-
-    held: frozenset[str]
-    yanked: Mapping[str, frozenset[str]]
-    public: Mapping[str, Public]
-    checks: Mapping[str, Check]
-
-
-def _yanked(paths: Paths) -> dict[str, frozenset[str]]:
-    """Tell which versions of which project are yanked, in their canonical form."""
+def canonical(yanked: Mapping[str, Mapping[str, str]]) -> dict[str, frozenset[str]]:
+    """Return which versions of which project are yanked, in their canonical form."""
     return {
         project: frozenset(map(canonicalize_version, versions))
-        for project, versions in yanks.load(paths.distributions, paths.state).items()
+        for project, versions in yanked.items()
     }
 
 
-def _of(directory: Path, item: Repository, view: _View) -> Standing:
+def of(item: Repository, known: RepositoryState | InsidersError, view: View) -> Standing:
+    """Tell how a watched repository stands.
+
+    Args:
+        item: the repository.
+        known: what is known of it, or why that cannot be read.
+        view: what is known of all.
+    """
     check = view.checks.get(item.name, Check())
     errors = list(check.errors)
-    known = RepositoryState()
-    try:
-        known = state.load(directory, item.name)
-    except InsidersError as error:
-        errors.append(error.message)
+    if isinstance(known, InsidersError):
+        errors.append(known.message)
+        known = RepositoryState()
     if known.builds and not known.is_of(item.remote, item.distribution):
         known = RepositoryState()  # it begins anew
     distribution = item.distribution or known.distribution
@@ -141,15 +127,16 @@ def _of(directory: Path, item: Repository, view: _View) -> Standing:
         check,
         tuple(dict.fromkeys(errors)),
         tuple(_warnings(check, known)),
+        known,
     )
 
 
-def _newest(known: RepositoryState, view: _View, distribution: str | None) -> Build | None:
+def _newest(known: RepositoryState, view: View, distribution: str | None) -> Build | None:
     yanked = view.yanked.get(distribution or "", frozenset())
     there = [
         build
         for build in known.builds
-        if (build.uploaded_to or not view.held.isdisjoint(build.files))
+        if (build.uploaded_to or not view.served.isdisjoint(build.files))
         and canonicalize_version(build.version) not in yanked
     ]
     return max(there, key=lambda build: Version(build.version), default=None)
@@ -158,5 +145,5 @@ def _newest(known: RepositoryState, view: _View, distribution: str | None) -> Bu
 def _warnings(check: Check, known: RepositoryState) -> list[str]:
     warnings = list(check.warnings)
     if known.unsigned:
-        warnings.append(f"signed by nobody who may: {', '.join(known.unsigned)}")
+        warnings.append(f"not signed by an allowed signer: {', '.join(known.unsigned)}")
     return warnings

@@ -222,6 +222,8 @@ class Check:
     """What else went wrong in the last update, beside tags that do not build: one line each."""
     warnings: list[str] = field(default_factory=list)
     """What the last update warned of."""
+    tried_at: int | None = None
+    """When an update last began to look at it, in seconds of the epoch."""
 
 
 def load_checks(directory: Path) -> dict[str, Check]:
@@ -244,6 +246,7 @@ def _understand_checks(text: str) -> dict[str, Check]:
             check,
             checked_at=_past(check.checked_at, now_s),
             unreachable_since=_past(check.unreachable_since, now_s),
+            tried_at=_past(check.tried_at, now_s),
         )
         for name, check in content.items()
     }

@@ -1,81 +1,56 @@
-"""Tell the state of everything: the services, and each watched repository."""
+"""Write the state of everything: the services, each watched repository, what is wrong."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 from typing import Any
 
-from pypi_insiders import distribution, overview, standing, times
+from pypi_insiders import snapshot, times
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import list_names
-from pypi_insiders.overview import Condition, Overview
+from pypi_insiders.judgement import INDEX, Health, Item, Judgement, judge
+from pypi_insiders.overview import Condition, Overview, Services
 from pypi_insiders.paths import Paths
+from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.standing import Standing
-from pypi_insiders.units import SERVER, WATCHER
+from pypi_insiders.units import SERVER
 from pypi_insiders.words import counted
-
-
-class Health(IntEnum):
-    """How all is, as the exit status of `status`."""
-
-    WELL = 0
-    FAILING = 1
-    STOPPED = 3
 
 
 @dataclass(frozen=True)
 class Status:
     """The state of everything."""
 
-    server: Overview | None
-    """`None`: there is no user manager to ask."""
-    watcher: Overview | None
-    no_manager: InsidersError | None
-    """Why there is none."""
-    projects: int
-    files: int
-    repositories: list[Standing]
-
-    @property
-    def health(self) -> Health:
-        """How all is: what fails counts more than what is stopped."""
-        found = [_health(look) for look in (self.server, self.watcher) if look]
-        if Health.FAILING in found or any(item.errors for item in self.repositories):
-            return Health.FAILING
-        return Health.STOPPED if not found or Health.STOPPED in found else Health.WELL
+    snapshot: Snapshot
+    judgement: Judgement
 
 
 def take(paths: Paths, now: datetime) -> Status:
     """Find out the state of everything.
 
     Args:
-        paths: where everything lies.
+        paths: where everything is.
         now: for "in 12 min"; with a time zone, in which times are told.
-
-    Raises:
-        InsidersError: `repos.toml` or the distributions cannot be read.
     """
-    server = watcher = no_manager = None
-    try:
-        server, watcher = overview.look(SERVER, now), overview.look(WATCHER, now)
-    except InsidersError as error:
-        no_manager = error
-    names = list_names(paths.distributions)
-    found = [project for _, project, _ in distribution.releases(names)]
-    return Status(server, watcher, no_manager, len(set(found)), len(found), standing.of_all(paths))
+    found = snapshot.take(paths, now, snapshot.fetch_as_client)
+    return Status(found, judge(found))
 
 
-def summary(status: Status, now: datetime) -> Iterator[tuple[Health, str, str]]:
+def summary(status: Status) -> Iterator[tuple[Health, str, str]]:
     """Tell people of the services and the index, one line each: how it is, its name, and words."""
-    for look in (status.server, status.watcher):
-        if look is not None:
+    now, services = status.snapshot.now, status.snapshot.services
+    if isinstance(services, Services):
+        for look in (services.server, services.watcher):
             yield _health(look), look.part.name, ", ".join(_words(look, now))
-    if status.no_manager is not None:
-        yield Health.STOPPED, "server", f"not known: {status.no_manager.message}"
-    held = f"{counted(status.projects, 'project')}, {counted(status.files, 'file')}"
-    yield Health.WELL, "index", held
+    elif services is not None:
+        yield Health.STOPPED, "server", f"not known: {services.message}"
+    files = status.snapshot.files
+    if isinstance(files, InsidersError):
+        yield Health.FAILING, "index", files.message
+        return
+    held = f"{counted(len(files.projects), 'project')}, {counted(len(files.sizes), 'file')}"
+    is_wrong = any(item.subject == INDEX for item in status.judgement.problems)
+    yield Health.FAILING if is_wrong else Health.WELL, "index", held
 
 
 def _health(look: Overview) -> Health:
@@ -87,15 +62,11 @@ def _health(look: Overview) -> Health:
 def _words(look: Overview, now: datetime) -> Iterator[str]:
     since = f" since {times.told(look.since, now)}" if look.part == SERVER and look.since else ""
     yield f"{look.told}{since}"
-    if look.condition == Condition.NOT_INSTALLED:
-        yield f"`pypi-insiders {look.part.name} enable`"
-    elif look.condition == Condition.STOPPED:
-        if not look.has_failed:
-            yield f"`pypi-insiders {look.part.name} start`"
-    elif look.part == SERVER and not look.is_working:
-        yield "idle until somebody asks"
-    elif look.memory_bytes is not None:
-        yield f"{look.memory_bytes / 1024**2:.0f} MiB"
+    if look.part == SERVER and look.condition == Condition.RUNNING:
+        if not look.is_working:
+            yield "idle (socket-activated)"
+        elif look.memory_bytes is not None:
+            yield f"{look.memory_bytes / 1024**2:.0f} MiB"
 
 
 COLUMNS = ("repository", "distribution", "version", "tag", "built", "public", "checked")
@@ -115,35 +86,32 @@ def row(item: Standing, now: datetime) -> tuple[str, ...]:
     )
 
 
-def notes(item: Standing, now: datetime) -> Iterator[tuple[str, str]]:
-    """Tell what there is to be known of a repository: `error`, `warning` or `note`, and a line."""
-    for line in item.errors:
-        yield "error", line
-    if item.check.unreachable_since is not None:
-        since = times.told(item.check.unreachable_since, now)
-        yield "warning", f"its host is out of reach since {since}"
-    for line in item.warnings:
-        yield "warning", line
-    if item.advice:
-        yield "note", item.advice
-
-
 def _ago(epoch_s: int | None, now: datetime) -> str:
     return "-" if epoch_s is None else f"{times.span(now - times.at(epoch_s, now))} ago"
 
 
 def as_json(status: Status) -> str:
     """Write the state of everything for scripts; what nobody knows is `null`."""
+    found, judged = status.snapshot, status.judgement
+    services = found.services if isinstance(found.services, Services) else None
+    files = None if isinstance(found.files, InsidersError) else found.files
     content = {
-        "health": status.health.name.lower(),
-        "manager": status.no_manager.message if status.no_manager else None,
-        "server": status.server and service(status.server),
-        "projects": status.projects,
-        "files": status.files,
-        "watcher": status.watcher and service(status.watcher),
-        "repositories": [_repository(item) for item in status.repositories],
+        "health": judged.health.name.lower(),
+        "manager": found.services.message if isinstance(found.services, InsidersError) else None,
+        "server": services and service(services.server),
+        "projects": len(files.projects) if files else None,
+        "files": len(files.sizes) if files else None,
+        "watcher": services and service(services.watcher),
+        "repositories": [_repository(item) for item in found.standings],
+        "problems": [_item(item) for item in judged.problems],
+        "warnings": [_item(item) for item in judged.warnings],
+        "notes": [_item(item) for item in judged.notes],
     }
     return json.dumps(content, indent=2)
+
+
+def _item(item: Item) -> dict[str, str | None]:
+    return {"subject": item.subject, "text": item.text, "hint": item.hint}
 
 
 def service(look: Overview) -> dict[str, Any]:

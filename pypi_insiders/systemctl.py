@@ -1,9 +1,11 @@
 """Speak to the user's service manager and journal, through systemctl and its kin."""
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -125,7 +127,10 @@ def try_call(verb: str, *arguments: str) -> None:
 
 
 def _systemctl(*arguments: str) -> Result:
-    return run(("systemctl", "--user", "--no-ask-password", *arguments), timeout_s=_TIMEOUT_S)
+    argv = ("systemctl", "--user", "--no-ask-password", *arguments)
+    # Some times come in words, with the zone.
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    return run(argv, timeout_s=_TIMEOUT_S, environment=environment)
 
 
 def show(unit: str, *properties: str) -> dict[str, str]:
@@ -244,16 +249,34 @@ def active(pattern: str) -> list[str]:
     return [line.split()[0] for line in result.stdout.splitlines() if result.status == 0]
 
 
-def next_run(timer: str) -> float | None:
+def next_run(timer: str, has: Mapping[str, str]) -> float | None:
     """Tell when a timer elapses next, in seconds of the epoch; `None` if it does not.
+
+    Args:
+        timer: the unit.
+        has: its properties `NextElapseUSecRealtime` and `NextElapseUSecMonotonic`, which tell
+            without a process where it is a calendar event.
 
     Raises:
         InsidersError: the manager does not answer.
     """
+    realtime, monotonic = has["NextElapseUSecRealtime"], has["NextElapseUSecMonotonic"]
+    if monotonic in ("", "0", "infinity"):
+        if not realtime:
+            return None
+        with contextlib.suppress(ValueError):
+            return _epoch_s(realtime)
     result = _systemctl("list-timers", "--all", "--output=json", "--", timer)
     if result.status != 0:
         raise _explain(result)
     return next((row["next"] / 1e6 for row in json.loads(result.stdout) if row["next"]), None)
+
+
+def _epoch_s(stamp: str) -> float:
+    """Read a point in time, which systemd 252 writes in words whatever `--timestamp` says."""
+    if stamp.startswith("@"):
+        return float(stamp[1:])
+    return datetime.strptime(f"{stamp} +0000", "%a %Y-%m-%d %H:%M:%S UTC %z").timestamp()
 
 
 def print_status(units: Sequence[str]) -> None:

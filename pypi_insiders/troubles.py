@@ -1,37 +1,38 @@
-"""Tell the person of trouble: once when it is new, and once when it is over."""
+"""Notify the user of each problem: once when it is new, and once when it is over."""
 
 import contextlib
 import json
 import os
-import re
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pypi_insiders import config, notification, standing, systemctl
+from pypi_insiders import config, notification, snapshot
+from pypi_insiders.config import Settings
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import locked, read_text, remove, write_atomic
+from pypi_insiders.index_check import Fetched
+from pypi_insiders.judgement import CONFIG, INDEX, REPOSITORIES, STATE, judge
 from pypi_insiders.notification import Message
+from pypi_insiders.overview import Condition, Services
 from pypi_insiders.paths import Paths
-from pypi_insiders.units import SERVER, WATCHER
-from pypi_insiders.urls import without_any_credentials
-
-if TYPE_CHECKING:
-    from pypi_insiders.standing import Standing
+from pypi_insiders.snapshot import Files
+from pypi_insiders.units import PARTS, SERVER, WATCHER
 
 _DAY_S = 86400
 _LINES = 20
 _SUBJECTS = 3
-_NO_WAY = "for there is no desktop here and no `notify-command`"
+_NO_WAY = "no desktop here, and no `notify-command` is set"
 _TEST = Message(
     "pypi-insiders: a test",
-    "This is how pypi-insiders tells you what fails, and when that is over.\n",
+    "pypi-insiders notifies you like this of each new problem, and of its end.\n",
 )
 _PARTS = (SERVER.name, WATCHER.name)
-_AGAIN = "it comes and goes, no more is said of it for a day"
+_AGAIN = "it comes and goes; no further message about it for a day"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Trouble:
     """Something that is wrong."""
 
     subject: str
-    """With what: `NS/PROJ`, `server` or `watcher`."""
+    """As that of an item of the judgement: `NS/PROJ`, `server`, `config.toml` ..."""
     kind: str
     """The same as long as it is the same trouble; empty where there can be but one."""
     text: str
@@ -89,7 +90,7 @@ class Found:
 
     def is_gone(self, subject: str) -> bool:
         """Tell whether a repository is no longer watched."""
-        return self.watched is not None and subject not in self.watched and subject not in _PARTS
+        return "/" in subject and self.watched is not None and subject not in self.watched
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def compare(memory: Memory, found: Found, now_s: int) -> News:
 def words(news: News) -> Message | None:
     """Write what is to be told, all in one message; `None`: nothing is."""
     lines = [f"{told.trouble.line}{f' ({_AGAIN})' if told.again else ''}" for told in news.new]
-    lines += [f"over: {trouble.line}" for trouble in news.over]
+    lines += [f"recovered: {trouble.line}" for trouble in news.over]
     if not lines:
         return None
     about = [told.trouble.subject for told in news.new] or [item.subject for item in news.over]
@@ -161,94 +162,82 @@ def words(news: News) -> Message | None:
         lines[_LINES:] = [f"and {len(lines) - _LINES} more"]
     text = "\n".join(lines)
     return Message(
-        f"pypi-insiders: {'trouble with' if news.new else 'over: trouble with'} {listed}",
-        f"{text}\n`pypi-insiders status` tells the state of everything.\n",
+        f"pypi-insiders: {'problem with' if news.new else 'recovered:'} {listed}",
+        f"{text}\n`pypi-insiders status` shows the state of everything.\n",
     )
 
 
-def look(paths: Paths) -> Found:
-    """Look for trouble.
+def look(paths: Paths, known: Iterable[str] = ()) -> Found:
+    """Look for problems.
 
-    Not at repositories while an update is under way, which may end their trouble; nor at a service
-    that has not run since the last login, of which nobody knows whether it would fail.
+    Not at repositories while an update is running, which may end their problems; nor at a service
+    that has not run since the last login, of which nobody knows whether it would fail. An idle
+    index is not started only to be looked at.
+
+    Args:
+        paths: where everything is.
+        known: the subjects of the problems that the user knows.
 
     Raises:
         InsidersError: there is no user manager to ask.
     """
-    socket, server, watcher = systemctl.show_each(
-        (*SERVER.units, WATCHER.service),
-        *("ActiveState", "SubState", "Result", "ExecMainStatus", "ExecMainExitTimestampMonotonic"),
+    has_known = INDEX in known
+    seen = snapshot.take(
+        paths,
+        datetime.now().astimezone(),
+        lambda files, services, settings: _fetch(files, services, settings, is_known=has_known),
     )
-    broken = _broken_settings(paths)
-    troubles = []
-    subjects = set()
-    if result := _failure(socket) or _failure(server):
-        told = broken or f"failing ({result}); see `pypi-insiders server logs`"
-        troubles.append(Trouble(SERVER.name, "", _clean(told)))
-    elif _is_well(server):
-        subjects.add(SERVER.name)
-    standings: list[Standing] = []
+    services = seen.services
+    if not isinstance(services, Services):
+        raise services or InsidersError("nobody looked at the services")
+    watcher = services.units[WATCHER.service]
+    is_updating = bool(seen.pending) or not (
+        watcher["ActiveState"] in ("inactive", "failed") or watcher["SubState"] == "start-post"
+    )
     watched: frozenset[str] | None = None
-    try:
-        standings = standing.of_all(paths)
-        watched = frozenset(item.name for item in standings)
-    except InsidersError as error:
-        broken = broken or error.message
-    if watcher["ActiveState"] in ("inactive", "failed") or watcher["SubState"] == "start-post":
-        failed = [recognize(item.name, error) for item in standings for error in item.errors]
-        result = _failure(watcher)
-        # That repositories fail is why it ends so, and is told of each.
-        if result and (broken or not failed or watcher["ExecMainStatus"] != "1"):
-            told = broken or f"updates fail ({result}); see `pypi-insiders watcher logs`"
-            troubles.append(Trouble(WATCHER.name, "", _clean(told)))
-        elif result or _is_well(watcher):
+    if not isinstance(seen.watched, InsidersError):
+        watched = frozenset(seen.watched)
+    # While an update is running nobody knows how these are.
+    by_updates = {WATCHER.name, *(watched or ()), *filter(None, seen.held.values()), *seen.held}
+    subjects = {CONFIG, REPOSITORIES, STATE, *(f"{part.name} units" for part in PARTS)}
+    if seen.fetched is not None and not seen.fetched.needs_password:
+        subjects.add(INDEX)
+    if _is_well(services.units[SERVER.service]):
+        subjects.add(SERVER.name)
+    if not is_updating:
+        subjects |= by_updates - {WATCHER.name}
+        if _failure(watcher) or _is_well(watcher):
             subjects.add(WATCHER.name)
-        troubles += failed
-        subjects |= watched or set()
-    return Found(tuple(troubles), frozenset(subjects), watched)
+    troubles = tuple(
+        Trouble(item.subject, item.kind, item.text)
+        for item in judge(seen).problems
+        if not (is_updating and item.subject in by_updates)
+    )
+    return Found(troubles, frozenset(subjects), watched)
 
 
-def _broken_settings(paths: Paths) -> str | None:
-    try:
-        config.load(paths.settings)
-    except InsidersError as error:
-        return error.message
-    return None
+def _fetch(
+    files: Files, services: Services | InsidersError, settings: Settings | None, *, is_known: bool
+) -> Fetched | None:
+    if isinstance(services, Services) and not is_known:
+        server = services.server
+        if server.condition == Condition.RUNNING and not server.is_working:
+            return None
+    return snapshot.fetch_as_client(files, services, settings)
 
 
-def _failure(unit: dict[str, str]) -> str | None:
-    """Tell how a unit fails, in systemd's word."""
-    state, result = unit["ActiveState"], unit["Result"]
-    is_ending = state == "deactivating" and result != "success"
-    if state == "failed" or is_ending or unit["SubState"].startswith("auto-restart"):
-        return result
-    return None
+def _failure(unit: Mapping[str, str]) -> bool:
+    """Tell whether a unit fails."""
+    is_ending = unit["ActiveState"] == "deactivating" and unit["Result"] != "success"
+    return unit["ActiveState"] == "failed" or is_ending
 
 
-def _is_well(unit: dict[str, str]) -> bool:
+def _is_well(unit: Mapping[str, str]) -> bool:
     """Tell whether a service runs, or has run to a good end."""
     if unit["ActiveState"] == "active" or unit["SubState"] == "start-post":
         return True
     has_run = unit["ExecMainExitTimestampMonotonic"] not in ("", "0")
     return unit["ActiveState"] == "inactive" and has_run and unit["Result"] == "success"
-
-
-def recognize(repository: str, error: str) -> Trouble:
-    """Tell which trouble an error of a repository is.
-
-    Counts, times and commits do not make it another one; nor does how a tag fails.
-    """
-    if match := re.match(r"tag [^ :]+(?=: )", error):
-        kind = match[0]
-    else:
-        kind = re.sub(r"\b[0-9a-f]*\d[0-9a-f]*\b|\d+", "0", error)
-    return Trouble(repository, kind, _clean(error))
-
-
-def _clean(text: str) -> str:
-    """Take out credentials, and what a terminal would not show as it stands."""
-    text = "".join(character if character.isprintable() else " " for character in text)
-    return without_any_credentials(text)
 
 
 def load(paths: Paths) -> Memory:
@@ -313,7 +302,8 @@ def tell(paths: Paths) -> str | None:
     with locked(paths.troubles_lock):
         command = way(paths)
         memory = load(paths)
-        news = compare(memory, look(paths), int(time.time()))
+        known = {told.trouble.subject for told in memory.known.values()}
+        news = compare(memory, look(paths, known), int(time.time()))
         message = words(news)
         if message is None or command == ():
             if news.after != memory:
@@ -322,9 +312,9 @@ def tell(paths: Paths) -> str | None:
         save(paths, news.before)
         program = notification.send(message, command)
         if program is None:
-            return f"nobody was told, {_NO_WAY}: {message.subject}"
+            return f"no notification was sent ({_NO_WAY}): {message.subject}"
         save(paths, news.after)
-        return f"told by {program}: {message.subject}"
+        return f"sent by {program}: {message.subject}"
 
 
 def send_test(paths: Paths) -> str:
@@ -339,7 +329,7 @@ def send_test(paths: Paths) -> str:
         raise InsidersError("`notify-command = []` turns all messages off", hint)
     program = notification.send(_TEST, command)
     if program is None:
-        raise InsidersError(f"nobody can be told, {_NO_WAY}", hint)
+        raise InsidersError(f"no notification can be sent: {_NO_WAY}", hint)
     return program
 
 

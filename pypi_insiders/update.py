@@ -305,12 +305,12 @@ class _Pass:
         self._progress.begin(repository.name, "check")
         now_s = int(time.time())
         before = self._checks.get(repository.name, Check())
-        self._checks[repository.name] = replace(before, errors=[], warnings=[])
+        self._checks[repository.name] = replace(before, errors=[], warnings=[], tried_at=now_s)
         try:
             known = self._known(repository)
             lost = self._lost(repository, known)
             refs = remotes.list_tags(repository.remote, remotes.Access(repository.token))
-            self._checks[repository.name] = Check(now_s)
+            self._checks[repository.name] = Check(now_s, tried_at=now_s)
             if self._chooser.recall(repository, known, refs):
                 lost = self._lost(repository, known)
             lost = tuple(

@@ -25,12 +25,15 @@ LAYERS = (
     },
     {
         "repositories", "releases", "retention", "control", "overview", "builder", "reach",
-        "original", "provenance", "comparison",
+        "original", "provenance", "comparison", "running",
     },
-    {"ownership", "adoption", "making", "account", "standing", "held_names"},
-    {"choosing", "withdrawal", "doctor", "status", "troubles", "no_release"},
-    {"update", "web"},
-    {"index", "export"},
+    {"ownership", "adoption", "making", "standing", "held_names", "index_check", "unit_state"},
+    {"no_release"},
+    {"snapshot"},
+    {"judgement"},
+    {"account"},
+    {"choosing", "withdrawal", "doctor", "status", "troubles", "web"},
+    {"update", "index", "export"},
     {"cli"},
 )  # fmt: skip
 OWNERS = {

@@ -1,6 +1,7 @@
 """notify: failures find the person, each once, and so does their end."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from test_control import show
 from test_journeys import port
 
 from pypi_insiders import troubles
+from pypi_insiders.judgement import clean, kind_of
 from pypi_insiders.notification import Message
 from pypi_insiders.troubles import Found, Memory, Trouble, compare, words
 
@@ -20,7 +22,7 @@ __all__ = ["port"]
 SOCKET, SERVER = "pypi-insiders-server.socket", "pypi-insiders-server.service"
 
 CONFIG = ".config/pypi-insiders/config.toml"
-END = "`pypi-insiders status` tells the state of everything.\n"
+END = "`pypi-insiders status` shows the state of everything.\n"
 # What a person's own program would be: it appends subject and text to a file.
 MAIL = """#!/usr/bin/env python3
 import json, os, sys
@@ -103,7 +105,7 @@ def test_each_trouble_is_told_once_and_its_end(
     assert mails(machine) == []
     why = lost(project)
     updated(machine)
-    first = ("pypi-insiders: trouble with me/probe", f"me/probe: {why}\n{END}")
+    first = ("pypi-insiders: problem with me/probe", f"me/probe: {why}\n{END}")
     assert mails(machine) == [first]
     updated(machine)
     assert mails(machine) == [first]
@@ -113,9 +115,9 @@ def test_each_trouble_is_told_once_and_its_end(
     other.push("v2.0")
     updated(machine)
     _, (subject, text) = mails(machine)
-    assert subject == "pypi-insiders: trouble with me/other"
+    assert subject == "pypi-insiders: problem with me/other"
     build, end = text.split("\n", 1)
-    assert (build.startswith("me/other: tag v2.0: "), end) == (True, END)
+    assert (build.startswith("me/other: no release yet: tag v2.0: "), end) == (True, END)
     updated(machine)
     assert len(mails(machine)) == 2
     back(project)
@@ -124,8 +126,8 @@ def test_each_trouble_is_told_once_and_its_end(
     updated(machine)
     assert mails(machine)[2:] == [
         (
-            "pypi-insiders: over: trouble with me/probe, me/other",
-            f"over: me/probe: {why}\nover: {build}\n{END}",
+            "pypi-insiders: recovered: me/probe, me/other",
+            f"recovered: me/probe: {why}\nrecovered: {build}\n{END}",
         )
     ]
     assert machine.run("find", ".local/state/pypi-insiders/troubles", check=False).stdout == ""
@@ -139,12 +141,12 @@ def test_an_update_that_fails_by_itself_is_told(machine: Machine, project: Proje
     machine.write_text(CONFIG, "[watcher")
     updated(machine)
     (first,) = mails(machine)
-    assert first[0] == "pypi-insiders: trouble with watcher"
-    assert first[1].startswith(f"watcher: {machine.home}/{CONFIG} is not valid TOML: ")
+    assert first[0] == "pypi-insiders: problem with config.toml"
+    assert first[1].startswith(f"config.toml: {machine.home}/{CONFIG} is not valid TOML: ")
     machine.write_text(CONFIG, good)
     updated(machine)
     assert mails(machine)[1:] == [
-        ("pypi-insiders: over: trouble with watcher", f"over: {first[1]}")
+        ("pypi-insiders: recovered: config.toml", f"recovered: {first[1]}")
     ]
 
 
@@ -152,6 +154,7 @@ def test_a_server_that_fails_for_ever_is_told_once(
     machine: Machine, project: Project, port: int
 ) -> None:
     """However often it is restarted; and once when it runs again. Its socket stays."""
+    machine.run("pypi-insiders", "update")
     machine.run("pypi-insiders", "server", "start")
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, "broken")
@@ -159,18 +162,27 @@ def test_a_server_that_fails_for_ever_is_told_once(
     machine.wait_for_journal("restart counter is at 4", "-u", SERVER)
     settled(machine)
     (first,) = mails(machine)
-    assert first[0] == "pypi-insiders: trouble with server"
-    assert first[1].startswith(f"server: {machine.home}/{CONFIG} is not valid TOML: ")
+    assert first[0] == "pypi-insiders: problem with config.toml, server"
+    config, server, end = first[1].split("\n", 2)
+    assert config.startswith(f"config.toml: {machine.home}/{CONFIG} is not valid TOML: ")
+    assert re.fullmatch(r"server: failing \((exit-code|not ready)(, restarted once)?\)", server)
+    assert end == END
     started = machine.journal("-u", "pypi-insiders-notify@server.service").count("Starting ")
     assert started == 1, "what is known costs nothing"
     machine.write_text(CONFIG, good)
     assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
     settled(machine)
-    assert mails(machine)[1:] == [("pypi-insiders: over: trouble with server", f"over: {first[1]}")]
+    assert mails(machine)[1:] == [
+        (
+            "pypi-insiders: recovered: server, config.toml",
+            f"recovered: {server}\nrecovered: {config}\n{END}",
+        )
+    ]
 
 
 def test_a_socket_that_cannot_listen_is_told(machine: Machine, project: Project, port: int) -> None:
     """At login, say, when the port is taken."""
+    machine.run("pypi-insiders", "update")
     machine.run("pypi-insiders", "server", "start")
     machine.run("systemctl", "--user", "stop", SOCKET, SERVER)
     other = machine.start(sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port))
@@ -180,12 +192,15 @@ def test_a_socket_that_cannot_listen_is_told(machine: Machine, project: Project,
     )
     machine.run("systemctl", "--user", "start", SOCKET, check=False)
     settled(machine)
-    trouble = "server: failing (resources); see `pypi-insiders server logs`\n"
-    assert [text for _, text in mails(machine)] == [trouble + END]
+    failing = "server: failing (resources)\n"
+    taken = f"index: http://127.0.0.1:{port} belongs to another program (404)\n"
+    assert [text for _, text in mails(machine)] == [failing + taken + END]
     other.stop()
     machine.run("pypi-insiders", "server", "start")
     settled(machine)
-    assert [text for _, text in mails(machine)][1:] == [f"over: {trouble}{END}"]
+    assert [text for _, text in mails(machine)][1:] == [
+        f"recovered: {failing}recovered: {taken}{END}"
+    ]
 
 
 def test_who_could_not_be_told_is_told_later(machine: Machine, project: Project) -> None:
@@ -196,20 +211,20 @@ def test_who_could_not_be_told_is_told_later(machine: Machine, project: Project)
     machine.run("pypi-insiders", "watcher", "start")
     updated(machine)
     machine.wait_for_journal(
-        "^nobody was told, for there is no desktop here and no `notify-command`: "
-        "pypi-insiders: trouble with me/probe$"
+        r"^no notification was sent \(no desktop here, and no `notify-command` is set\): "
+        "pypi-insiders: problem with me/probe$"
     )
     machine.write_text("fails", "#!/bin/sh\necho no route to host >&2\nexit 1\n", mode=0o755)
     machine.write_text(CONFIG, settings(1, f'["{machine.home}/fails"]'))
     updated(machine)
     machine.wait_for_journal(
-        f"^error: {machine.home}/fails did not take the message: no route to host$"
+        f"^error: {machine.home}/fails failed to send the message: no route to host$"
     )
     assert show(machine, "pypi-insiders-notify@watcher.service", "Result") == "exit-code"
     machine.write_text(CONFIG, good)
     updated(machine)
     assert mails(machine) == [
-        ("pypi-insiders: trouble with me/probe", f"me/probe: {why}\n{END}"),
+        ("pypi-insiders: problem with me/probe", f"me/probe: no release yet: {why}\n{END}"),
     ]
 
 
@@ -243,7 +258,7 @@ def test_what_has_not_run_since_the_login_is_not_known_to_be_well(
     machine.run("systemctl", "--user", "restart", SERVER, check=False)
     updated(machine)
     # In one message or in several, as it comes.
-    subjects = ("me/probe: ", "server: ", "watcher: ")
+    subjects = ("me/probe: ", "server: ", "config.toml: ")
     machine.wait_for(
         ("cat", "mail"), lambda done: all(subject in done.stdout for subject in subjects)
     )
@@ -281,15 +296,15 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
     assert json.loads(next(shown)) == [
         "pypi-insiders",
         "pypi-insiders: a test",
-        "This is how pypi-insiders tells you what fails, and when that is over.",
+        "pypi-insiders notifies you like this of each new problem, and of its end.",
     ]
     machine.run("pypi-insiders", "watcher", "start")
     project.hook("raise SystemExit('<b>& broken')")
     project.push("v2.0")
     updated(machine)
     program, subject, text = json.loads(next(shown))
-    assert (program, subject) == ("pypi-insiders", "pypi-insiders: trouble with me/probe")
-    assert text.startswith("me/probe: tag v2.0: ")
+    assert (program, subject) == ("pypi-insiders", "pypi-insiders: problem with me/probe")
+    assert text.startswith("me/probe: no release yet: tag v2.0: ")
     assert "&lt;b&gt;&amp; broken" in text
 
 
@@ -302,7 +317,7 @@ def test_a_command_goes_before_the_desktop(machine: Machine, project: Project) -
     assert mails(machine) == [
         (
             "pypi-insiders: a test",
-            "This is how pypi-insiders tells you what fails, and when that is over.\n",
+            "pypi-insiders notifies you like this of each new problem, and of its end.\n",
         )
     ]
 
@@ -379,7 +394,7 @@ def test_a_long_list_is_cut() -> None:
     many = tuple(Trouble(f"me/{number}", "", "broken") for number in range(30))
     news = compare(Memory({}, {}), Found(many, frozenset()), 0)
     assert words(news) == Message(
-        "pypi-insiders: trouble with me/0, me/1, me/2 and 27 more",
+        "pypi-insiders: problem with me/0, me/1, me/2 and 27 more",
         "".join(f"me/{number}: broken\n" for number in range(20)) + f"and 10 more\n{END}",
     )
 
@@ -396,14 +411,12 @@ def test_a_long_list_is_cut() -> None:
 )
 def test_which_trouble_is_the_same(one: str, other: str, is_same: bool) -> None:
     """Counts, times and commits do not make new trouble, nor does how a tag fails."""
-    assert (troubles.recognize("me/a", one).key == troubles.recognize("me/a", other).key) is is_same
+    assert (kind_of(one) == kind_of(other)) is is_same
 
 
 def test_no_message_has_a_secret_or_moves_the_cursor() -> None:
     """Whatever git said."""
-    assert (
-        troubles.recognize("me/a", "https://me:secret@host/x\x1b[2J").text == "https://host/x [2J"
-    )
+    assert clean("https://me:secret@host/x\x1b[2J") == "https://host/x [2J"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "[1]", '{"a": 1}', '[{"trouble": {}}]', "null"])

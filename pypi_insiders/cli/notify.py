@@ -6,12 +6,12 @@ from pypi_insiders.cli.common import Command
 
 
 @click.command(cls=Command)
-@click.option("--test", is_flag=True, help="Send a message that only shows that you get it.")
+@click.option("--test", is_flag=True, help="Send a test message.")
 def notify(test: bool) -> None:
-    """Tell the person what fails, and what does no longer.
+    """Send failure and recovery notifications.
 
-    The units run this when something fails, and when it may be over. Of each trouble you are told
-    once, on your desktop or by the `notify-command` of config.toml, and once when it is over.
+    The units run this when something fails, and after each update. You get one message about each
+    problem, on your desktop or by the `notify-command` of config.toml, and one when it is over.
     """
     from pypi_insiders import troubles
     from pypi_insiders.paths import default_paths

@@ -263,35 +263,39 @@ def _tell_changes(paths: "Paths", old: "Repository", new: "Repository") -> None:
 @repos.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def list_(as_json: bool) -> None:
-    """List the watched repositories."""
+    """List the watched repositories, each with the version that is served."""
     import json
+    from datetime import datetime
 
-    from pypi_insiders import repositories, state
+    from pypi_insiders import snapshot
+    from pypi_insiders.errors import InsidersError
+    from pypi_insiders.judgement import why_unserved
     from pypi_insiders.paths import default_paths
 
-    paths = default_paths()
-    rows: list[dict[str, str | int | None]] = []
-    for item in repositories.load(paths.repositories).values():
-        known = state.load(paths.state, item.name)
-        if not known.is_of(item.remote, item.distribution):
-            known = state.RepositoryState()  # what the next update begins with
-        rows.append(
-            {
-                "name": item.name,
-                "url": item.remote,
-                "distribution": item.distribution or known.distribution,
-                "version": known.newest.version if known.newest else None,
-                "tag": known.newest.tag if known.newest else None,
-                "keep": item.keep,
-            }
-        )
+    seen = snapshot.take(default_paths(), datetime.now().astimezone(), with_services=False)
+    if isinstance(seen.watched, InsidersError):
+        raise seen.watched
+    rows: list[dict[str, str | int | None]] = [
+        {
+            "name": item.name,
+            "url": seen.watched[item.name].remote,
+            "distribution": item.distribution,
+            "version": item.newest.version if item.newest else None,
+            "tag": item.newest.tag if item.newest else None,
+            "keep": seen.watched[item.name].keep,
+            "reason": why_unserved(seen, item),
+        }
+        for item in seen.standings
+    ]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:
         none_watched()
     else:
         columns = ("name", "distribution", "version", "url")
-        echo_table(columns, [([str(row[key] or "-") for key in columns], ()) for row in rows])
+        cells = [[str(row[key] or "-") for key in columns] for row in rows]
+        reasons = [[f"not served: {row['reason']}"] if row["reason"] else [] for row in rows]
+        echo_table(columns, list(zip(cells, reasons, strict=True)))
 
 
 @repos.command("remove")

@@ -11,19 +11,20 @@ from pypi_insiders.cli.common import Command, verbosity
 @click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Show what is known of a repository.
+    """Show details of a repository.
 
-    When it was checked, what was built from what and which files of that the index holds, and which
-    tags failed or were not built. With -v also what was installed to build each version.
+    The last check and the last attempt with its error, what was built from what and which of its
+    files are served, and which tags failed or were not built. With -v also what was installed to
+    build each version.
     """
     from datetime import datetime
 
     from pypi_insiders import account
     from pypi_insiders.paths import default_paths
 
-    found = account.give(default_paths(), name)
+    now = datetime.now().astimezone()
+    found = account.give(default_paths(), name, now)
     if as_json:
         click.echo(account.as_json(found))
     else:
-        now = datetime.now().astimezone()
         click.echo(account.as_text(found, now, in_full=verbosity(ctx) > 0))

@@ -1,12 +1,18 @@
 """`pypi-insiders status`, and `pypi-insiders` alone."""
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import click
 
 from pypi_insiders.cli.common import Command, none_watched
 from pypi_insiders.cli.table import echo_table
 
+if TYPE_CHECKING:
+    from pypi_insiders.judgement import Judgement
+
 _COLOURS = {
-    "error": "red", "warning": "yellow", "note": "cyan",
+    "problem": "red", "warning": "yellow", "note": "cyan",
     "FAILING": "red", "STOPPED": "yellow", "WELL": "green",
 }  # fmt: skip
 
@@ -17,8 +23,9 @@ _COLOURS = {
 def status(ctx: click.Context, as_json: bool) -> None:
     """Show the state of everything.
 
-    The index, the watcher, and of each repository what is served, from which tag, what PyPI has,
-    and what is wrong. Exit status: 0 all is well, 1 something fails, 3 something is stopped.
+    The index, the watcher, each repository with the release that is served, its tag and what PyPI
+    has, and everything that is wrong. A page and a file are fetched from the index, which starts it
+    if it is idle. Exit status: 0 all is well, 1 there is a problem, 3 something is stopped.
     """
     from datetime import datetime
 
@@ -29,21 +36,28 @@ def status(ctx: click.Context, as_json: bool) -> None:
     found = state.take(default_paths(), now)
     if as_json:
         click.echo(state.as_json(found))
-        ctx.exit(found.health)
-    for health, name, words in state.summary(found, now):
+        ctx.exit(found.judgement.health)
+    for health, name, words in state.summary(found):
         label = click.style(name.ljust(7), fg=_COLOURS[health.name], bold=True)
         click.echo(f"{label}  {words}")
-    if found.repositories:
+    if found.snapshot.standings:
         click.echo()
-        rows = [(state.row(item, now), state.notes(item, now)) for item in found.repositories]
-        echo_table(
-            state.COLUMNS,
-            [(cells, [_note(*note) for note in notes]) for cells, notes in rows],
-        )
-    else:
+        rows = [(state.row(item, now), ()) for item in found.snapshot.standings]
+        echo_table(state.COLUMNS, rows)
+    elif found.snapshot.watched == {}:
         none_watched()
-    ctx.exit(found.health)
+    if found.judgement.items:
+        click.echo()
+        for line in _lines(found.judgement):
+            click.echo(line)
+    ctx.exit(found.judgement.health)
 
 
-def _note(kind: str, line: str) -> str:
-    return f"{click.style(f'{kind}:', fg=_COLOURS[kind])} {line}"
+def _lines(judgement: "Judgement") -> Iterator[str]:
+    """Write each item as `doctor` does, and its hint unless it is that of the line before."""
+    before = None
+    for item in judgement.items:
+        yield f"{click.style(item.severity.ljust(7), fg=_COLOURS[item.severity])}  {item.line}"
+        if item.hint and item.hint != before:
+            yield f"{' ' * 9}{click.style('hint:', fg='cyan')} {item.hint}"
+        before = item.hint

@@ -7,10 +7,10 @@ from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pypi_insiders import config, reach, repositories, systemctl
+from pypi_insiders import reach, snapshot
 from pypi_insiders.config import Settings
 from pypi_insiders.doctor import (
     access,
@@ -24,15 +24,16 @@ from pypi_insiders.doctor import (
     system,
 )
 from pypi_insiders.doctor.client_settings import Place
-from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
-from pypi_insiders.doctor.services import Server
+from pypi_insiders.doctor.finding import Finding, Verdict, ok, warning
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.judgement import CONFIG, INDEX, REPOSITORIES, Judgement, judge
+from pypi_insiders.overview import Services
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
+from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.systemctl import Manager
-
-if TYPE_CHECKING:
-    from pypi_insiders.repository import Repository
+from pypi_insiders.units import PARTS
+from pypi_insiders.words import counted
 
 _T = TypeVar("_T")
 
@@ -41,29 +42,34 @@ def examine(paths: Paths, now: datetime) -> Iterator[Finding]:
     """Look at everything at the same time, and tell in order what was found.
 
     Args:
-        paths: where everything lies.
+        paths: where everything is.
         now: for "12 min ago"; with a time zone, in which times are told.
     """
-    settings, found = _read(config.load, paths.settings, Settings())
-    yield found
-    nothing: dict[str, Repository] = {}
-    watched, found = _read(repositories.load, paths.repositories, nothing)
-    yield found
-    is_known = found.verdict == Verdict.OK
-    manager = _manager()
+    seen = snapshot.take(paths, now, snapshot.fetch_as_client)
+    judged = judge(seen)
+    settings = seen.settings if isinstance(seen.settings, Settings) else Settings()
+    yield from _file(paths.settings, CONFIG, judged)
+    yield from _file(paths.repositories, REPOSITORIES, judged)
+    watched = {} if isinstance(seen.watched, InsidersError) else seen.watched
+    both = seen.services if isinstance(seen.services, Services) else None
+    manager = _manager(seen)
     has_manager = isinstance(manager, Manager)
     fallback_url = settings.server.fallback
     containment = Containment()
-    server = _begin(lambda: services.server(settings.server, now, has_manager=has_manager))
     checks: tuple[Callable[[], Iterable[Finding]], ...] = (
         lambda: system.look(manager),
         lambda: disk.look(paths),
-        lambda: installation.look(manager, paths, settings) if isinstance(manager, Manager) else (),
-        lambda: services.look(server.result(), settings, now, has_manager=has_manager),
+        lambda: installation.look(both, seen.units, judged) if both else (),
+        lambda: services.look(seen, judged),
+        lambda: _rest(seen, judged),
         lambda: [builds.look(paths, settings, containment)],
         lambda: network.look(fallback_url, network.ask(fallback_url)),
-        lambda: _clients(server.result(), paths, settings),
-        lambda: access.look(paths, watched, has_manager=has_manager) if is_known else (),
+        lambda: _clients(services.url(seen), paths, settings),
+        lambda: (
+            access.look(paths, watched, has_manager=has_manager)
+            if not isinstance(seen.watched, InsidersError)
+            else ()
+        ),
     )
     running = [_begin(partial(_all, check)) for check in checks]
     try:
@@ -73,6 +79,31 @@ def examine(paths: Paths, now: datetime) -> Iterator[Finding]:
         containment.end()
         reach.end()
         raise
+
+
+def _manager(seen: Snapshot) -> Manager | InsidersError:
+    if isinstance(seen.services, Services):
+        return seen.services.manager
+    return seen.services or InsidersError("nobody looked")
+
+
+def _file(path: Path, name: str, judged: Judgement) -> Iterator[Finding]:
+    """Tell whether a file of the user can be read."""
+    found = [services.of_item(item) for item in judged.about((name,))]
+    yield from found
+    if not any(item.verdict == Verdict.PROBLEM for item in found):
+        yield ok(path.name, "can be read" if path.exists() else "not found, using the defaults")
+
+
+def _rest(seen: Snapshot, judged: Judgement) -> Iterator[Finding]:
+    """Tell what else the judgement says: of repositories, projects and the state."""
+    told = {CONFIG, REPOSITORIES, INDEX, *(part.name for part in PARTS)}
+    told |= {f"{part.name} units" for part in PARTS}
+    found = [services.of_item(item) for item in judged.items if item.subject not in told]
+    yield from found
+    if not found and seen.held:
+        served = counted(len(seen.held), "project")
+        yield ok("releases", f"{served}, each with a release that is served as it was published")
 
 
 def _all(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
@@ -93,25 +124,9 @@ def _begin(work: Callable[[], _T]) -> "Future[_T]":
     return future
 
 
-def _read(load: Callable[[Path], _T], path: Path, otherwise: _T) -> tuple[_T, Finding]:
-    """Read a file of the person; where that fails, go on with something else."""
-    try:
-        content = load(path)
-    except InsidersError as error:
-        return otherwise, problem(path.name, error.message, error.hint)
-    return content, ok(path.name, "can be read" if path.exists() else "not there, nothing is set")
-
-
-def _manager() -> Manager | InsidersError:
-    try:
-        return systemctl.manager()
-    except InsidersError as error:
-        return error
-
-
-def _clients(server: Server, paths: Paths, settings: Settings) -> Iterator[Finding]:
+def _clients(url: str | None, paths: Paths, settings: Settings) -> Iterator[Finding]:
     """Look at what is called from here, and at what it has written here."""
-    port = urlsplit(server.url or "").port
+    port = urlsplit(url or "").port
     if port is None:
         return
     try:

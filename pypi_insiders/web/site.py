@@ -1,7 +1,10 @@
 """Answer people: all projects at `/`, and each at `/project/NAME/`."""
 
 import logging
+import threading
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.resources import files
@@ -11,11 +14,16 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders import standing, state, times
+from pypi_insiders import snapshot, standing, state, times
 from pypi_insiders.catalogue import Catalogue, Project
+from pypi_insiders.config import Settings
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.index_check import Fetched
+from pypi_insiders.judgement import Judgement, judge
+from pypi_insiders.overview import Services
 from pypi_insiders.paths import Paths
 from pypi_insiders.readme import Reader, Readme
+from pypi_insiders.snapshot import Files
 from pypi_insiders.standing import Standing
 from pypi_insiders.state import Build
 from pypi_insiders.urls import without_credentials
@@ -35,10 +43,23 @@ _TYPES = {
     "script.js": "text/javascript; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
 }
+_LOOK_AGAIN_AFTER_S = 5
+_FIRST_BYTES = 4096
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What the pages tell beside what the index holds."""
+
+    judgement: Judgement = field(default_factory=Judgement)
+    standings: tuple[Standing, ...] = ()
+
+
+_NOTHING = _Look()
 
 
 class Site:
@@ -57,6 +78,10 @@ class Site:
         safe = tuple({**dict(SAFE), "Content-Security-Policy": _POLICY}.items())
         self._rendered = Rendered(is_private=is_private, vary="Sec-Fetch-Site", safe=safe)
         self._reader = Reader()
+        self._looking = threading.Lock()
+        self._stamp: object = None
+        self._looked_at_s = 0.0
+        self._seen = _NOTHING
 
     def __call__(
         self, path: str, environ: WSGIEnvironment, start_response: StartResponse
@@ -71,7 +96,7 @@ class Site:
         if path.startswith(_PROJECT):
             return self._send_project(path, environ, start_response)
         url = snippets.base_url(environ)
-        shows = self._catalogue.everything(), self._stamp()
+        shows = self._catalogue.everything(), self._look()
         render = partial(self._render_front, url)
         return send(self._rendered.page(url, _HTML, shows, render), environ, start_response)
 
@@ -98,18 +123,53 @@ class Site:
         if project is None:
             return not_found(environ, start_response)
         url = snippets.base_url(environ)
-        shows = project, self._stamp(), self._readme(project)
+        shows = project, self._look(), self._readme(project)
         render = partial(self._render_project, url)
         page = self._rendered.page(f"{url}{path}", _HTML, shows, render)
         return send(page, environ, start_response)
 
-    def _stamp(self) -> object:
-        return standing.stamp(self._paths) if self._paths else None
+    def _look(self) -> "_Look":
+        """Judge everything; the same object as long as the judgement is the same.
 
-    def _render_front(self, url: str, shows: tuple[Sequence[Project], object], _: str) -> bytes:
-        projects = shows[0]
-        watched, trouble = self._standings()
-        rows = views.front(projects, watched)
+        A change of the state is seen at once, one of the services within seconds.
+        """
+        if self._paths is None:
+            return _NOTHING
+        with self._looking:
+            stamp, now_s = standing.stamp(self._paths), time.monotonic()
+            if stamp != self._stamp or now_s - self._looked_at_s > _LOOK_AGAIN_AFTER_S:
+                now = datetime.now().astimezone()
+                seen = snapshot.take(self._paths, now, self._fetch)
+                if isinstance(seen.watched, InsidersError):
+                    _log.warning("%s", seen.watched.message)
+                found = _Look(judge(seen), seen.standings)
+                if found != self._seen:
+                    self._seen = found
+                self._stamp, self._looked_at_s = stamp, now_s
+            return self._seen
+
+    def _fetch(
+        self, files: Files, _services: Services | InsidersError, _settings: Settings | None
+    ) -> Fetched:
+        """Find what a client would fetch: whoever asks for this page has the way to it."""
+        found = Fetched("", is_answering=True, is_index=True)
+        try:
+            projects = frozenset(self._catalogue.projects())
+            mine = [item for item in snapshot.samples(files) if item.project in projects]
+            for sample in sorted(mine, key=lambda item: (item.size_bytes, item.path.name)):
+                if opened := self._catalogue.open(sample.path.name):
+                    with opened[1] as file:
+                        file.read(_FIRST_BYTES)
+                    return replace(found, projects=projects, file=sample.path.name)
+        except (InsidersError, OSError) as error:
+            return replace(found, error=str(error))
+        return replace(
+            found, projects=projects, error="no file can be read that is listed" if mine else None
+        )
+
+    def _render_front(self, url: str, shows: "tuple[Sequence[Project], _Look]", _: str) -> bytes:
+        projects, look = shows
+        rows = views.front(projects, look.standings)
         return _render(
             "front.html",
             root="./",
@@ -118,15 +178,14 @@ class Site:
             rows=rows,
             projects=len(projects),
             files=sum(len(project.files) for project in projects),
-            checked_at=max((item.check.checked_at or 0 for item in watched), default=0),
-            trouble=trouble,
+            checked_at=max((item.check.checked_at or 0 for item in look.standings), default=0),
+            items=views.anchored(rows, look.judgement.items),
             snippets=snippets.for_all(url),
         )
 
-    def _render_project(self, url: str, shows: tuple[Project, object, Readme], _: str) -> bytes:
-        project, _stamp, readme = shows
-        watched, trouble = self._standings()
-        mine = [item for item in watched if item.distribution == project.name]
+    def _render_project(self, url: str, shows: "tuple[Project, _Look, Readme]", _: str) -> bytes:
+        project, look, readme = shows
+        mine = [item for item in look.standings if item.distribution == project.name]
         origins = {entry.origin.repository for entry in project.files if entry.origin}
         builds, remotes, problems = self._builds({*origins, *(item.name for item in mine)})
         return _render(
@@ -134,21 +193,11 @@ class Site:
             root="../../",
             url=url,
             is_private=self._is_private,
-            project=views.detail(project, builds, remotes, mine),
+            project=views.detail(project, builds, remotes, mine, look.judgement),
             readme=readme,
-            trouble=[*trouble, *problems],
+            trouble=problems,
             snippets=snippets.for_one(url, project.name),
         )
-
-    def _standings(self) -> tuple[list[Standing], list[str]]:
-        """Tell how the repositories stand, and what keeps us from knowing it."""
-        if self._paths is None:
-            return [], []
-        try:
-            return standing.of_all(self._paths), []
-        except InsidersError as error:
-            _log.warning("%s", error.message)
-            return [], [f"It is not known what is watched: {error.message}"]
 
     def _builds(self, names: Iterable[str]) -> tuple[list[Build], dict[str, str], list[str]]:
         """Recall all builds of some repositories, where these lie, and what cannot be recalled."""

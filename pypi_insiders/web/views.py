@@ -1,23 +1,15 @@
 """Put together what the pages for people show."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from packaging.version import Version
 
 from pypi_insiders.catalogue import Project
+from pypi_insiders.judgement import Item, Judgement
 from pypi_insiders.record import Entry
 from pypi_insiders.standing import Standing
 from pypi_insiders.state import Build
-
-
-class Note(NamedTuple):
-    """Something that somebody should know or do."""
-
-    kind: str
-    """`Error` or `Warning`."""
-    text: str
 
 
 @dataclass(frozen=True)
@@ -36,7 +28,11 @@ class Row:
     """Seconds of the epoch, as all times here."""
     standing: Standing | None = None
     """`None`: nobody watches for it."""
-    notes: tuple[Note, ...] = ()
+
+    @property
+    def subjects(self) -> tuple[str | None, ...]:
+        """What the judgement calls it."""
+        return self.repository, self.project, self.name
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,8 @@ class Detail:
     remotes: Mapping[str, str] = field(default_factory=dict)
     """`NS/PROJ` to where Git finds it."""
     standings: tuple[Standing, ...] = ()
-    notes: tuple[Note, ...] = ()
+    items: tuple[Item, ...] = ()
+    """What the judgement says of it."""
 
 
 def front(projects: Iterable[Project], standings: Iterable[Standing]) -> list[Row]:
@@ -109,7 +106,6 @@ def _row(project: Project, standing: Standing | None) -> Row:
         origin.commit if origin else None,
         min(entry.published_us for entry in best) / 1e6,
         standing,
-        tuple(_notes(standing)),
     )
 
 
@@ -127,7 +123,6 @@ def _without_files(standing: Standing) -> Row:
         commit=build.commit if build else None,
         published_at=build.built_at if build else None,
         standing=standing,
-        notes=tuple(_notes(standing)),
     )
 
 
@@ -144,15 +139,13 @@ def newest(project: Project) -> list[Entry]:
     return [entry for entry in project.files if entry.version == best.version]
 
 
-def _notes(standing: Standing | None) -> Iterator[Note]:
-    if standing is None:
-        return
-    if standing.check.unreachable_since is not None and not standing.errors:
-        yield Note("Warning", "its host is out of reach")
-    for text in standing.errors:
-        yield Note("Error", text)
-    for text in filter(None, (standing.advice, *standing.warnings)):
-        yield Note("Warning", text)
+def anchored(rows: Sequence[Row], items: Iterable[Item]) -> list[tuple[Item, int | None]]:
+    """Find the number of the row that each item is about; `None`: it is about none."""
+    numbers: dict[str | None, int] = {}
+    for number, row in enumerate(rows):
+        for subject in row.subjects:
+            numbers.setdefault(subject, number)
+    return [(item, numbers.get(item.subject)) for item in items]
 
 
 def detail(
@@ -160,6 +153,7 @@ def detail(
     builds: Sequence[Build],
     remotes: Mapping[str, str],
     standings: Sequence[Standing],
+    judgement: Judgement,
 ) -> Detail:
     """Tell of one project.
 
@@ -168,10 +162,11 @@ def detail(
         builds: all that may have made one of its files.
         remotes: where the repositories of its files lie.
         standings: how those stand that are watched for it.
+        judgement: of everything.
     """
-    notes = tuple(note for standing in standings for note in _notes(standing))
+    items = judgement.about((project.name, *(standing.name for standing in standings)))
     if not project.files:
-        return Detail(project.name, standings=tuple(standings), notes=notes)
+        return Detail(project.name, standings=tuple(standings), items=items)
     made = {(name, sha256): build for build in builds for name, sha256 in build.files.items()}
     files: dict[str, list[Entry]] = {}
     for entry in reversed(project.files):
@@ -192,5 +187,5 @@ def detail(
         next(release for release in releases if release.version == best),
         remotes,
         tuple(standings),
-        notes,
+        items,
     )

@@ -1,0 +1,176 @@
+"""Fetch a page and a file from the index, as a client does."""
+
+import contextlib
+import gzip
+import hashlib
+import json
+import netrc
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+from packaging.utils import canonicalize_name
+
+_JSON = "application/vnd.pypi.simple.v1+json"
+_TIMEOUT_S = 2
+_START_TIMEOUT_S = 15
+"""For the first answer of a server that the socket has to start."""
+_PAGE_BYTES = 64 * 1024 * 1024
+_WHOLE_BYTES = 256 * 1024
+"""Up to this size all of a file is fetched, and its hash compared."""
+_FIRST_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One file that the index should serve."""
+
+    project: str
+    """Normalized."""
+    path: Path
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What came of asking the index."""
+
+    url: str
+    """Up to the port."""
+    is_answering: bool = False
+    is_index: bool = False
+    """Whether what answers is this program."""
+    needs_password: bool = False
+    """It asks for a password, and nobody knows one here: nothing was fetched."""
+    projects: frozenset[str] | None = None
+    """Those that it lists, normalized; `None`: the list was not fetched."""
+    file: str | None = None
+    """The file that was fetched, with the page that leads to it."""
+    error: str | None = None
+    """What could not be fetched, and why."""
+
+
+class _WrongError(Exception):
+    """What was fetched is not what it must be."""
+
+
+def fetch(url: str, samples: Iterable[Sample], *, is_idle: bool = False) -> Fetched:
+    """Fetch the list of projects, and the page and the first bytes of one file.
+
+    Args:
+        url: of the index, up to the port.
+        samples: the files to choose from; the smallest is taken.
+        is_idle: whether the first request has to start the server.
+    """
+    found = Fetched(url)
+    place = urlsplit(url)
+    timeout_s = _START_TIMEOUT_S if is_idle else _TIMEOUT_S
+    try:
+        connection = HTTPConnection(place.hostname or "", place.port, timeout=timeout_s)
+        with contextlib.closing(connection):
+            return _fetch(connection, found, samples)
+    except (OSError, ValueError, HTTPException, _WrongError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        return replace(found, error=f"no answer at {url}/simple/ ({reason or error})")
+
+
+def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]) -> Fetched:
+    answer, body = _get(connection, "/health", {}, _FIRST_BYTES)
+    found = replace(found, is_answering=True)
+    if connection.sock is not None:
+        connection.sock.settimeout(_TIMEOUT_S)
+    if (answer.status, body) != (200, b"Ok"):
+        if answer.status == 503:
+            reason = body.decode(errors="replace").strip().partition("\n")[0]
+            return replace(found, is_index=True, error=f"{found.url}/health is 503: {reason}")
+        return replace(found, error=f"{found.url} belongs to another program ({answer.status})")
+    found = replace(found, is_index=True)
+    path = "/simple/"
+    try:
+        headers = {"Accept": _JSON}
+        answer, body = _get(connection, path, headers, _PAGE_BYTES)
+        if answer.status == 401:
+            password = _credentials(found.url)
+            if password is None:
+                return replace(found, needs_password=True)
+            headers["Authorization"] = password
+            answer, body = _get(connection, path, headers, _PAGE_BYTES)
+            if answer.status == 401:
+                raise _WrongError("it does not accept the password in ~/.netrc")
+        listed = {canonicalize_name(item["name"]) for item in _page(answer, body)["projects"]}
+        found = replace(found, projects=frozenset(listed))
+        mine = [sample for sample in samples if sample.project in listed]
+        if not mine:
+            return found
+        project = min(mine, key=lambda sample: (sample.size_bytes, sample.path.name)).project
+        path = f"/simple/{project}/"
+        answer, body = _get(connection, path, headers, _PAGE_BYTES)
+        listed_files = {file["filename"]: file for file in _page(answer, body)["files"]}
+        local = [item for item in mine if item.path.name in listed_files]
+        if not local:
+            raise _WrongError("it lists no file that the directory has")
+        sample = min(local, key=lambda sample: (sample.size_bytes, sample.path.name))
+        file = listed_files[sample.path.name]
+        path = urlsplit(urljoin(f"{found.url}{path}", str(file["url"]))).path
+        _compare(connection, path, headers, sample, file)
+        return replace(found, file=sample.path.name)
+    except (OSError, ValueError, LookupError, TypeError, HTTPException, _WrongError) as error:
+        cause = error.strerror if isinstance(error, OSError) else None
+        said = cause or str(error) or type(error).__name__
+        return replace(found, error=f"{found.url}{unquote(path)} cannot be fetched: {said}")
+
+
+def _get(
+    connection: HTTPConnection, path: str, headers: Mapping[str, str], limit_bytes: int
+) -> tuple[HTTPResponse, bytes]:
+    connection.request("GET", path, headers=dict(headers))
+    answer = connection.getresponse()
+    return answer, answer.read(limit_bytes)
+
+
+def _page(answer: HTTPResponse, body: bytes) -> dict[str, Any]:
+    if answer.status != 200:
+        raise _WrongError(f"status {answer.status}")
+    if answer.headers["Content-Encoding"] == "gzip":
+        body = gzip.decompress(body)
+    content: dict[str, Any] = json.loads(body)
+    return content
+
+
+def _compare(
+    connection: HTTPConnection,
+    path: str,
+    headers: Mapping[str, str],
+    sample: Sample,
+    file: Mapping[str, Any],
+) -> None:
+    """Fetch a file, or its beginning where it is long, and compare it with the one on the disk."""
+    answer, body = _get(connection, path, headers, _WHOLE_BYTES)
+    if answer.status != 200:
+        raise _WrongError(f"status {answer.status}")
+    with sample.path.open("rb") as local:
+        if local.read(_FIRST_BYTES) != body[:_FIRST_BYTES]:
+            raise _WrongError("its first bytes are not those of the file on the disk")
+    digest = hashlib.sha256(body).hexdigest()
+    if len(body) == sample.size_bytes and digest != file["hashes"]["sha256"]:
+        raise _WrongError("its SHA-256 is not the one that the page tells")
+
+
+def _credentials(url: str) -> str | None:
+    """Find the password that clients find: that of `~/.netrc`."""
+    host = urlsplit(url).hostname or ""
+    hosts = (host, "localhost") if host in ("127.0.0.1", "::1") else (host,)
+    try:
+        known = netrc.netrc().hosts
+    except (OSError, netrc.NetrcParseError):
+        return None
+    for name in hosts:
+        if name in known:
+            login, _account, password = known[name]
+            word = b64encode(f"{login}:{password}".encode()).decode()
+            return f"Basic {word}"
+    return None

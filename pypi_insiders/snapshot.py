@@ -1,0 +1,342 @@
+"""Take one look at everything that `status`, `doctor`, notifications and the page judge."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from packaging.utils import canonicalize_version
+
+from pypi_insiders import (
+    config,
+    distribution,
+    held_names,
+    index_check,
+    no_release,
+    overview,
+    public,
+    repositories,
+    running,
+    standing,
+    state,
+    unit_state,
+    yanks,
+)
+from pypi_insiders.comparison import Comparison, Difference, Kind
+from pypi_insiders.config import Settings
+from pypi_insiders.distribution import DistributionError
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.index_check import Fetched, Sample
+from pypi_insiders.no_release import NoRelease
+from pypi_insiders.overview import Condition, Services
+from pypi_insiders.paths import Paths
+from pypi_insiders.public import Public
+from pypi_insiders.record import Entry, Record
+from pypi_insiders.release_lists import TAKEN_BACK, Releases
+from pypi_insiders.repository import Repository
+from pypi_insiders.standing import Standing, View
+from pypi_insiders.state import Check, RepositoryState
+from pypi_insiders.unit_state import UnitState
+
+_T = TypeVar("_T")
+
+Fetch = Callable[["Files", Services | InsidersError, Settings | None], Fetched | None]
+"""Asks the index, however that is done; `None`: it was not asked."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the distributions directory has, by the names of its files."""
+
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Each distribution to its size in bytes; -1 where that cannot be read."""
+    projects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Normalized project to its files."""
+    odd: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Project to files of a form that is not served."""
+    directory: Path = Path()
+
+    def versions(self, project: str) -> frozenset[str]:
+        """Return the versions of a project, in their canonical form."""
+        names = self.projects.get(project, ())
+        return frozenset(canonicalize_version(distribution.release_of(name)[1]) for name in names)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything as it was at one moment; a part that cannot be read is the error that says why."""
+
+    now: datetime
+    paths: Paths
+    settings: Settings | InsidersError
+    watched: Mapping[str, Repository] | InsidersError
+    files: Files | InsidersError
+    services: Services | InsidersError | None = None
+    """`None`: nobody looked."""
+    units: tuple[UnitState, ...] = ()
+    fetched: Fetched | None = None
+    """`None`: nobody asked the index."""
+    standings: tuple[Standing, ...] = ()
+    """In the order of `repos.toml`."""
+    held: Mapping[str, str | None] = field(default_factory=dict)
+    """Every project name that belongs to this index, to its repository if one is known."""
+    pending: frozenset[str] = frozenset()
+    """Repositories that a running update has still to finish."""
+    differences: tuple[Difference, ...] = ()
+    missing: Mapping[str, NoRelease] = field(default_factory=dict)
+    """Held name that has no release to why, in the words that clients get."""
+    yanked: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Project to yanked versions, in their canonical form."""
+    public: Mapping[str, Public] = field(default_factory=dict)
+    set_aside: tuple[Path, ...] = ()
+    """Damaged files that were moved out of the way."""
+    errors: tuple[InsidersError, ...] = ()
+    """Why other parts could not be read."""
+
+
+def take(
+    paths: Paths, now: datetime, fetch: Fetch | None = None, *, with_services: bool = True
+) -> Snapshot:
+    """Look at everything; whatever cannot be read is told in its place.
+
+    Args:
+        paths: where everything is.
+        now: with a time zone, in which times are told.
+        fetch: asks the index.
+        with_services: also look at the services and their units.
+    """
+    errors: list[InsidersError] = []
+
+    def read(load: Callable[[], _T], otherwise: _T) -> _T:
+        try:
+            return load()
+        except InsidersError as error:
+            errors.append(error)
+            return otherwise
+
+    settings = _tried(lambda: config.load(paths.settings))
+    files = _tried(lambda: _files(paths.distributions))
+    there = Files() if isinstance(files, InsidersError) else files
+    with ThreadPoolExecutor(1) as pool:
+        # systemd and the index are waited for while the files are read.
+        asking = pool.submit(_ask, paths, now, settings, there, fetch, with_services)
+        watched = _tried(lambda: repositories.load(paths.repositories))
+        names = held_names.load(paths)
+        yanked = standing.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
+        taken_back: Releases = read(lambda: TAKEN_BACK.load(paths.distributions, paths.state), {})
+        known_public = public.load(paths.state)
+        checks: Mapping[str, Check] = read(lambda: state.load_checks(paths.state), {})
+        listed = {} if isinstance(watched, InsidersError) else watched
+        states = {
+            name: _tried(partial(state.load, paths.state, name))
+            for name in dict.fromkeys([*listed, *_others(paths, listed)])
+        }
+        entries = _entries(paths)
+        differences = _compare(paths, states, entries, taken_back)
+        problems = {name: entry.problem for name, entry in entries.items() if entry.problem}
+        problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
+        view = View(frozenset(there.sizes.keys() - problems.keys()), yanked, known_public, checks)
+        standings = tuple(standing.of(item, states[item.name], view) for item in listed.values())
+        services, unit_states, fetched = asking.result()
+    held = {**dict.fromkeys((*there.projects, *there.odd)), **names.repositories}
+    named = {item.distribution: item.name for item in standings if item.distribution}
+    names = replace(names, repositories={**held, **named})
+    served = {
+        project for project, files in there.projects.items() if not problems.keys() >= set(files)
+    }
+    fetched = _of_this(fetched, services, served)
+    if fetched is not None and fetched.projects is not None:
+        served = set(fetched.projects)  # what clients get is what counts
+    missing = {
+        project: found
+        for project in sorted(names.repositories.keys() - served)
+        if (
+            found := no_release.find(
+                paths, names, project, _rejected(project, there, problems) or None
+            )
+        )
+    }
+    return Snapshot(
+        now=now,
+        paths=paths,
+        settings=settings,
+        watched=watched,
+        files=files,
+        services=services,
+        units=unit_states,
+        fetched=fetched,
+        standings=standings,
+        held=names.repositories,
+        pending=running.pending(paths),
+        differences=differences,
+        missing=missing,
+        yanked=yanked,
+        public=known_public,
+        set_aside=tuple(_set_aside(paths)),
+        errors=tuple(errors),
+    )
+
+
+def _of_this(
+    fetched: Fetched | None, services: Services | InsidersError | None, served: set[str]
+) -> Fetched | None:
+    """See whether an index that no unit of ours serves is this one: then it has what is here."""
+    is_unit = isinstance(services, Services) and services.server.condition == Condition.RUNNING
+    if fetched is None or fetched.projects is None or is_unit or served <= fetched.projects:
+        return fetched
+    if services is None or not fetched.url:
+        return fetched
+    lacks = min(served - fetched.projects)
+    error = f"{fetched.url} belongs to another index, which does not list {lacks}"
+    return replace(fetched, is_index=False, projects=None, file=None, error=error)
+
+
+def _rejected(project: str, files: Files, problems: Mapping[str, str]) -> list[str]:
+    """Tell what is wrong with the files of a project that has no release."""
+    names = files.projects.get(project, ())
+    return [
+        *(problems.get(name, f"{name} is not served") for name in names),
+        *(f"{name} is in no form that is served" for name in files.odd.get(project, ())),
+    ]
+
+
+def _tried(load: Callable[[], _T]) -> _T | InsidersError:
+    try:
+        return load()
+    except InsidersError as error:
+        return error
+
+
+def _ask(  # noqa: PLR0913, PLR0917  # one caller
+    paths: Paths,
+    now: datetime,
+    settings: Settings | InsidersError,
+    files: Files,
+    fetch: Fetch | None,
+    with_services: bool,
+) -> tuple[Services | InsidersError | None, tuple[UnitState, ...], Fetched | None]:
+    """Ask systemd, and then the index where that listens."""
+    services: Services | InsidersError | None = None
+    found: tuple[UnitState, ...] = ()
+    known = None if isinstance(settings, InsidersError) else settings
+    if with_services:
+        services = _tried(lambda: overview.observe(now))
+        if isinstance(services, Services):
+            found = unit_state.find(services, paths, known)
+    fetched = None
+    if fetch is not None:
+        asked = services or InsidersError("nobody looked")
+        fetched = fetch(files, asked, known)
+    return services, found, fetched
+
+
+def _others(paths: Paths, listed: Mapping[str, Repository]) -> Iterator[str]:
+    """Name the repositories of which something is known, and that are not watched."""
+    watched = {name.casefold() for name in listed}
+    for name, _known in state.everything(paths.state):
+        if name.casefold() not in watched:
+            yield name
+
+
+def _files(directory: Path) -> Files:
+    """Look at the directory.
+
+    Raises:
+        InsidersError: it cannot be read; where there is none it has no files.
+    """
+    sizes: dict[str, int] = {}
+    projects: dict[str, list[str]] = {}
+    odd: dict[str, list[str]] = {}
+    try:
+        with os.scandir(directory) as items:
+            for item in items:
+                if item.name.startswith("."):
+                    continue
+                try:
+                    project = distribution.release_of(item.name)[0]
+                except DistributionError:
+                    for name in distribution.possible_projects(item.name):
+                        odd.setdefault(name, []).append(item.name)
+                    continue
+                projects.setdefault(project, []).append(item.name)
+                sizes[item.name] = -1
+                with contextlib.suppress(OSError):
+                    sizes[item.name] = item.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise InsidersError(f"cannot read {directory}: {reason}", "`ls -ld` shows why") from error
+    return Files(sizes, _sorted(projects), _sorted(odd), directory)
+
+
+def _sorted(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(sorted(files)) for name, files in found.items()}
+
+
+def _entries(paths: Paths) -> dict[str, Entry]:
+    """Read what the record knows of each file; looking at it makes none."""
+    if not paths.record.exists():
+        return {}
+    record = Record(paths.record, paths.distributions)
+    try:
+        return record.entries()
+    finally:
+        record.close()
+
+
+def _compare(
+    paths: Paths,
+    states: Mapping[str, RepositoryState | InsidersError],
+    entries: Mapping[str, Entry],
+    taken_back: Releases,
+) -> tuple[Difference, ...]:
+    """Compare what the state and the record say is published with the directory."""
+    comparison = Comparison(paths.distributions, entries, taken_back)
+    found: list[Difference] = []
+    built: set[str] = set()
+    for name, known in states.items():
+        if not isinstance(known, InsidersError):
+            found += comparison.of(known.name or name, known)
+            built.update(known.files)
+    return (*found, *comparison.of_others(built))
+
+
+def _set_aside(paths: Paths) -> Iterator[Path]:
+    """Find what was damaged, and is out of the way now."""
+    for directory in (paths.state, *paths.state.glob("repositories/*"), paths.distributions):
+        with contextlib.suppress(OSError):
+            yield from sorted(directory.glob("*.damaged*"))
+            yield from sorted(directory.glob(".*.damaged*"))
+
+
+def fetch_as_client(
+    files: Files, services: Services | InsidersError, settings: Settings | None
+) -> Fetched | None:
+    """Ask the index through the address on which it listens, as a client does.
+
+    Where nothing should listen, what answers there all the same is known by its answer.
+    """
+    url, is_idle = settings.server.url if settings else None, False
+    if isinstance(services, Services):
+        server = services.server
+        if server.has_failed and server.url is not None:
+            return None  # each request waits until it is started once more
+        if server.condition == Condition.RUNNING:
+            url, is_idle = server.url, not server.is_working
+    if url is None:
+        return None
+    return index_check.fetch(url, samples(files), is_idle=is_idle)
+
+
+def samples(files: Files) -> Iterator[Sample]:
+    """List the files that the index should serve."""
+    for project, names in files.projects.items():
+        for name in names:
+            if files.sizes[name] >= 0:
+                yield Sample(project, files.directory / name, files.sizes[name])
