@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -103,6 +103,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         watched = repositories.load(paths.repositories)
         chosen = repositories.select(watched, request.names)
         _sweep(paths)
+        _unmark(paths, watched)
         releases.mend_lists(paths)
         keep = settings.watcher.keep
         chosen = [item if item.keep is not None else replace(item, keep=keep) for item in chosen]
@@ -189,6 +190,13 @@ def _sweep(paths: Paths) -> None:
         sweep(directory)
     for path in paths.mirror("a/b").parent.parent.glob("*/*.git.new"):
         remove_tree(path)
+
+
+def _unmark(paths: Paths, watched: Mapping[str, Repository]) -> None:
+    """Forget of repositories that are watched again that somebody had stopped that."""
+    removed = state.load_removed(paths.state)
+    if again := removed & {name.casefold() for name in watched}:
+        state.save_removed(paths.state, removed - again)
 
 
 def _waiting(progress: Progress) -> None:

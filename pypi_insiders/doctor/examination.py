@@ -17,6 +17,7 @@ from pypi_insiders.doctor import (
     builds,
     clients,
     disk,
+    files,
     installation,
     lockfiles,
     network,
@@ -37,12 +38,13 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def examine(paths: Paths, now: datetime) -> Iterator[Finding]:
+def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Finding]:
     """Look at everything at the same time, and tell in order what was found.
 
     Args:
         paths: where everything lies.
         now: for "12 min ago"; with a time zone, in which times are told.
+        verify: whether every published file is read.
     """
     settings, found = _read(config.load, paths.settings, Settings())
     yield found
@@ -58,6 +60,7 @@ def examine(paths: Paths, now: datetime) -> Iterator[Finding]:
     checks: tuple[Callable[[], Iterable[Finding]], ...] = (
         lambda: system.look(manager),
         lambda: disk.look(paths),
+        lambda: files.look(paths, verify=verify),
         lambda: installation.look(manager, paths, settings) if isinstance(manager, Manager) else (),
         lambda: services.look(server.result(), settings, now, has_manager=has_manager),
         lambda: [builds.look(paths, settings, containment)],
