@@ -339,9 +339,9 @@ class _Pass:
 
     def _lost(self, repository: Repository, known: RepositoryState) -> tuple[Difference, ...]:
         """Find what was published and is not there as it was; what differs is set aside."""
+        lost = self._comparison.of(repository.name, known)
         if known.is_old:
             self._migrate(repository, known)
-        lost = self._comparison.of(repository.name, known)
         for item in lost:
             _log.warning("%s: %s", repository.name, _put_aside(self._paths, item))
         differing = {item.build.tag for item in lost if item.build}

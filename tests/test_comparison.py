@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import COMMAND, Person, Watch, names, need, untimed
+from projects import git
 from wheels import wheel
 
 from pypi_insiders import comparison, public, releases, state, troubles, yanks
@@ -290,7 +291,8 @@ def test_a_tag_that_has_moved_or_gone(person: Person, watch: Watch) -> None:
     done = person.run("update")
     assert f"me/probe: {WHEEL} is there again, the same as before\n" in done.stderr
     assert hashes(person) == before
-    subprocess.run(["git", "-C", project.remote, "tag", "--delete", "v1.0"], check=True)
+    for place in (project.tree, project.remote):
+        git(place, "tag", "--delete", "v1.0")
     project.release("1.1")
     (person.paths.distributions / WHEEL).unlink()
     for _ in range(2):
@@ -611,7 +613,8 @@ def test_what_killed_runs_left_is_swept_and_nothing_else(person: Person, watch: 
     mirror = paths.mirror("me/probe").with_name("probe.git.new")
     mirror.mkdir()
     places = (paths.config, paths.state, paths.state / "repositories/me", paths.distributions)
-    left, kept = [], [paths.mirror("me/probe")]
+    left: list[Path] = []
+    kept = [paths.mirror("me/probe")]
     for place in places:
         for name, at, swept in (
             (".repos.toml.abcd_123.unfinished", old, True),
@@ -634,7 +637,7 @@ def test_a_file_that_is_being_written_carries_our_mark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that what is left of it can be told from files of the user."""
-    seen = []
+    seen: list[Path] = []
     monkeypatch.setattr(os, "fsync", lambda _: seen.extend(tmp_path.iterdir()))
     write_atomic(tmp_path / "repos.toml", "x")
     (path,) = seen

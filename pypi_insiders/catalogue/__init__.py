@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -188,6 +189,8 @@ class Catalogue:
                 return None
             except OSError as error:
                 _log.warning("%s cannot be opened: %s", name, error.strerror)
+                with self._lock:
+                    self._check(entry)
                 return None
             if Identity.of(os.fstat(descriptor)) == entry.identity:
                 return entry, FileIO(descriptor)
@@ -396,10 +399,14 @@ class Catalogue:
         return is_true
 
     def _identity(self, name: str) -> Identity | None:
+        path = f"{self._path}/{name}"
         try:
-            return Identity.of(os.lstat(f"{self._path}/{name}"))
+            status = os.lstat(path)
         except OSError:
             return None
+        # A mode changes neither size nor time.
+        is_closed = stat.S_ISREG(status.st_mode) and not os.access(path, os.R_OK)
+        return None if is_closed else Identity.of(status)
 
     def _examined(self, name: str) -> Entry | None:
         """Examine a file unless that was done; `None` if it is gone."""

@@ -23,7 +23,8 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
     Settings, git, systemd, disks, the published files, the units, the index, the sandbox for
     builds, the index for all other names, the clock, what pip, uv and PDM use in this shell, lock
     files below this directory, and whether each repository can be read: not from this shell, but
-    from a unit like the watcher's. Exit status 1 if there is a problem; what may be as it should be is a warning.
+    from a unit like the watcher's. Exit status 1 if there is a problem; what may be as it should be
+    is a warning.
     """
     from datetime import datetime
 
