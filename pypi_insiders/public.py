@@ -16,7 +16,10 @@ from packaging.version import Version
 
 from pypi_insiders import __version__, distribution
 from pypi_insiders.distribution import DistributionError
-from pypi_insiders.files import read_text, write_atomic
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import write_atomic
+from pypi_insiders.memory import recall
+from pypi_insiders.shapes import shaped
 from pypi_insiders.urls import without_credentials
 
 _log = logging.getLogger(__name__)
@@ -63,17 +66,23 @@ class Public:
 def load(directory: Path) -> dict[str, Public]:
     """Read what is known of each project, by its normalized name; nothing where that is lost.
 
+    A file that is damaged is set aside, as the log says.
+
     Args:
         directory: that of the state.
     """
     try:
-        content = json.loads(read_text(directory / _FILE) or "{}")
-        found = {name: Public(**item) for name, item in content.items()}
-        for item in found.values():
-            for version in filter(None, (item.final, item.pre)):
-                Version(version)
-    except (ValueError, TypeError, AttributeError):
+        return recall(directory / _FILE, _understand) or {}
+    except InsidersError as error:
+        _log.warning("%s", error.message)
         return {}
+
+
+def _understand(text: str) -> dict[str, Public]:
+    found = {name: shaped(Public, item) for name, item in json.loads(text).items()}
+    for item in found.values():
+        for version in filter(None, (item.final, item.pre)):
+            Version(version)
     return found
 
 

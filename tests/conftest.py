@@ -85,9 +85,10 @@ class Person:
         return done
 
     def distributions(self) -> list[str]:
-        """Name the files in the index, also the invisible ones."""
+        """Name the files in the index, also the invisible ones but for what was taken back."""
         directory = self.paths.distributions
-        return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+        found = directory.iterdir() if directory.exists() else ()
+        return sorted(path.name for path in found if path.name != ".taken-back.json")
 
 
 @pytest.fixture

@@ -329,22 +329,12 @@ FILES = [
         "move away what is in its place", given="mkdir .local && touch .local/state",
     ),
     Complaint(
-        "what is remembered is damaged", "show me/probe",
-        f"cannot understand {{home}}/{STATE}/repositories/me/probe.json: it has no 'builds'",
-        "move it away: what the index holds is then found again by the tags",
+        "what is remembered is of a newer version", "show me/probe",
+        f"{{home}}/{STATE}/repositories/me/probe.json was written by a newer version of this "
+        "program", "install that version again; the file is left as it is",
         given=f"{WATCH} me/probe; mkdir -p {STATE}/repositories/me; "
-        f"echo '{{\"format\": 2}}' >{STATE}/repositories/me/probe.json",
+        f"echo '{{\"format\": 99}}' >{STATE}/repositories/me/probe.json",
     ),
-    Complaint(
-        "the list of yanks is damaged", "yank probe 1.0",
-        f"cannot understand {{home}}/{DISTS}/.yanked.json: it is no table",
-        "mend it, or remove it",
-        given=f"mkdir -p {DISTS} && touch {DISTS}/probe-1.0.tar.gz && "
-        f"echo '[]' >{DISTS}/.yanked.json",
-    ),
-]  # fmt: skip
-
-UPDATES = [
     Complaint(
         "git is not installed", "update", "me/probe: git was not found", "install git",
         given=f"{WATCH} me/probe", environment={"PATH": "/nonexistent"},

@@ -328,13 +328,14 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
         left = [item for item in known.values() if item not in gone]
         if len(left) != len(known):
             repositories.save(paths.repositories, left)
+        stays = {item.name: withdrawal.let_go(paths, item.name) for item in gone}
     for item in gone:
         click.echo(f"removed {item.name}")
         if purge:
             for name in withdrawal.withdraw(paths, item.name):
                 click.echo(f"  removed {name} from the index")
-        elif stays := withdrawal.published(paths, item.name):
-            click.echo(f"  stays in the index: {', '.join(stays)}")
+        elif stays[item.name]:
+            click.echo(f"  stays in the index: {', '.join(stays[item.name])}")
             click.echo(f"  to remove that too: pypi-insiders repos remove --purge {item.name}")
     names_of_gone = {item.name.casefold() for item in gone}
     report_let_go(
