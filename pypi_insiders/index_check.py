@@ -44,6 +44,8 @@ class Fetched:
     is_answering: bool = False
     is_index: bool = False
     """Whether what answers is this program."""
+    is_other: bool = False
+    """It is this program, and serves the files of somebody else."""
     needs_password: bool = False
     """It asks for a password, and nobody knows one here: nothing was fetched."""
     projects: frozenset[str] | None = None

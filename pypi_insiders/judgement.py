@@ -173,10 +173,11 @@ def _index(snapshot: Snapshot) -> Iterator[Item]:
     if fetched.error is not None:
         if not fetched.is_answering and not is_listening:
             return  # nothing listens, as the line of the server says
-        hint = _LOGS
-        if fetched.is_answering and not fetched.is_index:
-            hint = _OTHER_PORT
-        yield _problem(INDEX, fetched.error, hint)
+        if fetched.is_other:  # and this one does not run, as the line of the server says
+            yield _warning(INDEX, fetched.error, _OTHER_PORT)
+            return
+        is_foreign = fetched.is_answering and not fetched.is_index
+        yield _problem(INDEX, fetched.error, _OTHER_PORT if is_foreign else _LOGS)
     elif fetched.needs_password:
         yield _note(
             INDEX,
@@ -275,8 +276,10 @@ def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
     show = f"`pypi-insiders show {item.name}`"
     errors = list(item.errors)
     if missing := _missing(snapshot, item):
-        yield _without_release(snapshot, item, missing)
+        yield _without_release(item, missing)
         errors = [error for error in errors if not missing.text.endswith(error)]
+    elif item.distribution is not None:
+        yield from _public_meanwhile(snapshot, item)
     for error in errors:
         yield _problem(item.name, error, show, kind_of(error))
     if not missing or missing.reason not in (Reason.LOST, Reason.REJECTED, Reason.BUILDING):
@@ -299,17 +302,23 @@ def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
         yield _warning(item.name, f"{text} (public-until-built)", hint, "public-until-built")
 
 
-def _without_release(snapshot: Snapshot, item: Standing, missing: NoRelease) -> Item:
+def _without_release(item: Standing, missing: NoRelease) -> Item:
     """Judge that a watched repository has no release."""
-    watched = {} if isinstance(snapshot.watched, InsidersError) else snapshot.watched
     if missing.reason == Reason.BUILDING:
         return _note(item.name, missing.text, missing.hint)
-    if watched[item.name].public_until_built and not item.known.files:
-        where = _fallback(snapshot)
-        text = f"{missing.text}; public-until-built is set, so clients get {where}'s meanwhile"
-        return _warning(item.name, text, missing.hint)
-    kind = kind_of(item.errors[0]) if missing.reason == Reason.FAILING else missing.reason
+    is_failing = missing.reason == Reason.FAILING and item.errors
+    kind = kind_of(item.errors[0]) if is_failing else missing.reason
     return _problem(item.name, missing.text, missing.hint, kind)
+
+
+def _public_meanwhile(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
+    """Tell that clients get the public releases until there is one, as the user has set."""
+    watched = {} if isinstance(snapshot.watched, InsidersError) else snapshot.watched
+    if watched[item.name].public_until_built and not item.known.files:
+        what = item.distribution or "its project"
+        text = f"{what} has no release yet, and public-until-built is set: "
+        text += f"clients get that of {_fallback(snapshot)}"
+        yield _warning(item.name, text, f"`pypi-insiders update {item.name}`")
 
 
 def kind_of(error: str) -> str:

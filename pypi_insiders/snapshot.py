@@ -193,7 +193,7 @@ def _of_this(
         return fetched
     lacks = min(served - fetched.projects)
     error = f"{fetched.url} belongs to another index, which does not list {lacks}"
-    return replace(fetched, is_index=False, projects=None, file=None, error=error)
+    return replace(fetched, is_other=True, projects=None, file=None, error=error)
 
 
 def _rejected(project: str, files: Files, problems: Mapping[str, str]) -> list[str]:

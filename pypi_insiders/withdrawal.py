@@ -39,7 +39,7 @@ def published(paths: Paths, name: str) -> list[str]:
     return store.present(paths.distributions, state.load(paths.state, name).files)
 
 
-def let_go(paths: Paths, name: str) -> list[str]:
+def note_removed(paths: Paths, name: str) -> list[str]:
     """Note that somebody stopped watching a repository; name its files that stay in the index.
 
     Args:

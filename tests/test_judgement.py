@@ -334,7 +334,7 @@ def test_each_broken_part_leaves_the_others(person: Person) -> None:
     done = person.run("status", "--json", status=1)
     found = json.loads(done.stdout)
     assert [item["subject"] for item in found["problems"]] == ["config.toml", "repos.toml"]
-    assert found["warnings"][0]["subject"] == "server"
+    assert "server" in [item["subject"] for item in found["warnings"]]
     assert (found["projects"], found["files"]) == (1, 1)
 
 

@@ -25,7 +25,7 @@ LAYERS = (
     },
     {
         "repositories", "releases", "retention", "control", "overview", "builder", "reach",
-        "original", "provenance", "comparison", "running",
+        "original", "provenance", "comparison",
     },
     {"ownership", "adoption", "making", "standing", "held_names", "index_check", "unit_state"},
     {"no_release"},

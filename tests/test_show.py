@@ -52,9 +52,11 @@ def test_of_a_repository_that_was_never_checked_that_is_said(
     assert show(person) == (
         "me/probe\n"
         f"  url           {project.url}\n"
-        "  distribution  what the first build says\n"
+        "  distribution  not known before the first build\n"
         '  settings      keep = 3, tags = "v*"\n'
         "  last checked  never; `pypi-insiders update me/probe` does it now\n"
+        "\n"
+        "problem: no release yet: it was not built\n"
     )
     assert shown(person) == {
         "name": "me/probe",
@@ -63,7 +65,12 @@ def test_of_a_repository_that_was_never_checked_that_is_said(
         "distribution": None,
         "settings": {"url": project.url, "keep": 3, "tags": "v*"},
         "checked_at": None,
+        "tried_at": None,
         "unreachable_since": None,
+        "version": None,
+        "errors": [],
+        "warnings": [],
+        "problems": ["no release yet: it was not built"],
         "begins_anew": False,
         "builds": [],
         "failures": [],
@@ -90,18 +97,21 @@ def test_people_read_what_was_built_from_what(person: Person, project: Project) 
         "me/probe",
         f"  url           {re.escape(project.url)}",
         "  distribution  probe",
+        r"  served        1\.10",
         f"  last checked  {TIME}",
+        "",
+        r"problem: probe 1\.10: probe-1\.10\.tar\.gz is missing",
         "",
         rf"1\.10  v1\.10 \({second[:9]}\), built {TIME}, {confined}",
         rf"  probe-1\.10\.tar\.gz            sha256:{hashes['probe-1.10.tar.gz']}"
-        "  no longer in the index",
+        "  not served",
         rf"  {re.escape(wheels[0])}  sha256:{hashes[wheels[0]]}",
         "",
         rf"1\.9  v1\.9 \({first[:9]}\), built {TIME}, {confined}, yanked: loses data",
         rf"  probe-1\.9\.tar\.gz            sha256:{hashes['probe-1.9.tar.gz']}",
         rf"  {re.escape(wheels[1])}  sha256:{hashes[wheels[1]]}",
         "",
-        "passed over, because no version: nightly",
+        "skipped, because not a version: nightly",
     ]
     lines = show(person).splitlines()
     assert len(lines) == len(expected), lines
@@ -199,7 +209,7 @@ def test_a_host_that_is_out_of_reach_is_told(person: Person, project: Project) -
     (person.paths.state / "checks.json").write_text(json.dumps(checks))
     text = show(person)
     assert re.search(r"\n  last checked  2023-11-14 22:13:20 UTC \(\d+ d ago\)\n", text)
-    assert re.search(r"\n  out of reach  since 2023-11-14 23:13:20 UTC \(\d+ d ago\)\n", text)
+    assert re.search(r"\n  unreachable   since 2023-11-14 23:13:20 UTC \(\d+ d ago\)\n", text)
     content = shown(person)
     assert content["checked_at"] == "2023-11-14T22:13:20Z"
     assert content["unreachable_since"] == "2023-11-14T23:13:20Z"
@@ -229,3 +239,48 @@ def test_a_name_that_is_none_and_a_state_that_is_damaged_are_said(
     done = person.run("show", "me/probe")
     assert done.stderr.startswith(f"warning: {remembered(person)} is damaged (")
     assert "last checked  never" in done.stdout
+
+
+def test_an_attempt_that_is_no_build_is_told_too(person: Person, project: Project) -> None:
+    """With its time and its error; what was checked before stays."""
+    project.release("1.0")
+    person.run("update")
+    project.remote.rename(project.remote.with_name("away.git"))
+    person.run("update", status=1)
+    why = (
+        "no such repository, or no access to it "
+        f"('{project.remote}' does not appear to be a git repository)"
+    )
+    told = show(person)
+    assert re.search(rf"^  served        1\.0\n  last checked  {TIME}$", told, re.MULTILINE)
+    assert re.search(rf"^  last attempt  {TIME}, failed$", told, re.MULTILINE)
+    assert f"\nproblem: {why}\n" in told
+    found = shown(person)
+    assert (found["version"], found["errors"]) == ("1.0", [why])
+    assert found["tried_at"] >= found["checked_at"]
+
+
+def test_the_list_has_the_version_that_is_served(person: Person, project: Project) -> None:
+    """Not the one that was built: its files may be gone; then it says why there is none."""
+
+    def listed() -> tuple[str | None, str | None]:
+        (row,) = json.loads(person.run("repos", "list", "--json").stdout)
+        return row["version"], row["reason"]
+
+    assert listed() == (None, "no release yet: it was not built")
+    for version in ("1.0", "1.1"):
+        project.release(version)
+        person.run("update")
+    assert listed() == ("1.1", None)
+    for path in person.paths.distributions.glob("probe-1.1*"):
+        path.unlink()
+    assert listed() == ("1.0", None)
+    for path in person.paths.distributions.glob("probe-*"):
+        path.unlink()
+    version, reason = listed()
+    assert version is None
+    assert reason is not None
+    assert reason.startswith("the files of probe 1.0, 1.1 are gone from ")
+    lines = person.run("repos", "list").stdout.splitlines()
+    assert lines[1].split()[:3] == ["me/probe", "probe", "-"]
+    assert lines[2] == f"  not served: {reason}"

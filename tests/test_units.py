@@ -134,10 +134,8 @@ NotifyAccess=main
 # `update` ends so after SIGTERM, with everything published recorded.
 SuccessExitStatus=143
 TimeoutStartSec=6h
-# An update that succeeds may be the end of trouble that the person was told of.
-ExecStartPost=-/bin/sh -c '\\
-  [ ! -d "$${XDG_STATE_HOME:-$$HOME/.local/state}/pypi-insiders/troubles" ] || \\
-  exec systemctl --user start --no-block pypi-insiders-notify@watcher.service'
+# An update that succeeds may be the end of a problem, or show one that is no failure of it.
+ExecStartPost=-systemctl --user start --no-block pypi-insiders-notify@watcher.service
 SyslogIdentifier=pypi-insiders-watcher
 Slice=pypi-insiders.slice
 CPUSchedulingPolicy=batch

@@ -328,7 +328,7 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
         left = [item for item in known.values() if item not in gone]
         if len(left) != len(known):
             repositories.save(paths.repositories, left)
-        stays = {item.name: withdrawal.let_go(paths, item.name) for item in gone}
+        stays = {item.name: withdrawal.note_removed(paths, item.name) for item in gone}
     for item in gone:
         click.echo(f"removed {item.name}")
         if purge:
