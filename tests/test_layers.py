@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
     {
-        "errors", "journal", "notify_socket", "progress", "times", "urls", "variables", "words",
+        "errors", "journal", "listeners", "notify_socket", "progress", "shell_words", "times",
+        "urls", "variables", "words",
     },
     {"files", "log", "paths", "process", "tags", "distribution", "uv_program"},
     {
@@ -24,7 +25,7 @@ LAYERS = (
         "repositories", "releases", "retention", "control", "overview", "builder", "reach",
         "original", "provenance",
     },
-    {"ownership", "adoption", "making", "account", "standing"},
+    {"ownership", "adoption", "making", "account", "standing", "index_address"},
     {"choosing", "withdrawal", "doctor", "status", "troubles", "web"},
     {"update", "index", "export"},
     {"cli"},
