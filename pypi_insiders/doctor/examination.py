@@ -20,6 +20,7 @@ from pypi_insiders.doctor import (
     installation,
     lockfiles,
     network,
+    program,
     services,
     system,
 )
@@ -59,6 +60,7 @@ def examine(paths: Paths, now: datetime) -> Iterator[Finding]:
         lambda: system.look(manager),
         lambda: disk.look(paths),
         lambda: installation.look(manager, paths, settings) if isinstance(manager, Manager) else (),
+        lambda: program.look(has_manager=has_manager),
         lambda: services.look(server.result(), settings, now, has_manager=has_manager),
         lambda: [builds.look(paths, settings, containment)],
         lambda: network.look(fallback_url, network.ask(fallback_url)),
@@ -121,5 +123,6 @@ def _clients(server: Server, paths: Paths, settings: Settings) -> Iterator[Findi
         yield warning("lock files", "the current directory is gone", hint)
         return
     place = Place(os.environ, Path.home(), directory)
-    yield from clients.look(place, clients.Index(settings.server, port))
-    yield from lockfiles.look(directory, port, paths.distributions)
+    index = clients.Index(settings.server, port)
+    yield from clients.look(place, index)
+    yield from lockfiles.look(place, index, paths.distributions)
