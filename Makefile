@@ -38,7 +38,7 @@ install:
 	$(PYTHON) .ci/units '$(PREFIX)/bin/pypi-insiders' '$(DESTDIR)$(UNITDIR)'
 	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/licenses/pypi-insiders' LICENSE
 
-.venv/.ready: pyproject.toml .ci/venv
+.venv/.ready: pyproject.toml .ci/venv pypi_insiders/__init__.py
 	$(PYTHON) .ci/venv
 
 clean:

@@ -21,6 +21,7 @@ from projects import Project, create
 
 from pypi_insiders.files import locked
 from pypi_insiders.paths import Paths
+from pypi_insiders.variables import MEMORY, RIVALS
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = Path(sys.executable).with_name("pypi-insiders")
@@ -54,7 +55,12 @@ class Person:
     def environment(self) -> dict[str, str]:
         """The environment of their shell, without a user manager."""
         ours = ("XDG_", "DBUS_", "GIT_", "PYTEST_", "VIRTUAL_ENV", "JOURNAL_STREAM", "SSH_")
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+        bent = (*RIVALS, MEMORY)  # of which we speak where they are set
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(ours) and key not in bent
+        }
         return {**inherited, "HOME": str(self.home), "PYTHONDONTWRITEBYTECODE": "1"}
 
     @property

@@ -15,6 +15,7 @@ from machine import Machine
 from projects import Project, create
 from test_journeys import UNIT_DIRECTORY, port
 
+from pypi_insiders import __version__
 from pypi_insiders.doctor.system import of_version
 
 __all__ = ["port"]
@@ -134,6 +135,7 @@ def test_where_all_is_well_it_says_so(
         r"(ok|warning)  *disk: [.\d]+ [MG]B free for distributions, state and cache",
         "ok       server units: up to date",
         "ok       watcher units: up to date",
+        f"ok       program: pypi-insiders {re.escape(__version__)}",
         f"ok       port: {port} is held by pypi-insiders-server.socket",
         f"ok       server: running at http://127.0.0.1:{port}/simple/",
         f"ok       index: answers at http://127.0.0.1:{port}/simple/",

@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
     {
-        "errors", "journal", "notify_socket", "progress", "times", "urls", "variables", "words",
-        "shapes",
+        "errors", "journal", "listeners", "notify_socket", "progress", "shapes", "shell_words",
+        "times", "urls", "variables", "words",
     },
     {"files", "log", "paths", "process", "tags", "distribution", "uv_program"},
     {"memory"},
@@ -27,7 +27,10 @@ LAYERS = (
         "repositories", "releases", "retention", "control", "overview", "builder", "reach",
         "original", "provenance", "comparison",
     },
-    {"ownership", "adoption", "making", "standing", "held_names", "index_check", "unit_state"},
+    {
+        "ownership", "adoption", "making", "standing", "held_names", "index_check", "unit_state",
+        "index_address",
+    },
     {"no_release"},
     {"snapshot"},
     {"judgement"},

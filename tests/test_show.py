@@ -268,8 +268,8 @@ def test_the_list_has_the_version_that_is_served(person: Person, project: Projec
         return row["version"], row["reason"]
 
     assert listed() == (None, "no release yet: it was not built")
-    for version in ("1.0", "1.1"):
-        project.release(version)
+    for number in ("1.0", "1.1"):
+        project.release(number)
         person.run("update")
     assert listed() == ("1.1", None)
     for path in person.paths.distributions.glob("probe-1.1*"):

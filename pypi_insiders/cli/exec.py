@@ -80,11 +80,9 @@ def _environment(url: str, *, uv_index: bool) -> dict[str, str]:
     from pypi_insiders import variables
 
     values = variables.leading_to(url, for_uv=uv_index)
-    if not uv_index:
-        for name, what in variables.RIVALS.items():
-            if os.environ.get(name):
-                note(f"{name} is set: {what}")
-    elif others := os.environ.get(variables.UV_INDEX):
+    for name, what in variables.rivals(os.environ, for_uv=uv_index).items():
+        note(f"{name} is set: {what}")
+    if uv_index and (others := os.environ.get(variables.UV_INDEX)):
         values[variables.UV_INDEX] += f" {others}"
     proxies = variables.past_proxies(os.environ)
     return {**os.environ, **values, **proxies, variables.URL: url}

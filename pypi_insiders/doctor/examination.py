@@ -20,6 +20,7 @@ from pypi_insiders.doctor import (
     installation,
     lockfiles,
     network,
+    program,
     services,
     system,
 )
@@ -63,6 +64,7 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
         lambda: system.look(manager),
         lambda: disk.look(paths),
         lambda: installation.look(both, seen.units, judged) if both else (),
+        lambda: program.look(has_manager=has_manager),
         lambda: services.look(seen, judged),
         lambda: (*verified, *_rest(seen, judged)),
         lambda: [builds.look(paths, settings, containment)],
@@ -150,5 +152,6 @@ def _clients(url: str | None, paths: Paths, settings: Settings) -> Iterator[Find
         yield warning("lock files", "the current directory is gone", hint)
         return
     place = Place(os.environ, Path.home(), directory)
-    yield from clients.look(place, clients.Index(settings.server, port))
-    yield from lockfiles.look(directory, port, paths.distributions)
+    index = clients.Index(settings.server, port)
+    yield from clients.look(place, index)
+    yield from lockfiles.look(place, index, paths.distributions)
