@@ -11,7 +11,7 @@ LAYERS = (
     {
         "errors", "journal", "notify_socket", "progress", "times", "urls", "variables", "words",
     },
-    {"files", "log", "paths", "process", "tags", "distribution", "uv_program"},
+    {"files", "log", "paths", "process", "tags", "distribution", "project_name", "uv_program"},
     {
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
         "environments", "editing", "public", "readme", "notification",
@@ -24,7 +24,8 @@ LAYERS = (
         "repositories", "releases", "retention", "control", "overview", "builder", "reach",
         "original", "provenance",
     },
-    {"ownership", "adoption", "making", "account", "standing"},
+    {"ownership", "adoption", "account", "standing"},
+    {"making", "naming"},
     {"choosing", "withdrawal", "doctor", "status", "troubles", "web"},
     {"update", "index", "export"},
     {"cli"},

@@ -31,6 +31,13 @@ def public_index(person: Person, directory: Path) -> Iterator[Index]:
         yield index
 
 
+@pytest.fixture
+def fallback(person: Person, tmp_path: Path) -> Iterator[Index]:
+    """A fallback index that has nothing yet."""
+    with public_index(person, tmp_path) as index:
+        yield index
+
+
 def a_day_later(person: Person) -> None:
     """Make what is known of the public index older by a day."""
     path = person.paths.state / "public.json"

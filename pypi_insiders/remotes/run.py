@@ -112,6 +112,7 @@ def attempt(
     settings: Settings = LOCAL,
     stdin: Iterable[str] = (),
     timeout_s: float = TIMEOUT_S,
+    file_limit_bytes: int | None = None,
 ) -> Result:
     """Run git without prompts, without the repository around us and without hooks.
 
@@ -121,6 +122,7 @@ def attempt(
         settings: by default none of the person's, and no connection.
         stdin: lines to read.
         timeout_s: after this many seconds it is killed.
+        file_limit_bytes: of a file that it writes; if one grows larger, git fails.
 
     Raises:
         UnreachableError: it connects, and took too long.
@@ -130,7 +132,7 @@ def attempt(
     for name in _LOCAL_ENVIRONMENT:
         os.environ.pop(name, None)
     options = [word for option in (*_OPTIONS, *settings.options) for word in ("-c", option)]
-    command = ["git", *options, *arguments]
+    command = [*_limited(file_limit_bytes), "git", *options, *arguments]
     _log.debug("+ %s", shlex.join(command))
     try:
         with tempfile.TemporaryFile() as lines:
@@ -158,12 +160,23 @@ def attempt(
     return Result(int(status), str(stdout), stderr)
 
 
+def _limited(file_limit_bytes: int | None) -> tuple[str, ...]:
+    """Write what must stand before a command so that no file that it writes grows larger.
+
+    Source: POSIX, `ulimit`, which counts blocks of 512 bytes.
+    """
+    if file_limit_bytes is None:
+        return ()
+    return ("sh", "-c", f'ulimit -f {file_limit_bytes // 512} && exec "$@"', "sh")
+
+
 def git(
     *arguments: str,
     directory: Path | None = None,
     settings: Settings = LOCAL,
     stdin: Iterable[str] = (),
     timeout_s: float = TIMEOUT_S,
+    file_limit_bytes: int | None = None,
 ) -> str:
     """Run git as `attempt` does; return what it prints.
 
@@ -173,7 +186,12 @@ def git(
         InsidersError: git failed; the message says why.
     """
     result = attempt(
-        *arguments, directory=directory, settings=settings, stdin=stdin, timeout_s=timeout_s
+        *arguments,
+        directory=directory,
+        settings=settings,
+        stdin=stdin,
+        timeout_s=timeout_s,
+        file_limit_bytes=file_limit_bytes,
     )
     if result.status != 0:
         raise explain(
@@ -186,8 +204,14 @@ def git(
 
 
 def _name(arguments: Sequence[str]) -> str:
-    """Name the command of git."""
-    return next(word for word in arguments if not word.startswith("-"))
+    """Name the command of git, behind its own options."""
+    words = iter(arguments)
+    for word in words:
+        if word == "-c":
+            next(words)
+        elif not word.startswith("-"):
+            return word
+    raise ValueError(arguments)
 
 
 def in_mirror(
@@ -196,10 +220,16 @@ def in_mirror(
     settings: Settings = LOCAL,
     stdin: Iterable[str] = (),
     timeout_s: float = TIMEOUT_S,
+    file_limit_bytes: int | None = None,
 ) -> str:
     """Run git on a bare repository, whatever repository is around it."""
     return git(
-        f"--git-dir={mirror}", *arguments, settings=settings, stdin=stdin, timeout_s=timeout_s
+        f"--git-dir={mirror}",
+        *arguments,
+        settings=settings,
+        stdin=stdin,
+        timeout_s=timeout_s,
+        file_limit_bytes=file_limit_bytes,
     )
 
 
