@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -11,13 +12,14 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from pypi_insiders.errors import InsidersError
 
@@ -173,6 +175,69 @@ def attached(argv: Sequence[str]) -> int:
         return subprocess.run(argv, stdin=subprocess.DEVNULL, check=False).returncode
     except OSError as error:
         raise _cannot_run(argv[0], error) from error
+
+
+class Lines:
+    """The lines that a program prints while it runs, one after the other."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        self._stream = stream
+        self._waiting = b""
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether nothing will come any more."""
+        return self._stream is None and b"\n" not in self._waiting
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until something has come, or for so many seconds."""
+        if b"\n" not in self._waiting:
+            select.select([self._stream] if self._stream else [], [], [], timeout_s)
+
+    def next(self, timeout_s: float) -> str | None:
+        """Return the next line without its end; `None` if none comes within so many seconds."""
+        until_s = time.monotonic() + timeout_s
+        while b"\n" not in self._waiting:
+            self.wait(left_s := max(0.0, until_s - time.monotonic()))
+            if not self._stream or not select.select([self._stream], [], [], 0)[0]:
+                if left_s > 0:
+                    continue
+                return None
+            part = os.read(self._stream.fileno(), 65536)
+            self._waiting += part
+            if not part:
+                self._stream = None
+        line, _, self._waiting = self._waiting.partition(b"\n")
+        return line.decode(errors="replace")
+
+
+@contextlib.contextmanager
+def printing(argv: Sequence[str]) -> Iterator[Lines]:
+    """Run a program for as long as the context lasts, and read what it prints.
+
+    A terminal ends us and not the program, which ends with the context.
+
+    Raises:
+        InsidersError: the program is missing.
+    """
+    _log.debug("+ %s", shlex.join(argv))
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _cannot_run(argv[0], error) from error
+    try:
+        yield Lines(process.stdout)
+    finally:
+        process.kill()
+        with process:
+            pass
 
 
 def interactive(argv: Sequence[str]) -> int:

@@ -105,7 +105,7 @@ def _in_setup_py(text: str) -> str | None:
     try:
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(text)
-        calls = [node for node in ast.walk(tree) if _is_setup(node)]
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_setup(node)]
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UnknownNameError("setup.py cannot be parsed") from error
     if len(calls) != 1:
@@ -121,9 +121,7 @@ def _in_setup_py(text: str) -> str | None:
     return str(name.value) if isinstance(name, ast.Constant) else None
 
 
-def _is_setup(node: ast.AST) -> bool:
-    if not isinstance(node, ast.Call):
-        return False
+def _is_setup(node: ast.Call) -> bool:
     function = node.func
     if isinstance(function, ast.Attribute):
         return function.attr == "setup" and ast.unparse(function.value) in _MODULES

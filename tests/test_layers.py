@@ -22,7 +22,7 @@ LAYERS = (
     },
     {
         "repositories", "releases", "retention", "control", "overview", "builder", "reach",
-        "original", "provenance",
+        "original", "provenance", "following",
     },
     {"ownership", "adoption", "account", "standing"},
     {"making", "naming"},
