@@ -14,7 +14,7 @@ from pypi_insiders.remotes.run import Settings, attempt, git, in_mirror
 from pypi_insiders.remotes.signatures import verify
 from pypi_insiders.remotes.words import RefusedError, UnreachableError
 
-_LIMIT_BYTES = 64 * 1024 * 1024
+_LIMIT_BYTES = 32 * 1024 * 1024
 _FILE_LIMIT_BYTES = 512 * 1024
 _REGULAR = ("100644", "100755")
 
