@@ -51,7 +51,7 @@ def project(machine: Machine, port: int, tmp_path: Path) -> Project:
 def watched(machine: Machine, tmp_path: Path, name: str) -> Project:
     """Make a project that is watched."""
     project = create(tmp_path, name)
-    machine.run("pypi-insiders", "repos", "add", f"me/{name}", "--url", project.url)
+    machine.run("pypi-insiders", "repos", "add", f"me/{name}:{name}", "--url", project.url)
     return project
 
 
@@ -98,7 +98,7 @@ def test_each_trouble_is_told_once_and_its_end(
     machine: Machine, project: Project, tmp_path: Path
 ) -> None:
     """Nothing is said while it lasts, nor of what is well; several things at once are one mail."""
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     assert mails(machine) == []
     why = lost(project)
@@ -133,7 +133,7 @@ def test_each_trouble_is_told_once_and_its_end(
 
 def test_an_update_that_fails_by_itself_is_told(machine: Machine, project: Project) -> None:
     """Not only what a repository does; the command is known though config.toml is broken."""
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, "[watcher")
@@ -193,7 +193,7 @@ def test_who_could_not_be_told_is_told_later(machine: Machine, project: Project)
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, settings(1, None))
     why = lost(project)
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     machine.wait_for_journal(
         "^nobody was told, for there is no desktop here and no `notify-command`: "
@@ -218,7 +218,7 @@ def test_nobody_is_told_who_does_not_want_to(machine: Machine, project: Project)
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, settings(1, "[]"))
     lost(project)
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     done = machine.run("pypi-insiders", "notify", "--test", check=False)
     assert (done.returncode, done.stderr) == (
@@ -237,7 +237,7 @@ def test_what_has_not_run_since_the_login_is_not_known_to_be_well(
     """After a failure and a reboot nothing is over before it has run."""
     machine.run("pypi-insiders", "server", "start")
     lost(project)
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     machine.write_text(CONFIG, "broken")
     machine.run("systemctl", "--user", "restart", SERVER, check=False)
@@ -260,7 +260,7 @@ def test_a_repository_that_is_no_longer_watched_is_forgotten(
     machine: Machine, project: Project
 ) -> None:
     """Whoever removes it need not hear that its trouble is over."""
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     lost(project)
     updated(machine)
     assert len(mails(machine)) == 1
@@ -283,7 +283,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
         "pypi-insiders: a test",
         "This is how pypi-insiders tells you what fails, and when that is over.",
     ]
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     project.hook("raise SystemExit('<b>& broken')")
     project.push("v2.0")
     updated(machine)
@@ -310,7 +310,7 @@ def test_a_command_goes_before_the_desktop(machine: Machine, project: Project) -
 def test_programs_with_a_group_of_their_own_can_be_used(machine: Machine) -> None:
     """wall and mail are such: nothing may keep them from it."""
     assert show(machine, "pypi-insiders-notify@watcher.service", "LoadState") == "not-found"
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     assert show(machine, "pypi-insiders-notify@watcher.service", "NoNewPrivileges") == "no"
 
 

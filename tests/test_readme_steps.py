@@ -17,6 +17,8 @@ REPOSITORY = "squidfunk/mkdocs-material-insiders"
 PROJECT = "mkdocs-material"
 TAG = "9.5.3-insiders-4.49.0"
 VERSION = "9.5.3+insiders.4.49.0"
+# A build of some seconds, in which whoever does not wait has installed something else.
+SLOW = "import hashlib\nhashlib.pbkdf2_hmac('sha256', b'', b'', 5_000_000)"
 
 
 def steps() -> str:
@@ -45,6 +47,7 @@ def test_pasted_in_one_go_they_give_the_insiders_version(
     """With pip as the README has it, and with uv in the same shell."""
     project = forge.create(REPOSITORY, PROJECT)
     project.write(VERSION)
+    project.hook(SLOW)
     project.push(TAG)
     machine.write_text(
         ".config/pypi-insiders/config.toml",
