@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import select
 import shlex
 import shutil
@@ -162,6 +163,31 @@ class Containment:
 def _kill_group(leader: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
+
+
+def kill_with_descendants(process: int) -> None:
+    """Kill a process and all that it started, as far as they have not left it.
+
+    Source: proc_pid_status(5), `PPid`.
+    """
+    parents = _parents()
+    doomed = [process]
+    for parent in doomed:  # which grows
+        doomed += [child for child, of in parents.items() if of == parent]
+    for number in doomed:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(number, signal.SIGKILL)
+
+
+def _parents() -> dict[int, int]:
+    """Map the numbers of all processes that can be seen to those of their parents."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if match := re.search(r"^PPid:\s*(\d+)$", text, re.MULTILINE):
+                found[int(path.parent.name)] = int(match[1])
+    return found
 
 
 def attached(argv: Sequence[str]) -> int:

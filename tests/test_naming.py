@@ -1,18 +1,20 @@
 """The project name of a repository: read when it is added, or confirmed before it is published."""
 
 import os
+import time
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from conftest import Person, Watch, free_port, names
+from conftest import Person, Watch, free_port, names, need
 from hostile import Index
 from projects import Project, create, git
 from test_public import fallback
 from test_watching import UNNAMED
 from wheels import wheel
 
-from pypi_insiders import project_name
+from pypi_insiders import project_name, remotes
+from pypi_insiders.errors import InsidersError
 from pypi_insiders.project_name import UnknownNameError
 
 __all__ = ["fallback"]
@@ -139,16 +141,50 @@ def test_a_link_leads_nowhere(person: Person, tmp_path: Path) -> None:
     assert "(pyproject.toml is no regular file)" in add(person, project).stderr
 
 
-def test_a_repository_that_is_too_large_is_not_fetched(person: Person, tmp_path: Path) -> None:
+def test_a_tag_that_nobody_signed_names_nothing(person: Person, tmp_path: Path) -> None:
+    """Where an allowed signer must have signed it."""
+    signers = tmp_path / "signers"
+    signers.write_text(
+        "* ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJbT9oQEn0nGVrIiYxdfTjfbJvCS9hW1K7V+\n"
+    )
+    project = create(tmp_path, "probe")
+    project.release("1.0")
+    added = add(person, project, "--allowed-signers", str(signers))
+    assert added.stdout == "watching me/probe\n"
+    assert "project name unknown (tag v1.0 is not signed)" in added.stderr
+
+
+def test_a_repository_that_is_too_large_is_not_fetched(gitconfig: Path, tmp_path: Path) -> None:
     """Of a host that gives all files or none, at most 32 MiB are taken."""
     project = create(tmp_path, "probe")
     git(project.remote, "config", "uploadpack.allowFilter", "false")
     project.write("1.0")
-    git(project.tree, "config", "core.compression", "0")
     (project.tree / "large").write_bytes(os.urandom(33 * 1024 * 1024))
     project.push("v1.0")
-    added = add(person, project)
-    assert "warning: me/probe: project name unknown (git fetch failed" in added.stderr
+    wanted = remotes.Wanted(project.url, "v1.0", ["pyproject.toml"])
+    with pytest.raises(InsidersError, match="git fetch failed"):
+        remotes.read_files(wanted, tmp_path / "scratch", timeout_s=100)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_it_does_not_take_longer_than_it_may(person: Person, tmp_path: Path) -> None:
+    """A host that lists its tags and then says nothing; also without `pgrep` and `ps`."""
+    project = create(tmp_path, "probe")
+    project.release("1.0")
+    waiting = tmp_path / "waiting"
+    waiting.write_text('#!/bin/sh\ncat "$0.pipe"\n')
+    waiting.chmod(0o755)
+    os.mkfifo(f"{waiting}.pipe")
+    (person.home / ".gitconfig").write_text(f'[remote "origin"]\n\tuploadpack = {waiting}\n')
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for program in ("git", "sh", "cat"):
+        (programs / program).symlink_to(need(program))
+    begin_s = time.monotonic()
+    added = person.run("repos", "add", "me/probe", "--url", project.url, PATH=str(programs))
+    assert 10 <= time.monotonic() - begin_s < 60
+    reason = " (fetching the files of tag v1.0 took longer than 10 s)"
+    assert UNNAMED.format("me/probe", reason) in added.stderr
     assert list(person.paths.cache.iterdir()) == []
 
 
@@ -213,7 +249,10 @@ def test_a_public_name_needs_a_yes(person: Person, watch: Watch, fallback: Index
         f"hint: if that is right: {CONFIRM}\n"
     )
     assert person.distributions() == []
-    person.run("repos", "set", "me/probe", "distribution=probe")
+    confirmed = person.run("repos", "set", "me/probe", "distribution=probe")
+    assert confirmed.stderr == (
+        "note: `pypi-insiders update me/probe` tries failed tags again at once\n"
+    )
     person.run("update", "me/probe")
     assert person.distributions() == names("probe-1.0")
 

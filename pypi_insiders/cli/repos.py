@@ -310,6 +310,8 @@ def _tell_changes(paths: "Paths", old: "Repository", new: "Repository") -> None:
         known = state.load(paths.state, old.name)
         if known.builds and not known.is_of(new.remote, new.distribution):
             note(f"the next update of {old.name} starts from scratch; published files stay")
+        elif known.failures:
+            note(f"`pypi-insiders update {old.name}` tries failed tags again at once")
 
 
 @repos.command("list")

@@ -1,14 +1,17 @@
 """Run git, through GitPython."""
 
+import contextlib
 import logging
 import os
 import shlex
+import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.process import kill_with_descendants
 from pypi_insiders.remotes.words import UnreachableError, explain
 
 # GitPython looks for git when it is imported, and fails there without one.
@@ -21,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 TIMEOUT_S = 60
 FETCH_TIMEOUT_S = 1800
+_END_TIMEOUT_S = 5
 
 # These would make git work on the repository around us.
 # Source: git-rev-parse(1), `--local-env-vars`.
@@ -138,26 +142,46 @@ def attempt(
         with tempfile.TemporaryFile() as lines:
             lines.writelines(f"{line}\n".encode() for line in stdin)
             lines.seek(0)
-            status, stdout, stderr = Git(directory or "/").execute(
+            started = Git(directory or "/").execute(
                 command,
                 istream=lines,
                 env={**_ENVIRONMENT, **settings.environment},
-                kill_after_timeout=timeout_s,
-                strip_newline_in_stdout=False,
-                with_extended_output=True,
-                with_exceptions=False,
-                stdout_as_string=True,
+                as_process=True,
                 umask=0o022,
             )
+            stdout, stderr, status = _finish(started.proc, timeout_s)
     except GitCommandNotFound as error:
         raise InsidersError("git was not found", "install git") from error
-    if stderr.startswith("Timeout: the command"):
+    if status is None:
         kind = UnreachableError if settings.connects else InsidersError
         raise kind(
             f"git {_name(arguments)} took longer than {timeout_s:g} s",
             "the next update tries again",
         )
-    return Result(int(status), str(stdout), stderr)
+    return Result(status, _decoded(stdout), _decoded(stderr).rstrip("\n"))
+
+
+def _finish(
+    process: "subprocess.Popen[bytes] | None", timeout_s: float
+) -> tuple[bytes, bytes, int | None]:
+    """Wait for the end of a process; return its output and status, `None` if it was killed.
+
+    GitPython's own way to kill needs `pgrep` or `ps`: without them ssh and others stay, and keep
+    the pipes open.
+    """
+    if process is None:
+        raise RuntimeError("git has ended already")
+    try:
+        return (*process.communicate(timeout=timeout_s), process.returncode)
+    except subprocess.TimeoutExpired:
+        kill_with_descendants(process.pid)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return (*process.communicate(timeout=_END_TIMEOUT_S), None)
+        return b"", b"", None
+
+
+def _decoded(output: bytes) -> str:
+    return output.decode(errors="surrogateescape")
 
 
 def _limited(file_limit_bytes: int | None) -> tuple[str, ...]:
