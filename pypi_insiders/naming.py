@@ -2,20 +2,22 @@
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders import ownership, project_name, remotes
+from pypi_insiders import ownership, project_name, remotes, tags
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import list_names, remove_foreign_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.project_name import UnknownNameError
+from pypi_insiders.remotes import SignatureError
 from pypi_insiders.repository import Repository
 
 _AT_ONCE = 16
 _LEFT_AFTER_S = 3600
+_MOST_UNSIGNED = 3
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,37 @@ def read(
 def _fetch(
     paths: Paths, repository: Repository, tag: str, timeout_s: float
 ) -> dict[str, str] | Naming:
-    wanted = remotes.Wanted(
-        repository.remote,
-        tag,
-        [_place(repository, name) for name in project_name.FILES],
-        repository.signers,
-    )
+    until_s = time.monotonic() + timeout_s
     try:
         access = remotes.Access(repository.token)
-        return remotes.read_files(wanted, paths.glances, access, timeout_s=timeout_s)
+        for candidate in _candidates(repository, access, tag, timeout_s):
+            wanted = remotes.Wanted(
+                repository.remote,
+                candidate,
+                [_place(repository, name) for name in project_name.FILES],
+                repository.signers,
+            )
+            left_s = until_s - time.monotonic()
+            try:
+                return remotes.read_files(wanted, paths.glances, access, timeout_s=left_s)
+            except SignatureError as error:
+                reason = error.message
     except InsidersError as error:
-        return Naming(reason=error.message)
+        reason = error.message
+    return Naming(reason=reason)
+
+
+def _candidates(
+    repository: Repository, access: remotes.Access, tag: str, timeout_s: float
+) -> Iterator[str]:
+    """Yield the tag that is built first, and those that take its place if it is not signed."""
+    yield tag
+    refs = remotes.list_tags(repository.remote, access, timeout_s=timeout_s)
+    for _ in range(_MOST_UNSIGNED):
+        refs.pop(tag, None)
+        if not (chosen := tags.choose(refs, {}, repository.rules(1)).build):
+            return
+        yield (tag := chosen[0])
 
 
 def _parse(paths: Paths, repository: Repository, files: Mapping[str, str]) -> Naming:
