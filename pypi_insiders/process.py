@@ -4,6 +4,8 @@ import contextlib
 import json
 import logging
 import os
+import re
+import select
 import shlex
 import shutil
 import signal
@@ -11,13 +13,14 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from pypi_insiders.errors import InsidersError
 
@@ -162,6 +165,31 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
+def kill_with_descendants(process: int) -> None:
+    """Kill a process and all that it started, as far as they have not left it.
+
+    Source: proc_pid_status(5), `PPid`.
+    """
+    parents = _parents()
+    doomed = [process]
+    for parent in doomed:  # which grows
+        doomed += [child for child, of in parents.items() if of == parent]
+    for number in doomed:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(number, signal.SIGKILL)
+
+
+def _parents() -> dict[int, int]:
+    """Map the numbers of all processes that can be seen to those of their parents."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if match := re.search(r"^PPid:\s*(\d+)$", text, re.MULTILINE):
+                found[int(path.parent.name)] = int(match[1])
+    return found
+
+
 def attached(argv: Sequence[str]) -> int:
     """Run a program that prints for the person, on our own standard output; return its status.
 
@@ -173,6 +201,69 @@ def attached(argv: Sequence[str]) -> int:
         return subprocess.run(argv, stdin=subprocess.DEVNULL, check=False).returncode
     except OSError as error:
         raise _cannot_run(argv[0], error) from error
+
+
+class Lines:
+    """The lines that a program prints while it runs, one after the other."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        self._stream = stream
+        self._waiting = b""
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether nothing will come any more."""
+        return self._stream is None and b"\n" not in self._waiting
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until something has come, or for so many seconds."""
+        if b"\n" not in self._waiting:
+            select.select([self._stream] if self._stream else [], [], [], timeout_s)
+
+    def next(self, timeout_s: float) -> str | None:
+        """Return the next line without its end; `None` if none comes within so many seconds."""
+        until_s = time.monotonic() + timeout_s
+        while b"\n" not in self._waiting:
+            self.wait(left_s := max(0.0, until_s - time.monotonic()))
+            if not self._stream or not select.select([self._stream], [], [], 0)[0]:
+                if left_s > 0:
+                    continue
+                return None
+            part = os.read(self._stream.fileno(), 65536)
+            self._waiting += part
+            if not part:
+                self._stream = None
+        line, _, self._waiting = self._waiting.partition(b"\n")
+        return line.decode(errors="replace")
+
+
+@contextlib.contextmanager
+def printing(argv: Sequence[str]) -> Iterator[Lines]:
+    """Run a program for as long as the context lasts, and read what it prints.
+
+    A terminal ends us and not the program, which ends with the context.
+
+    Raises:
+        InsidersError: the program is missing.
+    """
+    _log.debug("+ %s", shlex.join(argv))
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _cannot_run(argv[0], error) from error
+    try:
+        yield Lines(process.stdout)
+    finally:
+        process.kill()
+        with process:
+            pass
 
 
 def interactive(argv: Sequence[str]) -> int:

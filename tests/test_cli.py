@@ -40,7 +40,7 @@ USAGE = 2
         (("status", "--jsn"), "no such option '--jsn'", "did you mean --json?"),
         (
             ("repos", "add"),
-            "missing argument 'NS/PROJ[:DIST]...'",
+            "missing argument 'NS/PROJ[:PROJECT]...'",
             "see `pypi-insiders repos add --help`",
         ),
         (

@@ -242,7 +242,7 @@ def test_a_failing_repository_fails_the_unit_and_not_the_others(
     for project in (good, bad):
         at = f"me/{project.name}"
         machine.run("pypi-insiders", "repos", "add", at, "--url", project.url)
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     machine.wait_for_journal("Failed to start pypi-insiders-watcher.service", timeout_s=60)
     listed = machine.run("ls", ".local/share/pypi-insiders/dists").stdout
     assert listed == "good-1.0-py3-none-any.whl\ngood-1.0.tar.gz\n"

@@ -393,7 +393,7 @@ def test_an_update_that_hangs_is_a_warning(machine: Machine, port: int) -> None:
     settings = f'[server]\nport = {port}\n[watcher]\ninterval = "1s"\n'
     machine.write_text(".config/pypi-insiders/config.toml", settings)
     drop_in(machine, "ExecStart=\nExecStart=/usr/bin/env sleep infinity\n")
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     done = machine.wait_for(
         ["pypi-insiders", "doctor", "--json"],
         lambda done: of("watcher", json.loads(done.stdout))[0][0] == "warning",
@@ -506,7 +506,7 @@ def test_what_only_the_shell_can_read_is_a_problem(
     project = watch(machine, tmp_path, at=f"{NOWHERE}probe.git")
     shell = found_at(project)
     if is_installed:
-        machine.run("pypi-insiders", "watcher", "start")
+        machine.run("pypi-insiders", "watcher", "start", "--no-block")
         machine.wait_for_journal("Failed to start pypi-insiders-watcher.service", timeout_s=60)
     found = examine(machine, status=1, **shell)["me/probe"]
     assert found["verdict"] == "problem"
@@ -521,7 +521,7 @@ def test_what_only_the_shell_can_read_is_a_problem(
 def test_what_only_the_unit_can_read_is_well(machine: Machine, port: int, tmp_path: Path) -> None:
     """`Environment=` of a person's drop-in is the watcher's, with values that need quoting."""
     project = watch(machine, tmp_path, at=f"{NOWHERE}probe.git")
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     assert examine(machine, status=1)["me/probe"]["verdict"] == "problem"
     odd = {"ODD": r"a $HOME ${HOME} 'b' %% \\ c"}
     drop_in(machine, assignments({**found_at(project), **odd}))
@@ -536,7 +536,7 @@ def test_a_file_of_variables_and_credentials_are_those_of_the_unit(
 ) -> None:
     """A git that asks for what only a unit has; and nobody reads it in a command line."""
     project = watch(machine, tmp_path, at=f"{NOWHERE}probe.git")
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     machine.write_text(
         "bin/git",
         "#!/bin/sh\n"

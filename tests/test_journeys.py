@@ -108,7 +108,7 @@ def test_from_a_tag_in_a_private_repository_to_pip_uv_and_pdm(
     added = machine.run("pypi-insiders", "repos", "add", "sponsor/iniconfig-insiders:iniconfig")
     assert added.stdout == "watching sponsor/iniconfig-insiders as iniconfig\n"
     assert added.stderr == (
-        "sponsor/iniconfig-insiders: it has 1 tag, the newest release is 1.0.0-insiders-0.9.0\n"
+        "sponsor/iniconfig-insiders: 1 tag found, latest release: 1.0.0-insiders-0.9.0\n"
         "next: `pypi-insiders update sponsor/iniconfig-insiders`\n"
     )
     machine.run("pypi-insiders", "watcher", "start")
@@ -220,9 +220,8 @@ def test_without_access_the_update_says_which_door_is_closed(
     """A key that the host does not accept, a host key that is not known, and a wrong name."""
     forge.create("sponsor/probe", "probe").release("1.0")
     added = machine.run("pypi-insiders", "repos", "add", "sponsor/probe", "sponsor/nope")
-    assert added.stderr.splitlines()[0] == (
-        "sponsor/probe: it has 1 tag, the newest release is v1.0"
-    )
+    assert added.stdout.splitlines()[0] == "watching sponsor/probe as probe"
+    assert added.stderr.splitlines()[0] == "sponsor/probe: 1 tag found, latest release: v1.0"
     assert added.stderr.splitlines()[1].startswith(
         "warning: sponsor/nope: no such repository, or no access to it ("
     )

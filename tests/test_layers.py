@@ -12,7 +12,7 @@ LAYERS = (
         "errors", "journal", "listeners", "notify_socket", "progress", "shapes", "shell_words",
         "times", "urls", "variables", "words",
     },
-    {"files", "log", "paths", "process", "tags", "distribution", "uv_program"},
+    {"files", "log", "paths", "process", "tags", "distribution", "project_name", "uv_program"},
     {"memory"},
     {"release_lists"},
     {
@@ -25,12 +25,13 @@ LAYERS = (
     },
     {
         "repositories", "releases", "retention", "control", "overview", "builder", "reach",
-        "original", "provenance", "comparison",
+        "original", "provenance", "comparison", "following",
     },
     {
-        "ownership", "adoption", "making", "standing", "held_names", "index_check", "unit_state",
+        "ownership", "adoption", "standing", "held_names", "index_check", "unit_state",
         "index_address",
     },
+    {"making", "naming"},
     {"no_release"},
     {"snapshot"},
     {"judgement"},

@@ -53,7 +53,7 @@ def project(machine: Machine, port: int, tmp_path: Path) -> Project:
 def watched(machine: Machine, tmp_path: Path, name: str) -> Project:
     """Make a project that is watched."""
     project = create(tmp_path, name)
-    machine.run("pypi-insiders", "repos", "add", f"me/{name}", "--url", project.url)
+    machine.run("pypi-insiders", "repos", "add", f"me/{name}:{name}", "--url", project.url)
     return project
 
 
@@ -100,7 +100,7 @@ def test_each_trouble_is_told_once_and_its_end(
     machine: Machine, project: Project, tmp_path: Path
 ) -> None:
     """Nothing is said while it lasts, nor of what is well; several things at once are one mail."""
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     assert mails(machine) == []
     why = lost(project)
@@ -135,7 +135,7 @@ def test_each_trouble_is_told_once_and_its_end(
 
 def test_an_update_that_fails_by_itself_is_told(machine: Machine, project: Project) -> None:
     """Not only what a repository does; the command is known though config.toml is broken."""
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, "[watcher")
@@ -208,7 +208,7 @@ def test_who_could_not_be_told_is_told_later(machine: Machine, project: Project)
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, settings(1, None))
     why = lost(project)
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     machine.wait_for_journal(
         r"^no notification was sent \(no desktop here, and no `notify-command` is set\): "
@@ -233,7 +233,7 @@ def test_nobody_is_told_who_does_not_want_to(machine: Machine, project: Project)
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, settings(1, "[]"))
     lost(project)
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     done = machine.run("pypi-insiders", "notify", "--test", check=False)
     assert (done.returncode, done.stderr) == (
@@ -252,7 +252,7 @@ def test_what_has_not_run_since_the_login_is_not_known_to_be_well(
     """After a failure and a reboot nothing is over before it has run."""
     machine.run("pypi-insiders", "server", "start")
     lost(project)
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     machine.write_text(CONFIG, "broken")
     machine.run("systemctl", "--user", "restart", SERVER, check=False)
@@ -275,7 +275,7 @@ def test_a_repository_that_is_no_longer_watched_is_forgotten(
     machine: Machine, project: Project
 ) -> None:
     """Whoever removes it need not hear that its trouble is over."""
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     lost(project)
     updated(machine)
     assert len(mails(machine)) == 1
@@ -298,7 +298,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
         "pypi-insiders: a test",
         "pypi-insiders notifies you like this of each new problem, and of its end.",
     ]
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     project.hook("raise SystemExit('<b>& broken')")
     project.push("v2.0")
     updated(machine)
@@ -325,7 +325,7 @@ def test_a_command_goes_before_the_desktop(machine: Machine, project: Project) -
 def test_programs_with_a_group_of_their_own_can_be_used(machine: Machine) -> None:
     """wall and mail are such: nothing may keep them from it."""
     assert show(machine, "pypi-insiders-notify@watcher.service", "LoadState") == "not-found"
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     assert show(machine, "pypi-insiders-notify@watcher.service", "NoNewPrivileges") == "no"
 
 

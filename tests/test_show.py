@@ -8,14 +8,18 @@ from typing import Any
 
 import pytest
 from conftest import Person
+from hostile import Index
 from projects import Project, create
+from test_public import fallback
+
+__all__ = ["fallback"]
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(\d+ s ago\)"
 RFC3339 = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @pytest.fixture
-def project(person: Person, tmp_path: Path) -> Project:
+def project(person: Person, tmp_path: Path, fallback: Index) -> Project:
     """A project that the person watches."""
     project = create(tmp_path, "probe")
     person.run("repos", "add", "me/probe", "--url", project.url)

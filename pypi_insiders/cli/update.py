@@ -135,11 +135,16 @@ def _progress(tell: "Callable[[str], None]", *, is_quiet: bool) -> "Iterator[Pro
 
 def _display(*, is_quiet: bool) -> "AbstractContextManager[Callable[[str, Step | None], None]]":
     """Show progress live on a terminal; elsewhere the log says it all."""
-    if is_quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if is_quiet or not is_live():
         return nullcontext(lambda _repository, _step: None)
     from pypi_insiders.cli.progress import live
 
     return live()
+
+
+def is_live() -> bool:
+    """Return whether standard error is a terminal on which lines can change."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def summary(outcomes: "list[Outcome]", elapsed_s: float) -> str:
