@@ -19,7 +19,7 @@ lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	if command -v shellcheck >/dev/null; then shellcheck tests/user-manager .ci/run; fi
+	if command -v shellcheck >/dev/null; then shellcheck tests/user-manager .ci/run .ci/clean-system; fi
 
 fuzz: .venv/.ready
 	FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/test_fuzz.py
