@@ -57,6 +57,34 @@ def test_a_program_that_a_signal_ends_has_its_negative_number() -> None:
     assert run(_python(code), timeout_s=60) == Result(-9, "", "")
 
 
+@pytest.mark.parametrize("ignored", ["- INT", "'' HUP INT QUIT", "'' INT"])
+def test_contained_programs_begin_with_default_signals(ignored: str) -> None:
+    """Also under nohup(1): what ends its helpers by SIGINT would wait for ever."""
+    show = "import signal; print([signal.getsignal(n) is signal.SIG_IGN for n in (1, 2, 3)])"
+    code = (
+        "import os, sys; from pypi_insiders.process import Containment; from pathlib import Path;"
+        "print(Containment().run([sys.executable, '-c', sys.argv[1]], timeout_s=60,"
+        " environment=dict(os.environ), directory=Path('/')).stdout, end='')"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f"trap {ignored}; exec \"$@\"", "sh", *_python(code, show)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("[False, False, False]\n", "")
+
+
+def test_what_is_not_found_is_named_where_signals_are_ignored() -> None:
+    code = (
+        "from pypi_insiders.process import Containment; from pathlib import Path;"
+        "Containment().run(['nowhere'], timeout_s=60, environment={}, directory=Path('/'))"
+    )
+    done = subprocess.run(
+        ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *_python(code)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1].endswith("InsidersError: nowhere was not found")
+
+
 def test_output_that_is_no_text_is_a_result_too() -> None:
     code = r"import sys; sys.stdout.buffer.write('grüße'.encode() + b'\xff')"
     assert run(_python(code), timeout_s=60).stdout == "grüße\N{REPLACEMENT CHARACTER}"
