@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 _TESTS = Path(__file__).resolve().parent
 _START_TIMEOUT_S = 120
@@ -40,6 +41,9 @@ _INHERITED = re.compile(
 _NOT_INHERITED = re.compile(
     r"UV_(PROJECT|CACHE|TOOL|PYTHON|RUN|SYSTEM|WORKING).*|PIP_(CACHE_DIR|LOG|TARGET|PREFIX|USER)"
 )
+
+
+_Seen = TypeVar("_Seen")
 
 
 class Unavailable(Exception):  # noqa: N818  # "unavailable" is no error: a reason to skip
@@ -204,18 +208,40 @@ class Machine:
         It runs whenever the journal of the user grows, which is what a unit that changes its state
         makes it do, and at least four times a second. Raises `TimeoutError` with the last result.
         """
+
+        return self._look_again(
+            lambda: self.run(*argv, check=False, timeout_s=timeout_s), until, _describe, timeout_s
+        )
+
+    def processes(self, words: str) -> list[int]:
+        """Return the IDs of the processes inside whose command line has these words in a row."""
+        return list(self._ask("processes", words=words)["pids"])
+
+    def wait_for_process(self, words: str, timeout_s: float = 60) -> int:
+        """Wait until one process's command line has these words in a row; return its ID."""
+        return self._look_again(lambda: self.processes(words), bool, str, timeout_s)[0]
+
+    def kill(self, pid: int, number: signal.Signals) -> None:
+        """Send a signal to a process inside."""
+        self._ask("kill", pid=pid, signal=number)
+
+    def _look_again(
+        self,
+        look: Callable[[], _Seen],
+        until: Callable[[_Seen], bool],
+        describe: Callable[[_Seen], str],
+        timeout_s: float,
+    ) -> _Seen:
         deadline = time.monotonic() + timeout_s
         follower = self.start(*_FOLLOW, "--lines=0")
         try:
             news = follower.lines(lambda: min(0.25, deadline - time.monotonic()), patient=True)
             while True:
-                done = self.run(*argv, check=False, timeout_s=timeout_s)
-                if until(done):
-                    return done
+                seen = look()
+                if until(seen):
+                    return seen
                 if time.monotonic() > deadline:
-                    raise TimeoutError(
-                        f"still not as wanted after {timeout_s} s: {_describe(done)}"
-                    )
+                    raise TimeoutError(f"still not as wanted after {timeout_s} s: {describe(seen)}")
                 next(news)
         finally:
             follower.stop()

@@ -1,6 +1,7 @@
 """Whole journeys, through units and the installed command only."""
 
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,7 +180,7 @@ def test_the_server_comes_back_after_a_kill_and_stays_away_after_stop(
     assert statuses(machine, "server", "watcher") == [0, 4]
     main_pid = ("systemctl", "--user", "show", "--value", "-p", "MainPID", "pypi-insiders-server")
     before = machine.run(*main_pid).stdout
-    machine.run("kill", "-9", before.strip())
+    machine.kill(int(before), signal.SIGKILL)
     machine.wait_for(main_pid, lambda done: done.stdout not in ("0\n", before), timeout_s=20)
     health = f"http://127.0.0.1:{port}/health"
     assert get(machine, health) == HEALTHY

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import signal
 import threading
 import urllib.parse
 from collections import Counter
@@ -58,7 +59,7 @@ def test_a_hung_index_is_restarted(machine: Machine, port: int) -> None:
     machine.write_text(f"{UNIT_DIRECTORY}/{SERVICE}.d/override.conf", "[Service]\nWatchdogSec=1\n")
     machine.run("pypi-insiders", "server", "start")
     pid = show(machine, SERVICE, "MainPID")
-    machine.run("kill", "-STOP", pid)
+    machine.kill(int(pid), signal.SIGSTOP)
     machine.wait_for_journal("Watchdog timeout", timeout_s=30)
     machine.wait_for_journal("Current thread", "-t", "pypi-insiders-server", timeout_s=30)
     assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
