@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/user
 BUILD_FLAGS ?=
 
-.PHONY: demo test lint fuzz bench install clean
+.PHONY: demo test lint fuzz soak bench install clean
 
 demo: .venv/.ready
 	$(BIN)/python tests/demo.py
@@ -23,6 +23,9 @@ lint: .venv/.ready
 
 fuzz: .venv/.ready
 	FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/test_fuzz.py
+
+soak: .venv/.ready
+	SOAK_RESTARTS=200 $(BIN)/pytest -n 0 tests/test_serving.py
 
 bench: .venv/.ready
 	$(BIN)/python tests/bench.py
