@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_STOP_TIMEOUT_S = 10
+_STOP_TIMEOUT_S = 30
 
 
 class Process:

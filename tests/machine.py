@@ -25,7 +25,8 @@ from typing import Any, Self, TypeVar
 
 _TESTS = Path(__file__).resolve().parent
 _START_TIMEOUT_S = 120
-_END_TIMEOUT_S = 30
+_END_TIMEOUT_S = 60
+_PATIENCE_S = 120  # what is waited for comes in seconds, on a machine that has nothing else to do
 _SPARE_S = 30  # by how much the agent, which watches the time itself, may be late
 _STATUS_UNAVAILABLE = 77
 
@@ -140,7 +141,7 @@ class Machine:
         cwd: Path | str | None = None,
         input: str | None = None,  # noqa: A002  # as in subprocess.run
         check: bool = True,
-        timeout_s: float = 120,
+        timeout_s: float = _PATIENCE_S,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside to its end and return its status and output.
 
@@ -175,7 +176,9 @@ class Machine:
             "journalctl", "--user", "--quiet", "--no-pager", "--output=cat", *arguments
         ).stdout
 
-    def wait_for_journal(self, pattern: str, *arguments: str, timeout_s: float = 30) -> str:
+    def wait_for_journal(
+        self, pattern: str, *arguments: str, timeout_s: float = _PATIENCE_S
+    ) -> str:
         """Wait until a line of the followed journal matches the expression; return that line.
 
         Lines from before the call count. `arguments` are journalctl's (`-u`, `x.service`). Raises
@@ -201,7 +204,7 @@ class Machine:
         self,
         argv: Sequence[str | Path],
         until: Callable[[subprocess.CompletedProcess[str]], bool],
-        timeout_s: float = 30,
+        timeout_s: float = _PATIENCE_S,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command again and again until its result is as wanted; return that result.
 
@@ -217,7 +220,7 @@ class Machine:
         """Return the IDs of the processes inside whose command line has these words in a row."""
         return list(self._ask("processes", words=words)["pids"])
 
-    def wait_for_process(self, words: str, timeout_s: float = 60) -> int:
+    def wait_for_process(self, words: str, timeout_s: float = _PATIENCE_S) -> int:
         """Wait until one process's command line has these words in a row; return its ID."""
         return self._look_again(lambda: self.processes(words), bool, str, timeout_s)[0]
 
@@ -320,7 +323,7 @@ class Background:
         self._number = number
         self.argv = argv
 
-    def wait(self, timeout_s: float = 30) -> int:
+    def wait(self, timeout_s: float = _PATIENCE_S) -> int:
         """Wait for the end and return the exit status; `TimeoutError` shows the output so far."""
         answer = self._ask("wait", timeout_s)
         done = subprocess.CompletedProcess(

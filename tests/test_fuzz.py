@@ -53,7 +53,7 @@ fuzzed = settings(
     deadline=None,
     print_blob=True,
 )
-pytestmark = pytest.mark.timeout(0 if _EXAMPLES else 120)
+pytestmark = pytest.mark.timeout(0 if _EXAMPLES else 300)
 
 _READER, _UPLOADER = basic(READER, READERS_PASSWORD), basic("__token__", TOKEN)
 _LOCATION = re.compile(rf"(\.\./)?[a-z0-9-]+/|{re.escape(FALLBACK)}[a-z0-9-]+/")
