@@ -48,7 +48,7 @@ from pypi_insiders.distribution import DistributionError
 _EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
 # What hypothesis advises for CI: the same examples each time, and no clock that decides.
 fuzzed = settings(
-    max_examples=int(_EXAMPLES or 1000),
+    max_examples=int(_EXAMPLES or 400),
     derandomize=_EXAMPLES is None,
     deadline=None,
     print_blob=True,
