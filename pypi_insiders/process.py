@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -128,7 +129,7 @@ class Containment:
         with tempfile.TemporaryFile() as output:
             try:
                 process = subprocess.Popen(
-                    argv,
+                    _with_default_signals(argv, environment),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -158,6 +159,29 @@ class Containment:
         self._ended.set()
         for group in tuple(self._groups):
             _kill_group(group)
+
+
+# A session of its own gets nothing from our terminal, and need not ignore what we ignore: under
+# nohup(1), or as a job of a script, a build that ends its helpers by SIGINT would wait for ever.
+_RESET = """
+import os, signal, sys
+for number in map(int, sys.argv[1].split()):
+    signal.signal(number, signal.SIG_DFL)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def _with_default_signals(argv: Sequence[str], environment: Mapping[str, str]) -> Sequence[str]:
+    """Let a program begin with default signals; `preexec_fn` is not for a process with threads."""
+    ignored = [
+        str(int(number))
+        for number in (*_OF_TERMINAL, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_IGN
+    ]
+    # What is not found is to be complained of as always.
+    if not ignored or shutil.which(argv[0], path=environment.get("PATH")) is None:
+        return argv
+    return (sys.executable, "-I", "-S", "-c", _RESET, " ".join(ignored), *argv)
 
 
 def _kill_group(leader: int) -> None:

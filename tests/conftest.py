@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +29,18 @@ COMMAND = Path(sys.executable).with_name("pypi-insiders")
 if "SSL_CERT_FILE" in os.environ:
     # requests, on which Poetry and a parser of pages build, has a variable of its own.
     os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _default_signals() -> None:
+    """Give the programs that tests start the signals that a shell gives them.
+
+    A suite started by nohup(1), or as a job of a script, ignores some, and so would whatever it
+    starts. A handler is not inherited, and this process still does nothing. Source: execve(2).
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def need(program: str) -> str:

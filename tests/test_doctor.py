@@ -123,7 +123,7 @@ def test_where_all_is_well_it_says_so(
     watch(machine, tmp_path)
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "watcher", "start")
-    machine.wait_for_journal("Finished pypi-insiders-watcher.service", timeout_s=60)
+    machine.wait_for_journal("Finished pypi-insiders-watcher.service")
     lines = machine.run("pypi-insiders", "doctor").stdout.splitlines()
     expected = [
         "ok       config.toml: can be read",
@@ -372,7 +372,7 @@ def test_an_index_in_the_foreground_is_well_where_it_is(machine: Machine, port: 
 def test_a_timer_that_will_never_elapse_again_is_a_problem(machine: Machine, port: int) -> None:
     """Though systemd calls it active."""
     machine.run("pypi-insiders", "watcher", "start")
-    machine.wait_for_journal("Finished pypi-insiders-watcher.service", timeout_s=60)
+    machine.wait_for_journal("Finished pypi-insiders-watcher.service")
     machine.write_text(
         f"{UNIT_DIRECTORY}/pypi-insiders-watcher.timer.d/override.conf",
         "[Timer]\nOnCalendar=\nOnCalendar=2001-01-01\nPersistent=no\n",
@@ -507,7 +507,7 @@ def test_what_only_the_shell_can_read_is_a_problem(
     shell = found_at(project)
     if is_installed:
         machine.run("pypi-insiders", "watcher", "start", "--no-block")
-        machine.wait_for_journal("Failed to start pypi-insiders-watcher.service", timeout_s=60)
+        machine.wait_for_journal("Failed to start pypi-insiders-watcher.service")
     found = examine(machine, status=1, **shell)["me/probe"]
     assert found["verdict"] == "problem"
     assert found["message"].startswith(

@@ -120,7 +120,7 @@ def test_the_watcher_builds_with_public_requirements(
     machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
     machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", project.url)
     machine.run("pypi-insiders", "watcher", "start")
-    machine.wait_for_journal(r"published probe-1.0.tar.gz", timeout_s=60)
+    machine.wait_for_journal(r"published probe-1.0.tar.gz")
     shown = json.loads(machine.run("pypi-insiders", "show", "me/probe", "--json").stdout)
     (build,) = shown["builds"]
     assert list(build["requirements"]) == ["flit-core"]

@@ -34,7 +34,7 @@ def watched(machine: Machine, port: int, tmp_path: Path) -> dict[str, Project]:
         name = f"me/{project.name}"
         machine.run("pypi-insiders", "repos", "add", name, "--url", project.url)
     machine.run("pypi-insiders", "watcher", "start", "--no-block")
-    machine.wait_for_journal("Failed to start pypi-insiders-watcher.service", timeout_s=60)
+    machine.wait_for_journal("Failed to start pypi-insiders-watcher.service")
     return {"good": good, "bad": bad}
 
 

@@ -324,7 +324,7 @@ def test_the_first_builds_of_a_process_do_not_disturb_each_other(
     """
     for name in ("alpha", "beta"):
         watch(name).release("1.0")
-    for _ in range(4):
+    for _ in range(3):
         assert untimed(person.run("update").stdout) == "2 checked, 4 files published\n"
         shutil.rmtree(person.paths.state)
         shutil.rmtree(person.paths.distributions)
