@@ -7,8 +7,17 @@ from enum import StrEnum
 
 from packaging.utils import canonicalize_version
 
-from pypi_insiders import release_lists, running, state
+from pypi_insiders import (
+    comparison,
+    distribution,
+    ownership,
+    release_lists,
+    repositories,
+    running,
+    state,
+)
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import list_names
 from pypi_insiders.held_names import Names
 from pypi_insiders.paths import Paths
 from pypi_insiders.release_lists import TAKEN_BACK
@@ -79,6 +88,26 @@ def find(
         if not known.files:
             return None
     return _explain(paths, names, project, rejected or ())
+
+
+def of_watched(paths: Paths) -> list[str]:
+    """Return the repositories of which the directory has no release as it was published.
+
+    Raises:
+        InsidersError: the directory, or the list of repositories, cannot be read.
+    """
+    watched = repositories.load(paths.repositories)
+    differing = {item.file for item in comparison.compare(paths)}
+    files = set(list_names(paths.distributions)) - differing
+    served = {project for _, project, _ in distribution.releases(files)}
+    owners = ownership.owners(paths, watched.values())
+    found = {name for project, name in owners.items() if project in served}
+    found |= {
+        item.name
+        for item in watched.values()
+        if item.public_until_built and not read(paths, item.name)[0].files
+    }
+    return [name for name in watched if name not in found]
 
 
 def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) -> NoRelease:

@@ -23,18 +23,6 @@ def owners(paths: Paths, watched: Iterable[Repository]) -> dict[str, str]:
     return found
 
 
-def without_release(paths: Paths, watched: Iterable[Repository]) -> list[str]:
-    """Name the repositories of which the index holds nothing: it leads to the public package.
-
-    Raises:
-        InsidersError: the distributions cannot be read.
-    """
-    listed = list(watched)
-    held = releases.projects(paths.distributions)
-    served = {name for project, name in owners(paths, listed).items() if project in held}
-    return [item.name for item in listed if item.name not in served]
-
-
 def foreign_files(
     paths: Paths, project: str, repository: str, record: Record | None = None
 ) -> list[str]:

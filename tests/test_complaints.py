@@ -265,7 +265,7 @@ WORDS = [
     ),
     Complaint(
         "a command that would get public packages", "exec --no-update -- true",
-        "the index holds no release of me/probe: the command would get a public package",
+        "the index has no release of me/probe: the command would be stopped",
         "`pypi-insiders update me/probe`, or `repos remove` what is not needed",
         given=f"{WATCH} me/probe",
     ),

@@ -24,7 +24,7 @@ from pypi_insiders.files import locked
 BIN = Path(sys.executable).parent
 INSIDERS = "1.0.0+insiders.0.9.0"
 NONE_WATCHED = "no repositories are watched; `pypi-insiders repos add NS/PROJ`\n"
-PUBLIC = "the command would get a public package"
+STOPPED = "the command would be stopped"
 TOOK = re.compile(r" in \d+\.\d s(?=,|$)", re.MULTILINE)
 
 
@@ -548,7 +548,7 @@ def test_the_command_does_not_run_without_a_release_of_a_repository(
     watch("probe").release("1.0")
     person.run("repos", "add", "me/gone:gone", "--url", "file:///nowhere/gone.git")
     message = (
-        f"error: the index holds no release of me/gone: {PUBLIC}\n"
+        f"error: the index has no release of me/gone: {STOPPED}\n"
         "hint: `pypi-insiders update me/gone`, or `repos remove` what is not needed\n"
     )
     failed = person.run("exec", "echo", "no", status=1)
@@ -578,7 +578,7 @@ def test_a_repository_that_was_never_built_has_no_release(person: Person) -> Non
     """Nobody knows yet which distribution it is."""
     person.run("repos", "add", "me/probe", "--url", "file:///nowhere/probe.git")
     failed = person.run("exec", "--no-update", "echo", "no", status=1)
-    assert failed.stderr.startswith(f"error: the index holds no release of me/probe: {PUBLIC}\n")
+    assert failed.stderr.startswith(f"error: the index has no release of me/probe: {STOPPED}\n")
 
 
 def test_where_nothing_is_watched_the_command_runs(person: Person) -> None:

@@ -129,7 +129,7 @@ class Place:
         """Run the installed command; return what it prints."""
         done = self.machine.run("pypi-insiders", *arguments, check=False)
         assert done.returncode == status, f"{arguments}\n{done.stdout}\n{done.stderr}"
-        return done.stdout + done.stderr
+        return done.stdout if "--json" in arguments else done.stdout + done.stderr
 
     def answers(self, *projects: str) -> dict[str, object]:
         """Ask for the page of each project as each client does."""
