@@ -90,7 +90,7 @@ def watch(machine: Machine, directory: Path, *, at: str | None = None) -> Projec
     project = create(directory, "probe")
     project.release("1.0")
     machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
-    machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", at or project.url)
+    machine.run("pypi-insiders", "repos", "add", "me/probe:probe", "--url", at or project.url)
     return project
 
 

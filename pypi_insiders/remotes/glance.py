@@ -62,7 +62,7 @@ def read_files(
         if time.monotonic() < until_s:
             raise
         raise UnreachableError(
-            f"fetching the files of tag {wanted.tag} took longer than {timeout_s:g} s"
+            f"fetching the files of tag {wanted.tag} took longer than {timeout_s:.0f} s"
         ) from error
     finally:
         remove_foreign_tree(directory)
