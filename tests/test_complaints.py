@@ -335,6 +335,9 @@ FILES = [
         given=f"{WATCH} me/probe; mkdir -p {STATE}/repositories/me; "
         f"echo '{{\"format\": 99}}' >{STATE}/repositories/me/probe.json",
     ),
+]  # fmt: skip
+
+UPDATES = [
     Complaint(
         "git is not installed", "update", "me/probe: git was not found", "install git",
         given=f"{WATCH} me/probe", environment={"PATH": "/nonexistent"},
