@@ -303,12 +303,12 @@ def test_a_public_release_that_is_hidden_is_said(
         a_day_later(person)
         person.run("update")
         assert row(person)["superseded_by"] == "1.1"
-        text = person.run("status", status=3).stdout
-        assert text.endswith(
+        shown = person.run("status", status=3).stdout
+        assert shown.endswith(
             "\nnote     me/probe: the fallback index has probe 1.1, which is newer than "
             "1.0+insiders.1 here\n"
         )
-        assert "remove" not in text
+        assert "remove" not in shown
 
 
 def test_a_narrow_terminal_cuts_the_widest_columns(person: Person) -> None:
@@ -316,7 +316,7 @@ def test_a_narrow_terminal_cuts_the_widest_columns(person: Person) -> None:
     long = "sponsor/a-repository-with-a-name-that-is-really-long"
     person.run("repos", "add", "--no-check", f"{long}:a-distribution-with-a-long-name")
     assert long in person.run("status", status=1).stdout
-    lines = on_a_terminal(person, 1, columns=60)
+    lines = on_a_terminal(person, columns=60, status=1)
     first = lines.index("") + 1
     table = lines[first : first + 2]
     assert [len(line) <= 60 for line in table] == [True, True]
@@ -328,15 +328,17 @@ def test_colours_are_for_terminals_that_want_them(person: Person) -> None:
     assert "\x1b[" not in person.run("status", status=3).stdout
     assert "\x1b[" in "\n".join(on_a_terminal(person, columns=80))
     for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        assert "\x1b[" not in "\n".join(on_a_terminal(person, 3, columns=80, **variables))
+        assert "\x1b[" not in "\n".join(on_a_terminal(person, variables, columns=80))
 
 
-def on_a_terminal(person: Person, status: int = 3, *, columns: int, **variables: str) -> list[str]:
+def on_a_terminal(
+    person: Person, variables: dict[str, str] | None = None, *, columns: int, status: int = 3
+) -> list[str]:
     """Run `status` on a terminal; return its lines."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {**person.environment, "TERM": "xterm", **variables}
-    for name in {"NO_COLOR", "COLUMNS"} - set(variables):
+    environment = {**person.environment, "TERM": "xterm", **(variables or {})}
+    for name in {"NO_COLOR", "COLUMNS"} - set(variables or ()):
         environment.pop(name, None)
     process = subprocess.Popen([COMMAND, "status"], env=environment, stdout=theirs, stdin=theirs)
     os.close(theirs)

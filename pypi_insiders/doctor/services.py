@@ -46,7 +46,7 @@ def is_listening(snapshot: Snapshot) -> bool:
 def look(snapshot: Snapshot, judgement: Judgement) -> Iterator[Finding]:
     """Look at the port, the index and the watcher."""
     settings = snapshot.settings if isinstance(snapshot.settings, Settings) else Settings()
-    if url(snapshot):
+    if is_listening(snapshot) or isinstance(snapshot.settings, Settings):
         yield _port(snapshot, settings.server)
     services = snapshot.services if isinstance(snapshot.services, Services) else None
     if services:
