@@ -217,7 +217,7 @@ _STALE = "out of date, as after an upgrade or a change of settings: "
         ),
         pytest.param(
             'echo "[watcher]\ninterval = \\"1h\\"" >> ~/.config/pypi-insiders/config.toml; '
-            "sed -i s/port/#port/ ~/.config/pypi-insiders/config.toml",
+            "sed -i 's/^port.*/port = OTHER_PORT/' ~/.config/pypi-insiders/config.toml",
             ("warning", f"{_STALE}pypi-insiders-server.socket.d/10-config.conf", RESTART),
             id="other settings",
         ),
@@ -265,6 +265,7 @@ def test_units_that_are_not_as_they_should_be(
     """What is stale is told apart from what was edited; the units of the other service are well."""
     for service in ("server", "watcher"):
         machine.run("pypi-insiders", service, "start")
+    change = change.replace("OTHER_PORT", str(free_port()))
     machine.run("sh", "-c", change, cwd=machine.home / UNIT_DIRECTORY)
     machine.run("systemctl", "--user", "daemon-reload")
     found = examine_all(machine, status=int(expected[0] == "problem"))

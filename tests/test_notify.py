@@ -65,7 +65,7 @@ def mails(machine: Machine) -> list[tuple[str, str]]:
 
 
 def settled(machine: Machine) -> None:
-    """Wait until whatever was started to tell the person has ended."""
+    """Wait until updates, and whatever was started to tell the person, have ended."""
     machine.wait_for(
         ("systemctl", "--user", "list-jobs", "--no-legend", "pypi-insiders-*"),
         lambda done: not done.stdout,
@@ -75,8 +75,10 @@ def settled(machine: Machine) -> None:
 def updated(machine: Machine) -> None:
     """Let the watcher do one update, and wait for its end and what follows it.
 
-    However often that is within seconds: systemd limits starts, and so forgets those before.
+    However often that is within seconds: systemd limits starts, and so forgets those before. One
+    that runs is none: it may have looked already.
     """
+    settled(machine)
     machine.run("systemctl", "--user", "reset-failed", "pypi-insiders-*")
     machine.run("systemctl", "--user", "start", "pypi-insiders-watcher.service", check=False)
     settled(machine)
@@ -290,7 +292,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
     need("notify-send")
     machine.write_text(CONFIG, settings(1, None))
     desktop = machine.start(sys.executable, ROOT / "tests/desktop.py")
-    shown = desktop.lines(lambda: 30)
+    shown = desktop.lines(lambda: 120)
     assert next(shown) == "ready"
     assert machine.run("pypi-insiders", "notify", "--test").stdout == "sent by notify-send\n"
     assert json.loads(next(shown)) == [
@@ -311,7 +313,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
 def test_a_command_goes_before_the_desktop(machine: Machine, project: Project) -> None:
     """Who has set one means it."""
     desktop = machine.start(sys.executable, ROOT / "tests/desktop.py")
-    assert next(desktop.lines(lambda: 30)) == "ready"
+    assert next(desktop.lines(lambda: 120)) == "ready"
     done = machine.run("pypi-insiders", "notify", "--test")
     assert done.stdout == f"sent by {machine.home}/mail.py\n"
     assert mails(machine) == [
