@@ -144,7 +144,8 @@ def _port(found: Server, settings: ServerSettings, answer: Health) -> Finding:
     """Tell who listens where the index should."""
     place = urlsplit(found.url or "")
     port = place.port or settings.port
-    if stranger := listeners.stranger("port", port, addresses(settings.host), _OTHER_PORT):
+    stranger = listeners.stranger("port", port, addresses(settings.host), _OTHER_PORT)
+    if stranger and (answer.is_well or found.is_listening):
         return stranger
     if found.is_listening:
         return ok("port", f"{port} is held by {SERVER.trigger}")
