@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/user
 BUILD_FLAGS ?=
 
-.PHONY: demo test lint fuzz bench install clean
+.PHONY: demo test lint fuzz soak bench install clean
 
 demo: .venv/.ready
 	$(BIN)/python tests/demo.py
@@ -19,10 +19,13 @@ lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	if command -v shellcheck >/dev/null; then shellcheck tests/user-manager .ci/run; fi
+	if command -v shellcheck >/dev/null; then shellcheck tests/user-manager .ci/run .ci/clean-system; fi
 
 fuzz: .venv/.ready
 	FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/test_fuzz.py
+
+soak: .venv/.ready
+	SOAK_RESTARTS=200 $(BIN)/pytest -n 0 tests/test_serving.py
 
 bench: .venv/.ready
 	$(BIN)/python tests/bench.py
@@ -38,7 +41,7 @@ install:
 	$(PYTHON) .ci/units '$(PREFIX)/bin/pypi-insiders' '$(DESTDIR)$(UNITDIR)'
 	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/licenses/pypi-insiders' LICENSE
 
-.venv/.ready: pyproject.toml .ci/venv
+.venv/.ready: pyproject.toml .ci/venv pypi_insiders/__init__.py
 	$(PYTHON) .ci/venv
 
 clean:

@@ -1,3 +1,3 @@
 """Depend on private "Insiders" releases by their public name."""
 
-__version__ = "0.1.0"
+__version__ = "2.0.0"

@@ -3,10 +3,11 @@
 import difflib
 import json
 import re
+import socket
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields
-from ipaddress import ip_address
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,11 +44,12 @@ PYPI = "https://pypi.org/simple/"
 
 
 def parse_fallback_url(value: object) -> str:
-    """Check the URL of a package index: http or https, without credentials.
+    """Check the URL of a package index: http or https, without credentials, query and fragment.
 
-    They would be sent to every client, in the `Location` of a redirect.
+    Credentials would be sent to every client, in the `Location` of a redirect; after a query or a
+    fragment the name of a project would be no part of the path.
     """
-    return _parse_web_url(value, PYPI)
+    return _parse_prefix(value, PYPI)
 
 
 def parse_index_url(value: object) -> str:
@@ -59,8 +61,18 @@ def parse_index_url(value: object) -> str:
 
 
 def parse_check_url(value: object) -> str:
-    """Check the URL of the simple API of an index: http or https, without credentials."""
-    return _parse_web_url(value, "https://packages.example/simple/")
+    """Check the URL of the simple API of an index, as `parse_fallback_url` does."""
+    return _parse_prefix(value, "https://packages.example/simple/")
+
+
+def _parse_prefix(value: object, example: str) -> str:
+    """Check a URL to which names of projects are appended."""
+    url = _parse_web_url(value, example)
+    if "?" in url or "#" in url:
+        raise ValueError(
+            f'must not have a query or a fragment, as names are appended to it: "{example}"'
+        )
+    return url
 
 
 def _parse_web_url(value: object, example: str) -> str:
@@ -216,6 +228,22 @@ def join(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """Read the host of a URL as an IP address, also as `127.1` and `::ffff:127.0.0.1`."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        try:
+            return IPv4Address(socket.inet_aton(host))  # what C programs read as an address
+        except OSError:
+            return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+_OWN_PATHS = ("", "/simple", "/insiders", "/insiders/simple")
+
+
 def _setting(parse: Callable[[object], Any], default: Any) -> Any:
     return field(default=default, metadata={"parse": parse})
 
@@ -246,6 +274,29 @@ class ServerSettings:
     def fallback(self) -> str:
         """Where unknown names are redirected."""
         return self.fallback_url or PYPI
+
+    def is_own(self, url: str) -> bool:
+        """Tell whether a URL leads back to the index, however it is spelled."""
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        host = (parts.hostname or "").rstrip(".")
+        if port == self.port and (host in self.names or self._listens_at(host)):
+            return True
+        # Names may be those of a proxy before the index, where other paths can be somebody else's.
+        path = re.sub("/+", "/", parts.path).rstrip("/").lower()
+        return host in self.names and port in (80, 443) and path in _OWN_PATHS
+
+    def _listens_at(self, host: str) -> bool:
+        """Tell whether a host of a URL is one of the addresses; all of 127/8 is this machine."""
+        own = [ip_address(address) for address in addresses(self.host)]
+        if host == "localhost" or host.endswith(".localhost"):
+            return any(address.is_loopback or address.is_unspecified for address in own)
+        address = _address(host)
+        if address is None:
+            return False
+        if address.is_unspecified:  # as a destination it is this machine
+            return any(it.is_loopback or it.is_unspecified for it in own)
+        return address in own or (address.is_loopback and any(it.is_unspecified for it in own))
 
     @property
     def is_loopback(self) -> bool:
@@ -355,6 +406,29 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
         raise InsidersError(f"{path} is not valid TOML: {message}", f"edit {path}") from error
 
 
+def _own_fallback(url: str) -> str:
+    return f"must be another index than this one, which would redirect to itself, not {url!r}"
+
+
+def refuse_own_fallback(settings: ServerSettings, bound: Iterable[ServerSettings]) -> None:
+    """Check that the fallback is not the index itself, where it really listens.
+
+    Args:
+        settings: with the fallback and the names of the index.
+        bound: each address on which it listens; a port of 0 has become one by now.
+
+    Raises:
+        InsidersError: it is.
+    """
+    url = settings.fallback_url
+    for listening in bound:
+        if url and replace(listening, names=settings.names).is_own(url):
+            raise InsidersError(
+                f"the fallback URL {_own_fallback(url)}",
+                f'set another `fallback-url` under [server], such as "{PYPI}"',
+            )
+
+
 def _check(document: dict[str, Any], path: Path) -> Settings:
     tables = {
         "server": ServerSettings,
@@ -372,6 +446,9 @@ def _check(document: dict[str, Any], path: Path) -> Settings:
         else:
             parsed = dict(_check_table(name, tables[name], content, problems))
             values[name] = tables[name](**parsed)
+    server = values.get("server", ServerSettings())
+    if server.fallback_url and server.is_own(server.fallback_url):
+        problems.append(f"server.fallback-url {_own_fallback(server.fallback_url)}")
     if problems:
         raise InsidersError(f"{path}: {'; '.join(problems)}", f"edit {path}")
     return Settings(**values)

@@ -37,6 +37,8 @@ class Names:
     """Normalized project name to the repository that it comes from; `None`: a file by hand."""
     watched: Mapping[str, Repository]
     """The watched repositories, by `NS/PROJ`; none if their list cannot be read."""
+    unread: InsidersError | None = None
+    """Why the list of watched repositories cannot be read."""
     error: InsidersError | None = None
     """Why nobody can know all names: then any other name may be a private one too."""
 
@@ -50,7 +52,7 @@ def load(paths: Paths) -> Names:
     remembered = _remembered(paths)
     found: dict[str, str | None] = dict(_from_state(paths) if remembered is None else remembered)
     watched: dict[str, Repository] = {}
-    error = None
+    unread = error = None
     try:
         watched = repositories.load(paths.repositories)
         found |= {
@@ -59,11 +61,12 @@ def load(paths: Paths) -> Names:
             if (name := item.distribution or _first_built(paths, item.name))
         }
     except InsidersError as broken:
+        unread = broken
         salvaged = _salvaged(paths.repositories)
         found |= dict.fromkeys(salvaged - found.keys())
         if remembered is None and not salvaged:
             error = broken
-    return Names(found, watched, error)
+    return Names(found, watched, unread, error)
 
 
 def _remembered(paths: Paths) -> dict[str, str | None] | None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from pypi_insiders import access, passwords, process, server, state
+from pypi_insiders import access, config, passwords, process, server, state
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.files import make_directory
@@ -43,10 +43,11 @@ def run(  # noqa: PLR0913  # what an index is made of
         password: where one must be given, this one instead of those that the person has set.
 
     Raises:
-        InsidersError: a socket can be reached by others and readers need no password, or a
-            password that is needed is missing.
+        InsidersError: the fallback is the index itself, a socket can be reached by others and
+            readers need no password, or a password that is needed is missing.
     """
     bound = [ServerSettings(*item.getsockname()[:2]) for item in sockets]
+    config.refuse_own_fallback(settings, bound)
     access.demand_auth(settings.auth, bound)
     checker: passwords.Checker | passwords.Single
     if password is None:

@@ -294,6 +294,12 @@ def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
         hint = f"`pypi-insiders unyank {item.distribution} VERSION`, or publish another release"
         yield _warning(item.name, f"every release of {item.distribution} is yanked", hint)
     yield from _public(snapshot, item)
+    watched = snapshot.watched
+    is_public = not isinstance(watched, InsidersError) and watched[item.name].public_until_built
+    if is_public and not item.known.files:
+        hint = f"`pypi-insiders repos set {item.name} public-until-built=`"
+        text = "installers get the public project until the first release is built"
+        yield _warning(item.name, f"{text} (public-until-built)", hint, "public-until-built")
 
 
 def _without_release(item: Standing, missing: NoRelease) -> Item:

@@ -16,6 +16,8 @@ from pypi_insiders import (
     archives,
     builder,
     distribution,
+    ownership,
+    public,
     publishing,
     release_lists,
     releases,
@@ -23,6 +25,7 @@ from pypi_insiders import (
     repositories,
     sandbox,
     store,
+    tags,
 )
 from pypi_insiders.builder import BuildError, Distributions
 from pypi_insiders.comparison import Difference, Kind
@@ -362,9 +365,46 @@ class Maker:
                 hint="if that is right: "
                 f"`pypi-insiders repos set {repository.name} distribution={built}`",
             )
-        owner = self._owners.setdefault(built, repository.name)
+        self._check_owner(self._owners.get(built, repository.name), repository, built)
+        if not expected:
+            self._demand_free(repository, built)
+        self._check_owner(self._owners.setdefault(built, repository.name), repository, built)
+
+    @staticmethod
+    def _check_owner(owner: str, repository: Repository, built: str) -> None:
         if owner != repository.name:
             raise repositories.conflict(f"it builds {built}, which", owner)
+
+    def _demand_free(self, repository: Repository, built: str) -> None:
+        """Refuse a name that others use too, unless the user has said yes to it.
+
+        Raises:
+            BuildError: others use it.
+            InsidersError: that cannot be found out.
+        """
+        hint = f"if that is right: `pypi-insiders repos set {repository.name} distribution={built}`"
+        if foreign := ownership.foreign_files(self._paths, built, repository.name, self._record):
+            raise BuildError(
+                f"it builds {built}, and the index has {tags.summary(foreign, 2)} of another "
+                "origin; nothing is published",
+                hint=hint,
+            )
+        server, watcher = self._settings.server, self._settings.watcher
+        try:
+            if not watcher.public_versions:
+                raise InsidersError("public-versions = false")
+            is_public = public.has_project(server.fallback, built)
+        except InsidersError as error:
+            raise InsidersError(
+                f"it builds {built}; cannot check whether that is a public project too "
+                f"({error.message}); nothing is published",
+                hint,
+            ) from error
+        if is_public:
+            raise BuildError(
+                f"it builds {built}, which is also a public project; nothing is published",
+                hint=hint,
+            )
 
     def _check_version(self, release: Release, built: Distributions) -> None:
         """Compare what was built with what the tag says."""

@@ -7,8 +7,17 @@ from enum import StrEnum
 
 from packaging.utils import canonicalize_version
 
-from pypi_insiders import release_lists, running, state
+from pypi_insiders import (
+    comparison,
+    distribution,
+    ownership,
+    release_lists,
+    repositories,
+    running,
+    state,
+)
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import list_names
 from pypi_insiders.held_names import Names
 from pypi_insiders.paths import Paths
 from pypi_insiders.release_lists import TAKEN_BACK
@@ -26,6 +35,8 @@ class Reason(StrEnum):
     UNPUBLISHED = "unpublished"
     LOST = "lost"
     REJECTED = "rejected"
+    ELSEWHERE = "elsewhere"
+    UNKNOWN = "unknown"
     NOT_WATCHED = "not watched"
 
 
@@ -51,7 +62,7 @@ class NoRelease:
     @property
     def is_damage(self) -> bool:
         """Whether it had one, and nobody took it back."""
-        return self.reason in (Reason.LOST, Reason.REJECTED, Reason.NOT_WATCHED)
+        return self.reason in (Reason.LOST, Reason.REJECTED, Reason.NOT_WATCHED, Reason.UNKNOWN)
 
 
 def find(
@@ -79,6 +90,26 @@ def find(
     return _explain(paths, names, project, rejected or ())
 
 
+def of_watched(paths: Paths) -> list[str]:
+    """Return the repositories of which the directory has no release as it was published.
+
+    Raises:
+        InsidersError: the directory, or the list of repositories, cannot be read.
+    """
+    watched = repositories.load(paths.repositories)
+    differing = {item.file for item in comparison.compare(paths)}
+    files = set(list_names(paths.distributions)) - differing
+    served = {project for _, project, _ in distribution.releases(files)}
+    owners = ownership.owners(paths, watched.values())
+    found = {name for project, name in owners.items() if project in served}
+    found |= {
+        item.name
+        for item in watched.values()
+        if item.public_until_built and not read(paths, item.name)[0].files
+    }
+    return [name for name in watched if name not in found]
+
+
 def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) -> NoRelease:
     name = names.repositories.get(project)
     watched = names.watched.get(name or "")
@@ -96,27 +127,33 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
             else f"replace or remove it in {paths.distributions}"
         )
         return NoRelease(project, name, Reason.REJECTED, text, hint)
-    if name is None or (watched is None and not names.watched):
+    if names.unread is not None and watched is None:
+        text = f"{project} has no release, and its repository is unknown: {names.unread.message}"
+        return NoRelease(
+            project, name, Reason.UNKNOWN, text, names.unread.hint or f"edit {paths.repositories}"
+        )
+    if name is None or watched is None:
         return _not_watched(paths, project, name)
     known, check = read(paths, name)
-    if (
-        watched is not None
-        and known.builds
-        and not known.is_of(watched.remote, watched.distribution)
-    ):
-        known = RepositoryState()
+    if not known.is_of(watched.remote, watched.distribution):
+        known = RepositoryState(failures=known.failures)
+    return _lost(paths, project, name, known) or _unpublished(project, watched, known, check)
+
+
+def _lost(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRelease | None:
+    """Explain releases that were published here, and that nobody took back."""
     taken_back = _taken_back(paths, project)
     left = [
-        build for build in known.builds if canonicalize_version(build.version) not in taken_back
+        build
+        for build in known.builds
+        if build.local and canonicalize_version(build.version) not in taken_back
     ]
-    if left:
-        versions = ", ".join(build.version for build in left[-3:])
-        text = f"the files of {project} {versions} are gone from {paths.distributions}"
-        hint = f"`pypi-insiders update {name}` builds them again"
-        return NoRelease(project, name, Reason.LOST, text, hint)
-    if watched is None:
-        return _not_watched(paths, project, name)
-    return _never_published(project, watched, known, check)
+    if not left:
+        return None
+    versions = ", ".join(build.version for build in left[-3:])
+    text = f"the files of {project} {versions} are gone from {paths.distributions}"
+    hint = f"`pypi-insiders update {name}` builds them again"
+    return NoRelease(project, name, Reason.LOST, text, hint)
 
 
 def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:
@@ -144,10 +181,10 @@ def _not_watched(paths: Paths, project: str, name: str | None) -> NoRelease:
     return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)
 
 
-def _never_published(
+def _unpublished(
     project: str, watched: Repository, known: RepositoryState, check: Check
 ) -> NoRelease:
-    """Explain a watched repository of which nothing is, or no longer is, published."""
+    """Explain a watched repository of which nothing is, or no longer is, published here."""
     name = watched.name
     again = f"`pypi-insiders update {name}` tries again"
     failed = [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
@@ -157,6 +194,10 @@ def _never_published(
     if check.unreachable_since is not None:
         text = f"{project} has no release: the host of {name} cannot be reached"
         return NoRelease(project, name, Reason.UNREACHABLE, text, again)
+    if known.builds and not any(build.local for build in known.builds):
+        where = ", ".join(dict.fromkeys(url for build in known.builds for url in build.uploaded_to))
+        text = f"{project} is published to {where or 'another index'} only"
+        return NoRelease(project, name, Reason.ELSEWHERE, text, "let the installer use that index")
     if known.builds:
         text = f"{project} has no release: all that {name} published was unpublished"
         hint = f"`pypi-insiders update {name} --tag TAG --force` publishes one again"

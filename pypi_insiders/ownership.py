@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pypi_insiders import releases, repositories, state
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
+from pypi_insiders.record import Origin, Record
 from pypi_insiders.repository import Repository
 
 
@@ -22,16 +23,41 @@ def owners(paths: Paths, watched: Iterable[Repository]) -> dict[str, str]:
     return found
 
 
-def without_release(paths: Paths, watched: Iterable[Repository]) -> list[str]:
-    """Name the repositories of which the index holds nothing: it leads to the public package.
+def foreign_files(
+    paths: Paths, project: str, repository: str, record: Record | None = None
+) -> list[str]:
+    """Name the files of a project in the index that are not known to come from a repository.
+
+    Args:
+        paths: where everything lies.
+        project: normalized.
+        repository: `NS/PROJ`.
+        record: of the distributions directory, if it is open already.
 
     Raises:
-        InsidersError: the distributions cannot be read.
+        InsidersError: the directory cannot be read.
     """
-    listed = list(watched)
-    held = releases.projects(paths.distributions)
-    served = {name for project, name in owners(paths, listed).items() if project in held}
-    return [item.name for item in listed if item.name not in served]
+    files = releases.files_of(paths.distributions, project)
+    if not files:
+        return []
+    remembered, ours = state.origins(paths.state), repository.casefold()
+    opened = record or Record(paths.record, paths.distributions)
+    try:
+        return [name for name in files if _origin(opened, remembered, name) != ours]
+    finally:
+        if opened is not record:
+            opened.close()
+
+
+def _origin(
+    record: Record, remembered: dict[str, tuple[str, Origin, int]], name: str
+) -> str | None:
+    """Return the folded name of the repository of which a file was built, if that is known."""
+    entry = record.entry(name)
+    origin = entry.origin if entry else None
+    if origin is None and name in remembered:
+        origin = remembered[name][1]
+    return origin.repository.casefold() if origin else None
 
 
 def check(paths: Paths, watched: Iterable[Repository]) -> None:

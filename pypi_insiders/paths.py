@@ -106,6 +106,11 @@ class Paths:
         return self.cache / "mirrors" / f"{name.casefold()}.git"
 
     @property
+    def glances(self) -> Path:
+        """Repositories of one commit each, for as long as their files are read."""
+        return self.cache / "glances"
+
+    @property
     def builds(self) -> Path:
         """Source trees under construction; emptied by the next update."""
         return self.cache / "builds"

@@ -4,20 +4,24 @@ import contextlib
 import json
 import logging
 import os
+import re
+import select
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from pypi_insiders.errors import InsidersError
 
@@ -125,7 +129,7 @@ class Containment:
         with tempfile.TemporaryFile() as output:
             try:
                 process = subprocess.Popen(
-                    argv,
+                    _with_default_signals(argv, environment),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -157,9 +161,57 @@ class Containment:
             _kill_group(group)
 
 
+# A session of its own gets nothing from our terminal, and need not ignore what we ignore: under
+# nohup(1), or as a job of a script, a build that ends its helpers by SIGINT would wait for ever.
+_RESET = """
+import os, signal, sys
+for number in map(int, sys.argv[1].split()):
+    signal.signal(number, signal.SIG_DFL)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def _with_default_signals(argv: Sequence[str], environment: Mapping[str, str]) -> Sequence[str]:
+    """Let a program begin with default signals; `preexec_fn` is not for a process with threads."""
+    ignored = [
+        str(int(number))
+        for number in (*_OF_TERMINAL, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_IGN
+    ]
+    # What is not found is to be complained of as always.
+    if not ignored or shutil.which(argv[0], path=environment.get("PATH")) is None:
+        return argv
+    return (sys.executable, "-I", "-S", "-c", _RESET, " ".join(ignored), *argv)
+
+
 def _kill_group(leader: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
+
+
+def kill_with_descendants(process: int) -> None:
+    """Kill a process and all that it started, as far as they have not left it.
+
+    Source: proc_pid_status(5), `PPid`.
+    """
+    parents = _parents()
+    doomed = [process]
+    for parent in doomed:  # which grows
+        doomed += [child for child, of in parents.items() if of == parent]
+    for number in doomed:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(number, signal.SIGKILL)
+
+
+def _parents() -> dict[int, int]:
+    """Map the numbers of all processes that can be seen to those of their parents."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if match := re.search(r"^PPid:\s*(\d+)$", text, re.MULTILINE):
+                found[int(path.parent.name)] = int(match[1])
+    return found
 
 
 def attached(argv: Sequence[str]) -> int:
@@ -173,6 +225,69 @@ def attached(argv: Sequence[str]) -> int:
         return subprocess.run(argv, stdin=subprocess.DEVNULL, check=False).returncode
     except OSError as error:
         raise _cannot_run(argv[0], error) from error
+
+
+class Lines:
+    """The lines that a program prints while it runs, one after the other."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        self._stream = stream
+        self._waiting = b""
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether nothing will come any more."""
+        return self._stream is None and b"\n" not in self._waiting
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until something has come, or for so many seconds."""
+        if b"\n" not in self._waiting:
+            select.select([self._stream] if self._stream else [], [], [], timeout_s)
+
+    def next(self, timeout_s: float) -> str | None:
+        """Return the next line without its end; `None` if none comes within so many seconds."""
+        until_s = time.monotonic() + timeout_s
+        while b"\n" not in self._waiting:
+            self.wait(left_s := max(0.0, until_s - time.monotonic()))
+            if not self._stream or not select.select([self._stream], [], [], 0)[0]:
+                if left_s > 0:
+                    continue
+                return None
+            part = os.read(self._stream.fileno(), 65536)
+            self._waiting += part
+            if not part:
+                self._stream = None
+        line, _, self._waiting = self._waiting.partition(b"\n")
+        return line.decode(errors="replace")
+
+
+@contextlib.contextmanager
+def printing(argv: Sequence[str]) -> Iterator[Lines]:
+    """Run a program for as long as the context lasts, and read what it prints.
+
+    A terminal ends us and not the program, which ends with the context.
+
+    Raises:
+        InsidersError: the program is missing.
+    """
+    _log.debug("+ %s", shlex.join(argv))
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _cannot_run(argv[0], error) from error
+    try:
+        yield Lines(process.stdout)
+    finally:
+        process.kill()
+        with process:
+            pass
 
 
 def interactive(argv: Sequence[str]) -> int:

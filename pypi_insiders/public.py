@@ -16,7 +16,10 @@ from packaging.version import Version
 
 from pypi_insiders import __version__, distribution
 from pypi_insiders.distribution import DistributionError
-from pypi_insiders.files import read_text, write_atomic
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import write_atomic
+from pypi_insiders.memory import recall
+from pypi_insiders.shapes import shaped
 from pypi_insiders.urls import without_credentials
 
 _log = logging.getLogger(__name__)
@@ -42,6 +45,14 @@ class Public:
     """The newest version that is no pre-release; `None`: there is none. Yanked do not count."""
     pre: str | None = None
     """The newest pre-release."""
+    absent_at: int | None = None
+    """When it was first found to have no files of the project, in seconds of the epoch.
+
+    `None`: it had some when it was first asked, or has not answered yet."""
+    appeared_at: int | None = None
+    """When files were first seen after `absent_at`; `None`: there are none, or there always were.
+
+    Somebody has published under a name that was free when its repository was first watched."""
 
     def newest_for(self, version: str) -> str | None:
         """Tell the newest release that is to be compared with a version of ours.
@@ -61,19 +72,25 @@ class Public:
 
 
 def load(directory: Path) -> dict[str, Public]:
-    """Read what is known of each project, by its normalized name; nothing where that is lost.
+    """Read what is known of each project, by its normalized name; what is damaged is left out.
+
+    A file that is damaged is set aside, as the log says.
 
     Args:
         directory: that of the state.
     """
     try:
-        content = json.loads(read_text(directory / _FILE) or "{}")
-        found = {name: Public(**item) for name, item in content.items()}
-        for item in found.values():
-            for version in filter(None, (item.final, item.pre)):
-                Version(version)
-    except (ValueError, TypeError, AttributeError):
+        return recall(directory / _FILE, _understand) or {}
+    except InsidersError as error:
+        _log.warning("%s", error.message)
         return {}
+
+
+def _understand(text: str) -> dict[str, Public]:
+    found = {name: shaped(Public, item) for name, item in json.loads(text).items()}
+    for item in found.values():
+        for version in filter(None, (item.final, item.pre)):
+            Version(version)
     return found
 
 
@@ -93,7 +110,7 @@ def look_up(directory: Path, index_url: str, names: Iterable[str]) -> None:
     known, now_s = load(directory), int(time.time())
     wanted = {}
     for name in names:
-        url = f"{index_url.rstrip('/')}/{name}/"
+        url = _page_of(index_url, name)
         before = known.get(name)
         if before is None or before.url != url:
             before = Public(url, 0)
@@ -102,35 +119,95 @@ def look_up(directory: Path, index_url: str, names: Iterable[str]) -> None:
     if not wanted:
         return
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = dict(zip(wanted, pool.map(_ask, wanted.values()), strict=True))
-    known |= {name: replace(answer, asked_at=now_s) for name, answer in answers.items() if answer}
+        answers = dict(zip(wanted, pool.map(_try, wanted.values()), strict=True))
+    known |= {name: answer for name, answer in answers.items() if answer}
     content = {name: asdict(item) for name, item in sorted(known.items())}
     write_atomic(directory / _FILE, json.dumps(content, indent=1) + "\n")
 
 
-def _ask(before: Public) -> Public | None:
-    """Ask for the page of a project; `None` where there is no answer to be understood."""
+def has_project(index_url: str, name: str) -> bool:
+    """Ask an index whether it has a project of this name, whatever releases that has.
+
+    Args:
+        index_url: the URL of its simple API.
+        name: normalized.
+
+    Raises:
+        InsidersError: it does not answer, or not clearly.
+    """
+    try:
+        return _ask(_page_of(index_url, name)).status != NOT_FOUND
+    except _UnknownError as error:
+        raise InsidersError(f"{without_credentials(index_url)}: {error}") from error
+
+
+def _page_of(index_url: str, name: str) -> str:
+    return f"{index_url.rstrip('/')}/{name}/"
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came for the page of a project."""
+
+    status: int
+    """200, 304 or 404."""
+    etag: str | None = None
+    body: bytes = b""
+
+
+class _UnknownError(Exception):
+    """An index did not answer, or nothing that tells whether it has a project."""
+
+
+def _remember(before: Public, answer: _Answer, now_s: int) -> Public:
+    """Add an answer to what was known.
+
+    Raises:
+        ValueError: it cannot be understood.
+    """
+    if answer.status == NOT_MODIFIED:
+        return replace(before, asked_at=now_s)
+    files = json.loads(answer.body)["files"] if answer.status != NOT_FOUND else []
+    final, pre = _newest(files)
+    is_first = before.asked_at == 0
+    absent_at, appeared_at = before.absent_at, None
+    if is_first and not files:
+        absent_at = now_s
+    if absent_at is not None and files:
+        appeared_at = before.appeared_at or now_s
+    return Public(before.url, now_s, answer.etag, final, pre, absent_at, appeared_at)
+
+
+def _try(before: Public) -> Public | None:
+    """Ask for what is new of a project; `None` where there is no answer to be understood."""
+    try:
+        return _remember(before, _ask(before.url, before.etag), int(time.time()))
+    except (_UnknownError, ValueError, LookupError, TypeError, AttributeError) as error:
+        _log.debug("%s tells nothing: %s", without_credentials(before.url), error)
+        return None
+
+
+def _ask(url: str, etag: str | None = None) -> _Answer:
+    """Ask for the page of a project.
+
+    Raises:
+        _UnknownError: the answer is neither that page nor that there is none.
+    """
     headers = {"Accept": _JSON, "User-Agent": f"pypi-insiders/{__version__}"}
-    if before.etag:
-        headers["If-None-Match"] = before.etag
-    request = urllib.request.Request(before.url, headers=headers)  # noqa: S310 - http or https
-    _log.debug("GET %s", before.url)
+    if etag:
+        headers["If-None-Match"] = etag
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https
+    _log.debug("GET %s", url)
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-            body = answer.read(_LIMIT_BYTES)
-            final, pre = _newest(json.loads(body)["files"])
-            return Public(before.url, 0, answer.headers["ETag"], final, pre)
+            return _Answer(answer.status, answer.headers["ETag"], answer.read(_LIMIT_BYTES))
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == NOT_MODIFIED:
-            return before
-        if error.code == NOT_FOUND:
-            return Public(before.url, 0)
-        reason = f"status code {error.code}"
-    except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
-        reason = str(error) or type(error).__name__
-    _log.debug("%s tells nothing: %s", without_credentials(before.url), reason)
-    return None
+        if error.code in (NOT_MODIFIED, NOT_FOUND):
+            return _Answer(error.code)
+        raise _UnknownError(f"status code {error.code}") from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise _UnknownError(str(error) or type(error).__name__) from error
 
 
 def _newest(files: Iterable[Any]) -> tuple[str | None, str | None]:

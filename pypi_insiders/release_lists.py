@@ -41,20 +41,14 @@ class ReleaseList:
         paths = self._paths(directory, copies)
         if copies is None:
             return _load_only(*paths)
-        failed = None
-        for path in paths:
-            try:
-                found = recall(path, _understand)
-            except InsidersError as error:
-                failed = failed or error
-                continue
-            if found is not None:
-                if failed:
-                    _log.warning("%s; its copy %s is used", failed.message, path)
-                return found
-        if failed:
-            raise failed
-        return {}
+        path, copy = paths
+        try:
+            found = recall(path, _understand)
+        except InsidersError as error:
+            if (found := _recall_copy(copy)) is None:
+                raise
+            _log.warning("%s; its copy %s is used", error.message, copy)
+        return found if found is not None else _recall_copy(copy) or {}
 
     def save(
         self,
@@ -98,6 +92,14 @@ YANKED = ReleaseList("yanked")
 """With the reason, which may be empty. Source: PEP 592."""
 TAKEN_BACK = ReleaseList("taken-back")
 """What no update builds again: `unpublished` or `pruned`."""
+
+
+def _recall_copy(copy: Path) -> Releases | None:
+    """Read a copy; one that cannot be read is none: what is beside the distributions counts."""
+    try:
+        return recall(copy, _understand)
+    except InsidersError:
+        return None
 
 
 def _load_only(path: Path) -> Releases:

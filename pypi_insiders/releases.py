@@ -140,6 +140,19 @@ def projects(directory: Path) -> set[str]:
     return {project for _, project, _ in _files(directory)}
 
 
+def files_of(directory: Path, project: str) -> list[str]:
+    """Name the files of a project that the index holds, sorted.
+
+    Args:
+        directory: the distributions directory.
+        project: normalized.
+
+    Raises:
+        InsidersError: the directory cannot be read.
+    """
+    return sorted(name for name, of_project, _ in _files(directory) if of_project == project)
+
+
 def yank(paths: Paths, release: Release, reason: str) -> bool:
     """Mark a release as one that is to be installed only by who asks for exactly this version.
 

@@ -7,20 +7,20 @@ from pypi_insiders import systemctl
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import read_text, remove, write_atomic
 from pypi_insiders.paths import Paths
-from pypi_insiders.variables import LOOPBACK, NO_PROXY
+from pypi_insiders.variables import MEMORY, remember
 
 _MARK = "# Installed by pypi-insiders"
 _HEAD = f"{_MARK}; `pypi-insiders env --uninstall` removes it.\n"
 _NAME = "60-pypi-insiders.conf"
 
 
-def install(values: Mapping[str, str], *, is_past_proxies: bool) -> tuple[Path, bool]:
+def install(values: Mapping[str, str], excepted: Mapping[str, str]) -> tuple[Path, bool]:
     """Write the variables where the manager reads them, and have it read them.
 
     Args:
         values: what they are to be; no value has a quote, a `$`, a backslash or a space.
-        is_past_proxies: whether this machine is to be excepted from the proxies of the session;
-            what is excepted already stays so.
+        excepted: the host to except from the proxies of the session, for each variable that says
+            so; what is excepted already stays so.
 
     Returns:
         The file, and whether it is new or was changed.
@@ -32,8 +32,8 @@ def install(values: Mapping[str, str], *, is_past_proxies: bool) -> tuple[Path, 
     """
     path = _file(systemctl.manager())
     lines = [f"{name}={value}\n" for name, value in values.items()]
-    if is_past_proxies:
-        lines += [f"{name}=${{{name}:+${name},}}{LOOPBACK}\n" for name in NO_PROXY]
+    lines += [f"{name}=${{{name}:+${name},}}{host}\n" for name, host in excepted.items()]
+    lines.append(f"{MEMORY}={remember({**values, **excepted}, {})}\n")
     text = _HEAD + "".join(lines)
     if _read_ours(path) == text:
         return path, False

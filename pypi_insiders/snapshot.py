@@ -155,7 +155,11 @@ def take(
     missing = {
         project: found
         for project in sorted(names.repositories.keys() - served)
-        if (found := no_release.find(paths, names, project, _rejected(project, there, problems)))
+        if (
+            found := no_release.find(
+                paths, names, project, _rejected(project, there, problems) or None
+            )
+        )
     }
     return Snapshot(
         now=now,

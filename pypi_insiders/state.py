@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ _FORMATS = (1, 2, 3)
 _NO_LIST = (1, 2)
 _CHECKS = "checks.json"
 _VERIFIED = "verified.json"
+_REMOVED = "removed.json"
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _understand(path: Path, content: dict[str, Any]) -> RepositoryState:
     written = content.pop("format")
     if isinstance(written, int) and written > _FORMATS[-1]:
         raise NewerError(path)
-    if written not in _FORMATS:
+    if isinstance(written, bool) or written not in _FORMATS:
         raise ValueError(f"its format is {written!r}")
     now_s = int(time.time())
     content["builds"] = [_build(item, now_s) for item in content["builds"]]
@@ -283,6 +284,33 @@ def save_verified(directory: Path, at_s: int) -> None:
         InsidersError: it cannot be written; the file is as it was.
     """
     write_atomic(directory / _VERIFIED, json.dumps(asdict(_Verified(at_s))) + "\n")
+
+
+def load_removed(directory: Path) -> set[str]:
+    """Read which repositories somebody stopped watching, in lower case."""
+    try:
+        return recall(directory / _REMOVED, _understand_removed) or set()
+    except InsidersError as error:
+        _log.warning("%s", error.message)
+        return set()
+
+
+def _understand_removed(text: str) -> set[str]:
+    return set(shaped(_Removed, json.loads(text)).removed)
+
+
+def save_removed(directory: Path, names: Iterable[str]) -> None:
+    """Write which repositories somebody stopped watching.
+
+    Raises:
+        InsidersError: it cannot be written; the file is as it was.
+    """
+    write_atomic(directory / _REMOVED, json.dumps(asdict(_Removed(sorted(names)))) + "\n")
+
+
+@dataclass(frozen=True)
+class _Removed:
+    removed: list[str]
 
 
 @dataclass(frozen=True)

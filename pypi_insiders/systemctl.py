@@ -3,16 +3,18 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import Result, attached, become, run
+from pypi_insiders.process import Lines, Result, attached, become, printing, run
 
 _TIMEOUT_S = 120
+_CURSOR = "-- cursor: "
 _BUS = "org.freedesktop.systemd1"
 _FOREGROUND = "`pypi-insiders exec`, `server run` and `update` work without it"
 
@@ -322,6 +324,48 @@ def logs(
     for unit in units:
         matches += ["+", user, f"USER_UNIT={unit}"]
     become(("journalctl", *_journal_of_user(), *options, *matches))
+
+
+def cursor() -> str | None:
+    """Return the cursor of the newest entry of the journal; `None` where it cannot be read.
+
+    Source: journalctl(1), `--show-cursor`.
+    """
+    argv = ("journalctl", *_journal_of_user(), "--lines=0", "--show-cursor")
+    try:
+        result = run(argv, timeout_s=_TIMEOUT_S)
+    except InsidersError:
+        return None
+    found = [line for line in result.stdout.splitlines() if line.startswith(_CURSOR)]
+    return found[0].removeprefix(_CURSOR) if found else None
+
+
+@contextmanager
+def followed(identifier: str, unit: str, cursor: str | None, fields: str) -> Iterator[Lines]:
+    """Follow the journal of a service and what systemd says of its unit, an entry a line, as JSON.
+
+    Args:
+        identifier: its `SyslogIdentifier=`.
+        unit: its name.
+        cursor: after which entry; `None`: there is nothing to follow.
+        fields: the wanted ones, between commas.
+
+    Raises:
+        InsidersError: there is no journalctl.
+
+    Source: journalctl(1), `--output=json`.
+    """
+    if cursor is None:
+        yield Lines(None)
+        return
+    user = f"_UID={os.getuid()}"
+    argv = (
+        *("journalctl", *_journal_of_user(), "--follow", "--lines=all", "--all"),
+        *("--output=json", f"--output-fields={fields}", f"--after-cursor={cursor}"),
+        *(user, f"SYSLOG_IDENTIFIER={identifier}", "+", user, f"USER_UNIT={unit}"),
+    )
+    with printing(argv) as lines:
+        yield lines
 
 
 def logged(field: str) -> list[str]:

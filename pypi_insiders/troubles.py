@@ -14,12 +14,14 @@ from typing import Any
 from pypi_insiders import config, notification, snapshot
 from pypi_insiders.config import Settings
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import locked, read_text, remove, write_atomic
+from pypi_insiders.files import locked, remove, write_atomic
 from pypi_insiders.index_check import Fetched
 from pypi_insiders.judgement import CONFIG, INDEX, REPOSITORIES, STATE, judge
+from pypi_insiders.memory import recall
 from pypi_insiders.notification import Message
 from pypi_insiders.overview import Condition, Services
 from pypi_insiders.paths import Paths
+from pypi_insiders.shapes import shaped
 from pypi_insiders.snapshot import Files
 from pypi_insiders.units import PARTS, SERVER, WATCHER
 
@@ -241,18 +243,27 @@ def _is_well(unit: Mapping[str, str]) -> bool:
 
 
 def load(paths: Paths) -> Memory:
-    """Read what the person knows; nothing where that is lost."""
+    """Read what the person knows; nothing where that is lost, or was damaged and is set aside."""
     known: dict[str, Told] = {}
     for part in _PARTS:
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
-            content = json.loads(read_text(_known(paths, part)) or "[]")
-            found = [Told(Trouble(**item.pop("trouble")), **item) for item in content]
-            known |= {told.trouble.key: told for told in found}
+        with contextlib.suppress(InsidersError):
+            known |= recall(_known(paths, part), _understand_known) or {}
     over: dict[str, int] = {}
-    with contextlib.suppress(ValueError, TypeError):
-        content = json.loads(read_text(_over(paths)) or "{}")
-        over = {str(key): int(at) for key, at in dict(content).items()}
+    with contextlib.suppress(InsidersError):
+        over = recall(_over(paths), _understand_over) or {}
     return Memory(known, over)
+
+
+def _understand_known(text: str) -> dict[str, Told]:
+    found = [
+        shaped(Told, {**item, "trouble": shaped(Trouble, item["trouble"])})
+        for item in json.loads(text)
+    ]
+    return {told.trouble.key: told for told in found}
+
+
+def _understand_over(text: str) -> dict[str, int]:
+    return {str(key): int(at) for key, at in json.loads(text).items()}
 
 
 def save(paths: Paths, memory: Memory) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -105,6 +105,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         watched = repositories.load(paths.repositories)
         chosen = repositories.select(watched, request.names)
         _sweep(paths)
+        _unmark(paths, watched)
         releases.mend_lists(paths)
         keep = settings.watcher.keep
         chosen = [item if item.keep is not None else replace(item, keep=keep) for item in chosen]
@@ -194,6 +195,13 @@ def _sweep(paths: Paths) -> None:
         sweep(directory)
     for path in paths.mirror("a/b").parent.parent.glob("*/*.git.new"):
         remove_tree(path)
+
+
+def _unmark(paths: Paths, watched: Mapping[str, Repository]) -> None:
+    """Forget of repositories that are watched again that somebody had stopped that."""
+    removed = state.load_removed(paths.state)
+    if again := removed & {name.casefold() for name in watched}:
+        state.save_removed(paths.state, removed - again)
 
 
 def _waiting(progress: Progress) -> None:
@@ -344,9 +352,9 @@ class _Pass:
 
     def _lost(self, repository: Repository, known: RepositoryState) -> tuple[Difference, ...]:
         """Find what was published and is not there as it was; what differs is set aside."""
+        lost = self._comparison.of(repository.name, known)
         if known.is_old:
             self._migrate(repository, known)
-        lost = self._comparison.of(repository.name, known)
         for item in lost:
             _log.warning("%s: %s", repository.name, _put_aside(self._paths, item))
         differing = {item.build.tag for item in lost if item.build}

@@ -1,7 +1,7 @@
 """Take back what a repository published."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pypi_insiders import (
     comparison,
@@ -37,6 +37,34 @@ def remembered(paths: Paths, names: Iterable[str]) -> list[Repository]:
 def published(paths: Paths, name: str) -> list[str]:
     """Tell which files of a repository the index holds."""
     return store.present(paths.distributions, state.load(paths.state, name).files)
+
+
+def note_removed(paths: Paths, name: str) -> list[str]:
+    """Note that somebody stopped watching a repository; name its files that stay in the index.
+
+    Args:
+        paths: where everything lies; the caller holds the lock of `repos.toml`.
+        name: of the repository.
+
+    Raises:
+        InsidersError: the note cannot be written, or the directory not be read.
+    """
+    state.save_removed(paths.state, {*state.load_removed(paths.state), name.casefold()})
+    return published(paths, name)
+
+
+def unlisted(paths: Paths, watched: Collection[str]) -> list[str]:
+    """Name the repositories that nobody removed, where `repos.toml` lists none at all.
+
+    Args:
+        paths: where everything lies.
+        watched: what it lists.
+    """
+    if watched:
+        return []
+    removed = state.load_removed(paths.state)
+    known = (name for name, found in state.everything(paths.state) if found.builds)
+    return [name for name in known if name.casefold() not in removed]
 
 
 def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:

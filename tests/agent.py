@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_STOP_TIMEOUT_S = 10
+_STOP_TIMEOUT_S = 30
 
 
 class Process:
@@ -104,6 +104,20 @@ class Process:
             }
 
 
+def processes(words: str) -> list[int]:
+    """Return the IDs of the processes whose command line has these words in a row.
+
+    Source: proc_pid_cmdline(5).
+    """
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ")
+            if words.encode() in line:
+                found.append(int(process.name))
+    return found
+
+
 class Agent:
     """Turn requests into processes and files."""
 
@@ -120,6 +134,8 @@ class Agent:
             "wait": lambda request: self._process(request).wait(request["timeout_s"]),
             "result": lambda request: self._process(request).result(),
             "stop": lambda request: self._process(request).stop(),
+            "kill": self._kill,
+            "processes": lambda request: {"pids": processes(request["words"])},
             "read": lambda request: {"text": Path(request["path"]).read_text(encoding="utf-8")},
             "write": self._write,
         }
@@ -153,6 +169,10 @@ class Agent:
         process = Process(request)
         result = process.wait(request["timeout_s"])
         return result if result["returncode"] is not None else process.stop() | {"returncode": None}
+
+    def _kill(self, request: dict[str, Any]) -> dict[str, Any]:
+        os.kill(request["pid"], request["signal"])
+        return {}
 
     def _write(self, request: dict[str, Any]) -> dict[str, Any]:
         path = Path(request["path"])

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,12 +22,25 @@ from projects import Project, create
 
 from pypi_insiders.files import locked
 from pypi_insiders.paths import Paths
+from pypi_insiders.variables import MEMORY, RIVALS
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = Path(sys.executable).with_name("pypi-insiders")
 if "SSL_CERT_FILE" in os.environ:
     # requests, on which Poetry and a parser of pages build, has a variable of its own.
     os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _default_signals() -> None:
+    """Give the programs that tests start the signals that a shell gives them.
+
+    A suite started by nohup(1), or as a job of a script, ignores some, and so would whatever it
+    starts. A handler is not inherited, and this process still does nothing. Source: execve(2).
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def need(program: str) -> str:
@@ -54,7 +68,12 @@ class Person:
     def environment(self) -> dict[str, str]:
         """The environment of their shell, without a user manager."""
         ours = ("XDG_", "DBUS_", "GIT_", "PYTEST_", "VIRTUAL_ENV", "JOURNAL_STREAM", "SSH_")
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+        bent = (*RIVALS, MEMORY)  # of which we speak where they are set
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(ours) and key not in bent
+        }
         return {**inherited, "HOME": str(self.home), "PYTHONDONTWRITEBYTECODE": "1"}
 
     @property
@@ -85,9 +104,10 @@ class Person:
         return done
 
     def distributions(self) -> list[str]:
-        """Name the files in the index, also the invisible ones."""
+        """Name the files in the index, also the invisible ones but for what was taken back."""
         directory = self.paths.distributions
-        return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+        found = directory.iterdir() if directory.exists() else ()
+        return sorted(path.name for path in found if path.name != ".taken-back.json")
 
 
 @pytest.fixture

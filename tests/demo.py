@@ -67,9 +67,8 @@ def with_units(machine: Machine, url: str, port: int) -> None:
     shell(f"mkdir -p ~/.config/pypi-insiders && printf '[server]\\nport = {port}\\n' "
           "| tee ~/.config/pypi-insiders/config.toml")  # fmt: skip
     shell("pypi-insiders server start")
-    shell(f"pypi-insiders repos add {REPOSITORY}:{DISTRIBUTION} --url {url}")
+    shell(f"pypi-insiders repos add {REPOSITORY} --url {url}")
     shell("pypi-insiders watcher start")
-    machine.wait_for_journal("Finished pypi-insiders-watcher.service", timeout_s=200)
     shell("pypi-insiders watcher logs")
     install(shell)
     shell("pypi-insiders status")
@@ -94,7 +93,7 @@ def with_foreground_server(
 
     shell(f"mkdir -p ~/.config/pypi-insiders && printf '[server]\\nport = {port}\\n' "
           "| tee ~/.config/pypi-insiders/config.toml")  # fmt: skip
-    shell(f"pypi-insiders repos add {REPOSITORY}:{DISTRIBUTION} --url {url}")
+    shell(f"pypi-insiders repos add {REPOSITORY} --url {url}")
     shell("pypi-insiders update")
     shell("pypi-insiders repos list")
     command = "pypi-insiders server run"

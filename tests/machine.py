@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,11 +21,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 _TESTS = Path(__file__).resolve().parent
 _START_TIMEOUT_S = 120
-_END_TIMEOUT_S = 30
+_END_TIMEOUT_S = 60
+_PATIENCE_S = 120  # what is waited for comes in seconds, on a machine that has nothing else to do
 _SPARE_S = 30  # by how much the agent, which watches the time itself, may be late
 _STATUS_UNAVAILABLE = 77
 
@@ -40,6 +42,9 @@ _INHERITED = re.compile(
 _NOT_INHERITED = re.compile(
     r"UV_(PROJECT|CACHE|TOOL|PYTHON|RUN|SYSTEM|WORKING).*|PIP_(CACHE_DIR|LOG|TARGET|PREFIX|USER)"
 )
+
+
+_Seen = TypeVar("_Seen")
 
 
 class Unavailable(Exception):  # noqa: N818  # "unavailable" is no error: a reason to skip
@@ -136,7 +141,7 @@ class Machine:
         cwd: Path | str | None = None,
         input: str | None = None,  # noqa: A002  # as in subprocess.run
         check: bool = True,
-        timeout_s: float = 120,
+        timeout_s: float = _PATIENCE_S,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside to its end and return its status and output.
 
@@ -171,7 +176,9 @@ class Machine:
             "journalctl", "--user", "--quiet", "--no-pager", "--output=cat", *arguments
         ).stdout
 
-    def wait_for_journal(self, pattern: str, *arguments: str, timeout_s: float = 30) -> str:
+    def wait_for_journal(
+        self, pattern: str, *arguments: str, timeout_s: float = _PATIENCE_S
+    ) -> str:
         """Wait until a line of the followed journal matches the expression; return that line.
 
         Lines from before the call count. `arguments` are journalctl's (`-u`, `x.service`). Raises
@@ -197,25 +204,47 @@ class Machine:
         self,
         argv: Sequence[str | Path],
         until: Callable[[subprocess.CompletedProcess[str]], bool],
-        timeout_s: float = 30,
+        timeout_s: float = _PATIENCE_S,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command again and again until its result is as wanted; return that result.
 
         It runs whenever the journal of the user grows, which is what a unit that changes its state
         makes it do, and at least four times a second. Raises `TimeoutError` with the last result.
         """
+
+        return self._look_again(
+            lambda: self.run(*argv, check=False, timeout_s=timeout_s), until, _describe, timeout_s
+        )
+
+    def processes(self, words: str) -> list[int]:
+        """Return the IDs of the processes inside whose command line has these words in a row."""
+        return list(self._ask("processes", words=words)["pids"])
+
+    def wait_for_process(self, words: str, timeout_s: float = _PATIENCE_S) -> int:
+        """Wait until one process's command line has these words in a row; return its ID."""
+        return self._look_again(lambda: self.processes(words), bool, str, timeout_s)[0]
+
+    def kill(self, pid: int, number: signal.Signals) -> None:
+        """Send a signal to a process inside."""
+        self._ask("kill", pid=pid, signal=number)
+
+    def _look_again(
+        self,
+        look: Callable[[], _Seen],
+        until: Callable[[_Seen], bool],
+        describe: Callable[[_Seen], str],
+        timeout_s: float,
+    ) -> _Seen:
         deadline = time.monotonic() + timeout_s
         follower = self.start(*_FOLLOW, "--lines=0")
         try:
             news = follower.lines(lambda: min(0.25, deadline - time.monotonic()), patient=True)
             while True:
-                done = self.run(*argv, check=False, timeout_s=timeout_s)
-                if until(done):
-                    return done
+                seen = look()
+                if until(seen):
+                    return seen
                 if time.monotonic() > deadline:
-                    raise TimeoutError(
-                        f"still not as wanted after {timeout_s} s: {_describe(done)}"
-                    )
+                    raise TimeoutError(f"still not as wanted after {timeout_s} s: {describe(seen)}")
                 next(news)
         finally:
             follower.stop()
@@ -294,7 +323,7 @@ class Background:
         self._number = number
         self.argv = argv
 
-    def wait(self, timeout_s: float = 30) -> int:
+    def wait(self, timeout_s: float = _PATIENCE_S) -> int:
         """Wait for the end and return the exit status; `TimeoutError` shows the output so far."""
         answer = self._ask("wait", timeout_s)
         done = subprocess.CompletedProcess(

@@ -40,7 +40,7 @@ USAGE = 2
         (("status", "--jsn"), "no such option '--jsn'", "did you mean --json?"),
         (
             ("repos", "add"),
-            "missing argument 'NS/PROJ[:DIST]...'",
+            "missing argument 'NS/PROJ[:PROJECT]...'",
             "see `pypi-insiders repos add --help`",
         ),
         (
@@ -152,29 +152,143 @@ def test_several_repositories_are_added_at_once_and_again(person: Person) -> Non
     )
 
 
+def in_shell(person: Person, shell: str, *lines: str, **given: str) -> str:
+    """Run lines in a shell on whose PATH the command is; return what they print."""
+    done = subprocess.run(
+        [need(shell), "-c", "\n".join(lines)],
+        env={
+            "PATH": f"{COMMAND.parent}:{os.environ['PATH']}",
+            "HOME": str(person.home),
+            **given,
+        },
+        capture_output=True, text=True, check=True, timeout=100,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout
+
+
+def evaluated(shell: str, *options: str) -> str:
+    """Write the line that README.md gives for a shell."""
+    command = " ".join(("pypi-insiders env", *options))
+    return f"{command} | source" if shell == "fish" else f'eval "$({command})"'
+
+
 @pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
 @pytest.mark.parametrize("told", ["--shell", "$SHELL", "login"])
 def test_env_leads_a_shell_to_the_index_and_back(person: Person, shell: str, told: str) -> None:
     """What `env` prints is understood by the shell; `--unset` takes it back."""
-    program = need(shell)
     person.paths.config.mkdir(parents=True)
-    (person.paths.config / "config.toml").write_text("[server]\nport = 4711\n")
+    port = free_port()
+    (person.paths.config / "config.toml").write_text(f"[server]\nport = {port}\n")
     names = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL")
     given = ("--shell", shell) if told == "--shell" else ()
     variable = {"--shell": "/bin/csh", "$SHELL": f"/usr/bin/{shell}", "login": f"-{shell}"}[told]
-    set_, unset = (
-        person.run("env", *given, *options, SHELL=variable).stdout for options in ((), ("--unset",))
-    )
-    url = "http://127.0.0.1:4711/simple/"
-    # What `eval` is to the others, in fish reads from a pipe as well.
-    script = f"{set_}echo {' '.join(f'${name}' for name in names)}\n{unset}/usr/bin/env\n"
-    shown = subprocess.run(
-        [program, "-c", script],
-        env={"PATH": os.environ["PATH"], "HOME": str(person.home)},
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    url = f"http://127.0.0.1:{port}/simple/"
+    shown = in_shell(
+        person, shell,
+        evaluated(shell, *given), f"echo {' '.join(f'${name}' for name in names)}",
+        evaluated(shell, *given, "--unset"), "/usr/bin/env",
+        SHELL=variable,
+    )  # fmt: skip
     assert shown.startswith(f"{url} {url} {url}\n")
-    assert not any(name in shown for name in (*names, "PIP_TRUSTED_HOST"))
+    assert not any(name in shown for name in (*names, "PIP_TRUSTED_HOST", "PYPI_INSIDERS"))
+
+
+PROXIED = {"http_proxy": "http://192.0.2.1:3128"}
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    ("host", "before", "ways"),
+    [
+        ("localhost", {}, [()]),
+        ("localhost", {}, [(), ("--uv-index",), ()]),
+        ("192.0.2.2", {"PIP_TRUSTED_HOST": "a:1 b"}, [(), ()]),
+        (
+            "localhost",
+            {
+                "PIP_INDEX_URL": "https://u:p@example.org/'simple'/",
+                "UV_INDEX": "x=https://example.org/ https://example.com/",
+                "PIP_EXTRA_INDEX_URL": "https://example.org/",
+            },
+            [("--uv-index",), (), ("--uv-index",)],
+        ),
+        ("localhost", {**PROXIED}, [()]),
+        ("localhost", {**PROXIED, "no_proxy": "a.example, .b.example"}, [(), ()]),
+        ("localhost", {**PROXIED, "NO_PROXY": "127.0.0.1,a", "no_proxy": "b"}, [("--uv-index",)]),
+        ("localhost", {**PROXIED, "no_proxy": "*"}, [()]),
+        ("::1", {**PROXIED, "NO_PROXY": "a"}, [(), ("--uv-index",)]),
+    ],
+)
+def test_env_takes_back_all_that_it_set_and_nothing_else(
+    person: Person, shell: str, host: str, before: dict[str, str], ways: list[tuple[str, ...]]
+) -> None:
+    """However often and with whatever options it was called, all is as it was before."""
+    person.paths.config.mkdir(parents=True)
+    text = f'[server]\nhost = "{host}"\nport = {free_port()}\n'
+    (person.paths.config / "config.toml").write_text(text)
+    of_shell = ("_", "SHLVL", "PWD", "OLDPWD")
+    given = {**before, "SHELL": f"/bin/{shell}"}
+    lines = [
+        "/usr/bin/env -0", *(evaluated(shell, *way) for way in ways), "/usr/bin/env -0",
+        evaluated(shell, "--unset"), "/usr/bin/env -0",
+    ]  # fmt: skip
+    marked = [line for each in lines for line in (each, "printf '=\\0'")]
+    shown = in_shell(person, shell, *marked, **given).split("=\0")
+    first, during, after = (
+        {word for word in part.split("\0") if word.partition("=")[0] not in of_shell}
+        for part in (shown[0], shown[len(ways) + 1], shown[len(ways) + 3])
+    )
+    assert during != first
+    assert after == first
+
+
+@pytest.mark.parametrize("shell", ["sh", "fish"])
+def test_env_unset_keeps_what_the_user_set_since(person: Person, shell: str) -> None:
+    """Other indexes and hosts, before, behind and in place of ours."""
+    port = free_port()
+    person.paths.config.mkdir(parents=True)
+    (person.paths.config / "config.toml").write_text(f"[server]\nport = {port}\n")
+    ours = f"http://127.0.0.1:{port}"
+    # As after a login with the variables that an older `env --install` wrote.
+    now = {
+        "PIP_INDEX_URL": f"{ours}/simple/",
+        "UV_DEFAULT_INDEX": "https://example.org/simple/",
+        "UV_INDEX": f"a=https://example.org/ {ours}/insiders/simple/ https://example.com/",
+        "no_proxy": "127.0.0.1,a",
+        "SHELL": f"/bin/{shell}",
+    }
+    assert (
+        person.run("env", "--unset", status=0, **now).stdout
+        == {
+            "sh": "unset PIP_INDEX_URL;\n"
+            "export UV_INDEX='a=https://example.org/ https://example.com/';\n",
+            "fish": "set -e PIP_INDEX_URL;\n"
+            "set -gx UV_INDEX 'a=https://example.org/ https://example.com/';\n",
+        }[shell]
+    )
+    changed = 'NO_PROXY="first,$NO_PROXY,last"'
+    assign = f"set -gx {changed.replace('=', ' ')}" if shell == "fish" else f"export {changed}"
+    shown = in_shell(
+        person, shell, evaluated(shell), assign, evaluated(shell), evaluated(shell, "--unset"),
+        "echo $NO_PROXY; echo $no_proxy",
+        **PROXIED, NO_PROXY="a", no_proxy="a", SHELL=f"/bin/{shell}",
+    )  # fmt: skip
+    assert shown == "first,a,last\na\n"
+
+
+def test_env_unset_works_where_config_toml_cannot_be_read(person: Person) -> None:
+    """By what the shell remembers; the reason is a note."""
+    person.paths.config.mkdir(parents=True)
+    settings = person.paths.config / "config.toml"
+    given = dict(
+        line.removeprefix("export ").removesuffix(";").replace("'", "").split("=", 1)
+        for line in person.run("env", "--shell", "sh").stdout.splitlines()
+    )
+    settings.write_text("nonsense\n")
+    done = person.run("env", "--unset", "--shell", "sh", status=0, **given)
+    assert done.stdout == "".join(f"unset {name};\n" for name in given)
+    assert done.stderr.startswith(f"note: {settings} is not valid TOML: ")
 
 
 @pytest.mark.parametrize(
@@ -209,12 +323,15 @@ def test_env_leads_past_a_proxy(person: Person, shell: str, set_: str) -> None:
         "env", "--uv-index", "--shell", shell,
         http_proxy="http://192.0.2.1:3128", NO_PROXY="localhost,example.org",
     )  # fmt: skip
-    assert shown.stdout == set_.format("UV_INDEX", "http://127.0.0.1:31411/insiders/simple/") + (
+    lines = set_.format("UV_INDEX", "http://127.0.0.1:31411/insiders/simple/") + (
         "".join(
             set_.format(name, "localhost,example.org,127.0.0.1")
             for name in ("no_proxy", "NO_PROXY")
         )
     )
+    assert shown.stdout.startswith(lines)
+    (memory,) = shown.stdout.removeprefix(lines).splitlines()
+    assert memory.startswith(set_.format("PYPI_INSIDERS_ENV", "").rstrip(";\n"))
 
 
 @pytest.mark.parametrize(
@@ -255,17 +372,20 @@ def test_env_installs_nothing_where_nobody_would_read_it(person: Person) -> None
 def test_env_leads_uv_to_what_the_index_holds(person: Person, shell: str) -> None:
     """Only to that, beside its usual index; and back."""
     set_ = person.run("env", "--uv-index", "--shell", shell).stdout
-    unset = person.run("env", "--uv-index", "--unset", "--shell", shell).stdout
-    assert (set_, unset) == {
-        "sh": (
-            "export UV_INDEX=http://127.0.0.1:31411/insiders/simple/;\n",
-            "unset UV_INDEX;\n",
-        ),
-        "fish": (
-            "set -gx UV_INDEX http://127.0.0.1:31411/insiders/simple/;\n",
-            "set -e UV_INDEX;\n",
-        ),
-    }[shell]
+    word = "UV_INDEX=http%3A%2F%2F127.0.0.1%3A31411%2Finsiders%2Fsimple%2F"
+    assert (
+        set_
+        == {
+            "sh": (
+                "export UV_INDEX=http://127.0.0.1:31411/insiders/simple/;\n"
+                f"export PYPI_INSIDERS_ENV={word};\n"
+            ),
+            "fish": (
+                "set -gx UV_INDEX http://127.0.0.1:31411/insiders/simple/;\n"
+                f"set -gx PYPI_INSIDERS_ENV {word};\n"
+            ),
+        }[shell]
+    )
 
 
 def test_without_systemd_that_is_said(person: Person) -> None:
@@ -295,6 +415,26 @@ def test_a_taken_port_is_said(person: Person) -> None:
         f"error: cannot listen on 127.0.0.1:{port}: the port is taken\n"
         f"hint: see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port\n"
     )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_an_index_does_not_start_as_its_own_fallback(person: Person, host: str) -> None:
+    """Where it really listens counts, whatever config.toml says."""
+    port = free_port()
+    url = f"http://{host}:{port}/simple/"
+    options = ("--port", str(port), "--host", "::1" if host == "[::1]" else "localhost")
+    failed = person.run("server", "run", *options, "--fallback-url", url, status=1)
+    assert (failed.stdout, failed.stderr) == (
+        "",
+        "error: the fallback URL must be another index than this one, which would redirect to "
+        f"itself, not {url!r}\n"
+        'hint: set another `fallback-url` under [server], such as "https://pypi.org/simple/"\n',
+    )
+    person.paths.config.mkdir(parents=True)
+    (person.paths.config / "config.toml").write_text(f'[server]\nfallback-url = "{url}"\n')
+    if host != "[::1]":  # where `exec` does not listen
+        again = person.run("exec", "--no-update", "--port", str(port), "true", status=1)
+        assert again.stderr.endswith(failed.stderr)
 
 
 def commands(command: click.Command = cli, *words: str) -> list[tuple[str, ...]]:

@@ -265,7 +265,7 @@ WORDS = [
     ),
     Complaint(
         "a command that would get public packages", "exec --no-update -- true",
-        "the index holds no release of me/probe: the command would get a public package",
+        "the index has no release of me/probe: the command would be stopped",
         "`pypi-insiders update me/probe`, or `repos remove` what is not needed",
         given=f"{WATCH} me/probe",
     ),
@@ -329,18 +329,11 @@ FILES = [
         "move away what is in its place", given="mkdir .local && touch .local/state",
     ),
     Complaint(
-        "what is remembered is damaged", "show me/probe",
-        f"cannot understand {{home}}/{STATE}/repositories/me/probe.json: it has no 'builds'",
-        "move it away: what the index holds is then found again by the tags",
+        "what is remembered is of a newer version", "show me/probe",
+        f"{{home}}/{STATE}/repositories/me/probe.json was written by a newer version of this "
+        "program", "install that version again; the file is left as it is",
         given=f"{WATCH} me/probe; mkdir -p {STATE}/repositories/me; "
-        f"echo '{{\"format\": 2}}' >{STATE}/repositories/me/probe.json",
-    ),
-    Complaint(
-        "the list of yanks is damaged", "yank probe 1.0",
-        f"cannot understand {{home}}/{DISTS}/.yanked.json: it is no table",
-        "mend it, or remove it",
-        given=f"mkdir -p {DISTS} && touch {DISTS}/probe-1.0.tar.gz && "
-        f"echo '[]' >{DISTS}/.yanked.json",
+        f"echo '{{\"format\": 99}}' >{STATE}/repositories/me/probe.json",
     ),
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pypi_insiders.config import (
     as_toml,
     load,
     parse,
+    parse_check_url,
     parse_fallback_url,
     parse_host,
     parse_interval,
@@ -280,6 +282,69 @@ def test_a_fallback_url_with_credentials_is_refused_without_repeating_them(
         f"{path}: server.fallback-url must not contain credentials",
         f"edit {path}",
     )
+
+
+@pytest.mark.parametrize("tail", ["?", "?a=b", "#", "#a"])
+@pytest.mark.parametrize("parse", [parse_fallback_url, parse_check_url])
+def test_names_cannot_be_appended_to_a_query_or_a_fragment(
+    tail: str, parse: Callable[[object], str]
+) -> None:
+    with pytest.raises(ValueError, match="must not have a query or a fragment"):
+        parse(f"https://example.org/simple/{tail}")
+
+
+SELF = "must be another index than this one, which would redirect to itself"
+
+
+@pytest.mark.parametrize("path_", ["", "/", "/simple", "/simple/", "/insiders/simple/"])
+@pytest.mark.parametrize(
+    ("host", "at"),
+    [
+        ("localhost", "http://localhost:4711"),
+        ("localhost", "http://LOCALHOST.:4711"),
+        ("localhost", "http://127.0.0.1:4711"),
+        ("localhost", "http://127.1:4711"),
+        ("localhost", "http://0.0.0.0:4711"),
+        ("localhost", "http://[::1]:4711"),
+        ("localhost", "http://[0:0:0:0:0:0:0:1]:4711"),
+        ("localhost", "http://[::ffff:127.0.0.1]:4711"),
+        ("127.0.0.1", "http://localhost:4711"),
+        ("0.0.0.0", "http://127.0.0.2:4711"),
+        ("192.0.2.2", "http://192.0.2.2:4711"),
+        ("localhost", "http://Packages.Example:4711"),
+        ("localhost", "https://packages.example"),
+        ("localhost", "http://packages.example:80"),
+    ],
+)
+def test_the_index_is_not_its_own_fallback(path: Path, host: str, at: str, path_: str) -> None:
+    """However it is spelled: pip would follow the redirects until it gives up."""
+    url = f"{at}{path_}"
+    path.write_text(
+        f'[server]\nfallback-url = "{url}"\nhost = "{host}"\nport = 4711\n'
+        'names = ["packages.example"]\n'
+    )
+    assert _refusal(path) == (
+        f"{path}: server.fallback-url {SELF}, not {url!r}",
+        f"edit {path}",
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:4712/simple/",
+        "http://192.0.2.3:4711/simple/",
+        "https://packages.example/root/pypi/+simple/",
+        "http://packages.example:3141/simple/",
+        "https://example.org/simple/",
+    ],
+)
+def test_another_index_of_this_machine_is_a_fallback(path: Path, url: str) -> None:
+    """Such as devpi, on another port or behind the same proxy."""
+    path.write_text(
+        f'[server]\nfallback-url = "{url}"\nport = 4711\nnames = ["packages.example"]\n'
+    )
+    assert load(path).server.fallback_url == url
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ def test_units_and_shell_agree_on_paths_that_only_the_shell_sets(
         ("watcher", "start"),
     ):
         machine.run("pypi-insiders", *command, env=shell)
-    machine.wait_for_journal("Finished pypi-insiders-watcher.service", timeout_s=60)
+    machine.wait_for_journal("Finished pypi-insiders-watcher.service")
     listed = machine.run("ls", f"{machine.home}/da ta/pypi-insiders/dists").stdout
     assert listed == "probe-1.0-py3-none-any.whl\nprobe-1.0.tar.gz\n"
     page = get(machine, f"http://127.0.0.1:{port}/simple/probe/").body
@@ -242,8 +242,8 @@ def test_a_failing_repository_fails_the_unit_and_not_the_others(
     for project in (good, bad):
         at = f"me/{project.name}"
         machine.run("pypi-insiders", "repos", "add", at, "--url", project.url)
-    machine.run("pypi-insiders", "watcher", "start")
-    machine.wait_for_journal("Failed to start pypi-insiders-watcher.service", timeout_s=60)
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
+    machine.wait_for_journal("Failed to start pypi-insiders-watcher.service")
     listed = machine.run("ls", ".local/share/pypi-insiders/dists").stdout
     assert listed == "good-1.0-py3-none-any.whl\ngood-1.0.tar.gz\n"
     logs = machine.run("pypi-insiders", "watcher", "logs", "-n", "100").stdout

@@ -155,21 +155,42 @@ def test_who_tells_no_time_is_not_compared_with(person: Person, serve: Serve) ->
     }
 
 
+# `req -x509` makes no certificate of another time. Source: openssl-ca(1).
+AUTHORITY = """\
+[ca]
+default_ca = own
+[own]
+database = database
+serial = serial
+new_certs_dir = .
+default_md = sha256
+policy = policy
+x509_extensions = extensions
+[policy]
+commonName = supplied
+[extensions]
+basicConstraints = critical, CA:TRUE
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid:always
+subjectAltName = DNS:localhost
+"""
+
+
 def test_a_certificate_that_has_expired_makes_the_clock_doubtful(
     person: Person, tmp_path: Path
 ) -> None:
     """A clock that is years ahead looks like that."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        [
-            *(need("faketime"), "2001-02-03", need("openssl"), "req", "-x509", "-nodes"),
-            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", key, "-out", certificate),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    for name, text in {"authority.conf": AUTHORITY, "database": "", "serial": "01\n"}.items():
+        (tmp_path / name).write_text(text)
+    for command in (
+        ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-subj", "/CN=localhost", "-keyout", key, "-out", "request.pem"),
+        ("ca", "-batch", "-selfsign", "-notext", "-config", "authority.conf", "-keyfile", key,
+         "-startdate", "20010203000000Z", "-enddate", "20010205000000Z",
+         "-in", "request.pem", "-out", certificate),
+    ):  # fmt: skip
+        subprocess.run([need("openssl"), *command], cwd=tmp_path, check=True, capture_output=True)
     port = free_port()
     with serving(port, key, certificate):
         url = f"https://localhost:{port}/simple/"

@@ -14,6 +14,8 @@ from conftest import COMMAND, Person, free_port
 from wheels import wheel
 
 REMEDY = '`eval "$(pypi-insiders env)"`'
+# For pipx, which installs nothing without a program.
+ENTRY_POINTS = "[console_scripts]\nprobe-insiders = probe_insiders:VERSION\n"
 ELSEWHERE = "https://packages.example/simple/"
 Told = tuple[str, str, str | None]
 
@@ -46,7 +48,11 @@ class Shell:
     def run(self, *command: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run a command in the directory."""
         own = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA", "PIP_INDEX", "PIP_EXTRA", "PIP_CONFIG")
-        inherited = {k: v for k, v in self.person.environment.items() if not k.startswith(own)}
+        inherited = {
+            name: value
+            for name, value in self.person.environment.items()
+            if not name.startswith(own) and not name.lower().endswith("_proxy") and name != "SHELL"
+        }
         given = {name: self.filled(value) for name, value in variables.items()}
         return subprocess.run(
             command,
@@ -86,7 +92,7 @@ def shell(person: Person, tmp_path: Path) -> Shell:
     person.paths.settings.write_text(
         f'[server]\nport = {port}\nfallback-url = "{fallback}"\nnames = ["index.example"]\n'
     )
-    wheel(person.paths.distributions, "probe-insiders", "1.0")
+    wheel(person.paths.distributions, "probe-insiders", "1.0", entry_points=ENTRY_POINTS)
     directory = person.home / "src/app"
     directory.mkdir(parents=True)
     return Shell(person, directory, port)
@@ -278,16 +284,16 @@ MIXED = (
         (
             "pip",
             {"PIP_EXTRA_INDEX_URL": FULL},
-            ("warning", MIXED, f"the index alone: {REMEDY}, and nothing beside it"),
+            ("problem", MIXED, '`unset PIP_EXTRA_INDEX_URL; eval "$(pypi-insiders env)"`'),
         ),
         (
             "pip",
             {"PIP_INDEX_URL": FULL, "PIP_EXTRA_INDEX_URL": "https://me:secret@packages.example/a"},
             (
-                "warning",
+                "problem",
                 "uses the index, and takes a higher version from https://packages.example/a "
                 "(PIP_EXTRA_INDEX_URL)",
-                "take it out of PIP_EXTRA_INDEX_URL",
+                "`unset PIP_EXTRA_INDEX_URL`",
             ),
         ),
         (
@@ -311,10 +317,10 @@ MIXED = (
             "uv",
             {"UV_DEFAULT_INDEX": FULL, "UV_INDEX": ELSEWHERE},
             (
-                "warning",
+                "problem",
                 f"asks {ELSEWHERE} (UV_INDEX) before the index, and takes from there what is known "
                 "there",
-                "take it out of UV_INDEX",
+                "`unset UV_INDEX`",
             ),
         ),
         (
@@ -380,30 +386,73 @@ UV_HINT = (
 )
 
 
-def test_a_uv_lock_that_has_caught_the_url_is_cured_by_the_hint(shell: Shell) -> None:
+@pytest.mark.parametrize(
+    ("variables", "hint"),
+    [
+        ({"UV_DEFAULT_INDEX": FULL}, UV_HINT),
+        ({"UV_INDEX_URL": FULL}, UV_HINT.replace("UV_DEFAULT_INDEX", "UV_INDEX_URL")),
+        (
+            {"UV_DEFAULT_INDEX": FULL, "UV_INDEX_URL": FULL},
+            UV_HINT.replace("UV_DEFAULT_INDEX", "UV_DEFAULT_INDEX UV_INDEX_URL"),
+        ),
+    ],
+)
+def test_a_uv_lock_that_has_caught_the_url_is_cured_by_the_hint(
+    shell: Shell, variables: dict[str, str], hint: str
+) -> None:
     """For what the index does not hold it is a warning, for what it holds it is not."""
     settings = shell.person.paths.settings
     settings.write_text(f"[server]\nport = {shell.port}\n")  # the usual fallback
     shell.write("src/app/pyproject.toml", PROJECT.replace('"]', '", "pluggy"]'))
     uv = _PROGRAMS / "uv"
     with serving(shell):
-        locked = shell.run(uv, "lock", "--quiet", UV_DEFAULT_INDEX=FULL)
+        locked = shell.run(uv, "lock", "--quiet", **variables)
         assert locked.returncode == 0, locked.stderr
-        assert shell.doctor("lock files") == [
+        assert shell.doctor("lock files", **variables) == [
             (
                 "warning",
                 "in uv.lock 2 packages bear the URL of this index, 1 of them not in it: nobody "
                 "without it can install them",
-                UV_HINT,
+                hint,
             )
         ]
-        words = UV_HINT.split("`")[1].replace("env --uv-index", "env --uv-index --shell sh")
+        words = hint.split("`")[1]
         path = f"{COMMAND.parent}:{os.environ['PATH']}"
-        cured = shell.run("sh", "-ec", words, UV_DEFAULT_INDEX=FULL, PATH=path)
+        cured = shell.run("sh", "-ec", words, PATH=path, **variables)
         assert cured.returncode == 0, cured.stderr
     assert shell.doctor("lock files") == [
         ("ok", "in uv.lock 1 package bears the URL of this index, all in it", None)
     ]
+
+
+@pytest.mark.parametrize(
+    ("files", "variables", "hint"),
+    [
+        ({}, {}, '`eval "$(pypi-insiders env --uv-index)"; uv lock`'),
+        (
+            {},
+            {"UV_DEFAULT_INDEX": FULL, "SHELL": "/usr/bin/fish"},
+            "`set -e UV_DEFAULT_INDEX; pypi-insiders env --uv-index | source; uv lock`",
+        ),
+        (
+            {"src/app/uv.toml": f'index-url = "{FULL}"\n'},
+            {"UV_DEFAULT_INDEX": ELSEWHERE},
+            "take OURS/simple/ out of ./uv.toml; then "
+            '`eval "$(pypi-insiders env --uv-index)"; uv lock`',
+        ),
+    ],
+)
+def test_the_hint_for_a_uv_lock_unsets_what_was_found_set(
+    shell: Shell, files: dict[str, str], variables: dict[str, str], hint: str
+) -> None:
+    """Nothing that leads elsewhere, and in the words of the shell."""
+    shell.write("src/app/uv.lock", _PACKAGE.format("one") + _POETRY)
+    for path, text in files.items():
+        shell.write(path, text)
+    ((_, _, told),) = shell.doctor("lock files", **variables)
+    assert told is not None
+    after = ", after which only what the index holds bears its URL"
+    assert told.replace(shell.url, "OURS") == hint + after
 
 
 _PACKAGE = '[[package]]\nname = "{}"\nversion = "1"\n'

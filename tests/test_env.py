@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from urllib.parse import urlencode
 
 from conftest import free_port
 from machine import Machine
@@ -36,6 +37,7 @@ def test_new_units_have_the_variables_until_they_are_removed(machine: Machine, p
     assert machine.read_text(FILE) == (
         "# Installed by pypi-insiders; `pypi-insiders env --uninstall` removes it.\n"
         + "".join(f"{name}={url}\n" for name in NAMES)
+        + f"PYPI_INSIDERS_ENV={urlencode(dict.fromkeys(NAMES, url))}\n"
     )
     again = machine.run("pypi-insiders", "env", "--install")
     assert (again.stdout, again.stderr) == (f"{path} is there already\n", NOTE)
@@ -118,8 +120,78 @@ def test_the_watcher_builds_with_public_requirements(
     machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
     machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", project.url)
     machine.run("pypi-insiders", "watcher", "start")
-    machine.wait_for_journal(r"published probe-1.0.tar.gz", timeout_s=60)
+    machine.wait_for_journal(r"published probe-1.0.tar.gz")
     shown = json.loads(machine.run("pypi-insiders", "show", "me/probe", "--json").stdout)
     (build,) = shown["builds"]
     assert list(build["requirements"]) == ["flit-core"]
     assert build["requirements"]["flit-core"] != "99.0"
+
+
+def shown(machine: Machine) -> tuple[str, str]:
+    """Tell where `env` leads pip, and what it says beside that."""
+    done = machine.run("pypi-insiders", "env", "--shell", "sh")
+    return done.stdout.splitlines()[0].removeprefix("export PIP_INDEX_URL="), done.stderr
+
+
+def test_env_gives_the_address_that_listens(machine: Machine, port: int) -> None:
+    """Whatever config.toml says by now; a note says what to do."""
+    settings = ".config/pypi-insiders/config.toml"
+    here = f"http://127.0.0.1:{port}"
+    machine.run("pypi-insiders", "server", "start")
+    assert shown(machine) == (f"{here}/simple/;", "")
+    other = free_port()
+    machine.write_text(settings, f"[server]\nport = {other}\n")
+    there = f"http://127.0.0.1:{other}"
+    assert shown(machine) == (
+        f"{here}/simple/;",
+        f"note: config.toml sets {there}, but the index listens at {here}; "
+        "`pypi-insiders server restart` moves it\n",
+    )
+    machine.write_text(settings, "nonsense\n")
+    url, said = shown(machine)
+    assert url == f"{here}/simple/;"
+    assert "config.toml is not valid TOML: " in said
+    machine.write_text(settings, f"[server]\nport = {other}\n")
+    machine.run("pypi-insiders", "server", "stop")
+    assert shown(machine) == (f"{there}/simple/;", "")
+
+
+def test_env_gives_the_address_of_a_drop_in(machine: Machine, port: int) -> None:
+    """Which wins over config.toml, also while nothing listens yet."""
+    moved = free_port()
+    machine.run("pypi-insiders", "server", "start")
+    machine.write_text(
+        ".config/systemd/user/pypi-insiders-server.socket.d/override.conf",
+        f"[Socket]\nListenStream=\nListenStream=127.0.0.1:{moved}\n",
+    )
+    machine.run("pypi-insiders", "server", "restart")
+    expected = (
+        f"http://127.0.0.1:{moved}/simple/;",
+        f"note: config.toml sets http://127.0.0.1:{port}, but the index listens at "
+        f"http://127.0.0.1:{moved}; a drop-in says so: "
+        "`systemctl --user cat pypi-insiders-server.socket`\n",
+    )
+    assert shown(machine) == expected
+    machine.run("pypi-insiders", "server", "stop")
+    assert shown(machine) == expected
+
+
+def test_unset_takes_back_what_was_installed(machine: Machine, port: int) -> None:
+    """In a shell of a login that has it, whatever the port is by now, with its exception."""
+    machine.write_text(".config/environment.d/50-proxy.conf", "NO_PROXY=example.org\n")
+    proxy = {"http_proxy": "http://192.0.2.1:3128"}
+    for options in ((), ("--uv-index",)):
+        machine.run("pypi-insiders", "env", "--install", *options, env=proxy)
+        unit = ("systemd-run", "--user", "--pipe", "--quiet", "--wait", "--collect",
+                f"--setenv=PATH={machine.run('printenv', 'PATH').stdout.strip()}")  # fmt: skip
+        line = 'eval "$(pypi-insiders env --unset --shell sh)"; env'
+        text = f"[server]\nport = {free_port()}\n"
+        machine.write_text(".config/pypi-insiders/config.toml", text)
+        done = machine.run(*unit, "sh", "-c", line)
+        assert done.stderr == ""
+        lines = done.stdout.splitlines()
+        given = dict(line.split("=", 1) for line in lines if "=" in line)
+        wanted = (*NAMES, "UV_INDEX", "no_proxy", "NO_PROXY", "PYPI_INSIDERS_ENV")
+        assert {name: given[name] for name in wanted if name in given} == {
+            "NO_PROXY": "example.org"
+        }

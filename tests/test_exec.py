@@ -24,7 +24,7 @@ from pypi_insiders.files import locked
 BIN = Path(sys.executable).parent
 INSIDERS = "1.0.0+insiders.0.9.0"
 NONE_WATCHED = "no repositories are watched; `pypi-insiders repos add NS/PROJ`\n"
-PUBLIC = "the command would get a public package"
+STOPPED = "the command would be stopped"
 TOOK = re.compile(r" in \d+\.\d s(?=,|$)", re.MULTILINE)
 
 
@@ -229,7 +229,7 @@ def shown(text: str) -> dict[str, str]:
         ),
         (
             ("--uv-index",), {"http_proxy": "http://192.0.2.1:3128", "no_proxy": "*"},
-            {"UV_INDEX": "{url}/insiders/simple/", "no_proxy": "*", "NO_PROXY": "*"},
+            {"UV_INDEX": "{url}/insiders/simple/", "no_proxy": "*", "NO_PROXY": "*,127.0.0.1"},
         ),
     ],
 )  # fmt: skip
@@ -255,6 +255,8 @@ def test_the_command_gets_our_environment_and_the_variables(
         ("PIP_EXTRA_INDEX_URL", "pip takes the highest version, from there or from the index"),
         ("UV_INDEX", "uv asks there before the index"),
         ("UV_EXTRA_INDEX_URL", "uv asks there before the index"),
+        ("PIP_FIND_LINKS", "pip takes the highest version, from there or from the index"),
+        ("UV_FIND_LINKS", "uv takes the highest version, from there or from the index"),
     ],
 )
 def test_an_index_that_could_get_in_between_is_named(
@@ -267,6 +269,27 @@ def test_an_index_that_could_get_in_between_is_named(
     )  # fmt: skip
     assert done.stdout == "https://example.org/simple/\n"
     assert done.stderr == f"{NONE_WATCHED}note: {variable} is set: {what}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "told"),
+    [
+        ((), {"PIP_NO_INDEX": "0", "UV_OFFLINE": "false", "UV_INDEX_STRATEGY": "first-index"}, []),
+        ((), {"UV_INDEX_STRATEGY": "unsafe-best-match"}, []),
+        (
+            ("--uv-index",), {"UV_INDEX_STRATEGY": "unsafe-best-match", "PIP_NO_INDEX": "1"},
+            ["UV_INDEX_STRATEGY is set: uv may take another version than that of the first index"],
+        ),
+        ((), {"UV_OFFLINE": "1", "PIP_NO_INDEX": "yes"},
+         ["PIP_NO_INDEX is set: pip asks no index", "UV_OFFLINE is set: uv asks no index"]),
+    ],
+)  # fmt: skip
+def test_only_what_bends_the_address_is_named(
+    person: Person, options: tuple[str, ...], given: dict[str, str], told: list[str]
+) -> None:
+    """A switch that is off does nothing, and one index alone has no order."""
+    done = person.run("exec", "--no-update", *options, "true", status=0, **given)
+    assert done.stderr == NONE_WATCHED + "".join(f"note: {line}\n" for line in told)
 
 
 @pytest.mark.parametrize(
@@ -525,7 +548,7 @@ def test_the_command_does_not_run_without_a_release_of_a_repository(
     watch("probe").release("1.0")
     person.run("repos", "add", "me/gone:gone", "--url", "file:///nowhere/gone.git")
     message = (
-        f"error: the index holds no release of me/gone: {PUBLIC}\n"
+        f"error: the index has no release of me/gone: {STOPPED}\n"
         "hint: `pypi-insiders update me/gone`, or `repos remove` what is not needed\n"
     )
     failed = person.run("exec", "echo", "no", status=1)
@@ -555,7 +578,7 @@ def test_a_repository_that_was_never_built_has_no_release(person: Person) -> Non
     """Nobody knows yet which distribution it is."""
     person.run("repos", "add", "me/probe", "--url", "file:///nowhere/probe.git")
     failed = person.run("exec", "--no-update", "echo", "no", status=1)
-    assert failed.stderr.startswith(f"error: the index holds no release of me/probe: {PUBLIC}\n")
+    assert failed.stderr.startswith(f"error: the index has no release of me/probe: {STOPPED}\n")
 
 
 def test_where_nothing_is_watched_the_command_runs(person: Person) -> None:

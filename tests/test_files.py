@@ -16,7 +16,7 @@ import pytest
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import locked, make_directory, read_text, remove, write_atomic
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 
 
 IN_ITS_PLACE = "move away what is in its place"

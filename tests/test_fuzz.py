@@ -48,12 +48,12 @@ from pypi_insiders.distribution import DistributionError
 _EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
 # What hypothesis advises for CI: the same examples each time, and no clock that decides.
 fuzzed = settings(
-    max_examples=int(_EXAMPLES or 1000),
+    max_examples=int(_EXAMPLES or 400),
     derandomize=_EXAMPLES is None,
     deadline=None,
     print_blob=True,
 )
-pytestmark = pytest.mark.timeout(0 if _EXAMPLES else 120)
+pytestmark = pytest.mark.timeout(0 if _EXAMPLES else 300)
 
 _READER, _UPLOADER = basic(READER, READERS_PASSWORD), basic("__token__", TOKEN)
 _LOCATION = re.compile(rf"(\.\./)?[a-z0-9-]+/|{re.escape(FALLBACK)}[a-z0-9-]+/")

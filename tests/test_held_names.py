@@ -89,7 +89,10 @@ def _by_files_of_which_the_directory_was_emptied(person: Person) -> None:
 
 STATES: dict[str, tuple[Callable[[Person], None], str]] = {
     "watched": (_only_watched, "probe has no release yet: me/probe was not built"),
-    "a broken list": (_only_in_a_list_that_is_broken, "probe "),
+    "a broken list": (
+        _only_in_a_list_that_is_broken,
+        "probe has no release, and its repository is unknown: ",
+    ),
     "state": (_only_in_the_state, "probe was served (from me/probe), and its files are gone"),
     "remembered": (_only_remembered, "probe was served (from me/probe), and its files are gone"),
     "removed by hand": (_removed_from_the_list_by_hand, "probe was served (from me/probe)"),

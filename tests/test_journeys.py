@@ -1,6 +1,7 @@
 """Whole journeys, through units and the installed command only."""
 
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,6 @@ def forge(machine: Machine, tmp_path: Path) -> Iterator[Forge]:
     machine.wait_for(
         ["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{ssh_port}"],
         lambda done: done.returncode == 0,
-        timeout_s=20,
     )
     yield Forge(tmp_path)
     server.stop()
@@ -108,11 +108,11 @@ def test_from_a_tag_in_a_private_repository_to_pip_uv_and_pdm(
     added = machine.run("pypi-insiders", "repos", "add", "sponsor/iniconfig-insiders:iniconfig")
     assert added.stdout == "watching sponsor/iniconfig-insiders as iniconfig\n"
     assert added.stderr == (
-        "sponsor/iniconfig-insiders: it has 1 tag, the newest release is 1.0.0-insiders-0.9.0\n"
+        "sponsor/iniconfig-insiders: 1 tag found, latest release: 1.0.0-insiders-0.9.0\n"
         "next: `pypi-insiders update sponsor/iniconfig-insiders`\n"
     )
     machine.run("pypi-insiders", "watcher", "start")
-    machine.wait_for_journal(r"published iniconfig-1.0.0\+insiders.0.9.0.tar.gz", timeout_s=60)
+    machine.wait_for_journal(r"published iniconfig-1.0.0\+insiders.0.9.0.tar.gz")
 
     with_env = 'eval "$(pypi-insiders env --shell sh)" && exec "$@"'
     for client in (
@@ -158,9 +158,9 @@ def test_the_timer_finds_a_new_tag(machine: Machine, port: int, tmp_path: Path) 
     machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", project.url)
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "watcher", "start")
-    machine.wait_for_journal(r"published probe-1.0.tar.gz", timeout_s=60)
+    machine.wait_for_journal(r"published probe-1.0.tar.gz")
     project.release("1.1")
-    machine.wait_for_journal(r"published probe-1.1.tar.gz", timeout_s=60)
+    machine.wait_for_journal(r"published probe-1.1.tar.gz")
     machine.run(
         "uv", "pip", "install", "--quiet", "--target", "there", "probe",
         env={"UV_DEFAULT_INDEX": f"http://127.0.0.1:{port}/simple/"},
@@ -179,8 +179,8 @@ def test_the_server_comes_back_after_a_kill_and_stays_away_after_stop(
     assert statuses(machine, "server", "watcher") == [0, 4]
     main_pid = ("systemctl", "--user", "show", "--value", "-p", "MainPID", "pypi-insiders-server")
     before = machine.run(*main_pid).stdout
-    machine.run("kill", "-9", before.strip())
-    machine.wait_for(main_pid, lambda done: done.stdout not in ("0\n", before), timeout_s=20)
+    machine.kill(int(before), signal.SIGKILL)
+    machine.wait_for(main_pid, lambda done: done.stdout not in ("0\n", before))
     health = f"http://127.0.0.1:{port}/health"
     assert get(machine, health) == HEALTHY
     assert machine.run("pypi-insiders", "server", "stop").stdout == "server: stopped\n"
@@ -202,7 +202,7 @@ def test_a_real_project_with_its_own_build_backend(
     )  # fmt: skip
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "watcher", "start")
-    machine.wait_for_journal(r"published pymdown_extensions-10.9.tar.gz", timeout_s=100)
+    machine.wait_for_journal(r"published pymdown_extensions-10.9.tar.gz")
     machine.run(
         "uv", "pip", "install", "--quiet", "--target", "there", "pymdown-extensions",
         env={"UV_DEFAULT_INDEX": f"http://127.0.0.1:{port}/simple/"},
@@ -220,9 +220,8 @@ def test_without_access_the_update_says_which_door_is_closed(
     """A key that the host does not accept, a host key that is not known, and a wrong name."""
     forge.create("sponsor/probe", "probe").release("1.0")
     added = machine.run("pypi-insiders", "repos", "add", "sponsor/probe", "sponsor/nope")
-    assert added.stderr.splitlines()[0] == (
-        "sponsor/probe: it has 1 tag, the newest release is v1.0"
-    )
+    assert added.stdout.splitlines()[0] == "watching sponsor/probe as probe"
+    assert added.stderr.splitlines()[0] == "sponsor/probe: 1 tag found, latest release: v1.0"
     assert added.stderr.splitlines()[1].startswith(
         "warning: sponsor/nope: no such repository, or no access to it ("
     )

@@ -9,10 +9,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
     {
-        "errors", "journal", "notify_socket", "progress", "times", "urls", "variables", "words",
-        "shapes",
+        "errors", "journal", "listeners", "notify_socket", "progress", "shapes", "shell_words",
+        "times", "urls", "variables", "words",
     },
-    {"files", "log", "paths", "process", "tags", "distribution", "uv_program"},
+    {"files", "log", "paths", "process", "tags", "distribution", "project_name", "uv_program"},
     {"memory"},
     {"release_lists"},
     {
@@ -25,9 +25,13 @@ LAYERS = (
     },
     {
         "repositories", "releases", "retention", "control", "overview", "builder", "reach",
-        "original", "provenance", "comparison",
+        "original", "provenance", "comparison", "following",
     },
-    {"ownership", "adoption", "making", "standing", "held_names", "index_check", "unit_state"},
+    {
+        "ownership", "adoption", "standing", "held_names", "index_check", "unit_state",
+        "index_address",
+    },
+    {"making", "naming"},
     {"no_release"},
     {"snapshot"},
     {"judgement"},

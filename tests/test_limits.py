@@ -85,7 +85,7 @@ class Server:
 
     def connect(self, receive_buffer_bytes: int = 0) -> socket.socket:
         connection = socket.socket()
-        connection.settimeout(20)
+        connection.settimeout(60)
         if receive_buffer_bytes:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         connection.connect(("127.0.0.1", self.port))
@@ -597,7 +597,7 @@ def test_requests_that_do_not_wait_for_answers_are_answered_one_by_one(server: S
 
 def test_a_server_with_nothing_to_do_ends_though_somebody_is_connected() -> None:
     with serving(idle_timeout_s=1, header_s=1) as server, server.connect():
-        assert server.process.wait(20) == 0
+        assert server.process.wait(60) == 0
 
 
 # Who are too many

@@ -33,8 +33,8 @@ def watched(machine: Machine, port: int, tmp_path: Path) -> dict[str, Project]:
     for project in (good, bad):
         name = f"me/{project.name}"
         machine.run("pypi-insiders", "repos", "add", name, "--url", project.url)
-    machine.run("pypi-insiders", "watcher", "start")
-    machine.wait_for_journal("Failed to start pypi-insiders-watcher.service", timeout_s=60)
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
+    machine.wait_for_journal("Failed to start pypi-insiders-watcher.service")
     return {"good": good, "bad": bad}
 
 

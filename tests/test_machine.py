@@ -215,7 +215,7 @@ def test_exposed_directories_are_readable_below_closed_ones(tmp_path: Path) -> N
     assert read == "firstnestedsecondsecond"
 
 
-@pytest.mark.parametrize(("ipv6", "outcome"), [(True, "bound\n"), (False, "refused\n")])
+@pytest.mark.parametrize(("ipv6", "outcome"), [(True, "bound"), (False, "refused")])
 def test_private_network_has_ipv6_only_if_wanted(ipv6: bool, outcome: str) -> None:
     script = """
 import socket
@@ -226,10 +226,16 @@ except OSError:
     print("refused")
 else:
     print("bound")
+try:
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.1", 9))
+except OSError as error:
+    print(error.strerror)
 """
     with started(private_network=True, ipv6=ipv6) as machine:
-        assert machine.run(sys.executable, "-c", script).stdout == outcome
-        assert machine.run("ip", "-o", "link", "show", "up").stdout.count("\n") == 1
+        assert machine.run(sys.executable, "-c", script).stdout.splitlines() == [
+            outcome,
+            "Network is unreachable",
+        ]
 
 
 def test_commands_run_at_the_same_time(machine: Machine) -> None:
@@ -238,7 +244,7 @@ def test_commands_run_at_the_same_time(machine: Machine) -> None:
     ping = ("sh", "-c", "echo ping >one; cat two")
     pong = ("sh", "-c", "cat one; echo pong >two")
     with ThreadPoolExecutor() as pool:
-        results = [pool.submit(machine.run, *command, timeout_s=10) for command in (ping, pong)]
+        results = [pool.submit(machine.run, *command) for command in (ping, pong)]
         assert [result.result().stdout for result in results] == ["pong\n", "ping\n"]
 
 

@@ -53,7 +53,7 @@ def project(machine: Machine, port: int, tmp_path: Path) -> Project:
 def watched(machine: Machine, tmp_path: Path, name: str) -> Project:
     """Make a project that is watched."""
     project = create(tmp_path, name)
-    machine.run("pypi-insiders", "repos", "add", f"me/{name}", "--url", project.url)
+    machine.run("pypi-insiders", "repos", "add", f"me/{name}:{name}", "--url", project.url)
     return project
 
 
@@ -65,7 +65,7 @@ def mails(machine: Machine) -> list[tuple[str, str]]:
 
 
 def settled(machine: Machine) -> None:
-    """Wait until whatever was started to tell the person has ended."""
+    """Wait until updates, and whatever was started to tell the person, have ended."""
     machine.wait_for(
         ("systemctl", "--user", "list-jobs", "--no-legend", "pypi-insiders-*"),
         lambda done: not done.stdout,
@@ -75,8 +75,10 @@ def settled(machine: Machine) -> None:
 def updated(machine: Machine) -> None:
     """Let the watcher do one update, and wait for its end and what follows it.
 
-    However often that is within seconds: systemd limits starts, and so forgets those before.
+    However often that is within seconds: systemd limits starts, and so forgets those before. One
+    that runs is none: it may have looked already.
     """
+    settled(machine)
     machine.run("systemctl", "--user", "reset-failed", "pypi-insiders-*")
     machine.run("systemctl", "--user", "start", "pypi-insiders-watcher.service", check=False)
     settled(machine)
@@ -100,7 +102,7 @@ def test_each_trouble_is_told_once_and_its_end(
     machine: Machine, project: Project, tmp_path: Path
 ) -> None:
     """Nothing is said while it lasts, nor of what is well; several things at once are one mail."""
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     assert mails(machine) == []
     why = lost(project)
@@ -135,7 +137,7 @@ def test_each_trouble_is_told_once_and_its_end(
 
 def test_an_update_that_fails_by_itself_is_told(machine: Machine, project: Project) -> None:
     """Not only what a repository does; the command is known though config.toml is broken."""
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, "[watcher")
@@ -208,7 +210,7 @@ def test_who_could_not_be_told_is_told_later(machine: Machine, project: Project)
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, settings(1, None))
     why = lost(project)
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     machine.wait_for_journal(
         r"^no notification was sent \(no desktop here, and no `notify-command` is set\): "
@@ -233,7 +235,7 @@ def test_nobody_is_told_who_does_not_want_to(machine: Machine, project: Project)
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, settings(1, "[]"))
     lost(project)
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     done = machine.run("pypi-insiders", "notify", "--test", check=False)
     assert (done.returncode, done.stderr) == (
@@ -252,7 +254,7 @@ def test_what_has_not_run_since_the_login_is_not_known_to_be_well(
     """After a failure and a reboot nothing is over before it has run."""
     machine.run("pypi-insiders", "server", "start")
     lost(project)
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     machine.write_text(CONFIG, "broken")
     machine.run("systemctl", "--user", "restart", SERVER, check=False)
@@ -275,7 +277,7 @@ def test_a_repository_that_is_no_longer_watched_is_forgotten(
     machine: Machine, project: Project
 ) -> None:
     """Whoever removes it need not hear that its trouble is over."""
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     lost(project)
     updated(machine)
     assert len(mails(machine)) == 1
@@ -290,7 +292,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
     need("notify-send")
     machine.write_text(CONFIG, settings(1, None))
     desktop = machine.start(sys.executable, ROOT / "tests/desktop.py")
-    shown = desktop.lines(lambda: 30)
+    shown = desktop.lines(lambda: 120)
     assert next(shown) == "ready"
     assert machine.run("pypi-insiders", "notify", "--test").stdout == "sent by notify-send\n"
     assert json.loads(next(shown)) == [
@@ -298,7 +300,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
         "pypi-insiders: a test",
         "pypi-insiders notifies you like this of each new problem, and of its end.",
     ]
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     project.hook("raise SystemExit('<b>& broken')")
     project.push("v2.0")
     updated(machine)
@@ -311,7 +313,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
 def test_a_command_goes_before_the_desktop(machine: Machine, project: Project) -> None:
     """Who has set one means it."""
     desktop = machine.start(sys.executable, ROOT / "tests/desktop.py")
-    assert next(desktop.lines(lambda: 30)) == "ready"
+    assert next(desktop.lines(lambda: 120)) == "ready"
     done = machine.run("pypi-insiders", "notify", "--test")
     assert done.stdout == f"sent by {machine.home}/mail.py\n"
     assert mails(machine) == [
@@ -325,7 +327,7 @@ def test_a_command_goes_before_the_desktop(machine: Machine, project: Project) -
 def test_programs_with_a_group_of_their_own_can_be_used(machine: Machine) -> None:
     """wall and mail are such: nothing may keep them from it."""
     assert show(machine, "pypi-insiders-notify@watcher.service", "LoadState") == "not-found"
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     assert show(machine, "pypi-insiders-notify@watcher.service", "NoNewPrivileges") == "no"
 
 

@@ -284,7 +284,7 @@ def test_systemd_knows_what_an_update_does(
     machine: Machine, project: Project, tmp_path: Path
 ) -> None:
     """While a build is under way, and at the end; `status` and `watcher status` tell it."""
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     now = "building me/probe v1.0 (1 of 1)"
     with (tmp_path / "pipe").open("w"):  # opens when the build is there, and keeps it waiting
         machine.wait_for(
@@ -312,7 +312,7 @@ def test_systemd_knows_that_an_update_was_interrupted(
     machine: Machine, project: Project, tmp_path: Path
 ) -> None:
     """What it did at last is not told as if it went on."""
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     with (tmp_path / "pipe").open("w"):
         machine.run("systemctl", "--user", "stop", SERVICE)
     assert show(machine, SERVICE, "StatusText") == "interrupted"

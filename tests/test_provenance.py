@@ -37,6 +37,7 @@ interval = "30min"        # default
 keep = 0                  # default
 max-new = 5               # default
 unreachable-grace = "1d"  # default
+verify-interval = "7d"    # default
 public-versions = true    # default
 # notify-command is not set
 

@@ -31,6 +31,13 @@ def public_index(person: Person, directory: Path) -> Iterator[Index]:
         yield index
 
 
+@pytest.fixture
+def fallback(person: Person, tmp_path: Path) -> Iterator[Index]:
+    """A fallback index that has nothing yet."""
+    with public_index(person, tmp_path) as index:
+        yield index
+
+
 def a_day_later(person: Person) -> None:
     """Make what is known of the public index older by a day."""
     path = person.paths.state / "public.json"
@@ -101,6 +108,66 @@ def test_yanked_releases_and_foreign_files_do_not_count(tmp_path: Path, person: 
     assert (found.url, found.final, found.pre) == (f"{url}/probe/", "1.0", "2.0b1")
 
 
+def test_a_name_that_was_free_and_is_taken_is_remembered(
+    person: Person, tmp_path: Path, fallback: Index
+) -> None:
+    """By when it was free, and since when it is not; a name that was never free is no news."""
+    person.paths.state.mkdir(parents=True)
+    url = f"http://127.0.0.1:{fallback.port}/insiders/simple"
+
+    def ask() -> dict[str, tuple[bool, bool]]:
+        public.look_up(person.paths.state, url, ["mine", "theirs", "yanked"])
+        found = public.load(person.paths.state)
+        return {name: (bool(it.absent_at), bool(it.appeared_at)) for name, it in found.items()}
+
+    wheel(fallback.directory, "theirs", "1.0")
+    never = {"theirs": (False, False)}
+    assert ask() == {"mine": (True, False), "yanked": (True, False), **never}
+    absent_at = public.load(person.paths.state)["mine"].absent_at
+    wheel(fallback.directory, "mine", "99.0")
+    wheel(fallback.directory, "theirs", "99.0")
+    wheel(fallback.directory, "yanked", "1.0")
+    yanks.save(fallback.directory, {"yanked": {"1.0": ""}})
+    a_day_later(person)
+    taken = {"mine": (True, True), "yanked": (True, True), **never}
+    assert ask() == taken
+    appeared_at = public.load(person.paths.state)["mine"].appeared_at
+    a_day_later(person)
+    assert ask() == taken  # 304
+    wheel(fallback.directory, "mine", "100.0")
+    a_day_later(person)
+    assert ask() == taken
+    mine = public.load(person.paths.state)["mine"]
+    assert (mine.absent_at, mine.appeared_at, mine.final) == (absent_at, appeared_at, "100.0")
+    for path in fallback.directory.glob("mine-*"):
+        path.unlink()
+    a_day_later(person)
+    assert ask()["mine"] == (True, False)
+
+
+def test_unknown_is_not_absent(person: Person, tmp_path: Path) -> None:
+    """An index that could not be asked has not said that the name was free."""
+    url = f"http://127.0.0.1:{free_port()}/simple"
+    public.look_up(tmp_path, url, ["mine"])
+    assert public.load(tmp_path) == {}
+    with public_index(person, tmp_path) as index:
+        wheel(index.directory, "mine", "1.0")
+        public.look_up(tmp_path, f"http://127.0.0.1:{index.port}/insiders/simple", ["mine"])
+    assert public.load(tmp_path)["mine"].absent_at is None
+
+
+def test_another_index_begins_anew(person: Person, tmp_path: Path) -> None:
+    """What one index did not have says nothing about another one."""
+    with public_index(person, tmp_path) as index:
+        wheel(index.directory, "mine", "1.0")
+        at = f"http://127.0.0.1:{index.port}"
+        public.look_up(tmp_path, f"{at}/nowhere", ["mine"])
+        assert public.load(tmp_path)["mine"].absent_at is not None
+        public.look_up(tmp_path, f"{at}/insiders/simple", ["mine"])
+    mine = public.load(tmp_path)["mine"]
+    assert (mine.absent_at, mine.appeared_at) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("final", "pre", "ours", "superseded_by"),
     [
@@ -121,8 +188,23 @@ def test_what_counts_as_released(
     assert Public("", 0, None, final, pre).supersedes(ours) == superseded_by
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"probe": {"final": "x"}}', '{"probe": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[]", "{", '{"probe": {"final": "x"}}', '{"probe": 1}',
+        '{"probe": {"url": "", "asked_at": "1"}}',
+        '{"probe": {"url": "", "asked_at": 1, "absent_at": true}}',
+    ],
+)  # fmt: skip
 def test_what_is_damaged_is_found_out_anew(tmp_path: Path, content: str) -> None:
     """It is no more than a memory."""
     (tmp_path / "public.json").write_text(content)
     assert public.load(tmp_path) == {}
+
+
+def test_what_is_damaged_takes_nothing_else_along(tmp_path: Path) -> None:
+    """When a name was free cannot be found out anew."""
+    (tmp_path / "public.json").write_text(
+        '{"bad": 1, "mine": {"url": "u", "asked_at": 2, "absent_at": 1}}'
+    )
+    assert public.load(tmp_path) == {"mine": Public("u", 2, absent_at=1)}

@@ -8,14 +8,18 @@ from typing import Any
 
 import pytest
 from conftest import Person
+from hostile import Index
 from projects import Project, create
+from test_public import fallback
+
+__all__ = ["fallback"]
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(\d+ s ago\)"
 RFC3339 = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @pytest.fixture
-def project(person: Person, tmp_path: Path) -> Project:
+def project(person: Person, tmp_path: Path, fallback: Index) -> Project:
     """A project that the person watches."""
     project = create(tmp_path, "probe")
     person.run("repos", "add", "me/probe", "--url", project.url)
@@ -230,7 +234,7 @@ def test_what_was_found_again_has_no_history(person: Person, project: Project) -
 def test_a_name_that_is_none_and_a_state_that_is_damaged_are_said(
     person: Person, project: Project
 ) -> None:
-    """One line and a hint."""
+    """The damage is set aside, and then nothing is known."""
     assert "'probe' is not a repository of the form NS/PROJ" in (
         person.run("show", "probe", status=2).stderr
     )
@@ -268,8 +272,8 @@ def test_the_list_has_the_version_that_is_served(person: Person, project: Projec
         return row["version"], row["reason"]
 
     assert listed() == (None, "no release yet: it was not built")
-    for version in ("1.0", "1.1"):
-        project.release(version)
+    for number in ("1.0", "1.1"):
+        project.release(number)
         person.run("update")
     assert listed() == ("1.1", None)
     for path in person.paths.distributions.glob("probe-1.1*"):

@@ -295,7 +295,7 @@ def test_only_signed_tags_are_built(
     """Others are named and passed over; what is signed and older takes their place."""
     allowed, other = signers
     person.run(
-        "repos", "add", "me/probe", "--url", project.url, "--allowed-signers", allowed.file,
+        "repos", "add", "me/probe:probe", "--url", project.url, "--allowed-signers", allowed.file,
     )  # fmt: skip
     for version, signer in (("1.0", allowed), ("1.1", None), ("1.2", other)):
         project.release(version)
@@ -316,3 +316,19 @@ def test_only_signed_tags_are_built(
     allowed.file.write_bytes(other.file.read_bytes())
     person.run("update")
     assert "probe-1.2.tar.gz" in person.distributions()
+
+
+def test_the_project_name_is_read_from_a_signed_tag(
+    person: Person, project: Project, signers: tuple[Signer, Signer]
+) -> None:
+    """As the first update passes over those that nobody signed, so does `repos add`."""
+    allowed, _ = signers
+    project.release("1.0")
+    allowed.sign(project, "v1.0")
+    git(project.tree, "push", "--quiet", "--force", "origin", "--tags")
+    Project("stranger", project.tree, project.remote).write("1.1")
+    project.push("v1.1")
+    added = person.run(
+        "repos", "add", "me/probe", "--url", project.url, "--allowed-signers", allowed.file
+    )
+    assert added.stdout == "watching me/probe as probe\n"

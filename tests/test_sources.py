@@ -234,7 +234,7 @@ def test_a_token_may_be_a_credential_of_the_unit(machine: Machine, tmp_path: Pat
         failed = machine.run("pypi-insiders", "update", "me/probe", check=False)
         assert "its token is the credential forge of the watcher's unit" in failed.stderr
         machine.run("pypi-insiders", "watcher", "start")
-        machine.wait_for_journal(r"published probe-1.0.tar.gz", timeout_s=60)
+        machine.wait_for_journal(r"published probe-1.0.tar.gz")
     finally:
         host.close()
     assert "tok-3141592653" not in machine.journal()

@@ -7,8 +7,6 @@ import pytest
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.state import Build, RepositoryState, forget, load, save
 
-_HINT = "move it away: what the index holds is then found again by the tags"
-
 
 def _build(version: str, **files: str) -> Build:
     return Build(f"v{version}", f"commit of {version}", version, 1_700_000_000, files)
@@ -43,7 +41,7 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
         _path(tmp_path).read_text()
         == """\
 {
- "format": 2,
+ "format": 3,
  "distribution": "dist",
  "builds": [
   {
@@ -56,7 +54,8 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
    },
    "requirements": {},
    "sandboxed": null,
-   "uploaded_to": []
+   "uploaded_to": [],
+   "local": true
   }
  ],
  "remote": null,
@@ -104,42 +103,56 @@ def test_forgetting_one_repository_keeps_the_others(tmp_path: Path) -> None:
     assert load(tmp_path, "ns/other") == kept
 
 
+def _written(directory: Path, text: str) -> Path:
+    path = _path(directory)
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    return path
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         ("", "Expecting value: line 1 column 1 (char 0)"),
         ('{"format": 1, "bui', "Unterminated string starting at: line 1 column 15 (char 14)"),
-        (
-            '{"format": 3, "builds": [], "news": 1}',
-            "it was written by another version of this program",
-        ),
+        ('{"format": "1", "builds": []}', "its format is '1'"),
+        ('{"format": 1, "builds": [], "news": 1}', "RepositoryState: unknown key 'news'"),
+        ('{"format": 1, "builds": [5]}', "Build: it is no table"),
+        ('{"format": 1, "builds": [{"tag": "v1"}]}', "Build: a key is missing"),
+        ('{"format": 1, "builds": [], "distribution": 5}',
+         "RepositoryState: distribution has another type"),
+        ('{"format": 1, "builds": [], "name": "\\ud800"}',
+         "RepositoryState: name has another type"),
     ],
-)
-def test_a_file_that_is_not_understood_is_named_and_kept(
-    tmp_path: Path, text: str, why: str
+)  # fmt: skip
+def test_a_file_that_is_not_understood_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, why: str
 ) -> None:
-    path = _path(tmp_path)
-    path.parent.mkdir(parents=True)
-    path.write_text(text)
-    with pytest.raises(InsidersError) as caught:
-        load(tmp_path, "NS/PROJ")
-    assert (caught.value.message, caught.value.hint) == (f"cannot understand {path}: {why}", _HINT)
-    assert path.read_text() == text
+    """One line names it and says why; then nothing is known."""
+    path = _written(tmp_path, text)
+    assert load(tmp_path, "NS/PROJ") == RepositoryState()
+    assert path.with_name("proj.json.damaged").read_text() == text
+    assert caplog.messages == [f"{path} is damaged ({why}); it is set aside as proj.json.damaged"]
 
 
 @pytest.mark.parametrize(
     "text",
-    ["{}", "[]", "null", "5", '{"format": 1}', '{"format": 1, "builds": null}',
-     '{"format": 1, "builds": [5]}', '{"format": 1, "builds": [{"tag": "v1"}]}',
-     '{"format": 1, "builds": [], "news": 1}'],
+    ["{}", "[]", "null", "5", '{"format": 1}', '{"format": 1, "builds": null}', "[" * 100_000,
+     '{"format": 1, "builds": {"a": 1}}', '{"format": true, "builds": []}'],
 )  # fmt: skip
-def test_other_json_is_not_understood_either(tmp_path: Path, text: str) -> None:
-    path = _path(tmp_path)
-    path.parent.mkdir(parents=True)
-    path.write_text(text)
+def test_other_json_is_set_aside_too(tmp_path: Path, text: str) -> None:
+    path = _written(tmp_path, text)
+    assert load(tmp_path, "ns/proj") == RepositoryState()
+    assert not path.exists()
+
+
+def test_a_file_of_a_newer_version_is_named_and_kept(tmp_path: Path) -> None:
+    text = '{"format": 4, "builds": [], "news": 1}'
+    path = _written(tmp_path, text)
     with pytest.raises(InsidersError) as caught:
-        load(tmp_path, "ns/proj")
-    assert (caught.value.message.partition(": ")[0], caught.value.hint) == (
-        f"cannot understand {path}",
-        _HINT,
+        load(tmp_path, "NS/PROJ")
+    assert (caught.value.message, caught.value.hint) == (
+        f"{path} was written by a newer version of this program",
+        "install that version again; the file is left as it is",
     )
+    assert path.read_text() == text

@@ -34,7 +34,7 @@ from pypi_insiders.units import (
     uninstall,
 )
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 
 COMMAND = "/opt/bin/pypi-insiders"
 PATHS = Paths(*(Path("/home/me", base, "pypi-insiders") for base in ("c", "d", "s", "k")))

@@ -8,8 +8,17 @@ from pathlib import Path
 
 import pytest
 from conftest import Person, Watch, free_port, names
+from hostile import Index
 from projects import create
+from test_public import fallback
 
+__all__ = ["fallback"]
+
+UNNAMED = (
+    "warning: {0}: project name unknown{1}; until the first build, installers can get a public "
+    "package of that name\n"
+    "hint: `pypi-insiders repos set {0} distribution=PROJECT`\n"
+)
 NO_VERSION_HINT = "hint: releases are built from tags such as v1.0\n"
 
 
@@ -21,11 +30,16 @@ def test_what_was_added_is_asked_for_its_tags(person: Person, tmp_path: Path) ->
     added = person.run("repos", "add", "me/probe:probe", "--url", project.url)
     assert (added.stdout, added.stderr) == (
         "watching me/probe as probe\n",
-        "me/probe: it has 4 tags, the newest release is 9.5.3-insiders-4.49.0\n"
+        "me/probe: 4 tags found, latest release: 9.5.3-insiders-4.49.0\n"
         "next: `pypi-insiders update me/probe`\n",
     )
     quiet = person.run("repos", "add", "-q", "me/quiet", "--url", project.url)
-    assert (quiet.stdout, quiet.stderr) == ("watching me/quiet\n", "")
+    assert (quiet.stdout, quiet.stderr) == (
+        "watching me/quiet\n",
+        UNNAMED.format("me/quiet", " (no name in pyproject.toml, setup.cfg or setup.py)").partition(
+            "hint"
+        )[0],
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +69,10 @@ def test_what_gives_no_release_is_said(
     for tag in tags:
         project.push(tag)
     added = person.run("repos", "add", "me/probe", "--url", project.url, *options)
-    assert (added.stdout, added.stderr) == ("watching me/probe\n", f"warning: me/probe: {told}")
+    assert (added.stdout, added.stderr) == (
+        "watching me/probe\n",
+        f"warning: me/probe: {told}{UNNAMED.format('me/probe', '')}",
+    )
 
 
 def test_what_is_wrong_with_the_access_is_said(person: Person) -> None:
@@ -66,6 +83,7 @@ def test_what_is_wrong_with_the_access_is_said(person: Person) -> None:
         "warning: me/probe: no such repository, or no access to it ('/nowhere/probe.git' does not "
         "appear to be a git repository)\n"
         "hint: check the name, and that your sponsorship or account gives access\n"
+        + UNNAMED.format("me/probe", "")
     )
     assert json.loads(person.run("repos", "list", "--json").stdout)[0]["name"] == "me/probe"
 
@@ -74,7 +92,10 @@ def test_nothing_is_asked_without_need(person: Person) -> None:
     """Not with `--no-check`, and not what is watched already."""
     nowhere = ("--url", "file:///nowhere/probe.git")
     added = person.run("repos", "add", "--no-check", "me/probe", *nowhere)
-    assert (added.stdout, added.stderr) == ("watching me/probe\n", "")
+    assert (added.stdout, added.stderr) == (
+        "watching me/probe\n",
+        UNNAMED.format("me/probe", ""),
+    )
     again = person.run("repos", "add", "me/probe", "--keep", "2", *nowhere)
     assert (again.stdout, again.stderr) == ("me/probe is watched already; keep = 2\n", "")
 
@@ -88,7 +109,7 @@ def test_several_are_asked_and_the_silent_one_not_for_long(person: Person) -> No
         took_s = time.monotonic() - begin_s
     assert added.stderr == (
         "warning: me/probe: git ls-remote took longer than 10 s\n"
-        "hint: the next update tries again\n"
+        "hint: the next update tries again\n" + UNNAMED.format("me/probe", "")
     )
     assert 10 <= took_s < 20
 
@@ -179,7 +200,9 @@ def test_wrong_keys_change_nothing(
     assert person.paths.repositories.read_text() == before
 
 
-def test_what_another_one_has_built_cannot_be_had(person: Person, watch: Watch) -> None:
+def test_what_another_one_has_built_cannot_be_had(
+    person: Person, watch: Watch, fallback: Index
+) -> None:
     """The first build gave the name an owner, though `repos.toml` does not say so."""
     nowhere = ("--url", "file:///nowhere/x.git")
     person.run("repos", "add", "--no-check", "me/before", *nowhere)
@@ -194,7 +217,9 @@ def test_what_another_one_has_built_cannot_be_had(person: Person, watch: Watch) 
         )
 
 
-def test_with_another_url_it_begins_anew(person: Person, watch: Watch, tmp_path: Path) -> None:
+def test_with_another_url_it_begins_anew(
+    person: Person, watch: Watch, tmp_path: Path, fallback: Index
+) -> None:
     """That is said, and nothing of the former is taken for what it has now."""
     watch("probe", named=False).release("1.0")
     person.run("update")
@@ -202,7 +227,7 @@ def test_with_another_url_it_begins_anew(person: Person, watch: Watch, tmp_path:
     other.release("2.0")
     done = person.run("repos", "set", "me/probe", f"url={other.url}")
     assert done.stderr == (
-        "note: the next update of me/probe begins anew; what was published stays\n"
+        "note: the next update of me/probe starts from scratch; published files stay\n"
     )
     assert json.loads(person.run("repos", "list", "--json").stdout) == [
         {"name": "me/probe", "url": other.url, "distribution": None, "version": None, "tag": None,
@@ -220,6 +245,7 @@ def test_a_host_out_of_reach_is_said_at_once(person: Person) -> None:
     told = person.run("repos", "add", "me/far", "--url", url).stderr
     assert re.fullmatch(
         r"warning: me/far: the host cannot be reached \(.*\)\n"
-        r"hint: check the network; the next update tries again\n",
+        r"hint: check the network; the next update tries again\n"
+        + re.escape(UNNAMED.format("me/far", "")),
         told,
     )

@@ -107,7 +107,7 @@ def _serving(distributions: Path, environment: Mapping[str, str] | None = None) 
 
 def _end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Wait for the end; return status, the rest of standard output, and standard error."""
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=60)
     return process.returncode, stdout, stderr
 
 
@@ -587,7 +587,7 @@ def test_a_client_that_asks_for_nothing_is_not_waited_for(tmp_path: Path) -> Non
 def manager() -> Iterator[socket.socket]:
     """Listen to what a service tells its manager. Source: sd_notify(3)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
-        listening.settimeout(20)
+        listening.settimeout(60)
         listening.bind("")  # the kernel finds a free abstract name
         yield listening
 

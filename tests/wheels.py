@@ -13,7 +13,14 @@ def metadata(name: str, version: str, *lines: str) -> str:
     return "\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *lines, ""])
 
 
-def wheel(directory: Path, name: str, version: str, *lines: str, content: bytes = b"") -> Path:
+def wheel(
+    directory: Path,
+    name: str,
+    version: str,
+    *lines: str,
+    content: bytes = b"",
+    entry_points: str = "",
+) -> Path:
     """Make a wheel that can be installed; of the content its one module is made."""
     directory.mkdir(parents=True, exist_ok=True)
     module = name.replace("-", "_")
@@ -24,6 +31,8 @@ def wheel(directory: Path, name: str, version: str, *lines: str, content: bytes 
         f"{info}/METADATA": metadata(name, version, *lines).encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
+    if entry_points:
+        files[f"{info}/entry_points.txt"] = entry_points.encode()
     record = [f"{at},sha256={_hash(what)},{len(what)}" for at, what in files.items()]
     files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
     with zipfile.ZipFile(path, "w") as archive:

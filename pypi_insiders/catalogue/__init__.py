@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -230,9 +231,7 @@ class Catalogue:
             except OSError as error:
                 _log.warning("%s cannot be opened: %s", name, error.strerror)
                 with self._lock:
-                    if self._entries.get(name) is entry:
-                        self._drop(name)
-                        self._take(name, is_doubtful=True)
+                    self._check(entry)
                 return None
             if Identity.of(os.fstat(descriptor)) == entry.identity:
                 return entry, FileIO(descriptor)
@@ -382,7 +381,7 @@ class Catalogue:
             if entry.project and self._entries.get(entry.name) is entry:
                 self._check(entry)
 
-    def _take(self, name: str, *, is_doubtful: bool = False) -> None:
+    def _take(self, name: str) -> None:
         """Take in a file that has come: it is known from before, or it is to be examined."""
         if not _is_text(name):
             entry = Entry(name, UNKNOWN, problem=f"the name {name!r} is not UTF-8")
@@ -390,7 +389,7 @@ class Catalogue:
             self._entries[name] = entry
             return
         known = self._remembered.pop(name, None) or self._record.entry(name)
-        if known is not None and known.identity == self._identity(name) and not is_doubtful:
+        if known is not None and known.identity == self._identity(name):
             self._entries[name] = known
             if known.problem:
                 self._left_out[name] = known
@@ -447,12 +446,8 @@ class Catalogue:
         self._looked_at_s[project] = now_s
         with self._lock:
             for name in tuple(self._names.get(project, ())):
-                entry = self._entries.get(name)
-                if entry is None or entry.problem:
-                    continue
-                if self._check(entry) and not os.access(f"{self._path}/{name}", os.R_OK):
-                    self._drop(name)
-                    self._take(name, is_doubtful=True)
+                if (entry := self._entries.get(name)) is not None and not entry.problem:
+                    self._check(entry)
 
     def _settle(self, entry: Entry) -> None:
         """See whether a file that is new on the disk has changed since it was examined."""
@@ -470,10 +465,14 @@ class Catalogue:
         return is_true
 
     def _identity(self, name: str) -> Identity | None:
+        path = f"{self._path}/{name}"
         try:
-            return Identity.of(os.lstat(f"{self._path}/{name}"))
+            status = os.lstat(path)
         except OSError:
             return None
+        # A mode changes neither size nor time.
+        is_closed = stat.S_ISREG(status.st_mode) and not os.access(path, os.R_OK)
+        return None if is_closed else Identity.of(status)
 
     def _examined(self, name: str) -> Entry | None:
         """Examine a file unless that was done; `None` if it is gone."""

@@ -173,6 +173,11 @@ def note(message: str) -> None:
     _say(f"{click.style('note:', fg='yellow')} {message}")
 
 
+def warn(message: str) -> None:
+    """Warn of something beside the result, on standard error."""
+    _say(f"{click.style('warning:', fg='yellow', bold=True)} {message}")
+
+
 def result(text: str) -> None:
     """Print what came of a command whose log is read together with it."""
     _say(text, err=False)

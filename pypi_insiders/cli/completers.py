@@ -97,8 +97,8 @@ def _yanked() -> dict[str, dict[str, str]]:
     from pypi_insiders import yanks
     from pypi_insiders.paths import default_paths
 
-    paths = default_paths()
-    return yanks.load(paths.distributions, paths.state)
+    # Without its copy: a shell that completes changes no files and says nothing.
+    return yanks.load(default_paths().distributions)
 
 
 def files(

@@ -14,15 +14,17 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 @click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--verify", is_flag=True, help="Read every published file and compare its hash.")
 @click.option("--access", is_flag=True, hidden=True)
 @click.pass_context
-def doctor(ctx: click.Context, as_json: bool, access: bool) -> None:
+def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> None:
     """Look for what commonly goes wrong.
 
-    Settings, git, systemd, disks, the units, the index, the sandbox for builds, the index for all
-    other names, the clock, what pip, uv and PDM use in this shell, lock files below this directory,
-    and whether each repository can be read: not from this shell, but from a unit like the
-    watcher's. Exit status 1 if there is a problem; what may be as it should be is a warning.
+    Settings, git, systemd, disks, the published files, the units, the index, the sandbox for
+    builds, the index for all other names, the clock, what pip, uv and PDM use in this shell, lock
+    files below this directory, and whether each repository can be read: not from this shell, but
+    from a unit like the watcher's. Exit status 1 if there is a problem; what may be as it should be
+    is a warning.
     """
     from datetime import datetime
 
@@ -33,7 +35,7 @@ def doctor(ctx: click.Context, as_json: bool, access: bool) -> None:
         _print_access()
         return
     findings: list[Finding] = []
-    for finding in examine(default_paths(), datetime.now().astimezone()):
+    for finding in examine(default_paths(), datetime.now().astimezone(), verify=verify):
         if not as_json:
             _print(finding, after=findings[-1] if findings else None)
         findings.append(finding)

@@ -1,27 +1,25 @@
 """`pypi-insiders env`."""
 
 import os
-import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pypi_insiders.cli.common import Command, note
+from pypi_insiders.cli.common import Command, note, warn
 
 if TYPE_CHECKING:
-    from pypi_insiders.config import ServerSettings
-
-# All of these read `export NAME=VALUE`.
-_OF_SH = ("sh", "bash", "zsh", "ash", "dash", "ksh", "mksh")
-_FISH = "fish"
+    from pypi_insiders.index_address import Address
 
 _HELP = """\
-Print the variables that lead to the index.
+Print the environment variables that point pip, uv and PDM to the index.
 
-They are for pip, uv and PDM. With --uv-index uv asks our index first and its usual one for all that
-ours does not hold, so that a uv.lock has our URL for Insiders releases only. Where a proxy is set,
-this machine is excepted from it (NO_PROXY), which --unset leaves as it is.
+The address is the one at which the index listens. All three clients get a variable, for others run
+one of them: pipx runs uv where it finds it. With --uv-index uv asks this index first and then its
+usual one, so that in a uv.lock only Insiders releases have the URL of this index. Where a proxy is
+set, this machine is added to no_proxy.
+
+--unset takes back all that `env` has set in a shell, whatever the options were, and restores what
+was set before. Variables that point elsewhere, and other hosts and indexes in a list, stay.
 
 \b
 For sh, bash and zsh:  eval "$(pypi-insiders env)"
@@ -34,17 +32,17 @@ login. Shells over ssh or on a console do not: there, put the line above into th
 
 @click.command(cls=Command, help=_HELP)
 @click.option(
-    "--shell", type=click.Choice(["sh", "bash", "zsh", _FISH]), help="By default that of $SHELL."
+    "--shell", type=click.Choice(["sh", "bash", "zsh", "fish"]), help="By default that of $SHELL."
 )
-@click.option("--unset", is_flag=True, help="Take the variables back.")
+@click.option("--unset", is_flag=True, help="Print the commands that take all of it back.")
 @click.option(
     "--uv-index", is_flag=True, help="For uv, and only for what the index holds; see above."
 )
 @click.option("--install", is_flag=True, help="Write them to environment.d, for whole logins.")
 @click.option("--uninstall", is_flag=True, help="Remove what --install wrote.")
 def env(shell: str | None, unset: bool, uv_index: bool, install: bool, uninstall: bool) -> None:
-    """Print the variables that lead to the index."""
-    from pypi_insiders import config, variables
+    """Print the environment variables that point pip, uv and PDM to the index."""
+    from pypi_insiders import index_address, shell_words
     from pypi_insiders.paths import default_paths
 
     if install or uninstall:
@@ -53,20 +51,53 @@ def env(shell: str | None, unset: bool, uv_index: bool, install: bool, uninstall
         _uninstall()
         return
     if unset:
-        is_fish = _is_fish(shell)
-        names = (*variables.INDEX, variables.TRUSTED_HOST)
-        for name in (variables.UV_INDEX,) if uv_index else names:
-            click.echo(f"set -e {name};" if is_fish else f"unset {name};")
+        _unset(is_fish=_is_fish(shell))
         return
-    server = config.load(default_paths().settings).server
+    is_fish = not install and _is_fish(shell)
+    address = index_address.find(default_paths().settings)
     if install:
-        _install(server, uv_index=uv_index)
+        _install(address, uv_index=uv_index)
         return
-    is_fish = _is_fish(shell)
-    values = variables.leading_to(server.url, for_uv=uv_index, is_loopback=server.is_loopback)
-    for name, value in (values | variables.past_proxies(os.environ)).items():
-        quoted = shlex.quote(value)
-        click.echo(f"set -gx {name} {quoted};" if is_fish else f"export {name}={quoted};")
+    _warn(address)
+    for name, value in _values(address, uv_index=uv_index).items():
+        click.echo(shell_words.assign(name, value, fish=is_fish))
+
+
+def _warn(address: "Address") -> None:
+    """Tell what is not as it seems: another address than the configured one, another user."""
+    if address.note:
+        note(address.note)
+    for user in address.strangers:
+        warn(f"{address.url} belongs to the user {user}: clients would install what {user} serves")
+
+
+def _values(address: "Address", *, uv_index: bool) -> dict[str, str]:
+    """Put together what is to be set in this shell, and what it takes to undo that."""
+    from pypi_insiders import variables
+
+    ours = {address.url, address.configured}
+    values = variables.leading_to(address.url, for_uv=uv_index, is_loopback=address.is_loopback)
+    values = variables.beside_own(values, os.environ, ours)
+    values |= variables.past_proxies(os.environ, address.host)
+    return {**values, variables.MEMORY: variables.remember(values, os.environ)}
+
+
+def _unset(*, is_fish: bool) -> None:
+    from pypi_insiders import index_address, shell_words, variables
+    from pypi_insiders.errors import InsidersError
+    from pypi_insiders.paths import default_paths
+
+    try:
+        address = index_address.find(default_paths().settings)
+        ours = {address.url, address.configured}
+    except InsidersError as error:  # then only what this shell remembers is known
+        note(error.message)
+        ours = set()
+    for name, value in variables.taken_back(os.environ, ours).items():
+        if value is None:
+            click.echo(f"{shell_words.unset((name,), fish=is_fish)};")
+        else:
+            click.echo(shell_words.assign(name, value, fish=is_fish))
 
 
 def _is_fish(shell: str | None) -> bool:
@@ -75,16 +106,16 @@ def _is_fish(shell: str | None) -> bool:
     Raises:
         InsidersError: the person's shell has another one.
     """
+    from pypi_insiders import shell_words
     from pypi_insiders.errors import InsidersError
 
-    # A login shell has a dash before its name.
-    name = shell or Path(os.environ.get("SHELL") or "sh").name.removeprefix("-")
-    if name not in (*_OF_SH, _FISH):
+    name = shell or shell_words.name(os.environ)
+    if name not in (*shell_words.SH, shell_words.FISH):
         raise InsidersError(
             f"$SHELL is {name}, and its syntax is not known here",
             "--shell sh shows what to set; or `pypi-insiders exec -- COMMAND`",
         )
-    return name == _FISH
+    return name == shell_words.FISH
 
 
 def _refuse_more(install: bool, uninstall: bool, shell: str | None, unset: bool) -> None:
@@ -96,27 +127,34 @@ def _refuse_more(install: bool, uninstall: bool, shell: str | None, unset: bool)
         raise UsageError(f"{this} and {other} exclude each other", "give one of them")
 
 
-def _install(server: "ServerSettings", *, uv_index: bool) -> None:
-    from pypi_insiders import session, systemctl, variables
+def _install(address: "Address", *, uv_index: bool) -> None:
+    from pypi_insiders import session, shell_words, systemctl, variables
     from pypi_insiders.errors import InsidersError
 
     try:
         systemctl.manager()
     except InsidersError as error:
         # Nobody else reads that file, and who finds it would think that it is in force.
-        hint = 'for this shell: `eval "$(pypi-insiders env)"`'
+        hint = f"for this shell: `{shell_words.evaluated(fish=shell_words.is_fish(os.environ))}`"
         raise InsidersError(error.message, hint) from error
-    values = variables.leading_to(server.url, for_uv=uv_index, is_loopback=server.is_loopback)
-    path, is_new = session.install(values, is_past_proxies=bool(variables.past_proxies(os.environ)))
+    _warn(address)
+    values = variables.leading_to(address.url, for_uv=uv_index, is_loopback=address.is_loopback)
+    excepted = {
+        name: address.host
+        for name, hosts in variables.past_proxies(os.environ, address.host).items()
+        if not variables.is_everything(hosts)
+    }
+    path, is_new = session.install(values, excepted)
     click.echo(f"installed {path}" if is_new else f"{path} is there already")
     note("new units have the variables now, desktops from the next login, this shell by `env`")
 
 
 def _uninstall() -> None:
-    from pypi_insiders import session
+    from pypi_insiders import session, shell_words
     from pypi_insiders.paths import default_paths
 
     path = session.uninstall(default_paths())
     click.echo(f"removed {path}" if path else "nothing was installed")
     if path:
-        note("what runs keeps the variables; for this shell: `pypi-insiders env --unset`")
+        command = shell_words.evaluated("--unset", fish=shell_words.is_fish(os.environ))
+        note(f"what runs keeps the variables; for this shell: `{command}`")

@@ -18,9 +18,9 @@ Updates, serves the index on a free port of this machine for as long as the comm
 variables of `env` set for it, and ends with its exit status (128 and the number of a signal that
 ended it; 127: there is no such command; 126: it cannot be run).
 
-If the index then holds no release of a watched repository, because its update failed or because
-there is none, the command does not run and the exit status is 1: it would get a public package. If
-an older release is held, a failed update is a note. Where nothing is watched the command runs.
+If the index then has no release of a watched repository, the command does not run and the exit
+status is 1: installers would be stopped. If it has an older release, a failed update is a note.
+Where nothing is watched the command runs.
 
 With `auth = true` the command has a password of its own, and nobody else. Where a proxy is set,
 this machine is excepted from it. A running index and the watcher are not disturbed; another update
@@ -80,11 +80,9 @@ def _environment(url: str, *, uv_index: bool) -> dict[str, str]:
     from pypi_insiders import variables
 
     values = variables.leading_to(url, for_uv=uv_index)
-    if not uv_index:
-        for name, what in variables.RIVALS.items():
-            if os.environ.get(name):
-                note(f"{name} is set: {what}")
-    elif others := os.environ.get(variables.UV_INDEX):
+    for name, what in variables.rivals(os.environ, for_uv=uv_index).items():
+        note(f"{name} is set: {what}")
+    if uv_index and (others := os.environ.get(variables.UV_INDEX)):
         values[variables.UV_INDEX] += f" {others}"
     proxies = variables.past_proxies(os.environ)
     return {**os.environ, **values, **proxies, variables.URL: url}
@@ -96,7 +94,7 @@ def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet:
     Raises:
         InsidersError: it has not.
     """
-    from pypi_insiders import ownership, repositories
+    from pypi_insiders import no_release, repositories
     from pypi_insiders.errors import InsidersError
 
     watched = repositories.load(paths.repositories)
@@ -111,11 +109,9 @@ def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet:
         outcomes, elapsed_s = run(paths, settings, Request(), is_quiet=is_quiet)
         click.echo(summary(outcomes, elapsed_s), err=True)
         unhealthy = [item.repository for item in outcomes if item.errors or item.unreachable]
-    missing = ownership.without_release(paths, watched.values())
-    if missing:
-        names = ", ".join(missing)
+    if missing := no_release.of_watched(paths):
         raise InsidersError(
-            f"the index holds no release of {names}: the command would get a public package",
+            f"the index has no release of {', '.join(missing)}: the command would be stopped",
             f"`pypi-insiders update {' '.join(missing)}`, or `repos remove` what is not needed",
         )
     if unhealthy:

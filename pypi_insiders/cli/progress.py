@@ -4,12 +4,28 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pypi_insiders.progress import Step
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[step]}", style="cyan", markup=False),
+        TimeElapsedColumn(),
+    )
 
 
 @contextmanager
@@ -18,14 +34,8 @@ def live() -> "Iterator[Callable[[str, Step | None], None]]":
 
     What is yielded must not be called in two threads at once.
     """
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        TextColumn("{task.fields[step]}", style="cyan", markup=False),
-        TimeElapsedColumn(),
-    )
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*_columns(), console=Console(stderr=True), transient=True) as progress:
 
         def show(repository: str, step: "Step | None") -> None:
             if step is None:
@@ -37,3 +47,11 @@ def live() -> "Iterator[Callable[[str, Step | None], None]]":
                 tasks[repository] = progress.add_task(repository, total=None, step=str(step))
 
         yield show
+
+
+@contextmanager
+def live_line(title: str) -> "Iterator[Callable[[str], None]]":
+    """Show one line that changes; it vanishes in the end."""
+    with Progress(*_columns(), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=None, step="")
+        yield lambda step: progress.update(task, step=step, refresh=True)

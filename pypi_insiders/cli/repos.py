@@ -1,5 +1,6 @@
 """`pypi-insiders repos`."""
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,22 +11,25 @@ from pypi_insiders.cli.common import Group, none_watched, note
 from pypi_insiders.cli.table import echo_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from pypi_insiders.naming import Naming
     from pypi_insiders.paths import Paths
+    from pypi_insiders.reach import Reply
     from pypi_insiders.repository import Repository
 
 _CHECK_TIMEOUT_S = 10
+_NAME_TIMEOUT_S = 10
 
 repos = Group("repos", help="Say which repositories are watched.")
 
 _no_check = click.option(
-    "--no-check", is_flag=True, help="Do not try at once whether they can be read."
+    "--no-check", is_flag=True, help="Do not check access, and do not read project names."
 )
 
 
 @repos.command("add")
-@click.argument("specifications", metavar="NS/PROJ[:DIST]...", nargs=-1, required=True)
+@click.argument("specifications", metavar="NS/PROJ[:PROJECT]...", nargs=-1, required=True)
 @click.option("--url", help="Where Git finds it, if that is not github.com over ssh.")
 @click.option(
     "--tags",
@@ -64,10 +68,12 @@ def add(
 ) -> None:
     """Watch repositories.
 
-    DIST is the name by which others depend on it; left out, it is what the first build says. Each
-    new one is asked for its tags at once, for at most 10 seconds; what is wrong is said, and it is
-    watched nevertheless. For a repository that is watched already, what is given changes, but not
-    its URL: for that, and for more keys, there is `repos set`.
+    PROJECT is the name that installers ask for (default: read from the repository). From now on,
+    the index never redirects that name to the fallback index. Each new repository is checked, for
+    at most 10 seconds, and its project name is read from the tag that is built first, for at most
+    10 more; problems are reported, but the repository is still added. For a repository that is
+    already watched, the given options change, except --url: use `repos set` for that and for
+    further keys.
     """
     from pypi_insiders.errors import InsidersError, UsageError
     from pypi_insiders.paths import default_paths
@@ -84,9 +90,9 @@ def add(
             raise
         except ValueError as error:
             raise UsageError(str(error)) from error
-    fresh = _watch(default_paths(), new, tuple(given))
-    if not no_check:
-        _try(fresh)
+    paths = default_paths()
+    findings = _Findings() if no_check else _find_out(paths, new)
+    _report(_watch(paths, findings.named(new), tuple(given)), findings)
 
 
 def _watch(
@@ -124,27 +130,79 @@ def _watch(
     return [item for name, item in result.items() if name not in known]
 
 
-def _try(watched: "Iterable[Repository]") -> None:
-    """Ask repositories for their tags, and tell what is wrong, or what will be built."""
+@dataclass
+class _Findings:
+    """What repositories answered before they were added, by name."""
+
+    replies: "Mapping[str, Reply]" = field(default_factory=dict)
+    namings: "Mapping[str, Naming]" = field(default_factory=dict)
+
+    def named(self, new: "Sequence[Repository]") -> "list[Repository]":
+        """Give repositories the project names that were read."""
+        return [
+            replace(item, distribution=self.namings[item.name].project)
+            if item.name in self.namings
+            else item
+            for item in new
+        ]
+
+
+def _find_out(paths: "Paths", new: "Iterable[Repository]") -> _Findings:
+    """Check repositories that are not watched yet, and read the names of those without one."""
+    from pypi_insiders import naming, reach, repositories
+
+    known = repositories.load(paths.repositories)
+    fresh = [item for item in new if repositories.find(known, item.name) is None]
+    replies = reach.ask(fresh, timeout_s=_CHECK_TIMEOUT_S)
+    tags = {name: reply.newest for name, reply in replies.items() if reply.newest}
+    unnamed = [item for item in fresh if item.distribution is None and item.name in tags]
+    namings = naming.read(paths, tags, unnamed, timeout_s=_NAME_TIMEOUT_S)
+    return _Findings(replies, namings)
+
+
+def _report(fresh: "Iterable[Repository]", findings: _Findings) -> None:
+    """Report the problems of repositories that were added, and the tags that are built first."""
     import logging
 
-    from pypi_insiders import reach
     from pypi_insiders.words import counted
 
     log = logging.getLogger(__name__)
     readable = []
-    for name, reply in reach.ask(watched, timeout_s=_CHECK_TIMEOUT_S).items():
-        if trouble := reply.error or reply.lack:
-            log.warning("%s: %s", name, trouble)
+    for item in fresh:
+        reply = findings.replies.get(item.name)
+        if reply and (problem := reply.error or reply.lack):
+            log.warning("%s: %s", item.name, problem)
             if reply.hint:
                 log.info("hint: %s", reply.hint)
-        else:
+        elif reply:
             tags = counted(reply.tags, "tag")
-            log.info("%s: it has %s, the newest release is %s", name, tags, reply.newest)
-            readable.append(name)
+            log.info("%s: %s found, latest release: %s", item.name, tags, reply.newest)
+            readable.append(item.name)
+        if item.distribution is None:
+            _report_unnamed(item.name, findings.namings.get(item.name))
     if readable:
         one = f" {readable[0]}" if len(readable) == 1 else ""
         log.info("next: `pypi-insiders update%s`", one)
+
+
+def _report_unnamed(name: str, naming: "Naming | None") -> None:
+    import logging
+
+    log = logging.getLogger(__name__)
+    if naming and naming.claimed:
+        log.warning(
+            "%s: its project name is %s, of which the index has files of another origin; nothing "
+            "is published before you confirm it",
+            name, naming.claimed,
+        )  # fmt: skip
+    else:
+        log.warning(
+            "%s: project name unknown%s; until the first build, installers can get a public "
+            "package of that name",
+            name, f" ({naming.reason})" if naming else "",
+        )  # fmt: skip
+    project = naming.claimed if naming and naming.claimed else "PROJECT"
+    log.info("hint: `pypi-insiders repos set %s distribution=%s`", name, project)
 
 
 @repos.command("import")
@@ -169,11 +227,11 @@ def import_(file: Path | None, no_check: bool) -> None:
     found = original.load(file or paths.original_repositories)
     if not found:
         note(f"{file or paths.original_repositories} names no repositories")
-    fresh = _watch(paths, found, ())
+    findings = _Findings() if no_check else _find_out(paths, found)
+    fresh = _watch(paths, findings.named(found), ())
     for line in original.remains(paths, found):
         note(line)
-    if not no_check:
-        _try(fresh)
+    _report(fresh, findings)
 
 
 _SET_HELP = """\
@@ -257,7 +315,9 @@ def _tell_changes(paths: "Paths", old: "Repository", new: "Repository") -> None:
     if (old.remote, old.distribution) != (new.remote, new.distribution):
         known = state.load(paths.state, old.name)
         if known.builds and not known.is_of(new.remote, new.distribution):
-            note(f"the next update of {old.name} begins anew; what was published stays")
+            note(f"the next update of {old.name} starts from scratch; published files stay")
+        elif known.failures:
+            note(f"`pypi-insiders update {old.name}` tries failed tags again at once")
 
 
 @repos.command("list")
@@ -328,13 +388,14 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
         left = [item for item in known.values() if item not in gone]
         if len(left) != len(known):
             repositories.save(paths.repositories, left)
+        stays = {item.name: withdrawal.note_removed(paths, item.name) for item in gone}
     for item in gone:
         click.echo(f"removed {item.name}")
         if purge:
             for name in withdrawal.withdraw(paths, item.name):
                 click.echo(f"  removed {name} from the index")
-        elif stays := withdrawal.published(paths, item.name):
-            click.echo(f"  stays in the index: {', '.join(stays)}")
+        elif stays[item.name]:
+            click.echo(f"  stays in the index: {', '.join(stays[item.name])}")
             click.echo(f"  to remove that too: pypi-insiders repos remove --purge {item.name}")
     names_of_gone = {item.name.casefold() for item in gone}
     report_let_go(

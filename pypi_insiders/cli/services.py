@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import Group, checked, note, parse_fallback_url
+from pypi_insiders.cli.common import Group, checked, note, parse_fallback_url, verbosity
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from pypi_insiders.control import Setup
+    from pypi_insiders.errors import InsidersError
+    from pypi_insiders.following import Place
     from pypi_insiders.units import Part
 
 
@@ -29,6 +33,15 @@ def _setup() -> "Setup":
     return Setup(paths, config.load(paths.settings))
 
 
+def _no_block(function: Callable[..., None]) -> Callable[..., None]:
+    told = "Do not wait for the end of the update."
+    return click.option("--no-block", is_flag=True, help=told)(function)
+
+
+def _as_it_is(function: Callable[..., None]) -> Callable[..., None]:
+    return function
+
+
 def _verbs(name: str, what: str, first: str) -> Group:
     """Make the group of commands that one service has.
 
@@ -42,14 +55,19 @@ def _verbs(name: str, what: str, first: str) -> Group:
     def verb(text: str, verb_name: str) -> Callable[[Callable[..., None]], click.Command]:
         return group.command(verb_name, help=text)
 
+    waits = "\n\nWaits until the update is over, and exits with 1 if it failed." if first else ""
+    blocking = _no_block if first else _as_it_is
+
     @verb(
-        f"Start {what} now{first}.\n\nInstalls its units, or refreshes them where they are stale.",
+        f"Start {what} now{first}.{waits}\n\nInstalls its units, or refreshes them where they are "
+        "stale.",
         "start",
     )
-    def start() -> None:
+    @blocking
+    def start(*, no_block: bool = False) -> None:
         from pypi_insiders import control
 
-        _started(name, control.start, at_login=False)
+        _started(name, control.start, no_block=no_block, at_login=False)
 
     @verb(f"Stop {what}.\n\nIf it is enabled, it starts again at the next login.", "stop")
     def stop() -> None:
@@ -57,11 +75,12 @@ def _verbs(name: str, what: str, first: str) -> Group:
 
         _told(name, control.stop(_part(name)), "stopped")
 
-    @verb(f"Restart {what}.\n\nIts settings are read again.", "restart")
-    def restart() -> None:
+    @verb(f"Restart {what}{first}.{waits}\n\nIts settings are read again.", "restart")
+    @blocking
+    def restart(*, no_block: bool = False) -> None:
         from pypi_insiders import control
 
-        _started(name, control.restart)
+        _started(name, control.restart, no_block=no_block)
 
     @verb(
         f"Show the state of {what}.\n\nExit status: 0 running, 3 stopped, 4 not installed.",
@@ -80,11 +99,12 @@ def _verbs(name: str, what: str, first: str) -> Group:
     def logs(repository: str | None = None, **options: str | bool | None) -> None:
         _show_log(name, repository, options)
 
-    @verb(f"Start {what} now and at every login.", "enable")
-    def enable() -> None:
+    @verb(f"Start {what} now{first}, and at every login.{waits}", "enable")
+    @blocking
+    def enable(*, no_block: bool = False) -> None:
         from pypi_insiders import control
 
-        _started(name, control.start, at_login=True)
+        _started(name, control.start, no_block=no_block, at_login=True)
 
     @verb(f"Stop {what} and no longer start it at login.", "disable")
     def disable() -> None:
@@ -149,17 +169,60 @@ def _in_journal(repository: str) -> list[str]:
     return [item.name for item in repositories.select(watched, (repository,))]
 
 
-def _started(name: str, start: Callable[..., None], **how: bool) -> None:
-    """Start a service in some way, and tell what there is to know then."""
+def _started(name: str, start: Callable[..., None], *, no_block: bool, **how: bool) -> None:
+    """Start a service in some way, wait for the update if it runs one, and report its state."""
     from datetime import datetime
 
-    from pypi_insiders import overview, systemctl
+    from pypi_insiders import following, overview, systemctl
 
-    setup = _setup()
-    start(_part(name), setup, **how)
-    click.echo(overview.look(_part(name), datetime.now().astimezone()).line)
+    setup, part = _setup(), _part(name)
+    is_waited_for = name == "watcher" and not no_block
+    failure = None
+    if is_waited_for:
+        systemctl.manager()  # where there is none, that is said better than by journalctl
+        place, running_since = following.here(), following.running_since()
+    start(part, setup, **how)
+    if is_waited_for:
+        failure = _wait(place)
+        if running_since and _has_changed(setup.paths.repositories, running_since):
+            # That update had read the list before.
+            place = following.here()
+            systemctl.call("start", "--no-block", part.service)
+            failure = _wait(place)
+    click.echo(overview.look(part, datetime.now().astimezone()).line)
     if systemctl.is_lingering() is False:
         note(f"lingering is off: the {name} stops when you log out (`loginctl enable-linger`)")
+    if failure:
+        raise failure
+
+
+def _has_changed(path: Path, since: float) -> bool:
+    """Return whether a file was written since then, in seconds of the epoch."""
+    return path.exists() and path.stat().st_mtime >= since
+
+
+def _wait(place: "Place") -> "InsidersError | None":
+    """Wait for the end of an update, live on a terminal; return why it failed."""
+    from contextlib import nullcontext
+
+    from pypi_insiders import following
+    from pypi_insiders.cli.update import is_live
+    from pypi_insiders.errors import InsidersError
+
+    display: AbstractContextManager[Callable[[str], None]] = nullcontext(lambda _line: None)
+    if is_live() and verbosity(click.get_current_context()) >= 0:
+        from pypi_insiders.cli.progress import live_line
+
+        display = live_line("update")
+    try:
+        with display as show:
+            following.follow(place, show)
+    except InsidersError as error:
+        return error
+    except KeyboardInterrupt:
+        note("the update continues; `pypi-insiders watcher stop` stops it")
+        raise
+    return None
 
 
 def _told(name: str, was_installed: bool, done: str) -> None:
@@ -167,7 +230,7 @@ def _told(name: str, was_installed: bool, done: str) -> None:
 
 
 server = _verbs("server", "the package index", "")
-watcher = _verbs("watcher", "the watcher of the repositories", ", with an update at once")
+watcher = _verbs("watcher", "the watcher of the repositories", ", with an update")
 _watcher_logs = watcher.commands["logs"]
 _watcher_logs.params.insert(
     0,

@@ -64,10 +64,25 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
         )
     else:
         none_watched()
+        _warn_of_unlisted(paths)
         if not as_json:
             return
     result(_json(outcomes, elapsed_s) if as_json else summary(outcomes, elapsed_s))
     ctx.exit(1 if any(outcome.errors for outcome in outcomes) else 0)
+
+
+def _warn_of_unlisted(paths: "Paths") -> None:
+    """Say which repositories were watched, and are not listed though nobody removed them."""
+    import logging
+
+    from pypi_insiders import withdrawal
+
+    if names := withdrawal.unlisted(paths, ()):
+        log = logging.getLogger(__name__)
+        log.warning(
+            "%s lists no repositories, but nobody removed %s", paths.repositories, ", ".join(names)
+        )
+        log.info("hint: restore that file, or `pypi-insiders repos add %s`", " ".join(names))
 
 
 def run(
@@ -120,11 +135,16 @@ def _progress(tell: "Callable[[str], None]", *, is_quiet: bool) -> "Iterator[Pro
 
 def _display(*, is_quiet: bool) -> "AbstractContextManager[Callable[[str, Step | None], None]]":
     """Show progress live on a terminal; elsewhere the log says it all."""
-    if is_quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if is_quiet or not is_live():
         return nullcontext(lambda _repository, _step: None)
     from pypi_insiders.cli.progress import live
 
     return live()
+
+
+def is_live() -> bool:
+    """Return whether standard error is a terminal on which lines can change."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def summary(outcomes: "list[Outcome]", elapsed_s: float) -> str:

@@ -32,6 +32,8 @@ class Sources:
     """Beside it; uv asks them before it, pip at the same time."""
     single: tuple[Source, ...] = ()
     """For packages that are named one by one."""
+    is_ordered: bool = False
+    """Whether PDM asks the main one first, and the others only for what that does not know."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,22 @@ class Place:
 
 
 def pip(place: Place) -> Sources:
-    """Read what pip would.
+    """Read where pip would look.
 
     Raises:
         InsidersError: a file cannot be read.
 
     Source: https://pip.pypa.io/en/stable/topics/configuration/
+    """
+    given = pip_options(place)
+    return Sources(given.get("index-url"), each(given.get("extra-index-url")))
+
+
+def pip_options(place: Place) -> dict[str, Source]:
+    """Read the options that `pip install` gets from files and variables, by their long names.
+
+    Raises:
+        InsidersError: a file cannot be read.
     """
     sections: dict[str, dict[str, Source]] = {"global": {}, "install": {}}
     for path in _pip_files(place):
@@ -79,8 +91,17 @@ def pip(place: Place) -> Sources:
             if parser.has_section(section):
                 items = parser.items(section)
                 found |= {key.replace("_", "-"): Source(it, str(path)) for key, it in items}
-    given = {**sections["global"], **sections["install"], **_pip_variables(place.environment)}
-    return Sources(given.get("index-url"), _each(given.get("extra-index-url")))
+    variables = {
+        name.removeprefix("PIP_").lower().replace("_", "-"): Source(value, name)
+        for name, value in place.environment.items()
+        if name.startswith("PIP_")
+    }
+    return {
+        name: it
+        for options in (sections["global"], sections["install"], variables)
+        for name, it in options.items()
+        if it.url
+    }
 
 
 def _pip_files(place: Place) -> Iterator[Path]:
@@ -98,18 +119,7 @@ def _pip_files(place: Place) -> Iterator[Path]:
         yield Path(own)
 
 
-def _pip_variables(environment: Mapping[str, str]) -> dict[str, Source]:
-    return {
-        key: Source(environment[variable], variable)
-        for key, variable in (
-            ("index-url", "PIP_INDEX_URL"),
-            ("extra-index-url", "PIP_EXTRA_INDEX_URL"),
-        )
-        if environment.get(variable)
-    }
-
-
-def _each(several: Source | None) -> tuple[Source, ...]:
+def each(several: Source | None) -> tuple[Source, ...]:
     """Take apart a value that names several indexes."""
     return tuple(Source(url, several.place) for url in several.url.split()) if several else ()
 
@@ -123,38 +133,62 @@ def uv(place: Place) -> Sources:
     Source: https://docs.astral.sh/uv/concepts/configuration-files/,
         https://docs.astral.sh/uv/concepts/indexes/
     """
-    main: list[Source] = []
-    others: list[Source] = []
-    single: list[Source] = []
-    for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
-        main += _uv_variable(place.environment, variable)
-    for variable in ("UV_INDEX", "UV_EXTRA_INDEX_URL"):
-        others += _uv_variable(place.environment, variable)
-    for path, options in _uv_files(place):
-        for index in options.get("index", ()):
-            kind = main if index.get("default") else others
-            kind = single if index.get("explicit") else kind
-            kind.append(Source(str(index.get("url")), str(path)))
-        if "index-url" in options:
-            main.append(Source(str(options["index-url"]), str(path)))
-        others += [Source(str(url), str(path)) for url in options.get("extra-index-url", ())]
+    main, others, single = _uv(place)
     return Sources(main[0] if main else None, tuple(others), tuple(single))
 
 
-def _uv_variable(environment: Mapping[str, str], variable: str) -> list[Source]:
-    """Read indexes, each an URL or `NAME=URL`."""
+def uv_mains(place: Place) -> list[Source]:
+    """Read all that would be uv's main index, the one that counts first.
+
+    Raises:
+        InsidersError: a file cannot be read.
+    """
+    return _uv(place)[0]
+
+
+def _uv(place: Place) -> tuple[list[Source], list[Source], list[Source]]:
+    """Read what is in place of PyPI, what is beside it, and what is for single packages."""
+    main: list[Source] = []
+    others: list[Source] = []
+    single: list[Source] = []
+    names: set[str] = set()  # of two indexes of one name only the first counts
+
+    def is_new(name: str) -> bool:
+        is_known = name in names
+        names.update({name} - {""})
+        return not is_known
+
+    for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        main += [it for name, it in _uv_variable(place.environment, variable) if is_new(name)]
+    for variable in ("UV_INDEX", "UV_EXTRA_INDEX_URL"):
+        others += [it for name, it in _uv_variable(place.environment, variable) if is_new(name)]
+    for path, options in uv_files(place):
+        for index in options.get("index", ()):
+            kind = main if index.get("default") else others
+            kind = single if index.get("explicit") else kind
+            if is_new(str(index.get("name") or "")):
+                kind.append(Source(str(index.get("url")), str(path)))
+        for table, where in ((options, str(path)), (options.get("pip", {}), f"[pip] of {path}")):
+            if "index-url" in table:
+                main.append(Source(str(table["index-url"]), where))
+            others += [Source(str(url), where) for url in table.get("extra-index-url", ())]
+    return main, others, single
+
+
+def _uv_variable(environment: Mapping[str, str], variable: str) -> list[tuple[str, Source]]:
+    """Read indexes, each a URL or `NAME=URL`; return the name, or nothing, with each."""
     words = environment.get(variable, "").split()
-    return [Source(_without_name(word), variable) for word in words]
+    return [(name, Source(url, variable)) for name, url in map(_without_name, words)]
 
 
-def _without_name(word: str) -> str:
+def _without_name(word: str) -> tuple[str, str]:
     name, equals, url = word.partition("=")
-    return url if equals and "/" not in name else word
+    return (name, url) if equals and "/" not in name else ("", word)
 
 
-def _uv_files(place: Place) -> Iterator[tuple[Path, dict[str, Any]]]:
+def uv_files(place: Place) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Read uv's files, the one that counts most first."""
-    if place.environment.get("UV_NO_CONFIG", "") not in ("", "0", "false"):
+    if is_true(place.environment.get("UV_NO_CONFIG", "")):
         return
     if own := place.environment.get("UV_CONFIG_FILE"):
         yield Path(own), _toml(Path(own))
@@ -170,6 +204,8 @@ def _uv_files(place: Place) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, options
             break
     yield place.config / "uv/uv.toml", _toml(place.config / "uv/uv.toml")
+    if is_true(place.environment.get("UV_NO_SYSTEM_CONFIG", "")):
+        return
     everybody = [directory / "uv/uv.toml" for directory in place.system] + [Path("/etc/uv/uv.toml")]
     for path in everybody:
         if _is_file(path):
@@ -185,28 +221,61 @@ def pdm(place: Place) -> Sources:
 
     Source: https://pdm-project.org/latest/usage/config/
     """
-    root = next((it for it in place.above if _is_file(it / "pyproject.toml")), place.directory)
+    root = pdm_root(place)
     project = root / "pyproject.toml"
     main: Source | None = None
     others: list[Source] = []
     single: list[Source] = []
-    for source in _toml(project).get("tool", {}).get("pdm", {}).get("source", ()):
+    is_first = True
+    tool = pdm_project(place)
+    for source in tool.get("source", ()):
         found = Source(str(source.get("url")), str(project))
         if source.get("name") == "pypi":
-            main = found
+            main, is_first = found, not others
         else:
             (single if source.get("include_packages") else others).append(found)
     variable = place.environment.get("PDM_PYPI_URL")
     if main is None and variable:
         main = Source(variable, "PDM_PYPI_URL")
-    own = place.environment.get("PDM_CONFIG_FILE")
-    files = (root / "pdm.toml", Path(own) if own else place.config / "pdm/config.toml")
-    for path in (*files, *(directory / "pdm/config.toml" for directory in place.system)):
-        options = _toml(path)
+    for path, options in pdm_files(place):
         url = options.get("pypi", {}).get("url") or options.get("pypi.url")
         if main is None and url:
             main = Source(str(url), str(path))
-    return Sources(main, tuple(others), tuple(single))
+        others += [Source(str(it["url"]), str(path)) for it in _stored(options)]
+    is_ordered = bool(tool.get("resolution", {}).get("respect-source-order")) and is_first
+    return Sources(main, tuple(others), tuple(single), is_ordered)
+
+
+def pdm_root(place: Place) -> Path:
+    """Find the directory of the project that PDM works on."""
+    return next((it for it in place.above if _is_file(it / "pyproject.toml")), place.directory)
+
+
+def pdm_project(place: Place) -> dict[str, Any]:
+    """Read what a project sets for PDM."""
+    found: dict[str, Any] = _toml(pdm_root(place) / "pyproject.toml").get("tool", {}).get("pdm", {})
+    return found
+
+
+def pdm_files(place: Place) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Read PDM's own files, the one that counts most first."""
+    own = place.environment.get("PDM_CONFIG_FILE")
+    yield pdm_root(place) / "pdm.toml", _toml(pdm_root(place) / "pdm.toml")
+    user = Path(own) if own else place.config / "pdm/config.toml"
+    for path in (user, *(directory / "pdm/config.toml" for directory in place.system)):
+        yield path, _toml(path)
+
+
+def _stored(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Find the indexes that PDM asks for each project: `[pypi.NAME]`."""
+    for value in options.get("pypi", {}).values():
+        if isinstance(value, dict) and "url" in value:
+            yield value
+
+
+def is_true(value: object) -> bool:
+    """Tell whether a switch is on, as pip, uv and PDM read it."""
+    return str(value).lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def _is_file(path: Path) -> bool:

@@ -1,18 +1,20 @@
 """Look whether pip, uv and PDM use the index when they are called from here."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from pypi_insiders.config import ServerSettings
-from pypi_insiders.doctor import client_settings, services
+from pypi_insiders import shell_words
+from pypi_insiders.config import ServerSettings, addresses
+from pypi_insiders.doctor import bends, client_settings, listeners, services
+from pypi_insiders.doctor.bends import Bend, Use
 from pypi_insiders.doctor.client_settings import Place, Source, Sources
-from pypi_insiders.doctor.finding import Finding, ok, together, warning
+from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.urls import without_credentials
 
-_REMEDY = '`eval "$(pypi-insiders env)"`'
 _FULL, _ONLY_OWN = "/simple", "/insiders/simple"
 
 
@@ -55,84 +57,176 @@ def _port(parts: SplitResult) -> int | None:
         return None
 
 
+@dataclass(frozen=True)
+class _Client:
+    """A client, and how it is looked at."""
+
+    name: str
+    read: Callable[[Place], Sources]
+    judge: "Callable[[_Look], Finding]"
+    bends: Callable[[Use], Iterator[Bend]]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is known when one client is judged."""
+
+    name: str
+    sources: Sources
+    index: Index
+    place: Place
+
+    @property
+    def remedy(self) -> str:
+        """The command that leads all clients to the index."""
+        return bends.env_command(self.place)
+
+    @property
+    def others(self) -> list[Source]:
+        """What is asked beside the index, without what stands for PyPI by default."""
+        everything = (self.sources.main, *self.sources.others)
+        return [it for it in everything if it and not self.index.is_at(it.url)]
+
+    @property
+    def ours(self) -> Source | None:
+        """The first of the sources that is the index."""
+        everything = (*self.sources.others, self.sources.main)
+        return next((it for it in everything if it and self.index.is_at(it.url)), None)
+
+    def without(self, sources: list[Source], *, lead: bool = False) -> str:
+        """Tell how to take sources away, and how to be led to the index then, where that goes."""
+        places = sorted({it.place for it in sources})
+        variables = [it for it in places if it in self.place.environment]
+        files = [it for it in places if it not in variables]
+        fish = shell_words.is_fish(self.place.environment)
+        commands = [shell_words.unset(variables, fish=fish)] if variables else []
+        is_lost = self.ours is not None and self.ours.place in variables
+        commands += [shell_words.evaluated(fish=fish)] if lead or is_lost else []
+        words = [f"take it out of {together(files)}"] if files else []
+        return together([*words, *([f"`{'; '.join(commands)}`"] if commands else [])])
+
+
 def look(place: Place, index: Index) -> Iterator[Finding]:
     """Look at each client."""
-    clients: tuple[tuple[str, Callable[[Place], Sources], Callable[..., Finding]], ...] = (
-        ("pip", client_settings.pip, _merging),
-        ("uv", client_settings.uv, _in_order),
-        ("PDM", client_settings.pdm, _merging),
+    clients = (
+        _Client("pip", client_settings.pip, _merging, bends.pip),
+        _Client("uv", client_settings.uv, _in_order, bends.uv),
+        _Client("PDM", client_settings.pdm, _merging, bends.pdm),
     )
-    for name, read, judge in clients:
+    uses: dict[str, bool] = {}
+    for client in clients:
         try:
-            yield judge(name, read(place), index)
+            found = _Look(client.name, client.read(place), index, place)
+            yield client.judge(found)
+            uses[client.name] = found.ours is not None
+            yield from _bends(client, found)
         except InsidersError as error:
-            yield warning(name, error.message, error.hint)
+            yield warning(client.name, error.message, error.hint)
         except (AttributeError, TypeError) as error:  # of a file with something else in it
-            yield warning(name, f"its settings cannot be made out ({error})", None)
+            yield warning(client.name, f"its settings cannot be made out ({error})", None)
+    if "pip" in uses and "uv" in uses and uses["pip"] != uses["uv"]:
+        yield _one_of_two(place, uses_pip=uses["pip"])
 
 
-def _merging(name: str, sources: Sources, index: Index) -> Finding:
+def _bends(client: _Client, found: _Look) -> Iterator[Finding]:
+    """Look at what bends the address, where the client has that of the index."""
+    if found.ours is None:
+        return
+    parts = _split(found.ours.url)
+    host = parts.hostname or ""
+    is_alone = found.sources.main is not None and not found.others
+    is_here = is_loopback(found.ours.url) or host == found.index.settings.host
+    use = Use(found.place, found.sources, is_alone, host, _port(parts) or 0, is_here)
+    for bend in client.bends(use):
+        yield (problem if bend.is_public else warning)(client.name, bend.message, bend.hint)
+
+
+def _one_of_two(place: Place, *, uses_pip: bool) -> Finding:
+    """Tell that what runs the other one of pip and uv takes public packages."""
+    path = place.environment.get("PATH", "")
+    has_pipx = shutil.which("pipx", path=path) is not None
+    one, other = ("pip", "uv") if uses_pip else ("uv", "pip")
+    message = f"{one} uses the index and {other} does not: what runs {other} gets public packages"
+    if has_pipx and (uses_pip or shutil.which("uv", path=path) is None):
+        return problem("pip and uv", f"{message}, as pipx does here", bends.env_command(place))
+    return warning("pip and uv", message, bends.env_command(place))
+
+
+def _merging(found: _Look) -> Finding:
     """Judge a client that takes the highest version of any of its indexes."""
+    name, sources, index = found.name, found.sources, found.index
     ours = [it for it in (sources.main, *sources.others) if it and index.is_at(it.url)]
     if not ours:
-        return _unused(name, sources, index)
+        return _unused(found)
     if sources.main not in ours:
-        return warning(
+        return problem(
             name,
             f"takes the highest version, be it of {_names(ours)} or of its main index",
-            f"the index alone: {_REMEDY}, and nothing beside it",
+            found.without(ours, lead=True),
         )
-    if trouble := _wrong_page(name, ours[0], _FULL):
+    if trouble := _wrong_page(found, ours[0], _FULL):
         return trouble
-    if others := [it for it in sources.others if it not in ours]:
-        return warning(
+    others = [it for it in sources.others if it not in ours]
+    if others and not sources.is_ordered:
+        return problem(
             name,
             f"uses the index, and takes a higher version from {_names(others)}",
-            f"take it out of {together(sorted({it.place for it in others}))}",
+            found.without(others),
         )
     return ok(name, f"uses the index ({ours[0].place})")
 
 
-def _in_order(name: str, sources: Sources, index: Index) -> Finding:
+def _in_order(found: _Look) -> Finding:
     """Judge a client that takes a name from the first index that knows it."""
+    sources = found.sources
     order = [*sources.others, *((sources.main,) if sources.main else ())]
-    at = next((number for number, it in enumerate(order) if index.is_at(it.url)), None)
+    at = next((number for number, it in enumerate(order) if found.index.is_at(it.url)), None)
     if at is None:
-        return _unused(name, sources, index)
+        return _unused(found)
     ours = order[at]
     is_main = ours == sources.main
-    if trouble := _wrong_page(name, ours, *((_FULL,) if is_main else (_FULL, _ONLY_OWN))):
+    if trouble := _wrong_page(found, ours, *((_FULL,) if is_main else (_FULL, _ONLY_OWN))):
         return trouble
     if at:
-        return warning(
-            name,
+        return problem(
+            found.name,
             f"asks {_names(order[:at])} before the index, and takes from there what is known there",
-            f"take it out of {together(sorted({it.place for it in order[:at]}))}",
+            found.without(order[:at]),
         )
-    return ok(name, f"{'uses the index' if is_main else 'asks the index first'} ({ours.place})")
+    how = "uses the index" if is_main else "asks the index first"
+    return ok(found.name, f"{how} ({ours.place})")
 
 
-def _wrong_page(name: str, source: Source, *right: str) -> Finding | None:
+def _wrong_page(found: _Look, source: Source, *right: str) -> Finding | None:
     path = _split(source.url).path.rstrip("/")
     if path in right:
         return None
     what = "only has what it holds itself" if path == _ONLY_OWN else "is no address of packages"
-    return warning(name, f"{_names([source])} {what}", _REMEDY)
+    return warning(found.name, f"{_names([source])} {what}", found.remedy)
 
 
-def _unused(name: str, sources: Sources, index: Index) -> Finding:
+def _unused(found: _Look) -> Finding:
     """Tell of a client that does not use the index, as it may, or not for everything."""
-    if single := [it for it in sources.single if index.is_at(it.url)]:
+    name, sources = found.name, found.sources
+    if single := [it for it in sources.single if found.index.is_at(it.url)]:
         return ok(name, f"uses the index for single packages ({single[0].place})")
     for source in (sources.main, *sources.others):
         if source and is_loopback(source.url) and _split(source.url).scheme == "http":
-            parts = _split(source.url)
-            if not services.health(f"http://{parts.netloc.rpartition('@')[2]}").is_well:
-                return warning(name, f"no index is where {_names([source])} points", _REMEDY)
-            return ok(name, f"uses another index of this machine, {_names([source])}")
+            return _another_here(found, source)
     if sources.main is None:
-        return ok(name, "does not use the index: nothing here leads to it", _REMEDY)
-    return ok(name, f"does not use the index, but {_names([sources.main])}", _REMEDY)
+        return ok(name, "does not use the index: nothing here leads to it", found.remedy)
+    return ok(name, f"does not use the index, but {_names([sources.main])}", found.remedy)
+
+
+def _another_here(found: _Look, source: Source) -> Finding:
+    """Look at another index of this machine: whether it is there, and whose it is."""
+    parts = _split(source.url)
+    host = parts.hostname or "localhost"
+    if stranger := listeners.stranger(found.name, _port(parts) or 0, addresses(host), found.remedy):
+        return stranger
+    if not services.health(f"http://{parts.netloc.rpartition('@')[2]}").is_well:
+        return warning(found.name, f"no index is where {_names([source])} points", found.remedy)
+    return ok(found.name, f"uses another index of this machine, {_names([source])}")
 
 
 def _names(sources: list[Source]) -> str:

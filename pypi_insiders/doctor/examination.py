@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pypi_insiders import reach, snapshot
+from pypi_insiders import comparison, reach, snapshot
 from pypi_insiders.config import Settings
 from pypi_insiders.doctor import (
     access,
@@ -20,11 +20,12 @@ from pypi_insiders.doctor import (
     installation,
     lockfiles,
     network,
+    program,
     services,
     system,
 )
 from pypi_insiders.doctor.client_settings import Place
-from pypi_insiders.doctor.finding import Finding, Verdict, ok, warning
+from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.judgement import CONFIG, INDEX, REPOSITORIES, Judgement, judge
 from pypi_insiders.overview import Services
@@ -38,13 +39,16 @@ from pypi_insiders.words import counted
 _T = TypeVar("_T")
 
 
-def examine(paths: Paths, now: datetime) -> Iterator[Finding]:
+def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Finding]:
     """Look at everything at the same time, and tell in order what was found.
 
     Args:
         paths: where everything is.
         now: for "12 min ago"; with a time zone, in which times are told.
+        verify: whether every published file is read.
     """
+    # First, for what it finds is in the snapshot then.
+    verified = list(_verify(paths)) if verify else []
     seen = snapshot.take(paths, now, snapshot.fetch_as_client)
     judged = judge(seen)
     settings = seen.settings if isinstance(seen.settings, Settings) else Settings()
@@ -60,8 +64,9 @@ def examine(paths: Paths, now: datetime) -> Iterator[Finding]:
         lambda: system.look(manager),
         lambda: disk.look(paths),
         lambda: installation.look(both, seen.units, judged) if both else (),
+        lambda: program.look(has_manager=has_manager),
         lambda: services.look(seen, judged),
-        lambda: _rest(seen, judged),
+        lambda: (*verified, *_rest(seen, judged)),
         lambda: [builds.look(paths, settings, containment)],
         lambda: network.look(fallback_url, network.ask(fallback_url)),
         lambda: _clients(services.url(seen), paths, settings),
@@ -93,6 +98,17 @@ def _file(path: Path, name: str, judged: Judgement) -> Iterator[Finding]:
     yield from found
     if not any(item.verdict == Verdict.PROBLEM for item in found):
         yield ok(path.name, "can be read" if path.exists() else "not found, using the defaults")
+
+
+def _verify(paths: Paths) -> Iterator[Finding]:
+    """Compare the hash of each published file with the recorded one."""
+    try:
+        differences = comparison.compare(paths, verify=True)
+    except InsidersError as error:
+        yield problem("files", error.message, error.hint)
+    else:
+        if not differences:
+            yield ok("files", "the hash of each is the recorded one")
 
 
 def _rest(seen: Snapshot, judged: Judgement) -> Iterator[Finding]:
@@ -136,5 +152,6 @@ def _clients(url: str | None, paths: Paths, settings: Settings) -> Iterator[Find
         yield warning("lock files", "the current directory is gone", hint)
         return
     place = Place(os.environ, Path.home(), directory)
-    yield from clients.look(place, clients.Index(settings.server, port))
-    yield from lockfiles.look(directory, port, paths.distributions)
+    index = clients.Index(settings.server, port)
+    yield from clients.look(place, index)
+    yield from lockfiles.look(place, index, paths.distributions)

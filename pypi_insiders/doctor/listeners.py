@@ -1,84 +1,30 @@
-"""Find out who listens on a TCP port of this machine."""
+"""Look whether who listens where clients call the index is this user."""
 
-import contextlib
-import os
-import pwd
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from pathlib import Path
+from pypi_insiders.config import join
+from pypi_insiders.doctor.finding import Finding, problem, together, warning
+from pypi_insiders.listeners import Listener, on, strangers
 
-_LISTEN = "0A"  # Source: the kernel's include/net/tcp_states.h
+__all__ = ["Listener", "on", "stranger"]
+
+_ROOT = 0
 
 
-@dataclass(frozen=True)
-class Listener:
-    """A socket that takes connections."""
+def stranger(check: str, port: int, addresses: tuple[str, ...], hint: str) -> Finding | None:
+    """Tell that another user listens there, whose packages clients would install.
 
-    address: IPv4Address | IPv6Address
-    user_id: int
-    inode: str
+    Root could change anything, so that is a warning: a container's port is held by root, too.
 
-    @property
-    def holder(self) -> str:
-        """Say in words whose it is, as far as that can be seen."""
-        found = [
-            f"{_name(process)} (process {process.name})"
-            for process in Path("/proc").glob("[0-9]*")
-            if _has(process, f"socket:[{self.inode}]")
-        ]
-        if found:
-            return " and ".join(sorted(found))
-        try:
-            user = pwd.getpwuid(self.user_id).pw_name
-        except KeyError:
-            user = str(self.user_id)
-        return f"a process of the user {user} that cannot be looked at"
-
-
-def on(port: int, addresses: tuple[str, ...]) -> list[Listener]:
-    """Find who listens on a port at one of these addresses, or at all addresses."""
-    wanted = {ip_address(address) for address in addresses}
-    return [
-        listener
-        for listener in _all(port)
-        if listener.address in wanted
-        or listener.address.is_unspecified
-        or any(address.is_unspecified for address in wanted)
-    ]
-
-
-def _all(port: int) -> Iterator[Listener]:
-    """Read the kernel's list. Source: proc(5), `/proc/net/tcp`."""
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        lines = []
-        with contextlib.suppress(OSError):  # no IPv6
-            lines = Path(table).read_text(encoding="ascii").splitlines()[1:]
-        for columns in map(str.split, lines):
-            address, _, its_port = columns[1].partition(":")
-            if columns[3] == _LISTEN and int(its_port, 16) == port:
-                yield Listener(_address(address), int(columns[7]), columns[9])
-
-
-def _address(words: str) -> IPv4Address | IPv6Address:
-    """Read an address: words of 32 bits, each a number of this machine."""
-    numbers = (int(words[at : at + 8], 16) for at in range(0, len(words), 8))
-    packed = b"".join(struct.pack("=I", number) for number in numbers)
-    return ip_address(packed)
-
-
-def _has(process: Path, socket: str) -> bool:
-    """Tell whether a process has a socket open; of others' that cannot be seen."""
-    with contextlib.suppress(OSError):
-        for descriptor in (process / "fd").iterdir():
-            with contextlib.suppress(OSError):  # it may just be closed
-                if os.readlink(descriptor) == socket:  # noqa: PTH115 - it is no path
-                    return True
-    return False
-
-
-def _name(process: Path) -> str:
-    with contextlib.suppress(OSError):
-        return (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
-    return "something that has just ended"
+    Args:
+        check: what is looked at.
+        port: of the index.
+        addresses: IP addresses at which clients call it.
+        hint: how to get away from there.
+    """
+    found = strangers(port, addresses)
+    if not found:
+        return None
+    users = together(sorted(it.user for it in found))
+    where = join(addresses[0], port)
+    message = f"{where} belongs to the user {users}: clients would install what {users} serves"
+    verdict = warning if all(it.user_id == _ROOT for it in found) else problem
+    return verdict(check, message, hint)

@@ -4,25 +4,24 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pypi_insiders import distribution
+from pypi_insiders import distribution, shell_words
 from pypi_insiders.distribution import DistributionError
-from pypi_insiders.doctor.finding import Finding, ok, warning
+from pypi_insiders.doctor import client_settings
+from pypi_insiders.doctor.client_settings import Place
+from pypi_insiders.doctor.clients import Index
+from pypi_insiders.doctor.finding import Finding, ok, together, warning
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import list_names
 
 _LOCKS = ("uv.lock", "pdm.lock", "poetry.lock")
 _HINTS = {
-    "uv.lock": (
-        '`unset UV_DEFAULT_INDEX; eval "$(pypi-insiders env --uv-index)"; uv lock`, after which '
-        "only what the index holds bears its URL"
-    ),
     "pdm.lock": "`pdm lock --strategy no_static_urls`",
     "poetry.lock": "a source in pyproject.toml that ends in /insiders/simple/, and `poetry lock`",
 }
@@ -40,14 +39,15 @@ class Caught:
     others: int
 
 
-def look(top: Path, port: int, distributions: Path) -> Iterator[Finding]:
+def look(place: Place, index: Index, distributions: Path) -> Iterator[Finding]:
     """Look at the lock files in a directory and a few levels below it.
 
     Args:
-        top: the directory.
-        port: where the index listens on this machine.
+        place: the directory, and the environment in which uv is called there.
+        index: where it listens on this machine.
         distributions: what the index holds.
     """
+    top, port = place.directory, index.port
     try:
         held = _held(distributions)
     except InsidersError as error:
@@ -68,7 +68,8 @@ def look(top: Path, port: int, distributions: Path) -> Iterator[Finding]:
                 f"in {shown} {_packages(caught.others + caught.held)} the URL of this index, "
                 f"{caught.others} of them not in it: nobody without it can install them"
             )
-            yield warning("lock files", message, _HINTS[path.name])
+            hint = _HINTS.get(path.name) or _uv_hint(replace(place, directory=path.parent), index)
+            yield warning("lock files", message, hint)
         elif caught.held:
             yield ok(
                 "lock files",
@@ -78,6 +79,18 @@ def look(top: Path, port: int, distributions: Path) -> Iterator[Finding]:
     if not is_any:
         number = f"{len(found)} here" if found else "none here"
         yield ok("lock files", number + (", without the URL of this index" if found else ""))
+
+
+def _uv_hint(place: Place, index: Index) -> str:
+    """Tell how to lock again: first whatever makes the index the only one is taken away."""
+    fish = shell_words.is_fish(place.environment)
+    leading = [it for it in client_settings.uv_mains(place) if index.is_at(it.url)]
+    variables = [it.place for it in leading if it.place in place.environment]
+    files = [it.place for it in leading if it.place not in variables]
+    commands = [shell_words.unset(variables, fish=fish)] if variables else []
+    commands += [shell_words.evaluated("--uv-index", fish=fish), "uv lock"]
+    first = f"take {index.settings.url}/simple/ out of {together(files)}; then " if files else ""
+    return f"{first}`{'; '.join(commands)}`, after which only what the index holds bears its URL"
 
 
 def _packages(number: int) -> str:

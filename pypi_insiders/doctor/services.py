@@ -87,6 +87,10 @@ def health(url: str) -> Health:
 def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:
     """Tell who listens where the index should."""
     port = urlsplit(url(snapshot) or "").port or settings.port
+    stranger = listeners.stranger("port", port, addresses(settings.host), _OTHER_PORT)
+    is_answering = snapshot.fetched is not None and snapshot.fetched.is_answering
+    if stranger and (is_answering or is_listening(snapshot)):
+        return stranger
     if is_listening(snapshot):
         return ok("port", f"{port} is held by {SERVER.trigger}")
     holders = [item.holder for item in listeners.on(port, addresses(settings.host))]

@@ -1,6 +1,7 @@
 """Speak to Git repositories, through GitPython."""
 
 from pypi_insiders.remotes.credentials import GITS_OWN, Access
+from pypi_insiders.remotes.glance import Wanted, read_files
 from pypi_insiders.remotes.mirror import fetch, fetch_commit, list_tags
 from pypi_insiders.remotes.run import TIMEOUT_S
 from pypi_insiders.remotes.signatures import SignatureError, verify
@@ -13,9 +14,11 @@ __all__ = [
     "Access",
     "SignatureError",
     "UnreachableError",
+    "Wanted",
     "export",
     "fetch",
     "fetch_commit",
     "list_tags",
+    "read_files",
     "verify",
 ]

@@ -1,14 +1,17 @@
 """Run git, through GitPython."""
 
+import contextlib
 import logging
 import os
 import shlex
+import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.process import kill_with_descendants
 from pypi_insiders.remotes.words import UnreachableError, explain
 
 # GitPython looks for git when it is imported, and fails there without one.
@@ -21,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 TIMEOUT_S = 60
 FETCH_TIMEOUT_S = 1800
+_END_TIMEOUT_S = 5
 
 # These would make git work on the repository around us.
 # Source: git-rev-parse(1), `--local-env-vars`.
@@ -112,6 +116,7 @@ def attempt(
     settings: Settings = LOCAL,
     stdin: Iterable[str] = (),
     timeout_s: float = TIMEOUT_S,
+    file_limit_bytes: int | None = None,
 ) -> Result:
     """Run git without prompts, without the repository around us and without hooks.
 
@@ -121,6 +126,7 @@ def attempt(
         settings: by default none of the person's, and no connection.
         stdin: lines to read.
         timeout_s: after this many seconds it is killed.
+        file_limit_bytes: of a file that it writes; if one grows larger, git fails.
 
     Raises:
         UnreachableError: it connects, and took too long.
@@ -130,32 +136,62 @@ def attempt(
     for name in _LOCAL_ENVIRONMENT:
         os.environ.pop(name, None)
     options = [word for option in (*_OPTIONS, *settings.options) for word in ("-c", option)]
-    command = ["git", *options, *arguments]
+    command = [*_limited(file_limit_bytes), "git", *options, *arguments]
     _log.debug("+ %s", shlex.join(command))
     try:
         with tempfile.TemporaryFile() as lines:
             lines.writelines(f"{line}\n".encode() for line in stdin)
             lines.seek(0)
-            status, stdout, stderr = Git(directory or "/").execute(
+            started = Git(directory or "/").execute(
                 command,
                 istream=lines,
                 env={**_ENVIRONMENT, **settings.environment},
-                kill_after_timeout=timeout_s,
-                strip_newline_in_stdout=False,
-                with_extended_output=True,
-                with_exceptions=False,
-                stdout_as_string=True,
+                as_process=True,
                 umask=0o022,
             )
+            stdout, stderr, status = _finish(started.proc, timeout_s)
     except GitCommandNotFound as error:
         raise InsidersError("git was not found", "install git") from error
-    if stderr.startswith("Timeout: the command"):
+    if status is None:
         kind = UnreachableError if settings.connects else InsidersError
         raise kind(
             f"git {_name(arguments)} took longer than {timeout_s:g} s",
             "the next update tries again",
         )
-    return Result(int(status), str(stdout), stderr)
+    return Result(status, _decoded(stdout), _decoded(stderr).rstrip("\n"))
+
+
+def _finish(
+    process: "subprocess.Popen[bytes] | None", timeout_s: float
+) -> tuple[bytes, bytes, int | None]:
+    """Wait for the end of a process; return its output and status, `None` if it was killed.
+
+    GitPython's own way to kill needs `pgrep` or `ps`: without them ssh and others stay, and keep
+    the pipes open.
+    """
+    if process is None:
+        raise RuntimeError("git has ended already")
+    try:
+        return (*process.communicate(timeout=timeout_s), process.returncode)
+    except subprocess.TimeoutExpired:
+        kill_with_descendants(process.pid)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return (*process.communicate(timeout=_END_TIMEOUT_S), None)
+        return b"", b"", None
+
+
+def _decoded(output: bytes) -> str:
+    return output.decode(errors="surrogateescape")
+
+
+def _limited(file_limit_bytes: int | None) -> tuple[str, ...]:
+    """Write what must stand before a command so that no file that it writes grows larger.
+
+    Source: POSIX, `ulimit`, which counts blocks of 512 bytes.
+    """
+    if file_limit_bytes is None:
+        return ()
+    return ("sh", "-c", f'ulimit -f {file_limit_bytes // 512} && exec "$@"', "sh")
 
 
 def git(
@@ -164,6 +200,7 @@ def git(
     settings: Settings = LOCAL,
     stdin: Iterable[str] = (),
     timeout_s: float = TIMEOUT_S,
+    file_limit_bytes: int | None = None,
 ) -> str:
     """Run git as `attempt` does; return what it prints.
 
@@ -173,7 +210,12 @@ def git(
         InsidersError: git failed; the message says why.
     """
     result = attempt(
-        *arguments, directory=directory, settings=settings, stdin=stdin, timeout_s=timeout_s
+        *arguments,
+        directory=directory,
+        settings=settings,
+        stdin=stdin,
+        timeout_s=timeout_s,
+        file_limit_bytes=file_limit_bytes,
     )
     if result.status != 0:
         raise explain(
@@ -186,8 +228,14 @@ def git(
 
 
 def _name(arguments: Sequence[str]) -> str:
-    """Name the command of git."""
-    return next(word for word in arguments if not word.startswith("-"))
+    """Name the command of git, behind its own options."""
+    words = iter(arguments)
+    for word in words:
+        if word == "-c":
+            next(words)
+        elif not word.startswith("-"):
+            return word
+    raise ValueError(arguments)
 
 
 def in_mirror(
@@ -196,10 +244,16 @@ def in_mirror(
     settings: Settings = LOCAL,
     stdin: Iterable[str] = (),
     timeout_s: float = TIMEOUT_S,
+    file_limit_bytes: int | None = None,
 ) -> str:
     """Run git on a bare repository, whatever repository is around it."""
     return git(
-        f"--git-dir={mirror}", *arguments, settings=settings, stdin=stdin, timeout_s=timeout_s
+        f"--git-dir={mirror}",
+        *arguments,
+        settings=settings,
+        stdin=stdin,
+        timeout_s=timeout_s,
+        file_limit_bytes=file_limit_bytes,
     )
 
 

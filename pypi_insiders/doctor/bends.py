@@ -1,0 +1,245 @@
+"""Find settings of pip, uv and PDM that bend a right address: what they take is not the index's."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pypi_insiders import shell_words
+from pypi_insiders.doctor import proxies
+from pypi_insiders.doctor.client_settings import (
+    Place,
+    Source,
+    Sources,
+    is_true,
+    pdm_files,
+    pdm_project,
+    pdm_root,
+    pip_options,
+    uv_files,
+)
+from pypi_insiders.urls import without_credentials
+
+
+@dataclass(frozen=True)
+class Bend:
+    """A setting, and what it does."""
+
+    message: str
+    hint: str
+    is_public: bool = True
+    """Whether it can bring a package of the same name from elsewhere; otherwise it brings none."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a client uses the index."""
+
+    place: Place
+    sources: Sources
+    is_alone: bool
+    """Whether no other index is asked."""
+    host: str
+    """Under which the index is called."""
+    port: int
+    is_here: bool
+    """Whether that is this machine, so that a proxy has no business there."""
+
+
+_BY_LINKS = "takes the highest version, be it from there or from the index"
+_NONE = "asks no index at all"
+_LATER = "takes no release that the index got later"
+
+
+def pip(use: Use) -> Iterator[Bend]:
+    """Find what bends pip. Source: https://pip.pypa.io/en/stable/cli/pip_install/."""
+    options = pip_options(use.place)
+
+    def undo(name: str) -> str:
+        return remedy(use.place, options[name].place, name)
+
+    if links := options.get("find-links"):
+        yield Bend(f"{_shown(links, 'find-links')}: {_BY_LINKS}", undo("find-links"))
+    if "no-index" in options and is_true(options["no-index"].url):
+        yield Bend(
+            f"{_name(options['no-index'], 'no-index')}: {_NONE}", undo("no-index"), is_public=False
+        )
+    if (before := options.get("uploaded-prior-to")) and not _is_future(before.url):
+        what = f"{_shown(before, 'uploaded-prior-to')}: {_LATER}"
+        yield Bend(what, undo("uploaded-prior-to"), is_public=False)
+    if proxy := _proxy(use, proxies.pip):
+        if proxy == "PIP_PROXY":
+            hint = _around_pip_proxy(use.place)
+        elif proxy in use.place.environment:
+            hint = env_command(use.place)
+        else:
+            hint = undo("proxy")
+        yield Bend(_by_proxy(use, proxy), hint)
+
+
+def uv(use: Use) -> Iterator[Bend]:
+    """Find what bends uv. Source: https://docs.astral.sh/uv/reference/settings/."""
+    yield from _uv_pip(use)
+    place = use.place
+    for source in _uv(place, "index-strategy", "UV_INDEX_STRATEGY"):
+        if source.url != "first-index" and not use.is_alone:
+            what = "may take another version than that of the first index which has the package"
+            yield _of_uv(place, source, "index-strategy", what, is_public=True)
+    for source in _links(place):
+        yield _of_uv(place, source, "find-links", _BY_LINKS, is_public=True)
+    yield from _uv_limits(place)
+    if proxy := _proxy(use, proxies.uv):
+        is_variable = proxy in place.environment
+        hint = env_command(place)
+        if not is_variable:
+            hint = f'write `no-proxy = ["{use.host}"]` into {proxy}'
+        yield Bend(_by_proxy(use, proxy), hint)
+
+
+def _uv_pip(use: Use) -> Iterator[Bend]:
+    """Compare where `uv pip` and the rest of uv look: a table of files is for the former alone."""
+    main = use.sources.main
+    if main and main.place in use.place.environment:
+        return
+    for path, options in uv_files(use.place):
+        url = options.get("pip", {}).get("index-url")
+        where = f"[pip] of {path}"
+        if url and main and main.place == where:
+            message = f"only `uv pip` reads {where}: `uv sync` and `uv tool` get public packages"
+            yield Bend(message, env_command(use.place))
+        elif url and main and main.url.rstrip("/") != str(url).rstrip("/"):
+            shown = _shown(Source(str(url), where), "index-url")
+            yield Bend(f"{shown}: `uv pip` asks there", remedy(use.place, where, "index-url"))
+        if url:
+            return
+
+
+def _uv_limits(place: Place) -> Iterator[Bend]:
+    """Find what makes uv take nothing, or not what is new."""
+    for key, variable in (("no-index", None), ("offline", "UV_OFFLINE")):
+        for source in _uv(place, key, variable):
+            if is_true(source.url):
+                hint = remedy(place, source.place, key)
+                yield Bend(f"{_name(source, key)}: {_NONE}", hint, is_public=False)
+    for key, variable in (("exclude-newer", "UV_EXCLUDE_NEWER"), ("exclude-newer-package", None)):
+        for source in _uv(place, key, variable):
+            if not _is_future(source.url):
+                yield _of_uv(place, source, key, _LATER, is_public=False)
+
+
+def _uv(place: Place, key: str, variable: str | None) -> Iterator[Source]:
+    """Read what counts for `uv pip`, which has a table of its own, and for all else."""
+    if variable and place.environment.get(variable):
+        yield Source(place.environment[variable], variable)
+        return
+    files = list(uv_files(place))
+    own = [
+        Source(_text(it["pip"][key]), f"[pip] of {path}")
+        for path, it in files
+        if key in it.get("pip", {})
+    ]
+    general = [Source(_text(it[key]), str(path)) for path, it in files if key in it]
+    yield from (found[0] for found in (own, general) if found)
+
+
+def _of_uv(place: Place, source: Source, key: str, what: str, *, is_public: bool) -> Bend:
+    return Bend(f"{_shown(source, key)}: {what}", remedy(place, source.place, key), is_public)
+
+
+def _links(place: Place) -> Iterator[Source]:
+    """Find all `find-links` of uv, which add up."""
+    if place.environment.get("UV_FIND_LINKS"):
+        yield Source(place.environment["UV_FIND_LINKS"], "UV_FIND_LINKS")
+    for path, options in uv_files(place):
+        for table, where in ((options, str(path)), (options.get("pip", {}), f"[pip] of {path}")):
+            if table.get("find-links"):
+                yield Source(_text(table["find-links"]), where)
+
+
+def pdm(use: Use) -> Iterator[Bend]:
+    """Find what bends PDM. Source: https://pdm-project.org/latest/reference/configuration/."""
+    environment = use.place.environment
+    ignored: Source | None = None
+    for path, options in reversed(list(pdm_files(use.place))):
+        value = options.get("pypi", {}).get("ignore_stored_index")
+        if value is not None:
+            ignored = Source(str(value), str(path))
+    if environment.get("PDM_IGNORE_STORED_INDEX"):
+        ignored = Source(environment["PDM_IGNORE_STORED_INDEX"], "PDM_IGNORE_STORED_INDEX")
+    project = str(pdm_root(use.place) / "pyproject.toml")
+    is_stored = use.sources.main is not None and use.sources.main.place != project
+    if ignored and is_true(ignored.url) and is_stored:
+        name = "ignore_stored_index"
+        hint = remedy(use.place, ignored.place, f"pypi.{name}")
+        yield Bend(f"{_name(ignored, name)}: {_NONE}", hint, is_public=False)
+    newer = pdm_project(use.place).get("resolution", {}).get("exclude-newer")
+    if newer and not _is_future(str(newer)):
+        source = Source(str(newer), project)
+        hint = remedy(use.place, project, "exclude-newer")
+        yield Bend(f"{_shown(source, 'exclude-newer')}: {_LATER}", hint, is_public=False)
+    if proxy := _proxy(use, proxies.pdm):
+        yield Bend(_by_proxy(use, proxy), env_command(use.place))
+
+
+def _proxy(use: Use, ask: Any) -> str | None:
+    proxy: str | None = ask(use.place, use.host, use.port) if use.is_here else None
+    return proxy
+
+
+def _by_proxy(use: Use, proxy: str) -> str:
+    return f"{proxy} sends requests for {use.host} to a proxy: what answers is not this index"
+
+
+def env_command(place: Place) -> str:
+    """Write the command that leads all clients to the index, and past proxies."""
+    fish = shell_words.is_fish(place.environment)
+    return f"`{shell_words.evaluated(fish=fish)}`"
+
+
+def _around_pip_proxy(place: Place) -> str:
+    """Give the proxy to pip in a way that knows exceptions."""
+    fish = shell_words.is_fish(place.environment)
+    assign = "set -gx {} $PIP_PROXY" if fish else 'export {}="$PIP_PROXY"'
+    words = [assign.format(name) for name in ("http_proxy", "https_proxy")]
+    words.append(shell_words.unset(("PIP_PROXY",), fish=fish))
+    return f"`{'; '.join([*words, shell_words.evaluated(fish=fish)])}`"
+
+
+def remedy(place: Place, where: str, name: str) -> str:
+    """Tell how to take back a setting: a variable by a command, a line of a file by hand."""
+    if where in place.environment:
+        fish = shell_words.is_fish(place.environment)
+        return f"`{shell_words.unset((where,), fish=fish)}`"
+    return f"take `{name}` out of {where}"
+
+
+def _name(source: Source, key: str) -> str:
+    """Name a setting: a variable, or a key and its file."""
+    return source.place if source.place.isidentifier() else f"{key} ({source.place})"
+
+
+def _shown(source: Source, key: str) -> str:
+    """Name a setting with its value, without credentials."""
+    value = " ".join(map(without_credentials, source.url.split()))
+    if source.place.isidentifier():
+        return f"{source.place}={value}"
+    return f"{key} = {value} ({source.place})"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if isinstance(value, dict):  # of packages
+        return " ".join(f"{name}={it}" for name, it in value.items() if it is not False)
+    return str(value)
+
+
+def _is_future(when: str) -> bool:
+    """Tell whether a limit hides nothing: an empty one, or a point in time that is not yet."""
+    if not when:
+        return True
+    try:
+        at = datetime.fromisoformat(when)
+    except ValueError:
+        return False
+    return at.replace(tzinfo=at.tzinfo or UTC) > datetime.now(UTC)

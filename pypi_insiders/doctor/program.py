@@ -1,0 +1,87 @@
+"""Look whether what is installed, and what the units run, is this program.
+
+The original pypi-insiders on PyPI bears the same name: `pip install -U pypi-insiders` brings it.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from pypi_insiders import __version__, systemctl
+from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.process import run
+from pypi_insiders.units import PARTS
+
+_NAME = "pypi-insiders"
+_TIMEOUT_S = 30
+SUMMARY = "Depend on private Insiders releases by their public name"
+"""How the summary of this distribution begins."""
+_AGAIN = "in a clone of this program: `uv tool install --force .`"
+
+
+def look(*, has_manager: bool) -> Iterator[Finding]:
+    """Look at the distribution of this environment, and at the commands of that name.
+
+    Args:
+        has_manager: whether there is a user manager, whose units run the command.
+    """
+    found = [*_distribution(), *_commands(has_manager=has_manager)]
+    yield from found or [ok("program", f"{_NAME} {__version__}")]
+
+
+def _distribution() -> Iterator[Finding]:
+    try:
+        installed = metadata.metadata(_NAME)
+    except metadata.PackageNotFoundError:  # run from its source
+        return
+    version, summary = installed["Version"], installed["Summary"] or ""
+    if version != __version__ or not summary.startswith(SUMMARY):
+        message = f"{_NAME} {version} is installed here ({summary}), but this is {__version__}"
+        yield problem("program", message, _AGAIN)
+
+
+def _commands(*, has_manager: bool) -> Iterator[Finding]:
+    """Ask each command of that name for its version: that of the units, and that in `PATH`."""
+    users: dict[Path, list[str]] = {}
+    if in_path := shutil.which(_NAME):
+        users.setdefault(Path(in_path), []).append("your shell")
+    for part in PARTS if has_manager else ():
+        for path in _of(part.service):
+            users.setdefault(path, []).append(part.service)
+    for path, names in users.items():
+        if path == Path(sys.argv[0]).absolute() or not os.access(path, os.X_OK):
+            continue
+        version = _version(path)
+        if version is None or version == __version__:
+            continue
+        message = f"{path}, which {together(names)} runs, is version {version}, not {__version__}"
+        if version.partition(".")[0] in ("0", "1"):
+            message += ": the original of the same name"
+            yield problem("program", message, _AGAIN)
+        else:
+            yield warning("program", message, _AGAIN)
+
+
+def _of(service: str) -> Iterator[Path]:
+    """Name what a service runs, if that has our name: a drop-in may run anything else."""
+    try:
+        commands = systemctl.service(service)["ExecStart"]
+    except InsidersError:  # the bus and the units are looked at elsewhere
+        return
+    for path, *_ in commands:
+        if Path(path).name == _NAME:
+            yield Path(path)
+
+
+def _version(command: Path) -> str | None:
+    """Ask a command for its version; `None`: it does not tell, which is another check's matter."""
+    try:
+        result = run((str(command), "--version"), timeout_s=_TIMEOUT_S)
+    except InsidersError:
+        return None
+    name, _, version = result.stdout.strip().partition(" ")
+    return version if result.status == 0 and name == _NAME else None

@@ -1,0 +1,125 @@
+"""Find out the project names of repositories before their first build."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypi_insiders import ownership, project_name, remotes, tags
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import list_names, remove_foreign_tree
+from pypi_insiders.paths import Paths
+from pypi_insiders.project_name import UnknownNameError
+from pypi_insiders.remotes import SignatureError
+from pypi_insiders.repository import Repository
+
+_AT_ONCE = 16
+_LEFT_AFTER_S = 3600
+_MOST_UNSIGNED = 3
+
+
+@dataclass(frozen=True)
+class Naming:
+    """The project name of a repository, or why it is not known."""
+
+    project: str | None = None
+    """Normalized."""
+    reason: str | None = None
+    claimed: str | None = None
+    """The name that its files give, of which the index has files of another origin."""
+
+
+def read(
+    paths: Paths, newest: Mapping[str, str], repositories: Sequence[Repository], *, timeout_s: float
+) -> dict[str, Naming]:
+    """Read the project names of repositories from the files of one tag each, many at once.
+
+    Args:
+        paths: where everything lies.
+        newest: name of a repository to the tag that is built first.
+        repositories: those that are in `newest`.
+        timeout_s: how long one of them may take.
+
+    Returns:
+        What came of each, by the name of the repository, in the given order.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        fetched = pool.map(
+            lambda item: _fetch(paths, item, newest[item.name], timeout_s), repositories
+        )
+        # Parsed in this thread: warnings of Python's parser are turned off for a whole process.
+        found = {
+            item.name: files if isinstance(files, Naming) else _parse(paths, item, files)
+            for item, files in zip(repositories, fetched, strict=True)
+        }
+    _sweep(paths.glances)
+    return found
+
+
+def _fetch(
+    paths: Paths, repository: Repository, tag: str, timeout_s: float
+) -> dict[str, str] | Naming:
+    until_s = time.monotonic() + timeout_s
+    try:
+        access = remotes.Access(repository.token)
+        for candidate in _candidates(repository, access, tag, timeout_s):
+            wanted = remotes.Wanted(
+                repository.remote,
+                candidate,
+                [_place(repository, name) for name in project_name.FILES],
+                repository.signers,
+            )
+            left_s = until_s - time.monotonic()
+            try:
+                return remotes.read_files(wanted, paths.glances, access, timeout_s=left_s)
+            except SignatureError as error:
+                reason = error.message
+    except InsidersError as error:
+        reason = error.message
+    return Naming(reason=reason)
+
+
+def _candidates(
+    repository: Repository, access: remotes.Access, tag: str, timeout_s: float
+) -> Iterator[str]:
+    """Yield the tag that is built first, and those that take its place if it is not signed."""
+    yield tag
+    refs = remotes.list_tags(repository.remote, access, timeout_s=timeout_s)
+    for _ in range(_MOST_UNSIGNED):
+        refs.pop(tag, None)
+        if not (chosen := tags.choose(refs, {}, repository.rules(1)).build):
+            return
+        yield (tag := chosen[0])
+
+
+def _parse(paths: Paths, repository: Repository, files: Mapping[str, str]) -> Naming:
+    found = {
+        name: files[place]
+        for name in project_name.FILES
+        if (place := _place(repository, name)) in files
+    }
+    try:
+        project = project_name.read(found)
+        foreign = ownership.foreign_files(paths, project, repository.name)
+    except UnknownNameError as error:
+        return Naming(reason=str(error))
+    except InsidersError as error:
+        return Naming(reason=error.message)
+    return Naming(claimed=project) if foreign else Naming(project)
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what processes that were killed left behind, and the directory if it is empty."""
+    with contextlib.suppress(InsidersError, OSError):
+        for name in list_names(directory):
+            if (directory / name).stat().st_mtime < time.time() - _LEFT_AFTER_S:
+                remove_foreign_tree(directory / name)
+        directory.rmdir()
+
+
+def _place(repository: Repository, name: str) -> str:
+    """Return the path of a file of the project in the repository."""
+    directory = repository.subdirectory
+    return f"{directory}/{name}" if directory and directory != "." else name

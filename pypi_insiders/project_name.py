@@ -1,0 +1,128 @@
+"""Read the name of a project from its files, without running any of its code."""
+
+import ast
+import configparser
+import tomllib
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from packaging.utils import InvalidName, canonicalize_name
+
+FILES = ("pyproject.toml", "setup.cfg", "setup.py")
+"""The files that can name a project, in its directory."""
+
+_MODULES = ("setuptools", "distutils", "distutils.core", "core")
+
+
+class UnknownNameError(ValueError):
+    """The files do not name the project; the message says why."""
+
+
+def read(files: Mapping[str, str]) -> str:
+    """Return the normalized name that the files of a project give it.
+
+    Args:
+        files: name to content, of those of `FILES` that the project has.
+
+    Raises:
+        UnknownNameError: no file names it, several name it differently, or only code could tell.
+
+    Source: https://packaging.python.org/en/latest/specifications/pyproject-toml/ (a name in
+    `[project]` is never dynamic); flit, "The pyproject.toml config file"; Poetry, "The
+    pyproject.toml file"; setuptools, "Configuring setuptools using setup.cfg files".
+    """
+    document = _toml(files.get("pyproject.toml", ""))
+    if "project" in document:
+        return _normalized(_get(document, "project", "name"), "[project] in pyproject.toml")
+    found = {
+        _normalized(name, place) for name, place in _candidates(files, document) if name is not None
+    }
+    if not found:
+        raise UnknownNameError("no name in pyproject.toml, setup.cfg or setup.py")
+    if len(found) > 1:
+        raise UnknownNameError(f"its files have several names: {', '.join(sorted(found))}")
+    return found.pop()
+
+
+def _candidates(files: Mapping[str, str], document: dict[str, Any]) -> Iterator[tuple[object, str]]:
+    """Yield each name that is given where its build backend looks, and its place."""
+    backend = str(_get(document, "build-system", "build-backend") or "setuptools").partition(".")[0]
+    if backend not in ("flit_core", "flit", "setuptools"):
+        yield _get(document, "tool", "poetry", "name"), "[tool.poetry] in pyproject.toml"
+    if backend not in ("poetry", "setuptools"):
+        flit = _get(document, "tool", "flit", "metadata")
+        yield (
+            _get(flit, "dist-name") or _get(flit, "module"),
+            "[tool.flit.metadata] in pyproject.toml",
+        )
+    if backend not in ("flit_core", "flit", "poetry"):
+        # What setup.py says counts more than setup.cfg, so what it hides may be another name.
+        if "setup.py" in files:
+            yield _in_setup_py(files["setup.py"]), "setup.py"
+        if "setup.cfg" in files:
+            yield _in_setup_cfg(files["setup.cfg"]), "[metadata] in setup.cfg"
+
+
+def _toml(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnknownNameError("pyproject.toml is not valid TOML") from error
+
+
+def _get(document: object, *keys: str) -> Any:
+    """Return what stands at the end of nested tables; `None` if one of them is missing."""
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _normalized(name: object, place: str) -> str:
+    if not isinstance(name, str):
+        raise UnknownNameError(f"{place} has no name")
+    try:
+        return canonicalize_name(name, validate=True)
+    except InvalidName as error:
+        raise UnknownNameError(f"{place} has an invalid name: {name[:80]!r}") from error
+
+
+def _in_setup_cfg(text: str) -> str | None:
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise UnknownNameError("setup.cfg is malformed") from error
+    return parser.get("metadata", "name", fallback=None)
+
+
+def _in_setup_py(text: str) -> str | None:
+    """Find the name in the one call of `setup`; `None` if that call gives none.
+
+    Raises:
+        UnknownNameError: only code can tell.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            tree = ast.parse(text)
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_setup(node)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UnknownNameError("setup.py cannot be parsed") from error
+    if len(calls) != 1:
+        raise UnknownNameError("setup.py computes it")
+    for keyword in calls[0].keywords:
+        is_literal = isinstance(keyword.value, ast.Constant) and isinstance(
+            keyword.value.value, str
+        )
+        if keyword.arg is None or (keyword.arg == "name" and not is_literal):
+            raise UnknownNameError("setup.py computes it")
+    values = {keyword.arg: keyword.value for keyword in calls[0].keywords}
+    name = values.get("name")
+    return str(name.value) if isinstance(name, ast.Constant) else None
+
+
+def _is_setup(node: ast.Call) -> bool:
+    function = node.func
+    if isinstance(function, ast.Attribute):
+        return function.attr == "setup" and ast.unparse(function.value) in _MODULES
+    return isinstance(function, ast.Name) and function.id == "setup"
