@@ -406,7 +406,7 @@ def _public(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
     project = item.distribution
     known = snapshot.public.get(project or "")
     where = _fallback(snapshot)
-    appeared_at = getattr(known, "appeared_at", None)  # of `public`
+    appeared_at = known.appeared_at if known else None
     if known is not None and appeared_at is not None:
         at = times.clock(times.at(appeared_at, snapshot.now))
         yield _warning(

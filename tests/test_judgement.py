@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Person, get
+from conftest import Person, Watch, get
 from machine import Machine
 from projects import Project, create
 from test_doctor import fallback
@@ -336,6 +336,24 @@ def test_each_broken_part_leaves_the_others(person: Person) -> None:
     assert [item["subject"] for item in found["problems"]] == ["config.toml", "repos.toml"]
     assert "server" in [item["subject"] for item in found["warnings"]]
     assert (found["projects"], found["files"]) == (1, 1)
+
+
+def test_a_stranger_with_the_name_is_a_warning(person: Person, watch: Watch) -> None:
+    """And never a reason to remove the private one."""
+    project = watch("probe")
+    project.release("1.0")
+    person.paths.settings.write_text("[watcher]\npublic-versions = false\n")
+    person.run("update")
+    known = {"url": "https://pypi.org/simple/probe/", "asked_at": 900, "final": "99.0"}
+    seen = {"absent_at": 100, "appeared_at": 900}
+    (person.paths.state / "public.json").write_text(json.dumps({"probe": {**known, **seen}}))
+    done = person.run("status", status=3, TZ="UTC").stdout
+    assert (
+        "\nwarning  me/probe: PyPI has probe since 1970-01-01 00:15:00 UTC, and had none when "
+        "me/probe was added; this index keeps serving yours\n"
+        "         hint: look who published it: https://pypi.org/simple/probe/\n"
+    ) in done
+    assert "remove" not in done
 
 
 NOW = datetime.fromtimestamp(1_000_000, UTC)
