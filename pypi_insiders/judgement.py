@@ -292,7 +292,7 @@ def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
         yield _warning(item.name, warning, show)
     if not missing and item.distribution and _all_yanked(snapshot, item.distribution):
         hint = f"`pypi-insiders unyank {item.distribution} VERSION`, or publish another release"
-        yield _warning(item.name, f"every release of {item.distribution} is yanked", hint)
+        yield _problem(item.name, f"every release of {item.distribution} is yanked", hint, "yanked")
     yield from _public(snapshot, item)
     watched = snapshot.watched
     is_public = not isinstance(watched, InsidersError) and watched[item.name].public_until_built
@@ -435,12 +435,18 @@ def _other_names(snapshot: Snapshot) -> Iterator[Item]:
     for release, differing in _differences(snapshot, None).items():
         if (project := differing[0].project) not in snapshot.missing:
             yield _differs(project, release, differing)
-    if snapshot.watched == {} and (lost := sorted(set(filter(None, snapshot.held.values())))):
-        yield _warning(
-            REPOSITORIES,
-            f"lists no repository, and {listed(lost, _SHOWN)} published here before",
-            f"`pypi-insiders repos add {lost[0]}`",
-        )
+    if isinstance(snapshot.watched, InsidersError):
+        return
+    watched = {name.casefold() for name in snapshot.watched} | snapshot.removed
+    for repository in sorted(set(filter(None, snapshot.held.values()))):
+        if repository.casefold() not in watched:
+            yield _warning(
+                REPOSITORIES,
+                f"{repository} is no longer in it, and nobody removed it: it gets no updates",
+                f"`pypi-insiders repos add {repository}`, or `pypi-insiders repos remove "
+                f"{repository}`",
+                repository,
+            )
 
 
 def _aside(snapshot: Snapshot) -> Iterator[Item]:

@@ -83,6 +83,8 @@ class Snapshot:
     """`None`: nobody asked the index."""
     standings: tuple[Standing, ...] = ()
     """In the order of `repos.toml`."""
+    removed: frozenset[str] = frozenset()
+    """The repositories that the user removed, in lower case."""
     held: Mapping[str, str | None] = field(default_factory=dict)
     """Every project name that belongs to this index, to its repository if one is known."""
     pending: frozenset[str] = frozenset()
@@ -171,6 +173,7 @@ def take(
         units=unit_states,
         fetched=fetched,
         standings=standings,
+        removed=frozenset(state.load_removed(paths.state)),
         held=names.repositories,
         pending=running.pending(paths),
         differences=differences,

@@ -191,7 +191,7 @@ def test_the_front_page_tells_what_is_wrong(index: str, visitor: Visitor) -> Non
         f"Problem: me/hostile: {MARKUP} {show}hostile`",
         "Warning: me/static-analyser: tag v0.3.0 has moved from 9f2c61d0b to 1a2b3c4d5 since it "
         f"was built {show}static-analyser`",
-        "Warning: me/hostile: every release of hostile is yanked "
+        "Problem: me/hostile: every release of hostile is yanked "
         "Hint: `pypi-insiders unyank hostile VERSION`, or publish another release",
         "Note: me/static-analyser: PyPI has static-analyser 0.5.0, which is newer than 0.4.1 here",
     ]
