@@ -189,14 +189,14 @@ def test_the_front_page_tells_what_is_wrong(index: str, visitor: Visitor) -> Non
         "Problem: me/new-one: no release yet: no access: the host does not accept the credentials "
         "Hint: `pypi-insiders update me/new-one`",
         f"Problem: me/hostile: {MARKUP} {show}hostile`",
-        "Warning: me/static-analyser: tag v0.3.0 has moved from 9f2c61d0b to 1a2b3c4d5 since it "
-        f"was built {show}static-analyser`",
         "Problem: me/hostile: every release of hostile is yanked "
         "Hint: `pypi-insiders unyank hostile VERSION`, or publish another release",
+        "Warning: me/static-analyser: tag v0.3.0 has moved from 9f2c61d0b to 1a2b3c4d5 since it "
+        f"was built {show}static-analyser`",
         "Note: me/static-analyser: PyPI has static-analyser 0.5.0, which is newer than 0.4.1 here",
     ]
     links = page.get_by_role("navigation", name="Needs attention").get_by_role("link")
-    names = ["static-analyser", "new-one", "hostile", "static-analyser", "hostile"]
+    names = ["static-analyser", "new-one", "hostile", "hostile", "static-analyser"]
     assert texts(links) == [f"me/{name}" for name in (*names, "static-analyser")]
     links.nth(0).click()
     assert "static-analyser" in page.locator("tr:target").inner_text()
@@ -554,8 +554,8 @@ def test_an_empty_index_says_what_to_do(person: Person) -> None:
         ("/-/", 404, None),
         ("/-/../style.css", 404, None),
         ("/-/none.css", 404, None),
-        ("/insiders/", 404, None),
-        ("/insiders/project/theme/", 404, None),
+        ("/insiders/", 301, "../insiders/simple/"),
+        ("/insiders/project/theme/", 409, None),
         ("/insiders/-/style.css", 404, None),
     ],
 )
