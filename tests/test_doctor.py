@@ -133,6 +133,7 @@ def test_where_all_is_well_it_says_so(
         "ok       user bus: answers",
         "ok       lingering: .*|warning  lingering: off.*",
         r"(ok|warning)  *disk: [.\d]+ [MG]B free for distributions, state and cache",
+        "ok       files: as they were published",
         "ok       server units: up to date",
         "ok       watcher units: up to date",
         f"ok       program: pypi-insiders {re.escape(__version__)}",
