@@ -113,8 +113,10 @@ def serving(shell: Shell) -> Iterator[None]:
     ) as server:
         assert server.stdout is not None
         assert server.stdout.readline().rstrip().endswith(f"{shell.url}/simple/")
-        yield
-        server.terminate()
+        try:
+            yield
+        finally:
+            server.terminate()
 
 
 _PROGRAMS = Path(sys.executable).parent

@@ -43,8 +43,10 @@ def listening(port: int, user: pwd.struct_passwd) -> Iterator[None]:
     ) as server:  # fmt: skip
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
-        yield
-        server.terminate()
+        try:
+            yield
+        finally:
+            server.terminate()
 
 
 @pytest.fixture
@@ -107,7 +109,8 @@ def test_listeners_are_found_by_the_kernels_list(person: Person, host: str) -> N
     """Without tools, at one address or at all of them, with the user who listens."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        server = socket.create_server((host, 0), family=family)
+        is_mapped = host.startswith("::ffff:")
+        server = socket.create_server((host, 0), family=family, dualstack_ipv6=is_mapped)
     except OSError as error:
         unavailable(f"no such address here: {error}")
         return
