@@ -9,13 +9,13 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from pypi_insiders import distribution, held_names, no_release, state
+from pypi_insiders import comparison, distribution, held_names, no_release, state
 from pypi_insiders.catalogue import Catalogue, Project
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import hint_for, locked, read_text, remove, remove_tree
@@ -84,13 +84,14 @@ def export(
             source, record, lambda: state.origins(paths.state), copies=paths.state
         )
         catalogue.refresh()  # before anything is made
+        held_names.sync(paths)
         _claim(directory, source)
         _write(directory / _CONFIGURATION, _configuration(fallback_url).encode())
         projects, new = _copy_packages(catalogue, directory)
-        stopped, lost = _without_release(catalogue, paths, projects, directory)
+        stopped, untouched = _without_release(catalogue, paths, projects, directory)
         written = _write_pages(projects, directory / "simple")
         written += _write_stops(stopped, directory / "simple")
-        removed = _remove_gone(projects, stopped, lost, directory)
+        removed = _remove_gone(projects, stopped, untouched, directory)
         files = sum(len(project.files) for project in projects)
         return Outcome(len(projects), files, len(new), removed, written)
 
@@ -255,15 +256,22 @@ def _write_pages(projects: Collection[Project], simple: Path) -> int:
     return written
 
 
+class _Untouched(NamedTuple):
+    """What was exported before and is damaged in the index: it stays until that is mended."""
+
+    projects: set[str]
+    """Of which nothing else is left; their pages stay too."""
+    files: set[str]
+    """Distributions. Lock files may name them."""
+
+
 def _without_release(
     catalogue: Catalogue, paths: Paths, projects: Collection[Project], directory: Path
-) -> tuple[list[NoRelease], dict[str, set[str]]]:
+) -> tuple[list[NoRelease], _Untouched]:
     """Find the held names that have no release in the index.
 
     Returns:
-        Those whose pages are to stop installers; and those whose files are lost here and were
-        exported before: they stay as they are, until they are mended or unpublished. Project to
-        the names of its files.
+        Those whose pages are to stop installers, and what stays as it is.
 
     Raises:
         InsidersError: nobody can know which names are held.
@@ -271,7 +279,8 @@ def _without_release(
     names = held_names.load(paths)
     if names.error is not None:
         raise names.error
-    stopped, lost = [], {}
+    stopped = []
+    untouched = _Untouched(set(), {item.file for item in comparison.compare(paths)})
     for name in sorted(
         {*names.repositories, *catalogue.names()} - {item.name for item in projects}
     ):
@@ -281,10 +290,11 @@ def _without_release(
         told = _told_hashes(directory / "simple" / name / "index.json")
         if told and missing.is_damage:
             _log.warning("%s; what was exported of it stays", missing.text)
-            lost[name] = set(told)
+            untouched.projects.add(name)
+            untouched.files.update(told)
         else:
             stopped.append(missing)
-    return stopped, lost
+    return stopped, untouched
 
 
 def _write_stops(stopped: Collection[NoRelease], simple: Path) -> int:
@@ -334,13 +344,13 @@ def _put(path: Path, blocks: Iterable[bytes], mtime_ns: int) -> None:
 def _remove_gone(
     projects: Collection[Project],
     stopped: Collection[NoRelease],
-    lost: Mapping[str, Collection[str]],
+    untouched: _Untouched,
     directory: Path,
 ) -> int:
     """Remove what is gone from the index, and what a killed export left; return how many files."""
     for left in directory.glob(f"{_TEMPORARY}*"):
         remove(left)
-    held = {item.project for item in stopped} | lost.keys()
+    held = {item.project for item in stopped} | untouched.projects
     _sweep(directory / "simple", {*_PAGES, *held, *(project.name for project in projects)})
     for project in projects:
         _sweep(directory / "simple" / project.name, _PAGES)
@@ -348,8 +358,7 @@ def _remove_gone(
         _sweep(directory / "simple" / item.project, {*_PAGES, _PROBLEM})
     entries = [entry for project in projects for entry in project.files]
     metadata = {entry.name + _METADATA for entry in entries if entry.metadata_sha256 is not None}
-    kept = {name for names in lost.values() for name in names}
-    kept |= {name + _METADATA for name in kept}
+    kept = {f"{name}{end}" for name in untouched.files for end in ("", _METADATA)}
     expected = kept | metadata | {entry.name for entry in entries}
     gone = _sweep(directory / "packages", expected)
     return sum(1 for name in gone if not name.startswith(".") and not name.endswith(_METADATA))

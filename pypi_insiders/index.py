@@ -31,6 +31,7 @@ def run(  # noqa: PLR0913  # what an index is made of
     on_ready: Callable[[str], None],
     *,
     password: str | None = None,
+    must_read: bool = False,
 ) -> None:
     """Serve a directory of distributions until a signal, or until nobody asks.
 
@@ -41,6 +42,7 @@ def run(  # noqa: PLR0913  # what an index is made of
         sockets: listening sockets.
         on_ready: called with the URL up to the port as soon as requests are answered.
         password: where one must be given, this one instead of those that the person has set.
+        must_read: whether a directory that cannot be read is an error, and not answered with 503.
 
     Raises:
         InsidersError: the fallback is the index itself, a socket can be reached by others and
@@ -74,6 +76,8 @@ def run(  # noqa: PLR0913  # what an index is made of
         names.learn,
         paths.state if watching else None,
     )
+    if must_read:
+        catalogue.refresh()
     waiters = server.Waiters()
     take_upload, max_body_bytes = None, _MAX_BODY_BYTES
     if settings.uploads:
@@ -125,7 +129,7 @@ def beside(
             os.environ.pop(name, None)
         run(
             paths, settings, paths.distributions, [listening],
-            lambda _url: on_ready(), password=password,
+            lambda _url: on_ready(), password=password, must_read=True,
         )  # fmt: skip
 
     return process.beside(work)

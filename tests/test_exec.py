@@ -533,7 +533,7 @@ def test_an_index_that_does_not_come_up_is_said(person: Person) -> None:
     failed = person.run("exec", "--no-update", "echo", "no", status=1)
     assert (failed.stdout, failed.stderr) == (
         "",
-        f"{NONE_WATCHED}error: cannot make the directory {person.paths.distributions}: File exists"
+        f"{NONE_WATCHED}error: cannot read {person.paths.distributions}: Not a directory"
         "\nhint: move away what is in its place\n",
     )
 

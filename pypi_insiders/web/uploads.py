@@ -80,6 +80,10 @@ class Uploads:
         make_directory(self._directory)
         with tempfile.TemporaryDirectory(prefix=store.INBOX, dir=self._directory) as inbox:
             path = _checked(Path(inbox), form, parts[0])
+            before = self._record.entry(path.name)
+            if before and before.sha256 and before.sha256 != distribution.sha256(path):
+                # Also where the file is lost: nothing published ever changes.
+                raise _Refused("409 Conflict", f"{path.name} was published with other content")
             digests, new = store.publish(self._directory, self._record, [path])
             if path.name not in digests:
                 raise _Refused("409 Conflict", f"{path.name} is there with other content")
