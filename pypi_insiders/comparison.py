@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pypi_insiders import distribution, release_lists, state
 from pypi_insiders.distribution import DistributionError
+from pypi_insiders.files import is_there
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Entry, Identity, Record
 from pypi_insiders.release_lists import TAKEN_BACK, Releases
@@ -89,7 +90,7 @@ class Comparison:
         theirs, what is missing as a whole was taken back, unless the directory itself is missing.
         """
         builds = [build for build in known.builds if build.local]
-        if not known.is_old or not self.directory.exists():
+        if not known.is_old or not is_there(self.directory):
             return builds
         return [build for build in builds if self.has(build)]
 

@@ -72,6 +72,11 @@ def read_text(path: Path) -> str | None:
         raise _cannot("read", path, error) from error
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether there is something at a path; what we may not look at is not."""
+    return os.path.exists(path)  # noqa: PTH110 - Path raises where we may not look
+
+
 def set_aside(path: Path, place: Path | None = None) -> Path:
     """Move away what is in a file's place, under a name that nothing else has; return its new path.
 

@@ -66,7 +66,7 @@ def run(  # noqa: PLR0913  # what an index is made of
     record = Record(paths.record, directory)
     # What is watched is published elsewhere, if this is another directory.
     watching = paths if directory.resolve() == paths.distributions.resolve() else None
-    if not directory.exists() and not record.entries() and not state.origins(paths.state):
+    if _is_missing(directory) and not record.entries() and not state.origins(paths.state):
         # Else what was published is gone with it, which an empty one would hide.
         make_directory(directory)
     catalogue = Catalogue(
@@ -103,6 +103,17 @@ def run(  # noqa: PLR0913  # what an index is made of
         max_body_bytes=max_body_bytes,
         waiters=waiters,
     )
+
+
+def _is_missing(directory: Path) -> bool:
+    """Tell whether there is no such directory, and not only none that we may look at."""
+    try:
+        directory.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def beside(

@@ -1,5 +1,6 @@
 """Know which releases the public index has of what is watched."""
 
+import contextlib
 import json
 import logging
 import time
@@ -87,10 +88,13 @@ def load(directory: Path) -> dict[str, Public]:
 
 
 def _understand(text: str) -> dict[str, Public]:
-    found = {name: shaped(Public, item) for name, item in json.loads(text).items()}
-    for item in found.values():
-        for version in filter(None, (item.final, item.pre)):
-            Version(version)
+    found = {}
+    for name, item in json.loads(text).items():
+        with contextlib.suppress(ValueError):  # the others are not lost with it
+            known = shaped(Public, item)
+            for version in filter(None, (known.final, known.pre)):
+                Version(version)
+            found[name] = known
     return found
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from pypi_insiders import distribution
 from pypi_insiders.distribution import Contents
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import locked, set_aside
+from pypi_insiders.files import is_there, locked, set_aside
 
 _log = logging.getLogger(__name__)
 
@@ -307,6 +307,6 @@ def _forget_the_gone(connection: sqlite3.Connection) -> None:
             (directory, name)
             for directory, name in keys
             # Not of a directory that is lost as a whole.
-            if Path(directory).is_dir() and not os.path.lexists(Path(directory, name))
+            if is_there(Path(directory)) and not os.path.lexists(Path(directory, name))
         ]
         connection.executemany("DELETE FROM files WHERE directory = ? AND name = ?", gone)

@@ -31,6 +31,7 @@ from pypi_insiders.comparison import Comparison, Difference, Kind
 from pypi_insiders.config import Settings
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import is_there
 from pypi_insiders.index_check import Fetched, Sample
 from pypi_insiders.no_release import NoRelease
 from pypi_insiders.overview import Condition, Services
@@ -284,7 +285,7 @@ def _sorted(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
 
 def _entries(paths: Paths) -> dict[str, Entry]:
     """Read what the record knows of each file; looking at it makes none."""
-    if not paths.record.exists():
+    if not is_there(paths.record):
         return {}
     record = Record(paths.record, paths.distributions)
     try:

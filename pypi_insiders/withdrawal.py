@@ -113,7 +113,8 @@ def withdraw(paths: Paths, name: str) -> list[str]:
 def let_go(paths: Paths, projects: Iterable[str]) -> list[str]:
     """Release the held names of projects that are not watched, and of which nothing is published.
 
-    What is lost, and was not unpublished, counts as published. Waits for an update that runs.
+    What is lost, and was not unpublished, counts as published. What an update that runs publishes
+    meanwhile is held again at its end.
 
     Args:
         paths: where everything is.
@@ -126,11 +127,10 @@ def let_go(paths: Paths, projects: Iterable[str]) -> list[str]:
         InsidersError: it cannot be read what is watched or published.
     """
     wanted = set(projects)
-    with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
-        watched = repositories.load(paths.repositories)
-        lost = {item.project for item in comparison.compare(paths)}
-        free = wanted - lost - releases.projects(paths.distributions)
-        for name, known in list(state.everything(paths.state)):
-            if known.distribution in free and repositories.find(watched, name) is None:
-                state.forget(paths.state, name)
-        return held_names.release(paths, free)
+    watched = repositories.load(paths.repositories)
+    lost = {item.project for item in comparison.compare(paths)}
+    free = wanted - lost - releases.projects(paths.distributions)
+    for name, known in list(state.everything(paths.state)):
+        if known.distribution in free and repositories.find(watched, name) is None:
+            state.forget(paths.state, name)
+    return held_names.release(paths, free)

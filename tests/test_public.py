@@ -139,8 +139,7 @@ def test_a_name_that_was_free_and_is_taken_is_remembered(
     assert ask() == taken
     mine = public.load(person.paths.state)["mine"]
     assert (mine.absent_at, mine.appeared_at, mine.final) == (absent_at, appeared_at, "100.0")
-    for path in fallback.directory.glob("mine-*"):
-        path.unlink()
+    fallback.person.run("unpublish", "mine", "--all")
     a_day_later(person)
     assert ask()["mine"] == (True, False)
 
@@ -159,11 +158,11 @@ def test_unknown_is_not_absent(person: Person, tmp_path: Path) -> None:
 def test_another_index_begins_anew(person: Person, tmp_path: Path) -> None:
     """What one index did not have says nothing about another one."""
     with public_index(person, tmp_path) as index:
-        wheel(index.directory, "mine", "1.0")
-        at = f"http://127.0.0.1:{index.port}"
-        public.look_up(tmp_path, f"{at}/nowhere", ["mine"])
+        at = f"http://{{}}:{index.port}/insiders/simple"
+        public.look_up(tmp_path, at.format("localhost"), ["mine"])
         assert public.load(tmp_path)["mine"].absent_at is not None
-        public.look_up(tmp_path, f"{at}/insiders/simple", ["mine"])
+        wheel(index.directory, "mine", "1.0")
+        public.look_up(tmp_path, at.format("127.0.0.1"), ["mine"])
     mine = public.load(tmp_path)["mine"]
     assert (mine.absent_at, mine.appeared_at) == (None, None)
 

@@ -27,6 +27,7 @@ from pypi_insiders.doctor import (
 from pypi_insiders.doctor.client_settings import Place
 from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import is_there
 from pypi_insiders.judgement import CONFIG, INDEX, REPOSITORIES, Judgement, judge
 from pypi_insiders.overview import Services
 from pypi_insiders.paths import Paths
@@ -97,7 +98,7 @@ def _file(path: Path, name: str, judged: Judgement) -> Iterator[Finding]:
     found = [services.of_item(item) for item in judged.about((name,))]
     yield from found
     if not any(item.verdict == Verdict.PROBLEM for item in found):
-        yield ok(path.name, "can be read" if path.exists() else "not found, using the defaults")
+        yield ok(path.name, "can be read" if is_there(path) else "not found, using the defaults")
 
 
 def _verify(paths: Paths) -> Iterator[Finding]:
