@@ -294,12 +294,6 @@ def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
         hint = f"`pypi-insiders unyank {item.distribution} VERSION`, or publish another release"
         yield _problem(item.name, f"every release of {item.distribution} is yanked", hint, "yanked")
     yield from _public(snapshot, item)
-    watched = snapshot.watched
-    is_public = not isinstance(watched, InsidersError) and watched[item.name].public_until_built
-    if is_public and not item.known.files:
-        hint = f"`pypi-insiders repos set {item.name} public-until-built=`"
-        text = "installers get the public project until the first release is built"
-        yield _warning(item.name, f"{text} (public-until-built)", hint, "public-until-built")
 
 
 def _without_release(item: Standing, missing: NoRelease) -> Item:
@@ -308,7 +302,9 @@ def _without_release(item: Standing, missing: NoRelease) -> Item:
         return _note(item.name, missing.text, missing.hint)
     is_failing = missing.reason == Reason.FAILING and item.errors
     kind = kind_of(item.errors[0]) if is_failing else missing.reason
-    return _problem(item.name, missing.text, missing.hint, kind)
+    # The line begins with the repository.
+    text = missing.text.replace(f": {item.name}: ", ": ", 1)
+    return _problem(item.name, text, missing.hint, kind)
 
 
 def _public_meanwhile(snapshot: Snapshot, item: Standing) -> Iterator[Item]:

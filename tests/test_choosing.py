@@ -236,6 +236,7 @@ def test_a_host_out_of_reach_is_no_failure_until_it_lasts(person: Person, watch:
     since_s = checks["me/far"]["unreachable_since"]
     person.run("update")
     checks = json.loads((person.paths.state / "checks.json").read_text())
+    assert checks["me/far"].pop("tried_at") >= since_s
     assert checks["me/far"] == {
         "checked_at": None,
         "unreachable_since": since_s,

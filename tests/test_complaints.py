@@ -485,11 +485,6 @@ MANAGER = [
         "check who owns it: `ls -ld`", given=f"mkdir -p {CONFIG} && chmod 500 {CONFIG}",
     ),
     Complaint(
-        "distributions that are closed", "status",
-        f"cannot read {{home}}/{DISTS}: Permission denied", "check who owns it: `ls -ld`",
-        given=f"mkdir -p {DISTS} && chmod 0 {DISTS}",
-    ),
-    Complaint(
         "no sandbox where one is required", "update",
         "me/probe: tag v1.0: no sandbox can be had here: no session with a user manager here: "
         "XDG_RUNTIME_DIR is not set",

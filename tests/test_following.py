@@ -84,7 +84,7 @@ def test_without_blocking_it_returns_at_once(machine: Machine, project: Project)
     pipe = block(machine, project, "1.0")
     for verb in ("start", "enable", "restart"):
         started = machine.run("pypi-insiders", "watcher", verb, "--no-block").stdout
-        assert started.startswith("watcher: running, an update is under way")
+        assert started.startswith("watcher: running, an update is running")
     assert not machine.run("ls", ".local/share/pypi-insiders/dists", check=False).stdout
     machine.run("pypi-insiders", "watcher", "stop")
     assert pipe.exists()

@@ -56,7 +56,9 @@ fuzzed = settings(
 pytestmark = pytest.mark.timeout(0 if _EXAMPLES else 300)
 
 _READER, _UPLOADER = basic(READER, READERS_PASSWORD), basic("__token__", TOKEN)
-_LOCATION = re.compile(rf"(\.\./)?[a-z0-9-]+/|{re.escape(FALLBACK)}[a-z0-9-]+/")
+_LOCATION = re.compile(
+    rf"(\.\./)*(insiders/)?(simple/)?([a-z0-9-]+/)?|{re.escape(FALLBACK)}[a-z0-9-]+/"
+)
 _ANY_LINES = re.compile(r"Traceback|error", re.IGNORECASE)
 
 

@@ -218,6 +218,8 @@ def test_doctor_knows_units_of_a_package(equipped: Machine, command: Path) -> No
     equipped.run("pypi-insiders", "server", "restart")  # another command: its units are its own
     names = ("-server.socket", "-server.service", "-notify@.service", ".slice")
     stale = ", ".join(f"pypi-insiders{name}" for name in names)
-    assert told() == [("warning", f"stale, as after an upgrade or a change of settings: {stale}")]
+    assert told() == [
+        ("warning", f"out of date, as after an upgrade or a change of settings: {stale}")
+    ]
     equipped.run(command, "server", "restart")
     assert told() == [("ok", "up to date")]

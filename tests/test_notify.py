@@ -119,7 +119,7 @@ def test_each_trouble_is_told_once_and_its_end(
     _, (subject, text) = mails(machine)
     assert subject == "pypi-insiders: problem with me/other"
     build, end = text.split("\n", 1)
-    assert (build.startswith("me/other: no release yet: tag v2.0: "), end) == (True, END)
+    assert (build.startswith("me/other: other has no release: tag v2.0: "), end) == (True, END)
     updated(machine)
     assert len(mails(machine)) == 2
     back(project)
@@ -226,7 +226,7 @@ def test_who_could_not_be_told_is_told_later(machine: Machine, project: Project)
     machine.write_text(CONFIG, good)
     updated(machine)
     assert mails(machine) == [
-        ("pypi-insiders: problem with me/probe", f"me/probe: no release yet: {why}\n{END}"),
+        ("pypi-insiders: problem with me/probe", f"me/probe: probe has no release: {why}\n{END}"),
     ]
 
 
@@ -306,7 +306,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
     updated(machine)
     program, subject, text = json.loads(next(shown))
     assert (program, subject) == ("pypi-insiders", "pypi-insiders: problem with me/probe")
-    assert text.startswith("me/probe: no release yet: tag v2.0: ")
+    assert text.startswith("me/probe: probe has no release: tag v2.0: ")
     assert "&lt;b&gt;&amp; broken" in text
 
 

@@ -291,7 +291,7 @@ def test_systemd_knows_what_an_update_does(
             ("systemctl", "--user", "show", "-p", "StatusText", SERVICE),
             lambda done: done.stdout == f"StatusText={now}\n",
         )
-        said = f"running, an update is under way: {now}, next update in "
+        said = f"running, an update is running: {now}, next update in "
         first = machine.run("pypi-insiders", "watcher", "status").stdout
         assert first.startswith(f"watcher: {said}")
         assert f'Status: "{now}"' in first

@@ -35,6 +35,7 @@ def test_first_the_newest_then_each_new_tag_and_nothing_twice(
             "version": "1.10",
             "tag": "v1.10",
             "keep": None,
+            "reason": None,
         }
     ]
     record = json.loads((person.paths.state / "repositories/me/probe.json").read_text())
@@ -296,6 +297,7 @@ def test_removing_says_what_stays_and_purge_takes_it(person: Person, watch: Watc
         "removed me/probe\n"
         "  removed probe-1.0.tar.gz from the index\n"
         "  removed probe-1.0-py3-none-any.whl from the index\n"
+        "probe is no longer held: installers get it from the fallback index\n"
     )
     assert person.distributions() == []
     assert not (person.paths.state / "repositories/me/probe.json").exists()

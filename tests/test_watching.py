@@ -231,7 +231,7 @@ def test_with_another_url_it_begins_anew(
     )
     assert json.loads(person.run("repos", "list", "--json").stdout) == [
         {"name": "me/probe", "url": other.url, "distribution": None, "version": None, "tag": None,
-         "keep": None}
+         "keep": None, "reason": "no release yet: no tag of it is a release"}
     ]  # fmt: skip
     assert "it begins anew" in person.run("update").stderr
     assert person.distributions() == names("other-2.0", "probe-1.0")
