@@ -109,9 +109,11 @@ def possible_projects(name: str) -> frozenset[str]:
         match = _ARCHIVE.search(name, match.start() + 1)
     if match is None:
         return frozenset()
-    parts = name[: match.start()].split("-")
-    cuts = [at for at in range(1, len(parts)) if re.match(r"v?\d", parts[at], re.IGNORECASE)]
-    readings = ["-".join(parts[:at]) for at in cuts or range(1, max(len(parts), 2))]
+    stem = name[: match.start()]
+    cuts = [cut.start() for cut in re.finditer(r"[-_ ]+(?=v?\d)", stem, re.IGNORECASE)]
+    if not cuts:
+        cuts = [*(cut.start() for cut in re.finditer("-", stem))] or [len(stem)]
+    readings = [stem[:at] for at in cuts]
     found = set()
     for reading in readings:
         with contextlib.suppress(InvalidName):

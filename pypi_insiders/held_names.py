@@ -18,9 +18,10 @@ from packaging.utils import InvalidName, canonicalize_name
 from pypi_insiders import distribution, repositories, state
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import list_names, locked, write_atomic
+from pypi_insiders.files import is_there, list_names, locked, write_atomic
 from pypi_insiders.memory import recall
 from pypi_insiders.paths import Paths
+from pypi_insiders.record import Record
 from pypi_insiders.repository import Repository
 
 _log = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ def load(paths: Paths) -> Names:
     the other; a remembered list that is damaged is set aside and made anew from the state.
     """
     remembered = _remembered(paths)
-    found: dict[str, str | None] = dict(_from_state(paths) if remembered is None else remembered)
+    # A list that lost something looks like any other: what else is known counts as well.
+    found: dict[str, str | None] = {**_from_state(paths), **(remembered or {})}
     watched: dict[str, Repository] = {}
     unread = error = None
     try:
@@ -64,7 +66,7 @@ def load(paths: Paths) -> Names:
         unread = broken
         salvaged = _salvaged(paths.repositories)
         found |= dict.fromkeys(salvaged - found.keys())
-        if remembered is None and not salvaged:
+        if remembered is None:
             error = broken
     return Names(found, watched, unread, error)
 
@@ -90,8 +92,14 @@ def _understand(text: str) -> dict[str, str | None]:
 def _from_state(paths: Paths) -> dict[str, str | None]:
     """Find the names that the state and the directory know."""
     found: dict[str, str | None] = dict.fromkeys(in_directory(paths.distributions))
+    if is_there(paths.record):
+        with contextlib.closing(Record(paths.record, paths.distributions)) as record:
+            entries = record.entries().values()
+            found |= {entry.project: None for entry in entries if entry.project and entry.sha256}
     for name, known in state.everything(paths.state):
-        if known.distribution:
+        # A version that kept no list of what was taken back left it in the state.
+        is_given_up = known.is_old and known.distribution not in found
+        if known.distribution and not is_given_up:
             found[known.distribution] = name
     return found
 
@@ -156,9 +164,7 @@ def release(paths: Paths, names: Iterable[str]) -> list[str]:
         InsidersError: the list cannot be written, or it cannot be read what is watched.
     """
     with locked(paths.held_names_lock):
-        before = _remembered(paths)
-        if before is None:
-            before = _from_state(paths)
+        before = {**_from_state(paths), **(_remembered(paths) or {})}
         watched = {item.distribution for item in repositories.load(paths.repositories).values()}
         published = in_directory(paths.distributions)
         gone = sorted(before.keys() & set(names) - watched - published)

@@ -139,6 +139,8 @@ def _read(snapshot: Snapshot) -> Iterator[Item]:
         yield _problem(INDEX, snapshot.files.message, snapshot.files.hint, "directory")
     for error in snapshot.errors:
         yield _problem(STATE, error.message, error.hint, error.message)
+    for path in snapshot.closed:
+        yield _problem(STATE, f"no update can write in {path}", f"`chmod u+rwx {path}`", str(path))
 
 
 def _server(snapshot: Snapshot) -> Iterator[Item]:

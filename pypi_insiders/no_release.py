@@ -1,6 +1,7 @@
 """Say why the index has no release of a project that belongs to it."""
 
 import contextlib
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,9 +18,10 @@ from pypi_insiders import (
     state,
 )
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import list_names
+from pypi_insiders.files import is_there, list_names
 from pypi_insiders.held_names import Names
 from pypi_insiders.paths import Paths
+from pypi_insiders.record import Record
 from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Check, RepositoryState
@@ -83,11 +85,20 @@ def find(
         return None
     name = names.repositories.get(project)
     watched = names.watched.get(name or "")
-    if watched is not None and watched.public_until_built and not rejected:
-        known, _ = read(paths, watched.name)
-        if not known.files:
-            return None
+    is_public_now = watched is not None and watched.public_until_built and not rejected
+    if watched and is_public_now and not _was_published(paths, project, watched.name):
+        return None
     return _explain(paths, names, project, rejected or ())
+
+
+def _was_published(paths: Paths, project: str, repository: str) -> bool:
+    """Tell whether there ever was a release, by whatever is left of what is remembered."""
+    if read(paths, repository)[0].files or _taken_back(paths, project):
+        return True
+    if not is_there(paths.record):
+        return False
+    with contextlib.closing(Record(paths.record, paths.distributions)) as record:
+        return any(entry.project == project for entry in record.entries().values())
 
 
 def of_watched(paths: Paths) -> list[str]:
@@ -137,7 +148,9 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
     known, check = read(paths, name)
     if not known.is_of(watched.remote, watched.distribution):
         known = RepositoryState(failures=known.failures)
-    return _lost(paths, project, name, known) or _unpublished(project, watched, known, check)
+    lost = _lost(paths, project, name, known)
+    is_taken_back = bool(_taken_back(paths, project))
+    return lost or _unpublished(project, watched, known, check, is_taken_back=is_taken_back)
 
 
 def _lost(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRelease | None:
@@ -167,6 +180,14 @@ def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:
     return known, check
 
 
+def remedy(repository: str, error: str) -> str:
+    """Say what to type about an error of a repository that has no release."""
+    # What another attempt does not mend: the name needs the user's yes.
+    if match := re.search(r"it builds (\S+?), which is also a public project", error):
+        return f"if that is right: `pypi-insiders repos set {repository} distribution={match[1]}`"
+    return f"`pypi-insiders update {repository}` tries again"
+
+
 def _taken_back(paths: Paths, project: str) -> Collection[str]:
     with contextlib.suppress(InsidersError):
         return release_lists.versions(TAKEN_BACK.load(paths.distributions, paths.state), project)
@@ -177,12 +198,19 @@ def _not_watched(paths: Paths, project: str, name: str | None) -> NoRelease:
     """Explain a name that is only remembered."""
     origin = f"from {name}" if name else "put there by hand"
     text = f"{project} was served ({origin}), and its files are gone from {paths.distributions}"
-    hint = f"put them back, or `pypi-insiders unpublish {project} --all` gives up the name"
+    hint = f"put them back, or give up the name: `pypi-insiders unpublish {project} --all`"
+    if name:
+        hint = f"`pypi-insiders repos add {name}` watches it again; {hint}"
     return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)
 
 
 def _unpublished(
-    project: str, watched: Repository, known: RepositoryState, check: Check
+    project: str,
+    watched: Repository,
+    known: RepositoryState,
+    check: Check,
+    *,
+    is_taken_back: bool,
 ) -> NoRelease:
     """Explain a watched repository of which nothing is, or no longer is, published here."""
     name = watched.name
@@ -190,7 +218,7 @@ def _unpublished(
     failed = [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
     if errors := [*check.errors, *failed]:
         text = f"{project} has no release: {name}: {errors[0]}"
-        return NoRelease(project, name, Reason.FAILING, text, again)
+        return NoRelease(project, name, Reason.FAILING, text, remedy(name, errors[0]))
     if check.unreachable_since is not None:
         text = f"{project} has no release: the host of {name} cannot be reached"
         return NoRelease(project, name, Reason.UNREACHABLE, text, again)
@@ -198,7 +226,7 @@ def _unpublished(
         where = ", ".join(dict.fromkeys(url for build in known.builds for url in build.uploaded_to))
         text = f"{project} is published to {where or 'another index'} only"
         return NoRelease(project, name, Reason.ELSEWHERE, text, "let the installer use that index")
-    if known.builds:
+    if known.builds or is_taken_back:
         text = f"{project} has no release: all that {name} published was unpublished"
         hint = f"`pypi-insiders update {name} --tag TAG --force` publishes one again"
         return NoRelease(project, name, Reason.UNPUBLISHED, text, hint)

@@ -1,5 +1,6 @@
 """Keep lists of releases beside the distributions, with a copy in the state."""
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -63,11 +64,31 @@ class ReleaseList:
         """
         content = {project: known for project, known in sorted(releases.items()) if known}
         text = json.dumps(content, indent=1) + "\n"
-        for path in reversed(self._paths(directory, copies)):
-            if content:
-                write_atomic(path, text)
-            else:
-                remove(path)
+        done: list[tuple[Path, str | None]] = []
+        try:
+            for path in reversed(self._paths(directory, copies)):
+                before = self._content(path)
+                self._write(path, text if content else None)
+                done.append((path, before))
+        except InsidersError:
+            # Or else what failed would be found in the copy, as if it had been done.
+            for path, before in done:
+                with contextlib.suppress(InsidersError):
+                    self._write(path, before)
+            raise
+
+    @staticmethod
+    def _content(path: Path) -> str | None:
+        with contextlib.suppress(InsidersError):
+            return read_text(path)
+        return None
+
+    @staticmethod
+    def _write(path: Path, text: str | None) -> None:
+        if text is None:
+            remove(path)
+        else:
+            write_atomic(path, text)
 
     def mend(self, directory: Path, copies: Path) -> None:
         """Write whichever of both files is missing, or says something else.

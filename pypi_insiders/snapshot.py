@@ -84,6 +84,8 @@ class Snapshot:
     """`None`: nobody asked the index."""
     standings: tuple[Standing, ...] = ()
     """In the order of `repos.toml`."""
+    closed: tuple[Path, ...] = ()
+    """The directories in which an update cannot write."""
     removed: frozenset[str] = frozenset()
     """The repositories that the user removed, in lower case."""
     held: Mapping[str, str | None] = field(default_factory=dict)
@@ -174,6 +176,11 @@ def take(
         units=unit_states,
         fetched=fetched,
         standings=standings,
+        closed=tuple(
+            path
+            for path in (paths.distributions, paths.state)
+            if is_there(path) and not os.access(path, os.W_OK | os.X_OK)
+        ),
         removed=frozenset(state.load_removed(paths.state)),
         held=names.repositories,
         pending=running.pending(paths),

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from hostile import FALLBACK, Answer, Index, request, serving
 from wheels import sdist, wheel
 
 from pypi_insiders import held_names, running, state
+from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.distribution import possible_projects
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.record import Entry, Identity, Record
 from pypi_insiders.state import Build, RepositoryState
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -87,6 +90,14 @@ def _by_files_of_which_the_directory_was_emptied(person: Person) -> None:
     published(person, "probe-1.0.tar.gz")
 
 
+def _only_in_the_record(person: Person) -> None:
+    wheel(person.paths.distributions, "probe", "1.0")
+    with closing(Record(person.paths.record, person.paths.distributions)) as record:
+        assert Catalogue(person.paths.distributions, record).project("probe")
+    (person.paths.distributions / "probe-1.0-py3-none-any.whl").unlink()
+    person.paths.held_names.write_text("{}")
+
+
 STATES: dict[str, tuple[Callable[[Person], None], str]] = {
     "watched": (_only_watched, "probe has no release yet: me/probe was not built"),
     "a broken list": (
@@ -100,6 +111,7 @@ STATES: dict[str, tuple[Callable[[Person], None], str]] = {
     "damaged names": (_by_a_damaged_list_of_names, "probe was served (from me/probe)"),
     "odd file": (_by_a_file_that_is_no_distribution, "probe has no usable file: probe-1.0.tgz"),
     "damaged file": (_by_a_file_that_is_damaged, "probe has no usable file: probe-1.0.tar.gz"),
+    "record": (_only_in_the_record, "probe was served (put there by hand)"),
     "emptied": (_by_files_of_which_the_directory_was_emptied, "the files of probe 1.0 are gone"),
 }
 
@@ -115,7 +127,10 @@ def test_a_held_name_stops_the_client_and_says_why(
         with serving(tmp_path) as index:
             found = [index.ask(request("GET", path, ("Accept", JSON))) for path in (*PAGES, LEGACY)]
             other = index.ask(request("GET", "/simple/other/"))
-            assert (other.status, other.headers["location"]) == (303, f"{FALLBACK}other/")
+            if prepare is _only_in_a_list_that_is_broken:
+                assert other.status == 503  # nobody knows what else it lists
+            else:
+                assert (other.status, other.headers["location"]) == (303, f"{FALLBACK}other/")
         answers.append([(answer.status, answer.body) for answer in found])
     for status, body in (answer for each in answers for answer in each):
         assert status in (409, 503)
@@ -187,6 +202,29 @@ def test_the_user_may_want_the_public_one_meanwhile(tmp_path: Path) -> None:
         assert index.ask(request("GET", PAGES[0])).status == 303
         published(person, "probe-1.0.tar.gz")
         assert index.ask(request("GET", PAGES[0])).status == 503
+        with closing(Record(person.paths.record, index.directory)) as record:
+            record.put(Entry("probe-1.0.tar.gz", Identity(1, 1, 1), "probe", "1.0", "0" * 64), None)
+        (person.paths.state / "repositories/me/probe.json").write_text("{")
+        assert index.ask(request("GET", PAGES[0])).status == 409
+
+
+def test_a_directory_whose_time_was_set_back_is_read_all_the_same(tmp_path: Path) -> None:
+    """As by a backup that is unpacked: what comes with it is not public."""
+    with serving(tmp_path) as index:
+        long_ago = (1_600_000_000, 1_600_000_000)
+        os.utime(index.directory, long_ago)
+        assert index.ask(request("GET", PAGES[0])).status == 303
+        wheel(index.directory, "probe", "1.0")
+        os.utime(index.directory, long_ago)
+        assert index.ask(request("GET", PAGES[0])).status == 200
+
+
+def test_a_client_that_takes_401_for_not_here_is_stopped(tmp_path: Path) -> None:
+    """Poetry would go on to its next source; the others ask for the password."""
+    with serving(tmp_path, "auth = true\n") as index:
+        wheel(index.directory, "probe", "1.0")
+        assert _ask(index, client="poetry/2.5.1").status == 409
+        assert _ask(index, client="uv/0.13.9").status == 401
 
 
 def test_a_name_is_let_go_when_nothing_is_left_of_it(tmp_path: Path) -> None:
@@ -337,6 +375,8 @@ ODD = {
     "foo-2-bar-1.0.tgz": {"foo", "foo-2-bar"},
     "notes-1.0.txt": set(),
     "probe-1.0.whl.part": set(),
+    "secret 1.0.zip": {"secret"},
+    "secret_1.0.tar.gz": {"secret"},
 }
 
 

@@ -318,3 +318,15 @@ def test_a_wrong_address_leads_to_the_right_one_or_stops(held: Site) -> None:
     for path in ("/held-name/", "/Simple/held-name/", "/SIMPLE/held-name/"):
         assert held.get(path).headers["Location"] == "/simple/held-name/"
     assert held.get("/insiders/held-name/").headers["Location"] == "/insiders/simple/held-name/"
+
+
+def test_an_export_that_is_gone_leads_nobody_to_the_fallback(held: Site) -> None:
+    """Moved away, not mounted, or the page of a project lost: nginx cannot know the names then."""
+    page = held.directory / "simple/one/index.json"
+    page.rename(page.with_name("away.json"))
+    assert held.get("/simple/one/", Accept=JSON).status == 503
+    page.with_name("away.json").rename(page)
+    assert held.get("/simple/one/", Accept=JSON).status == 200
+    held.directory.rename(held.directory.with_name("away"))
+    for path in ("/simple/one/", "/simple/two/", "/insiders/simple/one/"):
+        assert held.get(path, Accept=JSON).status == 503

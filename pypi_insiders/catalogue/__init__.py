@@ -123,7 +123,8 @@ class Catalogue:
             status = os.stat(self._path)  # noqa: PTH116 - half the cost of Path.stat
         except OSError as error:
             raise self._trouble(error) from error
-        seen = (status.st_mtime_ns, status.st_ino)
+        # Of the change, which nobody can set back, as backups and archives do with the other time.
+        seen = (status.st_ctime_ns, status.st_ino)
         if seen == self._seen and not self._unsettled:
             return
         with self._lock:

@@ -1,5 +1,6 @@
 """Find out what one file of the distributions directory is."""
 
+import contextlib
 import logging
 import stat
 import time
@@ -51,10 +52,14 @@ class Examiner:
         path = self._directory / name
         entry = Entry(name, UNKNOWN)
         try:
+            # First, so that the file is its project's also while it cannot be looked at.
+            with contextlib.suppress(DistributionError):
+                project, version = distribution.release_of(name)
+                entry = replace(entry, project=project, version=str(version))
             status = path.lstat()
             entry = replace(entry, identity=Identity.of(status))
-            project, version = distribution.release_of(name)
-            entry = self._remembered(replace(entry, project=project, version=str(version)))
+            distribution.release_of(name)
+            entry = self._remembered(entry)
             if not stat.S_ISREG(status.st_mode):
                 return replace(entry, problem=f"{name} is a link or a directory, not a file")
             contents = distribution.read(path)

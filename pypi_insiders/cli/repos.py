@@ -278,6 +278,8 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
     held_names.sync(paths)
     if old.distribution and new.distribution != old.distribution:
         report_let_go(paths, [old.distribution])
+    if new.distribution is None and new.url != old.url:
+        _report_unnamed(new.name, None)
     if new == old:
         click.echo(f"{old.name}: nothing changed")
     else:

@@ -33,6 +33,7 @@ _MEDIA_TYPES = {
     "application/vnd.pypi.simple.latest+json": pages.JSON,
 }
 _PREFIX = "/insiders"
+_NETRC = "give them by `machine HOST login USER password PASSWORD` in ~/.netrc"
 
 TakeUpload = Callable[[WSGIEnvironment], tuple[str, str]]
 """Publish what a request brings; tell status line and message."""
@@ -113,6 +114,9 @@ class _Application:
         if environ["PATH_INFO"] == "/health" and is_reading:
             return self._health(environ, start_response)
         refusal = self._guard.check(environ)
+        if refusal is not None and refusal.status.startswith("401") and _goes_on(environ):
+            stop = Stop("this index needs a user and a password", _NETRC)
+            return stops.answer(stop, environ, start_response)
         if refusal is not None and refusal.status.startswith("421"):
             return stops.answer(Stop(refusal.message, None, 421), environ, start_response)
         if refusal is not None:
@@ -311,6 +315,11 @@ def _is_name(text: str) -> bool:
     except InvalidName:
         return False
     return True
+
+
+def _goes_on(environ: WSGIEnvironment) -> bool:
+    """Tell whether the client takes 401 for "not here" and asks its next index, as Poetry 2.5."""
+    return bool(environ.get("HTTP_USER_AGENT", "").startswith("poetry/"))
 
 
 def _negotiate(accept: str) -> str | None:
