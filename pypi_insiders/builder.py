@@ -285,8 +285,27 @@ class _Work:
             )
             self.requirements |= self._environments[key].versions
             if recipe.bytecode is not None:
-                recipe.bytecode.bring(self._environments[key], self._confines.containment)
+                recipe.bytecode.bring(self._environments[key], self._compile)
         return self._environments[key]
+
+    def _compile(
+        self, argv: Sequence[str], environment: Environment, output: Path, timeout_s: float
+    ) -> Path:
+        """Compile modules where build hooks run: they are as foreign."""
+        view = View(
+            self._workspace,
+            writable=(output,),
+            readable=(environment.directory, *environment.shown),
+        )
+        self._confines.run(
+            argv,
+            view,
+            timeout_s=timeout_s,
+            environment={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            directory=output,
+        )
+        modules = self._confines.inside(view, str(environment.directory / "lib"))
+        return output / modules.removeprefix("/")
 
     def run(self, argv: Sequence[str], place: "_Place", variables: Mapping[str, str]) -> None:
         """Run a hook, and keep what it writes."""
@@ -294,7 +313,7 @@ class _Work:
         view = View(
             self._workspace,
             writable=(place.tree, self._dist, self._home, place.control),
-            readable=(environment.directory, *_interpreter(environment.python), *recipe.readable),
+            readable=(environment.directory, *environment.shown, *recipe.readable),
             network=recipe.network,
         )
         result = self._confines.run(
@@ -432,15 +451,6 @@ def _requirements(builder: "ProjectBuilder", kind: "DistributionType") -> set[st
     if not all(isinstance(item, str) for item in required):
         raise BuildError("its build backend requires what is no text")
     return required
-
-
-def _interpreter(python: Path) -> set[Path]:
-    """Name the directories of an interpreter, and those behind every link on the way to it."""
-    found = set()
-    while python.is_symlink():
-        python = python.parent / python.readlink()
-        found.add(python.parent.parent)
-    return found - {Path("/"), Path("/usr")}
 
 
 def _proxies() -> dict[str, str]:

@@ -171,6 +171,23 @@ def remove_foreign_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def files_below(root: Path) -> Iterator[Path]:
+    """Yield the regular files below a directory that foreign code has filled, in a fixed order.
+
+    However deep directories lie in each other; no symbolic link is followed. What cannot be read is
+    left out.
+    """
+    waiting = [root]
+    while waiting:
+        with contextlib.suppress(OSError):
+            entries = sorted(os.scandir(waiting.pop()), key=lambda entry: entry.name)
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False):
+                    yield Path(entry.path)
+
+
 def make_directory(path: Path) -> Path:
     """Make a directory and its parents where they are missing, for the user alone; return it.
 

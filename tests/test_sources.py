@@ -16,9 +16,6 @@ from machine import Machine
 from packaging.version import Version
 from projects import create, git
 
-from pypi_insiders import environments
-from pypi_insiders.process import Containment
-
 _MINE = f"3.{sys.version_info[1]}"
 _BY_TAG = {
     "setuptools-scm": """\
@@ -238,23 +235,3 @@ def test_a_token_may_be_a_credential_of_the_unit(machine: Machine, tmp_path: Pat
     finally:
         host.close()
     assert "tok-3141592653" not in machine.journal()
-
-
-def test_bytecode_of_build_requirements_is_made_once(tmp_path: Path) -> None:
-    """The second environment has it too, though nothing can be run any more."""
-    containment = Containment()
-    shared = environments.Bytecode(tmp_path / "bytecode")
-    found = []
-    both = [
-        environments.make(
-            tmp_path / name, ["flit_core"], python=sys.executable, as_of_s=None, network=False,
-            containment=containment,
-        )
-        for name in ("one", "other")
-    ]  # fmt: skip
-    for environment in both:
-        shared.bring(environment, containment)
-        containment.end()
-        found.append({path.name for path in environment.directory.glob("lib/**/*.pyc")})
-    assert "buildapi.cpython-" in "".join(found[0])
-    assert found[0] == found[1]
