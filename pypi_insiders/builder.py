@@ -165,6 +165,7 @@ def build_distributions(
 
     Raises:
         BuildError: the project does not build, or what it built does not agree with itself.
+        InsidersError: it cannot be built now, for no reason of its own.
 
     Source: PEP 517; https://reproducible-builds.org/specs/source-date-epoch/
     """
@@ -471,8 +472,10 @@ def _translated(work: _Work) -> Iterator[None]:
     except DistributionError as error:
         raise BuildError(error.message, work.output) from error
     except build.BuildBackendException as error:
-        if isinstance(error.exception, InsidersError):
+        if isinstance(error.exception, BuildError):
             raise BuildError(error.exception.message, work.output) from error
+        if isinstance(error.exception, InsidersError):
+            raise error.exception from error  # which is no fault of the project
         cause = _last_line(work.output) or str(error.exception)
         raise BuildError(f"{error}: {cause}", work.output) from error
     except build.BuildException as error:
