@@ -229,11 +229,23 @@ def pack_sdist(root: Path, target: Path, epoch_s: int) -> None:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Name everything below a directory, in an order that is always the same; follow no link."""
-    for path in sorted(root.iterdir()):
-        if path.is_dir() and not path.is_symlink():
-            yield from _walk(path)
-        yield path
+    """Name everything below a directory, in an order that is always the same; follow no link.
+
+    What is in a directory comes before that.
+    """
+    waiting = [iter(sorted(root.iterdir()))]
+    above: list[Path] = []
+    while waiting:
+        path = next(waiting[-1], None)
+        if path is None:
+            waiting.pop()
+            if above:
+                yield above.pop()
+        elif path.is_dir() and not path.is_symlink():
+            above.append(path)
+            waiting.append(iter(sorted(path.iterdir())))
+        else:
+            yield path
 
 
 def _mode(path: Path) -> int:

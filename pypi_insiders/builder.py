@@ -22,6 +22,7 @@ from pypi_insiders import archives, distribution, environments
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.environments import Bytecode, Environment, RequirementError
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import remove_foreign_tree
 from pypi_insiders.sandbox import Confines, View
 from pypi_insiders.variables import URL
 
@@ -221,7 +222,7 @@ class _Work:
         for number, python in enumerate(self._pythons()):
             if number:
                 # As it was before the first build.
-                shutil.rmtree(unpacked)
+                remove_foreign_tree(unpacked)
                 archive = self.finished / f"{unpacked.name}.tar.gz"
                 archives.unpack_sdist(archive, unpacked.parent, self._recipe.epoch_s)
             built = self._build("wheel", unpacked, unpacked, python)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -15,6 +16,8 @@ from githost import GitHost, make_certificate
 from machine import Machine
 from packaging.version import Version
 from projects import create, git
+
+from pypi_insiders import remotes
 
 _MINE = f"3.{sys.version_info[1]}"
 _BY_TAG = {
@@ -235,3 +238,39 @@ def test_a_token_may_be_a_credential_of_the_unit(machine: Machine, tmp_path: Pat
     finally:
         host.close()
     assert "tok-3141592653" not in machine.journal()
+
+
+_DIVE = """
+def dive(place, levels):
+    start = os.getcwd()
+    os.chdir(place)
+    for _ in range(levels):
+        os.mkdir("d")
+        os.chdir("d")
+    open("file", "w").close()
+    os.chdir(start)
+"""
+
+
+def test_a_commit_with_deep_directories_is_checked_out(tmp_path: Path) -> None:
+    """As deep as git takes them, which is deeper than Python's calls."""
+    project = create(tmp_path, "deep")
+    code = f"import os{_DIVE}dive('.', 1200)"
+    subprocess.run([sys.executable, "-c", code], cwd=project.tree, check=True)
+    commit = project.push("v1.0")
+    remotes.fetch(project.url, tmp_path / "mirror", remotes.GITS_OWN)
+    time_s = remotes.export(tmp_path / "mirror", commit, tmp_path / "tree")
+    assert Path(tmp_path, "tree", "d/" * 1200, "file").stat().st_mtime == time_s
+
+
+def test_one_repository_with_deep_directories_stops_no_other(person: Person, watch: Watch) -> None:
+    """Deeper than Python's calls and than paths, from its tag and by its hook; all of it goes."""
+    evil, honest = watch("evil"), watch("honest")
+    evil.write("1.0")
+    evil.hook(f"import os{_DIVE}dive('.', 4000)\ndive(os.environ['HOME'], 4000)")
+    evil.push("v1.0")
+    honest.release("1.0")
+    assert untimed(person.run("update").stdout) == "2 checked, 4 files published\n"
+    assert list((person.paths.builds).iterdir()) == []
+    honest.release("1.1")
+    assert untimed(person.run("update").stdout) == "2 checked, 2 files published\n"

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, remove_tree
+from pypi_insiders.files import hint_for, remove_tree, walk
 from pypi_insiders.remotes import credentials
 from pypi_insiders.remotes.credentials import GITS_OWN, Access
 from pypi_insiders.remotes.mirror import Mirror
@@ -157,11 +157,11 @@ def _warn_of_pointers(tree: Path) -> None:
 
 
 def _set_times(tree: Path, time_s: int) -> None:
-    for directory, directories, files in os.walk(tree):
+    for directory, directories, files in walk(tree):
         if ".git" in directories:
             directories.remove(".git")
         for name in (*files, *directories):
-            os.utime(Path(directory, name), (time_s, time_s), follow_symlinks=False)
+            os.utime(directory / name, (time_s, time_s), follow_symlinks=False)
     os.utime(tree, (time_s, time_s))
 
 
