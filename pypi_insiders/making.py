@@ -367,13 +367,7 @@ class Maker:
         mirror = self._paths.mirror(repository.name)
         source = workspace / "source"
         recipe = builder.Recipe(
-            remotes.export(
-                mirror,
-                release.commit,
-                source,
-                remotes.Access(repository.token),
-                tag=release.tag if release.is_moved else None,
-            ),
+            self._export(release, source),
             repository.subdirectory or ".",
             repository.python or (),
             repository.network or False,
@@ -382,6 +376,26 @@ class Maker:
             self._bytecode,
         )
         return builder.build_distributions(source, workspace, recipe, confines)
+
+    def _export(self, release: Release, source: Path) -> int:
+        repository = release.repository
+        allowed = repository.submodules or ()
+        try:
+            return remotes.export(
+                self._paths.mirror(repository.name),
+                release.commit,
+                source,
+                remotes.Access(repository.token),
+                tag=release.tag if release.is_moved else None,
+                submodules=allowed,
+            )
+        except remotes.OutsideError as error:
+            value = ",".join((*allowed, error.place))
+            raise BuildError(
+                error.message,
+                hint="if that is right: "
+                f"`pypi-insiders repos set {repository.name} submodules={value}`",
+            ) from error
 
     def _claim(self, repository: Repository, known: RepositoryState, built: str) -> None:
         """Refuse what was built unless its name is the one that this repository may have."""

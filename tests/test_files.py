@@ -273,6 +273,7 @@ def deep(root: Path, levels: int, name: str = "d") -> None:
     os.close(descriptor)
 
 
+@pytest.mark.usefixtures("removed")
 @pytest.mark.parametrize("remove", [files.remove_tree, files.remove_foreign_tree])
 def test_a_tree_goes_however_deep_it_is(tmp_path: Path, remove: Callable[[Path], object]) -> None:
     """Deeper than Python calls, paths and open files go; of two branches and with links in it."""

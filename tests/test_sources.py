@@ -122,6 +122,32 @@ def test_submodules_are_there(person: Person, watch: Watch, tmp_path: Path) -> N
         assert archive.read("probe/part/words.py") == b"first = True\n"
 
 
+def test_submodules_of_others_are_named_by_the_user(
+    person: Person, watch: Watch, tmp_path: Path
+) -> None:
+    """A relative URL leads to whatever else the user may read; and that would be published."""
+    secret = create(tmp_path, "keys", "secret/keys")
+    (secret.tree / "words.py").write_text("key = 'secret'\n")
+    secret.push("v1")
+    project = watch("probe")
+    project.write("1.0")
+    allow = ("-c", "protocol.file.allow=always")
+    git(project.tree, *allow, "submodule", "--quiet", "add", secret.url, "probe/keys")
+    url = ("submodule.probe/keys.url", "../../secret/keys.git")
+    git(project.tree, "config", "--file", ".gitmodules", *url)
+    project.push("v1.0")
+    failed = person.run("update", status=1)
+    namespace = f"{tmp_path}/git".strip("/")
+    assert failed.stderr.splitlines()[-2:] == [
+        f"error: me/probe: tag v1.0: the submodule probe/keys is "
+        f"{secret.url}, outside of the namespace {namespace}/me of its repository",
+        f"hint: if that is right: `pypi-insiders repos set me/probe submodules={namespace}/secret`",
+    ]
+    assert person.distributions() == []
+    person.run("repos", "set", "me/probe", f"submodules={namespace}/secret")
+    assert untimed(person.run("update", "me/probe").stdout) == "1 checked, 2 files published\n"
+
+
 def _other_pythons() -> dict[str, Path]:
     """Find other Pythons with what a compiler needs, installed beside the one that runs us."""
     found = {}
@@ -252,6 +278,7 @@ def dive(place, levels):
 """
 
 
+@pytest.mark.usefixtures("removed")
 def test_a_commit_with_deep_directories_is_checked_out(tmp_path: Path) -> None:
     """As deep as git takes them, which is deeper than Python's calls."""
     project = create(tmp_path, "deep")
@@ -263,6 +290,7 @@ def test_a_commit_with_deep_directories_is_checked_out(tmp_path: Path) -> None:
     assert Path(tmp_path, "tree", "d/" * 1200, "file").stat().st_mtime == time_s
 
 
+@pytest.mark.usefixtures("removed")
 def test_one_repository_with_deep_directories_stops_no_other(person: Person, watch: Watch) -> None:
     """Deeper than Python's calls and than paths, from its tag and by its hook; all of it goes."""
     evil, honest = watch("evil"), watch("honest")
