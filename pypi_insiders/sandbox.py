@@ -37,6 +37,8 @@ _KILLED = 255
 """How systemd-run ends where a signal has ended the unit, as that of the kernel without memory."""
 # Always hidden.
 _HOMES = (Path("/home"), Path("/root"), Path("/run"))
+# Mail, the journal, and what is mounted there: files and sockets of users and of services.
+_OTHERS = (Path("/media"), Path("/mnt"), Path("/srv"), Path("/var"))
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 # The same for everybody: what is found there must not depend on who builds.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -78,6 +80,7 @@ _WITHOUT_NETWORK = ("PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX")
 _WITH_NETWORK = (
     "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
     "BindReadOnlyPaths=-/run/systemd/resolve",
+    "BindReadOnlyPaths=-/var/lib/ca-certificates",  # to which /etc/ssl leads on SUSE
 )
 
 
@@ -198,7 +201,9 @@ class Sandbox:
         self.containment = containment
         self._pauses_s = pauses_s
         self._hidden = tuple(
-            path for path in hidden if not _is_below(path, (*_HOMES, *_TEMPORARY)) and path.exists()
+            path
+            for path in hidden
+            if not _is_below(path, (*_HOMES, *_OTHERS, *_TEMPORARY)) and path.exists()
         )
         self._numbers = itertools.count(1)
 
@@ -281,10 +286,10 @@ class Sandbox:
         yield from _PROPERTIES
         yield from _WITH_NETWORK if view.network else _WITHOUT_NETWORK
         yield f"RuntimeMaxSec={timeout_s + 60:.0f}"  # if nobody is left to end it
-        for path in self._hidden:
+        for path in (*filter(Path.is_dir, _OTHERS), *self._hidden):
             yield f"TemporaryFileSystem={systemctl.quoted(path)}:ro"
         for path in view.readable:
-            if _is_below(path, (view.root, *self._hidden, *_HOMES, *_TEMPORARY)):
+            if _is_below(path, (view.root, *self._hidden, *_HOMES, *_OTHERS, *_TEMPORARY)):
                 yield f"BindReadOnlyPaths={self._bound(view, path)}"
         for path in view.writable:
             yield f"BindPaths={self._bound(view, path)}"

@@ -129,7 +129,10 @@ def test_a_burglar_finds_every_door_closed(
             "/usr/lib/here", "/etc/here", "/sys/fs/cgroup/cgroup.procs", "/run/here",
             "/proc/sys/kernel/hostname",
         ],
-        "LIST": [f"{home}/.ssh", f"{home}/.config", "/root/.ssh", runtime, str(tmp_path)],
+        "LIST": [
+            "/var/log", "/var/lib", "/srv", "/mnt", "/media", f"{home}/.ssh", f"{home}/.config",
+            "/root/.ssh", runtime, str(tmp_path),
+        ],
         "CONNECT": [("127.0.0.1", listener[1]), ("::1", listener[1]), ("192.0.2.1", 443)],
         "SOCKETS": [f"{runtime}/bus", f"{runtime}/systemd/private", f"{outside}/agent.sock"],
         "PIDS": [str(pid) for pid in range(41, 400)],
@@ -426,3 +429,14 @@ def test_an_update_that_is_stopped_takes_its_builds_along(
     again = machine.run("pypi-insiders", "update", check=False, timeout_s=200)
     assert "which was left behind" in again.stderr
     assert machine.run(*units).stdout == ""
+
+
+def test_an_extension_builds_with_what_it_sees(machine: Machine, project: Project) -> None:
+    """The compiler needs nothing of what is hidden."""
+    project.write("1.0", backend="setuptools")
+    project.extend()
+    project.push("v1.0")
+    done = machine.run("pypi-insiders", "update", timeout_s=240)
+    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert "not sandboxed" not in done.stderr
+    assert "linux" in machine.run("ls", _INDEX).stdout
