@@ -16,6 +16,8 @@ from pypi_insiders import distribution
 from pypi_insiders.distribution import DistributionError
 
 _SHOWN = 3
+_MOST_MEMBERS = 20_000
+_MOST_LEVELS = 100
 
 
 def check(path: Path) -> None:
@@ -79,8 +81,9 @@ def _some(texts: Iterable[str]) -> str:
 def _check_members(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
     """Refuse what would land outside, twice, or as something else than a file."""
     seen = set()
-    for member in members:
+    for number, member in enumerate(members, 1):
         shown = repr(member.filename)
+        _check_limits(name, number, member.filename)
         if not is_inside(member.filename):
             raise DistributionError(f"{name} contains {shown}, which would land outside")
         if member.filename in seen:
@@ -138,7 +141,10 @@ def _check_sdist(path: Path) -> None:
     else:
         roots = set()
         with tarfile.open(path) as archive_of_tar:
+            number = 0
             while (member := archive_of_tar.next()) is not None:
+                number += 1
+                _check_limits(path.name, number, member.name)
                 archive_of_tar.members = []  # type: ignore[attr-defined]  # of very many
                 parts = PurePosixPath(member.name).parts
                 if not parts or not is_inside(member.name) or not _stays_inside(member):
@@ -147,6 +153,14 @@ def _check_sdist(path: Path) -> None:
                 roots.add(parts[0])
     if len(roots) != 1:
         raise DistributionError(f"{path.name} must contain exactly one directory")
+
+
+def _check_limits(archive: str, number: int, member: str) -> None:
+    """Refuse what would keep us busy for long: each file is unpacked, checked and packed again."""
+    if number > _MOST_MEMBERS:
+        raise DistributionError(f"{archive} has more than {_MOST_MEMBERS} members")
+    if member.count("/") > _MOST_LEVELS:
+        raise DistributionError(f"{archive} has directories more than {_MOST_LEVELS} deep")
 
 
 def _stays_inside(member: tarfile.TarInfo) -> bool:
@@ -229,11 +243,23 @@ def pack_sdist(root: Path, target: Path, epoch_s: int) -> None:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Name everything below a directory, in an order that is always the same; follow no link."""
-    for path in sorted(root.iterdir()):
-        if path.is_dir() and not path.is_symlink():
-            yield from _walk(path)
-        yield path
+    """Name everything below a directory, in an order that is always the same; follow no link.
+
+    What is in a directory comes before that.
+    """
+    waiting = [iter(sorted(root.iterdir()))]
+    above: list[Path] = []
+    while waiting:
+        path = next(waiting[-1], None)
+        if path is None:
+            waiting.pop()
+            if above:
+                yield above.pop()
+        elif path.is_dir() and not path.is_symlink():
+            above.append(path)
+            waiting.append(iter(sorted(path.iterdir())))
+        else:
+            yield path
 
 
 def _mode(path: Path) -> int:

@@ -22,6 +22,7 @@ from pypi_insiders import archives, distribution, environments
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.environments import Bytecode, Environment, RequirementError
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import remove_foreign_tree
 from pypi_insiders.sandbox import Confines, View
 from pypi_insiders.variables import URL
 
@@ -165,6 +166,7 @@ def build_distributions(
 
     Raises:
         BuildError: the project does not build, or what it built does not agree with itself.
+        InsidersError: it cannot be built now, for no reason of its own.
 
     Source: PEP 517; https://reproducible-builds.org/specs/source-date-epoch/
     """
@@ -220,7 +222,7 @@ class _Work:
         for number, python in enumerate(self._pythons()):
             if number:
                 # As it was before the first build.
-                shutil.rmtree(unpacked)
+                remove_foreign_tree(unpacked)
                 archive = self.finished / f"{unpacked.name}.tar.gz"
                 archives.unpack_sdist(archive, unpacked.parent, self._recipe.epoch_s)
             built = self._build("wheel", unpacked, unpacked, python)
@@ -285,8 +287,27 @@ class _Work:
             )
             self.requirements |= self._environments[key].versions
             if recipe.bytecode is not None:
-                recipe.bytecode.bring(self._environments[key], self._confines.containment)
+                recipe.bytecode.bring(self._environments[key], self._compile)
         return self._environments[key]
+
+    def _compile(
+        self, argv: Sequence[str], environment: Environment, output: Path, timeout_s: float
+    ) -> Path:
+        """Compile modules where build hooks run: they are as foreign."""
+        view = View(
+            self._workspace,
+            writable=(output,),
+            readable=(environment.directory, *environment.shown),
+        )
+        self._confines.run(
+            argv,
+            view,
+            timeout_s=timeout_s,
+            environment={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            directory=output,
+        )
+        modules = self._confines.inside(view, str(environment.directory / "lib"))
+        return output / modules.removeprefix("/")
 
     def run(self, argv: Sequence[str], place: "_Place", variables: Mapping[str, str]) -> None:
         """Run a hook, and keep what it writes."""
@@ -294,7 +315,7 @@ class _Work:
         view = View(
             self._workspace,
             writable=(place.tree, self._dist, self._home, place.control),
-            readable=(environment.directory, *_interpreter(environment.python), *recipe.readable),
+            readable=(environment.directory, *environment.shown, *recipe.readable),
             network=recipe.network,
         )
         result = self._confines.run(
@@ -434,15 +455,6 @@ def _requirements(builder: "ProjectBuilder", kind: "DistributionType") -> set[st
     return required
 
 
-def _interpreter(python: Path) -> set[Path]:
-    """Name the directories of an interpreter, and those behind every link on the way to it."""
-    found = set()
-    while python.is_symlink():
-        python = python.parent / python.readlink()
-        found.add(python.parent.parent)
-    return found - {Path("/"), Path("/usr")}
-
-
 def _proxies() -> dict[str, str]:
     """Take over the proxies, in both spellings, that need no password."""
     names = [*_PROXIES, *map(str.upper, _PROXIES)]
@@ -461,8 +473,10 @@ def _translated(work: _Work) -> Iterator[None]:
     except DistributionError as error:
         raise BuildError(error.message, work.output) from error
     except build.BuildBackendException as error:
-        if isinstance(error.exception, InsidersError):
+        if isinstance(error.exception, BuildError):
             raise BuildError(error.exception.message, work.output) from error
+        if isinstance(error.exception, InsidersError):
+            raise error.exception from error  # which is no fault of the project
         cause = _last_line(work.output) or str(error.exception)
         raise BuildError(f"{error}: {cause}", work.output) from error
     except build.BuildException as error:

@@ -35,6 +35,7 @@ _LINE_CHARS = 400
 _FILE_NAME = re.compile(r"[A-Za-z0-9._+!-]+")
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
 _HEAD_LIMIT_BYTES = 1024 * 1024
+_MOST_MEMBERS = 100_000
 _UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
 
 
@@ -191,6 +192,7 @@ def _understand(name: str, metadata: bytes) -> tuple[tuple[NormalizedName, Versi
 
 def _wheel_metadata(path: Path) -> bytes:
     with zipfile.ZipFile(path) as archive:
+        _check_number(len(archive.infolist()))
         return _member(
             archive,
             [
@@ -219,15 +221,18 @@ def _sdist_metadata(path: Path, name: str) -> bytes:
     """Read `PKG-INFO`; a tar archive to its end, for only so it is known to be complete."""
     if name.endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
+            _check_number(len(archive.infolist()))
             names = [item for item in archive.namelist() if _is_pkg_info(item)]
             return _member(archive, names, "PKG-INFO")
     found: list[bytes] = []
-    unpacked_bytes = 0
+    unpacked_bytes = number = 0
     with gzip.open(path) as stream:
         guarded = _Guarded(stream)
         with tarfile.open(fileobj=guarded, mode="r|") as tar:  # type: ignore[call-overload]
             while (member := tar.next()) is not None:
                 tar.members, tar.pax_headers = [], {}  # they would keep all heads
+                number += 1
+                _check_number(number)
                 unpacked_bytes += member.size
                 if unpacked_bytes > _UNPACKED_LIMIT_BYTES or member.issparse():
                     raise ValueError("it is too large when unpacked")
@@ -242,6 +247,11 @@ def _sdist_metadata(path: Path, name: str) -> bytes:
     if len(found) != 1:
         raise ValueError(f"it has {len(found)} PKG-INFO files")
     return found[0]
+
+
+def _check_number(members: int) -> None:
+    if members > _MOST_MEMBERS:
+        raise ValueError(f"it has more than {_MOST_MEMBERS} members")
 
 
 class _Guarded:

@@ -1,24 +1,30 @@
 """Make isolated environments with the requirements of a build, through uv."""
 
+import contextlib
 import hashlib
 import logging
 import os
 import shutil
+import tempfile
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from pypi_insiders import uv_program
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import UNFINISHED, files_below, remove_foreign_tree
 from pypi_insiders.process import Containment, Result
 
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 900
+_COMPILE_TIMEOUT_S = 120
+_COMPILE_MEMORY_BYTES = 1024**3
 
 
 class RequirementError(InsidersError):
@@ -35,18 +41,26 @@ class RequirementError(InsidersError):
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment into which no foreign code has been let yet."""
+    """A virtual environment of which no code has been run yet.
+
+    What is installed in it may have replaced any file, `pyvenv.cfg` too: nothing of it may be run
+    but in the sandbox of a build.
+    """
 
     directory: Path
+    interpreter: Path
+    """The interpreter from which it was made."""
+    shown: frozenset[Path]
+    """The directories of that interpreter, and those behind every link on the way to it."""
 
     @property
     def python(self) -> Path:
-        """The interpreter."""
+        """Return the path of its own interpreter."""
         return self.directory / "bin" / "python"
 
     @property
     def versions(self) -> dict[str, str]:
-        """What is installed, normalized name to version."""
+        """Return what is installed, normalized name to version."""
         found = {}
         for path in self.directory.glob("lib/python*/site-packages/*.dist-info"):
             name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
@@ -54,10 +68,42 @@ class Environment:
         return dict(sorted(found.items()))
 
 
+# $1: a directory of modules, $2: where the bytecode goes. What compiling may take is limited: a
+# few kilobytes of source can become gigabytes.
+_COMPILE = f"""
+import compileall, importlib.util, os, py_compile, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, ({_COMPILE_MEMORY_BYTES}, {_COMPILE_MEMORY_BYTES}))
+sys.pycache_prefix = sys.argv[2]
+mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+compileall.compile_dir(sys.argv[1], quiet=2, invalidation_mode=mode)
+"""
+
+
+class Compile(Protocol):
+    """A way to run a program that reads an environment and writes to another directory."""
+
+    def __call__(
+        self, argv: Sequence[str], environment: Environment, output: Path, timeout_s: float
+    ) -> Path:
+        """Run the program to its end, whatever its status.
+
+        Args:
+            argv: the program and its arguments, with paths as they are outside.
+            environment: what it may read.
+            output: an existing directory, where alone it may write.
+            timeout_s: after this many seconds it is killed.
+
+        Returns:
+            Where in the output lies what was compiled from the modules of the environment.
+        """
+        ...
+
+
 class Bytecode:
     """What Python compiles the modules of environments to, done once and shared.
 
-    Safe in threads.
+    Safe in threads. The same bytecode is given only to environments with the same modules, byte
+    for byte. Files of an environment are never written to: uv may share them with its cache.
 
     Args:
         directory: where it lies; made where it is missing.
@@ -68,41 +114,67 @@ class Bytecode:
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
 
-    def bring(self, environment: Environment, containment: Containment) -> None:
-        """Put the bytecode of its modules into an environment; without it all goes on, slower.
-
-        Its own `site` is left out, for it would run what distributions want to have run.
+    def bring(self, environment: Environment, compile_: Compile) -> None:
+        """Put the bytecode of its modules into an environment; without it builds are slower only.
 
         Source: https://docs.python.org/3/library/compileall.html, PEP 552.
         """
-        records = sorted(environment.directory.glob("lib/python*/site-packages/*.dist-info/RECORD"))
-        digest = hashlib.sha256(str(environment.python.resolve()).encode())
-        for record in records:
-            digest.update(record.read_bytes())
-        key = digest.hexdigest()
+        key = _key(environment)
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             shared = self._directory / key
             if not shared.exists():
-                self._compile(environment, shared, containment)
-            for path in shared.glob("**/*.pyc"):
-                target = environment.directory / path.relative_to(shared)
-                target.parent.mkdir(exist_ok=True)
-                shutil.copyfile(path, target)
+                shared.mkdir(parents=True)
+                self._compile(environment, shared, compile_)
+        lib = environment.directory / "lib"
+        for path in files_below(shared):
+            module = lib / path.relative_to(shared)
+            with contextlib.suppress(OSError):
+                # A wheel may have something else in any of these places.
+                _put(path, module.parent / "__pycache__" / module.name)
 
-    def _compile(self, environment: Environment, shared: Path, containment: Containment) -> None:
-        containment.run(
-            (
-                str(environment.python), "-I", "-S", "-m", "compileall", "-q",
-                "--invalidation-mode", "unchecked-hash", str(environment.directory / "lib"),
-            ),
-            timeout_s=_TIMEOUT_S, environment={}, directory=environment.directory,
+    def _compile(self, environment: Environment, shared: Path, compile_: Compile) -> None:
+        output = Path(tempfile.mkdtemp(prefix="bytecode-", dir=environment.directory.parent))
+        argv = (
+            str(environment.interpreter), "-I", "-S", "-B", "-c", _COMPILE,
+            str(environment.directory / "lib"), str(output),
         )  # fmt: skip
-        for path in environment.directory.glob("lib/**/*.pyc"):
-            target = shared / path.relative_to(environment.directory)
+        compiled = compile_(argv, environment, output, _COMPILE_TIMEOUT_S)
+        for path in files_below(compiled):
+            target = shared / path.relative_to(compiled)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            shutil.copyfile(path, target, follow_symlinks=False)
+
+
+def _key(environment: Environment) -> str:
+    """Hash the interpreter, and the path and the content of each module."""
+    digest = hashlib.sha256(str(environment.interpreter).encode())
+    for path in files_below(environment.directory / "lib"):
+        if path.suffix == ".py":
+            name = os.fsencode(path.relative_to(environment.directory))
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+            digest.update(b"%d:%b%b" % (len(name), name, content))
+    return digest.hexdigest()
+
+
+def _put(path: Path, target: Path) -> None:
+    """Copy a file to a new one, and give that the name; what had it before is not written to."""
+    target.parent.mkdir(exist_ok=True)
+    new = target.with_name(f".{target.name}{UNFINISHED}")
+    new.unlink(missing_ok=True)
+    shutil.copyfile(path, new)
+    new.replace(target)
+
+
+def _interpreter(python: Path) -> tuple[Path, frozenset[Path]]:
+    """Return the interpreter behind links, and the directories on the way to it."""
+    found = set()
+    while python.is_symlink():
+        python = python.parent / python.readlink()
+        found.add(python.parent.parent)
+    return python, frozenset(found - {Path("/"), Path("/usr")})
 
 
 def make(  # noqa: PLR0913  # one thing that an environment is made of each
@@ -135,24 +207,23 @@ def make(  # noqa: PLR0913  # one thing that an environment is made of each
     Source: https://docs.astral.sh/uv/reference/cli/#uv-pip-install
     """
     wanted = _checked(requirements, network=network)
-    environment = Environment(directory)
-    made = _uv(
-        containment, directory.parent,
-        "venv", "--quiet", "--no-project", "--relocatable", "--python", python, str(directory),
-    )  # fmt: skip
-    if made.status != 0:
-        raise InsidersError(f"no environment for the build can be made: {cause(made.stdout)}")
     if not wanted:
-        return environment
-    install = ("pip", "install", "--no-build", "--python", str(environment.python))
+        return _make_empty(directory, python, containment)
     limits: list[tuple[str, ...]] = [()]
     if as_of_s is not None:
         date = datetime.fromtimestamp(as_of_s, UTC).isoformat().replace("+00:00", "Z")
         limits = [("--exclude-newer", date), ()]
     for limit in limits:
-        # All in one step: foreign code may lie in the environment from then on, and uv would
-        # run it when it asks the interpreter.
-        result = _uv(containment, directory.parent, *install, *limit, "--", *wanted)
+        # Anew each time, and all in one step: foreign code may lie in the environment from then
+        # on, and uv would run it when it asks the interpreter.
+        remove_foreign_tree(directory)
+        environment = _make_empty(directory, python, containment)
+        # No hard links to files of the user's cache, which later environments get.
+        result = _uv(
+            containment, directory.parent,
+            "pip", "install", "--no-build", "--link-mode=copy",
+            "--python", str(environment.python), *limit, "--", *wanted,
+        )  # fmt: skip
         if result.status == 0:
             return environment
         if limit and len(limits) > 1:
@@ -164,6 +235,16 @@ def make(  # noqa: PLR0913  # one thing that an environment is made of each
     raise RequirementError(
         f"its build requirements cannot be installed: {cause(result.stdout)}", result.stdout
     )
+
+
+def _make_empty(directory: Path, python: str, containment: Containment) -> Environment:
+    made = _uv(
+        containment, directory.parent,
+        "venv", "--quiet", "--no-project", "--relocatable", "--python", python, str(directory),
+    )  # fmt: skip
+    if made.status != 0:
+        raise InsidersError(f"no environment for the build can be made: {cause(made.stdout)}")
+    return Environment(directory, *_interpreter(directory / "bin" / "python"))
 
 
 def _checked(requirements: Iterable[str], *, network: bool) -> list[str]:

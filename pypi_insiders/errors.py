@@ -1,19 +1,29 @@
 """The one root of the errors that a person gets to read."""
 
+_HEAD_CHARS, _TAIL_CHARS = 1500, 400
+
+
+def cut(line: str) -> str:
+    """Cut a line that foreign code may have written, in its middle, to what can be read."""
+    if len(line) <= _HEAD_CHARS + _TAIL_CHARS:
+        return line
+    left_out = len(line) - _HEAD_CHARS - _TAIL_CHARS
+    return f"{line[:_HEAD_CHARS]} [{left_out} characters left out] {line[-_TAIL_CHARS:]}"
+
 
 class InsidersError(Exception):
     """Say what failed, on which object and why, in one line.
 
     Args:
-        message: one line, without a full stop.
+        message: one line, without a full stop; cut where it is very long.
         hint: what to type or do next, one line, or `None` where nothing helps.
     """
 
     exit_status = 1
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = cut(message)
+        super().__init__(self.message)
         self.hint = hint
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
-from pypi_insiders import times, units
+from pypi_insiders import sandbox, times, units
 from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.no_release import NoRelease, Reason
@@ -19,6 +19,7 @@ from pypi_insiders.urls import without_any_credentials
 from pypi_insiders.words import listed
 
 CONFIG, REPOSITORIES, INDEX, STATE = "config.toml", "repos.toml", "index", "state"
+BUILDS = "builds"
 _OVERDUE = 3
 """Intervals."""
 _OTHER_PORT = "end it, or set another `port` under [server]"
@@ -106,6 +107,7 @@ def _all(snapshot: Snapshot) -> Iterator[Item]:
     yield from _server(snapshot)
     yield from _index(snapshot)
     yield from _watcher(snapshot)
+    yield from _builds(snapshot)
     for state in snapshot.units:
         yield from _units(state)
     for standing in snapshot.standings:
@@ -210,6 +212,26 @@ def _watcher(snapshot: Snapshot) -> Iterator[Item]:
         result = services.units[WATCHER.service]["Result"]
         hint = "see why: `pypi-insiders watcher logs`"
         yield _problem(WATCHER.name, f"the last update failed ({result})", hint)
+
+
+def _builds(snapshot: Snapshot) -> Iterator[Item]:
+    """Judge in what builds run."""
+    settings, found = snapshot.settings, snapshot.sandboxing
+    if isinstance(settings, InsidersError):
+        return
+    wanted = settings.build.sandbox
+    if wanted == "off":
+        yield _note(
+            BUILDS, 'not sandboxed, as `sandbox = "off"` says: they run with your permissions'
+        )
+    elif found.trouble is not None and (wanted == "required" or found.had_at is not None):
+        yield _problem(BUILDS, f"nothing is built: {found.trouble}", sandbox.LOST)
+    elif found.trouble is not None:
+        yield _warning(
+            BUILDS,
+            f"not sandboxed, they run with your permissions: {found.trouble}",
+            "see `pypi-insiders doctor`; watch only repositories that you trust",
+        )
 
 
 def _is_explained(snapshot: Snapshot, services: Services) -> bool:

@@ -149,7 +149,12 @@ class _TerminalFormatter(logging.Formatter):
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
 
 
+_CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
+# They would show a line in another order than it is. Source: Unicode Standard Annex 9, section 2.
+_BIDIRECTIONAL = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+
+
 def _printable(text: str) -> str:
     """Take out what would move the cursor or colour the rest: foreign programs speak here too."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)  # Source: console_codes(4), "CSI sequences"
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "?", re.sub("\r\n?", "\n", text))
+    return re.sub(f"[{_CONTROLS}{_BIDIRECTIONAL}]", "?", re.sub("\r\n?", "\n", text))

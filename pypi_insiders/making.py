@@ -24,6 +24,7 @@ from pypi_insiders import (
     remotes,
     repositories,
     sandbox,
+    state,
     store,
     tags,
 )
@@ -39,7 +40,8 @@ from pypi_insiders.progress import Progress
 from pypi_insiders.record import Origin, Record
 from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, RepositoryState
+from pypi_insiders.sandbox import SandboxError, Unconfined
+from pypi_insiders.state import Build, RepositoryState, Sandboxing
 
 _log = logging.getLogger(__name__)
 
@@ -119,6 +121,7 @@ class Maker:
         self._bytecode = Bytecode(self._shared)
         self._choosing = threading.Lock()
         self._chosen: sandbox.Confines | None = None
+        self._unavailable: SandboxError | None = None
 
     def end(self) -> None:
         """Remove what releases shared while they were built."""
@@ -314,16 +317,40 @@ class Maker:
         return files, new
 
     def _confines(self) -> sandbox.Confines:
-        """Choose once in what builds run."""
+        """Choose once in what builds run; where nothing can be chosen, nothing is built."""
         with self._choosing:
+            if self._unavailable is not None:
+                raise self._unavailable
             if self._chosen is None:
-                self._chosen = sandbox.choose(
-                    self._settings.build.sandbox,
-                    self._containment,
-                    hidden(self._paths),
-                    self._paths.builds,
-                )
+                try:
+                    self._chosen = self._choose()
+                except SandboxError as error:
+                    self._unavailable = error
+                    raise
             return self._chosen
+
+    def _choose(self) -> sandbox.Confines:
+        wanted = self._settings.build.sandbox
+        before = state.load_sandbox(self._paths.state)
+        try:
+            chosen = sandbox.choose(
+                wanted,
+                self._containment,
+                hidden(self._paths),
+                self._paths.builds,
+                had_before=before.had_at is not None,
+            )
+        except SandboxError as error:
+            if self._containment.pause(0):  # or else it is our own end that it met
+                state.save_sandbox(self._paths.state, replace(before, trouble=error.message))
+            raise
+        if isinstance(chosen, Unconfined):
+            now = replace(before, trouble=chosen.trouble)
+        else:
+            now = Sandboxing(had_at=int(time.time()))
+        if wanted != "off":
+            state.save_sandbox(self._paths.state, now)
+        return chosen
 
     @contextmanager
     def _workspace(self) -> Iterator[Path]:
@@ -340,13 +367,7 @@ class Maker:
         mirror = self._paths.mirror(repository.name)
         source = workspace / "source"
         recipe = builder.Recipe(
-            remotes.export(
-                mirror,
-                release.commit,
-                source,
-                remotes.Access(repository.token),
-                tag=release.tag if release.is_moved else None,
-            ),
+            self._export(release, source),
             repository.subdirectory or ".",
             repository.python or (),
             repository.network or False,
@@ -355,6 +376,26 @@ class Maker:
             self._bytecode,
         )
         return builder.build_distributions(source, workspace, recipe, confines)
+
+    def _export(self, release: Release, source: Path) -> int:
+        repository = release.repository
+        allowed = repository.submodules or ()
+        try:
+            return remotes.export(
+                self._paths.mirror(repository.name),
+                release.commit,
+                source,
+                remotes.Access(repository.token),
+                tag=release.tag if release.is_moved else None,
+                submodules=allowed,
+            )
+        except remotes.OutsideError as error:
+            value = ",".join((*allowed, error.place))
+            raise BuildError(
+                error.message,
+                hint="if that is right: "
+                f"`pypi-insiders repos set {repository.name} submodules={value}`",
+            ) from error
 
     def _claim(self, repository: Repository, known: RepositoryState, built: str) -> None:
         """Refuse what was built unless its name is the one that this repository may have."""

@@ -154,6 +154,10 @@ class Containment:
             output.seek(max(0, output.seek(0, os.SEEK_END) - _OUTPUT_LIMIT_BYTES))
             return Result(status, output.read().decode(errors="replace"), "")
 
+    def pause(self, seconds: float) -> bool:
+        """Wait for so many seconds; return whether more may be run then."""
+        return not self._ended.wait(seconds)
+
     def end(self) -> None:
         """Kill all that runs, in whatever thread, and whatever is begun from now on."""
         self._ended.set()

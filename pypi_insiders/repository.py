@@ -170,6 +170,20 @@ def parse_pythons(values: list[Any]) -> tuple[str, ...]:
     raise ValueError(f'must be a list of versions such as ["3.12", "3.13"], not {values!r}')
 
 
+def parse_submodules(values: list[Any]) -> tuple[str, ...]:
+    """Check a list of places of submodules: `NS`, `NS/PROJ`, or either with `HOST/` before.
+
+    Raises:
+        ValueError: one is none.
+    """
+    if values and all(
+        isinstance(item, str) and re.fullmatch(r"[^\s/,][^\s,]*", item) and item.isprintable()
+        for item in values
+    ):
+        return tuple(dict.fromkeys(values))
+    raise ValueError(f'must be a list such as ["other-namespace", "HOST/NS/PROJ"], not {values!r}')
+
+
 def parse_number(value: int) -> int:
     """Check a number of which one is the least.
 
@@ -221,6 +235,8 @@ class Repository:
     """A file with the keys by which a tag must be signed."""
     public_until_built: bool | None = _key(bool)
     """Whether installers get the public project of that name until the first release is built."""
+    submodules: tuple[str, ...] | None = _key(list, parse_submodules)
+    """Where its submodules may be, beside its own namespace."""
     token_file: str | None = _key(str, parse_path)
     """A file with the token for https."""
     token_credential: str | None = _key(str, parse_credential)

@@ -4,23 +4,41 @@ import itertools
 import logging
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from pypi_insiders import systemctl
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import remove_foreign_tree
 from pypi_insiders.process import Containment, Result
 
 _log = logging.getLogger(__name__)
 
+LOST = (
+    'see `pypi-insiders doctor`; the next update tries again, and with `sandbox = "off"` under '
+    "[build] builds run with your permissions"
+)
+"""What to do where there is no sandbox any more."""
+
 _INSIDE = "/run/build"
 _UNIT = "pypi-insiders-build"
 _PROBE_TIMEOUT_S = 30
+_PATIENT_PROBE_TIMEOUT_S = 180
+# Before a unit is tried again that systemd could not set up, as happens under load.
+_PAUSES_S = (1, 2, 4, 8)
+# Outside of the process namespace of what it runs: who is in there cannot keep it from telling that
+# all of it has ended, and with what status. $1: where it tells that.
+_WRAPPER = ': >"$1/begun"; place=$1; shift; "$@"; status=$?; : >"$place/ended"; exit $status'
+_KILLED = 255
+"""How systemd-run ends where a signal has ended the unit, as that of the kernel without memory."""
 # Always hidden.
 _HOMES = (Path("/home"), Path("/root"), Path("/run"))
+# Mail, the journal, and what is mounted there: files and sockets of users and of services.
+_OTHERS = (Path("/media"), Path("/mnt"), Path("/srv"), Path("/var"))
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 # The same for everybody: what is found there must not depend on who builds.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -62,7 +80,12 @@ _WITHOUT_NETWORK = ("PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX")
 _WITH_NETWORK = (
     "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
     "BindReadOnlyPaths=-/run/systemd/resolve",
+    "BindReadOnlyPaths=-/var/lib/ca-certificates",  # to which /etc/ssl leads on SUSE
 )
+
+
+class SandboxError(InsidersError):
+    """A sandbox cannot be had, or was lost: no fault of what was to run in it."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +141,7 @@ class Confines(Protocol):
             Its status, and all that it wrote, in `stdout`.
 
         Raises:
+            SandboxError: it did not run, or did not run to its end, for no reason of its own.
             InsidersError: it cannot be run.
         """
         ...
@@ -129,6 +153,8 @@ class Unconfined:
 
     containment: Containment
     is_sandbox: bool = False
+    trouble: str | None = None
+    """Why there is no sandbox; `None`: none was wanted."""
 
     def inside(self, view: View, text: str) -> str:  # noqa: ARG002
         """Write the paths in a text as the program sees them: as they are."""
@@ -159,16 +185,25 @@ class Sandbox:
     Args:
         containment: ends what runs when this process is to end.
         hidden: directories of the person, wherever they lie.
+        pauses_s: after how many seconds a unit is tried again that could not be set up.
 
-    Source: systemd-run(1), unshare(1).
+    Source: systemd-run(1), unshare(1); systemd.exec(5), "PROCESS EXIT CODES".
     """
 
     is_sandbox = True
 
-    def __init__(self, containment: Containment, hidden: Iterable[Path]) -> None:
+    def __init__(
+        self,
+        containment: Containment,
+        hidden: Iterable[Path],
+        pauses_s: Sequence[float] = _PAUSES_S,
+    ) -> None:
         self.containment = containment
+        self._pauses_s = pauses_s
         self._hidden = tuple(
-            path for path in hidden if not _is_below(path, (*_HOMES, *_TEMPORARY)) and path.exists()
+            path
+            for path in hidden
+            if not _is_below(path, (*_HOMES, *_OTHERS, *_TEMPORARY)) and path.exists()
         )
         self._numbers = itertools.count(1)
 
@@ -186,17 +221,46 @@ class Sandbox:
         directory: Path,
     ) -> Result:
         """Run a program to its end."""
+        for pause_s in (*self._pauses_s, None):
+            # An exit status alone does not tell whose it is.
+            told = Path(tempfile.mkdtemp(prefix="told-", dir=view.root))
+            try:
+                result = self._run_unit(argv, view, told, timeout_s, environment, directory)
+                has_begun, has_ended = (os.path.lexists(told / word) for word in ("begun", "ended"))
+            finally:
+                remove_foreign_tree(told)
+            if has_ended or (has_begun and result.status in (_KILLED, -signal.SIGKILL)):
+                return result
+            said = _last_line(result.stdout) or f"systemd-run ended with {result.status}"
+            if has_begun:
+                raise SandboxError(f"the unit of the build was ended from outside: {said}")
+            if pause_s is None or not self.containment.pause(pause_s):
+                break
+            _log.info("systemd could not set up the unit of a build, trying again: %s", said)
+        raise SandboxError(f"systemd could not set up the unit of the build: {said}")
+
+    def _run_unit(  # noqa: PLR0913, PLR0917 - as `run`
+        self,
+        argv: Sequence[str],
+        view: View,
+        told: Path,
+        timeout_s: float,
+        environment: Mapping[str, str],
+        directory: Path,
+    ) -> Result:
         unit = f"{_UNIT}-{os.getpid()}-{next(self._numbers)}.service"
         paths = environment.get("PATH", "").split(":")
         own = [path for path in paths if Path(path).is_relative_to(view.root)]
         variables = {**environment, "PATH": ":".join([*own, _PATH])}
         words = [
+            *("sh", "-c", _WRAPPER, "sh", str(told)),
             # Of all processes it sees its own; and with the first of them the others end.
             *("unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child"),
             *("--mount-proc", "--", "env", "-i"),
             *(f"{name}={value}" for name, value in variables.items()),
             *argv,
         ]
+        view = replace(view, writable=(*view.writable, told))
         command = (
             *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
             f"--unit={unit}",
@@ -208,15 +272,13 @@ class Sandbox:
             # `$` begins a variable of the manager. Source: systemd.service(5), "COMMAND LINES".
             *(self.inside(view, word).replace("$", "$$") for word in words),
         )
-        is_over = False
         try:
-            result = self.containment.run(
+            return self.containment.run(
                 command, timeout_s=timeout_s, environment=os.environ, directory=Path("/")
             )
-            is_over = result.status >= 0
-            return result
         finally:
-            if not is_over:
+            # However systemd-run has ended, the unit may run, or begin to.
+            if not os.path.lexists(told / "ended"):
                 systemctl.try_call("kill", "--signal=KILL", "--", unit)
                 systemctl.try_call("stop", "--", unit)
 
@@ -224,16 +286,21 @@ class Sandbox:
         yield from _PROPERTIES
         yield from _WITH_NETWORK if view.network else _WITHOUT_NETWORK
         yield f"RuntimeMaxSec={timeout_s + 60:.0f}"  # if nobody is left to end it
-        for path in self._hidden:
+        for path in (*filter(Path.is_dir, _OTHERS), *self._hidden):
             yield f"TemporaryFileSystem={systemctl.quoted(path)}:ro"
         for path in view.readable:
-            if _is_below(path, (view.root, *self._hidden, *_HOMES, *_TEMPORARY)):
+            if _is_below(path, (view.root, *self._hidden, *_HOMES, *_OTHERS, *_TEMPORARY)):
                 yield f"BindReadOnlyPaths={self._bound(view, path)}"
         for path in view.writable:
             yield f"BindPaths={self._bound(view, path)}"
 
     def _bound(self, view: View, path: Path) -> str:
         return f"{systemctl.quoted(path)}:{systemctl.quoted(self.inside(view, str(path)))}"
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _is_below(path: Path, directories: Iterable[Path]) -> bool:
@@ -280,7 +347,9 @@ class Strength:
     """Why it is no sandbox, though it keeps that much; `None`: it is one."""
 
 
-def measure(containment: Containment, hidden: Sequence[Path], scratch: Path) -> Strength:
+def measure(
+    containment: Containment, hidden: Sequence[Path], scratch: Path, *, is_patient: bool = False
+) -> Strength:
     """Measure whether a sandbox can be had here, and what it keeps from what runs in it.
 
     Units silently ignore what they cannot do; so the effect is looked at.
@@ -289,6 +358,7 @@ def measure(containment: Containment, hidden: Sequence[Path], scratch: Path) -> 
         containment: ends what runs when this process is to end.
         hidden: as for `Sandbox`.
         scratch: an existing directory of the person.
+        is_patient: whether to try again, and to wait longer, where it should work.
     """
     for program in ("systemd-run", "unshare", "env"):
         if shutil.which(program) is None:
@@ -304,10 +374,10 @@ def measure(containment: Containment, hidden: Sequence[Path], scratch: Path) -> 
         marker.touch()
         runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
         try:
-            result = Sandbox(containment, hidden).run(
+            result = Sandbox(containment, hidden, _PAUSES_S if is_patient else ()).run(
                 ("sh", "-c", _PROBE, "sh", str(marker), f"{runtime}/bus", str(work)),
                 View(root, writable=(work,)),
-                timeout_s=_PROBE_TIMEOUT_S,
+                timeout_s=_PATIENT_PROBE_TIMEOUT_S if is_patient else _PROBE_TIMEOUT_S,
                 environment={},
                 directory=work,
             )
@@ -320,7 +390,7 @@ def _judge(result: Result, *, has_written: bool) -> Strength:
     """Read what the probe says; only what it has seen to be kept from it counts."""
     lines = result.stdout.strip().splitlines()
     if result.status != 0:
-        said = lines[-1] if lines else f"systemd-run ended with {result.status}"
+        said = _last_line(result.stdout) or f"systemd-run ended with {result.status}"
         return Strength(trouble=said)
     is_kept = {key: f"{key} hidden" in lines for key in _TOLD}
     troubles = [trouble for key, (_, trouble) in _TOLD.items() if not is_kept[key]]
@@ -331,7 +401,12 @@ def _judge(result: Result, *, has_written: bool) -> Strength:
 
 
 def choose(
-    wanted: str, containment: Containment, hidden: Sequence[Path], scratch: Path
+    wanted: str,
+    containment: Containment,
+    hidden: Sequence[Path],
+    scratch: Path,
+    *,
+    had_before: bool,
 ) -> Confines:
     """Choose in what builds run.
 
@@ -340,22 +415,26 @@ def choose(
         containment: ends what runs when this process is to end.
         hidden: as for `Sandbox`.
         scratch: an existing directory of the person.
+        had_before: whether one could be had here before; then none is built without one.
 
     Raises:
-        InsidersError: it is required, and none can be had.
+        SandboxError: it is required, or could be had before, and none can be had.
     """
     if wanted == "off":
         return Unconfined(containment)
-    trouble = measure(containment, hidden, scratch).trouble
+    is_needed = wanted == "required" or had_before
+    trouble = measure(containment, hidden, scratch, is_patient=is_needed).trouble
     if trouble is None:
         return Sandbox(containment, hidden)
     if wanted == "required":
-        raise InsidersError(
+        raise SandboxError(
             f"no sandbox can be had here: {trouble}",
             'without one nothing is built while `sandbox = "required"`',
         )
+    if had_before:
+        raise SandboxError(f"the sandbox of builds is not available any more: {trouble}", LOST)
     _log.warning("builds are not sandboxed: %s", trouble)
-    return Unconfined(containment)
+    return Unconfined(containment, trouble=trouble)
 
 
 def sweep() -> None:

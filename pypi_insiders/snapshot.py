@@ -41,7 +41,7 @@ from pypi_insiders.record import Entry, Record
 from pypi_insiders.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repository import Repository
 from pypi_insiders.standing import Standing, View
-from pypi_insiders.state import Check, RepositoryState
+from pypi_insiders.state import Check, RepositoryState, Sandboxing
 from pypi_insiders.unit_state import UnitState
 
 _T = TypeVar("_T")
@@ -100,6 +100,7 @@ class Snapshot:
     public: Mapping[str, Public] = field(default_factory=dict)
     set_aside: tuple[Path, ...] = ()
     """Damaged files that were moved out of the way."""
+    sandboxing: Sandboxing = field(default_factory=Sandboxing)
     errors: tuple[InsidersError, ...] = ()
     """Why other parts could not be read."""
 
@@ -137,6 +138,7 @@ def take(
         known_public = public.load(paths.state)
         checks: Mapping[str, Check] = read(lambda: state.load_checks(paths.state), {})
         listed = {} if isinstance(watched, InsidersError) else watched
+        sandboxing = read(lambda: state.load_sandbox(paths.state), Sandboxing())
         states = {
             name: _tried(partial(state.load, paths.state, name))
             for name in dict.fromkeys([*listed, *_others(paths, listed)])
@@ -189,6 +191,7 @@ def take(
         yanked=yanked,
         public=known_public,
         set_aside=tuple(_set_aside(paths)),
+        sandboxing=sandboxing,
         errors=tuple(errors),
     )
 

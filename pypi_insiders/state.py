@@ -26,6 +26,7 @@ _NO_LIST = (1, 2)
 _CHECKS = "checks.json"
 _VERIFIED = "verified.json"
 _REMOVED = "removed.json"
+_SANDBOX = "sandbox.json"
 
 
 @dataclass(frozen=True)
@@ -284,6 +285,37 @@ def save_verified(directory: Path, at_s: int) -> None:
         InsidersError: it cannot be written; the file is as it was.
     """
     write_atomic(directory / _VERIFIED, json.dumps(asdict(_Verified(at_s))) + "\n")
+
+
+@dataclass(frozen=True)
+class Sandboxing:
+    """Whether builds are sandboxed."""
+
+    had_at: int | None = None
+    """When a sandbox could last be had, in seconds of the epoch; `None`: never."""
+    trouble: str | None = None
+    """Why none could be had when the last update wanted one; `None`: it could."""
+
+
+def load_sandbox(directory: Path) -> Sandboxing:
+    """Read whether builds are sandboxed; where that is lost, one could be had.
+
+    Raises:
+        InsidersError: the file cannot be read.
+    """
+    path = directory / _SANDBOX
+    is_there = os.path.lexists(path)
+    found = recall(path, lambda text: shaped(Sandboxing, json.loads(text)))
+    return found or Sandboxing(had_at=0 if is_there else None)
+
+
+def save_sandbox(directory: Path, sandboxing: Sandboxing) -> None:
+    """Write whether builds are sandboxed.
+
+    Raises:
+        InsidersError: it cannot be written; the file is as it was.
+    """
+    write_atomic(directory / _SANDBOX, json.dumps(asdict(sandboxing)) + "\n")
 
 
 def load_removed(directory: Path) -> set[str]:

@@ -129,6 +129,14 @@ def gitconfig(person: Person, monkeypatch: pytest.MonkeyPatch) -> Path:
     return person.home / ".gitconfig"
 
 
+@pytest.fixture
+def removed(tmp_path: Path) -> Iterator[None]:
+    """Remove what the test leaves, which pytest could not where directories lie too deep."""
+    yield
+    subprocess.run(["rm", "-rf", "--", tmp_path], check=True)
+    tmp_path.mkdir()
+
+
 Watch = Callable[..., Project]
 
 

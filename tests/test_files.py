@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import TextIO
 
 import pytest
 
+from pypi_insiders import files
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import locked, make_directory, read_text, remove, write_atomic
 
@@ -257,3 +259,51 @@ def test_a_program_that_is_started_meanwhile_does_not_inherit_the_lock(tmp_path:
         assert str(path) not in held
     finally:
         child.communicate(b"\n")
+
+
+def deep(root: Path, levels: int, name: str = "d") -> None:
+    """Make directories in each other, so deep that no path leads to the last."""
+    descriptor = os.open(root, os.O_DIRECTORY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=descriptor)
+        inner = os.open(name, os.O_DIRECTORY, dir_fd=descriptor)
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+
+
+@pytest.mark.usefixtures("removed")
+@pytest.mark.parametrize("remove", [files.remove_tree, files.remove_foreign_tree])
+def test_a_tree_goes_however_deep_it_is(tmp_path: Path, remove: Callable[[Path], object]) -> None:
+    """Deeper than Python calls, paths and open files go; of two branches and with links in it."""
+    tree = tmp_path / "tree"
+    (tree / "other").mkdir(parents=True)
+    deep(tree, 5000, "name-of-a-directory")
+    deep(tree / "other", 1500)
+    (tree / ".removed-0").mkdir()
+    (tree / ".removed-0/file").touch()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file").touch()
+    (tree / "link").symlink_to(tmp_path / "kept")
+    (tree / "other/link").symlink_to(tmp_path / "kept")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        remove(tree)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert not tree.exists()
+    assert (tmp_path / "kept/file").exists()
+
+
+def test_what_foreign_code_has_closed_is_opened(tmp_path: Path) -> None:
+    """Directories without any permission go too, in each other."""
+    tree = tmp_path / "tree"
+    inner = tree / "a/b/c"
+    inner.mkdir(parents=True)
+    (inner / "file").touch()
+    for path in (inner, inner.parent, inner.parent.parent, tree):
+        path.chmod(0)
+    files.remove_foreign_tree(tree)
+    assert not tree.exists()

@@ -1,5 +1,6 @@
 """remotes: real git on real repositories."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -686,3 +687,33 @@ def test_what_a_submodule_may_not_be(tmp_path: Path, make_host: Callable[..., Gi
 def test_urls_of_submodules_are_resolved_as_git_does(base: str, url: str, expected: str) -> None:
     """Source: git-submodule(1), and what git 2.39 makes of them."""
     assert submodules.absolute(url, base) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed", "is_inside"),
+    [
+        ("git@forge.example:me/other.git", [], True),
+        ("https://me@forge.example/me/other", [], True),
+        ("https://forge.example/me/group/other.git", [], True),
+        ("https://forge.example/me", [], False),
+        ("https://forge.example/me2/other.git", [], False),
+        ("https://forge.example/me/../them/other.git", [], False),
+        ("https://forge.example/me/%2e%2e/them/other.git", [], False),
+        ("ssh://git@forge.example:2222/me/other.git", [], False),
+        ("https://forge.example.evil.example/me/other.git", [], False),
+        ("file:///me/other.git", [], False),
+        ("https://forge.example/them/other.git", ["them"], True),
+        ("https://forge.example/them/other.git", ["them/other"], True),
+        ("https://forge.example/them/others.git", ["them/other"], False),
+        ("https://github.com/them/other.git", ["them/other"], False),
+        ("https://github.com/them/other.git", ["github.com/them"], True),
+    ],
+)
+def test_a_submodule_is_in_the_namespace_of_its_repository(
+    url: str, allowed: list[str], is_inside: bool
+) -> None:
+    """Or in one that the user allows; what looks like it is not."""
+    found = submodules.Submodule("lib", url, "0" * 40)
+    outside = contextlib.nullcontext() if is_inside else pytest.raises(submodules.OutsideError)
+    with outside:
+        submodules.check_place(found, "git@forge.example:me/probe.git", allowed)

@@ -22,7 +22,7 @@ _URL_HINT = (
 
 KEYS = (
     "distribution, url, keep, tags, pre, max-new, backfill, subdirectory, python, network, "
-    "strict, allowed-signers, public-until-built, token-file, token-credential"
+    "strict, allowed-signers, public-until-built, submodules, token-file, token-credential"
 )
 
 

@@ -129,7 +129,10 @@ def test_a_burglar_finds_every_door_closed(
             "/usr/lib/here", "/etc/here", "/sys/fs/cgroup/cgroup.procs", "/run/here",
             "/proc/sys/kernel/hostname",
         ],
-        "LIST": [f"{home}/.ssh", f"{home}/.config", "/root/.ssh", runtime, str(tmp_path)],
+        "LIST": [
+            "/var/log", "/var/lib", "/srv", "/mnt", "/media", f"{home}/.ssh", f"{home}/.config",
+            "/root/.ssh", runtime, str(tmp_path),
+        ],
         "CONNECT": [("127.0.0.1", listener[1]), ("::1", listener[1]), ("192.0.2.1", 443)],
         "SOCKETS": [f"{runtime}/bus", f"{runtime}/systemd/private", f"{outside}/agent.sock"],
         "PIDS": [str(pid) for pid in range(41, 400)],
@@ -288,6 +291,11 @@ def test_without_a_sandbox_one_warning_says_so(machine: Machine, project: Projec
     done = machine.run("pypi-insiders", "update", "me/probe", "--all-tags", env=without)
     assert untimed(done.stdout) == "1 checked, 4 files published\n"
     assert done.stderr.count("warning: builds are not sandboxed: no session with a user") == 1
+    told = json.loads(machine.run("pypi-insiders", "status", "--json", check=False).stdout)
+    text = "not sandboxed, they run with your permissions: no session with a user manager here"
+    assert [item["text"] for item in told["warnings"] if item["subject"] == "builds"] == [
+        f"{text}: XDG_RUNTIME_DIR is not set"
+    ]
     machine.write_text(settings, '[build]\nsandbox = "off"\n')
     project.release("1.2")
     assert "sandbox" not in machine.run("pypi-insiders", "update").stderr
@@ -296,6 +304,110 @@ def test_without_a_sandbox_one_warning_says_so(machine: Machine, project: Projec
     machine.run("pypi-insiders", "update")
     state = json.loads(machine.read_text(".local/state/pypi-insiders/repositories/me/probe.json"))
     assert [build["sandboxed"] for build in state["builds"]] == [False, False, False, True]
+
+
+_STATE = ".local/state/pypi-insiders/repositories/me/probe.json"
+
+
+def failing_at(machine: Machine, calls: range, status: int) -> dict[str, str]:
+    """Let some calls of systemd-run end as under load; return the environment in which they do.
+
+    The first is that of the probe.
+    """
+    path = machine.write_text(
+        "shim/systemd-run",
+        f"""#!/bin/sh
+            count=$(cat {machine.home}/count)
+            echo $((count + 1)) >{machine.home}/count
+            if [ "$count" -ge {calls.start} ] && [ "$count" -lt {calls.stop} ]; then
+                echo "Failed to set up user namespacing: Resource temporarily unavailable"
+                exit {status}
+            fi
+            exec /usr/bin/systemd-run "$@"
+        """,
+        mode=0o755,
+    )
+    machine.write_text("count", "1\n")
+    search = machine.run("printenv", "PATH").stdout.strip()
+    return {"PATH": f"{path.parent}:{search}"}
+
+
+def test_what_systemd_cannot_set_up_is_tried_again(machine: Machine, project: Project) -> None:
+    """Under load a unit ends 217 at times; the hook has not run then, and the next one may."""
+    project.release("1.0")
+    environment = failing_at(machine, range(2, 4), 217)
+    done = machine.run("pypi-insiders", "update", env=environment)
+    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert done.stderr.count("systemd could not set up the unit of a build, trying again") == 2
+    state = json.loads(machine.read_text(_STATE))
+    assert [build["sandboxed"] for build in state["builds"]] == [True]
+
+
+def test_what_systemd_cannot_set_up_is_no_failure_of_a_tag(
+    machine: Machine, project: Project
+) -> None:
+    """After some tries it is an error of ours, and the next update tries again at once."""
+    project.release("1.0")
+    environment = failing_at(machine, range(2, 100), 217)
+    failed = machine.run("pypi-insiders", "update", env=environment, check=False)
+    assert failed.returncode == 1
+    assert (
+        "error: me/probe: tag v1.0: systemd could not set up the unit of the build: Failed to set "
+        "up user namespacing: Resource temporarily unavailable"
+    ) in failed.stderr.splitlines()
+    assert machine.read_text("count") == "7\n"
+    assert machine.run("cat", _STATE, check=False).stdout.count("commit") == 0
+    done = machine.run("pypi-insiders", "update")
+    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+
+
+def test_a_status_of_systemds_from_a_hook_is_the_hooks(machine: Machine, project: Project) -> None:
+    """It is run once, and its tag has failed."""
+    hostile(project, "print('was here', flush=True)\nimport os\nos._exit(217)")
+    failed = machine.run("pypi-insiders", "update", check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines().count("was here") == 1
+    state = json.loads(machine.read_text(_STATE))
+    assert state["failures"]["v1.0"]["count"] == 1
+
+
+def test_a_bus_that_goes_away_is_no_failure_of_a_tag(machine: Machine, project: Project) -> None:
+    """The user logs out in the middle of a build."""
+    hostile(project, "import os\nos.execvp('sleep', ['sleep', '14142.5'])")
+    update = machine.start("pypi-insiders", "update")
+    machine.wait_for_process("sleep 14142")
+    for pid in machine.processes("dbus-daemon --session"):
+        machine.kill(pid, signal.SIGKILL)
+    assert update.wait() == 1
+    assert "the unit of the build was ended from outside: " in update.stderr_text()
+    assert machine.processes("sleep 14142") == []
+    assert machine.run("cat", _STATE, check=False).stdout.count("commit") == 0
+
+
+def test_a_sandbox_that_is_lost_is_missed(machine: Machine, project: Project) -> None:
+    """Where there was one, no build does without, and `status` says so until there is one again."""
+    project.release("1.0")
+    machine.run("pypi-insiders", "update")
+    project.release("1.1")
+    without = {"XDG_RUNTIME_DIR": "", "DBUS_SESSION_BUS_ADDRESS": ""}
+    for _ in range(2):
+        failed = machine.run("pypi-insiders", "update", env=without, check=False)
+        assert failed.returncode == 1
+        assert re.search(
+            r"^error: me/probe: tag v1.1: the sandbox of builds is not available any more: no se",
+            failed.stderr, re.MULTILINE,
+        )  # fmt: skip
+    assert "probe-1.1" not in machine.run("ls", _INDEX).stdout
+    assert json.loads(machine.read_text(_STATE))["failures"] == {}
+    missed = machine.run("pypi-insiders", "status", "--json", check=False)
+    assert missed.returncode == 1
+    problems = json.loads(missed.stdout)["problems"]
+    assert [item["subject"] for item in problems] == ["builds", "me/probe"]
+    assert problems[0]["text"].startswith("nothing is built: the sandbox of builds is not avail")
+    machine.run("pypi-insiders", "update")
+    well = json.loads(machine.run("pypi-insiders", "status", "--json", check=False).stdout)
+    assert [item["subject"] for item in (*well["problems"], *well["notes"])] == []
+    assert "builds" not in [item["subject"] for item in well["warnings"]]
 
 
 def test_an_update_that_is_stopped_takes_its_builds_along(
@@ -317,3 +429,14 @@ def test_an_update_that_is_stopped_takes_its_builds_along(
     again = machine.run("pypi-insiders", "update", check=False, timeout_s=200)
     assert "which was left behind" in again.stderr
     assert machine.run(*units).stdout == ""
+
+
+def test_an_extension_builds_with_what_it_sees(machine: Machine, project: Project) -> None:
+    """The compiler needs nothing of what is hidden."""
+    project.write("1.0", backend="setuptools")
+    project.extend()
+    project.push("v1.0")
+    done = machine.run("pypi-insiders", "update", timeout_s=240)
+    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert "not sandboxed" not in done.stderr
+    assert "linux" in machine.run("ls", _INDEX).stdout

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -16,8 +17,7 @@ from machine import Machine
 from packaging.version import Version
 from projects import create, git
 
-from pypi_insiders import environments
-from pypi_insiders.process import Containment
+from pypi_insiders import remotes
 
 _MINE = f"3.{sys.version_info[1]}"
 _BY_TAG = {
@@ -120,6 +120,32 @@ def test_submodules_are_there(person: Person, watch: Watch, tmp_path: Path) -> N
     assert untimed(person.run("update").stdout) == "1 checked, 2 files published\n"
     with zipfile.ZipFile(person.paths.distributions / names("probe-1.0")[0]) as archive:
         assert archive.read("probe/part/words.py") == b"first = True\n"
+
+
+def test_submodules_of_others_are_named_by_the_user(
+    person: Person, watch: Watch, tmp_path: Path
+) -> None:
+    """A relative URL leads to whatever else the user may read; and that would be published."""
+    secret = create(tmp_path, "keys", "secret/keys")
+    (secret.tree / "words.py").write_text("key = 'secret'\n")
+    secret.push("v1")
+    project = watch("probe")
+    project.write("1.0")
+    allow = ("-c", "protocol.file.allow=always")
+    git(project.tree, *allow, "submodule", "--quiet", "add", secret.url, "probe/keys")
+    url = ("submodule.probe/keys.url", "../../secret/keys.git")
+    git(project.tree, "config", "--file", ".gitmodules", *url)
+    project.push("v1.0")
+    failed = person.run("update", status=1)
+    namespace = f"{tmp_path}/git".strip("/")
+    assert failed.stderr.splitlines()[-2:] == [
+        f"error: me/probe: tag v1.0: the submodule probe/keys is "
+        f"{secret.url}, outside of the namespace {namespace}/me of its repository",
+        f"hint: if that is right: `pypi-insiders repos set me/probe submodules={namespace}/secret`",
+    ]
+    assert person.distributions() == []
+    person.run("repos", "set", "me/probe", f"submodules={namespace}/secret")
+    assert untimed(person.run("update", "me/probe").stdout) == "1 checked, 2 files published\n"
 
 
 def _other_pythons() -> dict[str, Path]:
@@ -241,21 +267,39 @@ def test_a_token_may_be_a_credential_of_the_unit(machine: Machine, tmp_path: Pat
     assert "tok-3141592653" not in machine.journal()
 
 
-def test_bytecode_of_build_requirements_is_made_once(tmp_path: Path) -> None:
-    """The second environment has it too, though nothing can be run any more."""
-    containment = Containment()
-    shared = environments.Bytecode(tmp_path / "bytecode")
-    found = []
-    both = [
-        environments.make(
-            tmp_path / name, ["flit_core"], python=sys.executable, as_of_s=None, network=False,
-            containment=containment,
-        )
-        for name in ("one", "other")
-    ]  # fmt: skip
-    for environment in both:
-        shared.bring(environment, containment)
-        containment.end()
-        found.append({path.name for path in environment.directory.glob("lib/**/*.pyc")})
-    assert "buildapi.cpython-" in "".join(found[0])
-    assert found[0] == found[1]
+_DIVE = """
+def dive(place, levels):
+    start = os.getcwd()
+    os.chdir(place)
+    for _ in range(levels):
+        os.mkdir("d")
+        os.chdir("d")
+    open("file", "w").close()
+    os.chdir(start)
+"""
+
+
+@pytest.mark.usefixtures("removed")
+def test_a_commit_with_deep_directories_is_checked_out(tmp_path: Path) -> None:
+    """As deep as git takes them, which is deeper than Python's calls."""
+    project = create(tmp_path, "deep")
+    code = f"import os{_DIVE}dive('.', 1200)"
+    subprocess.run([sys.executable, "-c", code], cwd=project.tree, check=True)
+    commit = project.push("v1.0")
+    remotes.fetch(project.url, tmp_path / "mirror", remotes.GITS_OWN)
+    time_s = remotes.export(tmp_path / "mirror", commit, tmp_path / "tree")
+    assert Path(tmp_path, "tree", "d/" * 1200, "file").stat().st_mtime == time_s
+
+
+@pytest.mark.usefixtures("removed")
+def test_one_repository_with_deep_directories_stops_no_other(person: Person, watch: Watch) -> None:
+    """Deeper than Python's calls and than paths, from its tag and by its hook; all of it goes."""
+    evil, honest = watch("evil"), watch("honest")
+    evil.write("1.0")
+    evil.hook(f"import os{_DIVE}dive('.', 4000)\ndive(os.environ['HOME'], 4000)")
+    evil.push("v1.0")
+    honest.release("1.0")
+    assert untimed(person.run("update").stdout) == "2 checked, 4 files published\n"
+    assert list((person.paths.builds).iterdir()) == []
+    honest.release("1.1")
+    assert untimed(person.run("update").stdout) == "2 checked, 2 files published\n"

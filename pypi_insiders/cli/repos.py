@@ -248,6 +248,7 @@ network, strict                how it is built
 keep                           how many versions the index keeps
 allowed-signers                who must have signed
 public-until-built             installers get the public project until the first build
+submodules                     where submodules may be, beside its own namespace
 token-file, token-credential   what git needs for https
 
 With another url or distribution it begins anew; what was published stays.

@@ -1,6 +1,6 @@
 """Look in what builds run."""
 
-from pypi_insiders import sandbox
+from pypi_insiders import sandbox, state
 from pypi_insiders.config import Settings
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
 from pypi_insiders.errors import InsidersError
@@ -22,9 +22,11 @@ def look(paths: Paths, settings: Settings, containment: Containment) -> Finding:
     wanted = settings.build.sandbox
     if wanted == "off":
         return ok("sandbox", "off, as config.toml says: builds may do what you may")
+    had_before = False
     try:
+        had_before = state.load_sandbox(paths.state).had_at is not None
         make_directory(paths.cache)
-        strength = sandbox.measure(containment, hidden(paths), paths.cache)
+        strength = sandbox.measure(containment, hidden(paths), paths.cache, is_patient=had_before)
     except InsidersError as error:
         strength = Strength(trouble=error.message)
     kept = together(strength.kept)
@@ -34,6 +36,10 @@ def look(paths: Paths, settings: Settings, containment: Containment) -> Finding:
     if wanted == "required":
         hint = 'nothing is built while `sandbox = "required"` under [build]'
         return problem("sandbox", f"none can be had: {strength.trouble}{but}", hint)
+    if had_before:
+        return problem(
+            "sandbox", f"none can be had any more: {strength.trouble}{but}", sandbox.LOST
+        )
     hint = "watch only repositories that you trust as much as packages that you install"
     message = f"none can be had, builds may do what you may: {strength.trouble}{but}"
     return warning("sandbox", message, hint)

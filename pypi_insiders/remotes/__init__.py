@@ -5,6 +5,7 @@ from pypi_insiders.remotes.glance import Wanted, read_files
 from pypi_insiders.remotes.mirror import fetch, fetch_commit, list_tags
 from pypi_insiders.remotes.run import TIMEOUT_S
 from pypi_insiders.remotes.signatures import SignatureError, verify
+from pypi_insiders.remotes.submodules import OutsideError
 from pypi_insiders.remotes.tree import export
 from pypi_insiders.remotes.words import UnreachableError
 
@@ -12,6 +13,7 @@ __all__ = [
     "GITS_OWN",
     "TIMEOUT_S",
     "Access",
+    "OutsideError",
     "SignatureError",
     "UnreachableError",
     "Wanted",

@@ -1,6 +1,6 @@
 """Read what a commit says of its submodules."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +75,78 @@ def absolute(url: str, base: str) -> str:
     if url.startswith("-") or not url.isprintable() or "::" in url.partition("/")[0]:
         raise InsidersError(f"{without_credentials(url)!r} is not the URL of a submodule")
     return url
+
+
+class OutsideError(InsidersError):
+    """A submodule is in a namespace that its repository may not bring in.
+
+    Args:
+        place: how the user can allow it.
+    """
+
+    def __init__(self, message: str, hint: str | None = None, *, place: str = "") -> None:
+        super().__init__(message, hint)
+        self.place = place
+
+
+def check_place(submodule: Submodule, url: str, allowed: Sequence[str]) -> None:
+    """Check that a submodule is in the namespace of its repository, or in an allowed one.
+
+    Whoever writes `.gitmodules` could name any repository that the user's credentials open, and
+    its files would become part of what is published.
+
+    Args:
+        submodule: with an absolute URL.
+        url: of the repository that is built.
+        allowed: further places, `NS` or `NS/PROJ` on the same host, or either with `HOST/` before.
+
+    Raises:
+        OutsideError: it is in neither.
+    """
+    host, path = _place(submodule.url)
+    own_host, own_path = _place(url)
+    candidates = [(host, *path)]
+    if host == own_host:
+        candidates.append(path)
+        if _starts(path, own_path[:-1]):
+            return
+    for text in allowed:
+        parts = tuple(text.strip("/").removesuffix(".git").split("/"))
+        if any(found == parts or _starts(found, parts) for found in candidates):
+            return
+    namespace = path[:-1] or path
+    place = "/".join(namespace if host == own_host else (host, *namespace))
+    raise OutsideError(
+        f"the submodule {submodule.path} is {without_credentials(submodule.url)}, outside of the "
+        f"namespace {'/'.join(own_path[:-1])} of its repository",
+        f'if that is right: `submodules = ["{place}"]` in repos.toml',
+        place=place,
+    )
+
+
+def _starts(path: tuple[str, ...], namespace: tuple[str, ...]) -> bool:
+    return len(path) > len(namespace) > 0 and path[: len(namespace)] == namespace
+
+
+def _place(url: str) -> tuple[str, tuple[str, ...]]:
+    """Split a URL into the host, with a port where it names one, and the parts of its path.
+
+    Source: git-clone(1), "GIT URLS".
+    """
+    scheme, separator, rest = url.partition("://")
+    if separator:
+        host, _, path = rest.partition("/")
+    elif (colon := url.find(":")) >= 0 and "/" not in url[:colon]:
+        scheme, host, path = "ssh", url[:colon], url[colon + 1 :]
+    else:
+        scheme, host, path = "file", "", url
+    if scheme == "file":
+        host = ""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts or "~" in path or "%" in path:
+        parts = ["?", *parts]  # nobody knows where that leads
+    parts[-1:] = [part.removesuffix(".git") for part in parts[-1:]]
+    return host.rpartition("@")[2].casefold(), tuple(parts)
 
 
 def _parent(base: str) -> tuple[str, str]:

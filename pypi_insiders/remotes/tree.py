@@ -3,15 +3,16 @@
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, remove_tree
+from pypi_insiders.files import hint_for, remove_tree, walk
 from pypi_insiders.remotes import credentials
 from pypi_insiders.remotes.credentials import GITS_OWN, Access
 from pypi_insiders.remotes.mirror import Mirror
 from pypi_insiders.remotes.run import FETCH_TIMEOUT_S, Settings, attempt, git, in_mirror, in_tree
-from pypi_insiders.remotes.submodules import Submodule, submodules_of
+from pypi_insiders.remotes.submodules import OutsideError, Submodule, check_place, submodules_of
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +36,14 @@ _CONFIG = """\
 """
 
 
-def export(
-    mirror: Path, commit: str, tree: Path, access: Access = GITS_OWN, *, tag: str | None = None
+def export(  # noqa: PLR0913  # what a commit is checked out with
+    mirror: Path,
+    commit: str,
+    tree: Path,
+    access: Access = GITS_OWN,
+    *,
+    tag: str | None = None,
+    submodules: Sequence[str] | None = None,
 ) -> int:
     """Check out one commit as a work tree of its own, with history, tags and submodules.
 
@@ -52,11 +59,13 @@ def export(
         tree: a directory that is not there yet.
         access: by what the host is asked for what is missing.
         tag: names the commit in the tree, whatever it names in the mirror.
+        submodules: where they may be beside the namespace of the repository; `None`: anywhere.
 
     Returns:
         The commit's time, in seconds of the epoch.
 
     Raises:
+        OutsideError: a submodule is where it may not be.
         UnreachableError: something is missing, and the host cannot be reached.
         InsidersError: the commit is not there, or the disk cannot be written.
 
@@ -64,7 +73,9 @@ def export(
     """
     url = in_mirror(mirror, "config", "--get", "remote.origin.url").rstrip("\n")
     settings = credentials.settings(url, access)
-    exporter = _Exporter(mirror / "modules", credentials.for_submodules(settings, url))
+    exporter = _Exporter(
+        mirror / "modules", credentials.for_submodules(settings, url), url, submodules
+    )
     exporter.check_out(Mirror(mirror, url, settings), commit, tree)
     time_s = int(in_mirror(mirror, "show", "--no-patch", "--format=%ct", commit, "--"))
     if tag is not None:
@@ -76,9 +87,13 @@ def export(
 class _Exporter:
     """Checks out a repository and its submodules."""
 
-    def __init__(self, modules: Path, settings: Settings) -> None:
+    def __init__(
+        self, modules: Path, settings: Settings, url: str, allowed: Sequence[str] | None
+    ) -> None:
         self._modules = modules
         self._settings = settings
+        self._url = url
+        self._allowed = allowed
         self._trees: list[Path] = []
 
     def check_out(self, mirror: Mirror, commit: str, tree: Path, depth: int = 0) -> None:
@@ -99,6 +114,8 @@ class _Exporter:
             self._check_out_submodule(submodule, tree, depth)
 
     def _check_out_submodule(self, submodule: Submodule, tree: Path, depth: int) -> None:
+        if self._allowed is not None:
+            check_place(submodule, self._url, self._allowed)
         place = tree / submodule.path
         # Git has made the directory, and no path of a commit leads through a link of its.
         if place.resolve() != tree.resolve() / submodule.path or not place.is_dir():
@@ -111,6 +128,9 @@ class _Exporter:
             if not mirror.has_fetched():
                 mirror.fetch()
             self.check_out(mirror, submodule.commit, place, depth + 1)
+        except OutsideError as error:
+            told = f"submodule {submodule.path}: {error.message}"
+            raise OutsideError(told, error.hint, place=error.place) from error
         except InsidersError as error:
             told = f"submodule {submodule.path}: {error.message}"
             raise type(error)(told, error.hint) from error
@@ -157,11 +177,11 @@ def _warn_of_pointers(tree: Path) -> None:
 
 
 def _set_times(tree: Path, time_s: int) -> None:
-    for directory, directories, files in os.walk(tree):
+    for directory, directories, files in walk(tree):
         if ".git" in directories:
             directories.remove(".git")
         for name in (*files, *directories):
-            os.utime(Path(directory, name), (time_s, time_s), follow_symlinks=False)
+            os.utime(directory / name, (time_s, time_s), follow_symlinks=False)
     os.utime(tree, (time_s, time_s))
 
 

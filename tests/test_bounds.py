@@ -1,0 +1,96 @@
+"""What foreign input may cost us: lines, members of archives, and what turns text around."""
+
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from conftest import Person, Watch
+from wheels import metadata
+
+from pypi_insiders import archives, distribution
+from pypi_insiders.distribution import DistributionError
+
+_LINE_CHARS = 2500
+
+
+def sdist_of(path: Path, members: Iterable[str]) -> Path:
+    """Write an sdist with empty members beside its metadata."""
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        content = metadata("probe", "1.0").encode()
+        head = tarfile.TarInfo("probe-1.0/PKG-INFO")
+        head.size = len(content)
+        archive.addfile(head, io.BytesIO(content))
+        for name in members:
+            archive.addfile(tarfile.TarInfo(f"probe-1.0/{name}"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        ([str(number) for number in range(20_000)], "has more than 20000 members"),
+        (["d/" * 101 + "file"], "has directories more than 100 deep"),
+    ],
+)
+def test_an_archive_has_no_more_than_can_be_handled(
+    tmp_path: Path, members: list[str], complaint: str
+) -> None:
+    """Each member is unpacked, checked and packed again."""
+    sdist = sdist_of(tmp_path / "probe-1.0.tar.gz", members)
+    (tmp_path / "unpacked").mkdir()
+    with pytest.raises(DistributionError) as caught:
+        archives.unpack_sdist(sdist, tmp_path / "unpacked", 0)
+    assert caught.value.message == f"probe-1.0.tar.gz {complaint}"
+    assert list((tmp_path / "unpacked").iterdir()) == []
+    wheel = tmp_path / "probe-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in ("probe/first", *members):
+            archive.writestr(name, "")
+    with pytest.raises(DistributionError) as caught:
+        archives.check(wheel)
+    assert caught.value.message == f"{wheel.name} {complaint}"
+
+
+def test_an_archive_is_not_read_for_ever(tmp_path: Path) -> None:
+    """Reading ends at some number of members, whoever has put the file there."""
+    sdist = sdist_of(tmp_path / "probe-1.0.tar.gz", map(str, range(100_000)))
+    with pytest.raises(DistributionError) as caught:
+        distribution.read(sdist)
+    assert caught.value.message.endswith("it has more than 100000 members")
+
+
+def test_a_line_of_megabytes_is_no_message(person: Person, watch: Watch) -> None:
+    """Not in what is remembered, and in what `status` says; its ends are there."""
+    project = watch("probe")
+    project.write("1.0")
+    project.hook("import sys\nsys.exit('begin' + 'x' * 3_000_000 + 'end')")
+    project.push("v1.0")
+    failed = person.run("update", status=1)
+    assert 0 < len(failed.stderr.splitlines()[-1]) < _LINE_CHARS
+    path = person.paths.state / "repositories/me/probe.json"
+    message = json.loads(path.read_text())["failures"]["v1.0"]["message"]
+    assert len(message) < _LINE_CHARS
+    assert "begin" in message
+    assert message.endswith("end")
+    told = json.loads(person.run("status", "--json", status=1).stdout)["problems"]
+    assert told
+    assert max(len(item["text"]) for item in told) < _LINE_CHARS
+
+
+def test_what_turns_text_around_is_not_printed(person: Person, watch: Watch) -> None:
+    """As other control characters, in the name of a tag and in what a build writes."""
+    project = watch("probe")
+    project.write("1.0")
+    project.hook("import sys\nsys.exit('be\\u202egin')")
+    project.push("v1.0")
+    project.push("odd\u202etag\u2066")
+    failed = person.run("update", status=1)
+    assert "be?gin" in failed.stderr
+    assert "odd?tag?" in failed.stderr
+    status = person.run("status", status=1)
+    texts = (failed.stdout, failed.stderr, status.stdout, status.stderr)
+    assert not {"\u202e", "\u2066"} & set("".join(texts))
