@@ -89,12 +89,15 @@ def load(directory: Path) -> dict[str, Public]:
 
 def _understand(text: str) -> dict[str, Public]:
     found = {}
-    for name, item in json.loads(text).items():
+    content = json.loads(text)
+    for name, item in content.items():
         with contextlib.suppress(ValueError):  # the others are not lost with it
             known = shaped(Public, item)
             for version in filter(None, (known.final, known.pre)):
                 Version(version)
             found[name] = known
+    if content and not found:
+        raise ValueError("nothing in it is a project")
     return found
 
 

@@ -16,7 +16,7 @@ from conftest import COMMAND, Person, Watch, names, need, untimed
 from projects import git
 from wheels import wheel
 
-from pypi_insiders import comparison, public, releases, state, troubles, yanks
+from pypi_insiders import comparison, held_names, public, releases, state, troubles, yanks
 from pypi_insiders.comparison import Kind
 from pypi_insiders.distribution import sha256
 from pypi_insiders.errors import InsidersError
@@ -519,6 +519,7 @@ def test_what_is_damaged_is_set_aside_and_said_in_one_line(
         "removed.json": lambda: state.load_removed(paths.state),
         "troubles-over.json": lambda: troubles.load(paths),
         "server.json": lambda: troubles.load(paths),
+        "held.json": lambda: held_names.load(paths),
         "distributions.sqlite": lambda: Record(paths.record, paths.distributions).close(),
     }
     for path in _aids(person)[:-2]:

@@ -635,7 +635,7 @@ def test_an_index_that_fails_is_a_problem(machine: Machine, port: int) -> None:
 def test_a_sandbox_is_asked_for_as_the_settings_say(machine: Machine, port: int) -> None:
     """One that is required and cannot be had is a problem; one that is not wanted is none."""
     settings = machine.read_text(".config/pypi-insiders/config.toml")
-    machine.write_text("bin/unshare", "#!/bin/sh\necho no namespaces here\nexit 1\n", mode=0o755)
+    machine.write_text("bin/systemd-run", "#!/bin/sh\necho no units here >&2\nexit 1\n", mode=0o755)
     told = {}
     for wanted, status in (("off", 0), ("auto", 0), ("required", 1)):
         machine.write_text(

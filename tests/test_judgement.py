@@ -141,7 +141,7 @@ CASES = {
     ),
     "failing": Case(
         fail_to_build,
-        "me/other", r"other has no release: me/other: tag v2\.0: .*broken",
+        "me/other", r"other has no release: tag v2\.0: .*broken",
         "`pypi-insiders update me/other` tries again",
     ),
     "no access": Case(
