@@ -196,8 +196,10 @@ class HeldNames:
             with self._lock:
                 if seen != self._seen:
                     self._sync()
-                    self._seen = self._stamp()
+                    seen = self._stamp()
                     self._names = load(self.paths)
+                    # Last: whoever finds it takes the names as they are, without the lock.
+                    self._seen = seen
         return self._names
 
     def _stamp(self) -> object:

@@ -63,6 +63,7 @@ def run(  # noqa: PLR0913  # what an index is made of
         uploaders=checker if settings.uploads else None,
     )
     names = HeldNames(paths)
+    names.current()  # the first request is not to wait for it
     record = Record(paths.record, directory)
     # What is watched is published elsewhere, if this is another directory.
     watching = paths if directory.resolve() == paths.distributions.resolve() else None

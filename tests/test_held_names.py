@@ -18,6 +18,7 @@ from pypi_insiders import held_names, running, state
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.distribution import possible_projects
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.held_names import HeldNames
 from pypi_insiders.record import Entry, Identity, Record
 from pypi_insiders.state import Build, RepositoryState
 
@@ -155,6 +156,22 @@ def test_the_reason_is_where_each_client_shows_it(tmp_path: Path, client: str) -
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["vary"] == "User-Agent"
     assert answer.headers.get("location", "http://index:").startswith("http://index:")
+
+
+def test_no_thread_sees_the_names_before_they_are_read(tmp_path: Path) -> None:
+    """Of several requests at once the first reads them, and the others wait for it."""
+    person = Person(tmp_path)
+    watch(person)
+    for _ in range(30):
+        names, together = HeldNames(person.paths), threading.Barrier(8)
+
+        def look(names: HeldNames = names, together: threading.Barrier = together) -> bool:
+            together.wait()
+            return all("probe" in names.current().repositories for _ in range(200))
+
+        with ThreadPoolExecutor(8) as pool:
+            looking = [pool.submit(look) for _ in range(8)]
+            assert all(item.result() for item in looking)
 
 
 def test_nobody_knows_the_names_any_more(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import untimed
+from conftest import need, untimed
 from machine import Background, Machine
 from projects import Project, create
 
@@ -433,6 +433,7 @@ def test_an_update_that_is_stopped_takes_its_builds_along(
 
 def test_an_extension_builds_with_what_it_sees(machine: Machine, project: Project) -> None:
     """The compiler needs nothing of what is hidden."""
+    need("cc")
     project.write("1.0", backend="setuptools")
     project.extend()
     project.push("v1.0")
