@@ -46,7 +46,6 @@ def project(machine: Machine, port: int, fallback: str, tmp_path: Path) -> Proje
     machine.run("pypi-insiders", "repos", "add", "me/probe:probe", "--url", project.url)
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "watcher", "start")
-    machine.run("systemctl", "--user", "start", "pypi-insiders-watcher.service")
     assert status(machine)["health"] == "well"
     return project
 
