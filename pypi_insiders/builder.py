@@ -316,7 +316,7 @@ class _Work:
             self._workspace,
             writable=(place.tree, self._dist, self._home, place.control),
             readable=(environment.directory, *environment.shown, *recipe.readable),
-            network=recipe.network,
+            network=environment.python if recipe.network else None,
         )
         result = self._confines.run(
             [str(environment.python), *argv],
