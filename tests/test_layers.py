@@ -12,8 +12,10 @@ LAYERS = (
         "errors", "journal", "listeners", "notify_socket", "progress", "relay", "shapes",
         "shell_words", "times", "urls", "variables", "words",
     },
-    {"gateway"},
-    {"files", "log", "paths", "process", "tags", "distribution", "project_name", "uv_program"},
+    {
+        "distribution", "files", "gateway", "log", "paths", "process", "project_name", "tags",
+        "uv_program",
+    },
     {"memory"},
     {"release_lists"},
     {
