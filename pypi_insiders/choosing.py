@@ -1,4 +1,4 @@
-"""Choose which tags of a repository are built now, and say what is to be said of the others."""
+"""Choose which tags of a repository are built, and say what is to be said of the others."""
 
 import hashlib
 import logging
@@ -96,7 +96,7 @@ class Chooser:
     def choose(
         self, repository: Repository, known: RepositoryState, refs: dict[str, str]
     ) -> tuple[str, ...]:
-        """Choose the tags to build now, of those that are not known to be unsigned.
+        """Choose the tags to build, of those that are not known to be unsigned.
 
         Args:
             repository: which one.
@@ -117,8 +117,7 @@ class Chooser:
             done = self._taken_back(repository, known, refs)
             return tags.unbuilt(refs, done if request.force else {**known.built, **done}, rules)
         built = self._done(repository, known, refs)
-        choice = tags.choose(refs, built, rules, known.left_out)
-        return tuple(tag for tag in choice.build if self.is_due(known, refs, tag))
+        return tags.choose(refs, built, rules, known.left_out).build
 
     def _named(
         self, repository: Repository, known: RepositoryState, refs: dict[str, str], tag: str
@@ -173,10 +172,12 @@ class Chooser:
         """Tell whether a tag that failed is tried again: after pauses that grow, or if asked to."""
         failure = known.failures.get(tag)
         is_same = failure is not None and failure.commit == refs.get(tag)
-        if failure is None or not is_same or self._request.names or time.time() >= failure.next_at:
-            return True
-        _log.debug("%s: tag %s failed before; later it is tried again", known.name, tag)
-        return False
+        return (
+            failure is None
+            or not is_same
+            or bool(self._request.names)
+            or time.time() >= failure.next_at
+        )
 
     def explain(
         self,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders import access, sockets, systemctl, units
+from pypi_insiders import access, passwords, sockets, systemctl, units
 from pypi_insiders.config import Settings, addresses
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
@@ -69,13 +69,24 @@ def _start(part: Part, setup: Setup) -> None:
         systemctl.call("start", part.trigger)
     except InsidersError as error:
         raise _port_taken(setup) or error from error
-    try:
-        # Started at once, though the socket would do: so what is wrong shows here.
-        systemctl.call("start", part.service)
-    except InsidersError:
-        # A credential of the service may take their place, so this is not looked at before.
-        access.passwords_for(setup.settings.server, setup.paths.passwords)
-        raise
+    # Started at once, though the socket would do: so what is wrong shows here.
+    systemctl.call("start", part.service)
+
+
+def _demand_passwords(setup: Setup) -> None:
+    """Refuse to start an index that would end for want of a password or token.
+
+    Raises:
+        InsidersError: one is missing, and no credential of the service takes its place.
+    """
+    settings = setup.settings.server
+    if not (settings.auth or settings.uploads):
+        return
+    service = systemctl.service(SERVER.service)
+    kinds = ("LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted")
+    given = [name for kind in kinds for name, *_ in service.get(kind, ())]
+    if passwords.CREDENTIAL not in given:
+        access.passwords_for(settings, setup.paths.passwords)
 
 
 @contextmanager
@@ -89,6 +100,14 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
     try:
         if change.before or _needs_reload(part):
             systemctl.call("daemon-reload")
+        if part == SERVER:
+            _demand_passwords(setup)
+    except BaseException:
+        if change.before:
+            change.undo()
+            systemctl.try_call("daemon-reload")
+        raise
+    try:
         yield change
     except BaseException:
         if change.before:

@@ -11,16 +11,20 @@ from pathlib import Path
 from pypi_insiders import access, config, passwords, process, server, state
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.config import ServerSettings
+from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import make_directory
 from pypi_insiders.held_names import HeldNames
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
+from pypi_insiders.web import refusing
 from pypi_insiders.web.application import make_app
 from pypi_insiders.web.guard import Guard
 from pypi_insiders.web.held import Held
 
 # Of a request that is refused anyway.
 _MAX_BODY_BYTES = 64 * 1024
+# Well below TimeoutStartSec= of the unit.
+_REFUSING_FOR_S = 5
 
 
 def run(  # noqa: PLR0913  # what an index is made of
@@ -103,6 +107,27 @@ def run(  # noqa: PLR0913  # what an index is made of
         idle_timeout_s=settings.idle_timeout_s,
         max_body_bytes=max_body_bytes,
         waiters=waiters,
+    )
+
+
+def refuse(error: InsidersError, sockets: Sequence[socket.socket]) -> None:
+    """Answer every request with 503 and the reason for a few seconds, or until a signal.
+
+    Without an answer, clients would hang behind the sockets of systemd, which stay open. systemd
+    never learns that the service is ready, so its start fails as without this.
+
+    Args:
+        error: why the index cannot serve.
+        sockets: listening sockets.
+    """
+    bound = [ServerSettings(*item.getsockname()[:2]) for item in sockets]
+    is_local = all(item.is_loopback for item in bound)
+    server.serve(
+        refusing.make_app(error, Guard() if is_local else None),
+        sockets,
+        lambda: None,
+        status=lambda: f"cannot serve: {error.message}",
+        refusing_for_s=_REFUSING_FOR_S,
     )
 
 

@@ -304,6 +304,13 @@ def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
         errors = [error for error in errors if not missing.text.endswith(error)]
     elif item.distribution is not None:
         yield from _public_meanwhile(snapshot, item)
+    if item.distribution is None:
+        yield _warning(
+            item.name,
+            "project name unknown; until the first build, installers can get a public package of "
+            "that name",
+            f"`pypi-insiders repos set {item.name} distribution=PROJECT`",
+        )
     for error in errors:
         yield _problem(item.name, error, show, kind_of(error))
     if not missing or missing.reason not in (Reason.LOST, Reason.REJECTED, Reason.BUILDING):

@@ -164,6 +164,8 @@ def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetim
         return f"failing ({service['Result']}{often})"
     is_starting = service["ActiveState"] == "activating"
     is_ready = service["ActiveState"] == "active" or service["SubState"] == "start-post"
+    if is_starting and not is_ready and service["StatusText"]:
+        return f"failing ({service['StatusText']}{often})"  # only what refuses tells so early
     if is_starting and restarts and not is_ready:
         return f"failing (not ready{often})"
     ready, begun, ended = (

@@ -5,9 +5,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
@@ -323,14 +324,18 @@ class _Pass:
             self._checks[repository.name] = Check(now_s, tried_at=now_s)
             if self._chooser.recall(repository, known, refs):
                 lost = self._lost(repository, known)
-            lost = tuple(
-                item
-                for item in lost
-                if item.build and self._chooser.is_due(known, refs, item.build.tag)
-            )
             if self._request.tag is None:
                 self._warn(repository.name, self._chooser.explain(repository, known, refs))
             wanted = self._chooser.choose(repository, known, refs)
+            tags = dict.fromkeys([*wanted, *(item.build.tag for item in lost if item.build)])
+            if self._request.tag is None and not self._request.all_tags:
+                self._forget_failures(repository, known, tags)
+            due = {tag for tag in tags if self._chooser.is_due(known, refs, tag)}
+            for tag in tags:
+                if tag not in due:
+                    self._report_failure(repository, tag, known.failures[tag])
+            wanted = tuple(tag for tag in wanted if tag in due)
+            lost = tuple(item for item in lost if item.build and item.build.tag in due)
         except UnreachableError as error:
             self._miss(repository, error, now_s)
             return None
@@ -351,6 +356,26 @@ class _Pass:
         for line in lines:
             self._outcomes[name].warnings.append(line)
             self._checks[name].warnings.append(line)
+
+    def _forget_failures(
+        self, repository: Repository, known: RepositoryState, tags: Collection[str]
+    ) -> None:
+        """Forget why tags failed that are gone, or of which nobody wants a release any more."""
+        kept = {tag: failure for tag, failure in known.failures.items() if tag in tags}
+        if kept != known.failures:
+            known.failures = kept
+            state.save(self._paths.state, repository.name, known)
+
+    def _report_failure(self, repository: Repository, tag: str, failure: Failure) -> None:
+        """Report a tag that failed before and is not tried now: the update is no success."""
+        at = times.clock(times.at(failure.next_at, datetime.now().astimezone()))
+        error = InsidersError(
+            f"{failure.message} (as before; the next try is after {at})",
+            f"try it now: `pypi-insiders update {repository.name}`",
+        )
+        _log.error("%s: tag %s: %s", repository.name, tag, error.message)
+        _log.info("hint: %s", error.hint)
+        self._outcomes[repository.name].errors.append(error)
 
     def _lost(self, repository: Repository, known: RepositoryState) -> tuple[Difference, ...]:
         """Find what was published and is not there as it was; what differs is set aside."""

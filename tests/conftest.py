@@ -1,5 +1,6 @@
 """What many tests need: a person who runs the installed command, and machines."""
 
+import compileall
 import contextlib
 import json
 import os
@@ -41,6 +42,12 @@ def _default_signals() -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> None:
+    """Compile the package once, and not in each of the thousands of commands that tests run."""
+    compileall.compile_dir(ROOT / "pypi_insiders", quiet=2)
 
 
 def need(program: str) -> str:
@@ -258,7 +265,11 @@ def _environment(shared: Path, name: str, *requirements: str | Path) -> Path:
     with locked(shared / f"{name}.lock"):
         if not (directory / "ready").exists():
             run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, directory)
-            run("uv", "pip", "install", "--quiet", "--python", directory, *requirements)
+            # Who runs its programs cannot always write there, and would compile them each time.
+            run(
+                "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", directory,
+                *requirements,
+            )  # fmt: skip
             (directory / "ready").touch()
     return directory / "bin"
 

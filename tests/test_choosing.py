@@ -206,8 +206,14 @@ def test_what_fails_is_tried_less_and_less(person: Person, watch: Watch) -> None
     assert first["count"] == 1
     assert first["next_at"] - first["failed_at"] == 3600
     assert "broken" in first["message"]
-    quiet = person.run("update")
-    assert (quiet.stdout, quiet.stderr) == ("1 checked, 0 files published\n", "")
+    paused = person.run("update", status=1)
+    assert paused.stdout == "1 checked, 0 files published, failed: me/probe\n"
+    assert re.fullmatch(
+        r"error: me/probe: tag v1\.0: .*broken \(as before; the next try is after .*\)\n"
+        r"hint: try it now: `pypi-insiders update me/probe`\n",
+        paused.stderr,
+    )
+    assert known(person)["failures"]["v1.0"] == first
     person.run("update", "me/probe", status=1)
     second = known(person)["failures"]["v1.0"]
     assert (second["count"], second["next_at"] - second["failed_at"]) == (2, 7200)
@@ -221,6 +227,25 @@ def test_what_fails_is_tried_less_and_less(person: Person, watch: Watch) -> None
     person.run("update")
     assert known(person)["failures"] == {}
     assert person.distributions() == names("probe-1.0")
+
+
+@pytest.mark.parametrize("end", ["deleted", "superseded"])
+def test_a_tag_that_nobody_builds_any_more_fails_no_more(
+    person: Person, watch: Watch, end: str
+) -> None:
+    """It is gone, or lower than the first that was built; status does not name it for ever."""
+    project = watch("probe")
+    project.write("1.0")
+    project.hook("raise SystemExit('broken')")
+    project.push("v1.0")
+    person.run("update", status=1)
+    if end == "deleted":
+        git(project.tree, "push", "origin", ":v1.0")
+        git(project.tree, "tag", "--delete", "v1.0")
+    project.release("2.0")
+    person.run("update")
+    person.run("update")
+    assert known(person)["failures"] == {}
 
 
 def test_a_host_out_of_reach_is_no_failure_until_it_lasts(person: Person, watch: Watch) -> None:

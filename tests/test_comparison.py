@@ -478,8 +478,9 @@ def test_damaged_state_stops_nothing(person: Person, watch: Watch, port: int) ->
     person.run("unpublish", "probe", "1.1")
     before = hashes(person)
     *aids, yanked, taken_back = _aids(person)
+    some = ("missing", "garbage", "mode 000")
     for kind, spoil in DAMAGES.items():
-        for copy in (aids, [yanked, taken_back]):
+        for copy in (aids, [yanked, taken_back]) if kind in some else (aids,):
             for path in copy:
                 path.parent.mkdir(exist_ok=True)
                 if not path.exists():

@@ -1,5 +1,6 @@
 """Units under a real user manager: installed, refreshed, rolled back and removed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -340,12 +341,50 @@ def test_an_index_that_fails_again_and_again_is_not_said_to_run(
     assert failing.stdout.startswith("server: failing (")
 
 
+def test_with_broken_settings_each_client_is_told_at_once(machine: Machine, port: int) -> None:
+    """It would hang behind the socket otherwise; as soon as they are mended it is served."""
+    machine.run("pypi-insiders", "server", "start")
+    path = machine.home / ".config/pypi-insiders/config.toml"
+    good = machine.read_text(path)
+    machine.write_text(path, f"{good}prot = 1\n")
+    machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service", check=False)
+    reason = f"the index cannot serve: {path}: unknown key server.prot (did you mean port?)"
+    for url in ("simple/", "simple/probe/", "packages/probe-1.0.tar.gz", "insiders/simple/", ""):
+        answer = get(machine, f"http://127.0.0.1:{port}/{url}")
+        assert (answer.status, json.loads(answer.body)["title"]) == (503, reason)
+    assert get(machine, f"http://127.0.0.1:{port}/health").status == 503
+    done = machine.run("pip", "download", "--no-deps", "--index-url",
+                       f"http://127.0.0.1:{port}/simple/", "probe", check=False)  # fmt: skip
+    assert reason in done.stderr
+    status = machine.run("pypi-insiders", "status", check=False)
+    assert (status.returncode, reason.partition(": ")[2] in status.stdout) == (1, True)
+    machine.write_text(path, good)
+    machine.wait_for_journal("Started ", "-u", "pypi-insiders-server.service")
+    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+
+
+def test_a_restart_without_a_password_leaves_the_index_as_it_is(
+    machine: Machine, port: int
+) -> None:
+    """What is missing is said, and not only in the journal."""
+    machine.run("pypi-insiders", "server", "start")
+    settings = f"[server]\nport = {port}\n"
+    for key, command in (("auth", "server password USER"), ("uploads", "server token")):
+        machine.write_text(".config/pypi-insiders/config.toml", f"{settings}{key} = true\n")
+        for verb in ("start", "restart"):
+            done = machine.run("pypi-insiders", "server", verb, check=False)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert f"hint: `pypi-insiders {command}`\n" in done.stderr
+        assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+
+
 def test_an_address_of_another_machine_is_refused(machine: Machine, port: int) -> None:
     """It is named at once, and not found out when nobody reaches the index."""
     machine.write_text(
         ".config/pypi-insiders/config.toml",
         f'[server]\nhost = "192.0.2.1"\nport = {port}\nauth = true\n',
     )
+    machine.run("sh", "-c", "echo secret | pypi-insiders server password me")
     failed = machine.run("pypi-insiders", "server", "start", check=False)
     assert failed.stderr.startswith(
         f"error: cannot listen on 192.0.2.1:{port}: Cannot assign requested address\n"

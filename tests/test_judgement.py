@@ -46,7 +46,6 @@ def project(machine: Machine, port: int, fallback: str, tmp_path: Path) -> Proje
     machine.run("pypi-insiders", "repos", "add", "me/probe:probe", "--url", project.url)
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "watcher", "start")
-    machine.run("systemctl", "--user", "start", "pypi-insiders-watcher.service")
     assert status(machine)["health"] == "well"
     return project
 
@@ -238,7 +237,9 @@ def test_each_state_is_one_line_everywhere(
 
 def test_a_restart_loop_is_a_problem_at_every_moment(machine: Machine, project: Project) -> None:
     """Also while the server starts once more, and its socket takes connections."""
-    machine.write_text(CONFIG, f"{machine.read_text(CONFIG)}broken")
+    drop_in = f".config/systemd/user/{SERVER}.d/override.conf"
+    machine.write_text(drop_in, "[Service]\nExecStart=\nExecStart=/bin/false\n")
+    machine.run("systemctl", "--user", "daemon-reload")
     machine.run("systemctl", "--user", "restart", SERVER, check=False)
     for number in range(2, 7):
         machine.wait_for_journal(f"restart counter is at {number}\\.", "-u", SERVER)

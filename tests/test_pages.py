@@ -537,6 +537,15 @@ def test_a_project_of_which_nothing_is_served_says_so(person: Person) -> None:
     assert "None of its files can be served; <code>pypi-insiders server logs</code>" in body
 
 
+def test_a_watched_project_without_files_says_why(person: Person) -> None:
+    """Its address is not found, and the reason is."""
+    person.run("repos", "add", "--no-check", "me/probe:probe")
+    with serving(person) as url:
+        answer = ask(url, "/project/probe/")
+    reason = "me/probe: probe has no release yet: me/probe was not built"
+    assert (answer.status, answer.body.splitlines()[0]) == (404, reason)
+
+
 def test_an_empty_index_says_what_to_do(person: Person) -> None:
     with serving(person) as url:
         assert "<code>pypi-insiders repos add NS/PROJ</code>" in ask(url, "/").body

@@ -318,7 +318,7 @@ def test_a_lost_directory_stops_every_client(
         said = resolve(client, tmp_path / name, f"{place.url}/simple/", "lost")
         assert "No such file or directory" in words(said)
     place.run("status", status=1)
-    place.run("update")
+    place.run("update", status=1)  # the one that does not build
     client = Client("uv", BIN / "uv")
     assert INSIDERS in resolve(client, tmp_path / "again", f"{place.url}/simple/", "good")
 

@@ -43,6 +43,11 @@ def is_recent(text: str) -> bool:
     return abs((datetime.now(UTC) - moment).total_seconds()) < 200
 
 
+UNNAMED = (
+    "project name unknown; until the first build, installers can get a public package of that name"
+)
+
+
 def remembered(person: Person) -> Path:
     """Find the file with what is known of the repository."""
     return person.paths.state / "repositories/me/probe.json"
@@ -61,6 +66,7 @@ def test_of_a_repository_that_was_never_checked_that_is_said(
         "  last checked  never; `pypi-insiders update me/probe` does it now\n"
         "\n"
         "problem: no release yet: it was not built\n"
+        f"warning: {UNNAMED}\n"
     )
     assert shown(person) == {
         "name": "me/probe",

@@ -215,7 +215,9 @@ def test_an_index_that_fails_ends_1(machine: Machine, port: int) -> None:
     machine.run("systemctl", "--user", "restart", "pypi-insiders-server.service", check=False)
     told = machine.wait_for(("pypi-insiders", "status"), lambda done: done.returncode == 1)
     first = told.stdout.splitlines()[0]
-    assert re.fullmatch(r"server   failing \((exit-code|not ready)(, restarted .*)?\)", first)
+    assert re.fullmatch(
+        r"server   failing \((exit-code|not ready|cannot serve: .*)(, restarted .*)?\)", first
+    )
 
 
 def test_without_a_user_manager_the_rest_is_told(person: Person, watch: Watch) -> None:
@@ -247,7 +249,7 @@ def test_trouble_stays_until_it_is_over(person: Person, watch: Watch) -> None:
     project.hook("raise SystemExit('broken')")
     project.push("v2.0")
     person.run("update", status=1)
-    person.run("update")
+    person.run("update", status=1)
     (error,) = row(person, status=1)["errors"]
     assert error.startswith("tag v2.0: ")
     project.write("2.0")

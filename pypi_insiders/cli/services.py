@@ -11,6 +11,7 @@ from pypi_insiders.cli.common import Group, checked, note, parse_fallback_url, v
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from socket import socket
 
     from pypi_insiders.control import Setup
     from pypi_insiders.errors import InsidersError
@@ -345,13 +346,35 @@ def run(
 
     Prints its URL. What is not given comes from config.toml. This is also what the unit runs.
     """
+    from pypi_insiders import index, sockets
+    from pypi_insiders.cli.common import complain
+    from pypi_insiders.errors import InsidersError
+
+    inherited = sockets.inherited()
+    try:
+        _serve(inherited, host, port, dist_dir, fallback_url)
+    except InsidersError as error:
+        if not inherited:
+            raise
+        complain(error.message, error.hint)
+        index.refuse(error, inherited)
+        click.get_current_context().exit(error.exit_status)
+
+
+def _serve(
+    inherited: "list[socket]",
+    host: str | None,
+    port: int | None,
+    dist_dir: Path | None,
+    fallback_url: str | None,
+) -> None:
+    """Serve on the sockets of systemd, or else on those that the options and settings name."""
     from dataclasses import replace
 
     from pypi_insiders import index, sockets
 
     setup = _setup()
     settings = setup.settings.server
-    inherited = sockets.inherited()
     listening = inherited or sockets.bind_host(
         host or settings.host, settings.port if port is None else port
     )

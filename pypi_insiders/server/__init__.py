@@ -1,6 +1,7 @@
 """Serve an application over HTTP until it is told to stop, to any client, however it behaves."""
 
 import logging
+import math
 import signal
 import socket
 import time
@@ -45,6 +46,7 @@ def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
     max_body_bytes: int = 64 * 1024,
     limits: Limits = _LIMITS,
     waiters: Waiters | None = None,
+    refusing_for_s: float | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until nobody asks; then finish the requests under way.
 
@@ -64,6 +66,8 @@ def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
         max_body_bytes: what a request's body may have, chunks with their framing.
         limits: what a client may take otherwise.
         waiters: the requests that the application lets wait.
+        refusing_for_s: end after so long, and never report readiness: the application only says
+            why the index cannot serve.
 
     Raises:
         InsidersError: a limit is not in force.
@@ -111,11 +115,12 @@ def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
         clients.dismiss_slow()
 
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    pulse.notify("READY=1")
+    pulse.notify(*(() if refusing_for_s else ("READY=1",)))
     on_ready()
+    end_s = time.monotonic() + (refusing_for_s or math.inf)
     try:
         with watching(watched, look):
-            while not stopping:
+            while not stopping and time.monotonic() < end_s:
                 idle_s = time.monotonic() - asked_s
                 if idle_timeout_s and idle_s >= idle_timeout_s and not clients.are_busy:
                     _log.info(
@@ -124,7 +129,7 @@ def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
                     break
                 left_s = idle_timeout_s - idle_s if idle_timeout_s > idle_s else _PAUSE_S
                 clients.admit()
-                turn(min(left_s, pulse.beat()))
+                turn(min(left_s, pulse.beat(), refusing_for_s or _PAUSE_S))
         pulse.notify("STOPPING=1")
         _drain(clients, turn)
     finally:

@@ -30,7 +30,7 @@ from pypi_insiders.urls import without_credentials
 from pypi_insiders.web import snippets, views
 from pypi_insiders.web.pages import HTML
 from pypi_insiders.web.rendered import Rendered, send
-from pypi_insiders.web.replies import SAFE, not_found, redirect
+from pypi_insiders.web.replies import SAFE, not_found, redirect, text
 
 _log = logging.getLogger(__name__)
 
@@ -121,12 +121,23 @@ class Site:
             return redirect(f"{up}{name}/", environ, start_response)
         project = self._catalogue.project(name)
         if project is None:
-            return not_found(environ, start_response)
+            return self._without_files(name, environ, start_response)
         url = snippets.base_url(environ)
         shows = project, self._look(), self._readme(project)
         render = partial(self._render_project, url)
         page = self._rendered.page(f"{url}{path}", _HTML, shows, render)
         return send(page, environ, start_response)
+
+    def _without_files(
+        self, name: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer 404, with the reason where the name is that of a watched repository."""
+        look = self._look()
+        watched = [item.name for item in look.standings if item.distribution == name]
+        lines = [item.line for item in look.judgement.about(watched)]
+        if not lines:
+            return not_found(environ, start_response)
+        return text("404 Not Found", "\n".join(lines), environ, start_response)
 
     def _look(self) -> "_Look":
         """Judge everything; the same object as long as the judgement is the same.

@@ -19,7 +19,8 @@ from pypi_insiders.no_release import NoRelease
 from pypi_insiders.web.replies import SAFE, Headers
 
 _LOCATION_SAFE = " ;,.()=+'"
-_RETRY_AFTER_S = 10
+# Poetry 2.5 waits so long five times before it shows the reason.
+_RETRY_AFTER_S = 1
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,28 @@
+"""Answer every request with the reason why the index cannot serve."""
+
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.web import stop
+from pypi_insiders.web.guard import Guard
+from pypi_insiders.web.stop import Stop
+
+
+def make_app(error: InsidersError, guard: Guard | None) -> WSGIApplication:
+    """Make an application that stops installers and shows them an error.
+
+    Args:
+        error: why the index cannot serve.
+        guard: who may read the reason, which can name what is in the settings; `None`: nobody.
+    """
+    told = Stop(f"the index cannot serve: {error.message}", error.hint, 503)
+    untold = Stop("the index cannot serve", "see `pypi-insiders status` where it runs", 503)
+
+    def refuse(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        is_told = guard is not None and guard.check(environ) is None
+        answered = told if is_told else untold
+        is_page = environ["PATH_INFO"] != "/health"
+        return stop.answer(answered, environ, start_response, is_page=is_page)
+
+    return refuse
