@@ -70,7 +70,7 @@ class Recipe:
     pythons: tuple[str, ...] = ()
     """For which interpreters; none: for the one that runs us."""
     network: bool = False
-    """Whether its hooks may use the network."""
+    """Whether its hooks may use HTTP and HTTPS to other machines."""
     as_of_commit: bool = True
     """Whether build requirements are those of the time of the commit."""
     readable: tuple[Path, ...] = ()
@@ -316,7 +316,7 @@ class _Work:
             self._workspace,
             writable=(place.tree, self._dist, self._home, place.control),
             readable=(environment.directory, *environment.shown, *recipe.readable),
-            network=recipe.network,
+            network=environment.python if recipe.network else None,
         )
         result = self._confines.run(
             [str(environment.python), *argv],

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypi_insiders import adoption, distribution, release_lists, state, tags
@@ -35,6 +35,8 @@ class Request:
     """Another index for what is built, instead of the one that the settings name."""
     index_user: str | None = None
     """Who uploads there."""
+    index_password: str | None = field(default=None, repr=False)
+    """With what password, if that is known already."""
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""

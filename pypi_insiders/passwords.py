@@ -10,7 +10,8 @@ import secrets
 import stat
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pypi_insiders.errors import InsidersError, UsageError
@@ -23,32 +24,112 @@ UPLOADER = "__token__"
 CREDENTIAL = "pypi-insiders-passwords"
 """The systemd credential that takes the place of the file. Source: systemd.exec(5)."""
 
-# Source: RFC 7914; 16 MiB of memory and some 40 ms for each guess.
-_COST, _BLOCK, _PARALLEL = 2**14, 8, 1
-_NOBODY = "scrypt:AAAAAAAAAAAAAAAAAAAAAA==:AA=="
+# Of one guess: whoever writes the file must not take all memory, or a thread for minutes.
+_MOST_MEMORY_BYTES = 64 * 1024 * 1024
+_MOST_PARALLEL = 4
+_HASH_BYTES = range(8, 65)
 _ANSWERS = 256
 # One is found out, and one waits: no more threads than that, or nobody else would be answered.
 _GUESSES_AT_ONCE = 2
 
 
-def hashed(password: str) -> str:
-    """Hash a password: `scrypt:SALT:HASH`, both in base64."""
-    salt = secrets.token_bytes(16)
-    return f"scrypt:{_encoded(salt)}:{_encoded(_scrypt(password, salt))}"
+@dataclass(frozen=True)
+class Cost:
+    """What scrypt takes for each guess. Source: RFC 7914."""
+
+    log_n: int = 14
+    block: int = 8
+    parallel: int = 1
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory it takes."""
+        return 128 * self.block * ((1 << self.log_n) + self.parallel + 2)
+
+    @property
+    def is_bearable(self) -> bool:
+        """Whether it can be spent."""
+        return (
+            0 < self.log_n < 32
+            and self.block > 0
+            and 0 < self.parallel <= _MOST_PARALLEL
+            and self.memory_bytes <= _MOST_MEMORY_BYTES
+        )
+
+
+COST = Cost()
+"""That of new passwords: 16 MiB of memory, and some 40 ms."""
+_NO_HASH = bytes(32)
+
+
+@dataclass(frozen=True)
+class Hash:
+    """A password, hashed; written as `$scrypt$ln=14,r=8,p=1$SALT$HASH`, both in base64.
+
+    Source: the PHC string format, https://github.com/P-H-C/phc-string-format.
+    """
+
+    salt: bytes
+    digest: bytes
+    cost: Cost = COST
+
+    def __str__(self) -> str:
+        """Write it."""
+        cost = f"ln={self.cost.log_n},r={self.cost.block},p={self.cost.parallel}"
+        return f"$scrypt${cost}${_encoded(self.salt)}${_encoded(self.digest)}"
+
+
+Derive = Callable[[str, Hash], bytes]
+
+
+def derive(password: str, like: Hash) -> bytes:
+    """Hash a password as another was hashed; this is what takes time and memory."""
+    return hashlib.scrypt(
+        password.encode(),
+        salt=like.salt,
+        n=1 << like.cost.log_n,
+        r=like.cost.block,
+        p=like.cost.parallel,
+        maxmem=like.cost.memory_bytes,
+        dklen=len(like.digest),
+    )
+
+
+def hashed(password: str) -> Hash:
+    """Hash a password with a salt of its own."""
+    new = Hash(secrets.token_bytes(16), _NO_HASH)
+    return replace(new, digest=derive(password, new))
 
 
 def _encoded(content: bytes) -> str:
-    return base64.b64encode(content).decode()
+    return base64.b64encode(content).decode().rstrip("=")
 
 
-def _scrypt(password: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, n=_COST, r=_BLOCK, p=_PARALLEL)
+def _decoded(text: str) -> bytes:
+    plain = text.rstrip("=")
+    content = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    if len(content) not in _HASH_BYTES:
+        raise ValueError(text)
+    return content
 
 
-def _matches(password: str, wanted: str) -> bool:
-    _, salt, digest = wanted.split(":")
-    found = _scrypt(password, base64.b64decode(salt))
-    return hmac.compare_digest(found, base64.b64decode(digest))
+_PHC = re.compile(r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,5}),p=(\d{1,2})\$([^$]+)\$([^$]+)", re.ASCII)
+_OLD = re.compile(r"scrypt:([^:]+):([^:]+)")
+
+
+def _read(text: str) -> Hash:
+    """Read a hashed password, also as it was written before it named its cost.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if old := _OLD.fullmatch(text):
+        return Hash(_decoded(old[1]), _decoded(old[2]))
+    match = _PHC.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    log_n, block, parallel, salt, digest = match.groups()
+    return Hash(_decoded(salt), _decoded(digest), Cost(int(log_n), int(block), int(parallel)))
 
 
 def source(path: Path) -> Path:
@@ -58,12 +139,12 @@ def source(path: Path) -> Path:
     return credential if credential is not None and credential.exists() else path
 
 
-def load(path: Path) -> dict[str, str]:
+def load(path: Path) -> dict[str, Hash]:
     """Read user names and hashed passwords, one `USER:HASH` a line; none without a file.
 
     Raises:
         InsidersError: the file cannot be read, others than its owner may read it, or a line is
-            not of that form.
+            not of that form, or asks for too much memory or time.
     """
     text = read_text(path)
     if text is None:
@@ -77,16 +158,19 @@ def load(path: Path) -> dict[str, str]:
             continue
         user, _, wanted = line.strip().partition(":")
         try:
-            kind, salt, digest = wanted.split(":")
-            base64.b64decode(salt, validate=True), base64.b64decode(digest, validate=True)
+            users[user] = _read(wanted)
         except ValueError:
-            kind = ""
-        if not user or kind != "scrypt":
+            user = ""
+        if not user:
             raise InsidersError(
                 f"{path}, line {number}: not USER:HASH",
                 "write it with `pypi-insiders server password USER`",
             )
-        users[user] = wanted
+        if not users[user].cost.is_bearable:
+            raise InsidersError(
+                f"{path}, line {number}: to check the password of {user} takes too much memory",
+                f"set it anew with `pypi-insiders server password {user}`",
+            )
     return users
 
 
@@ -115,7 +199,7 @@ def remove(path: Path, user: str) -> bool:
     return True
 
 
-def _write(path: Path, users: Mapping[str, str]) -> None:
+def _write(path: Path, users: Mapping[str, Hash]) -> None:
     write_atomic(path, "".join(f"{name}:{wanted}\n" for name, wanted in users.items()), mode=0o600)
 
 
@@ -139,12 +223,14 @@ class Checker:
 
     Args:
         path: as `load` reads it.
+        derive: hashes a password.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, derive: Derive = derive) -> None:
         self._path = path
+        self._derive = derive
         self._seen: tuple[int, int] | None = None
-        self._users: dict[str, str] = {}
+        self._users: dict[str, Hash] = {}
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
         # Apart, so that no number of guesses makes the right ones be found out again.
@@ -185,10 +271,14 @@ class Checker:
     def _find_out(self, asked: bytes, user: str, password: str) -> bool:
         with self._lock:
             known, wanted = self._known(asked), self._users.get(user)
+            costs = [it.cost for it in self._users.values()]
         if known is not None:
             return known  # by whoever had the turn before
         # As slow for a user who is not there.
-        is_right = _matches(password, wanted or _NOBODY) and wanted is not None
+        cost = max(costs, key=lambda it: it.memory_bytes * it.parallel, default=COST)
+        tried = wanted or Hash(bytes(16), _NO_HASH, cost)
+        is_same = hmac.compare_digest(self._derive(password, tried), tried.digest)
+        is_right = is_same and wanted is not None
         with self._lock:
             if self._users.get(user) == wanted:
                 answers = self._answers[is_right]

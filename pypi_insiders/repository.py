@@ -228,7 +228,7 @@ class Repository:
     python: tuple[str, ...] | None = _key(list, parse_pythons)
     """For which interpreters wheels are built that are not for all; `None`: the one of ours."""
     network: bool | None = _key(bool)
-    """Whether its builds may use the network."""
+    """Whether its builds may use HTTP and HTTPS to other machines."""
     strict: bool | None = _key(bool)
     """Whether a build must have the version that its tag says."""
     allowed_signers: str | None = _key(str, parse_path)

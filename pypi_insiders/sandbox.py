@@ -1,17 +1,19 @@
-"""Run foreign code where it sees neither the home nor the network, in a transient user unit."""
+"""Run foreign code where it sees neither the home nor this machine's network, in a user unit."""
 
 import itertools
 import logging
 import os
+import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from pypi_insiders import systemctl
+from pypi_insiders import gateway, relay, systemctl
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import remove_foreign_tree
 from pypi_insiders.process import Containment, Result
@@ -37,9 +39,15 @@ _KILLED = 255
 """How systemd-run ends where a signal has ended the unit, as that of the kernel without memory."""
 # Always hidden.
 _HOMES = (Path("/home"), Path("/root"), Path("/run"))
-# Mail, the journal, and what is mounted there: files and sockets of users and of services.
-_OTHERS = (Path("/media"), Path("/mnt"), Path("/srv"), Path("/var"))
+# Of the directories in `/`, those in which programs of the system lie. All others are hidden: mail,
+# the journal, disks, shares, and where else users and services keep what is theirs.
+_SYSTEM = {
+    "bin", "dev", "etc", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "opt", "proc", "sbin",
+    "snap", "sys", "usr",
+}  # fmt: skip
+_OPTIONAL = Path("/opt")  # what is mounted below it is hidden, too
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 # The same for everybody: what is found there must not depend on who builds.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -58,6 +66,7 @@ _PROPERTIES = (
     "NoNewPrivileges=yes",
     "PrivateDevices=yes",
     "PrivateIPC=yes",
+    "PrivateNetwork=yes",
     "PrivateTmp=yes",
     "PrivateUsers=yes",
     "ProtectControlGroups=yes",
@@ -76,10 +85,16 @@ _PROPERTIES = (
     "TimeoutStopSec=5s",
     "UMask=0022",
 )
-_WITHOUT_NETWORK = ("PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX")
+_WITHOUT_NETWORK = ("RestrictAddressFamilies=AF_UNIX",)
+_GATEWAY = "gateway"
+_RELAY = f"http://127.0.0.1:{relay.PORT}"
+# curl heeds only the small `http_proxy`, others only large ones.
+_PROXIES = {
+    **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), _RELAY),
+    **dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1"),
+}
 _WITH_NETWORK = (
     "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
-    "BindReadOnlyPaths=-/run/systemd/resolve",
     "BindReadOnlyPaths=-/var/lib/ca-certificates",  # to which /etc/ssl leads on SUSE
 )
 
@@ -98,8 +113,8 @@ class View:
     """Below the root."""
     readable: tuple[Path, ...] = ()
     """Anywhere; what is not below the root is seen at its own path."""
-    network: bool = False
-    """Whether it may use the network."""
+    network: Path | None = None
+    """A Python that it sees, if it may use HTTP to other machines; `None`: no network."""
 
 
 class Confines(Protocol):
@@ -200,10 +215,11 @@ class Sandbox:
     ) -> None:
         self.containment = containment
         self._pauses_s = pauses_s
-        self._hidden = tuple(
+        foreign = tuple(_foreign_directories())
+        self._hidden = foreign + tuple(
             path
             for path in hidden
-            if not _is_below(path, (*_HOMES, *_OTHERS, *_TEMPORARY)) and path.exists()
+            if not _is_below(path, (*_HOMES, *foreign, *_TEMPORARY)) and path.exists()
         )
         self._numbers = itertools.count(1)
 
@@ -225,7 +241,8 @@ class Sandbox:
             # An exit status alone does not tell whose it is.
             told = Path(tempfile.mkdtemp(prefix="told-", dir=view.root))
             try:
-                result = self._run_unit(argv, view, told, timeout_s, environment, directory)
+                with gateway.opened(told / _GATEWAY) if view.network else nullcontext():
+                    result = self._run_unit(argv, view, told, timeout_s, environment, directory)
                 has_begun, has_ended = (os.path.lexists(told / word) for word in ("begun", "ended"))
             finally:
                 remove_foreign_tree(told)
@@ -252,8 +269,14 @@ class Sandbox:
         paths = environment.get("PATH", "").split(":")
         own = [path for path in paths if Path(path).is_relative_to(view.root)]
         variables = {**environment, "PATH": ":".join([*own, _PATH])}
+        led: list[str] = []
+        if view.network:
+            variables = _without_proxies(variables) | _PROXIES
+            script = str(shutil.copy(relay.__file__, told))
+            led = [str(view.network), "-I", "-S", script, str(told / _GATEWAY)]
         words = [
             *("sh", "-c", _WRAPPER, "sh", str(told)),
+            *led,
             # Of all processes it sees its own; and with the first of them the others end.
             *("unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child"),
             *("--mount-proc", "--", "env", "-i"),
@@ -286,16 +309,40 @@ class Sandbox:
         yield from _PROPERTIES
         yield from _WITH_NETWORK if view.network else _WITHOUT_NETWORK
         yield f"RuntimeMaxSec={timeout_s + 60:.0f}"  # if nobody is left to end it
-        for path in (*filter(Path.is_dir, _OTHERS), *self._hidden):
+        for path in self._hidden:
             yield f"TemporaryFileSystem={systemctl.quoted(path)}:ro"
         for path in view.readable:
-            if _is_below(path, (view.root, *self._hidden, *_HOMES, *_OTHERS, *_TEMPORARY)):
+            if _is_below(path, (view.root, *self._hidden, *_HOMES, *_TEMPORARY)):
                 yield f"BindReadOnlyPaths={self._bound(view, path)}"
         for path in view.writable:
             yield f"BindPaths={self._bound(view, path)}"
 
     def _bound(self, view: View, path: Path) -> str:
         return f"{systemctl.quoted(path)}:{systemctl.quoted(self.inside(view, str(path)))}"
+
+
+def _foreign_directories() -> Iterator[Path]:
+    """Find the directories that are not the system's, and lie in `/` or are mounted in `/opt`.
+
+    Source: proc(5), `/proc/PID/mountinfo`.
+    """
+    with os.scandir("/") as entries:  # looks at none: the host of a share may be gone
+        names = sorted(it.name for it in entries if it.is_dir(follow_symlinks=False))
+    for path in (Path("/", name) for name in names if name not in _SYSTEM):
+        if not _is_below(path, (*_HOMES, *_TEMPORARY)):
+            yield path
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        path = Path(os.fsdecode(_OCTAL.sub(_unescaped, line.split()[4])))
+        if _OPTIONAL in path.parents and path.is_dir():
+            yield path
+
+
+def _without_proxies(variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: it for name, it in variables.items() if not name.lower().endswith("_proxy")}
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    return bytes([int(match[1], 8)])
 
 
 def _last_line(text: str) -> str:

@@ -97,7 +97,9 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
     Raises:
         InsidersError: one of the names is not watched.
     """
-    destination = publishing.destination(settings.publish, request.index_url, request.index_user)
+    destination = publishing.destination(
+        settings.publish, request.index_url, request.index_user, request.index_password
+    )
     with (
         locked(paths.lock, lambda: _waiting(progress)),
         builder.build_environment(settings.server.url, settings.server.fallback_url),

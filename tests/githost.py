@@ -44,6 +44,8 @@ class GitHost:
         self.status = 200
         self.elsewhere: str | None = None
         """Another host, to which every request is sent."""
+        self.is_plain = False
+        """Whether it only has files, and knows nothing of git."""
         self.on_request = lambda: None
         self.connections = 0
         self.requests: list[str] = []
@@ -101,6 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(self.host.status)
         elif self.host.token is not None and password != self.host.token:
             self._say(401, [("WWW-Authenticate", 'Basic realm="private"')])
+        elif self.host.is_plain:
+            path = self.host.directory / urlsplit(self.path).path.lstrip("/")
+            self._say(200, content=path.read_bytes()) if path.is_file() else self._say(404)
         else:
             self._run(body)
 

@@ -9,10 +9,13 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
     {
-        "errors", "journal", "listeners", "notify_socket", "progress", "shapes", "shell_words",
-        "times", "urls", "variables", "words",
+        "errors", "journal", "listeners", "notify_socket", "progress", "relay", "shapes",
+        "shell_words", "times", "urls", "variables", "words",
     },
-    {"files", "log", "paths", "process", "tags", "distribution", "project_name", "uv_program"},
+    {
+        "distribution", "files", "gateway", "log", "paths", "process", "project_name", "tags",
+        "uv_program",
+    },
     {"memory"},
     {"release_lists"},
     {

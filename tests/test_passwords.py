@@ -1,6 +1,9 @@
 """passwords and access: who may read or upload, and how that is kept."""
 
+import base64
 import contextlib
+import hashlib
+import re
 import stat
 import subprocess
 import threading
@@ -13,7 +16,16 @@ from conftest import COMMAND, Person
 from pypi_insiders import access, passwords
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.errors import InsidersError, UsageError
-from pypi_insiders.passwords import Checker, TooManyGuessesError, load, save
+from pypi_insiders.passwords import (
+    COST,
+    Checker,
+    Cost,
+    Hash,
+    TooManyGuessesError,
+    derive,
+    load,
+    save,
+)
 
 
 @pytest.fixture
@@ -80,19 +92,21 @@ def test_many_threads_ask_at_once(path: Path) -> None:
     assert wrong == []
 
 
-def test_wrong_guesses_do_not_hold_up_who_is_known(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_guesses_do_not_hold_up_who_is_known(path: Path) -> None:
     """However many there are, at once and one after the other; two threads are busy at most."""
     save(path, "me", "secret")
-    checker = Checker(path)
-    assert checker.is_right("me", "secret")
     go_on = threading.Event()
     answers: SimpleQueue[bool | str] = SimpleQueue()
+    derived: list[str] = []
 
-    def find_out(password: str, _wanted: str) -> bool:
-        assert go_on.wait(60), password
-        return False
+    def find_out(password: str, like: Hash) -> bytes:
+        derived.append(password)
+        if password in "abc":
+            assert go_on.wait(60), password
+        return derive(password, like) if password == "secret" else b""
+
+    checker = Checker(path, find_out)
+    assert checker.is_right("me", "secret")
 
     def ask(password: str) -> None:
         try:
@@ -100,7 +114,6 @@ def test_wrong_guesses_do_not_hold_up_who_is_known(
         except TooManyGuessesError:
             answers.put("too many")
 
-    monkeypatch.setattr(passwords, "_matches", find_out)
     asking = [threading.Thread(target=ask, args=[word]) for word in ("a", "b", "c")]
     for thread in asking:
         thread.start()
@@ -112,8 +125,9 @@ def test_wrong_guesses_do_not_hold_up_who_is_known(
         thread.join()
     for number in range(1000):
         assert not checker.is_right("me", str(number))
-    monkeypatch.setattr(passwords, "_matches", lambda password, _: pytest.fail(password))
+    derived.clear()
     assert checker.is_right("me", "secret")
+    assert derived == []
 
 
 def test_passwords_are_set_at_once_by_many(person: Person) -> None:
@@ -173,9 +187,89 @@ def test_a_file_that_others_may_read_is_refused(path: Path, mode: int) -> None:
     )
 
 
+def test_a_password_says_what_it_takes_to_check_it(path: Path) -> None:
+    """So that new ones can take more, and old ones are still right."""
+    save(path, "me", "secret")
+    assert re.fullmatch(
+        r"me:\$scrypt\$ln=14,r=8,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}\n", path.read_text()
+    )
+    salt = b"salt of a test"
+    digest = hashlib.scrypt(b"secret", salt=salt, n=2**4, r=4, p=2, dklen=32)
+    words = [base64.b64encode(it).decode().rstrip("=") for it in (salt, digest)]
+    with path.open("a") as file:
+        file.write(f"cheap:$scrypt$ln=4,r=4,p=2${words[0]}${words[1]}\n")
+    checker = Checker(path)
+    assert [checker.is_right("cheap", word) for word in ("secret", "Secret")] == [True, False]
+    assert checker.is_right("me", "secret")
+
+
+def test_a_password_in_the_old_form_is_still_right(path: Path) -> None:
+    """Until it is set anew: the server writes nothing beside its configuration."""
+    salt = bytes(range(16))
+    digest = hashlib.scrypt(b"secret", salt=salt, n=2**14, r=8, p=1)
+    words = [base64.b64encode(it).decode() for it in (salt, digest)]
+    path.parent.mkdir()
+    path.write_text(f"me:scrypt:{words[0]}:{words[1]}\n")
+    path.chmod(0o600)
+    checker = Checker(path)
+    assert [checker.is_right("me", word) for word in ("secret", "Secret")] == [True, False]
+    save(path, "you", "secret")
+    checker = Checker(path)
+    assert [checker.is_right(user, "secret") for user in ("me", "you")] == [True, True]
+    assert load(path)["me"].cost == COST
+
+
+def test_who_is_not_there_takes_as_much_as_who_is(path: Path) -> None:
+    """Or the time that an answer takes would tell which users there are."""
+    save(path, "me", "secret")
+    spent: list[tuple[Cost, int]] = []
+
+    def count(password: str, like: Hash) -> bytes:
+        spent.append((like.cost, len(like.digest)))
+        return derive(password, like)
+
+    checker = Checker(path, count)
+    for user in ("me", "nobody", "", "__token__"):
+        assert not checker.is_right(user, "wrong")
+    assert spent == [(COST, 32)] * 4
+    dear = f"dear:$scrypt$ln=15,r=8,p=1${'A' * 22}${'A' * 43}\n"
+    path.write_text(path.read_text() + dear)
+    spent.clear()
+    for user in ("dear", "nobody"):
+        assert not checker.is_right(user, "wrong")
+    assert spent == [(Cost(log_n=15), 32)] * 2
+
+
 @pytest.mark.parametrize(
-    "line", ["me", "me:secret", "me:scrypt:a:b:c", ":scrypt:AAAA:AAAA", "x:bcrypt:AAAA:AAAA"]
-)
+    "cost",
+    ["ln=17,r=8,p=1", "ln=14,r=99,p=1", "ln=14,r=8,p=5", "ln=0,r=8,p=1", "ln=99,r=8,p=1",
+     "ln=14,r=0,p=1", "ln=14,r=8,p=0"],
+)  # fmt: skip
+def test_a_password_that_takes_too_much_is_refused(path: Path, cost: str) -> None:
+    """Nobody can make the server take all memory by a line in the file."""
+    save(path, "you", "secret")
+    path.write_text(f"{path.read_text()}me:$scrypt${cost}${'A' * 22}${'A' * 43}\n")
+    with pytest.raises(InsidersError) as caught:
+        load(path)
+    assert (caught.value.message, caught.value.hint) == (
+        f"{path}, line 2: to check the password of me takes too much memory",
+        "set it anew with `pypi-insiders server password me`",
+    )
+    assert not Checker(path).is_right("me", "secret")
+
+
+_SALT_AND_HASH = f"{'A' * 22}${'A' * 43}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["me", "me:secret", "me:scrypt:a:b:c", ":scrypt:AAAA:AAAA", "x:bcrypt:AAAA:AAAA",
+     "me:scrypt:AAAAAAAAAAAA:AA==", f"me:$scrypt$ln=14,r=8${_SALT_AND_HASH}",
+     f"me:$scrypt$ln=14,r=8,p=1{_SALT_AND_HASH}", f":$scrypt$ln=14,r=8,p=1${_SALT_AND_HASH}",
+     f"me:$scrypt$ln=14,r=8,p=1${_SALT_AND_HASH}AA", f"me:$argon2id$ln=14,r=8,p=1${_SALT_AND_HASH}",
+     f"me:$scrypt$ln=14,r=8,p=1${_SALT_AND_HASH}$", "me:$scrypt$ln=14,r=8,p=1$AAAA$AAAA",
+     f"me:$scrypt$ln=-1,r=8,p=1${_SALT_AND_HASH}", f"me:$scrypt$ln=14,r=8,p=1${'A' * 400}$AAAA"],
+)  # fmt: skip
 def test_a_line_that_nobody_can_use_is_named(path: Path, line: str) -> None:
     """A comment and an empty line are none."""
     save(path, "you", "secret")

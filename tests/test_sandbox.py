@@ -3,6 +3,9 @@
 import json
 import re
 import signal
+import socket
+import subprocess
+import sys
 import textwrap
 import zipfile
 from collections.abc import Iterator
@@ -119,10 +122,11 @@ def test_a_burglar_finds_every_door_closed(
     listening = ["systemd-socket-activate", "--listen", f"{outside}/agent.sock", "cat"]
     agent = machine.start(*listening)
     machine.wait_for(["test", "-S", f"{outside}/agent.sock"], lambda done: done.returncode == 0)
+    machine.run("sh", "-c", "echo secret >/boot/key")
     constants: dict[str, list[object]] = {
         "READ": [
             f"{home}/.ssh/id_ed25519", f"{home}/.config/pypi-insiders/repos.toml",
-            f"{home}/{_INDEX}/theirs-1.0.tar.gz", "/etc/shadow", "/proc/kcore",
+            f"{home}/{_INDEX}/theirs-1.0.tar.gz", "/boot/key", "/etc/shadow", "/proc/kcore",
         ],
         "WRITE": [
             f"{home}/{_INDEX}/pip-99.tar.gz", f"{home}/.bashrc", f"{outside}/here",
@@ -130,8 +134,8 @@ def test_a_burglar_finds_every_door_closed(
             "/proc/sys/kernel/hostname",
         ],
         "LIST": [
-            "/var/log", "/var/lib", "/srv", "/mnt", "/media", f"{home}/.ssh", f"{home}/.config",
-            "/root/.ssh", runtime, str(tmp_path),
+            "/var/log", "/var/lib", "/srv", "/mnt", "/media", "/boot", f"{home}/.ssh",
+            f"{home}/.config", "/root/.ssh", runtime, str(tmp_path),
         ],
         "CONNECT": [("127.0.0.1", listener[1]), ("::1", listener[1]), ("192.0.2.1", 443)],
         "SOCKETS": [f"{runtime}/bus", f"{runtime}/systemd/private", f"{outside}/agent.sock"],
@@ -161,6 +165,26 @@ def test_a_burglar_finds_every_door_closed(
     assert machine.processes("sleep 31411") == []
     units = machine.run("systemctl", "--user", "list-units", "--all", "pypi-insiders-build*")
     assert "pypi-insiders-build" not in units.stdout
+
+
+def test_what_is_mounted_below_opt_is_hidden() -> None:
+    """Elsewhere in the system's directories it is the system's, such as a disk of `/usr` alone."""
+    code = """
+        import subprocess
+        from pypi_insiders import sandbox
+        for path in ("/opt", "/opt/a b/c"):
+            subprocess.run(["mkdir", "-p", path], check=True)
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], check=True)
+        print(*sandbox._foreign_directories(), sep="\\n")
+    """
+    shown = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount",
+         sys.executable, "-c", textwrap.dedent(code)],
+        check=True, capture_output=True, text=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert [path for path in shown if path.startswith("/opt")] == ["/opt/a b/c"]
+    assert {"/boot", "/srv", "/var"} < set(shown)
+    assert not {"/", "/usr", "/usr/local", "/etc", "/proc", "/dev"} & set(shown)
 
 
 def test_forks_without_end_end(machine: Machine, project: Project) -> None:
@@ -237,23 +261,122 @@ def test_what_is_planted_is_refused(
     assert machine.run("ls", "-A", _INDEX, check=False).stdout == ""
 
 
-def test_with_the_network_where_the_person_said_so(
+# Runs as a build hook that may use the network, and raises what it should not have reached.
+_EXPLORER = r"""
+import os, socket, subprocess, urllib.error, urllib.request
+reached = []
+
+def attempt(name, call):
+    try:
+        reached.append((name, call()))
+    except OSError:
+        pass
+
+def connect(family, address):
+    with socket.socket(family) as client:
+        client.settimeout(5)
+        client.connect(address)
+
+def ask(url):
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return answer.status, answer.read(100)
+
+def tunnel(host):
+    with socket.create_connection(("127.0.0.1", 3128)) as client:
+        client.sendall(f"CONNECT {host}:{PORT} HTTP/1.1\r\n\r\n".encode())
+        answer = client.recv(1000)
+        if b" 403 " not in answer:
+            raise RuntimeError(f"{host}: {answer}")
+
+for address in ADDRESSES:
+    attempt(address, lambda: connect(socket.AF_INET, (address, PORT)))
+attempt("::1", lambda: connect(socket.AF_INET6, ("::1", PORT)))
+attempt("abstract", lambda: connect(socket.AF_UNIX, "\0" + ABSTRACT))
+attempt("key", lambda: os.stat(KEY))
+os.environ["no_proxy"] = ""
+for host in (*ADDRESSES, *NAMES):
+    tunnel(host)
+    try:
+        reached.append((host, ask(f"http://{host}:{PORT}/")))
+    except urllib.error.HTTPError as error:
+        if error.code != 403:
+            raise
+if reached:
+    raise RuntimeError(f"reached {reached}")
+"""
+
+
+def test_with_the_network_no_service_of_this_machine_is_reached(
     machine: Machine, project: Project, listener: tuple[Background, int]
 ) -> None:
-    """`network = true` opens that door, and none of the others."""
-    machine.write_text(".ssh/id_ed25519", "secret", mode=0o600)
-    code = f"""
-        import os, socket
-        with socket.create_connection(("127.0.0.1", {listener[1]})) as client:
-            open("probe/heard", "wb").write(client.recv(100))
-        socket.getaddrinfo("localhost", 443)
-        assert not os.path.exists("{machine.home}/.ssh")
-    """
-    hostile(project, code)
-    assert machine.run("pypi-insiders", "update", check=False).returncode == 1
+    """`network = true` leads to other machines: not to our own index, nor to an abstract socket."""
+    abstract = machine.start(
+        "python3", "-u", "-c",
+        "import socket; server = socket.socket(socket.AF_UNIX)\n"
+        "server.bind('\\0an agent'); server.listen(); print(); server.accept()",
+    )  # fmt: skip
+    assert next(abstract.lines(lambda: 20)) == ""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing
+        own = probe.getsockname()[0]
+    constants = {
+        "PORT": listener[1],
+        "ADDRESSES": ["127.0.0.1", "127.1.2.3", "0.0.0.0", own, "169.254.169.254"],
+        "NAMES": ["localhost", "[::1]", "[::]", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1"],
+        "ABSTRACT": "an agent",
+        "KEY": str(machine.write_text(".ssh/id_ed25519", "secret", mode=0o600)),
+    }
+    hostile(
+        project, "".join(f"{key} = {value!r}\n" for key, value in constants.items()) + _EXPLORER
+    )
     path = ".config/pypi-insiders/repos.toml"
     machine.write_text(path, machine.read_text(path) + "network = true\n")
-    machine.run("pypi-insiders", "update", "me/probe")
+    done = machine.run("pypi-insiders", "update")
+    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert "not sandboxed" not in done.stderr
+
+
+_WAY_OUT = r"""
+import socket, ssl, urllib.request
+URL = {url!r}
+try:
+    with urllib.request.urlopen(URL, timeout=60) as answer:
+        heard = answer.read(100)
+except Exception as error:
+    heard = repr(error).encode()
+with open("probe/heard", "wb") as file:
+    file.write(heard)
+"""
+
+
+def test_with_the_network_other_machines_are_reached(machine: Machine, project: Project) -> None:
+    """By HTTP and HTTPS, also where a proxy of this machine leads there."""
+    proxy = machine.start(
+        "python3", "-u", "-c",
+        "import http.server\n"
+        "class Proxy(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200); self.end_headers()\n"
+        "        word = self.headers['Proxy-Authorization']\n"
+        "        self.wfile.write(f'{self.path} {word}'.encode())\n"
+        "server = http.server.HTTPServer(('127.0.0.1', 0), Proxy)\n"
+        "print(server.server_port, flush=True); server.serve_forever()",
+    )  # fmt: skip
+    port = next(proxy.lines(lambda: 20))
+    path = ".config/pypi-insiders/repos.toml"
+    machine.write_text(path, machine.read_text(path) + "network = true\n")
+    heard = []
+    for version, url, environment in (
+        ("1.0", "https://pypi.org/simple/", {}),
+        ("1.1", "http://host.invalid/x?y", {"http_proxy": f"http://me:secret@127.0.0.1:{port}"}),
+    ):
+        hostile(project, _WAY_OUT.format(url=url), version)
+        machine.run("pypi-insiders", "update", env=environment)
+        name = f"{_INDEX}/probe-{version}-py3-none-any.whl"
+        code = f"import zipfile; print(zipfile.ZipFile({name!r}).read('probe/heard').decode())"
+        heard.append(machine.run("python3", "-c", code).stdout.strip())
+    assert heard[0].startswith("<!DOCTYPE html>")
+    assert heard[1] == "http://host.invalid/x?y Basic bWU6c2VjcmV0"
 
 
 def test_a_hook_that_takes_too_long_is_ended(machine: Machine, tmp_path: Path) -> None:

@@ -42,12 +42,16 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
     repositories, or those that are named. Tags that failed before are tried again at once if their
     repository is named, and else after a while. Exit status 1 if any of them failed.
     """
+    from pypi_insiders import publishing
+
+    password = publishing.take_password()  # before a program is started
+
     from pypi_insiders import config, repositories
     from pypi_insiders.choosing import Request
     from pypi_insiders.notify_socket import Notifier
     from pypi_insiders.paths import default_paths
 
-    request = Request(names, **options)
+    request = Request(names, index_password=password, **options)
     paths = default_paths()
     settings = config.load(paths.settings)
     outcomes: list[Outcome] = []

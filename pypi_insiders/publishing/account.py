@@ -1,5 +1,6 @@
 """Find out who uploads, and with what password."""
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,11 @@ class Account:
     password: str | None = field(default=None, repr=False)
 
 
+def take_password() -> str | None:
+    """Take the password out of the environment, which every program that we start inherits."""
+    return os.environ.pop(VARIABLE, None)
+
+
 def find_account(destination: Destination, environment: Mapping[str, str]) -> Account:
     """Find user and password.
 
@@ -40,7 +46,8 @@ def find_account(destination: Destination, environment: Mapping[str, str]) -> Ac
     Source: systemd.exec(5), `$CREDENTIALS_DIRECTORY`.
     """
     user = destination.user or _DEFAULT_USER
-    if password := environment.get(VARIABLE) or _of_unit(environment):
+    given = destination.password or environment.get(VARIABLE)
+    if password := given or _of_unit(environment):
         return Account(user, _checked(password))
     if account := _of_netrc(destination, environment):
         return account

@@ -1,6 +1,6 @@
 """Know where to upload, and where that index tells what it has."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 from pypi_insiders.config import PublishSettings, parse_index_url
@@ -24,10 +24,15 @@ class Destination:
     """Where it tells what it has; a project's name and a slash are added."""
     user: str | None = None
     """Who uploads; `None` is whoever netrc names, or else `__token__`."""
+    password: str | None = field(default=None, repr=False)
+    """With what password, if that is known already."""
 
 
 def destination(
-    settings: PublishSettings, url: str | None = None, user: str | None = None
+    settings: PublishSettings,
+    url: str | None = None,
+    user: str | None = None,
+    password: str | None = None,
 ) -> Destination | None:
     """Tell where files go, or `None` for nowhere.
 
@@ -35,6 +40,7 @@ def destination(
         settings: the `[publish]` table.
         url: instead of `index-url`; `check-url`, which belongs to that, does not count then.
         user: instead of `user`.
+        password: of that user, if it is known already.
 
     Raises:
         PublishError: the URL is none of an index.
@@ -50,7 +56,7 @@ def destination(
     except ValueError as error:
         raise PublishError(f"the URL to upload to {error}") from error
     simple_url = _with_slash(simple_url) if simple_url else simple_url_of(url)
-    return Destination(url, simple_url, user or settings.user)
+    return Destination(url, simple_url, user or settings.user, password)
 
 
 def simple_url_of(url: str) -> str:

@@ -58,6 +58,9 @@ _ENVIRONMENT = {
     "GIT_DEFAULT_HASH": "sha1",
     "GIT_DEFAULT_REF_FORMAT": "files",
     "GIT_TRACE_REDACT": "1",
+    # What is missing in a mirror is not fetched unasked: a host that has only files would make git
+    # start git without end. Older than 2.39.4, git does not know this variable.
+    "GIT_NO_LAZY_FETCH": "1",
 }
 
 # Nothing runs that a repository could bring along, and nothing in the background.
@@ -92,9 +95,6 @@ LOCAL = Settings(
         "GIT_CONFIG_COUNT": "0",
         "GIT_CONFIG_PARAMETERS": "",
         "GIT_ATTR_NOSYSTEM": "1",
-        # What is missing in a mirror is not fetched unasked: older than 2.45, git has no
-        # variable for that, but then no transport is allowed either.
-        "GIT_NO_LAZY_FETCH": "1",
         "GIT_ALLOW_PROTOCOL": "none",
     },
 )

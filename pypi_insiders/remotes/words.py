@@ -1,6 +1,7 @@
 """Say in one line why git failed, and what helps."""
 
 import re
+import shlex
 
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.urls import without_any_credentials
@@ -34,6 +35,14 @@ _MEANINGS: tuple[tuple[str, type[InsidersError], str, str], ...] = (
         AccessError,
         "no access: the host does not accept the credentials that git has here",
         "try `git ls-remote URL` in a shell; a key with a passphrase must be in the ssh agent",
+    ),
+    (
+        r"Host key for (?P<host>\S+) has changed",
+        InsidersError,
+        "the host's ssh key is not the one that is known here: it was changed, or another host "
+        + "answers",
+        "ask the host's owner; if it was changed: `ssh-keygen -R {host}`, then connect once with "
+        + "`ssh` and check the fingerprint",
     ),
     (
         r"Host key verification failed|no \w+ host key is known|No matching host key",
@@ -80,7 +89,8 @@ _MEANINGS: tuple[tuple[str, type[InsidersError], str, str], ...] = (
         "check the name, and that your sponsorship or account gives access",
     ),
     (
-        r"transport '[\w-]+' not allowed",
+        r"transport '[\w-]+' not allowed|Unsupported URL scheme"
+        + r"|not supported or disabled in libcurl",
         InsidersError,
         "git may not use that transport here",
         "use https, ssh, git or file",
@@ -110,9 +120,11 @@ def explain(
     if re.search(r"No space left on device|Disk quota exceeded", text):
         return InsidersError(f"the disk is full ({detail})", "make room on that disk")
     for pattern, kind, meaning, hint in _MEANINGS if connects else ():
-        if re.search(pattern, text):
+        if match := re.search(pattern, text):
             is_access = kind is AccessError and access_hint is not None
-            return kind(f"{meaning} ({detail})", access_hint if is_access else hint)
+            names = {name: shlex.quote(found) for name, found in match.groupdict().items()}
+            helping = hint.format_map(names)
+            return kind(f"{meaning} ({detail})", access_hint if is_access else helping)
     return UnexplainedError(f"git {command} failed: {detail}")
 
 
@@ -121,7 +133,7 @@ def _telling_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line in lines:
         if re.match(
-            r"(?:fatal|error|ERROR|ssh|.*: Permission denied|Host key|remote: ERROR)", line
+            r"(?:fatal|error|ERROR|ssh(?!-)|.*: Permission denied|Host key|remote: ERROR)", line
         ):
             return re.sub(r"^(?:fatal|error|ERROR): ", "", line)
     return lines[-1] if lines else "it said nothing"

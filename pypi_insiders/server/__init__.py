@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,6 +17,7 @@ from waitress.trigger import trigger
 
 from pypi_insiders.server.clients import Clients
 from pypi_insiders.server.limits import Limits
+from pypi_insiders.server.proof import demand_limits
 from pypi_insiders.server.pulse import Pulse
 from pypi_insiders.server.waiters import Waiters
 from pypi_insiders.server.watch import watching
@@ -67,6 +69,9 @@ def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
         refusing_for_s: end after so long, and never report readiness: the application only says
             why the index cannot serve.
 
+    Raises:
+        InsidersError: a limit is not in force.
+
     Source: sd_notify(3), sd_watchdog_enabled(3).
     """
     # One line for nearly every request while all threads are busy.
@@ -78,23 +83,13 @@ def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
         asked_s = time.monotonic()
         return app(environ, start_response)
 
+    make = partial(_make, noted, limits, max_body_bytes)
+    demand_limits(make)
     channels: dict[int, Any] = {}
-    server = waitress.create_server(
-        noted,
-        map=channels,
-        sockets=list(sockets),
-        ident=None,
-        max_request_header_size=limits.header_bytes + 1,  # the first that is too many
-        max_request_body_size=max_body_bytes + 1,
-        send_bytes=_ANSWER_BYTES,
-        log_socket_errors=False,  # a client that is gone is no news
-        connection_limit=_UNLIMITED,
-        channel_timeout=_UNLIMITED,
-        threads=_THREADS,
-    )
+    server = make(sockets, channels)
     waiters = waiters or Waiters()
     waiters.serve_with(lambda number: server.task_dispatcher.set_thread_count(_THREADS + number))
-    clients = Clients(channels, limits)
+    clients = Clients(channels, limits, is_logged=_log.isEnabledFor(logging.DEBUG))
     pulse = Pulse(server.task_dispatcher, status)
     stopping = is_woken = False
     wake = trigger(channels)
@@ -143,6 +138,28 @@ def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
         server.task_dispatcher.shutdown()
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _make(
+    app: WSGIApplication,
+    limits: Limits,
+    max_body_bytes: int,
+    sockets: Sequence[socket.socket],
+    channels: dict[int, Any],
+) -> Any:
+    return waitress.create_server(
+        app,
+        map=channels,
+        sockets=list(sockets),
+        ident=None,
+        max_request_header_size=limits.header_bytes + 1,  # the first that is too many
+        max_request_body_size=max_body_bytes + 1,
+        send_bytes=_ANSWER_BYTES,
+        log_socket_errors=False,  # a client that is gone is no news
+        connection_limit=_UNLIMITED,
+        channel_timeout=_UNLIMITED,
+        threads=_THREADS,
+    )
 
 
 def _drain(clients: Clients, turn: Callable[[float], None]) -> None:

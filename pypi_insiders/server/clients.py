@@ -25,16 +25,21 @@ class Clients:
     waitress's own limits are not used: that of connections locks out everybody but those who have
     one, idle or not; that of time does not count a request that trickles in, and waits until a
     client that does not read can be written to.
+
+    Args:
+        channels: waitress's map of all that is open.
+        limits: of each client.
+        is_logged: whether there is a line in the log for each answer.
     """
 
-    def __init__(self, channels: dict[int, Any], limits: Limits) -> None:
+    def __init__(self, channels: dict[int, Any], limits: Limits, *, is_logged: bool) -> None:
+        self._is_logged = is_logged
         self._channels = channels
         self._limits = limits
         self._connections = min(limits.connections, _affordable_connections())
         self.tick_s = min(_LOOK_S, limits.shortest_s / 4)
         self._next_look_s = 0.0
         self._listeners = [item for item in channels.values() if isinstance(item, BaseWSGIServer)]
-        is_logged = _log.isEnabledFor(logging.DEBUG)
         for listener in self._listeners:
             listener.channel_class = LoggedConnection if is_logged else Connection
 
@@ -95,7 +100,8 @@ class Clients:
         self._next_look_s = now_s + self.tick_s
         for connection in self.all():
             if _is_overdue(connection, now_s, self._limits):
-                _log.debug("%s: too slow", connection.addr[0])
+                if self._is_logged:
+                    _log.debug("%s: too slow", connection.addr[0])
                 connection.abort()
 
 

@@ -1,0 +1,265 @@
+"""Let builds reach other machines over HTTP, and nothing on this one."""
+
+import contextlib
+import logging
+import os
+import re
+import socket
+import threading
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+from pypi_insiders.relay import join
+
+_log = logging.getLogger(__name__)
+
+_CONNECTIONS = 256
+_HEADER_BYTES = 32 * 1024
+_CONNECT_TIMEOUT_S = 60
+_HEADER_TIMEOUT_S = 60
+_REQUEST = re.compile(rb"([A-Z]+) ([\x21-\x7e]+) HTTP/1\.[01]\r\n")
+# Those of a proxy, which are not for whom it asks. Source: RFC 9110, 7.6.1.
+_OF_PROXY = re.compile(rb"(?im)^(?:proxy-[\w-]+|connection|keep-alive):[^\n]*\n")
+
+
+class _Refused(Exception):  # noqa: N818 - it is an answer
+    """What is asked for is not given.
+
+    Args:
+        status: as HTTP has it.
+        why: one line.
+    """
+
+    def __init__(self, status: str, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class _Target(NamedTuple):
+    """What a request asks for."""
+
+    method: bytes
+    scheme: str
+    host: str
+    port: int
+    uri: bytes
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[None]:
+    """Serve an HTTP proxy on a Unix socket for as long as the context lasts.
+
+    It leads to other machines, directly or by the proxy that the environment names. Addresses of
+    this machine are refused, however they are named: its loopback, and what it has of its own.
+
+    Args:
+        path: of the socket, which is not there yet.
+
+    Source: RFC 9110, 9.3.6; RFC 9112, 3.2.2.
+    """
+    with socket.socket(socket.AF_UNIX) as server:
+        # The path of a socket may have 107 characters. Source: unix(7).
+        directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            server.bind(f"/proc/self/fd/{directory}/{path.name}")
+        finally:
+            os.close(directory)
+        server.listen()
+        gateway = _Gateway(server)
+        serving = threading.Thread(target=gateway.serve, daemon=True)
+        serving.start()
+        try:
+            yield
+        finally:
+            gateway.close()
+            serving.join()
+
+
+class _Gateway:
+    def __init__(self, server: socket.socket) -> None:
+        self._server = server
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._closed = threading.Event()
+        self._room = threading.BoundedSemaphore(_CONNECTIONS)
+
+    def serve(self) -> None:
+        """Take connections until it is closed."""
+        while not self._closed.is_set():
+            try:
+                client, _ = self._server.accept()
+            except OSError:  # closed, or no descriptor is left
+                self._closed.wait(0.1)
+                continue
+            if self._room.acquire(blocking=False):
+                threading.Thread(target=self._attend, args=(client,), daemon=True).start()
+            else:
+                client.close()
+
+    def close(self) -> None:
+        """End all connections."""
+        with self._lock:
+            self._closed.set()
+            for connection in (self._server, *self._open):
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def _attend(self, client: socket.socket) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._room.release)
+            stack.enter_context(contextlib.suppress(OSError))
+            self._keep(client, stack)
+            self._answer(client, stack)
+
+    def _keep(self, connection: socket.socket, stack: contextlib.ExitStack) -> None:
+        """Close a connection at the end of its thread, or with all others."""
+        stack.enter_context(connection)
+        with self._lock:
+            if self._closed.is_set():
+                raise ConnectionAbortedError
+            self._open.add(connection)
+        stack.callback(self._forget, connection)
+
+    def _forget(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._open.discard(connection)
+
+    def _answer(self, client: socket.socket, stack: contextlib.ExitStack) -> None:
+        try:
+            client.settimeout(_HEADER_TIMEOUT_S)
+            header, rest = _read_header(client)
+            client.settimeout(None)
+            target = _target(header)
+            server, greeting = _reach(target, header)
+        except _Refused as error:
+            _log.debug("a build was refused the network: %s", error)
+            body = f"{error}\n"
+            client.sendall(
+                f"HTTP/1.1 {error.status}\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+                f"Content-Length: {len(body.encode())}\r\n\r\n{body}".encode()
+            )
+            return
+        self._keep(server, stack)
+        if greeting:
+            server.sendall(greeting)
+        else:
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        server.sendall(rest)
+        join(client, server)
+
+
+def _read_header(connection: socket.socket) -> tuple[bytes, bytes]:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        part = connection.recv(4096)
+        if not part or len(received) > _HEADER_BYTES:
+            raise _Refused("400 Bad Request", "no request, or too long a header")
+        received += part
+    header, _, rest = received.partition(b"\r\n\r\n")
+    return header + b"\r\n\r\n", rest
+
+
+def _target(header: bytes) -> _Target:
+    """Read whom a request is for."""
+    match = _REQUEST.match(header)
+    try:
+        if match is None:
+            raise ValueError
+        method, uri = match.groups()
+        url = urlsplit(("https://" if method == b"CONNECT" else "") + uri.decode("ascii"))
+        port = url.port or {"http": 80, "https": 443}[url.scheme]
+        if not url.hostname or (method != b"CONNECT" and url.scheme != "http"):
+            raise ValueError
+        url.hostname.encode("idna")
+    except (ValueError, KeyError) as error:
+        raise _Refused("400 Bad Request", "no request to a proxy for HTTP") from error
+    return _Target(method, url.scheme, url.hostname, port, uri)
+
+
+def _reach(target: _Target, header: bytes) -> tuple[socket.socket, bytes]:
+    """Connect to whom a request is for; return the connection, and what is to be said on it."""
+    addresses = _addresses(target.host, target.port)
+    for address in addresses:
+        if is_own(address[0]):
+            raise _Refused(
+                "403 Forbidden", f"{target.host} is this machine, of which builds reach nothing"
+            )
+    proxies = getproxies_environment()
+    proxy = proxies.get(target.scheme)
+    if proxy and not proxy_bypass(f"{target.host}:{target.port}", proxies):
+        return _by_proxy(proxy, header)
+    if not addresses:
+        raise _Refused("502 Bad Gateway", f"the name {target.host} cannot be resolved")
+    connection = _connected(addresses)
+    if target.method == b"CONNECT":
+        return connection, b""
+    url = urlsplit(target.uri)
+    origin = (url.path or b"/") + (b"?" + url.query if url.query else b"")
+    return connection, _rewritten(header, b"%s %s HTTP/1.1" % (target.method, origin))
+
+
+def _by_proxy(proxy: str, header: bytes) -> tuple[socket.socket, bytes]:
+    """Hand a request on to another proxy, with the password that only we know."""
+    url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if url.scheme != "http" or not url.hostname:
+        raise _Refused("502 Bad Gateway", "the proxy of this machine is not one for HTTP")
+    words = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()
+    password = b"Proxy-Authorization: Basic %s" % b64encode(words)
+    connection = _connected([(url.hostname, url.port or 80)])
+    first = header.partition(b"\r\n")[0]
+    return connection, _rewritten(header, first, *([password] if url.username else []))
+
+
+def _rewritten(header: bytes, *first: bytes) -> bytes:
+    """Write another request line, without what concerned only us."""
+    rest = _OF_PROXY.sub(b"", header.partition(b"\r\n")[2])
+    # One request on a connection: the next may be for another host.
+    closing = () if header.startswith(b"CONNECT ") else (b"Connection: close",)
+    return b"\r\n".join((*first, *closing, rest))
+
+
+def _addresses(host: str, port: int) -> list[tuple[str, int]]:
+    """Resolve a name, once: what is looked at is what is connected to."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [(str(item[4][0]), int(item[4][1])) for item in found]
+
+
+def _connected(addresses: Sequence[tuple[str, int]]) -> socket.socket:
+    why = ""
+    for address in addresses:
+        try:
+            connection = socket.create_connection(address, timeout=_CONNECT_TIMEOUT_S)
+        except OSError as error:
+            why = error.strerror or str(error)
+        else:
+            connection.settimeout(None)
+            return connection
+    raise _Refused("502 Bad Gateway", f"cannot connect: {why}")
+
+
+def is_own(address: str) -> bool:
+    """Tell whether an address leads to this machine, or to what stands between it and others.
+
+    To reach itself, the kernel sends from the address that it sends to. Nothing is sent here.
+
+    Source: ip-route(8), the table `local`; udp(7), connect(2).
+    """
+    found = ip_address(address.partition("%")[0])
+    mapped: IPv4Address | IPv6Address = getattr(found, "ipv4_mapped", None) or found
+    if mapped.is_loopback or mapped.is_unspecified or mapped.is_link_local or mapped.is_multicast:
+        return True
+    family = socket.AF_INET if mapped.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((str(mapped), 9))
+        except OSError:
+            return False  # there is no way to it
+        return bool(ip_address(probe.getsockname()[0].partition("%")[0]) == mapped)
