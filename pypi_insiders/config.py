@@ -326,6 +326,8 @@ class WatcherSettings:
     """For how long a host may be out of reach before that is a failure; 0 is at once."""
     verify_interval_s: int = _setting(parse_timeout, 604800)
     """Time between two updates that read all published files to compare them; 0 is never."""
+    repository_timeout_s: int = _setting(parse_timeout, 3600)
+    """How long one update fetches and builds a repository; 0 is without a limit."""
     public_versions: bool = _setting(parse_flag, True)
     """Whether the fallback is asked, once a day, which releases it has of what is watched."""
     notify_command: tuple[str, ...] | None = _setting(parse_command, None)

@@ -146,6 +146,24 @@ class Maker:
         mirror = self._paths.mirror(repository.name)
         remotes.fetch_commit(repository.remote, mirror, commit, remotes.Access(repository.token))
 
+    def bring(self, release: Release) -> None:
+        """Bring what a release is built from into the mirror of its repository, which is fetched.
+
+        Raises:
+            BuildError: it wants submodules that it may not bring in.
+            InsidersError: the repository cannot be read, or the disk not written.
+        """
+        repository = release.repository
+        if release.is_moved:
+            self.fetch_commit(repository, release.commit)
+        with _outside_told(repository):
+            remotes.bring(
+                self._paths.mirror(repository.name),
+                release.commit,
+                remotes.Access(repository.token),
+                submodules=repository.submodules or (),
+            )
+
     def make(
         self,
         release: Release,
@@ -379,23 +397,15 @@ class Maker:
 
     def _export(self, release: Release, source: Path) -> int:
         repository = release.repository
-        allowed = repository.submodules or ()
-        try:
+        with _outside_told(repository):
             return remotes.export(
                 self._paths.mirror(repository.name),
                 release.commit,
                 source,
                 remotes.Access(repository.token),
                 tag=release.tag if release.is_moved else None,
-                submodules=allowed,
+                submodules=repository.submodules or (),
             )
-        except remotes.OutsideError as error:
-            value = ",".join((*allowed, error.place))
-            raise BuildError(
-                error.message,
-                hint="if that is right: "
-                f"`pypi-insiders repos set {repository.name} submodules={value}`",
-            ) from error
 
     def _claim(self, repository: Repository, known: RepositoryState, built: str) -> None:
         """Refuse what was built unless its name is the one that this repository may have."""
@@ -472,6 +482,20 @@ class Maker:
                 )  # fmt: skip
             else:
                 _log.info("%s: %s is the same as the published one", name, file.name)
+
+
+@contextmanager
+def _outside_told(repository: Repository) -> Iterator[None]:
+    """Say how a repository may bring in submodules from elsewhere."""
+    try:
+        yield
+    except remotes.OutsideError as error:
+        value = ",".join((*(repository.submodules or ()), error.place))
+        raise BuildError(
+            error.message,
+            hint="if that is right: "
+            f"`pypi-insiders repos set {repository.name} submodules={value}`",
+        ) from error
 
 
 def _warnings(lost: Iterable[Difference], files: Mapping[str, str]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from types import FrameType
 from typing import IO, Any, NoReturn
 
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.time_limit import shortened
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class Containment:
 
         Args:
             argv: the program and its arguments.
-            timeout_s: after this many seconds it is killed.
+            timeout_s: after this many seconds it is killed, or before that at a `TimeLimit`.
             environment: all of its environment.
             directory: where it runs.
 
@@ -125,6 +126,7 @@ class Containment:
             InsidersError: the program cannot be run.
         """
         _log.debug("+ %s", shlex.join(argv))
+        timeout_s = shortened(timeout_s)
         # A file and no pipe: a process that is left behind would keep a pipe open.
         with tempfile.TemporaryFile() as output:
             try:
@@ -146,7 +148,7 @@ class Containment:
                     _kill_group(process.pid)
                 process.wait(timeout_s)
             except subprocess.TimeoutExpired:
-                output.write(f"\nkilled after {timeout_s:g} s\n".encode())
+                output.write(f"\nkilled after {timeout_s:.0f} s\n".encode())
             finally:
                 _kill_group(process.pid)
                 status = process.wait()
@@ -198,13 +200,48 @@ def kill_with_descendants(process: int) -> None:
 
     Source: proc_pid_status(5), `PPid`.
     """
-    parents = _parents()
-    doomed = [process]
-    for parent in doomed:  # which grows
-        doomed += [child for child, of in parents.items() if of == parent]
-    for number in doomed:
+    for number in _family(process):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(number, signal.SIGKILL)
+
+
+def activity(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> int | None:
+    """Return a number that stays the same for as long as a process and its children get nowhere.
+
+    Args:
+        process: its ID.
+        apart: what the names of children begin with that do not count.
+        waiting: likewise, of those that also take time of a processor while they wait.
+
+    Returns:
+        The number; `None` where the kernel does not tell what they do.
+
+    Source: proc_pid_io(5), `rchar` and `wchar`; proc_pid_stat(5), `utime` and `stime`.
+    """
+    found = 0
+    for place in (Path("/proc", str(number)) for number in _family(process)):
+        try:
+            name = (place / "comm").read_text(errors="replace")
+            if name.startswith(tuple(apart)):
+                continue
+            moved = re.findall(r"^[rw]char: (\d+)$", (place / "io").read_text(), re.MULTILINE)
+            found += sum(map(int, moved))
+            if not name.startswith(tuple(waiting)):
+                fields = (place / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                found += int(fields[11]) + int(fields[12])
+        except OSError:
+            if place.exists():
+                return None
+    return found
+
+
+def _family(process: int) -> list[int]:
+    """Name a process and all that it started, as far as they have not left it."""
+    parents = _parents()
+    family = [process]
+    for parent in family:  # which grows
+        family += [child for child, of in parents.items() if of == parent]
+    return family
 
 
 def _parents() -> dict[int, int]:

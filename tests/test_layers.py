@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 LAYERS = (
     {
         "errors", "journal", "listeners", "notify_socket", "progress", "shapes", "shell_words",
-        "times", "urls", "variables", "words",
+        "time_limit", "times", "urls", "variables", "words",
     },
     {"files", "log", "paths", "process", "tags", "distribution", "project_name", "uv_program"},
     {"memory"},

@@ -6,7 +6,7 @@ from pypi_insiders.remotes.mirror import fetch, fetch_commit, list_tags
 from pypi_insiders.remotes.run import TIMEOUT_S
 from pypi_insiders.remotes.signatures import SignatureError, verify
 from pypi_insiders.remotes.submodules import OutsideError
-from pypi_insiders.remotes.tree import export
+from pypi_insiders.remotes.tree import bring, export
 from pypi_insiders.remotes.words import UnreachableError
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "SignatureError",
     "UnreachableError",
     "Wanted",
+    "bring",
     "export",
     "fetch",
     "fetch_commit",
