@@ -15,6 +15,7 @@ from packaging.version import Version
 from pypi_insiders import (
     archives,
     builder,
+    disk,
     distribution,
     ownership,
     public,
@@ -31,6 +32,7 @@ from pypi_insiders import (
 from pypi_insiders.builder import BuildError, Distributions
 from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.config import Settings
+from pypi_insiders.disk import DiskFullError, Guard
 from pypi_insiders.environments import Bytecode
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import remove_foreign_tree
@@ -119,6 +121,7 @@ class Maker:
         self._destination = destination
         self._shared = paths.builds / "bytecode"
         self._bytecode = Bytecode(self._shared)
+        self._guard = Guard(settings.build.disk_reserve_bytes)
         self._choosing = threading.Lock()
         self._chosen: sandbox.Confines | None = None
         self._unavailable: SandboxError | None = None
@@ -280,12 +283,14 @@ class Maker:
         self, release: Release, known: RepositoryState
     ) -> Iterator[tuple[Distributions, sandbox.Confines]]:
         """Build a release, and keep what was built for as long as the context is open."""
+        self._guard.demand_room(self._paths.builds)
         confines = self._confines()
         name = release.repository.name
         self._progress.begin(name, "build", release.tag)
         _log.info("%s: building tag %s (%.9s)", name, release.tag, release.commit)
         with self._workspace() as workspace:
-            built = self._build(release, workspace, confines)
+            with self._ended_in_time(workspace):
+                built = self._build(release, workspace, confines)
             self._claim(release.repository, known, built.name)
             yield built, confines
 
@@ -369,6 +374,26 @@ class Maker:
         if wanted != "off":
             state.save_sandbox(self._paths.state, now)
         return chosen
+
+    @contextmanager
+    def _ended_in_time(self, workspace: Path) -> Iterator[None]:
+        """End a build before the disk is full; who has not filled it is not to blame.
+
+        Raises:
+            BuildError: it has taken most of the room that there was.
+            DiskFullError: others have.
+        """
+        with self._guard.guarding(workspace) as use:
+            try:
+                yield
+            except BuildError as error:
+                trouble = use.trouble()
+                if trouble is None:
+                    raise
+                told, is_to_blame = trouble
+                if is_to_blame:
+                    raise BuildError(told, error.output, disk.HINT) from error
+                raise DiskFullError(told) from error
 
     @contextmanager
     def _workspace(self) -> Iterator[Path]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, NoReturn
 
+from pypi_insiders import disk
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.time_limit import shortened
 
@@ -33,6 +34,10 @@ _OUTPUT_LIMIT_BYTES = 4 * 1024 * 1024
 _OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 _HANDED_ON = (*_OF_TERMINAL, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _READY = b"\0"
+# Nothing of ours kills by these: the session ends.
+_FROM_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_LOOK_S = 0.1
+"""How often it is looked whether a program may go on."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,8 @@ class Containment:
 
         Args:
             argv: the program and its arguments.
-            timeout_s: after this many seconds it is killed, or before that at a `TimeLimit`.
+            timeout_s: after this many seconds it is killed, or before that at a `TimeLimit` or
+                when it fills a disk that a `Guard` keeps free.
             environment: all of its environment.
             directory: where it runs.
 
@@ -123,7 +129,7 @@ class Containment:
             Its status, -9 if it was killed, and what it wrote, in `stdout`; of very much the end.
 
         Raises:
-            InsidersError: the program cannot be run.
+            InsidersError: the program cannot be run, or was ended by others.
         """
         _log.debug("+ %s", shlex.join(argv))
         timeout_s = shortened(timeout_s)
@@ -146,13 +152,17 @@ class Containment:
             try:
                 if self._ended.is_set():
                     _kill_group(process.pid)
-                process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                output.write(f"\nkilled after {timeout_s:.0f} s\n".encode())
+                if why := _wait(process, timeout_s):
+                    output.write(f"\n{why}\n".encode())
             finally:
                 _kill_group(process.pid)
                 status = process.wait()
                 self._groups.discard(process.pid)
+            if -status in _FROM_OTHERS and not self._ended.is_set():
+                raise InsidersError(
+                    f"{Path(argv[0]).name} was ended by signal {-status}",
+                    "the next update tries again",
+                )
             output.seek(max(0, output.seek(0, os.SEEK_END) - _OUTPUT_LIMIT_BYTES))
             return Result(status, output.read().decode(errors="replace"), "")
 
@@ -165,6 +175,18 @@ class Containment:
         self._ended.set()
         for group in tuple(self._groups):
             _kill_group(group)
+
+
+def _wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> str | None:
+    """Wait for the end of a process; return why it is to be killed if it must not go on."""
+    until_s = time.monotonic() + timeout_s
+    while (left_s := until_s - time.monotonic()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(min(left_s, _LOOK_S))
+            return None
+        if disk.is_exhausted():
+            return "killed because the disk is almost full"
+    return f"killed after {timeout_s:.0f} s"
 
 
 # A session of its own gets nothing from our terminal, and need not ignore what we ignore: under

@@ -12,7 +12,8 @@ LAYERS = (
         "errors", "journal", "listeners", "notify_socket", "progress", "shapes", "shell_words",
         "time_limit", "times", "urls", "variables", "words",
     },
-    {"files", "log", "paths", "process", "tags", "distribution", "project_name", "uv_program"},
+    {"disk", "files", "log", "paths", "tags", "distribution", "project_name", "uv_program"},
+    {"process"},
     {"memory"},
     {"release_lists"},
     {
