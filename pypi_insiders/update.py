@@ -331,6 +331,7 @@ class _Pass:
                 # What is being published is finished and recorded; nothing else is begun.
                 self._interrupted.set()
                 self._containment.end()
+                remotes.end()
                 for pool in pools.values():
                     pool.shutdown(cancel_futures=True)
                 raise

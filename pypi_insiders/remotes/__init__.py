@@ -3,7 +3,7 @@
 from pypi_insiders.remotes.credentials import GITS_OWN, Access
 from pypi_insiders.remotes.glance import Wanted, read_files
 from pypi_insiders.remotes.mirror import fetch, fetch_commit, list_tags
-from pypi_insiders.remotes.run import TIMEOUT_S
+from pypi_insiders.remotes.run import TIMEOUT_S, end
 from pypi_insiders.remotes.signatures import SignatureError, verify
 from pypi_insiders.remotes.submodules import OutsideError
 from pypi_insiders.remotes.tree import bring, export
@@ -18,6 +18,7 @@ __all__ = [
     "UnreachableError",
     "Wanted",
     "bring",
+    "end",
     "export",
     "fetch",
     "fetch_commit",

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -192,6 +192,13 @@ def _finish(
     """
     if process is None:
         raise RuntimeError("git has ended already")
+    with _running(process.pid):
+        return _wait(process, until_s, connects=connects)
+
+
+def _wait(
+    process: "subprocess.Popen[bytes]", until_s: float, *, connects: bool
+) -> tuple[bytes, bytes, int | None]:
     seen, since_s = None, time.monotonic()
     while (left_s := until_s - time.monotonic()) > 0:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -208,6 +215,24 @@ def _finish(
     with contextlib.suppress(subprocess.TimeoutExpired):
         return (*process.communicate(timeout=_END_TIMEOUT_S), None)
     return b"", b"", None
+
+
+_pids: set[int] = set()
+
+
+@contextlib.contextmanager
+def _running(pid: int) -> Iterator[None]:
+    _pids.add(pid)
+    try:
+        yield
+    finally:
+        _pids.discard(pid)
+
+
+def end() -> None:
+    """Kill all that git does now, in whatever thread."""
+    for pid in tuple(_pids):
+        kill_with_descendants(pid)
 
 
 def _decoded(output: bytes) -> str:
