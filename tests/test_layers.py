@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
+    {"plain_text"},
     {
         "errors", "journal", "listeners", "notify_socket", "progress", "shapes", "shell_words",
         "time_limit", "times", "urls", "variables", "words",
