@@ -103,7 +103,8 @@ def test_every_key(path: Path) -> None:
         ("[build]\njobs = -1", "build.jobs must be 0 for one a processor, or a number, not -1"),
         (
             '[build]\ndisk-reserve = "5%"',
-            'build.disk-reserve must be 0 for none, or a size such as "500MB" or "2GiB", not \'5%\'',
+            'build.disk-reserve must be 0 for none, or a size such as "500MB" or '
+            "\"2GiB\", not '5%'",
         ),
         ("[build]\nas-of-tag = 1", "build.as-of-tag must be true or false, not 1"),
         ('[publish]\nuser = "a:b"', "publish.user must be the name of a user, not 'a:b'"),

@@ -40,16 +40,14 @@ def live() -> "Iterator[Callable[[str, Step | None], None]]":
     with Progress(*_columns(), console=Console(stderr=True), transient=True) as progress:
 
         def show(repository: str, step: "Step | None") -> None:
+            text = printable(str(step))
             if step is None:
                 progress.remove_task(tasks.pop(repository))
             elif repository in tasks:
                 # At once: some steps are over before the next time that all is drawn anew.
-                text = printable(str(step))
                 progress.update(tasks[repository], step=text, refresh=True)
             else:
-                tasks[repository] = progress.add_task(
-                    repository, total=None, step=printable(str(step))
-                )
+                tasks[repository] = progress.add_task(repository, total=None, step=text)
 
         yield show
 

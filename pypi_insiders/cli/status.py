@@ -58,7 +58,8 @@ def _lines(judgement: "Judgement") -> Iterator[str]:
     """Write each item as `doctor` does, and its hint unless it is that of the line before."""
     before = None
     for item in judgement.items:
-        yield f"{click.style(item.severity.ljust(7), fg=_COLOURS[item.severity])}  {printable(item.line)}"
+        label = click.style(item.severity.ljust(7), fg=_COLOURS[item.severity])
+        yield f"{label}  {printable(item.line)}"
         if item.hint and item.hint != before:
             yield f"{' ' * 9}{click.style('hint:', fg='cyan')} {printable(item.hint)}"
         before = item.hint
