@@ -222,7 +222,7 @@ def kill_with_descendants(process: int) -> None:
 
     Source: proc_pid_status(5), `PPid`.
     """
-    for number in _family(process):
+    for number in family(process):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(number, signal.SIGKILL)
 
@@ -241,7 +241,7 @@ def activity(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> i
     Source: proc_pid_io(5), `rchar` and `wchar`; proc_pid_stat(5), `utime` and `stime`.
     """
     found = 0
-    for place in (Path("/proc", str(number)) for number in _family(process)):
+    for place in (Path("/proc", str(number)) for number in family(process)):
         try:
             name = (place / "comm").read_text(errors="replace")
             if name.startswith(tuple(apart)):
@@ -257,7 +257,7 @@ def activity(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> i
     return found
 
 
-def _family(process: int) -> list[int]:
+def family(process: int) -> list[int]:
     """Name a process and all that it started, as far as they have not left it."""
     parents = _parents()
     family = [process]

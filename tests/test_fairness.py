@@ -1,5 +1,6 @@
 """No repository keeps others from being brought up to date: not by time, nor by room on a disk."""
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,8 @@ import pytest
 from conftest import COMMAND, Person, Watch, names, need
 from projects import create, git
 
-from pypi_insiders import remotes, time_limit
+from pypi_insiders import process, remotes, time_limit
+from pypi_insiders.errors import InsidersError
 from pypi_insiders.remotes import UnreachableError, run
 from pypi_insiders.time_limit import TimeLimit, shortened
 
@@ -105,6 +107,38 @@ def test_a_host_that_is_slow_is_not(
         monkeypatch.setenv(name, str(value))
     remotes.fetch(f"ssh://slow{project.remote}", tmp_path / "mirror.git")
     assert git(tmp_path / "mirror.git", "tag") == "v1.0"
+
+
+def test_a_part_of_git_that_is_killed_is_no_damage(
+    tmp_path: Path, relay: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kernel does that where memory is short, and systemd when a session ends."""
+    caplog.set_level("INFO", "pypi_insiders")
+    project = create(tmp_path, "probe")
+    project.release("1.0")
+    mirror = tmp_path / "mirror.git"
+    remotes.fetch(project.url, mirror)
+    for number in range(900):
+        (project.tree / f"{number}-{os.urandom(16).hex()}").touch()
+    project.push("v1.1")
+    for name, value in (("GIT_SSH", relay), ("RELAY", "slow"), ("RELAY_DIRECTORY", tmp_path)):
+        monkeypatch.setenv(name, str(value))
+
+    def kill() -> None:
+        while True:
+            for pid in process.family(os.getpid()):
+                words = Path("/proc", str(pid), "cmdline")
+                with contextlib.suppress(OSError):
+                    if {b"unpack-objects", b"index-pack"} & set(words.read_bytes().split(b"\0")):
+                        return os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    with pytest.raises(InsidersError) as caught:
+        remotes.fetch(f"ssh://slow{project.remote}", mirror)
+    killer.join()
+    assert caught.value.message.startswith("git fetch was ended, by others or for want of memory (")
+    assert "damaged" not in caplog.text
 
 
 def test_a_time_limit_counts_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
