@@ -40,6 +40,8 @@ if os.fork() == 0:
         if mode == "hang" and name.startswith("hang") and b"command=fetch" in data:
             (place / name).touch()
             time.sleep(1000)
+        if mode == "break" and b"command=fetch" in data:
+            sys.exit("ssh: connect to host host port 22: Connection refused")
         served.stdin.write(data)
         served.stdin.flush()
     os._exit(0)
@@ -198,6 +200,38 @@ def test_hosts_that_hang_keep_no_build_waiting(person: Person, tmp_path: Path, r
         update.communicate(timeout=60)
     assert person.distributions() == names("well-1.0")
     assert not [path for path in tmp_path.glob("hang-*") if not path.name.endswith(".git")]
+
+
+def test_a_host_that_answers_and_sends_nothing_is_a_failure_in_the_end(
+    person: Person, tmp_path: Path, relay: Path
+) -> None:
+    """That it lists its tags each time does not let it begin anew."""
+    environment = {"GIT_SSH": str(relay), "RELAY": "", "RELAY_DIRECTORY": str(tmp_path)}
+    project = create(tmp_path, "probe")
+    project.release("1.0")
+    url = f"ssh://host{project.remote}"
+    person.run("repos", "add", "me/probe:probe", "--url", url, status=0, **environment)
+    environment["RELAY"] = "break"
+    missed = person.run("update", status=0, **environment)
+    assert "out of reach: me/probe" in missed.stdout
+    path = person.paths.state / "checks.json"
+    checks = json.loads(path.read_text())
+    checks["me/probe"]["unreachable_since"] -= 2 * 86400
+    path.write_text(json.dumps(checks))
+    assert "error: me/probe: " in person.run("update", status=1, **environment).stderr
+    person.run("update", status=0, **{**environment, "RELAY": ""})
+    assert json.loads(path.read_text())["me/probe"]["unreachable_since"] is None
+
+
+def test_a_build_that_others_end_has_not_failed(person: Person, watch: Watch) -> None:
+    """Without a sandbox too, where the end of a session ends the hook itself."""
+    project = watch("probe")
+    project.write("1.0")
+    project.hook("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nsignal.pause()")
+    project.push("v1.0")
+    told = person.run("update", status=1).stderr.splitlines()
+    assert "error: me/probe: tag v1.0: python was ended by signal 15" in told
+    assert failures(person, "probe") == []
 
 
 _RESERVED = 200
