@@ -132,7 +132,6 @@ class Containment:
             InsidersError: the program cannot be run, or was ended by others.
         """
         _log.debug("+ %s", shlex.join(argv))
-        timeout_s = shortened(timeout_s)
         # A file and no pipe: a process that is left behind would keep a pipe open.
         with tempfile.TemporaryFile() as output:
             try:
@@ -179,14 +178,18 @@ class Containment:
 
 def _wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> str | None:
     """Wait for the end of a process; return why it is to be killed if it must not go on."""
-    until_s = time.monotonic() + timeout_s
+    left_s = shortened(timeout_s)
+    until_s = time.monotonic() + left_s
+    why = (
+        "at the time limit of its repository" if left_s < timeout_s else f"after {timeout_s:.0f} s"
+    )
     while (left_s := until_s - time.monotonic()) > 0:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(min(left_s, _LOOK_S))
             return None
         if disk.is_exhausted():
             return "killed because the disk is almost full"
-    return f"killed after {timeout_s:.0f} s"
+    return f"killed {why}"
 
 
 # A session of its own gets nothing from our terminal, and need not ignore what we ignore: under

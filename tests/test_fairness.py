@@ -223,6 +223,25 @@ def test_a_host_that_answers_and_sends_nothing_is_a_failure_in_the_end(
     assert json.loads(path.read_text())["me/probe"]["unreachable_since"] is None
 
 
+def test_a_tag_that_had_little_time_has_not_failed(
+    person: Person, tmp_path: Path, relay: Path
+) -> None:
+    """Its repository has, whose fetch took most of it."""
+    settings(person, '[watcher]\nrepository-timeout = "6s"\n')
+    environment = {"GIT_SSH": str(relay), "RELAY": "", "RELAY_DIRECTORY": str(tmp_path)}
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    project.hook("import signal\nsignal.pause()")
+    for number in range(2800):
+        (project.tree / f"{number}-{os.urandom(16).hex()}").touch()
+    project.push("v1.0")
+    url = f"ssh://host{project.remote}"
+    person.run("repos", "add", "me/probe:probe", "--url", url, status=0, **environment)
+    failed = person.run("update", status=1, **{**environment, "RELAY": "slow"})
+    assert "fetching and building it took longer than 6 s, the `repository" in failed.stderr
+    assert failures(person, "probe") == []
+
+
 def test_a_build_that_others_end_has_not_failed(person: Person, watch: Watch) -> None:
     """Without a sandbox too, where the end of a session ends the hook itself."""
     project = watch("probe")
@@ -335,7 +354,10 @@ def test_what_failed_last_time_waits(person: Person, watch: Watch) -> None:
     bad.push("v1.1")
     failed = person.run("update", "me/bad", "--all-tags", status=1)
     told = failed.stderr.splitlines()
-    assert any("error: me/bad: tag v1.1: " in line and "killed after " in line for line in told)
+    assert any(
+        "error: me/bad: tag v1.1: " in line and "killed at the time limit of its repository" in line
+        for line in told
+    )
     assert (
         "error: me/bad: fetching and building it took longer than 4 s, the `repository-timeout`; "
         "the next update goes on"
