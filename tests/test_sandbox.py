@@ -372,7 +372,7 @@ def test_a_status_of_systemds_from_a_hook_is_the_hooks(machine: Machine, project
 
 
 def test_the_end_of_a_session_is_no_failure_of_a_tag(machine: Machine, project: Project) -> None:
-    """The user manager stops a unit in the middle of a build, and later the bus is gone."""
+    """The user manager kills a unit in the middle of a build, and later the bus is gone."""
     hostile(project, "import os\nos.execvp('sleep', ['sleep', '14142.5'])")
     for is_bus in (False, True):
         update = machine.start("pypi-insiders", "update")
@@ -381,7 +381,7 @@ def test_the_end_of_a_session_is_no_failure_of_a_tag(machine: Machine, project: 
             for pid in machine.processes("dbus-daemon --session"):
                 machine.kill(pid, signal.SIGKILL)
         else:
-            machine.run("systemctl", "--user", "stop", "pypi-insiders-build-*")
+            machine.run("systemctl", "--user", "kill", "--signal=KILL", "pypi-insiders-build-*")
         assert update.wait() == 1
         assert "the unit of the build was ended from outside: " in update.stderr_text()
         assert machine.processes("sleep 14142") == []
