@@ -148,6 +148,18 @@ def parse_grace(value: object) -> int:
     return span_s
 
 
+def parse_reserve(value: object) -> int:
+    """Read a size in bytes, or 0 for none."""
+    match = re.fullmatch(r"([0-9]+)\s*([KMGT]i?B)", value) if isinstance(value, str) else None
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    if match is None:
+        raise ValueError(f'must be 0 for none, or a size such as "500MB" or "2GiB", not {value!r}')
+    base = 1024 if "i" in match[2] else 1000
+    size_bytes: int = int(match[1]) * base ** ("KMGT".index(match[2][0]) + 1)
+    return size_bytes
+
+
 def parse_flag(value: object) -> bool:
     """Check a switch: true or false."""
     if isinstance(value, bool):
@@ -326,6 +338,8 @@ class WatcherSettings:
     """For how long a host may be out of reach before that is a failure; 0 is at once."""
     verify_interval_s: int = _setting(parse_timeout, 604800)
     """Time between two updates that read all published files to compare them; 0 is never."""
+    repository_timeout_s: int = _setting(parse_timeout, 3600)
+    """How long one update fetches and builds a repository; 0 is without a limit."""
     public_versions: bool = _setting(parse_flag, True)
     """Whether the fallback is asked, once a day, which releases it has of what is watched."""
     notify_command: tuple[str, ...] | None = _setting(parse_command, None)
@@ -340,6 +354,8 @@ class BuildSettings:
     """`required` refuses to build where no sandbox can be had, `off` uses none."""
     jobs: int = _setting(parse_jobs, 0)
     """How many builds run at once; 0 is one a processor."""
+    disk_reserve_bytes: int | None = _setting(parse_reserve, None)
+    """What builds leave free on the disk where they write; `None`: as much as suits the disk."""
     as_of_tag: bool = _setting(parse_flag, True)
     """Whether build requirements are those of the time of the tag."""
 
@@ -469,7 +485,7 @@ def _check_table(
 
 
 def _key(item: "Field[Any]") -> str:
-    return item.name.removesuffix("_s").replace("_", "-")
+    return item.name.removesuffix("_s").removesuffix("_bytes").replace("_", "-")
 
 
 def as_document(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -487,6 +503,9 @@ def _as_written(name: str, value: Any) -> Any:
     if name.endswith("_s") and value:
         units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
         return next(f"{value // size_s}{unit}" for size_s, unit in units if value % size_s == 0)
+    if name.endswith("_bytes") and value:
+        sizes = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"), (1000, "KB"))
+        return next(f"{value // size}{unit}" for size, unit in sizes if value % size == 0)
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -1,5 +1,7 @@
 """The one root of the errors that a person gets to read."""
 
+from pypi_insiders.plain_text import printable
+
 _HEAD_CHARS, _TAIL_CHARS = 1500, 400
 
 
@@ -22,9 +24,9 @@ class InsidersError(Exception):
     exit_status = 1
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        self.message = cut(message)
+        self.message = cut(printable(message))
         super().__init__(self.message)
-        self.hint = hint
+        self.hint = hint if hint is None else printable(hint)
 
 
 class UsageError(InsidersError):

@@ -2,12 +2,13 @@
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
+
+from pypi_insiders.plain_text import printable
 
 if TYPE_CHECKING:
     from pypi_insiders.journal import Journal
@@ -130,7 +131,7 @@ class _EntryFormatter(logging.Formatter):
     """Write the text alone: the rest is in fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return _printable(super().format(record))
+        return printable(super().format(record))
 
 
 class _LineFormatter(_EntryFormatter):
@@ -145,16 +146,5 @@ class _TerminalFormatter(logging.Formatter):
     """Name the level of warnings and errors only: the rest reads as plain sentences."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = _printable(super().format(record))
+        text = printable(super().format(record))
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
-
-
-_CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
-# They would show a line in another order than it is. Source: Unicode Standard Annex 9, section 2.
-_BIDIRECTIONAL = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-
-
-def _printable(text: str) -> str:
-    """Take out what would move the cursor or colour the rest: foreign programs speak here too."""
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)  # Source: console_codes(4), "CSI sequences"
-    return re.sub(f"[{_CONTROLS}{_BIDIRECTIONAL}]", "?", re.sub("\r\n?", "\n", text))

@@ -15,6 +15,7 @@ from packaging.version import Version
 from pypi_insiders import (
     archives,
     builder,
+    disk,
     distribution,
     ownership,
     public,
@@ -31,6 +32,7 @@ from pypi_insiders import (
 from pypi_insiders.builder import BuildError, Distributions
 from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.config import Settings
+from pypi_insiders.disk import DiskFullError, Guard
 from pypi_insiders.environments import Bytecode
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import remove_foreign_tree
@@ -119,6 +121,7 @@ class Maker:
         self._destination = destination
         self._shared = paths.builds / "bytecode"
         self._bytecode = Bytecode(self._shared)
+        self._guard = Guard(settings.build.disk_reserve_bytes)
         self._choosing = threading.Lock()
         self._chosen: sandbox.Confines | None = None
         self._unavailable: SandboxError | None = None
@@ -145,6 +148,24 @@ class Maker:
         """
         mirror = self._paths.mirror(repository.name)
         remotes.fetch_commit(repository.remote, mirror, commit, remotes.Access(repository.token))
+
+    def bring(self, release: Release) -> None:
+        """Bring what a release is built from into the mirror of its repository, which is fetched.
+
+        Raises:
+            BuildError: it wants submodules that it may not bring in.
+            InsidersError: the repository cannot be read, or the disk not written.
+        """
+        repository = release.repository
+        if release.is_moved:
+            self.fetch_commit(repository, release.commit)
+        with _outside_told(repository):
+            remotes.bring(
+                self._paths.mirror(repository.name),
+                release.commit,
+                remotes.Access(repository.token),
+                submodules=repository.submodules or (),
+            )
 
     def make(
         self,
@@ -262,12 +283,14 @@ class Maker:
         self, release: Release, known: RepositoryState
     ) -> Iterator[tuple[Distributions, sandbox.Confines]]:
         """Build a release, and keep what was built for as long as the context is open."""
+        self._guard.demand_room(self._paths.builds)
         confines = self._confines()
         name = release.repository.name
         self._progress.begin(name, "build", release.tag)
         _log.info("%s: building tag %s (%.9s)", name, release.tag, release.commit)
         with self._workspace() as workspace:
-            built = self._build(release, workspace, confines)
+            with self._ended_in_time(workspace):
+                built = self._build(release, workspace, confines)
             self._claim(release.repository, known, built.name)
             yield built, confines
 
@@ -353,6 +376,26 @@ class Maker:
         return chosen
 
     @contextmanager
+    def _ended_in_time(self, workspace: Path) -> Iterator[None]:
+        """End a build before the disk is full; who has not filled it is not to blame.
+
+        Raises:
+            BuildError: it has taken most of the room that there was.
+            DiskFullError: others have.
+        """
+        with self._guard.guarding(workspace) as use:
+            try:
+                yield
+            except BuildError as error:
+                trouble = use.trouble()
+                if trouble is None:
+                    raise
+                told, is_to_blame = trouble
+                if is_to_blame:
+                    raise BuildError(told, error.output, disk.HINT) from error
+                raise DiskFullError(told) from error
+
+    @contextmanager
     def _workspace(self) -> Iterator[Path]:
         directory = Path(tempfile.mkdtemp(dir=self._paths.builds))
         try:
@@ -379,23 +422,15 @@ class Maker:
 
     def _export(self, release: Release, source: Path) -> int:
         repository = release.repository
-        allowed = repository.submodules or ()
-        try:
+        with _outside_told(repository):
             return remotes.export(
                 self._paths.mirror(repository.name),
                 release.commit,
                 source,
                 remotes.Access(repository.token),
                 tag=release.tag if release.is_moved else None,
-                submodules=allowed,
+                submodules=repository.submodules or (),
             )
-        except remotes.OutsideError as error:
-            value = ",".join((*allowed, error.place))
-            raise BuildError(
-                error.message,
-                hint="if that is right: "
-                f"`pypi-insiders repos set {repository.name} submodules={value}`",
-            ) from error
 
     def _claim(self, repository: Repository, known: RepositoryState, built: str) -> None:
         """Refuse what was built unless its name is the one that this repository may have."""
@@ -472,6 +507,20 @@ class Maker:
                 )  # fmt: skip
             else:
                 _log.info("%s: %s is the same as the published one", name, file.name)
+
+
+@contextmanager
+def _outside_told(repository: Repository) -> Iterator[None]:
+    """Say how a repository may bring in submodules from elsewhere."""
+    try:
+        yield
+    except remotes.OutsideError as error:
+        value = ",".join((*(repository.submodules or ()), error.place))
+        raise BuildError(
+            error.message,
+            hint="if that is right: "
+            f"`pypi-insiders repos set {repository.name} submodules={value}`",
+        ) from error
 
 
 def _warnings(lost: Iterable[Difference], files: Mapping[str, str]) -> tuple[str, ...]:

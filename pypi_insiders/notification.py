@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.plain_text import printable
 from pypi_insiders.process import run
 
 _BUS = "org.freedesktop.DBus"
@@ -39,6 +40,7 @@ def send(message: Message, command: tuple[str, ...] | None) -> str | None:
     Raises:
         InsidersError: the program cannot be run, or it failed.
     """
+    message = Message(printable(message.subject), printable(message.text))
     if command is not None:
         argv = tuple(word.replace("{subject}", message.subject) for word in command)
     elif _has_desktop():

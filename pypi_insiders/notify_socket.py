@@ -4,6 +4,8 @@ import os
 
 import sdnotify
 
+from pypi_insiders.plain_text import printable
+
 
 class Notifier:
     """A way to the service manager; without one nobody is told.
@@ -19,5 +21,6 @@ class Notifier:
 
     def notify(self, *lines: str) -> None:
         """Send assignments such as `READY=1`, in one message."""
+        text = "\n".join(map(printable, lines))
         # What it sends is Latin-1, and systemd reads UTF-8.
-        self._notifier.notify("\n".join(lines).encode(errors="replace").decode("latin-1"))
+        self._notifier.notify(text.encode(errors="replace").decode("latin-1"))

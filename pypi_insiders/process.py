@@ -23,7 +23,9 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, NoReturn
 
+from pypi_insiders import disk
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.time_limit import shortened
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +34,10 @@ _OUTPUT_LIMIT_BYTES = 4 * 1024 * 1024
 _OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 _HANDED_ON = (*_OF_TERMINAL, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _READY = b"\0"
+# Nothing of ours kills by these: the session ends.
+_FROM_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_LOOK_S = 0.1
+"""How often it is looked whether a program may go on."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,8 @@ class Containment:
 
         Args:
             argv: the program and its arguments.
-            timeout_s: after this many seconds it is killed.
+            timeout_s: after this many seconds it is killed, or before that at a `TimeLimit` or
+                when it fills a disk that a `Guard` keeps free.
             environment: all of its environment.
             directory: where it runs.
 
@@ -122,7 +129,7 @@ class Containment:
             Its status, -9 if it was killed, and what it wrote, in `stdout`; of very much the end.
 
         Raises:
-            InsidersError: the program cannot be run.
+            InsidersError: the program cannot be run, or was ended by others.
         """
         _log.debug("+ %s", shlex.join(argv))
         # A file and no pipe: a process that is left behind would keep a pipe open.
@@ -144,13 +151,17 @@ class Containment:
             try:
                 if self._ended.is_set():
                     _kill_group(process.pid)
-                process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                output.write(f"\nkilled after {timeout_s:g} s\n".encode())
+                if why := _wait(process, timeout_s):
+                    output.write(f"\n{why}\n".encode())
             finally:
                 _kill_group(process.pid)
                 status = process.wait()
                 self._groups.discard(process.pid)
+            if -status in _FROM_OTHERS and not self._ended.is_set():
+                raise InsidersError(
+                    f"{Path(argv[0]).name} was ended by signal {-status}",
+                    "the next update tries again",
+                )
             output.seek(max(0, output.seek(0, os.SEEK_END) - _OUTPUT_LIMIT_BYTES))
             return Result(status, output.read().decode(errors="replace"), "")
 
@@ -163,6 +174,22 @@ class Containment:
         self._ended.set()
         for group in tuple(self._groups):
             _kill_group(group)
+
+
+def _wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> str | None:
+    """Wait for the end of a process; return why it is to be killed if it must not go on."""
+    left_s = shortened(timeout_s)
+    until_s = time.monotonic() + left_s
+    why = (
+        "at the time limit of its repository" if left_s < timeout_s else f"after {timeout_s:.0f} s"
+    )
+    while (left_s := until_s - time.monotonic()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(min(left_s, _LOOK_S))
+            return None
+        if disk.is_exhausted():
+            return "killed because the disk is almost full"
+    return f"killed {why}"
 
 
 # A session of its own gets nothing from our terminal, and need not ignore what we ignore: under
@@ -198,13 +225,48 @@ def kill_with_descendants(process: int) -> None:
 
     Source: proc_pid_status(5), `PPid`.
     """
-    parents = _parents()
-    doomed = [process]
-    for parent in doomed:  # which grows
-        doomed += [child for child, of in parents.items() if of == parent]
-    for number in doomed:
+    for number in family(process):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(number, signal.SIGKILL)
+
+
+def activity(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> int | None:
+    """Return a number that stays the same for as long as a process and its children get nowhere.
+
+    Args:
+        process: its ID.
+        apart: what the names of children begin with that do not count.
+        waiting: likewise, of those that also take time of a processor while they wait.
+
+    Returns:
+        The number; `None` where the kernel does not tell what they do.
+
+    Source: proc_pid_io(5), `rchar` and `wchar`; proc_pid_stat(5), `utime` and `stime`.
+    """
+    found = 0
+    for place in (Path("/proc", str(number)) for number in family(process)):
+        try:
+            name = (place / "comm").read_text(errors="replace")
+            if name.startswith(tuple(apart)):
+                continue
+            moved = re.findall(r"^[rw]char: (\d+)$", (place / "io").read_text(), re.MULTILINE)
+            found += sum(map(int, moved))
+            if not name.startswith(tuple(waiting)):
+                fields = (place / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                found += int(fields[11]) + int(fields[12])
+        except OSError:
+            if place.exists():
+                return None
+    return found
+
+
+def family(process: int) -> list[int]:
+    """Name a process and all that it started, as far as they have not left it."""
+    parents = _parents()
+    family = [process]
+    for parent in family:  # which grows
+        family += [child for child, of in parents.items() if of == parent]
+    return family
 
 
 def _parents() -> dict[int, int]:

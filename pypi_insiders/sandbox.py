@@ -35,8 +35,6 @@ _PAUSES_S = (1, 2, 4, 8)
 # Outside of the process namespace of what it runs: who is in there cannot keep it from telling that
 # all of it has ended, and with what status. $1: where it tells that.
 _WRAPPER = ': >"$1/begun"; place=$1; shift; "$@"; status=$?; : >"$place/ended"; exit $status'
-_KILLED = 255
-"""How systemd-run ends where a signal has ended the unit, as that of the kernel without memory."""
 # Always hidden.
 _HOMES = (Path("/home"), Path("/root"), Path("/run"))
 # Of the directories in `/`, those in which programs of the system lie. All others are hidden: mail,
@@ -64,10 +62,11 @@ _PROPERTIES = (
     "LockPersonality=yes",
     "MemoryMax=75%",
     "NoNewPrivileges=yes",
+    # The kernel ends what takes too much memory, and the rest still tells how it has ended.
+    "OOMPolicy=continue",
     "PrivateDevices=yes",
     "PrivateIPC=yes",
     "PrivateNetwork=yes",
-    "PrivateTmp=yes",
     "PrivateUsers=yes",
     "ProtectControlGroups=yes",
     "ProtectSystem=strict",
@@ -77,6 +76,8 @@ _PROPERTIES = (
     "SystemCallArchitectures=native",
     "SystemCallFilter=@system-service",
     "SystemCallFilter=@mount",  # for a /proc of its own
+    # A disk would be full before anybody could look; glibc then writes instead.
+    "SystemCallFilter=~fallocate:EOPNOTSUPP",
     "TasksMax=1024",
     "TemporaryFileSystem=/dev/shm",
     "TemporaryFileSystem=/home:ro",
@@ -246,7 +247,7 @@ class Sandbox:
                 has_begun, has_ended = (os.path.lexists(told / word) for word in ("begun", "ended"))
             finally:
                 remove_foreign_tree(told)
-            if has_ended or (has_begun and result.status in (_KILLED, -signal.SIGKILL)):
+            if has_ended or (has_begun and result.status == -signal.SIGKILL):
                 return result
             said = _last_line(result.stdout) or f"systemd-run ended with {result.status}"
             if has_begun:
@@ -284,6 +285,8 @@ class Sandbox:
             *argv,
         ]
         view = replace(view, writable=(*view.writable, told))
+        temporary = told / "tmp"
+        temporary.mkdir()
         command = (
             *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
             f"--unit={unit}",
@@ -291,6 +294,8 @@ class Sandbox:
             "--slice=pypi-insiders.slice",
             f"--working-directory={self.inside(view, str(directory))}",
             *(f"--property={line}" for line in self._properties(view, timeout_s)),
+            # Whatever it writes lies in the one directory that is removed, and may be measured.
+            *(f"--property=BindPaths={systemctl.quoted(temporary)}:{path}" for path in _TEMPORARY),
             "--",
             # `$` begins a variable of the manager. Source: systemd.service(5), "COMMAND LINES".
             *(self.inside(view, word).replace("$", "$$") for word in words),

@@ -5,12 +5,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
-from typing import TypeVar
+from enum import Enum, auto
+from typing import Any, TypeVar
 
 from pypi_insiders import (
     builder,
@@ -52,6 +52,7 @@ from pypi_insiders.record import Record
 from pypi_insiders.remotes import SignatureError, UnreachableError
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, Failure, RepositoryState
+from pypi_insiders.time_limit import TimeLimit
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ _T = TypeVar("_T")
 _Result = TypeVar("_Result")
 
 _CHECKS_AT_ONCE = 16
+_FETCHES_AT_ONCE = 8
 _FIRST_PAUSE_S = 3600
 _LONGEST_PAUSE_S = 86400
 
@@ -229,8 +231,19 @@ def _distributions(paths: Paths, chosen: Sequence[Repository]) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
+class _Job:
+    """One tag that is to be built."""
+
+    release: Release
+    is_lost: bool = False
+    """Whether it was built before, and is made again as it was."""
+    error: Exception | None = None
+    """Why it cannot be built now."""
+
+
+@dataclass(frozen=True, eq=False)
 class _Work:
-    """What is to be built of one repository."""
+    """What is to be done for one repository."""
 
     repository: Repository
     known: RepositoryState
@@ -238,14 +251,40 @@ class _Work:
     tags: tuple[str, ...]
     lost: tuple[Difference, ...]
     """What is to be built again."""
+    limit: TimeLimit
+    is_steady: bool
+    """Whether nothing of it failed last time."""
+    jobs: list[_Job] = field(default_factory=list)
+    """What is built, in this order; known when the repository is fetched."""
 
     def lost_of(self, tag: str) -> list[Difference]:
         """Tell what is to be built again of a tag."""
         return [item for item in self.lost if item.build and item.build.tag == tag]
 
 
+class _Stage(Enum):
+    CHECK = auto()
+    FETCH = auto()
+    BUILD = auto()
+
+
+def _may_begin(
+    waiting: Iterable[_Work], steady: Container[str], pending: Iterable[tuple[_Stage, str]]
+) -> list[_Work]:
+    """Choose what is fetched now: what failed last time waits until nothing else is before it."""
+    if first := [work for work in waiting if work.is_steady]:
+        return first
+    is_any_ahead = any(stage is not _Stage.BUILD and name in steady for stage, name in pending)
+    return [] if is_any_ahead else list(waiting)
+
+
 class _Pass:
-    """One pass: checks, many at once, each followed by its builds, as many as the settings say."""
+    """One pass: each repository is checked, fetched and built, many of them at once.
+
+    Each of the three has threads of its own, so that no host that hangs keeps others from being
+    built. A repository of which nothing failed last time never waits for one of which something
+    did: until all of the former are fetched, none of the latter is begun.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what one pass is about
         self,
@@ -270,6 +309,7 @@ class _Pass:
         self._interrupted = threading.Event()
         self._containment = containment
         self._checks = checks
+        self._before = dict(checks)
         self._chooser = chooser
         self._maker = maker
         self._swept = threading.Lock()
@@ -284,33 +324,57 @@ class _Pass:
         self._progress.expect("check", len(self._chosen))
         with (
             ThreadPoolExecutor(_CHECKS_AT_ONCE) as checks,
+            ThreadPoolExecutor(_FETCHES_AT_ONCE) as fetches,
             ThreadPoolExecutor(self._settings.build.jobs or os.cpu_count() or 1) as builds,
         ):
+            pools = {_Stage.CHECK: checks, _Stage.FETCH: fetches, _Stage.BUILD: builds}
             try:
-                checking = {
-                    checks.submit(_about, item.name, self._check, item): item.name
-                    for item in self._chosen
-                }
-                building = {}
-                for check in as_completed(checking):
-                    if work := check.result():
-                        build = builds.submit(_about, work.repository.name, self._build, work)
-                        building[build] = work.repository.name
-                    else:
-                        finish(checking[check])
-                state.save_checks(self._paths.state, self._checks)
-                for build in as_completed(building):
-                    build.result()
-                    finish(building[build])
-                state.save_checks(self._paths.state, self._checks)
+                self._run(pools, finish)
             except BaseException:
                 # What is being published is finished and recorded; nothing else is begun.
                 self._interrupted.set()
                 self._containment.end()
-                checks.shutdown(cancel_futures=True)
-                builds.shutdown(cancel_futures=True)
+                remotes.end()
+                for pool in pools.values():
+                    pool.shutdown(cancel_futures=True)
                 raise
         return list(self._outcomes.values())
+
+    def _run(
+        self, pools: Mapping[_Stage, ThreadPoolExecutor], finish: Callable[[str], None]
+    ) -> None:
+        """Bring each repository from one stage to the next."""
+        pending: dict[Future[_Work | None], tuple[_Stage, str]] = {}
+
+        def submit(stage: _Stage, name: str, do: Callable[[Any], _Work | None], of: object) -> None:
+            pending[pools[stage].submit(_about, name, do, of)] = (stage, name)
+
+        steady = {item.name for item in self._chosen if self._was_well(item.name)}
+        for item in sorted(self._chosen, key=lambda item: item.name not in steady):
+            submit(_Stage.CHECK, item.name, self._check, item)
+        unchecked, delayed = len(self._chosen), list[_Work]()
+        while pending:
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                stage, name = pending.pop(future)
+                work = future.result()
+                if stage is _Stage.CHECK:
+                    unchecked -= 1
+                    if not unchecked:
+                        state.save_checks(self._paths.state, self._checks)
+                if work is None:
+                    finish(name)
+                elif stage is _Stage.FETCH:
+                    submit(_Stage.BUILD, name, self._build, work)
+                else:
+                    delayed.append(work)
+            for work in _may_begin(delayed, steady, pending.values()):
+                delayed.remove(work)
+                submit(_Stage.FETCH, work.repository.name, self._fetch, work)
+        state.save_checks(self._paths.state, self._checks)
+
+    def _was_well(self, name: str) -> bool:
+        before = self._before.get(name, Check())
+        return not before.errors and before.unreachable_since is None
 
     def _check(self, repository: Repository) -> _Work | None:
         self._progress.begin(repository.name, "check")
@@ -347,7 +411,9 @@ class _Pass:
             self._prune(repository, known)
             self._progress.end(repository.name)
             return None
-        work = _Work(repository, known, refs, wanted, lost)
+        limit = TimeLimit(self._settings.watcher.repository_timeout_s or None)
+        is_steady = self._was_well(repository.name) and not known.failures
+        work = _Work(repository, known, refs, wanted, lost, limit, is_steady)
         self._progress.expect("build", len(wanted) + len(self._to_restore(work)))
         self._progress.end(repository.name)
         return work
@@ -435,7 +501,9 @@ class _Pass:
     def _miss(self, repository: Repository, error: UnreachableError, now_s: int) -> None:
         """Be quiet about a host that is out of reach, unless it is so for long."""
         before = self._checks.get(repository.name, Check())
-        since_s = before.unreachable_since or now_s
+        # It may answer, and hang whenever it is to send something.
+        earlier_s = self._before.get(repository.name, Check()).unreachable_since
+        since_s = before.unreachable_since or earlier_s or now_s
         self._checks[repository.name] = replace(before, unreachable_since=since_s)
         if not self._is_patient(since_s):
             self._fail(repository, error)
@@ -453,56 +521,101 @@ class _Pass:
         grace_s = self._settings.watcher.unreachable_grace_s
         return not self._request.names and time.time() - since_s < grace_s
 
-    def _build(self, work: _Work) -> None:
-        tags_to_build: Sequence[str] = ()
-        lost: Sequence[Build] = ()
+    def _fetch(self, work: _Work) -> _Work | None:
+        """Bring all that is built of a repository, so that its builds wait for no host."""
+        name = work.repository.name
         if work.tags or work.lost:
             try:
-                self._sweep()
-                self._maker.fetch(work.repository)
-                lost = self._to_restore(work)
-                tags_to_build = self._signed(work)
-            except UnreachableError as error:
-                self._miss(work.repository, error, int(time.time()))
+                with work.limit.counting():
+                    self._sweep()
+                    self._maker.fetch(work.repository)
+                    work.jobs.extend(self._jobs(work))
             except Exception as error:
-                self._fail(work.repository, error)
-        self._progress.expect("build", len(tags_to_build) - len(work.tags))
-        todo = [(build.tag, partial(self._restore, work, build)) for build in lost]
-        todo += [(tag, partial(self._make, work, tag)) for tag in tags_to_build]
-        for tag, make in todo:
+                self._progress.expect("build", -len(work.tags) - len(self._to_restore(work)))
+                if work.limit.is_over:
+                    self._fail(work.repository, self._too_long())
+                elif isinstance(error, UnreachableError):
+                    self._miss(work.repository, error, int(time.time()))
+                else:
+                    self._fail(work.repository, error)
+        self._progress.end(name)
+        return work
+
+    def _jobs(self, work: _Work) -> list[_Job]:
+        """Name what is built of a repository that was fetched, and bring it.
+
+        Raises:
+            UnreachableError: its host cannot be reached.
+            InsidersError: it cannot be found out which tags are signed.
+        """
+        repository, refs = work.repository, work.refs
+        jobs = []
+        for build in self._to_restore(work):
+            tag, commit = build.tag, build.commit
+            release = Release(repository, tag, commit, is_moved=refs.get(tag, commit) != commit)
+            jobs.append(self._brought(work, _Job(release, is_lost=True)))
+        wanted = self._signed(work)
+        self._progress.expect("build", len(wanted) - len(work.tags))
+        new = [_Job(Release(repository, tag, refs[tag])) for tag in wanted]
+        return [*jobs, *(self._brought(work, job) for job in new)]
+
+    def _brought(self, work: _Work, job: _Job) -> _Job:
+        """Bring what a tag is built from; that this cannot be is the fault of no other tag."""
+        release = job.release
+        if release.tag not in work.refs:
+            why = "the repository has no such tag any more"
+            return replace(job, error=_lost_for_good(work, release.tag, why))
+        try:
+            self._maker.bring(release)
+        except UnreachableError:
+            raise
+        except Exception as error:
+            if not (release.is_moved and isinstance(error, InsidersError)):
+                return replace(job, error=error)
+            why = (
+                f"the tag names another commit now, and {release.commit:.9} cannot be fetched: "
+                f"{error.message}"
+            )
+            return replace(job, error=_lost_for_good(work, release.tag, why))
+        return job
+
+    def _too_long(self) -> InsidersError:
+        limit_s = self._settings.watcher.repository_timeout_s
+        return InsidersError(
+            f"fetching and building it took longer than {limit_s} s, the `repository-timeout`; "
+            "the next update goes on",
+            "`pypi-insiders config edit` changes it",
+        )
+
+    def _build(self, work: _Work) -> None:
+        """Build what was fetched, and publish it."""
+        self._progress.end(work.repository.name)
+        for job in work.jobs:
             if self._interrupted.is_set():
                 return
+            if work.limit.is_over:
+                self._fail(work.repository, self._too_long())
+                break
+            had_most = work.limit.share_left > 0.5
             try:
-                make()
+                with work.limit.counting():
+                    if job.error is not None:
+                        raise job.error
+                    make = self._restore if job.is_lost else self._make
+                    make(work, job.release)
             except Exception as error:
-                self._remember_failure(work, tag, error)
-                self._fail(work.repository, error, tag)
+                # A tag that had little of the time is tried again with all of it.
+                told = self._too_long() if work.limit.is_over and not had_most else error
+                self._remember_failure(work, job.release.tag, told)
+                self._fail(work.repository, told, job.release.tag)
         self._upload(work)
         self._prune(work.repository, work.known)
         self._progress.end(work.repository.name)
 
-    def _restore(self, work: _Work, build: Build) -> None:
+    def _restore(self, work: _Work, release: Release) -> None:
         """Build again what is lost of a build, from the commit of which it was."""
-        repository, known, tag = work.repository, work.known, build.tag
-        lost = work.lost_of(tag)
-        project, version = lost[0].project, lost[0].version
-        files = ", ".join(item.file for item in lost)
-        hint = f"to give it up: `pypi-insiders unpublish {project} {version}`"
-        if tag not in work.refs:
-            raise InsidersError(
-                f"{files} cannot be built again: the repository has no such tag any more", hint
-            )
-        release = Release(repository, tag, build.commit, is_moved=work.refs[tag] != build.commit)
-        if release.is_moved:
-            try:
-                self._maker.fetch_commit(repository, build.commit)
-            except UnreachableError:
-                raise
-            except InsidersError as error:
-                raise InsidersError(
-                    f"{files} cannot be built again: the tag names another commit now, and "
-                    f"{build.commit:.9} cannot be fetched: {error.message}", hint,
-                ) from error  # fmt: skip
+        repository, known = work.repository, work.known
+        lost = work.lost_of(release.tag)
         self._maker.verify(release)
 
         def remember(build: Build) -> None:
@@ -571,9 +684,8 @@ class _Pass:
                 make_directory(self._paths.builds)
                 self._is_swept = True
 
-    def _make(self, work: _Work, tag: str) -> None:
-        known, name = work.known, work.repository.name
-        release = Release(work.repository, tag, work.refs[tag])
+    def _make(self, work: _Work, release: Release) -> None:
+        known, name, tag = work.known, work.repository.name, release.tag
         is_forced = self._request.force and self._request.tag is not None
         try:
             made = self._maker.make(release, known, work.lost_of(tag), is_forced=is_forced)
@@ -634,6 +746,15 @@ class _Pass:
         if told.hint:
             _log.info("hint: %s", told.hint)
         self._outcomes[repository.name].errors.append(told)
+
+
+def _lost_for_good(work: _Work, tag: str, why: str) -> InsidersError:
+    """Say why the lost files of a tag cannot be built again."""
+    lost = work.lost_of(tag)
+    return InsidersError(
+        f"{', '.join(item.file for item in lost)} cannot be built again: {why}",
+        f"to give it up: `pypi-insiders unpublish {lost[0].project} {lost[0].version}`",
+    )
 
 
 def _about(repository: str, do: Callable[[_T], _Result], argument: _T) -> _Result:

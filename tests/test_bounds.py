@@ -2,6 +2,10 @@
 
 import io
 import json
+import os
+import socket
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterable
@@ -11,8 +15,9 @@ import pytest
 from conftest import Person, Watch
 from wheels import metadata
 
-from pypi_insiders import archives, distribution
+from pypi_insiders import archives, distribution, notification
 from pypi_insiders.distribution import DistributionError
+from pypi_insiders.notification import Message
 
 _LINE_CHARS = 2500
 
@@ -82,7 +87,7 @@ def test_a_line_of_megabytes_is_no_message(person: Person, watch: Watch) -> None
 
 
 def test_what_turns_text_around_is_not_printed(person: Person, watch: Watch) -> None:
-    """As other control characters, in the name of a tag and in what a build writes."""
+    """As other control characters, in tags and in what a build writes, wherever they are told."""
     project = watch("probe")
     project.write("1.0")
     project.hook("import sys\nsys.exit('be\\u202egin')")
@@ -91,6 +96,32 @@ def test_what_turns_text_around_is_not_printed(person: Person, watch: Watch) -> 
     failed = person.run("update", status=1)
     assert "be?gin" in failed.stderr
     assert "odd?tag?" in failed.stderr
+    shown = person.run("show", "me/probe")
+    assert "be?gin" in shown.stdout
+    assert "odd?tag?" in shown.stdout
     status = person.run("status", status=1)
-    texts = (failed.stdout, failed.stderr, status.stdout, status.stderr)
+    done = (failed, shown, status, person.run("repos", "list"))
+    texts = [text for item in done for text in (item.stdout, item.stderr)]
     assert not {"\u202e", "\u2066"} & set("".join(texts))
+
+
+def test_what_a_service_tells_of_itself_is_printable(tmp_path: Path) -> None:
+    """`systemctl status` shows it as it comes."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        code = (
+            "from pypi_insiders.notify_socket import Notifier\n"
+            "Notifier().notify('STATUS=building me/probe v1\\u202e', 'READY=1')"
+        )
+        environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+        assert manager.recv(999) == b"STATUS=building me/probe v1?\nREADY=1"
+
+
+def test_a_notification_is_printable(tmp_path: Path) -> None:
+    """Its command gets it so, in its arguments and its input."""
+    script = 'printf %s "$1" >subject; cat >text'
+    command = ("sh", "-c", f"cd {tmp_path}; {script}", "sh", "{subject}")
+    notification.send(Message("me/probe\u202e", "tag v1\u2066: \x1b[31mred\n"), command)
+    assert (tmp_path / "subject").read_text() == "me/probe?"
+    assert (tmp_path / "text").read_text() == "tag v1?: red\n"

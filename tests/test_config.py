@@ -52,15 +52,24 @@ def test_every_key(path: Path) -> None:
     path.write_text(
         '[server]\nhost = "192.0.2.1"\nport = 8080\nfallback-url = "https://index.example/simple"\n'
         '[watcher]\ninterval = "2h"\nkeep = 3\nmax-new = 9\nunreachable-grace = "6h"\n'
+        'repository-timeout = "2h"\n'
         'public-versions = false\nnotify-command = ["mail", "me"]\n'
-        '[build]\nsandbox = "required"\njobs = 4\nas-of-tag = false\n'
+        '[build]\nsandbox = "required"\njobs = 4\ndisk-reserve = "3MiB"\nas-of-tag = false\n'
         '[publish]\nindex-url = "https://index.example/"\nuser = "me"\nlocal = false\n'
         'check-url = "https://index.example/+simple/"\n'
     )
     assert load(path) == Settings(
         ServerSettings("192.0.2.1", 8080, "https://index.example/simple"),
-        WatcherSettings(7200, 3, 9, 21600, public_versions=False, notify_command=("mail", "me")),
-        BuildSettings("required", 4, as_of_tag=False),
+        WatcherSettings(
+            7200,
+            3,
+            9,
+            21600,
+            repository_timeout_s=7200,
+            public_versions=False,
+            notify_command=("mail", "me"),
+        ),
+        BuildSettings("required", 4, disk_reserve_bytes=3 * 1024**2, as_of_tag=False),
         PublishSettings(
             "https://index.example/",
             "me",
@@ -92,6 +101,11 @@ def test_every_key(path: Path) -> None:
             'build.sandbox must be "auto", "required" or "off", not True',
         ),
         ("[build]\njobs = -1", "build.jobs must be 0 for one a processor, or a number, not -1"),
+        (
+            '[build]\ndisk-reserve = "5%"',
+            'build.disk-reserve must be 0 for none, or a size such as "500MB" or '
+            "\"2GiB\", not '5%'",
+        ),
         ("[build]\nas-of-tag = 1", "build.as-of-tag must be true or false, not 1"),
         ('[publish]\nuser = "a:b"', "publish.user must be the name of a user, not 'a:b'"),
         (

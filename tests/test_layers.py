@@ -8,14 +8,16 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
+    {"plain_text"},
     {
         "errors", "journal", "listeners", "notify_socket", "progress", "relay", "shapes",
-        "shell_words", "times", "urls", "variables", "words",
+        "shell_words", "time_limit", "times", "urls", "variables", "words",
     },
     {
-        "distribution", "files", "gateway", "log", "paths", "process", "project_name", "tags",
+        "disk", "distribution", "files", "gateway", "log", "paths", "project_name", "tags",
         "uv_program",
     },
+    {"process"},
     {"memory"},
     {"release_lists"},
     {

@@ -337,6 +337,23 @@ def test_names_and_reasons_are_shown_as_they_are(index: str, visitor: Visitor) -
     assert page.title() == f"{HOSTILE} 1.0"
 
 
+def test_what_turns_text_around_is_not_shown(person: Person) -> None:
+    """In a summary and in the name of a tag, as other control characters."""
+    item = Repository("me/probe", "probe")
+    repositories.save(person.paths.repositories, [item])
+    person.paths.distributions.mkdir(parents=True)
+    file = wheel(person.paths.distributions, "probe", "1.0", "Summary: be\u202egin\u2066\x1b[31m")
+    files = {file.name: distribution.sha256(file)}
+    build = Build("v1.0\u202e", COMMIT, "1.0", BUILT_AT, files)
+    state.save(person.paths.state, item.name, RepositoryState("probe", [build], item.remote))
+    with serving(person) as url:
+        bodies = [ask(url, path).body for path in ("/", "/project/probe/")]
+    assert "be?gin?" in bodies[1]
+    assert "v1.0?" in bodies[0]
+    assert "v1.0?" in bodies[1]
+    assert not {"\u202e", "\u2066", "\x1b"} & set("".join(bodies))
+
+
 LONG = (MARKDOWN, "", "word " * 400_000)
 # It is nine to the power of forty words.
 TIMES_NINE = [f".. |a{n}| replace:: {f'|a{n + 1}| ' * 9}" for n in range(40)]

@@ -33,17 +33,19 @@ auth = false            # default
 uploads = false         # default
 
 [watcher]
-interval = "30min"        # default
-keep = 0                  # default
-max-new = 5               # default
-unreachable-grace = "1d"  # default
-verify-interval = "7d"    # default
-public-versions = true    # default
+interval = "30min"         # default
+keep = 0                   # default
+max-new = 5                # default
+unreachable-grace = "1d"   # default
+verify-interval = "7d"     # default
+repository-timeout = "1h"  # default
+public-versions = true     # default
 # notify-command is not set
 
 [build]
 sandbox = "auto"  # default
 jobs = 0          # default
+# disk-reserve is not set
 as-of-tag = true  # default
 
 [publish]
@@ -80,7 +82,7 @@ names = ["a.example"]   # config.toml:6
 auth = true             # config.toml:9
 uploads = false         # default"""
     )
-    assert 'interval = "2h"           # config.toml:1\n' in shown
+    assert 'interval = "2h"            # config.toml:1\n' in shown
     told = json.loads(person.run("config", "show", "--json").stdout)
     assert told["files"] == {
         "settings": str(person.paths.settings),

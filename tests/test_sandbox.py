@@ -494,17 +494,51 @@ def test_a_status_of_systemds_from_a_hook_is_the_hooks(machine: Machine, project
     assert state["failures"]["v1.0"]["count"] == 1
 
 
-def test_a_bus_that_goes_away_is_no_failure_of_a_tag(machine: Machine, project: Project) -> None:
-    """The user logs out in the middle of a build."""
+def test_the_end_of_a_session_is_no_failure_of_a_tag(machine: Machine, project: Project) -> None:
+    """The user manager kills a unit in the middle of a build, and later the bus is gone."""
     hostile(project, "import os\nos.execvp('sleep', ['sleep', '14142.5'])")
-    update = machine.start("pypi-insiders", "update")
-    machine.wait_for_process("sleep 14142")
-    for pid in machine.processes("dbus-daemon --session"):
-        machine.kill(pid, signal.SIGKILL)
-    assert update.wait() == 1
-    assert "the unit of the build was ended from outside: " in update.stderr_text()
-    assert machine.processes("sleep 14142") == []
-    assert machine.run("cat", _STATE, check=False).stdout.count("commit") == 0
+    for is_bus in (False, True):
+        update = machine.start("pypi-insiders", "update")
+        machine.wait_for_process("sleep 14142")
+        if is_bus:
+            for pid in machine.processes("dbus-daemon --session"):
+                machine.kill(pid, signal.SIGKILL)
+        else:
+            machine.run("systemctl", "--user", "kill", "--signal=KILL", "pypi-insiders-build-*")
+        assert update.wait() == 1
+        assert "the unit of the build was ended from outside: " in update.stderr_text()
+        assert machine.processes("sleep 14142") == []
+        assert machine.run("cat", _STATE, check=False).stdout.count("commit") == 0
+
+
+def test_a_build_leaves_room_on_the_disk(machine: Machine, project: Project) -> None:
+    """Wherever it writes, and without reserving at once more than anybody can look after."""
+    free = "import os; seen = os.statvfs('.'); print(seen.f_bavail * seen.f_frsize // 1024 ** 2)"
+    free_mib = int(machine.run("python", "-c", free).stdout)
+    machine.write_text(
+        ".config/pypi-insiders/config.toml", f'[build]\ndisk-reserve = "{free_mib - 400}MiB"\n'
+    )
+    code = """
+        import ctypes, os, sys, time
+        number = os.open("/tmp/filling", os.O_CREAT | os.O_WRONLY)
+        libc = ctypes.CDLL(None, use_errno=True)
+        size = ctypes.c_long(1024 ** 2)
+        if libc.fallocate(number, 0, ctypes.c_long(0), size) == 0:
+            sys.exit("could take all room at once")
+        for _ in range(2000):
+            os.write(number, bytes(1024 * 1024))
+            time.sleep(0.001)
+    """
+    hostile(project, code)
+    failed = machine.run("pypi-insiders", "update", check=False)
+    assert failed.returncode == 1
+    assert "could take all room at once" not in failed.stderr
+    assert re.search(
+        r"^error: me/probe: tag v1\.0: it was ended when it had written \d+ MiB and less than the "
+        r"`disk-reserve` of ", failed.stderr, re.MULTILINE,
+    )  # fmt: skip
+    assert list(json.loads(machine.read_text(_STATE))["failures"]) == ["v1.0"]
+    assert int(machine.run("python", "-c", free).stdout) > free_mib - 100
 
 
 def test_a_sandbox_that_is_lost_is_missed(machine: Machine, project: Project) -> None:

@@ -138,6 +138,12 @@ TimeoutStartSec=6h
 ExecStartPost=-systemctl --user start --no-block pypi-insiders-notify@watcher.service
 SyslogIdentifier=pypi-insiders-watcher
 Slice=pypi-insiders.slice
+# Measured: fetching a repository with 80,000 commits took 0.2 GiB and 9 tasks, uv 26 tasks on two
+# processors; eight repositories are fetched at once. Builds have units, and limits, of their own.
+MemoryMax=50%
+TasksMax=4096
+# Only what takes too much is ended.
+OOMPolicy=continue
 CPUSchedulingPolicy=batch
 IOSchedulingClass=idle
 NoNewPrivileges=yes

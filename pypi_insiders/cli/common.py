@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pypi_insiders import __version__
+from pypi_insiders.plain_text import printable
 
 _VERBOSITY = "pypi_insiders.verbosity"
 
@@ -160,7 +161,8 @@ def in_words(error: click.ClickException) -> tuple[str, str | None]:
 def complain(message: str, hint: str | None) -> None:
     """Say on standard error what failed and what to do."""
     error, hint_word = click.style("error:", fg="red", bold=True), click.style("hint:", fg="cyan")
-    _say(f"{error} {message}" + (f"\n{hint_word} {hint}" if hint else ""), is_error=True)
+    lines = [f"{error} {printable(message)}", *([f"{hint_word} {printable(hint)}"] if hint else [])]
+    _say("\n".join(lines), is_error=True)
 
 
 def none_watched() -> None:
@@ -170,17 +172,17 @@ def none_watched() -> None:
 
 def note(message: str) -> None:
     """Tell the person something beside the result, on standard error."""
-    _say(f"{click.style('note:', fg='yellow')} {message}")
+    _say(f"{click.style('note:', fg='yellow')} {printable(message)}")
 
 
 def warn(message: str) -> None:
     """Warn of something beside the result, on standard error."""
-    _say(f"{click.style('warning:', fg='yellow', bold=True)} {message}")
+    _say(f"{click.style('warning:', fg='yellow', bold=True)} {printable(message)}")
 
 
 def result(text: str) -> None:
     """Print what came of a command whose log is read together with it."""
-    _say(text, err=False)
+    _say(printable(text), err=False)
 
 
 def _say(text: str, *, err: bool = True, is_error: bool = False) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pypi_insiders.cli.common import Command, colour
+from pypi_insiders.plain_text import printable
 
 if TYPE_CHECKING:
     from pypi_insiders.doctor import Finding
@@ -56,9 +57,11 @@ def _print_access() -> None:
 def _print(finding: "Finding", *, after: "Finding | None") -> None:
     """Print a line, and the hint unless it is that of the line before."""
     word = click.style(finding.verdict.ljust(7), fg=_COLOURS[finding.verdict])
-    click.echo(f"{word}  {finding.line}", color=colour())
+    click.echo(f"{word}  {printable(finding.line)}", color=colour())
     if finding.hint and not (after and after.hint == finding.hint):
-        click.echo(f"{' ' * 9}{click.style('hint:', fg='cyan')} {finding.hint}", color=colour())
+        click.echo(
+            f"{' ' * 9}{click.style('hint:', fg='cyan')} {printable(finding.hint)}", color=colour()
+        )
 
 
 def _print_json(findings: "list[Finding]") -> None:

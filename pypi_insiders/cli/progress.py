@@ -13,6 +13,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from pypi_insiders.plain_text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -38,13 +40,14 @@ def live() -> "Iterator[Callable[[str, Step | None], None]]":
     with Progress(*_columns(), console=Console(stderr=True), transient=True) as progress:
 
         def show(repository: str, step: "Step | None") -> None:
+            text = printable(str(step))
             if step is None:
                 progress.remove_task(tasks.pop(repository))
             elif repository in tasks:
                 # At once: some steps are over before the next time that all is drawn anew.
-                progress.update(tasks[repository], step=str(step), refresh=True)
+                progress.update(tasks[repository], step=text, refresh=True)
             else:
-                tasks[repository] = progress.add_task(repository, total=None, step=str(step))
+                tasks[repository] = progress.add_task(repository, total=None, step=text)
 
         yield show
 

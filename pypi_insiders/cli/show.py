@@ -21,10 +21,12 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
     from pypi_insiders import account
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.plain_text import printable
 
     now = datetime.now().astimezone()
     found = account.give(default_paths(), name, now)
     if as_json:
         click.echo(account.as_json(found))
     else:
-        click.echo(account.as_text(found, now, in_full=verbosity(ctx) > 0))
+        text = account.as_text(found, now, in_full=verbosity(ctx) > 0)
+        click.echo(printable(text))

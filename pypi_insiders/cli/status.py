@@ -7,6 +7,7 @@ import click
 
 from pypi_insiders.cli.common import Command, none_watched
 from pypi_insiders.cli.table import echo_table
+from pypi_insiders.plain_text import printable
 
 if TYPE_CHECKING:
     from pypi_insiders.judgement import Judgement
@@ -39,7 +40,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(found.judgement.health)
     for health, name, words in state.summary(found):
         label = click.style(name.ljust(7), fg=_COLOURS[health.name], bold=True)
-        click.echo(f"{label}  {words}")
+        click.echo(f"{label}  {printable(words)}")
     if found.snapshot.standings:
         click.echo()
         rows = [(state.row(item, now), ()) for item in found.snapshot.standings]
@@ -57,7 +58,8 @@ def _lines(judgement: "Judgement") -> Iterator[str]:
     """Write each item as `doctor` does, and its hint unless it is that of the line before."""
     before = None
     for item in judgement.items:
-        yield f"{click.style(item.severity.ljust(7), fg=_COLOURS[item.severity])}  {item.line}"
+        label = click.style(item.severity.ljust(7), fg=_COLOURS[item.severity])
+        yield f"{label}  {printable(item.line)}"
         if item.hint and item.hint != before:
-            yield f"{' ' * 9}{click.style('hint:', fg='cyan')} {item.hint}"
+            yield f"{' ' * 9}{click.style('hint:', fg='cyan')} {printable(item.hint)}"
         before = item.hint

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import click
 
+from pypi_insiders.plain_text import printable
+
 _NARROWEST = 8
 _GAP = "  "
 
@@ -20,6 +22,7 @@ def echo_table(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], Seque
         columns: what stands above them.
         rows: the values of each, and whole lines that stand below it.
     """
+    rows = [(tuple(map(printable, row)), tuple(map(printable, lines))) for row, lines in rows]
     widths = [
         max(map(len, values)) for values in zip(columns, *(row for row, _ in rows), strict=True)
     ]

@@ -3,10 +3,10 @@
 from pypi_insiders.remotes.credentials import GITS_OWN, Access
 from pypi_insiders.remotes.glance import Wanted, read_files
 from pypi_insiders.remotes.mirror import fetch, fetch_commit, list_tags
-from pypi_insiders.remotes.run import TIMEOUT_S
+from pypi_insiders.remotes.run import TIMEOUT_S, end
 from pypi_insiders.remotes.signatures import SignatureError, verify
 from pypi_insiders.remotes.submodules import OutsideError
-from pypi_insiders.remotes.tree import export
+from pypi_insiders.remotes.tree import bring, export
 from pypi_insiders.remotes.words import UnreachableError
 
 __all__ = [
@@ -17,6 +17,8 @@ __all__ = [
     "SignatureError",
     "UnreachableError",
     "Wanted",
+    "bring",
+    "end",
     "export",
     "fetch",
     "fetch_commit",

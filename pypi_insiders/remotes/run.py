@@ -4,15 +4,18 @@ import contextlib
 import logging
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import kill_with_descendants
+from pypi_insiders.process import activity, kill_with_descendants
 from pypi_insiders.remotes.words import UnreachableError, explain
+from pypi_insiders.time_limit import shortened
 
 # GitPython looks for git when it is imported, and fails there without one.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -24,7 +27,14 @@ _log = logging.getLogger(__name__)
 
 TIMEOUT_S = 60
 FETCH_TIMEOUT_S = 1800
+STALL_TIMEOUT_S = 120
+"""After so long without anything that moves, a host that should send something hangs."""
+_LOOKS = 8
 _END_TIMEOUT_S = 5
+# A damaged repository can end git by a signal, but by none of these.
+_FROM_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+# ssh may go on asking whether its host is alive, and what git asks by https with wakes up often.
+_APART, _WAITING = ("ssh",), ("git-remote-",)
 
 # These would make git work on the repository around us.
 # Source: git-rev-parse(1), `--local-env-vars`.
@@ -125,16 +135,18 @@ def attempt(
         directory: where it runs.
         settings: by default none of the person's, and no connection.
         stdin: lines to read.
-        timeout_s: after this many seconds it is killed.
+        timeout_s: after this many seconds it is killed, or before that at a `TimeLimit`.
         file_limit_bytes: of a file that it writes; if one grows larger, git fails.
 
     Raises:
-        UnreachableError: it connects, and took too long.
-        InsidersError: there is no git, or it took too long.
+        UnreachableError: it connects, and took too long, or the host sent nothing for long.
+        InsidersError: there is no git, it took too long, or was killed by others.
     """
     # GitPython adds to the environment and cannot take away from it.
     for name in _LOCAL_ENVIRONMENT:
         os.environ.pop(name, None)
+    timeout_s = shortened(timeout_s)
+    until_s = time.monotonic() + timeout_s
     options = [word for option in (*_OPTIONS, *settings.options) for word in ("-c", option)]
     command = [*_limited(file_limit_bytes), "git", *options, *arguments]
     _log.debug("+ %s", shlex.join(command))
@@ -149,35 +161,78 @@ def attempt(
                 as_process=True,
                 umask=0o022,
             )
-            stdout, stderr, status = _finish(started.proc, timeout_s)
+            stdout, stderr, status = _finish(started.proc, until_s, connects=settings.connects)
     except GitCommandNotFound as error:
         raise InsidersError("git was not found", "install git") from error
     if status is None:
+        has_stalled = time.monotonic() < until_s
+        what = (
+            f"the host sent nothing for {STALL_TIMEOUT_S:g} s"
+            if has_stalled
+            else f"git {_name(arguments)} took longer than {timeout_s:.0f} s"
+        )
         kind = UnreachableError if settings.connects else InsidersError
-        raise kind(
-            f"git {_name(arguments)} took longer than {timeout_s:g} s",
-            "the next update tries again",
+        raise kind(what, "the next update tries again")
+    if -status in _FROM_OTHERS:
+        raise InsidersError(
+            f"git {_name(arguments)} was ended by signal {-status}", "the next update tries again"
         )
     return Result(status, _decoded(stdout), _decoded(stderr).rstrip("\n"))
 
 
 def _finish(
-    process: "subprocess.Popen[bytes] | None", timeout_s: float
+    process: "subprocess.Popen[bytes] | None", until_s: float, *, connects: bool
 ) -> tuple[bytes, bytes, int | None]:
     """Wait for the end of a process; return its output and status, `None` if it was killed.
+
+    It is killed at a time of the monotonic clock, or before that if it waits for a host in vain.
 
     GitPython's own way to kill needs `pgrep` or `ps`: without them ssh and others stay, and keep
     the pipes open.
     """
     if process is None:
         raise RuntimeError("git has ended already")
-    try:
-        return (*process.communicate(timeout=timeout_s), process.returncode)
-    except subprocess.TimeoutExpired:
-        kill_with_descendants(process.pid)
+    with _running(process.pid):
+        return _wait(process, until_s, connects=connects)
+
+
+def _wait(
+    process: "subprocess.Popen[bytes]", until_s: float, *, connects: bool
+) -> tuple[bytes, bytes, int | None]:
+    seen, since_s = None, time.monotonic()
+    while (left_s := until_s - time.monotonic()) > 0:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return (*process.communicate(timeout=_END_TIMEOUT_S), None)
-        return b"", b"", None
+            look_s = min(left_s, STALL_TIMEOUT_S / _LOOKS) if connects else left_s
+            return (*process.communicate(timeout=look_s), process.returncode)
+        if not connects:
+            break
+        before, seen = seen, activity(process.pid, apart=_APART, waiting=_WAITING)
+        if seen is None or seen != before:
+            since_s = time.monotonic()
+        elif time.monotonic() - since_s >= STALL_TIMEOUT_S:
+            break
+    kill_with_descendants(process.pid)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return (*process.communicate(timeout=_END_TIMEOUT_S), None)
+    return b"", b"", None
+
+
+_pids: set[int] = set()
+
+
+@contextlib.contextmanager
+def _running(pid: int) -> Iterator[None]:
+    _pids.add(pid)
+    try:
+        yield
+    finally:
+        _pids.discard(pid)
+
+
+def end() -> None:
+    """Kill all that git does now, in whatever thread."""
+    for pid in tuple(_pids):
+        kill_with_descendants(pid)
 
 
 def _decoded(output: bytes) -> str:

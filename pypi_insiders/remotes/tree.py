@@ -1,9 +1,10 @@
 """Check out commits as work trees that need no network."""
 
+import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pypi_insiders.errors import InsidersError
@@ -71,17 +72,47 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
 
     Source: gitrepository-layout(5), `objects/info/alternates`; gitattributes(5).
     """
-    url = in_mirror(mirror, "config", "--get", "remote.origin.url").rstrip("\n")
-    settings = credentials.settings(url, access)
-    exporter = _Exporter(
-        mirror / "modules", credentials.for_submodules(settings, url), url, submodules
-    )
-    exporter.check_out(Mirror(mirror, url, settings), commit, tree)
+    exporter, of = _opened(mirror, access, submodules)
+    exporter.check_out(of, commit, tree)
     time_s = int(in_mirror(mirror, "show", "--no-patch", "--format=%ct", commit, "--"))
     if tag is not None:
         in_tree(tree, "tag", "--force", tag, commit)
     exporter.settle(tree, time_s)
     return time_s
+
+
+def bring(
+    mirror: Path,
+    commit: str,
+    access: Access = GITS_OWN,
+    *,
+    submodules: Sequence[str] | None = None,
+) -> None:
+    """Bring what `export` of a commit needs, so that this connects to no host.
+
+    Args:
+        mirror: what `fetch` filled.
+        commit: full hash.
+        access: by what the host is asked.
+        submodules: as for `export`.
+
+    Raises:
+        OutsideError: a submodule is where it may not be.
+        UnreachableError: something is missing, and the host cannot be reached.
+        InsidersError: the commit is not there, or the disk cannot be written.
+    """
+    exporter, of = _opened(mirror, access, submodules)
+    exporter.bring(of, commit)
+
+
+def _opened(
+    mirror: Path, access: Access, submodules: Sequence[str] | None
+) -> tuple["_Exporter", Mirror]:
+    url = in_mirror(mirror, "config", "--get", "remote.origin.url").rstrip("\n")
+    settings = credentials.settings(url, access)
+    modules = credentials.for_submodules(settings, url)
+    exporter = _Exporter(mirror / "modules", modules, url, submodules)
+    return exporter, Mirror(mirror, url, settings)
 
 
 class _Exporter:
@@ -96,6 +127,17 @@ class _Exporter:
         self._allowed = allowed
         self._trees: list[Path] = []
 
+    def bring(self, mirror: Mirror, commit: str, depth: int = 0) -> None:
+        """Bring what a commit and its submodules are checked out from."""
+
+        def read() -> list[Submodule]:
+            mirror.bring(commit)
+            return list(submodules_of(mirror.path, commit, mirror.url))
+
+        for submodule in _bounded(mirror.reading(read), depth):
+            with self._about(submodule):
+                self.bring(self._fetched(submodule), submodule.commit, depth + 1)
+
     def check_out(self, mirror: Mirror, commit: str, tree: Path, depth: int = 0) -> None:
         """Check out a commit, and at its paths the submodules."""
 
@@ -108,26 +150,30 @@ class _Exporter:
         submodules = mirror.reading(read)
         self._trees.append(tree)
         _warn_of_pointers(tree)
-        if submodules and depth >= _DEPTH:
-            raise InsidersError(f"submodules lie in each other more than {_DEPTH} deep")
-        for submodule in submodules:
-            self._check_out_submodule(submodule, tree, depth)
+        for submodule in _bounded(submodules, depth):
+            place = tree / submodule.path
+            # Git has made the directory, and no path of a commit leads through a link of its.
+            if place.resolve() != tree.resolve() / submodule.path or not place.is_dir():
+                raise InsidersError(f"the submodule {submodule.path} has no place in the tree")
+            with self._about(submodule):
+                self.check_out(self._fetched(submodule), submodule.commit, place, depth + 1)
 
-    def _check_out_submodule(self, submodule: Submodule, tree: Path, depth: int) -> None:
-        if self._allowed is not None:
-            check_place(submodule, self._url, self._allowed)
-        place = tree / submodule.path
-        # Git has made the directory, and no path of a commit leads through a link of its.
-        if place.resolve() != tree.resolve() / submodule.path or not place.is_dir():
-            raise InsidersError(f"the submodule {submodule.path} has no place in the tree")
+    def _fetched(self, submodule: Submodule) -> Mirror:
         name = hashlib.sha256(submodule.url.encode()).hexdigest()[:32]
         mirror = Mirror(
             self._modules / f"{name}.git", submodule.url, self._settings, submodule.commit
         )
+        if not mirror.has_fetched():
+            mirror.fetch()
+        return mirror
+
+    @contextlib.contextmanager
+    def _about(self, submodule: Submodule) -> Iterator[None]:
+        """Check where a submodule is; say of which one it is that anything fails."""
+        if self._allowed is not None:
+            check_place(submodule, self._url, self._allowed)
         try:
-            if not mirror.has_fetched():
-                mirror.fetch()
-            self.check_out(mirror, submodule.commit, place, depth + 1)
+            yield
         except OutsideError as error:
             told = f"submodule {submodule.path}: {error.message}"
             raise OutsideError(told, error.hint, place=error.place) from error
@@ -145,6 +191,17 @@ class _Exporter:
             ) from error
         for place in self._trees:
             _take_note(place)
+
+
+def _bounded(submodules: Sequence[Submodule], depth: int) -> Sequence[Submodule]:
+    """Refuse submodules that lie in each other too deep.
+
+    Raises:
+        InsidersError: they do.
+    """
+    if submodules and depth >= _DEPTH:
+        raise InsidersError(f"submodules lie in each other more than {_DEPTH} deep")
+    return submodules
 
 
 def _check_out(mirror: Path, commit: str, tree: Path) -> None:

@@ -117,8 +117,17 @@ def explain(
     """
     text = without_any_credentials(stderr.strip())
     detail = _telling_line(text)
-    if re.search(r"No space left on device|Disk quota exceeded", text):
+    if re.search(r"No space left on device|Disk quota exceeded|Out of diskspace", text):
         return InsidersError(f"the disk is full ({detail})", "make room on that disk")
+    # Git does not say why; what it reads is not at fault. Source: write_entry in git's entry.c.
+    if re.search(r"unable to write file", text):
+        return InsidersError(f"the disk is full, or fails ({detail})", "make room on that disk")
+    # Whoever ended a part of git, by TERM or KILL: what it worked on is not at fault.
+    if re.search(r"died of signal (?:9|15)\b", text):
+        return InsidersError(
+            f"git {command} was ended, by others or for want of memory ({detail})",
+            "the next update tries again",
+        )
     for pattern, kind, meaning, hint in _MEANINGS if connects else ():
         if match := re.search(pattern, text):
             is_access = kind is AccessError and access_hint is not None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.resources import files
 from io import FileIO
+from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,6 +23,7 @@ from pypi_insiders.index_check import Fetched
 from pypi_insiders.judgement import Judgement, judge
 from pypi_insiders.overview import Services
 from pypi_insiders.paths import Paths
+from pypi_insiders.plain_text import printable
 from pypi_insiders.readme import Reader, Readme
 from pypi_insiders.snapshot import Files
 from pypi_insiders.standing import Standing
@@ -257,11 +259,17 @@ def _templates() -> Environment:
         loader=PackageLoader("pypi_insiders.web", "templates/people"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"size": _size, "when": _when, "rfc3339": times.rfc3339}
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Show what comes from a repository as it is; what is markup already has been cleaned."""
+    return printable(value) if type(value) is str else value
 
 
 def _when(epoch_s: float) -> str:

@@ -1,0 +1,21 @@
+"""Show text of foreign origin as what it is."""
+
+import re
+
+# Source: console_codes(4), "CSI sequences".
+_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"
+# They would show a line in another order than it is. Source: Unicode Standard Annex 9, section 2.
+_BIDIRECTIONAL = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_UNSHOWN = re.compile(f"[{_CONTROLS}{_BIDIRECTIONAL}]")
+
+
+def printable(text: str) -> str:
+    """Return a text with `?` for what would move the cursor, colour the rest or turn it around.
+
+    Lines and tabs stay. To be called wherever a text that may come from a repository, a build or a
+    host leaves this program for people: tags, versions, summaries, what a hook has written.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSHOWN.sub("?", re.sub("\r\n?", "\n", _SEQUENCE.sub("", text)))
