@@ -10,7 +10,7 @@ from pathlib import Path
 from pypi_insiders import systemctl, times, units
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.systemctl import Manager
-from pypi_insiders.units import PARTS, SERVER, SLICE, WATCHER, Part
+from pypi_insiders.units import PARTS, REQUESTS, SERVER, WATCHER, Part
 
 PROPERTIES = (
     "LoadState", "NeedDaemonReload", "DropInPaths",
@@ -109,7 +109,7 @@ def observe(now: datetime) -> Services:
         InsidersError: there is no user manager.
     """
     manager = systemctl.manager()
-    wanted = (*SERVER.units, *WATCHER.units, SLICE)
+    wanted = (*SERVER.units, *WATCHER.units, REQUESTS)
     found = dict(zip(wanted, systemctl.show_each(wanted, *PROPERTIES), strict=True))
     looks = []
     for part in PARTS:

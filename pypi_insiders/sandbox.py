@@ -265,7 +265,7 @@ class Sandbox:
             *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
             f"--unit={unit}",
             "--description=Build of an Insiders release",
-            "--slice=pypi-insiders.slice",
+            "--slice=background.slice",
             f"--working-directory={self.inside(view, str(directory))}",
             *(f"--property={line}" for line in self._properties(view, timeout_s)),
             "--",

@@ -19,6 +19,7 @@ LAYERS = (
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
         "environments", "editing", "public", "readme", "notification", "running",
     },
+    {"confinement"},
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
         "units", "publishing", "session",
