@@ -48,13 +48,14 @@ def values(paths: Paths, settings: Settings, program: Program) -> dict[str, dict
     hidden = [item for item in _OTHERS if item.is_dir()]
     if not _is_below(home, (*_HOMES, *_OTHERS, *_TEMPORARY)):
         hidden.append(home)
-    own = (paths.state, paths.data, _resolved(paths.distributions), paths.cache)
+    own = (paths.state, paths.data, paths.cache)
+    dists = _resolved(paths.distributions)
     found = {
         "server": _server(paths, settings, program, hidden),
-        "notify": _writing(own),  # it looks whether updates can write there
+        "notify": _writing(own, dists),  # it looks whether updates can write there
     }
     if settings.build.sandbox != "off":
-        found["watcher"] = _writing((*own, program.uv_cache))
+        found["watcher"] = _writing((*own, program.uv_cache), dists)
     return found
 
 
@@ -80,12 +81,14 @@ def _server(
     }
 
 
-def _writing(directories: Iterable[Path]) -> dict[str, str]:
-    """Write the lines of a service that reads everything, and writes in some directories."""
-    found = _outermost(directories)
+def _writing(own: tuple[Path, ...], dists: Path) -> dict[str, str]:
+    """Write the lines of a service that reads everything, and writes in some directories.
+
+    The distributions directory is not made: when it is gone, so is what was published.
+    """
     return {
-        "made": " ".join(map(_word, found)).replace("$", "$$"),
-        "writable": _lines("ReadWritePaths", found, "-"),
+        "made": " ".join(map(_word, _outermost(own))).replace("$", "$$"),
+        "writable": _lines("ReadWritePaths", (*own, dists), "-"),
     }
 
 

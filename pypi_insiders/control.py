@@ -9,7 +9,7 @@ from pathlib import Path
 from pypi_insiders import access, catalogue, confinement, sockets, state, systemctl, units
 from pypi_insiders.config import Settings, addresses
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import make_directory
+from pypi_insiders.files import make_directory, remove
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
 from pypi_insiders.systemctl import Manager
@@ -70,6 +70,7 @@ def _start(part: Part, setup: Setup) -> None:
         systemctl.call("start", part.trigger)
         systemctl.call("start", "--no-block", part.service)
         return
+    remove(units.gone())
     try:
         systemctl.call("start", part.trigger)
     except InsidersError as error:

@@ -72,6 +72,15 @@ _CONFINED = {"server": SERVER.service, "watcher": WATCHER.service, "notify": NOT
 _NOTIFY_RELOAD = 253
 
 
+def gone() -> Path:
+    """Name the file by which the notifier remembers that it stopped the index.
+
+    It does so where the program of the units, or its interpreter, is gone.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    return Path(runtime, "pypi-insiders/gone")
+
+
 def installed_command() -> str:
     """Find this program, as `ExecStart=` wants it."""
     program, *rest = installed_words()

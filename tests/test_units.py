@@ -163,8 +163,14 @@ Documentation=man:pypi-insiders-notify(1)
 Type=oneshot
 RuntimeDirectory=pypi-insiders
 RuntimeDirectoryPreserve=yes
-# Whoever asks from now on, asks for another notification.
-ExecStartPre=-/bin/rm -f %t/pypi-insiders/notify
+# Whoever asks from now on, asks for another notification. A program that was gone may be back.
+ExecStartPre=-/bin/sh -c '\\
+  rm -f "$$RUNTIME_DIRECTORY/notify"; \\
+  gone=$$RUNTIME_DIRECTORY/gone; \\
+  [ -e "$$gone" ] && "$$@" --version >/dev/null 2>&1 || exit 0; \\
+  read -r state <"$$gone"; rm -f "$$gone"; \\
+  [ "$$state" != active ] || \\
+    exec systemctl --user start --no-block pypi-insiders-server.socket' sh /opt/bin/pypi-insiders
 ExecStart=/opt/bin/pypi-insiders notify
 Environment=XDG_CONFIG_HOME=/home/me/c
 Environment=XDG_DATA_HOME=/home/me/d
@@ -176,23 +182,17 @@ TimeoutStartSec=2min
 SyslogIdentifier=pypi-insiders-notify
 UMask=0077
 # A program that is gone, or whose interpreter is, cannot report it, and clients would wait for an
-# index that never answers: after five attempts the socket is closed, with one message. It is
-# opened again when the program is back.
+# index that never answers: after five attempts the socket is closed, with one message.
 ExecStopPost=-/bin/sh -c '\\
+  [ "$$SERVICE_RESULT" != success ] || exit 0; \\
   gone=$$RUNTIME_DIRECTORY/gone socket=pypi-insiders-server.socket; \\
-  if [ "$$SERVICE_RESULT" = success ]; then \\
-    [ -e "$$gone" ] || exit 0; \\
-    read -r state <"$$gone"; rm -f "$$gone"; \\
-    [ "$$state" != active ] || exec systemctl --user start --no-block "$$socket"; \\
-    exit 0; \\
-  fi; \\
   for attempt in 1 2 3 4 5; do \\
     [ "$$attempt" = 1 ] || sleep 1; \\
     ! "$$@" --version >/dev/null 2>&1 || exit 0; \\
   done; \\
   state=$$(systemctl --user is-active "$$socket"); \\
   systemctl --user stop "$$socket" pypi-insiders-server.service; \\
-  text="$$* cannot be run any more, so the index is stopped. Install it again, and run \\
+  text="$$* cannot be run any more, so the index is stopped. Install it again, and run\\
 pypi-insiders server start."; \\
   echo "<3>$$text"; \\
   [ ! -e "$$gone" ] || exit 0; \\
