@@ -48,7 +48,7 @@ def values(paths: Paths, settings: Settings, program: Program) -> dict[str, dict
     hidden = [item for item in _OTHERS if item.is_dir()]
     if not _is_below(home, (*_HOMES, *_OTHERS, *_TEMPORARY)):
         hidden.append(home)
-    own = (paths.state, paths.data, paths.cache)
+    own = (paths.data, paths.state, paths.cache)
     dists = _resolved(paths.distributions)
     found = {
         "server": _server(paths, settings, program, hidden),

@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -284,6 +285,8 @@ class Sandbox:
 
     def _properties(self, view: View, timeout_s: float) -> Iterable[str]:
         yield from _PROPERTIES
+        if _knows_idle_weight():
+            yield "CPUWeight=idle"
         yield from _WITH_NETWORK if view.network else _WITHOUT_NETWORK
         yield f"RuntimeMaxSec={timeout_s + 60:.0f}"  # if nobody is left to end it
         for path in (*filter(Path.is_dir, _OTHERS), *self._hidden):
@@ -296,6 +299,15 @@ class Sandbox:
 
     def _bound(self, view: View, path: Path) -> str:
         return f"{systemctl.quoted(path)}:{systemctl.quoted(self.inside(view, str(path)))}"
+
+
+@cache
+def _knows_idle_weight() -> bool:
+    """Tell whether a unit can get what others leave of the processors, however many they are.
+
+    Source: systemd.resource-control(5), `CPUWeight=`.
+    """
+    return systemctl.manager().number >= 252
 
 
 def _last_line(text: str) -> str:

@@ -78,7 +78,7 @@ def drop_in(machine: Machine, service: str, *lines: str) -> None:
     machine.run("systemctl", "--user", "daemon-reload")
 
 
-def burgle(machine: Machine, service: str, port: int) -> dict[str, bool]:
+def burgle(machine: Machine, service: str, port: int, installed: Path) -> dict[str, bool]:
     """Tell what a program can do in the place of a service."""
     machine.write_text("secret", "of the person")
     machine.write_text(".config/pypi-insiders/passwords", "", mode=0o600)
@@ -112,7 +112,7 @@ def burgle(machine: Machine, service: str, port: int) -> dict[str, bool]:
     machine.write_text(place, words + textwrap.dedent(BURGLAR))
     drop_in(
         machine, service, "Type=oneshot", "Restart=no", "ExecStart=", "ExecReload=",
-        f"ExecStart={sys.executable} -I {place}",
+        f"ExecStart={installed.with_name('python')} -I {place}",
     )  # fmt: skip
     machine.run("systemctl", "--user", "start", service)
     neighbour.stop()
@@ -121,23 +121,25 @@ def burgle(machine: Machine, service: str, port: int) -> dict[str, bool]:
 
 
 @pytest.mark.parametrize("uploads", [False, True], ids=["reads", "uploads"])
-def test_what_the_server_can_do(machine: Machine, port: int, uploads: bool) -> None:
+def test_what_the_server_can_do(
+    machine: Machine, port: int, installed: Path, uploads: bool
+) -> None:
     """Read distributions and settings, write its state; and publish, if it takes uploads."""
     if uploads:
         machine.write_text(CONFIG, f"[server]\nport = {port}\nuploads = true\n")
         machine.run("pypi-insiders", "server", "token")
     machine.run("pypi-insiders", "server", "start")
     machine.run("systemctl", "--user", "stop", "pypi-insiders-server.socket", SERVER)
-    can = {name for name, did in burgle(machine, SERVER, free_port()).items() if did}
+    can = {name for name, did in burgle(machine, SERVER, free_port(), installed).items() if did}
     own = {"read config", "read passwords", "read dists", "write state", "journal"}
     assert can == own | ({"write dists"} if uploads else set())
 
 
-def test_what_the_watcher_can_do(machine: Machine, port: int) -> None:
+def test_what_the_watcher_can_do(machine: Machine, port: int, installed: Path) -> None:
     """Read everything, speak to everybody, and write in its own directories only."""
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "watcher", "start")
-    seen = burgle(machine, WATCHER, free_port())
+    seen = burgle(machine, WATCHER, free_port(), installed)
     assert {name for name, did in seen.items() if not did} == {
         "write home",
         "write config",
