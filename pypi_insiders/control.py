@@ -115,9 +115,12 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
 
 
 def _make_directories(paths: Paths) -> None:
-    """Make what a confined service could not."""
+    """Make what a confined service could not; one that runs sees it after a restart only."""
+    is_new = not paths.data.is_dir()
     make_directory(paths.state)
     make_directory(paths.data)
+    if is_new:
+        systemctl.try_call("try-restart", SERVER.service)
     origins = state.origins(paths.state)
     record = Record(paths.record, paths.distributions)
     catalogue.make_directory_if_new(paths.distributions, record, origins)
