@@ -72,6 +72,15 @@ def manager() -> Manager:
     raise InsidersError(f"systemd names no directory for user units: {result.stdout.strip()}")
 
 
+def is_hidden() -> bool:
+    """Tell whether this is a service from which the user's manager is hidden.
+
+    Source: systemd.exec(5), `$INVOCATION_ID`.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    return "INVOCATION_ID" in os.environ and not Path(runtime, "systemd", "private").exists()
+
+
 def _explain(result: Result) -> InsidersError:
     """Say why the user's service manager cannot be reached, by what can be seen around us."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")

@@ -83,7 +83,7 @@ def burgle(machine: Machine, service: str, port: int, installed: Path) -> dict[s
     machine.write_text("secret", "of the person")
     machine.write_text(".config/pypi-insiders/passwords", "", mode=0o600)
     machine.run("sh", "-c", f"echo wheel >{DISTS}/visible")
-    machine.run("sh", "-c", f"echo bird >/var/tmp/mail-{port}")
+    journal = machine.run("sh", "-c", "ls /var/log/journal/*/system.journal").stdout.strip()
     neighbour = machine.start(sys.executable, "-c", NEIGHBOUR, str(port))
     assert next(neighbour.lines(lambda: 60)) == "ready"
     home = machine.home
@@ -96,7 +96,7 @@ def burgle(machine: Machine, service: str, port: int, installed: Path) -> dict[s
             "config": f"{home}/{CONFIG}",
             "passwords": f"{home}/.config/pypi-insiders/passwords",
             "dists": f"{home}/{DISTS}/visible",
-            "other": f"/var/tmp/mail-{port}",
+            "journal": journal,
         },
         "DIRECTORIES": {
             "home": str(home),
@@ -363,3 +363,22 @@ def test_a_reload_reads_the_settings_and_drops_no_connection(machine: Machine, p
     machine.wait_for(status, lambda done: "stay" not in done.stdout)
     assert get(machine, f"{url}/simple/").status == 401
     assert (show(machine, SERVER, "MainPID"), show(machine, SERVER, "NRestarts")) == (pid, "0")
+
+
+def test_the_page_tells_of_services_that_the_server_does_not_see(
+    machine: Machine, port: int
+) -> None:
+    """What the notifier has found; and no more than that."""
+    machine.run("pypi-insiders", "server", "start")
+    machine.run("pypi-insiders", "watcher", "start")
+    url = f"http://127.0.0.1:{port}/"
+    before = get(machine, url).body
+    assert "no update can write" not in before
+    assert "not known" not in before
+    drop_in(machine, WATCHER, "ExecStart=", "ExecStart=/bin/false")
+    machine.run("systemctl", "--user", "start", WATCHER, check=False)
+    known = f"{STATE}/troubles/watcher.json"
+    machine.wait_for(("cat", known), lambda done: "the last update failed" in done.stdout)
+    machine.run("systemctl", "--user", "restart", SERVER)
+    page = get(machine, url).body
+    assert "the last update failed (exit-code)" in page

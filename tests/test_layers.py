@@ -37,7 +37,8 @@ LAYERS = (
     {"snapshot"},
     {"judgement"},
     {"account"},
-    {"choosing", "withdrawal", "doctor", "status", "troubles", "web"},
+    {"troubles"},
+    {"choosing", "withdrawal", "doctor", "status", "web"},
     {"update", "index", "export"},
     {"cli"},
 )  # fmt: skip
