@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pypi_insiders import access, catalogue, confinement, sockets, state, systemctl, units
@@ -98,8 +98,11 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
     texts = wanted(manager, setup, is_confined=trouble is None)
     change = units.install(manager.unit_directory, texts, part)
     try:
-        if change.before or _needs_reload(part):
+        if change.before or _needs_reload(*part.units):
+            # A socket whose addresses have changed, by a drop-in say, listens no more after that.
+            changed = {part.trigger} if _needs_reload(part.trigger) else set()
             systemctl.call("daemon-reload")
+            change = replace(change, units=change.units | changed)
         yield change
     except BaseException:
         if change.before:
@@ -159,9 +162,9 @@ def _is_active(unit: str) -> bool:
     return systemctl.show(unit, "ActiveState")["ActiveState"] == "active"
 
 
-def _needs_reload(part: Part) -> bool:
+def _needs_reload(*units: str) -> bool:
     return any(
-        systemctl.show(unit, "NeedDaemonReload")["NeedDaemonReload"] == "yes" for unit in part.units
+        systemctl.show(unit, "NeedDaemonReload")["NeedDaemonReload"] == "yes" for unit in units
     )
 
 

@@ -177,7 +177,10 @@ def test_a_program_that_lies_in_the_home_can_be_run(
     machine.run("sed", "-i", f"1s|.*|#!{home}/venv/bin/python|", "venv/bin/pypi-insiders")
     machine.run("mkdir", "-p", "bin", "dotfiles")
     machine.run("ln", "-s", "../venv/bin/pypi-insiders", "bin/pypi-insiders")
-    machine.run("mv", CONFIG, "dotfiles/insiders.toml")
+    fallback = "https://example.org/simple/"
+    settings = f'[server]\nport = {port}\nfallback-url = "{fallback}"\n'
+    machine.write_text("dotfiles/insiders.toml", settings)
+    machine.run("rm", CONFIG)
     machine.run("ln", "-s", f"{home}/dotfiles/insiders.toml", CONFIG)
     machine.run("bin/pypi-insiders", "server", "start")
     assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
@@ -186,7 +189,8 @@ def test_a_program_that_lies_in_the_home_can_be_run(
     machine.run("mv", f"{package}/pypi_insiders", "source/pypi_insiders")
     machine.write_text(f"{package}/editable.pth", f"{home}/source\n")
     machine.run("bin/pypi-insiders", "server", "restart")
-    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    found = get(machine, f"http://127.0.0.1:{port}/simple/nothing/").location
+    assert found == f"{fallback}nothing/"
     assert machine.run("bin/pypi-insiders", "server", "status").returncode == 0
     pid = show(machine, SERVER, "MainPID")
     machine.run("test", "!", "-e", f"/proc/{pid}/root{home}/.cache")
