@@ -1,16 +1,30 @@
 """Start and stop the two services, with units that are up to date."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pypi_insiders import access, passwords, sockets, systemctl, units
+from pypi_insiders import (
+    access,
+    catalogue,
+    confinement,
+    passwords,
+    sockets,
+    state,
+    systemctl,
+    units,
+)
 from pypi_insiders.config import Settings, addresses
 from pypi_insiders.errors import InsidersError
+from pypi_insiders.files import make_directory, remove
 from pypi_insiders.paths import Paths
+from pypi_insiders.record import Record
 from pypi_insiders.systemctl import Manager
 from pypi_insiders.units import PARTS, SERVER, Part
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,7 @@ def _start(part: Part, setup: Setup) -> None:
         systemctl.call("start", part.trigger)
         systemctl.call("start", "--no-block", part.service)
         return
+    remove(units.gone())
     try:
         systemctl.call("start", part.trigger)
     except InsidersError as error:
@@ -96,10 +111,18 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
     if part == SERVER:
         access.demand_auth(setup.settings.server.auth, [setup.settings.server])
     was_active = [unit for unit in part.units if _is_active(unit)]
-    change = units.install(manager.unit_directory, wanted(manager, setup), part)
+    trouble = confinement.trouble()
+    if trouble is not None:
+        _log.warning("the services are not confined, they run with your permissions: %s", trouble)
+    _make_directories(setup.paths)
+    texts = wanted(manager, setup, is_confined=trouble is None)
+    change = units.install(manager.unit_directory, texts, part)
     try:
-        if change.before or _needs_reload(part):
+        if change.before or _needs_reload(*part.units):
+            # A socket whose addresses have changed, by a drop-in say, listens no more after that.
+            changed = {part.trigger} if _needs_reload(part.trigger) else set()
             systemctl.call("daemon-reload")
+            change = replace(change, units=change.units | changed)
         if part == SERVER:
             _demand_passwords(setup)
     except BaseException:
@@ -122,18 +145,40 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
         raise
 
 
-def wanted(manager: Manager, setup: Setup) -> dict[str, str]:
+def _make_directories(paths: Paths) -> None:
+    """Make what a confined service could not; one that runs sees it after a restart only."""
+    is_new = not paths.data.is_dir()
+    make_directory(paths.state)
+    make_directory(paths.data)
+    if is_new:
+        systemctl.try_call("try-restart", SERVER.service)
+    origins = state.origins(paths.state)
+    record = Record(paths.record, paths.distributions)
+    catalogue.make_directory_if_new(paths.distributions, record, origins)
+    record.close()
+
+
+def wanted(manager: Manager, setup: Setup, *, is_confined: bool = True) -> dict[str, str]:
     """Render what `start` writes into the user's directory of units.
 
     What a package of the system brings is used where it lies: a copy would hide the next version.
 
+    Args:
+        manager: for whom.
+        setup: what the units are made from.
+        is_confined: whether the services can be confined.
+
     Raises:
         InsidersError: the manager does not answer.
     """
-    command = units.installed_command()
+    command, program = units.installed_command(), None
+    if is_confined:
+        words = units.installed_words()
+        program = confinement.find_program(words, manager.variables, setup.paths)
     if units.are_packaged(_of_packages(manager), command):
-        return units.render_drop_ins(setup.paths, setup.settings, systemctl.environment())
-    return units.render(command, setup.paths, setup.settings)
+        variables = systemctl.environment()
+        return units.render_drop_ins(setup.paths, setup.settings, variables, program)
+    return units.render(command, setup.paths, setup.settings, program, manager.number)
 
 
 def _of_packages(manager: Manager) -> list[Path]:
@@ -145,9 +190,9 @@ def _is_active(unit: str) -> bool:
     return systemctl.show(unit, "ActiveState")["ActiveState"] == "active"
 
 
-def _needs_reload(part: Part) -> bool:
+def _needs_reload(*units: str) -> bool:
     return any(
-        systemctl.show(unit, "NeedDaemonReload")["NeedDaemonReload"] == "yes" for unit in part.units
+        systemctl.show(unit, "NeedDaemonReload")["NeedDaemonReload"] == "yes" for unit in units
     )
 
 
@@ -195,14 +240,22 @@ def uninstall() -> list[Path]:
             systemctl.try_call("stop", *part.units)
             # The time of the last run, which Persistent= keeps.
             systemctl.try_call("clean", "--what=state", part.trigger)
-    systemctl.try_call("stop", units.NOTIFIERS, units.SLICE)
+    systemctl.try_call("clean", "--what=runtime", SERVER.service)
+    systemctl.try_call("stop", units.NOTIFIERS, units.REQUESTS)
     removed = units.uninstall(manager.unit_directory)
     systemctl.try_call("daemon-reload")
-    if not systemctl.show(units.PARENT_SLICE, "RequiredBy")["RequiredBy"]:
-        systemctl.try_call("stop", units.PARENT_SLICE)
+    _stop_former_slices()
     loaded = [unit for unit in units.UNITS if unit != units.NOTIFIER]
     systemctl.try_call("reset-failed", *loaded, units.NOTIFIERS)
     return removed
+
+
+def _stop_former_slices() -> None:
+    """Stop the slices of older versions, unless something is in them."""
+    for unit in units.FORMER_SLICES:
+        has = systemctl.show(unit, "ActiveState", "RequiredBy")
+        if has["ActiveState"] == "active" and not has["RequiredBy"]:
+            systemctl.try_call("stop", unit)
 
 
 def packaged_units() -> list[Path]:

@@ -1,18 +1,21 @@
 """Run the index: put its parts together, and serve it."""
 
+import contextlib
+import logging
 import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from wsgiref.types import WSGIApplication
 
 from pypi_insiders import access, config, passwords, process, server, state
-from pypi_insiders.catalogue import Catalogue
+from pypi_insiders.catalogue import Catalogue, make_directory_if_new
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import make_directory
 from pypi_insiders.held_names import HeldNames
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
@@ -21,13 +24,15 @@ from pypi_insiders.web.application import make_app
 from pypi_insiders.web.guard import Guard
 from pypi_insiders.web.held import Held
 
+_log = logging.getLogger(__name__)
+
 # Of a request that is refused anyway.
 _MAX_BODY_BYTES = 64 * 1024
 # Well below TimeoutStartSec= of the unit.
 _REFUSING_FOR_S = 5
 
 
-def run(  # noqa: PLR0913  # what an index is made of
+def run(  # noqa: C901, PLR0913  # what an index is made of
     paths: Paths,
     settings: ServerSettings,
     directory: Path,
@@ -36,6 +41,7 @@ def run(  # noqa: PLR0913  # what an index is made of
     *,
     password: str | None = None,
     must_read: bool = False,
+    load: Callable[[], ServerSettings] | None = None,
 ) -> None:
     """Serve a directory of distributions until a signal, or until nobody asks.
 
@@ -47,33 +53,25 @@ def run(  # noqa: PLR0913  # what an index is made of
         on_ready: called with the URL up to the port as soon as requests are answered.
         password: where one must be given, this one instead of those that the person has set.
         must_read: whether a directory that cannot be read is an error, and not answered with 503.
+        load: reads the settings again after SIGHUP; `None`: SIGHUP ends the process.
 
     Raises:
         InsidersError: the fallback is the index itself, a socket can be reached by others and
             readers need no password, or a password that is needed is missing.
     """
     bound = [ServerSettings(*item.getsockname()[:2]) for item in sockets]
-    config.refuse_own_fallback(settings, bound)
-    access.demand_auth(settings.auth, bound)
-    checker: passwords.Checker | passwords.Single
-    if password is None:
-        checker = access.passwords_for(settings, paths.passwords)
-    else:
-        checker = passwords.Single(password)
-    guard = Guard(
-        settings.names,
-        [item.host for item in bound],
-        users=checker if settings.auth else None,
-        uploaders=checker if settings.uploads else None,
-    )
+    guard = _guard(paths, settings, bound, password)
     names = HeldNames(paths)
     names.current()  # the first request is not to wait for it
     record = Record(paths.record, directory)
     # What is watched is published elsewhere, if this is another directory.
     watching = paths if directory.resolve() == paths.distributions.resolve() else None
-    if _is_missing(directory) and not record.entries() and not state.origins(paths.state):
-        # Else what was published is gone with it, which an empty one would hide.
-        make_directory(directory)
+    try:
+        make_directory_if_new(directory, record, state.origins(paths.state))
+    except InsidersError as error:  # requests are told so as well
+        if must_read:
+            raise
+        _log.error("%s", error)
     catalogue = Catalogue(
         directory,
         record,
@@ -91,22 +89,45 @@ def run(  # noqa: PLR0913  # what an index is made of
         take_upload = uploads.Uploads(directory, record).take
         max_body_bytes = uploads.MAX_BYTES
     threading.Thread(target=catalogue.keep_up, name="catalogue", daemon=True).start()
+    held = Held(catalogue, names, waiters)
+
+    def make(settings: ServerSettings, guard: Guard) -> WSGIApplication:
+        return make_app(catalogue, guard, held, watching, take_upload, settings.fallback_url)
+
+    def ready() -> None:
+        on_ready(bound[0].url)
+        _ask_for_notification(paths)
+
+    app = make(settings, guard)
+    trouble = ""
+
+    def reload(load: Callable[[], ServerSettings]) -> tuple[WSGIApplication, float]:
+        nonlocal app, settings, trouble
+        try:
+            wanted = load()
+            new = replace(wanted, host=settings.host, port=settings.port, uploads=settings.uploads)
+            app = make(new, _guard(paths, new, bound, password))
+        except InsidersError as error:
+            trouble = f"; the old settings stay: {error.message}"
+            _log.error("the old settings stay: %s", error.message)
+        else:
+            trouble = ""
+            if new != wanted:
+                _log.warning("host, port and uploads change at `pypi-insiders server restart`")
+            _log.info("the settings were read again")
+            settings = new
+        return app, settings.idle_timeout_s
+
     server.serve(
-        make_app(
-            catalogue,
-            guard,
-            Held(catalogue, names, waiters),
-            watching,
-            take_upload,
-            settings.fallback_url,
-        ),
+        app,
         sockets,
-        lambda: on_ready(bound[0].url),
-        status=catalogue.summary,
+        ready,
+        status=lambda: catalogue.summary() + trouble,
         watched=directory,
         idle_timeout_s=settings.idle_timeout_s,
         max_body_bytes=max_body_bytes,
         waiters=waiters,
+        on_reload=partial(reload, load) if load else None,
     )
 
 
@@ -131,15 +152,36 @@ def refuse(error: InsidersError, sockets: Sequence[socket.socket]) -> None:
     )
 
 
-def _is_missing(directory: Path) -> bool:
-    """Tell whether there is no such directory, and not only none that we may look at."""
-    try:
-        directory.stat()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        pass
-    return False
+def _ask_for_notification(paths: Paths) -> None:
+    """Have the user told that the index runs again, if they know of any problem.
+
+    By a file, as the bus is hidden from the service; without systemd nobody is asked.
+
+    Source: systemd.exec(5), `RuntimeDirectory=`.
+    """
+    place = os.environ.get("RUNTIME_DIRECTORY")
+    if place and paths.troubles.is_dir():
+        with contextlib.suppress(OSError):
+            Path(place, "notify").touch()
+
+
+def _guard(
+    paths: Paths, settings: ServerSettings, bound: Sequence[ServerSettings], password: str | None
+) -> Guard:
+    """Make what is asked of requests, if the settings may be those of an index that listens so."""
+    config.refuse_own_fallback(settings, bound)
+    access.demand_auth(settings.auth, bound)
+    checker: passwords.Checker | passwords.Single
+    if password is None:
+        checker = access.passwords_for(settings, paths.passwords)
+    else:
+        checker = passwords.Single(password)
+    return Guard(
+        settings.names,
+        [item.host for item in bound],
+        users=checker if settings.auth else None,
+        uploaders=checker if settings.uploads else None,
+    )
 
 
 def beside(

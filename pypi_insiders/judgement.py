@@ -283,6 +283,12 @@ def _units(state: UnitState) -> Iterator[Item]:
         what = ", ".join(state.stale)
         text = f"out of date, as after an upgrade or a change of settings: {what}"
         yield _warning(subject, text, restart)
+    if state.unconfined:
+        yield _warning(
+            subject,
+            f"not confined, run with your permissions: {', '.join(state.unconfined)} is missing",
+            f"{restart} tries again, and tells why that fails",
+        )
     if state.edited:
         yield _warning(
             subject,

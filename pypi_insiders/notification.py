@@ -4,16 +4,29 @@ import html
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.plain_text import printable
-from pypi_insiders.process import run
+from pypi_insiders.process import Result, run
 
 _BUS = "org.freedesktop.DBus"
 _SERVICE = "org.freedesktop.Notifications"
 _TIMEOUT_S = 60
+# Of the unit in which this runs.
+_OF_UNIT = (
+    "CREDENTIALS_DIRECTORY",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "MANAGERPID",
+    "MONITOR_EXIT_CODE",
+    "NOTIFY_SOCKET",
+    "RUNTIME_DIRECTORY",
+    "SYSTEMD_EXEC_PID",
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,10 @@ def send(message: Message, command: tuple[str, ...] | None) -> str | None:
         argv = ("notify-send", "--app-name=pypi-insiders", "--", message.subject, body)
     else:
         return None
-    result = run(argv, timeout_s=_TIMEOUT_S, stdin=message.text)
+    if command is not None and _is_confined():
+        result = _run_outside(argv, message.text)
+    else:
+        result = run(argv, timeout_s=_TIMEOUT_S, stdin=message.text)
     if result.status != 0:
         said = [line.strip() for line in result.stderr.splitlines() if line.strip()]
         reason = said[-1] if said else f"it ended with status {result.status}"
@@ -59,6 +75,39 @@ def send(message: Message, command: tuple[str, ...] | None) -> str | None:
             "try `pypi-insiders notify --test`; `notify-command` in config.toml sets another way",
         )
     return argv[0]
+
+
+def _is_confined() -> bool:
+    """Tell whether this process, and what it runs, cannot get the group of a program file.
+
+    mail and wall need theirs. Source: proc_pid_status(5), `NoNewPrivs`.
+    """
+    try:
+        return "NoNewPrivs:\t1" in Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
+def _run_outside(argv: Sequence[str], text: str) -> Result:
+    """Run a program with our variables in a unit of its own, which is not confined.
+
+    Source: systemd-run(1); systemd.exec(5), "ENVIRONMENT VARIABLES".
+    """
+    kept = (name for name in os.environ if name not in _OF_UNIT and name.isidentifier())
+    return run(
+        (
+            *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
+            # Not the words of the command, which may have a secret: the journal would have them.
+            "--description=A message of pypi-insiders",
+            f"--property=RuntimeMaxSec={_TIMEOUT_S}",
+            *(f"--setenv={name}" for name in kept),  # the values are read from here
+            "--",
+            # `$` begins a variable of the manager. Source: systemd.service(5), "COMMAND LINES".
+            *(word.replace("$", "$$") for word in argv),
+        ),
+        timeout_s=2 * _TIMEOUT_S,
+        stdin=text,
+    )
 
 
 def _has_desktop() -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pypi_insiders import systemctl, times, units
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.systemctl import Manager
-from pypi_insiders.units import PARTS, SERVER, SLICE, WATCHER, Part
+from pypi_insiders.units import PARTS, REQUESTS, SERVER, WATCHER, Part
 
 PROPERTIES = (
     "LoadState", "NeedDaemonReload", "DropInPaths",
@@ -109,7 +109,7 @@ def observe(now: datetime) -> Services:
         InsidersError: there is no user manager.
     """
     manager = systemctl.manager()
-    wanted = (*SERVER.units, *WATCHER.units, SLICE)
+    wanted = (*SERVER.units, *WATCHER.units, REQUESTS)
     found = dict(zip(wanted, systemctl.show_each(wanted, *PROPERTIES), strict=True))
     looks = []
     for part in PARTS:
@@ -133,6 +133,9 @@ def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> 
             SERVER, Condition.STOPPED, reason, has_failed=True,
             url=_url(_first(trigger["Listen"])) if is_listening else None,
         )  # fmt: skip
+    if trigger["ActiveState"] != "active" and units.gone().exists():
+        told = "stopped: its program could not be run"
+        return Overview(SERVER, Condition.STOPPED, told, has_failed=True)
     if trigger["ActiveState"] != "active":
         return Overview(SERVER, Condition.STOPPED, "stopped")
     listens_at = _first(trigger["Listen"])

@@ -18,12 +18,19 @@ from pypi_insiders.paths import Paths
 from pypi_insiders.process import run
 from pypi_insiders.remotes import UnreachableError
 from pypi_insiders.repository import Repository
-from pypi_insiders.units import SLICE, WATCHER
+from pypi_insiders.units import WATCHER
 
 _AT_ONCE = 16
 _SPARE_S = 30
 # What would lead systemd-run itself astray; none of them is a secret.
 _NOT_FOR_SYSTEMD_RUN = ("DBUS_", "LD_", "SYSTEMD_", "XDG_RUNTIME_DIR")
+_LISTS = (
+    "ImportCredential",
+    "InaccessiblePaths",
+    "PassEnvironment",
+    "ReadWritePaths",
+    "UnsetEnvironment",
+)
 # What a drop-in may set, by which a repository can come out of reach.
 _CONFINING = (
     "NoNewPrivileges",
@@ -170,17 +177,18 @@ def _watcher(paths: Paths, scratch: Path) -> _Like:
         scratch: for credentials: other users see what stands in a command line.
     """
     if not units.is_installed(systemctl.manager().unit_path, WATCHER):
-        return _Like(units.variables(paths), (f"Slice={SLICE}",))
+        return _Like(units.variables(paths), ())
     has = systemctl.service(WATCHER.service)
     variables = dict(item.split("=", 1) for item in has["Environment"])
     return _Like(variables, tuple(_properties(has, scratch)))
 
 
 def _properties(has: Mapping[str, Any], scratch: Path) -> Iterator[str]:
-    yield f"Slice={has['Slice'] or SLICE}"
+    if has["Slice"]:
+        yield f"Slice={has['Slice']}"
     for path, may_be_missing in has["EnvironmentFiles"]:
         yield f"EnvironmentFile={'-' if may_be_missing else ''}{path}"
-    for name in ("PassEnvironment", "UnsetEnvironment", "ImportCredential"):
+    for name in _LISTS:
         for word in has.get(name, ()):
             yield f"{name}={systemctl.quoted(word)}"
     for kind in ("", "Encrypted"):

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -291,7 +292,7 @@ class Sandbox:
             *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
             f"--unit={unit}",
             "--description=Build of an Insiders release",
-            "--slice=pypi-insiders.slice",
+            "--slice=background.slice",
             f"--working-directory={self.inside(view, str(directory))}",
             *(f"--property={line}" for line in self._properties(view, timeout_s)),
             # Whatever it writes lies in the one directory that is removed, and may be measured.
@@ -312,6 +313,8 @@ class Sandbox:
 
     def _properties(self, view: View, timeout_s: float) -> Iterable[str]:
         yield from _PROPERTIES
+        if _knows_idle_weight():
+            yield "CPUWeight=idle"
         yield from _WITH_NETWORK if view.network else _WITHOUT_NETWORK
         yield f"RuntimeMaxSec={timeout_s + 60:.0f}"  # if nobody is left to end it
         for path in self._hidden:
@@ -348,6 +351,15 @@ def _without_proxies(variables: Mapping[str, str]) -> dict[str, str]:
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
     return bytes([int(match[1], 8)])
+
+
+@cache
+def _knows_idle_weight() -> bool:
+    """Tell whether a unit can get what others leave of the processors, however many they are.
+
+    Source: systemd.resource-control(5), `CPUWeight=`.
+    """
+    return systemctl.manager().number >= 252
 
 
 def _last_line(text: str) -> str:

@@ -3,9 +3,10 @@
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,6 +31,15 @@ class Manager:
     version: str
     """That of systemd, as the distribution writes it: `252.39-1~deb12u2`."""
 
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What it hands to each unit, but for values that need quoting."""
+
+    @property
+    def number(self) -> int:
+        """The version as a number; 0 where that is not known."""
+        match = re.match(r"\d+", self.version)
+        return int(match[0]) if match else 0
+
 
 def manager() -> Manager:
     """Find the service manager of this user.
@@ -42,7 +52,7 @@ def manager() -> Manager:
     Source: org.freedesktop.systemd1(5), `UnitPath`; systemd.unit(5), "UNIT FILE LOAD PATH".
     """
     try:
-        result = _systemctl("show", "--property=UnitPath,Version")
+        result = _systemctl("show", "--property=UnitPath,Version,Environment")
     except InsidersError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise InsidersError(
@@ -57,8 +67,18 @@ def manager() -> Manager:
         # Ours is the directory beside the one for `systemctl set-property`.
         if word.endswith("/systemd/user.control") and not word.startswith("/run/"):
             path = tuple(map(Path, words))
-            return Manager(Path(word).with_name("user"), path, said.get("Version", ""))
+            variables = dict(re.findall(r"(?:^| )(\w+)=([^\s\"'\\$]+)(?= |$)", said["Environment"]))
+            return Manager(Path(word).with_name("user"), path, said.get("Version", ""), variables)
     raise InsidersError(f"systemd names no directory for user units: {result.stdout.strip()}")
+
+
+def is_hidden() -> bool:
+    """Tell whether this is a service from which the user's manager is hidden.
+
+    Source: systemd.exec(5), `$INVOCATION_ID`.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    return "INVOCATION_ID" in os.environ and not Path(runtime, "systemd", "private").exists()
 
 
 def _explain(result: Result) -> InsidersError:
@@ -107,6 +127,18 @@ def quoted(word: Path | str) -> str:
     """Write a word for a property that takes several. Source: systemd.syntax(7), "QUOTING"."""
     text = str(word).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'
+
+
+def quote(word: str) -> str:
+    """Write one word of a unit file so that systemd reads it back unchanged.
+
+    Source: systemd.service(5), "COMMAND LINES"; systemd.unit(5), "SPECIFIERS". The path of the
+    program is not subject to the replacement of variables, so `$` stays.
+    """
+    word = word.replace("%", "%%")
+    if any(character in word for character in " \t'\"\\;"):
+        return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return word
 
 
 def call(verb: str, *arguments: str) -> None:

@@ -9,7 +9,7 @@ from pypi_insiders.control import Setup
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.overview import Condition, Services
 from pypi_insiders.paths import Paths
-from pypi_insiders.units import PARTS, SLICE, Freshness, Part
+from pypi_insiders.units import PARTS, REQUESTS, Freshness, Part
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class UnitState:
     """Written by another version, or for other settings."""
     edited: tuple[str, ...] = ()
     """Of this version, which never writes them so."""
+    unconfined: tuple[str, ...] = ()
+    """Drop-ins that confine services where that is possible."""
     bad: tuple[tuple[str, str], ...] = ()
     """Those that systemd cannot load, with its word for why."""
     not_reloaded: tuple[str, ...] = ()
@@ -55,7 +57,7 @@ def _files(services: Services, paths: Paths, settings: Settings, part: Part) -> 
     """Compare the files with what `start` would write."""
     manager = services.manager
     texts = control.wanted(manager, Setup(paths, settings))
-    missing, stale, edited, errors = [], [], [], []
+    missing, stale, edited, unconfined, errors = [], [], [], [], []
     for name in units.names(part):
         try:
             found = units.freshness(manager.unit_directory, name, texts)
@@ -66,21 +68,25 @@ def _files(services: Services, paths: Paths, settings: Settings, part: Part) -> 
             missing.append(name)
         elif found in (Freshness.STALE, Freshness.MISSING):  # a package has another one
             stale.append(name)
+        elif found == Freshness.UNCONFINED:
+            unconfined.append(name)
         elif found == Freshness.EDITED:
             edited.append(name)
-    return UnitState(part, tuple(missing), tuple(stale), tuple(edited), errors=tuple(errors))
+    return UnitState(
+        part, tuple(missing), tuple(stale), tuple(edited), tuple(unconfined), errors=tuple(errors)
+    )
 
 
 def _loaded(state: UnitState, has: Mapping[str, Mapping[str, str]]) -> UnitState:
     """Add what systemd made of the files; of a template it tells nothing."""
     bad, not_reloaded = [], []
-    for unit in (*state.part.units, SLICE):
+    for unit in (*state.part.units, REQUESTS):
         load = has[unit]["LoadState"]
         if load not in ("loaded", "masked", "not-found"):  # the files tell of these
             bad.append((unit, load))
         elif load == "loaded" and has[unit]["NeedDaemonReload"] == "yes":
             not_reloaded.append(unit)
     return UnitState(
-        state.part, state.missing, state.stale, state.edited,
+        state.part, state.missing, state.stale, state.edited, state.unconfined,
         tuple(bad), tuple(not_reloaded), state.errors,
     )  # fmt: skip

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from pypi_insiders import __version__
+from pypi_insiders import __version__, confinement
 from pypi_insiders.config import NOTIFY_VARIABLE, ServerSettings, Settings, WatcherSettings
+from pypi_insiders.confinement import Program
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import read_text, remove, write_atomic
 from pypi_insiders.paths import Paths
+from pypi_insiders.systemctl import quote
 
 _SOURCE = Path(__file__).with_name("systemd")
 _MARK = "# Installed by pypi-insiders"
-SLICE = "pypi-insiders.slice"
 # Source: XDG Base Directory Specification.
 _DEFAULT_DIRECTORIES = {
     "XDG_CONFIG_HOME": ".config",
@@ -27,8 +28,6 @@ _DEFAULT_DIRECTORIES = {
     "XDG_STATE_HOME": ".local/state",
     "XDG_CACHE_HOME": ".cache",
 }
-# Made by systemd itself, because of the dash in the name. Source: systemd.slice(5).
-PARENT_SLICE = "pypi.slice"
 # Sorts before `override.conf`, which `systemctl edit` writes: the person has the last word.
 DROP_IN = "10-config.conf"
 
@@ -60,9 +59,26 @@ PARTS = (SERVER, WATCHER)
 # Tells the person what is wrong; the instance says who found out.
 NOTIFIER = "pypi-insiders-notify@.service"
 NOTIFIERS = NOTIFIER.replace("@", "@*")
-SHARED = (NOTIFIER, SLICE)
+REQUESTS = "pypi-insiders-notify.path"
+SHARED = (NOTIFIER, REQUESTS)
 """Installed with either part."""
 UNITS = (*SERVER.units, *WATCHER.units, *SHARED)
+FORMER = ("pypi-insiders.slice",)
+"""What older versions installed."""
+FORMER_SLICES = (*FORMER, "pypi.slice")
+"""The second is made by systemd itself, for the dash in the name. Source: systemd.slice(5)."""
+_CONFINED = {"server": SERVER.service, "watcher": WATCHER.service, "notify": NOTIFIER}
+# Since then a reload ends when the service says so. Source: systemd.service(5), `Type=`.
+_NOTIFY_RELOAD = 253
+
+
+def gone() -> Path:
+    """Name the file by which the notifier remembers that it stopped the index.
+
+    It does so where the program of the units, or its interpreter, is gone.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    return Path(runtime, "pypi-insiders/gone")
 
 
 def installed_command() -> str:
@@ -86,19 +102,13 @@ def installed_words() -> tuple[str, ...]:
     return (sys.executable, "-m", "pypi_insiders")
 
 
-def quote(word: str) -> str:
-    """Write one word so that systemd reads it back unchanged.
-
-    Source: systemd.service(5), "COMMAND LINES"; systemd.unit(5), "SPECIFIERS". The path of the
-    program is not subject to the replacement of variables, so `$` stays.
-    """
-    word = word.replace("%", "%%")
-    if any(character in word for character in " \t'\"\\;"):
-        return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return word
-
-
-def render(command: str, paths: Paths | None, settings: Settings) -> dict[str, str]:
+def render(
+    command: str,
+    paths: Paths | None,
+    settings: Settings,
+    program: Program | None = None,
+    systemd: int = 0,
+) -> dict[str, str]:
     """Render all units, and a drop-in for each setting that differs from what the unit says.
 
     Args:
@@ -106,6 +116,8 @@ def render(command: str, paths: Paths | None, settings: Settings) -> dict[str, s
         paths: handed to the services, so that they agree with this shell; `None`: each user has
             their own, as is right for a package.
         settings: those of `config.toml`.
+        program: what the services run; `None`: they are not confined.
+        systemd: the version of the manager; 0: any.
 
     Returns:
         Path below the unit directory, such as `pypi-insiders-watcher.timer` or
@@ -114,14 +126,37 @@ def render(command: str, paths: Paths | None, settings: Settings) -> dict[str, s
     values = {
         "version": __version__,
         "command": command,
+        "arguments": command.replace("$", "$$"),
         "environment": "\n".join(_environment(variables(paths)) if paths else ()),
+        "type": _NEW_TYPE if systemd >= _NOTIFY_RELOAD else _OLD_TYPE,
     }
     texts = {unit: _render_unit(unit, values) for unit in UNITS}
-    return texts | _in_files(_drop_ins(settings))
+    texts |= _in_files(_drop_ins(settings))
+    return texts | (_confinement(paths, settings, program) if paths and program else {})
+
+
+_OLD_TYPE = "Type=notify\nExecReload=/bin/sh -c 'kill -HUP $MAINPID'"
+_NEW_TYPE = "Type=notify-reload"
+
+
+def _confinement(paths: Paths, settings: Settings, program: Program) -> dict[str, str]:
+    """Render the drop-ins of the services that are confined."""
+    return {
+        name: _render_unit(name, values)
+        for kind, values in confinement.values(paths, settings, program).items()
+        for name in (_confinement_of(_CONFINED[kind]),)
+    }
+
+
+def _confinement_of(unit: str) -> str:
+    return f"{unit}.d/{confinement.DROP_IN}"
 
 
 def render_drop_ins(
-    paths: Paths, settings: Settings, environment: Mapping[str, str]
+    paths: Paths,
+    settings: Settings,
+    environment: Mapping[str, str],
+    program: Program | None = None,
 ) -> dict[str, str]:
     """Render what changes units that a package brings.
 
@@ -129,6 +164,7 @@ def render_drop_ins(
         paths: handed to the services where they would find others.
         settings: those of `config.toml`.
         environment: what the manager hands to each service.
+        program: as for `render`.
 
     Returns:
         As `render`, without the units.
@@ -143,7 +179,7 @@ def render_drop_ins(
     for unit in UNITS:
         if missing and unit.endswith(".service"):
             drop_ins.setdefault(unit, ["[Service]"]).extend(_environment(missing))
-    return _in_files(drop_ins)
+    return _in_files(drop_ins) | (_confinement(paths, settings, program) if program else {})
 
 
 def _in_files(drop_ins: Mapping[str, list[str]]) -> dict[str, str]:
@@ -171,7 +207,7 @@ def _render_unit(unit: str, values: Mapping[str, str]) -> str:
     path = _SOURCE / unit
     if path.exists():
         return path.read_text(encoding="utf-8")
-    text = path.with_name(f"{unit}.in").read_text(encoding="utf-8")
+    text = path.with_name(f"{path.name}.in").read_text(encoding="utf-8")
     for name, value in values.items():
         text = text.replace(f"@{name}@\n", f"{value}\n" if value else "")
         text = text.replace(f"@{name}@", value)
@@ -268,8 +304,8 @@ def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
     before: dict[Path, str | None] = {}
     units = set()
     try:
-        for unit in (*part.units, *SHARED):
-            for name in (unit, _drop_in_of(unit)):
+        for unit in (*part.units, *SHARED, *_former(directory)):
+            for name in _files_of(unit):
                 path, text = directory / name, texts.get(name)
                 old = _read_ours(path)
                 if old == text:
@@ -285,6 +321,15 @@ def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
         Change(before, frozenset()).undo()
         raise
     return Change(before, frozenset(units))
+
+
+def _former(directory: Path) -> tuple[str, ...]:
+    """Name what older versions installed, and nobody has masked or replaced."""
+    return tuple(
+        unit
+        for unit in FORMER
+        if not (directory / unit).is_symlink() and is_ours(read_text(directory / unit) or "")
+    )
 
 
 def _read_ours(path: Path) -> str | None:
@@ -310,6 +355,8 @@ class Freshness(Enum):
 
     CURRENT = auto()
     MISSING = auto()
+    UNCONFINED = auto()
+    """It would confine a service, and is missing."""
     STALE = auto()
     """It is of another version, command, directory or setting."""
     EDITED = auto()
@@ -318,7 +365,13 @@ class Freshness(Enum):
 
 def names(part: Part) -> tuple[str, ...]:
     """Name the files of a part, below the unit directory, whether they are wanted or not."""
-    return tuple(name for unit in (*part.units, *SHARED) for name in (unit, _drop_in_of(unit)))
+    return tuple(name for unit in (*part.units, *SHARED) for name in _files_of(unit))
+
+
+def _files_of(unit: str) -> tuple[str, ...]:
+    """Name the files of a unit, below the unit directory."""
+    confined = (_confinement_of(unit),) if unit in _CONFINED.values() else ()
+    return (unit, _drop_in_of(unit), *confined)
 
 
 def freshness(directory: Path, name: str, texts: Mapping[str, str]) -> Freshness:
@@ -338,6 +391,8 @@ def freshness(directory: Path, name: str, texts: Mapping[str, str]) -> Freshness
     text = _read_ours(directory / name)
     if text == texts.get(name):
         return Freshness.CURRENT
+    if text is None and name.endswith(confinement.DROP_IN):
+        return Freshness.UNCONFINED
     if text is None:
         return Freshness.MISSING if name in UNITS else Freshness.STALE
     if name not in UNITS or any(
@@ -352,16 +407,25 @@ def freshness(directory: Path, name: str, texts: Mapping[str, str]) -> Freshness
 
 def _is_as_written(unit: str, text: str) -> bool:
     """Tell whether this version wrote a unit, for whatever command and directories."""
-    values = {"version": __version__, "command": "\0", "environment": "\1"}
+    values = {
+        "version": __version__,
+        "command": "\0",
+        "arguments": "\0",
+        "environment": "\1",
+        "type": "\2",
+    }
     pattern = re.escape(_render_unit(unit, values))
     pattern = pattern.replace(re.escape("\0"), ".+")
+    types = "|".join(map(re.escape, (_OLD_TYPE, _NEW_TYPE)))
+    pattern = pattern.replace(re.escape("\2"), f"(?:{types})")
     pattern = pattern.replace(re.escape("\1"), r"Environment=.+(?:\nEnvironment=.+)*")
     return re.fullmatch(pattern, text) is not None
 
 
 def own_drop_ins(listed: str) -> list[str]:
     """Pick the drop-ins that are not ours from the property `DropInPaths` of a unit."""
-    return [path for path in listed.split() if not path.endswith(f"/{DROP_IN}")]
+    ours = (f"/{DROP_IN}", f"/{confinement.DROP_IN}")
+    return [path for path in listed.split() if not path.endswith(ours)]
 
 
 def find(directories: Iterable[Path], unit: str) -> Path | None:
@@ -401,8 +465,8 @@ def uninstall(directory: Path) -> list[Path]:
         InsidersError: some could not be removed; the first one is named.
     """
     removed, failed = [], []
-    for unit in UNITS:
-        for path in (directory / _drop_in_of(unit), directory / unit):
+    for unit in (*UNITS, *_former(directory)):
+        for path in map(directory.joinpath, reversed(_files_of(unit))):
             try:
                 if not path.is_symlink() and _read_ours(path) is not None and remove(path):
                     removed.append(path)

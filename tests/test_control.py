@@ -7,7 +7,7 @@ import pytest
 from conftest import HEALTHY, Answer, MakeMachine, free_port, get
 from machine import Machine
 from projects import create
-from test_journeys import UNIT_DIRECTORY, UNITS, installed_units, port, statuses
+from test_journeys import CONFINED, UNIT_DIRECTORY, UNITS, installed_units, port, statuses
 from wheels import wheel
 
 from pypi_insiders import __version__
@@ -35,6 +35,7 @@ def test_the_installed_units_verify_without_a_word(machine: Machine, port: int) 
         *UNITS,
         "pypi-insiders-server.socket.d",
         "pypi-insiders-server.socket.d/10-config.conf",
+        *CONFINED,
     }
     files = [f"{machine.home}/{UNIT_DIRECTORY}/{unit}" for unit in sorted(UNITS)]
     verified = machine.run("systemd-analyze", "--user", "verify", *files)

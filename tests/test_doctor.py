@@ -317,7 +317,7 @@ def test_a_command_that_is_gone_is_a_problem(machine: Machine, port: int) -> Non
     machine.run("rm", program)
     assert told() == problem(f"{program} is gone")
     # Where no drop-in says so, the remedy is another.
-    machine.run("rm", "-r", f"{UNIT_DIRECTORY}/{unit}.d")
+    machine.run("rm", f"{UNIT_DIRECTORY}/{unit}.d/override.conf")
     machine.run(
         "sed", "-i", f"s,^ExecStart=.*,ExecStart={program} update,", f"{UNIT_DIRECTORY}/{unit}"
     )

@@ -17,8 +17,18 @@ UNITS = {
     "pypi-insiders-watcher.timer",
     "pypi-insiders-watcher.service",
     "pypi-insiders-notify@.service",
-    "pypi-insiders.slice",
+    "pypi-insiders-notify.path",
 }
+# What is installed beside them, with each service or with one of the two.
+CONFINEMENT = {
+    part: {
+        f"pypi-insiders-{unit}.d{file}"
+        for unit in (f"{part}.service", "notify@.service")
+        for file in ("", "/20-confinement.conf")
+    }
+    for part in ("server", "watcher")
+}
+CONFINED = CONFINEMENT["server"] | CONFINEMENT["watcher"]
 UNIT_DIRECTORY = ".config/systemd/user"
 
 

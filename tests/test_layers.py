@@ -24,6 +24,7 @@ LAYERS = (
         "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
         "environments", "editing", "public", "readme", "notification", "running",
     },
+    {"confinement"},
     {
         "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
         "units", "publishing", "session",
@@ -41,7 +42,8 @@ LAYERS = (
     {"snapshot"},
     {"judgement"},
     {"account"},
-    {"choosing", "withdrawal", "doctor", "status", "troubles", "web"},
+    {"troubles"},
+    {"choosing", "withdrawal", "doctor", "status", "web"},
     {"update", "index", "export"},
     {"cli"},
 )  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import HEALTHY, ROOT, MakeMachine, free_port, get, need
 from machine import Machine
-from test_journeys import UNITS, installed_units
+from test_journeys import CONFINED, CONFINEMENT, UNITS, installed_units
 
 from pypi_insiders import __version__
 from pypi_insiders.files import locked
@@ -21,7 +21,7 @@ SERVER_UNITS = {
     "pypi-insiders-server.socket",
     "pypi-insiders-server.service",
     "pypi-insiders-notify@.service",
-    "pypi-insiders.slice",
+    "pypi-insiders-notify.path",
 }
 WANTS = {"sockets.target.wants", "sockets.target.wants/pypi-insiders-server.socket"}
 
@@ -138,7 +138,7 @@ def test_the_units_of_a_package_need_nothing_else(equipped: Machine, command: Pa
 
     for verb in (("server", "start"), ("server", "enable"), ("watcher", "start")):
         equipped.run(command, *verb)
-    assert installed_units(equipped) == WANTS
+    assert installed_units(equipped) == WANTS | CONFINED
     assert [
         equipped.run(command, part, "status", check=False).returncode
         for part in ("server", "watcher")
@@ -147,8 +147,12 @@ def test_the_units_of_a_package_need_nothing_else(equipped: Machine, command: Pa
     assert "ok       server: running at http://127.0.0.1:31411/simple/\n" in found
 
     gone = equipped.run(command, "uninstall")
+    drop_ins = [f"pypi-insiders-{unit}.service.d" for unit in ("server", "watcher", "notify@")]
     assert (gone.stdout, gone.stderr) == (
-        "",
+        "".join(
+            f"removed {equipped.home}/.config/systemd/user/{name}/20-confinement.conf\n"
+            for name in drop_ins
+        ),
         f"note: the units in {equipped.home}/{BROUGHT} stay, stopped: they are of a package\n",
     )
     assert installed_units(equipped) - {"sockets.target.wants"} == set()
@@ -168,7 +172,7 @@ def test_settings_are_drop_ins_of_the_units_of_a_package(equipped: Machine, comm
         for unit in ("server.socket", "server.service", "notify@.service")
         for file in ("", "/10-config.conf")
     }
-    assert installed_units(equipped) == drop_ins
+    assert installed_units(equipped) == drop_ins | CONFINEMENT["server"]
     assert equipped.read_text(
         ".config/systemd/user/pypi-insiders-server.service.d/10-config.conf"
     ) == (
@@ -177,16 +181,16 @@ def test_settings_are_drop_ins_of_the_units_of_a_package(equipped: Machine, comm
     )
     equipped.run("rm", ".config/pypi-insiders/config.toml")
     equipped.run(command, "server", "start")
-    assert installed_units(equipped) == set()
+    assert installed_units(equipped) == CONFINEMENT["server"]
     assert get(equipped, "http://127.0.0.1:31411/health") == HEALTHY
 
 
 def test_copies_from_before_the_package_are_removed(equipped: Machine, command: Path) -> None:
     """Or else they would hide the units of the package for ever."""
     equipped.run("pypi-insiders", "server", "enable")  # another command: its units are its own
-    assert installed_units(equipped) == WANTS | SERVER_UNITS
+    assert installed_units(equipped) == WANTS | SERVER_UNITS | CONFINEMENT["server"]
     equipped.run(command, "server", "start")
-    assert installed_units(equipped) == WANTS
+    assert installed_units(equipped) == WANTS | CONFINEMENT["server"]
     wanted = equipped.run("systemctl", "--user", "show", "-p", "Wants", "sockets.target").stdout
     assert "pypi-insiders-server.socket" in wanted  # the link counts by its name
     assert get(equipped, "http://127.0.0.1:31411/health") == HEALTHY
@@ -198,7 +202,7 @@ def test_units_of_another_version_are_not_used(equipped: Machine, command: Path)
     text = equipped.read_text(f"{BROUGHT}/{unit}")
     equipped.write_text(f"{BROUGHT}/{unit}", text.replace(__version__, "0.0.1"))
     equipped.run(command, "server", "start")
-    assert installed_units(equipped) == SERVER_UNITS
+    assert installed_units(equipped) == SERVER_UNITS | CONFINEMENT["server"]
     copy = equipped.read_text(f".config/systemd/user/{unit}")
     assert copy.splitlines()[0] == text.splitlines()[0]
     assert get(equipped, "http://127.0.0.1:31411/health") == HEALTHY
@@ -216,7 +220,10 @@ def test_doctor_knows_units_of_a_package(equipped: Machine, command: Path) -> No
     equipped.run(command, "server", "start")
     assert told() == [("ok", "up to date")]
     equipped.run("pypi-insiders", "server", "restart")  # another command: its units are its own
-    names = ("-server.socket", "-server.service", "-notify@.service", ".slice")
+    names = (
+        *("-server.socket", "-server.service", "-server.service.d/20-confinement.conf"),
+        *("-notify@.service", "-notify.path"),
+    )
     stale = ", ".join(f"pypi-insiders{name}" for name in names)
     assert told() == [
         ("warning", f"out of date, as after an upgrade or a change of settings: {stale}")

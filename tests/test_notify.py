@@ -10,7 +10,7 @@ from conftest import HEALTHY, ROOT, Person, get, need
 from machine import Machine
 from projects import Project, create
 from test_control import show
-from test_journeys import port
+from test_journeys import UNIT_DIRECTORY, port
 
 from pypi_insiders import troubles
 from pypi_insiders.judgement import clean, kind_of
@@ -327,11 +327,22 @@ def test_a_command_goes_before_the_desktop(machine: Machine, project: Project) -
     ]
 
 
-def test_programs_with_a_group_of_their_own_can_be_used(machine: Machine) -> None:
-    """wall and mail are such: nothing may keep them from it."""
-    assert show(machine, "pypi-insiders-notify@watcher.service", "LoadState") == "not-found"
+def test_programs_with_a_group_of_their_own_can_be_used(machine: Machine, project: Project) -> None:
+    """wall and mail are such: nothing may keep them from it, though the notifier is confined."""
+    look = "grep NoNewPrivs /proc/self/status; readlink /proc/self/ns/user"
+    command = f'["sh", "-c", "({look}; echo $MARK) >$HOME/seen; cat >>$HOME/seen", "$HOME"]'
+    machine.write_text(CONFIG, settings(1, command))
+    machine.write_text(
+        f"{UNIT_DIRECTORY}/pypi-insiders-notify@.service.d/override.conf",
+        f"[Service]\nEnvironment=MARK=mine\nExecStartPre=-/bin/sh -c '({look}) >%h/notifier'\n",
+    )
+    lost(project)
     machine.run("pypi-insiders", "watcher", "start", "--no-block")
-    assert show(machine, "pypi-insiders-notify@watcher.service", "NoNewPrivileges") == "no"
+    updated(machine)
+    namespace = machine.run("readlink", "/proc/self/ns/user").stdout
+    status, seen, mark, text = machine.read_text("seen").split("\n", 3)
+    assert (status, f"{seen}\n", mark) == ("NoNewPrivs:\t0", namespace, "mine")
+    assert text.startswith("me/probe: probe has no release: ")
 
 
 A, B = Trouble("me/a", "tag v1", "tag v1: broken"), Trouble("server", "", "failing")

@@ -11,7 +11,8 @@ from conftest import ROOT, Person, run
 
 from pypi_insiders.cli import COMMANDS
 
-UNITS = sorted(path.name for path in (ROOT / "systemd").iterdir())
+SHIPPED = ROOT / "systemd"
+UNITS = sorted(str(path.relative_to(SHIPPED)) for path in SHIPPED.rglob("*") if not path.is_dir())
 
 
 def test_the_wheel_holds_the_units_and_nothing_of_the_tests(wheel: Path) -> None:
@@ -20,7 +21,9 @@ def test_the_wheel_holds_the_units_and_nothing_of_the_tests(wheel: Path) -> None
         names = archive.namelist()
     assert (
         sorted(
-            name.rpartition("/")[2] for name in names if name.startswith("pypi_insiders/systemd/")
+            name.removeprefix("pypi_insiders/systemd/")
+            for name in names
+            if name.startswith("pypi_insiders/systemd/")
         )
         == UNITS
     )
@@ -87,8 +90,10 @@ def test_each_way_to_install_it_brings_what_belongs_to_it(
     command = bin_directory / "pypi-insiders"
     interpreter = command.resolve().with_name("python")
     code = (
-        "from pypi_insiders import config, paths, units\n"
-        "texts = units.render('/x', paths.default_paths(), config.Settings())\n"
+        "from pypi_insiders import config, confinement, paths, units\n"
+        "own = paths.default_paths()\n"
+        "program = confinement.find_program(('/x',), {}, own)\n"
+        "texts = units.render('/x', own, config.Settings(), program)\n"
         "print(sorted(texts))"
     )
     shown = subprocess.run(

@@ -68,6 +68,7 @@ report["processes"] = sorted(read(path).strip() for path in glob.glob("/proc/[0-
 report["variables"] = sorted(os.environ)
 report["directory"] = os.getcwd()
 report["umask"] = oct(os.umask(0o22))
+report["group"] = read("/proc/self/cgroup").split("0::")[-1].strip()
 report["policy"] = os.sched_getscheduler(0) == os.SCHED_IDLE
 if os.fork() == 0:
     os.setsid()
@@ -148,7 +149,7 @@ def test_a_burglar_finds_every_door_closed(
     machine.run("cp", f"{_INDEX}/probe-1.0-py3-none-any.whl", str(outside))
     with zipfile.ZipFile(outside / "probe-1.0-py3-none-any.whl") as archive:
         report = json.loads(archive.read("probe/report.json"))
-    kept = ("processes", "variables", "directory", "umask", "policy")
+    kept = ("processes", "variables", "directory", "umask", "policy", "group")
     told = {name: report.pop(name) for name in kept}
     assert {name: outcome for name, outcome in report.items() if "did it" in outcome} == {}
     tried = sum(len(values) for name, values in constants.items() if name != "PIDS")
@@ -157,6 +158,7 @@ def test_a_burglar_finds_every_door_closed(
     assert not {"SECRET_TOKEN", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"} & {*told["variables"]}
     assert told["directory"].startswith("/run/build/")
     assert (told["umask"], told["policy"]) == ("0o22", True)
+    assert "/background.slice/pypi-insiders-build-" in told["group"]
     assert sorted(path.name for path in outside.iterdir()) == [
         "agent.sock", "probe-1.0-py3-none-any.whl",
     ]  # fmt: skip

@@ -15,11 +15,12 @@ from pypi_insiders import __version__
 from pypi_insiders.config import ServerSettings, Settings, WatcherSettings, parse_interval
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
+from pypi_insiders.systemctl import quote
 from pypi_insiders.units import (
     NOTIFIER,
+    REQUESTS,
     SERVER,
     SHARED,
-    SLICE,
     UNITS,
     WATCHER,
     Part,
@@ -28,7 +29,6 @@ from pypi_insiders.units import (
     install,
     installed_command,
     is_installed,
-    quote,
     render,
     render_drop_ins,
     uninstall,
@@ -71,13 +71,16 @@ def test_the_service_of_the_server() -> None:
         """\
 [Unit]
 Description=Package index of Insiders releases
+Documentation=man:pypi-insiders-server(1)
 Requires=pypi-insiders-server.socket
 After=pypi-insiders-server.socket
+Wants=pypi-insiders-notify.path
 # The default limit of starts would take the socket down as well.
 StartLimitIntervalSec=0
 
 [Service]
 Type=notify
+ExecReload=/bin/sh -c 'kill -HUP $MAINPID'
 ExecStart=/opt/bin/pypi-insiders server run
 Environment=XDG_CONFIG_HOME=/home/me/c
 Environment=XDG_DATA_HOME=/home/me/d
@@ -90,17 +93,16 @@ WatchdogSec=30
 Environment=PYTHONFAULTHANDLER=1
 Restart=on-failure
 RestartSec=1
-# The person is told once that it fails, and once that it runs again. OnFailure= of systemd 252
-# would never do that, for it waits until nothing is restarted any more.
+# One notification that it fails; when it runs again it asks for another one itself. OnFailure= of
+# systemd 252 would never send one: it waits until nothing is restarted any more. The bus is hidden
+# from this service, so it asks by a file, for which pypi-insiders-notify.path waits.
+RuntimeDirectory=pypi-insiders
+RuntimeDirectoryPreserve=yes
 ExecStopPost=-/bin/sh -c '\\
   [ "$$SERVICE_RESULT" = success ] || \\
   [ -e "$${XDG_STATE_HOME:-$$HOME/.local/state}/pypi-insiders/troubles/server.json" ] || \\
-  exec systemctl --user start --no-block pypi-insiders-notify@server.service'
-ExecStartPost=-/bin/sh -c '\\
-  [ ! -d "$${XDG_STATE_HOME:-$$HOME/.local/state}/pypi-insiders/troubles" ] || \\
-  exec systemctl --user start --no-block pypi-insiders-notify@server.service'
+  : >"$$RUNTIME_DIRECTORY/notify"'
 SyslogIdentifier=pypi-insiders-server
-Slice=pypi-insiders.slice
 UMask=0077
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
@@ -120,6 +122,7 @@ def test_the_service_of_the_watcher() -> None:
         """\
 [Unit]
 Description=Build and publish new Insiders releases
+Documentation=man:pypi-insiders-watcher(1)
 OnFailure=pypi-insiders-notify@watcher.service
 
 [Service]
@@ -137,7 +140,8 @@ TimeoutStartSec=6h
 # An update that succeeds may be the end of a problem, or show one that is no failure of it.
 ExecStartPost=-systemctl --user start --no-block pypi-insiders-notify@watcher.service
 SyslogIdentifier=pypi-insiders-watcher
-Slice=pypi-insiders.slice
+# The desktop's own place for what may wait. Source: systemd.special(7).
+Slice=background.slice
 # Measured: fetching a repository with 80,000 commits took 0.2 GiB and 9 tasks, uv 26 tasks on two
 # processors; eight repositories are fetched at once. Builds have units, and limits, of their own.
 MemoryMax=50%
@@ -154,14 +158,25 @@ RestrictSUIDSGID=yes
 
 
 def test_the_service_that_tells_the_person() -> None:
-    """Without whatever implies NoNewPrivileges=."""
+    """Without whatever implies NoNewPrivileges=, and with a way to tell that needs no Python."""
     assert TEXTS[NOTIFIER] == _head(NOTIFIER, f"pypi-insiders {__version__}") + (
         """\
 [Unit]
 Description=Tell what is new of trouble with Insiders releases (%i)
+Documentation=man:pypi-insiders-notify(1)
 
 [Service]
 Type=oneshot
+RuntimeDirectory=pypi-insiders
+RuntimeDirectoryPreserve=yes
+# Whoever asks from now on, asks for another notification. A program that was gone may be back.
+ExecStartPre=-/bin/sh -c '\\
+  rm -f "$$RUNTIME_DIRECTORY/notify"; \\
+  gone=$$RUNTIME_DIRECTORY/gone; \\
+  [ -e "$$gone" ] && "$$@" --version >/dev/null 2>&1 || exit 0; \\
+  read -r state <"$$gone"; rm -f "$$gone"; \\
+  [ "$$state" != active ] || \\
+    exec systemctl --user start --no-block pypi-insiders-server.socket' sh /opt/bin/pypi-insiders
 ExecStart=/opt/bin/pypi-insiders notify
 Environment=XDG_CONFIG_HOME=/home/me/c
 Environment=XDG_DATA_HOME=/home/me/d
@@ -171,9 +186,33 @@ Environment=XDG_CACHE_HOME=/home/me/k
 SuccessExitStatus=143
 TimeoutStartSec=2min
 SyslogIdentifier=pypi-insiders-notify
-Slice=pypi-insiders.slice
-# Nothing that implies NoNewPrivileges=: mail and wall need the group of their program file.
 UMask=0077
+# A program that is gone, or whose interpreter is, cannot report it, and clients would wait for an
+# index that never answers: after five attempts the socket is closed, with one message.
+ExecStopPost=-/bin/sh -c '\\
+  [ "$$SERVICE_RESULT" != success ] || exit 0; \\
+  gone=$$RUNTIME_DIRECTORY/gone socket=pypi-insiders-server.socket; \\
+  for attempt in 1 2 3 4 5; do \\
+    [ "$$attempt" = 1 ] || sleep 1; \\
+    ! "$$@" --version >/dev/null 2>&1 || exit 0; \\
+  done; \\
+  state=$$(systemctl --user is-active "$$socket"); \\
+  systemctl --user stop "$$socket" pypi-insiders-server.service; \\
+  text="$$* cannot be run any more, so the index is stopped. Install it again, and run\\
+pypi-insiders server start."; \\
+  echo "<3>$$text"; \\
+  [ ! -e "$$gone" ] || exit 0; \\
+  echo "$$state" >"$$gone"; \\
+  subject="pypi-insiders: the program cannot be run"; \\
+  if [ -z "$${PYPI_INSIDERS_NOTIFY_COMMAND+set}" ]; then \\
+    exec notify-send --app-name=pypi-insiders -- "$$subject" "$$text"; \\
+  fi; \\
+  PYPI_INSIDERS_NOTIFY_COMMAND=$$(echo "$$PYPI_INSIDERS_NOTIFY_COMMAND" | \\
+    sed "s/{subject}/$$subject/g"); \\
+  export PYPI_INSIDERS_NOTIFY_COMMAND; \\
+  echo "$$text" | systemd-run --user --pipe --wait --collect --quiet \\
+    --description="A message of pypi-insiders" --setenv=PYPI_INSIDERS_NOTIFY_COMMAND \\
+    /bin/sh -c "$$0"' 'eval "$$PYPI_INSIDERS_NOTIFY_COMMAND"' /opt/bin/pypi-insiders
 """
     )
 
@@ -181,7 +220,7 @@ UMask=0077
 def test_all_other_units_are_what_is_shipped() -> None:
     """And with default settings there is no drop-in."""
     shipped = Path(__file__).parent.parent / "systemd"
-    others = {unit: (shipped / unit).read_text() for unit in (*_triggers(), SLICE)}
+    others = {unit: (shipped / unit).read_text() for unit in (*_triggers(), REQUESTS)}
     assert {unit: text for unit, text in TEXTS.items() if not unit.endswith(".service")} == others
     assert [text.startswith(_head(unit, "pypi-insiders")) for unit, text in others.items()] == (
         3 * [True]
@@ -379,7 +418,7 @@ def _only(part: Part, texts: dict[str, str] = TEXTS) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("part", [SERVER, WATCHER])
-def test_install_writes_the_units_of_one_part_and_the_slice(directory: Path, part: Part) -> None:
+def test_install_writes_the_units_of_one_part_and_the_notifier(directory: Path, part: Part) -> None:
     change = install(directory, TEXTS, part)
     assert _content(directory) == _only(part)
     assert change.before == dict.fromkeys(map(directory.joinpath, (*part.units, *SHARED)))
@@ -450,7 +489,9 @@ def test_drop_ins_of_the_person_survive_it_all(directory: Path) -> None:
     assert _content(directory) == mine
 
 
-@pytest.mark.parametrize("name", [SERVER.service, SERVER.trigger, NOTIFIER, SLICE, SOCKET_DROP_IN])
+@pytest.mark.parametrize(
+    "name", [SERVER.service, SERVER.trigger, NOTIFIER, REQUESTS, SOCKET_DROP_IN]
+)
 def test_a_file_that_is_not_ours_is_refused_and_all_is_as_it_was(
     directory: Path, name: str
 ) -> None:
@@ -465,7 +506,7 @@ def test_a_file_that_is_not_ours_is_refused_and_all_is_as_it_was(
     assert _content(directory) == old
 
 
-@pytest.mark.parametrize("unit", [*SERVER.units, SLICE])
+@pytest.mark.parametrize("unit", [*SERVER.units, REQUESTS])
 def test_a_masked_unit_is_refused_and_all_is_as_it_was(directory: Path, unit: str) -> None:
     directory.mkdir(parents=True)
     (directory / unit).symlink_to("/dev/null")

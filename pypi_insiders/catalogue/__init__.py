@@ -20,7 +20,7 @@ from pypi_insiders import distribution, yanks
 from pypi_insiders.catalogue.examination import UNKNOWN, Examiner, Origins
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for
+from pypi_insiders.files import hint_for, make_directory
 from pypi_insiders.record import Entry, Identity, Record
 from pypi_insiders.words import counted
 
@@ -525,6 +525,29 @@ class Catalogue:
             _log.warning("not served: %s", entry.problem)
         if entry.identity != UNKNOWN:
             self._record.put(entry, None)
+
+
+def make_directory_if_new(directory: Path, record: Record, origins: Mapping[str, object]) -> None:
+    """Make a distributions directory where there is none and was none.
+
+    Otherwise what was published is gone with it, which an empty one would hide.
+
+    Raises:
+        InsidersError: it cannot be made.
+    """
+    if _is_missing(directory) and not record.entries() and not origins:
+        make_directory(directory)
+
+
+def _is_missing(directory: Path) -> bool:
+    """Tell whether there is no such directory, and not only none that we may look at."""
+    try:
+        directory.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _yanked(entries: Iterable[Entry], yanked: Mapping[str, str]) -> dict[str, str]:

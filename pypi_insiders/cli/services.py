@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from socket import socket
 
+    from pypi_insiders.config import ServerSettings
     from pypi_insiders.control import Setup
     from pypi_insiders.errors import InsidersError
     from pypi_insiders.following import Place
@@ -374,14 +375,20 @@ def _serve(
     from pypi_insiders import index, sockets
 
     setup = _setup()
-    settings = setup.settings.server
+
+    def load() -> "ServerSettings":
+        settings = _setup().settings.server
+        return settings if fallback_url is None else replace(settings, fallback_url=fallback_url)
+
+    settings = load()
     listening = inherited or sockets.bind_host(
         host or settings.host, settings.port if port is None else port
     )
-    if fallback_url is not None:
-        settings = replace(settings, fallback_url=fallback_url)
     if not inherited:
         # Nobody would start it again.
         settings = replace(settings, idle_timeout_s=0)
     directory = dist_dir or setup.paths.distributions
-    index.run(setup.paths, settings, directory, listening, lambda url: click.echo(f"{url}/simple/"))
+    index.run(
+        setup.paths, settings, directory, listening, lambda url: click.echo(f"{url}/simple/"),
+        load=load if inherited else None,  # without systemd, SIGHUP: the terminal is gone
+    )  # fmt: skip

@@ -11,7 +11,7 @@ from pypi_insiders.errors import InsidersError
 from pypi_insiders.judgement import Judgement
 from pypi_insiders.overview import Services
 from pypi_insiders.unit_state import UnitState
-from pypi_insiders.units import DROP_IN, SHARED, Part
+from pypi_insiders.units import SHARED, Part
 
 _SHEBANG_BYTES = 4096
 
@@ -66,6 +66,6 @@ def _own(directory: Path, part: Part) -> str:
         str(path.relative_to(directory))
         for unit in (*part.units, *SHARED)
         for path in sorted((directory / f"{unit}.d").glob("*.conf"))
-        if path.name != DROP_IN
+        if units.own_drop_ins(str(path))
     ]
     return f"up to date, with your own {', '.join(own)}" if own else "up to date"

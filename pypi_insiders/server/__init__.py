@@ -35,7 +35,7 @@ _LIMITS = Limits()
 _THREADS = 4
 
 
-def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
+def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
     app: WSGIApplication,
     sockets: Sequence[socket.socket],
     on_ready: Callable[[], None],
@@ -47,6 +47,7 @@ def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
     limits: Limits = _LIMITS,
     waiters: Waiters | None = None,
     refusing_for_s: float | None = None,
+    on_reload: Callable[[], tuple[WSGIApplication, float]] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until nobody asks; then finish the requests under way.
 
@@ -68,6 +69,8 @@ def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
         waiters: the requests that the application lets wait.
         refusing_for_s: end after so long, and never report readiness: the application only says
             why the index cannot serve.
+        on_reload: called after SIGHUP, returns the application and the idle timeout from then on;
+            requests under way are finished by the one before. `None`: SIGHUP is left alone.
 
     Raises:
         InsidersError: a limit is not in force.
@@ -91,13 +94,18 @@ def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
     waiters.serve_with(lambda number: server.task_dispatcher.set_thread_count(_THREADS + number))
     clients = Clients(channels, limits, is_logged=_log.isEnabledFor(logging.DEBUG))
     pulse = Pulse(server.task_dispatcher, status)
-    stopping = is_woken = False
+    stopping = is_woken = is_to_reload = False
     wake = trigger(channels)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal stopping
         stopping = True
         waiters.stopping.set()
+        wake.pull_trigger()
+
+    def reload(_number: int, _frame: FrameType | None) -> None:
+        nonlocal is_to_reload
+        is_to_reload = True
         wake.pull_trigger()
 
     def look() -> None:
@@ -115,12 +123,18 @@ def serve(  # noqa: PLR0913, PLR0915  # one caller, which names them
         clients.dismiss_slow()
 
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    if on_reload is not None:
+        handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, reload)
     pulse.notify(*(() if refusing_for_s else ("READY=1",)))
     on_ready()
     end_s = time.monotonic() + (refusing_for_s or math.inf)
     try:
         with watching(watched, look):
             while not stopping and time.monotonic() < end_s:
+                if is_to_reload and on_reload is not None:
+                    is_to_reload = False
+                    with pulse.reloading():
+                        app, idle_timeout_s = on_reload()
                 idle_s = time.monotonic() - asked_s
                 if idle_timeout_s and idle_s >= idle_timeout_s and not clients.are_busy:
                     _log.info(

@@ -3,7 +3,8 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pypi_insiders.notify_socket import Notifier
@@ -46,6 +47,18 @@ class Pulse:
             lines += (f"STATUS={status}",)
         if lines:
             self._notifier.notify(*lines)
+
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """Tell systemd that the settings are read again, and when that has ended.
+
+        Source: sd_notify(3), `RELOADING=1`.
+        """
+        self.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            yield
+        finally:
+            self.notify("READY=1")
 
     def beat(self) -> float:
         """Tell a changed status, and answer the watchdog when it is time, if requests are served.

@@ -15,12 +15,12 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders import snapshot, standing, state, times
+from pypi_insiders import snapshot, standing, state, systemctl, times, troubles
 from pypi_insiders.catalogue import Catalogue, Project
 from pypi_insiders.config import Settings
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.index_check import Fetched
-from pypi_insiders.judgement import Judgement, judge
+from pypi_insiders.judgement import Item, Judgement, Severity, judge
 from pypi_insiders.overview import Services
 from pypi_insiders.paths import Paths
 from pypi_insiders.plain_text import printable
@@ -28,6 +28,7 @@ from pypi_insiders.readme import Reader, Readme
 from pypi_insiders.snapshot import Files
 from pypi_insiders.standing import Standing
 from pypi_insiders.state import Build
+from pypi_insiders.units import PARTS, WATCHER
 from pypi_insiders.urls import without_credentials
 from pypi_insiders.web import snippets, views
 from pypi_insiders.web.pages import HTML
@@ -152,10 +153,14 @@ class Site:
             stamp, now_s = standing.stamp(self._paths), time.monotonic()
             if stamp != self._stamp or now_s - self._looked_at_s > _LOOK_AGAIN_AFTER_S:
                 now = datetime.now().astimezone()
-                seen = snapshot.take(self._paths, now, self._fetch)
+                is_hidden = systemctl.is_hidden()
+                seen = snapshot.take(self._paths, now, self._fetch, with_services=not is_hidden)
+                judged = judge(seen)
+                if is_hidden:
+                    judged = _with_services(judge(replace(seen, closed=())), self._paths)
                 if isinstance(seen.watched, InsidersError):
                     _log.warning("%s", seen.watched.message)
-                found = _Look(judge(seen), seen.standings)
+                found = _Look(judged, seen.standings)
                 if found != self._seen:
                     self._seen = found
                 self._stamp, self._looked_at_s = stamp, now_s
@@ -242,6 +247,18 @@ class Site:
     def _open(self, name: str) -> FileIO | None:
         opened = self._catalogue.open(name)
         return None if opened is None else opened[1]
+
+
+def _with_services(judged: Judgement, paths: Paths) -> Judgement:
+    """Add the problems of services that the notifier has found last: here nobody sees them."""
+    subjects = (WATCHER.name, *(f"{part.name} units" for part in PARTS))
+    found = [told.trouble for told in troubles.load(paths).known.values()]
+    items = (
+        Item(Severity.PROBLEM, item.subject, item.text, kind=item.kind)
+        for item in found
+        if item.subject in subjects
+    )
+    return replace(judged, problems=(*judged.problems, *items))
 
 
 def _asset(name: str, _: str) -> bytes:

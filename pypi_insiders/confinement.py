@@ -1,0 +1,195 @@
+"""Tell what files the services need, all others being hidden from them or read-only."""
+
+import os
+import sys
+import time
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypi_insiders.config import Settings
+from pypi_insiders.errors import InsidersError
+from pypi_insiders.paths import Paths
+from pypi_insiders.process import run
+from pypi_insiders.systemctl import quote
+
+DROP_IN = "20-confinement.conf"
+"""Sorts before `override.conf`, which `systemctl edit` writes: the user has the last word."""
+_HOMES = (Path("/home"), Path("/root"), Path("/run"))
+_OTHERS = (Path("/media"), Path("/mnt"), Path("/srv"), Path("/var"))
+_TIMEOUT_S = 60
+_PROBE = (
+    "PrivateUsers=yes",
+    "PrivateNetwork=yes",
+    "ProtectHome=tmpfs",
+    "TemporaryFileSystem=/run:ro",
+)
+_TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
+
+
+@dataclass(frozen=True)
+class Program:
+    """What the services run, and what they run themselves."""
+
+    files: tuple[Path, ...]
+    """The command, its environment, its interpreter, and where else it imports from."""
+    uv_cache: Path
+    """Where uv keeps what it downloads."""
+
+
+def values(paths: Paths, settings: Settings, program: Program) -> dict[str, dict[str, str]]:
+    """Tell what the drop-ins have beside fixed lines: kind of service to name to lines.
+
+    A service for which nothing is told is not confined: builds without a sandbox run with the
+    user's permissions, which they would not have in the watcher.
+    """
+    home = Path.home()
+    hidden = [item for item in _OTHERS if item.is_dir()]
+    if not _is_below(home, (*_HOMES, *_OTHERS, *_TEMPORARY)):
+        hidden.append(home)
+    own = (paths.data, paths.state, paths.cache)
+    dists = _resolved(paths.distributions)
+    found = {
+        "server": _server(paths, settings, program, hidden),
+        "notify": _writing(own, dists),  # it looks whether updates can write there
+    }
+    if settings.build.sandbox != "off":
+        found["watcher"] = _writing((*own, program.uv_cache), dists)
+    return found
+
+
+def _server(
+    paths: Paths, settings: Settings, program: Program, hidden: list[Path]
+) -> dict[str, str]:
+    dists = (paths.data, _resolved(paths.distributions))
+    writable = [paths.state, *(dists if settings.server.uploads else ())]
+    readable = [paths.config, *_linked(paths), *dists, *program.files]
+    concealed = (*_HOMES, *_TEMPORARY, *hidden)
+    return {
+        "hidden": _lines("TemporaryFileSystem", hidden, end=":ro"),
+        "readable": _lines(
+            "BindReadOnlyPaths",
+            (
+                path
+                for path in readable
+                if _is_below(path, concealed) and not _is_below(path, writable)
+            ),
+            "-",
+        ),
+        "writable": _lines("BindPaths", writable, "-"),
+    }
+
+
+def _writing(own: tuple[Path, ...], dists: Path) -> dict[str, str]:
+    """Write the lines of a service that reads everything, and writes in some directories.
+
+    The distributions directory is not made: when it is gone, so is what was published.
+    """
+    return {
+        "made": " ".join(map(_word, _outermost(own))).replace("$", "$$"),
+        "writable": _lines("ReadWritePaths", (*own, dists), "-"),
+    }
+
+
+def _outermost(paths: Iterable[Path]) -> list[Path]:
+    """Leave out what lies below others."""
+    found = dict.fromkeys(paths)
+    return [path for path in found if not any(item in found for item in path.parents)]
+
+
+def _linked(paths: Paths) -> Iterator[Path]:
+    """Name where the settings really lie, as with dotfiles under version control.
+
+    The directory, unless that shows the whole home: a file of it is replaced when it is written.
+    """
+    for path in (paths.settings, paths.repositories, paths.passwords):
+        if path.is_symlink():
+            real = path.resolve()
+            yield real if Path.home().is_relative_to(real.parent) else real.parent
+
+
+def _resolved(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def find_program(words: Iterable[str], variables: Mapping[str, str], paths: Paths) -> Program:
+    """Find out what the services of this program run.
+
+    Args:
+        words: the command.
+        variables: those that the user manager hands to each service.
+        paths: where its files lie.
+    """
+    return Program(tuple(_files(words)), _uv_cache(variables, paths))
+
+
+def _files(words: Iterable[str]) -> list[Path]:
+    command = next(iter(words))
+    package = Path(__file__).parent
+    prefixes = (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
+    found = [Path(command), package, package.resolve(), *map(Path, prefixes)]
+    # Its next patch release takes a place beside it, as those of uv and pyenv do.
+    home, base = Path.home(), Path(sys.executable).resolve().parent.parent
+    is_beside = base.is_relative_to(home) and base.parent != home
+    found.append(base.parent if is_beside else base)
+    # An editable installation, or packages of the user: not what only this shell adds.
+    given = {Path(word).absolute() for word in os.environ.get("PYTHONPATH", "").split(":")}
+    imported = [Path(word) for word in sys.path[1:] if word]
+    return [*found, *(item for item in imported if item.is_dir() and item.absolute() not in given)]
+
+
+def trouble(pauses_s: Iterable[float] = (0.5, 1)) -> str | None:
+    """Try whether a unit of the user can be confined; tell why not, or `None` if it can.
+
+    Where it cannot, some versions of systemd run it all the same, with everything in sight.
+
+    Args:
+        pauses_s: after how many seconds to try again: under load it fails at times.
+
+    Source: systemd.exec(5), `PrivateUsers=`.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    argv = (
+        *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
+        "--description=A look whether services of pypi-insiders can be confined",
+        *(f"--property={line}" for line in _PROBE),
+        *("--", "sh", "-c", 'test ! -e "$$1"', "sh", f"{runtime}/systemd"),
+    )
+    for pause_s in (*pauses_s, None):
+        try:
+            result = run(argv, timeout_s=_TIMEOUT_S)
+        except InsidersError as error:
+            return error.message
+        if result.status == 0:
+            return None
+        if pause_s is not None:
+            time.sleep(pause_s)
+    lines = result.stderr.strip().splitlines()
+    return lines[-1] if lines else f"a unit with a user namespace ended with {result.status}"
+
+
+def _uv_cache(variables: Mapping[str, str], paths: Paths) -> Path:
+    """Find uv's cache. Source: https://docs.astral.sh/uv/concepts/cache/#cache-directory."""
+    if cache := variables.get("UV_CACHE_DIR"):
+        return Path(cache)
+    for file in (paths.config.parent / "uv/uv.toml", Path("/etc/uv/uv.toml")):
+        try:
+            cache = tomllib.loads(file.read_text(encoding="utf-8")).get("cache-dir")
+        except (OSError, ValueError):
+            continue
+        if isinstance(cache, str):
+            return Path(cache).expanduser().absolute()
+    return paths.cache.parent / "uv"
+
+
+def _lines(name: str, paths: Iterable[Path], begin: str = "", *, end: str = "") -> str:
+    return "\n".join(f"{name}={_word(path, begin, end)}" for path in _outermost(paths))
+
+
+def _word(path: Path, begin: str = "", end: str = "") -> str:
+    return quote(f"{begin}{path}{end}")
+
+
+def _is_below(path: Path, directories: Iterable[Path]) -> bool:
+    return any(path.is_relative_to(directory) for directory in directories)
