@@ -117,19 +117,7 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
     _make_directories(setup.paths)
     texts = wanted(manager, setup, is_confined=trouble is None)
     change = units.install(manager.unit_directory, texts, part)
-    try:
-        if change.before or _needs_reload(*part.units):
-            # A socket whose addresses have changed, by a drop-in say, listens no more after that.
-            changed = {part.trigger} if _needs_reload(part.trigger) else set()
-            systemctl.call("daemon-reload")
-            change = replace(change, units=change.units | changed)
-        if part == SERVER:
-            _demand_passwords(setup)
-    except BaseException:
-        if change.before:
-            change.undo()
-            systemctl.try_call("daemon-reload")
-        raise
+    change = _reloaded(part, setup, change)
     try:
         yield change
     except BaseException:
@@ -156,6 +144,24 @@ def _make_directories(paths: Paths) -> None:
     record = Record(paths.record, paths.distributions)
     catalogue.make_directory_if_new(paths.distributions, record, origins)
     record.close()
+
+
+def _reloaded(part: Part, setup: Setup, change: units.Change) -> units.Change:
+    """Have systemd read the units; take them back if the index could not start with them."""
+    try:
+        if change.before or _needs_reload(*part.units):
+            # A socket whose addresses have changed, by a drop-in say, listens no more after that.
+            changed = {part.trigger} if _needs_reload(part.trigger) else set()
+            systemctl.call("daemon-reload")
+            change = replace(change, units=change.units | changed)
+        if part == SERVER:
+            _demand_passwords(setup)
+    except BaseException:
+        if change.before:
+            change.undo()
+            systemctl.try_call("daemon-reload")
+        raise
+    return change
 
 
 def wanted(manager: Manager, setup: Setup, *, is_confined: bool = True) -> dict[str, str]:

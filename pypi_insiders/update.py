@@ -391,7 +391,9 @@ class _Pass:
             if self._request.tag is None:
                 self._warn(repository.name, self._chooser.explain(repository, known, refs))
             wanted = self._chooser.choose(repository, known, refs)
-            tags = dict.fromkeys([*wanted, *(item.build.tag for item in lost if item.build)])
+            lacking = (build.tag for build in known.builds if self._maker.lacks(build))
+            lost_tags = (item.build.tag for item in lost if item.build)
+            tags = dict.fromkeys([*wanted, *lost_tags, *lacking])
             if self._request.tag is None and not self._request.all_tags:
                 self._forget_failures(repository, known, tags)
             due = {tag for tag in tags if self._chooser.is_due(known, refs, tag)}
@@ -650,7 +652,11 @@ class _Pass:
                 return chosen
             work.known.unsigned |= unsigned
             state.save(self._paths.state, work.repository.name, work.known)
-            chosen = self._chooser.choose(work.repository, work.known, work.refs)
+            chosen = tuple(
+                tag
+                for tag in self._chooser.choose(work.repository, work.known, work.refs)
+                if self._chooser.is_due(work.known, work.refs, tag)
+            )
 
     def _upload(self, work: _Work) -> None:
         """Bring to the other index what only ours has."""

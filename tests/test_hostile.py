@@ -1282,7 +1282,7 @@ def test_a_directory_that_is_gone_is_made_anew(tmp_path: Path) -> None:
             "/packages/",
         ):
             answer = index.ask(request("GET", path))
-            assert (answer.status, answer.headers["retry-after"]) == (503, "10")
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
             title = f"cannot read {index.directory}: No such file or directory"
             assert json.loads(answer.body)["title"] == title
         assert index.ask(request("GET", f"/packages/{NEW}")).status == 503
