@@ -150,6 +150,22 @@ def sync(paths: Paths) -> None:
             _save(paths, after)
 
 
+def hold(paths: Paths, names: Mapping[str, str]) -> None:
+    """Remember names of repositories that have published nothing yet.
+
+    Args:
+        paths: where everything is.
+        names: normalized project name to `NS/PROJ`; what is held already stays as it is.
+
+    Raises:
+        InsidersError: the list cannot be written; it is as it was.
+    """
+    with locked(paths.held_names_lock):
+        before = _remembered(paths) or {}
+        if new := {project: name for project, name in names.items() if project not in before}:
+            _save(paths, {**before, **new})
+
+
 def release(paths: Paths, names: Iterable[str]) -> list[str]:
     """Let go of names that are neither watched nor published: they belong to the fallback index.
 

@@ -310,7 +310,7 @@ def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
         errors = [error for error in errors if not missing.text.endswith(error)]
     elif item.distribution is not None:
         yield from _public_meanwhile(snapshot, item)
-    if item.distribution is None:
+    if item.distribution is None and item.name not in snapshot.held.values():
         yield _warning(
             item.name,
             "project name unknown; until the first build, installers can get a public package of "

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders import ownership, project_name, remotes, tags
+from pypi_insiders import held_names, ownership, project_name, public, reach, remotes, tags
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import list_names, remove_foreign_tree
 from pypi_insiders.paths import Paths
@@ -18,6 +18,7 @@ from pypi_insiders.repository import Repository
 _AT_ONCE = 16
 _LEFT_AFTER_S = 3600
 _MOST_UNSIGNED = 3
+_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,42 @@ class Naming:
     reason: str | None = None
     claimed: str | None = None
     """The name that its files give, of which the index has files of another origin."""
+
+
+def learn(paths: Paths, repositories: Sequence[Repository], index_url: str | None) -> None:
+    """Hold the names of repositories that were not read when they were added.
+
+    Those of public projects are left to the user, who has not seen them: to hold such a name keeps
+    installers from the public project.
+
+    Args:
+        paths: where everything lies.
+        repositories: those without a known name.
+        index_url: where public projects are; `None`: it is not asked.
+
+    Raises:
+        InsidersError: the held names cannot be written.
+    """
+    if not repositories:
+        return
+    replies = reach.ask(repositories, timeout_s=_TIMEOUT_S)
+    newest = {name: reply.newest for name, reply in replies.items() if reply.newest}
+    readable = [item for item in repositories if item.name in newest]
+    found = read(paths, newest, readable, timeout_s=_TIMEOUT_S)
+    held_names.hold(
+        paths,
+        {
+            item.project: name
+            for name, item in found.items()
+            if item.project and not _is_public(index_url, item.project)
+        },
+    )
+
+
+def _is_public(index_url: str | None, project: str) -> bool:
+    with contextlib.suppress(InsidersError):
+        return index_url is not None and public.has_project(index_url, project)
+    return False
 
 
 def read(

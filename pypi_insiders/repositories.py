@@ -129,7 +129,7 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
     if known is None:
         changed = item
     elif (item.distribution or known.distribution, item.url or known.url) != (
-        known.distribution,
+        known.distribution or item.distribution,
         known.url,
     ):
         given = {"distribution": item.distribution, "url": item.url}

@@ -18,6 +18,7 @@ from pypi_insiders import (
     distribution,
     held_names,
     log,
+    naming,
     ownership,
     public,
     publishing,
@@ -125,6 +126,8 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         checks = state.load_checks(paths.state)
         checks = {name: check for name, check in checks.items() if name in watched}
         held_names.sync(paths)
+        public_url = settings.server.fallback if settings.watcher.public_versions else None
+        naming.learn(paths, [item for item in chosen if _is_unnamed(paths, item)], public_url)
         try:
             with running.announced(paths, [item.name for item in chosen]) as finish:
                 outcomes = _Pass(
@@ -191,6 +194,14 @@ def _put_aside(paths: Paths, item: Difference) -> str:
         return item.text
     aside = store.put_aside(paths.distributions, item.file)
     return f"{item.text}; it is set aside as {aside}"
+
+
+def _is_unnamed(paths: Paths, repository: Repository) -> bool:
+    """Tell whether nobody has said which project a repository builds, nor any build of it."""
+    with contextlib.suppress(InsidersError):  # which the log tells of in its turn
+        known = state.load(paths.state, repository.name)
+        return repository.distribution is None and known.distribution is None
+    return False
 
 
 def _sweep(paths: Paths) -> None:
@@ -381,6 +392,7 @@ class _Pass:
         now_s = int(time.time())
         before = self._checks.get(repository.name, Check())
         self._checks[repository.name] = replace(before, errors=[], warnings=[], tried_at=now_s)
+        known = RepositoryState()
         try:
             known = self._known(repository)
             lost = self._lost(repository, known)
@@ -403,7 +415,7 @@ class _Pass:
             wanted = tuple(tag for tag in wanted if tag in due)
             lost = tuple(item for item in lost if item.build and item.build.tag in due)
         except UnreachableError as error:
-            self._miss(repository, error, now_s)
+            self._miss(repository, known, error, now_s)
             return None
         except Exception as error:
             self._fail(repository, error)
@@ -500,14 +512,19 @@ class _Pass:
         remove_tree(self._paths.mirror(repository.name))
         return RepositoryState(former_files=known.files)
 
-    def _miss(self, repository: Repository, error: UnreachableError, now_s: int) -> None:
-        """Be quiet about a host that is out of reach, unless it is so for long."""
+    def _miss(
+        self, repository: Repository, known: RepositoryState, error: UnreachableError, now_s: int
+    ) -> None:
+        """Be quiet about a host that is out of reach, unless it is so for long.
+
+        But not where nothing was built yet: installers have nothing of it meanwhile.
+        """
         before = self._checks.get(repository.name, Check())
         # It may answer, and hang whenever it is to send something.
         earlier_s = self._before.get(repository.name, Check()).unreachable_since
         since_s = before.unreachable_since or earlier_s or now_s
         self._checks[repository.name] = replace(before, unreachable_since=since_s)
-        if not self._is_patient(since_s):
+        if not (self._is_patient(since_s) and known.builds):
             self._fail(repository, error)
             return
         _log.info("%s: %s; the next update tries again", repository.name, error.message)
@@ -537,7 +554,7 @@ class _Pass:
                 if work.limit.is_over:
                     self._fail(work.repository, self._too_long())
                 elif isinstance(error, UnreachableError):
-                    self._miss(work.repository, error, int(time.time()))
+                    self._miss(work.repository, work.known, error, int(time.time()))
                 else:
                     self._fail(work.repository, error)
         self._progress.end(name)

@@ -251,19 +251,23 @@ def test_a_tag_that_nobody_builds_any_more_fails_no_more(
 def test_a_host_out_of_reach_is_no_failure_until_it_lasts(person: Person, watch: Watch) -> None:
     """A laptop without network stays quiet; whoever asks for it gets to know."""
     watch("probe").release("1.0")
-    person.run("repos", "add", "me/far", "--url", f"https://127.0.0.1:{free_port()}/me/far.git")
+    far = watch("far")
+    far.release("1.0")
+    person.run("update")
+    away = f'[url "https://127.0.0.1:{free_port()}/"]\n  insteadOf = {far.url}\n'
+    (person.home / ".gitconfig").write_text(away)
     done = person.run("update")
-    assert untimed(done.stdout) == "2 checked, 2 files published, out of reach: me/far\n"
+    assert done.stdout == "2 checked, 0 files published, out of reach: me/far\n"
     assert re.search("me/far: the host cannot be reached .* the next update tries", done.stderr)
     checks = json.loads((person.paths.state / "checks.json").read_text())
     assert checks["me/probe"]["unreachable_since"] is None
     assert checks["me/probe"]["checked_at"] <= time.time()
-    since_s = checks["me/far"]["unreachable_since"]
+    checked_s, since_s = (checks["me/far"][key] for key in ("checked_at", "unreachable_since"))
     person.run("update")
     checks = json.loads((person.paths.state / "checks.json").read_text())
     assert checks["me/far"].pop("tried_at") >= since_s
     assert checks["me/far"] == {
-        "checked_at": None,
+        "checked_at": checked_s,
         "unreachable_since": since_s,
         "errors": [],
         "warnings": [],
@@ -275,6 +279,14 @@ def test_a_host_out_of_reach_is_no_failure_until_it_lasts(person: Person, watch:
     person.run("update", "me/far", status=1)
     (person.paths.config / "config.toml").write_text('[watcher]\nunreachable-grace = "2d"\n')
     person.run("update")
+
+
+def test_a_host_out_of_reach_is_a_failure_before_the_first_build(person: Person) -> None:
+    """Installers have nothing of it: `watcher enable` must not end as if all was well."""
+    person.run("repos", "add", "me/far", "--url", f"https://127.0.0.1:{free_port()}/me/far.git")
+    failed = person.run("update", status=1)
+    assert failed.stdout == "1 checked, 0 files published, failed: me/far\n"
+    assert re.search("error: me/far: the host cannot be reached ", failed.stderr)
 
 
 def test_a_build_of_another_version_than_its_tag(person: Person, watch: Watch) -> None:

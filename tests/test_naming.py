@@ -1,5 +1,6 @@
 """The project name of a repository: read when it is added, or confirmed before it is published."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -295,3 +296,36 @@ def test_a_process_that_is_killed_leaves_nothing_for_long(person: Person, tmp_pa
     project.release("1.0")
     add(person, project)
     assert list(person.paths.cache.iterdir()) == []
+
+
+def test_a_name_that_was_not_read_is_read_again(person: Person, tmp_path: Path) -> None:
+    """By `repos add` as if it was new; a name that was typed or built is not replaced."""
+    project = create(tmp_path, "probe")
+    add(person, project, "--no-check")
+    project.release("1.0")
+    done = add(person, project, "--keep", "3")
+    assert done.stdout == "me/probe is watched already; distribution = probe; keep = 3\n"
+    done = person.run("repos", "add", "me/probe:other", status=1)
+    assert "me/probe is watched already, as probe from " in done.stderr
+
+
+def test_an_update_holds_a_name_before_it_is_built(
+    person: Person, tmp_path: Path, fallback: Index
+) -> None:
+    """Though the build fails; not that of a public project, for which nobody has said yes."""
+    for name in ("private", "public"):
+        project = create(tmp_path, name)
+        project.write("1.0")
+        project.hook("raise SystemExit('broken')")
+        project.push("v1.0")
+        add(person, project, "--no-check")
+    wheel(fallback.directory, "public", "99.0")
+    person.run("update", status=1)
+    held = json.loads(person.paths.held_names.read_text())
+    assert held == {"private": "me/private"}
+    told = person.run("status", status=1).stdout
+    assert "me/private: project name unknown" not in told
+    assert "me/public: project name unknown" in told
+    done = person.run("repos", "remove", "me/private")
+    assert "private" not in json.loads(person.paths.held_names.read_text())
+    assert "private" in done.stdout + done.stderr

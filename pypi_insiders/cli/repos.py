@@ -121,7 +121,8 @@ def _watch(
     for item in new:
         if old := repositories.find(known, item.name):
             now = result[old.name].keys
-            changes = [f"; {key} = {now[key]}" for key in given if old.keys.get(key) != now[key]]
+            keys = ("distribution", *given) if "distribution" in now else given
+            changes = [f"; {key} = {now[key]}" for key in keys if old.keys.get(key) != now[key]]
             click.echo(f"{item.name} is watched already{''.join(changes)}")
         else:
             click.echo(
@@ -139,20 +140,25 @@ class _Findings:
 
     def named(self, new: "Sequence[Repository]") -> "list[Repository]":
         """Give repositories the project names that were read."""
+        projects = {name.casefold(): naming.project for name, naming in self.namings.items()}
         return [
-            replace(item, distribution=self.namings[item.name].project)
-            if item.name in self.namings
-            else item
+            replace(item, distribution=item.distribution or projects.get(item.name.casefold()))
             for item in new
         ]
 
 
 def _find_out(paths: "Paths", new: "Iterable[Repository]") -> _Findings:
-    """Check repositories that are not watched yet, and read the names of those without one."""
+    """Check repositories that are new or have no name yet, and read the names of those without."""
     from pypi_insiders import naming, reach, repositories
 
     known = repositories.load(paths.repositories)
-    fresh = [item for item in new if repositories.find(known, item.name) is None]
+    fresh = []
+    for item in new:
+        old = repositories.find(known, item.name)
+        if old is None:
+            fresh.append(item)
+        elif old.distribution is None and item.distribution is None:
+            fresh.append(old)
     replies = reach.ask(fresh, timeout_s=_CHECK_TIMEOUT_S)
     tags = {name: reply.newest for name, reply in replies.items() if reply.newest}
     unnamed = [item for item in fresh if item.distribution is None and item.name in tags]
