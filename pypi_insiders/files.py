@@ -57,11 +57,16 @@ def read_text(path: Path) -> str | None:
     """Read a UTF-8 file; `None` where there is none.
 
     Raises:
-        InsidersError: the file is there and cannot be read.
+        InsidersError: the file is there and cannot be read, or it is a link that leads nowhere.
     """
     try:
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if path.is_symlink():  # what it says is not that there is nothing
+            raise InsidersError(
+                f"cannot read {path}: it is a link to {path.readlink()}, which does not exist",
+                f"restore that file, or remove the link: `rm {path}`",
+            ) from error
         return None
     except UnicodeDecodeError as error:
         raise InsidersError(

@@ -211,7 +211,7 @@ def test_a_host_that_answers_and_sends_nothing_is_a_failure_in_the_end(
     project.release("1.0")
     url = f"ssh://host{project.remote}"
     person.run("repos", "add", "me/probe:probe", "--url", url, status=0, **environment)
-    person.run("update", **environment)
+    person.run("update", status=0, **environment)
     project.release("1.1")
     environment["RELAY"] = "break"
     missed = person.run("update", status=0, **environment)

@@ -140,6 +140,16 @@ def test_read_text(tmp_path: Path) -> None:
     )
 
 
+def test_a_link_that_leads_nowhere_does_not_say_that_there_is_nothing(tmp_path: Path) -> None:
+    """What an unmounted disk or a lost directory of dotfiles had said counts."""
+    path = tmp_path / "config.toml"
+    path.symlink_to("dotfiles/config.toml")
+    assert _refusal(read_text, path) == (
+        f"cannot read {path}: it is a link to dotfiles/config.toml, which does not exist",
+        f"restore that file, or remove the link: `rm {path}`",
+    )
+
+
 def test_remove_says_whether_there_was_a_file(tmp_path: Path) -> None:
     path, link = tmp_path / "file", tmp_path / "link"
     path.write_text("x")
