@@ -88,20 +88,20 @@ def _start(part: Part, setup: Setup) -> None:
     systemctl.call("start", part.service)
 
 
-def _demand_passwords(setup: Setup) -> None:
-    """Refuse to start an index that would end for want of a password or token.
+def demand_passwords(setup: Setup) -> None:
+    """Require the passwords and the token without which the index would end.
 
     Raises:
         InsidersError: one is missing, and no credential of the service takes its place.
     """
-    settings = setup.settings.server
-    if not (settings.auth or settings.uploads):
-        return
-    service = systemctl.service(SERVER.service)
-    kinds = ("LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted")
-    given = [name for kind in kinds for name, *_ in service.get(kind, ())]
-    if passwords.CREDENTIAL not in given:
-        access.passwords_for(settings, setup.paths.passwords)
+    try:
+        access.passwords_for(setup.settings.server, setup.paths.passwords)
+    except InsidersError:
+        service = systemctl.service(SERVER.service)
+        kinds = (f"{kind}Credential{how}" for kind in ("Load", "Set") for how in ("", "Encrypted"))
+        given = [name for kind in kinds for name, *_ in service.get(kind, ())]
+        if passwords.CREDENTIAL not in given:
+            raise
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def _reloaded(part: Part, setup: Setup, change: units.Change) -> units.Change:
             systemctl.call("daemon-reload")
             change = replace(change, units=change.units | changed)
         if part == SERVER:
-            _demand_passwords(setup)
+            demand_passwords(setup)
     except BaseException:
         if change.before:
             change.undo()

@@ -19,7 +19,7 @@ from pypi_insiders.urls import without_any_credentials
 from pypi_insiders.words import listed
 
 CONFIG, REPOSITORIES, INDEX, STATE = "config.toml", "repos.toml", "index", "state"
-BUILDS = "builds"
+BUILDS, PASSWORDS = "builds", "passwords"
 _OVERDUE = 3
 """Intervals."""
 _OTHER_PORT = "end it, or set another `port` under [server]"
@@ -139,6 +139,8 @@ def _read(snapshot: Snapshot) -> Iterator[Item]:
             yield _problem(name, part.message, part.hint)
     if isinstance(snapshot.files, InsidersError):
         yield _problem(INDEX, snapshot.files.message, snapshot.files.hint, "directory")
+    if snapshot.passwords is not None:
+        yield _problem(PASSWORDS, snapshot.passwords.message, snapshot.passwords.hint)
     for error in snapshot.errors:
         yield _problem(STATE, error.message, error.hint, error.message)
     for path in snapshot.closed:
@@ -171,6 +173,8 @@ def _index(snapshot: Snapshot) -> Iterator[Item]:
     fetched, services = snapshot.fetched, snapshot.services
     if fetched is None:
         return
+    if snapshot.passwords is not None and (fetched.needs_password or fetched.refused_user):
+        return  # no password would do
     is_listening = isinstance(services, Services) and (
         services.server.condition == Condition.RUNNING or services.server.url is not None
     )
@@ -179,6 +183,10 @@ def _index(snapshot: Snapshot) -> Iterator[Item]:
             return  # nothing listens, as the line of the server says
         if fetched.is_other:  # and this one does not run, as the line of the server says
             yield _warning(INDEX, fetched.error, _OTHER_PORT)
+            return
+        if fetched.refused_user:
+            hint = f"correct ~/.netrc, or `pypi-insiders server password {fetched.refused_user}`"
+            yield _problem(INDEX, fetched.error, hint)
             return
         is_foreign = fetched.is_answering and not fetched.is_index
         yield _problem(INDEX, fetched.error, _OTHER_PORT if is_foreign else _LOGS)
