@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
-from pypi_insiders import sandbox, times, units
+from pypi_insiders import exit_codes, sandbox, times, units
 from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.no_release import NoRelease, Reason
@@ -217,9 +217,10 @@ def _watcher(snapshot: Snapshot) -> Iterator[Item]:
     elif overdue := _overdue(snapshot, services):
         yield _warning(WATCHER.name, overdue, "see why: `pypi-insiders watcher logs`")
     if seen.has_failed and not _is_explained(snapshot, services):
-        result = services.units[WATCHER.service]["Result"]
+        has = services.units[WATCHER.service]
+        why = exit_codes.explain(WATCHER.service, has["ExecMainStatus"]) or has["Result"]
         hint = "see why: `pypi-insiders watcher logs`"
-        yield _problem(WATCHER.name, f"the last update failed ({result})", hint)
+        yield _problem(WATCHER.name, f"the last update failed ({why})", hint)
 
 
 def _builds(snapshot: Snapshot) -> Iterator[Item]:
