@@ -377,8 +377,11 @@ def why_unserved(snapshot: Snapshot, item: Standing) -> str | None:
     """Tell why a repository has no release that installers take; `None`: it has one."""
     if item.newest is not None:
         return None
-    missing = _missing(snapshot, item)
-    return "every release is yanked" if missing is None else clean(missing.text)
+    if missing := _missing(snapshot, item):
+        return clean(missing.text)
+    if item.distribution and _all_yanked(snapshot, item.distribution):
+        return "every release is yanked"
+    return f"the releases of {item.distribution} that are served were not built from {item.name}"
 
 
 def _missing(snapshot: Snapshot, item: Standing) -> NoRelease | None:
