@@ -10,6 +10,7 @@ from pypi_insiders import (
     access,
     catalogue,
     confinement,
+    exit_codes,
     passwords,
     sockets,
     state,
@@ -54,7 +55,7 @@ def start(part: Part, setup: Setup, *, at_login: bool) -> None:
             # A socket cannot be bound anew while its service runs; an update need not end.
             systemctl.call("stop", *(part.units if part == SERVER else (part.trigger,)))
         elif part == SERVER and part.service in change.units and _is_active(part.service):
-            systemctl.call("restart", part.service)
+            _call_of_server("restart")
         _start(part, setup)
         if at_login:
             systemctl.call("enable", part.trigger)
@@ -70,7 +71,7 @@ def restart(part: Part, setup: Setup) -> None:
         if part.trigger in change.units or part != SERVER:
             systemctl.call("stop", *part.units)
         elif _is_active(part.trigger):
-            systemctl.call("restart", part.service)
+            _call_of_server("restart")
         _start(part, setup)
 
 
@@ -85,23 +86,40 @@ def _start(part: Part, setup: Setup) -> None:
     except InsidersError as error:
         raise _port_taken(setup) or error from error
     # Started at once, though the socket would do: so what is wrong shows here.
-    systemctl.call("start", part.service)
+    _call_of_server("start")
 
 
-def _demand_passwords(setup: Setup) -> None:
-    """Refuse to start an index that would end for want of a password or token.
+def _call_of_server(verb: str) -> None:
+    """Start or restart the server.
+
+    Raises:
+        InsidersError: it does not come up; the message has what systemd could not do for it.
+    """
+    try:
+        systemctl.call(verb, SERVER.service)
+    except InsidersError as error:
+        status = systemctl.show(SERVER.service, "ExecMainStatus")["ExecMainStatus"]
+        why = exit_codes.explain(SERVER.service, status)
+        if why is None:
+            raise
+        hint = "see what it is set to: `systemctl --user cat pypi-insiders-server.service`"
+        raise InsidersError(why, hint) from error
+
+
+def demand_passwords(setup: Setup) -> None:
+    """Require the passwords and the token without which the index would end.
 
     Raises:
         InsidersError: one is missing, and no credential of the service takes its place.
     """
-    settings = setup.settings.server
-    if not (settings.auth or settings.uploads):
-        return
-    service = systemctl.service(SERVER.service)
-    kinds = ("LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted")
-    given = [name for kind in kinds for name, *_ in service.get(kind, ())]
-    if passwords.CREDENTIAL not in given:
-        access.passwords_for(settings, setup.paths.passwords)
+    try:
+        access.passwords_for(setup.settings.server, setup.paths.passwords)
+    except InsidersError:
+        service = systemctl.service(SERVER.service)
+        kinds = (f"{kind}Credential{how}" for kind in ("Load", "Set") for how in ("", "Encrypted"))
+        given = [name for kind in kinds for name, *_ in service.get(kind, ())]
+        if passwords.CREDENTIAL not in given:
+            raise
 
 
 @contextmanager
@@ -155,7 +173,7 @@ def _reloaded(part: Part, setup: Setup, change: units.Change) -> units.Change:
             systemctl.call("daemon-reload")
             change = replace(change, units=change.units | changed)
         if part == SERVER:
-            _demand_passwords(setup)
+            demand_passwords(setup)
     except BaseException:
         if change.before:
             change.undo()

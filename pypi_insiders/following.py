@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pypi_insiders import process, systemctl
+from pypi_insiders import exit_codes, process, systemctl
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.units import WATCHER
 
@@ -75,7 +75,8 @@ def follow(since: Place, show: Callable[[str], None]) -> None:
         while not (is_over or journal.has_ended) and time.monotonic() < until_s:
             is_over = _hand_on(journal, _EVERY_S)
     if state["Result"] != "success":
-        told = state["StatusText"] or state["Result"]
+        why = exit_codes.explain(WATCHER.service, state["ExecMainStatus"])
+        told = why or state["StatusText"] or state["Result"]
         raise InsidersError(f"the update failed: {told}", "`pypi-insiders status` shows why")
     # systemd forgets a service that is stopped together with its timer.
     is_known = invocation in ("", state["InvocationID"])

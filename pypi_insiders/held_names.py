@@ -181,7 +181,10 @@ def release(paths: Paths, names: Iterable[str]) -> list[str]:
     """
     with locked(paths.held_names_lock):
         before = {**_from_state(paths), **(_remembered(paths) or {})}
-        watched = {item.distribution for item in repositories.load(paths.repositories).values()}
+        watched = {
+            item.distribution or _first_built(paths, item.name)
+            for item in repositories.load(paths.repositories).values()
+        }
         published = in_directory(paths.distributions)
         gone = sorted(before.keys() & set(names) - watched - published)
         if gone:

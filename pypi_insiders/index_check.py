@@ -48,6 +48,8 @@ class Fetched:
     """It is this program, and serves the files of somebody else."""
     needs_password: bool = False
     """It asks for a password, and nobody knows one here: nothing was fetched."""
+    refused_user: str | None = None
+    """The user of `~/.netrc` whose password it did not accept."""
     projects: frozenset[str] | None = None
     """Those that it lists, normalized; `None`: the list was not fetched."""
     file: str | None = None
@@ -96,12 +98,14 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
         headers = {"Accept": _JSON}
         answer, body = _get(connection, path, headers, _PAGE_BYTES)
         if answer.status == 401:
-            password = _credentials(found.url)
-            if password is None:
+            login = _credentials(found.url)
+            if login is None:
                 return replace(found, needs_password=True)
-            headers["Authorization"] = password
+            word = b64encode(":".join(login).encode()).decode()
+            headers["Authorization"] = f"Basic {word}"
             answer, body = _get(connection, path, headers, _PAGE_BYTES)
             if answer.status == 401:
+                found = replace(found, refused_user=login[0])
                 raise _WrongError("it does not accept the password in ~/.netrc")
         listed = {canonicalize_name(item["name"]) for item in _page(answer, body)["projects"]}
         found = replace(found, projects=frozenset(listed))
@@ -162,8 +166,8 @@ def _compare(
         raise _WrongError("its SHA-256 is not the one that the page tells")
 
 
-def _credentials(url: str) -> str | None:
-    """Find the password that clients find: that of `~/.netrc`."""
+def _credentials(url: str) -> tuple[str, str] | None:
+    """Find the user and the password that clients find: those of `~/.netrc`."""
     host = urlsplit(url).hostname or ""
     hosts = (host, "localhost") if host in ("127.0.0.1", "::1") else (host,)
     try:
@@ -173,6 +177,5 @@ def _credentials(url: str) -> str | None:
     for name in hosts:
         if name in known:
             login, _account, password = known[name]
-            word = b64encode(f"{login}:{password}".encode()).decode()
-            return f"Basic {word}"
+            return login, password
     return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
-from pypi_insiders import sandbox, times, units
+from pypi_insiders import exit_codes, sandbox, times, units
 from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.no_release import NoRelease, Reason
@@ -19,7 +19,7 @@ from pypi_insiders.urls import without_any_credentials
 from pypi_insiders.words import listed
 
 CONFIG, REPOSITORIES, INDEX, STATE = "config.toml", "repos.toml", "index", "state"
-BUILDS = "builds"
+BUILDS, PASSWORDS = "builds", "passwords"
 _OVERDUE = 3
 """Intervals."""
 _OTHER_PORT = "end it, or set another `port` under [server]"
@@ -139,6 +139,8 @@ def _read(snapshot: Snapshot) -> Iterator[Item]:
             yield _problem(name, part.message, part.hint)
     if isinstance(snapshot.files, InsidersError):
         yield _problem(INDEX, snapshot.files.message, snapshot.files.hint, "directory")
+    if snapshot.passwords is not None:
+        yield _problem(PASSWORDS, snapshot.passwords.message, snapshot.passwords.hint)
     for error in snapshot.errors:
         yield _problem(STATE, error.message, error.hint, error.message)
     for path in snapshot.closed:
@@ -171,6 +173,8 @@ def _index(snapshot: Snapshot) -> Iterator[Item]:
     fetched, services = snapshot.fetched, snapshot.services
     if fetched is None:
         return
+    if snapshot.passwords is not None and (fetched.needs_password or fetched.refused_user):
+        return  # no password would do
     is_listening = isinstance(services, Services) and (
         services.server.condition == Condition.RUNNING or services.server.url is not None
     )
@@ -179,6 +183,10 @@ def _index(snapshot: Snapshot) -> Iterator[Item]:
             return  # nothing listens, as the line of the server says
         if fetched.is_other:  # and this one does not run, as the line of the server says
             yield _warning(INDEX, fetched.error, _OTHER_PORT)
+            return
+        if fetched.refused_user:
+            hint = f"correct ~/.netrc, or `pypi-insiders server password {fetched.refused_user}`"
+            yield _problem(INDEX, fetched.error, hint)
             return
         is_foreign = fetched.is_answering and not fetched.is_index
         yield _problem(INDEX, fetched.error, _OTHER_PORT if is_foreign else _LOGS)
@@ -209,9 +217,10 @@ def _watcher(snapshot: Snapshot) -> Iterator[Item]:
     elif overdue := _overdue(snapshot, services):
         yield _warning(WATCHER.name, overdue, "see why: `pypi-insiders watcher logs`")
     if seen.has_failed and not _is_explained(snapshot, services):
-        result = services.units[WATCHER.service]["Result"]
+        has = services.units[WATCHER.service]
+        why = exit_codes.explain(WATCHER.service, has["ExecMainStatus"]) or has["Result"]
         hint = "see why: `pypi-insiders watcher logs`"
-        yield _problem(WATCHER.name, f"the last update failed ({result})", hint)
+        yield _problem(WATCHER.name, f"the last update failed ({why})", hint)
 
 
 def _builds(snapshot: Snapshot) -> Iterator[Item]:
@@ -368,8 +377,11 @@ def why_unserved(snapshot: Snapshot, item: Standing) -> str | None:
     """Tell why a repository has no release that installers take; `None`: it has one."""
     if item.newest is not None:
         return None
-    missing = _missing(snapshot, item)
-    return "every release is yanked" if missing is None else clean(missing.text)
+    if missing := _missing(snapshot, item):
+        return clean(missing.text)
+    if item.distribution and _all_yanked(snapshot, item.distribution):
+        return "every release is yanked"
+    return f"the releases of {item.distribution} that are served were not built from {item.name}"
 
 
 def _missing(snapshot: Snapshot, item: Standing) -> NoRelease | None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -146,6 +146,8 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
     if name is None or watched is None:
         return _not_watched(paths, project, name)
     known, check = read(paths, name)
+    if gone := _former(paths, project, name, known):
+        return gone
     if not known.is_of(watched.remote, watched.distribution):
         known = RepositoryState(failures=known.failures)
     lost = _lost(paths, project, name, known)
@@ -159,7 +161,9 @@ def _lost(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRe
     left = [
         build
         for build in known.builds
-        if build.local and canonicalize_version(build.version) not in taken_back
+        if build.local
+        and (not build.files or project in _projects(build.files))
+        and canonicalize_version(build.version) not in taken_back
     ]
     if not left:
         return None
@@ -167,6 +171,31 @@ def _lost(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRe
     text = f"the files of {project} {versions} are gone from {paths.distributions}"
     hint = f"`pypi-insiders update {name}` builds them again"
     return NoRelease(project, name, Reason.LOST, text, hint)
+
+
+def _projects(files: Iterable[str]) -> set[str]:
+    return {project for _, project, _ in distribution.releases(files)}
+
+
+def _former(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRelease | None:
+    """Explain releases of a project as which its repository was known before."""
+    if known.distribution in (None, project):
+        return None
+    taken_back = _taken_back(paths, project)
+    left = {
+        str(version): None
+        for _, of_project, version in distribution.releases(known.files)
+        if of_project == project and canonicalize_version(str(version)) not in taken_back
+    }
+    if not left:
+        return None
+    versions = ", ".join(list(left)[-3:])
+    text = (
+        f"the files of {project} {versions} are gone from {paths.distributions}, and {name} is "
+        f"{known.distribution} now"
+    )
+    hint = f"`pypi-insiders unpublish {project} --all` gives the name up"
+    return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)
 
 
 def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:

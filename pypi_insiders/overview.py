@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
 
-from pypi_insiders import systemctl, times, units
+from pypi_insiders import exit_codes, systemctl, times, units
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.systemctl import Manager
 from pypi_insiders.units import PARTS, REQUESTS, SERVER, WATCHER, Part
@@ -164,7 +164,8 @@ def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetim
     if trigger["ActiveState"] == "failed":
         return f"failing ({trigger['Result']})"
     if service["ActiveState"] == "failed" or service["SubState"].startswith("auto-restart"):
-        return f"failing ({service['Result']}{often})"
+        why = exit_codes.explain(SERVER.service, service["ExecMainStatus"])
+        return f"failing ({why or service['Result']}{often})"
     is_starting = service["ActiveState"] == "activating"
     is_ready = service["ActiveState"] == "active" or service["SubState"] == "start-post"
     if is_starting and not is_ready and service["StatusText"]:

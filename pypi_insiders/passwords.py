@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import secrets
+import shlex
 import stat
 import threading
 from collections import Counter
@@ -163,15 +164,22 @@ def load(path: Path) -> dict[str, Hash]:
             user = ""
         if not user:
             raise InsidersError(
-                f"{path}, line {number}: not USER:HASH",
-                "write it with `pypi-insiders server password USER`",
+                f"{path}, line {number}: not USER:HASH", _without(path, number, "USER")
             )
         if not users[user].cost.is_bearable:
             raise InsidersError(
                 f"{path}, line {number}: to check the password of {user} takes too much memory",
-                f"set it anew with `pypi-insiders server password {user}`",
+                _without(path, number, user),
             )
     return users
+
+
+def _without(path: Path, number: int, user: str) -> str:
+    """Write how to replace a line that keeps the file from being read, and so from being set."""
+    if path.name == CREDENTIAL:
+        return f"correct the file that LoadCredential={CREDENTIAL} names"
+    remove_line = f"sed -i {number}d {shlex.quote(str(path))}"
+    return f"remove the line: `{remove_line}`, then `pypi-insiders server password {user}`"
 
 
 def save(path: Path, user: str, password: str) -> None:
@@ -302,3 +310,6 @@ class Checker:
             except (InsidersError, OSError) as error:
                 _log.error("%s; until then nobody is let in", error)
                 self._users = {}
+            else:
+                if not self._users:
+                    _log.error("%s has no user: nobody is let in", self._path)

@@ -13,7 +13,9 @@ from typing import TypeVar
 from packaging.utils import canonicalize_version
 
 from pypi_insiders import (
+    access,
     config,
+    control,
     distribution,
     held_names,
     index_check,
@@ -80,6 +82,8 @@ class Snapshot:
     services: Services | InsidersError | None = None
     """`None`: nobody looked."""
     units: tuple[UnitState, ...] = ()
+    passwords: InsidersError | None = None
+    """Why nobody could log in or upload, though the settings demand it."""
     fetched: Fetched | None = None
     """`None`: nobody asked the index."""
     standings: tuple[Standing, ...] = ()
@@ -150,6 +154,7 @@ def take(
         view = View(frozenset(there.sizes.keys() - problems.keys()), yanked, known_public, checks)
         standings = tuple(standing.of(item, states[item.name], view) for item in listed.values())
         services, unit_states, fetched = asking.result()
+    no_passwords = _passwords(paths, settings, services)
     held = {**dict.fromkeys((*there.projects, *there.odd)), **names.repositories}
     named = {item.distribution: item.name for item in standings if item.distribution}
     names = replace(names, repositories={**held, **named})
@@ -176,6 +181,7 @@ def take(
         files=files,
         services=services,
         units=unit_states,
+        passwords=no_passwords,
         fetched=fetched,
         standings=standings,
         closed=tuple(
@@ -247,6 +253,22 @@ def _ask(  # noqa: PLR0913, PLR0917  # one caller
         asked = services or InsidersError("nobody looked")
         fetched = fetch(files, asked, known)
     return services, found, fetched
+
+
+def _passwords(
+    paths: Paths, settings: Settings | InsidersError, services: Services | InsidersError | None
+) -> InsidersError | None:
+    """Read the passwords as the server does; a credential of its service takes their place."""
+    if isinstance(settings, InsidersError):
+        return None
+    try:
+        if isinstance(services, Services) and services.server.condition != Condition.NOT_INSTALLED:
+            control.demand_passwords(control.Setup(paths, settings))
+        else:
+            access.passwords_for(settings.server, paths.passwords)
+    except InsidersError as error:
+        return error
+    return None
 
 
 def _others(paths: Paths, listed: Mapping[str, Repository]) -> Iterator[str]:

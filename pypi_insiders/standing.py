@@ -29,7 +29,8 @@ class Standing:
     distribution: str | None
     """Normalized name; `None` before the first build, if nobody said so."""
     newest: Build | None
-    """Of the releases that are served, or that another index has, and not yanked, the newest."""
+    """Of the releases that are served, or that another index has, and not yanked, the one that
+    installers take: the newest final one, or else the newest."""
     public: str | None
     """The newest release of that name in the public index; `None`: there is none, or nobody knows.
     """
@@ -139,7 +140,12 @@ def _newest(known: RepositoryState, view: View, distribution: str | None) -> Bui
         if (build.uploaded_to or not view.served.isdisjoint(build.files))
         and canonicalize_version(build.version) not in yanked
     ]
-    return max(there, key=lambda build: Version(build.version), default=None)
+    # Source: PEP 440, "Handling of pre-releases".
+    return max(there, key=lambda build: _rank(Version(build.version)), default=None)
+
+
+def _rank(version: Version) -> tuple[bool, Version]:
+    return not version.is_prerelease, version
 
 
 def _warnings(check: Check, known: RepositoryState) -> list[str]:

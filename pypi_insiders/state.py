@@ -97,11 +97,6 @@ class RepositoryState:
         return {build.tag: build.commit for build in self.builds}
 
     @property
-    def newest(self) -> Build | None:
-        """The build of the highest version."""
-        return max(self.builds, key=lambda build: Version(build.version), default=None)
-
-    @property
     def files(self) -> list[str]:
         """Every file that was published, each once."""
         built = [name for build in self.builds for name in build.files]

@@ -16,7 +16,7 @@ from pypi_insiders.config import Settings
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import locked, remove, write_atomic
 from pypi_insiders.index_check import Fetched
-from pypi_insiders.judgement import CONFIG, INDEX, REPOSITORIES, STATE, judge
+from pypi_insiders.judgement import CONFIG, INDEX, PASSWORDS, REPOSITORIES, STATE, judge
 from pypi_insiders.memory import recall
 from pypi_insiders.notification import Message
 from pypi_insiders.overview import Condition, Services
@@ -201,7 +201,7 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
         watched = frozenset(seen.watched)
     # While an update is running nobody knows how these are.
     by_updates = {WATCHER.name, *(watched or ()), *filter(None, seen.held.values()), *seen.held}
-    subjects = {CONFIG, REPOSITORIES, STATE, *(f"{part.name} units" for part in PARTS)}
+    subjects = {CONFIG, PASSWORDS, REPOSITORIES, STATE, *(f"{part.name} units" for part in PARTS)}
     if seen.fetched is not None and not seen.fetched.needs_password:
         subjects.add(INDEX)
     if _is_well(services.units[SERVER.service]):

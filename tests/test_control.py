@@ -326,6 +326,13 @@ def test_passwords_can_come_from_a_credential(machine: Machine, port: int, tmp_p
                 str(wheel(tmp_path, "probe", "1.0")))  # fmt: skip
     machine.run("pip", "download", "--no-deps", "--index-url", index, "probe")
     assert machine.run("ls", "probe-1.0-py3-none-any.whl").returncode == 0
+    told = machine.run("pypi-insiders", "status", check=False).stdout
+    assert "passwords" not in told
+    machine.run("rm", "elsewhere")
+    done = machine.run("pypi-insiders", "server", "restart", check=False)
+    reason = "systemd cannot read a credential of pypi-insiders-server.service (243/CREDENTIALS)"
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, f"error: {reason}")
+    machine.wait_for(("pypi-insiders", "status"), lambda done: reason in done.stdout)
 
 
 def test_an_index_that_fails_again_and_again_is_not_said_to_run(

@@ -281,6 +281,46 @@ def test_an_index_with_passwords_is_fetched_only_where_one_is_known(
         machine.write_text(".netrc", netrc, mode=0o600)
         found = status(machine)
         assert (found["notes"], len(found["problems"])) == ([], problems)
+    assert found["problems"][0]["hint"] == (
+        "correct ~/.netrc, or `pypi-insiders server password me`"
+    )
+
+
+def test_an_index_that_lets_nobody_in_is_one_problem(
+    machine: Machine, project: Project, port: int
+) -> None:
+    """Before the restart that would be refused and after it, whether or not a netrc is there."""
+    passwords = f"{machine.home}/.config/pypi-insiders/passwords"
+    config = machine.read_text(CONFIG).replace("[server]\n", "[server]\nauth = true\n")
+    machine.write_text(CONFIG, config)
+    nobody = {
+        "subject": "passwords",
+        "text": f"auth is set, and {passwords} has no user",
+        "hint": "`pypi-insiders server password USER`",
+    }
+    bad = {
+        "subject": "passwords",
+        "text": f"{passwords}, line 1: not USER:HASH",
+        "hint": f"remove the line: `sed -i 1d {passwords}`, then "
+        "`pypi-insiders server password USER`",
+    }
+
+    def told() -> tuple[list[Any], list[Any]]:
+        found = status(machine)
+        return found["problems"], found["notes"]
+
+    assert told() == ([nobody], [])
+    machine.run("pypi-insiders", "server", "password", "me", input="secret\n")
+    machine.run("pypi-insiders", "server", "restart")
+    machine.run("pypi-insiders", "server", "password", "me", "--remove")
+    assert told() == ([nobody], [])
+    machine.write_text(passwords, "bad\n", mode=0o600)
+    machine.write_text(".netrc", "machine 127.0.0.1 login me password secret\n", mode=0o600)
+    assert told() == ([bad], [])
+    assert "problem with passwords" in machine.run("pypi-insiders", "notify").stdout
+    machine.run("sed", "-i", "1d", passwords)
+    machine.run("pypi-insiders", "server", "password", "me", input="secret\n")
+    assert "recovered: passwords" in machine.run("pypi-insiders", "notify").stdout
 
 
 def test_what_is_listed_and_cannot_be_fetched_is_a_problem(

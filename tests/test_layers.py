@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 LAYERS = (
     {"plain_text"},
     {
-        "errors", "journal", "listeners", "notify_socket", "progress", "relay", "shapes",
-        "shell_words", "time_limit", "times", "urls", "variables", "words",
+        "errors", "exit_codes", "journal", "listeners", "notify_socket", "progress", "relay",
+        "shapes", "shell_words", "time_limit", "times", "urls", "variables", "words",
     },
     {
         "disk", "distribution", "files", "gateway", "log", "paths", "project_name", "tags",

@@ -18,12 +18,14 @@ from pypi_insiders.config import ServerSettings
 from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.passwords import (
     COST,
+    CREDENTIAL,
     Checker,
     Cost,
     Hash,
     TooManyGuessesError,
     derive,
     load,
+    remove,
     save,
 )
 
@@ -253,7 +255,7 @@ def test_a_password_that_takes_too_much_is_refused(path: Path, cost: str) -> Non
         load(path)
     assert (caught.value.message, caught.value.hint) == (
         f"{path}, line 2: to check the password of me takes too much memory",
-        "set it anew with `pypi-insiders server password me`",
+        f"remove the line: `sed -i 2d {path}`, then `pypi-insiders server password me`",
     )
     assert not Checker(path).is_right("me", "secret")
 
@@ -278,8 +280,45 @@ def test_a_line_that_nobody_can_use_is_named(path: Path, line: str) -> None:
         load(path)
     assert (caught.value.message, caught.value.hint) == (
         f"{path}, line 4: not USER:HASH",
-        "write it with `pypi-insiders server password USER`",
+        f"remove the line: `sed -i 4d {path}`, then `pypi-insiders server password USER`",
     )
+
+
+def test_the_hint_for_a_damaged_file_mends_it(person: Person, tmp_path: Path) -> None:
+    """What sets a password reads the file first, so the line has to go before."""
+    path = person.paths.passwords
+    save(path, "you", "secret")
+    path.write_text(f"{path.read_text()}bad\n")
+    done = subprocess.run(
+        [COMMAND, "server", "password", "me"],
+        input="secret\n", env=person.environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    remove = re.search("`(sed [^`]*)`", done.stderr)
+    assert remove is not None
+    subprocess.run(["sh", "-c", remove[1]], check=True)
+    save(path, "me", "secret")
+    assert list(load(path)) == ["you", "me"]
+
+
+def test_a_damaged_credential_is_not_to_be_edited(tmp_path: Path) -> None:
+    """It is a copy, which nobody can write."""
+    path = tmp_path / CREDENTIAL
+    path.write_text("bad\n")
+    path.chmod(0o400)
+    with pytest.raises(InsidersError) as caught:
+        load(path)
+    assert caught.value.hint == "correct the file that LoadCredential=pypi-insiders-passwords names"
+
+
+def test_that_nobody_is_left_is_logged(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Every client gets 401 from then on, and the log says why."""
+    save(path, "me", "secret")
+    checker = Checker(path)
+    assert checker.is_right("me", "secret")
+    assert remove(path, "me")
+    assert not checker.is_right("me", "secret")
+    assert caplog.messages == [f"{path} has no user: nobody is let in"]
 
 
 @pytest.mark.parametrize("user", ["", "a:b", "a b", "#a", "a\n"])

@@ -547,7 +547,9 @@ def test_a_file_that_is_taken_and_not_kept_is_missed(tmp_path: Path, password: s
         (301, "there is no index that takes this (Redirected URL", False),
         (400, "Server returned status code 400 Bad Request: No: <me> [password] & more", False),
         (413, "the index takes no file of this size (", False),
+        (501, "the index does not take this (", False),
         (503, "the index has trouble of its own (", True),
+        (505, "the index does not take this (", False),
     ],
 )
 def test_what_the_index_answers_is_said(

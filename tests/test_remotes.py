@@ -441,10 +441,11 @@ def test_a_host_in_trouble_is_one_that_cannot_be_reached(
     host.status = status
     with pytest.raises(UnreachableError, match=r"^the host has trouble of its own "):
         remotes.list_tags(f"{host.url}/me/probe.git")
-    host.status = 403
-    with pytest.raises(InsidersError, match=r"^no access: ") as caught:
-        remotes.list_tags(f"{host.url}/me/probe.git")
-    assert not isinstance(caught.value, UnreachableError)
+    for answer, message in ((403, r"^no access: "), (501, r"^the host, or a proxy, does not ")):
+        host.status = answer
+        with pytest.raises(InsidersError, match=message) as caught:
+            remotes.list_tags(f"{host.url}/me/probe.git")
+        assert not isinstance(caught.value, UnreachableError)
 
 
 def test_a_token_opens_its_host_and_is_seen_by_nobody(

@@ -75,12 +75,6 @@ def test_nothing_is_known_without_a_file(tmp_path: Path) -> None:
     assert load(tmp_path, "ns/proj") == RepositoryState(None, [], None, [], [])
 
 
-def test_the_newest_build_is_that_of_the_highest_version_not_the_last_one() -> None:
-    builds = [_build("1.9"), _build("1.10+insiders.2"), _build("1.10rc1"), _build("1.2")]
-    assert RepositoryState(builds=builds).newest == builds[1]
-    assert RepositoryState().newest is None
-
-
 def test_built_tags_and_files_are_in_the_order_of_the_builds() -> None:
     state = RepositoryState(builds=[_build("2.0", b="1", a="2"), _build("1.0", c="3")])
     assert list(state.built.items()) == [("v2.0", "commit of 2.0"), ("v1.0", "commit of 1.0")]

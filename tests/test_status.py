@@ -19,6 +19,10 @@ from test_journeys import port
 from test_public import a_day_later, public_index
 from wheels import wheel
 
+from pypi_insiders import distribution, state
+from pypi_insiders.repository import Repository
+from pypi_insiders.state import Build, RepositoryState
+
 __all__ = ["port"]
 
 AGO = r"\d+ (?:s|min) ago"
@@ -272,6 +276,27 @@ def test_trouble_stays_until_it_is_over(person: Person, watch: Watch) -> None:
         r"warning  me/far: project name unknown; .*\n",
         person.run("status", status=1).stdout,
     )
+
+
+def test_the_version_is_the_one_that_installers_take(person: Person) -> None:
+    """A pre-release only where no final one is served; uv and pip do the same."""
+    paths = person.paths
+    paths.distributions.mkdir(parents=True)
+    paths.config.mkdir(parents=True)
+    paths.repositories.write_text('["me/probe"]\n')
+    builds = []
+    for version, shown in (("0.9rc1", "0.9rc1"), ("1.0", "1.0"), ("2.1rc1", "1.0"),
+                           ("1.2.dev0", "1.0"), ("1.0.post1", "1.0.post1")):  # fmt: skip
+        file = wheel(paths.distributions, "probe", version)
+        builds.append(
+            Build(f"v{version}", "c" * 40, version, 1, {file.name: distribution.sha256(file)})
+        )
+        remote = Repository("me/probe").remote
+        state.save(paths.state, "me/probe", RepositoryState("probe", list(builds), remote))
+        (listed,) = json.loads(person.run("repos", "list", "--json").stdout)
+        assert listed["version"] == shown
+    assert row(person)["version"] == "1.0.post1"
+    assert json.loads(person.run("show", "me/probe", "--json").stdout)["version"] == "1.0.post1"
 
 
 def test_what_is_yanked_or_gone_is_not_the_newest(person: Person, watch: Watch) -> None:

@@ -82,10 +82,16 @@ _MEANINGS = (
         is_unreachable=True,
     ),
     _Meaning(
-        "status code (?:429|5[0-9][0-9])",
+        "status code (?:429|50[0234]|52[0-9]|530)",
         "the index has trouble of its own",
         "look at its log; the next run tries again",
         is_unreachable=True,
+    ),
+    # An answer, which is the same the next time: 501 of a server that takes no uploads at all.
+    _Meaning(
+        "status code 5[0-9][0-9]",
+        "the index does not take this",
+        f"look at its log; {_ADDRESS_HINT}",
     ),
 )
 

@@ -70,10 +70,17 @@ _MEANINGS: tuple[tuple[str, type[InsidersError], str, str], ...] = (
         "check the network; the next update tries again",
     ),
     (
-        r"returned error: (?:5\d\d|429)|HTTP code 5\d\d from proxy|tunnel failed, response 5\d\d",
+        r"(?:returned error:|HTTP code|tunnel failed, response) (?:429|50[0234]|52\d|530)\b",
         UnreachableError,
         "the host has trouble of its own",
         "the next update tries again",
+    ),
+    # An answer, which is the same the next time.
+    (
+        r"(?:returned error:|HTTP code|tunnel failed, response) 5\d\d\b",
+        InsidersError,
+        "the host, or a proxy, does not serve this",
+        "check the URL and the proxy",
     ),
     (
         r"unadvertised object|not our ref",

@@ -1,0 +1,82 @@
+"""What is told of a name is true: who has it, what is lost, and what the next command does."""
+
+import json
+
+from conftest import Person
+from wheels import wheel
+
+from pypi_insiders import distribution, held_names, no_release, state
+from pypi_insiders.repository import Repository
+from pypi_insiders.state import Build, RepositoryState
+
+
+def watch(person: Person, *names: str, project: str | None = None) -> None:
+    """Watch repositories at their default URLs, the last one as a project."""
+    person.paths.config.mkdir(parents=True, exist_ok=True)
+    tables = [f'["{name}"]\n' for name in names]
+    if project is not None:
+        tables[-1] += f'distribution = "{project}"\n'
+    person.paths.repositories.write_text("".join(tables))
+
+
+def built(person: Person, project: str, version: str, *, is_there: bool = True) -> Build:
+    """Have a release in the index, or only say so."""
+    person.paths.distributions.mkdir(parents=True, exist_ok=True)
+    file = wheel(person.paths.distributions, project, version)
+    build = Build(f"v{version}", "c" * 40, version, 1, {file.name: distribution.sha256(file)})
+    if not is_there:
+        file.unlink()
+    return build
+
+
+def remember(
+    person: Person, name: str, project: str | None, *builds: Build, former: tuple[str, ...] = ()
+) -> None:
+    """Write the state of a repository."""
+    remote = Repository(name).remote
+    known = RepositoryState(project, list(builds), remote, list(former))
+    state.save(person.paths.state, name, known)
+
+
+def reason(person: Person) -> str | None:
+    """Read why the one repository is not served."""
+    (found,) = json.loads(person.run("repos", "list", "--json").stdout)
+    return found["reason"]  # type: ignore[no-any-return]
+
+
+def test_a_release_of_another_repository_is_not_called_yanked(person: Person) -> None:
+    """It is served; yanked is only what somebody yanked."""
+    watch(person, "me/cc2", project="cc")
+    remember(person, "me/cc", "cc", built(person, "cc", "1.0"))
+    assert reason(person) == "the releases of cc that are served were not built from me/cc2"
+    person.run("yank", "cc", "1.0")
+    assert reason(person) == "every release is yanked"
+
+
+def test_what_is_lost_of_a_former_name_is_told_as_that(person: Person) -> None:
+    """No update builds it again; the hint gives the name up."""
+    watch(person, "me/aa", project="aa")
+    gone, new = built(person, "aa", "1.0", is_there=False), built(person, "aaa", "2.0")
+    remember(person, "me/aa", "aa", gone)
+    held_names.sync(person.paths)
+    watch(person, "me/aa", project="aaa")
+    remember(person, "me/aa", "aaa", new, former=tuple(gone.files))
+    held_names.sync(person.paths)
+    found = no_release.find(person.paths, held_names.load(person.paths), "aa", None)
+    assert found is not None
+    assert found.text == (
+        f"the files of aa 1.0 are gone from {person.paths.distributions}, and me/aa is aaa now"
+    )
+    assert found.hint == "`pypi-insiders unpublish aa --all` gives the name up"
+    person.run("unpublish", "aa", "--all")
+    names = held_names.load(person.paths).repositories
+    assert dict(names) == {"aaa": "me/aa"}
+
+
+def test_a_name_that_stays_held_is_not_called_free(person: Person) -> None:
+    """Of a watched repository that nobody named, too."""
+    watch(person, "me/probe")
+    remember(person, "me/probe", "probe", built(person, "probe", "1.0"))
+    told = person.run("unpublish", "probe", "--all").stdout
+    assert told == "removed probe-1.0-py3-none-any.whl from the index\n"
+    assert held_names.load(person.paths).repositories == {"probe": "me/probe"}
