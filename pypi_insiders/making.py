@@ -171,7 +171,8 @@ class Maker:
         self,
         release: Release,
         known: RepositoryState,
-        lost: Sequence[Difference] = (),
+        lost: Sequence[Difference],
+        remember: Callable[[Made], None],
         *,
         is_forced: bool = False,
     ) -> Made:
@@ -181,6 +182,7 @@ class Maker:
             release: whose repository was fetched.
             known: what is known of its repository.
             lost: the files that were published of its tag and differ now; they are set aside.
+            remember: called with what is to be remembered, before anything is published.
             is_forced: whether it is published also if it was taken back.
 
         Raises:
@@ -197,7 +199,8 @@ class Maker:
                 confines.is_sandbox, [] if is_local else self._destinations(), is_local,
             )  # fmt: skip
             listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
-            if not is_forced and release_lists.names(listed, built.name, built.version):
+            word = release_lists.word(listed, built.name, built.version)
+            if not is_forced and word is not None:
                 raise TakenBackError(
                     f"{built.name} {built.version} was taken back, and is not published; "
                     f"`pypi-insiders update {name} --tag {tag} --force` does it",
@@ -208,8 +211,19 @@ class Maker:
                 self._set_aside(name, item)
             if before is not None:
                 self._compare(release, built.files)
-            files, new = self._publish(release, built)
-        releases.give_back(self._paths, built.name, built.version)
+
+            def intend(files: Mapping[str, str]) -> None:
+                begun = self._merged(before, replace(build, files=dict(files)), list(files))
+                remember(Made(built.name, replace(begun, unfinished=list(files)), []))
+
+            releases.give_back(self._paths, built.name, built.version)
+            try:
+                files, new = self._publish(release, built, intend)
+            except BaseException:
+                if word is not None:
+                    gone = [(built.name, Version(built.version))]
+                    releases.take_back(self._paths, gone, word)
+                raise
         build = self._merged(before, replace(build, files=files), new)
         return Made(built.name, build, new, _warnings(lost, files))
 
@@ -267,6 +281,9 @@ class Maker:
             paths = [found[item.file] for item in lost]
             origin = Origin(name, release.tag, release.commit)
             _, new = store.publish(self._paths.distributions, self._record, paths, origin)
+        if build.unfinished:
+            build = replace(build, unfinished=[])
+            remember(build)
         for item in lost:
             if hashes[item.file] == item.recorded_sha256:
                 _log.info("%s: %s is there again, the same as before", name, item.file)
@@ -305,6 +322,16 @@ class Maker:
             mirror = self._paths.mirror(release.repository.name)
             remotes.verify(mirror, release.tag, release.commit, signers)
 
+    def remove(self, files: Sequence[str]) -> list[str]:
+        """Remove files whose publication did not end; return those that were there.
+
+        Raises:
+            InsidersError: one cannot be removed.
+        """
+        removed = store.unpublish(self._paths.distributions, files)
+        self._record.forget(files)
+        return removed
+
     def lacks(self, build: Build) -> bool:
         """Tell whether the other index does not have a release yet that ours has."""
         return (
@@ -328,14 +355,18 @@ class Maker:
     def _destinations(self) -> list[str]:
         return [self._destination.url] if self._destination else []
 
-    def _publish(self, release: Release, built: Distributions) -> tuple[dict[str, str], list[str]]:
+    def _publish(
+        self, release: Release, built: Distributions, intend: Callable[[dict[str, str]], None]
+    ) -> tuple[dict[str, str], list[str]]:
         """Publish in our index, or else in the other one; return as `store.publish` does."""
         name = release.repository.name
         if self._destination and not self._settings.publish.local:
             new = _upload(self._destination, built.files)
             return {path.name: distribution.sha256(path) for path in built.files}, new
         origin = Origin(name, release.tag, release.commit)
-        files, new = store.publish(self._paths.distributions, self._record, built.files, origin)
+        files, new = store.publish(
+            self._paths.distributions, self._record, built.files, origin, intend
+        )
         _log.info("%s: published %s", name, ", ".join(new) or "nothing new")
         return files, new
 

@@ -153,7 +153,12 @@ def versions(releases: Releases, project: str) -> dict[str, str]:
 
 def names(releases: Releases, project: str, version: object) -> bool:
     """Tell whether a list names a release, in whatever spelling."""
-    return canonicalize_version(str(version)) in versions(releases, project)
+    return word(releases, project, version) is not None
+
+
+def word(releases: Releases, project: str, version: object) -> str | None:
+    """Return what a list has of a release, in whatever spelling; `None` if it does not name it."""
+    return versions(releases, project).get(canonicalize_version(str(version)))
 
 
 def without(releases: Releases, gone: Iterable[tuple[str, str]]) -> Releases:

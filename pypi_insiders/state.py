@@ -48,6 +48,8 @@ class Build:
     """The URLs of other indexes that have it too."""
     local: bool = True
     """Whether it was published here, and not only in another index."""
+    unfinished: list[str] = field(default_factory=list)
+    """Files whose publication was begun, and is not known to have ended."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,9 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     """
     content = {"format": _FORMATS[-1], **asdict(state), "name": name}
     del content["is_old"]
+    for build in content["builds"]:
+        if not build["unfinished"]:
+            del build["unfinished"]
     state.is_old = False
     write_atomic(_path(directory, name), json.dumps(content, indent=1) + "\n")
 

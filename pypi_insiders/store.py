@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pypi_insiders import archives, distribution
@@ -26,17 +26,23 @@ _SET_ASIDE = ".set-aside"
 
 
 def publish(
-    directory: Path, record: Record, files: Iterable[Path], origin: Origin | None = None
+    directory: Path,
+    record: Record,
+    files: Iterable[Path],
+    origin: Origin | None = None,
+    intend: Callable[[dict[str, str]], None] = lambda _files: None,
 ) -> tuple[dict[str, str], list[str]]:
     """Make distributions visible to the index, each in one step; nothing published ever changes.
 
     A file of the same name that is there already stays as it is; if it differs, the log says so.
+    All files are written before the first one is visible; if one fails, none of them stays.
 
     Args:
         directory: the distributions directory; made where it is missing.
         record: in which they are entered.
         files: finished files on any file system.
         origin: what they were built from.
+        intend: called before any file becomes visible, with the sha256 of each that is to.
 
     Returns:
         Those that the directory holds now, file name to sha256 in hexadecimal, without names under
@@ -45,7 +51,7 @@ def publish(
     Raises:
         DistributionError: one is damaged, has what would land outside, or is another release than
             its name says; none of the files is visible.
-        InsidersError: a file cannot be written; no part of that file is visible.
+        InsidersError: a file cannot be written; no new file is visible.
     """
     make_directory(directory)
     checked = []
@@ -53,17 +59,50 @@ def publish(
         with _says(directory, file):
             checked.append((file, distribution.read(file)))
             archives.check(file)
-    digests, new = {}, []
-    for file, contents in checked:
-        with _says(directory, file):
-            if _publish(directory, record, file, contents, origin):
-                new.append(file.name)
-            elif not _is_same(directory / file.name, contents):
-                _log.warning(
-                    "%s is published already, with other content; it stays as it is", file.name
-                )
-                continue
-        digests[file.name] = contents.sha256
+    with contextlib.ExitStack() as stack:
+        copies = {}
+        for file, _ in checked:
+            with _says(directory, file):
+                if not os.path.lexists(directory / file.name):
+                    copies[file.name] = stack.enter_context(_copied(directory, file))
+        if copies:
+            intend({file.name: known.sha256 for file, known in checked if file.name in copies})
+        return _show(directory, record, checked, copies, origin)
+
+
+def _show(
+    directory: Path,
+    record: Record,
+    checked: Iterable[tuple[Path, Contents]],
+    copies: Mapping[str, Path],
+    origin: Origin | None,
+) -> tuple[dict[str, str], list[str]]:
+    """Give copies the names of their files: all of them, or else none."""
+    digests: dict[str, str] = {}
+    new: list[str] = []
+    before = {name: record.entry(name) for name in copies}
+    try:
+        for file, contents in checked:
+            copy = copies.get(file.name)
+            with _says(directory, file):
+                if copy and _publish(record, copy, directory / file.name, contents, origin):
+                    new.append(file.name)
+                elif not _is_same(directory / file.name, contents):
+                    _log.warning(
+                        "%s is published already, with other content; it stays as it is", file.name
+                    )
+                    continue
+            digests[file.name] = contents.sha256
+        if new:
+            with _says(directory, directory / new[-1]):
+                _sync_directory(directory)
+    except BaseException:
+        with contextlib.suppress(InsidersError):
+            unpublish(directory, new)
+        for name, entry in before.items():
+            if not os.path.lexists(directory / name):
+                _restore(record, name, entry)
+        raise
     return digests, new
 
 
@@ -82,38 +121,46 @@ def _says(directory: Path, file: Path) -> Iterator[None]:
         ) from error
 
 
-def _publish(
-    directory: Path, record: Record, file: Path, contents: Contents, origin: Origin | None
-) -> bool:
-    """Copy a file into the directory, unless that name is taken; say whether it was not."""
-    target = directory / file.name
-    if os.path.lexists(target):
-        return False
-    # Files that start with a dot are invisible to the index.
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=directory)
+@contextlib.contextmanager
+def _copied(directory: Path, file: Path) -> Iterator[Path]:
+    """Copy a file into the directory, under a name that the index does not show."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=directory)
     try:
         with os.fdopen(descriptor, "wb") as copy, file.open("rb") as original:
             shutil.copyfileobj(original, copy)
             copy.flush()
             os.fchmod(copy.fileno(), 0o644)
             os.fsync(copy.fileno())
-            status = os.fstat(copy.fileno())
-        known = record.entry(file.name)
-        # What was lost and is there again was published when it was published first.
-        is_again = known is not None and known.sha256 == contents.sha256
-        published_us = known.published_us if known and is_again else time.time_ns() // 1000
-        entry = describe(Entry(file.name, Identity.of(status)), contents, published_us, origin)
-        # Before the file is visible, so that the index knows it at the first sight.
-        record.put(entry, contents.metadata)
-        try:
-            _move(Path(temporary), target)
-        except FileExistsError:
-            record.forget([file.name])  # somebody else was faster
-            return False
+        yield Path(temporary)
     finally:
         remove(Path(temporary))
-    _sync_directory(directory)
+
+
+def _publish(
+    record: Record, copy: Path, target: Path, contents: Contents, origin: Origin | None
+) -> bool:
+    """Give a copy the name of its file, unless that is taken; say whether it was not."""
+    known = record.entry(target.name)
+    # What was lost and is there again was published when it was published first.
+    is_again = known is not None and known.sha256 == contents.sha256
+    published_us = known.published_us if known and is_again else time.time_ns() // 1000
+    entry = describe(Entry(target.name, Identity.of(copy.stat())), contents, published_us, origin)
+    # Before the file is visible, so that the index knows it at the first sight.
+    record.put(entry, contents.metadata)
+    try:
+        _move(copy, target)
+    except FileExistsError:
+        _restore(record, target.name, known)  # somebody else was faster
+        return False
     return True
+
+
+def _restore(record: Record, name: str, entry: Entry | None) -> None:
+    """Let the record know of a file what it knew before."""
+    if entry is None:
+        record.forget([name])
+    else:
+        record.put(entry, None)
 
 
 def _move(temporary: Path, target: Path) -> None:

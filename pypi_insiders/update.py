@@ -44,7 +44,7 @@ from pypi_insiders.files import (
     remove_tree,
     sweep,
 )
-from pypi_insiders.making import Maker, Release, TakenBackError, is_lasting
+from pypi_insiders.making import Made, Maker, Release, TakenBackError, is_lasting
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
 from pypi_insiders.progress import Progress
@@ -398,6 +398,7 @@ class _Pass:
             lost = self._lost(repository, known)
             refs = remotes.list_tags(repository.remote, remotes.Access(repository.token))
             self._checks[repository.name] = Check(now_s, tried_at=now_s)
+            lost = self._finish(repository, known, lost, refs)
             if self._chooser.recall(repository, known, refs):
                 lost = self._lost(repository, known)
             if self._request.tag is None:
@@ -477,6 +478,40 @@ class _Pass:
         if healed:
             state.save(self._paths.state, repository.name, known)
         return tuple(lost)
+
+    def _finish(
+        self,
+        repository: Repository,
+        known: RepositoryState,
+        lost: tuple[Difference, ...],
+        refs: Mapping[str, str],
+    ) -> tuple[Difference, ...]:
+        """Go on with releases that a killed update was publishing; return what is still lost.
+
+        What is missing is built again from the same commit. Where the tag does not name that any
+        more, the files that were published last are removed.
+        """
+        differing = {item.build.tag for item in lost if item.build}
+        unfinished = [build for build in known.builds if build.unfinished]
+        for build in unfinished:
+            number = known.builds.index(build)
+            if build.tag not in differing:
+                known.builds[number] = replace(build, unfinished=[])
+            elif refs.get(build.tag) != build.commit:
+                removed = ", ".join(self._maker.remove(build.unfinished)) or "nothing"
+                left = {
+                    name: digest
+                    for name, digest in build.files.items()
+                    if name not in build.unfinished
+                }
+                rest = replace(build, files=left, unfinished=[])
+                known.builds[number : number + 1] = [rest] if left else []
+                text = f"publishing {build.version} was interrupted, and tag {build.tag} "
+                text += f"{'has moved' if build.tag in refs else 'is gone'}: removed {removed}"
+                self._warn(repository.name, [text])
+        if unfinished:
+            state.save(self._paths.state, repository.name, known)
+        return tuple(item for item in lost if item.build in known.builds)
 
     def _migrate(self, repository: Repository, known: RepositoryState) -> None:
         """Write down what was taken back while no list of that was kept."""
@@ -710,14 +745,27 @@ class _Pass:
     def _make(self, work: _Work, release: Release) -> None:
         known, name, tag = work.known, work.repository.name, release.tag
         is_forced = self._request.force and self._request.tag is not None
+        before = replace(known, builds=[*known.builds], failures={**known.failures})
+
+        def remember(made: Made) -> None:
+            known.distribution, known.remote = made.distribution, work.repository.remote
+            known.remember(made.build)
+            state.save(self._paths.state, name, known)
+
         try:
-            made = self._maker.make(release, known, work.lost_of(tag), is_forced=is_forced)
+            made = self._maker.make(
+                release, known, work.lost_of(tag), remember, is_forced=is_forced
+            )
         except TakenBackError as error:
             _log.info("%s: tag %s: %s", name, tag, error.message)
             made = error.made
-        known.distribution, known.remote = made.distribution, work.repository.remote
-        known.remember(made.build)
-        state.save(self._paths.state, name, known)
+        except BaseException:
+            if known.builds != before.builds:  # it was about to be published
+                vars(known).update(vars(before))
+                with contextlib.suppress(InsidersError):  # or else the next update finishes it
+                    state.save(self._paths.state, name, known)
+            raise
+        remember(made)
         self._outcomes[name].published += made.new
         self._warn(name, made.warnings)
 

@@ -174,8 +174,8 @@ def test_a_file_that_is_another_release_than_its_name_says_is_refused(
     assert (_content(index), record.entries()) == ({}, {})
 
 
-def test_a_copy_that_breaks_off_leaves_no_part_of_it(tmp_path: Path, index: Path) -> None:
-    """The limit of file sizes breaks it off, as a full disk would."""
+def test_a_copy_that_breaks_off_leaves_nothing(tmp_path: Path, index: Path) -> None:
+    """The limit of file sizes breaks it off, as a full disk would; no other file is visible."""
     small = sdist(tmp_path / "built", "my-dist", "1.0")
     large = wheel(tmp_path / "built", "my-dist", "1.0", content=100_000 * b"x")
     code = """
@@ -197,7 +197,28 @@ except InsidersError as error:
         capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path,
     )  # fmt: skip
     assert done.stdout == f"cannot publish {WHEEL} in {index}: File too large\n"
-    assert list(_content(index)) == [SDIST]
+    assert _content(index) == {}
+
+
+def test_all_files_are_visible_or_none(tmp_path: Path, index: Path, record: Record) -> None:
+    """The second one fails when the first one is visible; what was known before stays known."""
+    files = _built(tmp_path / "built")
+    publish(index, record, files)
+    before = record.entries()
+    (index / WHEEL).unlink()
+    (index / SDIST).unlink()
+    intended: list[dict[str, str]] = []
+
+    def intend(hashes: dict[str, str]) -> None:
+        intended.append(hashes)
+        (copy,) = index.glob(f".{SDIST}.*")
+        copy.unlink()
+
+    with pytest.raises(InsidersError, match=f"cannot publish {SDIST}"):
+        publish(index, record, files, intend=intend)
+    assert intended == [{file.name: sha256(file) for file in files}]
+    assert (_content(index), record.entries()) == ({}, before)
+    assert publish(index, record, files)[1] == [WHEEL, SDIST]
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path, record: Record) -> None:

@@ -1,11 +1,14 @@
 """update: `pypi-insiders update` in the foreground, on real repositories with real builds."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import zipfile
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,10 @@ from conftest import COMMAND, Person, Watch, names, need, unavailable, untimed
 from hostile import Index
 from projects import Project, create, git
 from test_public import fallback
+
+from pypi_insiders import snapshot
+from pypi_insiders.judgement import judge
+from pypi_insiders.record import Origin, Record
 
 __all__ = ["fallback"]
 
@@ -266,6 +273,65 @@ def test_what_a_killed_update_left_is_swept(person: Person, watch: Watch) -> Non
     watch("probe").release("1.0")
     person.run("update")
     assert list(person.paths.builds.iterdir()) == []
+
+
+def update_killed(person: Person, name: str) -> None:
+    """Run an update that is killed when it is about to give a file its name."""
+    code = f"""
+import os, signal, sys
+def watch(event, arguments):
+    if event == "os.link" and str(arguments[1]).endswith("/{name}"):
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(watch)
+from pypi_insiders.__main__ import main
+sys.argv = ["pypi-insiders", "update"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=person.environment, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_a_publication_that_was_killed_is_finished_or_taken_back(
+    person: Person, watch: Watch
+) -> None:
+    """It is a problem until the next update; no release is of two commits."""
+
+    def problems() -> list[str]:
+        seen = snapshot.take(person.paths, datetime.now().astimezone(), with_services=False)
+        return [item.line for item in judge(seen).problems]
+
+    def shown() -> list[str]:
+        return [name for name in person.distributions() if not name.startswith(".")]
+
+    project = watch("probe")
+    project.release("1.0")
+    update_killed(person, names("probe-1.0")[0])
+    assert shown() == names("probe-1.0")[1:]
+    assert problems() == [f"me/probe: probe 1.0: {names('probe-1.0')[0]} is missing"]
+    assert untimed(person.run("update").stdout) == "1 checked, 1 files published\n"
+    assert shown() == names("probe-1.0")
+    assert problems() == []
+
+    project.release("2.0")
+    update_killed(person, names("probe-2.0")[0])
+    project.write("2.0")
+    (project.package / "more.py").touch()
+    project.push("v2.0", force=True)
+    project.release("3.0")
+    update_killed(person, names("probe-3.0")[0])
+    git(project.remote, "tag", "--delete", "v3.0")
+    done = person.run("update")
+    warning = "warning: me/probe: publishing {0} was interrupted, and tag v{0} {1}: removed {2}\n"
+    assert warning.format("3.0", "is gone", "probe-3.0.tar.gz") in done.stderr
+    assert shown() == names("probe-1.0", "probe-2.0")
+    with contextlib.closing(Record(person.paths.record, person.paths.distributions)) as record:
+        origins = {entry.origin for entry in record.entries().values() if entry.version == "2.0"}
+    commit = git(project.remote, "rev-parse", "v2.0^{commit}")
+    assert origins == {Origin("me/probe", "v2.0", commit)}
+    assert problems() == []
 
 
 def test_a_half_published_release_is_completed(person: Person, watch: Watch) -> None:
