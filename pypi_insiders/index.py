@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
-from pypi_insiders import access, config, passwords, process, server, state
+from pypi_insiders import access, config, passwords, process, server, services_seen, state
 from pypi_insiders.catalogue import Catalogue, make_directory_if_new
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.errors import InsidersError
@@ -153,14 +153,15 @@ def refuse(error: InsidersError, sockets: Sequence[socket.socket]) -> None:
 
 
 def _ask_for_notification(paths: Paths) -> None:
-    """Have the user told that the index runs again, if they know of any problem.
+    """Have the services looked at again if anything was wrong: now they may be well.
 
     By a file, as the bus is hidden from the service; without systemd nobody is asked.
 
     Source: systemd.exec(5), `RuntimeDirectory=`.
     """
     place = os.environ.get("RUNTIME_DIRECTORY")
-    if place and paths.troubles.is_dir():
+    before = services_seen.load(paths)
+    if place and (paths.troubles.is_dir() or (before and before.items)):
         with contextlib.suppress(OSError):
             Path(place, "notify").touch()
 

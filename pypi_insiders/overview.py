@@ -163,7 +163,9 @@ def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetim
     often = f", restarted {'once' if restarts == 1 else f'{restarts} times'}" if restarts else ""
     if trigger["ActiveState"] == "failed":
         return f"failing ({trigger['Result']})"
-    if service["ActiveState"] == "failed" or service["SubState"].startswith("auto-restart"):
+    is_ending = service["ActiveState"] == "deactivating" and service["Result"] != "success"
+    is_over = service["ActiveState"] == "failed" or service["SubState"].startswith("auto-restart")
+    if is_ending or is_over:
         why = exit_codes.explain(SERVER.service, service["ExecMainStatus"])
         return f"failing ({why or service['Result']}{often})"
     is_starting = service["ActiveState"] == "activating"

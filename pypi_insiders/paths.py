@@ -92,6 +92,11 @@ class Paths:
         return self.state / "export.lock"
 
     @property
+    def services_seen(self) -> Path:
+        """What was judged of the services when somebody last looked at them."""
+        return self.state / "services.json"
+
+    @property
     def troubles(self) -> Path:
         """Of what trouble the person was told; there only while there is some."""
         return self.state / "troubles"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pypi_insiders import snapshot, times
+from pypi_insiders import services_seen, snapshot, times
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.judgement import INDEX, Health, Item, Judgement, judge
 from pypi_insiders.overview import Condition, Overview, Services
@@ -33,7 +33,9 @@ def take(paths: Paths, now: datetime) -> Status:
         now: for "in 12 min"; with a time zone, in which times are told.
     """
     found = snapshot.take(paths, now, snapshot.fetch_as_client)
-    return Status(found, judge(found))
+    judged = judge(found)
+    services_seen.remember(paths, found, judged)
+    return Status(found, judged)
 
 
 def summary(status: Status) -> Iterator[tuple[Health, str, str]]:

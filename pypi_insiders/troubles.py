@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders import config, notification, snapshot
+from pypi_insiders import config, notification, services_seen, snapshot
 from pypi_insiders.config import Settings
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import locked, remove, write_atomic
@@ -210,9 +210,11 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
         subjects |= by_updates - {WATCHER.name}
         if _failure(watcher) or _is_well(watcher):
             subjects.add(WATCHER.name)
+    judged = judge(seen)
+    services_seen.remember(paths, seen, judged)
     troubles = tuple(
         Trouble(item.subject, item.kind, item.text)
-        for item in judge(seen).problems
+        for item in judged.problems
         if not (is_updating and item.subject in by_updates)
     )
     return Found(troubles, frozenset(subjects), watched)

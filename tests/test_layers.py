@@ -41,7 +41,7 @@ LAYERS = (
     {"no_release"},
     {"snapshot"},
     {"judgement"},
-    {"account"},
+    {"account", "services_seen"},
     {"troubles"},
     {"choosing", "withdrawal", "doctor", "status", "web"},
     {"update", "index", "export"},

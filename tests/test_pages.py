@@ -193,10 +193,13 @@ def test_the_front_page_tells_what_is_wrong(index: str, visitor: Visitor) -> Non
         "Hint: `pypi-insiders unyank hostile VERSION`, or publish another release",
         "Warning: me/static-analyser: tag v0.3.0 has moved from 9f2c61d0b to 1a2b3c4d5 since it "
         f"was built {show}static-analyser`",
+        "Warning: me/new-one: project name unknown; until the first build, installers can get a "
+        "public package of that name Hint: `pypi-insiders repos set me/new-one "
+        "distribution=PROJECT`",
         "Note: me/static-analyser: PyPI has static-analyser 0.5.0, which is newer than 0.4.1 here",
     ]
     links = page.get_by_role("navigation", name="Needs attention").get_by_role("link")
-    names = ["static-analyser", "new-one", "hostile", "hostile", "static-analyser"]
+    names = ["static-analyser", "new-one", "hostile", "hostile", "static-analyser", "new-one"]
     assert texts(links) == [f"me/{name}" for name in (*names, "static-analyser")]
     links.nth(0).click()
     assert "static-analyser" in page.locator("tr:target").inner_text()

@@ -15,7 +15,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders import snapshot, standing, state, systemctl, times, troubles
+from pypi_insiders import services_seen, snapshot, standing, state, systemctl, times
 from pypi_insiders.catalogue import Catalogue, Project
 from pypi_insiders.config import Settings
 from pypi_insiders.errors import InsidersError
@@ -25,10 +25,10 @@ from pypi_insiders.overview import Services
 from pypi_insiders.paths import Paths
 from pypi_insiders.plain_text import printable
 from pypi_insiders.readme import Reader, Readme
+from pypi_insiders.services_seen import ServicesSeen
 from pypi_insiders.snapshot import Files
 from pypi_insiders.standing import Standing
 from pypi_insiders.state import Build
-from pypi_insiders.units import PARTS, WATCHER
 from pypi_insiders.urls import without_credentials
 from pypi_insiders.web import snippets, views
 from pypi_insiders.web.pages import HTML
@@ -60,6 +60,8 @@ class _Look:
 
     judgement: Judgement = field(default_factory=Judgement)
     standings: tuple[Standing, ...] = ()
+    services_at: int | None = None
+    """When others looked at the services, in seconds of the epoch; `None`: they are seen now."""
 
 
 _NOTHING = _Look()
@@ -156,11 +158,14 @@ class Site:
                 is_hidden = systemctl.is_hidden()
                 seen = snapshot.take(self._paths, now, self._fetch, with_services=not is_hidden)
                 judged = judge(seen)
+                services_at: int | None = None
                 if is_hidden:
-                    judged = _with_services(judge(replace(seen, closed=())), self._paths)
+                    by_others = services_seen.load(self._paths)
+                    services_at = by_others.at_s if by_others else None
+                    judged = _with_services(judge(replace(seen, closed=())), by_others)
                 if isinstance(seen.watched, InsidersError):
                     _log.warning("%s", seen.watched.message)
-                found = _Look(judged, seen.standings)
+                found = _Look(judged, seen.standings, services_at)
                 if found != self._seen:
                     self._seen = found
                 self._stamp, self._looked_at_s = stamp, now_s
@@ -197,6 +202,7 @@ class Site:
             projects=len(projects),
             files=sum(len(project.files) for project in projects),
             checked_at=max((item.check.checked_at or 0 for item in look.standings), default=0),
+            services_at=look.services_at,
             items=views.anchored(rows, look.judgement.items),
             snippets=snippets.for_all(url),
         )
@@ -249,16 +255,18 @@ class Site:
         return None if opened is None else opened[1]
 
 
-def _with_services(judged: Judgement, paths: Paths) -> Judgement:
-    """Add the problems of services that the notifier has found last: here nobody sees them."""
-    subjects = (WATCHER.name, *(f"{part.name} units" for part in PARTS))
-    found = [told.trouble for told in troubles.load(paths).known.values()]
-    items = (
-        Item(Severity.PROBLEM, item.subject, item.text, kind=item.kind)
-        for item in found
-        if item.subject in subjects
+def _with_services(judged: Judgement, seen: ServicesSeen | None) -> Judgement:
+    """Add what others have judged of the services: here nobody sees them."""
+    items = seen.items if seen else ()
+
+    def also(severity: Severity) -> tuple[Item, ...]:
+        return tuple(item for item in items if item.severity == severity)
+
+    return Judgement(
+        (*judged.problems, *also(Severity.PROBLEM)),
+        (*judged.warnings, *also(Severity.WARNING)),
+        (*judged.notes, *also(Severity.NOTE)),
     )
-    return replace(judged, problems=(*judged.problems, *items))
 
 
 def _asset(name: str, _: str) -> bytes:
