@@ -327,7 +327,7 @@ def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
             f"`pypi-insiders repos set {item.name} distribution=PROJECT`",
         )
     for error in errors:
-        yield _problem(item.name, error, show, kind_of(error))
+        yield _problem(item.name, error, item.hints.get(error, show), kind_of(error))
     if not missing or missing.reason not in (Reason.LOST, Reason.REJECTED, Reason.BUILDING):
         for release, differing in _differences(snapshot, item.name).items():
             yield _differs(item.name, release, differing)
@@ -395,6 +395,7 @@ def _missing(snapshot: Snapshot, item: Standing) -> NoRelease | None:
         reason, text = Reason.BUILDING, "an update is running"
     elif item.errors:
         reason, text = Reason.FAILING, item.errors[0]
+        update = item.hints.get(text, update)
     elif item.check.unreachable_since is not None:
         reason, text = Reason.UNREACHABLE, "its host cannot be reached"
     elif item.check.checked_at is None:

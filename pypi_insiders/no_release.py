@@ -1,7 +1,6 @@
 """Say why the index has no release of a project that belongs to it."""
 
 import contextlib
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +14,7 @@ from pypi_insiders import (
     release_lists,
     repositories,
     running,
+    standing,
     state,
 )
 from pypi_insiders.errors import InsidersError
@@ -209,14 +209,6 @@ def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:
     return known, check
 
 
-def remedy(repository: str, error: str) -> str:
-    """Say what to type about an error of a repository that has no release."""
-    # What another attempt does not mend: the name needs the user's yes.
-    if match := re.search(r"it builds (\S+?), which is also a public project", error):
-        return f"if that is right: `pypi-insiders repos set {repository} distribution={match[1]}`"
-    return f"`pypi-insiders update {repository}` tries again"
-
-
 def _taken_back(paths: Paths, project: str) -> Collection[str]:
     with contextlib.suppress(InsidersError):
         return release_lists.versions(TAKEN_BACK.load(paths.distributions, paths.state), project)
@@ -247,7 +239,8 @@ def _unpublished(
     failed = [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
     if errors := [*check.errors, *failed]:
         text = f"{project} has no release: {name}: {errors[0]}"
-        return NoRelease(project, name, Reason.FAILING, text, remedy(name, errors[0]))
+        hint = standing.hints_of(check, known).get(errors[0], again)
+        return NoRelease(project, name, Reason.FAILING, text, hint)
     if check.unreachable_since is not None:
         text = f"{project} has no release: the host of {name} cannot be reached"
         return NoRelease(project, name, Reason.UNREACHABLE, text, again)

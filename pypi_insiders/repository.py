@@ -1,5 +1,7 @@
 """Describe one watched repository, and check what a person says of it."""
 
+import hashlib
+import json
 import os
 import re
 import tomllib
@@ -195,6 +197,8 @@ def parse_number(value: int) -> int:
     raise ValueError(f"must be 1 or more, not {value}")
 
 
+_NOT_OF_BUILDS = ("keep", "max-new", "backfill", "public-until-built")
+
 _KINDS = {str: "a string", int: "a number", bool: "true or false", list: "a list"}
 
 
@@ -283,6 +287,12 @@ class Repository:
             self.max_new or max_new,
             self.backfill or 0,
         )
+
+    @property
+    def build_settings(self) -> str:
+        """The keys on which it depends whether a tag builds, as one text."""
+        text = json.dumps([self.name, self.remote, {**self.keys, **dict.fromkeys(_NOT_OF_BUILDS)}])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def keys(self) -> dict[str, Any]:
