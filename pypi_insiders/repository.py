@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields, replace
@@ -62,6 +63,20 @@ def parse_distribution(text: str) -> str:
             f"{text!r} is not the name of a distribution",
             "letters, digits, '.', '_' and '-', such as mkdocs-material",
         ) from error
+
+
+def add_command(name: str, remote: str | None, distribution: str | None = None) -> str:
+    """Write the command that watches a repository as it was watched before.
+
+    Args:
+        name: `NS/PROJ`.
+        remote: where it was built from; `None`: nobody knows.
+        distribution: as which.
+    """
+    words = ["pypi-insiders", "repos", "add", f"{name}:{distribution}" if distribution else name]
+    if remote is not None and remote != Repository(name).remote:
+        words += ["--url", remote]
+    return f"`{shlex.join(words)}`"
 
 
 def parse_keep(number: int) -> int:

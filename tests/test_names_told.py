@@ -74,6 +74,30 @@ def test_the_hint_of_an_error_is_remembered_with_it(person: Person) -> None:
     ]  # fmt: skip
 
 
+def test_a_lost_list_is_made_again_with_the_urls(person: Person) -> None:
+    """The state remembers those that are not the default one."""
+    watch_default(person)
+    for name, remote in (("me/k1", "https://git.example/k1.git"), ("me/k2", None)):
+        project = name.partition("/")[2]
+        known = RepositoryState(
+            project, [built(person, project, "1.0")], remote or Repository(name).remote
+        )
+        state.save(person.paths.state, name, known)
+    found = json.loads(person.run("status", "--json", status=3).stdout)["warnings"]
+    assert [item["hint"] for item in found if item["subject"] == "repos.toml"] == [
+        "`pypi-insiders repos add me/k1 --url https://git.example/k1.git`, or "
+        "`pypi-insiders repos remove me/k1`",
+        "`pypi-insiders repos add me/k2`, or `pypi-insiders repos remove me/k2`",
+    ]
+    assert (
+        "hint: restore that file, or `pypi-insiders repos add me/k1 --url "
+        "https://git.example/k1.git`, `pypi-insiders repos add me/k2`\n"
+    ) in person.run("update").stderr
+    (person.paths.distributions / "k1-1.0-py3-none-any.whl").unlink()
+    text = person.run("status", status=1).stdout
+    assert text.count("repos add me/k1 --url https://git.example/k1.git` watches it again") == 1
+
+
 def reason(person: Person) -> str | None:
     """Read why the one repository is not served."""
     (found,) = json.loads(person.run("repos", "list", "--json").stdout)
