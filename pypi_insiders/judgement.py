@@ -11,6 +11,7 @@ from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.no_release import NoRelease, Reason
 from pypi_insiders.overview import Condition, Overview, Services
+from pypi_insiders.repository import add_command
 from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.standing import Standing
 from pypi_insiders.unit_state import UnitState
@@ -327,10 +328,10 @@ def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
             f"`pypi-insiders repos set {item.name} distribution=PROJECT`",
         )
     for error in errors:
-        yield _problem(item.name, error, show, kind_of(error))
+        yield _problem(item.name, error, item.hints.get(error, show), kind_of(error))
     if not missing or missing.reason not in (Reason.LOST, Reason.REJECTED, Reason.BUILDING):
         for release, differing in _differences(snapshot, item.name).items():
-            yield _differs(item.name, release, differing)
+            yield _differs(snapshot, item.name, release, differing)
     if item.check.unreachable_since is not None and not item.errors:
         at = times.clock(times.at(item.check.unreachable_since, snapshot.now))
         yield _warning(item.name, f"its host is unreachable since {at}", show)
@@ -395,6 +396,7 @@ def _missing(snapshot: Snapshot, item: Standing) -> NoRelease | None:
         reason, text = Reason.BUILDING, "an update is running"
     elif item.errors:
         reason, text = Reason.FAILING, item.errors[0]
+        update = item.hints.get(text, update)
     elif item.check.unreachable_since is not None:
         reason, text = Reason.UNREACHABLE, "its host cannot be reached"
     elif item.check.checked_at is None:
@@ -416,13 +418,14 @@ def _differences(snapshot: Snapshot, repository: str | None) -> dict[str, list[D
     return found
 
 
-def _differs(subject: str, release: str, differing: list[Difference]) -> Item:
+def _differs(snapshot: Snapshot, subject: str, release: str, differing: list[Difference]) -> Item:
     repository = next((item.repository for item in differing if item.build), None)
     hint = "publish it again, or move the file away"
     if repository == subject:
         hint = f"`pypi-insiders update {repository}` builds it again from the same tag"
     elif repository is not None:
-        hint = f"`pypi-insiders repos add {repository}:{subject}`, then `pypi-insiders update`"
+        add = add_command(repository, snapshot.remotes.get(repository), subject)
+        hint = f"{add}, then `pypi-insiders update`"
     return _problem(subject, f"{release}: {_named_files(differing)}", hint, release)
 
 
@@ -479,7 +482,7 @@ def _other_names(snapshot: Snapshot) -> Iterator[Item]:
             yield _problem(name, missing.text, missing.hint, missing.reason)
     for release, differing in _differences(snapshot, None).items():
         if (project := differing[0].project) not in snapshot.missing:
-            yield _differs(project, release, differing)
+            yield _differs(snapshot, project, release, differing)
     if isinstance(snapshot.watched, InsidersError):
         return
     watched = {name.casefold() for name in snapshot.watched} | snapshot.removed
@@ -488,8 +491,8 @@ def _other_names(snapshot: Snapshot) -> Iterator[Item]:
             yield _warning(
                 REPOSITORIES,
                 f"{repository} is no longer in it, and nobody removed it: it gets no updates",
-                f"`pypi-insiders repos add {repository}`, or `pypi-insiders repos remove "
-                f"{repository}`",
+                f"{add_command(repository, snapshot.remotes.get(repository))}, or "
+                f"`pypi-insiders repos remove {repository}`",
                 repository,
             )
 

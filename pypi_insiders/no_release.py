@@ -1,7 +1,6 @@
 """Say why the index has no release of a project that belongs to it."""
 
 import contextlib
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +14,7 @@ from pypi_insiders import (
     release_lists,
     repositories,
     running,
+    standing,
     state,
 )
 from pypi_insiders.errors import InsidersError
@@ -23,7 +23,7 @@ from pypi_insiders.held_names import Names
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
 from pypi_insiders.release_lists import TAKEN_BACK
-from pypi_insiders.repository import Repository
+from pypi_insiders.repository import Repository, add_command
 from pypi_insiders.state import Check, RepositoryState
 
 
@@ -101,8 +101,10 @@ def _was_published(paths: Paths, project: str, repository: str) -> bool:
         return any(entry.project == project for entry in record.entries().values())
 
 
-def of_watched(paths: Paths) -> list[str]:
+def of_watched(paths: Paths) -> dict[str, bool]:
     """Return the repositories of which the directory has no release as it was published.
+
+    Each to whether its project name is known, so that installers would be stopped.
 
     Raises:
         InsidersError: the directory, or the list of repositories, cannot be read.
@@ -118,7 +120,8 @@ def of_watched(paths: Paths) -> list[str]:
         for item in watched.values()
         if item.public_until_built and not read(paths, item.name)[0].files
     }
-    return [name for name in watched if name not in found]
+    named = set(owners.values())
+    return {name: name in named for name in watched if name not in found}
 
 
 def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) -> NoRelease:
@@ -209,14 +212,6 @@ def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:
     return known, check
 
 
-def remedy(repository: str, error: str) -> str:
-    """Say what to type about an error of a repository that has no release."""
-    # What another attempt does not mend: the name needs the user's yes.
-    if match := re.search(r"it builds (\S+?), which is also a public project", error):
-        return f"if that is right: `pypi-insiders repos set {repository} distribution={match[1]}`"
-    return f"`pypi-insiders update {repository}` tries again"
-
-
 def _taken_back(paths: Paths, project: str) -> Collection[str]:
     with contextlib.suppress(InsidersError):
         return release_lists.versions(TAKEN_BACK.load(paths.distributions, paths.state), project)
@@ -229,7 +224,8 @@ def _not_watched(paths: Paths, project: str, name: str | None) -> NoRelease:
     text = f"{project} was served ({origin}), and its files are gone from {paths.distributions}"
     hint = f"put them back, or give up the name: `pypi-insiders unpublish {project} --all`"
     if name:
-        hint = f"`pypi-insiders repos add {name}` watches it again; {hint}"
+        add = add_command(name, read(paths, name)[0].remote)
+        hint = f"{add} watches it again; {hint}"
     return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)
 
 
@@ -247,7 +243,8 @@ def _unpublished(
     failed = [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
     if errors := [*check.errors, *failed]:
         text = f"{project} has no release: {name}: {errors[0]}"
-        return NoRelease(project, name, Reason.FAILING, text, remedy(name, errors[0]))
+        hint = standing.hints_of(check, known).get(errors[0], again)
+        return NoRelease(project, name, Reason.FAILING, text, hint)
     if check.unreachable_since is not None:
         text = f"{project} has no release: the host of {name} cannot be reached"
         return NoRelease(project, name, Reason.UNREACHABLE, text, again)

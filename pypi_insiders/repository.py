@@ -1,7 +1,10 @@
 """Describe one watched repository, and check what a person says of it."""
 
+import hashlib
+import json
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields, replace
@@ -60,6 +63,20 @@ def parse_distribution(text: str) -> str:
             f"{text!r} is not the name of a distribution",
             "letters, digits, '.', '_' and '-', such as mkdocs-material",
         ) from error
+
+
+def add_command(name: str, remote: str | None, distribution: str | None = None) -> str:
+    """Write the command that watches a repository as it was watched before.
+
+    Args:
+        name: `NS/PROJ`.
+        remote: where it was built from; `None`: nobody knows.
+        distribution: as which.
+    """
+    words = ["pypi-insiders", "repos", "add", f"{name}:{distribution}" if distribution else name]
+    if remote is not None and remote != Repository(name).remote:
+        words += ["--url", remote]
+    return f"`{shlex.join(words)}`"
 
 
 def parse_keep(number: int) -> int:
@@ -195,6 +212,8 @@ def parse_number(value: int) -> int:
     raise ValueError(f"must be 1 or more, not {value}")
 
 
+_NOT_OF_BUILDS = ("keep", "max-new", "backfill", "public-until-built")
+
 _KINDS = {str: "a string", int: "a number", bool: "true or false", list: "a list"}
 
 
@@ -283,6 +302,12 @@ class Repository:
             self.max_new or max_new,
             self.backfill or 0,
         )
+
+    @property
+    def build_settings(self) -> str:
+        """The keys on which it depends whether a tag builds, as one text."""
+        text = json.dumps([self.name, self.remote, {**self.keys, **dict.fromkeys(_NOT_OF_BUILDS)}])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def keys(self) -> dict[str, Any]:

@@ -94,6 +94,8 @@ class Snapshot:
     """The repositories that the user removed, in lower case."""
     held: Mapping[str, str | None] = field(default_factory=dict)
     """Every project name that belongs to this index, to its repository if one is known."""
+    remotes: Mapping[str, str | None] = field(default_factory=dict)
+    """Every repository of which something is known, to where it was built from."""
     pending: frozenset[str] = frozenset()
     """Repositories that a running update has still to finish."""
     differences: tuple[Difference, ...] = ()
@@ -191,6 +193,11 @@ def take(
         ),
         removed=frozenset(state.load_removed(paths.state)),
         held=names.repositories,
+        remotes={
+            name: known.remote
+            for name, known in states.items()
+            if not isinstance(known, InsidersError)
+        },
         pending=running.pending(paths),
         differences=differences,
         missing=missing,

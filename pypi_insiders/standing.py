@@ -44,6 +44,8 @@ class Standing:
     """What is wrong: one line each."""
     warnings: tuple[str, ...]
     """What is to be known: one line each."""
+    hints: Mapping[str, str] = field(default_factory=dict)
+    """Error to what helps, where the update said so."""
     known: RepositoryState = field(default_factory=RepositoryState, compare=False)
     """What was built of it, if that is of the repository as it is watched now."""
 
@@ -115,6 +117,7 @@ def of(item: Repository, known: RepositoryState | InsidersError, view: View) -> 
     if known.builds and not known.is_of(item.remote, item.distribution):
         known = RepositoryState()  # it begins anew
     distribution = item.distribution or known.distribution
+    hints = hints_of(check, known)
     errors += [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
     newest = _newest(known, view, distribution)
     told = view.public.get(distribution or "")
@@ -128,8 +131,15 @@ def of(item: Repository, known: RepositoryState | InsidersError, view: View) -> 
         check,
         tuple(dict.fromkeys(errors)),
         tuple(_warnings(check, known)),
+        hints,
         known,
     )
+
+
+def hints_of(check: Check, known: RepositoryState) -> dict[str, str]:
+    """Map the errors of a repository to what helps, as far as the update said so."""
+    tags = {f"tag {tag}: {it.message}": it.hint for tag, it in known.failures.items() if it.hint}
+    return {**check.hints, **tags}
 
 
 def _newest(known: RepositoryState, view: View, distribution: str | None) -> Build | None:

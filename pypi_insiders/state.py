@@ -64,6 +64,10 @@ class Failure:
     """When it was tried last, in seconds of the epoch."""
     next_at: int
     """When it is tried again, in seconds of the epoch."""
+    hint: str | None = None
+    """What helps."""
+    settings: str | None = None
+    """By which settings it was built, as `Repository.build_settings` returns them."""
 
 
 @dataclass
@@ -226,6 +230,8 @@ class Check:
     """What the last update warned of."""
     tried_at: int | None = None
     """When an update last began to look at it, in seconds of the epoch."""
+    hints: dict[str, str] = field(default_factory=dict)
+    """Error to what helps."""
 
 
 def load_checks(directory: Path) -> dict[str, Check]:

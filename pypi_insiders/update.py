@@ -391,7 +391,9 @@ class _Pass:
         self._progress.begin(repository.name, "check")
         now_s = int(time.time())
         before = self._checks.get(repository.name, Check())
-        self._checks[repository.name] = replace(before, errors=[], warnings=[], tried_at=now_s)
+        self._checks[repository.name] = replace(
+            before, errors=[], warnings=[], hints={}, tried_at=now_s
+        )
         known = RepositoryState()
         try:
             known = self._known(repository)
@@ -452,7 +454,7 @@ class _Pass:
         at = times.clock(times.at(failure.next_at, datetime.now().astimezone()))
         error = InsidersError(
             f"{failure.message} (as before; the next try is after {at})",
-            f"try it now: `pypi-insiders update {repository.name}`",
+            failure.hint or f"try it now: `pypi-insiders update {repository.name}`",
         )
         _log.error("%s: tag %s: %s", repository.name, tag, error.message)
         _log.info("hint: %s", error.hint)
@@ -541,6 +543,12 @@ class _Pass:
     def _known(self, repository: Repository) -> RepositoryState:
         """Recall what was built of a repository, unless its name stands for another one now."""
         known = state.load(self._paths.state, repository.name)
+        settings = repository.build_settings
+        known.failures = {
+            tag: failure
+            for tag, failure in known.failures.items()
+            if failure.settings in (None, settings)
+        }
         if not known.builds or known.is_of(repository.remote, repository.distribution):
             return known
         _log.info("%s: its URL or distribution has changed; it begins anew", repository.name)
@@ -777,8 +785,15 @@ class _Pass:
         is_same = before is not None and before.commit == work.refs[tag]
         count = before.count + 1 if before and is_same else 1
         pause_s = min(_FIRST_PAUSE_S * 2 ** (count - 1), _LONGEST_PAUSE_S)
+        told = _in_words(error)
         known.failures[tag] = Failure(
-            work.refs[tag], _in_words(error).message, count, now_s, now_s + pause_s
+            work.refs[tag],
+            told.message,
+            count,
+            now_s,
+            now_s + pause_s,
+            told.hint,
+            work.repository.build_settings,
         )
         try:
             state.save(self._paths.state, work.repository.name, known)
@@ -811,7 +826,10 @@ class _Pass:
         told = _in_words(error)
         if tag is None or not is_lasting(error):  # what lasts is in the state
             place = f"tag {tag}: " if tag else ""
-            self._checks[repository.name].errors.append(f"{place}{told.message}")
+            text, check = f"{place}{told.message}", self._checks[repository.name]
+            check.errors.append(text)
+            if told.hint:
+                check.hints[text] = told.hint
         is_bug = not isinstance(error, InsidersError | OSError)
         _log.error("%s: %s", subject, told.message, exc_info=error if is_bug else None)
         if told.hint:

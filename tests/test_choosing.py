@@ -271,6 +271,7 @@ def test_a_host_out_of_reach_is_no_failure_until_it_lasts(person: Person, watch:
         "unreachable_since": since_s,
         "errors": [],
         "warnings": [],
+        "hints": {},
     }
     long_ago = {**checks["me/far"], "unreachable_since": since_s - 86400}
     remember(person, "checks.json", **{"me/far": long_ago})

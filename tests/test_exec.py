@@ -578,7 +578,12 @@ def test_a_repository_that_was_never_built_has_no_release(person: Person) -> Non
     """Nobody knows yet which distribution it is."""
     person.run("repos", "add", "me/probe", "--url", "file:///nowhere/probe.git")
     failed = person.run("exec", "--no-update", "echo", "no", status=1)
-    assert failed.stderr.startswith(f"error: the index has no release of me/probe: {STOPPED}\n")
+    assert failed.stderr == (
+        "error: the index has no release of me/probe, and the project name is unknown: "
+        "the command could get a public package of that name\n"
+        "hint: `pypi-insiders update me/probe`, or `pypi-insiders repos set me/probe "
+        "distribution=PROJECT`\n"
+    )
 
 
 def test_where_nothing_is_watched_the_command_runs(person: Person) -> None:

@@ -145,7 +145,8 @@ CASES = {
     ),
     "no access": Case(
         lose_access,
-        "me/probe", "no such repository, or no access to it .*", "`pypi-insiders show me/probe`",
+        "me/probe", "no such repository, or no access to it .*",
+        "check the name, and that your sponsorship or account gives access",
     ),
     "odd files only": Case(
         shell(f"echo > {DISTS}/gone-1.0.tgz"),

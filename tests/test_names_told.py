@@ -2,15 +2,15 @@
 
 import json
 
-from conftest import Person
+from conftest import Person, Watch
 from wheels import wheel
 
 from pypi_insiders import distribution, held_names, no_release, state
 from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, RepositoryState
+from pypi_insiders.state import Build, Check, RepositoryState
 
 
-def watch(person: Person, *names: str, project: str | None = None) -> None:
+def watch_default(person: Person, *names: str, project: str | None = None) -> None:
     """Watch repositories at their default URLs, the last one as a project."""
     person.paths.config.mkdir(parents=True, exist_ok=True)
     tables = [f'["{name}"]\n' for name in names]
@@ -38,6 +38,66 @@ def remember(
     state.save(person.paths.state, name, known)
 
 
+def problem(person: Person) -> tuple[str, str]:
+    """Read the text and the hint of the one problem."""
+    (found,) = json.loads(person.run("status", "--json", status=1).stdout)["problems"]
+    return found["text"], found["hint"]
+
+
+def test_the_hint_of_status_is_that_of_the_update(person: Person, watch: Watch) -> None:
+    """Another attempt would fail in the same way; with the key set back nothing is in the way."""
+    person.paths.config.mkdir(parents=True)
+    person.paths.settings.write_text("[watcher]\npublic-versions = false\n")
+    watch("probe").release("1.0")
+    person.run("repos", "set", "me/probe", "distribution=wrong")
+    person.run("update", status=1)
+    text, hint = problem(person)
+    assert text == ("wrong has no release: tag v1.0: it builds probe, but wrong was expected")
+    assert hint == "if that is right: `pypi-insiders repos set me/probe distribution=probe`"
+    told = person.run("update", status=1).stderr
+    assert "(as before" in told
+    assert f"hint: {hint}\n" in told
+    person.run("repos", "set", "me/probe", "distribution=probe")
+    person.run("update")
+
+
+def test_the_hint_of_an_error_is_remembered_with_it(person: Person) -> None:
+    """Of what is no failure of a tag, with a release and without one, named or not."""
+    watch_default(person, "me/named", "me/unnamed", project=None)
+    hints = {"it failed": "`do that`"}
+    check = Check(1, errors=["it failed"], hints=hints)
+    state.save_checks(person.paths.state, {"me/named": check, "me/unnamed": check})
+    remember(person, "me/named", "named", built(person, "named", "1.0"))
+    found = json.loads(person.run("status", "--json", status=1).stdout)["problems"]
+    assert [(item["subject"], item["hint"]) for item in found] == [
+        ("me/named", "`do that`"), ("me/unnamed", "`do that`"),
+    ]  # fmt: skip
+
+
+def test_a_lost_list_is_made_again_with_the_urls(person: Person) -> None:
+    """The state remembers those that are not the default one."""
+    watch_default(person)
+    for name, remote in (("me/k1", "https://git.example/k1.git"), ("me/k2", None)):
+        project = name.partition("/")[2]
+        known = RepositoryState(
+            project, [built(person, project, "1.0")], remote or Repository(name).remote
+        )
+        state.save(person.paths.state, name, known)
+    found = json.loads(person.run("status", "--json", status=3).stdout)["warnings"]
+    assert [item["hint"] for item in found if item["subject"] == "repos.toml"] == [
+        "`pypi-insiders repos add me/k1 --url https://git.example/k1.git`, or "
+        "`pypi-insiders repos remove me/k1`",
+        "`pypi-insiders repos add me/k2`, or `pypi-insiders repos remove me/k2`",
+    ]
+    assert (
+        "hint: restore that file, or `pypi-insiders repos add me/k1 --url "
+        "https://git.example/k1.git`, `pypi-insiders repos add me/k2`\n"
+    ) in person.run("update").stderr
+    (person.paths.distributions / "k1-1.0-py3-none-any.whl").unlink()
+    text = person.run("status", status=1).stdout
+    assert text.count("repos add me/k1 --url https://git.example/k1.git` watches it again") == 1
+
+
 def reason(person: Person) -> str | None:
     """Read why the one repository is not served."""
     (found,) = json.loads(person.run("repos", "list", "--json").stdout)
@@ -46,7 +106,7 @@ def reason(person: Person) -> str | None:
 
 def test_a_release_of_another_repository_is_not_called_yanked(person: Person) -> None:
     """It is served; yanked is only what somebody yanked."""
-    watch(person, "me/cc2", project="cc")
+    watch_default(person, "me/cc2", project="cc")
     remember(person, "me/cc", "cc", built(person, "cc", "1.0"))
     assert reason(person) == "the releases of cc that are served were not built from me/cc2"
     person.run("yank", "cc", "1.0")
@@ -55,11 +115,11 @@ def test_a_release_of_another_repository_is_not_called_yanked(person: Person) ->
 
 def test_what_is_lost_of_a_former_name_is_told_as_that(person: Person) -> None:
     """No update builds it again; the hint gives the name up."""
-    watch(person, "me/aa", project="aa")
+    watch_default(person, "me/aa", project="aa")
     gone, new = built(person, "aa", "1.0", is_there=False), built(person, "aaa", "2.0")
     remember(person, "me/aa", "aa", gone)
     held_names.sync(person.paths)
-    watch(person, "me/aa", project="aaa")
+    watch_default(person, "me/aa", project="aaa")
     remember(person, "me/aa", "aaa", new, former=tuple(gone.files))
     held_names.sync(person.paths)
     found = no_release.find(person.paths, held_names.load(person.paths), "aa", None)
@@ -75,7 +135,7 @@ def test_what_is_lost_of_a_former_name_is_told_as_that(person: Person) -> None:
 
 def test_a_name_that_stays_held_is_not_called_free(person: Person) -> None:
     """Of a watched repository that nobody named, too."""
-    watch(person, "me/probe")
+    watch_default(person, "me/probe")
     remember(person, "me/probe", "probe", built(person, "probe", "1.0"))
     told = person.run("unpublish", "probe", "--all").stdout
     assert told == "removed probe-1.0-py3-none-any.whl from the index\n"

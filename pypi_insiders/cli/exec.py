@@ -116,7 +116,15 @@ def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet:
             os.environ[publishing.VARIABLE] = password  # the command gets what we were given
         click.echo(summary(outcomes, elapsed_s), err=True)
         unhealthy = [item.repository for item in outcomes if item.errors or item.unreachable]
-    if missing := no_release.of_watched(paths):
+    missing = no_release.of_watched(paths)
+    if unnamed := [name for name, is_named in missing.items() if not is_named]:
+        set_name = f"`pypi-insiders repos set {unnamed[0]} distribution=PROJECT`"
+        raise InsidersError(
+            f"the index has no release of {', '.join(unnamed)}, and the project name is unknown: "
+            "the command could get a public package of that name",
+            f"`pypi-insiders update {' '.join(unnamed)}`, or {set_name}",
+        )
+    if missing:
         raise InsidersError(
             f"the index has no release of {', '.join(missing)}: the command would be stopped",
             f"`pypi-insiders update {' '.join(missing)}`, or `repos remove` what is not needed",

@@ -79,14 +79,16 @@ def _warn_of_unlisted(paths: "Paths") -> None:
     """Say which repositories were watched, and are not listed though nobody removed them."""
     import logging
 
-    from pypi_insiders import withdrawal
+    from pypi_insiders import state, withdrawal
+    from pypi_insiders.repository import add_command
 
     if names := withdrawal.unlisted(paths, ()):
         log = logging.getLogger(__name__)
         log.warning(
             "%s lists no repositories, but nobody removed %s", paths.repositories, ", ".join(names)
         )
-        log.info("hint: restore that file, or `pypi-insiders repos add %s`", " ".join(names))
+        adds = [add_command(name, state.load(paths.state, name).remote) for name in names]
+        log.info("hint: restore that file, or %s", ", ".join(adds))
 
 
 def run(
