@@ -37,6 +37,7 @@ from pypi_insiders.config import Settings
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import (
     hint_for,
+    list_names,
     locked,
     make_directory,
     remove_foreign_tree,
@@ -49,6 +50,7 @@ from pypi_insiders.process import Containment
 from pypi_insiders.progress import Progress
 from pypi_insiders.publishing import PublishError
 from pypi_insiders.record import Record
+from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.remotes import SignatureError, UnreachableError
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, Failure, RepositoryState
@@ -139,6 +141,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
                     progress,
                     compared,
                 ).run(finish)
+            _tell_of_strangers(paths, outcomes, chosen, record)
             if not request.names:
                 _tell_of_others(paths, compared, chosen)
             if is_whole:
@@ -149,7 +152,8 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         held_names.sync(paths)
         if settings.watcher.public_versions:
             progress.tell("asking which releases are public")
-            public.look_up(paths.state, settings.server.fallback, _distributions(paths, chosen))
+            names = (project for _, project in _projects(paths, chosen))
+            public.look_up(paths.state, settings.server.fallback, names)
     for outcome in outcomes:
         outcome.seconds = progress.seconds(outcome.repository)
         if outcome.published:
@@ -180,6 +184,26 @@ def _tell_of_others(paths: Paths, compared: Comparison, chosen: Sequence[Reposit
     for item in (*found, *compared.of_others(known_files)):
         _log.warning("%s", _put_aside(paths, item))
         _log.info("hint: %s", comparison.hint(item))
+
+
+def _tell_of_strangers(
+    paths: Paths, outcomes: Sequence[Outcome], chosen: Iterable[Repository], record: Record
+) -> None:
+    """Say which files of a repository's project no build of it made."""
+    found = comparison.strangers(
+        list_names(paths.distributions),
+        {project: name for name, project in _projects(paths, chosen)},
+        state.everything(paths.state),
+        record.entries(),
+        TAKEN_BACK.load(paths.distributions, paths.state),
+    )
+    for item in found:
+        hint = item.hint(paths.distributions)
+        with log.about(item.repository):
+            _log.error("%s: %s", item.repository, item.text)
+            _log.info("hint: %s", hint)
+        told = [outcome for outcome in outcomes if outcome.repository == item.repository]
+        told[0].errors.append(InsidersError(item.text, hint))
 
 
 def _put_aside(paths: Paths, item: Difference) -> str:
@@ -222,12 +246,12 @@ def _summary(outcome: Outcome) -> str:
     return f"{', '.join(names)} in {times.took(sum(outcome.seconds.values()))} ({steps})"
 
 
-def _distributions(paths: Paths, chosen: Sequence[Repository]) -> Iterator[str]:
-    """Name the distributions of repositories, of those that have one already."""
+def _projects(paths: Paths, chosen: Iterable[Repository]) -> Iterator[tuple[str, str]]:
+    """Name repositories with their projects, of those that have one already."""
     for item in chosen:
         with contextlib.suppress(InsidersError):  # which the log has told
             if name := item.distribution or state.load(paths.state, item.name).distribution:
-                yield name
+                yield item.name, name
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from conftest import COMMAND, Person, Watch, names, need, unavailable, untimed
 from hostile import Index
 from projects import Project, create, git
 from test_public import fallback
+from wheels import wheel
 
 from pypi_insiders import snapshot
 from pypi_insiders.judgement import judge
@@ -334,19 +335,43 @@ def test_a_publication_that_was_killed_is_finished_or_taken_back(
     assert problems() == []
 
 
-def test_a_half_published_release_is_completed(person: Person, watch: Watch) -> None:
-    """After a crash between the two files, what is there stays and the rest follows."""
-    watch("probe").release("1.0")
-    person.paths.distributions.mkdir(parents=True)
-    (person.paths.distributions / "probe-1.0.tar.gz").write_bytes(b"published by an earlier run")
-    done = person.run("update")
+def test_a_file_that_no_build_made_beside_a_release_is_a_problem(
+    person: Person, watch: Watch
+) -> None:
+    """It stays as it is, and is named for as long as it is there; lower versions do not count."""
+    directory = person.paths.distributions
+    for version in ("0.1", "2.0"):
+        wheel(directory, "probe", version)
+    hand_made = directory / "probe-2.0-py3-none-any.whl"
+    before = hand_made.read_bytes()
+    watch("probe").release("2.0")
+
+    def problems() -> list[tuple[str, str | None]]:
+        seen = snapshot.take(person.paths, datetime.now().astimezone(), with_services=False)
+        return [(item.line, item.hint) for item in judge(seen).problems]
+
+    assert problems() == []  # all of it is by hand
+    text = f"me/probe: probe 2.0: {hand_made.name} is in the index, "
+    text += "but no known build of me/probe made it"
+    hint = f"move that file out of {directory}, then "
+    hint += "`pypi-insiders update me/probe --tag v2.0 --force`"
+    for _ in range(2):
+        done = person.run("update", status=1)
+        assert f"error: {text}\nhint: {hint}\n" in done.stderr
+        assert done.stdout.endswith(", failed: me/probe\n")
+        assert hand_made.read_bytes() == before
+        assert problems() == [(text, hint)]
+    hand_made.unlink()
+    person.run("update", "me/probe", "--tag", "v2.0", "--force")
+    assert problems() == []
+    wheel(directory, "probe", "3.0")
+    assert [line for line, _ in problems()] == [text.replace("2.0", "3.0")]
+    told = person.run("repos", "remove", "--purge", "me/probe").stdout
     assert (
-        "warning: probe-1.0.tar.gz is published already, with other content; it stays as it is"
-        in done.stderr
-    )
-    assert person.distributions() == names("probe-1.0")
-    sdist = person.paths.distributions / "probe-1.0.tar.gz"
-    assert sdist.read_bytes() == b"published by an earlier run"
+        "  stays in the index, not built from me/probe: "
+        "probe-0.1-py3-none-any.whl, probe-3.0-py3-none-any.whl\n"
+        "  to remove that too: pypi-insiders unpublish probe --all\n"
+    ) in told
 
 
 def test_removing_says_what_stays_and_purge_takes_it(person: Person, watch: Watch) -> None:
