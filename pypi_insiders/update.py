@@ -44,7 +44,7 @@ from pypi_insiders.files import (
     remove_tree,
     sweep,
 )
-from pypi_insiders.making import Made, Maker, Release, TakenBackError, is_lasting
+from pypi_insiders.making import Made, Maker, Release, RemovedError, TakenBackError, is_lasting
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
 from pypi_insiders.progress import Progress
@@ -664,6 +664,10 @@ class _Pass:
                         raise job.error
                     make = self._restore if job.is_lost else self._make
                     make(work, job.release)
+            except RemovedError as error:
+                _log.warning("%s: %s", work.repository.name, error.message)
+                self._progress.end(work.repository.name)
+                return
             except Exception as error:
                 # A tag that had little of the time is tried again with all of it.
                 told = self._too_long() if work.limit.is_over and not had_most else error

@@ -18,7 +18,7 @@ from projects import Project, create, git
 from test_public import fallback
 from wheels import wheel
 
-from pypi_insiders import snapshot
+from pypi_insiders import held_names, snapshot
 from pypi_insiders.judgement import judge
 from pypi_insiders.record import Origin, Record
 
@@ -216,6 +216,36 @@ def test_of_two_updates_at_once_the_second_waits(
     assert untimed(first.communicate(timeout=60)[0]) == "1 checked, 2 files published\n"
     assert second.communicate(timeout=60)[0] == "1 checked, 0 files published\n"
     assert (first.returncode, second.returncode) == (0, 0)
+
+
+def test_what_was_removed_meanwhile_is_not_published(
+    person: Person, watch: Watch, tmp_path: Path
+) -> None:
+    """Neither what is new nor what was lost; a name that was let go stays so."""
+    pipe = tmp_path / "pipe"
+    block(watch("probe"), "1.0", pipe)
+    update = start_update(person)
+    wait_for_line(update, "building tag v1.0")
+    told = person.run("repos", "remove", "me/probe").stdout
+    assert "probe is no longer held" in told
+    pipe.open("w").close()
+    out, errors = update.communicate(timeout=60)
+    assert (out, update.returncode) == ("1 checked, 0 files published\n", 0)
+    assert "warning: me/probe: it was removed meanwhile; nothing is published\n" in errors
+    assert person.distributions() == []
+    assert held_names.load(person.paths).repositories == {}
+
+    person.run("repos", "add", "me/probe:probe", "--url", f"file://{tmp_path}/git/me/probe.git")
+    update = start_update(person)
+    pipe.open("w").close()
+    update.communicate(timeout=60)
+    (person.paths.distributions / names("probe-1.0")[0]).unlink()
+    update = start_update(person)
+    wait_for_line(update, "building tag v1.0")
+    person.run("repos", "remove", "me/probe")
+    pipe.open("w").close()
+    assert update.communicate(timeout=60)[0] == "1 checked, 0 files published\n"
+    assert person.distributions() == names("probe-1.0")[1:]
 
 
 @pytest.mark.parametrize(
