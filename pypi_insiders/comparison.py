@@ -4,10 +4,12 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+
+from packaging.version import Version
 
 from pypi_insiders import distribution, release_lists, state
 from pypi_insiders.distribution import DistributionError
@@ -16,6 +18,10 @@ from pypi_insiders.paths import Paths
 from pypi_insiders.record import Entry, Identity, Record
 from pypi_insiders.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.state import Build, RepositoryState
+from pypi_insiders.words import listed
+
+_SHOWN = 3
+"""Files that are named; the rest is counted."""
 
 
 class Kind(StrEnum):
@@ -178,6 +184,80 @@ def compare(
             # Or else nobody would see it any more who does not read the file.
             record.put(replace(entry, problem=item.text), None)
     return found
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """Files of a release of a watched project that no known build made."""
+
+    repository: str
+    """`NS/PROJ`, that is watched."""
+    release: str
+    """`PROJECT VERSION`."""
+    tag: str | None
+    """From which the release was built; `None`: it was not."""
+    files: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """Say what is wrong, in one line."""
+        is_one = len(self.files) == 1
+        return (
+            f"{self.release}: {listed(self.files, _SHOWN)} {'is' if is_one else 'are'} in the "
+            f"index, but no known build of {self.repository} made {'it' if is_one else 'them'}"
+        )
+
+    def hint(self, directory: Path) -> str:
+        """Say what to do.
+
+        Args:
+            directory: the distributions directory.
+        """
+        what = "that file" if len(self.files) == 1 else "those files"
+        update = f"`pypi-insiders update {self.repository}"
+        update += f" --tag {self.tag} --force`" if self.tag else "`"
+        return f"move {what} out of {directory}, then {update}"
+
+
+def strangers(
+    files: Collection[str],
+    projects: Mapping[str, str],
+    states: Iterable[tuple[str, RepositoryState]],
+    entries: Mapping[str, Entry],
+    taken_back: Releases,
+) -> list[Strangers]:
+    """Find files of watched projects that no known build made, and that installers may choose.
+
+    These are files of a version that was built here or of a higher one, and files that the record
+    knows as built from the repository. Of a project of which nothing was built all are by hand.
+
+    Args:
+        files: names of the files in the distributions directory.
+        projects: normalized name to the watched repository.
+        states: what is known of repositories, watched or not, by `NS/PROJ`.
+        entries: what the record knows of files.
+        taken_back: releases of which nothing is to be there.
+    """
+    known = {name.casefold(): item for name, item in states}
+    others = set(files).difference(*(item.files for item in known.values()))
+    found: dict[str, Strangers] = {}
+    for file, project, version in distribution.releases(sorted(others)):
+        repository = projects.get(project)
+        if repository is None or repository.casefold() not in known:
+            continue
+        tags = {
+            Version(build.version): build.tag
+            for build in known[repository.casefold()].builds
+            if build.local and not release_lists.names(taken_back, project, build.version)
+        }
+        entry = entries.get(file)
+        origin = entry.origin.repository if entry and entry.origin else ""
+        is_chosen = bool(tags) and (version in tags or version > max(tags))
+        if is_chosen or origin.casefold() == repository.casefold():
+            release = f"{project} {version}"
+            new = Strangers(repository, release, tags.get(version))
+            found.setdefault(release, new).files.append(file)
+    return list(found.values())
 
 
 def hint(difference: Difference) -> str:

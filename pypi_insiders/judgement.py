@@ -113,6 +113,7 @@ def _all(snapshot: Snapshot) -> Iterator[Item]:
         yield from _units(state)
     for standing in snapshot.standings:
         yield from _repository(snapshot, standing)
+    yield from _strangers(snapshot)
     yield from _other_names(snapshot)
     yield from _aside(snapshot)
 
@@ -472,6 +473,13 @@ def _fallback(snapshot: Snapshot) -> str:
     if isinstance(settings, InsidersError) or settings.server.fallback_url is None:
         return "PyPI"
     return "the fallback index"
+
+
+def _strangers(snapshot: Snapshot) -> Iterator[Item]:
+    """Judge files that no known build made, beside what was built."""
+    for item in snapshot.strangers:
+        hint = item.hint(snapshot.paths.distributions)
+        yield _problem(item.repository, item.text, hint, f"stranger {item.release}")
 
 
 def _other_names(snapshot: Snapshot) -> Iterator[Item]:

@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from pypi_insiders.config import Settings
 from pypi_insiders.disk import DiskFullError, Guard
 from pypi_insiders.environments import Bytecode
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import remove_foreign_tree
+from pypi_insiders.files import locked, remove_foreign_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
 from pypi_insiders.progress import Progress
@@ -82,6 +82,10 @@ class TakenBackError(InsidersError):
     def __init__(self, message: str, made: Made) -> None:
         super().__init__(message)
         self.made = made
+
+
+class RemovedError(InsidersError):
+    """A repository was removed, or became another one, while it was built."""
 
 
 def hidden(paths: Paths) -> tuple[Path, ...]:
@@ -188,6 +192,7 @@ class Maker:
         Raises:
             InsidersError: it does not build, or is not what it should be; nothing is published.
             TakenBackError: it was taken back; nothing is published.
+            RemovedError: its repository is not watched any more; nothing is published.
         """
         name, tag, commit = release.repository.name, release.tag, release.commit
         before = next((build for build in known.builds if build.tag == tag), None)
@@ -216,14 +221,15 @@ class Maker:
                 begun = self._merged(before, replace(build, files=dict(files)), list(files))
                 remember(Made(built.name, replace(begun, unfinished=list(files)), []))
 
-            releases.give_back(self._paths, built.name, built.version)
-            try:
-                files, new = self._publish(release, built, intend)
-            except BaseException:
-                if word is not None:
-                    gone = [(built.name, Version(built.version))]
-                    releases.take_back(self._paths, gone, word)
-                raise
+            with self._still_watched(release.repository):
+                releases.give_back(self._paths, built.name, built.version)
+                try:
+                    files, new = self._publish(release, built, intend)
+                except BaseException:
+                    if word is not None:
+                        gone = [(built.name, Version(built.version))]
+                        releases.take_back(self._paths, gone, word)
+                    raise
         build = self._merged(before, replace(build, files=files), new)
         return Made(built.name, build, new, _warnings(lost, files))
 
@@ -255,6 +261,7 @@ class Maker:
 
         Raises:
             InsidersError: it does not build, or is not what it was; nothing is published.
+            RemovedError: its repository is not watched any more; nothing is published.
         """
         before = next(build for build in known.builds if build.tag == release.tag)
         name = release.repository.name
@@ -274,20 +281,41 @@ class Maker:
                     sandboxed=confines.is_sandbox,
                 )  # fmt: skip
             self._progress.begin(name, "publish", built.version)
-            # First, or else the index would take for damaged what is about to come.
-            remember(build)
-            for item in lost:
-                self._set_aside(name, item)
-            paths = [found[item.file] for item in lost]
-            origin = Origin(name, release.tag, release.commit)
-            _, new = store.publish(self._paths.distributions, self._record, paths, origin)
-        if build.unfinished:
-            build = replace(build, unfinished=[])
-            remember(build)
+            with self._still_watched(release.repository):
+                # First, or else the index would take for damaged what is about to come.
+                remember(build)
+                for item in lost:
+                    self._set_aside(name, item)
+                paths = [found[item.file] for item in lost]
+                origin = Origin(name, release.tag, release.commit)
+                _, new = store.publish(self._paths.distributions, self._record, paths, origin)
+                if build.unfinished:
+                    build = replace(build, unfinished=[])
+                    remember(build)
         for item in lost:
             if hashes[item.file] == item.recorded_sha256:
                 _log.info("%s: %s is there again, the same as before", name, item.file)
         return Made(built.name, build, new, warnings)
+
+    @contextmanager
+    def _still_watched(self, repository: Repository) -> Iterator[None]:
+        """Let nobody remove a repository while something of it is published.
+
+        Raises:
+            RemovedError: somebody has, or has made it another one.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(locked(self._paths.repositories_lock))
+            now = repositories.find(repositories.load(self._paths.repositories), repository.name)
+            if now is None:
+                raise RemovedError("it was removed meanwhile; nothing is published")
+            if (now.remote, now.distribution) != (repository.remote, repository.distribution):
+                raise RemovedError(
+                    "its url or distribution was changed meanwhile; the next update builds it"
+                )
+            if not self._settings.publish.local:
+                stack.close()  # an upload may take long
+            yield
 
     def _set_aside(self, name: str, item: Difference) -> None:
         """Move away what is still in the place of a file: it could not be read, or is new there."""

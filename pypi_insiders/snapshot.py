@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_version
 
 from pypi_insiders import (
     access,
+    comparison,
     config,
     control,
     distribution,
@@ -29,7 +30,7 @@ from pypi_insiders import (
     unit_state,
     yanks,
 )
-from pypi_insiders.comparison import Comparison, Difference, Kind
+from pypi_insiders.comparison import Comparison, Difference, Kind, Strangers
 from pypi_insiders.config import Settings
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.errors import InsidersError
@@ -99,6 +100,7 @@ class Snapshot:
     pending: frozenset[str] = frozenset()
     """Repositories that a running update has still to finish."""
     differences: tuple[Difference, ...] = ()
+    strangers: tuple[Strangers, ...] = ()
     missing: Mapping[str, NoRelease] = field(default_factory=dict)
     """Held name that has no release to why, in the words that clients get."""
     yanked: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -200,6 +202,15 @@ def take(
         },
         pending=running.pending(paths),
         differences=differences,
+        strangers=tuple(
+            comparison.strangers(
+                there.sizes.keys(),
+                {item.distribution: item.name for item in standings if item.distribution},
+                ((name, it) for name, it in states.items() if isinstance(it, RepositoryState)),
+                entries,
+                taken_back,
+            )
+        ),
         missing=missing,
         yanked=yanked,
         public=known_public,
@@ -340,14 +351,14 @@ def _compare(
     taken_back: Releases,
 ) -> tuple[Difference, ...]:
     """Compare what the state and the record say is published with the directory."""
-    comparison = Comparison(paths.distributions, entries, taken_back)
+    compared = Comparison(paths.distributions, entries, taken_back)
     found: list[Difference] = []
     built: set[str] = set()
     for name, known in states.items():
         if not isinstance(known, InsidersError):
-            found += comparison.of(known.name or name, known)
+            found += compared.of(known.name or name, known)
             built.update(known.files)
-    return (*found, *comparison.of_others(built))
+    return (*found, *compared.of_others(built))
 
 
 def _set_aside(paths: Paths) -> Iterator[Path]:

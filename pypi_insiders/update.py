@@ -38,18 +38,20 @@ from pypi_insiders.config import Settings
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import (
     hint_for,
+    list_names,
     locked,
     make_directory,
     remove_foreign_tree,
     remove_tree,
     sweep,
 )
-from pypi_insiders.making import Made, Maker, Release, TakenBackError, is_lasting
+from pypi_insiders.making import Made, Maker, Release, RemovedError, TakenBackError, is_lasting
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
 from pypi_insiders.progress import Progress
 from pypi_insiders.publishing import PublishError
 from pypi_insiders.record import Record
+from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.remotes import SignatureError, UnreachableError
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, Failure, RepositoryState
@@ -142,6 +144,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
                     progress,
                     compared,
                 ).run(finish)
+            _tell_of_strangers(paths, outcomes, chosen, record)
             if not request.names:
                 _tell_of_others(paths, compared, chosen)
             if is_whole:
@@ -152,7 +155,8 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         held_names.sync(paths)
         if settings.watcher.public_versions:
             progress.tell("asking which releases are public")
-            public.look_up(paths.state, settings.server.fallback, _distributions(paths, chosen))
+            names = (project for _, project in _projects(paths, chosen))
+            public.look_up(paths.state, settings.server.fallback, names)
     for outcome in outcomes:
         outcome.seconds = progress.seconds(outcome.repository)
         if outcome.published:
@@ -183,6 +187,26 @@ def _tell_of_others(paths: Paths, compared: Comparison, chosen: Sequence[Reposit
     for item in (*found, *compared.of_others(known_files)):
         _log.warning("%s", _put_aside(paths, item))
         _log.info("hint: %s", comparison.hint(item))
+
+
+def _tell_of_strangers(
+    paths: Paths, outcomes: Sequence[Outcome], chosen: Iterable[Repository], record: Record
+) -> None:
+    """Say which files of a repository's project no build of it made."""
+    found = comparison.strangers(
+        list_names(paths.distributions),
+        {project: name for name, project in _projects(paths, chosen)},
+        state.everything(paths.state),
+        record.entries(),
+        TAKEN_BACK.load(paths.distributions, paths.state),
+    )
+    for item in found:
+        hint = item.hint(paths.distributions)
+        with log.about(item.repository):
+            _log.error("%s: %s", item.repository, item.text)
+            _log.info("hint: %s", hint)
+        told = [outcome for outcome in outcomes if outcome.repository == item.repository]
+        told[0].errors.append(InsidersError(item.text, hint))
 
 
 def _put_aside(paths: Paths, item: Difference) -> str:
@@ -233,12 +257,12 @@ def _summary(outcome: Outcome) -> str:
     return f"{', '.join(names)} in {times.took(sum(outcome.seconds.values()))} ({steps})"
 
 
-def _distributions(paths: Paths, chosen: Sequence[Repository]) -> Iterator[str]:
-    """Name the distributions of repositories, of those that have one already."""
+def _projects(paths: Paths, chosen: Iterable[Repository]) -> Iterator[tuple[str, str]]:
+    """Name repositories with their projects, of those that have one already."""
     for item in chosen:
         with contextlib.suppress(InsidersError):  # which the log has told
             if name := item.distribution or state.load(paths.state, item.name).distribution:
-                yield name
+                yield item.name, name
 
 
 @dataclass(frozen=True)
@@ -665,6 +689,10 @@ class _Pass:
                         raise job.error
                     make = self._restore if job.is_lost else self._make
                     make(work, job.release)
+            except RemovedError as error:
+                _log.warning("%s: %s", work.repository.name, error.message)
+                self._progress.end(work.repository.name)
+                return
             except Exception as error:
                 # A tag that had little of the time is tried again with all of it.
                 told = self._too_long() if work.limit.is_over and not had_most else error

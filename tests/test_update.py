@@ -16,8 +16,9 @@ from conftest import COMMAND, Person, Watch, names, need, unavailable, untimed
 from hostile import Index
 from projects import Project, create, git
 from test_public import fallback
+from wheels import wheel
 
-from pypi_insiders import snapshot
+from pypi_insiders import held_names, snapshot
 from pypi_insiders.judgement import judge
 from pypi_insiders.record import Origin, Record
 
@@ -217,6 +218,36 @@ def test_of_two_updates_at_once_the_second_waits(
     assert (first.returncode, second.returncode) == (0, 0)
 
 
+def test_what_was_removed_meanwhile_is_not_published(
+    person: Person, watch: Watch, tmp_path: Path
+) -> None:
+    """Neither what is new nor what was lost; a name that was let go stays so."""
+    pipe = tmp_path / "pipe"
+    block(watch("probe"), "1.0", pipe)
+    update = start_update(person)
+    wait_for_line(update, "building tag v1.0")
+    told = person.run("repos", "remove", "me/probe").stdout
+    assert "probe is no longer held" in told
+    pipe.open("w").close()
+    out, errors = update.communicate(timeout=60)
+    assert (out, update.returncode) == ("1 checked, 0 files published\n", 0)
+    assert "warning: me/probe: it was removed meanwhile; nothing is published\n" in errors
+    assert person.distributions() == []
+    assert held_names.load(person.paths).repositories == {}
+
+    person.run("repos", "add", "me/probe:probe", "--url", f"file://{tmp_path}/git/me/probe.git")
+    update = start_update(person)
+    pipe.open("w").close()
+    update.communicate(timeout=60)
+    (person.paths.distributions / names("probe-1.0")[0]).unlink()
+    update = start_update(person)
+    wait_for_line(update, "building tag v1.0")
+    person.run("repos", "remove", "me/probe")
+    pipe.open("w").close()
+    assert update.communicate(timeout=60)[0] == "1 checked, 0 files published\n"
+    assert person.distributions() == names("probe-1.0")[1:]
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -334,19 +365,43 @@ def test_a_publication_that_was_killed_is_finished_or_taken_back(
     assert problems() == []
 
 
-def test_a_half_published_release_is_completed(person: Person, watch: Watch) -> None:
-    """After a crash between the two files, what is there stays and the rest follows."""
-    watch("probe").release("1.0")
-    person.paths.distributions.mkdir(parents=True)
-    (person.paths.distributions / "probe-1.0.tar.gz").write_bytes(b"published by an earlier run")
-    done = person.run("update")
+def test_a_file_that_no_build_made_beside_a_release_is_a_problem(
+    person: Person, watch: Watch
+) -> None:
+    """It stays as it is, and is named for as long as it is there; lower versions do not count."""
+    directory = person.paths.distributions
+    for version in ("0.1", "2.0"):
+        wheel(directory, "probe", version)
+    hand_made = directory / "probe-2.0-py3-none-any.whl"
+    before = hand_made.read_bytes()
+    watch("probe").release("2.0")
+
+    def problems() -> list[tuple[str, str | None]]:
+        seen = snapshot.take(person.paths, datetime.now().astimezone(), with_services=False)
+        return [(item.line, item.hint) for item in judge(seen).problems]
+
+    assert problems() == []  # all of it is by hand
+    text = f"me/probe: probe 2.0: {hand_made.name} is in the index, "
+    text += "but no known build of me/probe made it"
+    hint = f"move that file out of {directory}, then "
+    hint += "`pypi-insiders update me/probe --tag v2.0 --force`"
+    for _ in range(2):
+        done = person.run("update", status=1)
+        assert f"error: {text}\nhint: {hint}\n" in done.stderr
+        assert done.stdout.endswith(", failed: me/probe\n")
+        assert hand_made.read_bytes() == before
+        assert problems() == [(text, hint)]
+    hand_made.unlink()
+    person.run("update", "me/probe", "--tag", "v2.0", "--force")
+    assert problems() == []
+    wheel(directory, "probe", "3.0")
+    assert [line for line, _ in problems()] == [text.replace("2.0", "3.0")]
+    told = person.run("repos", "remove", "--purge", "me/probe").stdout
     assert (
-        "warning: probe-1.0.tar.gz is published already, with other content; it stays as it is"
-        in done.stderr
-    )
-    assert person.distributions() == names("probe-1.0")
-    sdist = person.paths.distributions / "probe-1.0.tar.gz"
-    assert sdist.read_bytes() == b"published by an earlier run"
+        "  stays in the index, not built from me/probe: "
+        "probe-0.1-py3-none-any.whl, probe-3.0-py3-none-any.whl\n"
+        "  to remove that too: pypi-insiders unpublish probe --all\n"
+    ) in told
 
 
 def test_removing_says_what_stays_and_purge_takes_it(person: Person, watch: Watch) -> None:

@@ -382,7 +382,7 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
     What they published stays in the index unless --purge is given, and its name with it. A name of
     which nothing is published leads to the fallback index from then on.
     """
-    from pypi_insiders import held_names, repositories, withdrawal
+    from pypi_insiders import held_names, releases, repositories, withdrawal
     from pypi_insiders.cli.releases import report_let_go
     from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
@@ -403,6 +403,12 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
         if purge:
             for name in withdrawal.withdraw(paths, item.name):
                 click.echo(f"  removed {name} from the index")
+            for project in (it for it, name in held.items() if name == item.name):
+                if left_over := releases.files_of(paths.distributions, project):
+                    click.echo(
+                        f"  stays in the index, not built from {item.name}: {', '.join(left_over)}"
+                    )
+                    click.echo(f"  to remove that too: pypi-insiders unpublish {project} --all")
         elif stays[item.name]:
             click.echo(f"  stays in the index: {', '.join(stays[item.name])}")
             click.echo(f"  to remove that too: pypi-insiders repos remove --purge {item.name}")
