@@ -2,15 +2,15 @@
 
 import logging
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from packaging.version import Version
 
 from pypi_insiders import distribution, release_lists, releases, tags
 from pypi_insiders.paths import Paths
-from pypi_insiders.record import Record
-from pypi_insiders.release_lists import TAKEN_BACK
+from pypi_insiders.record import Entry, Record
+from pypi_insiders.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build
 
@@ -42,7 +42,9 @@ def adopt(
     Raises:
         InsidersError: the directory, or the list of what was taken back, cannot be read.
     """
-    builds = {build.version: build for build in _recorded(paths, record, repository)}
+    taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
+    found = recorded(record.entries().values(), taken_back, repository)
+    builds = {build.version: build for build in found}
     held = releases.held(paths.distributions, repository.distribution or "")
     for tag in tags.unbuilt(refs, (), rules):
         version = rules.pattern.version_of(tag)
@@ -62,12 +64,11 @@ def adopt(
     return found
 
 
-def _recorded(paths: Paths, record: Record, repository: Repository) -> list[Build]:
+def recorded(known: Iterable[Entry], taken_back: Releases, repository: Repository) -> list[Build]:
     """Find what the record knows to be built from a repository, and nobody took back."""
-    taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
     entries = [
         entry
-        for entry in sorted(record.entries().values(), key=lambda item: item.published_us)
+        for entry in sorted(known, key=lambda item: item.published_us)
         if entry.sha256
         and entry.origin is not None
         and entry.origin.repository.casefold() == repository.name.casefold()

@@ -477,8 +477,12 @@ def _translated(work: _Work) -> Iterator[None]:
             raise BuildError(error.exception.message, work.output) from error
         if isinstance(error.exception, InsidersError):
             raise error.exception from error  # which is no fault of the project
-        cause = _last_line(work.output) or str(error.exception)
-        raise BuildError(f"{error}: {cause}", work.output) from error
+        cause = _last_line(work.output) or _last_line(str(error.exception))
+        what = str(error)
+        traceback = getattr(error.exception, "traceback", None)
+        if traceback and repr(traceback) in what:  # of an UnsupportedOperation of the backend
+            what, cause = "its build backend refuses", _last_line(traceback)
+        raise BuildError(f"{what}: {cause}", work.output) from error
     except build.BuildException as error:
         raise BuildError(str(error), work.output) from error
 

@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_version
 
 from pypi_insiders import (
     access,
+    adoption,
     comparison,
     config,
     control,
@@ -152,6 +153,8 @@ def take(
             for name in dict.fromkeys([*listed, *_others(paths, listed)])
         }
         entries = _entries(paths)
+        for item in listed.values():
+            states[item.name] = _recovered(item, states[item.name], entries, taken_back)
         differences = _compare(paths, states, entries, taken_back)
         problems = {name: entry.problem for name, entry in entries.items() if entry.problem}
         problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
@@ -342,6 +345,22 @@ def _entries(paths: Paths) -> dict[str, Entry]:
         return record.entries()
     finally:
         record.close()
+
+
+def _recovered(
+    item: Repository,
+    known: RepositoryState | InsidersError,
+    entries: Mapping[str, Entry],
+    taken_back: Releases,
+) -> RepositoryState | InsidersError:
+    """Find by the record what was built of a repository whose state is lost, as an update does."""
+    if isinstance(known, InsidersError) or known.builds or known.distribution:
+        return known
+    builds = adoption.recorded(entries.values(), taken_back, item)
+    if not builds:
+        return known
+    project = distribution.release_of(next(iter(builds[-1].files)))[0]
+    return replace(known, distribution=project, builds=builds, remote=item.remote)
 
 
 def _compare(

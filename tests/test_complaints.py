@@ -265,8 +265,10 @@ WORDS = [
     ),
     Complaint(
         "a command that would get public packages", "exec --no-update -- true",
-        "the index has no release of me/probe: the command would be stopped",
-        "`pypi-insiders update me/probe`, or `repos remove` what is not needed",
+        "the index has no release of me/probe, and the project name is unknown: the command could "
+        "get a public package of that name",
+        "`pypi-insiders update me/probe`, or `pypi-insiders repos set me/probe "
+        "distribution=PROJECT`",
         given=f"{WATCH} me/probe",
     ),
     Complaint(

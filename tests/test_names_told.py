@@ -1,11 +1,15 @@
 """What is told of a name is true: who has it, what is lost, and what the next command does."""
 
 import json
+from contextlib import closing
+from pathlib import Path
 
+import pytest
 from conftest import Person, Watch
 from wheels import wheel
 
-from pypi_insiders import distribution, held_names, no_release, state
+from pypi_insiders import distribution, held_names, no_release, state, store
+from pypi_insiders.record import Origin, Record
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, RepositoryState
 
@@ -96,6 +100,49 @@ def test_a_lost_list_is_made_again_with_the_urls(person: Person) -> None:
     (person.paths.distributions / "k1-1.0-py3-none-any.whl").unlink()
     text = person.run("status", status=1).stdout
     assert text.count("repos add me/k1 --url https://git.example/k1.git` watches it again") == 1
+
+
+def test_what_the_record_knows_is_told_where_the_state_is_lost(
+    person: Person, tmp_path: Path
+) -> None:
+    """Of a repository that nobody named: the name is held, and its release is served."""
+    watch_default(person, "me/probe")
+    origin = Origin("me/probe", "v1.0", "c" * 40)
+    person.paths.state.mkdir(parents=True)
+    with closing(Record(person.paths.record, person.paths.distributions)) as record:
+        file = wheel(tmp_path, "probe", "1.0")
+        store.publish(person.paths.distributions, record, [file], origin)
+    (listed,) = json.loads(person.run("repos", "list", "--json").stdout)
+    assert (listed["distribution"], listed["version"], listed["reason"]) == ("probe", "1.0", None)
+    found = json.loads(person.run("status", "--json", status=3).stdout)
+    assert found["problems"] == []
+    assert [item["subject"] for item in found["warnings"]] == ["server"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "cause"),
+    [
+        ("import nowhere", "No module named 'nowhere'"),
+        (
+            "class UnsupportedOperation(Exception):\n    pass\n\n"
+            "def build_sdist(*_):\n    raise UnsupportedOperation('not from here')",
+            "not from here",
+        ),
+    ],
+)
+def test_a_traceback_is_cut_to_its_last_line(
+    person: Person, watch: Watch, backend: str, cause: str
+) -> None:
+    """The log has all of it."""
+    project = watch("probe")
+    project.write("1.0")
+    project.hook("")
+    (project.tree / "backend.py").write_text(f"{backend}\n")
+    project.push("v1.0")
+    person.run("update", status=1)
+    text, _ = problem(person)
+    assert text.endswith(cause)
+    assert ("Traceback" in text, len(text) < 200) == (False, True)
 
 
 def reason(person: Person) -> str | None:

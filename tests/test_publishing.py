@@ -31,6 +31,7 @@ from pypi_insiders.config import PublishSettings
 from pypi_insiders.distribution import sha256
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.publishing import VARIABLE, Destination, PublishError, destination, publish
+from pypi_insiders.publishing.failure import failure
 
 VERSION = "1.0+insiders.1"
 NAME = f"my_dist-{VERSION}-py3-none-any.whl"
@@ -572,6 +573,20 @@ def test_what_the_index_answers_is_said(
     assert f"cannot upload {NAME} to {url}: {message}" in error.message
     assert password not in error.message
     assert error.is_unreachable == is_unreachable
+
+
+@pytest.mark.parametrize(
+    ("password", "told"),
+    [
+        ("x", "Error code explanation: not for [password]"),
+        ("xpla", "Error code e[password]nation: not for x"),
+        ("$", "Error code explanation: not for x"),
+    ],
+)
+def test_a_short_password_is_taken_out_as_a_word_only(password: str, told: str) -> None:
+    """The letters of other words stay."""
+    said = "Error code explanation: not for x"
+    assert failure("cannot upload", said, password).message == f"cannot upload: {told}"
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_what_is_stopped_ends_3_and_what_fails_ends_1(
     assert (
         "\nproblem  me/probe: no such repository, or no access to it "
         f"('{project.remote}' does not appear to be a git repository)\n"
-        "         hint: `pypi-insiders show me/probe`\n"
+        "         hint: check the name, and that your sponsorship or account gives access\n"
     ) in told
     project.remote.with_name("away.git").rename(project.remote)
     machine.run("pypi-insiders", "server", "start")

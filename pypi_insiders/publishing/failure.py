@@ -8,6 +8,7 @@ from pypi_insiders.errors import InsidersError
 from pypi_insiders.urls import without_any_credentials
 
 _DETAIL_CHARS = 240
+_SHORT_CHARS = 4
 _SAYS = "Server says:"
 _ADDRESS_HINT = "check index-url under [publish], and check-url if you have set it"
 
@@ -133,6 +134,9 @@ def _plain(text: str) -> str:
 def _clean(text: str, password: str | None) -> str:
     """Make one line of a text, without credentials."""
     if password:
-        text = text.replace(password, "[password]")
+        # Inside of words a very short one tells nothing, and would take their letters away.
+        is_short = len(password) < _SHORT_CHARS
+        around = (r"(?<!\w)", r"(?!\w)") if is_short else ("", "")
+        text = re.sub(re.escape(password).join(around), "[password]", text)
     line = " ".join(without_any_credentials(text).split())
     return "".join(char if char.isprintable() else "?" for char in line)
