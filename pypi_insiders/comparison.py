@@ -261,12 +261,13 @@ def strangers(
 
 
 def hint(difference: Difference) -> str:
-    """Say what to type to mend a difference."""
+    """Say what to type to mend a difference of which no watched repository builds the file."""
     release = f"{difference.project} {difference.version}"
     give_up = f"`pypi-insiders unpublish {release}` gives that release up"
-    if difference.build is not None:
-        return f"`pypi-insiders update {difference.repository}` builds it again; {give_up}"
-    return f"put the file there again that was published; {give_up}"
+    if difference.repository is not None:
+        repository = f"{difference.repository}:{difference.project}"
+        return f"`pypi-insiders repos add {repository}`, then `pypi-insiders update`; {give_up}"
+    return f"publish the same file again; {give_up}"
 
 
 def begin(paths: Paths, record: Record, *, verify: bool = False) -> Comparison:

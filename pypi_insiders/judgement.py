@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
-from pypi_insiders import exit_codes, sandbox, times, units
+from pypi_insiders import comparison, exit_codes, sandbox, times, units
 from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.no_release import NoRelease, Reason
@@ -421,7 +421,7 @@ def _differences(snapshot: Snapshot, repository: str | None) -> dict[str, list[D
 
 def _differs(snapshot: Snapshot, subject: str, release: str, differing: list[Difference]) -> Item:
     repository = next((item.repository for item in differing if item.build), None)
-    hint = "publish it again, or move the file away"
+    hint = comparison.hint(differing[0])
     if repository == subject:
         hint = f"`pypi-insiders update {repository}` builds it again from the same tag"
     elif repository is not None:

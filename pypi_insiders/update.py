@@ -70,9 +70,12 @@ _LONGEST_PAUSE_S = 86400
 
 @dataclass
 class Outcome:
-    """What one pass did for one repository."""
+    """What one pass did for one repository, or found of a project that none builds."""
 
     repository: str
+    """Or else the project."""
+    is_watched: bool = True
+    """Whether it is a repository."""
     published: list[str] = field(default_factory=list)
     """File names, in the order of their publication."""
     errors: list[InsidersError] = field(default_factory=list)
@@ -97,7 +100,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         progress: told what is done, from several threads.
 
     Returns:
-        One outcome a repository.
+        One outcome a repository, and one a project of which files are lost that none builds.
 
     Raises:
         InsidersError: one of the names is not watched.
@@ -146,7 +149,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
                 ).run(finish)
             _tell_of_strangers(paths, outcomes, chosen, record)
             if not request.names:
-                _tell_of_others(paths, compared, chosen)
+                outcomes += _lost_of_others(paths, compared, chosen)
             if is_whole:
                 state.save_verified(paths.state, now_s)
         finally:
@@ -175,18 +178,25 @@ def _is_verification_due(paths: Paths, settings: Settings, now_s: int) -> bool:
     return bool(interval_s) and not 0 <= now_s - state.load_verified(paths.state) < interval_s
 
 
-def _tell_of_others(paths: Paths, compared: Comparison, chosen: Sequence[Repository]) -> None:
-    """Say what is lost of what no watched repository has built; what differs is set aside."""
+def _lost_of_others(
+    paths: Paths, compared: Comparison, chosen: Sequence[Repository]
+) -> list[Outcome]:
+    """Find what is lost of what no watched repository has built; what differs is set aside."""
     watched = {item.name.casefold() for item in chosen}
     found: list[Difference] = []
     known_files: set[str] = set()
+    outcomes: dict[str, Outcome] = {}
     for name, known in state.everything(paths.state):
         known_files.update(file for build in known.builds for file in build.files)
         if name.casefold() not in watched:
             found += compared.of(name, known)
     for item in (*found, *compared.of_others(known_files)):
-        _log.warning("%s", _put_aside(paths, item))
-        _log.info("hint: %s", comparison.hint(item))
+        error = InsidersError(_put_aside(paths, item), comparison.hint(item))
+        _log.error("%s", error.message)
+        _log.info("hint: %s", error.hint)
+        outcome = outcomes.setdefault(item.project, Outcome(item.project, is_watched=False))
+        outcome.errors.append(error)
+    return list(outcomes.values())
 
 
 def _tell_of_strangers(

@@ -140,6 +140,7 @@ def test_scripts_read_what_came_of_each_repository(
     ]
     assert 0 < sum(spent[0].values()) < told.pop("seconds")
     assert told == {
+        "errors": [],
         "repositories": [
             {
                 "name": "me/probe",
@@ -157,7 +158,7 @@ def test_scripts_read_what_came_of_each_repository(
                 "warnings": [],
                 "unreachable": False,
             },
-        ]
+        ],
     }
 
 

@@ -18,7 +18,7 @@ from projects import Project, create, git
 from test_public import fallback
 from wheels import wheel
 
-from pypi_insiders import held_names, snapshot
+from pypi_insiders import held_names, snapshot, store
 from pypi_insiders.judgement import judge
 from pypi_insiders.record import Origin, Record
 
@@ -402,6 +402,30 @@ def test_a_file_that_no_build_made_beside_a_release_is_a_problem(
         "probe-0.1-py3-none-any.whl, probe-3.0-py3-none-any.whl\n"
         "  to remove that too: pypi-insiders unpublish probe --all\n"
     ) in told
+
+
+def test_a_lost_file_that_nothing_builds_is_an_error(person: Person, watch: Watch) -> None:
+    """Until it is published again, or its release given up as the hint says."""
+    watch("probe").release("1.0")
+    directory = person.paths.distributions
+    with contextlib.closing(Record(person.paths.record, directory)) as record:
+        file = wheel(person.home, "other", "1.0")
+        store.publish(directory, record, [file])
+        second = wheel(person.home, "other", "1.1")
+        store.publish(directory, record, [second])
+    (directory / file.name).unlink()
+    hint = "publish the same file again; `pypi-insiders unpublish other 1.0` gives that release up"
+    done = person.run("update", status=1)
+    assert untimed(done.stdout) == "1 checked, 2 files published, failed: other\n"
+    assert f"error: {file.name} is missing\nhint: {hint}\n" in done.stderr
+    found = json.loads(person.run("update", "--json", status=1).stdout)
+    assert found["errors"] == [f"{file.name} is missing"]
+    assert [item["name"] for item in found["repositories"]] == ["me/probe"]
+    seen = snapshot.take(person.paths, datetime.now().astimezone(), with_services=False)
+    (problem,) = judge(seen).about(["other"])
+    assert (problem.text, problem.hint) == (f"other 1.0: {file.name} is missing", hint)
+    person.run("unpublish", "other", "1.0")
+    assert person.run("update").stdout == "1 checked, 0 files published\n"
 
 
 def test_removing_says_what_stays_and_purge_takes_it(person: Person, watch: Watch) -> None:

@@ -115,7 +115,11 @@ def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet:
         if password is not None:
             os.environ[publishing.VARIABLE] = password  # the command gets what we were given
         click.echo(summary(outcomes, elapsed_s), err=True)
-        unhealthy = [item.repository for item in outcomes if item.errors or item.unreachable]
+        unhealthy = [
+            item.repository
+            for item in outcomes
+            if item.is_watched and (item.errors or item.unreachable)
+        ]
     missing = no_release.of_watched(paths)
     if unnamed := [name for name, is_named in missing.items() if not is_named]:
         set_name = f"`pypi-insiders repos set {unnamed[0]} distribution=PROJECT`"

@@ -40,7 +40,8 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
 
     Checks the repositories for new tags, builds those and publishes what was built: all watched
     repositories, or those that are named. Tags that failed before are tried again at once if their
-    repository is named, and else after a while. Exit status 1 if any of them failed.
+    repository is named, and else after a while. Exit status 1 if any of them failed, or if
+    published files are lost.
     """
     from pypi_insiders import publishing
 
@@ -160,8 +161,9 @@ def summary(outcomes: "list[Outcome]", elapsed_s: float) -> str:
     published = sum(len(outcome.published) for outcome in outcomes)
     missed = [outcome.repository for outcome in outcomes if outcome.unreachable]
     failed = [outcome.repository for outcome in outcomes if outcome.errors]
+    checked = sum(outcome.is_watched for outcome in outcomes)
     return (
-        f"{len(outcomes)} checked, {published} files published"
+        f"{checked} checked, {published} files published"
         + (f" in {times.took(elapsed_s)}" if published else "")
         + (f", out of reach: {', '.join(missed)}" if missed else "")
         + (f", failed: {', '.join(failed)}" if failed else "")
@@ -184,6 +186,13 @@ def _json(outcomes: "list[Outcome]", elapsed_s: float) -> str:
                 "seconds": {step: round(spent, 3) for step, spent in outcome.seconds.items()},
             }
             for outcome in outcomes
+            if outcome.is_watched
+        ],
+        "errors": [
+            error.message
+            for outcome in outcomes
+            if not outcome.is_watched
+            for error in outcome.errors
         ],
     }
     return json.dumps(content, indent=2)
