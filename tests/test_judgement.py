@@ -319,10 +319,12 @@ def test_an_index_that_lets_nobody_in_is_one_problem(
     machine.write_text(passwords, "bad\n", mode=0o600)
     machine.write_text(".netrc", "machine 127.0.0.1 login me password secret\n", mode=0o600)
     assert told() == ([bad], [])
-    assert "problem with passwords" in machine.run("pypi-insiders", "notify").stdout
+    machine.run("pypi-insiders", "notify")  # unless the restart had it done
+    assert "problem with passwords" in machine.read_text("mail")
     machine.run("sed", "-i", "1d", passwords)
     machine.run("pypi-insiders", "server", "password", "me", input="secret\n")
-    assert "recovered: passwords" in machine.run("pypi-insiders", "notify").stdout
+    machine.run("pypi-insiders", "notify")
+    assert "recovered: passwords" in machine.read_text("mail")
 
 
 def test_what_is_listed_and_cannot_be_fetched_is_a_problem(
