@@ -303,9 +303,9 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
         "pypi-insiders: a test",
         "pypi-insiders notifies you like this of each new problem, and of its end.",
     ]
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     project.hook("raise SystemExit('<b>& broken')")
     project.push("v2.0")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     updated(machine)
     program, subject, text = json.loads(next(shown))
     assert (program, subject) == ("pypi-insiders", "pypi-insiders: problem with me/probe")
