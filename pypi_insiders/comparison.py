@@ -73,7 +73,7 @@ class Comparison:
 
     directory: Path
     """The distributions directory, which may be missing."""
-    entries: Mapping[str, Entry]
+    entries: dict[str, Entry]
     """What the record knows, by file name."""
     taken_back: Releases
     """Releases that are to be missing."""
@@ -103,6 +103,11 @@ class Comparison:
     def has(self, build: Build) -> bool:
         """Tell whether any file of a build is there, be it as it was published or not."""
         return any(os.path.lexists(self.directory / file) for file in build.files)
+
+    def forget(self, files: Iterable[str]) -> None:
+        """Expect files no longer that were removed since this comparison was begun."""
+        for file in files:
+            self.entries.pop(file, None)
 
     def of_others(self, known_files: Collection[str]) -> list[Difference]:
         """Find the files that only the record knows, and that are not there as they were.
@@ -223,7 +228,7 @@ def strangers(
     files: Collection[str],
     projects: Mapping[str, str],
     states: Iterable[tuple[str, RepositoryState]],
-    entries: Mapping[str, Entry],
+    entries: dict[str, Entry],
     taken_back: Releases,
 ) -> list[Strangers]:
     """Find files of watched projects that no known build made, and that installers may choose.

@@ -535,6 +535,7 @@ class _Pass:
                 known.builds[number] = replace(build, unfinished=[])
             elif refs.get(build.tag) != build.commit:
                 removed = ", ".join(self._maker.remove(build.unfinished)) or "nothing"
+                self._comparison.forget(build.unfinished)
                 left = {
                     name: digest
                     for name, digest in build.files.items()
