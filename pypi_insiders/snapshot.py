@@ -370,7 +370,7 @@ def _compare(
     taken_back: Releases,
 ) -> tuple[Difference, ...]:
     """Compare what the state and the record say is published with the directory."""
-    compared = Comparison(paths.distributions, entries, taken_back)
+    compared = Comparison(paths.distributions, dict(entries), taken_back)
     found: list[Difference] = []
     built: set[str] = set()
     for name, known in states.items():
