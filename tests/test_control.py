@@ -38,7 +38,7 @@ def test_the_installed_units_verify_without_a_word(machine: Machine, port: int) 
         *CONFINED,
     }
     files = [f"{machine.home}/{UNIT_DIRECTORY}/{unit}" for unit in sorted(UNITS)]
-    verified = machine.run("systemd-analyze", "--user", "verify", *files)
+    verified = machine.run("systemd-analyze", "--user", "--man=no", "verify", *files)
     assert (verified.stdout, verified.stderr) == ("", "")
 
 
