@@ -282,7 +282,6 @@ class _Work:
                 requirements,
                 python=python,
                 as_of_s=recipe.epoch_s if recipe.as_of_commit else None,
-                network=recipe.network,
                 containment=self._confines.containment,
             )
             self.requirements |= self._environments[key].versions
@@ -316,7 +315,8 @@ class _Work:
             self._workspace,
             writable=(place.tree, self._dist, self._home, place.control),
             readable=(environment.directory, *environment.shown, *recipe.readable),
-            network=environment.python if recipe.network else None,
+            # Not that of the environment, in which a requirement can replace what it imports.
+            network=environment.interpreter if recipe.network else None,
         )
         result = self._confines.run(
             [str(environment.python), *argv],

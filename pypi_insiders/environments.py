@@ -177,13 +177,12 @@ def _interpreter(python: Path) -> tuple[Path, frozenset[Path]]:
     return python, frozenset(found - {Path("/"), Path("/usr")})
 
 
-def make(  # noqa: PLR0913  # one thing that an environment is made of each
+def make(  # one thing that an environment is made of each
     directory: Path,
     requirements: Iterable[str],
     *,
     python: str,
     as_of_s: int | None,
-    network: bool,
     containment: Containment,
 ) -> Environment:
     """Make an environment, from wheels only.
@@ -197,7 +196,6 @@ def make(  # noqa: PLR0913  # one thing that an environment is made of each
         python: path or version of the interpreter.
         as_of_s: what the index got later than these seconds of the epoch is left out, unless
             nothing can be found so; `None`: nothing is.
-        network: whether a requirement may name a URL.
         containment: ends what runs when this process is to end.
 
     Raises:
@@ -206,7 +204,7 @@ def make(  # noqa: PLR0913  # one thing that an environment is made of each
 
     Source: https://docs.astral.sh/uv/reference/cli/#uv-pip-install
     """
-    wanted = _checked(requirements, network=network)
+    wanted = _checked(requirements)
     if not wanted:
         return _make_empty(directory, python, containment)
     limits: list[tuple[str, ...]] = [()]
@@ -247,18 +245,21 @@ def _make_empty(directory: Path, python: str, containment: Containment) -> Envir
     return Environment(directory, *_interpreter(directory / "bin" / "python"))
 
 
-def _checked(requirements: Iterable[str], *, network: bool) -> list[str]:
-    """Refuse what uv would read as something else than the name of a distribution."""
+def _checked(requirements: Iterable[str]) -> list[str]:
+    """Refuse what uv would read as something else than the name of a distribution.
+
+    A URL is fetched outside the sandbox: it could lead to this machine, or its wheel require files
+    of this machine, which uv accepts of what is required by URL alone.
+    """
     found = []
     for text in sorted(requirements):
         try:
             url = Requirement(text).url
         except InvalidRequirement as error:
             raise RequirementError(f"{text!r} is no requirement of the form of PEP 508") from error
-        if url is not None and not (network and url.startswith("https://")):
+        if url is not None:
             raise RequirementError(
-                f"it requires {text!r} to build, and a URL is only for repositories with "
-                "`network = true`"
+                f"it requires {text!r} to build, and a URL would be fetched outside the sandbox"
             )
         found.append(text)
     return found

@@ -18,8 +18,10 @@ from pypi_insiders.relay import join
 
 _log = logging.getLogger(__name__)
 
-_CONNECTIONS = 256
+# Each takes two descriptors and two threads of ours, and there is a gateway for each build.
+_CONNECTIONS = 64
 _HEADER_BYTES = 32 * 1024
+_LOOK_S = 0.1
 _CONNECT_TIMEOUT_S = 60
 _HEADER_TIMEOUT_S = 60
 _REQUEST = re.compile(rb"([A-Z]+) ([\x21-\x7e]+) HTTP/1\.[01]\r\n")
@@ -91,15 +93,15 @@ class _Gateway:
     def serve(self) -> None:
         """Take connections until it is closed."""
         while not self._closed.is_set():
+            if not self._room.acquire(timeout=_LOOK_S):
+                continue  # more of them wait until one ends
             try:
                 client, _ = self._server.accept()
             except OSError:  # closed, or no descriptor is left
-                self._closed.wait(0.1)
+                self._room.release()
+                self._closed.wait(_LOOK_S)
                 continue
-            if self._room.acquire(blocking=False):
-                threading.Thread(target=self._attend, args=(client,), daemon=True).start()
-            else:
-                client.close()
+            threading.Thread(target=self._attend, args=(client,), daemon=True).start()
 
     def close(self) -> None:
         """End all connections."""

@@ -3,15 +3,17 @@
 import os
 import shutil
 import zipfile
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from projects import create
 
 from pypi_insiders import builder
-from pypi_insiders.process import Containment
-from pypi_insiders.sandbox import Unconfined
+from pypi_insiders.process import Containment, Result
+from pypi_insiders.sandbox import Unconfined, View
 
 RECIPE = builder.Recipe(1700000000, as_of_commit=False)
 UNCONFINED = Unconfined(Containment())
@@ -163,24 +165,49 @@ def test_an_sdist_and_a_wheel_must_be_one_release(sdist: str, wheel: str, messag
     assert caught.value.message == message
 
 
-def test_a_requirement_that_would_run_its_own_code_is_refused(tmp_path: Path) -> None:
-    """Requirements come as wheels, for their code would meet our environment."""
+@pytest.mark.parametrize("url", ["file:///helper", "https://127.0.0.1:1/helper-1.0.tar.gz"])
+def test_a_requirement_by_url_is_refused(tmp_path: Path, url: str) -> None:
+    """With a network, too: it could lead to this machine, or require files of it."""
     project = create(tmp_path, "probe")
     project.write("1.0")
     path = project.tree / "pyproject.toml"
-    helper = create(tmp_path, "helper")
-    helper.write("1.0")
-    wanted = f'requires = ["helper @ file://{helper.tree}", '
+    wanted = f'requires = ["helper @ {url}", '
     path.write_text(path.read_text().replace("requires = [", wanted, 1))
     with (
         builder.build_environment("http://127.0.0.1:1"),
         pytest.raises(builder.BuildError) as caught,
     ):
-        builder.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
+        builder.build_distributions(
+            project.tree, tmp_path, replace(RECIPE, network=True), UNCONFINED
+        )
     assert caught.value.message == (
-        f"it requires 'helper @ file://{helper.tree}' to build, and a URL is only for repositories "
-        "with `network = true`"
+        f"it requires 'helper @ {url}' to build, and a URL would be fetched outside the sandbox"
     )
+
+
+@dataclass(frozen=True)
+class Watched(Unconfined):
+    """Remembers what each hook was to see."""
+
+    views: list[View] = field(default_factory=list)
+
+    def run(self, argv: Sequence[str], view: View, **how: Any) -> Result:
+        """Run a program to its end."""
+        self.views.append(view)
+        return super().run(argv, view, **how)
+
+
+def test_no_requirement_leads_the_way_to_the_network(tmp_path: Path) -> None:
+    """What does runs outside the process namespace: by an interpreter that no wheel can change."""
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    watched = Watched(Containment())
+    builder.build_distributions(project.tree, workspace, replace(RECIPE, network=True), watched)
+    leading = [view.network for view in watched.views if view.network]
+    assert leading
+    assert not any(path.is_relative_to(workspace) for path in leading)
 
 
 def test_a_proxy_with_a_password_is_not_for_foreign_code(

@@ -57,7 +57,7 @@ def make(directory: Path, *requirements: str) -> Environment:
     """Make an environment."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     return environments.make(
-        directory, requirements, python=sys.executable, as_of_s=None, network=False,
+        directory, requirements, python=sys.executable, as_of_s=None,
         containment=Containment(),
     )  # fmt: skip
 
