@@ -97,7 +97,8 @@ _MEANINGS: tuple[tuple[str, type[InsidersError], str, str], ...] = (
     ),
     (
         r"transport '[\w-]+' not allowed|Unsupported URL scheme"
-        + r"|not supported or disabled in libcurl",
+        + r"|not supported or disabled in libcurl"
+        + r'|Protocol "[\w-]+" disabled',
         InsidersError,
         "git may not use that transport here",
         "use https, ssh, git or file",
