@@ -24,31 +24,36 @@ from pypi_insiders.time_limit import TimeLimit, shortened
 
 # Is called as ssh is, and serves what is on this machine. What it does not hand on it marks.
 _RELAY = """\
-import os, subprocess, sys, time
+import os, signal, subprocess, sys
 from pathlib import Path
-from types import SimpleNamespace
+def tick_every(seconds):
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
 mode, command = os.environ["RELAY"], sys.argv[-1]
 place = Path(os.environ["RELAY_DIRECTORY"])
 name = command.rpartition("/")[2].strip("'")
 if mode == "silent":
+    tick_every(0.05)
     while True:  # as a connection that is kept alive
         Path("/proc/self/stat").read_bytes()
-        time.sleep(0.05)
+        signal.pause()
 served = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 if os.fork() == 0:
     while data := os.read(0, 65536):
         if mode == "hang" and name.startswith("hang") and b"command=fetch" in data:
             (place / name).touch()
-            time.sleep(1000)
+            signal.pause()
         if mode == "break" and b"command=fetch" in data:
             sys.exit("ssh: connect to host host port 22: Connection refused")
         served.stdin.write(data)
         served.stdin.flush()
     os._exit(0)
 served.stdin.close()
+if mode == "slow":
+    tick_every(0.25)
 while data := os.read(served.stdout.fileno(), 4096 if mode == "slow" else 65536):
     if mode == "slow":
-        time.sleep(0.25)
+        signal.pause()
     os.write(1, data)
 """
 
@@ -257,12 +262,14 @@ def test_a_build_that_others_end_has_not_failed(person: Person, watch: Watch) ->
 
 _RESERVED = 200
 _FILLING = """
-import sys, time
+import signal, sys
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)  # as fast as a good disk
 try:
     with open("filling", "wb", buffering=0) as file:
         while True:
             file.write(bytes(1024 * 1024))
-            time.sleep(0.002)
+            signal.pause()
 except OSError as error:
     sys.exit(f"it has met the end of the disk: {error}")
 """
