@@ -8,20 +8,17 @@ from pathlib import Path
 
 from pypi_insiders import (
     access,
-    catalogue,
     confinement,
     exit_codes,
     passwords,
     sockets,
-    state,
     systemctl,
     units,
 )
 from pypi_insiders.config import Settings, addresses
 from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import make_directory, remove
+from pypi_insiders.files import remove
 from pypi_insiders.paths import Paths
-from pypi_insiders.record import Record
 from pypi_insiders.systemctl import Manager
 from pypi_insiders.units import PARTS, SERVER, Part
 
@@ -132,7 +129,6 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
     trouble = confinement.trouble()
     if trouble is not None:
         _log.warning("the services are not confined, they run with your permissions: %s", trouble)
-    _make_directories(setup.paths)
     texts = wanted(manager, setup, is_confined=trouble is None)
     change = units.install(manager.unit_directory, texts, part)
     change = _reloaded(part, setup, change)
@@ -149,19 +145,6 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
         elif not was_active:
             systemctl.try_call("stop", *part.units)
         raise
-
-
-def _make_directories(paths: Paths) -> None:
-    """Make what a confined service could not; one that runs sees it after a restart only."""
-    is_new = not paths.data.is_dir()
-    make_directory(paths.state)
-    make_directory(paths.data)
-    if is_new:
-        systemctl.try_call("try-restart", SERVER.service)
-    origins = state.origins(paths.state)
-    record = Record(paths.record, paths.distributions)
-    catalogue.make_directory_if_new(paths.distributions, record, origins)
-    record.close()
 
 
 def _reloaded(part: Part, setup: Setup, change: units.Change) -> units.Change:

@@ -88,11 +88,6 @@ class RemovedError(InsidersError):
     """A repository was removed, or became another one, while it was built."""
 
 
-def hidden(paths: Paths) -> tuple[Path, ...]:
-    """Name the directories of the person that no sandboxed build sees."""
-    return (Path.home(), paths.config, paths.data, paths.state, paths.cache)
-
-
 class Maker:
     """Makes releases, in several threads.
 
@@ -418,7 +413,7 @@ class Maker:
             chosen = sandbox.choose(
                 wanted,
                 self._containment,
-                hidden(self._paths),
+                self._paths.hidden_from_builds(),
                 self._paths.builds,
                 had_before=before.had_at is not None,
             )

@@ -120,6 +120,10 @@ class Paths:
         """Source trees under construction; emptied by the next update."""
         return self.cache / "builds"
 
+    def hidden_from_builds(self) -> tuple[Path, ...]:
+        """Return the directories of the user that no sandboxed build sees."""
+        return (Path.home(), self.config, self.data, self.state, self.cache)
+
 
 def default_paths() -> Paths:
     """Find the directories of the current user, `$XDG_*_HOME` respected."""

@@ -31,7 +31,7 @@ LAYERS = (
     },
     {
         "repositories", "releases", "retention", "control", "overview", "builder", "reach",
-        "original", "provenance", "comparison", "following",
+        "original", "provenance", "comparison", "following", "data_directories",
     },
     {
         "ownership", "adoption", "standing", "held_names", "index_check", "unit_state",

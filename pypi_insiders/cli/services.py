@@ -175,13 +175,14 @@ def _started(name: str, start: Callable[..., None], *, no_block: bool, **how: bo
     """Start a service in some way, wait for the update if it runs one, and report its state."""
     from datetime import datetime
 
-    from pypi_insiders import following, overview, systemctl
+    from pypi_insiders import data_directories, following, overview, systemctl
 
     setup, part = _setup(), _part(name)
     is_waited_for = name == "watcher" and not no_block
     failure = None
+    systemctl.manager()  # where there is none, that is said better than by journalctl
+    data_directories.create(setup.paths)
     if is_waited_for:
-        systemctl.manager()  # where there is none, that is said better than by journalctl
         place, running_since = following.here(), following.running_since()
     start(part, setup, **how)
     if is_waited_for:

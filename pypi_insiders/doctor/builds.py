@@ -5,7 +5,6 @@ from pypi_insiders.config import Settings
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
 from pypi_insiders.errors import InsidersError
 from pypi_insiders.files import make_directory
-from pypi_insiders.making import hidden
 from pypi_insiders.paths import Paths
 from pypi_insiders.process import Containment
 from pypi_insiders.sandbox import Strength
@@ -26,7 +25,8 @@ def look(paths: Paths, settings: Settings, containment: Containment) -> Finding:
     try:
         had_before = state.load_sandbox(paths.state).had_at is not None
         make_directory(paths.cache)
-        strength = sandbox.measure(containment, hidden(paths), paths.cache, is_patient=had_before)
+        hidden = paths.hidden_from_builds()
+        strength = sandbox.measure(containment, hidden, paths.cache, is_patient=had_before)
     except InsidersError as error:
         strength = Strength(trouble=error.message)
     kept = together(strength.kept)

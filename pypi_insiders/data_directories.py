@@ -1,0 +1,25 @@
+"""Create the directories that the services use."""
+
+from pypi_insiders import catalogue, state, systemctl
+from pypi_insiders.files import make_directory
+from pypi_insiders.paths import Paths
+from pypi_insiders.record import Record
+from pypi_insiders.units import SERVER
+
+
+def create(paths: Paths) -> None:
+    """Create the directories that a confined service could not create itself.
+
+    An empty distributions directory never takes the place of a lost one.
+
+    Raises:
+        InsidersError: a directory cannot be created.
+    """
+    is_new = not paths.data.is_dir()
+    make_directory(paths.state)
+    make_directory(paths.data)
+    if is_new:  # a running server sees a directory that was not there only after a restart
+        systemctl.try_call("try-restart", SERVER.service)
+    record = Record(paths.record, paths.distributions)
+    catalogue.make_directory_if_new(paths.distributions, record, state.origins(paths.state))
+    record.close()
