@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pypi_insiders import passwords
 from pypi_insiders.config import ServerSettings
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError
 
 
 def demand_auth(auth: bool, bound: Iterable[ServerSettings]) -> None:

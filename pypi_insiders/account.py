@@ -9,12 +9,13 @@ from typing import Any
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
-from pypi_insiders import repositories, snapshot, state, store, times, yanks
-from pypi_insiders.errors import InsidersError
+from pypi_insiders import repositories, snapshot, state, store, yanks
 from pypi_insiders.judgement import Item, Severity, judge
 from pypi_insiders.paths import Paths
 from pypi_insiders.repository import Repository, parse_name
 from pypi_insiders.state import Build, Check, RepositoryState
+from pypi_insiders.util import times
+from pypi_insiders.util.errors import InsidersError
 
 
 @dataclass(frozen=True)

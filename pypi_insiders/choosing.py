@@ -9,12 +9,12 @@ from pathlib import Path
 
 from pypi_insiders import adoption, distribution, release_lists, state, tags
 from pypi_insiders.config import Settings, did_you_mean
-from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
 from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, RepositoryState
+from pypi_insiders.util.errors import InsidersError, UsageError
 
 _log = logging.getLogger(__name__)
 

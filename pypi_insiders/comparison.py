@@ -13,12 +13,12 @@ from packaging.version import Version
 
 from pypi_insiders import distribution, release_lists, state
 from pypi_insiders.distribution import DistributionError
-from pypi_insiders.files import is_there
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Entry, Identity, Record
 from pypi_insiders.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.state import Build, RepositoryState
-from pypi_insiders.words import listed
+from pypi_insiders.util.files import is_there
+from pypi_insiders.util.words import listed
 
 _SHOWN = 3
 """Files that are named; the rest is counted."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import read_text
-from pypi_insiders.urls import without_credentials
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import read_text
+from pypi_insiders.util.urls import without_credentials
 
 
 def parse_host(value: object) -> str:

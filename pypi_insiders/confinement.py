@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.config import Settings
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
-from pypi_insiders.process import run
 from pypi_insiders.systemctl import quote
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.process import run
 
 DROP_IN = "20-confinement.conf"
 """Sorts before `override.conf`, which `systemctl edit` writes: the user has the last word."""

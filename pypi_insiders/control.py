@@ -16,11 +16,11 @@ from pypi_insiders import (
     units,
 )
 from pypi_insiders.config import Settings, addresses
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import remove
 from pypi_insiders.paths import Paths
 from pypi_insiders.systemctl import Manager
 from pypi_insiders.units import PARTS, SERVER, Part
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import remove
 
 _log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError
 
 _SDIST_ENDS = (".tar.gz", ".zip")
 # What is or was a distribution, or is taken for one: pip and uv read some of these to this day.

@@ -7,9 +7,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import read_text, remove, write_atomic
-from pypi_insiders.process import interactive
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import read_text, remove, write_atomic
+from pypi_insiders.util.process import interactive
 
 _FOUND_ANYWHERE = ("editor", "nano", "vi")
 

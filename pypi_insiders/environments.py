@@ -15,10 +15,10 @@ from typing import Protocol
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from pypi_insiders import uv_program
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import UNFINISHED, files_below, remove_foreign_tree
-from pypi_insiders.process import Containment, Result
+from pypi_insiders.util import uv
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import UNFINISHED, files_below, remove_foreign_tree
+from pypi_insiders.util.process import Containment, Result
 
 _log = logging.getLogger(__name__)
 
@@ -290,7 +290,7 @@ def _uv(containment: Containment, directory: Path, *arguments: str) -> Result:
         key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")
     }
     return containment.run(
-        (uv_program.find(), *arguments),
+        (uv.find(), *arguments),
         timeout_s=_TIMEOUT_S,
         environment=environment,
         directory=directory,  # where no uv.toml of a project is found

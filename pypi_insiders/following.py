@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pypi_insiders import exit_codes, process, systemctl
-from pypi_insiders.errors import InsidersError
+from pypi_insiders import exit_codes, systemctl
 from pypi_insiders.units import WATCHER
+from pypi_insiders.util import process
+from pypi_insiders.util.errors import InsidersError
 
 _log = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders import distribution, repositories, state
 from pypi_insiders.distribution import DistributionError
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import is_there, list_names, locked, write_atomic
-from pypi_insiders.memory import recall
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
 from pypi_insiders.repository import Repository
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import is_there, list_names, locked, write_atomic
+from pypi_insiders.util.own_files import recall
 
 _log = logging.getLogger(__name__)
 

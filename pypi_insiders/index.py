@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
-from pypi_insiders import access, config, passwords, process, server, services_seen, state
+from pypi_insiders import access, config, passwords, server, services_seen, state
 from pypi_insiders.catalogue import Catalogue, make_directory_if_new
 from pypi_insiders.config import ServerSettings
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.held_names import HeldNames
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
+from pypi_insiders.util import process
+from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.web import refusing
 from pypi_insiders.web.application import make_app
 from pypi_insiders.web.guard import Guard

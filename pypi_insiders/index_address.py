@@ -5,10 +5,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pypi_insiders import config, listeners, overview, systemctl, units
+from pypi_insiders import config, overview, systemctl, units
 from pypi_insiders.config import Settings
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.units import SERVER
+from pypi_insiders.util import listeners
+from pypi_insiders.util.errors import InsidersError
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
-from pypi_insiders import comparison, exit_codes, sandbox, times, units
+from pypi_insiders import comparison, exit_codes, sandbox, units
 from pypi_insiders.comparison import Difference, Kind
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.no_release import NoRelease, Reason
 from pypi_insiders.overview import Condition, Overview, Services
 from pypi_insiders.repository import add_command
@@ -16,8 +15,10 @@ from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.standing import Standing
 from pypi_insiders.unit_state import UnitState
 from pypi_insiders.units import SERVER, WATCHER
-from pypi_insiders.urls import without_any_credentials
-from pypi_insiders.words import listed
+from pypi_insiders.util import times
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.urls import without_any_credentials
+from pypi_insiders.util.words import listed
 
 CONFIG, REPOSITORIES, INDEX, STATE = "config.toml", "repos.toml", "index", "state"
 BUILDS, PASSWORDS = "builds", "passwords"

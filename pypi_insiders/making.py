@@ -15,7 +15,6 @@ from packaging.version import Version
 from pypi_insiders import (
     archives,
     builder,
-    disk,
     distribution,
     ownership,
     public,
@@ -32,18 +31,19 @@ from pypi_insiders import (
 from pypi_insiders.builder import BuildError, Distributions
 from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.config import Settings
-from pypi_insiders.disk import DiskFullError, Guard
 from pypi_insiders.environments import Bytecode
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import locked, remove_foreign_tree
 from pypi_insiders.paths import Paths
-from pypi_insiders.process import Containment
 from pypi_insiders.progress import Progress
 from pypi_insiders.record import Origin, Record
 from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository
 from pypi_insiders.sandbox import SandboxError, Unconfined
 from pypi_insiders.state import Build, RepositoryState, Sandboxing
+from pypi_insiders.util import disk
+from pypi_insiders.util.disk import DiskFullError, Guard
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import locked, remove_foreign_tree
+from pypi_insiders.util.process import Containment
 
 _log = logging.getLogger(__name__)
 

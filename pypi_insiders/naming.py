@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders import held_names, ownership, project_name, public, reach, remotes, tags
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import list_names, remove_foreign_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.project_name import UnknownNameError
 from pypi_insiders.remotes import SignatureError
 from pypi_insiders.repository import Repository
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import list_names, remove_foreign_tree
 
 _AT_ONCE = 16
 _LEFT_AFTER_S = 3600

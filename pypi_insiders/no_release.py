@@ -17,14 +17,14 @@ from pypi_insiders import (
     standing,
     state,
 )
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import is_there, list_names
 from pypi_insiders.held_names import Names
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
 from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository, add_command
 from pypi_insiders.state import Check, RepositoryState
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import is_there, list_names
 
 
 class Reason(StrEnum):

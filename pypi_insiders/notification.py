@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.plain_text import printable
-from pypi_insiders.process import Result, run
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.plain_text import printable
+from pypi_insiders.util.process import Result, run
 
 _BUS = "org.freedesktop.DBus"
 _SERVICE = "org.freedesktop.Notifications"

@@ -4,7 +4,7 @@ import os
 
 import sdnotify
 
-from pypi_insiders.plain_text import printable
+from pypi_insiders.util.plain_text import printable
 
 
 class Notifier:

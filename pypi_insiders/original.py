@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import list_names, read_text
 from pypi_insiders.paths import Paths
 from pypi_insiders.repository import Repository, parse_distribution, parse_name
-from pypi_insiders.words import counted
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import list_names, read_text
+from pypi_insiders.util.words import counted
 
 _HINT = 'it maps each repository to its distribution: {"NS/PROJ": "DIST"}'
 _PROCESSES = Path("/proc")

@@ -7,10 +7,11 @@ from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
 
-from pypi_insiders import exit_codes, systemctl, times, units
+from pypi_insiders import exit_codes, systemctl, units
 from pypi_insiders.config import ServerSettings
 from pypi_insiders.systemctl import Manager
 from pypi_insiders.units import PARTS, REQUESTS, SERVER, WATCHER, Part
+from pypi_insiders.util import times
 
 PROPERTIES = (
     "LoadState", "NeedDaemonReload", "DropInPaths",

@@ -4,10 +4,10 @@ import contextlib
 from collections.abc import Iterable
 
 from pypi_insiders import releases, repositories, state
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
 from pypi_insiders.record import Origin, Record
 from pypi_insiders.repository import Repository
+from pypi_insiders.util.errors import InsidersError
 
 
 def owners(paths: Paths, watched: Iterable[Repository]) -> dict[str, str]:

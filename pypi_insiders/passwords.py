@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pypi_insiders.errors import InsidersError, UsageError
-from pypi_insiders.files import read_text, write_atomic
+from pypi_insiders.util.errors import InsidersError, UsageError
+from pypi_insiders.util.files import read_text, write_atomic
 
 _log = logging.getLogger(__name__)
 

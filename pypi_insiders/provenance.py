@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pypi_insiders import config, systemctl, units
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import read_text
 from pypi_insiders.paths import Paths
 from pypi_insiders.units import SERVER, WATCHER
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import read_text
 
 # What in which unit wins over which settings, if a drop-in of the person says it.
 # Source: systemd.socket(5), systemd.timer(5).

@@ -17,11 +17,11 @@ from packaging.version import Version
 
 from pypi_insiders import __version__, distribution
 from pypi_insiders.distribution import DistributionError
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import write_atomic
-from pypi_insiders.memory import recall
-from pypi_insiders.shapes import shaped
-from pypi_insiders.urls import without_credentials
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import write_atomic
+from pypi_insiders.util.json_fields import shaped
+from pypi_insiders.util.own_files import recall
+from pypi_insiders.util.urls import without_credentials
 
 _log = logging.getLogger(__name__)
 

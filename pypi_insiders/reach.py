@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pypi_insiders import remotes, systemctl, tags, units
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
-from pypi_insiders.process import run
 from pypi_insiders.remotes import UnreachableError
 from pypi_insiders.repository import Repository
 from pypi_insiders.units import WATCHER
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.process import run
 
 _AT_ONCE = 16
 _SPARE_S = 30

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from pypi_insiders import distribution
 from pypi_insiders.distribution import Contents
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import is_there, locked, set_aside
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import is_there, locked, set_aside
 
 _log = logging.getLogger(__name__)
 

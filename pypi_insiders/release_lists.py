@@ -9,9 +9,9 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_version
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import read_text, remove, write_atomic
-from pypi_insiders.memory import recall
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import read_text, remove, write_atomic
+from pypi_insiders.util.own_files import recall
 
 _log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from typing import Any
 import tomli_w
 
 from pypi_insiders.config import parse_toml
-from pypi_insiders.errors import InsidersError, UsageError
-from pypi_insiders.files import read_text, write_atomic
 from pypi_insiders.repository import Repository, parse_name
+from pypi_insiders.util.errors import InsidersError, UsageError
+from pypi_insiders.util.files import read_text, write_atomic
 
 _HEADER = """\
 # The repositories that pypi-insiders watches, written by `pypi-insiders repos`.

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders import config
-from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.tags import Pattern, Rules
-from pypi_insiders.urls import without_credentials
+from pypi_insiders.util.errors import InsidersError, UsageError
+from pypi_insiders.util.urls import without_credentials
 
 _SCHEMES = ("https", "ssh", "git", "file")
 # White space, control characters, bytes that are no text, and the `::` of git's transport helpers.

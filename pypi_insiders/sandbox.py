@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Protocol
 
 from pypi_insiders import gateway, relay, systemctl
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import remove_foreign_tree
-from pypi_insiders.process import Containment, Result
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import remove_foreign_tree
+from pypi_insiders.util.process import Containment, Result
 
 _log = logging.getLogger(__name__)
 

@@ -4,14 +4,14 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import write_atomic
 from pypi_insiders.judgement import Item, Judgement, Severity
-from pypi_insiders.memory import recall
 from pypi_insiders.overview import Services
 from pypi_insiders.paths import Paths
 from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.units import PARTS, WATCHER
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import write_atomic
+from pypi_insiders.util.own_files import recall
 
 _log = logging.getLogger(__name__)
 

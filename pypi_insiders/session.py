@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pypi_insiders import systemctl
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import read_text, remove, write_atomic
 from pypi_insiders.paths import Paths
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import read_text, remove, write_atomic
 from pypi_insiders.variables import MEMORY, remember
 
 _MARK = "# Installed by pypi-insiders"

@@ -34,8 +34,6 @@ from pypi_insiders import (
 from pypi_insiders.comparison import Comparison, Difference, Kind, Strangers
 from pypi_insiders.config import Settings
 from pypi_insiders.distribution import DistributionError
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import is_there
 from pypi_insiders.index_check import Fetched, Sample
 from pypi_insiders.no_release import NoRelease
 from pypi_insiders.overview import Condition, Services
@@ -47,6 +45,8 @@ from pypi_insiders.repository import Repository
 from pypi_insiders.standing import Standing, View
 from pypi_insiders.state import Check, RepositoryState, Sandboxing
 from pypi_insiders.unit_state import UnitState
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import is_there
 
 _T = TypeVar("_T")
 

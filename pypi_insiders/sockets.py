@@ -6,7 +6,7 @@ import socket
 from ipaddress import ip_address
 
 from pypi_insiders.config import addresses, join
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError
 
 _FIRST_INHERITED = 3
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)

@@ -10,11 +10,11 @@ from pathlib import Path
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
 from pypi_insiders.public import Public
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, RepositoryState
+from pypi_insiders.util.errors import InsidersError
 
 # Within one tick of the kernel's clock for files, two changes look alike.
 _TICK_NS = 20_000_000

@@ -12,11 +12,11 @@ from typing import Any
 
 from packaging.version import Version
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import remove, write_atomic
-from pypi_insiders.memory import NewerError, recall
 from pypi_insiders.record import Origin
-from pypi_insiders.shapes import shaped
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import remove, write_atomic
+from pypi_insiders.util.json_fields import shaped
+from pypi_insiders.util.own_files import NewerError, recall
 
 _log = logging.getLogger(__name__)
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pypi_insiders import services_seen, snapshot, times
-from pypi_insiders.errors import InsidersError
+from pypi_insiders import services_seen, snapshot
 from pypi_insiders.judgement import INDEX, Health, Item, Judgement, judge
 from pypi_insiders.overview import Condition, Overview, Services
 from pypi_insiders.paths import Paths
 from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.standing import Standing
 from pypi_insiders.units import SERVER
-from pypi_insiders.words import counted
+from pypi_insiders.util import times
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.words import counted
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,16 @@ from pathlib import Path
 
 from pypi_insiders import archives, distribution
 from pypi_insiders.distribution import Contents, DistributionError, sha256
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, is_left, make_directory, remove, remove_tree, set_aside
 from pypi_insiders.record import Entry, Identity, Origin, Record, describe
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import (
+    hint_for,
+    is_left,
+    make_directory,
+    remove,
+    remove_tree,
+    set_aside,
+)
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import Lines, Result, attached, become, printing, run
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.process import Lines, Result, attached, become, printing, run
 
 _TIMEOUT_S = 120
 _CURSOR = "-- cursor: "

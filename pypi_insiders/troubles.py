@@ -13,17 +13,17 @@ from typing import Any
 
 from pypi_insiders import config, notification, services_seen, snapshot
 from pypi_insiders.config import Settings
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import locked, remove, write_atomic
 from pypi_insiders.index_check import Fetched
 from pypi_insiders.judgement import CONFIG, INDEX, PASSWORDS, REPOSITORIES, STATE, judge
-from pypi_insiders.memory import recall
 from pypi_insiders.notification import Message
 from pypi_insiders.overview import Condition, Services
 from pypi_insiders.paths import Paths
-from pypi_insiders.shapes import shaped
 from pypi_insiders.snapshot import Files
 from pypi_insiders.units import PARTS, SERVER, WATCHER
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import locked, remove, write_atomic
+from pypi_insiders.util.json_fields import shaped
+from pypi_insiders.util.own_files import recall
 
 _DAY_S = 86400
 _LINES = 20

@@ -17,7 +17,6 @@ from pypi_insiders import (
     comparison,
     distribution,
     held_names,
-    log,
     naming,
     ownership,
     public,
@@ -30,13 +29,22 @@ from pypi_insiders import (
     sandbox,
     state,
     store,
-    times,
 )
 from pypi_insiders.choosing import Chooser, Request
 from pypi_insiders.comparison import Comparison, Difference, Kind
 from pypi_insiders.config import Settings
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import (
+from pypi_insiders.making import Made, Maker, Release, RemovedError, TakenBackError, is_lasting
+from pypi_insiders.paths import Paths
+from pypi_insiders.progress import Progress
+from pypi_insiders.publishing import PublishError
+from pypi_insiders.record import Record
+from pypi_insiders.release_lists import TAKEN_BACK
+from pypi_insiders.remotes import SignatureError, UnreachableError
+from pypi_insiders.repository import Repository
+from pypi_insiders.state import Build, Check, Failure, RepositoryState
+from pypi_insiders.util import log, times
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import (
     hint_for,
     list_names,
     locked,
@@ -45,17 +53,8 @@ from pypi_insiders.files import (
     remove_tree,
     sweep,
 )
-from pypi_insiders.making import Made, Maker, Release, RemovedError, TakenBackError, is_lasting
-from pypi_insiders.paths import Paths
-from pypi_insiders.process import Containment
-from pypi_insiders.progress import Progress
-from pypi_insiders.publishing import PublishError
-from pypi_insiders.record import Record
-from pypi_insiders.release_lists import TAKEN_BACK
-from pypi_insiders.remotes import SignatureError, UnreachableError
-from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, Check, Failure, RepositoryState
-from pypi_insiders.time_limit import TimeLimit
+from pypi_insiders.util.process import Containment
+from pypi_insiders.util.time_limit import TimeLimit
 
 _log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from pypi_insiders import (
     state,
     store,
 )
-from pypi_insiders.files import locked, remove_tree
 from pypi_insiders.paths import Paths
 from pypi_insiders.repository import Repository, parse_name
+from pypi_insiders.util.files import locked, remove_tree
 
 _log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ import pytest
 from machine import Machine, Unavailable
 from projects import Project, create
 
-from pypi_insiders.files import locked
 from pypi_insiders.paths import Paths
+from pypi_insiders.util.files import locked
 from pypi_insiders.variables import MEMORY, RIVALS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,8 +12,8 @@ import pytest
 from projects import create
 
 from pypi_insiders import builder
-from pypi_insiders.process import Containment, Result
 from pypi_insiders.sandbox import Unconfined, View
+from pypi_insiders.util.process import Containment, Result
 
 RECIPE = builder.Recipe(1700000000, as_of_commit=False)
 UNCONFINED = Unconfined(Containment())

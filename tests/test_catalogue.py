@@ -21,9 +21,9 @@ from wheels import sdist, wheel
 from pypi_insiders import state, store, yanks
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.distribution import sha256
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.record import Entry, Origin, Record
 from pypi_insiders.state import Build, RepositoryState
+from pypi_insiders.util.errors import InsidersError
 
 _audited: list[Callable[[str, tuple[Any, ...]], None]] = []
 

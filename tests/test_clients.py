@@ -34,7 +34,7 @@ from packaging.version import Version
 from wheels import sdist, wheel
 
 from pypi_insiders import yanks
-from pypi_insiders.files import locked
+from pypi_insiders.util.files import locked
 
 # A public package that needs nothing; what the index holds under its name needs another one.
 PUBLIC, DEPENDENCY = "iniconfig", "pluggy"

@@ -19,10 +19,10 @@ from wheels import wheel
 from pypi_insiders import comparison, held_names, public, releases, state, troubles, yanks
 from pypi_insiders.comparison import Kind
 from pypi_insiders.distribution import sha256
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import write_atomic
 from pypi_insiders.record import Record
 from pypi_insiders.release_lists import TAKEN_BACK
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import write_atomic
 
 WHEEL = "probe-1.0-py3-none-any.whl"
 SDIST = "probe-1.0.tar.gz"

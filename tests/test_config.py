@@ -24,7 +24,7 @@ from pypi_insiders.config import (
     parse_interval,
     template,
 )
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError
 
 
 @pytest.fixture

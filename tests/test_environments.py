@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from conftest import Person, Watch, untimed
 
-from pypi_insiders import environments, uv_program
+from pypi_insiders import environments
 from pypi_insiders.environments import Bytecode, Environment
-from pypi_insiders.process import Containment
+from pypi_insiders.util import uv as uv_program
+from pypi_insiders.util.process import Containment
 
 _TAG = sys.implementation.cache_tag
 

@@ -19,7 +19,7 @@ import pytest
 from conftest import COMMAND, Person, Watch, free_port, need
 from wheels import wheel
 
-from pypi_insiders.files import locked
+from pypi_insiders.util.files import locked
 
 BIN = Path(sys.executable).parent
 INSIDERS = "1.0.0+insiders.0.9.0"

@@ -22,7 +22,7 @@ from conftest import COMMAND, Person, need, unavailable
 
 from pypi_insiders import yanks
 from pypi_insiders.export import export as export_here
-from pypi_insiders.files import locked
+from pypi_insiders.util.files import locked
 
 JSON = "application/vnd.pypi.simple.v1+json"
 PAGES = {"index.html": "text/html", "index.json": JSON}

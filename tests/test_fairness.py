@@ -17,10 +17,11 @@ import pytest
 from conftest import COMMAND, Person, Watch, names, need
 from projects import create, git
 
-from pypi_insiders import process, remotes, time_limit
-from pypi_insiders.errors import InsidersError
+from pypi_insiders import remotes
 from pypi_insiders.remotes import UnreachableError, run
-from pypi_insiders.time_limit import TimeLimit, shortened
+from pypi_insiders.util import process, time_limit
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.time_limit import TimeLimit, shortened
 
 # Is called as ssh is, and serves what is on this machine. What it does not hand on it marks.
 _RELAY = """\

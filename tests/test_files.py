@@ -14,9 +14,9 @@ from typing import TextIO
 
 import pytest
 
-from pypi_insiders import files
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import locked, make_directory, read_text, remove, write_atomic
+from pypi_insiders.util import files
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import locked, make_directory, read_text, remove, write_atomic
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -109,8 +109,8 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path: 
     code = """
 import resource, sys
 from pathlib import Path
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import write_atomic
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import write_atomic
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
     write_atomic(Path(sys.argv[1]), 100_000 * "x")
@@ -173,7 +173,7 @@ def test_make_directory(tmp_path: Path) -> None:
 _HOLD = """
 import sys
 from pathlib import Path
-from pypi_insiders.files import locked
+from pypi_insiders.util.files import locked
 def tell(what): print(sys.argv[2], what, flush=True)
 with locked(Path(sys.argv[1]), on_wait=lambda: tell("waits")):
     tell("has it")

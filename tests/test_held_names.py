@@ -17,10 +17,10 @@ from wheels import sdist, wheel
 from pypi_insiders import held_names, running, state
 from pypi_insiders.catalogue import Catalogue
 from pypi_insiders.distribution import possible_projects
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.held_names import HeldNames
 from pypi_insiders.record import Entry, Identity, Record
 from pypi_insiders.state import Build, RepositoryState
+from pypi_insiders.util.errors import InsidersError
 
 JSON = "application/vnd.pypi.simple.v1+json"
 WATCHED = '["me/probe"]\ndistribution = "probe"\nurl = "file:///nowhere/probe.git"\n'

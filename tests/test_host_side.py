@@ -16,7 +16,7 @@ from machine import Machine
 from projects import create, git
 
 from pypi_insiders import remotes
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError
 
 
 def test_nothing_runs_that_comes_with_a_repository_or_a_setting(

@@ -8,34 +8,26 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
-    {"plain_text"},
-    {
-        "errors", "exit_codes", "journal", "listeners", "notify_socket", "progress", "relay",
-        "shapes", "shell_words", "time_limit", "times", "urls", "variables", "words",
-    },
-    {
-        "disk", "distribution", "files", "gateway", "log", "paths", "project_name", "tags",
-        "uv_program",
-    },
-    {"process"},
-    {"memory"},
+    {"util"},
+    {"exit_codes", "notify_socket", "progress", "relay", "variables"},
+    {"distribution", "gateway", "paths", "project_name", "tags"},
     {"release_lists"},
     {
-        "config", "record", "passwords", "yanks", "systemctl", "remotes", "archives",
-        "environments", "editing", "public", "readme", "notification", "running",
+        "archives", "config", "editing", "environments", "notification", "passwords", "public",
+        "readme", "record", "remotes", "running", "systemctl", "yanks",
     },
     {"confinement"},
     {
-        "repository", "state", "store", "catalogue", "access", "sockets", "server", "sandbox",
-        "units", "publishing", "session",
+        "access", "catalogue", "publishing", "repository", "sandbox", "server", "session",
+        "sockets", "state", "store", "units",
     },
     {
-        "repositories", "releases", "retention", "control", "overview", "builder", "reach",
-        "original", "provenance", "comparison", "following", "data_directories",
+        "builder", "comparison", "control", "data_directories", "following", "original",
+        "overview", "provenance", "reach", "releases", "repositories", "retention",
     },
     {
-        "ownership", "adoption", "standing", "held_names", "index_check", "unit_state",
-        "index_address",
+        "adoption", "held_names", "index_address", "index_check", "ownership", "standing",
+        "unit_state",
     },
     {"making", "naming"},
     {"no_release"},
@@ -43,8 +35,8 @@ LAYERS = (
     {"judgement"},
     {"account", "services_seen"},
     {"troubles"},
-    {"choosing", "withdrawal", "doctor", "status", "web"},
-    {"update", "index", "export"},
+    {"choosing", "doctor", "status", "web", "withdrawal"},
+    {"export", "index", "update"},
     {"cli"},
 )  # fmt: skip
 OWNERS = {
@@ -53,7 +45,7 @@ OWNERS = {
     "git": "remotes",
     "installer": "archives",
     "jinja2": "web",
-    "logging_journald": "journal",
+    "logging_journald": "util",
     "multipart": "web",
     "nh3": "readme",
     "platformdirs": "paths",
@@ -62,7 +54,7 @@ OWNERS = {
     "rich": "cli",
     "sdnotify": "notify_socket",
     "tomli_w": "repositories",
-    "uv": "uv_program",
+    "uv": "util",
     "waitress": "server",
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pypi_insiders.journal import identifier
+from pypi_insiders.util.journal import identifier
 
 _CODE = """
 import logging, os, sys

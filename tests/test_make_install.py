@@ -14,7 +14,7 @@ from machine import Machine
 from test_journeys import CONFINED, CONFINEMENT, UNITS, installed_units
 
 from pypi_insiders import __version__
-from pypi_insiders.files import locked
+from pypi_insiders.util.files import locked
 
 BROUGHT = ".local/share/systemd/user"
 SERVER_UNITS = {

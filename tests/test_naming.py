@@ -15,8 +15,8 @@ from test_watching import UNNAMED
 from wheels import wheel
 
 from pypi_insiders import project_name, remotes
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.project_name import UnknownNameError
+from pypi_insiders.util.errors import InsidersError
 
 __all__ = ["fallback"]
 

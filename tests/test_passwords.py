@@ -15,7 +15,6 @@ from conftest import COMMAND, Person
 
 from pypi_insiders import access, passwords
 from pypi_insiders.config import ServerSettings
-from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.passwords import (
     COST,
     CREDENTIAL,
@@ -28,6 +27,7 @@ from pypi_insiders.passwords import (
     remove,
     save,
 )
+from pypi_insiders.util.errors import InsidersError, UsageError
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pypi_insiders import process
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import Containment, Result, run
+from pypi_insiders.util import process
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.process import Containment, Result, run
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -62,7 +62,8 @@ def test_contained_programs_begin_with_default_signals(ignored: str) -> None:
     """Also under nohup(1): what ends its helpers by SIGINT would wait for ever."""
     show = "import signal; print([signal.getsignal(n) is signal.SIG_IGN for n in (1, 2, 3)])"
     code = (
-        "import os, sys; from pypi_insiders.process import Containment; from pathlib import Path;"
+        "import os, sys; from pathlib import Path; "
+        "from pypi_insiders.util.process import Containment;"
         "print(Containment().run([sys.executable, '-c', sys.argv[1]], timeout_s=60,"
         " environment=dict(os.environ), directory=Path('/')).stdout, end='')"
     )
@@ -75,7 +76,7 @@ def test_contained_programs_begin_with_default_signals(ignored: str) -> None:
 
 def test_what_is_not_found_is_named_where_signals_are_ignored() -> None:
     code = (
-        "from pypi_insiders.process import Containment; from pathlib import Path;"
+        "from pypi_insiders.util.process import Containment; from pathlib import Path;"
         "Containment().run(['nowhere'], timeout_s=60, environment={}, directory=Path('/'))"
     )
     done = subprocess.run(
@@ -170,7 +171,7 @@ def test_a_missing_directory_is_not_taken_for_a_missing_program(tmp_path: Path) 
 
 
 def test_what_is_run_can_be_pasted_from_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, logger="pypi_insiders.process")
+    caplog.set_level(logging.DEBUG, logger="pypi_insiders.util.process")
     run(["true", "a b", "$x"], timeout_s=60)
     process.attached(["true", "--"])
     assert caplog.messages == ["+ true 'a b' '$x'", "+ true --"]
@@ -178,7 +179,9 @@ def test_what_is_run_can_be_pasted_from_the_log(caplog: pytest.LogCaptureFixture
 
 def _child(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        _python(f"import os, sys\nfrom pypi_insiders.process import attached, become, run\n{code}"),
+        _python(
+            f"import os, sys\nfrom pypi_insiders.util.process import attached, become, run\n{code}"
+        ),
         input="for the person's shell",
         capture_output=True,
         text=True,

@@ -20,7 +20,7 @@ from test_journeys import port
 from test_update import block
 
 from pypi_insiders.progress import Progress, Step
-from pypi_insiders.times import took
+from pypi_insiders.util.times import took
 
 __all__ = ["port"]
 

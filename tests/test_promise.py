@@ -27,7 +27,7 @@ from test_clients import Index as ServedIndex
 from test_export import JSON, get
 from test_nginx import running
 
-from pypi_insiders.files import locked
+from pypi_insiders.util.files import locked
 
 INSIDERS, PUBLIC = "1.0", "99.0"
 HELD = {

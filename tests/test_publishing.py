@@ -29,9 +29,9 @@ from wheels import sdist, wheel
 
 from pypi_insiders.config import PublishSettings
 from pypi_insiders.distribution import sha256
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.publishing import VARIABLE, Destination, PublishError, destination, publish
 from pypi_insiders.publishing.failure import failure
+from pypi_insiders.util.errors import InsidersError
 
 VERSION = "1.0+insiders.1"
 NAME = f"my_dist-{VERSION}-py3-none-any.whl"

@@ -14,8 +14,8 @@ from githost import GitHost, make_certificate
 from projects import Project, create, git
 
 from pypi_insiders import remotes
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.remotes import Access, UnreachableError, submodules
+from pypi_insiders.util.errors import InsidersError
 
 pytestmark = pytest.mark.usefixtures("gitconfig")
 

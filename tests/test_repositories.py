@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pypi_insiders.errors import InsidersError, UsageError
 from pypi_insiders.repositories import add, find, load, save, select
 from pypi_insiders.repository import (
     Repository,
@@ -14,6 +13,7 @@ from pypi_insiders.repository import (
     parse_specification,
     parse_url,
 )
+from pypi_insiders.util.errors import InsidersError, UsageError
 
 _URL_HINT = (
     "give https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"

@@ -16,8 +16,8 @@ from machine import Machine
 from projects import Project, create
 
 from pypi_insiders import builder
-from pypi_insiders.process import Containment, Result
 from pypi_insiders.sandbox import Confines, Unconfined, View
+from pypi_insiders.util.process import Containment, Result
 
 PURE = ("flit", "hatchling", "pdm-backend", "poetry-core", "setuptools")
 _RECIPE = builder.Recipe(1_790_000_000, as_of_commit=False)

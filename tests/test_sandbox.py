@@ -385,7 +385,7 @@ def test_a_hook_that_takes_too_long_is_ended(machine: Machine, tmp_path: Path) -
     """With all that it started, and the output says so."""
     code = """
         import pathlib, sys
-        from pypi_insiders.process import Containment
+        from pypi_insiders.util.process import Containment
         from pypi_insiders.sandbox import Sandbox, View
         root = pathlib.Path.home() / "work"
         root.mkdir()

@@ -10,8 +10,8 @@ from conftest import Person, need
 from projects import Project, create, git
 
 from pypi_insiders import remotes
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.remotes import SignatureError
+from pypi_insiders.util.errors import InsidersError
 
 pytestmark = pytest.mark.usefixtures("gitconfig")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.state import Build, RepositoryState, forget, load, save
+from pypi_insiders.util.errors import InsidersError
 
 
 def _build(version: str, **files: str) -> Build:

@@ -12,9 +12,9 @@ import pytest
 from wheels import metadata, sdist, wheel
 
 from pypi_insiders.distribution import DistributionError, sha256
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.record import Identity, Origin, Record
 from pypi_insiders.store import present, publish, sweep, unpublish
+from pypi_insiders.util.errors import InsidersError
 
 WHEEL, SDIST = "my_dist-1.0-py3-none-any.whl", "my_dist-1.0.tar.gz"
 
@@ -181,7 +181,7 @@ def test_a_copy_that_breaks_off_leaves_nothing(tmp_path: Path, index: Path) -> N
     code = """
 import resource, sys
 from pathlib import Path
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.record import Record
 from pypi_insiders.store import publish
 index = Path(sys.argv[1])

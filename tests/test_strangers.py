@@ -12,7 +12,7 @@ import pytest
 from conftest import COMMAND, Person, free_port, unavailable
 from test_doctor_shell import REMEDY, Shell, serving, shell
 
-from pypi_insiders import listeners
+from pypi_insiders.util import listeners
 
 __all__ = ["shell"]
 

@@ -13,7 +13,6 @@ import pytest
 
 from pypi_insiders import __version__
 from pypi_insiders.config import ServerSettings, Settings, WatcherSettings, parse_interval
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
 from pypi_insiders.systemctl import quote
 from pypi_insiders.units import (
@@ -33,6 +32,7 @@ from pypi_insiders.units import (
     render_drop_ins,
     uninstall,
 )
+from pypi_insiders.util.errors import InsidersError
 
 pytestmark = pytest.mark.timeout(120)
 

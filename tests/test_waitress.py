@@ -22,7 +22,7 @@ from pypi_insiders.server.proof import MEMBERS
 
 _PROGRAM = """
 from pypi_insiders import server, sockets
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError
 
 try:
     listening = sockets.bind_host("127.0.0.1", 0)

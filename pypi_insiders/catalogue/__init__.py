@@ -19,10 +19,10 @@ from packaging.version import Version
 from pypi_insiders import distribution, yanks
 from pypi_insiders.catalogue.examination import UNKNOWN, Examiner, Origins
 from pypi_insiders.distribution import DistributionError
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, make_directory
 from pypi_insiders.record import Entry, Identity, Record
-from pypi_insiders.words import counted
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import hint_for, make_directory
+from pypi_insiders.util.words import counted
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from pypi_insiders.cli.common import LazyGroup, colour, complain, in_words
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError
 
 COMMANDS = {
     "status": "pypi_insiders.cli.status:status",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pypi_insiders import __version__
-from pypi_insiders.plain_text import printable
+from pypi_insiders.util.plain_text import printable
 
 _VERBOSITY = "pypi_insiders.verbosity"
 
@@ -23,7 +23,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Set up the log as the options say, and run."""
-        from pypi_insiders import log
+        from pypi_insiders.util import log
 
         log.setup(verbosity(ctx))
         return super().invoke(ctx)
@@ -187,7 +187,7 @@ def result(text: str) -> None:
 
 def _say(text: str, *, err: bool = True, is_error: bool = False) -> None:
     """Print; in the journal among the records of the log, which go another way than the streams."""
-    from pypi_insiders import log
+    from pypi_insiders.util import log
 
     if log.is_journal(sys.stderr if err else sys.stdout):
         log.tell(click.unstyle(text), is_error=is_error)

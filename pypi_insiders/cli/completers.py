@@ -23,7 +23,7 @@ def _completer(find: Callable[[click.Context], Iterable[str]]) -> Completer:
     def complete(
         ctx: click.Context, parameter: click.Parameter, incomplete: str
     ) -> list[CompletionItem[str]]:
-        from pypi_insiders.errors import InsidersError
+        from pypi_insiders.util.errors import InsidersError
 
         given = ctx.params.get(parameter.name or "") if parameter.nargs == -1 else None
         taken = {name.casefold() for name in given or ()}
@@ -47,8 +47,8 @@ def repositories(_ctx: click.Context) -> Iterable[str]:
     Reading it in earnest would take a third longer, of a time that is felt.
     """
     from pypi_insiders.config import parse_toml
-    from pypi_insiders.files import read_text
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util.files import read_text
 
     path = default_paths().repositories
     return parse_toml(path, read_text(path) or "")
@@ -86,8 +86,8 @@ def yanked_versions(ctx: click.Context) -> Iterable[str]:
 
 def _held() -> "Iterator[tuple[NormalizedName, Version]]":
     from pypi_insiders import distribution
-    from pypi_insiders.files import list_names
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util.files import list_names
 
     for _, project, version in distribution.releases(list_names(default_paths().distributions)):
         yield project, version

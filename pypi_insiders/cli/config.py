@@ -114,7 +114,7 @@ def _is_terminal() -> bool:
 def _edit(draft: "Draft", words: tuple[str, ...]) -> None:
     """Let the person edit until it is right, or no longer wanted."""
     from pypi_insiders.config import parse
-    from pypi_insiders.errors import InsidersError
+    from pypi_insiders.util.errors import InsidersError
 
     while True:
         text = draft.edit(words)
@@ -140,7 +140,7 @@ def _edit(draft: "Draft", words: tuple[str, ...]) -> None:
 def _before(draft: "Draft") -> "Settings | None":
     """Tell what the settings were; `None`: they were wrong."""
     from pypi_insiders.config import parse
-    from pypi_insiders.errors import InsidersError
+    from pypi_insiders.util.errors import InsidersError
 
     try:
         return parse(draft.of, draft.original or "")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pypi_insiders.cli.common import Command, colour
-from pypi_insiders.plain_text import printable
+from pypi_insiders.util.plain_text import printable
 
 if TYPE_CHECKING:
     from pypi_insiders.doctor import Finding

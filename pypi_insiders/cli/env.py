@@ -42,8 +42,9 @@ login. Shells over ssh or on a console do not: there, put the line above into th
 @click.option("--uninstall", is_flag=True, help="Remove what --install wrote.")
 def env(shell: str | None, unset: bool, uv_index: bool, install: bool, uninstall: bool) -> None:
     """Print the environment variables that point pip, uv and PDM to the index."""
-    from pypi_insiders import index_address, shell_words
+    from pypi_insiders import index_address
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util import shell_words
 
     if install or uninstall:
         _refuse_more(install, uninstall, shell, unset)
@@ -83,9 +84,10 @@ def _values(address: "Address", *, uv_index: bool) -> dict[str, str]:
 
 
 def _unset(*, is_fish: bool) -> None:
-    from pypi_insiders import index_address, shell_words, variables
-    from pypi_insiders.errors import InsidersError
+    from pypi_insiders import index_address, variables
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util import shell_words
+    from pypi_insiders.util.errors import InsidersError
 
     try:
         address = index_address.find(default_paths().settings)
@@ -106,8 +108,8 @@ def _is_fish(shell: str | None) -> bool:
     Raises:
         InsidersError: the person's shell has another one.
     """
-    from pypi_insiders import shell_words
-    from pypi_insiders.errors import InsidersError
+    from pypi_insiders.util import shell_words
+    from pypi_insiders.util.errors import InsidersError
 
     name = shell or shell_words.name(os.environ)
     if name not in (*shell_words.SH, shell_words.FISH):
@@ -119,7 +121,7 @@ def _is_fish(shell: str | None) -> bool:
 
 
 def _refuse_more(install: bool, uninstall: bool, shell: str | None, unset: bool) -> None:
-    from pypi_insiders.errors import UsageError
+    from pypi_insiders.util.errors import UsageError
 
     this = "--install" if install else "--uninstall"
     given = {"--uninstall": install and uninstall, "--unset": unset, "--shell": shell is not None}
@@ -128,8 +130,9 @@ def _refuse_more(install: bool, uninstall: bool, shell: str | None, unset: bool)
 
 
 def _install(address: "Address", *, uv_index: bool) -> None:
-    from pypi_insiders import session, shell_words, systemctl, variables
-    from pypi_insiders.errors import InsidersError
+    from pypi_insiders import session, systemctl, variables
+    from pypi_insiders.util import shell_words
+    from pypi_insiders.util.errors import InsidersError
 
     try:
         systemctl.manager()
@@ -150,8 +153,9 @@ def _install(address: "Address", *, uv_index: bool) -> None:
 
 
 def _uninstall() -> None:
-    from pypi_insiders import session, shell_words
+    from pypi_insiders import session
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util import shell_words
 
     path = session.uninstall(default_paths())
     click.echo(f"removed {path}" if path else "nothing was installed")

@@ -56,8 +56,9 @@ def exec_(
     """Run a command with the index."""
     import secrets
 
-    from pypi_insiders import config, index, process, sockets
+    from pypi_insiders import config, index, sockets
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util import process
 
     paths = default_paths()
     settings = config.load(paths.settings)
@@ -95,7 +96,7 @@ def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet:
         InsidersError: it has not.
     """
     from pypi_insiders import no_release, repositories
-    from pypi_insiders.errors import InsidersError
+    from pypi_insiders.util.errors import InsidersError
 
     watched = repositories.load(paths.repositories)
     if not watched:

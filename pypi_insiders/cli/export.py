@@ -30,10 +30,10 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
     is that of config.toml.
     """
     from pypi_insiders import config
-    from pypi_insiders.errors import UsageError
     from pypi_insiders.export import export as export_to
     from pypi_insiders.paths import default_paths
-    from pypi_insiders.words import counted
+    from pypi_insiders.util.errors import UsageError
+    from pypi_insiders.util.words import counted
 
     if no_fallback and fallback_url is not None:
         raise UsageError("--fallback-url and --no-fallback exclude each other", "give one of them")

@@ -13,7 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from pypi_insiders.plain_text import printable
+from pypi_insiders.util.plain_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

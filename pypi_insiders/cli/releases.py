@@ -62,8 +62,8 @@ def unpublish(project: str, numbers: tuple[str, ...], all_versions: bool) -> Non
     from packaging.utils import canonicalize_name
 
     from pypi_insiders import releases
-    from pypi_insiders.errors import InsidersError, UsageError
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util.errors import InsidersError, UsageError
 
     if all_versions == bool(numbers):
         raise UsageError(

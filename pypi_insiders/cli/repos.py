@@ -75,9 +75,9 @@ def add(
     already watched, the given options change, except --url: use `repos set` for that and for
     further keys.
     """
-    from pypi_insiders.errors import InsidersError, UsageError
     from pypi_insiders.paths import default_paths
     from pypi_insiders.repository import parse_specification
+    from pypi_insiders.util.errors import InsidersError, UsageError
 
     if options["url"] is not None and len(specifications) != 1:
         raise UsageError("--url goes with one repository", "add them one by one")
@@ -109,7 +109,7 @@ def _watch(
         Those that were not watched before.
     """
     from pypi_insiders import held_names, ownership, repositories
-    from pypi_insiders.files import locked
+    from pypi_insiders.util.files import locked
 
     with locked(paths.repositories_lock):
         known = repositories.load(paths.repositories)
@@ -170,7 +170,7 @@ def _report(fresh: "Iterable[Repository]", findings: _Findings) -> None:
     """Report the problems of repositories that were added, and the tags that are built first."""
     import logging
 
-    from pypi_insiders.words import counted
+    from pypi_insiders.util.words import counted
 
     log = logging.getLogger(__name__)
     readable = []
@@ -268,8 +268,8 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
     """Change keys of a watched repository."""
     from pypi_insiders import held_names, ownership, repositories
     from pypi_insiders.cli.releases import report_let_go
-    from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util.files import locked
 
     texts = _texts(assignments)
     paths = default_paths()
@@ -295,8 +295,8 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
 
 def _texts(assignments: "Iterable[str]") -> dict[str, str]:
     """Take words `KEY=VALUE` apart."""
-    from pypi_insiders.errors import UsageError
-    from pypi_insiders.urls import without_credentials
+    from pypi_insiders.util.errors import UsageError
+    from pypi_insiders.util.urls import without_credentials
 
     texts: dict[str, str] = {}
     for word in assignments:
@@ -337,9 +337,9 @@ def list_(as_json: bool) -> None:
     from datetime import datetime
 
     from pypi_insiders import snapshot
-    from pypi_insiders.errors import InsidersError
     from pypi_insiders.judgement import why_unserved
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util.errors import InsidersError
 
     seen = snapshot.take(default_paths(), datetime.now().astimezone(), with_services=False)
     if isinstance(seen.watched, InsidersError):
@@ -384,8 +384,8 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
     """
     from pypi_insiders import held_names, releases, repositories, withdrawal
     from pypi_insiders.cli.releases import report_let_go
-    from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util.files import locked
 
     paths = default_paths()
     with locked(paths.repositories_lock):

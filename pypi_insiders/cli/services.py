@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from pypi_insiders.config import ServerSettings
     from pypi_insiders.control import Setup
-    from pypi_insiders.errors import InsidersError
     from pypi_insiders.following import Place
     from pypi_insiders.units import Part
+    from pypi_insiders.util.errors import InsidersError
 
 
 def _part(name: str) -> "Part":
@@ -138,7 +138,8 @@ def _show(name: str, *, as_json: bool) -> int:
 
 def _show_log(name: str, repository: str | None, options: dict[str, str | bool | None]) -> None:
     """Become journalctl, with its own options, for a service or what it said of one repository."""
-    from pypi_insiders import log, systemctl
+    from pypi_insiders import systemctl
+    from pypi_insiders.util import log
 
     given = [
         f"--{option}" if value is True else f"--{option}={value}"
@@ -159,9 +160,10 @@ def _in_journal(repository: str) -> list[str]:
     Raises:
         InsidersError: it has none, and the repository is not watched either.
     """
-    from pypi_insiders import log, repositories, systemctl
+    from pypi_insiders import repositories, systemctl
     from pypi_insiders.paths import default_paths
     from pypi_insiders.repository import parse_name
+    from pypi_insiders.util import log
 
     wanted = parse_name(repository).casefold()
     logged = systemctl.logged(log.REPOSITORY_FIELD)
@@ -210,7 +212,7 @@ def _wait(place: "Place") -> "InsidersError | None":
 
     from pypi_insiders import following
     from pypi_insiders.cli.update import is_live
-    from pypi_insiders.errors import InsidersError
+    from pypi_insiders.util.errors import InsidersError
 
     display: AbstractContextManager[Callable[[str], None]] = nullcontext(lambda _line: None)
     if is_live() and verbosity(click.get_current_context()) >= 0:
@@ -262,8 +264,8 @@ def password(user: str, remove: bool) -> None:
     once, where `auth = true` is set.
     """
     from pypi_insiders import passwords
-    from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util.files import locked
 
     paths = default_paths()
     if remove:
@@ -277,8 +279,8 @@ def password(user: str, remove: bool) -> None:
 
 def _remove(user: str) -> None:
     from pypi_insiders import passwords
-    from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util.files import locked
 
     paths = default_paths()
     with locked(paths.passwords_lock):
@@ -289,7 +291,7 @@ def _remove(user: str) -> None:
 def _read_secret() -> str:
     import sys
 
-    from pypi_insiders.errors import UsageError
+    from pypi_insiders.util.errors import UsageError
 
     if sys.stdin.isatty():
         secret: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
@@ -314,8 +316,8 @@ def token(remove: bool) -> None:
     import secrets
 
     from pypi_insiders import passwords
-    from pypi_insiders.files import locked
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util.files import locked
 
     if remove:
         _remove(passwords.UPLOADER)
@@ -350,7 +352,7 @@ def run(
     """
     from pypi_insiders import index, sockets
     from pypi_insiders.cli.common import complain
-    from pypi_insiders.errors import InsidersError
+    from pypi_insiders.util.errors import InsidersError
 
     inherited = sockets.inherited()
     try:

@@ -21,7 +21,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
     from pypi_insiders import account
     from pypi_insiders.paths import default_paths
-    from pypi_insiders.plain_text import printable
+    from pypi_insiders.util.plain_text import printable
 
     now = datetime.now().astimezone()
     found = account.give(default_paths(), name, now)

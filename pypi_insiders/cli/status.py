@@ -7,7 +7,7 @@ import click
 
 from pypi_insiders.cli.common import Command, none_watched
 from pypi_insiders.cli.table import echo_table
-from pypi_insiders.plain_text import printable
+from pypi_insiders.util.plain_text import printable
 
 if TYPE_CHECKING:
     from pypi_insiders.judgement import Judgement

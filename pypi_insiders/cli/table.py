@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from pypi_insiders.plain_text import printable
+from pypi_insiders.util.plain_text import printable
 
 _NARROWEST = 8
 _GAP = "  "

@@ -19,9 +19,9 @@ def uninstall(purge: bool) -> None:
     do the units that a package of the system brings.
     """
     from pypi_insiders import control, session
-    from pypi_insiders.errors import InsidersError
-    from pypi_insiders.files import locked, remove_tree
     from pypi_insiders.paths import default_paths
+    from pypi_insiders.util.errors import InsidersError
+    from pypi_insiders.util.files import locked, remove_tree
 
     paths = default_paths()
     removed: list[Path] = []

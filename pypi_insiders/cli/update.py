@@ -9,7 +9,7 @@ import click
 
 from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import Command, none_watched, note, result, verbosity
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,7 +156,7 @@ def is_live() -> bool:
 
 def summary(outcomes: "list[Outcome]", elapsed_s: float) -> str:
     """Tell people what came of it."""
-    from pypi_insiders import times
+    from pypi_insiders.util import times
 
     published = sum(len(outcome.published) for outcome in outcomes)
     missed = [outcome.repository for outcome in outcomes if outcome.unreachable]

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 
 from pypi_insiders import reach
 from pypi_insiders.doctor.finding import Finding, Verdict, problem, warning
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.paths import Paths
 from pypi_insiders.reach import Reply
 from pypi_insiders.repository import Repository
 from pypi_insiders.units import WATCHER
+from pypi_insiders.util.errors import InsidersError
 
 _FROM_SHELL = (
     "that sees neither the variables nor the ssh agent of your shell: `systemctl --user "

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pypi_insiders import shell_words
 from pypi_insiders.doctor import proxies
 from pypi_insiders.doctor.client_settings import (
     Place,
@@ -18,7 +17,8 @@ from pypi_insiders.doctor.client_settings import (
     pip_options,
     uv_files,
 )
-from pypi_insiders.urls import without_credentials
+from pypi_insiders.util import shell_words
+from pypi_insiders.util.urls import without_credentials
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from pypi_insiders import sandbox, state
 from pypi_insiders.config import Settings
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import make_directory
 from pypi_insiders.paths import Paths
-from pypi_insiders.process import Containment
 from pypi_insiders.sandbox import Strength
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import make_directory
+from pypi_insiders.util.process import Containment
 
 
 def look(paths: Paths, settings: Settings, containment: Containment) -> Finding:

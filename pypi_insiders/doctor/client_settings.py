@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pypi_insiders.config import parse_toml
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import read_text
-from pypi_insiders.urls import without_any_credentials
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import read_text
+from pypi_insiders.util.urls import without_any_credentials
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from pypi_insiders import shell_words
 from pypi_insiders.config import ServerSettings, addresses
 from pypi_insiders.doctor import bends, client_settings, listeners, services
 from pypi_insiders.doctor.bends import Bend, Use
 from pypi_insiders.doctor.client_settings import Place, Source, Sources
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.urls import without_credentials
+from pypi_insiders.util import shell_words
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.urls import without_credentials
 
 _FULL, _ONLY_OWN = "/simple", "/insiders/simple"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from pypi_insiders import systemctl, units
 from pypi_insiders.doctor.finding import Finding, ok, problem
 from pypi_insiders.doctor.services import of_item
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.judgement import Judgement
 from pypi_insiders.overview import Services
 from pypi_insiders.unit_state import UnitState
 from pypi_insiders.units import SHARED, Part
+from pypi_insiders.util.errors import InsidersError
 
 _SHEBANG_BYTES = 4096
 

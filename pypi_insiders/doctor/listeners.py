@@ -2,7 +2,7 @@
 
 from pypi_insiders.config import join
 from pypi_insiders.doctor.finding import Finding, problem, together, warning
-from pypi_insiders.listeners import Listener, on, strangers
+from pypi_insiders.util.listeners import Listener, on, strangers
 
 __all__ = ["Listener", "on", "stranger"]
 

@@ -11,11 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pypi_insiders import __version__, times
+from pypi_insiders import __version__
 from pypi_insiders.doctor.finding import Finding, ok, problem, warning
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import run
-from pypi_insiders.urls import without_credentials
+from pypi_insiders.util import times
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.process import run
+from pypi_insiders.util.urls import without_credentials
 
 _TIMEOUT_S = 10
 _SLOW_S = 3

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pypi_insiders import __version__, systemctl
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import run
 from pypi_insiders.units import PARTS
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.process import run
 
 _NAME = "pypi-insiders"
 _TIMEOUT_S = 30

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from pypi_insiders import systemctl
 from pypi_insiders.doctor.finding import Finding, ok, problem, warning
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import run
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.process import run
 
 _TIMEOUT_S = 30
 _OLDEST_GIT = (2, 30)  # that of Debian 11; nobody tests with older ones

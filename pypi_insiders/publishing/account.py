@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pypi_insiders import process
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import read_text
 from pypi_insiders.publishing.destination import Destination
 from pypi_insiders.publishing.failure import PublishError
+from pypi_insiders.util import process
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import read_text
 
 VARIABLE = "PYPI_INSIDERS_INDEX_PASSWORD"
 """The environment variable with the password."""

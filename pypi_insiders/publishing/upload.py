@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders import distribution, process, uv_program
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for
+from pypi_insiders import distribution
 from pypi_insiders.publishing.account import VARIABLE, Account, find_account
 from pypi_insiders.publishing.destination import PYPI, Destination
 from pypi_insiders.publishing.failure import PublishError, failure
-from pypi_insiders.urls import without_credentials
+from pypi_insiders.util import process, uv
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import hint_for
+from pypi_insiders.util.urls import without_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class _Index:
             PublishError: the index did not take it, and does not have it.
         """
         argv = (
-            uv_program.find(), "publish", "--no-config", "--no-progress", "--no-attestations",
+            uv.find(), "publish", "--no-config", "--no-progress", "--no-attestations",
             "--trusted-publishing", "never", "--keyring-provider", "disabled",
             "--publish-url", self.destination.url,
             # Of a path uv would take special characters for a pattern.

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import FileIO
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import run
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.process import run
 
 _log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for
 from pypi_insiders.remotes.run import Settings
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import hint_for
 
 _TOKEN_FILE = "PYPI_INSIDERS_TOKEN_FILE"  # noqa: S105  # the name of a variable
 _PROTOCOLS = "https:ssh:git:file"

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import make_directory, remove_foreign_tree
 from pypi_insiders.remotes import credentials
 from pypi_insiders.remotes.credentials import GITS_OWN, Access
 from pypi_insiders.remotes.run import Settings, attempt, git, in_mirror
 from pypi_insiders.remotes.signatures import verify
 from pypi_insiders.remotes.words import RefusedError, UnreachableError
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import make_directory, remove_foreign_tree
 
 _LIMIT_BYTES = 32 * 1024 * 1024
 _FILE_LIMIT_BYTES = 512 * 1024

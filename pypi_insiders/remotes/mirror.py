@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import make_directory, remove_tree
 from pypi_insiders.remotes import credentials
 from pypi_insiders.remotes.credentials import GITS_OWN, Access
 from pypi_insiders.remotes.run import (
@@ -19,6 +17,8 @@ from pypi_insiders.remotes.run import (
     in_mirror,
 )
 from pypi_insiders.remotes.words import RefusedError, UnexplainedError
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import make_directory, remove_tree
 
 _log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.process import activity, kill_with_descendants
 from pypi_insiders.remotes.words import UnreachableError, explain
-from pypi_insiders.time_limit import shortened
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.process import activity, kill_with_descendants
+from pypi_insiders.util.time_limit import shortened
 
 # GitPython looks for git when it is imported, and fails there without one.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")

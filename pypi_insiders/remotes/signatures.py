@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pypi_insiders import process
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for
 from pypi_insiders.remotes.run import LOCAL, TIMEOUT_S, Settings, attempt, in_mirror
+from pypi_insiders.util import process
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import hint_for
 
 # The last one in a tag is its signature. Source: parse_signed_buffer in git's gpg-interface.c.
 _SIGNATURE = re.compile(r"^-----BEGIN (PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----", re.MULTILINE)

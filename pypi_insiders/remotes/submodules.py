@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.remotes.run import attempt, in_mirror
 from pypi_insiders.remotes.words import UnexplainedError
-from pypi_insiders.urls import without_credentials
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.urls import without_credentials
 
 _GITLINK = "160000"
 

@@ -7,13 +7,13 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, remove_tree, walk
 from pypi_insiders.remotes import credentials
 from pypi_insiders.remotes.credentials import GITS_OWN, Access
 from pypi_insiders.remotes.mirror import Mirror
 from pypi_insiders.remotes.run import FETCH_TIMEOUT_S, Settings, attempt, git, in_mirror, in_tree
 from pypi_insiders.remotes.submodules import OutsideError, Submodule, check_place, submodules_of
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import hint_for, remove_tree, walk
 
 _log = logging.getLogger(__name__)
 

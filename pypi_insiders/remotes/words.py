@@ -3,8 +3,8 @@
 import re
 import shlex
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.urls import without_any_credentials
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.urls import without_any_credentials
 
 
 class UnreachableError(InsidersError):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.web import stop
 from pypi_insiders.web.guard import Guard
 from pypi_insiders.web.stop import Stop

@@ -15,21 +15,22 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders import services_seen, snapshot, standing, state, systemctl, times
+from pypi_insiders import services_seen, snapshot, standing, state, systemctl
 from pypi_insiders.catalogue import Catalogue, Project
 from pypi_insiders.config import Settings
-from pypi_insiders.errors import InsidersError
 from pypi_insiders.index_check import Fetched
 from pypi_insiders.judgement import Item, Judgement, Severity, judge
 from pypi_insiders.overview import Services
 from pypi_insiders.paths import Paths
-from pypi_insiders.plain_text import printable
 from pypi_insiders.readme import Reader, Readme
 from pypi_insiders.services_seen import ServicesSeen
 from pypi_insiders.snapshot import Files
 from pypi_insiders.standing import Standing
 from pypi_insiders.state import Build
-from pypi_insiders.urls import without_credentials
+from pypi_insiders.util import times
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.plain_text import printable
+from pypi_insiders.util.urls import without_credentials
 from pypi_insiders.web import snippets, views
 from pypi_insiders.web.pages import HTML
 from pypi_insiders.web.rendered import Rendered, send

@@ -13,9 +13,9 @@ from multipart import MultiDict, MultipartError, MultipartPart, ParserLimitReach
 
 from pypi_insiders import distribution, store
 from pypi_insiders.distribution import DistributionError
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import make_directory
 from pypi_insiders.record import Record
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import make_directory
 
 _log = logging.getLogger(__name__)
 

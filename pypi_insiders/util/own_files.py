@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.files import hint_for, set_aside
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import hint_for, set_aside
 
 _log = logging.getLogger(__name__)
 

@@ -23,9 +23,9 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, NoReturn
 
-from pypi_insiders import disk
-from pypi_insiders.errors import InsidersError
-from pypi_insiders.time_limit import shortened
+from pypi_insiders.util import disk
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.time_limit import shortened
 
 _log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The one root of the errors that a person gets to read."""
 
-from pypi_insiders.plain_text import printable
+from pypi_insiders.util.plain_text import printable
 
 _HEAD_CHARS, _TAIL_CHARS = 1500, 400
 

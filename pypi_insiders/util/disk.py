@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError
 
 _MOST_BYTES = 1024**3
 _DISK_SHARE = 20

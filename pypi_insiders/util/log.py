@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
 
-from pypi_insiders.plain_text import printable
+from pypi_insiders.util.plain_text import printable
 
 if TYPE_CHECKING:
-    from pypi_insiders.journal import Journal
+    from pypi_insiders.util.journal import Journal
 
 REPOSITORY_FIELD = "PYPI_INSIDERS_REPOSITORY"
 """The field of an entry in the journal that names the repository which it is about."""
@@ -116,7 +116,7 @@ class _JournalHandler(_StreamHandler):
 
 
 def _journal() -> "Journal | None":
-    from pypi_insiders.journal import Journal  # noqa: PLC0415 - elsewhere nobody needs it
+    from pypi_insiders.util.journal import Journal  # noqa: PLC0415 - elsewhere nobody needs it
 
     with suppress(OSError):
         return Journal()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pypi_insiders.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError
 
 _log = logging.getLogger(__name__)
 
