@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypi_insiders import adoption, distribution, release_lists, state, tags
-from pypi_insiders.config import Settings, did_you_mean
-from pypi_insiders.paths import Paths
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import Settings, did_you_mean
 from pypi_insiders.record import Record
 from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository

@@ -12,8 +12,8 @@ from pathlib import Path
 from packaging.version import Version
 
 from pypi_insiders import distribution, release_lists, state
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.distribution import DistributionError
-from pypi_insiders.paths import Paths
 from pypi_insiders.record import Entry, Identity, Record
 from pypi_insiders.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.state import Build, RepositoryState

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders.config import Settings
-from pypi_insiders.paths import Paths
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import Settings
 from pypi_insiders.systemctl import quote
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run

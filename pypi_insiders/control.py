@@ -6,17 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pypi_insiders import (
-    access,
-    confinement,
-    exit_codes,
-    passwords,
-    sockets,
-    systemctl,
-    units,
-)
-from pypi_insiders.config import Settings, addresses
-from pypi_insiders.paths import Paths
+from pypi_insiders import confinement, exit_codes, sockets, systemctl, units
+from pypi_insiders.config import access, passwords
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import Settings, addresses
 from pypi_insiders.systemctl import Manager
 from pypi_insiders.units import PARTS, SERVER, Part
 from pypi_insiders.util.errors import InsidersError

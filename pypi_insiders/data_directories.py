@@ -1,7 +1,7 @@
 """Create the directories that the services use."""
 
 from pypi_insiders import catalogue, state, systemctl
-from pypi_insiders.paths import Paths
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.record import Record
 from pypi_insiders.units import SERVER
 from pypi_insiders.util.files import make_directory

@@ -16,8 +16,8 @@ from pathlib import Path
 from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders import distribution, repositories, state
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.distribution import DistributionError
-from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
 from pypi_insiders.repository import Repository
 from pypi_insiders.util.errors import InsidersError

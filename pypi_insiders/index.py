@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
-from pypi_insiders import access, config, passwords, server, services_seen, state
+from pypi_insiders import server, services_seen, state
 from pypi_insiders.catalogue import Catalogue, make_directory_if_new
-from pypi_insiders.config import ServerSettings
+from pypi_insiders.config import access, passwords
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import ServerSettings, refuse_own_fallback
 from pypi_insiders.held_names import HeldNames
-from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
@@ -171,7 +172,7 @@ def _guard(
     paths: Paths, settings: ServerSettings, bound: Sequence[ServerSettings], password: str | None
 ) -> Guard:
     """Make what is asked of requests, if the settings may be those of an index that listens so."""
-    config.refuse_own_fallback(settings, bound)
+    refuse_own_fallback(settings, bound)
     access.demand_auth(settings.auth, bound)
     checker: passwords.Checker | passwords.Single
     if password is None:

@@ -5,8 +5,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pypi_insiders import config, overview, systemctl, units
-from pypi_insiders.config import Settings
+from pypi_insiders import overview, systemctl, units
+from pypi_insiders.config.settings import Settings, load_settings
 from pypi_insiders.units import SERVER
 from pypi_insiders.util import listeners
 from pypi_insiders.util.errors import InsidersError
@@ -51,7 +51,7 @@ def find(path: Path) -> Address:
     """
     listening = _listening()
     try:
-        settings = config.load(path)
+        settings = load_settings(path)
     except InsidersError as error:
         if listening is None:
             raise

@@ -30,9 +30,9 @@ from pypi_insiders import (
 )
 from pypi_insiders.builder import BuildError, Distributions
 from pypi_insiders.comparison import Difference, Kind
-from pypi_insiders.config import Settings
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import Settings
 from pypi_insiders.environments import Bytecode
-from pypi_insiders.paths import Paths
 from pypi_insiders.progress import Progress
 from pypi_insiders.record import Origin, Record
 from pypi_insiders.release_lists import TAKEN_BACK

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders import held_names, ownership, project_name, public, reach, remotes, tags
-from pypi_insiders.paths import Paths
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.project_name import UnknownNameError
 from pypi_insiders.remotes import SignatureError
 from pypi_insiders.repository import Repository

@@ -17,8 +17,8 @@ from pypi_insiders import (
     standing,
     state,
 )
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.held_names import Names
-from pypi_insiders.paths import Paths
 from pypi_insiders.record import Record
 from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository, add_command

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders.paths import Paths
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.repository import Repository, parse_distribution, parse_name
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names, read_text

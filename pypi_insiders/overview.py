@@ -8,7 +8,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from pypi_insiders import exit_codes, systemctl, units
-from pypi_insiders.config import ServerSettings
+from pypi_insiders.config.settings import ServerSettings
 from pypi_insiders.systemctl import Manager
 from pypi_insiders.units import PARTS, REQUESTS, SERVER, WATCHER, Part
 from pypi_insiders.util import times

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders import config, systemctl, units
-from pypi_insiders.paths import Paths
+from pypi_insiders import systemctl, units
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import as_document, parse_settings
 from pypi_insiders.units import SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
@@ -42,7 +43,7 @@ def settings(paths: Paths) -> list[Effective]:
         InsidersError: `config.toml` cannot be read, or is wrong.
     """
     text = read_text(paths.settings) or ""
-    document = config.as_document(config.parse(paths.settings, text))
+    document = as_document(parse_settings(paths.settings, text))
     lines, drop_ins = lines_of(text), _drop_ins()
     return [
         Effective(table, key, value, lines.get((table, key)), tuple(drop_ins.get((table, key), ())))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pypi_insiders import remotes, systemctl, tags, units
-from pypi_insiders.paths import Paths
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.remotes import UnreachableError
 from pypi_insiders.repository import Repository
 from pypi_insiders.units import WATCHER

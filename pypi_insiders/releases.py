@@ -15,7 +15,7 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from pypi_insiders import distribution, release_lists, state, store, yanks
-from pypi_insiders.paths import Paths
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.record import Record
 from pypi_insiders.release_lists import TAKEN_BACK, YANKED, ReleaseList, Releases
 from pypi_insiders.util.errors import InsidersError, UsageError

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders import config
+from pypi_insiders.config import settings
 from pypi_insiders.tags import Pattern, Rules
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.urls import without_credentials
@@ -86,7 +86,7 @@ def parse_keep(number: int) -> int:
         UsageError: it is negative.
     """
     try:
-        return config.parse_keep(number)
+        return settings.parse_keep(number)
     except ValueError as error:
         raise UsageError(f"keep {error}", "such as 5") from error
 
@@ -364,7 +364,7 @@ def _field(key: str) -> "Field[Any]":
     """
     names = _names()
     if key not in names:
-        raise ValueError(f"unknown key {key}{config.did_you_mean(key, names)}")
+        raise ValueError(f"unknown key {key}{settings.did_you_mean(key, names)}")
     return next(item for item in fields(Repository) if item.name == names[key])
 
 

@@ -4,9 +4,9 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.judgement import Item, Judgement, Severity
 from pypi_insiders.overview import Services
-from pypi_insiders.paths import Paths
 from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.units import PARTS, WATCHER
 from pypi_insiders.util.errors import InsidersError

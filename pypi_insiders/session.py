@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pypi_insiders import systemctl
-from pypi_insiders.paths import Paths
+from pypi_insiders.config.client_variables import MEMORY, remember
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text, remove, write_atomic
-from pypi_insiders.variables import MEMORY, remember
 
 _MARK = "# Installed by pypi-insiders"
 _HEAD = f"{_MARK}; `pypi-insiders env --uninstall` removes it.\n"

@@ -13,10 +13,8 @@ from typing import TypeVar
 from packaging.utils import canonicalize_version
 
 from pypi_insiders import (
-    access,
     adoption,
     comparison,
-    config,
     control,
     distribution,
     held_names,
@@ -32,12 +30,13 @@ from pypi_insiders import (
     yanks,
 )
 from pypi_insiders.comparison import Comparison, Difference, Kind, Strangers
-from pypi_insiders.config import Settings
+from pypi_insiders.config import access
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import Settings, load_settings
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.index_check import Fetched, Sample
 from pypi_insiders.no_release import NoRelease
 from pypi_insiders.overview import Condition, Services
-from pypi_insiders.paths import Paths
 from pypi_insiders.public import Public
 from pypi_insiders.record import Entry, Record
 from pypi_insiders.release_lists import TAKEN_BACK, Releases
@@ -134,7 +133,7 @@ def take(
             errors.append(error)
             return otherwise
 
-    settings = _tried(lambda: config.load(paths.settings))
+    settings = _tried(lambda: load_settings(paths.settings))
     files = _tried(lambda: _files(paths.distributions))
     there = Files() if isinstance(files, InsidersError) else files
     with ThreadPoolExecutor(1) as pool:

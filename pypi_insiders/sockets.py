@@ -5,7 +5,7 @@ import os
 import socket
 from ipaddress import ip_address
 
-from pypi_insiders.config import addresses, join
+from pypi_insiders.config.settings import addresses, join
 from pypi_insiders.util.errors import InsidersError
 
 _FIRST_INHERITED = 3

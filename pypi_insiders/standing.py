@@ -10,7 +10,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
-from pypi_insiders.paths import Paths
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.public import Public
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, RepositoryState

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from pypi_insiders import services_seen, snapshot
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.judgement import INDEX, Health, Item, Judgement, judge
 from pypi_insiders.overview import Condition, Overview, Services
-from pypi_insiders.paths import Paths
 from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.standing import Standing
 from pypi_insiders.units import SERVER

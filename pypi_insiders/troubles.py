@@ -11,13 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders import config, notification, services_seen, snapshot
-from pypi_insiders.config import Settings
+from pypi_insiders import notification, services_seen, snapshot
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import NOTIFY_VARIABLE, Settings, load_settings
 from pypi_insiders.index_check import Fetched
 from pypi_insiders.judgement import CONFIG, INDEX, PASSWORDS, REPOSITORIES, STATE, judge
 from pypi_insiders.notification import Message
 from pypi_insiders.overview import Condition, Services
-from pypi_insiders.paths import Paths
 from pypi_insiders.snapshot import Files
 from pypi_insiders.units import PARTS, SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
@@ -352,7 +352,7 @@ def way(paths: Paths) -> tuple[str, ...] | None:
     While `config.toml` cannot be read it is what it was when the units were installed.
     """
     try:
-        return config.load(paths.settings).watcher.notify_command
+        return load_settings(paths.settings).watcher.notify_command
     except InsidersError:
-        told = os.environ.get(config.NOTIFY_VARIABLE)
+        told = os.environ.get(NOTIFY_VARIABLE)
         return None if told is None else tuple(shlex.split(told))

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pypi_insiders import control, units
-from pypi_insiders.config import Settings
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import Settings
 from pypi_insiders.control import Setup
 from pypi_insiders.overview import Condition, Services
-from pypi_insiders.paths import Paths
 from pypi_insiders.units import PARTS, REQUESTS, Freshness, Part
 from pypi_insiders.util.errors import InsidersError
 

@@ -12,9 +12,9 @@ from enum import Enum, auto
 from pathlib import Path
 
 from pypi_insiders import __version__, confinement
-from pypi_insiders.config import NOTIFY_VARIABLE, ServerSettings, Settings, WatcherSettings
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import NOTIFY_VARIABLE, ServerSettings, Settings, WatcherSettings
 from pypi_insiders.confinement import Program
-from pypi_insiders.paths import Paths
 from pypi_insiders.systemctl import quote
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text, remove, write_atomic

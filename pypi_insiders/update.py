@@ -32,9 +32,9 @@ from pypi_insiders import (
 )
 from pypi_insiders.choosing import Chooser, Request
 from pypi_insiders.comparison import Comparison, Difference, Kind
-from pypi_insiders.config import Settings
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import Settings
 from pypi_insiders.making import Made, Maker, Release, RemovedError, TakenBackError, is_lasting
-from pypi_insiders.paths import Paths
 from pypi_insiders.progress import Progress
 from pypi_insiders.publishing import PublishError
 from pypi_insiders.record import Record

@@ -12,7 +12,7 @@ from pypi_insiders import (
     state,
     store,
 )
-from pypi_insiders.paths import Paths
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.repository import Repository, parse_name
 from pypi_insiders.util.files import locked, remove_tree
 

@@ -21,9 +21,9 @@ import pytest
 from machine import Machine, Unavailable
 from projects import Project, create
 
-from pypi_insiders.paths import Paths
+from pypi_insiders.config.client_variables import MEMORY, RIVALS
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.util.files import locked
-from pypi_insiders.variables import MEMORY, RIVALS
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = Path(sys.executable).with_name("pypi-insiders")

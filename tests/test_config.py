@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pypi_insiders.config import (
+from pypi_insiders.config.settings import (
     BuildSettings,
     PublishSettings,
     ServerSettings,
@@ -16,12 +16,12 @@ from pypi_insiders.config import (
     WatcherSettings,
     as_document,
     as_toml,
-    load,
-    parse,
+    load_settings,
     parse_check_url,
     parse_fallback_url,
     parse_host,
     parse_interval,
+    parse_settings,
     template,
 )
 from pypi_insiders.util.errors import InsidersError
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 def _refusal(path: Path) -> tuple[str, str | None]:
     with pytest.raises(InsidersError) as caught:
-        load(path)
+        load_settings(path)
     return caught.value.message, caught.value.hint
 
 
@@ -42,7 +42,7 @@ def _refusal(path: Path) -> tuple[str, str | None]:
 def test_what_is_not_said_has_its_default(path: Path, text: str | None) -> None:
     if text is not None:
         path.write_text(text)
-    assert load(path) == Settings(
+    assert load_settings(path) == Settings(
         ServerSettings(host="localhost", port=31411, fallback_url=None),
         WatcherSettings(interval_s=1800),
     )
@@ -58,7 +58,7 @@ def test_every_key(path: Path) -> None:
         '[publish]\nindex-url = "https://index.example/"\nuser = "me"\nlocal = false\n'
         'check-url = "https://index.example/+simple/"\n'
     )
-    assert load(path) == Settings(
+    assert load_settings(path) == Settings(
         ServerSettings("192.0.2.1", 8080, "https://index.example/simple"),
         WatcherSettings(
             7200,
@@ -202,7 +202,7 @@ def test_what_is_no_port_is_refused(path: Path, port: str) -> None:
 @pytest.mark.parametrize("port", [1, 65535])
 def test_the_outermost_ports(path: Path, port: int) -> None:
     path.write_text(f"[server]\nport = {port}\n")
-    assert load(path).server.port == port
+    assert load_settings(path).server.port == port
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_another_index_of_this_machine_is_a_fallback(path: Path, url: str) -> No
     path.write_text(
         f'[server]\nfallback-url = "{url}"\nport = 4711\nnames = ["packages.example"]\n'
     )
-    assert load(path).server.fallback_url == url
+    assert load_settings(path).server.fallback_url == url
 
 
 @pytest.mark.parametrize(
@@ -376,9 +376,9 @@ def _uncommented(text: str) -> str:
 
 def test_the_template_says_nothing_and_names_every_key_with_its_default(path: Path) -> None:
     """Keys without a default have an example."""
-    assert parse(path, template()) == Settings()
+    assert parse_settings(path, template()) == Settings()
     told = tomllib.loads(_uncommented(template()))
-    parse(path, _uncommented(template()))
+    parse_settings(path, _uncommented(template()))
     for table, content in as_document(Settings()).items():
         assert told[table].keys() == content.keys()
         defaults = {key: value for key, value in content.items() if value is not None}
@@ -420,4 +420,4 @@ def test_what_is_said_of_settings_is_understood(path: Path) -> None:
         for key, value in content.items()
         if value is not None
     )
-    assert parse(path, text) == settings
+    assert parse_settings(path, text) == settings

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import COMMAND, Person
 
-from pypi_insiders import config
+from pypi_insiders.config.settings import load_settings, template
 
 OLD = "# mine\n[server]\nport = 4711\n"
 SHELL = "sh -c '{}' sh"
@@ -80,8 +80,8 @@ def test_where_there_is_no_file_the_defaults_are_there_to_begin_with(person: Per
         f"saved {person.paths.settings}\n", "note: [build] takes effect at the next update\n",
     )  # fmt: skip
     text = person.paths.settings.read_text()
-    assert text == re.sub("^# jobs = 0 ", "jobs = 2", config.template(), flags=re.MULTILINE)
-    assert config.load(person.paths.settings).build.jobs == 2
+    assert text == re.sub("^# jobs = 0 ", "jobs = 2", template(), flags=re.MULTILINE)
+    assert load_settings(person.paths.settings).build.jobs == 2
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,18 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 
 LAYERS = (
     {"util"},
-    {"exit_codes", "notify_socket", "progress", "relay", "variables"},
-    {"distribution", "gateway", "paths", "project_name", "tags"},
+    {"config"},
+    {"exit_codes", "notify_socket", "progress", "relay"},
+    {"distribution", "gateway", "project_name", "tags"},
     {"release_lists"},
     {
-        "archives", "config", "editing", "environments", "notification", "passwords", "public",
-        "readme", "record", "remotes", "running", "systemctl", "yanks",
+        "archives", "environments", "notification", "public", "readme", "record", "remotes",
+        "running", "systemctl", "yanks",
     },
     {"confinement"},
     {
-        "access", "catalogue", "publishing", "repository", "sandbox", "server", "session",
-        "sockets", "state", "store", "units",
+        "catalogue", "publishing", "repository", "sandbox", "server", "session", "sockets",
+        "state", "store", "units",
     },
     {
         "builder", "comparison", "control", "data_directories", "following", "original",
@@ -48,7 +49,7 @@ OWNERS = {
     "logging_journald": "util",
     "multipart": "web",
     "nh3": "readme",
-    "platformdirs": "paths",
+    "platformdirs": "config",
     "pypiserver": "web",
     "readme_renderer": "readme",
     "rich": "cli",

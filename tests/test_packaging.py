@@ -27,7 +27,7 @@ def test_the_wheel_holds_the_units_and_nothing_of_the_tests(wheel: Path) -> None
         )
         == UNITS
     )
-    assert "pypi_insiders/config.toml" in names
+    assert "pypi_insiders/config/config.toml" in names
     release = "-".join(wheel.name.split("-")[:2])
     assert {name.partition("/")[0] for name in names} == {
         "pypi_insiders",
@@ -90,10 +90,11 @@ def test_each_way_to_install_it_brings_what_belongs_to_it(
     command = bin_directory / "pypi-insiders"
     interpreter = command.resolve().with_name("python")
     code = (
-        "from pypi_insiders import config, confinement, paths, units\n"
+        "from pypi_insiders import confinement, units\n"
+        "from pypi_insiders.config import paths, settings\n"
         "own = paths.default_paths()\n"
         "program = confinement.find_program(('/x',), {}, own)\n"
-        "texts = units.render('/x', own, config.Settings(), program)\n"
+        "texts = units.render('/x', own, settings.Settings(), program)\n"
         "print(sorted(texts))"
     )
     shown = subprocess.run(

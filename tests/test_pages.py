@@ -32,7 +32,8 @@ from showroom import (
 from test_nginx import running
 from wheels import sdist, wheel
 
-from pypi_insiders import distribution, passwords, repositories, state
+from pypi_insiders import distribution, repositories, state
+from pypi_insiders.config import passwords
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, RepositoryState
 

@@ -13,9 +13,8 @@ from queue import SimpleQueue
 import pytest
 from conftest import COMMAND, Person
 
-from pypi_insiders import access, passwords
-from pypi_insiders.config import ServerSettings
-from pypi_insiders.passwords import (
+from pypi_insiders.config import access, passwords
+from pypi_insiders.config.passwords import (
     COST,
     CREDENTIAL,
     Checker,
@@ -27,6 +26,7 @@ from pypi_insiders.passwords import (
     remove,
     save,
 )
+from pypi_insiders.config.settings import ServerSettings
 from pypi_insiders.util.errors import InsidersError, UsageError
 
 

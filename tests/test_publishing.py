@@ -27,7 +27,7 @@ from bench_tools import Argv, home_environment, run
 from conftest import Person, Watch, free_port, names, need, untimed
 from wheels import sdist, wheel
 
-from pypi_insiders.config import PublishSettings
+from pypi_insiders.config.settings import PublishSettings
 from pypi_insiders.distribution import sha256
 from pypi_insiders.publishing import VARIABLE, Destination, PublishError, destination, publish
 from pypi_insiders.publishing.failure import failure

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pypi_insiders import __version__
-from pypi_insiders.config import ServerSettings, Settings, WatcherSettings, parse_interval
-from pypi_insiders.paths import Paths
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import ServerSettings, Settings, WatcherSettings, parse_interval
 from pypi_insiders.systemctl import quote
 from pypi_insiders.units import (
     NOTIFIER,

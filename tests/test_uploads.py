@@ -12,7 +12,7 @@ import pytest
 from conftest import COMMAND, Person
 from wheels import sdist, wheel
 
-from pypi_insiders import passwords
+from pypi_insiders.config import passwords
 from pypi_insiders.distribution import sha256
 
 

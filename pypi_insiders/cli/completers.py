@@ -46,8 +46,8 @@ def repositories(_ctx: click.Context) -> Iterable[str]:
 
     Reading it in earnest would take a third longer, of a time that is felt.
     """
-    from pypi_insiders.config import parse_toml
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.config.settings import parse_toml
     from pypi_insiders.util.files import read_text
 
     path = default_paths().repositories
@@ -86,7 +86,7 @@ def yanked_versions(ctx: click.Context) -> Iterable[str]:
 
 def _held() -> "Iterator[tuple[NormalizedName, Version]]":
     from pypi_insiders import distribution
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.util.files import list_names
 
     for _, project, version in distribution.releases(list_names(default_paths().distributions)):
@@ -95,7 +95,7 @@ def _held() -> "Iterator[tuple[NormalizedName, Version]]":
 
 def _yanked() -> dict[str, dict[str, str]]:
     from pypi_insiders import yanks
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
 
     # Without its copy: a shell that completes changes no files and says nothing.
     return yanks.load(default_paths().distributions)

@@ -9,9 +9,9 @@ import click
 from pypi_insiders.cli.common import Group, complain, note
 
 if TYPE_CHECKING:
-    from pypi_insiders.config import Settings
-    from pypi_insiders.editing import Draft
-    from pypi_insiders.paths import Paths
+    from pypi_insiders.config.editor import Draft
+    from pypi_insiders.config.paths import Paths
+    from pypi_insiders.config.settings import Settings
     from pypi_insiders.provenance import Effective
 
 config = Group("config", help="Show or edit the settings.")
@@ -26,7 +26,7 @@ def show(as_json: bool) -> None:
     (`systemctl --user edit`) is named.
     """
     from pypi_insiders import provenance
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
 
     paths = default_paths()
     found = provenance.settings(paths)
@@ -50,7 +50,7 @@ def _files(paths: "Paths") -> dict[str, str]:
 def _print_toml(paths: "Paths", found: "list[Effective]") -> None:
     from itertools import groupby
 
-    from pypi_insiders.config import as_toml
+    from pypi_insiders.config.settings import as_toml
 
     for what, path in _files(paths).items():
         is_there = "" if Path(path).exists() else " (not there)"
@@ -94,12 +94,12 @@ def edit() -> None:
     The editor is $VISUAL or $EDITOR, or one that is there. What is wrong is said, and can be edited
     again; config.toml itself only ever has what is right.
     """
-    from pypi_insiders import editing
-    from pypi_insiders.config import template
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config import editor
+    from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.config.settings import template
 
-    words = editing.editor(on_terminal=_is_terminal())
-    draft = editing.Draft.begin(default_paths().settings, template())
+    words = editor.editor(on_terminal=_is_terminal())
+    draft = editor.Draft.begin(default_paths().settings, template())
     try:
         _edit(draft, words)
     finally:
@@ -113,7 +113,7 @@ def _is_terminal() -> bool:
 
 def _edit(draft: "Draft", words: tuple[str, ...]) -> None:
     """Let the person edit until it is right, or no longer wanted."""
-    from pypi_insiders.config import parse
+    from pypi_insiders.config.settings import parse_settings
     from pypi_insiders.util.errors import InsidersError
 
     while True:
@@ -122,7 +122,7 @@ def _edit(draft: "Draft", words: tuple[str, ...]) -> None:
             click.echo("nothing changed")
             return
         try:
-            settings = parse(draft.of, text)
+            settings = parse_settings(draft.of, text)
         except InsidersError as error:
             if not _is_terminal():
                 raise InsidersError(error.message, "nothing was changed") from error
@@ -139,11 +139,11 @@ def _edit(draft: "Draft", words: tuple[str, ...]) -> None:
 
 def _before(draft: "Draft") -> "Settings | None":
     """Tell what the settings were; `None`: they were wrong."""
-    from pypi_insiders.config import parse
+    from pypi_insiders.config.settings import parse_settings
     from pypi_insiders.util.errors import InsidersError
 
     try:
-        return parse(draft.of, draft.original or "")
+        return parse_settings(draft.of, draft.original or "")
     except InsidersError:
         return None
 

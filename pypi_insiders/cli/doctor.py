@@ -29,8 +29,8 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
     """
     from datetime import datetime
 
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.doctor import Verdict, examine
-    from pypi_insiders.paths import default_paths
 
     if access:
         _print_access()
@@ -48,7 +48,7 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
 def _print_access() -> None:
     """Tell which repositories can be read from this process: this runs in a unit."""
     from pypi_insiders import reach, repositories
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
 
     watched = repositories.load(default_paths().repositories)
     click.echo(reach.as_json(reach.ask(watched.values())))

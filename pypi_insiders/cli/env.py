@@ -43,7 +43,7 @@ login. Shells over ssh or on a console do not: there, put the line above into th
 def env(shell: str | None, unset: bool, uv_index: bool, install: bool, uninstall: bool) -> None:
     """Print the environment variables that point pip, uv and PDM to the index."""
     from pypi_insiders import index_address
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.util import shell_words
 
     if install or uninstall:
@@ -74,18 +74,21 @@ def _warn(address: "Address") -> None:
 
 def _values(address: "Address", *, uv_index: bool) -> dict[str, str]:
     """Put together what is to be set in this shell, and what it takes to undo that."""
-    from pypi_insiders import variables
+    from pypi_insiders.config import client_variables
 
     ours = {address.url, address.configured}
-    values = variables.leading_to(address.url, for_uv=uv_index, is_loopback=address.is_loopback)
-    values = variables.beside_own(values, os.environ, ours)
-    values |= variables.past_proxies(os.environ, address.host)
-    return {**values, variables.MEMORY: variables.remember(values, os.environ)}
+    values = client_variables.leading_to(
+        address.url, for_uv=uv_index, is_loopback=address.is_loopback
+    )
+    values = client_variables.beside_own(values, os.environ, ours)
+    values |= client_variables.past_proxies(os.environ, address.host)
+    return {**values, client_variables.MEMORY: client_variables.remember(values, os.environ)}
 
 
 def _unset(*, is_fish: bool) -> None:
-    from pypi_insiders import index_address, variables
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders import index_address
+    from pypi_insiders.config import client_variables
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.util import shell_words
     from pypi_insiders.util.errors import InsidersError
 
@@ -95,7 +98,7 @@ def _unset(*, is_fish: bool) -> None:
     except InsidersError as error:  # then only what this shell remembers is known
         note(error.message)
         ours = set()
-    for name, value in variables.taken_back(os.environ, ours).items():
+    for name, value in client_variables.taken_back(os.environ, ours).items():
         if value is None:
             click.echo(f"{shell_words.unset((name,), fish=is_fish)};")
         else:
@@ -130,7 +133,8 @@ def _refuse_more(install: bool, uninstall: bool, shell: str | None, unset: bool)
 
 
 def _install(address: "Address", *, uv_index: bool) -> None:
-    from pypi_insiders import session, systemctl, variables
+    from pypi_insiders import session, systemctl
+    from pypi_insiders.config import client_variables
     from pypi_insiders.util import shell_words
     from pypi_insiders.util.errors import InsidersError
 
@@ -141,11 +145,13 @@ def _install(address: "Address", *, uv_index: bool) -> None:
         hint = f"for this shell: `{shell_words.evaluated(fish=shell_words.is_fish(os.environ))}`"
         raise InsidersError(error.message, hint) from error
     _warn(address)
-    values = variables.leading_to(address.url, for_uv=uv_index, is_loopback=address.is_loopback)
+    values = client_variables.leading_to(
+        address.url, for_uv=uv_index, is_loopback=address.is_loopback
+    )
     excepted = {
         name: address.host
-        for name, hosts in variables.past_proxies(os.environ, address.host).items()
-        if not variables.is_everything(hosts)
+        for name, hosts in client_variables.past_proxies(os.environ, address.host).items()
+        if not client_variables.is_everything(hosts)
     }
     path, is_new = session.install(values, excepted)
     click.echo(f"installed {path}" if is_new else f"{path} is there already")
@@ -154,7 +160,7 @@ def _install(address: "Address", *, uv_index: bool) -> None:
 
 def _uninstall() -> None:
     from pypi_insiders import session
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.util import shell_words
 
     path = session.uninstall(default_paths())

@@ -8,8 +8,8 @@ import click
 from pypi_insiders.cli.common import Command, none_watched, note, verbosity
 
 if TYPE_CHECKING:
-    from pypi_insiders.config import Settings
-    from pypi_insiders.paths import Paths
+    from pypi_insiders.config.paths import Paths
+    from pypi_insiders.config.settings import Settings
 
 _HELP = """\
 Run a command with the index, without systemd.
@@ -56,12 +56,13 @@ def exec_(
     """Run a command with the index."""
     import secrets
 
-    from pypi_insiders import config, index, sockets
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders import index, sockets
+    from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.config.settings import load_settings
     from pypi_insiders.util import process
 
     paths = default_paths()
-    settings = config.load(paths.settings)
+    settings = load_settings(paths.settings)
     process.find_command(argv[0])  # told at once, and not after an update
     _provide(paths, settings, no_update=no_update, is_quiet=verbosity(ctx) < 0)
     # Whoever wants passwords gets one for this command alone: nobody else here can read the index.
@@ -78,15 +79,15 @@ def exec_(
 
 def _environment(url: str, *, uv_index: bool) -> dict[str, str]:
     """Put together what the command gets."""
-    from pypi_insiders import variables
+    from pypi_insiders.config import client_variables
 
-    values = variables.leading_to(url, for_uv=uv_index)
-    for name, what in variables.rivals(os.environ, for_uv=uv_index).items():
+    values = client_variables.leading_to(url, for_uv=uv_index)
+    for name, what in client_variables.rivals(os.environ, for_uv=uv_index).items():
         note(f"{name} is set: {what}")
-    if uv_index and (others := os.environ.get(variables.UV_INDEX)):
-        values[variables.UV_INDEX] += f" {others}"
-    proxies = variables.past_proxies(os.environ)
-    return {**os.environ, **values, **proxies, variables.URL: url}
+    if uv_index and (others := os.environ.get(client_variables.UV_INDEX)):
+        values[client_variables.UV_INDEX] += f" {others}"
+    proxies = client_variables.past_proxies(os.environ)
+    return {**os.environ, **values, **proxies, client_variables.URL: url}
 
 
 def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet: bool) -> None:

@@ -29,16 +29,16 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
     what has changed is touched, so call it again after each update. Without an option, the fallback
     is that of config.toml.
     """
-    from pypi_insiders import config
+    from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.config.settings import load_settings
     from pypi_insiders.export import export as export_to
-    from pypi_insiders.paths import default_paths
     from pypi_insiders.util.errors import UsageError
     from pypi_insiders.util.words import counted
 
     if no_fallback and fallback_url is not None:
         raise UsageError("--fallback-url and --no-fallback exclude each other", "give one of them")
     paths = default_paths()
-    settings = config.load(paths.settings).server
+    settings = load_settings(paths.settings).server
     fallback_url = None if no_fallback else fallback_url or settings.fallback
     if settings.auth:
         note("the web server must ask for passwords itself: the exported files know none")

@@ -14,7 +14,7 @@ def notify(test: bool) -> None:
     problem, on your desktop or by the `notify-command` of config.toml, and one when it is over.
     """
     from pypi_insiders import troubles
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
 
     paths = default_paths()
     if test:

@@ -10,7 +10,7 @@ from pypi_insiders.cli.common import Command, none_watched
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pypi_insiders.paths import Paths
+    from pypi_insiders.config.paths import Paths
 
 
 @click.command(cls=Command)
@@ -24,7 +24,7 @@ def yank(project: str, number: str, reason: str) -> None:
     on working. `unyank` takes it back.
     """
     from pypi_insiders import releases
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
 
     paths = default_paths()
     release = releases.find(paths.distributions, project, number)
@@ -39,7 +39,7 @@ def yank(project: str, number: str, reason: str) -> None:
 def unyank(project: str, number: str) -> None:
     """Take the yank of a release back."""
     from pypi_insiders import releases
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
 
     paths = default_paths()
     if (freed := releases.unyank(paths, project, number)) is not None:
@@ -62,7 +62,7 @@ def unpublish(project: str, numbers: tuple[str, ...], all_versions: bool) -> Non
     from packaging.utils import canonicalize_name
 
     from pypi_insiders import releases
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.util.errors import InsidersError, UsageError
 
     if all_versions == bool(numbers):
@@ -112,11 +112,12 @@ def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
     Of all watched repositories, or those that are named. `update` does so by itself where `keep` is
     set, for a repository (`repos add --keep N`) or for all (config.toml).
     """
-    from pypi_insiders import config, repositories, withdrawal
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders import repositories, withdrawal
+    from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.config.settings import load_settings
 
     paths = default_paths()
-    default = config.load(paths.settings).watcher.keep
+    default = load_settings(paths.settings).watcher.keep
     chosen = repositories.select(repositories.load(paths.repositories), names)
     kept = {item.name: keep or (default if item.keep is None else item.keep) for item in chosen}
     removed = False

@@ -13,8 +13,8 @@ from pypi_insiders.cli.table import echo_table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pypi_insiders.config.paths import Paths
     from pypi_insiders.naming import Naming
-    from pypi_insiders.paths import Paths
     from pypi_insiders.reach import Reply
     from pypi_insiders.repository import Repository
 
@@ -75,7 +75,7 @@ def add(
     already watched, the given options change, except --url: use `repos set` for that and for
     further keys.
     """
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.repository import parse_specification
     from pypi_insiders.util.errors import InsidersError, UsageError
 
@@ -227,7 +227,7 @@ def import_(file: Path | None, no_check: bool) -> None:
     nothing; what is watched already is no error. The file itself stays as it is.
     """
     from pypi_insiders import original
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
 
     paths = default_paths()
     found = original.load(file or paths.original_repositories)
@@ -268,7 +268,7 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
     """Change keys of a watched repository."""
     from pypi_insiders import held_names, ownership, repositories
     from pypi_insiders.cli.releases import report_let_go
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.util.files import locked
 
     texts = _texts(assignments)
@@ -312,7 +312,7 @@ def _texts(assignments: "Iterable[str]") -> dict[str, str]:
 
 def _tell_changes(paths: "Paths", old: "Repository", new: "Repository") -> None:
     from pypi_insiders import state
-    from pypi_insiders.config import as_toml
+    from pypi_insiders.config.settings import as_toml
 
     before, now = old.keys, new.keys
     for key in dict.fromkeys((*before, *now)):
@@ -337,8 +337,8 @@ def list_(as_json: bool) -> None:
     from datetime import datetime
 
     from pypi_insiders import snapshot
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.judgement import why_unserved
-    from pypi_insiders.paths import default_paths
     from pypi_insiders.util.errors import InsidersError
 
     seen = snapshot.take(default_paths(), datetime.now().astimezone(), with_services=False)
@@ -384,7 +384,7 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
     """
     from pypi_insiders import held_names, releases, repositories, withdrawal
     from pypi_insiders.cli.releases import report_let_go
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.util.files import locked
 
     paths = default_paths()

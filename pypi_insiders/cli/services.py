@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from socket import socket
 
-    from pypi_insiders.config import ServerSettings
+    from pypi_insiders.config.settings import ServerSettings
     from pypi_insiders.control import Setup
     from pypi_insiders.following import Place
     from pypi_insiders.units import Part
@@ -27,12 +27,12 @@ def _part(name: str) -> "Part":
 
 
 def _setup() -> "Setup":
-    from pypi_insiders import config
+    from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.config.settings import load_settings
     from pypi_insiders.control import Setup
-    from pypi_insiders.paths import default_paths
 
     paths = default_paths()
-    return Setup(paths, config.load(paths.settings))
+    return Setup(paths, load_settings(paths.settings))
 
 
 def _no_block(function: Callable[..., None]) -> Callable[..., None]:
@@ -161,7 +161,7 @@ def _in_journal(repository: str) -> list[str]:
         InsidersError: it has none, and the repository is not watched either.
     """
     from pypi_insiders import repositories, systemctl
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.repository import parse_name
     from pypi_insiders.util import log
 
@@ -249,7 +249,7 @@ _watcher_logs.help = "Show the log of the watcher, or only what is about one rep
 
 
 def _host(value: object) -> object:
-    from pypi_insiders.config import parse_host
+    from pypi_insiders.config.settings import parse_host
 
     return parse_host(value)
 
@@ -263,8 +263,8 @@ def password(user: str, remove: bool) -> None:
     Asks for it on a terminal; elsewhere it is the first line of standard input. It takes effect at
     once, where `auth = true` is set.
     """
-    from pypi_insiders import passwords
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config import passwords
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.util.files import locked
 
     paths = default_paths()
@@ -278,8 +278,8 @@ def password(user: str, remove: bool) -> None:
 
 
 def _remove(user: str) -> None:
-    from pypi_insiders import passwords
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config import passwords
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.util.files import locked
 
     paths = default_paths()
@@ -315,8 +315,8 @@ def token(remove: bool) -> None:
     """
     import secrets
 
-    from pypi_insiders import passwords
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config import passwords
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.util.files import locked
 
     if remove:

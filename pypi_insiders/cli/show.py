@@ -20,7 +20,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     from datetime import datetime
 
     from pypi_insiders import account
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.util.plain_text import printable
 
     now = datetime.now().astimezone()

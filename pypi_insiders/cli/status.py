@@ -31,7 +31,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     from datetime import datetime
 
     from pypi_insiders import status as state
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
 
     now = datetime.now().astimezone()
     found = state.take(default_paths(), now)

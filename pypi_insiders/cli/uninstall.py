@@ -19,7 +19,7 @@ def uninstall(purge: bool) -> None:
     do the units that a package of the system brings.
     """
     from pypi_insiders import control, session
-    from pypi_insiders.paths import default_paths
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.util.errors import InsidersError
     from pypi_insiders.util.files import locked, remove_tree
 

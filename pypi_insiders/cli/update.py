@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pypi_insiders.choosing import Request
-    from pypi_insiders.config import Settings
-    from pypi_insiders.paths import Paths
+    from pypi_insiders.config.paths import Paths
+    from pypi_insiders.config.settings import Settings
     from pypi_insiders.progress import Progress, Step
     from pypi_insiders.update import Outcome
 
@@ -47,14 +47,15 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
 
     password = publishing.take_password()  # before a program is started
 
-    from pypi_insiders import config, repositories
+    from pypi_insiders import repositories
     from pypi_insiders.choosing import Request
+    from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.config.settings import load_settings
     from pypi_insiders.notify_socket import Notifier
-    from pypi_insiders.paths import default_paths
 
     request = Request(names, index_password=password, **options)
     paths = default_paths()
-    settings = config.load(paths.settings)
+    settings = load_settings(paths.settings)
     outcomes: list[Outcome] = []
     elapsed_s = 0.0
     # Wrong names are told at once, and not after another update has ended.

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from pypi_insiders import reach
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.doctor.finding import Finding, Verdict, problem, warning
-from pypi_insiders.paths import Paths
 from pypi_insiders.reach import Reply
 from pypi_insiders.repository import Repository
 from pypi_insiders.units import WATCHER

@@ -1,9 +1,9 @@
 """Look in what builds run."""
 
 from pypi_insiders import sandbox, state
-from pypi_insiders.config import Settings
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import Settings
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
-from pypi_insiders.paths import Paths
 from pypi_insiders.sandbox import Strength
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory

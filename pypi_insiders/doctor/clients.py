@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from pypi_insiders.config import ServerSettings, addresses
+from pypi_insiders.config.settings import ServerSettings, addresses
 from pypi_insiders.doctor import bends, client_settings, listeners, services
 from pypi_insiders.doctor.bends import Bend, Use
 from pypi_insiders.doctor.client_settings import Place, Source, Sources

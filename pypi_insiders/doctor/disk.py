@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
-from pypi_insiders.paths import Paths
 
 _MB = 1_000_000
 _PROBLEM_BYTES = 100 * _MB

@@ -11,7 +11,8 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pypi_insiders import comparison, reach, snapshot
-from pypi_insiders.config import Settings
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import Settings
 from pypi_insiders.doctor import (
     access,
     builds,
@@ -28,7 +29,6 @@ from pypi_insiders.doctor.client_settings import Place
 from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
 from pypi_insiders.judgement import CONFIG, INDEX, REPOSITORIES, Judgement, judge
 from pypi_insiders.overview import Services
-from pypi_insiders.paths import Paths
 from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.systemctl import Manager
 from pypi_insiders.units import PARTS

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from pypi_insiders.config import ServerSettings, Settings, addresses
+from pypi_insiders.config.settings import ServerSettings, Settings, addresses
 from pypi_insiders.doctor import listeners
 from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
 from pypi_insiders.judgement import INDEX, Item, Judgement

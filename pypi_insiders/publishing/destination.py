@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
-from pypi_insiders.config import PublishSettings, parse_index_url
+from pypi_insiders.config.settings import PublishSettings, parse_index_url
 from pypi_insiders.publishing.failure import PublishError
 
 PYPI = "https://pypi.org/simple/"

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIEnvironment
 
-from pypi_insiders.passwords import UPLOADER, Checker, Single, TooManyGuessesError
+from pypi_insiders.config.passwords import UPLOADER, Checker, Single, TooManyGuessesError
 from pypi_insiders.web.headers import basic_credentials
 
 # Source: RFC 9110, section 7.2, and RFC 3986, section 3.2.2.

@@ -17,11 +17,11 @@ from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders import services_seen, snapshot, standing, state, systemctl
 from pypi_insiders.catalogue import Catalogue, Project
-from pypi_insiders.config import Settings
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import Settings
 from pypi_insiders.index_check import Fetched
 from pypi_insiders.judgement import Item, Judgement, Severity, judge
 from pypi_insiders.overview import Services
-from pypi_insiders.paths import Paths
 from pypi_insiders.readme import Reader, Readme
 from pypi_insiders.services_seen import ServicesSeen
 from pypi_insiders.snapshot import Files

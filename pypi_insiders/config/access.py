@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pypi_insiders import passwords
-from pypi_insiders.config import ServerSettings
+from pypi_insiders.config import passwords
+from pypi_insiders.config.settings import ServerSettings
 from pypi_insiders.util.errors import InsidersError
 
 

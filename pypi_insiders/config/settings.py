@@ -384,7 +384,7 @@ class Settings:
     publish: PublishSettings = PublishSettings()
 
 
-def load(path: Path) -> Settings:
+def load_settings(path: Path) -> Settings:
     """Read the settings; without a file, all defaults.
 
     Raises:
@@ -392,10 +392,10 @@ def load(path: Path) -> Settings:
             all of which are named at once.
     """
     text = read_text(path)
-    return Settings() if text is None else parse(path, text)
+    return Settings() if text is None else parse_settings(path, text)
 
 
-def parse(path: Path, text: str) -> Settings:
+def parse_settings(path: Path, text: str) -> Settings:
     """Understand what `config.toml` says, or is to say.
 
     Raises:
