@@ -16,12 +16,12 @@ from pypi_insiders import (
     archives,
     builder,
     distribution,
+    git,
     ownership,
     public,
     publishing,
     release_lists,
     releases,
-    remotes,
     repositories,
     sandbox,
     state,
@@ -137,7 +137,7 @@ class Maker:
         """
         self._progress.begin(repository.name, "fetch")
         mirror = self._paths.mirror(repository.name)
-        remotes.fetch(repository.remote, mirror, remotes.Access(repository.token))
+        git.fetch(repository.remote, mirror, git.Access(repository.token))
 
     def fetch_commit(self, repository: Repository, commit: str) -> None:
         """Bring a commit into the mirror of a repository, though no tag names it any more.
@@ -146,7 +146,7 @@ class Maker:
             InsidersError: the repository does not give it.
         """
         mirror = self._paths.mirror(repository.name)
-        remotes.fetch_commit(repository.remote, mirror, commit, remotes.Access(repository.token))
+        git.fetch_commit(repository.remote, mirror, commit, git.Access(repository.token))
 
     def bring(self, release: Release) -> None:
         """Bring what a release is built from into the mirror of its repository, which is fetched.
@@ -159,10 +159,10 @@ class Maker:
         if release.is_moved:
             self.fetch_commit(repository, release.commit)
         with _outside_told(repository):
-            remotes.bring(
+            git.bring(
                 self._paths.mirror(repository.name),
                 release.commit,
-                remotes.Access(repository.token),
+                git.Access(repository.token),
                 submodules=repository.submodules or (),
             )
 
@@ -343,7 +343,7 @@ class Maker:
         """
         if signers := release.repository.signers:
             mirror = self._paths.mirror(release.repository.name)
-            remotes.verify(mirror, release.tag, release.commit, signers)
+            git.verify(mirror, release.tag, release.commit, signers)
 
     def remove(self, files: Sequence[str]) -> list[str]:
         """Remove files whose publication did not end; return those that were there.
@@ -477,11 +477,11 @@ class Maker:
     def _export(self, release: Release, source: Path) -> int:
         repository = release.repository
         with _outside_told(repository):
-            return remotes.export(
+            return git.export(
                 self._paths.mirror(repository.name),
                 release.commit,
                 source,
-                remotes.Access(repository.token),
+                git.Access(repository.token),
                 tag=release.tag if release.is_moved else None,
                 submodules=repository.submodules or (),
             )
@@ -568,7 +568,7 @@ def _outside_told(repository: Repository) -> Iterator[None]:
     """Say how a repository may bring in submodules from elsewhere."""
     try:
         yield
-    except remotes.OutsideError as error:
+    except git.OutsideError as error:
         value = ",".join((*(repository.submodules or ()), error.place))
         raise BuildError(
             error.message,

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders import held_names, ownership, project_name, public, reach, remotes, tags
+from pypi_insiders import git, held_names, ownership, project_name, public, reach, tags
 from pypi_insiders.config.paths import Paths
+from pypi_insiders.git import SignatureError
 from pypi_insiders.project_name import UnknownNameError
-from pypi_insiders.remotes import SignatureError
 from pypi_insiders.repository import Repository
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names, remove_foreign_tree
@@ -100,9 +100,9 @@ def _fetch(
 ) -> dict[str, str] | Naming:
     until_s = time.monotonic() + timeout_s
     try:
-        access = remotes.Access(repository.token)
+        access = git.Access(repository.token)
         for candidate in _candidates(repository, access, tag, timeout_s):
-            wanted = remotes.Wanted(
+            wanted = git.Wanted(
                 repository.remote,
                 candidate,
                 [_place(repository, name) for name in project_name.FILES],
@@ -110,7 +110,7 @@ def _fetch(
             )
             left_s = until_s - time.monotonic()
             try:
-                return remotes.read_files(wanted, paths.glances, access, timeout_s=left_s)
+                return git.read_files(wanted, paths.glances, access, timeout_s=left_s)
             except SignatureError as error:
                 reason = error.message
     except InsidersError as error:
@@ -119,11 +119,11 @@ def _fetch(
 
 
 def _candidates(
-    repository: Repository, access: remotes.Access, tag: str, timeout_s: float
+    repository: Repository, access: git.Access, tag: str, timeout_s: float
 ) -> Iterator[str]:
     """Yield the tag that is built first, and those that take its place if it is not signed."""
     yield tag
-    refs = remotes.list_tags(repository.remote, access, timeout_s=timeout_s)
+    refs = git.list_tags(repository.remote, access, timeout_s=timeout_s)
     for _ in range(_MOST_UNSIGNED):
         refs.pop(tag, None)
         if not (chosen := tags.choose(refs, {}, repository.rules(1)).build):

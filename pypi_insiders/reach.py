@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders import remotes, systemctl, tags, units
+from pypi_insiders import git, systemctl, tags, units
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.remotes import UnreachableError
+from pypi_insiders.git import UnreachableError
 from pypi_insiders.repository import Repository
 from pypi_insiders.units import WATCHER
 from pypi_insiders.util.errors import InsidersError
@@ -59,7 +59,7 @@ class Reply:
     """Why none is, although it can be read."""
 
 
-def ask(watched: Iterable[Repository], *, timeout_s: float = remotes.TIMEOUT_S) -> dict[str, Reply]:
+def ask(watched: Iterable[Repository], *, timeout_s: float = git.TIMEOUT_S) -> dict[str, Reply]:
     """Ask repositories for their tags from this process, many at once.
 
     Args:
@@ -77,8 +77,8 @@ def ask(watched: Iterable[Repository], *, timeout_s: float = remotes.TIMEOUT_S) 
 
 def _ask(repository: Repository, *, timeout_s: float) -> Reply:
     try:
-        access = remotes.Access(repository.token)
-        refs = remotes.list_tags(repository.remote, access, timeout_s=timeout_s)
+        access = git.Access(repository.token)
+        refs = git.list_tags(repository.remote, access, timeout_s=timeout_s)
     except InsidersError as error:
         is_away = isinstance(error, UnreachableError)
         return Reply(error=error.message, hint=error.hint, is_away=is_away)
@@ -116,7 +116,7 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
     program = shutil.which("systemd-run")
     if program is None:
         raise InsidersError("systemd-run was not found", "install systemd")
-    timeout_s = remotes.TIMEOUT_S * (number // _AT_ONCE + 1) + _SPARE_S
+    timeout_s = git.TIMEOUT_S * (number // _AT_ONCE + 1) + _SPARE_S
     with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_RUNTIME_DIR")) as scratch:
         like = _watcher(paths, Path(scratch))
         argv = (

@@ -16,13 +16,13 @@ from pypi_insiders import (
     builder,
     comparison,
     distribution,
+    git,
     held_names,
     naming,
     ownership,
     public,
     publishing,
     releases,
-    remotes,
     repositories,
     retention,
     running,
@@ -34,12 +34,12 @@ from pypi_insiders.choosing import Chooser, Request
 from pypi_insiders.comparison import Comparison, Difference, Kind
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
+from pypi_insiders.git import SignatureError, UnreachableError
 from pypi_insiders.making import Made, Maker, Release, RemovedError, TakenBackError, is_lasting
 from pypi_insiders.progress import Progress
 from pypi_insiders.publishing import PublishError
 from pypi_insiders.record import Record
 from pypi_insiders.release_lists import TAKEN_BACK
-from pypi_insiders.remotes import SignatureError, UnreachableError
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, Failure, RepositoryState
 from pypi_insiders.util import log, times
@@ -378,7 +378,7 @@ class _Pass:
                 # What is being published is finished and recorded; nothing else is begun.
                 self._interrupted.set()
                 self._containment.end()
-                remotes.end()
+                git.end()
                 for pool in pools.values():
                     pool.shutdown(cancel_futures=True)
                 raise
@@ -431,7 +431,7 @@ class _Pass:
         try:
             known = self._known(repository)
             lost = self._lost(repository, known)
-            refs = remotes.list_tags(repository.remote, remotes.Access(repository.token))
+            refs = git.list_tags(repository.remote, git.Access(repository.token))
             self._checks[repository.name] = Check(now_s, tried_at=now_s)
             lost = self._finish(repository, known, lost, refs)
             if self._chooser.recall(repository, known, refs):

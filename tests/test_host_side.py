@@ -15,7 +15,7 @@ from githost import GitHost, make_certificate
 from machine import Machine
 from projects import create, git
 
-from pypi_insiders import remotes
+from pypi_insiders import git as remotes
 from pypi_insiders.util.errors import InsidersError
 
 

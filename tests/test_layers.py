@@ -10,12 +10,13 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
 LAYERS = (
     {"util"},
     {"config"},
+    {"git"},
     {"exit_codes", "notify_socket", "progress", "relay"},
     {"distribution", "gateway", "project_name", "tags"},
     {"release_lists"},
     {
-        "archives", "environments", "notification", "public", "readme", "record", "remotes",
-        "running", "systemctl", "yanks",
+        "archives", "environments", "notification", "public", "readme", "record", "running",
+        "systemctl", "yanks",
     },
     {"confinement"},
     {
@@ -43,7 +44,7 @@ LAYERS = (
 OWNERS = {
     "build": "builder",
     "click": "cli",
-    "git": "remotes",
+    "git": "git",
     "installer": "archives",
     "jinja2": "web",
     "logging_journald": "util",

@@ -13,8 +13,8 @@ from conftest import COMMAND, Person, free_port, need
 from githost import GitHost, make_certificate
 from projects import Project, create, git
 
-from pypi_insiders import remotes
-from pypi_insiders.remotes import Access, UnreachableError, submodules
+from pypi_insiders import git as remotes
+from pypi_insiders.git import Access, UnreachableError, submodules
 from pypi_insiders.util.errors import InsidersError
 
 pytestmark = pytest.mark.usefixtures("gitconfig")

@@ -9,8 +9,8 @@ import pytest
 from conftest import Person, need
 from projects import Project, create, git
 
-from pypi_insiders import remotes
-from pypi_insiders.remotes import SignatureError
+from pypi_insiders import git as remotes
+from pypi_insiders.git import SignatureError
 from pypi_insiders.util.errors import InsidersError
 
 pytestmark = pytest.mark.usefixtures("gitconfig")

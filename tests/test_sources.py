@@ -16,7 +16,7 @@ from machine import Machine
 from packaging.version import Version
 from projects import create, git
 
-from pypi_insiders import remotes
+from pypi_insiders import git as remotes
 
 _MINE = f"3.{sys.version_info[1]}"
 _BY_TAG = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pypi_insiders.remotes.run import Settings
+from pypi_insiders.git.command import Settings
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders.remotes.run import attempt, in_mirror
-from pypi_insiders.remotes.words import UnexplainedError
+from pypi_insiders.git.command import attempt, in_mirror
+from pypi_insiders.git.errors import UnexplainedError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.urls import without_credentials
 

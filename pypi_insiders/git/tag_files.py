@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders.remotes import credentials
-from pypi_insiders.remotes.credentials import GITS_OWN, Access
-from pypi_insiders.remotes.run import Settings, attempt, git, in_mirror
-from pypi_insiders.remotes.signatures import verify
-from pypi_insiders.remotes.words import RefusedError, UnreachableError
+from pypi_insiders.git import credentials
+from pypi_insiders.git.command import Settings, attempt, git, in_mirror
+from pypi_insiders.git.credentials import GITS_OWN, Access
+from pypi_insiders.git.errors import RefusedError, UnreachableError
+from pypi_insiders.git.signatures import verify
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory, remove_foreign_tree
 

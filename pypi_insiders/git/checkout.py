@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pypi_insiders.remotes import credentials
-from pypi_insiders.remotes.credentials import GITS_OWN, Access
-from pypi_insiders.remotes.mirror import Mirror
-from pypi_insiders.remotes.run import FETCH_TIMEOUT_S, Settings, attempt, git, in_mirror, in_tree
-from pypi_insiders.remotes.submodules import OutsideError, Submodule, check_place, submodules_of
+from pypi_insiders.git import credentials
+from pypi_insiders.git.command import FETCH_TIMEOUT_S, Settings, attempt, git, in_mirror, in_tree
+from pypi_insiders.git.credentials import GITS_OWN, Access
+from pypi_insiders.git.mirror import Mirror
+from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, submodules_of
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, remove_tree, walk
 

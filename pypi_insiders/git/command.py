@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pypi_insiders.remotes.words import UnreachableError, explain
+from pypi_insiders.git.errors import UnreachableError, explain
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import activity, kill_with_descendants
 from pypi_insiders.util.time_limit import shortened

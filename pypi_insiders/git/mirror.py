@@ -6,17 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pypi_insiders.remotes import credentials
-from pypi_insiders.remotes.credentials import GITS_OWN, Access
-from pypi_insiders.remotes.run import (
-    FETCH_TIMEOUT_S,
-    TIMEOUT_S,
-    Settings,
-    attempt,
-    git,
-    in_mirror,
-)
-from pypi_insiders.remotes.words import RefusedError, UnexplainedError
+from pypi_insiders.git import credentials
+from pypi_insiders.git.command import FETCH_TIMEOUT_S, TIMEOUT_S, Settings, attempt, git, in_mirror
+from pypi_insiders.git.credentials import GITS_OWN, Access
+from pypi_insiders.git.errors import RefusedError, UnexplainedError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory, remove_tree
 

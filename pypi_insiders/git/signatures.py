@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pypi_insiders.remotes.run import LOCAL, TIMEOUT_S, Settings, attempt, in_mirror
+from pypi_insiders.git.command import LOCAL, TIMEOUT_S, Settings, attempt, in_mirror
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for

@@ -1,0 +1,28 @@
+"""Speak to Git repositories, through GitPython."""
+
+from pypi_insiders.git.checkout import bring, export
+from pypi_insiders.git.command import TIMEOUT_S, end
+from pypi_insiders.git.credentials import GITS_OWN, Access
+from pypi_insiders.git.errors import UnreachableError
+from pypi_insiders.git.mirror import fetch, fetch_commit, list_tags
+from pypi_insiders.git.signatures import SignatureError, verify
+from pypi_insiders.git.submodules import OutsideError
+from pypi_insiders.git.tag_files import Wanted, read_files
+
+__all__ = [
+    "GITS_OWN",
+    "TIMEOUT_S",
+    "Access",
+    "OutsideError",
+    "SignatureError",
+    "UnreachableError",
+    "Wanted",
+    "bring",
+    "end",
+    "export",
+    "fetch",
+    "fetch_commit",
+    "list_tags",
+    "read_files",
+    "verify",
+]
