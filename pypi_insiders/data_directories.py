@@ -1,9 +1,10 @@
 """Create the directories that the services use."""
 
-from pypi_insiders import catalogue, state, systemctl
+from pypi_insiders import catalogue, state
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.record import Record
-from pypi_insiders.units import SERVER
+from pypi_insiders.systemd import systemctl
+from pypi_insiders.systemd.unit_files import SERVER
 from pypi_insiders.util.files import make_directory
 
 

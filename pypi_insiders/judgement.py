@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
-from pypi_insiders import comparison, exit_codes, sandbox, units
+from pypi_insiders import comparison, sandbox
 from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.no_release import NoRelease, Reason
-from pypi_insiders.overview import Condition, Overview, Services
 from pypi_insiders.repository import add_command
 from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.standing import Standing
-from pypi_insiders.unit_state import UnitState
-from pypi_insiders.units import SERVER, WATCHER
+from pypi_insiders.systemd import exit_codes, unit_files
+from pypi_insiders.systemd.service_status import Condition, Overview, Services
+from pypi_insiders.systemd.unit_files import SERVER, WATCHER
+from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.urls import without_any_credentials
@@ -264,7 +265,9 @@ def _is_explained(snapshot: Snapshot, services: Services) -> bool:
 def _overdue(snapshot: Snapshot, services: Services) -> str | None:
     """Tell for how long nothing was updated, where that is too long."""
     timer, service = (services.units[unit] for unit in WATCHER.units)
-    if units.own_drop_ins(timer["DropInPaths"]) or isinstance(snapshot.settings, InsidersError):
+    if unit_files.own_drop_ins(timer["DropInPaths"]) or isinstance(
+        snapshot.settings, InsidersError
+    ):
         return None  # then the interval need not be that of the settings
     seen = services.watcher
     if seen.is_working:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders import systemctl, units
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import as_document, parse_settings
-from pypi_insiders.units import SERVER, WATCHER
+from pypi_insiders.systemd import systemctl, unit_files
+from pypi_insiders.systemd.unit_files import SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
 
@@ -92,7 +92,9 @@ def _drop_ins() -> dict[tuple[str, str], list[str]]:
             return {}
         for path in listed:
             text = read_text(Path(path)) or ""
-            if not units.is_ours(text) and re.search(rf"^\s*{directive}\s*=", text, re.MULTILINE):
+            if not unit_files.is_ours(text) and re.search(
+                rf"^\s*{directive}\s*=", text, re.MULTILINE
+            ):
                 for place in places:
                     found.setdefault(place, []).append(path)
     return found

@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders import git, systemctl, tags, units
+from pypi_insiders import git, tags
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.repository import Repository
-from pypi_insiders.units import WATCHER
+from pypi_insiders.systemd import systemctl, unit_files
+from pypi_insiders.systemd.unit_files import WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
 
@@ -127,7 +128,10 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
             f"--property=RuntimeMaxSec={timeout_s}",
             "--",
             # `$` begins a variable of the manager. Source: systemd.service(5), "COMMAND LINES".
-            *(word.replace("$", "$$") for word in (*units.installed_words(), "doctor", "--access")),
+            *(
+                word.replace("$", "$$")
+                for word in (*unit_files.installed_words(), "doctor", "--access")
+            ),
         )
         inherited = {
             name: value
@@ -176,8 +180,8 @@ def _watcher(paths: Paths, scratch: Path) -> _Like:
         paths: where everything lies.
         scratch: for credentials: other users see what stands in a command line.
     """
-    if not units.is_installed(systemctl.manager().unit_path, WATCHER):
-        return _Like(units.variables(paths), ())
+    if not unit_files.is_installed(systemctl.manager().unit_path, WATCHER):
+        return _Like(unit_files.variables(paths), ())
     has = systemctl.service(WATCHER.service)
     variables = dict(item.split("=", 1) for item in has["Environment"])
     return _Like(variables, tuple(_properties(has, scratch)))

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.judgement import Item, Judgement, Severity
-from pypi_insiders.overview import Services
 from pypi_insiders.snapshot import Snapshot
-from pypi_insiders.units import PARTS, WATCHER
+from pypi_insiders.systemd.service_status import Services
+from pypi_insiders.systemd.unit_files import PARTS, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
 from pypi_insiders.util.own_files import recall

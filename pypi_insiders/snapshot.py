@@ -15,18 +15,15 @@ from packaging.utils import canonicalize_version
 from pypi_insiders import (
     adoption,
     comparison,
-    control,
     distribution,
     held_names,
     index_check,
     no_release,
-    overview,
     public,
     repositories,
     running,
     standing,
     state,
-    unit_state,
     yanks,
 )
 from pypi_insiders.comparison import Comparison, Difference, Kind, Strangers
@@ -36,14 +33,15 @@ from pypi_insiders.config.settings import Settings, load_settings
 from pypi_insiders.distribution import DistributionError
 from pypi_insiders.index_check import Fetched, Sample
 from pypi_insiders.no_release import NoRelease
-from pypi_insiders.overview import Condition, Services
 from pypi_insiders.public import Public
 from pypi_insiders.record import Entry, Record
 from pypi_insiders.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repository import Repository
 from pypi_insiders.standing import Standing, View
 from pypi_insiders.state import Check, RepositoryState, Sandboxing
-from pypi_insiders.unit_state import UnitState
+from pypi_insiders.systemd import control, service_status, unit_state
+from pypi_insiders.systemd.service_status import Condition, Services
+from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there
 
@@ -265,7 +263,7 @@ def _ask(  # noqa: PLR0913, PLR0917  # one caller
     found: tuple[UnitState, ...] = ()
     known = None if isinstance(settings, InsidersError) else settings
     if with_services:
-        services = _tried(lambda: overview.observe(now))
+        services = _tried(lambda: service_status.observe(now))
         if isinstance(services, Services):
             found = unit_state.find(services, paths, known)
     fetched = None

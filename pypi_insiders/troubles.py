@@ -17,9 +17,9 @@ from pypi_insiders.config.settings import NOTIFY_VARIABLE, Settings, load_settin
 from pypi_insiders.index_check import Fetched
 from pypi_insiders.judgement import CONFIG, INDEX, PASSWORDS, REPOSITORIES, STATE, judge
 from pypi_insiders.notification import Message
-from pypi_insiders.overview import Condition, Services
 from pypi_insiders.snapshot import Files
-from pypi_insiders.units import PARTS, SERVER, WATCHER
+from pypi_insiders.systemd.service_status import Condition, Services
+from pypi_insiders.systemd.unit_files import PARTS, SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import locked, remove, write_atomic
 from pypi_insiders.util.json_fields import shaped

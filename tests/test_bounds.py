@@ -110,7 +110,7 @@ def test_what_a_service_tells_of_itself_is_printable(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         code = (
-            "from pypi_insiders.notify_socket import Notifier\n"
+            "from pypi_insiders.systemd.sd_notify import Notifier\n"
             "Notifier().notify('STATUS=building me/probe v1\\u202e', 'READY=1')"
         )
         environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}

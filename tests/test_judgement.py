@@ -19,7 +19,7 @@ from test_journeys import port
 from test_notify import MAIL
 from wheels import wheel
 
-from pypi_insiders import overview
+from pypi_insiders.systemd import service_status
 
 __all__ = ["fallback", "port"]
 
@@ -434,5 +434,5 @@ def test_a_loop_of_restarts_is_told_from_one_that_is_over(
     has: dict[str, str], failure: str | None
 ) -> None:
     """By whether it was ever ready, and when; not by the state of the moment."""
-    service = {**dict.fromkeys(overview.PROPERTIES, ""), "NRestarts": "0", **has}
-    assert overview.failure({"ActiveState": "active"}, service, NOW) == failure
+    service = {**dict.fromkeys(service_status.PROPERTIES, ""), "NRestarts": "0", **has}
+    assert service_status.failure({"ActiveState": "active"}, service, NOW) == failure

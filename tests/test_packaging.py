@@ -21,9 +21,9 @@ def test_the_wheel_holds_the_units_and_nothing_of_the_tests(wheel: Path) -> None
         names = archive.namelist()
     assert (
         sorted(
-            name.removeprefix("pypi_insiders/systemd/")
+            name.removeprefix("pypi_insiders/systemd/units/")
             for name in names
-            if name.startswith("pypi_insiders/systemd/")
+            if name.startswith("pypi_insiders/systemd/units/")
         )
         == UNITS
     )
@@ -90,11 +90,11 @@ def test_each_way_to_install_it_brings_what_belongs_to_it(
     command = bin_directory / "pypi-insiders"
     interpreter = command.resolve().with_name("python")
     code = (
-        "from pypi_insiders import confinement, units\n"
         "from pypi_insiders.config import paths, settings\n"
+        "from pypi_insiders.systemd import confinement, unit_files\n"
         "own = paths.default_paths()\n"
         "program = confinement.find_program(('/x',), {}, own)\n"
-        "texts = units.render('/x', own, settings.Settings(), program)\n"
+        "texts = unit_files.render('/x', own, settings.Settings(), program)\n"
         "print(sorted(texts))"
     )
     shown = subprocess.run(

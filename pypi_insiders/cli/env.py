@@ -8,7 +8,7 @@ import click
 from pypi_insiders.cli.common import Command, note, warn
 
 if TYPE_CHECKING:
-    from pypi_insiders.index_address import Address
+    from pypi_insiders.systemd.index_address import Address
 
 _HELP = """\
 Print the environment variables that point pip, uv and PDM to the index.
@@ -42,8 +42,8 @@ login. Shells over ssh or on a console do not: there, put the line above into th
 @click.option("--uninstall", is_flag=True, help="Remove what --install wrote.")
 def env(shell: str | None, unset: bool, uv_index: bool, install: bool, uninstall: bool) -> None:
     """Print the environment variables that point pip, uv and PDM to the index."""
-    from pypi_insiders import index_address
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.systemd import index_address
     from pypi_insiders.util import shell_words
 
     if install or uninstall:
@@ -86,9 +86,9 @@ def _values(address: "Address", *, uv_index: bool) -> dict[str, str]:
 
 
 def _unset(*, is_fish: bool) -> None:
-    from pypi_insiders import index_address
     from pypi_insiders.config import client_variables
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.systemd import index_address
     from pypi_insiders.util import shell_words
     from pypi_insiders.util.errors import InsidersError
 
@@ -133,8 +133,8 @@ def _refuse_more(install: bool, uninstall: bool, shell: str | None, unset: bool)
 
 
 def _install(address: "Address", *, uv_index: bool) -> None:
-    from pypi_insiders import session, systemctl
     from pypi_insiders.config import client_variables
+    from pypi_insiders.systemd import environment_d, systemctl
     from pypi_insiders.util import shell_words
     from pypi_insiders.util.errors import InsidersError
 
@@ -153,17 +153,17 @@ def _install(address: "Address", *, uv_index: bool) -> None:
         for name, hosts in client_variables.past_proxies(os.environ, address.host).items()
         if not client_variables.is_everything(hosts)
     }
-    path, is_new = session.install(values, excepted)
+    path, is_new = environment_d.install(values, excepted)
     click.echo(f"installed {path}" if is_new else f"{path} is there already")
     note("new units have the variables now, desktops from the next login, this shell by `env`")
 
 
 def _uninstall() -> None:
-    from pypi_insiders import session
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.systemd import environment_d
     from pypi_insiders.util import shell_words
 
-    path = session.uninstall(default_paths())
+    path = environment_d.uninstall(default_paths())
     click.echo(f"removed {path}" if path else "nothing was installed")
     if path:
         command = shell_words.evaluated("--unset", fish=shell_words.is_fish(os.environ))

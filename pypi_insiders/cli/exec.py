@@ -56,9 +56,10 @@ def exec_(
     """Run a command with the index."""
     import secrets
 
-    from pypi_insiders import index, sockets
+    from pypi_insiders import index
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.config.settings import load_settings
+    from pypi_insiders.systemd import sockets
     from pypi_insiders.util import process
 
     paths = default_paths()

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from socket import socket
 
     from pypi_insiders.config.settings import ServerSettings
-    from pypi_insiders.control import Setup
-    from pypi_insiders.following import Place
-    from pypi_insiders.units import Part
+    from pypi_insiders.systemd.control import Setup
+    from pypi_insiders.systemd.following import Place
+    from pypi_insiders.systemd.unit_files import Part
     from pypi_insiders.util.errors import InsidersError
 
 
 def _part(name: str) -> "Part":
-    from pypi_insiders.units import SERVER, WATCHER
+    from pypi_insiders.systemd.unit_files import SERVER, WATCHER
 
     return {part.name: part for part in (SERVER, WATCHER)}[name]
 
@@ -29,7 +29,7 @@ def _part(name: str) -> "Part":
 def _setup() -> "Setup":
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.config.settings import load_settings
-    from pypi_insiders.control import Setup
+    from pypi_insiders.systemd.control import Setup
 
     paths = default_paths()
     return Setup(paths, load_settings(paths.settings))
@@ -67,20 +67,20 @@ def _verbs(name: str, what: str, first: str) -> Group:
     )
     @blocking
     def start(*, no_block: bool = False) -> None:
-        from pypi_insiders import control
+        from pypi_insiders.systemd import control
 
         _started(name, control.start, no_block=no_block, at_login=False)
 
     @verb(f"Stop {what}.\n\nIf it is enabled, it starts again at the next login.", "stop")
     def stop() -> None:
-        from pypi_insiders import control
+        from pypi_insiders.systemd import control
 
         _told(name, control.stop(_part(name)), "stopped")
 
     @verb(f"Restart {what}{first}.{waits}\n\nIts settings are read again.", "restart")
     @blocking
     def restart(*, no_block: bool = False) -> None:
-        from pypi_insiders import control
+        from pypi_insiders.systemd import control
 
         _started(name, control.restart, no_block=no_block)
 
@@ -104,13 +104,13 @@ def _verbs(name: str, what: str, first: str) -> Group:
     @verb(f"Start {what} now{first}, and at every login.{waits}", "enable")
     @blocking
     def enable(*, no_block: bool = False) -> None:
-        from pypi_insiders import control
+        from pypi_insiders.systemd import control
 
         _started(name, control.start, no_block=no_block, at_login=True)
 
     @verb(f"Stop {what} and no longer start it at login.", "disable")
     def disable() -> None:
-        from pypi_insiders import control
+        from pypi_insiders.systemd import control
 
         _told(name, control.disable(_part(name)), "disabled")
 
@@ -122,23 +122,23 @@ def _show(name: str, *, as_json: bool) -> int:
     import json
     from datetime import datetime
 
-    from pypi_insiders import overview, systemctl
     from pypi_insiders import status as everything
+    from pypi_insiders.systemd import service_status, systemctl
 
     part = _part(name)
-    look = overview.look(part, datetime.now().astimezone())
+    look = service_status.look(part, datetime.now().astimezone())
     if as_json:
         click.echo(json.dumps(everything.service(look), indent=2))
         return look.condition
     click.echo(look.line)
-    if look.condition != overview.Condition.NOT_INSTALLED:
+    if look.condition != service_status.Condition.NOT_INSTALLED:
         systemctl.print_status(part.units)
     return look.condition
 
 
 def _show_log(name: str, repository: str | None, options: dict[str, str | bool | None]) -> None:
     """Become journalctl, with its own options, for a service or what it said of one repository."""
-    from pypi_insiders import systemctl
+    from pypi_insiders.systemd import systemctl
     from pypi_insiders.util import log
 
     given = [
@@ -160,9 +160,10 @@ def _in_journal(repository: str) -> list[str]:
     Raises:
         InsidersError: it has none, and the repository is not watched either.
     """
-    from pypi_insiders import repositories, systemctl
+    from pypi_insiders import repositories
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.repository import parse_name
+    from pypi_insiders.systemd import systemctl
     from pypi_insiders.util import log
 
     wanted = parse_name(repository).casefold()
@@ -177,7 +178,8 @@ def _started(name: str, start: Callable[..., None], *, no_block: bool, **how: bo
     """Start a service in some way, wait for the update if it runs one, and report its state."""
     from datetime import datetime
 
-    from pypi_insiders import data_directories, following, overview, systemctl
+    from pypi_insiders import data_directories
+    from pypi_insiders.systemd import following, service_status, systemctl
 
     setup, part = _setup(), _part(name)
     is_waited_for = name == "watcher" and not no_block
@@ -194,7 +196,7 @@ def _started(name: str, start: Callable[..., None], *, no_block: bool, **how: bo
             place = following.here()
             systemctl.call("start", "--no-block", part.service)
             failure = _wait(place)
-    click.echo(overview.look(part, datetime.now().astimezone()).line)
+    click.echo(service_status.look(part, datetime.now().astimezone()).line)
     if systemctl.is_lingering() is False:
         note(f"lingering is off: the {name} stops when you log out (`loginctl enable-linger`)")
     if failure:
@@ -210,8 +212,8 @@ def _wait(place: "Place") -> "InsidersError | None":
     """Wait for the end of an update, live on a terminal; return why it failed."""
     from contextlib import nullcontext
 
-    from pypi_insiders import following
     from pypi_insiders.cli.update import is_live
+    from pypi_insiders.systemd import following
     from pypi_insiders.util.errors import InsidersError
 
     display: AbstractContextManager[Callable[[str], None]] = nullcontext(lambda _line: None)
@@ -350,8 +352,9 @@ def run(
 
     Prints its URL. What is not given comes from config.toml. This is also what the unit runs.
     """
-    from pypi_insiders import index, sockets
+    from pypi_insiders import index
     from pypi_insiders.cli.common import complain
+    from pypi_insiders.systemd import sockets
     from pypi_insiders.util.errors import InsidersError
 
     inherited = sockets.inherited()
@@ -375,7 +378,8 @@ def _serve(
     """Serve on the sockets of systemd, or else on those that the options and settings name."""
     from dataclasses import replace
 
-    from pypi_insiders import index, sockets
+    from pypi_insiders import index
+    from pypi_insiders.systemd import sockets
 
     setup = _setup()
 

@@ -18,8 +18,8 @@ def uninstall(purge: bool) -> None:
     Distributions and configuration stay unless --purge is given. A person's drop-ins stay, and so
     do the units that a package of the system brings.
     """
-    from pypi_insiders import control, session
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.systemd import control, environment_d
     from pypi_insiders.util.errors import InsidersError
     from pypi_insiders.util.files import locked, remove_tree
 
@@ -27,7 +27,7 @@ def uninstall(purge: bool) -> None:
     removed: list[Path] = []
     packaged: list[Path] = []
     try:
-        removed += filter(None, [session.uninstall(paths)])
+        removed += filter(None, [environment_d.uninstall(paths)])
     except InsidersError as error:
         note(error.message)
     try:

@@ -51,7 +51,7 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
     from pypi_insiders.choosing import Request
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.config.settings import load_settings
-    from pypi_insiders.notify_socket import Notifier
+    from pypi_insiders.systemd.sd_notify import Notifier
 
     request = Request(names, index_password=password, **options)
     paths = default_paths()

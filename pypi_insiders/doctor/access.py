@@ -7,7 +7,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.doctor.finding import Finding, Verdict, problem, warning
 from pypi_insiders.reach import Reply
 from pypi_insiders.repository import Repository
-from pypi_insiders.units import WATCHER
+from pypi_insiders.systemd.unit_files import WATCHER
 from pypi_insiders.util.errors import InsidersError
 
 _FROM_SHELL = (

@@ -28,10 +28,10 @@ from pypi_insiders.doctor import (
 from pypi_insiders.doctor.client_settings import Place
 from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
 from pypi_insiders.judgement import CONFIG, INDEX, REPOSITORIES, Judgement, judge
-from pypi_insiders.overview import Services
 from pypi_insiders.snapshot import Snapshot
-from pypi_insiders.systemctl import Manager
-from pypi_insiders.units import PARTS
+from pypi_insiders.systemd.service_status import Services
+from pypi_insiders.systemd.systemctl import Manager
+from pypi_insiders.systemd.unit_files import PARTS
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there
 from pypi_insiders.util.process import Containment

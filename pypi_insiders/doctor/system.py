@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from pypi_insiders import systemctl
 from pypi_insiders.doctor.finding import Finding, ok, problem, warning
+from pypi_insiders.systemd import systemctl
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pypi_insiders.notify_socket import Notifier
+from pypi_insiders.systemd.sd_notify import Notifier
 
 _PAUSE_S = 10.0
 _LOOK_S = 1.0

@@ -15,18 +15,19 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders import services_seen, snapshot, standing, state, systemctl
+from pypi_insiders import services_seen, snapshot, standing, state
 from pypi_insiders.catalogue import Catalogue, Project
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index_check import Fetched
 from pypi_insiders.judgement import Item, Judgement, Severity, judge
-from pypi_insiders.overview import Services
 from pypi_insiders.readme import Reader, Readme
 from pypi_insiders.services_seen import ServicesSeen
 from pypi_insiders.snapshot import Files
 from pypi_insiders.standing import Standing
 from pypi_insiders.state import Build
+from pypi_insiders.systemd import systemctl
+from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.plain_text import printable

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pypi_insiders import exit_codes, systemctl
-from pypi_insiders.units import WATCHER
+from pypi_insiders.systemd import exit_codes, systemctl
+from pypi_insiders.systemd.unit_files import WATCHER
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
 

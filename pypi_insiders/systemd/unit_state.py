@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pypi_insiders import control, units
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.control import Setup
-from pypi_insiders.overview import Condition, Services
-from pypi_insiders.units import PARTS, REQUESTS, Freshness, Part
+from pypi_insiders.systemd import control, unit_files
+from pypi_insiders.systemd.control import Setup
+from pypi_insiders.systemd.service_status import Condition, Services
+from pypi_insiders.systemd.unit_files import PARTS, REQUESTS, Freshness, Part
 from pypi_insiders.util.errors import InsidersError
 
 
@@ -42,7 +42,7 @@ def find(services: Services, paths: Paths, settings: Settings | None) -> tuple[U
     """
     found = []
     for part in PARTS:
-        has_any = any(units.find(services.manager.unit_path, name) for name in part.units)
+        has_any = any(unit_files.find(services.manager.unit_path, name) for name in part.units)
         if services.of(part).condition == Condition.NOT_INSTALLED and not has_any:
             continue
         try:
@@ -58,13 +58,13 @@ def _files(services: Services, paths: Paths, settings: Settings, part: Part) -> 
     manager = services.manager
     texts = control.wanted(manager, Setup(paths, settings))
     missing, stale, edited, unconfined, errors = [], [], [], [], []
-    for name in units.names(part):
+    for name in unit_files.names(part):
         try:
-            found = units.freshness(manager.unit_directory, name, texts)
+            found = unit_files.freshness(manager.unit_directory, name, texts)
         except InsidersError as error:
             errors.append(error)
             continue
-        if found == Freshness.MISSING and not units.find(manager.unit_path, name):
+        if found == Freshness.MISSING and not unit_files.find(manager.unit_path, name):
             missing.append(name)
         elif found in (Freshness.STALE, Freshness.MISSING):  # a package has another one
             stale.append(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.systemctl import quote
+from pypi_insiders.systemd.systemctl import quote
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
 
@@ -126,7 +126,7 @@ def find_program(words: Iterable[str], variables: Mapping[str, str], paths: Path
 
 def _files(words: Iterable[str]) -> list[Path]:
     command = next(iter(words))
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     prefixes = (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
     found = [Path(command), package, package.resolve(), *map(Path, prefixes)]
     # Its next patch release takes a place beside it, as those of uv and pyenv do.

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pypi_insiders import systemctl
 from pypi_insiders.config.client_variables import MEMORY, remember
 from pypi_insiders.config.paths import Paths
+from pypi_insiders.systemd import systemctl
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text, remove, write_atomic
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pypi_insiders import confinement, exit_codes, sockets, systemctl, units
 from pypi_insiders.config import access, passwords
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, addresses
-from pypi_insiders.systemctl import Manager
-from pypi_insiders.units import PARTS, SERVER, Part
+from pypi_insiders.systemd import confinement, exit_codes, sockets, systemctl, unit_files
+from pypi_insiders.systemd.systemctl import Manager
+from pypi_insiders.systemd.unit_files import PARTS, SERVER, Part
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove
 
@@ -70,7 +70,7 @@ def _start(part: Part, setup: Setup) -> None:
         systemctl.call("start", part.trigger)
         systemctl.call("start", "--no-block", part.service)
         return
-    remove(units.gone())
+    remove(unit_files.gone())
     try:
         systemctl.call("start", part.trigger)
     except InsidersError as error:
@@ -113,7 +113,7 @@ def demand_passwords(setup: Setup) -> None:
 
 
 @contextmanager
-def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
+def _installed(part: Part, setup: Setup) -> Iterator[unit_files.Change]:
     """Have the units installed; take them back if what follows fails."""
     manager = systemctl.manager()
     if part == SERVER:
@@ -123,16 +123,16 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
     if trouble is not None:
         _log.warning("the services are not confined, they run with your permissions: %s", trouble)
     texts = wanted(manager, setup, is_confined=trouble is None)
-    change = units.install(manager.unit_directory, texts, part)
+    change = unit_files.install(manager.unit_directory, texts, part)
     change = _reloaded(part, setup, change)
     try:
         yield change
     except BaseException:
         if change.before:
-            systemctl.try_call("stop", *part.units, units.NOTIFIERS)
+            systemctl.try_call("stop", *part.units, unit_files.NOTIFIERS)
             change.undo()
             systemctl.try_call("daemon-reload")
-            systemctl.try_call("reset-failed", *part.units, units.NOTIFIERS)
+            systemctl.try_call("reset-failed", *part.units, unit_files.NOTIFIERS)
             if was_active:
                 systemctl.try_call("start", *was_active)
         elif not was_active:
@@ -140,7 +140,7 @@ def _installed(part: Part, setup: Setup) -> Iterator[units.Change]:
         raise
 
 
-def _reloaded(part: Part, setup: Setup, change: units.Change) -> units.Change:
+def _reloaded(part: Part, setup: Setup, change: unit_files.Change) -> unit_files.Change:
     """Have systemd read the units; take them back if the index could not start with them."""
     try:
         if change.before or _needs_reload(*part.units):
@@ -171,14 +171,14 @@ def wanted(manager: Manager, setup: Setup, *, is_confined: bool = True) -> dict[
     Raises:
         InsidersError: the manager does not answer.
     """
-    command, program = units.installed_command(), None
+    command, program = unit_files.installed_command(), None
     if is_confined:
-        words = units.installed_words()
+        words = unit_files.installed_words()
         program = confinement.find_program(words, manager.variables, setup.paths)
-    if units.are_packaged(_of_packages(manager), command):
+    if unit_files.are_packaged(_of_packages(manager), command):
         variables = systemctl.environment()
-        return units.render_drop_ins(setup.paths, setup.settings, variables, program)
-    return units.render(command, setup.paths, setup.settings, program, manager.number)
+        return unit_files.render_drop_ins(setup.paths, setup.settings, variables, program)
+    return unit_files.render(command, setup.paths, setup.settings, program, manager.number)
 
 
 def _of_packages(manager: Manager) -> list[Path]:
@@ -210,7 +210,7 @@ def _port_taken(setup: Setup) -> InsidersError | None:
 
 def stop(part: Part) -> bool:
     """Stop a service, until the next login if it is enabled; say whether it was installed."""
-    if not units.is_installed(systemctl.manager().unit_path, part):
+    if not unit_files.is_installed(systemctl.manager().unit_path, part):
         return False
     systemctl.call("stop", *part.units)
     return True
@@ -218,7 +218,7 @@ def stop(part: Part) -> bool:
 
 def disable(part: Part) -> bool:
     """Stop a service, and no longer start it at login; say whether it was installed."""
-    if not units.is_installed(systemctl.manager().unit_path, part):
+    if not unit_files.is_installed(systemctl.manager().unit_path, part):
         return False
     systemctl.call("disable", "--now", part.trigger)
     systemctl.call("stop", part.service)
@@ -235,24 +235,24 @@ def uninstall() -> list[Path]:
     """
     manager = systemctl.manager()
     for part in PARTS:
-        if any(units.find(manager.unit_path, unit) for unit in part.units):
+        if any(unit_files.find(manager.unit_path, unit) for unit in part.units):
             systemctl.try_call("disable", "--now", part.trigger)
             systemctl.try_call("stop", *part.units)
             # The time of the last run, which Persistent= keeps.
             systemctl.try_call("clean", "--what=state", part.trigger)
     systemctl.try_call("clean", "--what=runtime", SERVER.service)
-    systemctl.try_call("stop", units.NOTIFIERS, units.REQUESTS)
-    removed = units.uninstall(manager.unit_directory)
+    systemctl.try_call("stop", unit_files.NOTIFIERS, unit_files.REQUESTS)
+    removed = unit_files.uninstall(manager.unit_directory)
     systemctl.try_call("daemon-reload")
     _stop_former_slices()
-    loaded = [unit for unit in units.UNITS if unit != units.NOTIFIER]
-    systemctl.try_call("reset-failed", *loaded, units.NOTIFIERS)
+    loaded = [unit for unit in unit_files.UNITS if unit != unit_files.NOTIFIER]
+    systemctl.try_call("reset-failed", *loaded, unit_files.NOTIFIERS)
     return removed
 
 
 def _stop_former_slices() -> None:
     """Stop the slices of older versions, unless something is in them."""
-    for unit in units.FORMER_SLICES:
+    for unit in unit_files.FORMER_SLICES:
         has = systemctl.show(unit, "ActiveState", "RequiredBy")
         if has["ActiveState"] == "active" and not has["RequiredBy"]:
             systemctl.try_call("stop", unit)
@@ -265,4 +265,4 @@ def packaged_units() -> list[Path]:
         InsidersError: there is no user manager.
     """
     directories = _of_packages(systemctl.manager())
-    return [path for unit in units.UNITS if (path := units.find(directories, unit))]
+    return [path for unit in unit_files.UNITS if (path := unit_files.find(directories, unit))]

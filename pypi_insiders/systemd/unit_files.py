@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from pypi_insiders import __version__, confinement
+from pypi_insiders import __version__
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import NOTIFY_VARIABLE, ServerSettings, Settings, WatcherSettings
-from pypi_insiders.confinement import Program
-from pypi_insiders.systemctl import quote
+from pypi_insiders.systemd import confinement
+from pypi_insiders.systemd.confinement import Program
+from pypi_insiders.systemd.systemctl import quote
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text, remove, write_atomic
 
-_SOURCE = Path(__file__).with_name("systemd")
+_SOURCE = Path(__file__).with_name("units")
 _MARK = "# Installed by pypi-insiders"
 # Source: XDG Base Directory Specification.
 _DEFAULT_DIRECTORIES = {

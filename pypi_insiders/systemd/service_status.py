@@ -7,10 +7,10 @@ from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
 
-from pypi_insiders import exit_codes, systemctl, units
 from pypi_insiders.config.settings import ServerSettings
-from pypi_insiders.systemctl import Manager
-from pypi_insiders.units import PARTS, REQUESTS, SERVER, WATCHER, Part
+from pypi_insiders.systemd import exit_codes, systemctl, unit_files
+from pypi_insiders.systemd.systemctl import Manager
+from pypi_insiders.systemd.unit_files import PARTS, REQUESTS, SERVER, WATCHER, Part
 from pypi_insiders.util import times
 
 PROPERTIES = (
@@ -115,7 +115,7 @@ def observe(now: datetime) -> Services:
     looks = []
     for part in PARTS:
         trigger, service = found[part.trigger], found[part.service]
-        if not units.is_installed(manager.unit_path, part):
+        if not unit_files.is_installed(manager.unit_path, part):
             looks.append(Overview(part, Condition.NOT_INSTALLED, "not installed"))
         elif part == SERVER:
             looks.append(_server(trigger, service, now))
@@ -134,7 +134,7 @@ def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> 
             SERVER, Condition.STOPPED, reason, has_failed=True,
             url=_url(_first(trigger["Listen"])) if is_listening else None,
         )  # fmt: skip
-    if trigger["ActiveState"] != "active" and units.gone().exists():
+    if trigger["ActiveState"] != "active" and unit_files.gone().exists():
         told = "stopped: its program could not be run"
         return Overview(SERVER, Condition.STOPPED, told, has_failed=True)
     if trigger["ActiveState"] != "active":
