@@ -32,7 +32,7 @@ LAYERS = (
     {"account", "services_seen"},
     {"troubles"},
     {"choosing", "doctor", "status", "web", "withdrawal"},
-    {"export", "index", "update"},
+    {"export", "index_server", "update"},
     {"cli"},
 )  # fmt: skip
 OWNERS = {
