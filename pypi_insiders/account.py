@@ -9,8 +9,9 @@ from typing import Any
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
-from pypi_insiders import repositories, snapshot, state, store, yanks
+from pypi_insiders import repositories, snapshot, state
 from pypi_insiders.config.paths import Paths
+from pypi_insiders.index import store, yanks
 from pypi_insiders.judgement import Item, Severity, judge
 from pypi_insiders.repository import Repository, parse_name
 from pypi_insiders.state import Build, Check, RepositoryState

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders import distribution, release_lists, releases, tags
+from pypi_insiders import releases, tags
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.record import Entry, Record
-from pypi_insiders.release_lists import TAKEN_BACK, Releases
+from pypi_insiders.index import distribution, release_lists
+from pypi_insiders.index.metadata_cache import Entry, Record
+from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pypi_insiders import adoption, distribution, release_lists, state, tags
+from pypi_insiders import adoption, state, tags
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, did_you_mean
-from pypi_insiders.record import Record
-from pypi_insiders.release_lists import TAKEN_BACK
+from pypi_insiders.index import distribution, release_lists
+from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, RepositoryState
 from pypi_insiders.util.errors import InsidersError, UsageError

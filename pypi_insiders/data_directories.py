@@ -1,8 +1,9 @@
 """Create the directories that the services use."""
 
-from pypi_insiders import catalogue, state
+from pypi_insiders import state
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.record import Record
+from pypi_insiders.index import catalog
+from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.unit_files import SERVER
 from pypi_insiders.util.files import make_directory
@@ -22,5 +23,5 @@ def create(paths: Paths) -> None:
     if is_new:  # a running server sees a directory that was not there only after a restart
         systemctl.try_call("try-restart", SERVER.service)
     record = Record(paths.record, paths.distributions)
-    catalogue.make_directory_if_new(paths.distributions, record, state.origins(paths.state))
+    catalog.make_directory_if_new(paths.distributions, record, state.origins(paths.state))
     record.close()

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders import distribution, repositories, state
+from pypi_insiders import repositories, state
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.distribution import DistributionError
-from pypi_insiders.record import Record
+from pypi_insiders.index import distribution
+from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.repository import Repository
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, list_names, locked, write_atomic

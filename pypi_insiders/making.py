@@ -13,19 +13,15 @@ from pathlib import Path
 from packaging.version import Version
 
 from pypi_insiders import (
-    archives,
     builder,
-    distribution,
     git,
     ownership,
     public,
     publishing,
-    release_lists,
     releases,
     repositories,
     sandbox,
     state,
-    store,
     tags,
 )
 from pypi_insiders.builder import BuildError, Distributions
@@ -33,9 +29,10 @@ from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.environments import Bytecode
+from pypi_insiders.index import archives, distribution, release_lists, store
+from pypi_insiders.index.metadata_cache import Origin, Record
+from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.progress import Progress
-from pypi_insiders.record import Origin, Record
-from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository
 from pypi_insiders.sandbox import SandboxError, Unconfined
 from pypi_insiders.state import Build, RepositoryState, Sandboxing

@@ -7,20 +7,12 @@ from enum import StrEnum
 
 from packaging.utils import canonicalize_version
 
-from pypi_insiders import (
-    comparison,
-    distribution,
-    ownership,
-    release_lists,
-    repositories,
-    running,
-    standing,
-    state,
-)
+from pypi_insiders import comparison, ownership, repositories, running, standing, state
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.held_names import Names
-from pypi_insiders.record import Record
-from pypi_insiders.release_lists import TAKEN_BACK
+from pypi_insiders.index import distribution, release_lists
+from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository, add_command
 from pypi_insiders.state import Check, RepositoryState
 from pypi_insiders.util.errors import InsidersError

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from pypi_insiders import releases, repositories, state
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.record import Origin, Record
+from pypi_insiders.index.metadata_cache import Origin, Record
 from pypi_insiders.repository import Repository
 from pypi_insiders.util.errors import InsidersError
 

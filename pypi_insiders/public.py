@@ -15,8 +15,9 @@ from typing import Any
 
 from packaging.version import Version
 
-from pypi_insiders import __version__, distribution
-from pypi_insiders.distribution import DistributionError
+from pypi_insiders import __version__
+from pypi_insiders.index import distribution
+from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
 from pypi_insiders.util.json_fields import shaped

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders import store
+from pypi_insiders.index import store
 from pypi_insiders.state import Build
 
 

@@ -15,7 +15,6 @@ from packaging.utils import canonicalize_version
 from pypi_insiders import (
     adoption,
     comparison,
-    distribution,
     held_names,
     index_check,
     no_release,
@@ -24,18 +23,18 @@ from pypi_insiders import (
     running,
     standing,
     state,
-    yanks,
 )
 from pypi_insiders.comparison import Comparison, Difference, Kind, Strangers
 from pypi_insiders.config import access
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, load_settings
-from pypi_insiders.distribution import DistributionError
+from pypi_insiders.index import distribution, yanks
+from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.index.metadata_cache import Entry, Record
+from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.index_check import Fetched, Sample
 from pypi_insiders.no_release import NoRelease
 from pypi_insiders.public import Public
-from pypi_insiders.record import Entry, Record
-from pypi_insiders.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repository import Repository
 from pypi_insiders.standing import Standing, View
 from pypi_insiders.state import Check, RepositoryState, Sandboxing

@@ -12,7 +12,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from pypi_insiders.record import Origin
+from pypi_insiders.index.metadata_cache import Origin
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove, write_atomic
 from pypi_insiders.util.json_fields import shaped

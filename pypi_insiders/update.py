@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from pypi_insiders import (
     builder,
     comparison,
-    distribution,
     git,
     held_names,
     naming,
@@ -28,18 +27,18 @@ from pypi_insiders import (
     running,
     sandbox,
     state,
-    store,
 )
 from pypi_insiders.choosing import Chooser, Request
 from pypi_insiders.comparison import Comparison, Difference, Kind
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.git import SignatureError, UnreachableError
+from pypi_insiders.index import distribution, store
+from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.making import Made, Maker, Release, RemovedError, TakenBackError, is_lasting
 from pypi_insiders.progress import Progress
 from pypi_insiders.publishing import PublishError
-from pypi_insiders.record import Record
-from pypi_insiders.release_lists import TAKEN_BACK
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, Failure, RepositoryState
 from pypi_insiders.util import log, times

@@ -3,16 +3,9 @@
 import logging
 from collections.abc import Collection, Iterable
 
-from pypi_insiders import (
-    comparison,
-    held_names,
-    releases,
-    repositories,
-    retention,
-    state,
-    store,
-)
+from pypi_insiders import comparison, held_names, releases, repositories, retention, state
 from pypi_insiders.config.paths import Paths
+from pypi_insiders.index import store
 from pypi_insiders.repository import Repository, parse_name
 from pypi_insiders.util.files import locked, remove_tree
 

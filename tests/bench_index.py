@@ -53,8 +53,8 @@ from bench_tools import (
 )
 from conftest import free_port
 
-from pypi_insiders.catalogue import Catalogue
-from pypi_insiders.record import Record
+from pypi_insiders.index.catalog import Catalogue
+from pypi_insiders.index.metadata_cache import Record
 
 SIZES = FEW, MANY, VERY_MANY = 20, 2_000, 20_000
 VERSIONS = 5

@@ -17,8 +17,8 @@ from urllib.parse import quote
 from conftest import COMMAND, Person
 from wheels import sdist, wheel
 
-from pypi_insiders import yanks
 from pypi_insiders.config import passwords
+from pypi_insiders.index import yanks
 
 FALLBACK = "https://fallback.example/simple/"
 READER, READERS_PASSWORD, TOKEN = "reader", "päss:word", "pypi-the-token"

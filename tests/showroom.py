@@ -11,7 +11,8 @@ from pathlib import Path
 from conftest import COMMAND, Person
 from wheels import sdist, wheel
 
-from pypi_insiders import distribution, repositories, state, yanks
+from pypi_insiders import repositories, state
+from pypi_insiders.index import distribution, yanks
 from pypi_insiders.public import Public
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, Failure, RepositoryState

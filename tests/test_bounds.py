@@ -15,8 +15,9 @@ import pytest
 from conftest import Person, Watch
 from wheels import metadata
 
-from pypi_insiders import archives, distribution, notification
-from pypi_insiders.distribution import DistributionError
+from pypi_insiders import notification
+from pypi_insiders.index import archives, distribution
+from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.notification import Message
 
 _LINE_CHARS = 2500

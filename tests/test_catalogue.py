@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 from wheels import sdist, wheel
 
-from pypi_insiders import state, store, yanks
-from pypi_insiders.catalogue import Catalogue
-from pypi_insiders.distribution import sha256
-from pypi_insiders.record import Entry, Origin, Record
+from pypi_insiders import state
+from pypi_insiders.index import store, yanks
+from pypi_insiders.index.catalog import Catalogue
+from pypi_insiders.index.distribution import sha256
+from pypi_insiders.index.metadata_cache import Entry, Origin, Record
 from pypi_insiders.state import Build, RepositoryState
 from pypi_insiders.util.errors import InsidersError
 
@@ -263,13 +264,13 @@ def test_a_copy_that_stalls_is_served_in_the_end(
     tmp_path: Path, directory: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looked damaged for long, and the directory does not tell that it is complete now."""
-    monkeypatch.setattr("pypi_insiders.catalogue._LOOK_AGAIN_AFTER_S", 0.01)
+    monkeypatch.setattr("pypi_insiders.index.catalog._LOOK_AGAIN_AFTER_S", 0.01)
     original = sdist(tmp_path, "my-dist", "1.0", content=os.urandom(10_000))
     content = original.read_bytes()
     copy = directory / original.name
     copy.write_bytes(content[:5000])
     age(copy)
-    with telling("pypi_insiders.catalogue") as told:
+    with telling("pypi_insiders.index.catalog") as told:
         assert names(catalogue, "my-dist") == []
         assert told.get(timeout=60).startswith(f"not served: {copy.name} is damaged: ")
         with copy.open("ab") as file:
@@ -483,7 +484,7 @@ def test_what_is_out_of_reach_is_not_forgotten(
     record.put(replace(entry, published_us=10**15), b"")
     _away(directory)
     successor = Catalogue(directory, record)
-    with telling("pypi_insiders.catalogue") as told:
+    with telling("pypi_insiders.index.catalog") as told:
         threading.Thread(target=successor.keep_up, daemon=True).start()
         assert told.get(timeout=60) == (
             f"cannot read {directory}: No such file or directory; until that is mended, nothing is "
@@ -553,7 +554,7 @@ def test_files_are_examined_before_anybody_asks(directory: Path, catalogue: Cata
     broken = directory / "my_dist-1.0.tar.gz"
     broken.write_text("no archive")
     age(broken)
-    with telling("pypi_insiders.catalogue") as told:
+    with telling("pypi_insiders.index.catalog") as told:
         threading.Thread(target=catalogue.keep_up, daemon=True).start()
         assert told.get(timeout=60).startswith("not served: my_dist-1.0.tar.gz is damaged: ")
 
@@ -573,7 +574,7 @@ def test_the_record_does_not_grow_for_ever(tmp_path: Path, directory: Path, reco
     broken.write_text("x")
     age(broken)
     after = Catalogue(directory, record)
-    with telling("pypi_insiders.catalogue") as told:
+    with telling("pypi_insiders.index.catalog") as told:
         threading.Thread(target=after.keep_up, daemon=True).start()
         assert told.get(timeout=60).startswith("not served: README")
     assert after.projects() == ("my-dist",)  # answered when what was told is recorded too

@@ -33,7 +33,7 @@ from conftest import COMMAND, Person
 from packaging.version import Version
 from wheels import sdist, wheel
 
-from pypi_insiders import yanks
+from pypi_insiders.index import yanks
 from pypi_insiders.util.files import locked
 
 # A public package that needs nothing; what the index holds under its name needs another one.

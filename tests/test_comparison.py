@@ -16,11 +16,12 @@ from conftest import COMMAND, Person, Watch, names, need, untimed
 from projects import git
 from wheels import wheel
 
-from pypi_insiders import comparison, held_names, public, releases, state, troubles, yanks
+from pypi_insiders import comparison, held_names, public, releases, state, troubles
 from pypi_insiders.comparison import Kind
-from pypi_insiders.distribution import sha256
-from pypi_insiders.record import Record
-from pypi_insiders.release_lists import TAKEN_BACK
+from pypi_insiders.index import yanks
+from pypi_insiders.index.distribution import sha256
+from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
 

@@ -10,7 +10,7 @@ import pytest
 from packaging.version import Version
 from wheels import metadata, sdist, wheel
 
-from pypi_insiders.distribution import DistributionError, read, release_of
+from pypi_insiders.index.distribution import DistributionError, read, release_of
 
 
 @pytest.mark.parametrize(

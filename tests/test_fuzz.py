@@ -42,8 +42,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wheels import metadata
 
-from pypi_insiders import distribution
-from pypi_insiders.distribution import DistributionError
+from pypi_insiders.index import distribution
+from pypi_insiders.index.distribution import DistributionError
 
 _EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
 # What hypothesis advises for CI: the same examples each time, and no clock that decides.

@@ -46,7 +46,7 @@ from hostile import (
 )
 from wheels import metadata, sdist, wheel
 
-from pypi_insiders import yanks
+from pypi_insiders.index import yanks
 
 pytestmark = pytest.mark.timeout(120)
 

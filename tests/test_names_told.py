@@ -8,8 +8,9 @@ import pytest
 from conftest import Person, Watch
 from wheels import wheel
 
-from pypi_insiders import distribution, held_names, no_release, state, store
-from pypi_insiders.record import Origin, Record
+from pypi_insiders import held_names, no_release, state
+from pypi_insiders.index import distribution, store
+from pypi_insiders.index.metadata_cache import Origin, Record
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, RepositoryState
 

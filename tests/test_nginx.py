@@ -16,7 +16,7 @@ import wheels
 from conftest import COMMAND, Person, free_port, need
 from test_export import JSON, PAGES, Answer, dists, export, fill, get, live
 
-from pypi_insiders import yanks
+from pypi_insiders.index import yanks
 
 __all__ = ["dists"]
 

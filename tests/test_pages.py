@@ -32,8 +32,9 @@ from showroom import (
 from test_nginx import running
 from wheels import sdist, wheel
 
-from pypi_insiders import distribution, repositories, state
+from pypi_insiders import repositories, state
 from pypi_insiders.config import passwords
+from pypi_insiders.index import distribution
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, Check, RepositoryState
 

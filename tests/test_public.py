@@ -11,7 +11,8 @@ from conftest import Person, Watch, free_port, untimed
 from hostile import Index, serving
 from wheels import wheel
 
-from pypi_insiders import public, yanks
+from pypi_insiders import public
+from pypi_insiders.index import yanks
 from pypi_insiders.public import Public
 
 DAY_S = 86400

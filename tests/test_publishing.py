@@ -28,7 +28,7 @@ from conftest import Person, Watch, free_port, names, need, untimed
 from wheels import sdist, wheel
 
 from pypi_insiders.config.settings import PublishSettings
-from pypi_insiders.distribution import sha256
+from pypi_insiders.index.distribution import sha256
 from pypi_insiders.publishing import VARIABLE, Destination, PublishError, destination, publish
 from pypi_insiders.publishing.failure import failure
 from pypi_insiders.util.errors import InsidersError

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pypi_insiders.record import Entry, Identity, Origin, Record
+from pypi_insiders.index.metadata_cache import Entry, Identity, Origin, Record
 
 ENTRY = Entry(
     "my_dist-1.0-py3-none-any.whl",
@@ -66,7 +66,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from test_record import ENTRY
-from pypi_insiders.record import Record
+from pypi_insiders.index.metadata_cache import Record
 record = Record(Path(sys.argv[1]), Path(sys.argv[2]))
 for number in range(100):
     record.put(replace(ENTRY, name=f"{sys.argv[3]}-{number}"), b"x" * 1000)

@@ -7,7 +7,8 @@ from conftest import Person
 from projects import create
 from wheels import sdist, wheel
 
-from pypi_insiders import retention, yanks
+from pypi_insiders import retention
+from pypi_insiders.index import yanks
 from pypi_insiders.state import Build
 
 

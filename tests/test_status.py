@@ -19,7 +19,8 @@ from test_journeys import port
 from test_public import a_day_later, public_index
 from wheels import wheel
 
-from pypi_insiders import distribution, state
+from pypi_insiders import state
+from pypi_insiders.index import distribution
 from pypi_insiders.repository import Repository
 from pypi_insiders.state import Build, RepositoryState
 

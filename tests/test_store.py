@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from wheels import metadata, sdist, wheel
 
-from pypi_insiders.distribution import DistributionError, sha256
-from pypi_insiders.record import Identity, Origin, Record
-from pypi_insiders.store import present, publish, sweep, unpublish
+from pypi_insiders.index.distribution import DistributionError, sha256
+from pypi_insiders.index.metadata_cache import Identity, Origin, Record
+from pypi_insiders.index.store import present, publish, sweep, unpublish
 from pypi_insiders.util.errors import InsidersError
 
 WHEEL, SDIST = "my_dist-1.0-py3-none-any.whl", "my_dist-1.0.tar.gz"
@@ -182,8 +182,8 @@ def test_a_copy_that_breaks_off_leaves_nothing(tmp_path: Path, index: Path) -> N
 import resource, sys
 from pathlib import Path
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.record import Record
-from pypi_insiders.store import publish
+from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.store import publish
 index = Path(sys.argv[1])
 record = Record(Path(":memory:"), index)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))

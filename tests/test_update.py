@@ -18,9 +18,10 @@ from projects import Project, create, git
 from test_public import fallback
 from wheels import wheel
 
-from pypi_insiders import held_names, snapshot, store
+from pypi_insiders import held_names, snapshot
+from pypi_insiders.index import store
+from pypi_insiders.index.metadata_cache import Origin, Record
 from pypi_insiders.judgement import judge
-from pypi_insiders.record import Origin, Record
 
 __all__ = ["fallback"]
 

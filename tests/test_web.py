@@ -24,8 +24,8 @@ import pytest
 from conftest import free_port, need
 from wheels import metadata, sdist, wheel
 
-from pypi_insiders import store, yanks
-from pypi_insiders.record import Origin, Record
+from pypi_insiders.index import store, yanks
+from pypi_insiders.index.metadata_cache import Origin, Record
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -85,8 +85,8 @@ def yanked_versions(ctx: click.Context) -> Iterable[str]:
 
 
 def _held() -> "Iterator[tuple[NormalizedName, Version]]":
-    from pypi_insiders import distribution
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.index import distribution
     from pypi_insiders.util.files import list_names
 
     for _, project, version in distribution.releases(list_names(default_paths().distributions)):
@@ -94,8 +94,8 @@ def _held() -> "Iterator[tuple[NormalizedName, Version]]":
 
 
 def _yanked() -> dict[str, dict[str, str]]:
-    from pypi_insiders import yanks
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.index import yanks
 
     # Without its copy: a shell that completes changes no files and says nothing.
     return yanks.load(default_paths().distributions)

@@ -11,12 +11,12 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pypi_insiders import distribution
-from pypi_insiders.distribution import DistributionError
 from pypi_insiders.doctor import client_settings
 from pypi_insiders.doctor.client_settings import Place
 from pypi_insiders.doctor.clients import Index
 from pypi_insiders.doctor.finding import Finding, ok, together, warning
+from pypi_insiders.index import distribution
+from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util import shell_words
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders import distribution
+from pypi_insiders.index import distribution
 from pypi_insiders.publishing.account import VARIABLE, Account, find_account
 from pypi_insiders.publishing.destination import PYPI, Destination
 from pypi_insiders.publishing.failure import PublishError, failure

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.metadata import RawMetadata, parse_email
 
-from pypi_insiders import distribution
+from pypi_insiders.index import distribution
 
 _PROCESSOR_S = 5
 _MEMORY_BYTES = 1024 * 1024 * 1024

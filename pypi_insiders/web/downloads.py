@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import cast
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from pypi_insiders.catalogue import Catalogue
+from pypi_insiders.index.catalog import Catalogue
 from pypi_insiders.web.headers import byte_range
 from pypi_insiders.web.held import Held
 from pypi_insiders.web.replies import (

@@ -11,8 +11,8 @@ from pypiserver.backend import Backend, BackendProxy
 from pypiserver.config import Config
 from pypiserver.core import PkgFile
 
-from pypi_insiders.catalogue import Catalogue
-from pypi_insiders.record import Entry
+from pypi_insiders.index.catalog import Catalogue
+from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.web.replies import SAFE, Headers
 
 

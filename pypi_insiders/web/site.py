@@ -16,9 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders import services_seen, snapshot, standing, state
-from pypi_insiders.catalogue import Catalogue, Project
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
+from pypi_insiders.index.catalog import Catalogue, Project
 from pypi_insiders.index_check import Fetched
 from pypi_insiders.judgement import Item, Judgement, Severity, judge
 from pypi_insiders.readme import Reader, Readme

@@ -11,9 +11,9 @@ from wsgiref.types import WSGIEnvironment
 
 from multipart import MultiDict, MultipartError, MultipartPart, ParserLimitReached, parse_form_data
 
-from pypi_insiders import distribution, store
-from pypi_insiders.distribution import DistributionError
-from pypi_insiders.record import Record
+from pypi_insiders.index import distribution, store
+from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
 

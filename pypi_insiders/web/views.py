@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from packaging.version import Version
 
-from pypi_insiders.catalogue import Project
+from pypi_insiders.index.catalog import Project
+from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.judgement import Item, Judgement
-from pypi_insiders.record import Entry
 from pypi_insiders.standing import Standing
 from pypi_insiders.state import Build
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pypi_insiders import distribution
-from pypi_insiders.distribution import Contents, DistributionError
-from pypi_insiders.record import Entry, Identity, Origin, Record, describe
+from pypi_insiders.index import distribution
+from pypi_insiders.index.distribution import Contents, DistributionError
+from pypi_insiders.index.metadata_cache import Entry, Identity, Origin, Record, describe
 
 _log = logging.getLogger(__package__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pypi_insiders.release_lists import YANKED, Releases
+from pypi_insiders.index.release_lists import YANKED, Releases
 
 Yanks = Releases
 """Normalized project to version to the reason; an empty reason is none."""

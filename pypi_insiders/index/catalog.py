@@ -16,10 +16,10 @@ from typing import NoReturn
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
-from pypi_insiders import distribution, yanks
-from pypi_insiders.catalogue.examination import UNKNOWN, Examiner, Origins
-from pypi_insiders.distribution import DistributionError
-from pypi_insiders.record import Entry, Identity, Record
+from pypi_insiders.index import distribution, yanks
+from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.index.metadata_cache import Entry, Identity, Record
+from pypi_insiders.index.scanner import UNKNOWN, Examiner, Origins
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, make_directory
 from pypi_insiders.util.words import counted

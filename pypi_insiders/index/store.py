@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from pypi_insiders import archives, distribution
-from pypi_insiders.distribution import Contents, DistributionError, sha256
-from pypi_insiders.record import Entry, Identity, Origin, Record, describe
+from pypi_insiders.index import archives, distribution
+from pypi_insiders.index.distribution import Contents, DistributionError, sha256
+from pypi_insiders.index.metadata_cache import Entry, Identity, Origin, Record, describe
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import (
     hint_for,

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pypi_insiders import distribution
-from pypi_insiders.distribution import Contents
+from pypi_insiders.index import distribution
+from pypi_insiders.index.distribution import Contents
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, locked, set_aside
 

@@ -12,8 +12,8 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from pypi_insiders import distribution
-from pypi_insiders.distribution import DistributionError
+from pypi_insiders.index import distribution
+from pypi_insiders.index.distribution import DistributionError
 
 _SHOWN = 3
 _MOST_MEMBERS = 20_000
