@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
-from pypi_insiders import comparison, sandbox
+from pypi_insiders import comparison
+from pypi_insiders.builder import sandbox
 from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.no_release import NoRelease, Reason
 from pypi_insiders.repository import add_command

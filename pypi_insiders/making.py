@@ -12,29 +12,19 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders import (
-    builder,
-    git,
-    ownership,
-    public,
-    publishing,
-    releases,
-    repositories,
-    sandbox,
-    state,
-    tags,
-)
-from pypi_insiders.builder import BuildError, Distributions
+from pypi_insiders import git, ownership, public, publishing, releases, repositories, state, tags
+from pypi_insiders.builder import sandbox
+from pypi_insiders.builder.build import BuildError, Distributions, Recipe, build_distributions
+from pypi_insiders.builder.environments import Bytecode
+from pypi_insiders.builder.sandbox import SandboxError, Unconfined
 from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.environments import Bytecode
 from pypi_insiders.index import archives, distribution, release_lists, store
 from pypi_insiders.index.metadata_cache import Origin, Record
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.progress import Progress
 from pypi_insiders.repository import Repository
-from pypi_insiders.sandbox import SandboxError, Unconfined
 from pypi_insiders.state import Build, RepositoryState, Sandboxing
 from pypi_insiders.util import disk
 from pypi_insiders.util.disk import DiskFullError, Guard
@@ -460,7 +450,7 @@ class Maker:
         repository = release.repository
         mirror = self._paths.mirror(repository.name)
         source = workspace / "source"
-        recipe = builder.Recipe(
+        recipe = Recipe(
             self._export(release, source),
             repository.subdirectory or ".",
             repository.python or (),
@@ -469,7 +459,7 @@ class Maker:
             (mirror,),
             self._bytecode,
         )
-        return builder.build_distributions(source, workspace, recipe, confines)
+        return build_distributions(source, workspace, recipe, confines)
 
     def _export(self, release: Release, source: Path) -> int:
         repository = release.repository

@@ -13,7 +13,6 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 
 from pypi_insiders import (
-    builder,
     comparison,
     git,
     held_names,
@@ -25,9 +24,10 @@ from pypi_insiders import (
     repositories,
     retention,
     running,
-    sandbox,
     state,
 )
+from pypi_insiders.builder import sandbox
+from pypi_insiders.builder.build import BuildError, build_environment
 from pypi_insiders.choosing import Chooser, Request
 from pypi_insiders.comparison import Comparison, Difference, Kind
 from pypi_insiders.config.paths import Paths
@@ -108,7 +108,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
     )
     with (
         locked(paths.lock, lambda: _waiting(progress)),
-        builder.build_environment(settings.server.url, settings.server.fallback_url),
+        build_environment(settings.server.url, settings.server.fallback_url),
     ):
         # Read only now: while we waited, somebody may have removed a repository.
         watched = repositories.load(paths.repositories)
@@ -858,7 +858,7 @@ class _Pass:
         if self._interrupted.is_set():
             return
         subject = f"{repository.name}: tag {tag}" if tag else repository.name
-        if isinstance(error, builder.BuildError) and error.output:
+        if isinstance(error, BuildError) and error.output:
             _log.info("%s: what the build wrote:\n%s", subject, error.output.rstrip())
         told = _in_words(error)
         if tag is None or not is_lasting(error):  # what lasts is in the state

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from projects import create
 
-from pypi_insiders import builder
-from pypi_insiders.sandbox import Unconfined, View
+from pypi_insiders.builder import build
+from pypi_insiders.builder.sandbox import Unconfined, View
 from pypi_insiders.util.process import Containment, Result
 
-RECIPE = builder.Recipe(1700000000, as_of_commit=False)
+RECIPE = build.Recipe(1700000000, as_of_commit=False)
 UNCONFINED = Unconfined(Containment())
 
 
@@ -24,7 +24,7 @@ def test_an_sdist_and_a_wheel_come_out(tmp_path: Path, backend: str) -> None:
     """Each backend's project is built, the wheel from the sdist."""
     project = create(tmp_path, "probe-x")
     project.write("1.0", backend=backend)
-    built = builder.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
+    built = build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert (built.name, built.version) == ("probe-x", "1.0")
     assert built.sdist.name == "probe_x-1.0.tar.gz"
     assert built.wheels[0].name == "probe_x-1.0-py3-none-any.whl"
@@ -41,7 +41,7 @@ def test_a_hook_sees_no_credential_and_not_the_home(
     project = create(tmp_path, "probe")
     project.write("1.0")
     project.hook("import os\nopen('probe/environment.txt', 'w').write(repr(dict(os.environ)))")
-    built = builder.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
+    built = build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     with zipfile.ZipFile(built.wheels[0]) as archive:
         seen = eval(archive.read("probe/environment.txt"))
     allowed = {
@@ -72,16 +72,16 @@ def test_what_does_not_build_is_said(tmp_path: Path, pyproject: str, message: st
     """The one error tells the stage and the reason."""
     project = create(tmp_path, "probe")
     (project.tree / "pyproject.toml").write_text(pyproject)
-    with pytest.raises(builder.BuildError) as caught:
-        builder.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
+    with pytest.raises(build.BuildError) as caught:
+        build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message.startswith(message.format(tree=project.tree))
 
 
 def test_no_project_at_all(tmp_path: Path) -> None:
     """A repository without a Python project is told from one that does not build."""
     tree = create(tmp_path, "probe").tree
-    with pytest.raises(builder.BuildError) as caught:
-        builder.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
+    with pytest.raises(build.BuildError) as caught:
+        build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message == (
         f"Source {tree} does not appear to be a Python project: no pyproject.toml or setup.py"
     )
@@ -92,8 +92,8 @@ def test_the_output_of_a_failed_build_is_kept(tmp_path: Path) -> None:
     project = create(tmp_path, "probe")
     project.write("1.0")
     project.hook("print('out')\nimport sys\nsys.exit('err')")
-    with pytest.raises(builder.BuildError) as caught:
-        builder.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
+    with pytest.raises(build.BuildError) as caught:
+        build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.output.splitlines()[-2:] == ["out", "err"]
 
 
@@ -102,7 +102,7 @@ def test_build_requirements_never_come_from_our_own_index(monkeypatch: pytest.Mo
     own = "http://127.0.0.1:31411"
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"{own}/simple/")
     monkeypatch.setenv("UV_INDEX_URL", "https://example.org/simple/")
-    with builder.build_environment(own):
+    with build.build_environment(own):
         assert "UV_DEFAULT_INDEX" not in os.environ
         assert os.environ["UV_INDEX_URL"] == "https://example.org/simple/"
         assert os.umask(0o022) == 0o022
@@ -137,7 +137,7 @@ def test_build_requirements_come_from_where_our_index_leads(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYPI_INSIDERS_URL", indexes["command"])
     monkeypatch.setenv(variable, value.format(**indexes))
-    with builder.build_environment(indexes["own"], indexes["fallback"]):
+    with build.build_environment(indexes["own"], indexes["fallback"]):
         assert os.environ.get(variable) == (left and left.format(**indexes))
 
 
@@ -160,8 +160,8 @@ def test_build_requirements_come_from_where_our_index_leads(
 )  # fmt: skip
 def test_an_sdist_and_a_wheel_must_be_one_release(sdist: str, wheel: str, message: str) -> None:
     """Names and versions that do not agree are refused."""
-    with pytest.raises(builder.BuildError) as caught:
-        builder.check(Path(sdist), [Path(wheel)])
+    with pytest.raises(build.BuildError) as caught:
+        build.check(Path(sdist), [Path(wheel)])
     assert caught.value.message == message
 
 
@@ -174,12 +174,10 @@ def test_a_requirement_by_url_is_refused(tmp_path: Path, url: str) -> None:
     wanted = f'requires = ["helper @ {url}", '
     path.write_text(path.read_text().replace("requires = [", wanted, 1))
     with (
-        builder.build_environment("http://127.0.0.1:1"),
-        pytest.raises(builder.BuildError) as caught,
+        build.build_environment("http://127.0.0.1:1"),
+        pytest.raises(build.BuildError) as caught,
     ):
-        builder.build_distributions(
-            project.tree, tmp_path, replace(RECIPE, network=True), UNCONFINED
-        )
+        build.build_distributions(project.tree, tmp_path, replace(RECIPE, network=True), UNCONFINED)
     assert caught.value.message == (
         f"it requires 'helper @ {url}' to build, and a URL would be fetched outside the sandbox"
     )
@@ -204,7 +202,7 @@ def test_no_requirement_leads_the_way_to_the_network(tmp_path: Path) -> None:
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     watched = Watched(Containment())
-    builder.build_distributions(project.tree, workspace, replace(RECIPE, network=True), watched)
+    build.build_distributions(project.tree, workspace, replace(RECIPE, network=True), watched)
     leading = [view.network for view in watched.views if view.network]
     assert leading
     assert not any(path.is_relative_to(workspace) for path in leading)
@@ -225,7 +223,7 @@ def test_a_proxy_with_a_password_is_not_for_foreign_code(
         workspace = tmp_path / str(network)
         shutil.copytree(project.tree, workspace / "source")
         recipe = replace(RECIPE, network=network)
-        built = builder.build_distributions(workspace / "source", workspace, recipe, UNCONFINED)
+        built = build.build_distributions(workspace / "source", workspace, recipe, UNCONFINED)
         with zipfile.ZipFile(built.wheels[0]) as archive:
             seen.append(set(archive.read("probe/variables").decode().split()))
     assert {name for name in seen[1] - seen[0] if name.endswith("_proxy")} == {"no_proxy"}

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import Person, Watch, untimed
 
-from pypi_insiders import environments
-from pypi_insiders.environments import Bytecode, Environment
+from pypi_insiders.builder import environments
+from pypi_insiders.builder.environments import Bytecode, Environment
 from pypi_insiders.util import uv as uv_program
 from pypi_insiders.util.process import Containment
 

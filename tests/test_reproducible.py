@@ -15,12 +15,12 @@ from conftest import MakeMachine, Person, need, untimed
 from machine import Machine
 from projects import Project, create
 
-from pypi_insiders import builder
-from pypi_insiders.sandbox import Confines, Unconfined, View
+from pypi_insiders.builder import build
+from pypi_insiders.builder.sandbox import Confines, Unconfined, View
 from pypi_insiders.util.process import Containment, Result
 
 PURE = ("flit", "hatchling", "pdm-backend", "poetry-core", "setuptools")
-_RECIPE = builder.Recipe(1_790_000_000, as_of_commit=False)
+_RECIPE = build.Recipe(1_790_000_000, as_of_commit=False)
 
 
 def make(directory: Path, kind: str) -> Project:
@@ -86,7 +86,7 @@ def build_twice(tree: Path, directory: Path, confines: Confines) -> list[dict[st
         before = os.umask(umask)
         try:
             shutil.copytree(tree, workspace / "source", copy_function=shutil.copyfile)
-            built = builder.build_distributions(workspace / "source", workspace, _RECIPE, place)
+            built = build.build_distributions(workspace / "source", workspace, _RECIPE, place)
         finally:
             os.umask(before)
         results.append(
@@ -110,7 +110,7 @@ def test_neither_folder_nor_umask_nor_date_nor_locale_gets_in(
 _IN_A_MACHINE = """
 import json, pathlib, sys
 sys.path.insert(0, sys.argv[1])
-from pypi_insiders.sandbox import Sandbox
+from pypi_insiders.builder.sandbox import Sandbox
 from test_reproducible import Containment, build_twice
 home = pathlib.Path.home()
 sandbox = Sandbox(Containment(), [home])

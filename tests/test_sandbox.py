@@ -386,7 +386,7 @@ def test_a_hook_that_takes_too_long_is_ended(machine: Machine, tmp_path: Path) -
     code = """
         import pathlib, sys
         from pypi_insiders.util.process import Containment
-        from pypi_insiders.sandbox import Sandbox, View
+        from pypi_insiders.builder.sandbox import Sandbox, View
         root = pathlib.Path.home() / "work"
         root.mkdir()
         result = Sandbox(Containment(), [pathlib.Path.home()]).run(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
-from pypi_insiders.relay import join
+from pypi_insiders.builder.relay import join
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from pypi_insiders import gateway, relay
+from pypi_insiders.builder import gateway, relay
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove_foreign_tree

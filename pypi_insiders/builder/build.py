@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from pypi_insiders import environments
+from pypi_insiders.builder import environments
+from pypi_insiders.builder.environments import Bytecode, Environment, RequirementError
+from pypi_insiders.builder.sandbox import Confines, View
 from pypi_insiders.config.client_variables import URL
-from pypi_insiders.environments import Bytecode, Environment, RequirementError
 from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.sandbox import Confines, View
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove_foreign_tree
 
