@@ -9,12 +9,13 @@ from typing import Any
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
-from pypi_insiders import repositories, snapshot, state
+from pypi_insiders import snapshot
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import store, yanks
 from pypi_insiders.judgement import Item, Severity, judge
-from pypi_insiders.repository import Repository, parse_name
-from pypi_insiders.state import Build, Check, RepositoryState
+from pypi_insiders.repositories import registry, state
+from pypi_insiders.repositories.model import Repository, parse_name
+from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 
@@ -83,9 +84,9 @@ def give(paths: Paths, name: str, now: datetime) -> Account:
     seen = snapshot.take(paths, now, with_services=False)
     watched = {} if isinstance(seen.watched, InsidersError) else dict(seen.watched)
     known = state.load(paths.state, name)
-    item = repositories.find(watched, name)
+    item = registry.find(watched, name)
     if item is None and known == RepositoryState():
-        repositories.select(repositories.load(paths.repositories), (name,))  # says why
+        registry.select(registry.load(paths.repositories), (name,))  # says why
     name = item.name if item else known.name or name
     changed = {file.file for file in seen.differences}
     yanked = yanks.load(paths.distributions, paths.state).get(known.distribution or "", {})

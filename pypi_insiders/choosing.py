@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pypi_insiders import adoption, state, tags
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, did_you_mean
 from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.index.release_lists import TAKEN_BACK
-from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, RepositoryState
+from pypi_insiders.repositories import recovery, state, tags
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.errors import InsidersError, UsageError
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Chooser:
         """
         is_recalled = False
         if not known.builds and not known.former_files and refs:
-            known.builds = adoption.adopt(
+            known.builds = recovery.adopt(
                 self._paths, self._record, repository, refs, self._rules(repository)
             )
             if is_recalled := bool(known.builds):

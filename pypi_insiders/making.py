@@ -12,20 +12,21 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders import git, ownership, public, publishing, releases, repositories, state, tags
+from pypi_insiders import git, publishing
 from pypi_insiders.builder import sandbox
 from pypi_insiders.builder.build import BuildError, Distributions, Recipe, build_distributions
 from pypi_insiders.builder.environments import Bytecode
 from pypi_insiders.builder.sandbox import SandboxError, Unconfined
-from pypi_insiders.comparison import Difference, Kind
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index import archives, distribution, release_lists, store
 from pypi_insiders.index.metadata_cache import Origin, Record
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.progress import Progress
-from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, RepositoryState, Sandboxing
+from pypi_insiders.repositories import ownership, public_versions, registry, releases, state, tags
+from pypi_insiders.repositories.comparison import Difference, Kind
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.state import Build, RepositoryState, Sandboxing
 from pypi_insiders.util import disk
 from pypi_insiders.util.disk import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError
@@ -288,7 +289,7 @@ class Maker:
         """
         with ExitStack() as stack:
             stack.enter_context(locked(self._paths.repositories_lock))
-            now = repositories.find(repositories.load(self._paths.repositories), repository.name)
+            now = registry.find(registry.load(self._paths.repositories), repository.name)
             if now is None:
                 raise RemovedError("it was removed meanwhile; nothing is published")
             if (now.remote, now.distribution) != (repository.remote, repository.distribution):
@@ -490,7 +491,7 @@ class Maker:
     @staticmethod
     def _check_owner(owner: str, repository: Repository, built: str) -> None:
         if owner != repository.name:
-            raise repositories.conflict(f"it builds {built}, which", owner)
+            raise registry.conflict(f"it builds {built}, which", owner)
 
     def _demand_free(self, repository: Repository, built: str) -> None:
         """Refuse a name that others use too, unless the user has said yes to it.
@@ -510,7 +511,7 @@ class Maker:
         try:
             if not watcher.public_versions:
                 raise InsidersError("public-versions = false")
-            is_public = public.has_project(server.fallback, built)
+            is_public = public_versions.has_project(server.fallback, built)
         except InsidersError as error:
             raise InsidersError(
                 f"it builds {built}; cannot check whether that is a public project too "

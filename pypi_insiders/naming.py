@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders import git, held_names, ownership, project_name, public, reach, tags
+from pypi_insiders import git, project_name
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import SignatureError
 from pypi_insiders.project_name import UnknownNameError
-from pypi_insiders.repository import Repository
+from pypi_insiders.repositories import access_check, held_names, ownership, public_versions, tags
+from pypi_insiders.repositories.model import Repository
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names, remove_foreign_tree
 
@@ -48,7 +49,7 @@ def learn(paths: Paths, repositories: Sequence[Repository], index_url: str | Non
     """
     if not repositories:
         return
-    replies = reach.ask(repositories, timeout_s=_TIMEOUT_S)
+    replies = access_check.ask(repositories, timeout_s=_TIMEOUT_S)
     newest = {name: reply.newest for name, reply in replies.items() if reply.newest}
     readable = [item for item in repositories if item.name in newest]
     found = read(paths, newest, readable, timeout_s=_TIMEOUT_S)
@@ -64,7 +65,7 @@ def learn(paths: Paths, repositories: Sequence[Repository], index_url: str | Non
 
 def _is_public(index_url: str | None, project: str) -> bool:
     with contextlib.suppress(InsidersError):
-        return index_url is not None and public.has_project(index_url, project)
+        return index_url is not None and public_versions.has_project(index_url, project)
     return False
 
 

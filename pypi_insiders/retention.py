@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from pypi_insiders.index import store
-from pypi_insiders.state import Build
+from pypi_insiders.repositories.state import Build
 
 
 def superfluous(directory: Path, builds: Iterable[Build], keep: int) -> list[str]:

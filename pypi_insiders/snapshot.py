@@ -12,19 +12,7 @@ from typing import TypeVar
 
 from packaging.utils import canonicalize_version
 
-from pypi_insiders import (
-    adoption,
-    comparison,
-    held_names,
-    index_check,
-    no_release,
-    public,
-    repositories,
-    running,
-    standing,
-    state,
-)
-from pypi_insiders.comparison import Comparison, Difference, Kind, Strangers
+from pypi_insiders import index_check
 from pypi_insiders.config import access
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, load_settings
@@ -33,11 +21,23 @@ from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.metadata_cache import Entry, Record
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.index_check import Fetched, Sample
-from pypi_insiders.no_release import NoRelease
-from pypi_insiders.public import Public
-from pypi_insiders.repository import Repository
-from pypi_insiders.standing import Standing, View
-from pypi_insiders.state import Check, RepositoryState, Sandboxing
+from pypi_insiders.repositories import (
+    comparison,
+    held_names,
+    no_release,
+    public_versions,
+    recovery,
+    registry,
+    running,
+    state,
+    status,
+)
+from pypi_insiders.repositories.comparison import Comparison, Difference, Kind, Strangers
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.no_release import NoRelease
+from pypi_insiders.repositories.public_versions import Public
+from pypi_insiders.repositories.state import Check, RepositoryState, Sandboxing
+from pypi_insiders.repositories.status import Standing, View
 from pypi_insiders.systemd import control, service_status, unit_state
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_state import UnitState
@@ -136,11 +136,11 @@ def take(
     with ThreadPoolExecutor(1) as pool:
         # systemd and the index are waited for while the files are read.
         asking = pool.submit(_ask, paths, now, settings, there, fetch, with_services)
-        watched = _tried(lambda: repositories.load(paths.repositories))
+        watched = _tried(lambda: registry.load(paths.repositories))
         names = held_names.load(paths)
-        yanked = standing.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
+        yanked = status.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
         taken_back: Releases = read(lambda: TAKEN_BACK.load(paths.distributions, paths.state), {})
-        known_public = public.load(paths.state)
+        known_public = public_versions.load(paths.state)
         checks: Mapping[str, Check] = read(lambda: state.load_checks(paths.state), {})
         listed = {} if isinstance(watched, InsidersError) else watched
         sandboxing = read(lambda: state.load_sandbox(paths.state), Sandboxing())
@@ -155,7 +155,7 @@ def take(
         problems = {name: entry.problem for name, entry in entries.items() if entry.problem}
         problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
         view = View(frozenset(there.sizes.keys() - problems.keys()), yanked, known_public, checks)
-        standings = tuple(standing.of(item, states[item.name], view) for item in listed.values())
+        standings = tuple(status.of(item, states[item.name], view) for item in listed.values())
         services, unit_states, fetched = asking.result()
     no_passwords = _passwords(paths, settings, services)
     held = {**dict.fromkeys((*there.projects, *there.odd)), **names.repositories}
@@ -352,7 +352,7 @@ def _recovered(
     """Find by the record what was built of a repository whose state is lost, as an update does."""
     if isinstance(known, InsidersError) or known.builds or known.distribution:
         return known
-    builds = adoption.recorded(entries.values(), taken_back, item)
+    builds = recovery.recorded(entries.values(), taken_back, item)
     if not builds:
         return known
     project = distribution.release_of(next(iter(builds[-1].files)))[0]

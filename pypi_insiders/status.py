@@ -9,8 +9,8 @@ from typing import Any
 from pypi_insiders import services_seen, snapshot
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.judgement import INDEX, Health, Item, Judgement, judge
+from pypi_insiders.repositories.status import Standing
 from pypi_insiders.snapshot import Snapshot
-from pypi_insiders.standing import Standing
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.unit_files import SERVER
 from pypi_insiders.util import times

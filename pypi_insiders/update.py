@@ -12,24 +12,10 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any, TypeVar
 
-from pypi_insiders import (
-    comparison,
-    git,
-    held_names,
-    naming,
-    ownership,
-    public,
-    publishing,
-    releases,
-    repositories,
-    retention,
-    running,
-    state,
-)
+from pypi_insiders import git, naming, publishing, retention
 from pypi_insiders.builder import sandbox
 from pypi_insiders.builder.build import BuildError, build_environment
 from pypi_insiders.choosing import Chooser, Request
-from pypi_insiders.comparison import Comparison, Difference, Kind
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.git import SignatureError, UnreachableError
@@ -39,8 +25,19 @@ from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.making import Made, Maker, Release, RemovedError, TakenBackError, is_lasting
 from pypi_insiders.progress import Progress
 from pypi_insiders.publishing import PublishError
-from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, Check, Failure, RepositoryState
+from pypi_insiders.repositories import (
+    comparison,
+    held_names,
+    ownership,
+    public_versions,
+    registry,
+    releases,
+    running,
+    state,
+)
+from pypi_insiders.repositories.comparison import Comparison, Difference, Kind
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.state import Build, Check, Failure, RepositoryState
 from pypi_insiders.util import log, times
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import (
@@ -111,8 +108,8 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         build_environment(settings.server.url, settings.server.fallback_url),
     ):
         # Read only now: while we waited, somebody may have removed a repository.
-        watched = repositories.load(paths.repositories)
-        chosen = repositories.select(watched, request.names)
+        watched = registry.load(paths.repositories)
+        chosen = registry.select(watched, request.names)
         _sweep(paths)
         _unmark(paths, watched)
         releases.mend_lists(paths)
@@ -157,7 +154,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         if settings.watcher.public_versions:
             progress.tell("asking which releases are public")
             names = (project for _, project in _projects(paths, chosen))
-            public.look_up(paths.state, settings.server.fallback, names)
+            public_versions.look_up(paths.state, settings.server.fallback, names)
     for outcome in outcomes:
         outcome.seconds = progress.seconds(outcome.repository)
         if outcome.published:

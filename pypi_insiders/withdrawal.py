@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Collection, Iterable
 
-from pypi_insiders import comparison, held_names, releases, repositories, retention, state
+from pypi_insiders import retention
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import store
-from pypi_insiders.repository import Repository, parse_name
+from pypi_insiders.repositories import comparison, held_names, registry, releases, state
+from pypi_insiders.repositories.model import Repository, parse_name
 from pypi_insiders.util.files import locked, remove_tree
 
 _log = logging.getLogger(__name__)
@@ -120,10 +121,10 @@ def let_go(paths: Paths, projects: Iterable[str]) -> list[str]:
         InsidersError: it cannot be read what is watched or published.
     """
     wanted = set(projects)
-    watched = repositories.load(paths.repositories)
+    watched = registry.load(paths.repositories)
     lost = {item.project for item in comparison.compare(paths)}
     free = wanted - lost - releases.projects(paths.distributions)
     for name, known in list(state.everything(paths.state)):
-        if known.distribution in free and repositories.find(watched, name) is None:
+        if known.distribution in free and registry.find(watched, name) is None:
             state.forget(paths.state, name)
     return held_names.release(paths, free)

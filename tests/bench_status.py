@@ -7,9 +7,9 @@ from pathlib import Path
 from bench_tools import COMMAND, Goal, home_environment, in_turn, milliseconds, row
 from conftest import Person
 
-from pypi_insiders import repositories, state
-from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, Check, RepositoryState
+from pypi_insiders.repositories import registry, state
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.state import Build, Check, RepositoryState
 
 REPOSITORIES = 100
 RELEASES = 20
@@ -40,7 +40,7 @@ def _furnish(person: Person) -> None:
     """Make the state of somebody who has been watching for long."""
     paths, now_s = person.paths, int(time.time())
     watched = [Repository(f"sponsor/project-{n}", f"project-{n}") for n in range(REPOSITORIES)]
-    repositories.save(paths.repositories, watched)
+    registry.save(paths.repositories, watched)
     paths.distributions.mkdir(parents=True)
     for item in watched:
         builds = []

@@ -11,11 +11,11 @@ from pathlib import Path
 from conftest import COMMAND, Person
 from wheels import sdist, wheel
 
-from pypi_insiders import repositories, state
 from pypi_insiders.index import distribution, yanks
-from pypi_insiders.public import Public
-from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, Check, Failure, RepositoryState
+from pypi_insiders.repositories import registry, state
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.public_versions import Public
+from pypi_insiders.repositories.state import Build, Check, Failure, RepositoryState
 
 DAY_S = 86400
 BUILT_AT = 1_790_000_000
@@ -116,7 +116,7 @@ def furnish(person: Person) -> None:
         Repository("me/new-one"),
         Repository("me/hostile", HOSTILE, "https://git.example/hostile.git"),
     ]
-    repositories.save(person.paths.repositories, watched)
+    registry.save(person.paths.repositories, watched)
     theme, analyser, fresh, hostile = watched
     _save(
         person,

@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from wheels import sdist, wheel
 
-from pypi_insiders import state
 from pypi_insiders.index import store, yanks
 from pypi_insiders.index.catalog import Catalogue
 from pypi_insiders.index.distribution import sha256
 from pypi_insiders.index.metadata_cache import Entry, Origin, Record
-from pypi_insiders.state import Build, RepositoryState
+from pypi_insiders.repositories import state
+from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.errors import InsidersError
 
 _audited: list[Callable[[str, tuple[Any, ...]], None]] = []

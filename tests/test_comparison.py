@@ -16,12 +16,13 @@ from conftest import COMMAND, Person, Watch, names, need, untimed
 from projects import git
 from wheels import wheel
 
-from pypi_insiders import comparison, held_names, public, releases, state, troubles
-from pypi_insiders.comparison import Kind
+from pypi_insiders import troubles
 from pypi_insiders.index import yanks
 from pypi_insiders.index.distribution import sha256
 from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.index.release_lists import TAKEN_BACK
+from pypi_insiders.repositories import comparison, held_names, public_versions, releases, state
+from pypi_insiders.repositories.comparison import Kind
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
 
@@ -517,7 +518,7 @@ def test_what_is_damaged_is_set_aside_and_said_in_one_line(
         "yanked.json": lambda: yanks.load(paths.distributions, paths.state),
         "taken-back.json": lambda: TAKEN_BACK.load(paths.distributions, paths.state),
         "verified.json": lambda: state.load_verified(paths.state),
-        "public.json": lambda: public.load(paths.state),
+        "public.json": lambda: public_versions.load(paths.state),
         "removed.json": lambda: state.load_removed(paths.state),
         "troubles-over.json": lambda: troubles.load(paths),
         "server.json": lambda: troubles.load(paths),

@@ -14,12 +14,12 @@ from conftest import Person
 from hostile import FALLBACK, Answer, Index, request, serving
 from wheels import sdist, wheel
 
-from pypi_insiders import held_names, running, state
-from pypi_insiders.held_names import HeldNames
 from pypi_insiders.index.catalog import Catalogue
 from pypi_insiders.index.distribution import possible_projects
 from pypi_insiders.index.metadata_cache import Entry, Identity, Record
-from pypi_insiders.state import Build, RepositoryState
+from pypi_insiders.repositories import held_names, running, state
+from pypi_insiders.repositories.held_names import HeldNames
+from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.errors import InsidersError
 
 JSON = "application/vnd.pypi.simple.v1+json"

@@ -8,11 +8,11 @@ import pytest
 from conftest import Person, Watch
 from wheels import wheel
 
-from pypi_insiders import held_names, no_release, state
 from pypi_insiders.index import distribution, store
 from pypi_insiders.index.metadata_cache import Origin, Record
-from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, Check, RepositoryState
+from pypi_insiders.repositories import held_names, no_release, state
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.state import Build, Check, RepositoryState
 
 
 def watch_default(person: Person, *names: str, project: str | None = None) -> None:

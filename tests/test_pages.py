@@ -32,11 +32,11 @@ from showroom import (
 from test_nginx import running
 from wheels import sdist, wheel
 
-from pypi_insiders import repositories, state
 from pypi_insiders.config import passwords
 from pypi_insiders.index import distribution
-from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, Check, RepositoryState
+from pypi_insiders.repositories import registry, state
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.state import Build, Check, RepositoryState
 
 ELSEWHERE = "packages.example"
 OPTIONS = [
@@ -345,7 +345,7 @@ def test_names_and_reasons_are_shown_as_they_are(index: str, visitor: Visitor) -
 def test_what_turns_text_around_is_not_shown(person: Person) -> None:
     """In a summary and in the name of a tag, as other control characters."""
     item = Repository("me/probe", "probe")
-    repositories.save(person.paths.repositories, [item])
+    registry.save(person.paths.repositories, [item])
     person.paths.distributions.mkdir(parents=True)
     file = wheel(person.paths.distributions, "probe", "1.0", "Summary: be\u202egin\u2066\x1b[31m")
     files = {file.name: distribution.sha256(file)}
@@ -538,7 +538,7 @@ def test_another_directory_has_nothing_that_is_watched(person: Person, tmp_path:
 def test_what_another_index_has_is_told_too(person: Person) -> None:
     """Where nothing is published here."""
     item = Repository("me/probe", "probe")
-    repositories.save(person.paths.repositories, [item])
+    registry.save(person.paths.repositories, [item])
     build = Build("v2.0", COMMIT, "2.0", BUILT_AT, {}, uploaded_to=["https://there.example/"])
     known = RepositoryState("probe", [build], item.remote)
     state.save(person.paths.state, item.name, known)

@@ -11,9 +11,9 @@ from conftest import Person, Watch, free_port, untimed
 from hostile import Index, serving
 from wheels import wheel
 
-from pypi_insiders import public
 from pypi_insiders.index import yanks
-from pypi_insiders.public import Public
+from pypi_insiders.repositories import public_versions
+from pypi_insiders.repositories.public_versions import Public
 
 DAY_S = 86400
 
@@ -71,7 +71,7 @@ def test_it_is_asked_once_a_day_and_does_not_send_again_what_is_known(
         a_day_later(person)
         person.run("update", "me/probe")
         assert asked(index)[2:] == [("probe", 304)]
-    assert public.load(person.paths.state)["probe"].final == "0.9"
+    assert public_versions.load(person.paths.state)["probe"].final == "0.9"
 
 
 def test_a_setting_turns_it_off(person: Person, watch: Watch, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_public_index_out_of_reach_is_no_failure(person: Person, watch: Watch)
     done = person.run("update", "-v")
     assert untimed(done.stdout) == "1 checked, 2 files published\n"
     assert re.search("/simple/probe/ tells nothing: .*Connection refused", done.stderr)
-    assert public.load(person.paths.state) == {}
+    assert public_versions.load(person.paths.state) == {}
 
 
 def test_yanked_releases_and_foreign_files_do_not_count(tmp_path: Path, person: Person) -> None:
@@ -104,8 +104,8 @@ def test_yanked_releases_and_foreign_files_do_not_count(tmp_path: Path, person: 
             wheel(index.directory, "probe", version)
         yanks.save(index.directory, {"probe": {"1.1": ""}})
         url = f"http://127.0.0.1:{index.port}/simple"
-        public.look_up(tmp_path, url, ["probe"])
-    found = public.load(tmp_path)["probe"]
+        public_versions.look_up(tmp_path, url, ["probe"])
+    found = public_versions.load(tmp_path)["probe"]
     assert (found.url, found.final, found.pre) == (f"{url}/probe/", "1.0", "2.0b1")
 
 
@@ -117,14 +117,14 @@ def test_a_name_that_was_free_and_is_taken_is_remembered(
     url = f"http://127.0.0.1:{fallback.port}/insiders/simple"
 
     def ask() -> dict[str, tuple[bool, bool]]:
-        public.look_up(person.paths.state, url, ["mine", "theirs", "yanked"])
-        found = public.load(person.paths.state)
+        public_versions.look_up(person.paths.state, url, ["mine", "theirs", "yanked"])
+        found = public_versions.load(person.paths.state)
         return {name: (bool(it.absent_at), bool(it.appeared_at)) for name, it in found.items()}
 
     wheel(fallback.directory, "theirs", "1.0")
     never = {"theirs": (False, False)}
     assert ask() == {"mine": (True, False), "yanked": (True, False), **never}
-    absent_at = public.load(person.paths.state)["mine"].absent_at
+    absent_at = public_versions.load(person.paths.state)["mine"].absent_at
     wheel(fallback.directory, "mine", "99.0")
     wheel(fallback.directory, "theirs", "99.0")
     wheel(fallback.directory, "yanked", "1.0")
@@ -132,13 +132,13 @@ def test_a_name_that_was_free_and_is_taken_is_remembered(
     a_day_later(person)
     taken = {"mine": (True, True), "yanked": (True, True), **never}
     assert ask() == taken
-    appeared_at = public.load(person.paths.state)["mine"].appeared_at
+    appeared_at = public_versions.load(person.paths.state)["mine"].appeared_at
     a_day_later(person)
     assert ask() == taken  # 304
     wheel(fallback.directory, "mine", "100.0")
     a_day_later(person)
     assert ask() == taken
-    mine = public.load(person.paths.state)["mine"]
+    mine = public_versions.load(person.paths.state)["mine"]
     assert (mine.absent_at, mine.appeared_at, mine.final) == (absent_at, appeared_at, "100.0")
     fallback.person.run("unpublish", "mine", "--all")
     a_day_later(person)
@@ -148,23 +148,25 @@ def test_a_name_that_was_free_and_is_taken_is_remembered(
 def test_unknown_is_not_absent(person: Person, tmp_path: Path) -> None:
     """An index that could not be asked has not said that the name was free."""
     url = f"http://127.0.0.1:{free_port()}/simple"
-    public.look_up(tmp_path, url, ["mine"])
-    assert public.load(tmp_path) == {}
+    public_versions.look_up(tmp_path, url, ["mine"])
+    assert public_versions.load(tmp_path) == {}
     with public_index(person, tmp_path) as index:
         wheel(index.directory, "mine", "1.0")
-        public.look_up(tmp_path, f"http://127.0.0.1:{index.port}/insiders/simple", ["mine"])
-    assert public.load(tmp_path)["mine"].absent_at is None
+        public_versions.look_up(
+            tmp_path, f"http://127.0.0.1:{index.port}/insiders/simple", ["mine"]
+        )
+    assert public_versions.load(tmp_path)["mine"].absent_at is None
 
 
 def test_another_index_begins_anew(person: Person, tmp_path: Path) -> None:
     """What one index did not have says nothing about another one."""
     with public_index(person, tmp_path) as index:
         at = f"http://{{}}:{index.port}/insiders/simple"
-        public.look_up(tmp_path, at.format("localhost"), ["mine"])
-        assert public.load(tmp_path)["mine"].absent_at is not None
+        public_versions.look_up(tmp_path, at.format("localhost"), ["mine"])
+        assert public_versions.load(tmp_path)["mine"].absent_at is not None
         wheel(index.directory, "mine", "1.0")
-        public.look_up(tmp_path, at.format("127.0.0.1"), ["mine"])
-    mine = public.load(tmp_path)["mine"]
+        public_versions.look_up(tmp_path, at.format("127.0.0.1"), ["mine"])
+    mine = public_versions.load(tmp_path)["mine"]
     assert (mine.absent_at, mine.appeared_at) == (None, None)
 
 
@@ -199,7 +201,7 @@ def test_what_counts_as_released(
 def test_what_is_damaged_is_found_out_anew(tmp_path: Path, content: str) -> None:
     """It is no more than a memory."""
     (tmp_path / "public.json").write_text(content)
-    assert public.load(tmp_path) == {}
+    assert public_versions.load(tmp_path) == {}
 
 
 def test_what_is_damaged_takes_nothing_else_along(tmp_path: Path) -> None:
@@ -207,4 +209,4 @@ def test_what_is_damaged_takes_nothing_else_along(tmp_path: Path) -> None:
     (tmp_path / "public.json").write_text(
         '{"bad": 1, "mine": {"url": "u", "asked_at": 2, "absent_at": 1}}'
     )
-    assert public.load(tmp_path) == {"mine": Public("u", 2, absent_at=1)}
+    assert public_versions.load(tmp_path) == {"mine": Public("u", 2, absent_at=1)}

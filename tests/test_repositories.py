@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pypi_insiders.repositories import add, find, load, save, select
-from pypi_insiders.repository import (
+from pypi_insiders.repositories.model import (
     Repository,
     parse_distribution,
     parse_name,
     parse_specification,
     parse_url,
 )
+from pypi_insiders.repositories.registry import add, find, load, save, select
 from pypi_insiders.util.errors import InsidersError, UsageError
 
 _URL_HINT = (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pypi_insiders.state import Build, RepositoryState, forget, load, save
+from pypi_insiders.repositories.state import Build, RepositoryState, forget, load, save
 from pypi_insiders.util.errors import InsidersError
 
 

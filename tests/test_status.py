@@ -19,10 +19,10 @@ from test_journeys import port
 from test_public import a_day_later, public_index
 from wheels import wheel
 
-from pypi_insiders import state
 from pypi_insiders.index import distribution
-from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, RepositoryState
+from pypi_insiders.repositories import state
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.state import Build, RepositoryState
 
 __all__ = ["port"]
 

@@ -3,7 +3,15 @@
 import pytest
 from packaging.version import Version
 
-from pypi_insiders.tags import Choice, Pattern, Rules, choose, summary, unbuilt, version_of
+from pypi_insiders.repositories.tags import (
+    Choice,
+    Pattern,
+    Rules,
+    choose,
+    summary,
+    unbuilt,
+    version_of,
+)
 
 
 @pytest.mark.parametrize(

@@ -47,11 +47,11 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
 
 def _print_access() -> None:
     """Tell which repositories can be read from this process: this runs in a unit."""
-    from pypi_insiders import reach, repositories
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.repositories import access_check, registry
 
-    watched = repositories.load(default_paths().repositories)
-    click.echo(reach.as_json(reach.ask(watched.values())))
+    watched = registry.load(default_paths().repositories)
+    click.echo(access_check.as_json(access_check.ask(watched.values())))
 
 
 def _print(finding: "Finding", *, after: "Finding | None") -> None:

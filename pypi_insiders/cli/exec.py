@@ -97,10 +97,10 @@ def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet:
     Raises:
         InsidersError: it has not.
     """
-    from pypi_insiders import no_release, repositories
+    from pypi_insiders.repositories import no_release, registry
     from pypi_insiders.util.errors import InsidersError
 
-    watched = repositories.load(paths.repositories)
+    watched = registry.load(paths.repositories)
     if not watched:
         none_watched()
         return

@@ -23,8 +23,8 @@ def yank(project: str, number: str, reason: str) -> None:
     Only who asks for exactly this version still gets it, with a warning. Lock files that name it go
     on working. `unyank` takes it back.
     """
-    from pypi_insiders import releases
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.repositories import releases
 
     paths = default_paths()
     release = releases.find(paths.distributions, project, number)
@@ -38,8 +38,8 @@ def yank(project: str, number: str, reason: str) -> None:
 @click.argument("number", metavar="VERSION", shell_complete=completers.yanked_versions)
 def unyank(project: str, number: str) -> None:
     """Take the yank of a release back."""
-    from pypi_insiders import releases
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.repositories import releases
 
     paths = default_paths()
     if (freed := releases.unyank(paths, project, number)) is not None:
@@ -61,8 +61,8 @@ def unpublish(project: str, numbers: tuple[str, ...], all_versions: bool) -> Non
     """
     from packaging.utils import canonicalize_name
 
-    from pypi_insiders import releases
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.repositories import releases
     from pypi_insiders.util.errors import InsidersError, UsageError
 
     if all_versions == bool(numbers):
@@ -112,13 +112,14 @@ def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
     Of all watched repositories, or those that are named. `update` does so by itself where `keep` is
     set, for a repository (`repos add --keep N`) or for all (config.toml).
     """
-    from pypi_insiders import repositories, withdrawal
+    from pypi_insiders import withdrawal
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.config.settings import load_settings
+    from pypi_insiders.repositories import registry
 
     paths = default_paths()
     default = load_settings(paths.settings).watcher.keep
-    chosen = repositories.select(repositories.load(paths.repositories), names)
+    chosen = registry.select(registry.load(paths.repositories), names)
     kept = {item.name: keep or (default if item.keep is None else item.keep) for item in chosen}
     removed = False
     for name, number in kept.items():

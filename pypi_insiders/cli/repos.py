@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from pypi_insiders.config.paths import Paths
     from pypi_insiders.naming import Naming
-    from pypi_insiders.reach import Reply
-    from pypi_insiders.repository import Repository
+    from pypi_insiders.repositories.access_check import Reply
+    from pypi_insiders.repositories.model import Repository
 
 _CHECK_TIMEOUT_S = 10
 _NAME_TIMEOUT_S = 10
@@ -76,7 +76,7 @@ def add(
     further keys.
     """
     from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repository import parse_specification
+    from pypi_insiders.repositories.model import parse_specification
     from pypi_insiders.util.errors import InsidersError, UsageError
 
     if options["url"] is not None and len(specifications) != 1:
@@ -108,18 +108,18 @@ def _watch(
     Returns:
         Those that were not watched before.
     """
-    from pypi_insiders import held_names, ownership, repositories
+    from pypi_insiders.repositories import held_names, ownership, registry
     from pypi_insiders.util.files import locked
 
     with locked(paths.repositories_lock):
-        known = repositories.load(paths.repositories)
-        result = repositories.add(known, new)
+        known = registry.load(paths.repositories)
+        result = registry.add(known, new)
         ownership.check(paths, result.values())
         if result != known:
-            repositories.save(paths.repositories, result.values())
+            registry.save(paths.repositories, result.values())
     held_names.sync(paths)
     for item in new:
-        if old := repositories.find(known, item.name):
+        if old := registry.find(known, item.name):
             now = result[old.name].keys
             keys = ("distribution", *given) if "distribution" in now else given
             changes = [f"; {key} = {now[key]}" for key in keys if old.keys.get(key) != now[key]]
@@ -149,17 +149,18 @@ class _Findings:
 
 def _find_out(paths: "Paths", new: "Iterable[Repository]") -> _Findings:
     """Check repositories that are new or have no name yet, and read the names of those without."""
-    from pypi_insiders import naming, reach, repositories
+    from pypi_insiders import naming
+    from pypi_insiders.repositories import access_check, registry
 
-    known = repositories.load(paths.repositories)
+    known = registry.load(paths.repositories)
     fresh = []
     for item in new:
-        old = repositories.find(known, item.name)
+        old = registry.find(known, item.name)
         if old is None:
             fresh.append(item)
         elif old.distribution is None and item.distribution is None:
             fresh.append(old)
-    replies = reach.ask(fresh, timeout_s=_CHECK_TIMEOUT_S)
+    replies = access_check.ask(fresh, timeout_s=_CHECK_TIMEOUT_S)
     tags = {name: reply.newest for name, reply in replies.items() if reply.newest}
     unnamed = [item for item in fresh if item.distribution is None and item.name in tags]
     namings = naming.read(paths, tags, unnamed, timeout_s=_NAME_TIMEOUT_S)
@@ -226,16 +227,16 @@ def import_(file: Path | None, no_check: bool) -> None:
     FILE is its repos.json; left out, it is taken from where that lies. All of it is taken or
     nothing; what is watched already is no error. The file itself stays as it is.
     """
-    from pypi_insiders import original
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.repositories import legacy_import
 
     paths = default_paths()
-    found = original.load(file or paths.original_repositories)
+    found = legacy_import.load(file or paths.original_repositories)
     if not found:
         note(f"{file or paths.original_repositories} names no repositories")
     findings = _Findings() if no_check else _find_out(paths, found)
     fresh = _watch(paths, findings.named(found), ())
-    for line in original.remains(paths, found):
+    for line in legacy_import.remains(paths, found):
         note(line)
     _report(fresh, findings)
 
@@ -266,22 +267,22 @@ With another url or distribution it begins anew; what was published stays.
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
 def set_(name: str, assignments: tuple[str, ...]) -> None:
     """Change keys of a watched repository."""
-    from pypi_insiders import held_names, ownership, repositories
     from pypi_insiders.cli.releases import report_let_go
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.repositories import held_names, ownership, registry
     from pypi_insiders.util.files import locked
 
     texts = _texts(assignments)
     paths = default_paths()
     with locked(paths.repositories_lock):
-        known = repositories.load(paths.repositories)
-        (old,) = repositories.select(known, [name])
-        result = repositories.change(known, name, texts)
+        known = registry.load(paths.repositories)
+        (old,) = registry.select(known, [name])
+        result = registry.change(known, name, texts)
         new = result.pop(old.name)
         # Last, so that whoever has had a distribution is its owner.
         ownership.check(paths, (*result.values(), new))
         if new != old:
-            repositories.save(paths.repositories, {**known, old.name: new}.values())
+            registry.save(paths.repositories, {**known, old.name: new}.values())
     held_names.sync(paths)
     if old.distribution and new.distribution != old.distribution:
         report_let_go(paths, [old.distribution])
@@ -311,8 +312,8 @@ def _texts(assignments: "Iterable[str]") -> dict[str, str]:
 
 
 def _tell_changes(paths: "Paths", old: "Repository", new: "Repository") -> None:
-    from pypi_insiders import state
     from pypi_insiders.config.settings import as_toml
+    from pypi_insiders.repositories import state
 
     before, now = old.keys, new.keys
     for key in dict.fromkeys((*before, *now)):
@@ -382,21 +383,22 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
     What they published stays in the index unless --purge is given, and its name with it. A name of
     which nothing is published leads to the fallback index from then on.
     """
-    from pypi_insiders import held_names, releases, repositories, withdrawal
+    from pypi_insiders import withdrawal
     from pypi_insiders.cli.releases import report_let_go
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.repositories import held_names, registry, releases
     from pypi_insiders.util.files import locked
 
     paths = default_paths()
     with locked(paths.repositories_lock):
-        known = repositories.load(paths.repositories)
+        known = registry.load(paths.repositories)
         # What was removed before can still be purged, and what is gone from the list let go.
         remembered = withdrawal.remembered(paths, names)
         held = held_names.load(paths).repositories
-        gone = repositories.select({**{item.name: item for item in remembered}, **known}, names)
+        gone = registry.select({**{item.name: item for item in remembered}, **known}, names)
         left = [item for item in known.values() if item not in gone]
         if len(left) != len(known):
-            repositories.save(paths.repositories, left)
+            registry.save(paths.repositories, left)
         stays = {item.name: withdrawal.note_removed(paths, item.name) for item in gone}
     for item in gone:
         click.echo(f"removed {item.name}")

@@ -160,9 +160,9 @@ def _in_journal(repository: str) -> list[str]:
     Raises:
         InsidersError: it has none, and the repository is not watched either.
     """
-    from pypi_insiders import repositories
     from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repository import parse_name
+    from pypi_insiders.repositories import registry
+    from pypi_insiders.repositories.model import parse_name
     from pypi_insiders.systemd import systemctl
     from pypi_insiders.util import log
 
@@ -170,15 +170,15 @@ def _in_journal(repository: str) -> list[str]:
     logged = systemctl.logged(log.REPOSITORY_FIELD)
     if found := [name for name in logged if name.casefold() == wanted]:
         return found
-    watched = repositories.load(default_paths().repositories)
-    return [item.name for item in repositories.select(watched, (repository,))]
+    watched = registry.load(default_paths().repositories)
+    return [item.name for item in registry.select(watched, (repository,))]
 
 
 def _started(name: str, start: Callable[..., None], *, no_block: bool, **how: bool) -> None:
     """Start a service in some way, wait for the update if it runs one, and report its state."""
     from datetime import datetime
 
-    from pypi_insiders import data_directories
+    from pypi_insiders.repositories import data_directories
     from pypi_insiders.systemd import following, service_status, systemctl
 
     setup, part = _setup(), _part(name)

@@ -47,10 +47,10 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
 
     password = publishing.take_password()  # before a program is started
 
-    from pypi_insiders import repositories
     from pypi_insiders.choosing import Request
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.config.settings import load_settings
+    from pypi_insiders.repositories import registry
     from pypi_insiders.systemd.sd_notify import Notifier
 
     request = Request(names, index_password=password, **options)
@@ -59,7 +59,7 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
     outcomes: list[Outcome] = []
     elapsed_s = 0.0
     # Wrong names are told at once, and not after another update has ended.
-    if repositories.select(repositories.load(paths.repositories), names):
+    if registry.select(registry.load(paths.repositories), names):
         notifier = Notifier()
         outcomes, elapsed_s = run(
             paths,
@@ -81,8 +81,9 @@ def _warn_of_unlisted(paths: "Paths") -> None:
     """Say which repositories were watched, and are not listed though nobody removed them."""
     import logging
 
-    from pypi_insiders import state, withdrawal
-    from pypi_insiders.repository import add_command
+    from pypi_insiders import withdrawal
+    from pypi_insiders.repositories import state
+    from pypi_insiders.repositories.model import add_command
 
     if names := withdrawal.unlisted(paths, ()):
         log = logging.getLogger(__name__)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
-from pypi_insiders import reach
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.doctor.finding import Finding, Verdict, problem, warning
-from pypi_insiders.reach import Reply
-from pypi_insiders.repository import Repository
+from pypi_insiders.repositories import access_check
+from pypi_insiders.repositories.access_check import Reply
+from pypi_insiders.repositories.model import Repository
 from pypi_insiders.systemd.unit_files import WATCHER
 from pypi_insiders.util.errors import InsidersError
 
@@ -25,16 +25,16 @@ def look(
         yield warning("access", "no repositories are watched", "`pypi-insiders repos add NS/PROJ`")
         return
     if not has_manager:
-        for name, reply in reach.ask(watched.values()).items():
+        for name, reply in access_check.ask(watched.values()).items():
             yield _reached(name, reply, "from this process, without a unit")
         return
     try:
-        replies = reach.ask_from_unit(paths, len(watched))
+        replies = access_check.ask_from_unit(paths, len(watched))
     except InsidersError as error:
         yield problem("access", error.message, error.hint)
         return
     failed = [item for name, item in watched.items() if replies.get(name, Reply()).error]
-    here = reach.ask(failed)
+    here = access_check.ask(failed)
     for name in watched:
         if name not in replies:
             message = f"is not among those that {_UNIT} watches"

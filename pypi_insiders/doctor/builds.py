@@ -1,11 +1,11 @@
 """Look in what builds run."""
 
-from pypi_insiders import state
 from pypi_insiders.builder import sandbox
 from pypi_insiders.builder.sandbox import Strength
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
+from pypi_insiders.repositories import state
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
 from pypi_insiders.util.process import Containment

@@ -10,7 +10,7 @@ from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index.catalog import Catalogue
-from pypi_insiders.no_release import NoRelease, Reason
+from pypi_insiders.repositories.no_release import NoRelease, Reason
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.web import pages
 from pypi_insiders.web import stop as stops

@@ -4,12 +4,12 @@ import time
 from urllib.parse import parse_qs
 from wsgiref.types import WSGIEnvironment
 
-from pypi_insiders import no_release, running
-from pypi_insiders.held_names import HeldNames
 from pypi_insiders.index import distribution
 from pypi_insiders.index.catalog import Catalogue
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.no_release import NoRelease
+from pypi_insiders.repositories import no_release, running
+from pypi_insiders.repositories.held_names import HeldNames
+from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.server import Waiters
 from pypi_insiders.web.stop import Stop
 

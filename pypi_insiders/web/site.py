@@ -15,17 +15,18 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders import services_seen, snapshot, standing, state
+from pypi_insiders import services_seen, snapshot
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index.catalog import Catalogue, Project
 from pypi_insiders.index_check import Fetched
 from pypi_insiders.judgement import Item, Judgement, Severity, judge
 from pypi_insiders.readme import Reader, Readme
+from pypi_insiders.repositories import state, status
+from pypi_insiders.repositories.state import Build
+from pypi_insiders.repositories.status import Standing
 from pypi_insiders.services_seen import ServicesSeen
 from pypi_insiders.snapshot import Files
-from pypi_insiders.standing import Standing
-from pypi_insiders.state import Build
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.util import times
@@ -154,7 +155,7 @@ class Site:
         if self._paths is None:
             return _NOTHING
         with self._looking:
-            stamp, now_s = standing.stamp(self._paths), time.monotonic()
+            stamp, now_s = status.stamp(self._paths), time.monotonic()
             if stamp != self._stamp or now_s - self._looked_at_s > _LOOK_AGAIN_AFTER_S:
                 now = datetime.now().astimezone()
                 is_hidden = systemctl.is_hidden()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from pypi_insiders.no_release import NoRelease
+from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.web.replies import SAFE, Headers
 
 _LOCATION_SAFE = " ;,.()=+'"

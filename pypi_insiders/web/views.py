@@ -8,8 +8,8 @@ from packaging.version import Version
 from pypi_insiders.index.catalog import Project
 from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.judgement import Item, Judgement
-from pypi_insiders.standing import Standing
-from pypi_insiders.state import Build
+from pypi_insiders.repositories.state import Build
+from pypi_insiders.repositories.status import Standing
 
 
 @dataclass(frozen=True)

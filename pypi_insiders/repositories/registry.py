@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from pypi_insiders.config.settings import parse_toml
-from pypi_insiders.repository import Repository, parse_name
+from pypi_insiders.repositories.model import Repository, parse_name
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import read_text, write_atomic
 

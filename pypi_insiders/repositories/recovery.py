@@ -7,13 +7,13 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders import releases, tags
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.metadata_cache import Entry, Record
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
-from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build
+from pypi_insiders.repositories import releases, tags
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.state import Build
 
 _log = logging.getLogger(__name__)
 

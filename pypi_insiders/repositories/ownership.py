@@ -3,10 +3,10 @@
 import contextlib
 from collections.abc import Iterable
 
-from pypi_insiders import releases, repositories, state
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index.metadata_cache import Origin, Record
-from pypi_insiders.repository import Repository
+from pypi_insiders.repositories import registry, releases, state
+from pypi_insiders.repositories.model import Repository
 from pypi_insiders.util.errors import InsidersError
 
 
@@ -70,4 +70,4 @@ def check(paths: Paths, watched: Iterable[Repository]) -> None:
     owned = owners(paths, listed)
     for item in listed:
         if item.distribution and owned[item.distribution] != item.name:
-            raise repositories.conflict(item.distribution, owned[item.distribution])
+            raise registry.conflict(item.distribution, owned[item.distribution])

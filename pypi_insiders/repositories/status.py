@@ -11,9 +11,9 @@ from packaging.utils import canonicalize_version
 from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.public import Public
-from pypi_insiders.repository import Repository
-from pypi_insiders.state import Build, Check, RepositoryState
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.public_versions import Public
+from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util.errors import InsidersError
 
 # Within one tick of the kernel's clock for files, two changes look alike.

@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders import git, tags
+from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import UnreachableError
-from pypi_insiders.repository import Repository
+from pypi_insiders.repositories import tags
+from pypi_insiders.repositories.model import Repository
 from pypi_insiders.systemd import systemctl, unit_files
 from pypi_insiders.systemd.unit_files import WATCHER
 from pypi_insiders.util.errors import InsidersError

@@ -7,14 +7,14 @@ from enum import StrEnum
 
 from packaging.utils import canonicalize_version
 
-from pypi_insiders import comparison, ownership, repositories, running, standing, state
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.held_names import Names
 from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.index.release_lists import TAKEN_BACK
-from pypi_insiders.repository import Repository, add_command
-from pypi_insiders.state import Check, RepositoryState
+from pypi_insiders.repositories import comparison, ownership, registry, running, state, status
+from pypi_insiders.repositories.held_names import Names
+from pypi_insiders.repositories.model import Repository, add_command
+from pypi_insiders.repositories.state import Check, RepositoryState
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, list_names
 
@@ -101,7 +101,7 @@ def of_watched(paths: Paths) -> dict[str, bool]:
     Raises:
         InsidersError: the directory, or the list of repositories, cannot be read.
     """
-    watched = repositories.load(paths.repositories)
+    watched = registry.load(paths.repositories)
     differing = {item.file for item in comparison.compare(paths)}
     files = set(list_names(paths.distributions)) - differing
     served = {project for _, project, _ in distribution.releases(files)}
@@ -235,7 +235,7 @@ def _unpublished(
     failed = [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
     if errors := [*check.errors, *failed]:
         text = f"{project} has no release: {name}: {errors[0]}"
-        hint = standing.hints_of(check, known).get(errors[0], again)
+        hint = status.hints_of(check, known).get(errors[0], again)
         return NoRelease(project, name, Reason.FAILING, text, hint)
     if check.unreachable_since is not None:
         text = f"{project} has no release: the host of {name} cannot be reached"

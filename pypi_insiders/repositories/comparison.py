@@ -11,13 +11,13 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders import state
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.metadata_cache import Entry, Identity, Record
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
-from pypi_insiders.state import Build, RepositoryState
+from pypi_insiders.repositories import state
+from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.files import is_there
 from pypi_insiders.util.words import listed
 

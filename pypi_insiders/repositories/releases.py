@@ -14,11 +14,11 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-from pypi_insiders import state
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, release_lists, store, yanks
 from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED, ReleaseList, Releases
+from pypi_insiders.repositories import state
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import list_names, locked
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders.config import settings
-from pypi_insiders.tags import Pattern, Rules
+from pypi_insiders.repositories.tags import Pattern, Rules
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.urls import without_credentials
 

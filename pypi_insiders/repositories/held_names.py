@@ -15,12 +15,12 @@ from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders import repositories, state
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.metadata_cache import Record
-from pypi_insiders.repository import Repository
+from pypi_insiders.repositories import registry, state
+from pypi_insiders.repositories.model import Repository
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, list_names, locked, write_atomic
 from pypi_insiders.util.own_files import recall
@@ -57,7 +57,7 @@ def load(paths: Paths) -> Names:
     watched: dict[str, Repository] = {}
     unread = error = None
     try:
-        watched = repositories.load(paths.repositories)
+        watched = registry.load(paths.repositories)
         found |= {
             name: item.name
             for item in watched.values()
@@ -184,7 +184,7 @@ def release(paths: Paths, names: Iterable[str]) -> list[str]:
         before = {**_from_state(paths), **(_remembered(paths) or {})}
         watched = {
             item.distribution or _first_built(paths, item.name)
-            for item in repositories.load(paths.repositories).values()
+            for item in registry.load(paths.repositories).values()
         }
         published = in_directory(paths.distributions)
         gone = sorted(before.keys() & set(names) - watched - published)

@@ -1,9 +1,9 @@
 """Create the directories that the services use."""
 
-from pypi_insiders import state
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import catalog
 from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.repositories import state
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.unit_files import SERVER
 from pypi_insiders.util.files import make_directory
