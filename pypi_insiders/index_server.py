@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
-from pypi_insiders import server, services_seen
+from pypi_insiders import server
 from pypi_insiders.config import access, passwords
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import ServerSettings, refuse_own_fallback
 from pypi_insiders.index.catalog import Catalogue, make_directory_if_new
 from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.reporting import services_seen
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.util import process

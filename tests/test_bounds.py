@@ -15,10 +15,10 @@ import pytest
 from conftest import Person, Watch
 from wheels import metadata
 
-from pypi_insiders import notification
 from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.notification import Message
+from pypi_insiders.reporting import notification
+from pypi_insiders.reporting.notification import Message
 
 _LINE_CHARS = 2500
 

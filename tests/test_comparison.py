@@ -16,11 +16,11 @@ from conftest import COMMAND, Person, Watch, names, need, untimed
 from projects import git
 from wheels import wheel
 
-from pypi_insiders import troubles
 from pypi_insiders.index import yanks
 from pypi_insiders.index.distribution import sha256
 from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.index.release_lists import TAKEN_BACK
+from pypi_insiders.reporting import alerts
 from pypi_insiders.repositories import comparison, held_names, public_versions, releases, state
 from pypi_insiders.repositories.comparison import Kind
 from pypi_insiders.util.errors import InsidersError
@@ -520,8 +520,8 @@ def test_what_is_damaged_is_set_aside_and_said_in_one_line(
         "verified.json": lambda: state.load_verified(paths.state),
         "public.json": lambda: public_versions.load(paths.state),
         "removed.json": lambda: state.load_removed(paths.state),
-        "troubles-over.json": lambda: troubles.load(paths),
-        "server.json": lambda: troubles.load(paths),
+        "troubles-over.json": lambda: alerts.load(paths),
+        "server.json": lambda: alerts.load(paths),
         "held.json": lambda: held_names.load(paths),
         "distributions.sqlite": lambda: Record(paths.record, paths.distributions).close(),
     }

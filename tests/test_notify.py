@@ -12,10 +12,10 @@ from projects import Project, create
 from test_control import show
 from test_journeys import UNIT_DIRECTORY, port
 
-from pypi_insiders import troubles
-from pypi_insiders.judgement import clean, kind_of
-from pypi_insiders.notification import Message
-from pypi_insiders.troubles import Found, Memory, Trouble, compare, words
+from pypi_insiders.reporting import alerts
+from pypi_insiders.reporting.alerts import Found, Memory, Trouble, compare, words
+from pypi_insiders.reporting.judgement import clean, kind_of
+from pypi_insiders.reporting.notification import Message
 
 __all__ = ["port"]
 
@@ -441,5 +441,5 @@ def test_a_damaged_memory_is_none(person: Person, text: str) -> None:
     for path in (person.paths.troubles / "server.json", person.paths.state / "troubles-over.json"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    memory = troubles.load(person.paths)
+    memory = alerts.load(person.paths)
     assert memory.known == {}

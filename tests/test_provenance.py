@@ -7,7 +7,7 @@ import pytest
 from conftest import Person
 from machine import Machine
 
-from pypi_insiders.provenance import lines_of
+from pypi_insiders.reporting.effective_settings import lines_of
 
 
 def test_without_a_file_all_is_as_it_is_by_default(person: Person) -> None:

@@ -18,10 +18,10 @@ from projects import Project, create, git
 from test_public import fallback
 from wheels import wheel
 
-from pypi_insiders import snapshot
 from pypi_insiders.index import store
 from pypi_insiders.index.metadata_cache import Origin, Record
-from pypi_insiders.judgement import judge
+from pypi_insiders.reporting import snapshot
+from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.repositories import held_names
 
 __all__ = ["fallback"]

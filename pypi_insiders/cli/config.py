@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pypi_insiders.config.editor import Draft
     from pypi_insiders.config.paths import Paths
     from pypi_insiders.config.settings import Settings
-    from pypi_insiders.provenance import Effective
+    from pypi_insiders.reporting.effective_settings import Effective
 
 config = Group("config", help="Show or edit the settings.")
 
@@ -25,11 +25,11 @@ def show(as_json: bool) -> None:
     That is config.toml, with the line, or the default. A drop-in of yours that wins over a setting
     (`systemctl --user edit`) is named.
     """
-    from pypi_insiders import provenance
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.reporting import effective_settings
 
     paths = default_paths()
-    found = provenance.settings(paths)
+    found = effective_settings.settings(paths)
     if as_json:
         _print_json(paths, found)
     else:

@@ -13,11 +13,11 @@ def notify(test: bool) -> None:
     The units run this when something fails, and after each update. You get one message about each
     problem, on your desktop or by the `notify-command` of config.toml, and one when it is over.
     """
-    from pypi_insiders import troubles
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.reporting import alerts
 
     paths = default_paths()
     if test:
-        click.echo(f"sent by {troubles.send_test(paths)}")
-    elif done := troubles.tell(paths):
+        click.echo(f"sent by {alerts.send_test(paths)}")
+    elif done := alerts.tell(paths):
         click.echo(done)

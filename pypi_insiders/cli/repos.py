@@ -337,9 +337,9 @@ def list_(as_json: bool) -> None:
     import json
     from datetime import datetime
 
-    from pypi_insiders import snapshot
     from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.judgement import why_unserved
+    from pypi_insiders.reporting import snapshot
+    from pypi_insiders.reporting.judgement import why_unserved
     from pypi_insiders.util.errors import InsidersError
 
     seen = snapshot.take(default_paths(), datetime.now().astimezone(), with_services=False)

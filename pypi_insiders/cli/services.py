@@ -122,7 +122,7 @@ def _show(name: str, *, as_json: bool) -> int:
     import json
     from datetime import datetime
 
-    from pypi_insiders import status as everything
+    from pypi_insiders.reporting import status as everything
     from pypi_insiders.systemd import service_status, systemctl
 
     part = _part(name)

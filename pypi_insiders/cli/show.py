@@ -19,14 +19,14 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """
     from datetime import datetime
 
-    from pypi_insiders import account
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.reporting import detail
     from pypi_insiders.util.plain_text import printable
 
     now = datetime.now().astimezone()
-    found = account.give(default_paths(), name, now)
+    found = detail.give(default_paths(), name, now)
     if as_json:
-        click.echo(account.as_json(found))
+        click.echo(detail.as_json(found))
     else:
-        text = account.as_text(found, now, in_full=verbosity(ctx) > 0)
+        text = detail.as_text(found, now, in_full=verbosity(ctx) > 0)
         click.echo(printable(text))

@@ -10,7 +10,7 @@ from pypi_insiders.cli.table import echo_table
 from pypi_insiders.util.plain_text import printable
 
 if TYPE_CHECKING:
-    from pypi_insiders.judgement import Judgement
+    from pypi_insiders.reporting.judgement import Judgement
 
 _COLOURS = {
     "problem": "red", "warning": "yellow", "note": "cyan",
@@ -30,8 +30,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
     """
     from datetime import datetime
 
-    from pypi_insiders import status as state
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.reporting import status as state
 
     now = datetime.now().astimezone()
     found = state.take(default_paths(), now)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pypi_insiders import snapshot
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.doctor import (
@@ -27,9 +26,10 @@ from pypi_insiders.doctor import (
 )
 from pypi_insiders.doctor.client_settings import Place
 from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
-from pypi_insiders.judgement import CONFIG, INDEX, REPOSITORIES, Judgement, judge
+from pypi_insiders.reporting import snapshot
+from pypi_insiders.reporting.judgement import CONFIG, INDEX, REPOSITORIES, Judgement, judge
+from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.repositories import access_check, comparison
-from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_files import PARTS

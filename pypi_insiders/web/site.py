@@ -15,18 +15,18 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders import services_seen, snapshot
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index.catalog import Catalogue, Project
-from pypi_insiders.index_check import Fetched
-from pypi_insiders.judgement import Item, Judgement, Severity, judge
 from pypi_insiders.readme import Reader, Readme
+from pypi_insiders.reporting import services_seen, snapshot
+from pypi_insiders.reporting.index_check import Fetched
+from pypi_insiders.reporting.judgement import Item, Judgement, Severity, judge
+from pypi_insiders.reporting.services_seen import ServicesSeen
+from pypi_insiders.reporting.snapshot import Files
 from pypi_insiders.repositories import state, status
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.repositories.status import Standing
-from pypi_insiders.services_seen import ServicesSeen
-from pypi_insiders.snapshot import Files
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.util import times

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pypi_insiders import services_seen, snapshot
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.judgement import INDEX, Health, Item, Judgement, judge
+from pypi_insiders.reporting import services_seen, snapshot
+from pypi_insiders.reporting.judgement import INDEX, Health, Item, Judgement, judge
+from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.repositories.status import Standing
-from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.unit_files import SERVER
 from pypi_insiders.util import times

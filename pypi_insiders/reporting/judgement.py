@@ -7,12 +7,12 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 
 from pypi_insiders.builder import sandbox
+from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.repositories import comparison
 from pypi_insiders.repositories.comparison import Difference, Kind
 from pypi_insiders.repositories.model import add_command
 from pypi_insiders.repositories.no_release import NoRelease, Reason
 from pypi_insiders.repositories.status import Standing
-from pypi_insiders.snapshot import Snapshot
 from pypi_insiders.systemd import exit_codes, unit_files
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.unit_files import SERVER, WATCHER

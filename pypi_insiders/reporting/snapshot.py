@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from packaging.utils import canonicalize_version
 
-from pypi_insiders import index_check
 from pypi_insiders.config import access
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, load_settings
@@ -20,7 +19,8 @@ from pypi_insiders.index import distribution, yanks
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.metadata_cache import Entry, Record
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
-from pypi_insiders.index_check import Fetched, Sample
+from pypi_insiders.reporting import index_check
+from pypi_insiders.reporting.index_check import Fetched, Sample
 from pypi_insiders.repositories import (
     comparison,
     held_names,

@@ -1,0 +1,1 @@
+"""What users are told about the state of everything."""
