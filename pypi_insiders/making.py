@@ -12,7 +12,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders import git, publishing
+from pypi_insiders import git, remote_index
 from pypi_insiders.builder import sandbox
 from pypi_insiders.builder.build import BuildError, Distributions, Recipe, build_distributions
 from pypi_insiders.builder.environments import Bytecode
@@ -97,7 +97,7 @@ class Maker:
         owners: dict[str, str],
         containment: Containment,
         progress: Progress,
-        destination: publishing.Destination | None,
+        destination: remote_index.Destination | None,
     ) -> None:
         self._paths = paths
         self._settings = settings
@@ -575,13 +575,13 @@ def _warnings(lost: Iterable[Difference], files: Mapping[str, str]) -> tuple[str
     )
 
 
-def _upload(destination: publishing.Destination, files: Sequence[Path]) -> list[str]:
+def _upload(destination: remote_index.Destination, files: Sequence[Path]) -> list[str]:
     """Upload files; return the names of those that were not there before."""
-    new = publishing.publish(destination, files, os.environ)
+    new = remote_index.publish(destination, files, os.environ)
     _log.info("uploaded to %s: %s", destination.url, ", ".join(new) or "nothing new")
     return new
 
 
 def is_lasting(error: Exception) -> bool:
     """Tell whether a release fails again if nothing changes, so that it is tried less and less."""
-    return isinstance(error, BuildError | publishing.PublishError)
+    return isinstance(error, BuildError | remote_index.PublishError)

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any, TypeVar
 
-from pypi_insiders import git, naming, publishing, retention
+from pypi_insiders import git, naming, remote_index, retention
 from pypi_insiders.builder import sandbox
 from pypi_insiders.builder.build import BuildError, build_environment
 from pypi_insiders.choosing import Chooser, Request
@@ -24,7 +24,7 @@ from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.making import Made, Maker, Release, RemovedError, TakenBackError, is_lasting
 from pypi_insiders.progress import Progress
-from pypi_insiders.publishing import PublishError
+from pypi_insiders.remote_index import PublishError
 from pypi_insiders.repositories import (
     comparison,
     held_names,
@@ -100,7 +100,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
     Raises:
         InsidersError: one of the names is not watched.
     """
-    destination = publishing.destination(
+    destination = remote_index.destination(
         settings.publish, request.index_url, request.index_user, request.index_password
     )
     with (

@@ -29,8 +29,8 @@ from wheels import sdist, wheel
 
 from pypi_insiders.config.settings import PublishSettings
 from pypi_insiders.index.distribution import sha256
-from pypi_insiders.publishing import VARIABLE, Destination, PublishError, destination, publish
-from pypi_insiders.publishing.failure import failure
+from pypi_insiders.remote_index import VARIABLE, Destination, PublishError, destination, publish
+from pypi_insiders.remote_index.errors import failure
 from pypi_insiders.util.errors import InsidersError
 
 VERSION = "1.0+insiders.1"

@@ -106,9 +106,9 @@ def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet:
         return
     unhealthy: list[str] = []
     if not no_update:
-        from pypi_insiders import publishing
+        from pypi_insiders import remote_index
 
-        password = publishing.take_password()  # before a program is started
+        password = remote_index.take_password()  # before a program is started
 
         from pypi_insiders.choosing import Request
         from pypi_insiders.cli.update import run, summary
@@ -116,7 +116,7 @@ def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet:
         request = Request(index_password=password)
         outcomes, elapsed_s = run(paths, settings, request, is_quiet=is_quiet)
         if password is not None:
-            os.environ[publishing.VARIABLE] = password  # the command gets what we were given
+            os.environ[remote_index.VARIABLE] = password  # the command gets what we were given
         click.echo(summary(outcomes, elapsed_s), err=True)
         unhealthy = [
             item.repository

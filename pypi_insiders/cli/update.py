@@ -43,9 +43,9 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
     repository is named, and else after a while. Exit status 1 if any of them failed, or if
     published files are lost.
     """
-    from pypi_insiders import publishing
+    from pypi_insiders import remote_index
 
-    password = publishing.take_password()  # before a program is started
+    password = remote_index.take_password()  # before a program is started
 
     from pypi_insiders.choosing import Request
     from pypi_insiders.config.paths import default_paths

@@ -17,9 +17,9 @@ asked again, for some take a file that they do not keep. What it has under a nam
 Source: https://docs.pypi.org/api/upload/, https://docs.astral.sh/uv/guides/package/
 """
 
-from pypi_insiders.publishing.account import VARIABLE, take_password
-from pypi_insiders.publishing.destination import Destination, destination
-from pypi_insiders.publishing.failure import PublishError
-from pypi_insiders.publishing.upload import publish
+from pypi_insiders.remote_index.credentials import VARIABLE, take_password
+from pypi_insiders.remote_index.destination import Destination, destination
+from pypi_insiders.remote_index.errors import PublishError
+from pypi_insiders.remote_index.upload import publish
 
 __all__ = ["VARIABLE", "Destination", "PublishError", "destination", "publish", "take_password"]

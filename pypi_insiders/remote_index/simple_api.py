@@ -17,8 +17,8 @@ from typing import IO, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from pypi_insiders import __version__
-from pypi_insiders.publishing.account import Account
-from pypi_insiders.publishing.failure import PublishError, failure
+from pypi_insiders.remote_index.credentials import Account
+from pypi_insiders.remote_index.errors import PublishError, failure
 from pypi_insiders.util.urls import without_credentials
 
 _Found = TypeVar("_Found")

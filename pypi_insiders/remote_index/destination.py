@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 from pypi_insiders.config.settings import PublishSettings, parse_index_url
-from pypi_insiders.publishing.failure import PublishError
+from pypi_insiders.remote_index.errors import PublishError
 
 PYPI = "https://pypi.org/simple/"
 

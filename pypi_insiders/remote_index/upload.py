@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.index import distribution
-from pypi_insiders.publishing.account import VARIABLE, Account, find_account
-from pypi_insiders.publishing.destination import PYPI, Destination
-from pypi_insiders.publishing.failure import PublishError, failure
+from pypi_insiders.remote_index.credentials import VARIABLE, Account, find_account
+from pypi_insiders.remote_index.destination import PYPI, Destination
+from pypi_insiders.remote_index.errors import PublishError, failure
 from pypi_insiders.util import process, uv
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for
@@ -97,11 +97,11 @@ class _Index:
         Raises:
             PublishError: it has one with other content, or does not tell.
         """
-        from pypi_insiders.publishing import page
+        from pypi_insiders.remote_index import simple_api
 
         # Anybody may read PyPI; what may upload is for its other host.
         reader = None if self.destination.simple_url == PYPI else self.account
-        found = page.ask(self.destination.simple_url, project, reader)
+        found = simple_api.ask(self.destination.simple_url, project, reader)
         missing = []
         for item in items:
             listed = found.files.get(item.path.name)
@@ -110,8 +110,8 @@ class _Index:
                 continue
             digest = listed.sha256
             if digest is None:
-                is_ours = page.is_of(listed.url, self.destination.simple_url)
-                digest = page.hash_of(listed, reader if is_ours else None, item.size_bytes)
+                is_ours = simple_api.is_of(listed.url, self.destination.simple_url)
+                digest = simple_api.hash_of(listed, reader if is_ours else None, item.size_bytes)
             if digest != item.sha256:
                 raise PublishError(
                     f"{without_credentials(found.url)} has another {item.path.name} already,"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pypi_insiders.publishing.destination import Destination
-from pypi_insiders.publishing.failure import PublishError
+from pypi_insiders.remote_index.destination import Destination
+from pypi_insiders.remote_index.errors import PublishError
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
