@@ -7,8 +7,8 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from pypi_insiders.config.settings import ServerSettings, addresses
-from pypi_insiders.doctor import bends, client_settings, listeners, services
-from pypi_insiders.doctor.bends import Bend, Use
+from pypi_insiders.doctor import client_overrides, client_settings, listeners, services
+from pypi_insiders.doctor.client_overrides import Bend, Use
 from pypi_insiders.doctor.client_settings import Place, Source, Sources
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
 from pypi_insiders.util import shell_words
@@ -79,7 +79,7 @@ class _Look:
     @property
     def remedy(self) -> str:
         """The command that leads all clients to the index."""
-        return bends.env_command(self.place)
+        return client_overrides.env_command(self.place)
 
     @property
     def others(self) -> list[Source]:
@@ -109,9 +109,9 @@ class _Look:
 def look(place: Place, index: Index) -> Iterator[Finding]:
     """Look at each client."""
     clients = (
-        _Client("pip", client_settings.pip, _merging, bends.pip),
-        _Client("uv", client_settings.uv, _in_order, bends.uv),
-        _Client("PDM", client_settings.pdm, _merging, bends.pdm),
+        _Client("pip", client_settings.pip, _merging, client_overrides.pip),
+        _Client("uv", client_settings.uv, _in_order, client_overrides.uv),
+        _Client("PDM", client_settings.pdm, _merging, client_overrides.pdm),
     )
     uses: dict[str, bool] = {}
     for client in clients:
@@ -148,8 +148,10 @@ def _one_of_two(place: Place, *, uses_pip: bool) -> Finding:
     one, other = ("pip", "uv") if uses_pip else ("uv", "pip")
     message = f"{one} uses the index and {other} does not: what runs {other} gets public packages"
     if has_pipx and (uses_pip or shutil.which("uv", path=path) is None):
-        return problem("pip and uv", f"{message}, as pipx does here", bends.env_command(place))
-    return warning("pip and uv", message, bends.env_command(place))
+        return problem(
+            "pip and uv", f"{message}, as pipx does here", client_overrides.env_command(place)
+        )
+    return warning("pip and uv", message, client_overrides.env_command(place))
 
 
 def _merging(found: _Look) -> Finding:
