@@ -20,8 +20,8 @@ import pytest
 import wheels
 from conftest import COMMAND, Person, need, unavailable
 
-from pypi_insiders.export import export as export_here
 from pypi_insiders.index import yanks
+from pypi_insiders.server.export import export as export_here
 from pypi_insiders.util.files import locked
 
 JSON = "application/vnd.pypi.simple.v1+json"

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from pypi_insiders.web.headers import (
+from pypi_insiders.server.web.headers import (
     basic_credentials,
     best_media_type,
     byte_range,

@@ -18,7 +18,7 @@ import pytest
 import waitress
 from conftest import ROOT
 
-from pypi_insiders.server.proof import MEMBERS
+from pypi_insiders.server.http.proof import MEMBERS
 
 _PROGRAM = """
 from pypi_insiders import server, sockets

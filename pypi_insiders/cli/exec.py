@@ -56,9 +56,9 @@ def exec_(
     """Run a command with the index."""
     import secrets
 
-    from pypi_insiders import index_server
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.config.settings import load_settings
+    from pypi_insiders.server import run
     from pypi_insiders.systemd import sockets
     from pypi_insiders.util import process
 
@@ -70,7 +70,7 @@ def exec_(
     password = secrets.token_urlsafe(24) if settings.server.auth else None
     with sockets.bind("127.0.0.1", port) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with index_server.beside(paths, settings.server, listening, password):
+        with run.beside(paths, settings.server, listening, password):
             listening.close()  # when the index ends, nobody is to wait for it
             if password is not None:
                 url = url.replace("//", f"//pypi-insiders:{password}@")

@@ -31,7 +31,7 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
     """
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.config.settings import load_settings
-    from pypi_insiders.export import export as export_to
+    from pypi_insiders.server.export import export as export_to
     from pypi_insiders.util.errors import UsageError
     from pypi_insiders.util.words import counted
 

@@ -352,8 +352,8 @@ def run(
 
     Prints its URL. What is not given comes from config.toml. This is also what the unit runs.
     """
-    from pypi_insiders import index_server
     from pypi_insiders.cli.common import complain
+    from pypi_insiders.server import run as index_server
     from pypi_insiders.systemd import sockets
     from pypi_insiders.util.errors import InsidersError
 
@@ -378,7 +378,7 @@ def _serve(
     """Serve on the sockets of systemd, or else on those that the options and settings name."""
     from dataclasses import replace
 
-    from pypi_insiders import index_server
+    from pypi_insiders.server import run as index_server
     from pypi_insiders.systemd import sockets
 
     setup = _setup()

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from pypi_insiders.repositories.no_release import NoRelease
-from pypi_insiders.web.replies import SAFE, Headers
+from pypi_insiders.server.web.replies import SAFE, Headers
 
 _LOCATION_SAFE = " ;,.()=+'"
 # Poetry 2.5 waits so long five times before it shows the reason.

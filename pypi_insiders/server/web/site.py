@@ -18,7 +18,6 @@ from packaging.utils import InvalidName, canonicalize_name
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index.catalog import Catalogue, Project
-from pypi_insiders.readme import Reader, Readme
 from pypi_insiders.reporting import services_seen, snapshot
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import Item, Judgement, Severity, judge
@@ -27,16 +26,17 @@ from pypi_insiders.reporting.snapshot import Files
 from pypi_insiders.repositories import state, status
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.repositories.status import Standing
+from pypi_insiders.server.readme import Reader, Readme
+from pypi_insiders.server.web import snippets, views
+from pypi_insiders.server.web.pages import HTML
+from pypi_insiders.server.web.rendered import Rendered, send
+from pypi_insiders.server.web.replies import SAFE, not_found, redirect, text
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.plain_text import printable
 from pypi_insiders.util.urls import without_credentials
-from pypi_insiders.web import snippets, views
-from pypi_insiders.web.pages import HTML
-from pypi_insiders.web.rendered import Rendered, send
-from pypi_insiders.web.replies import SAFE, not_found, redirect, text
 
 _log = logging.getLogger(__name__)
 
@@ -273,7 +273,7 @@ def _with_services(judged: Judgement, seen: ServicesSeen | None) -> Judgement:
 
 
 def _asset(name: str, _: str) -> bytes:
-    return (files("pypi_insiders.web") / "assets" / name).read_bytes()
+    return (files("pypi_insiders.server.web") / "assets" / name).read_bytes()
 
 
 def _render(template: str, **values: object) -> bytes:
@@ -284,7 +284,7 @@ def _render(template: str, **values: object) -> bytes:
 @cache
 def _templates() -> Environment:
     environment = Environment(
-        loader=PackageLoader("pypi_insiders.web", "templates/people"),
+        loader=PackageLoader("pypi_insiders.server.web", "templates/people"),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,

@@ -12,8 +12,8 @@ from typing import Any
 
 from waitress.channel import HTTPChannel
 
-from pypi_insiders.server.answers import Answer, LoggedAnswer, LoggedRefusal
-from pypi_insiders.server.requests import Request
+from pypi_insiders.server.http.answers import Answer, LoggedAnswer, LoggedRefusal
+from pypi_insiders.server.http.requests import Request
 
 _MOST_AT_ONCE_BYTES = 256 * 1024
 _RESET = struct.pack("ii", 1, 0)

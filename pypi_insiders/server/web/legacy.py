@@ -13,7 +13,7 @@ from pypiserver.core import PkgFile
 
 from pypi_insiders.index.catalog import Catalogue
 from pypi_insiders.index.metadata_cache import Entry
-from pypi_insiders.web.replies import SAFE, Headers
+from pypi_insiders.server.web.replies import SAFE, Headers
 
 
 class _Backend(Backend):  # type: ignore[misc] # pypiserver has no types

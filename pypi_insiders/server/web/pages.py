@@ -87,4 +87,4 @@ def _html(template: str, **values: object) -> bytes:
 def _templates() -> "Environment":
     from jinja2 import Environment, PackageLoader  # installers ask for JSON
 
-    return Environment(loader=PackageLoader("pypi_insiders.web"), autoescape=True)
+    return Environment(loader=PackageLoader("pypi_insiders.server.web"), autoescape=True)

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from pypi_insiders.server.web import stop
+from pypi_insiders.server.web.guard import Guard
+from pypi_insiders.server.web.stop import Stop
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.web import stop
-from pypi_insiders.web.guard import Guard
-from pypi_insiders.web.stop import Stop
 
 
 def make_app(error: InsidersError, guard: Guard | None) -> WSGIApplication:

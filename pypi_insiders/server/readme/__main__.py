@@ -52,7 +52,7 @@ def _render(fields: RawMetadata) -> tuple[str, str]:
 
     Source: Core metadata, `Description-Content-Type`.
     """
-    from pypi_insiders.readme.rendering import plain, rich  # they take 0.3 s
+    from pypi_insiders.server.readme.rendering import plain, rich  # they take 0.3 s
 
     text = fields.get("description", "").strip()
     problem = ""

@@ -21,9 +21,9 @@ from pypi_insiders.index.catalog import Catalogue, Project
 from pypi_insiders.index.metadata_cache import Entry, Record
 from pypi_insiders.repositories import comparison, held_names, no_release, state
 from pypi_insiders.repositories.no_release import NoRelease
+from pypi_insiders.server.web import pages, stop
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, locked, read_text, remove, remove_tree
-from pypi_insiders.web import pages, stop
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from pypi_insiders.web.replies import (
+from pypi_insiders.server.web.replies import (
     SAFE,
     Headers,
     is_known,

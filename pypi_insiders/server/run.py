@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
-from pypi_insiders import server
 from pypi_insiders.config import access, passwords
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import ServerSettings, refuse_own_fallback
@@ -21,12 +20,13 @@ from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.reporting import services_seen
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.held_names import HeldNames
+from pypi_insiders.server import http
+from pypi_insiders.server.web import refusing
+from pypi_insiders.server.web.application import make_app
+from pypi_insiders.server.web.guard import Guard
+from pypi_insiders.server.web.held import Held
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.web import refusing
-from pypi_insiders.web.application import make_app
-from pypi_insiders.web.guard import Guard
-from pypi_insiders.web.held import Held
 
 _log = logging.getLogger(__name__)
 
@@ -85,10 +85,10 @@ def run(  # noqa: C901, PLR0913  # what an index is made of
     )
     if must_read:
         catalogue.refresh()
-    waiters = server.Waiters()
+    waiters = http.Waiters()
     take_upload, max_body_bytes = None, _MAX_BODY_BYTES
     if settings.uploads:
-        from pypi_insiders.web import uploads  # most have no use for it
+        from pypi_insiders.server.web import uploads  # most have no use for it
 
         take_upload = uploads.Uploads(directory, record).take
         max_body_bytes = uploads.MAX_BYTES
@@ -122,7 +122,7 @@ def run(  # noqa: C901, PLR0913  # what an index is made of
             settings = new
         return app, settings.idle_timeout_s
 
-    server.serve(
+    http.serve(
         app,
         sockets,
         ready,
@@ -147,7 +147,7 @@ def refuse(error: InsidersError, sockets: Sequence[socket.socket]) -> None:
     """
     bound = [ServerSettings(*item.getsockname()[:2]) for item in sockets]
     is_local = all(item.is_loopback for item in bound)
-    server.serve(
+    http.serve(
         refusing.make_app(error, Guard() if is_local else None),
         sockets,
         lambda: None,

@@ -17,9 +17,9 @@ from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.trigger import trigger
 from waitress.wasyncore import dispatcher
 
-from pypi_insiders.server.clients import Clients
-from pypi_insiders.server.connection import Standing
-from pypi_insiders.server.limits import Limits
+from pypi_insiders.server.http.clients import Clients
+from pypi_insiders.server.http.connection import Standing
+from pypi_insiders.server.http.limits import Limits
 from pypi_insiders.util.errors import InsidersError
 
 # What the server reads, sets, calls or overrides of waitress, by the class to which it belongs.

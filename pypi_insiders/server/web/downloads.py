@@ -5,9 +5,9 @@ from typing import cast
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from pypi_insiders.index.catalog import Catalogue
-from pypi_insiders.web.headers import byte_range
-from pypi_insiders.web.held import Held
-from pypi_insiders.web.replies import (
+from pypi_insiders.server.web.headers import byte_range
+from pypi_insiders.server.web.held import Held
+from pypi_insiders.server.web.replies import (
     SAFE,
     Headers,
     is_known,
@@ -16,7 +16,7 @@ from pypi_insiders.web.replies import (
     not_modified,
     unwanted,
 )
-from pypi_insiders.web.stop import answer
+from pypi_insiders.server.web.stop import answer
 
 _METADATA = ".metadata"
 _BLOCK_BYTES = 32768

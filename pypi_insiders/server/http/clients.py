@@ -8,8 +8,8 @@ from typing import Any
 from waitress import wasyncore
 from waitress.server import BaseWSGIServer
 
-from pypi_insiders.server.connection import Connection, LoggedConnection, Standing
-from pypi_insiders.server.limits import Limits
+from pypi_insiders.server.http.connection import Connection, LoggedConnection, Standing
+from pypi_insiders.server.http.limits import Limits
 
 _log = logging.getLogger(__package__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from pypi_insiders.web.headers import has_entity_tag
+from pypi_insiders.server.web.headers import has_entity_tag
 
 Headers = list[tuple[str, str]]
 

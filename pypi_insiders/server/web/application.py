@@ -11,17 +11,17 @@ from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index.catalog import Catalogue
 from pypi_insiders.repositories.no_release import NoRelease, Reason
+from pypi_insiders.server.web import pages
+from pypi_insiders.server.web import stop as stops
+from pypi_insiders.server.web.downloads import Downloads
+from pypi_insiders.server.web.guard import Guard
+from pypi_insiders.server.web.headers import best_media_type
+from pypi_insiders.server.web.held import Held
+from pypi_insiders.server.web.rendered import Rendered, send
+from pypi_insiders.server.web.replies import SAFE, not_found, redirect, text
+from pypi_insiders.server.web.snippets import base_url
+from pypi_insiders.server.web.stop import Stop
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.web import pages
-from pypi_insiders.web import stop as stops
-from pypi_insiders.web.downloads import Downloads
-from pypi_insiders.web.guard import Guard
-from pypi_insiders.web.headers import best_media_type
-from pypi_insiders.web.held import Held
-from pypi_insiders.web.rendered import Rendered, send
-from pypi_insiders.web.replies import SAFE, not_found, redirect, text
-from pypi_insiders.web.snippets import base_url
-from pypi_insiders.web.stop import Stop
 
 _LONGEST_REMEMBERED = 1000
 # Media type that may be asked for, to that of the answer; of equals the first is preferred.
@@ -67,7 +67,9 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
 
     @cache
     def make_others() -> WSGIApplication:
-        from pypi_insiders.web import legacy  # a third of the start, and pages can do without
+        from pypi_insiders.server.web import (
+            legacy,  # a third of the start, and pages can do without
+        )
 
         return legacy.make_app(catalogue, fallback_url)
 
@@ -78,7 +80,7 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
 
     @cache
     def make_site() -> _Answer:
-        from pypi_insiders.web.site import Site  # most indexes are asked by installers only
+        from pypi_insiders.server.web.site import Site  # most indexes are asked by installers only
 
         return Site(catalogue, paths, is_private=guard.is_private)
 

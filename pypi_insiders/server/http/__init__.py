@@ -1,0 +1,184 @@
+"""Serve an application over HTTP until it is told to stop, to any client, however it behaves."""
+
+import logging
+import math
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+import waitress
+from waitress.trigger import trigger
+
+from pypi_insiders.server.http.clients import Clients
+from pypi_insiders.server.http.limits import Limits
+from pypi_insiders.server.http.proof import demand_limits
+from pypi_insiders.server.http.pulse import Pulse
+from pypi_insiders.server.http.waiters import Waiters
+from pypi_insiders.server.http.watch import watching
+
+__all__ = ["Limits", "Waiters", "serve"]
+
+_log = logging.getLogger(__name__)
+
+_DRAIN_S = 10
+_PAUSE_S = 10.0
+_UNLIMITED = 2**31
+# What is less goes out at once, header and body.
+_ANSWER_BYTES = 64 * 1024
+_LIMITS = Limits()
+_THREADS = 4
+
+
+def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
+    app: WSGIApplication,
+    sockets: Sequence[socket.socket],
+    on_ready: Callable[[], None],
+    *,
+    status: Callable[[], str],
+    watched: Path | None = None,
+    idle_timeout_s: float = 0,
+    max_body_bytes: int = 64 * 1024,
+    limits: Limits = _LIMITS,
+    waiters: Waiters | None = None,
+    refusing_for_s: float | None = None,
+    on_reload: Callable[[], tuple[WSGIApplication, float]] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, or until nobody asks; then finish the requests under way.
+
+    What is no request is answered 400, 413 or 431, and the client is at fault. 500 and an error
+    with a traceback in the log are the application's: it has raised. At level debug, there is a
+    line in the log for every answer.
+
+    Args:
+        app: the application. Files it had better hand over as `wsgi.file_wrapper`: of anything
+            else, four clients that do not read more than 16 MiB hold up all threads.
+        sockets: listening sockets.
+        on_ready: called as soon as requests are answered.
+        status: what there is to serve, in a few words; called often.
+        watched: a directory; when a file appears in it or goes, the status is looked at at once,
+            otherwise within 10 s.
+        idle_timeout_s: end after so long without a request; 0 is never.
+        max_body_bytes: what a request's body may have, chunks with their framing.
+        limits: what a client may take otherwise.
+        waiters: the requests that the application lets wait.
+        refusing_for_s: end after so long, and never report readiness: the application only says
+            why the index cannot serve.
+        on_reload: called after SIGHUP, returns the application and the idle timeout from then on;
+            requests under way are finished by the one before. `None`: SIGHUP is left alone.
+
+    Raises:
+        InsidersError: a limit is not in force.
+
+    Source: sd_notify(3), sd_watchdog_enabled(3).
+    """
+    # One line for nearly every request while all threads are busy.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    asked_s = time.monotonic()
+
+    def noted(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        nonlocal asked_s
+        asked_s = time.monotonic()
+        return app(environ, start_response)
+
+    make = partial(_make, noted, limits, max_body_bytes)
+    demand_limits(make)
+    channels: dict[int, Any] = {}
+    server = make(sockets, channels)
+    waiters = waiters or Waiters()
+    waiters.serve_with(lambda number: server.task_dispatcher.set_thread_count(_THREADS + number))
+    clients = Clients(channels, limits, is_logged=_log.isEnabledFor(logging.DEBUG))
+    pulse = Pulse(server.task_dispatcher, status)
+    stopping = is_woken = is_to_reload = False
+    wake = trigger(channels)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+        waiters.stopping.set()
+        wake.pull_trigger()
+
+    def reload(_number: int, _frame: FrameType | None) -> None:
+        nonlocal is_to_reload
+        is_to_reload = True
+        wake.pull_trigger()
+
+    def look() -> None:
+        nonlocal is_woken
+        if not is_woken:  # many files at once would fill the pipe, and nobody else empties it
+            is_woken = True
+            wake.pull_trigger()
+
+    def turn(pause_s: float) -> None:
+        nonlocal is_woken
+        if clients.resume():
+            pause_s = min(pause_s, clients.tick_s)
+        server.asyncore.loop(timeout=pause_s, map=channels, count=1, use_poll=True)
+        is_woken = False
+        clients.dismiss_slow()
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    if on_reload is not None:
+        handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, reload)
+    pulse.notify(*(() if refusing_for_s else ("READY=1",)))
+    on_ready()
+    end_s = time.monotonic() + (refusing_for_s or math.inf)
+    try:
+        with watching(watched, look):
+            while not stopping and time.monotonic() < end_s:
+                if is_to_reload and on_reload is not None:
+                    is_to_reload = False
+                    with pulse.reloading():
+                        app, idle_timeout_s = on_reload()
+                idle_s = time.monotonic() - asked_s
+                if idle_timeout_s and idle_s >= idle_timeout_s and not clients.are_busy:
+                    _log.info(
+                        "nobody asked for %.0f s; the next request starts the index again", idle_s
+                    )
+                    break
+                left_s = idle_timeout_s - idle_s if idle_timeout_s > idle_s else _PAUSE_S
+                clients.admit()
+                turn(min(left_s, pulse.beat(), refusing_for_s or _PAUSE_S))
+        pulse.notify("STOPPING=1")
+        _drain(clients, turn)
+    finally:
+        # It would name the task that went for the watchdog.
+        logging.getLogger("waitress").setLevel(logging.ERROR)
+        server.task_dispatcher.shutdown()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _make(
+    app: WSGIApplication,
+    limits: Limits,
+    max_body_bytes: int,
+    sockets: Sequence[socket.socket],
+    channels: dict[int, Any],
+) -> Any:
+    return waitress.create_server(
+        app,
+        map=channels,
+        sockets=list(sockets),
+        ident=None,
+        max_request_header_size=limits.header_bytes + 1,  # the first that is too many
+        max_request_body_size=max_body_bytes + 1,
+        send_bytes=_ANSWER_BYTES,
+        log_socket_errors=False,  # a client that is gone is no news
+        connection_limit=_UNLIMITED,
+        channel_timeout=_UNLIMITED,
+        threads=_THREADS,
+    )
+
+
+def _drain(clients: Clients, turn: Callable[[float], None]) -> None:
+    """Take no new connections and finish the requests that have begun."""
+    clients.shut_out()
+    deadline = time.monotonic() + _DRAIN_S
+    while clients.are_busy and time.monotonic() < deadline:
+        turn(0.1)
