@@ -19,11 +19,6 @@ LAYERS = (
     {"remote_index"},
     {"doctor"},
     {"server"},
-    {"progress"},
-    {"project_name"},
-    {"retention"},
-    {"making", "naming"},
-    {"choosing", "withdrawal"},
     {"update"},
     {"cli"},
 )  # fmt: skip

@@ -15,8 +15,8 @@ from test_watching import UNNAMED
 from wheels import wheel
 
 from pypi_insiders import git as remotes
-from pypi_insiders import project_name
-from pypi_insiders.project_name import UnknownNameError
+from pypi_insiders.update import project_name
+from pypi_insiders.update.project_name import UnknownNameError
 from pypi_insiders.util.errors import InsidersError
 
 __all__ = ["fallback"]

@@ -19,7 +19,7 @@ from test_control import show
 from test_journeys import port
 from test_update import block
 
-from pypi_insiders.progress import Progress, Step
+from pypi_insiders.update.progress import Progress, Step
 from pypi_insiders.util.times import took
 
 __all__ = ["port"]

@@ -7,9 +7,9 @@ from conftest import Person
 from projects import create
 from wheels import sdist, wheel
 
-from pypi_insiders import retention
 from pypi_insiders.index import yanks
 from pypi_insiders.repositories.state import Build
+from pypi_insiders.update import retention
 
 
 @pytest.fixture

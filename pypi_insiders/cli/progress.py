@@ -18,7 +18,7 @@ from pypi_insiders.util.plain_text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pypi_insiders.progress import Step
+    from pypi_insiders.update.progress import Step
 
 
 def _columns() -> tuple[ProgressColumn, ...]:

@@ -89,9 +89,9 @@ def unpublish(project: str, numbers: tuple[str, ...], all_versions: bool) -> Non
 
 def report_let_go(paths: "Paths", projects: "Iterable[str]") -> bool:
     """Release held names of which nothing is left, and report each; return whether any was."""
-    from pypi_insiders import withdrawal
+    from pypi_insiders.update import removal
 
-    gone = withdrawal.let_go(paths, projects)
+    gone = removal.let_go(paths, projects)
     for name in gone:
         click.echo(f"{name} is no longer held: installers get it from the fallback index")
     return bool(gone)
@@ -112,10 +112,10 @@ def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
     Of all watched repositories, or those that are named. `update` does so by itself where `keep` is
     set, for a repository (`repos add --keep N`) or for all (config.toml).
     """
-    from pypi_insiders import withdrawal
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.config.settings import load_settings
     from pypi_insiders.repositories import registry
+    from pypi_insiders.update import removal
 
     paths = default_paths()
     default = load_settings(paths.settings).watcher.keep
@@ -123,7 +123,7 @@ def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
     kept = {item.name: keep or (default if item.keep is None else item.keep) for item in chosen}
     removed = False
     for name, number in kept.items():
-        for file in withdrawal.prune(paths, name, number, dry_run=dry_run):
+        for file in removal.prune(paths, name, number, dry_run=dry_run):
             click.echo(f"{'would remove' if dry_run else 'removed'} {file} from the index")
             removed = True
     if removed:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pypi_insiders.config.paths import Paths
-    from pypi_insiders.naming import Naming
     from pypi_insiders.repositories.access_check import Reply
     from pypi_insiders.repositories.model import Repository
+    from pypi_insiders.update.naming import Naming
 
 _CHECK_TIMEOUT_S = 10
 _NAME_TIMEOUT_S = 10
@@ -149,8 +149,8 @@ class _Findings:
 
 def _find_out(paths: "Paths", new: "Iterable[Repository]") -> _Findings:
     """Check repositories that are new or have no name yet, and read the names of those without."""
-    from pypi_insiders import naming
     from pypi_insiders.repositories import access_check, registry
+    from pypi_insiders.update import naming
 
     known = registry.load(paths.repositories)
     fresh = []
@@ -383,27 +383,27 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
     What they published stays in the index unless --purge is given, and its name with it. A name of
     which nothing is published leads to the fallback index from then on.
     """
-    from pypi_insiders import withdrawal
     from pypi_insiders.cli.releases import report_let_go
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.repositories import held_names, registry, releases
+    from pypi_insiders.update import removal
     from pypi_insiders.util.files import locked
 
     paths = default_paths()
     with locked(paths.repositories_lock):
         known = registry.load(paths.repositories)
         # What was removed before can still be purged, and what is gone from the list let go.
-        remembered = withdrawal.remembered(paths, names)
+        remembered = removal.remembered(paths, names)
         held = held_names.load(paths).repositories
         gone = registry.select({**{item.name: item for item in remembered}, **known}, names)
         left = [item for item in known.values() if item not in gone]
         if len(left) != len(known):
             registry.save(paths.repositories, left)
-        stays = {item.name: withdrawal.note_removed(paths, item.name) for item in gone}
+        stays = {item.name: removal.note_removed(paths, item.name) for item in gone}
     for item in gone:
         click.echo(f"removed {item.name}")
         if purge:
-            for name in withdrawal.withdraw(paths, item.name):
+            for name in removal.withdraw(paths, item.name):
                 click.echo(f"  removed {name} from the index")
             for project in (it for it, name in held.items() if name == item.name):
                 if left_over := releases.files_of(paths.distributions, project):

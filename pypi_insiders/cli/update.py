@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from pypi_insiders.choosing import Request
     from pypi_insiders.config.paths import Paths
     from pypi_insiders.config.settings import Settings
-    from pypi_insiders.progress import Progress, Step
-    from pypi_insiders.update import Outcome
+    from pypi_insiders.update.progress import Progress, Step
+    from pypi_insiders.update.run import Outcome
+    from pypi_insiders.update.selection import Request
 
 
 @click.command(cls=Command)
@@ -47,11 +47,11 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
 
     password = remote_index.take_password()  # before a program is started
 
-    from pypi_insiders.choosing import Request
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.config.settings import load_settings
     from pypi_insiders.repositories import registry
     from pypi_insiders.systemd.sd_notify import Notifier
+    from pypi_insiders.update.selection import Request
 
     request = Request(names, index_password=password, **options)
     paths = default_paths()
@@ -81,11 +81,11 @@ def _warn_of_unlisted(paths: "Paths") -> None:
     """Say which repositories were watched, and are not listed though nobody removed them."""
     import logging
 
-    from pypi_insiders import withdrawal
     from pypi_insiders.repositories import state
     from pypi_insiders.repositories.model import add_command
+    from pypi_insiders.update import removal
 
-    if names := withdrawal.unlisted(paths, ()):
+    if names := removal.unlisted(paths, ()):
         log = logging.getLogger(__name__)
         log.warning(
             "%s lists no repositories, but nobody removed %s", paths.repositories, ", ".join(names)
@@ -117,7 +117,7 @@ def run(
     Raises:
         InsidersError: as `update.update`.
     """
-    from pypi_insiders.update import update as update_all
+    from pypi_insiders.update.run import update as update_all
 
     with _progress(tell, is_quiet=is_quiet) as progress:
         outcomes = update_all(paths, settings, request, progress)
@@ -128,7 +128,7 @@ def run(
 @contextmanager
 def _progress(tell: "Callable[[str], None]", *, is_quiet: bool) -> "Iterator[Progress]":
     """Keep account of what is done, for the person and for whoever is told."""
-    from pypi_insiders.progress import Progress
+    from pypi_insiders.update.progress import Progress
 
     try:
         with _display(is_quiet=is_quiet) as show:

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Collection, Iterable
 
-from pypi_insiders import retention
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import store
 from pypi_insiders.repositories import comparison, held_names, registry, releases, state
 from pypi_insiders.repositories.model import Repository, parse_name
+from pypi_insiders.update import retention
 from pypi_insiders.util.files import locked, remove_tree
 
 _log = logging.getLogger(__name__)

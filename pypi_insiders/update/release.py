@@ -22,11 +22,11 @@ from pypi_insiders.config.settings import Settings
 from pypi_insiders.index import archives, distribution, release_lists, store
 from pypi_insiders.index.metadata_cache import Origin, Record
 from pypi_insiders.index.release_lists import TAKEN_BACK
-from pypi_insiders.progress import Progress
 from pypi_insiders.repositories import ownership, public_versions, registry, releases, state, tags
 from pypi_insiders.repositories.comparison import Difference, Kind
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, RepositoryState, Sandboxing
+from pypi_insiders.update.progress import Progress
 from pypi_insiders.util import disk
 from pypi_insiders.util.disk import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError

@@ -12,18 +12,15 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any, TypeVar
 
-from pypi_insiders import git, naming, remote_index, retention
+from pypi_insiders import git, remote_index
 from pypi_insiders.builder import sandbox
 from pypi_insiders.builder.build import BuildError, build_environment
-from pypi_insiders.choosing import Chooser, Request
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.git import SignatureError, UnreachableError
 from pypi_insiders.index import distribution, store
 from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.index.release_lists import TAKEN_BACK
-from pypi_insiders.making import Made, Maker, Release, RemovedError, TakenBackError, is_lasting
-from pypi_insiders.progress import Progress
 from pypi_insiders.remote_index import PublishError
 from pypi_insiders.repositories import (
     comparison,
@@ -38,6 +35,17 @@ from pypi_insiders.repositories import (
 from pypi_insiders.repositories.comparison import Comparison, Difference, Kind
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, Check, Failure, RepositoryState
+from pypi_insiders.update import naming, retention
+from pypi_insiders.update.progress import Progress
+from pypi_insiders.update.release import (
+    Made,
+    Maker,
+    Release,
+    RemovedError,
+    TakenBackError,
+    is_lasting,
+)
+from pypi_insiders.update.selection import Chooser, Request
 from pypi_insiders.util import log, times
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import (

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders import git, project_name
+from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import SignatureError
-from pypi_insiders.project_name import UnknownNameError
 from pypi_insiders.repositories import access_check, held_names, ownership, public_versions, tags
 from pypi_insiders.repositories.model import Repository
+from pypi_insiders.update import project_name
+from pypi_insiders.update.project_name import UnknownNameError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names, remove_foreign_tree
 

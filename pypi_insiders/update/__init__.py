@@ -1,0 +1,1 @@
+"""One pass over the watched repositories: check, build, publish."""
