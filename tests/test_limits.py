@@ -20,7 +20,9 @@ pytestmark = pytest.mark.timeout(120)
 
 _PROGRAM = """
 import json, resource, sys, tempfile, threading, time
-from pypi_insiders import log, server, sockets
+from pypi_insiders.server import http
+from pypi_insiders.systemd import sockets
+from pypi_insiders.util import log
 
 options = json.loads(sys.argv[1])
 if files := options.pop("files"):
@@ -63,11 +65,11 @@ def slow(start_response):
     yield f"{time.process_time() - before_s}".encode()
 
 listening = sockets.bind_host("127.0.0.1", 0)
-server.serve(
+http.serve(
     app, listening, lambda: print(listening[0].getsockname()[1], flush=True),
     status=lambda: "",
     idle_timeout_s=options.pop("idle_timeout_s"), max_body_bytes=options.pop("max_body_bytes"),
-    limits=server.Limits(**options),
+    limits=http.Limits(**options),
 )
 """
 

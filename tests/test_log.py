@@ -15,7 +15,7 @@ from pypi_insiders.util.journal import identifier
 _CODE = """
 import logging, os, sys
 from pathlib import Path
-from pypi_insiders import journal, log
+from pypi_insiders.util import journal, log
 if sys.argv[2] == "journal":
     journal.SOCKET = Path(sys.argv[3])
     status = os.fstat(2)
@@ -96,7 +96,7 @@ def test_records_go_to_what_standard_error_is_at_that_moment() -> None:
     """A live display replaces it while it runs."""
     code = """
 import io, logging, sys
-from pypi_insiders import log
+from pypi_insiders.util import log
 log.setup()
 logger, real, sys.stderr = logging.getLogger("pypi_insiders"), sys.stderr, io.StringIO()
 logger.warning("to the display")

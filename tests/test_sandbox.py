@@ -173,7 +173,7 @@ def test_what_is_mounted_below_opt_is_hidden() -> None:
     """Elsewhere in the system's directories it is the system's, such as a disk of `/usr` alone."""
     code = """
         import subprocess
-        from pypi_insiders import sandbox
+        from pypi_insiders.builder import sandbox
         for path in ("/opt", "/opt/a b/c"):
             subprocess.run(["mkdir", "-p", path], check=True)
             subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], check=True)

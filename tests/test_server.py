@@ -16,7 +16,8 @@ pytestmark = pytest.mark.timeout(120)
 
 _PROGRAM = """
 import sys, threading
-from pypi_insiders import server, sockets
+from pypi_insiders.server import http
+from pypi_insiders.systemd import sockets
 never = threading.Event()
 
 def app(environ, start_response):
@@ -26,7 +27,7 @@ def app(environ, start_response):
     return [b"ok"]
 
 listening = sockets.bind_host("127.0.0.1", 0)
-server.serve(
+http.serve(
     app, listening, lambda: print(listening[0].getsockname()[1], flush=True),
     status=lambda: "all is well", idle_timeout_s=float(sys.argv[1]),
 )

@@ -21,12 +21,13 @@ from conftest import ROOT
 from pypi_insiders.server.http.proof import MEMBERS
 
 _PROGRAM = """
-from pypi_insiders import server, sockets
+from pypi_insiders.server import http
+from pypi_insiders.systemd import sockets
 from pypi_insiders.util.errors import InsidersError
 
 try:
     listening = sockets.bind_host("127.0.0.1", 0)
-    server.serve(None, listening, lambda: print("ready") or 1 / 0, status=lambda: "")
+    http.serve(None, listening, lambda: print("ready") or 1 / 0, status=lambda: "")
 except InsidersError as error:
     print(error.message)
     print(error.hint)
@@ -102,7 +103,7 @@ def used(path: Path) -> set[str]:
 def test_each_member_that_is_used_is_looked_for() -> None:
     """Who uses one more of waitress's internals adds it to those that start-up looks for."""
     theirs = {name for kind in MEMBERS for name in defined(kind) if not name.startswith("__")}
-    modules = (ROOT / "pypi_insiders/server").glob("*.py")
+    modules = (ROOT / "pypi_insiders/server/http").glob("*.py")
     ours = {name for path in modules for name in used(path)}
     named = {name for names in MEMBERS.values() for name in names.split()}
     of_others = {"bind", "close", "debug", "environ", "getsockname", "recv"}  # sockets and modules

@@ -58,7 +58,7 @@ def exec_(
 
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.config.settings import load_settings
-    from pypi_insiders.server import run
+    from pypi_insiders.server.run import served_beside
     from pypi_insiders.systemd import sockets
     from pypi_insiders.util import process
 
@@ -70,7 +70,7 @@ def exec_(
     password = secrets.token_urlsafe(24) if settings.server.auth else None
     with sockets.bind("127.0.0.1", port) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with run.beside(paths, settings.server, listening, password):
+        with served_beside(paths, settings.server, listening, password):
             listening.close()  # when the index ends, nobody is to wait for it
             if password is not None:
                 url = url.replace("//", f"//pypi-insiders:{password}@")

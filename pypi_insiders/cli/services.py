@@ -353,7 +353,7 @@ def run(
     Prints its URL. What is not given comes from config.toml. This is also what the unit runs.
     """
     from pypi_insiders.cli.common import complain
-    from pypi_insiders.server import run as index_server
+    from pypi_insiders.server.run import refuse
     from pypi_insiders.systemd import sockets
     from pypi_insiders.util.errors import InsidersError
 
@@ -364,7 +364,7 @@ def run(
         if not inherited:
             raise
         complain(error.message, error.hint)
-        index_server.refuse(error, inherited)
+        refuse(error, inherited)
         click.get_current_context().exit(error.exit_status)
 
 
@@ -378,7 +378,7 @@ def _serve(
     """Serve on the sockets of systemd, or else on those that the options and settings name."""
     from dataclasses import replace
 
-    from pypi_insiders.server import run as index_server
+    from pypi_insiders.server.run import serve
     from pypi_insiders.systemd import sockets
 
     setup = _setup()
@@ -395,7 +395,7 @@ def _serve(
         # Nobody would start it again.
         settings = replace(settings, idle_timeout_s=0)
     directory = dist_dir or setup.paths.distributions
-    index_server.run(
+    serve(
         setup.paths, settings, directory, listening, lambda url: click.echo(f"{url}/simple/"),
         load=load if inherited else None,  # without systemd, SIGHUP: the terminal is gone
     )  # fmt: skip

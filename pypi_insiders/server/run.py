@@ -36,7 +36,7 @@ _MAX_BODY_BYTES = 64 * 1024
 _REFUSING_FOR_S = 5
 
 
-def run(  # noqa: C901, PLR0913  # what an index is made of
+def serve(  # noqa: C901, PLR0913  # what an index is made of
     paths: Paths,
     settings: ServerSettings,
     directory: Path,
@@ -189,7 +189,7 @@ def _guard(
     )
 
 
-def beside(
+def served_beside(
     paths: Paths, settings: ServerSettings, listening: socket.socket, password: str | None
 ) -> AbstractContextManager[None]:
     """Serve the index in a process of its own for as long as the context is open, or this process.
@@ -203,7 +203,7 @@ def beside(
         password: where one must be given.
 
     Raises:
-        InsidersError: on entering; as `run`.
+        InsidersError: on entering; as `serve`.
     """
     settings = replace(settings, uploads=False, names=(), idle_timeout_s=0)
 
@@ -211,7 +211,7 @@ def beside(
         # systemd's are those of the command.
         for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
             os.environ.pop(name, None)
-        run(
+        serve(
             paths, settings, paths.distributions, [listening],
             lambda _url: on_ready(), password=password, must_read=True,
         )  # fmt: skip
