@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/user
 BUILD_FLAGS ?=
 
-.PHONY: demo test lint fuzz soak bench install clean
+.PHONY: demo test lint fuzz soak bench measure install clean
 
 demo: .venv/.ready
 	$(BIN)/python tests/demo.py
@@ -29,6 +29,9 @@ soak: .venv/.ready
 
 bench: .venv/.ready
 	$(BIN)/python tests/bench.py
+
+measure: .venv/.ready
+	$(BIN)/python tests/measure.py
 
 # Debian's Python has a layout of its own for packages; others do not know the variable.
 install: export DEB_PYTHON_INSTALL_LAYOUT ?= deb
