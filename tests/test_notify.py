@@ -14,8 +14,8 @@ from test_journeys import UNIT_DIRECTORY, port
 
 from pypi_insiders.reporting import alerts
 from pypi_insiders.reporting.alerts import Found, Memory, Trouble, compare, words
-from pypi_insiders.reporting.judgement import clean, kind_of
 from pypi_insiders.reporting.notification import Message
+from pypi_insiders.reporting.verdict import clean, kind_of
 
 __all__ = ["port"]
 

@@ -339,7 +339,7 @@ def list_(as_json: bool) -> None:
 
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.reporting import snapshot
-    from pypi_insiders.reporting.judgement import why_unserved
+    from pypi_insiders.reporting.judge_repositories import why_unserved
     from pypi_insiders.util.errors import InsidersError
 
     seen = snapshot.take(default_paths(), datetime.now().astimezone(), with_services=False)

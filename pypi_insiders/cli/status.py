@@ -10,7 +10,7 @@ from pypi_insiders.cli.table import echo_table
 from pypi_insiders.util.plain_text import printable
 
 if TYPE_CHECKING:
-    from pypi_insiders.reporting.judgement import Judgement
+    from pypi_insiders.reporting.verdict import Judgement
 
 _COLOURS = {
     "problem": "red", "warning": "yellow", "note": "cyan",

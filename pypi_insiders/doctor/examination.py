@@ -27,8 +27,9 @@ from pypi_insiders.doctor import (
 from pypi_insiders.doctor.client_settings import Place
 from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
 from pypi_insiders.reporting import snapshot
-from pypi_insiders.reporting.judgement import CONFIG, INDEX, REPOSITORIES, Judgement, judge
+from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.snapshot import Snapshot
+from pypi_insiders.reporting.verdict import CONFIG, INDEX, REPOSITORIES, Judgement
 from pypi_insiders.repositories import access_check, comparison
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.systemd.systemctl import Manager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pypi_insiders.doctor.finding import Finding, ok, problem
 from pypi_insiders.doctor.services import of_item
-from pypi_insiders.reporting.judgement import Judgement
+from pypi_insiders.reporting.verdict import Judgement
 from pypi_insiders.systemd import systemctl, unit_files
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.systemd.unit_files import SHARED, Part

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from pypi_insiders.config.settings import ServerSettings, Settings, addresses
 from pypi_insiders.doctor import listeners
 from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
-from pypi_insiders.reporting.judgement import INDEX, Item, Judgement
 from pypi_insiders.reporting.snapshot import Snapshot
+from pypi_insiders.reporting.verdict import INDEX, Item, Judgement
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_files import SERVER, WATCHER
 

@@ -12,7 +12,8 @@ from packaging.version import Version
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import store, yanks
 from pypi_insiders.reporting import snapshot
-from pypi_insiders.reporting.judgement import Item, Severity, judge
+from pypi_insiders.reporting.judgement import judge
+from pypi_insiders.reporting.verdict import Item, Severity
 from pypi_insiders.repositories import registry, state
 from pypi_insiders.repositories.model import Repository, parse_name
 from pypi_insiders.repositories.state import Build, Check, RepositoryState

@@ -5,8 +5,8 @@ import logging
 from dataclasses import asdict, dataclass
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.reporting.judgement import Item, Judgement, Severity
 from pypi_insiders.reporting.snapshot import Snapshot
+from pypi_insiders.reporting.verdict import Item, Judgement, Severity
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.systemd.unit_files import PARTS, WATCHER
 from pypi_insiders.util.errors import InsidersError

@@ -8,8 +8,9 @@ from typing import Any
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.reporting import services_seen, snapshot
-from pypi_insiders.reporting.judgement import INDEX, Health, Item, Judgement, judge
+from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.snapshot import Snapshot
+from pypi_insiders.reporting.verdict import INDEX, Health, Item, Judgement
 from pypi_insiders.repositories.status import Standing
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.unit_files import SERVER

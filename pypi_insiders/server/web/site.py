@@ -20,9 +20,10 @@ from pypi_insiders.config.settings import Settings
 from pypi_insiders.index.catalog import Catalogue, Project
 from pypi_insiders.reporting import services_seen, snapshot
 from pypi_insiders.reporting.index_check import Fetched
-from pypi_insiders.reporting.judgement import Item, Judgement, Severity, judge
+from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.services_seen import ServicesSeen
 from pypi_insiders.reporting.snapshot import Files
+from pypi_insiders.reporting.verdict import Item, Judgement, Severity
 from pypi_insiders.repositories import state, status
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.repositories.status import Standing

@@ -7,7 +7,7 @@ from packaging.version import Version
 
 from pypi_insiders.index.catalog import Project
 from pypi_insiders.index.metadata_cache import Entry
-from pypi_insiders.reporting.judgement import Item, Judgement
+from pypi_insiders.reporting.verdict import Item, Judgement
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.repositories.status import Standing
 

@@ -1,0 +1,216 @@
+"""Judge the watched repositories, and all names that this index answers for."""
+
+from collections.abc import Iterator
+
+from pypi_insiders.reporting.snapshot import Snapshot
+from pypi_insiders.reporting.verdict import (
+    REPOSITORIES,
+    Item,
+    clean,
+    kind_of,
+    note,
+    problem,
+    warning,
+)
+from pypi_insiders.repositories import comparison
+from pypi_insiders.repositories.comparison import Difference, Kind
+from pypi_insiders.repositories.model import add_command
+from pypi_insiders.repositories.no_release import NoRelease, Reason
+from pypi_insiders.repositories.status import Standing
+from pypi_insiders.util import times
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.words import listed
+
+_SHOWN = 3
+"""Files that are named; the rest is counted."""
+
+
+def judge_repositories(snapshot: Snapshot) -> Iterator[Item]:
+    """Judge each watched repository, and then the names that none of them has."""
+    for standing in snapshot.standings:
+        yield from _repository(snapshot, standing)
+    yield from _strangers(snapshot)
+    yield from _other_names(snapshot)
+
+
+def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
+    """Judge one watched repository, and the release that its project should have."""
+    show = f"`pypi-insiders show {item.name}`"
+    errors = list(item.errors)
+    if missing := _missing(snapshot, item):
+        yield _without_release(item, missing)
+        errors = [error for error in errors if not missing.text.endswith(error)]
+    elif item.distribution is not None:
+        yield from _public_meanwhile(snapshot, item)
+    if item.distribution is None and item.name not in snapshot.held.values():
+        yield warning(
+            item.name,
+            "project name unknown; until the first build, installers can get a public package of "
+            "that name",
+            f"`pypi-insiders repos set {item.name} distribution=PROJECT`",
+        )
+    for error in errors:
+        yield problem(item.name, error, item.hints.get(error, show), kind_of(error))
+    if not missing or missing.reason not in (Reason.LOST, Reason.REJECTED, Reason.BUILDING):
+        for release, differing in _differences(snapshot, item.name).items():
+            yield _differs(snapshot, item.name, release, differing)
+    if item.check.unreachable_since is not None and not item.errors:
+        at = times.clock(times.at(item.check.unreachable_since, snapshot.now))
+        yield warning(item.name, f"its host is unreachable since {at}", show)
+    for text in item.warnings:
+        yield warning(item.name, text, show)
+    if not missing and item.distribution and _all_yanked(snapshot, item.distribution):
+        hint = f"`pypi-insiders unyank {item.distribution} VERSION`, or publish another release"
+        yield problem(item.name, f"every release of {item.distribution} is yanked", hint, "yanked")
+    yield from _public(snapshot, item)
+
+
+def _without_release(item: Standing, missing: NoRelease) -> Item:
+    """Judge that a watched repository has no release."""
+    if missing.reason == Reason.BUILDING:
+        return note(item.name, missing.text, missing.hint)
+    is_failing = missing.reason == Reason.FAILING and item.errors
+    kind = kind_of(item.errors[0]) if is_failing else missing.reason
+    # The line begins with the repository.
+    text = missing.text.replace(f": {item.name}: ", ": ", 1)
+    return problem(item.name, text, missing.hint, kind)
+
+
+def _public_meanwhile(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
+    """Tell that clients get the public releases until there is one, as the user has set."""
+    watched = {} if isinstance(snapshot.watched, InsidersError) else snapshot.watched
+    if watched[item.name].public_until_built and not item.known.files:
+        what = item.distribution or "its project"
+        text = f"{what} has no release yet, and public-until-built is set: "
+        text += f"clients get that of {_fallback(snapshot)}"
+        yield warning(item.name, text, f"`pypi-insiders update {item.name}`")
+
+
+def why_unserved(snapshot: Snapshot, item: Standing) -> str | None:
+    """Tell why a repository has no release that installers take; `None`: it has one."""
+    if item.newest is not None:
+        return None
+    if missing := _missing(snapshot, item):
+        return clean(missing.text)
+    if item.distribution and _all_yanked(snapshot, item.distribution):
+        return "every release is yanked"
+    return f"the releases of {item.distribution} that are served were not built from {item.name}"
+
+
+def _missing(snapshot: Snapshot, item: Standing) -> NoRelease | None:
+    """Find why a watched repository has no release; `None`: it has one."""
+    if item.distribution is not None:
+        if item.known.builds and not any(build.local for build in item.known.builds):
+            return None  # only another index is to have them
+        return snapshot.missing.get(item.distribution)
+    update = f"`pypi-insiders update {item.name}`"
+    if item.name in snapshot.pending:
+        reason, text = Reason.BUILDING, "an update is running"
+    elif item.errors:
+        reason, text = Reason.FAILING, item.errors[0]
+        update = item.hints.get(text, update)
+    elif item.check.unreachable_since is not None:
+        reason, text = Reason.UNREACHABLE, "its host cannot be reached"
+    elif item.check.checked_at is None:
+        reason, text = Reason.UNBUILT, "it was not built"
+    else:
+        reason, text = Reason.UNBUILT, "no tag of it is a release"
+    return NoRelease("", item.name, reason, f"no release yet: {text}", update)
+
+
+def _differences(snapshot: Snapshot, repository: str | None) -> dict[str, list[Difference]]:
+    """Find what differs of a repository, or of no watched one: the release to its files."""
+    watched = {item.name.casefold() for item in snapshot.standings}
+    found: dict[str, list[Difference]] = {}
+    for item in snapshot.differences:
+        owner = (item.repository or "").casefold()
+        is_wanted = owner not in watched if repository is None else owner == repository.casefold()
+        if is_wanted:
+            found.setdefault(f"{item.project} {item.version}", []).append(item)
+    return found
+
+
+def _differs(snapshot: Snapshot, subject: str, release: str, differing: list[Difference]) -> Item:
+    repository = next((item.repository for item in differing if item.build), None)
+    hint = comparison.hint(differing[0])
+    if repository == subject:
+        hint = f"`pypi-insiders update {repository}` builds it again from the same tag"
+    elif repository is not None:
+        add = add_command(repository, snapshot.remotes.get(repository), subject)
+        hint = f"{add}, then `pypi-insiders update`"
+    return problem(subject, f"{release}: {_named_files(differing)}", hint, release)
+
+
+def _named_files(differing: list[Difference]) -> str:
+    found = []
+    for kind, one, many in (
+        (Kind.MISSING, "is missing", "are missing"),
+        (Kind.CHANGED, "differs from what was published", "differ from what was published"),
+        (Kind.UNREADABLE, "cannot be read", "cannot be read"),
+    ):
+        names = [item.file for item in differing if item.kind == kind]
+        if names:
+            found.append(f"{listed(names, _SHOWN)} {one if len(names) == 1 else many}")
+    return ", ".join(found)
+
+
+def _all_yanked(snapshot: Snapshot, project: str) -> bool:
+    yanked = snapshot.yanked.get(project)
+    if not yanked or isinstance(snapshot.files, InsidersError):
+        return False
+    return yanked.issuperset(snapshot.files.versions(project))
+
+
+def _public(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
+    """Tell what the fallback index has of a project: a fact, or a stranger."""
+    project = item.distribution
+    known = snapshot.public.get(project or "")
+    where = _fallback(snapshot)
+    appeared_at = known.appeared_at if known else None
+    if known is not None and appeared_at is not None:
+        at = times.clock(times.at(appeared_at, snapshot.now))
+        yield warning(
+            item.name,
+            f"{where} has {project} since {at}, and had none when {item.name} was added; "
+            "this index keeps serving yours",
+            f"look who published it: {known.url}",
+        )
+    elif item.public_newer:
+        yield note(item.name, f"{where} has {project} {item.public_newer}")
+
+
+def _fallback(snapshot: Snapshot) -> str:
+    settings = snapshot.settings
+    if isinstance(settings, InsidersError) or settings.server.fallback_url is None:
+        return "PyPI"
+    return "the fallback index"
+
+
+def _strangers(snapshot: Snapshot) -> Iterator[Item]:
+    """Judge files that no known build made, beside what was built."""
+    for item in snapshot.strangers:
+        hint = item.hint(snapshot.paths.distributions)
+        yield problem(item.repository, item.text, hint, f"stranger {item.release}")
+
+
+def _other_names(snapshot: Snapshot) -> Iterator[Item]:
+    """Judge the held names that no watched repository has."""
+    told = {item.distribution for item in snapshot.standings}
+    for name, missing in snapshot.missing.items():
+        if name not in told:
+            yield problem(name, missing.text, missing.hint, missing.reason)
+    for release, differing in _differences(snapshot, None).items():
+        if (project := differing[0].project) not in snapshot.missing:
+            yield _differs(snapshot, project, release, differing)
+    if isinstance(snapshot.watched, InsidersError):
+        return
+    watched = {name.casefold() for name in snapshot.watched} | snapshot.removed
+    for repository in sorted(set(filter(None, snapshot.held.values()))):
+        if repository.casefold() not in watched:
+            yield warning(
+                REPOSITORIES,
+                f"{repository} is no longer in it, and nobody removed it: it gets no updates",
+                f"{add_command(repository, snapshot.remotes.get(repository))}, or "
+                f"`pypi-insiders repos remove {repository}`",
+                repository,
+            )

@@ -1,0 +1,193 @@
+"""Judge the two services, their units, and what a client of the index gets."""
+
+from collections.abc import Iterator
+
+from pypi_insiders.builder import sandbox
+from pypi_insiders.reporting.snapshot import Snapshot
+from pypi_insiders.reporting.verdict import BUILDS, INDEX, Item, Severity, note, problem, warning
+from pypi_insiders.systemd import exit_codes, unit_files
+from pypi_insiders.systemd.service_status import Condition, Overview, Services
+from pypi_insiders.systemd.unit_files import SERVER, WATCHER
+from pypi_insiders.systemd.unit_state import UnitState
+from pypi_insiders.util import times
+from pypi_insiders.util.errors import InsidersError
+
+_OVERDUE = 3
+"""Intervals."""
+_OTHER_PORT = "end it, or set another `port` under [server]"
+_LOGS = "see why: `pypi-insiders server logs`"
+
+
+def judge_services(snapshot: Snapshot) -> Iterator[Item]:
+    """Judge what runs, and in what builds run."""
+    yield from _server(snapshot)
+    yield from _index(snapshot)
+    yield from _watcher(snapshot)
+    yield from _builds(snapshot)
+    for state in snapshot.units:
+        yield from _units(state)
+
+
+def _server(snapshot: Snapshot) -> Iterator[Item]:
+    services = snapshot.services
+    if isinstance(services, InsidersError):
+        text = f"not known: {services.message}"
+        yield Item(Severity.WARNING, SERVER.name, text, services.hint, is_stopped=True)
+    elif services is not None:
+        if services.server.has_failed:
+            yield problem(SERVER.name, services.server.told, _LOGS)
+        else:
+            yield from _stopped(services.server)
+
+
+def _stopped(seen: Overview) -> Iterator[Item]:
+    """Tell what does not run, and does not fail."""
+    if seen.condition == Condition.RUNNING:
+        return
+    verb = "enable" if seen.condition == Condition.NOT_INSTALLED else "start"
+    hint = f"`pypi-insiders {seen.part.name} {verb}`"
+    yield Item(Severity.WARNING, seen.part.name, seen.told, hint, is_stopped=True)
+
+
+def _index(snapshot: Snapshot) -> Iterator[Item]:
+    """Judge what came of asking the index as a client does."""
+    fetched, services = snapshot.fetched, snapshot.services
+    if fetched is None:
+        return
+    if snapshot.passwords is not None and (fetched.needs_password or fetched.refused_user):
+        return  # no password would do
+    is_listening = isinstance(services, Services) and (
+        services.server.condition == Condition.RUNNING or services.server.url is not None
+    )
+    if fetched.error is not None:
+        if not fetched.is_answering and not is_listening:
+            return  # nothing listens, as the line of the server says
+        if fetched.is_other:  # and this one does not run, as the line of the server says
+            yield warning(INDEX, fetched.error, _OTHER_PORT)
+            return
+        if fetched.refused_user:
+            hint = f"correct ~/.netrc, or `pypi-insiders server password {fetched.refused_user}`"
+            yield problem(INDEX, fetched.error, hint)
+            return
+        is_foreign = fetched.is_answering and not fetched.is_index
+        yield problem(INDEX, fetched.error, _OTHER_PORT if is_foreign else _LOGS)
+    elif fetched.needs_password:
+        yield note(
+            INDEX,
+            f"no page of {fetched.url}/simple/ was fetched: it asks for a password, and ~/.netrc "
+            "has none for it",
+            "see `machine` in netrc(5); `pypi-insiders server password USER` sets a password",
+        )
+
+
+def _watcher(snapshot: Snapshot) -> Iterator[Item]:
+    services = snapshot.services
+    if not isinstance(services, Services):
+        return
+    seen = services.watcher
+    yield from _stopped(seen)
+    if seen.condition != Condition.RUNNING:
+        return
+    if not seen.is_working and seen.next_run is None:
+        yield problem(
+            WATCHER.name,
+            f"no next update: {WATCHER.trigger} is active, but does not elapse any more",
+            f"see its OnCalendar=: `systemctl --user cat {WATCHER.trigger}`",
+            "timer",
+        )
+    elif overdue := _overdue(snapshot, services):
+        yield warning(WATCHER.name, overdue, "see why: `pypi-insiders watcher logs`")
+    if seen.has_failed and not _is_explained(snapshot, services):
+        has = services.units[WATCHER.service]
+        why = exit_codes.explain(WATCHER.service, has["ExecMainStatus"]) or has["Result"]
+        hint = "see why: `pypi-insiders watcher logs`"
+        yield problem(WATCHER.name, f"the last update failed ({why})", hint)
+
+
+def _builds(snapshot: Snapshot) -> Iterator[Item]:
+    """Judge in what builds run."""
+    settings, found = snapshot.settings, snapshot.sandboxing
+    if isinstance(settings, InsidersError):
+        return
+    wanted = settings.build.sandbox
+    if wanted == "off":
+        yield note(
+            BUILDS, 'not sandboxed, as `sandbox = "off"` says: they run with your permissions'
+        )
+    elif found.trouble is not None and (wanted == "required" or found.had_at is not None):
+        yield problem(BUILDS, f"nothing is built: {found.trouble}", sandbox.LOST)
+    elif found.trouble is not None:
+        yield warning(
+            BUILDS,
+            f"not sandboxed, they run with your permissions: {found.trouble}",
+            "see `pypi-insiders doctor`; watch only repositories that you trust",
+        )
+
+
+def _is_explained(snapshot: Snapshot, services: Services) -> bool:
+    """Tell whether other lines say why the last update failed, or a later one did not.
+
+    That repositories fail is why it exits with 1.
+    """
+    if isinstance(snapshot.settings, InsidersError) or isinstance(snapshot.watched, InsidersError):
+        return True
+    if services.units[WATCHER.service]["ExecMainStatus"] != "1" or not snapshot.standings:
+        return False
+    checked = [item.check.checked_at or 0 for item in snapshot.standings]
+    return any(item.errors for item in snapshot.standings) or (
+        min(checked) > (services.watcher.last_run or 0)
+    )
+
+
+def _overdue(snapshot: Snapshot, services: Services) -> str | None:
+    """Tell for how long nothing was updated, where that is too long."""
+    timer, service = (services.units[unit] for unit in WATCHER.units)
+    if unit_files.own_drop_ins(timer["DropInPaths"]) or isinstance(
+        snapshot.settings, InsidersError
+    ):
+        return None  # then the interval need not be that of the settings
+    seen = services.watcher
+    if seen.is_working:
+        what = "the running update began"
+        at_s = float(service["InactiveExitTimestamp"].lstrip("@") or 0)
+    else:
+        what = "the last update ended"  # or none did, since the timer is active
+        at_s = max(seen.last_run or 0, seen.since or 0)
+    interval_s = snapshot.settings.watcher.interval_s
+    if not at_s or snapshot.now.timestamp() - at_s <= _OVERDUE * interval_s:
+        return None
+    at = times.clock(times.at(at_s, snapshot.now))
+    return f"{what} at {at}, more than {_OVERDUE} intervals ago"
+
+
+def _units(state: UnitState) -> Iterator[Item]:
+    """Judge the units of one service."""
+    subject = f"{state.part.name} units"
+    restart = f"`pypi-insiders {state.part.name} restart`"
+    for error in state.errors:
+        yield problem(subject, error.message, error.hint, error.message)
+    for name in state.missing:
+        yield problem(subject, f"{name} is missing", restart, name)
+    for name, word in state.bad:
+        hint = f"see why: `systemd-analyze --user verify {name}`"
+        yield problem(subject, f"systemd cannot load {name} ({word})", hint, name)
+    if state.stale:
+        what = ", ".join(state.stale)
+        text = f"out of date, as after an upgrade or a change of settings: {what}"
+        yield warning(subject, text, restart)
+    if state.unconfined:
+        yield warning(
+            subject,
+            f"not confined, run with your permissions: {', '.join(state.unconfined)} is missing",
+            f"{restart} tries again, and tells why that fails",
+        )
+    if state.edited:
+        yield warning(
+            subject,
+            f"not as this version writes them, so probably edited: {', '.join(state.edited)}",
+            "the next `start` overwrites that; keep it by `systemctl --user edit "
+            f"{state.edited[0]}`",
+        )
+    for name in state.not_reloaded:
+        text = f"{name} has changed on disk since systemd read it"
+        yield warning(subject, text, "`systemctl --user daemon-reload`")
