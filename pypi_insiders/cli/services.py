@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pypi_insiders.config.settings import ServerSettings
     from pypi_insiders.systemd.control import Setup
-    from pypi_insiders.systemd.following import Place
+    from pypi_insiders.systemd.following import JournalPosition
     from pypi_insiders.systemd.unit_files import Part
     from pypi_insiders.util.errors import InsidersError
 
@@ -208,7 +208,7 @@ def _has_changed(path: Path, since: float) -> bool:
     return path.exists() and path.stat().st_mtime >= since
 
 
-def _wait(place: "Place") -> "InsidersError | None":
+def _wait(place: "JournalPosition") -> "InsidersError | None":
     """Wait for the end of an update, live on a terminal; return why it failed."""
     from contextlib import nullcontext
 

@@ -153,7 +153,7 @@ def _is_ours(word: str, ours: Collection[str]) -> bool:
 
 
 @dataclass(frozen=True)
-class Change:
+class EnvChange:
     """What `env` did to a variable."""
 
     value: str
@@ -161,14 +161,14 @@ class Change:
     """`None`: it was not set."""
 
 
-def remembered(environment: Mapping[str, str]) -> dict[str, Change]:
+def remembered(environment: Mapping[str, str]) -> dict[str, EnvChange]:
     """Read what `env` has set in a shell; nothing if that cannot be made out."""
     try:
         found = parse_qs(environment.get(MEMORY, ""), keep_blank_values=True)
     except ValueError:  # too many fields: not ours
         return {}
     return {
-        name: Change(values[0], values[1] if len(values) > 1 else None)
+        name: EnvChange(values[0], values[1] if len(values) > 1 else None)
         for name, values in found.items()
         if name in (*INDEX, *_LISTS)
     }
@@ -187,7 +187,7 @@ def remember(values: Mapping[str, str], environment: Mapping[str, str]) -> str:
                 now = earlier.before
             elif name in _LISTS:
                 now = _without(name, now, earlier, ())
-        changes[name] = Change(value, now)
+        changes[name] = EnvChange(value, now)
     fields = {
         name: [it.value] if it.before is None else [it.value, it.before]
         for name, it in changes.items()
@@ -226,7 +226,7 @@ def taken_back(environment: Mapping[str, str], ours: Collection[str]) -> dict[st
     return result
 
 
-def _without(name: str, now: str, change: Change | None, ours: Collection[str]) -> str | None:
+def _without(name: str, now: str, change: EnvChange | None, ours: Collection[str]) -> str | None:
     """Take our words out of a list that was changed since, and keep those of the user."""
     between = _LISTS[name]
     words = _words(now, between)

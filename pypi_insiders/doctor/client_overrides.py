@@ -7,7 +7,7 @@ from typing import Any
 
 from pypi_insiders.doctor import proxies
 from pypi_insiders.doctor.client_settings import (
-    Place,
+    ClientContext,
     Source,
     Sources,
     is_true,
@@ -32,10 +32,10 @@ class Bend:
 
 
 @dataclass(frozen=True)
-class Use:
+class ClientUse:
     """How a client uses the index."""
 
-    place: Place
+    place: ClientContext
     sources: Sources
     is_alone: bool
     """Whether no other index is asked."""
@@ -51,7 +51,7 @@ _NONE = "asks no index at all"
 _LATER = "takes no release that the index got later"
 
 
-def pip(use: Use) -> Iterator[Bend]:
+def pip(use: ClientUse) -> Iterator[Bend]:
     """Find what bends pip. Source: https://pip.pypa.io/en/stable/cli/pip_install/."""
     options = pip_options(use.place)
 
@@ -77,7 +77,7 @@ def pip(use: Use) -> Iterator[Bend]:
         yield Bend(_by_proxy(use, proxy), hint)
 
 
-def uv(use: Use) -> Iterator[Bend]:
+def uv(use: ClientUse) -> Iterator[Bend]:
     """Find what bends uv. Source: https://docs.astral.sh/uv/reference/settings/."""
     yield from _uv_pip(use)
     place = use.place
@@ -96,7 +96,7 @@ def uv(use: Use) -> Iterator[Bend]:
         yield Bend(_by_proxy(use, proxy), hint)
 
 
-def _uv_pip(use: Use) -> Iterator[Bend]:
+def _uv_pip(use: ClientUse) -> Iterator[Bend]:
     """Compare where `uv pip` and the rest of uv look: a table of files is for the former alone."""
     main = use.sources.main
     if main and main.place in use.place.environment:
@@ -114,7 +114,7 @@ def _uv_pip(use: Use) -> Iterator[Bend]:
             return
 
 
-def _uv_limits(place: Place) -> Iterator[Bend]:
+def _uv_limits(place: ClientContext) -> Iterator[Bend]:
     """Find what makes uv take nothing, or not what is new."""
     for key, variable in (("no-index", None), ("offline", "UV_OFFLINE")):
         for source in _uv(place, key, variable):
@@ -127,7 +127,7 @@ def _uv_limits(place: Place) -> Iterator[Bend]:
                 yield _of_uv(place, source, key, _LATER, is_public=False)
 
 
-def _uv(place: Place, key: str, variable: str | None) -> Iterator[Source]:
+def _uv(place: ClientContext, key: str, variable: str | None) -> Iterator[Source]:
     """Read what counts for `uv pip`, which has a table of its own, and for all else."""
     if variable and place.environment.get(variable):
         yield Source(place.environment[variable], variable)
@@ -142,11 +142,11 @@ def _uv(place: Place, key: str, variable: str | None) -> Iterator[Source]:
     yield from (found[0] for found in (own, general) if found)
 
 
-def _of_uv(place: Place, source: Source, key: str, what: str, *, is_public: bool) -> Bend:
+def _of_uv(place: ClientContext, source: Source, key: str, what: str, *, is_public: bool) -> Bend:
     return Bend(f"{_shown(source, key)}: {what}", remedy(place, source.place, key), is_public)
 
 
-def _links(place: Place) -> Iterator[Source]:
+def _links(place: ClientContext) -> Iterator[Source]:
     """Find all `find-links` of uv, which add up."""
     if place.environment.get("UV_FIND_LINKS"):
         yield Source(place.environment["UV_FIND_LINKS"], "UV_FIND_LINKS")
@@ -156,7 +156,7 @@ def _links(place: Place) -> Iterator[Source]:
                 yield Source(_text(table["find-links"]), where)
 
 
-def pdm(use: Use) -> Iterator[Bend]:
+def pdm(use: ClientUse) -> Iterator[Bend]:
     """Find what bends PDM. Source: https://pdm-project.org/latest/reference/configuration/."""
     environment = use.place.environment
     ignored: Source | None = None
@@ -181,22 +181,22 @@ def pdm(use: Use) -> Iterator[Bend]:
         yield Bend(_by_proxy(use, proxy), env_command(use.place))
 
 
-def _proxy(use: Use, ask: Any) -> str | None:
+def _proxy(use: ClientUse, ask: Any) -> str | None:
     proxy: str | None = ask(use.place, use.host, use.port) if use.is_here else None
     return proxy
 
 
-def _by_proxy(use: Use, proxy: str) -> str:
+def _by_proxy(use: ClientUse, proxy: str) -> str:
     return f"{proxy} sends requests for {use.host} to a proxy: what answers is not this index"
 
 
-def env_command(place: Place) -> str:
+def env_command(place: ClientContext) -> str:
     """Write the command that leads all clients to the index, and past proxies."""
     fish = shell_words.is_fish(place.environment)
     return f"`{shell_words.evaluated(fish=fish)}`"
 
 
-def _around_pip_proxy(place: Place) -> str:
+def _around_pip_proxy(place: ClientContext) -> str:
     """Give the proxy to pip in a way that knows exceptions."""
     fish = shell_words.is_fish(place.environment)
     assign = "set -gx {} $PIP_PROXY" if fish else 'export {}="$PIP_PROXY"'
@@ -205,7 +205,7 @@ def _around_pip_proxy(place: Place) -> str:
     return f"`{'; '.join([*words, shell_words.evaluated(fish=fish)])}`"
 
 
-def remedy(place: Place, where: str, name: str) -> str:
+def remedy(place: ClientContext, where: str, name: str) -> str:
     """Tell how to take back a setting: a variable by a command, a line of a file by hand."""
     if where in place.environment:
         fish = shell_words.is_fish(place.environment)

@@ -37,7 +37,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Place:
+class ClientContext:
     """Where somebody calls the clients."""
 
     environment: Mapping[str, str]
@@ -61,7 +61,7 @@ class Place:
         return (self.directory, *self.directory.parents)
 
 
-def pip(place: Place) -> Sources:
+def pip(place: ClientContext) -> Sources:
     """Read where pip would look.
 
     Raises:
@@ -73,7 +73,7 @@ def pip(place: Place) -> Sources:
     return Sources(given.get("index-url"), each(given.get("extra-index-url")))
 
 
-def pip_options(place: Place) -> dict[str, Source]:
+def pip_options(place: ClientContext) -> dict[str, Source]:
     """Read the options that `pip install` gets from files and variables, by their long names.
 
     Raises:
@@ -104,7 +104,7 @@ def pip_options(place: Place) -> dict[str, Source]:
     }
 
 
-def _pip_files(place: Place) -> Iterator[Path]:
+def _pip_files(place: ClientContext) -> Iterator[Path]:
     """Name pip's files; of two that say the same the later one counts."""
     own = place.environment.get("PIP_CONFIG_FILE")
     if own == os.devnull:
@@ -124,7 +124,7 @@ def each(several: Source | None) -> tuple[Source, ...]:
     return tuple(Source(url, several.place) for url in several.url.split()) if several else ()
 
 
-def uv(place: Place) -> Sources:
+def uv(place: ClientContext) -> Sources:
     """Read what uv would.
 
     Raises:
@@ -137,7 +137,7 @@ def uv(place: Place) -> Sources:
     return Sources(main[0] if main else None, tuple(others), tuple(single))
 
 
-def uv_mains(place: Place) -> list[Source]:
+def uv_mains(place: ClientContext) -> list[Source]:
     """Read all that would be uv's main index, the one that counts first.
 
     Raises:
@@ -146,7 +146,7 @@ def uv_mains(place: Place) -> list[Source]:
     return _uv(place)[0]
 
 
-def _uv(place: Place) -> tuple[list[Source], list[Source], list[Source]]:
+def _uv(place: ClientContext) -> tuple[list[Source], list[Source], list[Source]]:
     """Read what is in place of PyPI, what is beside it, and what is for single packages."""
     main: list[Source] = []
     others: list[Source] = []
@@ -186,7 +186,7 @@ def _without_name(word: str) -> tuple[str, str]:
     return (name, url) if equals and "/" not in name else ("", word)
 
 
-def uv_files(place: Place) -> Iterator[tuple[Path, dict[str, Any]]]:
+def uv_files(place: ClientContext) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Read uv's files, the one that counts most first."""
     if is_true(place.environment.get("UV_NO_CONFIG", "")):
         return
@@ -213,7 +213,7 @@ def uv_files(place: Place) -> Iterator[tuple[Path, dict[str, Any]]]:
             break
 
 
-def pdm(place: Place) -> Sources:
+def pdm(place: ClientContext) -> Sources:
     """Read what PDM would.
 
     Raises:
@@ -246,18 +246,18 @@ def pdm(place: Place) -> Sources:
     return Sources(main, tuple(others), tuple(single), is_ordered)
 
 
-def pdm_root(place: Place) -> Path:
+def pdm_root(place: ClientContext) -> Path:
     """Find the directory of the project that PDM works on."""
     return next((it for it in place.above if _is_file(it / "pyproject.toml")), place.directory)
 
 
-def pdm_project(place: Place) -> dict[str, Any]:
+def pdm_project(place: ClientContext) -> dict[str, Any]:
     """Read what a project sets for PDM."""
     found: dict[str, Any] = _toml(pdm_root(place) / "pyproject.toml").get("tool", {}).get("pdm", {})
     return found
 
 
-def pdm_files(place: Place) -> Iterator[tuple[Path, dict[str, Any]]]:
+def pdm_files(place: ClientContext) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Read PDM's own files, the one that counts most first."""
     own = place.environment.get("PDM_CONFIG_FILE")
     yield pdm_root(place) / "pdm.toml", _toml(pdm_root(place) / "pdm.toml")

@@ -8,8 +8,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pypi_insiders.config.settings import ServerSettings, addresses
 from pypi_insiders.doctor import client_overrides, client_settings, listeners, services
-from pypi_insiders.doctor.client_overrides import Bend, Use
-from pypi_insiders.doctor.client_settings import Place, Source, Sources
+from pypi_insiders.doctor.client_overrides import Bend, ClientUse
+from pypi_insiders.doctor.client_settings import ClientContext, Source, Sources
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
 from pypi_insiders.util import shell_words
 from pypi_insiders.util.errors import InsidersError
@@ -62,19 +62,19 @@ class _Client:
     """A client, and how it is looked at."""
 
     name: str
-    read: Callable[[Place], Sources]
-    judge: "Callable[[_Look], Finding]"
-    bends: Callable[[Use], Iterator[Bend]]
+    read: Callable[[ClientContext], Sources]
+    judge: "Callable[[_Setup], Finding]"
+    bends: Callable[[ClientUse], Iterator[Bend]]
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Setup:
     """What is known when one client is judged."""
 
     name: str
     sources: Sources
     index: Index
-    place: Place
+    place: ClientContext
 
     @property
     def remedy(self) -> str:
@@ -106,7 +106,7 @@ class _Look:
         return together([*words, *([f"`{'; '.join(commands)}`"] if commands else [])])
 
 
-def look(place: Place, index: Index) -> Iterator[Finding]:
+def look(place: ClientContext, index: Index) -> Iterator[Finding]:
     """Look at each client."""
     clients = (
         _Client("pip", client_settings.pip, _merging, client_overrides.pip),
@@ -116,7 +116,7 @@ def look(place: Place, index: Index) -> Iterator[Finding]:
     uses: dict[str, bool] = {}
     for client in clients:
         try:
-            found = _Look(client.name, client.read(place), index, place)
+            found = _Setup(client.name, client.read(place), index, place)
             yield client.judge(found)
             uses[client.name] = found.ours is not None
             yield from _bends(client, found)
@@ -128,7 +128,7 @@ def look(place: Place, index: Index) -> Iterator[Finding]:
         yield _one_of_two(place, uses_pip=uses["pip"])
 
 
-def _bends(client: _Client, found: _Look) -> Iterator[Finding]:
+def _bends(client: _Client, found: _Setup) -> Iterator[Finding]:
     """Look at what bends the address, where the client has that of the index."""
     if found.ours is None:
         return
@@ -136,12 +136,12 @@ def _bends(client: _Client, found: _Look) -> Iterator[Finding]:
     host = parts.hostname or ""
     is_alone = found.sources.main is not None and not found.others
     is_here = is_loopback(found.ours.url) or host == found.index.settings.host
-    use = Use(found.place, found.sources, is_alone, host, _port(parts) or 0, is_here)
+    use = ClientUse(found.place, found.sources, is_alone, host, _port(parts) or 0, is_here)
     for bend in client.bends(use):
         yield (problem if bend.is_public else warning)(client.name, bend.message, bend.hint)
 
 
-def _one_of_two(place: Place, *, uses_pip: bool) -> Finding:
+def _one_of_two(place: ClientContext, *, uses_pip: bool) -> Finding:
     """Tell that what runs the other one of pip and uv takes public packages."""
     path = place.environment.get("PATH", "")
     has_pipx = shutil.which("pipx", path=path) is not None
@@ -154,7 +154,7 @@ def _one_of_two(place: Place, *, uses_pip: bool) -> Finding:
     return warning("pip and uv", message, client_overrides.env_command(place))
 
 
-def _merging(found: _Look) -> Finding:
+def _merging(found: _Setup) -> Finding:
     """Judge a client that takes the highest version of any of its indexes."""
     name, sources, index = found.name, found.sources, found.index
     ours = [it for it in (sources.main, *sources.others) if it and index.is_at(it.url)]
@@ -178,7 +178,7 @@ def _merging(found: _Look) -> Finding:
     return ok(name, f"uses the index ({ours[0].place})")
 
 
-def _in_order(found: _Look) -> Finding:
+def _in_order(found: _Setup) -> Finding:
     """Judge a client that takes a name from the first index that knows it."""
     sources = found.sources
     order = [*sources.others, *((sources.main,) if sources.main else ())]
@@ -199,7 +199,7 @@ def _in_order(found: _Look) -> Finding:
     return ok(found.name, f"{how} ({ours.place})")
 
 
-def _wrong_page(found: _Look, source: Source, *right: str) -> Finding | None:
+def _wrong_page(found: _Setup, source: Source, *right: str) -> Finding | None:
     path = _split(source.url).path.rstrip("/")
     if path in right:
         return None
@@ -207,7 +207,7 @@ def _wrong_page(found: _Look, source: Source, *right: str) -> Finding | None:
     return warning(found.name, f"{_names([source])} {what}", found.remedy)
 
 
-def _unused(found: _Look) -> Finding:
+def _unused(found: _Setup) -> Finding:
     """Tell of a client that does not use the index, as it may, or not for everything."""
     name, sources = found.name, found.sources
     if single := [it for it in sources.single if found.index.is_at(it.url)]:
@@ -220,7 +220,7 @@ def _unused(found: _Look) -> Finding:
     return ok(name, f"does not use the index, but {_names([sources.main])}", found.remedy)
 
 
-def _another_here(found: _Look, source: Source) -> Finding:
+def _another_here(found: _Setup, source: Source) -> Finding:
     """Look at another index of this machine: whether it is there, and whose it is."""
     parts = _split(source.url)
     host = parts.hostname or "localhost"

@@ -24,7 +24,7 @@ from pypi_insiders.doctor import (
     services,
     system,
 )
-from pypi_insiders.doctor.client_settings import Place
+from pypi_insiders.doctor.client_settings import ClientContext
 from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
 from pypi_insiders.reporting import snapshot
 from pypi_insiders.reporting.judgement import judge
@@ -154,7 +154,7 @@ def _clients(url: str | None, paths: Paths, settings: Settings) -> Iterator[Find
         hint = "`cd` to one that is there"
         yield warning("lock files", "the current directory is gone", hint)
         return
-    place = Place(os.environ, Path.home(), directory)
+    place = ClientContext(os.environ, Path.home(), directory)
     index = clients.Index(settings.server, port)
     yield from clients.look(place, index)
     yield from lockfiles.look(place, index, paths.distributions)

@@ -12,7 +12,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from pypi_insiders.doctor import client_settings
-from pypi_insiders.doctor.client_settings import Place
+from pypi_insiders.doctor.client_settings import ClientContext
 from pypi_insiders.doctor.clients import Index
 from pypi_insiders.doctor.finding import Finding, ok, together, warning
 from pypi_insiders.index import distribution
@@ -40,7 +40,7 @@ class Caught:
     others: int
 
 
-def look(place: Place, index: Index, distributions: Path) -> Iterator[Finding]:
+def look(place: ClientContext, index: Index, distributions: Path) -> Iterator[Finding]:
     """Look at the lock files in a directory and a few levels below it.
 
     Args:
@@ -82,7 +82,7 @@ def look(place: Place, index: Index, distributions: Path) -> Iterator[Finding]:
         yield ok("lock files", number + (", without the URL of this index" if found else ""))
 
 
-def _uv_hint(place: Place, index: Index) -> str:
+def _uv_hint(place: ClientContext, index: Index) -> str:
     """Tell how to lock again: first whatever makes the index the only one is taken away."""
     fish = shell_words.is_fish(place.environment)
     leading = [it for it in client_settings.uv_mains(place) if index.is_at(it.url)]

@@ -6,12 +6,12 @@ from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from pypi_insiders.doctor.client_settings import Place, is_true, pip_options, uv_files
+from pypi_insiders.doctor.client_settings import ClientContext, is_true, pip_options, uv_files
 
 Environment = Mapping[str, str]
 
 
-def pip(place: Place, host: str, port: int) -> str | None:
+def pip(place: ClientContext, host: str, port: int) -> str | None:
     """Name the variable or the file whose proxy pip asks; `None`: it asks the index itself.
 
     Source: pip's `IndexGroupCommand`; `requests.utils.should_bypass_proxies`.
@@ -32,7 +32,7 @@ def pip(place: Place, host: str, port: int) -> str | None:
     return _of_python(environment, lambda no: bool(urllib.request.proxy_bypass(host, no)))
 
 
-def pdm(place: Place, host: str, port: int) -> str | None:
+def pdm(place: ClientContext, host: str, port: int) -> str | None:
     """Name the variable whose proxy PDM asks; `None`: it asks the index itself.
 
     Source: httpx's `get_environment_proxies` and `URLPattern`.
@@ -47,7 +47,7 @@ def pdm(place: Place, host: str, port: int) -> str | None:
     return _of_python(place.environment, is_excepted)
 
 
-def uv(place: Place, host: str, _port: int) -> str | None:
+def uv(place: ClientContext, host: str, _port: int) -> str | None:
     """Name the variable or the file whose proxy uv asks; `None`: it asks the index itself.
 
     Source: https://docs.astral.sh/uv/reference/settings/#http-proxy; hyper-util's `Matcher`.

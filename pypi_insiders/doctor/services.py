@@ -59,7 +59,7 @@ def look(snapshot: Snapshot, judgement: Judgement) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True)
-class Health:
+class HealthCheck:
     """What came of asking a server whether it is well."""
 
     status: int | None = None
@@ -69,7 +69,7 @@ class Health:
     """Why there is no answer."""
 
 
-def health(url: str) -> Health:
+def health(url: str) -> HealthCheck:
     """Ask an index at its URL, up to the port, without any proxy."""
     place = urlsplit(url)
     try:
@@ -78,10 +78,10 @@ def health(url: str) -> Health:
         )
         connection.request("GET", "/health")
         answer = connection.getresponse()
-        return Health(answer.status, (answer.status, answer.read(16)) == (200, b"Ok"))
+        return HealthCheck(answer.status, (answer.status, answer.read(16)) == (200, b"Ok"))
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        return Health(reason=reason or str(error))
+        return HealthCheck(reason=reason or str(error))
 
 
 def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pypi_insiders.git import credentials
-from pypi_insiders.git.command import FETCH_TIMEOUT_S, Settings, attempt, git, in_mirror, in_tree
+from pypi_insiders.git.command import FETCH_TIMEOUT_S, GitSettings, attempt, git, in_mirror, in_tree
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.mirror import Mirror
 from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, submodules_of
@@ -119,7 +119,7 @@ class _Exporter:
     """Checks out a repository and its submodules."""
 
     def __init__(
-        self, modules: Path, settings: Settings, url: str, allowed: Sequence[str] | None
+        self, modules: Path, settings: GitSettings, url: str, allowed: Sequence[str] | None
     ) -> None:
         self._modules = modules
         self._settings = settings

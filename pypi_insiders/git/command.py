@@ -83,7 +83,7 @@ _OPTIONS = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class GitSettings:
     """What git is told beside a command."""
 
     options: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ class Settings:
     """What helps if the host gives no access."""
 
 
-LOCAL = Settings(
+LOCAL = GitSettings(
     options=("core.attributesFile=/dev/null", "core.excludesFile=/dev/null"),
     environment={
         # Not the person's settings, which could change what is checked out.
@@ -112,7 +112,7 @@ LOCAL = Settings(
 
 
 @dataclass(frozen=True)
-class Result:
+class GitResult:
     """What git left behind."""
 
     status: int
@@ -123,11 +123,11 @@ class Result:
 def attempt(
     *arguments: str,
     directory: Path | None = None,
-    settings: Settings = LOCAL,
+    settings: GitSettings = LOCAL,
     stdin: Iterable[str] = (),
     timeout_s: float = TIMEOUT_S,
     file_limit_bytes: int | None = None,
-) -> Result:
+) -> GitResult:
     """Run git without prompts, without the repository around us and without hooks.
 
     Args:
@@ -177,7 +177,7 @@ def attempt(
         raise InsidersError(
             f"git {_name(arguments)} was ended by signal {-status}", "the next update tries again"
         )
-    return Result(status, _decoded(stdout), _decoded(stderr).rstrip("\n"))
+    return GitResult(status, _decoded(stdout), _decoded(stderr).rstrip("\n"))
 
 
 def _finish(
@@ -252,7 +252,7 @@ def _limited(file_limit_bytes: int | None) -> tuple[str, ...]:
 def git(
     *arguments: str,
     directory: Path | None = None,
-    settings: Settings = LOCAL,
+    settings: GitSettings = LOCAL,
     stdin: Iterable[str] = (),
     timeout_s: float = TIMEOUT_S,
     file_limit_bytes: int | None = None,
@@ -296,7 +296,7 @@ def _name(arguments: Sequence[str]) -> str:
 def in_mirror(
     mirror: Path,
     *arguments: str,
-    settings: Settings = LOCAL,
+    settings: GitSettings = LOCAL,
     stdin: Iterable[str] = (),
     timeout_s: float = TIMEOUT_S,
     file_limit_bytes: int | None = None,

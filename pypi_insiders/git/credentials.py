@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pypi_insiders.git.command import Settings
+from pypi_insiders.git.command import GitSettings
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for
 
@@ -42,7 +42,7 @@ GITS_OWN = Access()
 """The access that git has in a shell: ssh keys and agent, credential helpers, `~/.netrc`."""
 
 
-def settings(url: str, access: Access) -> Settings:
+def settings(url: str, access: Access) -> GitSettings:
     """Say how git is to ask the host of a URL.
 
     The helper is asked for this one host only, and there in place of the person's own, one of which
@@ -57,10 +57,10 @@ def settings(url: str, access: Access) -> Settings:
     environment = {"GIT_ALLOW_PROTOCOL": _PROTOCOLS}
     token_file = access.token_file
     if token_file is None or not url.lower().startswith("https://"):
-        return Settings(environment=environment, connects=True)
+        return GitSettings(environment=environment, connects=True)
     _check(token_file)
     host = f"https://{urlsplit(url).netloc.rpartition('@')[2]}"
-    return Settings(
+    return GitSettings(
         options=(
             f"credential.{host}.helper=",
             f"credential.{host}.helper={_HELPER}",
@@ -72,7 +72,7 @@ def settings(url: str, access: Access) -> Settings:
     )
 
 
-def for_submodules(settings: Settings, url: str) -> Settings:
+def for_submodules(settings: GitSettings, url: str) -> GitSettings:
     """Say how git is to ask the hosts of a repository's submodules.
 
     What is not on this machine has no business with repositories that are.
@@ -80,7 +80,7 @@ def for_submodules(settings: Settings, url: str) -> Settings:
     is_here = url.startswith(("/", "file:"))
     protocols = _PROTOCOLS if is_here else _PROTOCOLS_WITHOUT_FILES
     environment = {**settings.environment, "GIT_ALLOW_PROTOCOL": protocols}
-    return Settings(settings.options, environment, settings.connects, settings.access_hint)
+    return GitSettings(settings.options, environment, settings.connects, settings.access_hint)
 
 
 def _check(path: Path) -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from pypi_insiders.git import credentials
-from pypi_insiders.git.command import FETCH_TIMEOUT_S, TIMEOUT_S, Settings, attempt, git, in_mirror
+from pypi_insiders.git.command import (
+    FETCH_TIMEOUT_S,
+    TIMEOUT_S,
+    GitSettings,
+    attempt,
+    git,
+    in_mirror,
+)
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import RefusedError, UnexplainedError
 from pypi_insiders.util.errors import InsidersError
@@ -94,7 +101,7 @@ class Mirror:
 
     path: Path
     url: str
-    settings: Settings
+    settings: GitSettings
     """How its host is asked."""
     commit: str | None = None
     """What it is kept for; `None`: all tags that there are."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pypi_insiders.git.command import LOCAL, TIMEOUT_S, Settings, attempt, in_mirror
+from pypi_insiders.git.command import LOCAL, TIMEOUT_S, GitSettings, attempt, in_mirror
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for
@@ -210,9 +210,9 @@ def _need(program: str, hint: str) -> None:
         raise InsidersError(f"{program} was not found, which checks signatures", hint)
 
 
-def _with(*options: str, environment: Mapping[str, str] | None = None) -> Settings:
+def _with(*options: str, environment: Mapping[str, str] | None = None) -> GitSettings:
     """Add something to what git is told without a connection."""
-    return Settings((*LOCAL.options, *options), {**LOCAL.environment, **(environment or {})})
+    return GitSettings((*LOCAL.options, *options), {**LOCAL.environment, **(environment or {})})
 
 
 def _last_line(text: str) -> str:

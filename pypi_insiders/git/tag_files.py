@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.git import credentials
-from pypi_insiders.git.command import Settings, attempt, git, in_mirror
+from pypi_insiders.git.command import GitSettings, attempt, git, in_mirror
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import RefusedError, UnreachableError
 from pypi_insiders.git.signatures import verify
@@ -74,7 +74,7 @@ class _Glance:
     def __init__(self, wanted: Wanted, directory: Path, access: Access, until_s: float) -> None:
         self._wanted = wanted
         self._directory = directory
-        self._settings: Settings = credentials.settings(wanted.url, access)
+        self._settings: GitSettings = credentials.settings(wanted.url, access)
         self._until_s = until_s
         self._ref = f"refs/tags/{wanted.tag}"
 

@@ -22,7 +22,7 @@ _KEYRING_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
-class Account:
+class Credentials:
     """Somebody who may upload; without a password, as far as one can without."""
 
     user: str
@@ -34,7 +34,7 @@ def take_password() -> str | None:
     return os.environ.pop(VARIABLE, None)
 
 
-def find_account(destination: Destination, environment: Mapping[str, str]) -> Account:
+def find_credentials(destination: Destination, environment: Mapping[str, str]) -> Credentials:
     """Find user and password.
 
     It looks into the environment, the credentials of a systemd unit, netrc and the keyring; the
@@ -48,10 +48,10 @@ def find_account(destination: Destination, environment: Mapping[str, str]) -> Ac
     user = destination.user or _DEFAULT_USER
     given = destination.password or environment.get(VARIABLE)
     if password := given or _of_unit(environment):
-        return Account(user, _checked(password))
-    if account := _of_netrc(destination, environment):
-        return account
-    return Account(user, _of_keyring(destination.url, user, environment))
+        return Credentials(user, _checked(password))
+    if credentials := _of_netrc(destination, environment):
+        return credentials
+    return Credentials(user, _of_keyring(destination.url, user, environment))
 
 
 def _checked(password: str) -> str:
@@ -69,7 +69,7 @@ def _of_unit(environment: Mapping[str, str]) -> str | None:
     return text.rstrip("\r\n") if text else None
 
 
-def _of_netrc(destination: Destination, environment: Mapping[str, str]) -> Account | None:
+def _of_netrc(destination: Destination, environment: Mapping[str, str]) -> Credentials | None:
     """Look into netrc; a password of another user than the one that is set is none."""
     import netrc
 
@@ -89,7 +89,7 @@ def _of_netrc(destination: Destination, environment: Mapping[str, str]) -> Accou
     login, _, password = found
     if not password or (destination.user and login and login != destination.user):
         return None
-    return Account(destination.user or login or _DEFAULT_USER, _checked(password))
+    return Credentials(destination.user or login or _DEFAULT_USER, _checked(password))
 
 
 def _home(environment: Mapping[str, str]) -> Path:

@@ -17,7 +17,7 @@ from typing import IO, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from pypi_insiders import __version__
-from pypi_insiders.remote_index.credentials import Account
+from pypi_insiders.remote_index.credentials import Credentials
 from pypi_insiders.remote_index.errors import PublishError, failure
 from pypi_insiders.util.urls import without_credentials
 
@@ -54,7 +54,7 @@ class _NotThereError(PublishError):
     """The index answers that it has no such thing."""
 
 
-def ask(simple_url: str, project: str, account: Account | None) -> Page:
+def ask(simple_url: str, project: str, credentials: Credentials | None) -> Page:
     """Ask for the page of a project; a project that the index does not know has no files.
 
     Some indexes send whoever asks for a project that they do not know to PyPI. The page says by
@@ -63,14 +63,14 @@ def ask(simple_url: str, project: str, account: Account | None) -> Page:
     Args:
         simple_url: the URL of the simple API, with a slash at its end.
         project: normalized.
-        account: who asks; `None` for anybody.
+        credentials: who asks; `None` for anybody.
 
     Raises:
         PublishError: there is no answer, or none of an index.
     """
     url = f"{simple_url}{project}/"
     try:
-        kind, place, body = _get(url, account, _whole)
+        kind, place, body = _get(url, credentials, _whole)
     except _NotThereError:
         return Page(url, {})
     try:
@@ -82,7 +82,7 @@ def ask(simple_url: str, project: str, account: Account | None) -> Page:
         ) from error
 
 
-def hash_of(listed: Listed, account: Account | None, limit_bytes: int) -> str | None:
+def hash_of(listed: Listed, credentials: Credentials | None, limit_bytes: int) -> str | None:
     """Find out the sha256 of a file whose page does not tell it, by getting the file.
 
     Returns:
@@ -103,7 +103,7 @@ def hash_of(listed: Listed, account: Account | None, limit_bytes: int) -> str | 
         _see_the_end(answer)
         return digest.hexdigest()
 
-    return _get(listed.url, account, read)
+    return _get(listed.url, credentials, read)
 
 
 def _whole(answer: http.client.HTTPResponse) -> tuple[str, str, bytes]:
@@ -122,7 +122,7 @@ def _see_the_end(answer: http.client.HTTPResponse) -> None:
 
 
 def _get(
-    url: str, account: Account | None, read: Callable[[http.client.HTTPResponse], _Found]
+    url: str, credentials: Credentials | None, read: Callable[[http.client.HTTPResponse], _Found]
 ) -> _Found:
     """Get a URL; user and password go to its host alone, wherever that sends us.
 
@@ -133,7 +133,7 @@ def _get(
     opener = urllib.request.build_opener(redirects)
     _log.debug("GET %s", without_credentials(url))
     try:
-        with opener.open(_request(url, account), timeout=_TIMEOUT_S) as answer:
+        with opener.open(_request(url, credentials), timeout=_TIMEOUT_S) as answer:
             return read(answer)
     except urllib.error.HTTPError as error:
         error.close()
@@ -143,11 +143,11 @@ def _get(
         kind = PublishError
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         text = str(reason) or type(reason).__name__
-    password = account.password if account else None
+    password = credentials.password if credentials else None
     raise failure(f"cannot ask {without_credentials(redirects.url)}", text, password, kind)
 
 
-def _request(url: str, account: Account | None) -> urllib.request.Request:
+def _request(url: str, credentials: Credentials | None) -> urllib.request.Request:
     request = urllib.request.Request(  # noqa: S310  # http or https, by the settings
         quote(url, safe=_IN_URL),
         headers={
@@ -156,8 +156,8 @@ def _request(url: str, account: Account | None) -> urllib.request.Request:
             "User-Agent": f"pypi-insiders/{__version__}",
         },
     )
-    if account and account.password:
-        both = base64.b64encode(f"{account.user}:{account.password}".encode()).decode()
+    if credentials and credentials.password:
+        both = base64.b64encode(f"{credentials.user}:{credentials.password}".encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {both}")
     return request
 

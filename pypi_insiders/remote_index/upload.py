@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.index import distribution
-from pypi_insiders.remote_index.credentials import VARIABLE, Account, find_account
+from pypi_insiders.remote_index.credentials import VARIABLE, Credentials, find_credentials
 from pypi_insiders.remote_index.destination import PYPI, Destination
 from pypi_insiders.remote_index.errors import PublishError, failure
 from pypi_insiders.util import process, uv
@@ -54,7 +54,7 @@ def publish(
         wanted.setdefault(distribution.release_of(file.name)[0], []).append(_look_at(file))
     if not wanted:
         return []
-    index = _Index(destination, find_account(destination, environment), environment)
+    index = _Index(destination, find_credentials(destination, environment), environment)
     new = []
     for project, items in wanted.items():
         missing = index.missing(project, items)
@@ -88,7 +88,7 @@ class _Index:
     """An index, and who speaks to it."""
 
     destination: Destination
-    account: Account
+    credentials: Credentials
     environment: Mapping[str, str]
 
     def missing(self, project: str, items: Sequence[_Wanted]) -> list[_Wanted]:
@@ -100,7 +100,7 @@ class _Index:
         from pypi_insiders.remote_index import simple_api
 
         # Anybody may read PyPI; what may upload is for its other host.
-        reader = None if self.destination.simple_url == PYPI else self.account
+        reader = None if self.destination.simple_url == PYPI else self.credentials
         found = simple_api.ask(self.destination.simple_url, project, reader)
         missing = []
         for item in items:
@@ -143,7 +143,7 @@ class _Index:
         if done.status == 0:
             _log.debug("uploaded %s", item.path.name)
             return
-        refusal = failure(doing, _cause(done.stderr), self.account.password)
+        refusal = failure(doing, _cause(done.stderr), self.credentials.password)
         try:
             # Somebody else was faster, or the answer was lost.
             is_missing = bool(self.missing(project, [item]))
@@ -187,8 +187,8 @@ class _Index:
             },
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
-            "UV_PUBLISH_USERNAME": self.account.user,
-            "UV_PUBLISH_PASSWORD": self.account.password or "",
+            "UV_PUBLISH_USERNAME": self.credentials.user,
+            "UV_PUBLISH_PASSWORD": self.credentials.password or "",
         }
 
 

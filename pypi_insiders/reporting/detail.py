@@ -1,4 +1,4 @@
-"""Give an account of one repository: what was built from what, and what was not."""
+"""Give an detail of one repository: what was built from what, and what was not."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from pypi_insiders.util.errors import InsidersError
 
 
 @dataclass(frozen=True)
-class Account:
+class RepositoryDetail:
     """What there is to tell of a repository."""
 
     name: str
@@ -69,7 +69,7 @@ class Account:
         return self.yanked.get(canonicalize_version(build.version))
 
 
-def give(paths: Paths, name: str, now: datetime) -> Account:
+def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
     """Find out what is known of a repository, also of one that is watched no longer.
 
     Args:
@@ -92,7 +92,7 @@ def give(paths: Paths, name: str, now: datetime) -> Account:
     changed = {file.file for file in seen.differences}
     yanked = yanks.load(paths.distributions, paths.state).get(known.distribution or "", {})
     standing = next((found for found in seen.standings if found.name == name), None)
-    return Account(
+    return RepositoryDetail(
         name,
         item,
         known,
@@ -104,24 +104,24 @@ def give(paths: Paths, name: str, now: datetime) -> Account:
     )
 
 
-def as_json(account: Account) -> str:
-    """Write an account for scripts; what nobody knows is `null`."""
-    known = account.known
+def as_json(detail: RepositoryDetail) -> str:
+    """Write an detail for scripts; what nobody knows is `null`."""
+    known = detail.known
     content = {
-        "name": account.name,
-        "watched": account.repository is not None,
-        "url": account.url,
-        "distribution": account.distribution,
-        "settings": account.repository.keys if account.repository else None,
-        "checked_at": _time(account.check.checked_at),
-        "tried_at": _time(account.check.tried_at),
-        "unreachable_since": _time(account.check.unreachable_since),
-        "version": account.served,
-        "errors": account.check.errors,
-        "warnings": account.check.warnings,
-        "problems": [item.text for item in account.items if item.severity == Severity.PROBLEM],
-        "begins_anew": account.begins_anew,
-        "builds": [_build(account, build) for build in account.builds],
+        "name": detail.name,
+        "watched": detail.repository is not None,
+        "url": detail.url,
+        "distribution": detail.distribution,
+        "settings": detail.repository.keys if detail.repository else None,
+        "checked_at": _time(detail.check.checked_at),
+        "tried_at": _time(detail.check.tried_at),
+        "unreachable_since": _time(detail.check.unreachable_since),
+        "version": detail.served,
+        "errors": detail.check.errors,
+        "warnings": detail.check.warnings,
+        "problems": [item.text for item in detail.items if item.severity == Severity.PROBLEM],
+        "begins_anew": detail.begins_anew,
+        "builds": [_build(detail, build) for build in detail.builds],
         "failures": [
             {
                 "tag": tag,
@@ -136,15 +136,15 @@ def as_json(account: Account) -> str:
         "left_out": known.left_out,
         "passed_over": known.passed_over,
         "former_files": [
-            {"name": name, "held": name in account.held} for name in known.former_files
+            {"name": name, "held": name in detail.held} for name in known.former_files
         ],
     }
     return json.dumps(content, indent=2)
 
 
-def _build(account: Account, build: Build) -> dict[str, Any]:
+def _build(detail: RepositoryDetail, build: Build) -> dict[str, Any]:
     is_recalled = build.sandboxed is None  # found again by the tags: how it was made is lost
-    yank = account.yank_of(build)
+    yank = detail.yank_of(build)
     return {
         "version": build.version,
         "tag": build.tag,
@@ -156,7 +156,7 @@ def _build(account: Account, build: Build) -> dict[str, Any]:
         "yanked": yank is not None,
         "yank_reason": yank or None,
         "files": [
-            {"name": name, "sha256": digest, "held": name in account.held}
+            {"name": name, "sha256": digest, "held": name in detail.held}
             for name, digest in build.files.items()
         ],
     }
@@ -166,47 +166,47 @@ def _time(epoch_s: int | None) -> str | None:
     return None if epoch_s is None else times.rfc3339(epoch_s)
 
 
-def as_text(account: Account, now: datetime, *, in_full: bool) -> str:
-    """Write an account for people.
+def as_text(detail: RepositoryDetail, now: datetime, *, in_full: bool) -> str:
+    """Write an detail for people.
 
     Args:
-        account: what there is to tell.
+        detail: what there is to tell.
         now: for "12 min ago"; with a time zone, in which times are told.
         in_full: also with what was installed to build each version.
     """
-    sections = [_head(account, now), _judged(account)]
-    sections += [_build_lines(account, build, now, in_full=in_full) for build in account.builds]
-    sections.append(_failures(account, now))
-    sections.append(_tags_and_files(account))
+    sections = [_head(detail, now), _judged(detail)]
+    sections += [_build_lines(detail, build, now, in_full=in_full) for build in detail.builds]
+    sections.append(_failures(detail, now))
+    sections.append(_tags_and_files(detail))
     return "\n\n".join("\n".join(section) for section in map(list, sections) if section)
 
 
-def _head(account: Account, now: datetime) -> Iterator[str]:
-    item, check = account.repository, account.check
-    yield account.name + ("" if item else " (no longer watched)")
+def _head(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
+    item, check = detail.repository, detail.check
+    yield detail.name + ("" if item else " (no longer watched)")
     rows = {
-        "url": account.url or "-",
-        "distribution": account.distribution or "not known before the first build",
+        "url": detail.url or "-",
+        "distribution": detail.distribution or "not known before the first build",
     }
     if item:
         shown = {key: value for key, value in item.keys.items() if key not in rows}
         rows["settings"] = ", ".join(f"{key} = {_toml(value)}" for key, value in shown.items())
-    rows["served"] = account.served or ""
-    rows["last checked"] = _last_check(account, now)
-    rows["last attempt"] = _last_try(account, now)
+    rows["served"] = detail.served or ""
+    rows["last checked"] = _last_check(detail, now)
+    rows["last attempt"] = _last_try(detail, now)
     if check.unreachable_since is not None:
         rows["unreachable"] = f"since {times.told(check.unreachable_since, now)}"
-    if account.begins_anew:
+    if detail.begins_anew:
         rows["note"] = (
-            f"what is below was built as {account.known.distribution} from {account.known.remote}; "
+            f"what is below was built as {detail.known.distribution} from {detail.known.remote}; "
             "the next update begins anew"
         )
     yield from _table([(key, value) for key, value in rows.items() if value], "  ")
 
 
-def _last_try(account: Account, now: datetime) -> str:
+def _last_try(detail: RepositoryDetail, now: datetime) -> str:
     """Tell of the last update that looked at it, unless that is the last check and it is well."""
-    check = account.check
+    check = detail.check
     if check.tried_at is None or (not check.errors and check.tried_at == check.checked_at):
         return ""
     outcome = "failed" if check.errors else "succeeded"
@@ -215,10 +215,10 @@ def _last_try(account: Account, now: datetime) -> str:
     return f"{times.told(check.tried_at, now)}, {outcome}"
 
 
-def _judged(account: Account) -> Iterator[str]:
+def _judged(detail: RepositoryDetail) -> Iterator[str]:
     """Write what is wrong; tags that fail follow below, with all there is to know of them."""
-    failing = {f"tag {tag}: {failure.message}" for tag, failure in account.known.failures.items()}
-    for item in account.items:
+    failing = {f"tag {tag}: {failure.message}" for tag, failure in detail.known.failures.items()}
+    for item in detail.items:
         if item.text not in failing:
             yield f"{item.severity}: {item.text}"
 
@@ -228,26 +228,28 @@ def _toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _last_check(account: Account, now: datetime) -> str:
-    if account.check.checked_at is not None:
-        return times.told(account.check.checked_at, now)
-    if account.known != RepositoryState():
+def _last_check(detail: RepositoryDetail, now: datetime) -> str:
+    if detail.check.checked_at is not None:
+        return times.told(detail.check.checked_at, now)
+    if detail.known != RepositoryState():
         return "not known"
-    return f"never; `pypi-insiders update {account.name}` does it now"
+    return f"never; `pypi-insiders update {detail.name}` does it now"
 
 
-def _build_lines(account: Account, build: Build, now: datetime, *, in_full: bool) -> Iterator[str]:
+def _build_lines(
+    detail: RepositoryDetail, build: Build, now: datetime, *, in_full: bool
+) -> Iterator[str]:
     words = [f"{build.version}  {build.tag} ({build.commit:.9})"]
     words.append(f"built {times.told(build.built_at, now)}")
     if build.sandboxed is not None:
         words.append("sandboxed" if build.sandboxed else "not sandboxed")
-    yank = account.yank_of(build)
+    yank = detail.yank_of(build)
     if yank is not None:
         words.append("yanked: " + yank if yank else "yanked")
     words += [f"uploaded to {url}" for url in build.uploaded_to]
     yield ", ".join(words)
     rows = [
-        (name, f"sha256:{digest}{'' if name in account.held else '  not served'}")
+        (name, f"sha256:{digest}{'' if name in detail.held else '  not served'}")
         for name, digest in build.files.items()
     ]
     yield from _table(rows, "  ")
@@ -256,8 +258,8 @@ def _build_lines(account: Account, build: Build, now: datetime, *, in_full: bool
         yield f"  built with {', '.join(listed)}"
 
 
-def _failures(account: Account, now: datetime) -> Iterator[str]:
-    for tag, failure in account.known.failures.items():
+def _failures(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
+    for tag, failure in detail.known.failures.items():
         often = "once" if failure.count == 1 else f"{failure.count} times"
         again = (
             f"tried again from {times.told(failure.next_at, now)}"
@@ -268,8 +270,8 @@ def _failures(account: Account, now: datetime) -> Iterator[str]:
         yield f"  last {times.told(failure.failed_at, now)}, {again}"
 
 
-def _tags_and_files(account: Account) -> Iterator[str]:
-    known = account.known
+def _tags_and_files(detail: RepositoryDetail) -> Iterator[str]:
+    known = detail.known
     rows = {
         "skipped, because there are newer ones": known.left_out,
         "skipped, because not a version": known.passed_over,

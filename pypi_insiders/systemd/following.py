@@ -30,16 +30,16 @@ _STATE = (
 
 
 @dataclass(frozen=True)
-class Place:
+class JournalPosition:
     """A place in the journal."""
 
     cursor: str | None
     """`None`: the journal cannot be read."""
 
 
-def here() -> Place:
+def here() -> JournalPosition:
     """Return the end of the journal as it is now."""
-    return Place(systemctl.cursor())
+    return JournalPosition(systemctl.cursor())
 
 
 def running_since() -> int | None:
@@ -52,7 +52,7 @@ def running_since() -> int | None:
     return int(state["ExecMainStartTimestamp"].lstrip("@") or 0) if _is_busy(state) else None
 
 
-def follow(since: Place, show: Callable[[str], None]) -> None:
+def follow(since: JournalPosition, show: Callable[[str], None]) -> None:
     """Wait for the end of the update that is queued or runs, and log what it logs.
 
     Args:
