@@ -1,5 +1,6 @@
 """What foreign input may cost us: lines, members of archives, and what turns text around."""
 
+import errno
 import io
 import json
 import os
@@ -15,10 +16,13 @@ import pytest
 from conftest import Person, Watch
 from wheels import metadata
 
+from pypi_insiders.builder.build import BuildError
 from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.reporting import notification
 from pypi_insiders.reporting.notification import Message
+from pypi_insiders.update.release import is_lasting
+from pypi_insiders.util.errors import InsidersError
 
 _LINE_CHARS = 2500
 
@@ -112,17 +116,123 @@ def test_what_a_service_tells_of_itself_is_printable(tmp_path: Path) -> None:
         manager.bind(str(tmp_path / "notify"))
         code = (
             "from pypi_insiders.systemd.sd_notify import Notifier\n"
-            "Notifier().notify('STATUS=building me/probe v1\\u202e', 'READY=1')"
+            "Notifier().notify('STATUS=building me/probe v1\\u202e\\nMAINPID=1', 'READY=1')"
         )
         environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
         subprocess.run([sys.executable, "-c", code], env=environment, check=True)
-        assert manager.recv(999) == b"STATUS=building me/probe v1?\nREADY=1"
+        assert manager.recv(999) == b"STATUS=building me/probe v1? MAINPID=1\nREADY=1"
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("x\nproblem  me: run this\n  hint: `sh`", "x problem  me: run this hint: `sh`"),
+        ("a\r\nb\rc\n", "a b c"),
+        ("half \ud800 a character, \udcff a byte", "half ? a character, ? a byte"),
+        ("a\x0bb\x0cc\x85d\u2028e\x1b[31m", "a?b?c?d?e"),
+    ],
+)
+def test_an_error_is_one_line_that_can_be_written(message: str, told: str) -> None:
+    """Whatever name of a file or answer of a hook has become part of it; its hint as well."""
+    error = InsidersError(message, message)
+    assert (error.message, error.hint, str(error)) == (told, told, told)
+    assert told.encode().decode().splitlines() == [told]
 
 
 def test_a_notification_is_printable(tmp_path: Path) -> None:
     """Its command gets it so, in its arguments and its input."""
     script = 'printf %s "$1" >subject; cat >text'
     command = ("sh", "-c", f"cd {tmp_path}; {script}", "sh", "{subject}")
-    notification.send(Message("me/probe\u202e", "tag v1\u2066: \x1b[31mred\n"), command)
-    assert (tmp_path / "subject").read_text() == "me/probe?"
+    notification.send(Message("me/probe\u202e\nx", "tag v1\u2066: \x1b[31mred\n"), command)
+    assert (tmp_path / "subject").read_text() == "me/probe? x"
     assert (tmp_path / "text").read_text() == "tag v1?: red\n"
+
+
+# Runs `pypi-insiders`. When the log has some words, it takes all descriptors but a few, and when it
+# has an error, it gives them back.
+_HOARDER = """
+import logging, os, resource, runpy, sys
+words, left = sys.argv.pop(1), int(sys.argv.pop(1))
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+taken = []
+
+def hoard(record):
+    try:
+        while words in record.getMessage():
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        for _ in range(left):
+            os.close(taken.pop())
+    while taken and record.levelno >= logging.ERROR:
+        os.close(taken.pop())
+    return True
+
+for room in ("making", "process", "update"):
+    logging.getLogger(f"pypi_insiders.{room}").addFilter(hoard)
+sys.argv[0] = "pypi-insiders"
+runpy.run_module("pypi_insiders", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ("building tag", 2),
+        ("hook.py get_requires_for_build_sdist", 0),
+        ("hook.py build_wheel", 0),
+        ("hook.py build_wheel", 2),
+    ],
+)
+def test_a_want_of_descriptors_is_no_failure_of_a_tag(
+    person: Person, watch: Watch, words: str, left: int
+) -> None:
+    """Like a full disk: it is told, and the next update tries again at once."""
+    watch("probe").release("1.0")
+    done = subprocess.run(
+        [sys.executable, "-c", _HOARDER, words, str(left), "-v", "update"],
+        env=person.environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "hint: "))]
+    assert errors[0].startswith("error: me/probe: tag v1.0: ")
+    assert errors[0].endswith("Too many open files")
+    assert errors[1:] == ["hint: close programs, or raise the limit: `ulimit -n`"]
+    path = person.paths.state / "repositories/me/probe.json"
+    assert not path.exists() or json.loads(path.read_text())["failures"] == {}
+    assert "2 files published" in person.run("update").stdout
+
+
+@pytest.mark.parametrize(
+    ("why", "lasts"),
+    [
+        (OSError(errno.EMFILE, "x"), False),
+        (OSError(errno.ENFILE, "x"), False),
+        (OSError(errno.ENOMEM, "x"), False),
+        (MemoryError(), False),
+        (OSError(errno.EACCES, "x"), True),
+        (ValueError("x"), True),
+    ],
+)
+def test_what_this_process_lacks_is_found_in_any_error(why: Exception, lasts: bool) -> None:
+    """Whatever it was taken for on its way."""
+
+    def fail(hidden: bool) -> None:
+        try:
+            raise why
+        except Exception as error:
+            if hidden:
+                raise BuildError("it does not build") from None
+            raise DistributionError("it is damaged") from error
+
+    with pytest.raises(DistributionError) as caught:
+        fail(hidden=False)
+    told = BuildError("it does not build")
+    told.__cause__ = caught.value
+    assert is_lasting(told) is lasts
+    with pytest.raises(BuildError) as hidden:
+        fail(hidden=True)
+    assert is_lasting(hidden.value) is lasts

@@ -1,9 +1,10 @@
 """builder: real builds, with requirements from the package index."""
 
+import json
 import os
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from projects import create
 
 from pypi_insiders.builder import build
 from pypi_insiders.builder.sandbox import Unconfined, View
+from pypi_insiders.update.release import is_lasting
 from pypi_insiders.util.process import Containment, Result
 
 RECIPE = build.Recipe(1700000000, as_of_commit=False)
@@ -57,7 +59,7 @@ def test_a_hook_sees_no_credential_and_not_the_home(
 @pytest.mark.parametrize(
     ("pyproject", "message"),
     [
-        ("[build-system", "Failed to parse {tree}/pyproject.toml: "),
+        ("[build-system", "its pyproject.toml cannot be parsed: "),
         (
             '[build-system]\nrequires = ["flit_core"]\nbuild-backend = "not_there"\n',
             "Backend 'not_there' is not available.",
@@ -75,6 +77,217 @@ def test_what_does_not_build_is_said(tmp_path: Path, pyproject: str, message: st
     with pytest.raises(build.BuildError) as caught:
         build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message.startswith(message.format(tree=project.tree))
+
+
+_BACKEND = """
+import os, pathlib, sys
+
+def answer(raw):
+    pathlib.Path(sys.argv[2], "output.json").write_bytes(raw)
+    os._exit(0)
+
+def get_requires_for_build_sdist(settings=None):
+    {requires}
+    return []
+
+def build_sdist(directory, settings=None):
+    {sdist}
+"""
+_DEEP = 100_000 * b"["
+_TOLD_SDIST = "its build backend answers {} to build_sdist, not a file name"
+_TOLD_REQUIRES = (
+    "its build backend answers {} to get_requires_for_build_sdist, not a list of requirements"
+)
+
+
+def _returns(text: str) -> bytes:
+    return b'{"return_val": %b}' % text.encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        *((_returns(text), told) for text, told in (
+            ("5", "5"), ("null", "null"), ("true", "true"), ("1.5", "1.5"), ("[]", "a list"),
+            ("{}", "a table"), ('"a/b.tar.gz"', '"a/b.tar.gz"'), ('".."', '".."'), ('""', '""'),
+            ('"a\\u0000b"', '"a\\u0000b"'), ('"\\ud800.tar.gz"', '"\\ud800.tar.gz"'),
+            ('"../../x/y"', '"../../x/y"'), (f'"{90 * "a"}/"', f'"{79 * "a"}...'),
+        )),
+        *((raw, "what cannot be read") for raw in (
+            b"", b"{", b"\xff", b"[1]", b"5", b"null", _DEEP, _returns(6000 * "9"),
+            _returns(f'"{2_000_000 * "a"}"'), b'{"return_val":' + _DEEP,
+        )),
+        (b"{}", "null"),
+    ],
+)  # fmt: skip
+def test_an_odd_answer_of_a_build_is_told(tmp_path: Path, answer: bytes, told: str) -> None:
+    """As what it is, and as what it should have been: it is the fault of the project."""
+    assert _complaint(tmp_path, sdist=answer).message == _TOLD_SDIST.format(told)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("5", "5"), ("null", "null"), ("[[1]]", "a list with a list in it"),
+        ('["a", 5]', "a list with 5 in it"), ("[{}]", "a list with a table in it"),
+        ('{"a": 1}', "a table"), ('"flit_core"', '"flit_core"'),
+        ("[null]", "a list with null in it"),
+    ],
+)  # fmt: skip
+def test_odd_requirements_are_told(tmp_path: Path, answer: str, told: str) -> None:
+    assert _complaint(tmp_path, requires=_returns(answer)).message == _TOLD_REQUIRES.format(told)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"unsupported": True, "traceback": 5},
+         "its build backend answers 5 as its traceback, not a text"),
+        ({"unsupported": True, "traceback": "\ud800 boom\nthe end"},
+         "its build backend refuses: the end"),
+        ({"no_backend": True, "backend_error": [1]},
+         "its build backend answers a list with 1 in it as its backend_error, not a text"),
+        ({"no_backend": True, "backend_error": "\ud800", "traceback": "\ud800 t"},
+         "Backend 'backend' is not available.: "),
+        ({"return_val": "x", "warnings": [{"message": 5, "filename": "x", "lineno": 1}]},
+         "its build backend answers 5 as a warning, not a text"),
+        ({"return_val": "x", "warnings": 5},
+         "its build backend answers 5 as a warning, not a text"),
+        ({"return_val": "x", "warnings": [{"message": "w", "lineno": "x"}]},
+         "it built nothing instead of one sdist"),
+    ],
+)  # fmt: skip
+def test_what_comes_beside_an_answer_is_told(
+    tmp_path: Path, answer: dict[str, object], told: str
+) -> None:
+    message = _complaint(tmp_path, sdist=json.dumps(answer).encode()).message
+    assert message.startswith(told)
+    assert message.encode().splitlines() == [message.encode()]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("pass", "nothing"),
+        ("path.mkdir()", "what cannot be read"),
+        ("path.symlink_to('/etc/hostname')", "what cannot be read"),
+        ("path.symlink_to('nowhere')", "what cannot be read"),
+        ("os.mkfifo(path)", "what cannot be read"),
+        ("socket.socket(socket.AF_UNIX).bind(path.name)", "what cannot be read"),
+    ],
+)
+def test_what_is_no_answer_is_told(tmp_path: Path, code: str, told: str) -> None:
+    """A link, a pipe, a directory or a socket in its place is not followed, read or waited for."""
+    lines = (
+        "import socket",
+        "path = pathlib.Path(sys.argv[2], 'output.json')",
+        "os.chdir(path.parent)",
+        code,
+        "os._exit(0)",
+    )
+    assert _complaint(tmp_path, "; ".join(lines)).message == _TOLD_SDIST.format(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (b"\xff", "probe-1.0.tar.gz, ?"),
+        (
+            b"x\nproblem  me: run this\n  hint: `sh`",
+            "probe-1.0.tar.gz, x problem  me: run this hint:",
+        ),
+        ("\u202ea\x1b[31m".encode(), "probe-1.0.tar.gz, ?a"),
+    ],
+)
+def test_an_odd_name_of_a_file_stays_in_its_line(tmp_path: Path, name: bytes, told: str) -> None:
+    """It is part of one line, which can be printed and remembered."""
+    code = (
+        "import os; p = os.fsencode(directory); "
+        f"[open(p + b'/' + n, 'w') for n in (b'probe-1.0.tar.gz', {name!r})]; return 'x'"
+    )
+    message = _complaint(tmp_path, code).message
+    assert message.startswith(f"it built {told}")
+    assert message.encode().splitlines() == [message.encode()]
+
+
+def _complaint(
+    directory: Path, code: str = "", *, sdist: bytes = b"", requires: bytes | None = None
+) -> build.BuildError:
+    """Build a project whose backend answers so; return the error."""
+    project = create(directory, "probe")
+    files = {"sdist": sdist, "requires": requires}
+    calls = {}
+    for name, content in files.items():
+        (project.tree / name).write_bytes(content or b"")
+        read = f"answer(pathlib.Path({name!r}).read_bytes())"
+        calls[name] = "pass" if content is None else read
+    if code:
+        calls["sdist"] = code
+    (project.tree / "backend.py").write_text(_BACKEND.format(**calls))
+    (project.tree / "pyproject.toml").write_text(_IN_TREE)
+    with pytest.raises(build.BuildError) as caught:
+        build.build_distributions(project.tree, directory, RECIPE, UNCONFINED)
+    assert is_lasting(caught.value)
+    return caught.value
+
+
+_IN_TREE = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "message"),
+    [
+        (b"a = " + _DEEP, build._TOO_DEEP),
+        (b"a = " + 101 * b"[" + 101 * b"]", build._TOO_DEEP),
+        (b"a" + 20_000 * b".a" + b" = 1", build._TOO_DEEP),
+        (b"\xff", "its pyproject.toml cannot be parsed: 'utf-8' codec can't decode byte 0xff "),
+        (b"a = " + 6000 * b"9", "its pyproject.toml cannot be parsed: "),
+        (b"#" + 1024 * 1024 * b"x", "its pyproject.toml is no file, or too large"),
+        (_IN_TREE.encode().replace(b'"."', b'"../.."'),
+         "the backend-path '../..' in its pyproject.toml leads out of it"),
+        (_IN_TREE.encode().replace(b'"."', b'"/etc"'),
+         "the backend-path '/etc' in its pyproject.toml leads out of it"),
+        (_IN_TREE.encode().replace(b'"backend"', b'"a\\u0000b"'),
+         "the build backend in its pyproject.toml has a name that none can have"),
+        (_IN_TREE.encode().replace(b'"backend"', b'"' + 300_000 * b"a" + b'"'),
+         "the build backend in its pyproject.toml has a name that none can have"),
+        (_IN_TREE.encode().replace(b'"."', b'"\\u0000"'),
+         "the build backend in its pyproject.toml has a name that none can have"),
+        *((text, "Failed to validate `build-system` in pyproject.toml: ") for text in (
+            b"build-system = 5",
+            b"[build-system]\nrequires = [[1]]",
+            b"[build-system]\nrequires = []\nbuild-backend = 5",
+            b"[build-system]\nrequires = []\nbackend-path = 5",
+            b"[build-system]\nrequires = []\nbackend-path = [5]",
+        )),
+    ],
+    ids=range(16),
+)  # fmt: skip
+def test_an_odd_configuration_is_told(tmp_path: Path, pyproject: bytes, message: str) -> None:
+    tree = create(tmp_path, "probe").tree
+    (tree / "pyproject.toml").write_bytes(pyproject)
+    with pytest.raises(build.BuildError) as caught:
+        build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
+    assert caught.value.message.startswith(message)
+    assert is_lasting(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "link", "link to nowhere"])
+def test_a_configuration_that_is_no_file_is_told(tmp_path: Path, kind: str) -> None:
+    """It would be read outside of any sandbox, or waited for."""
+    tree = create(tmp_path, "probe").tree
+    path = tree / "pyproject.toml"
+    (tmp_path / "outside").write_text(_IN_TREE)
+    make: dict[str, Callable[[], None]] = {
+        "directory": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+        "link": lambda: path.symlink_to(tmp_path / "outside"),
+        "link to nowhere": lambda: path.symlink_to("nowhere"),
+    }
+    make[kind]()
+    with pytest.raises(build.BuildError) as caught:
+        build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
+    assert caught.value.message == "its pyproject.toml is no file, or too large"
 
 
 def test_no_project_at_all(tmp_path: Path) -> None:

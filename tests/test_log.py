@@ -115,6 +115,22 @@ def test_what_foreign_programs_write_moves_no_cursor() -> None:
     assert _stderr(0, code=code) == "red\n50 %\n100 %\ttab ?]0;title? ?2J ü\n"
 
 
+def test_what_is_put_into_a_message_begins_no_line() -> None:
+    """A name with line ends stays in its line; only what a build wrote has lines of its own."""
+    code = _CODE.partition("logger.debug")[0] + (
+        "from pypi_insiders.util.plain_text import Block\n"
+        "name = Path('x\\nerror: forged\\r\\n\\udcff')\n"
+        "logger.warning('%s: %d of %s failed: %r', 'me\\n<0>x', 1, name, str(name))\n"
+        "logger.info('%(a)s', {'a': 'of\\na table'})\n"
+        "logger.info('%s:\\n%s', 'wrote', Block('one\\ntwo \\udcff'))\n"
+    )
+    told = "me <0>x: 1 of x error: forged ? failed: 'x\\nerror: forged\\r\\n\\udcff'"
+    assert _stderr(0, code=code) == f"warning: {told}\nof a table\nwrote:\none\ntwo ?\n"
+    assert _stderr(0, "journal", code) == (
+        f"<4>{told}\n<6>of a table\n<6>wrote:\n<6>one\n<6>two ?\n"
+    )
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[socket.socket]:
     """The end of a socket at which the journal would read."""
@@ -182,7 +198,7 @@ def test_an_entry_may_be_larger_than_a_datagram(journal: socket.socket) -> None:
     with os.fdopen(descriptor, "r+b") as file:
         assert (content, os.pread(descriptor, 5_000_000, 0)) == (
             b"",
-            _entry("\\udcff" + 4_000_000 * "x", 6),
+            _entry("?" + 4_000_000 * "x", 6),
         )
         with pytest.raises(PermissionError):
             file.truncate(0)

@@ -227,7 +227,8 @@ def test_forks_without_end_end(machine: Machine, project: Project) -> None:
         (
             "open(os.path.join(directory, 'pip-99.0-py3-none-any.whl'), 'w').close()\n"
             "return '../../pip-99.0-py3-none-any.whl'",
-            r"pip-99.0-py3-none-any.whl is damaged: File is not a zip file",
+            'its build backend answers "../../pip-99.0-py3-none-any.whl" to build_wheel, not a '
+            "file name",
         ),
         (
             "open(os.path.join(directory, 'probe-1.0.tar.gz'), 'w').close()\n"
@@ -492,6 +493,52 @@ def test_a_status_of_systemds_from_a_hook_is_the_hooks(machine: Machine, project
     failed = machine.run("pypi-insiders", "update", check=False)
     assert failed.returncode == 1
     assert failed.stderr.splitlines().count("was here") == 1
+    state = json.loads(machine.read_text(_STATE))
+    assert state["failures"]["v1.0"]["count"] == 1
+
+
+# Tries to look like a unit that could not be set up, or was ended by somebody else.
+_PRETENDER = """
+import glob, os, signal
+for number in sorted(os.listdir("/proc/self/fd"), key=int):
+    if os.path.exists(f"/proc/self/fd/{number}"):
+        print("descriptor", number, os.readlink(f"/proc/self/fd/{number}"))
+for path in glob.glob("/run/build/*") + glob.glob("/run/build/run-*/**", recursive=True):
+    if os.path.basename(path).startswith("env-") or "/run-" in path:
+        for do in (os.unlink, lambda path: os.chmod(path, 0), lambda path: open(path, "w")):
+            try:
+                do(path)
+                print("changed", path)
+            except OSError:
+                pass
+print("was here", flush=True)
+os.kill(0, signal.SIGKILL)  # the first process of a namespace is safe from itself
+os._exit(3)
+"""
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_a_hook_does_not_pass_for_a_failure_of_systemd(
+    machine: Machine, project: Project, network: bool
+) -> None:
+    """It finds no mark, no descriptor of ours and none of its way to the network, and kills none.
+
+    It is run once, and its tag has failed.
+    """
+    if network:
+        machine.run("pypi-insiders", "repos", "set", "me/probe", "network=true")
+    hostile(project, _PRETENDER)
+    failed = machine.run("pypi-insiders", "update", check=False)
+    assert failed.returncode == 1
+    lines = failed.stderr.splitlines()
+    assert lines.count("was here") == 1
+    opened = [line.split(" ", 2) for line in lines if line.startswith("descriptor ")]
+    assert [number for _, number, _ in opened] == ["0", "1", "2"]
+    assert opened[0][2] == "/dev/null"
+    assert [line for line in lines if line.startswith("changed ") and "/run-" in line] == []
+    assert "error: me/probe: tag v1.0: Backend subprocess exited when trying to invoke" in (
+        failed.stderr
+    )
     state = json.loads(machine.read_text(_STATE))
     assert state["failures"]["v1.0"]["count"] == 1
 

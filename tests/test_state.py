@@ -1,11 +1,35 @@
 """What is remembered of each repository between two updates."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pypi_insiders.repositories.state import Build, RepositoryState, forget, load, save
+from pypi_insiders.repositories.state import (
+    Build,
+    Check,
+    Failure,
+    RepositoryState,
+    Sandboxing,
+    forget,
+    load,
+    load_checks,
+    load_sandbox,
+    save,
+    save_checks,
+    save_sandbox,
+)
 from pypi_insiders.util.errors import InsidersError
+
+# Of all characters, few are halves of others.
+_HALVES = st.sampled_from("a\ud800\udbff\udc00\udcff\udfff\U0001f600")
+_TEXT = st.text(st.characters(exclude_categories=()), max_size=9) | st.text(_HALVES, max_size=9)
+_TIMES = st.integers(0, 1_700_000_000)
+_TABLES = st.dictionaries(_TEXT, _TEXT, max_size=3)
+_LISTS = st.lists(_TEXT, max_size=3)
 
 
 def _build(version: str, **files: str) -> Build:
@@ -150,3 +174,60 @@ def test_a_file_of_a_newer_version_is_named_and_kept(tmp_path: Path) -> None:
         "install that version again; the file is left as it is",
     )
     assert path.read_text() == text
+
+
+_STATES = st.builds(
+    RepositoryState,
+    st.none() | _TEXT,
+    st.lists(
+        st.builds(
+            Build, _TEXT, _TEXT, st.just("1.0"), _TIMES, _TABLES, _TABLES, st.none(), _LISTS,
+            st.booleans(), _LISTS,
+        ),
+        max_size=3,
+    ),
+    st.none() | _TEXT,
+    _LISTS,
+    _LISTS,
+    _LISTS,
+    st.dictionaries(
+        _TEXT,
+        st.builds(Failure, _TEXT, _TEXT, st.just(1), _TIMES, _TIMES, _TEXT, _TEXT),
+        max_size=3,
+    ),
+    _TABLES,
+    st.none() | _TEXT,
+)  # fmt: skip
+_CHECKS = st.dictionaries(
+    _TEXT, st.builds(Check, _TIMES, _TIMES, _LISTS, _LISTS, _TIMES, _TABLES), max_size=3
+)
+
+
+@settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")), deadline=None)
+@given(state=_STATES, checks=_CHECKS, trouble=_TEXT)
+def test_what_is_saved_can_always_be_read(
+    state: RepositoryState, checks: dict[str, Check], trouble: str
+) -> None:
+    """Whatever texts a hook or a host has made part of it; else all that is known would be lost."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        for _ in range(2):  # what was read once is the same from then on
+            save(directory, "ns/proj", state)
+            save_checks(directory, checks)
+            save_sandbox(directory, Sandboxing(5, trouble))
+            state_before, checks_before = state, checks
+            state, checks = load(directory, "ns/proj"), load_checks(directory)
+            trouble_before, trouble = trouble, str(load_sandbox(directory).trouble)
+        assert (state, checks, trouble) == (state_before, checks_before, trouble_before)
+        assert sorted(path.name for path in directory.rglob("*.json*")) == [
+            "checks.json", "proj.json", "sandbox.json",
+        ]  # fmt: skip
+
+
+def test_only_what_cannot_be_written_is_replaced(tmp_path: Path) -> None:
+    """Half a character becomes a question mark, and all else stays."""
+    failure = Failure("c", "x\ud800y\udcff ü\U0001f600\n", 1, 2, 3, "\udfff")
+    save(tmp_path, "ns/proj", RepositoryState(failures={"v\udcff": failure}))
+    assert load(tmp_path, "ns/proj").failures == {
+        "v?": Failure("c", "x?y? ü\U0001f600\n", 1, 2, 3, "?")
+    }

@@ -1,6 +1,7 @@
 """Build an sdist and wheels from a source tree, with `build`."""
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -10,11 +11,12 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
@@ -25,18 +27,23 @@ from pypi_insiders.config.client_variables import URL
 from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import remove_foreign_tree
+from pypi_insiders.util.files import hint_for, remove_foreign_tree, shortage
+from pypi_insiders.util.plain_text import encodable
 
 # `build` and its kin are imported where something is built: most updates have nothing to build.
 if TYPE_CHECKING:
-    from build import DistributionType, ProjectBuilder
+    from build import DistributionType
 
 _log = logging.getLogger(__name__)
 
 HOOK_TIMEOUT_S = 3600
 _FIRST_USE = threading.Lock()
 _LINE_CHARS = 400
+_SHOWN_CHARS = 80
 _ANSWER_LIMIT_BYTES = 1024 * 1024
+_CONFIGURATION_LIMIT_BYTES = 1024 * 1024
+_MOST_LEVELS = 100
+_TOO_DEEP = f"its pyproject.toml has more than {_MOST_LEVELS} levels of tables and lists"
 
 # What a build hook gets of our environment. The rest may hold credentials.
 _INHERITED = ("PATH",)
@@ -265,7 +272,7 @@ class _Work:
         builder = build.ProjectBuilder(project, "python", hooks)
         required = builder.build_system_requires
         hooks.environment = self._environment(python, required)
-        required |= _requirements(builder, kind)
+        required |= builder.get_requires_for_build(kind)
         hooks.environment = self._environment(python, required)
         builder.build(kind, self._dist)
         return self._taken(kind)
@@ -424,36 +431,150 @@ class _Hooks:
             _Place(self._project, self._tree, control, self.environment),
             extra_environ or {},
         )
-        Path(directory, "output.json").write_bytes(_read_answer(control / "output.json"))
+        Path(directory, "output.json").write_bytes(_answer_of(hook, control / "output.json"))
 
 
-def _read_answer(path: Path) -> bytes:
-    """Read what a hook has left; it may have left a link, a pipe or too much."""
+def _read_left(path: Path, limit_bytes: int) -> bytes | None:
+    """Read a file that foreign code has left; `None`: it is a link, a pipe, or too much.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: nothing can be read now.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise BuildError(f"its build backend gave no answer: {error.strerror}") from error
+        if isinstance(error, FileNotFoundError) or shortage(error):
+            raise
+        return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
     with os.fdopen(descriptor, "rb") as file:
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        answer = file.read(_ANSWER_LIMIT_BYTES + 1) if is_file else b""
-    if not answer or len(answer) > _ANSWER_LIMIT_BYTES:
-        raise BuildError("the answer of its build backend cannot be read")
-    return answer
+        content = file.read(limit_bytes + 1)
+    return content if len(content) <= limit_bytes else None
+
+
+def _answer_of(hook: str, path: Path) -> bytes:
+    """Read what a hook has left as its answer, and give it on as far as `build` knows it.
+
+    Raises:
+        BuildError: it is no answer, or not of the type that the hook has.
+        OSError: it cannot be read.
+
+    Source: PEP 517, "Build backend interface"; `_in_process.py` of pyproject_hooks.
+    """
+    wanted = "a list of requirements" if hook.startswith("get_requires") else "a file name"
+    try:
+        raw = _read_left(path, _ANSWER_LIMIT_BYTES)
+    except FileNotFoundError as error:
+        raise BuildError(f"its build backend answers nothing to {hook}, not {wanted}") from error
+    try:
+        answer = None if raw is None else json.loads(raw)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise BuildError(f"its build backend answers what cannot be read to {hook}, not {wanted}")
+    if answer.get("unsupported"):
+        return json.dumps({"unsupported": True, "traceback": _text(answer, "traceback")}).encode()
+    if answer.get("no_backend"):
+        told = {name: _text(answer, name) for name in ("traceback", "backend_error")}
+        return json.dumps({"no_backend": True, **told}).encode()
+    value = answer.get("return_val")
+    if not (_are_texts(value) if hook.startswith("get_requires") else _is_file_name(value)):
+        raise BuildError(f"its build backend answers {_shown(value)} to {hook}, not {wanted}")
+    return json.dumps({"return_val": value, "warnings": list(_warnings(answer))}).encode()
+
+
+def _text(answer: dict[str, Any], name: str) -> str:
+    text = answer.get(name, "")
+    if not isinstance(text, str):
+        raise BuildError(f"its build backend answers {_shown(text)} as its {name}, not a text")
+    return text
+
+
+def _warnings(answer: dict[str, Any]) -> Iterator[dict[str, object]]:
+    """Take over the texts of warnings; where they come from is not told."""
+    told = answer.get("warnings", [])
+    for item in told if isinstance(told, list) else [told]:
+        text = item.get("message") if isinstance(item, dict) else item
+        if not isinstance(text, str):
+            raise BuildError(f"its build backend answers {_shown(text)} as a warning, not a text")
+        yield {"message": text, "filename": "", "lineno": 1}
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_file_name(value: object) -> bool:
+    """Tell whether a value names a file in a directory, wherever that lies."""
+    if not isinstance(value, str) or value in ("", ".", "..") or "/" in value or "\0" in value:
+        return False
+    return encodable(value) == value
+
+
+def _shown(value: object) -> str:
+    """Show a value of JSON in a few words."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        odd = [item for item in value if not isinstance(item, str)]
+        if not odd:
+            return "a list"
+        return f"a list with {'a list' if isinstance(odd[0], list) else _shown(odd[0])} in it"
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
 def _check_configuration(project: Path) -> None:
-    """Refuse a `pyproject.toml` that leads elsewhere: it would be read outside of any sandbox."""
+    """Refuse a `pyproject.toml` that leads elsewhere, or that `build` could not understand.
+
+    It is read outside of any sandbox.
+
+    Raises:
+        BuildError: it is such a one.
+        OSError: it cannot be read.
+    """
     path = project / "pyproject.toml"
-    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-        raise BuildError("its pyproject.toml is no file")
+    if not os.path.lexists(path):
+        return
+    content = _read_left(path, _CONFIGURATION_LIMIT_BYTES)
+    if content is None:
+        raise BuildError("its pyproject.toml is no file, or too large")
+    try:
+        document = tomllib.loads(content.decode())
+    except RecursionError as error:
+        raise BuildError(_TOO_DEEP) from error
+    except ValueError as error:
+        raise BuildError(f"its pyproject.toml cannot be parsed: {error}") from error
+    if _is_deep(document):
+        raise BuildError(_TOO_DEEP)
+    system = document.get("build-system")
+    system = system if isinstance(system, dict) else {}
+    backend, paths = system.get("build-backend", ""), system.get("backend-path", [])
+    for text in (backend, *(paths if isinstance(paths, list) else ())):
+        # They become arguments and variables of a hook. Others than texts `build` complains of.
+        if isinstance(text, str) and not (text.isprintable() and len(text) <= _LINE_CHARS):
+            raise BuildError(
+                "the build backend in its pyproject.toml has a name that none can have"
+            )
+    for text in paths if _are_texts(paths) else ():
+        if text.startswith("/") or os.path.normpath(text).partition("/")[0] == os.pardir:
+            raise BuildError(f"the backend-path {text!r} in its pyproject.toml leads out of it")
 
 
-def _requirements(builder: "ProjectBuilder", kind: "DistributionType") -> set[str]:
-    """Ask the build backend what else it requires."""
-    required = builder.get_requires_for_build(kind)
-    if not all(isinstance(item, str) for item in required):
-        raise BuildError("its build backend requires what is no text")
-    return required
+def _is_deep(document: object) -> bool:
+    """Tell whether what is nested in each other is more than who reads it recursively can read."""
+    level = [document]
+    for _ in range(_MOST_LEVELS):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+    return bool(level)
 
 
 def _proxies() -> dict[str, str]:
@@ -478,6 +599,10 @@ def _translated(work: _Work) -> Iterator[None]:
             raise BuildError(error.exception.message, work.output) from error
         if isinstance(error.exception, InsidersError):
             raise error.exception from error  # which is no fault of the project
+        if lacking := shortage(error.exception):  # nor is this
+            raise InsidersError(
+                f"it cannot be built now: {lacking.strerror}", hint_for(lacking)
+            ) from error
         cause = _last_line(work.output) or _last_line(str(error.exception))
         what = str(error)
         traceback = getattr(error.exception, "traceback", None)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -17,7 +18,14 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pypi_insiders.util import uv
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import UNFINISHED, files_below, remove_foreign_tree
+from pypi_insiders.util.files import (
+    UNFINISHED,
+    files_below,
+    hint_for,
+    remove_foreign_tree,
+    shortage,
+)
+from pypi_insiders.util.plain_text import Block
 from pypi_insiders.util.process import Containment, Result
 
 _log = logging.getLogger(__name__)
@@ -225,14 +233,18 @@ def make(  # one thing that an environment is made of each
         if result.status == 0:
             return environment
         if limit and len(limits) > 1:
-            _log.debug("%s", result.stdout)
+            _log.debug("%s", Block(result.stdout))
             last = cause(result.stdout)
             _log.info(
                 "build requirements as of %s cannot be had, the newest are taken: %s", date, last
             )
-    raise RequirementError(
-        f"its build requirements cannot be installed: {cause(result.stdout)}", result.stdout
-    )
+    message = f"its build requirements cannot be installed: {cause(result.stdout)}"
+    # As the standard library of Rust writes it.
+    if match := re.search(r"\(os error (\d+)\)$", message):
+        lacking = OSError(int(match[1]), message)
+        if shortage(lacking):
+            raise InsidersError(message, hint_for(lacking))
+    raise RequirementError(message, result.stdout)
 
 
 def _make_empty(directory: Path, python: str, containment: Containment) -> Environment:

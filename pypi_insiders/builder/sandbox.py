@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Protocol
 
 from pypi_insiders.builder import gateway, relay
 from pypi_insiders.systemd import systemctl
+from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove_foreign_tree
 from pypi_insiders.util.process import Containment, Result
@@ -34,11 +35,11 @@ _PROBE_TIMEOUT_S = 30
 _PATIENT_PROBE_TIMEOUT_S = 180
 # Before a unit is tried again that systemd could not set up, as happens under load.
 _PAUSES_S = (1, 2, 4, 8)
-# Outside of the process namespace of what it runs: who is in there cannot keep it from telling that
-# all of it has ended, and with what status. $1: where it tells that.
-_WRAPPER = ': >"$1/begun"; place=$1; shift; "$@"; status=$?; : >"$place/ended"; exit $status'
-# Always hidden.
-_HOMES = (Path("/home"), Path("/root"), Path("/run"))
+# Outside of the process namespace and the session of what it runs: who is in there has no way to
+# its descriptors, nor to itself, and cannot keep it from telling that all of it has ended. It tells
+# that by its standard input, which is open for writing and given to nobody else.
+_WRAPPER = 'echo begun >&0; "$@" </dev/null; status=$?; echo ended >&0; exit $status'
+_TOLD_BYTES = 4096
 # Of the directories in `/`, those in which programs of the system lie. All others are hidden: mail,
 # the journal, disks, shares, and where else users and services keep what is theirs.
 _SYSTEM = {
@@ -46,7 +47,6 @@ _SYSTEM = {
     "snap", "sys", "usr",
 }  # fmt: skip
 _OPTIONAL = Path("/opt")  # what is mounted below it is hidden, too
-_TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 # The same for everybody: what is found there must not depend on who builds.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -89,6 +89,9 @@ _PROPERTIES = (
     "UMask=0022",
 )
 _WITHOUT_NETWORK = ("RestrictAddressFamilies=AF_UNIX",)
+# In the directory of one run: what it writes as its temporary files, and its way to the network.
+_TEMPORARY_FILES = "tmp"
+_WAY = "way"
 _GATEWAY = "gateway"
 _RELAY = f"http://127.0.0.1:{relay.PORT}"
 # curl heeds only the small `http_proxy`, others only large ones.
@@ -205,7 +208,7 @@ class Sandbox:
         hidden: directories of the person, wherever they lie.
         pauses_s: after how many seconds a unit is tried again that could not be set up.
 
-    Source: systemd-run(1), unshare(1); systemd.exec(5), "PROCESS EXIT CODES".
+    Source: systemd-run(1), unshare(1), setsid(1); systemd.exec(5), "PROCESS EXIT CODES".
     """
 
     is_sandbox = True
@@ -222,7 +225,7 @@ class Sandbox:
         self._hidden = foreign + tuple(
             path
             for path in hidden
-            if not _is_below(path, (*_HOMES, *foreign, *_TEMPORARY)) and path.exists()
+            if not is_below(path, (*HOMES, *foreign, *TEMPORARY)) and path.exists()
         )
         self._numbers = itertools.count(1)
 
@@ -241,18 +244,22 @@ class Sandbox:
     ) -> Result:
         """Run a program to its end."""
         for pause_s in (*self._pauses_s, None):
-            # An exit status alone does not tell whose it is.
-            told = Path(tempfile.mkdtemp(prefix="told-", dir=view.root))
+            place = Path(tempfile.mkdtemp(prefix="run-", dir=view.root))
             try:
-                with gateway.opened(told / _GATEWAY) if view.network else nullcontext():
-                    result = self._run_unit(argv, view, told, timeout_s, environment, directory)
-                has_begun, has_ended = (os.path.lexists(told / word) for word in ("begun", "ended"))
+                for name in (_TEMPORARY_FILES, _WAY):
+                    (place / name).mkdir()
+                way = place / _WAY / _GATEWAY
+                with gateway.opened(way) if view.network else nullcontext():
+                    result, told = self._run_unit(
+                        argv, view, place, timeout_s, environment, directory
+                    )
             finally:
-                remove_foreign_tree(told)
-            if has_ended or (has_begun and result.status == -signal.SIGKILL):
+                remove_foreign_tree(place)
+            # An exit status alone does not tell whose it is.
+            if "ended" in told or ("begun" in told and result.status == -signal.SIGKILL):
                 return result
             said = _last_line(result.stdout) or f"systemd-run ended with {result.status}"
-            if has_begun:
+            if "begun" in told:
                 raise SandboxError(f"the unit of the build was ended from outside: {said}")
             if pause_s is None or not self.containment.pause(pause_s):
                 break
@@ -263,11 +270,12 @@ class Sandbox:
         self,
         argv: Sequence[str],
         view: View,
-        told: Path,
+        place: Path,
         timeout_s: float,
         environment: Mapping[str, str],
         directory: Path,
-    ) -> Result:
+    ) -> tuple[Result, list[str]]:
+        """Run a program once; return its result, and whether it has `begun` and `ended`."""
         unit = f"{_UNIT}-{os.getpid()}-{next(self._numbers)}.service"
         paths = environment.get("PATH", "").split(":")
         own = [path for path in paths if Path(path).is_relative_to(view.root)]
@@ -275,20 +283,21 @@ class Sandbox:
         led: list[str] = []
         if view.network:
             variables = _without_proxies(variables) | _PROXIES
-            script = str(shutil.copy(relay.__file__, told))
-            led = [str(view.network), "-I", "-S", script, str(told / _GATEWAY)]
+            # What it is led by it may read and use, and not put something else in its place.
+            view = replace(view, readable=(*view.readable, place / _WAY))
+            script = str(shutil.copy(relay.__file__, place / _WAY))
+            led = [str(view.network), "-I", "-S", script, str(place / _WAY / _GATEWAY)]
         words = [
-            *("sh", "-c", _WRAPPER, "sh", str(told)),
+            *("sh", "-c", _WRAPPER, "sh"),
             *led,
             # Of all processes it sees its own; and with the first of them the others end.
             *("unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child"),
-            *("--mount-proc", "--", "env", "-i"),
+            # A signal to its process group reaches those in other namespaces, too: kill(2).
+            *("--mount-proc", "--", "setsid", "env", "-i"),
             *(f"{name}={value}" for name, value in variables.items()),
             *argv,
         ]
-        view = replace(view, writable=(*view.writable, told))
-        temporary = told / "tmp"
-        temporary.mkdir()
+        temporary = systemctl.quoted(place / _TEMPORARY_FILES)
         command = (
             *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
             f"--unit={unit}",
@@ -297,20 +306,28 @@ class Sandbox:
             f"--working-directory={self.inside(view, str(directory))}",
             *(f"--property={line}" for line in self._properties(view, timeout_s)),
             # Whatever it writes lies in the one directory that is removed, and may be measured.
-            *(f"--property=BindPaths={systemctl.quoted(temporary)}:{path}" for path in _TEMPORARY),
+            *(f"--property=BindPaths={temporary}:{path}" for path in TEMPORARY),
             "--",
             # `$` begins a variable of the manager. Source: systemd.service(5), "COMMAND LINES".
             *(self.inside(view, word).replace("$", "$$") for word in words),
         )
-        try:
-            return self.containment.run(
-                command, timeout_s=timeout_s, environment=os.environ, directory=Path("/")
-            )
-        finally:
-            # However systemd-run has ended, the unit may run, or begin to.
-            if not os.path.lexists(told / "ended"):
-                systemctl.try_call("kill", "--signal=KILL", "--", unit)
-                systemctl.try_call("stop", "--", unit)
+        with _pipe() as (ours, theirs):
+            told: list[str] = []
+            try:
+                result = self.containment.run(
+                    command,
+                    timeout_s=timeout_s,
+                    environment=os.environ,
+                    directory=Path("/"),
+                    stdin=theirs,
+                )
+                told = _words(ours)
+            finally:
+                # However systemd-run has ended, the unit may run, or begin to.
+                if "ended" not in told:
+                    systemctl.try_call("kill", "--signal=KILL", "--", unit)
+                    systemctl.try_call("stop", "--", unit)
+            return result, [*told, *_words(ours)]
 
     def _properties(self, view: View, timeout_s: float) -> Iterable[str]:
         yield from _PROPERTIES
@@ -321,13 +338,33 @@ class Sandbox:
         for path in self._hidden:
             yield f"TemporaryFileSystem={systemctl.quoted(path)}:ro"
         for path in view.readable:
-            if _is_below(path, (view.root, *self._hidden, *_HOMES, *_TEMPORARY)):
+            if is_below(path, (view.root, *self._hidden, *HOMES, *TEMPORARY)):
                 yield f"BindReadOnlyPaths={self._bound(view, path)}"
         for path in view.writable:
             yield f"BindPaths={self._bound(view, path)}"
 
     def _bound(self, view: View, path: Path) -> str:
         return f"{systemctl.quoted(path)}:{systemctl.quoted(self.inside(view, str(path)))}"
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    """Make a pipe; give the ends from which is read, without waiting, and to which is written."""
+    ours, theirs = os.pipe()
+    try:
+        os.set_blocking(ours, False)
+        yield ours, theirs
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def _words(descriptor: int) -> list[str]:
+    """Read the words that have come."""
+    try:
+        return os.read(descriptor, _TOLD_BYTES).decode().split()
+    except BlockingIOError:
+        return []
 
 
 def _foreign_directories() -> Iterator[Path]:
@@ -338,7 +375,7 @@ def _foreign_directories() -> Iterator[Path]:
     with os.scandir("/") as entries:  # looks at none: the host of a share may be gone
         names = sorted(it.name for it in entries if it.is_dir(follow_symlinks=False))
     for path in (Path("/", name) for name in names if name not in _SYSTEM):
-        if not _is_below(path, (*_HOMES, *_TEMPORARY)):
+        if not is_below(path, (*HOMES, *TEMPORARY)):
             yield path
     for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
         path = Path(os.fsdecode(_OCTAL.sub(_unescaped, line.split()[4])))
@@ -366,10 +403,6 @@ def _knows_idle_weight() -> bool:
 def _last_line(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[-1] if lines else ""
-
-
-def _is_below(path: Path, directories: Iterable[Path]) -> bool:
-    return any(path.is_relative_to(directory) for directory in directories)
 
 
 # Prints of each thing whether it is hidden or seen. $1: a file of the person, $2: the user's bus,
@@ -425,7 +458,7 @@ def measure(
         scratch: an existing directory of the person.
         is_patient: whether to try again, and to wait longer, where it should work.
     """
-    for program in ("systemd-run", "unshare", "env"):
+    for program in ("systemd-run", "unshare", "setsid", "env"):
         if shutil.which(program) is None:
             return Strength(trouble=f"{program} was not found")
     try:

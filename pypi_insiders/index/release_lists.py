@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_version
 
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text, remove, write_atomic
+from pypi_insiders.util.json_fields import written
 from pypi_insiders.util.own_files import recall
 
 _log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class ReleaseList:
             InsidersError: a file cannot be written.
         """
         content = {project: known for project, known in sorted(releases.items()) if known}
-        text = json.dumps(content, indent=1) + "\n"
+        text = written(content, indent=1)
         done: list[tuple[Path, str | None]] = []
         try:
             for path in reversed(self._paths(directory, copies)):
@@ -99,7 +100,7 @@ class ReleaseList:
         releases = self.load(directory, copies)
         for path in self._paths(directory, copies):
             if releases and recall(path, _understand) != releases:
-                write_atomic(path, json.dumps(releases, indent=1) + "\n")
+                write_atomic(path, written(releases, indent=1))
             elif not releases:
                 remove(path)
 

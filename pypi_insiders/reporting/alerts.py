@@ -23,7 +23,7 @@ from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_files import PARTS, SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import locked, remove, write_atomic
-from pypi_insiders.util.json_fields import shaped
+from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import recall
 
 _DAY_S = 86400
@@ -298,7 +298,7 @@ def _over(paths: Paths) -> Path:
 
 def _put(path: Path, content: list[dict[str, Any]] | dict[str, int]) -> None:
     if content:
-        write_atomic(path, json.dumps(content, indent=1) + "\n")
+        write_atomic(path, written(content, indent=1))
     else:
         remove(path)
 

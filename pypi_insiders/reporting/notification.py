@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.plain_text import printable
+from pypi_insiders.util.plain_text import one_line, printable
 from pypi_insiders.util.process import Result, run
 
 _BUS = "org.freedesktop.DBus"
@@ -53,7 +53,7 @@ def send(message: Message, command: tuple[str, ...] | None) -> str | None:
     Raises:
         InsidersError: the program cannot be run, or it failed.
     """
-    message = Message(printable(message.subject), printable(message.text))
+    message = Message(one_line(message.subject), printable(message.text))
     if command is not None:
         argv = tuple(word.replace("{subject}", message.subject) for word in command)
     elif _has_desktop():

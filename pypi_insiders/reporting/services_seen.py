@@ -11,6 +11,7 @@ from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.systemd.unit_files import PARTS, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
+from pypi_insiders.util.json_fields import written
 from pypi_insiders.util.own_files import recall
 
 _log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def remember(paths: Paths, snapshot: Snapshot, judged: Judgement) -> None:
         return
     content = {"at": at_s, "items": [asdict(item) for item in items]}
     try:
-        write_atomic(paths.services_seen, json.dumps(content, indent=1) + "\n")
+        write_atomic(paths.services_seen, written(content, indent=1))
     except InsidersError as error:
         _log.debug("%s", error.message)
 

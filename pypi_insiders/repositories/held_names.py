@@ -23,6 +23,7 @@ from pypi_insiders.repositories import registry, state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, list_names, locked, write_atomic
+from pypi_insiders.util.json_fields import written
 from pypi_insiders.util.own_files import recall
 
 _log = logging.getLogger(__name__)
@@ -194,7 +195,7 @@ def release(paths: Paths, names: Iterable[str]) -> list[str]:
 
 
 def _save(paths: Paths, names: Mapping[str, str | None]) -> None:
-    write_atomic(paths.held_names, json.dumps(dict(sorted(names.items())), indent=1) + "\n")
+    write_atomic(paths.held_names, written(dict(sorted(names.items())), indent=1))
 
 
 class HeldNames:

@@ -20,7 +20,7 @@ from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
-from pypi_insiders.util.json_fields import shaped
+from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import recall
 from pypi_insiders.util.urls import without_credentials
 
@@ -130,7 +130,7 @@ def look_up(directory: Path, index_url: str, names: Iterable[str]) -> None:
         answers = dict(zip(wanted, pool.map(_try, wanted.values()), strict=True))
     known |= {name: answer for name, answer in answers.items() if answer}
     content = {name: asdict(item) for name, item in sorted(known.items())}
-    write_atomic(directory / _FILE, json.dumps(content, indent=1) + "\n")
+    write_atomic(directory / _FILE, written(content, indent=1))
 
 
 def has_project(index_url: str, name: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import locked, read_text, remove, write_atomic
+from pypi_insiders.util.json_fields import written
 
 
 @contextlib.contextmanager
@@ -48,7 +49,7 @@ def announced(paths: Paths, names: Iterable[str]) -> Iterator[Callable[[str], No
 
 
 def _write(path: Path, names: list[str]) -> None:
-    write_atomic(path, json.dumps(names) + "\n")
+    write_atomic(path, written(names))
 
 
 def pending(paths: Paths) -> frozenset[str]:

@@ -15,7 +15,7 @@ from packaging.version import Version
 from pypi_insiders.index.metadata_cache import Origin
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove, write_atomic
-from pypi_insiders.util.json_fields import shaped
+from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import NewerError, recall
 
 _log = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
         if not build["unfinished"]:
             del build["unfinished"]
     state.is_old = False
-    write_atomic(_path(directory, name), json.dumps(content, indent=1) + "\n")
+    write_atomic(_path(directory, name), written(content, indent=1))
 
 
 def forget(directory: Path, name: str) -> bool:
@@ -271,7 +271,7 @@ def save_checks(directory: Path, checks: dict[str, Check]) -> None:
         InsidersError: it cannot be written; the file is as it was.
     """
     content = {name: asdict(check) for name, check in sorted(checks.items())}
-    write_atomic(directory / _CHECKS, json.dumps(content, indent=1) + "\n")
+    write_atomic(directory / _CHECKS, written(content, indent=1))
 
 
 def load_verified(directory: Path) -> int:
@@ -290,7 +290,7 @@ def save_verified(directory: Path, at_s: int) -> None:
     Raises:
         InsidersError: it cannot be written; the file is as it was.
     """
-    write_atomic(directory / _VERIFIED, json.dumps(asdict(_Verified(at_s))) + "\n")
+    write_atomic(directory / _VERIFIED, written(asdict(_Verified(at_s))))
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,7 @@ def save_sandbox(directory: Path, sandboxing: Sandboxing) -> None:
     Raises:
         InsidersError: it cannot be written; the file is as it was.
     """
-    write_atomic(directory / _SANDBOX, json.dumps(asdict(sandboxing)) + "\n")
+    write_atomic(directory / _SANDBOX, written(asdict(sandboxing)))
 
 
 def load_removed(directory: Path) -> set[str]:
@@ -343,7 +343,7 @@ def save_removed(directory: Path, names: Iterable[str]) -> None:
     Raises:
         InsidersError: it cannot be written; the file is as it was.
     """
-    write_atomic(directory / _REMOVED, json.dumps(asdict(_Removed(sorted(names)))) + "\n")
+    write_atomic(directory / _REMOVED, written(asdict(_Removed(sorted(names)))))
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.systemd.systemctl import quote
+from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
 
 DROP_IN = "20-confinement.conf"
 """Sorts before `override.conf`, which `systemctl edit` writes: the user has the last word."""
-_HOMES = (Path("/home"), Path("/root"), Path("/run"))
 _OTHERS = (Path("/media"), Path("/mnt"), Path("/srv"), Path("/var"))
 _TIMEOUT_S = 60
 _PROBE = (
@@ -25,7 +25,6 @@ _PROBE = (
     "ProtectHome=tmpfs",
     "TemporaryFileSystem=/run:ro",
 )
-_TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def values(paths: Paths, settings: Settings, program: Program) -> dict[str, dict
     """
     home = Path.home()
     hidden = [item for item in _OTHERS if item.is_dir()]
-    if not _is_below(home, (*_HOMES, *_OTHERS, *_TEMPORARY)):
+    if not is_below(home, (*HOMES, *_OTHERS, *TEMPORARY)):
         hidden.append(home)
     own = (paths.data, paths.state, paths.cache)
     dists = _resolved(paths.distributions)
@@ -65,7 +64,7 @@ def _server(
     dists = (paths.data, _resolved(paths.distributions))
     writable = [paths.state, *(dists if settings.server.uploads else ())]
     readable = [paths.config, *_linked(paths), *dists, *program.files]
-    concealed = (*_HOMES, *_TEMPORARY, *hidden)
+    concealed = (*HOMES, *TEMPORARY, *hidden)
     return {
         "hidden": _lines("TemporaryFileSystem", hidden, end=":ro"),
         "readable": _lines(
@@ -73,7 +72,7 @@ def _server(
             (
                 path
                 for path in readable
-                if _is_below(path, concealed) and not _is_below(path, writable)
+                if is_below(path, concealed) and not is_below(path, writable)
             ),
             "-",
         ),
@@ -189,7 +188,3 @@ def _lines(name: str, paths: Iterable[Path], begin: str = "", *, end: str = "") 
 
 def _word(path: Path, begin: str = "", end: str = "") -> str:
     return quote(f"{begin}{path}{end}")
-
-
-def _is_below(path: Path, directories: Iterable[Path]) -> bool:
-    return any(path.is_relative_to(directory) for directory in directories)

@@ -4,7 +4,7 @@ import os
 
 import sdnotify
 
-from pypi_insiders.util.plain_text import printable
+from pypi_insiders.util.plain_text import one_line
 
 
 class Notifier:
@@ -21,6 +21,6 @@ class Notifier:
 
     def notify(self, *lines: str) -> None:
         """Send assignments such as `READY=1`, in one message."""
-        text = "\n".join(map(printable, lines))
+        text = "\n".join(map(one_line, lines))
         # What it sends is Latin-1, and systemd reads UTF-8.
         self._notifier.notify(text.encode(errors="replace").decode("latin-1"))

@@ -30,7 +30,7 @@ from pypi_insiders.update.progress import Progress
 from pypi_insiders.util import disk
 from pypi_insiders.util.disk import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import locked, remove_foreign_tree
+from pypi_insiders.util.files import locked, remove_foreign_tree, shortage
 from pypi_insiders.util.process import Containment
 
 _log = logging.getLogger(__name__)
@@ -584,4 +584,4 @@ def _upload(destination: remote_index.Destination, files: Sequence[Path]) -> lis
 
 def is_lasting(error: Exception) -> bool:
     """Tell whether a release fails again if nothing changes, so that it is tried less and less."""
-    return isinstance(error, BuildError | remote_index.PublishError)
+    return isinstance(error, BuildError | remote_index.PublishError) and not shortage(error)

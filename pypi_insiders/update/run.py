@@ -55,8 +55,10 @@ from pypi_insiders.util.files import (
     make_directory,
     remove_foreign_tree,
     remove_tree,
+    shortage,
     sweep,
 )
+from pypi_insiders.util.plain_text import Block
 from pypi_insiders.util.process import Containment
 from pypi_insiders.util.time_limit import TimeLimit
 
@@ -864,7 +866,7 @@ class _Pass:
             return
         subject = f"{repository.name}: tag {tag}" if tag else repository.name
         if isinstance(error, BuildError) and error.output:
-            _log.info("%s: what the build wrote:\n%s", subject, error.output.rstrip())
+            _log.info("%s: what the build wrote:\n%s", subject, Block(error.output.rstrip()))
         told = _in_words(error)
         if tag is None or not is_lasting(error):  # what lasts is in the state
             place = f"tag {tag}: " if tag else ""
@@ -872,7 +874,7 @@ class _Pass:
             check.errors.append(text)
             if told.hint:
                 check.hints[text] = told.hint
-        is_bug = not isinstance(error, InsidersError | OSError)
+        is_bug = not isinstance(error, InsidersError | OSError | MemoryError)
         _log.error("%s: %s", subject, told.message, exc_info=error if is_bug else None)
         if told.hint:
             _log.info("hint: %s", told.hint)
@@ -897,6 +899,8 @@ def _about(repository: str, do: Callable[[_T], _Result], argument: _T) -> _Resul
 def _in_words(error: Exception) -> InsidersError:
     if isinstance(error, InsidersError):
         return error
+    if isinstance(error, MemoryError) and (lacking := shortage(error)):
+        return InsidersError(str(lacking.strerror), hint_for(lacking))
     if isinstance(error, OSError):
         place = f" {error.filename}" if error.filename else ""
         return InsidersError(f"{error.strerror or error}{place}", hint_for(error))

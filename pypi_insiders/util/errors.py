@@ -1,6 +1,6 @@
 """The one root of the errors that a person gets to read."""
 
-from pypi_insiders.util.plain_text import printable
+from pypi_insiders.util.plain_text import one_line
 
 _HEAD_CHARS, _TAIL_CHARS = 1500, 400
 
@@ -17,16 +17,17 @@ class InsidersError(Exception):
     """Say what failed, on which object and why, in one line.
 
     Args:
-        message: one line, without a full stop; cut where it is very long.
+        message: without a full stop; foreign text in it is made one line, and cut where it is very
+            long.
         hint: what to type or do next, one line, or `None` where nothing helps.
     """
 
     exit_status = 1
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        self.message = cut(printable(message))
+        self.message = cut(one_line(message))
         super().__init__(self.message)
-        self.hint = hint if hint is None else printable(hint)
+        self.hint = hint if hint is None else one_line(hint)
 
 
 class UsageError(InsidersError):

@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 UNFINISHED = ".unfinished"
 """How the name of a file ends that `write_atomic` is writing, and of which nobody else knows."""
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""The numbers of errors that are no fault of what was to be done."""
 _LEFT_AFTER_S = 3600
 
 
@@ -361,14 +363,38 @@ def _cannot(doing: str, path: Path, error: OSError) -> InsidersError:
     return InsidersError(f"cannot {doing} {path}: {error.strerror or error}", hint_for(error))
 
 
+def shortage(error: BaseException | None) -> OSError | None:
+    """Find out whether an error comes of what this process lacks, whatever it was doing.
+
+    Returns:
+        What the system, or else Python, said of that, with a number; `None`: it is no such error.
+    """
+    seen = set()
+    while error is not None and error not in seen:
+        if isinstance(error, MemoryError):
+            return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        if isinstance(error, OSError) and error.errno in SHORTAGES:
+            return OSError(error.errno, os.strerror(error.errno))
+        seen.add(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def hint_for(error: OSError) -> str | None:
     """Say what a person can do about what the file system refused."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "make room on that disk and try again"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return "check who owns it: `ls -ld`"
-    if error.errno == errno.EROFS:
-        return "that file system is mounted read-only"
-    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENOTEMPTY):
-        return "move away what is in its place"
-    return None
+    return _HINTS.get(error.errno or 0)
+
+
+_HINTS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on that disk and try again"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "check who owns it: `ls -ld`"),
+    errno.EROFS: "that file system is mounted read-only",
+    **dict.fromkeys(
+        (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENOTEMPTY),
+        "move away what is in its place",
+    ),
+    **dict.fromkeys(
+        (errno.EMFILE, errno.ENFILE), "close programs, or raise the limit: `ulimit -n`"
+    ),
+    errno.ENOMEM: "close programs that take much memory; the next update tries again",
+}

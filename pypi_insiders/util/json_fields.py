@@ -1,8 +1,11 @@
-"""Check what was read from JSON against the fields of a dataclass."""
+"""Check what was read from JSON against the fields of a dataclass, and write what passes that."""
 
+import json
 import types
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pypi_insiders.util.plain_text import encodable
 
 _T = TypeVar("_T")
 
@@ -59,3 +62,23 @@ def _fits(value: object, kind: Any) -> bool:
 def _is_text(value: str) -> bool:
     """Tell whether it can be written as UTF-8: JSON can name halves of characters."""
     return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def written(content: object, indent: int | None = None) -> str:
+    """Write what JSON has, so that `shaped` takes it back: with `?` for what UTF-8 does not have.
+
+    Args:
+        content: as for `json.dumps`.
+        indent: by how many spaces; `None`: all in one line.
+    """
+    return json.dumps(_encodable(content), indent=indent) + "\n"
+
+
+def _encodable(value: object) -> object:
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(item) for item in value]
+    return value

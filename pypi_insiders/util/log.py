@@ -1,14 +1,15 @@
 """Send log records to standard error, as the terminal wants them, or to the journal."""
 
+import copy
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
 
-from pypi_insiders.util.plain_text import printable
+from pypi_insiders.util.plain_text import Block, one_line, printable
 
 if TYPE_CHECKING:
     from pypi_insiders.util.journal import Journal
@@ -127,10 +128,36 @@ def _priority(record: logging.LogRecord) -> int:
     return _PRIORITIES.get(record.levelno, 6)
 
 
+class _InOneLine:
+    """What is put into a message: names and other texts, which must not begin a line of their own.
+
+    Args:
+        value: what it stands for.
+    """
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __str__(self) -> str:
+        return one_line(str(self._value))
+
+    def __repr__(self) -> str:
+        return one_line(repr(self._value))
+
+
+def _in_one_line(value: object) -> object:
+    return value if isinstance(value, int | float | Block) else _InOneLine(value)
+
+
 class _EntryFormatter(logging.Formatter):
     """Write the text alone: the rest is in fields."""
 
     def format(self, record: logging.LogRecord) -> str:
+        record, arguments = copy.copy(record), record.args
+        if isinstance(arguments, Mapping):
+            record.args = {name: _in_one_line(value) for name, value in arguments.items()}
+        elif arguments:
+            record.args = tuple(map(_in_one_line, arguments))
         return printable(super().format(record))
 
 
@@ -142,9 +169,9 @@ class _LineFormatter(_EntryFormatter):
         return "\n".join(prefix + line for line in super().format(record).splitlines() or [""])
 
 
-class _TerminalFormatter(logging.Formatter):
+class _TerminalFormatter(_EntryFormatter):
     """Name the level of warnings and errors only: the rest reads as plain sentences."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = printable(super().format(record))
+        text = super().format(record)
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text

@@ -25,6 +25,7 @@ from typing import IO, Any, NoReturn
 
 from pypi_insiders.util import disk
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import hint_for, shortage
 from pypi_insiders.util.time_limit import shortened
 
 _log = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ class Containment:
         timeout_s: float,
         environment: Mapping[str, str],
         directory: Path,
+        stdin: int = subprocess.DEVNULL,
     ) -> Result:
         """Run a program to its end; no process of its group outlives it.
 
@@ -124,6 +126,8 @@ class Containment:
                 when it fills a disk that a `Guard` keeps free.
             environment: all of its environment.
             directory: where it runs.
+            stdin: a descriptor that becomes its standard input; by default there is nothing to
+                read.
 
         Returns:
             Its status, -9 if it was killed, and what it wrote, in `stdout`; of very much the end.
@@ -137,7 +141,7 @@ class Containment:
             try:
                 process = subprocess.Popen(
                     _with_default_signals(argv, environment),
-                    stdin=subprocess.DEVNULL,
+                    stdin=stdin,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env=environment,
@@ -558,4 +562,5 @@ def _cannot_run(program: str, error: OSError) -> InsidersError:
     place = "" if error.filename in (program, None) else f": {error.filename}"
     if isinstance(error, FileNotFoundError) and not place:
         return InsidersError(f"{program} was not found", f"install {program}")
-    return InsidersError(f"{program} cannot be run: {error.strerror}{place}")
+    hint = hint_for(error) if shortage(error) else None
+    return InsidersError(f"{program} cannot be run: {error.strerror}{place}", hint)
