@@ -40,6 +40,15 @@ def sdist_of(path: Path, members: Iterable[str]) -> Path:
 
 
 @pytest.mark.parametrize(
+    "name", ["../x", "a/../../x", "/x", "..\\x", "a\\..\\..\\x", "\\x", "C:\\x", "C:x", ""]
+)
+def test_no_member_leads_outside_on_any_system(name: str) -> None:
+    """Installers on Windows split names at backslashes too, and know drives."""
+    assert not archives.is_inside(name)
+    assert archives.is_inside("a/b..c/x")
+
+
+@pytest.mark.parametrize(
     ("members", "complaint"),
     [
         ([str(number) for number in range(20_000)], "has more than 20000 members"),

@@ -378,13 +378,24 @@ def test_an_sdist_and_a_wheel_must_be_one_release(sdist: str, wheel: str, messag
     assert caught.value.message == message
 
 
-@pytest.mark.parametrize("url", ["file:///helper", "https://127.0.0.1:1/helper-1.0.tar.gz"])
-def test_a_requirement_by_url_is_refused(tmp_path: Path, url: str) -> None:
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        "helper @ file:///helper",
+        "helper @ https://127.0.0.1:1/helper-1.0.tar.gz",
+        "helper@https://127.0.0.1:1/helper-1.0.tar.gz",
+        "  helper  @   file:/helper ; python_version > '3'",
+        "helper[extra, other]@ git+https://127.0.0.1:1/helper.git",
+        "helper @ ./helper",
+        "helper @ ${HOME}/helper",
+    ],
+)
+def test_a_requirement_by_url_is_refused(tmp_path: Path, requirement: str) -> None:
     """With a network, too: it could lead to this machine, or require files of it."""
     project = create(tmp_path, "probe")
     project.write("1.0")
     path = project.tree / "pyproject.toml"
-    wanted = f'requires = ["helper @ {url}", '
+    wanted = f'requires = ["{requirement}", '
     path.write_text(path.read_text().replace("requires = [", wanted, 1))
     with (
         build.build_environment("http://127.0.0.1:1"),
@@ -392,7 +403,7 @@ def test_a_requirement_by_url_is_refused(tmp_path: Path, url: str) -> None:
     ):
         build.build_distributions(project.tree, tmp_path, replace(RECIPE, network=True), UNCONFINED)
     assert caught.value.message == (
-        f"it requires 'helper @ {url}' to build, and a URL would be fetched outside the sandbox"
+        f"it requires {requirement!r} to build, and a URL would be fetched outside the sandbox"
     )
 
 

@@ -151,7 +151,7 @@ def test_the_next_process_reads_no_file_again(
         assert successor.project("my-dist") == before
         assert successor.find("README") is None
         assert successor.metadata("my_dist-1.0-py3-none-any.whl") is not None
-    assert set(found) == {"os.scandir dists", "open .yanked.json"}
+    assert set(found) == {"os.scandir dists"}
 
 
 def test_each_publication_is_seen_by_the_next_question(

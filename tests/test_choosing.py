@@ -277,9 +277,10 @@ def test_a_host_out_of_reach_is_no_failure_until_it_lasts(person: Person, watch:
     remember(person, "checks.json", **{"me/far": long_ago})
     failed = person.run("update", status=1)
     assert failed.stdout == "2 checked, 0 files published, failed: me/far\n"
-    person.run("update", "me/far", status=1)
     (person.paths.config / "config.toml").write_text('[watcher]\nunreachable-grace = "2d"\n')
     person.run("update")
+    told = person.run("update", "me/far", status=1)
+    assert re.search("error: me/far: the host cannot be reached ", told.stderr), "who asks is told"
 
 
 def test_a_host_out_of_reach_is_a_failure_before_the_first_build(person: Person) -> None:

@@ -14,6 +14,7 @@ from pypi_insiders import __version__
 
 __all__ = ["port"]
 
+CONFIG = ".config/pypi-insiders/config.toml"
 SERVICES = ("server", "watcher")
 
 
@@ -368,6 +369,38 @@ def test_with_broken_settings_each_client_is_told_at_once(machine: Machine, port
     assert (status.returncode, reason.partition(": ")[2] in status.stdout) == (1, True)
     machine.write_text(path, good)
     machine.wait_for(["true"], lambda _: get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY)
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+@pytest.mark.parametrize(
+    ("wrong", "mend"),
+    [
+        ("prot = 1", f"sed -i /prot/d {CONFIG}"),
+        ("auth = true", "echo secret | pypi-insiders server password me"),
+        ("uploads = true", "pypi-insiders server token"),
+        (
+            "prot = 1",
+            f"sed -i /prot/d {CONFIG}; "
+            "systemctl --user reload --no-block pypi-insiders-server.service",
+        ),
+    ],
+    ids=["settings", "password", "token", "reload"],
+)
+def test_what_was_mended_is_served_at_the_first_start(
+    machine: Machine, port: int, wrong: str, mend: str, verb: str
+) -> None:
+    """Also while the process still runs that told clients what was wrong."""
+    machine.run("pypi-insiders", "server", "start")
+    url = f"http://127.0.0.1:{port}/health"
+    machine.write_text(CONFIG, f"[server]\nport = {port}\n{wrong}\n")
+    machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service")
+    assert get(machine, url).status == 503
+    machine.run("sh", "-c", mend)
+    assert show(machine, "pypi-insiders-server.service", "ActiveState") == "activating"
+    done = machine.run("pypi-insiders", "server", verb, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"server: running at http://127.0.0.1:{port}/simple/\n"
+    assert get(machine, url) == HEALTHY
 
 
 def test_a_restart_without_a_password_leaves_the_index_as_it_is(

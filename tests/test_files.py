@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import socket
 import stat
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+from conftest import COMMAND, Person, Watch
 
-from pypi_insiders.util import files
+from pypi_insiders.util import files, own_files
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import locked, make_directory, read_text, remove, write_atomic
 
@@ -138,6 +140,80 @@ def test_read_text(tmp_path: Path) -> None:
         f"cannot read {tmp_path}: Is a directory",
         IN_ITS_PLACE,
     )
+
+
+@contextlib.contextmanager
+def obstacle(kind: str, path: Path) -> Iterator[None]:
+    """Put something in the place of a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listening:
+        if kind == "socket":
+            here = os.open(path.parent, os.O_PATH)  # its whole path would be too long
+            listening.bind(f"/proc/self/fd/{here}/{path.name}")
+            os.close(here)
+        yield
+
+
+KINDS = ("FIFO", "device", "socket")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_is_neither_waited_for_nor_opened(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    with obstacle(kind, path):
+        told = f"cannot read {path}: it is a {kind}, not a file"
+        assert _refusal(read_text, path) == (told, IN_ITS_PLACE)
+        assert own_files.recall(path, str) is None
+    assert os.path.lexists(tmp_path / "file.damaged")
+
+
+def test_the_device_that_has_nothing_is_an_empty_file() -> None:
+    """It is how pip and others are told to use no settings."""
+    assert read_text(Path(os.devnull)) == ""
+
+
+def test_a_file_that_is_named_for_once_may_be_a_pipe(person: Person) -> None:
+    """The shell makes one for `<(...)`."""
+    (person.home / "list").write_text('{"me/probe": "probe"}')
+    script = f"{COMMAND} repos import <(cat ~/list)"
+    subprocess.run(["bash", "-c", script], env=person.environment, check=True, timeout=100)
+    assert "me/probe" in person.run("repos", "list").stdout
+
+
+def test_no_command_waits_for_what_is_in_the_place_of_a_file(person: Person, watch: Watch) -> None:
+    """Nor has it a traceback, whichever file of the user or of the program that is."""
+    watch("probe").release("1.0")
+    person.run("server", "token")
+    person.paths.settings.write_text("[server]\nuploads = true\n")
+    person.run("update")
+    kept = (person.paths.config, person.paths.data, person.paths.state)
+    found = [path for place in kept for path in place.rglob("*") if path.is_file()]
+    assert {"passwords", "held.json", "checks.json", "distributions.sqlite"} <= {
+        path.name for path in found
+    }
+    seen = {}
+    for path in found:
+        aside = path.rename(person.home / "aside")
+        os.mkfifo(path)
+        for command in ("status", "update", "server token"):
+            done = subprocess.run(
+                [COMMAND, *command.split()], env=person.environment, stdin=subprocess.DEVNULL,
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert "Traceback" not in done.stderr, (path, command, done.stderr)
+            seen[path, command] = done.stdout + done.stderr
+        path.unlink(missing_ok=True)
+        aside.rename(path)
+    for path, command in (
+        (person.paths.settings, "update"), (person.paths.settings, "status"),
+        (person.paths.repositories, "update"), (person.paths.repositories, "status"),
+        (person.paths.passwords, "server token"), (person.paths.passwords, "status"),
+    ):  # fmt: skip
+        assert f"cannot read {path}: it is a FIFO, not a file" in seen[path, command]
 
 
 def test_a_link_that_leads_nowhere_does_not_say_that_there_is_nothing(tmp_path: Path) -> None:

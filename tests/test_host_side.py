@@ -63,6 +63,8 @@ def test_nothing_runs_that_comes_with_a_repository_or_a_setting(
     remotes.list_tags(project.url)
     for _ in range(2):
         remotes.fetch(project.url, mirror)
+        with (mirror / "config").open("a") as file:
+            file.write(f"[core]\n\tfsmonitor = {tmp_path}/traps/monitor\n")
     remotes.export(mirror, commit, tree)
     assert (tree / "a.txt").read_text() == (tree / "b.bin").read_text() == "as committed\n"
     assert [path.name for path in ran.iterdir()] == []

@@ -185,6 +185,70 @@ def test_a_server_that_fails_for_ever_is_told_once(
     ]
 
 
+REQUEST = "$XDG_RUNTIME_DIR/pypi-insiders/notify"
+OBSTACLES = {
+    "directory": f"mkdir {REQUEST}",
+    "full": f"mkdir -p {REQUEST}/a/b && touch {REQUEST}/a/b/c && chmod 0 {REQUEST}/a/b {REQUEST}",
+    "fifo": f"mkfifo {REQUEST}",
+    "link": f"ln -s /nonexistent/place {REQUEST}",
+    "link to a file": f"ln -s $HOME/precious {REQUEST}",
+    "closed": "chmod 0 $XDG_RUNTIME_DIR/pypi-insiders",
+}
+
+
+def fails_and_is_told(machine: Machine, port: int) -> None:
+    """Let the server fail, and wait for the one message about it."""
+    machine.write_text(CONFIG, machine.read_text(CONFIG).replace("[server]", "[server]\nprot = 1"))
+    machine.run("systemctl", "--user", "stop", SERVER)
+    assert get(machine, f"http://127.0.0.1:{port}/health").status == 503
+    machine.wait_for(("cat", "mail"), lambda done: "server: failing" in done.stdout, timeout_s=30)
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_nothing_in_the_place_of_a_request_ends_notifications(
+    machine: Machine, project: Project, port: int, obstacle: str
+) -> None:
+    """It is removed, and neither waited for nor written through."""
+    machine.run("pypi-insiders", "server", "start")
+    machine.write_text("precious", "mine")
+    machine.run("sh", "-c", OBSTACLES[obstacle])
+    settled(machine)
+    fails_and_is_told(machine, port)
+    assert show(machine, "pypi-insiders-notify.path", "ActiveState") == "active"
+    assert machine.read_text("precious") == "mine"
+    machine.run("sh", "-c", f"! test -e {REQUEST} && ! test -L {REQUEST}")
+
+
+def test_what_keeps_notifications_from_being_sent_is_a_problem(
+    machine: Machine, project: Project, port: int
+) -> None:
+    """Also what cannot be removed, which is not tried without end; and a start mends it."""
+    machine.run("pypi-insiders", "server", "start")
+    settled(machine)
+    machine.write_text(
+        f"{UNIT_DIRECTORY}/pypi-insiders-notify@.service.d/override.conf",
+        f"[Service]\nReadOnlyPaths={REQUEST.replace('$XDG_RUNTIME_DIR', '-%t')}\n",
+    )
+    machine.run("systemctl", "--user", "daemon-reload")
+    machine.run("sh", "-c", f"mkdir {REQUEST}")
+    path = "pypi-insiders-notify.path"
+    machine.wait_for(
+        ("systemctl", "--user", "is-active", path), lambda done: done.stdout == "inactive\n"
+    )
+    text = f"server: its failures are not notified: {path} is stopped\n"
+    hint = f"hint: `pypi-insiders server start`; see why: `journalctl --user -u {path}`\n"
+    for command in ("status", "doctor"):
+        told = machine.run("pypi-insiders", command, check=False)
+        assert (told.returncode, f"problem  {text}         {hint}" in told.stdout) == (1, True)
+    machine.run("rm", f"{UNIT_DIRECTORY}/pypi-insiders-notify@.service.d/override.conf")
+    machine.run("systemctl", "--user", "daemon-reload")
+    machine.run("pypi-insiders", "server", "start")
+    settled(machine)
+    machine.run("sh", "-c", f"! test -e {REQUEST}")
+    assert text not in machine.run("pypi-insiders", "status", check=False).stdout
+    fails_and_is_told(machine, port)
+
+
 def test_a_socket_that_cannot_listen_is_told(machine: Machine, project: Project, port: int) -> None:
     """At login, say, when the port is taken."""
     machine.run("pypi-insiders", "update")

@@ -112,6 +112,21 @@ def test_what_is_published_is_never_replaced(
     ]
 
 
+def test_what_has_come_meanwhile_is_never_replaced(
+    tmp_path: Path, index: Path, record: Record
+) -> None:
+    """Between the look whether there is one and the moment when ours gets its name."""
+    files = _built(tmp_path / "built")
+
+    def come(_wanted: object) -> None:
+        (index / WHEEL).write_bytes(b"of somebody else")
+
+    digests, new = publish(index, record, iter(files), intend=come)
+    assert (new, list(digests)) == ([SDIST], [SDIST])
+    assert (index / WHEEL).read_bytes() == b"of somebody else"
+    assert record.entry(WHEEL) is None
+
+
 @pytest.mark.parametrize("kind", ["pipe", "directory", "link", "dangling link"])
 def test_what_is_no_file_is_let_be(tmp_path: Path, index: Path, record: Record, kind: str) -> None:
     """Nobody waits for a pipe, and nothing goes through a link."""

@@ -95,13 +95,15 @@ Restart=on-failure
 RestartSec=1
 # One notification that it fails; when it runs again it asks for another one itself. OnFailure= of
 # systemd 252 would never send one: it waits until nothing is restarted any more. The bus is hidden
-# from this service, so it asks by a file, for which pypi-insiders-notify.path waits.
+# from this service, so it asks by a file, for which pypi-insiders-notify.path waits. Nothing is
+# written through what else may have that name. systemd 252 logs at each stop that PrivateNetwork=
+# is ignored here: the network belongs to another user namespace. `+` would fail, by the mounts.
 RuntimeDirectory=pypi-insiders
 RuntimeDirectoryPreserve=yes
 ExecStopPost=-/bin/sh -c '\\
   [ "$$SERVICE_RESULT" = success ] || \\
   [ -e "$${XDG_STATE_HOME:-$$HOME/.local/state}/pypi-insiders/troubles/server.json" ] || \\
-  : >"$$RUNTIME_DIRECTORY/notify"'
+  { rm -f "$$RUNTIME_DIRECTORY/notify"; set -C; : >"$$RUNTIME_DIRECTORY/notify"; } 2>/dev/null'
 SyslogIdentifier=pypi-insiders-server
 UMask=0077
 LockPersonality=yes
@@ -164,16 +166,24 @@ def test_the_service_that_tells_the_person() -> None:
 [Unit]
 Description=Tell what is new of trouble with Insiders releases (%i)
 Documentation=man:pypi-insiders-notify(1)
+# The server asks at most once a second. What asks without end is stopped, and with it
+# pypi-insiders-notify.path, which is a problem that `status` reports.
+StartLimitIntervalSec=60
+StartLimitBurst=60
 
 [Service]
 Type=oneshot
 RuntimeDirectory=pypi-insiders
 RuntimeDirectoryPreserve=yes
-# Whoever asks from now on, asks for another notification. A program that was gone may be back.
+# Whoever asks from now on, asks for another notification; what cannot be removed would ask without
+# end. A program that was gone may be back.
 ExecStartPre=-/bin/sh -c '\\
-  rm -f "$$RUNTIME_DIRECTORY/notify"; \\
-  gone=$$RUNTIME_DIRECTORY/gone; \\
-  [ -e "$$gone" ] && "$$@" --version >/dev/null 2>&1 || exit 0; \\
+  request=$$RUNTIME_DIRECTORY/notify gone=$$RUNTIME_DIRECTORY/gone; \\
+  rm -rf "$$request" 2>/dev/null || { \\
+    chmod -R u+rwX "$$request"; \\
+    rm -rf "$$request" || systemctl --user stop pypi-insiders-notify.path; \\
+  }; \\
+  [ -f "$$gone" ] && "$$@" --version >/dev/null 2>&1 || exit 0; \\
   read -r state <"$$gone"; rm -f "$$gone"; \\
   [ "$$state" != active ] || \\
     exec systemctl --user start --no-block pypi-insiders-server.socket' sh /opt/bin/pypi-insiders
@@ -201,7 +211,8 @@ ExecStopPost=-/bin/sh -c '\\
   text="$$* cannot be run any more, so the index is stopped. Install it again, and run\\
 pypi-insiders server start."; \\
   echo "<3>$$text"; \\
-  [ ! -e "$$gone" ] || exit 0; \\
+  [ ! -f "$$gone" ] || exit 0; \\
+  rm -rf "$$gone"; \\
   echo "$$state" >"$$gone"; \\
   subject="pypi-insiders: the program cannot be run"; \\
   if [ -z "$${PYPI_INSIDERS_NOTIFY_COMMAND+set}" ]; then \\

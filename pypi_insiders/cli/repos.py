@@ -231,7 +231,7 @@ def import_(file: Path | None, no_check: bool) -> None:
     from pypi_insiders.repositories import legacy_import
 
     paths = default_paths()
-    found = legacy_import.load(file or paths.original_repositories)
+    found = legacy_import.load(file or paths.original_repositories, is_argument=file is not None)
     if not found:
         note(f"{file or paths.original_repositories} names no repositories")
     findings = _Findings() if no_check else _find_out(paths, found)

@@ -12,6 +12,7 @@ from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.systemd.unit_files import SHARED, Part
 from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import open_file
 
 _SHEBANG_BYTES = 4096
 
@@ -50,7 +51,7 @@ def _trouble(program: Path) -> str | None:
     if program.is_dir() or not os.access(program, os.X_OK):
         return f"{program} cannot be executed"
     try:
-        with program.open("rb") as file:
+        with open_file(program) as file:
             first = file.read(_SHEBANG_BYTES).partition(b"\n")[0]
     except OSError:  # a program need not be readable
         return None

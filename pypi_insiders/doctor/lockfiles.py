@@ -19,7 +19,7 @@ from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util import shell_words
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import list_names
+from pypi_insiders.util.files import list_names, read_bytes
 
 _LOCKS = ("uv.lock", "pdm.lock", "poetry.lock")
 _HINTS = {
@@ -130,7 +130,7 @@ def _read(path: Path, port: int, held: set[str]) -> Caught:
         ValueError: it is no lock file.
     """
     ours = re.compile(rf"https?://([^/@]*@)?(127\.[0-9.]+|\[::1\]|localhost):{port}/")
-    text = path.read_text(encoding="utf-8")
+    text = read_bytes(path).decode()
     if not ours.search(text):  # most have none, and reading TOML takes its time
         return Caught(0, 0)
     packages = tomllib.loads(text).get("package")

@@ -73,10 +73,11 @@ _ENVIRONMENT = {
     "GIT_NO_LAZY_FETCH": "1",
 }
 
-# Nothing runs that a repository could bring along, and nothing in the background.
+# Nothing runs that a repository could bring along, and nothing in the background. A file system
+# monitor is asked about work trees only: mirrors have none, and those of builds are checked out
+# without the user's settings.
 _OPTIONS = (
     "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
     "gc.auto=0",
     "maintenance.auto=false",
 )

@@ -2,14 +2,13 @@
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pypi_insiders.git.command import GitSettings
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for
+from pypi_insiders.util.files import hint_for, open_file
 
 _TOKEN_FILE = "PYPI_INSIDERS_TOKEN_FILE"  # noqa: S105  # the name of a variable
 _PROTOCOLS = "https:ssh:git:file"
@@ -93,9 +92,9 @@ def _check(path: Path) -> None:
     others are theirs to choose, such as systemd's credentials.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             status = os.fstat(file.fileno())
-            content = b"" if stat.S_ISDIR(status.st_mode) else file.read(64 * 1024)
+            content = file.read(64 * 1024)
     except FileNotFoundError as error:
         raise InsidersError(
             f"the token file {path} is not there", "write the token into it: one line"

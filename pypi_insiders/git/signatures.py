@@ -10,7 +10,7 @@ from pathlib import Path
 from pypi_insiders.git.command import LOCAL, TIMEOUT_S, GitSettings, attempt, in_mirror
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for
+from pypi_insiders.util.files import hint_for, read_bytes
 
 # The last one in a tag is its signature. Source: parse_signed_buffer in git's gpg-interface.c.
 _SIGNATURE = re.compile(r"^-----BEGIN (PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----", re.MULTILINE)
@@ -117,7 +117,7 @@ def _has_ssh_keys(signers: Path) -> bool:
         InsidersError: it cannot be read, or is neither.
     """
     try:
-        content = signers.read_bytes()
+        content = read_bytes(signers)
     except OSError as error:
         raise InsidersError(f"cannot read {signers}: {error.strerror}", hint_for(error)) from error
     if _ARMORED in content or content[8:12] == _KEYBOX or content[:1] >= b"\x80":
@@ -185,7 +185,7 @@ def _gpg_home(signers: Path) -> Iterator[Path]:
         home = Path(name)
         (home / "common.conf").touch()
         (home / "gpg.conf").write_text("no-autostart\nno-auto-key-retrieve\ntrust-model always\n")
-        if signers.read_bytes()[8:12] == _KEYBOX:
+        if read_bytes(signers)[8:12] == _KEYBOX:
             shutil.copyfile(signers, home / "pubring.kbx")
         else:
             imported = process.run(

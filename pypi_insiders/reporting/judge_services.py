@@ -7,7 +7,7 @@ from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import BUILDS, INDEX, Item, Severity, note, problem, warning
 from pypi_insiders.systemd import exit_codes, unit_files
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
-from pypi_insiders.systemd.unit_files import SERVER, WATCHER
+from pypi_insiders.systemd.unit_files import REQUESTS, SERVER, WATCHER
 from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
@@ -38,6 +38,21 @@ def _server(snapshot: Snapshot) -> Iterator[Item]:
             yield problem(SERVER.name, services.server.told, _LOGS)
         else:
             yield from _stopped(services.server)
+        yield from _requests(services)
+
+
+def _requests(services: Services) -> Iterator[Item]:
+    """Judge the unit by which the server asks for notifications; it is started with the server."""
+    has, server = services.units[REQUESTS], services.units[SERVER.service]
+    is_missed = has["ActiveState"] == "inactive" and server["ActiveState"] == "active"
+    if has["LoadState"] == "loaded" and (has["ActiveState"] == "failed" or is_missed):
+        state = f"failed ({has['Result']})" if has["ActiveState"] == "failed" else "is stopped"
+        yield problem(
+            SERVER.name,
+            f"its failures are not notified: {REQUESTS} {state}",
+            f"`pypi-insiders server start`; see why: `journalctl --user -u {REQUESTS}`",
+            "notifications",
+        )
 
 
 def _stopped(seen: Overview) -> Iterator[Item]:

@@ -11,7 +11,7 @@ from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.systemd.unit_files import PARTS, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
-from pypi_insiders.util.json_fields import written
+from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import recall
 
 _log = logging.getLogger(__name__)
@@ -28,6 +28,14 @@ class ServicesSeen:
     at_s: int
     """In seconds of the epoch."""
     items: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is in the file."""
+
+    at: int
+    items: list[dict[str, object]]
 
 
 def remember(paths: Paths, snapshot: Snapshot, judged: Judgement) -> None:
@@ -61,6 +69,8 @@ def load(paths: Paths) -> ServicesSeen | None:
 
 
 def _understand(text: str) -> ServicesSeen:
-    content = json.loads(text)
-    items = (Item(**{**item, "severity": Severity(item["severity"])}) for item in content["items"])
-    return ServicesSeen(int(content["at"]), tuple(items))
+    kept = shaped(_Kept, json.loads(text))
+    items = (
+        shaped(Item, item | {"severity": Severity(str(item["severity"]))}) for item in kept.items
+    )
+    return ServicesSeen(kept.at, tuple(items))

@@ -22,7 +22,7 @@ from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.repositories import registry, state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import is_there, list_names, locked, write_atomic
+from pypi_insiders.util.files import is_there, list_names, locked, read_bytes, write_atomic
 from pypi_insiders.util.json_fields import written
 from pypi_insiders.util.own_files import recall
 
@@ -129,7 +129,7 @@ def _salvaged(path: Path) -> set[str]:
     """Find names in a list of repositories that cannot be read as one."""
     found: set[str] = set()
     with contextlib.suppress(OSError):
-        text = path.read_bytes().decode(errors="replace")
+        text = read_bytes(path).decode(errors="replace")
         for name in _DISTRIBUTION.findall(text):
             with contextlib.suppress(InvalidName):
                 found.add(canonicalize_name(name, validate=True))

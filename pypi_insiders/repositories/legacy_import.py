@@ -17,14 +17,18 @@ _HINT = 'it maps each repository to its distribution: {"NS/PROJ": "DIST"}'
 _PROCESSES = Path("/proc")
 
 
-def load(path: Path) -> list[Repository]:
+def load(path: Path, *, is_argument: bool = False) -> list[Repository]:
     """Read its `repos.json`; nothing is written to it.
+
+    Args:
+        path: the file.
+        is_argument: whether the user has named it, so that it may be a pipe.
 
     Raises:
         InsidersError: the file is not there, cannot be read or is no such list; everything wrong
             is named at once.
     """
-    text = read_text(path)
+    text = read_text(path, is_argument=is_argument)
     if text is None:
         raise InsidersError(
             f"{path} is not there", "say where it is: `pypi-insiders repos import FILE`"

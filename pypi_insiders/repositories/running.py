@@ -65,7 +65,7 @@ def pending(paths: Paths) -> frozenset[str]:
 def _is_held(lock: Path) -> bool:
     """Return whether a process holds a lock, without waiting for it. Source: flock(2)."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -166,8 +166,11 @@ def _ask_for_notification(paths: Paths) -> None:
     place = os.environ.get("RUNTIME_DIRECTORY")
     before = services_seen.load(paths)
     if place and (paths.troubles.is_dir() or (before and before.items)):
+        request = Path(place, "notify")
         with contextlib.suppress(OSError):
-            Path(place, "notify").touch()
+            request.unlink()  # it may be a link that leads nowhere
+        with contextlib.suppress(OSError):
+            request.touch(exist_ok=False)
 
 
 def _guard(

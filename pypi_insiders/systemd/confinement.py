@@ -13,6 +13,7 @@ from pypi_insiders.config.settings import Settings
 from pypi_insiders.systemd.systemctl import quote
 from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import read_bytes
 from pypi_insiders.util.process import run
 
 DROP_IN = "20-confinement.conf"
@@ -174,7 +175,7 @@ def _uv_cache(variables: Mapping[str, str], paths: Paths) -> Path:
         return Path(cache)
     for file in (paths.config.parent / "uv/uv.toml", Path("/etc/uv/uv.toml")):
         try:
-            cache = tomllib.loads(file.read_text(encoding="utf-8")).get("cache-dir")
+            cache = tomllib.loads(read_bytes(file).decode()).get("cache-dir")
         except (OSError, ValueError):
             continue
         if isinstance(cache, str):

@@ -75,8 +75,14 @@ def _start(part: Part, setup: Setup) -> None:
         systemctl.call("start", part.trigger)
     except InsidersError as error:
         raise _port_taken(setup) or error from error
-    # Started at once, though the socket would do: so what is wrong shows here.
-    _call_of_server("start")
+    # Notifications of the server depend on it, and where the server runs already nothing else
+    # starts it again.
+    if not _is_active(unit_files.REQUESTS):
+        systemctl.try_call("reset-failed", unit_files.NOTIFIERS, unit_files.REQUESTS)
+        systemctl.try_call("start", unit_files.REQUESTS)
+    # Started at once, though the socket would do: so what is wrong shows here. A process that
+    # refuses, for what may have been mended since, would fail the start that waits for its end.
+    _call_of_server("start" if _is_active(SERVER.service) else "restart")
 
 
 def _call_of_server(verb: str) -> None:
@@ -187,7 +193,7 @@ def _of_packages(manager: Manager) -> list[Path]:
 
 
 def _is_active(unit: str) -> bool:
-    return systemctl.show(unit, "ActiveState")["ActiveState"] == "active"
+    return systemctl.show(unit, "ActiveState")["ActiveState"] in ("active", "reloading")
 
 
 def _needs_reload(*units: str) -> bool:

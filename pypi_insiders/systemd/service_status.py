@@ -134,7 +134,7 @@ def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> 
             SERVER, Condition.STOPPED, reason, has_failed=True,
             url=_url(_first(trigger["Listen"])) if is_listening else None,
         )  # fmt: skip
-    if trigger["ActiveState"] != "active" and unit_files.gone().exists():
+    if trigger["ActiveState"] != "active" and unit_files.gone().is_file():
         told = "stopped: its program could not be run"
         return Overview(SERVER, Condition.STOPPED, told, has_failed=True)
     if trigger["ActiveState"] != "active":

@@ -16,6 +16,7 @@ from pypi_insiders.repositories import recovery, state, tags
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.errors import InsidersError, UsageError
+from pypi_insiders.util.files import read_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -237,6 +238,6 @@ def _project_of(builds: Sequence[Build]) -> str | None:
 def _sha256(path: Path) -> str | None:
     """Hash a file of the person; `None` where it cannot be read, which is said when it matters."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_bytes(path)).hexdigest()
     except OSError:
         return None

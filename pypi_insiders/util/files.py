@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import io
 import itertools
 import logging
 import os
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from pypi_insiders.util.errors import InsidersError
 
@@ -55,14 +57,76 @@ def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
             raise
 
 
-def read_text(path: Path) -> str | None:
+class NotAFileError(OSError):
+    """Something else is in the place of a file: a FIFO, a socket or a device."""
+
+
+_KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading, or /dev/null, which stands for an empty one.
+
+    Whatever else is in its place is not opened: a FIFO would be waited for without end, and to open
+    a device may do something. A symbolic link is followed.
+
+    Raises:
+        NotAFileError: it is no file.
+        OSError: it cannot be opened.
+    """
+    _demand_file(path.stat())
+    # It may be another one by now.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    file = os.fdopen(os.open(path, flags), "rb")
+    try:
+        _demand_file(os.fstat(file.fileno()))
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _demand_file(status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode) or _is_null(status):
+        return
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode), "device")
+    raise NotAFileError(errno.EINVAL, f"it is a {kind}, not a file")
+
+
+def _is_null(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file, as `open_file` opens it.
+
+    Raises:
+        OSError: it is no file, or cannot be read.
+    """
+    with open_file(path) as file:
+        return file.read()
+
+
+def read_all(file: BinaryIO) -> str:
+    """Read the rest of a UTF-8 file, with a plain newline at the end of each line."""
+    return io.TextIOWrapper(file, encoding="utf-8").read()
+
+
+def read_text(path: Path, *, is_argument: bool = False) -> str | None:
     """Read a UTF-8 file; `None` where there is none.
+
+    Args:
+        path: the file.
+        is_argument: whether the user has named it for this once, so that it may be a pipe.
 
     Raises:
         InsidersError: the file is there and cannot be read, or it is a link that leads nowhere.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") if is_argument else open_file(path) as file:
+            return read_all(file)
     except FileNotFoundError as error:
         if path.is_symlink():  # what it says is not that there is nothing
             raise InsidersError(
@@ -382,16 +446,19 @@ def shortage(error: BaseException | None) -> OSError | None:
 
 def hint_for(error: OSError) -> str | None:
     """Say what a person can do about what the file system refused."""
+    if isinstance(error, NotAFileError):
+        return _IN_ITS_PLACE
     return _HINTS.get(error.errno or 0)
 
 
+_IN_ITS_PLACE = "move away what is in its place"
 _HINTS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on that disk and try again"),
     **dict.fromkeys((errno.EACCES, errno.EPERM), "check who owns it: `ls -ld`"),
     errno.EROFS: "that file system is mounted read-only",
     **dict.fromkeys(
         (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENOTEMPTY),
-        "move away what is in its place",
+        _IN_ITS_PLACE,
     ),
     **dict.fromkeys(
         (errno.EMFILE, errno.ENFILE), "close programs, or raise the limit: `ulimit -n`"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for, set_aside
+from pypi_insiders.util.files import NotAFileError, hint_for, open_file, read_all, set_aside
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ class NewerError(InsidersError):
 def recall(path: Path, understand: Callable[[str], _T]) -> _T | None:
     """Read a file, or set it aside where it is damaged: then it is as if there were none.
 
-    Damaged is what cannot be understood, what nobody may read, and a directory in its place. One
-    line in the log says that it was set aside, and why.
+    Damaged is what cannot be understood, what nobody may read, and a directory or a FIFO in its
+    place. One line in the log says that it was set aside, and why.
 
     Args:
         path: the file.
@@ -44,15 +44,15 @@ def recall(path: Path, understand: Callable[[str], _T]) -> _T | None:
     """
     seen = None
     try:
-        with path.open(encoding="utf-8") as file:
+        with open_file(path) as file:
             seen = os.fstat(file.fileno()).st_ino
-            return understand(file.read())
+            return understand(read_all(file))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except NewerError:
         raise
     except OSError as error:
-        if not isinstance(error, PermissionError | IsADirectoryError):
+        if not isinstance(error, PermissionError | IsADirectoryError | NotAFileError):
             reason = error.strerror or str(error)
             raise InsidersError(f"cannot read {path}: {reason}", hint_for(error)) from error
         reason = error.strerror or str(error)
