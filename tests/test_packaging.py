@@ -91,10 +91,10 @@ def test_each_way_to_install_it_brings_what_belongs_to_it(
     interpreter = command.resolve().with_name("python")
     code = (
         "from pypi_insiders.config import paths, settings\n"
-        "from pypi_insiders.systemd import confinement, unit_files\n"
+        "from pypi_insiders.systemd import confinement, unit_templates\n"
         "own = paths.default_paths()\n"
         "program = confinement.find_program(('/x',), {}, own)\n"
-        "texts = unit_files.render('/x', own, settings.Settings(), program)\n"
+        "texts = unit_templates.render('/x', own, settings.Settings(), program)\n"
         "print(sorted(texts))"
     )
     shown = subprocess.run(

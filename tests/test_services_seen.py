@@ -10,11 +10,11 @@ import pytest
 from conftest import Person
 
 from pypi_insiders.reporting import services_seen, snapshot
-from pypi_insiders.reporting.verdict import Item, Judgement, Severity
 from pypi_insiders.reporting.snapshot import Snapshot
+from pypi_insiders.reporting.verdict import Item, Judgement, Severity
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.systemctl import Manager
-from pypi_insiders.systemd.unit_files import SERVER, WATCHER
+from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 
 BROKEN = Item(Severity.PROBLEM, "watcher", "the last update failed", "`pypi-insiders logs`")
 OTHER = Item(Severity.PROBLEM, "me/probe", "no release")

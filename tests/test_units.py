@@ -1,6 +1,7 @@
 """The unit files: their text, what systemd makes of it, and how they come and go."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import pytest
 from pypi_insiders import __version__
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import ServerSettings, Settings, WatcherSettings, parse_interval
-from pypi_insiders.systemd.systemctl import quote
-from pypi_insiders.systemd.unit_files import (
+from pypi_insiders.systemd.quoting import quote
+from pypi_insiders.systemd.unit_files import are_packaged, install, is_installed, uninstall
+from pypi_insiders.systemd.unit_names import (
     NOTIFIER,
     REQUESTS,
     SERVER,
@@ -23,14 +25,13 @@ from pypi_insiders.systemd.unit_files import (
     UNITS,
     WATCHER,
     Part,
-    are_packaged,
+)
+from pypi_insiders.systemd.unit_templates import (
     calendar_event,
-    install,
     installed_command,
-    is_installed,
+    is_edited,
     render,
     render_drop_ins,
-    uninstall,
 )
 from pypi_insiders.util.errors import InsidersError
 
@@ -59,6 +60,15 @@ def analyze() -> str:
     return program
 
 
+def _unhashed(texts: dict[str, str]) -> dict[str, str]:
+    """Take the hash out of the first line of each text, where each must have one."""
+    found = {}
+    for name, text in texts.items():
+        found[name], times = re.subn(r"\A(.*) \(sha256 [0-9a-f]{12}\),", r"\1,", text)
+        assert times == 1, text
+    return found
+
+
 def _head(unit: str, who: str) -> str:
     return (
         f"# Installed by {who}, which overwrites this file; to change something:\n"
@@ -67,7 +77,9 @@ def _head(unit: str, who: str) -> str:
 
 
 def test_the_service_of_the_server() -> None:
-    assert TEXTS[SERVER.service] == _head(SERVER.service, f"pypi-insiders {__version__}") + (
+    assert _unhashed(TEXTS)[SERVER.service] == _head(
+        SERVER.service, f"pypi-insiders {__version__}"
+    ) + (
         """\
 [Unit]
 Description=Package index of Insiders releases
@@ -120,7 +132,9 @@ SystemCallFilter=@system-service
 
 
 def test_the_service_of_the_watcher() -> None:
-    assert TEXTS[WATCHER.service] == _head(WATCHER.service, f"pypi-insiders {__version__}") + (
+    assert _unhashed(TEXTS)[WATCHER.service] == _head(
+        WATCHER.service, f"pypi-insiders {__version__}"
+    ) + (
         """\
 [Unit]
 Description=Build and publish new Insiders releases
@@ -161,7 +175,7 @@ RestrictSUIDSGID=yes
 
 def test_the_service_that_tells_the_person() -> None:
     """Without whatever implies NoNewPrivileges=, and with a way to tell that needs no Python."""
-    assert TEXTS[NOTIFIER] == _head(NOTIFIER, f"pypi-insiders {__version__}") + (
+    assert _unhashed(TEXTS)[NOTIFIER] == _head(NOTIFIER, f"pypi-insiders {__version__}") + (
         """\
 [Unit]
 Description=Tell what is new of trouble with Insiders releases (%i)
@@ -232,7 +246,8 @@ def test_all_other_units_are_what_is_shipped() -> None:
     """And with default settings there is no drop-in."""
     shipped = Path(__file__).parent.parent / "systemd"
     others = {unit: (shipped / unit).read_text() for unit in (*_triggers(), REQUESTS)}
-    assert {unit: text for unit, text in TEXTS.items() if not unit.endswith(".service")} == others
+    written = _unhashed(TEXTS)
+    assert {unit: text for unit, text in written.items() if not unit.endswith(".service")} == others
     assert [text.startswith(_head(unit, "pypi-insiders")) for unit, text in others.items()] == (
         3 * [True]
     )
@@ -245,7 +260,7 @@ def _triggers() -> tuple[str, str]:
 def _drop_ins(settings: Settings) -> dict[str, str]:
     texts = render(COMMAND, PATHS, settings)
     assert {unit: texts.pop(unit) for unit in UNITS} == TEXTS
-    return texts
+    return _unhashed(texts)
 
 
 @pytest.mark.parametrize(
@@ -604,7 +619,7 @@ def test_services_of_a_package_are_told_only_what_they_would_not_find() -> None:
         "Environment=XDG_CONFIG_HOME=/home/me/c\nEnvironment=XDG_CACHE_HOME=/home/me/k\n"
     )
     services = [unit for unit in UNITS if unit.endswith(".service")]
-    assert render_drop_ins(PATHS, Settings(), environment) == {
+    assert _unhashed(render_drop_ins(PATHS, Settings(), environment)) == {
         f"{unit}.d/10-config.conf": text for unit in services
     }
 
@@ -621,3 +636,13 @@ def test_units_of_a_package_are_used_if_all_are_as_they_would_be_written(tmp_pat
     assert not are_packaged([first, second], COMMAND)
     assert is_installed([first, second], SERVER)
     assert not is_installed([first], SERVER)
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_an_edit_of_what_was_written_is_known(name: str) -> None:
+    """Whatever command, version or directories it was written for."""
+    for text in (TEXTS[name], render("/other", None, Settings())[name]):
+        assert not is_edited(text)
+        assert is_edited(f"{text}\n")
+        assert is_edited(text.replace("Insiders", "insiders"))
+        assert not is_edited("\n".join(_unhashed({name: text})[name].splitlines()[:-1]))

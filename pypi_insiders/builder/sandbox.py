@@ -16,6 +16,7 @@ from typing import Protocol
 
 from pypi_insiders.builder import gateway, relay
 from pypi_insiders.systemd import systemctl
+from pypi_insiders.systemd.quoting import quoted
 from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove_foreign_tree
@@ -297,7 +298,7 @@ class Sandbox:
             *(f"{name}={value}" for name, value in variables.items()),
             *argv,
         ]
-        temporary = systemctl.quoted(place / _TEMPORARY_FILES)
+        temporary = quoted(place / _TEMPORARY_FILES)
         command = (
             *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
             f"--unit={unit}",
@@ -336,7 +337,7 @@ class Sandbox:
         yield from _WITH_NETWORK if view.network else _WITHOUT_NETWORK
         yield f"RuntimeMaxSec={timeout_s + 60:.0f}"  # if nobody is left to end it
         for path in self._hidden:
-            yield f"TemporaryFileSystem={systemctl.quoted(path)}:ro"
+            yield f"TemporaryFileSystem={quoted(path)}:ro"
         for path in view.readable:
             if is_below(path, (view.root, *self._hidden, *HOMES, *TEMPORARY)):
                 yield f"BindReadOnlyPaths={self._bound(view, path)}"
@@ -344,7 +345,7 @@ class Sandbox:
             yield f"BindPaths={self._bound(view, path)}"
 
     def _bound(self, view: View, path: Path) -> str:
-        return f"{systemctl.quoted(path)}:{systemctl.quoted(self.inside(view, str(path)))}"
+        return f"{quoted(path)}:{quoted(self.inside(view, str(path)))}"
 
 
 @contextmanager

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pypi_insiders.config.settings import ServerSettings
     from pypi_insiders.systemd.control import Setup
     from pypi_insiders.systemd.following import JournalPosition
-    from pypi_insiders.systemd.unit_files import Part
+    from pypi_insiders.systemd.unit_names import Part
     from pypi_insiders.util.errors import InsidersError
 
 
 def _part(name: str) -> "Part":
-    from pypi_insiders.systemd.unit_files import SERVER, WATCHER
+    from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 
     return {part.name: part for part in (SERVER, WATCHER)}[name]
 
@@ -138,7 +138,7 @@ def _show(name: str, *, as_json: bool) -> int:
 
 def _show_log(name: str, repository: str | None, options: dict[str, str | bool | None]) -> None:
     """Become journalctl, with its own options, for a service or what it said of one repository."""
-    from pypi_insiders.systemd import systemctl
+    from pypi_insiders.systemd import journalctl, systemctl
     from pypi_insiders.util import log
 
     given = [
@@ -149,9 +149,9 @@ def _show_log(name: str, repository: str | None, options: dict[str, str | bool |
     part = _part(name)
     systemctl.manager()  # where there is none, that is said better than by journalctl
     if repository is None:
-        systemctl.logs(part.identifier, part.units, given)
+        journalctl.logs(part.identifier, part.units, given)
     fields = [f"{log.REPOSITORY_FIELD}={item}" for item in _in_journal(repository)]
-    systemctl.logs(part.identifier, (), given, fields)
+    journalctl.logs(part.identifier, (), given, fields)
 
 
 def _in_journal(repository: str) -> list[str]:
@@ -163,11 +163,11 @@ def _in_journal(repository: str) -> list[str]:
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.repositories import registry
     from pypi_insiders.repositories.model import parse_name
-    from pypi_insiders.systemd import systemctl
+    from pypi_insiders.systemd import journalctl
     from pypi_insiders.util import log
 
     wanted = parse_name(repository).casefold()
-    logged = systemctl.logged(log.REPOSITORY_FIELD)
+    logged = journalctl.logged(log.REPOSITORY_FIELD)
     if found := [name for name in logged if name.casefold() == wanted]:
         return found
     watched = registry.load(default_paths().repositories)

@@ -33,7 +33,7 @@ from pypi_insiders.reporting.verdict import CONFIG, INDEX, REPOSITORIES, Judgeme
 from pypi_insiders.repositories import access_check, comparison
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.systemd.systemctl import Manager
-from pypi_insiders.systemd.unit_files import PARTS
+from pypi_insiders.systemd.unit_names import PARTS
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there
 from pypi_insiders.util.process import Containment

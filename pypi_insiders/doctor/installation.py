@@ -7,9 +7,9 @@ from pathlib import Path
 from pypi_insiders.doctor.finding import Finding, ok, problem
 from pypi_insiders.doctor.services import of_item
 from pypi_insiders.reporting.verdict import Judgement
-from pypi_insiders.systemd import systemctl, unit_files
+from pypi_insiders.systemd import systemctl, unit_names
 from pypi_insiders.systemd.service_status import Services
-from pypi_insiders.systemd.unit_files import SHARED, Part
+from pypi_insiders.systemd.unit_names import SHARED, Part
 from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import open_file
@@ -25,7 +25,7 @@ def look(services: Services, states: Iterable[UnitState], judged: Judgement) -> 
         found = [of_item(item) for item in judged.about((check,))]
         has = services.units[part.service]
         if has["LoadState"] == "loaded" and has["NeedDaemonReload"] != "yes":
-            has_own = bool(unit_files.own_drop_ins(has["DropInPaths"]))
+            has_own = bool(unit_names.own_drop_ins(has["DropInPaths"]))
             found += _program(check, part, has_own=has_own)
         yield from found or [ok(check, _own(services.manager.unit_directory, part))]
 
@@ -67,6 +67,6 @@ def _own(directory: Path, part: Part) -> str:
         str(path.relative_to(directory))
         for unit in (*part.units, *SHARED)
         for path in sorted((directory / f"{unit}.d").glob("*.conf"))
-        if unit_files.own_drop_ins(str(path))
+        if unit_names.own_drop_ins(str(path))
     ]
     return f"up to date, with your own {', '.join(own)}" if own else "up to date"

@@ -13,7 +13,7 @@ from pathlib import Path
 from pypi_insiders import __version__
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
 from pypi_insiders.systemd import systemctl
-from pypi_insiders.systemd.unit_files import PARTS
+from pypi_insiders.systemd.unit_names import PARTS
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
 

@@ -11,7 +11,7 @@ from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import INDEX, Item, Judgement
 from pypi_insiders.systemd.service_status import Condition, Services
-from pypi_insiders.systemd.unit_files import SERVER, WATCHER
+from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 
 _TIMEOUT_S = 30
 _OTHER_PORT = "end it, or set another `port` under [server]"

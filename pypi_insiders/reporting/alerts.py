@@ -20,7 +20,7 @@ from pypi_insiders.reporting.notification import Message
 from pypi_insiders.reporting.snapshot import Files
 from pypi_insiders.reporting.verdict import CONFIG, INDEX, PASSWORDS, REPOSITORIES, STATE
 from pypi_insiders.systemd.service_status import Condition, Services
-from pypi_insiders.systemd.unit_files import PARTS, SERVER, WATCHER
+from pypi_insiders.systemd.unit_names import PARTS, SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import locked, remove, write_atomic
 from pypi_insiders.util.json_fields import shaped, written

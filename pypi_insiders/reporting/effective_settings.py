@@ -9,8 +9,8 @@ from typing import Any
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import as_document, parse_settings
-from pypi_insiders.systemd import systemctl, unit_files
-from pypi_insiders.systemd.unit_files import SERVER, WATCHER
+from pypi_insiders.systemd import systemctl, unit_templates
+from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
 
@@ -92,7 +92,7 @@ def _drop_ins() -> dict[tuple[str, str], list[str]]:
             return {}
         for path in listed:
             text = read_text(Path(path)) or ""
-            if not unit_files.is_ours(text) and re.search(
+            if not unit_templates.is_ours(text) and re.search(
                 rf"^\s*{directive}\s*=", text, re.MULTILINE
             ):
                 for place in places:

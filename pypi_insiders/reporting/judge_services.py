@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pypi_insiders.builder import sandbox
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import BUILDS, INDEX, Item, Severity, note, problem, warning
-from pypi_insiders.systemd import exit_codes, unit_files
+from pypi_insiders.systemd import exit_codes, unit_names
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
-from pypi_insiders.systemd.unit_files import REQUESTS, SERVER, WATCHER
+from pypi_insiders.systemd.unit_names import REQUESTS, SERVER, WATCHER
 from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
@@ -157,7 +157,7 @@ def _is_explained(snapshot: Snapshot, services: Services) -> bool:
 def _overdue(snapshot: Snapshot, services: Services) -> str | None:
     """Tell for how long nothing was updated, where that is too long."""
     timer, service = (services.units[unit] for unit in WATCHER.units)
-    if unit_files.own_drop_ins(timer["DropInPaths"]) or isinstance(
+    if unit_names.own_drop_ins(timer["DropInPaths"]) or isinstance(
         snapshot.settings, InsidersError
     ):
         return None  # then the interval need not be that of the settings

@@ -8,7 +8,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import Item, Judgement, Severity
 from pypi_insiders.systemd.service_status import Services
-from pypi_insiders.systemd.unit_files import PARTS, WATCHER
+from pypi_insiders.systemd.unit_names import PARTS, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
 from pypi_insiders.util.json_fields import shaped, written

@@ -13,7 +13,7 @@ from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import INDEX, Health, Item, Judgement
 from pypi_insiders.repositories.status import Standing
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
-from pypi_insiders.systemd.unit_files import SERVER
+from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.words import counted

@@ -17,8 +17,9 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.repositories import tags
 from pypi_insiders.repositories.model import Repository
-from pypi_insiders.systemd import systemctl, unit_files
-from pypi_insiders.systemd.unit_files import WATCHER
+from pypi_insiders.systemd import systemctl, unit_files, unit_templates
+from pypi_insiders.systemd.quoting import quoted
+from pypi_insiders.systemd.unit_names import WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
 
@@ -131,7 +132,7 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
             # `$` begins a variable of the manager. Source: systemd.service(5), "COMMAND LINES".
             *(
                 word.replace("$", "$$")
-                for word in (*unit_files.installed_words(), "doctor", "--access")
+                for word in (*unit_templates.installed_words(), "doctor", "--access")
             ),
         )
         inherited = {
@@ -182,7 +183,7 @@ def _watcher(paths: Paths, scratch: Path) -> _Like:
         scratch: for credentials: other users see what stands in a command line.
     """
     if not unit_files.is_installed(systemctl.manager().unit_path, WATCHER):
-        return _Like(unit_files.variables(paths), ())
+        return _Like(unit_templates.variables(paths), ())
     has = systemctl.service(WATCHER.service)
     variables = dict(item.split("=", 1) for item in has["Environment"])
     return _Like(variables, tuple(_properties(has, scratch)))
@@ -195,7 +196,7 @@ def _properties(has: Mapping[str, Any], scratch: Path) -> Iterator[str]:
         yield f"EnvironmentFile={'-' if may_be_missing else ''}{path}"
     for name in _LISTS:
         for word in has.get(name, ()):
-            yield f"{name}={systemctl.quoted(word)}"
+            yield f"{name}={quoted(word)}"
     for kind in ("", "Encrypted"):
         for name, path in _credentials(has, kind, scratch).items():
             yield f"LoadCredential{kind}={name}:{path}"

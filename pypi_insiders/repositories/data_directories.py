@@ -5,7 +5,7 @@ from pypi_insiders.index import catalog
 from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.repositories import state
 from pypi_insiders.systemd import systemctl
-from pypi_insiders.systemd.unit_files import SERVER
+from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.util.files import make_directory
 
 

@@ -10,14 +10,12 @@ from pathlib import Path
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.systemd.systemctl import quote
+from pypi_insiders.systemd.quoting import quote
 from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_bytes
 from pypi_insiders.util.process import run
 
-DROP_IN = "20-confinement.conf"
-"""Sorts before `override.conf`, which `systemctl edit` writes: the user has the last word."""
 _OTHERS = (Path("/media"), Path("/mnt"), Path("/srv"), Path("/var"))
 _TIMEOUT_S = 60
 _PROBE = (

@@ -9,9 +9,17 @@ from pathlib import Path
 from pypi_insiders.config import access, passwords
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, addresses
-from pypi_insiders.systemd import confinement, exit_codes, sockets, systemctl, unit_files
+from pypi_insiders.systemd import (
+    confinement,
+    exit_codes,
+    sockets,
+    systemctl,
+    unit_files,
+    unit_names,
+    unit_templates,
+)
 from pypi_insiders.systemd.systemctl import Manager
-from pypi_insiders.systemd.unit_files import PARTS, SERVER, Part
+from pypi_insiders.systemd.unit_names import PARTS, SERVER, Part
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove
 
@@ -70,16 +78,16 @@ def _start(part: Part, setup: Setup) -> None:
         systemctl.call("start", part.trigger)
         systemctl.call("start", "--no-block", part.service)
         return
-    remove(unit_files.gone())
+    remove(unit_names.gone())
     try:
         systemctl.call("start", part.trigger)
     except InsidersError as error:
         raise _port_taken(setup) or error from error
     # Notifications of the server depend on it, and where the server runs already nothing else
     # starts it again.
-    if not _is_active(unit_files.REQUESTS):
-        systemctl.try_call("reset-failed", unit_files.NOTIFIERS, unit_files.REQUESTS)
-        systemctl.try_call("start", unit_files.REQUESTS)
+    if not _is_active(unit_names.REQUESTS):
+        systemctl.try_call("reset-failed", unit_names.NOTIFIERS, unit_names.REQUESTS)
+        systemctl.try_call("start", unit_names.REQUESTS)
     # Started at once, though the socket would do: so what is wrong shows here. A process that
     # refuses, for what may have been mended since, would fail the start that waits for its end.
     _call_of_server("start" if _is_active(SERVER.service) else "restart")
@@ -135,10 +143,10 @@ def _installed(part: Part, setup: Setup) -> Iterator[unit_files.Change]:
         yield change
     except BaseException:
         if change.before:
-            systemctl.try_call("stop", *part.units, unit_files.NOTIFIERS)
+            systemctl.try_call("stop", *part.units, unit_names.NOTIFIERS)
             change.undo()
             systemctl.try_call("daemon-reload")
-            systemctl.try_call("reset-failed", *part.units, unit_files.NOTIFIERS)
+            systemctl.try_call("reset-failed", *part.units, unit_names.NOTIFIERS)
             if was_active:
                 systemctl.try_call("start", *was_active)
         elif not was_active:
@@ -177,14 +185,14 @@ def wanted(manager: Manager, setup: Setup, *, is_confined: bool = True) -> dict[
     Raises:
         InsidersError: the manager does not answer.
     """
-    command, program = unit_files.installed_command(), None
+    command, program = unit_templates.installed_command(), None
     if is_confined:
-        words = unit_files.installed_words()
+        words = unit_templates.installed_words()
         program = confinement.find_program(words, manager.variables, setup.paths)
     if unit_files.are_packaged(_of_packages(manager), command):
         variables = systemctl.environment()
-        return unit_files.render_drop_ins(setup.paths, setup.settings, variables, program)
-    return unit_files.render(command, setup.paths, setup.settings, program, manager.number)
+        return unit_templates.render_drop_ins(setup.paths, setup.settings, variables, program)
+    return unit_templates.render(command, setup.paths, setup.settings, program, manager.number)
 
 
 def _of_packages(manager: Manager) -> list[Path]:
@@ -247,18 +255,18 @@ def uninstall() -> list[Path]:
             # The time of the last run, which Persistent= keeps.
             systemctl.try_call("clean", "--what=state", part.trigger)
     systemctl.try_call("clean", "--what=runtime", SERVER.service)
-    systemctl.try_call("stop", unit_files.NOTIFIERS, unit_files.REQUESTS)
+    systemctl.try_call("stop", unit_names.NOTIFIERS, unit_names.REQUESTS)
     removed = unit_files.uninstall(manager.unit_directory)
     systemctl.try_call("daemon-reload")
     _stop_former_slices()
-    loaded = [unit for unit in unit_files.UNITS if unit != unit_files.NOTIFIER]
-    systemctl.try_call("reset-failed", *loaded, unit_files.NOTIFIERS)
+    loaded = [unit for unit in unit_names.UNITS if unit != unit_names.NOTIFIER]
+    systemctl.try_call("reset-failed", *loaded, unit_names.NOTIFIERS)
     return removed
 
 
 def _stop_former_slices() -> None:
     """Stop the slices of older versions, unless something is in them."""
-    for unit in unit_files.FORMER_SLICES:
+    for unit in unit_names.FORMER_SLICES:
         has = systemctl.show(unit, "ActiveState", "RequiredBy")
         if has["ActiveState"] == "active" and not has["RequiredBy"]:
             systemctl.try_call("stop", unit)
@@ -271,4 +279,4 @@ def packaged_units() -> list[Path]:
         InsidersError: there is no user manager.
     """
     directories = _of_packages(systemctl.manager())
-    return [path for unit in unit_files.UNITS if (path := unit_files.find(directories, unit))]
+    return [path for unit in unit_names.UNITS if (path := unit_files.find(directories, unit))]

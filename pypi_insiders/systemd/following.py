@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pypi_insiders.systemd import exit_codes, systemctl
-from pypi_insiders.systemd.unit_files import WATCHER
+from pypi_insiders.systemd import exit_codes, journalctl, systemctl
+from pypi_insiders.systemd.unit_names import WATCHER
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
 
@@ -39,7 +39,7 @@ class JournalPosition:
 
 def here() -> JournalPosition:
     """Return the end of the journal as it is now."""
-    return JournalPosition(systemctl.cursor())
+    return JournalPosition(journalctl.cursor())
 
 
 def running_since() -> int | None:
@@ -65,7 +65,7 @@ def follow(since: JournalPosition, show: Callable[[str], None]) -> None:
     Source: systemctl(1), "start"; org.freedesktop.systemd1(5), `Job`.
     """
     shown, invocation, is_over = "", "", False
-    with systemctl.followed(WATCHER.identifier, WATCHER.service, since.cursor, _FIELDS) as journal:
+    with journalctl.followed(WATCHER.identifier, WATCHER.service, since.cursor, _FIELDS) as journal:
         while _is_busy(state := _state()):
             if state["ActiveState"] == "activating":  # before that, it tells of the last update
                 invocation = state["InvocationID"]

@@ -6,8 +6,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pypi_insiders.config.settings import Settings, load_settings
-from pypi_insiders.systemd import service_status, systemctl, unit_files
-from pypi_insiders.systemd.unit_files import SERVER
+from pypi_insiders.systemd import service_status, systemctl, unit_names
+from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.util import listeners
 from pypi_insiders.util.errors import InsidersError
 
@@ -79,7 +79,7 @@ def _listening() -> _Listening | None:
     """Ask the socket; `None`: config.toml says where it will listen at the next start."""
     try:
         socket = systemctl.show(SERVER.trigger, "ActiveState", "DropInPaths")
-        is_moved = bool(unit_files.own_drop_ins(socket["DropInPaths"]))
+        is_moved = bool(unit_names.own_drop_ins(socket["DropInPaths"]))
         if socket["ActiveState"] != "active" and not is_moved:
             return None
         url = service_status.index_url()

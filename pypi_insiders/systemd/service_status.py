@@ -8,9 +8,9 @@ from enum import IntEnum
 from pathlib import Path
 
 from pypi_insiders.config.settings import ServerSettings
-from pypi_insiders.systemd import exit_codes, systemctl, unit_files
+from pypi_insiders.systemd import exit_codes, systemctl, unit_files, unit_names
 from pypi_insiders.systemd.systemctl import Manager
-from pypi_insiders.systemd.unit_files import PARTS, REQUESTS, SERVER, WATCHER, Part
+from pypi_insiders.systemd.unit_names import PARTS, REQUESTS, SERVER, WATCHER, Part
 from pypi_insiders.util import times
 
 PROPERTIES = (
@@ -134,7 +134,7 @@ def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> 
             SERVER, Condition.STOPPED, reason, has_failed=True,
             url=_url(_first(trigger["Listen"])) if is_listening else None,
         )  # fmt: skip
-    if trigger["ActiveState"] != "active" and unit_files.gone().is_file():
+    if trigger["ActiveState"] != "active" and unit_names.gone().is_file():
         told = "stopped: its program could not be run"
         return Overview(SERVER, Condition.STOPPED, told, has_failed=True)
     if trigger["ActiveState"] != "active":

@@ -1,21 +1,19 @@
-"""Speak to the user's service manager and journal, through systemctl and its kin."""
+"""Speak to the user's service manager, through systemctl and its kin."""
 
 import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.process import Lines, Result, attached, become, printing, run
+from pypi_insiders.util.process import Result, attached, run
 
 _TIMEOUT_S = 120
-_CURSOR = "-- cursor: "
 _BUS = "org.freedesktop.systemd1"
 _FOREGROUND = "`pypi-insiders exec`, `server run` and `update` work without it"
 
@@ -121,24 +119,6 @@ def _line(text: str) -> str:
     """Pick the first line: systemctl says there what failed, and then how to see more."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0] if lines else "it said nothing"
-
-
-def quoted(word: Path | str) -> str:
-    """Write a word for a property that takes several. Source: systemd.syntax(7), "QUOTING"."""
-    text = str(word).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
-
-
-def quote(word: str) -> str:
-    """Write one word of a unit file so that systemd reads it back unchanged.
-
-    Source: systemd.service(5), "COMMAND LINES"; systemd.unit(5), "SPECIFIERS". The path of the
-    program is not subject to the replacement of variables, so `$` stays.
-    """
-    word = word.replace("%", "%%")
-    if any(character in word for character in " \t'\"\\;"):
-        return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return word
 
 
 def call(verb: str, *arguments: str) -> None:
@@ -336,83 +316,3 @@ def is_lingering() -> bool | None:
     except InsidersError:
         return None
     return {"Linger=yes": True, "Linger=no": False}.get(result.stdout.strip())
-
-
-def logs(
-    identifier: str, units: Iterable[str], options: Sequence[str], fields: Iterable[str] = ()
-) -> NoReturn:
-    """Become journalctl, for the lines of a service and what systemd says of its units.
-
-    Args:
-        identifier: the service's `SyslogIdentifier=`, which finds its last lines too.
-        units: whose starts and stops are to be shown.
-        options: for journalctl.
-        fields: `NAME=VALUE`, of which each of the service's lines must have one.
-
-    Source: journalctl(1); systemd.journal-fields(7).
-    """
-    user = f"_UID={os.getuid()}"
-    matches = [user, f"SYSLOG_IDENTIFIER={identifier}", *fields]
-    for unit in units:
-        matches += ["+", user, f"USER_UNIT={unit}"]
-    become(("journalctl", *_journal_of_user(), *options, *matches))
-
-
-def cursor() -> str | None:
-    """Return the cursor of the newest entry of the journal; `None` where it cannot be read.
-
-    Source: journalctl(1), `--show-cursor`.
-    """
-    argv = ("journalctl", *_journal_of_user(), "--lines=0", "--show-cursor")
-    try:
-        result = run(argv, timeout_s=_TIMEOUT_S)
-    except InsidersError:
-        return None
-    found = [line for line in result.stdout.splitlines() if line.startswith(_CURSOR)]
-    return found[0].removeprefix(_CURSOR) if found else None
-
-
-@contextmanager
-def followed(identifier: str, unit: str, cursor: str | None, fields: str) -> Iterator[Lines]:
-    """Follow the journal of a service and what systemd says of its unit, an entry a line, as JSON.
-
-    Args:
-        identifier: its `SyslogIdentifier=`.
-        unit: its name.
-        cursor: after which entry; `None`: there is nothing to follow.
-        fields: the wanted ones, between commas.
-
-    Raises:
-        InsidersError: there is no journalctl.
-
-    Source: journalctl(1), `--output=json`.
-    """
-    if cursor is None:
-        yield Lines(None)
-        return
-    user = f"_UID={os.getuid()}"
-    argv = (
-        *("journalctl", *_journal_of_user(), "--follow", "--lines=all", "--all"),
-        *("--output=json", f"--output-fields={fields}", f"--after-cursor={cursor}"),
-        *(user, f"SYSLOG_IDENTIFIER={identifier}", "+", user, f"USER_UNIT={unit}"),
-    )
-    with printing(argv) as lines:
-        yield lines
-
-
-def logged(field: str) -> list[str]:
-    """Name the values that a field has in the journal; none where nothing can be read.
-
-    Source: journalctl(1), `--field`.
-    """
-    argv = ("journalctl", *_journal_of_user(), f"--field={field}")
-    return run(argv, timeout_s=_TIMEOUT_S).stdout.splitlines()
-
-
-def _journal_of_user() -> tuple[str, ...]:
-    """Choose the user's own journal where there is one.
-
-    A volatile journal has no files for users: there only the group systemd-journal can read, and
-    `--user` would find nothing. Source: journald.conf(5), `SplitMode=`.
-    """
-    return ("--user",) if Path("/var/log/journal").is_dir() else ("--quiet",)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.systemd import control, unit_files
+from pypi_insiders.systemd import control, unit_files, unit_names
 from pypi_insiders.systemd.control import Setup
 from pypi_insiders.systemd.service_status import Condition, Services
-from pypi_insiders.systemd.unit_files import PARTS, REQUESTS, Freshness, Part
+from pypi_insiders.systemd.unit_files import Freshness
+from pypi_insiders.systemd.unit_names import PARTS, REQUESTS, Part
 from pypi_insiders.util.errors import InsidersError
 
 
@@ -58,7 +59,7 @@ def _files(services: Services, paths: Paths, settings: Settings, part: Part) -> 
     manager = services.manager
     texts = control.wanted(manager, Setup(paths, settings))
     missing, stale, edited, unconfined, errors = [], [], [], [], []
-    for name in unit_files.names(part):
+    for name in unit_names.names(part):
         try:
             found = unit_files.freshness(manager.unit_directory, name, texts)
         except InsidersError as error:
