@@ -149,7 +149,7 @@ def test_a_service_that_does_not_come_up_is_taken_back(machine: Machine, port: i
     machine.write_text(drop_in, "[Service]\nExecStartPre=/bin/false\n")
     failed = machine.run("pypi-insiders", "server", "start", check=False)
     assert failed.returncode == 1
-    assert failed.stderr.startswith("error: systemctl --user start: Job for ")
+    assert failed.stderr.startswith("error: systemctl --user restart: Job for ")
     assert failed.stderr.endswith("\nhint: see why: `journalctl --user --since=-1min`\n")
     assert installed_units(machine) == {
         "pypi-insiders-server.service.d",

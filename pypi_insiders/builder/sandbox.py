@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pypi_insiders.builder import gateway, relay
-from pypi_insiders.systemd import systemctl
+from pypi_insiders.systemd import systemctl, transient
 from pypi_insiders.systemd.quoting import quoted
 from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
@@ -299,18 +299,17 @@ class Sandbox:
             *argv,
         ]
         temporary = quoted(place / _TEMPORARY_FILES)
-        command = (
-            *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
-            f"--unit={unit}",
-            "--description=Build of an Insiders release",
-            "--slice=background.slice",
-            f"--working-directory={self.inside(view, str(directory))}",
-            *(f"--property={line}" for line in self._properties(view, timeout_s)),
-            # Whatever it writes lies in the one directory that is removed, and may be measured.
-            *(f"--property=BindPaths={temporary}:{path}" for path in TEMPORARY),
-            "--",
-            # `$` begins a variable of the manager. Source: systemd.service(5), "COMMAND LINES".
-            *(self.inside(view, word).replace("$", "$$") for word in words),
+        command = transient.command(
+            (self.inside(view, word) for word in words),
+            "Build of an Insiders release",
+            (
+                "Slice=background.slice",
+                f"WorkingDirectory={self.inside(view, str(directory))}",
+                *self._properties(view, timeout_s),
+                # What it writes there lies in a directory that is removed, and may be measured.
+                *(f"BindPaths={temporary}:{path}" for path in TEMPORARY),
+            ),
+            unit=unit,
         )
         with _pipe() as (ours, theirs):
             told: list[str] = []

@@ -12,8 +12,8 @@ from pypi_insiders.util.errors import InsidersError
 
 COMMANDS = {
     "status": "pypi_insiders.cli.status:status",
-    "server": "pypi_insiders.cli.services:server",
-    "watcher": "pypi_insiders.cli.services:watcher",
+    "server": "pypi_insiders.cli.server:server",
+    "watcher": "pypi_insiders.cli.watcher:watcher",
     "repos": "pypi_insiders.cli.repos:repos",
     "update": "pypi_insiders.cli.update:update",
     "show": "pypi_insiders.cli.show:show",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pypi_insiders.systemd import transient
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.plain_text import one_line, printable
 from pypi_insiders.util.process import Result, run
@@ -95,15 +96,12 @@ def _run_outside(argv: Sequence[str], text: str) -> Result:
     """
     kept = (name for name in os.environ if name not in _OF_UNIT and name.isidentifier())
     return run(
-        (
-            *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
+        transient.command(
+            argv,
             # Not the words of the command, which may have a secret: the journal would have them.
-            "--description=A message of pypi-insiders",
-            f"--property=RuntimeMaxSec={_TIMEOUT_S}",
-            *(f"--setenv={name}" for name in kept),  # the values are read from here
-            "--",
-            # `$` begins a variable of the manager. Source: systemd.service(5), "COMMAND LINES".
-            *(word.replace("$", "$$") for word in argv),
+            "A message of pypi-insiders",
+            (f"RuntimeMaxSec={_TIMEOUT_S}",),
+            variables=kept,
         ),
         timeout_s=2 * _TIMEOUT_S,
         stdin=text,

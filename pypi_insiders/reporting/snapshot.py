@@ -280,7 +280,7 @@ def _passwords(
         return None
     try:
         if isinstance(services, Services) and services.server.condition != Condition.NOT_INSTALLED:
-            control.demand_passwords(control.Setup(paths, settings))
+            control.demand_passwords(settings, paths)
         else:
             access.passwords_for(settings.server, paths.passwords)
     except InsidersError as error:

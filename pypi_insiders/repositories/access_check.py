@@ -17,7 +17,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.repositories import tags
 from pypi_insiders.repositories.model import Repository
-from pypi_insiders.systemd import systemctl, unit_files, unit_templates
+from pypi_insiders.systemd import systemctl, transient, unit_files, unit_templates
 from pypi_insiders.systemd.quoting import quoted
 from pypi_insiders.systemd.unit_names import WATCHER
 from pypi_insiders.util.errors import InsidersError
@@ -116,24 +116,17 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
 
     Source: systemd-run(1).
     """
-    program = shutil.which("systemd-run")
-    if program is None:
+    if shutil.which("systemd-run") is None:
         raise InsidersError("systemd-run was not found", "install systemd")
     timeout_s = git.TIMEOUT_S * (number // _AT_ONCE + 1) + _SPARE_S
     with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_RUNTIME_DIR")) as scratch:
         like = _watcher(paths, Path(scratch))
-        argv = (
-            *(program, "--user", "--wait", "--pipe", "--collect", "--quiet", f"--unit={_unit()}"),
-            "--description=A look at the repositories of pypi-insiders",
-            *(f"--setenv={word}" for word in _assignments(like.variables)),
-            *(f"--property={line}" for line in like.properties),
-            f"--property=RuntimeMaxSec={timeout_s}",
-            "--",
-            # `$` begins a variable of the manager. Source: systemd.service(5), "COMMAND LINES".
-            *(
-                word.replace("$", "$$")
-                for word in (*unit_templates.installed_words(), "doctor", "--access")
-            ),
+        argv = transient.command(
+            (*unit_templates.installed_words(), "doctor", "--access"),
+            "A look at the repositories of pypi-insiders",
+            (*like.properties, f"RuntimeMaxSec={timeout_s}"),
+            unit=_unit(),
+            variables=_assignments(like.variables),
         )
         inherited = {
             name: value

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
+from pypi_insiders.systemd import transient
 from pypi_insiders.systemd.quoting import quote
 from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
@@ -148,11 +149,10 @@ def trouble(pauses_s: Iterable[float] = (0.5, 1)) -> str | None:
     Source: systemd.exec(5), `PrivateUsers=`.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    argv = (
-        *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
-        "--description=A look whether services of pypi-insiders can be confined",
-        *(f"--property={line}" for line in _PROBE),
-        *("--", "sh", "-c", 'test ! -e "$$1"', "sh", f"{runtime}/systemd"),
+    argv = transient.command(
+        ("sh", "-c", 'test ! -e "$1"', "sh", f"{runtime}/systemd"),
+        "A look whether services of pypi-insiders can be confined",
+        _PROBE,
     )
     for pause_s in (*pauses_s, None):
         try:

@@ -1,7 +1,7 @@
 """Start and stop the two services, with units that are up to date."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +32,19 @@ class Setup:
 
     paths: Paths
     settings: Settings
+    manager: Manager
+
+
+@dataclass(frozen=True)
+class _Installation:
+    """Units that are installed now, and how they were before."""
+
+    change: unit_files.Change
+    states: Mapping[str, Mapping[str, str]]
+    """Name of a unit to its properties before."""
+
+    def was_active(self, *units: str) -> bool:
+        return all(_is_active_in(self.states[unit]) for unit in units)
 
 
 def start(part: Part, setup: Setup, *, at_login: bool) -> None:
@@ -48,13 +61,16 @@ def start(part: Part, setup: Setup, *, at_login: bool) -> None:
         InsidersError: there is no user manager, a unit cannot be installed, the index would be
             open to everybody, or the service does not come up.
     """
-    with _installed(part, setup) as change:
-        if part.trigger in change.units:
+    with _installed(part, setup) as installed:
+        changed = installed.change.units
+        if part.trigger in changed:
             # A socket cannot be bound anew while its service runs; an update need not end.
             systemctl.call("stop", *(part.units if part == SERVER else (part.trigger,)))
-        elif part == SERVER and part.service in change.units and _is_active(part.service):
+        elif part == SERVER and part.service in changed and installed.was_active(part.service):
             _call_of_server("restart")
-        _start(part, setup)
+        is_running = part == SERVER and installed.was_active(*part.units, unit_names.REQUESTS)
+        if changed or not is_running:
+            _start(part, setup)
         if at_login:
             systemctl.call("enable", part.trigger)
 
@@ -65,10 +81,10 @@ def restart(part: Part, setup: Setup) -> None:
     Raises:
         InsidersError: as `start`.
     """
-    with _installed(part, setup) as change:
-        if part.trigger in change.units or part != SERVER:
+    with _installed(part, setup) as installed:
+        if part.trigger in installed.change.units or part != SERVER:
             systemctl.call("stop", *part.units)
-        elif _is_active(part.trigger):
+        elif installed.was_active(part.trigger):
             _call_of_server("restart")
         _start(part, setup)
 
@@ -110,14 +126,14 @@ def _call_of_server(verb: str) -> None:
         raise InsidersError(why, hint) from error
 
 
-def demand_passwords(setup: Setup) -> None:
+def demand_passwords(settings: Settings, paths: Paths) -> None:
     """Require the passwords and the token without which the index would end.
 
     Raises:
         InsidersError: one is missing, and no credential of the service takes its place.
     """
     try:
-        access.passwords_for(setup.settings.server, setup.paths.passwords)
+        access.passwords_for(settings.server, paths.passwords)
     except InsidersError:
         service = systemctl.service(SERVER.service)
         kinds = (f"{kind}Credential{how}" for kind in ("Load", "Set") for how in ("", "Encrypted"))
@@ -127,21 +143,20 @@ def demand_passwords(setup: Setup) -> None:
 
 
 @contextmanager
-def _installed(part: Part, setup: Setup) -> Iterator[unit_files.Change]:
+def _installed(part: Part, setup: Setup) -> Iterator[_Installation]:
     """Have the units installed; take them back if what follows fails."""
-    manager = systemctl.manager()
     if part == SERVER:
         access.demand_auth(setup.settings.server.auth, [setup.settings.server])
-    was_active = [unit for unit in part.units if _is_active(unit)]
-    trouble = confinement.trouble()
-    if trouble is not None:
-        _log.warning("the services are not confined, they run with your permissions: %s", trouble)
-    texts = wanted(manager, setup, is_confined=trouble is None)
-    change = unit_files.install(manager.unit_directory, texts, part)
-    change = _reloaded(part, setup, change)
+    units = (*part.units, unit_names.REQUESTS)
+    found = systemctl.show_each(units, "ActiveState", "NeedDaemonReload")
+    states = dict(zip(units, found, strict=True))
+    texts = _confined(part, setup, states)
+    change = unit_files.install(setup.manager.unit_directory, texts, part)
+    change = _reloaded(part, setup, change, states)
     try:
-        yield change
+        yield _Installation(change, states)
     except BaseException:
+        was_active = [unit for unit in part.units if _is_active_in(states[unit])]
         if change.before:
             systemctl.try_call("stop", *part.units, unit_names.NOTIFIERS)
             change.undo()
@@ -154,16 +169,31 @@ def _installed(part: Part, setup: Setup) -> Iterator[unit_files.Change]:
         raise
 
 
-def _reloaded(part: Part, setup: Setup, change: unit_files.Change) -> unit_files.Change:
+def _confined(part: Part, setup: Setup, states: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Render the units, confined where that can be; a service that runs so now has shown it."""
+    texts = wanted(setup)
+    is_shown = _is_active_in(states[part.service]) and unit_files.are_current(
+        setup.manager.unit_directory, texts, part
+    )
+    trouble = None if is_shown else confinement.trouble()
+    if trouble is None:
+        return texts
+    _log.warning("the services are not confined, they run with your permissions: %s", trouble)
+    return wanted(setup, is_confined=False)
+
+
+def _reloaded(
+    part: Part, setup: Setup, change: unit_files.Change, states: Mapping[str, Mapping[str, str]]
+) -> unit_files.Change:
     """Have systemd read the units; take them back if the index could not start with them."""
+    edited = {unit for unit in part.units if states[unit]["NeedDaemonReload"] == "yes"}
     try:
-        if change.before or _needs_reload(*part.units):
+        if change.before or edited:
             # A socket whose addresses have changed, by a drop-in say, listens no more after that.
-            changed = {part.trigger} if _needs_reload(part.trigger) else set()
             systemctl.call("daemon-reload")
-            change = replace(change, units=change.units | changed)
+            change = replace(change, units=change.units | (edited & {part.trigger}))
         if part == SERVER:
-            demand_passwords(setup)
+            demand_passwords(setup.settings, setup.paths)
     except BaseException:
         if change.before:
             change.undo()
@@ -172,20 +202,19 @@ def _reloaded(part: Part, setup: Setup, change: unit_files.Change) -> unit_files
     return change
 
 
-def wanted(manager: Manager, setup: Setup, *, is_confined: bool = True) -> dict[str, str]:
+def wanted(setup: Setup, *, is_confined: bool = True) -> dict[str, str]:
     """Render what `start` writes into the user's directory of units.
 
     What a package of the system brings is used where it lies: a copy would hide the next version.
 
     Args:
-        manager: for whom.
         setup: what the units are made from.
         is_confined: whether the services can be confined.
 
     Raises:
         InsidersError: the manager does not answer.
     """
-    command, program = unit_templates.installed_command(), None
+    manager, command, program = setup.manager, unit_templates.installed_command(), None
     if is_confined:
         words = unit_templates.installed_words()
         program = confinement.find_program(words, manager.variables, setup.paths)
@@ -201,13 +230,11 @@ def _of_packages(manager: Manager) -> list[Path]:
 
 
 def _is_active(unit: str) -> bool:
-    return systemctl.show(unit, "ActiveState")["ActiveState"] in ("active", "reloading")
+    return _is_active_in(systemctl.show(unit, "ActiveState"))
 
 
-def _needs_reload(*units: str) -> bool:
-    return any(
-        systemctl.show(unit, "NeedDaemonReload")["NeedDaemonReload"] == "yes" for unit in units
-    )
+def _is_active_in(has: Mapping[str, str]) -> bool:
+    return has["ActiveState"] in ("active", "reloading")
 
 
 def _port_taken(setup: Setup) -> InsidersError | None:

@@ -87,29 +87,31 @@ class Services:
         return self.server if part == SERVER else self.watcher
 
 
-def look(part: Part, now: datetime) -> Overview:
+def look(part: Part, now: datetime, manager: Manager | None = None) -> Overview:
     """Look at a service.
 
     Args:
         part: the service.
         now: for "in 12 min"; with a time zone, in which times are told.
+        manager: found before.
 
     Raises:
         InsidersError: there is no user manager.
     """
-    return observe(now).of(part)
+    return observe(now, manager).of(part)
 
 
-def observe(now: datetime) -> Services:
-    """Look at both services at once, with two processes.
+def observe(now: datetime, manager: Manager | None = None) -> Services:
+    """Look at both services at once, with two processes, or one where the manager is known.
 
     Args:
         now: for "in 12 min"; with a time zone, in which times are told.
+        manager: found before.
 
     Raises:
         InsidersError: there is no user manager.
     """
-    manager = systemctl.manager()
+    manager = manager or systemctl.manager()
     wanted = (*SERVER.units, *WATCHER.units, REQUESTS)
     found = dict(zip(wanted, systemctl.show_each(wanted, *PROPERTIES), strict=True))
     looks = []

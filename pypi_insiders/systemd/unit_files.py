@@ -99,6 +99,19 @@ def _read_ours(path: Path) -> str | None:
     return text
 
 
+def are_current(directory: Path, texts: Mapping[str, str], part: Part) -> bool:
+    """Return whether the files of a part are just as they would be written now.
+
+    Raises:
+        InsidersError: a file of that name is not ours, or cannot be read.
+    """
+    return all(
+        _read_ours(directory / name) == texts.get(name)
+        for unit in (*part.units, *SHARED)
+        for name in files_of(unit)
+    )
+
+
 class Freshness(Enum):
     """How an installed file compares with what would be written now."""
 

@@ -57,7 +57,7 @@ def find(services: Services, paths: Paths, settings: Settings | None) -> tuple[U
 def _files(services: Services, paths: Paths, settings: Settings, part: Part) -> UnitState:
     """Compare the files with what `start` would write."""
     manager = services.manager
-    texts = control.wanted(manager, Setup(paths, settings))
+    texts = control.wanted(Setup(paths, settings, manager))
     missing, stale, edited, unconfined, errors = [], [], [], [], []
     for name in unit_names.names(part):
         try:

@@ -1,0 +1,167 @@
+"""What the commands of both services have in common."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pypi_insiders.cli.common import note, verbosity
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from pypi_insiders.systemd.following import JournalPosition
+    from pypi_insiders.systemd.unit_names import Part
+    from pypi_insiders.util.errors import InsidersError
+
+as_json = click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
+no_block = click.option("--no-block", is_flag=True, help="Do not wait for the end of the update.")
+_LOG_OPTIONS = (
+    click.option("-f", "--follow", is_flag=True, help="Follow the log."),
+    click.option("-n", "--lines", metavar="N", help="Show the last N entries."),
+    click.option(
+        "-p", "--priority", metavar="LEVEL", help="Show entries of this priority or higher."
+    ),
+    click.option("--since", metavar="TIME", help="Show entries since TIME: yesterday, -1h, ..."),
+)
+
+
+def log_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of journalctl that `logs` has."""
+    for option in reversed(_LOG_OPTIONS):
+        function = option(function)
+    return function
+
+
+def part_of(name: str) -> "Part":
+    """Return the service of that name."""
+    from pypi_insiders.systemd.unit_names import SERVER, WATCHER
+
+    return {part.name: part for part in (SERVER, WATCHER)}[name]
+
+
+def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how: bool) -> None:
+    """Start a service in some way, wait for the update if it runs one, and report its state."""
+    from datetime import datetime
+
+    from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.config.settings import load_settings
+    from pypi_insiders.repositories import data_directories
+    from pypi_insiders.systemd import following, service_status, systemctl
+    from pypi_insiders.systemd.control import Setup
+
+    part, paths = part_of(name), default_paths()
+    setup = Setup(paths, load_settings(paths.settings), systemctl.manager())
+    is_waited_for = name == "watcher" and not no_block
+    failure = None
+    data_directories.create(setup.paths)
+    if is_waited_for:
+        place, running_since = following.here(), following.running_since()
+    begin(part, setup, **how)
+    if is_waited_for:
+        failure = _wait(place)
+        if running_since and _has_changed(setup.paths.repositories, running_since):
+            # That update had read the list before.
+            place = following.here()
+            systemctl.call("start", "--no-block", part.service)
+            failure = _wait(place)
+    now = datetime.now().astimezone()
+    click.echo(service_status.look(part, now, setup.manager).line)
+    if systemctl.is_lingering() is False:
+        note(f"lingering is off: the {name} stops when you log out (`loginctl enable-linger`)")
+    if failure:
+        raise failure
+
+
+def _has_changed(path: Path, since: float) -> bool:
+    """Return whether a file was written since then, in seconds of the epoch."""
+    return path.exists() and path.stat().st_mtime >= since
+
+
+def _wait(place: "JournalPosition") -> "InsidersError | None":
+    """Wait for the end of an update, live on a terminal; return why it failed."""
+    from contextlib import nullcontext
+
+    from pypi_insiders.cli.update import is_live
+    from pypi_insiders.systemd import following
+    from pypi_insiders.util.errors import InsidersError
+
+    display: AbstractContextManager[Callable[[str], None]] = nullcontext(lambda _line: None)
+    if is_live() and verbosity(click.get_current_context()) >= 0:
+        from pypi_insiders.cli.progress import live_line
+
+        display = live_line("update")
+    try:
+        with display as show:
+            following.follow(place, show)
+    except InsidersError as error:
+        return error
+    except KeyboardInterrupt:
+        note("the update continues; `pypi-insiders watcher stop` stops it")
+        raise
+    return None
+
+
+def report(name: str, was_installed: bool, done: str) -> None:
+    """Report what was done to a service, if it is installed."""
+    click.echo(f"{name}: {done if was_installed else 'not installed'}")
+
+
+def show(name: str, *, as_json: bool) -> int:
+    """Show the state of a service; return the exit status that says the same."""
+    import json
+    from datetime import datetime
+
+    from pypi_insiders.reporting import status as everything
+    from pypi_insiders.systemd import service_status, systemctl
+
+    part = part_of(name)
+    look = service_status.look(part, datetime.now().astimezone())
+    if as_json:
+        click.echo(json.dumps(everything.service(look), indent=2))
+        return look.condition
+    click.echo(look.line)
+    if look.condition != service_status.Condition.NOT_INSTALLED:
+        systemctl.print_status(part.units)
+    return look.condition
+
+
+def show_log(
+    name: str, options: dict[str, str | bool | None], repository: str | None = None
+) -> None:
+    """Become journalctl, with its own options, for a service or what it said of one repository."""
+    from pypi_insiders.systemd import journalctl, systemctl
+    from pypi_insiders.util import log
+
+    given = [
+        f"--{option}" if value is True else f"--{option}={value}"
+        for option, value in options.items()
+        if value not in (None, False)
+    ]
+    part = part_of(name)
+    systemctl.manager()  # where there is none, that is said better than by journalctl
+    if repository is None:
+        journalctl.logs(part.identifier, part.units, given)
+    fields = [f"{log.REPOSITORY_FIELD}={item}" for item in _in_journal(repository)]
+    journalctl.logs(part.identifier, (), given, fields)
+
+
+def _in_journal(repository: str) -> list[str]:
+    """Tell under which names the journal has a repository, also one that is not watched any more.
+
+    Raises:
+        InsidersError: it has none, and the repository is not watched either.
+    """
+    from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.repositories import registry
+    from pypi_insiders.repositories.model import parse_name
+    from pypi_insiders.systemd import journalctl
+    from pypi_insiders.util import log
+
+    wanted = parse_name(repository).casefold()
+    logged = journalctl.logged(log.REPOSITORY_FIELD)
+    if found := [name for name in logged if name.casefold() == wanted]:
+        return found
+    watched = registry.load(default_paths().repositories)
+    return [item.name for item in registry.select(watched, (repository,))]
