@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pypi_insiders.config.schema import as_toml
 from pypi_insiders.config.settings import (
     BuildSettings,
     PublishSettings,
@@ -15,14 +16,15 @@ from pypi_insiders.config.settings import (
     Settings,
     WatcherSettings,
     as_document,
-    as_toml,
     load_settings,
+    parse_settings,
+    template,
+)
+from pypi_insiders.config.validators import (
     parse_check_url,
     parse_fallback_url,
     parse_host,
     parse_interval,
-    parse_settings,
-    template,
 )
 from pypi_insiders.util.errors import InsidersError
 

@@ -13,7 +13,8 @@ import pytest
 
 from pypi_insiders import __version__
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.config.settings import ServerSettings, Settings, WatcherSettings, parse_interval
+from pypi_insiders.config.settings import ServerSettings, Settings, WatcherSettings
+from pypi_insiders.config.validators import parse_interval
 from pypi_insiders.systemd.systemctl import quote
 from pypi_insiders.systemd.unit_files import (
     NOTIFIER,

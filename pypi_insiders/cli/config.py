@@ -50,7 +50,7 @@ def _files(paths: "Paths") -> dict[str, str]:
 def _print_toml(paths: "Paths", found: "list[Effective]") -> None:
     from itertools import groupby
 
-    from pypi_insiders.config.settings import as_toml
+    from pypi_insiders.config.schema import as_toml
 
     for what, path in _files(paths).items():
         is_there = "" if Path(path).exists() else " (not there)"

@@ -77,7 +77,7 @@ def add(
     """
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.repositories.model import parse_specification
-    from pypi_insiders.util.errors import InsidersError, UsageError
+    from pypi_insiders.util.errors import UsageError
 
     if options["url"] is not None and len(specifications) != 1:
         raise UsageError("--url goes with one repository", "add them one by one")
@@ -86,8 +86,6 @@ def add(
     for key, value in given.items():
         try:
             new = [item.with_key(key, value) for item in new]
-        except InsidersError:
-            raise
         except ValueError as error:
             raise UsageError(str(error)) from error
     paths = default_paths()
@@ -312,7 +310,7 @@ def _texts(assignments: "Iterable[str]") -> dict[str, str]:
 
 
 def _tell_changes(paths: "Paths", old: "Repository", new: "Repository") -> None:
-    from pypi_insiders.config.settings import as_toml
+    from pypi_insiders.config.schema import as_toml
     from pypi_insiders.repositories import state
 
     before, now = old.keys, new.keys

@@ -251,7 +251,7 @@ _watcher_logs.help = "Show the log of the watcher, or only what is about one rep
 
 
 def _host(value: object) -> object:
-    from pypi_insiders.config.settings import parse_host
+    from pypi_insiders.config.validators import parse_host
 
     return parse_host(value)
 

@@ -1,15 +1,14 @@
 """Keep `repos.toml`, the list of watched repositories."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from pypi_insiders.config.settings import parse_toml
+from pypi_insiders.config import schema
 from pypi_insiders.repositories.model import Repository, parse_name
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import read_text, write_atomic
@@ -28,7 +27,7 @@ def load(path: Path) -> dict[str, Repository]:
         InsidersError: the file cannot be read or is wrong; everything wrong is named at once.
     """
     text = read_text(path)
-    document = {} if text is None else parse_toml(path, text)
+    document = {} if text is None else schema.parse_toml(path, text)
     problems: list[str] = []
     found: dict[str, Repository] = {}
     for name, content in document.items():
@@ -36,10 +35,12 @@ def load(path: Path) -> dict[str, Repository]:
         if other := find(found, item.name):
             problems.append(f"{other.name} is listed twice, the second time as {name}")
         found[item.name] = item
-    with _collected(problems):
+    try:
         _check_distributions(found.values())
+    except InsidersError as error:
+        problems.append(error.message)
     if problems:
-        raise InsidersError(f"{path}: {'; '.join(problems)}", f"edit {path}")
+        raise schema.wrong(path, problems)
     return found
 
 
@@ -49,22 +50,13 @@ def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
     if not isinstance(content, dict):
         problems.append(f'{name} must be a table: ["{name}"]')
         content = {}
-    with _collected(problems):
-        item = replace(item, name=parse_name(name))
-    for key, value in content.items():
-        with _collected(problems, f"{name}: "):
-            item = item.with_key(key, value)
-    return item
-
-
-@contextmanager
-def _collected(problems: list[str], place: str = "") -> Iterator[None]:
     try:
-        yield
-    except InsidersError as error:
-        problems.append(f"{place}{error.message}")
-    except ValueError as error:
-        problems.append(f"{place}{error}")
+        item = replace(item, name=parse_name(name))
+    except UsageError as error:
+        problems.append(error.message)
+    values, wrong = schema.read(Repository, content)
+    problems += (f"{name}: {problem}" for problem in wrong)
+    return replace(item, **values)
 
 
 def save(path: Path, repositories: Iterable[Repository]) -> None:
@@ -166,8 +158,6 @@ def change(
     for key, text in texts.items():
         try:
             item = item.with_text(key, text)
-        except InsidersError:
-            raise
         except ValueError as error:
             raise UsageError(str(error), "see `pypi-insiders repos set --help`") from error
     others = [other for name, other in repositories.items() if name != item.name]
