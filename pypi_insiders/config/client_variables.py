@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from pypi_insiders.config import addresses
 
 INDEX = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL")
 """Where pip, uv and PDM look for the index."""
@@ -67,13 +69,12 @@ _LISTS = {UV_INDEX: " ", TRUSTED_HOST: " ", **dict.fromkeys(NO_PROXY, ",")}
 """Variables of several words, and what stands between these: those of the user are kept."""
 
 
-def leading_to(url: str, *, for_uv: bool = False, is_loopback: bool = True) -> dict[str, str]:
-    """Tell which variables lead to an index, and their values.
+def leading_to(url: str, *, for_uv: bool = False) -> dict[str, str]:
+    """Return the variables that point clients to an index, and their values.
 
     Args:
         url: of the index, up to the port.
         for_uv: only uv, and only for what the index holds.
-        is_loopback: pip trusts http with this machine only, unless it is told.
 
     Source: https://pip.pypa.io/en/stable/topics/configuration/,
     https://docs.astral.sh/uv/reference/environment/, https://pdm-project.org/latest/reference/configuration/
@@ -81,7 +82,8 @@ def leading_to(url: str, *, for_uv: bool = False, is_loopback: bool = True) -> d
     if for_uv:
         return {UV_INDEX: f"{url}/insiders/simple/"}
     values = dict.fromkeys(INDEX, f"{url}/simple/")
-    if not is_loopback:
+    # Without this variable, pip trusts http with this machine only.
+    if not addresses.is_loopback(urlsplit(url).hostname or ""):
         values[TRUSTED_HOST] = url.partition("//")[2]
     return values
 

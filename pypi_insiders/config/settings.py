@@ -1,48 +1,16 @@
 """Read `config.toml`, the settings of the person."""
 
-import re
-import socket
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from pypi_insiders.config import schema, validators
+from pypi_insiders.config import addresses, schema, validators
 from pypi_insiders.config.schema import BYTES, SECONDS, key
 from pypi_insiders.config.validators import PYPI
-from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
 
 NOTIFY_VARIABLE = "PYPI_INSIDERS_NOTIFY_COMMAND"
 """Has the `notify-command` as a shell would quote it, for when `config.toml` cannot be read."""
-
-
-def addresses(host: str) -> tuple[str, ...]:
-    """Tell which IP addresses a host stands for; the first must be had, others may be missing."""
-    return ("127.0.0.1", "::1") if host == "localhost" else (host,)
-
-
-def join(address: str, port: int) -> str:
-    """Write an address and a port as URLs and systemd do."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    """Read the host of a URL as an IP address, also as `127.1` and `::ffff:127.0.0.1`."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        try:
-            return IPv4Address(socket.inet_aton(host))  # what C programs read as an address
-        except OSError:
-            return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
-
-
-_OWN_PATHS = ("", "/simple", "/insiders", "/insiders/simple")
 
 
 @dataclass(frozen=True)
@@ -65,48 +33,17 @@ class ServerSettings:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Each address to listen on, such as `127.0.0.1:31411` or `[::1]:31411`."""
-        return tuple(join(address, self.port) for address in addresses(self.host))
+        return tuple(addresses.join(it, self.port) for it in addresses.of_host(self.host))
 
     @property
     def fallback(self) -> str:
         """Where unknown names are redirected."""
         return self.fallback_url or PYPI
 
-    def is_own(self, url: str) -> bool:
-        """Tell whether a URL leads back to the index, however it is spelled."""
-        parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        host = (parts.hostname or "").rstrip(".")
-        if port == self.port and (host in self.names or self._listens_at(host)):
-            return True
-        # Names may be those of a proxy before the index, where other paths can be somebody else's.
-        path = re.sub("/+", "/", parts.path).rstrip("/").lower()
-        return host in self.names and port in (80, 443) and path in _OWN_PATHS
-
-    def _listens_at(self, host: str) -> bool:
-        """Tell whether a host of a URL is one of the addresses; all of 127/8 is this machine."""
-        own = [ip_address(address) for address in addresses(self.host)]
-        if host == "localhost" or host.endswith(".localhost"):
-            return any(address.is_loopback or address.is_unspecified for address in own)
-        address = _address(host)
-        if address is None:
-            return False
-        if address.is_unspecified:  # as a destination it is this machine
-            return any(it.is_loopback or it.is_unspecified for it in own)
-        return address in own or (address.is_loopback and any(it.is_unspecified for it in own))
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
-        return all(ip_address(address).is_loopback for address in addresses(self.host))
-
     @property
     def url(self) -> str:
         """Where the index is found on this machine, up to the port."""
-        address = ip_address(addresses(self.host)[0])
-        if address.is_unspecified:
-            address = ip_address("::1" if address.version == 6 else "127.0.0.1")
-        return f"http://{join(str(address), self.port)}"
+        return addresses.url(self.host, self.port)
 
 
 @dataclass(frozen=True)
@@ -194,29 +131,6 @@ def template() -> str:
     return Path(__file__).with_name("config.toml").read_text(encoding="utf-8")
 
 
-def _own_fallback(url: str) -> str:
-    return f"must be another index than this one, which would redirect to itself, not {url!r}"
-
-
-def refuse_own_fallback(settings: ServerSettings, bound: Iterable[ServerSettings]) -> None:
-    """Check that the fallback is not the index itself, where it really listens.
-
-    Args:
-        settings: with the fallback and the names of the index.
-        bound: each address on which it listens; a port of 0 has become one by now.
-
-    Raises:
-        InsidersError: it is.
-    """
-    url = settings.fallback_url
-    for listening in bound:
-        if url and replace(listening, names=settings.names).is_own(url):
-            raise InsidersError(
-                f"the fallback URL {_own_fallback(url)}",
-                f'set another `fallback-url` under [server], such as "{PYPI}"',
-            )
-
-
 def _check(document: dict[str, Any], path: Path) -> Settings:
     tables = {item.name: type(getattr(Settings(), item.name)) for item in fields(Settings)}
     problems: list[str] = []
@@ -233,8 +147,10 @@ def _check(document: dict[str, Any], path: Path) -> Settings:
             values[name] = tables[name](**found)
             problems += wrong
     server = values.get("server", ServerSettings())
-    if server.fallback_url and server.is_own(server.fallback_url):
-        problems.append(f"server.fallback-url {_own_fallback(server.fallback_url)}")
+    if problem := addresses.own_fallback(
+        server.fallback_url, server.host, server.port, server.names
+    ):
+        problems.append(f"server.fallback-url {problem}")
     if problems:
         raise schema.wrong(path, problems)
     return Settings(**values)
