@@ -206,8 +206,7 @@ def test_what_is_saved_is_loaded_in_the_same_order(tmp_path: Path) -> None:
     save(path, items)
     assert path.read_text() == (
         "# The repositories that pypi-insiders watches, written by `pypi-insiders repos`.\n"
-        "# You may edit this file; comments are lost at the next `add`, `set`, `import` or "
-        "`remove`.\n\n"
+        "# You may edit this file; its commands keep your comments and layout.\n\n"
         '["z/Last"]\ndistribution = "last"\nurl = "ssh://git@h/last"\n\n'
         '["a/b.c"]\n\n'
         '["m/n"]\nurl = "file:///srv/n"\n\n'

@@ -53,14 +53,19 @@ def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
             raise
 
 
-def read_text(path: Path) -> str | None:
+def read_text(path: Path, newline: str | None = None) -> str | None:
     """Read a UTF-8 file; `None` where there is none.
+
+    Args:
+        path: of the file.
+        newline: as of `open`; an empty text keeps the ends of lines as they are.
 
     Raises:
         InsidersError: the file is there and cannot be read, or it is a link that leads nowhere.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8", newline=newline) as file:
+            return file.read()
     except FileNotFoundError as error:
         if path.is_symlink():  # what it says is not that there is nothing
             raise InsidersError(
