@@ -1,6 +1,5 @@
 """`pypi-insiders repos`."""
 
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +10,12 @@ from pypi_insiders.cli.common import Group, none_watched, note
 from pypi_insiders.cli.table import echo_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pypi_insiders.config.paths import Paths
-    from pypi_insiders.repositories.access_check import Reply
     from pypi_insiders.repositories.model import Repository
+    from pypi_insiders.update.introduction import Introduction
     from pypi_insiders.update.naming import Naming
-
-_CHECK_TIMEOUT_S = 10
-_NAME_TIMEOUT_S = 10
 
 repos = Group("repos", help="Say which repositories are watched.")
 
@@ -77,6 +73,8 @@ def add(
     """
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.repositories.model import parse_specification
+    from pypi_insiders.update import introduction
+    from pypi_insiders.update.introduction import Introduction
     from pypi_insiders.util.errors import UsageError
 
     if options["url"] is not None and len(specifications) != 1:
@@ -89,83 +87,40 @@ def add(
         except ValueError as error:
             raise UsageError(str(error)) from error
     paths = default_paths()
-    findings = _Findings() if no_check else _find_out(paths, new)
-    _report(_watch(paths, findings.named(new), tuple(given)), findings)
+    found = Introduction() if no_check else introduction.check(paths, new)
+    _report(_watch(paths, found.named(new), tuple(given)), found)
 
 
 def _watch(
     paths: "Paths", new: "Sequence[Repository]", given: "Sequence[str]"
 ) -> list["Repository"]:
-    """Add repositories to the list, and tell what came of it.
+    """Add repositories, and print what changed.
 
     Args:
-        paths: where the list lies.
+        paths: where everything is.
         new: what is to be watched.
-        given: the keys that change where it is watched already.
+        given: the keys that change where the repository is watched already.
 
     Returns:
         Those that were not watched before.
     """
-    from pypi_insiders.repositories import held_names, ownership, registry
-    from pypi_insiders.util.files import locked
+    from pypi_insiders.repositories import changes, registry
 
-    with locked(paths.repositories_lock):
-        known = registry.load(paths.repositories)
-        result = registry.add(known, new)
-        ownership.check(paths, result.values())
-        if result != known:
-            registry.save(paths.repositories, result.values())
-    held_names.sync(paths)
+    before, after = changes.add(paths, new)
     for item in new:
-        if old := registry.find(known, item.name):
-            now = result[old.name].keys
+        if old := registry.find(before, item.name):
+            now = after[old.name].keys
             keys = ("distribution", *given) if "distribution" in now else given
-            changes = [f"; {key} = {now[key]}" for key in keys if old.keys.get(key) != now[key]]
-            click.echo(f"{item.name} is watched already{''.join(changes)}")
+            said = [f"; {key} = {now[key]}" for key in keys if old.keys.get(key) != now[key]]
+            click.echo(f"{item.name} is watched already{''.join(said)}")
         else:
             click.echo(
                 f"watching {item.name}" + (f" as {item.distribution}" if item.distribution else "")
             )
-    return [item for name, item in result.items() if name not in known]
+    return [item for name, item in after.items() if name not in before]
 
 
-@dataclass
-class _Findings:
-    """What repositories answered before they were added, by name."""
-
-    replies: "Mapping[str, Reply]" = field(default_factory=dict)
-    namings: "Mapping[str, Naming]" = field(default_factory=dict)
-
-    def named(self, new: "Sequence[Repository]") -> "list[Repository]":
-        """Give repositories the project names that were read."""
-        projects = {name.casefold(): naming.project for name, naming in self.namings.items()}
-        return [
-            replace(item, distribution=item.distribution or projects.get(item.name.casefold()))
-            for item in new
-        ]
-
-
-def _find_out(paths: "Paths", new: "Iterable[Repository]") -> _Findings:
-    """Check repositories that are new or have no name yet, and read the names of those without."""
-    from pypi_insiders.repositories import access_check, registry
-    from pypi_insiders.update import naming
-
-    known = registry.load(paths.repositories)
-    fresh = []
-    for item in new:
-        old = registry.find(known, item.name)
-        if old is None:
-            fresh.append(item)
-        elif old.distribution is None and item.distribution is None:
-            fresh.append(old)
-    replies = access_check.ask(fresh, timeout_s=_CHECK_TIMEOUT_S)
-    tags = {name: reply.newest for name, reply in replies.items() if reply.newest}
-    unnamed = [item for item in fresh if item.distribution is None and item.name in tags]
-    namings = naming.read(paths, tags, unnamed, timeout_s=_NAME_TIMEOUT_S)
-    return _Findings(replies, namings)
-
-
-def _report(fresh: "Iterable[Repository]", findings: _Findings) -> None:
+def _report(fresh: "Iterable[Repository]", found: "Introduction") -> None:
     """Report the problems of repositories that were added, and the tags that are built first."""
     import logging
 
@@ -174,7 +129,7 @@ def _report(fresh: "Iterable[Repository]", findings: _Findings) -> None:
     log = logging.getLogger(__name__)
     readable = []
     for item in fresh:
-        reply = findings.replies.get(item.name)
+        reply = found.replies.get(item.name)
         if reply and (problem := reply.error or reply.lack):
             log.warning("%s: %s", item.name, problem)
             if reply.hint:
@@ -184,7 +139,7 @@ def _report(fresh: "Iterable[Repository]", findings: _Findings) -> None:
             log.info("%s: %s found, latest release: %s", item.name, tags, reply.newest)
             readable.append(item.name)
         if item.distribution is None:
-            _report_unnamed(item.name, findings.namings.get(item.name))
+            _report_unnamed(item.name, found.namings.get(item.name))
     if readable:
         one = f" {readable[0]}" if len(readable) == 1 else ""
         log.info("next: `pypi-insiders update%s`", one)
@@ -227,16 +182,18 @@ def import_(file: Path | None, no_check: bool) -> None:
     """
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.repositories import legacy_import
+    from pypi_insiders.update import introduction
+    from pypi_insiders.update.introduction import Introduction
 
     paths = default_paths()
-    found = legacy_import.load(file or paths.original_repositories)
-    if not found:
+    listed = legacy_import.load(file or paths.original_repositories)
+    if not listed:
         note(f"{file or paths.original_repositories} names no repositories")
-    findings = _Findings() if no_check else _find_out(paths, found)
-    fresh = _watch(paths, findings.named(found), ())
-    for line in legacy_import.remains(paths, found):
+    found = Introduction() if no_check else introduction.check(paths, listed)
+    fresh = _watch(paths, found.named(listed), ())
+    for line in legacy_import.remains(paths, listed):
         note(line)
-    _report(fresh, findings)
+    _report(fresh, found)
 
 
 _SET_HELP = """\
@@ -267,21 +224,10 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
     """Change keys of a watched repository."""
     from pypi_insiders.cli.releases import report_let_go
     from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repositories import held_names, ownership, registry
-    from pypi_insiders.util.files import locked
+    from pypi_insiders.repositories import changes
 
-    texts = _texts(assignments)
     paths = default_paths()
-    with locked(paths.repositories_lock):
-        known = registry.load(paths.repositories)
-        (old,) = registry.select(known, [name])
-        result = registry.change(known, name, texts)
-        new = result.pop(old.name)
-        # Last, so that whoever has had a distribution is its owner.
-        ownership.check(paths, (*result.values(), new))
-        if new != old:
-            registry.save(paths.repositories, {**known, old.name: new}.values())
-    held_names.sync(paths)
+    old, new = changes.change(paths, name, _texts(assignments))
     if old.distribution and new.distribution != old.distribution:
         report_let_go(paths, [old.distribution])
     if new.distribution is None and new.url != old.url:
@@ -383,37 +329,23 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
     """
     from pypi_insiders.cli.releases import report_let_go
     from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repositories import held_names, registry, releases
+    from pypi_insiders.repositories import releases
     from pypi_insiders.update import removal
-    from pypi_insiders.util.files import locked
 
     paths = default_paths()
-    with locked(paths.repositories_lock):
-        known = registry.load(paths.repositories)
-        # What was removed before can still be purged, and what is gone from the list let go.
-        remembered = removal.remembered(paths, names)
-        held = held_names.load(paths).repositories
-        gone = registry.select({**{item.name: item for item in remembered}, **known}, names)
-        left = [item for item in known.values() if item not in gone]
-        if len(left) != len(known):
-            registry.save(paths.repositories, left)
-        stays = {item.name: removal.note_removed(paths, item.name) for item in gone}
+    gone = removal.stop_watching(paths, names)
     for item in gone:
         click.echo(f"removed {item.name}")
         if purge:
             for name in removal.withdraw(paths, item.name):
                 click.echo(f"  removed {name} from the index")
-            for project in (it for it, name in held.items() if name == item.name):
+            for project in item.projects:
                 if left_over := releases.files_of(paths.distributions, project):
                     click.echo(
                         f"  stays in the index, not built from {item.name}: {', '.join(left_over)}"
                     )
                     click.echo(f"  to remove that too: pypi-insiders unpublish {project} --all")
-        elif stays[item.name]:
-            click.echo(f"  stays in the index: {', '.join(stays[item.name])}")
+        elif item.files:
+            click.echo(f"  stays in the index: {', '.join(item.files)}")
             click.echo(f"  to remove that too: pypi-insiders repos remove --purge {item.name}")
-    names_of_gone = {item.name.casefold() for item in gone}
-    report_let_go(
-        paths,
-        [project for project, name in held.items() if (name or "").casefold() in names_of_gone],
-    )
+    report_let_go(paths, [project for item in gone for project in item.projects])
