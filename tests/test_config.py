@@ -408,6 +408,12 @@ def test_a_span_is_said_in_the_largest_unit_that_fits(seconds: int, text: int | 
     assert as_document(settings)["server"]["idle-timeout"] == text
 
 
+@pytest.mark.parametrize("text", ["1TiB", "3MiB", "5KiB", "7KB"])
+def test_a_size_is_written_in_the_largest_unit_that_fits(path: Path, text: str) -> None:
+    document = as_document(parse_settings(path, f'build.disk-reserve = "{text}"'))
+    assert document["build"]["disk-reserve"] == text
+
+
 def test_what_is_said_of_settings_is_understood(path: Path) -> None:
     """Whatever their values."""
     settings = Settings(

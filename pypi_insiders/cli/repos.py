@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from pypi_insiders.update.introduction import Introduction
     from pypi_insiders.update.naming import Naming
 
-repos = Group("repos", help="Say which repositories are watched.")
+repos = Group(
+    "repos",
+    help="Manage watched repositories.\n\n"
+    "They are listed in repos.toml, where your comments and layout stay.",
+)
 
 _no_check = click.option(
     "--no-check", is_flag=True, help="Do not check access, and do not read project names."
@@ -33,7 +37,7 @@ _no_check = click.option(
     help="Only such tags are releases: 'v*', or 'server-{version}' where not all is the version.",
 )
 @click.option("--pre/--no-pre", default=None, help="Build pre-releases, or never do.")
-@click.option("--subdirectory", metavar="DIR", help="Where in the repository the project lies.")
+@click.option("--subdirectory", metavar="DIR", help="Where in the repository the project is.")
 @click.option(
     "--backfill",
     type=click.IntRange(1),
@@ -177,7 +181,7 @@ def _report_unnamed(name: str, naming: "Naming | None") -> None:
 def import_(file: Path | None, no_check: bool) -> None:
     """Watch what the original pypi-insiders watches.
 
-    FILE is its repos.json; left out, it is taken from where that lies. All of it is taken or
+    FILE is its repos.json (default: where the original stores it). All of it is taken or
     nothing; what is watched already is no error. The file itself stays as it is.
     """
     from pypi_insiders.config.paths import default_paths
@@ -200,7 +204,7 @@ _SET_HELP = """\
 Change keys of a watched repository.
 
 VALUE is what TOML has, without quotes: true or false, a number, a text, or a list with commas.
-KEY= without a value takes the key away: then the default counts. All are changed or none.
+KEY= without a value unsets the key: its default applies. All are changed or none.
 
 \b
 distribution, url              what it is
@@ -213,7 +217,7 @@ public-until-built             installers get the public project until the first
 submodules                     where submodules may be, beside its own namespace
 token-file, token-credential   what git needs for https
 
-With another url or distribution it begins anew; what was published stays.
+Changing url or distribution starts from scratch; what was published stays.
 """
 
 
@@ -235,11 +239,10 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
     if new == old:
         click.echo(f"{old.name}: nothing changed")
     else:
-        _tell_changes(paths, old, new)
+        _report_changes(paths, old, new)
 
 
 def _texts(assignments: "Iterable[str]") -> dict[str, str]:
-    """Take words `KEY=VALUE` apart."""
     from pypi_insiders.util.errors import UsageError
     from pypi_insiders.util.urls import without_credentials
 
@@ -255,7 +258,7 @@ def _texts(assignments: "Iterable[str]") -> dict[str, str]:
     return texts
 
 
-def _tell_changes(paths: "Paths", old: "Repository", new: "Repository") -> None:
+def _report_changes(paths: "Paths", old: "Repository", new: "Repository") -> None:
     from pypi_insiders.config.schema import as_toml
     from pypi_insiders.repositories import state
 
@@ -322,7 +325,7 @@ def list_(as_json: bool) -> None:
 )
 @click.option("--purge", is_flag=True, help="Remove its distributions from the index as well.")
 def remove(names: tuple[str, ...], purge: bool) -> None:
-    """Watch repositories no longer.
+    """Stop watching repositories.
 
     What they published stays in the index unless --purge is given, and its name with it. A name of
     which nothing is published leads to the fallback index from then on.

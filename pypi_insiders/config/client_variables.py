@@ -1,4 +1,4 @@
-"""Name the variables that lead pip, uv and PDM to an index, and take them back."""
+"""Name the variables that point pip, uv and PDM to an index, and unset them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ def leading_to(url: str, *, for_uv: bool = False) -> dict[str, str]:
 
 
 def past_proxies(environment: Mapping[str, str], host: str = LOOPBACK) -> dict[str, str]:
-    """Tell which variables keep requests to this machine from going to a proxy.
+    """Return the variables that keep requests to this machine from going to a proxy.
 
     Where no proxy is set there are none. What is excepted already stays so.
 
@@ -114,7 +114,7 @@ def past_proxies(environment: Mapping[str, str], host: str = LOOPBACK) -> dict[s
 
 
 def is_everything(excepted: str) -> bool:
-    """Tell whether `no_proxy` excepts all hosts: then it has to be left alone.
+    """Check whether `no_proxy` excepts all hosts: then it has to be left alone.
 
     pip understands `*` only by itself, and reads `no_proxy` first; to uv, which reads `NO_PROXY`
     first, `*` is all names, but no IP addresses.
@@ -144,7 +144,7 @@ def beside_own(
 
 
 def _is_ours(word: str, ours: Collection[str]) -> bool:
-    """Tell whether a word of a variable leads to the index: a URL, or `HOST:PORT`."""
+    """Check whether a word of a variable leads to the index: a URL, or `HOST:PORT`."""
     named, equals, url = word.partition("=")
     word = url if equals and "/" not in named else word
     return word.rstrip("/") in {
@@ -198,7 +198,7 @@ def remember(values: Mapping[str, str], environment: Mapping[str, str]) -> str:
 
 
 def taken_back(environment: Mapping[str, str], ours: Collection[str]) -> dict[str, str | None]:
-    """Tell what becomes of the variables when all that `env` set is taken back.
+    """Return what becomes of the variables when all that `env` set is unset.
 
     Args:
         environment: what is set now.

@@ -1,4 +1,4 @@
-"""Read `config.toml`, the settings of the person."""
+"""Read `config.toml`, the settings of the user."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -65,7 +65,7 @@ class WatcherSettings:
     public_versions: bool = key(validators.parse_flag, True)
     """Whether the fallback is asked, once a day, which releases it has of what is watched."""
     notify_command: tuple[str, ...] | None = key(validators.parse_command)
-    """What gets a message about trouble to the person; `None` is the desktop, `()` is nothing."""
+    """What sends a message about problems to the user; `None` is the desktop, `()` is nothing."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def load_settings(path: Path) -> Settings:
 
 
 def parse_settings(path: Path, text: str) -> Settings:
-    """Understand what `config.toml` says, or is to say.
+    """Parse the text of `config.toml`.
 
     Raises:
         InsidersError: it is no TOML, or has unknown keys or wrong values, all named at once.
@@ -127,7 +127,7 @@ def parse_settings(path: Path, text: str) -> Settings:
 
 
 def template() -> str:
-    """Give a `config.toml` that says nothing, with all keys and their defaults in comments."""
+    """Return a `config.toml` that sets nothing, with all keys and their defaults in comments."""
     return Path(__file__).with_name("config.toml").read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Describe one watched repository, and check what a person says of it."""
+"""Describe one watched repository, and validate what a user sets of it."""
 
 import hashlib
 import json
@@ -118,7 +118,7 @@ class Repository:
     """One watched repository; every field but its name is a key of `repos.toml`."""
 
     name: str
-    """`NS/PROJ`, by which the person names it."""
+    """`NS/PROJ`, by which the user names it."""
     distribution: str | None = key(parse_distribution, kind=str)
     """Normalized name of the distribution; `None`: what the first build says."""
     url: str | None = key(parse_url, kind=str)
@@ -138,7 +138,7 @@ class Repository:
     subdirectory: str | None = key(
         validators.parse_subdirectory, kind=str, hint="such as packages/server"
     )
-    """Where in the repository the project lies; `None`: at its top."""
+    """Where in the repository the project is; `None`: at its top."""
     python: tuple[str, ...] | None = key(validators.parse_pythons, kind=list)
     """For which interpreters wheels are built that are not for all; `None`: the one of ours."""
     network: bool | None = key(kind=bool)
@@ -186,7 +186,7 @@ class Repository:
         return Path(self.token_file).expanduser() if self.token_file else None
 
     def rules(self, max_new: int) -> Rules:
-        """Tell which of its tags are releases to build.
+        """Return the rules by which tags are releases to build.
 
         Args:
             max_new: how many new ones at once, where it does not say so itself.

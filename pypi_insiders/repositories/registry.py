@@ -1,4 +1,4 @@
-"""Keep `repos.toml`, the list of watched repositories."""
+"""Read and write `repos.toml`, the list of watched repositories."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -192,7 +192,7 @@ def change(
     Args:
         repositories: what is watched.
         name: of the one that changes.
-        texts: key to what a person typed; an empty text takes the key away.
+        texts: key to what a user typed; an empty text unsets the key.
 
     Raises:
         UsageError: the name, a key or a value is wrong.
@@ -217,7 +217,7 @@ def _check_distributions(repositories: Iterable[Repository]) -> None:
 
 
 def conflict(distribution: str, owner: str) -> InsidersError:
-    """Say that a distribution has another owner."""
+    """Return the error that a distribution has another owner."""
     return InsidersError(
         f"{distribution} comes from {owner} already",
         "one distribution can come from one repository only",

@@ -44,9 +44,9 @@ def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
         remembered = {
             name: Repository(name)
             for name in wanted
-            if registry.find(watched, name) is None
-            and (name.casefold() in projects or state.load(paths.state, name).builds)
+            if name.casefold() in projects or state.load(paths.state, name).builds
         }
+        # Watched ones first: a name may be typed in another case than in the file.
         gone = [item.name for item in registry.select({**watched, **remembered}, wanted)]
         for name in gone:
             watched.pop(name, None)
@@ -68,7 +68,7 @@ def unlisted(paths: Paths, watched: Collection[str]) -> list[str]:
     """Name the repositories that nobody removed, where `repos.toml` lists none at all.
 
     Args:
-        paths: where everything lies.
+        paths: where everything is.
         watched: what it lists.
     """
     if watched:
@@ -84,7 +84,7 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
     Waits for an update that is under way.
 
     Args:
-        paths: where everything lies.
+        paths: where everything is.
         name: of the repository.
         keep: how many versions stay; 0 is all.
         dry_run: only tell.
