@@ -153,6 +153,24 @@ def test_several_repositories_are_added_at_once_and_again(person: Person) -> Non
     )
 
 
+def test_commands_keep_what_a_user_wrote(person: Person, tmp_path: Path) -> None:
+    """Each command that changes repos.toml leaves its comments, order and layout."""
+    path = person.paths.repositories
+    path.parent.mkdir(parents=True)
+    path.write_text("# mine\n\n['me/b'] # fork\n  keep = 5 # why\n\n# on c\n['me/c']\n# the end\n")
+    original = tmp_path / "repos.json"
+    original.write_text('{"me/d": "d"}')
+    person.run("repos", "add", "--no-check", "me/a:a")
+    person.run("repos", "set", "me/b", "keep=6", "pre=true")
+    person.run("repos", "add", "--no-check", "--keep", "7", "me/b")
+    person.run("repos", "import", "--no-check", original)
+    person.run("repos", "remove", "me/c")
+    assert path.read_text() == (
+        "# mine\n\n['me/b'] # fork\n  keep = 7 # why\n  pre = true\n\n# on c\n\n# the end\n\n"
+        '["me/a"]\ndistribution = "a"\n\n["me/d"]\ndistribution = "d"\n'
+    )
+
+
 def in_shell(person: Person, shell: str, *lines: str, **given: str) -> str:
     """Run lines in a shell on whose PATH the command is; return what they print."""
     done = subprocess.run(

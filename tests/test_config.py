@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pypi_insiders.config.schema import as_toml
 from pypi_insiders.config.settings import (
     BuildSettings,
     PublishSettings,
@@ -15,14 +16,15 @@ from pypi_insiders.config.settings import (
     Settings,
     WatcherSettings,
     as_document,
-    as_toml,
     load_settings,
+    parse_settings,
+    template,
+)
+from pypi_insiders.config.validators import (
     parse_check_url,
     parse_fallback_url,
     parse_host,
     parse_interval,
-    parse_settings,
-    template,
 )
 from pypi_insiders.util.errors import InsidersError
 
@@ -404,6 +406,12 @@ def test_a_span_is_said_in_the_largest_unit_that_fits(seconds: int, text: int | 
     """As a person would have written it."""
     settings = Settings(server=replace(ServerSettings(), idle_timeout_s=seconds))
     assert as_document(settings)["server"]["idle-timeout"] == text
+
+
+@pytest.mark.parametrize("text", ["1TiB", "3MiB", "5KiB", "7KB"])
+def test_a_size_is_written_in_the_largest_unit_that_fits(path: Path, text: str) -> None:
+    document = as_document(parse_settings(path, f'build.disk-reserve = "{text}"'))
+    assert document["build"]["disk-reserve"] == text
 
 
 def test_what_is_said_of_settings_is_understood(path: Path) -> None:

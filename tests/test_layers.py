@@ -38,7 +38,8 @@ OWNERS = {
     "readme_renderer": "server.readme",
     "rich": "cli.progress",
     "sdnotify": "systemd.sd_notify",
-    "tomli_w": "repositories",
+    "tomli_w": "repositories.layout",
+    "tomlkit": "repositories.layout",
     "uv": "util.uv",
     "waitress": "server.http",
 }

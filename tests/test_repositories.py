@@ -1,10 +1,12 @@
 """Names and URLs that a person may give, and the list that is kept of them."""
 
+import fcntl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories.model import (
     Repository,
     parse_distribution,
@@ -12,7 +14,7 @@ from pypi_insiders.repositories.model import (
     parse_specification,
     parse_url,
 )
-from pypi_insiders.repositories.registry import add, find, load, save, select
+from pypi_insiders.repositories.registry import add, edit, find, load, save, select
 from pypi_insiders.util.errors import InsidersError, UsageError
 
 _URL_HINT = (
@@ -206,8 +208,7 @@ def test_what_is_saved_is_loaded_in_the_same_order(tmp_path: Path) -> None:
     save(path, items)
     assert path.read_text() == (
         "# The repositories that pypi-insiders watches, written by `pypi-insiders repos`.\n"
-        "# You may edit this file; comments are lost at the next `add`, `set`, `import` or "
-        "`remove`.\n\n"
+        "# You may edit this file; its commands keep your comments and layout.\n\n"
         '["z/Last"]\ndistribution = "last"\nurl = "ssh://git@h/last"\n\n'
         '["a/b.c"]\n\n'
         '["m/n"]\nurl = "file:///srv/n"\n\n'
@@ -218,6 +219,26 @@ def test_what_is_saved_is_loaded_in_the_same_order(tmp_path: Path) -> None:
 
 def test_without_a_file_nothing_is_watched(tmp_path: Path) -> None:
     assert load(tmp_path / "repos.toml") == {}
+
+
+def test_what_is_edited_is_saved(tmp_path: Path) -> None:
+    paths = Paths(tmp_path, tmp_path, tmp_path, tmp_path)
+    with edit(paths) as watched:
+        watched["a/b"] = Repository("a/b", keep=5)
+        with paths.repositories_lock.open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert load(paths.repositories) == {"a/b": Repository("a/b", keep=5)}
+
+
+def test_an_edit_that_fails_saves_nothing(tmp_path: Path) -> None:
+    def fail(watched: dict[str, Repository]) -> None:
+        watched["a/b"] = Repository("a/b")
+        raise UsageError("wrong")
+
+    paths = Paths(tmp_path, tmp_path, tmp_path, tmp_path)
+    with pytest.raises(UsageError), edit(paths) as watched:
+        fail(watched)
+    assert load(paths.repositories) == {}
 
 
 def test_what_a_person_wrote_is_normalized(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from pypi_insiders import __version__
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.config.settings import ServerSettings, Settings, WatcherSettings, parse_interval
+from pypi_insiders.config.settings import ServerSettings, Settings, WatcherSettings
+from pypi_insiders.config.validators import parse_interval
 from pypi_insiders.systemd.quoting import quote
 from pypi_insiders.systemd.unit_files import are_packaged, install, is_installed, uninstall
 from pypi_insiders.systemd.unit_names import (

@@ -430,6 +430,14 @@ def test_a_lost_file_that_nothing_builds_is_an_error(person: Person, watch: Watc
     assert person.run("update").stdout == "1 checked, 0 files published\n"
 
 
+def test_a_repository_is_removed_however_it_is_spelled(person: Person, watch: Watch) -> None:
+    """Also one of which something was built."""
+    watch("probe").release("1.0")
+    person.run("update")
+    assert person.run("repos", "remove", "ME/Probe").stdout.startswith("removed me/probe\n")
+    assert json.loads(person.run("repos", "list", "--json").stdout) == []
+
+
 def test_removing_says_what_stays_and_purge_takes_it(person: Person, watch: Watch) -> None:
     """`remove` keeps the distributions and says so; `--purge` removes them, later too."""
     watch("probe").release("1.0")

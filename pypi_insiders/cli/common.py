@@ -132,9 +132,9 @@ def checked(parse: Callable[[object], Any]) -> Callable[..., Any]:
 
 def parse_fallback_url(value: object) -> str:
     """Check the URL of the index for all other names."""
-    from pypi_insiders.config import settings
+    from pypi_insiders.config import validators
 
-    return settings.parse_fallback_url(value)
+    return validators.parse_fallback_url(value)
 
 
 def colour() -> bool | None:

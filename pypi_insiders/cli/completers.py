@@ -47,7 +47,7 @@ def repositories(_ctx: click.Context) -> Iterable[str]:
     Reading it in earnest would take a third longer, of a time that is felt.
     """
     from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.config.settings import parse_toml
+    from pypi_insiders.config.schema import parse_toml
     from pypi_insiders.util.files import read_text
 
     path = default_paths().repositories

@@ -37,7 +37,6 @@ def show(as_json: bool) -> None:
 
 
 def _files(paths: "Paths") -> dict[str, str]:
-    """Tell where everything lies."""
     return {
         "settings": str(paths.settings),
         "repositories": str(paths.repositories),
@@ -50,7 +49,7 @@ def _files(paths: "Paths") -> dict[str, str]:
 def _print_toml(paths: "Paths", found: "list[Effective]") -> None:
     from itertools import groupby
 
-    from pypi_insiders.config.settings import as_toml
+    from pypi_insiders.config.schema import as_toml
 
     for what, path in _files(paths).items():
         is_there = "" if Path(path).exists() else " (not there)"
@@ -91,8 +90,8 @@ def _print_json(paths: "Paths", found: "list[Effective]") -> None:
 def edit() -> None:
     """Edit config.toml, and check it before it is saved.
 
-    The editor is $VISUAL or $EDITOR, or one that is there. What is wrong is said, and can be edited
-    again; config.toml itself only ever has what is right.
+    The editor is $VISUAL or $EDITOR, or one that is there. Problems are reported, and can be
+    edited again; an invalid config.toml is never saved.
     """
     from pypi_insiders.config import editor
     from pypi_insiders.config.paths import default_paths
@@ -112,7 +111,7 @@ def _is_terminal() -> bool:
 
 
 def _edit(draft: "Draft", words: tuple[str, ...]) -> None:
-    """Let the person edit until it is right, or no longer wanted."""
+    """Edit until the text is valid, or the user gives up."""
     from pypi_insiders.config.settings import parse_settings
     from pypi_insiders.util.errors import InsidersError
 
@@ -133,12 +132,12 @@ def _edit(draft: "Draft", words: tuple[str, ...]) -> None:
         else:
             draft.save(text)
             click.echo(f"saved {draft.of}")
-            _tell_when(_before(draft), settings)
+            _report_when(_before(draft), settings)
             return
 
 
 def _before(draft: "Draft") -> "Settings | None":
-    """Tell what the settings were; `None`: they were wrong."""
+    """Return the settings before; `None`: they were wrong."""
     from pypi_insiders.config.settings import parse_settings
     from pypi_insiders.util.errors import InsidersError
 
@@ -148,8 +147,8 @@ def _before(draft: "Draft") -> "Settings | None":
         return None
 
 
-def _tell_when(before: "Settings | None", now: "Settings") -> None:
-    """Say when what has changed takes effect."""
+def _report_when(before: "Settings | None", now: "Settings") -> None:
+    """Report when changes take effect."""
     from dataclasses import replace
 
     if before is None or before.server != now.server:

@@ -77,9 +77,7 @@ def _values(address: "Address", *, uv_index: bool) -> dict[str, str]:
     from pypi_insiders.config import client_variables
 
     ours = {address.url, address.configured}
-    values = client_variables.leading_to(
-        address.url, for_uv=uv_index, is_loopback=address.is_loopback
-    )
+    values = client_variables.leading_to(address.url, for_uv=uv_index)
     values = client_variables.beside_own(values, os.environ, ours)
     values |= client_variables.past_proxies(os.environ, address.host)
     return {**values, client_variables.MEMORY: client_variables.remember(values, os.environ)}
@@ -145,9 +143,7 @@ def _install(address: "Address", *, uv_index: bool) -> None:
         hint = f"for this shell: `{shell_words.evaluated(fish=shell_words.is_fish(os.environ))}`"
         raise InsidersError(error.message, hint) from error
     _warn(address)
-    values = client_variables.leading_to(
-        address.url, for_uv=uv_index, is_loopback=address.is_loopback
-    )
+    values = client_variables.leading_to(address.url, for_uv=uv_index)
     excepted = {
         name: address.host
         for name, hosts in client_variables.past_proxies(os.environ, address.host).items()

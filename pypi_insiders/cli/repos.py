@@ -1,6 +1,5 @@
 """`pypi-insiders repos`."""
 
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,17 +10,18 @@ from pypi_insiders.cli.common import Group, none_watched, note
 from pypi_insiders.cli.table import echo_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pypi_insiders.config.paths import Paths
-    from pypi_insiders.repositories.access_check import Reply
     from pypi_insiders.repositories.model import Repository
+    from pypi_insiders.update.introduction import Introduction
     from pypi_insiders.update.naming import Naming
 
-_CHECK_TIMEOUT_S = 10
-_NAME_TIMEOUT_S = 10
-
-repos = Group("repos", help="Say which repositories are watched.")
+repos = Group(
+    "repos",
+    help="Manage watched repositories.\n\n"
+    "They are listed in repos.toml, where your comments and layout stay.",
+)
 
 _no_check = click.option(
     "--no-check", is_flag=True, help="Do not check access, and do not read project names."
@@ -37,7 +37,7 @@ _no_check = click.option(
     help="Only such tags are releases: 'v*', or 'server-{version}' where not all is the version.",
 )
 @click.option("--pre/--no-pre", default=None, help="Build pre-releases, or never do.")
-@click.option("--subdirectory", metavar="DIR", help="Where in the repository the project lies.")
+@click.option("--subdirectory", metavar="DIR", help="Where in the repository the project is.")
 @click.option(
     "--backfill",
     type=click.IntRange(1),
@@ -77,7 +77,9 @@ def add(
     """
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.repositories.model import parse_specification
-    from pypi_insiders.util.errors import InsidersError, UsageError
+    from pypi_insiders.update import introduction
+    from pypi_insiders.update.introduction import Introduction
+    from pypi_insiders.util.errors import UsageError
 
     if options["url"] is not None and len(specifications) != 1:
         raise UsageError("--url goes with one repository", "add them one by one")
@@ -86,88 +88,43 @@ def add(
     for key, value in given.items():
         try:
             new = [item.with_key(key, value) for item in new]
-        except InsidersError:
-            raise
         except ValueError as error:
             raise UsageError(str(error)) from error
     paths = default_paths()
-    findings = _Findings() if no_check else _find_out(paths, new)
-    _report(_watch(paths, findings.named(new), tuple(given)), findings)
+    found = Introduction() if no_check else introduction.check(paths, new)
+    _report(_watch(paths, found.named(new), tuple(given)), found)
 
 
 def _watch(
     paths: "Paths", new: "Sequence[Repository]", given: "Sequence[str]"
 ) -> list["Repository"]:
-    """Add repositories to the list, and tell what came of it.
+    """Add repositories, and print what changed.
 
     Args:
-        paths: where the list lies.
+        paths: where everything is.
         new: what is to be watched.
-        given: the keys that change where it is watched already.
+        given: the keys that change where the repository is watched already.
 
     Returns:
         Those that were not watched before.
     """
-    from pypi_insiders.repositories import held_names, ownership, registry
-    from pypi_insiders.util.files import locked
+    from pypi_insiders.repositories import changes, registry
 
-    with locked(paths.repositories_lock):
-        known = registry.load(paths.repositories)
-        result = registry.add(known, new)
-        ownership.check(paths, result.values())
-        if result != known:
-            registry.save(paths.repositories, result.values())
-    held_names.sync(paths)
+    before, after = changes.add(paths, new)
     for item in new:
-        if old := registry.find(known, item.name):
-            now = result[old.name].keys
+        if old := registry.find(before, item.name):
+            now = after[old.name].keys
             keys = ("distribution", *given) if "distribution" in now else given
-            changes = [f"; {key} = {now[key]}" for key in keys if old.keys.get(key) != now[key]]
-            click.echo(f"{item.name} is watched already{''.join(changes)}")
+            said = [f"; {key} = {now[key]}" for key in keys if old.keys.get(key) != now[key]]
+            click.echo(f"{item.name} is watched already{''.join(said)}")
         else:
             click.echo(
                 f"watching {item.name}" + (f" as {item.distribution}" if item.distribution else "")
             )
-    return [item for name, item in result.items() if name not in known]
+    return [item for name, item in after.items() if name not in before]
 
 
-@dataclass
-class _Findings:
-    """What repositories answered before they were added, by name."""
-
-    replies: "Mapping[str, Reply]" = field(default_factory=dict)
-    namings: "Mapping[str, Naming]" = field(default_factory=dict)
-
-    def named(self, new: "Sequence[Repository]") -> "list[Repository]":
-        """Give repositories the project names that were read."""
-        projects = {name.casefold(): naming.project for name, naming in self.namings.items()}
-        return [
-            replace(item, distribution=item.distribution or projects.get(item.name.casefold()))
-            for item in new
-        ]
-
-
-def _find_out(paths: "Paths", new: "Iterable[Repository]") -> _Findings:
-    """Check repositories that are new or have no name yet, and read the names of those without."""
-    from pypi_insiders.repositories import access_check, registry
-    from pypi_insiders.update import naming
-
-    known = registry.load(paths.repositories)
-    fresh = []
-    for item in new:
-        old = registry.find(known, item.name)
-        if old is None:
-            fresh.append(item)
-        elif old.distribution is None and item.distribution is None:
-            fresh.append(old)
-    replies = access_check.ask(fresh, timeout_s=_CHECK_TIMEOUT_S)
-    tags = {name: reply.newest for name, reply in replies.items() if reply.newest}
-    unnamed = [item for item in fresh if item.distribution is None and item.name in tags]
-    namings = naming.read(paths, tags, unnamed, timeout_s=_NAME_TIMEOUT_S)
-    return _Findings(replies, namings)
-
-
-def _report(fresh: "Iterable[Repository]", findings: _Findings) -> None:
+def _report(fresh: "Iterable[Repository]", found: "Introduction") -> None:
     """Report the problems of repositories that were added, and the tags that are built first."""
     import logging
 
@@ -176,7 +133,7 @@ def _report(fresh: "Iterable[Repository]", findings: _Findings) -> None:
     log = logging.getLogger(__name__)
     readable = []
     for item in fresh:
-        reply = findings.replies.get(item.name)
+        reply = found.replies.get(item.name)
         if reply and (problem := reply.error or reply.lack):
             log.warning("%s: %s", item.name, problem)
             if reply.hint:
@@ -186,7 +143,7 @@ def _report(fresh: "Iterable[Repository]", findings: _Findings) -> None:
             log.info("%s: %s found, latest release: %s", item.name, tags, reply.newest)
             readable.append(item.name)
         if item.distribution is None:
-            _report_unnamed(item.name, findings.namings.get(item.name))
+            _report_unnamed(item.name, found.namings.get(item.name))
     if readable:
         one = f" {readable[0]}" if len(readable) == 1 else ""
         log.info("next: `pypi-insiders update%s`", one)
@@ -224,28 +181,31 @@ def _report_unnamed(name: str, naming: "Naming | None") -> None:
 def import_(file: Path | None, no_check: bool) -> None:
     """Watch what the original pypi-insiders watches.
 
-    FILE is its repos.json; left out, it is taken from where that lies. All of it is taken or
+    FILE is its repos.json (default: where the original stores it). All of it is taken or
     nothing; what is watched already is no error. The file itself stays as it is.
     """
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.repositories import legacy_import
+    from pypi_insiders.update import introduction
+    from pypi_insiders.update.introduction import Introduction
 
     paths = default_paths()
-    found = legacy_import.load(file or paths.original_repositories, is_argument=file is not None)
-    if not found:
+    named = file is not None
+    listed = legacy_import.load(file or paths.original_repositories, is_argument=named)
+    if not listed:
         note(f"{file or paths.original_repositories} names no repositories")
-    findings = _Findings() if no_check else _find_out(paths, found)
-    fresh = _watch(paths, findings.named(found), ())
-    for line in legacy_import.remains(paths, found):
+    found = Introduction() if no_check else introduction.check(paths, listed)
+    fresh = _watch(paths, found.named(listed), ())
+    for line in legacy_import.remains(paths, listed):
         note(line)
-    _report(fresh, findings)
+    _report(fresh, found)
 
 
 _SET_HELP = """\
 Change keys of a watched repository.
 
 VALUE is what TOML has, without quotes: true or false, a number, a text, or a list with commas.
-KEY= without a value takes the key away: then the default counts. All are changed or none.
+KEY= without a value unsets the key: its default applies. All are changed or none.
 
 \b
 distribution, url              what it is
@@ -258,7 +218,7 @@ public-until-built             installers get the public project until the first
 submodules                     where submodules may be, beside its own namespace
 token-file, token-credential   what git needs for https
 
-With another url or distribution it begins anew; what was published stays.
+Changing url or distribution starts from scratch; what was published stays.
 """
 
 
@@ -269,21 +229,10 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
     """Change keys of a watched repository."""
     from pypi_insiders.cli.releases import report_let_go
     from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repositories import held_names, ownership, registry
-    from pypi_insiders.util.files import locked
+    from pypi_insiders.repositories import changes
 
-    texts = _texts(assignments)
     paths = default_paths()
-    with locked(paths.repositories_lock):
-        known = registry.load(paths.repositories)
-        (old,) = registry.select(known, [name])
-        result = registry.change(known, name, texts)
-        new = result.pop(old.name)
-        # Last, so that whoever has had a distribution is its owner.
-        ownership.check(paths, (*result.values(), new))
-        if new != old:
-            registry.save(paths.repositories, {**known, old.name: new}.values())
-    held_names.sync(paths)
+    old, new = changes.change(paths, name, _texts(assignments))
     if old.distribution and new.distribution != old.distribution:
         report_let_go(paths, [old.distribution])
     if new.distribution is None and new.url != old.url:
@@ -291,11 +240,10 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
     if new == old:
         click.echo(f"{old.name}: nothing changed")
     else:
-        _tell_changes(paths, old, new)
+        _report_changes(paths, old, new)
 
 
 def _texts(assignments: "Iterable[str]") -> dict[str, str]:
-    """Take words `KEY=VALUE` apart."""
     from pypi_insiders.util.errors import UsageError
     from pypi_insiders.util.urls import without_credentials
 
@@ -311,8 +259,8 @@ def _texts(assignments: "Iterable[str]") -> dict[str, str]:
     return texts
 
 
-def _tell_changes(paths: "Paths", old: "Repository", new: "Repository") -> None:
-    from pypi_insiders.config.settings import as_toml
+def _report_changes(paths: "Paths", old: "Repository", new: "Repository") -> None:
+    from pypi_insiders.config.schema import as_toml
     from pypi_insiders.repositories import state
 
     before, now = old.keys, new.keys
@@ -378,44 +326,30 @@ def list_(as_json: bool) -> None:
 )
 @click.option("--purge", is_flag=True, help="Remove its distributions from the index as well.")
 def remove(names: tuple[str, ...], purge: bool) -> None:
-    """Watch repositories no longer.
+    """Stop watching repositories.
 
     What they published stays in the index unless --purge is given, and its name with it. A name of
     which nothing is published leads to the fallback index from then on.
     """
     from pypi_insiders.cli.releases import report_let_go
     from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repositories import held_names, registry, releases
+    from pypi_insiders.repositories import releases
     from pypi_insiders.update import removal
-    from pypi_insiders.util.files import locked
 
     paths = default_paths()
-    with locked(paths.repositories_lock):
-        known = registry.load(paths.repositories)
-        # What was removed before can still be purged, and what is gone from the list let go.
-        remembered = removal.remembered(paths, names)
-        held = held_names.load(paths).repositories
-        gone = registry.select({**{item.name: item for item in remembered}, **known}, names)
-        left = [item for item in known.values() if item not in gone]
-        if len(left) != len(known):
-            registry.save(paths.repositories, left)
-        stays = {item.name: removal.note_removed(paths, item.name) for item in gone}
+    gone = removal.stop_watching(paths, names)
     for item in gone:
         click.echo(f"removed {item.name}")
         if purge:
             for name in removal.withdraw(paths, item.name):
                 click.echo(f"  removed {name} from the index")
-            for project in (it for it, name in held.items() if name == item.name):
+            for project in item.projects:
                 if left_over := releases.files_of(paths.distributions, project):
                     click.echo(
                         f"  stays in the index, not built from {item.name}: {', '.join(left_over)}"
                     )
                     click.echo(f"  to remove that too: pypi-insiders unpublish {project} --all")
-        elif stays[item.name]:
-            click.echo(f"  stays in the index: {', '.join(stays[item.name])}")
+        elif item.files:
+            click.echo(f"  stays in the index: {', '.join(item.files)}")
             click.echo(f"  to remove that too: pypi-insiders repos remove --purge {item.name}")
-    names_of_gone = {item.name.casefold() for item in gone}
-    report_let_go(
-        paths,
-        [project for project, name in held.items() if (name or "").casefold() in names_of_gone],
-    )
+    report_let_go(paths, [project for item in gone for project in item.projects])

@@ -164,7 +164,7 @@ def token(remove: bool) -> None:
 
 
 def _host(value: object) -> object:
-    from pypi_insiders.config.settings import parse_host
+    from pypi_insiders.config.validators import parse_host
 
     return parse_host(value)
 

@@ -1,10 +1,11 @@
-"""Decide whether the index may be opened to others, and by which passwords."""
+"""Check settings against where the index really listens: who reaches it, and by which passwords."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from pypi_insiders.config import passwords
+from pypi_insiders.config import addresses, passwords
 from pypi_insiders.config.settings import ServerSettings
+from pypi_insiders.config.validators import PYPI
 from pypi_insiders.util.errors import InsidersError
 
 
@@ -19,10 +20,29 @@ def demand_auth(auth: bool, bound: Iterable[ServerSettings]) -> None:
         InsidersError: they need none, and an address is not of the loopback.
     """
     for item in bound:
-        if not item.is_loopback and not auth:
+        if not addresses.is_loopback(item.host) and not auth:
             raise InsidersError(
                 f"whoever reaches {', '.join(item.addresses)} could read the index",
                 "set `auth = true` under [server], and `pypi-insiders server password USER`",
+            )
+
+
+def refuse_own_fallback(settings: ServerSettings, bound: Iterable[ServerSettings]) -> None:
+    """Check that the fallback is not the index itself, where it really listens.
+
+    Args:
+        settings: with the fallback and the names of the index.
+        bound: each address on which it listens; a port of 0 has become one by now.
+
+    Raises:
+        InsidersError: it is.
+    """
+    url, names = settings.fallback_url, settings.names
+    for item in bound:
+        if problem := addresses.own_fallback(url, item.host, item.port, names):
+            raise InsidersError(
+                f"the fallback URL {problem}",
+                f'set another `fallback-url` under [server], such as "{PYPI}"',
             )
 
 

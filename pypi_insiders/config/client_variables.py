@@ -1,8 +1,10 @@
-"""Name the variables that lead pip, uv and PDM to an index, and take them back."""
+"""Name the variables that point pip, uv and PDM to an index, and unset them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from pypi_insiders.config import addresses
 
 INDEX = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL")
 """Where pip, uv and PDM look for the index."""
@@ -67,13 +69,12 @@ _LISTS = {UV_INDEX: " ", TRUSTED_HOST: " ", **dict.fromkeys(NO_PROXY, ",")}
 """Variables of several words, and what stands between these: those of the user are kept."""
 
 
-def leading_to(url: str, *, for_uv: bool = False, is_loopback: bool = True) -> dict[str, str]:
-    """Tell which variables lead to an index, and their values.
+def leading_to(url: str, *, for_uv: bool = False) -> dict[str, str]:
+    """Return the variables that point clients to an index, and their values.
 
     Args:
         url: of the index, up to the port.
         for_uv: only uv, and only for what the index holds.
-        is_loopback: pip trusts http with this machine only, unless it is told.
 
     Source: https://pip.pypa.io/en/stable/topics/configuration/,
     https://docs.astral.sh/uv/reference/environment/, https://pdm-project.org/latest/reference/configuration/
@@ -81,13 +82,14 @@ def leading_to(url: str, *, for_uv: bool = False, is_loopback: bool = True) -> d
     if for_uv:
         return {UV_INDEX: f"{url}/insiders/simple/"}
     values = dict.fromkeys(INDEX, f"{url}/simple/")
-    if not is_loopback:
+    # Without this variable, pip trusts http with this machine only.
+    if not addresses.is_loopback(urlsplit(url).hostname or ""):
         values[TRUSTED_HOST] = url.partition("//")[2]
     return values
 
 
 def past_proxies(environment: Mapping[str, str], host: str = LOOPBACK) -> dict[str, str]:
-    """Tell which variables keep requests to this machine from going to a proxy.
+    """Return the variables that keep requests to this machine from going to a proxy.
 
     Where no proxy is set there are none. What is excepted already stays so.
 
@@ -112,7 +114,7 @@ def past_proxies(environment: Mapping[str, str], host: str = LOOPBACK) -> dict[s
 
 
 def is_everything(excepted: str) -> bool:
-    """Tell whether `no_proxy` excepts all hosts: then it has to be left alone.
+    """Check whether `no_proxy` excepts all hosts: then it has to be left alone.
 
     pip understands `*` only by itself, and reads `no_proxy` first; to uv, which reads `NO_PROXY`
     first, `*` is all names, but no IP addresses.
@@ -142,7 +144,7 @@ def beside_own(
 
 
 def _is_ours(word: str, ours: Collection[str]) -> bool:
-    """Tell whether a word of a variable leads to the index: a URL, or `HOST:PORT`."""
+    """Check whether a word of a variable leads to the index: a URL, or `HOST:PORT`."""
     named, equals, url = word.partition("=")
     word = url if equals and "/" not in named else word
     return word.rstrip("/") in {
@@ -196,7 +198,7 @@ def remember(values: Mapping[str, str], environment: Mapping[str, str]) -> str:
 
 
 def taken_back(environment: Mapping[str, str], ours: Collection[str]) -> dict[str, str | None]:
-    """Tell what becomes of the variables when all that `env` set is taken back.
+    """Return what becomes of the variables when all that `env` set is unset.
 
     Args:
         environment: what is set now.

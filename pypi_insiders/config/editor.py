@@ -1,4 +1,4 @@
-"""Let a person edit a file through a copy, of which nothing is lost."""
+"""Edit a file through a copy, of which nothing is lost."""
 
 import os
 import secrets
@@ -15,7 +15,7 @@ _FOUND_ANYWHERE = ("editor", "nano", "vi")
 
 
 def editor(*, on_terminal: bool) -> tuple[str, ...]:
-    """Find the editor of the person: `$VISUAL`, `$EDITOR`, or one that is there.
+    """Find the editor of the user: `$VISUAL`, `$EDITOR`, or one that is there.
 
     Args:
         on_terminal: whether one may be started that nobody asked for.
@@ -84,7 +84,7 @@ class Draft:
         return text
 
     def save(self, text: str) -> None:
-        """Put a text into the file, unless somebody else has changed it meanwhile.
+        """Write a text to the file, unless somebody else has changed it meanwhile.
 
         Raises:
             InsidersError: they have, or it cannot be written; the file is as it was.
@@ -95,11 +95,11 @@ class Draft:
         remove(self.path)
 
     def discard(self) -> None:
-        """Throw the copy away."""
+        """Remove the copy."""
         remove(self.path)
 
     def close(self) -> Path | None:
-        """Throw the copy away if it has nothing new; else return where it stays."""
+        """Remove the copy if it has nothing new; else return its path."""
         if read_text(self.path) in (None, self.begun_as, self.original):
             remove(self.path)
             return None

@@ -222,7 +222,7 @@ class Single:
         self._password = password.encode()
 
     def is_right(self, _user: str, password: str) -> bool:
-        """Tell whether this is the password."""
+        """Check whether this is the password."""
         return hmac.compare_digest(password.encode(), self._password)
 
 
@@ -247,7 +247,7 @@ class Checker:
         self._turn = threading.Lock()
 
     def is_right(self, user: str, password: str) -> bool:
-        """Tell whether this is the password of that user; remember the last answers.
+        """Check whether this is the password of that user; remember the last answers.
 
         While the file cannot be read, or others may read it, nobody has a password.
 

@@ -1,4 +1,4 @@
-"""Where the files of the person and of the program lie."""
+"""Return where the files of the user and of the program are."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Paths:
-    """The four base directories, and what lies in them.
+    """The four base directories, and what is in them.
 
     Source: XDG Base Directory Specification.
     """
@@ -18,12 +18,12 @@ class Paths:
 
     @property
     def settings(self) -> Path:
-        """`config.toml`: written by the person, also through `config edit`."""
+        """`config.toml`: written by the user, also through `config edit`."""
         return self.config / "config.toml"
 
     @property
     def repositories(self) -> Path:
-        """`repos.toml`: written by `repos add` and its kin, or by the person."""
+        """`repos.toml`: written by `repos add` and its kin, or by the user."""
         return self.config / "repos.toml"
 
     @property
@@ -98,12 +98,12 @@ class Paths:
 
     @property
     def troubles(self) -> Path:
-        """Of what trouble the person was told; there only while there is some."""
+        """The problems that the user was notified of; exists only while there are any."""
         return self.state / "troubles"
 
     @property
     def troubles_lock(self) -> Path:
-        """Held by whoever tells the person of trouble."""
+        """Held by whoever notifies the user of problems."""
         return self.state / "troubles.lock"
 
     def mirror(self, name: str) -> Path:

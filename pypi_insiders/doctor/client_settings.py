@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders.config.settings import parse_toml
+from pypi_insiders.config.schema import parse_toml
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
 from pypi_insiders.util.urls import without_any_credentials

@@ -3,10 +3,10 @@
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from pypi_insiders.config.settings import ServerSettings, addresses
+from pypi_insiders.config import addresses
+from pypi_insiders.config.settings import ServerSettings
 from pypi_insiders.doctor import client_overrides, client_settings, listeners, services
 from pypi_insiders.doctor.client_overrides import Bend, ClientUse
 from pypi_insiders.doctor.client_settings import ClientContext, Source, Sources
@@ -31,16 +31,8 @@ class Index:
         host = parts.hostname or ""
         if host in self.settings.names:  # perhaps behind a proxy with a port of its own
             return True
-        return _port(parts) == self.port and (is_loopback(url) or host == self.settings.host)
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether a URL leads to this machine, whoever reads it."""
-    host = _split(url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+        is_here = addresses.is_loopback(host) or host == self.settings.host
+        return _port(parts) == self.port and is_here
 
 
 def _split(url: str) -> SplitResult:
@@ -135,7 +127,7 @@ def _bends(client: _Client, found: _Setup) -> Iterator[Finding]:
     parts = _split(found.ours.url)
     host = parts.hostname or ""
     is_alone = found.sources.main is not None and not found.others
-    is_here = is_loopback(found.ours.url) or host == found.index.settings.host
+    is_here = addresses.is_loopback(host) or host == found.index.settings.host
     use = ClientUse(found.place, found.sources, is_alone, host, _port(parts) or 0, is_here)
     for bend in client.bends(use):
         yield (problem if bend.is_public else warning)(client.name, bend.message, bend.hint)
@@ -213,7 +205,8 @@ def _unused(found: _Setup) -> Finding:
     if single := [it for it in sources.single if found.index.is_at(it.url)]:
         return ok(name, f"uses the index for single packages ({single[0].place})")
     for source in (sources.main, *sources.others):
-        if source and is_loopback(source.url) and _split(source.url).scheme == "http":
+        at = _split(source.url if source else "")
+        if source and at.scheme == "http" and addresses.is_loopback(at.hostname or ""):
             return _another_here(found, source)
     if sources.main is None:
         return ok(name, "does not use the index: nothing here leads to it", found.remedy)
@@ -224,7 +217,9 @@ def _another_here(found: _Setup, source: Source) -> Finding:
     """Look at another index of this machine: whether it is there, and whose it is."""
     parts = _split(source.url)
     host = parts.hostname or "localhost"
-    if stranger := listeners.stranger(found.name, _port(parts) or 0, addresses(host), found.remedy):
+    if stranger := listeners.stranger(
+        found.name, _port(parts) or 0, addresses.of_host(host), found.remedy
+    ):
         return stranger
     if not services.health(f"http://{parts.netloc.rpartition('@')[2]}").is_well:
         return warning(found.name, f"no index is where {_names([source])} points", found.remedy)

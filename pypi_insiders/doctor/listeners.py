@@ -1,6 +1,6 @@
 """Look whether who listens where clients call the index is this user."""
 
-from pypi_insiders.config.settings import join
+from pypi_insiders.config.addresses import join
 from pypi_insiders.doctor.finding import Finding, problem, together, warning
 from pypi_insiders.util.listeners import Listener, on, strangers
 

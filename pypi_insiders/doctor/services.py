@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from pypi_insiders.config.settings import ServerSettings, Settings, addresses
+from pypi_insiders.config import addresses
+from pypi_insiders.config.settings import ServerSettings, Settings
 from pypi_insiders.doctor import listeners
 from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
 from pypi_insiders.reporting.snapshot import Snapshot
@@ -87,13 +88,13 @@ def health(url: str) -> HealthCheck:
 def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:
     """Tell who listens where the index should."""
     port = urlsplit(url(snapshot) or "").port or settings.port
-    stranger = listeners.stranger("port", port, addresses(settings.host), _OTHER_PORT)
+    stranger = listeners.stranger("port", port, addresses.of_host(settings.host), _OTHER_PORT)
     is_answering = snapshot.fetched is not None and snapshot.fetched.is_answering
     if stranger and (is_answering or is_listening(snapshot)):
         return stranger
     if is_listening(snapshot):
         return ok("port", f"{port} is held by {SERVER.trigger}")
-    holders = [item.holder for item in listeners.on(port, addresses(settings.host))]
+    holders = [item.holder for item in listeners.on(port, addresses.of_host(settings.host))]
     if not holders:
         return ok("port", f"{port} is free")
     who = " and ".join(sorted(set(holders)))

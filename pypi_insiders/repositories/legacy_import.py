@@ -59,7 +59,7 @@ def _repository(name: str, distribution: Any) -> Repository:
 
 
 def remains(paths: Paths, imported: Iterable[Repository]) -> Iterator[str]:
-    """Say what else of it is here, and what that means now; nothing is changed.
+    """Describe what else of it is here, and what that means now; nothing is changed.
 
     It has no units: its server and watcher are processes that were left running.
     """

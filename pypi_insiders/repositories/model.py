@@ -1,20 +1,19 @@
-"""Describe one watched repository, and check what a person says of it."""
+"""Describe one watched repository, and validate what a user sets of it."""
 
 import hashlib
 import json
 import os
 import re
 import shlex
-import tomllib
-from collections.abc import Callable
-from dataclasses import Field, dataclass, field, fields, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders.config import settings
+from pypi_insiders.config import schema, validators
+from pypi_insiders.config.schema import key
 from pypi_insiders.repositories.tags import Pattern, Rules
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.urls import without_credentials
@@ -79,18 +78,6 @@ def add_command(name: str, remote: str | None, distribution: str | None = None) 
     return f"`{shlex.join(words)}`"
 
 
-def parse_keep(number: int) -> int:
-    """Check how many versions are to be kept: 1 or more, or 0 for all.
-
-    Raises:
-        UsageError: it is negative.
-    """
-    try:
-        return settings.parse_keep(number)
-    except ValueError as error:
-        raise UsageError(f"keep {error}", "such as 5") from error
-
-
 def parse_url(text: str) -> str:
     """Check the URL of a Git repository: https, ssh (also `user@host:path`), git or file.
 
@@ -123,103 +110,7 @@ def parse_url(text: str) -> str:
     return text
 
 
-def parse_tags(text: str) -> str:
-    """Check a pattern of tags: a glob, or what stands around `{version}`.
-
-    Raises:
-        UsageError: it can match no tag.
-
-    Source: git-check-ref-format(1).
-    """
-    try:
-        return Pattern(text).text
-    except ValueError as error:
-        raise UsageError(f"tags {error}", "such as 'v*' or 'server-{version}'") from error
-
-
-def parse_subdirectory(text: str) -> str:
-    """Check and normalize the directory of a project within its repository.
-
-    Raises:
-        UsageError: it is not below the repository.
-    """
-    path = PurePosixPath(text)
-    if not text or not text.isprintable() or path.is_absolute() or ".." in path.parts:
-        raise UsageError(
-            f"subdirectory must be a path below the repository, not {text!r}",
-            "such as packages/server",
-        )
-    return str(path)
-
-
-def parse_path(text: str) -> str:
-    """Check the path of a file of the person: absolute, or below their home (`~/`).
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if text.startswith(("/", "~/")) and text.isprintable():
-        return text
-    raise ValueError(f'must be an absolute path, or one such as "~/FILE", not {text!r}')
-
-
-def parse_credential(text: str) -> str:
-    """Check the name of a systemd credential. Source: systemd.exec(5), `LoadCredential=`.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if re.fullmatch(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,255}", text):
-        return text
-    raise ValueError(f"must be the name of a systemd credential, not {text!r}")
-
-
-def parse_pythons(values: list[Any]) -> tuple[str, ...]:
-    """Check a list of Python versions, such as `3.13`.
-
-    Raises:
-        ValueError: one is none.
-    """
-    if values and all(
-        isinstance(item, str) and re.fullmatch(r"3\.\d{1,2}t?", item) for item in values
-    ):
-        return tuple(dict.fromkeys(values))
-    raise ValueError(f'must be a list of versions such as ["3.12", "3.13"], not {values!r}')
-
-
-def parse_submodules(values: list[Any]) -> tuple[str, ...]:
-    """Check a list of places of submodules: `NS`, `NS/PROJ`, or either with `HOST/` before.
-
-    Raises:
-        ValueError: one is none.
-    """
-    if values and all(
-        isinstance(item, str) and re.fullmatch(r"[^\s/,][^\s,]*", item) and item.isprintable()
-        for item in values
-    ):
-        return tuple(dict.fromkeys(values))
-    raise ValueError(f'must be a list such as ["other-namespace", "HOST/NS/PROJ"], not {values!r}')
-
-
-def parse_number(value: int) -> int:
-    """Check a number of which one is the least.
-
-    Raises:
-        ValueError: it is less.
-    """
-    if value >= 1:
-        return value
-    raise ValueError(f"must be 1 or more, not {value}")
-
-
 _NOT_OF_BUILDS = ("keep", "max-new", "backfill", "public-until-built")
-
-_KINDS = {str: "a string", int: "a number", bool: "true or false", list: "a list"}
-
-
-def _key(kind: type, parse: Callable[[Any], Any] | None = None) -> Any:
-    """Make a field that is a key of `repos.toml`, of a type of TOML."""
-    return field(default=None, metadata={"kind": kind, "parse": parse or (lambda value: value)})
 
 
 @dataclass(frozen=True)
@@ -227,38 +118,42 @@ class Repository:
     """One watched repository; every field but its name is a key of `repos.toml`."""
 
     name: str
-    """`NS/PROJ`, by which the person names it."""
-    distribution: str | None = _key(str, parse_distribution)
+    """`NS/PROJ`, by which the user names it."""
+    distribution: str | None = key(parse_distribution, kind=str)
     """Normalized name of the distribution; `None`: what the first build says."""
-    url: str | None = _key(str, parse_url)
+    url: str | None = key(parse_url, kind=str)
     """Where Git finds it; `None`: on GitHub, over ssh."""
-    keep: int | None = _key(int, parse_keep)
+    keep: int | None = key(validators.parse_keep, kind=int, hint="such as 5")
     """How many of its newest versions the index keeps; `None`: as many as `config.toml` says."""
-    tags: str | None = _key(str, parse_tags)
+    tags: str | None = key(
+        lambda text: Pattern(text).text, kind=str, hint="such as 'v*' or 'server-{version}'"
+    )
     """Which tags are releases, as `Pattern` reads it; `None`: all that are versions."""
-    pre: bool | None = _key(bool)
+    pre: bool | None = key(kind=bool)
     """Whether pre-releases are built; `None`: only where there is no final release at first."""
-    max_new: int | None = _key(int, parse_number)
+    max_new: int | None = key(validators.parse_number, kind=int)
     """How many new tags one update builds at most; `None`: as many as `config.toml` says."""
-    backfill: int | None = _key(int, parse_number)
+    backfill: int | None = key(validators.parse_number, kind=int)
     """How many of its newest versions are built, also those from before it was watched."""
-    subdirectory: str | None = _key(str, parse_subdirectory)
-    """Where in the repository the project lies; `None`: at its top."""
-    python: tuple[str, ...] | None = _key(list, parse_pythons)
+    subdirectory: str | None = key(
+        validators.parse_subdirectory, kind=str, hint="such as packages/server"
+    )
+    """Where in the repository the project is; `None`: at its top."""
+    python: tuple[str, ...] | None = key(validators.parse_pythons, kind=list)
     """For which interpreters wheels are built that are not for all; `None`: the one of ours."""
-    network: bool | None = _key(bool)
+    network: bool | None = key(kind=bool)
     """Whether its builds may use HTTP and HTTPS to other machines."""
-    strict: bool | None = _key(bool)
+    strict: bool | None = key(kind=bool)
     """Whether a build must have the version that its tag says."""
-    allowed_signers: str | None = _key(str, parse_path)
+    allowed_signers: str | None = key(validators.parse_path, kind=str)
     """A file with the keys by which a tag must be signed."""
-    public_until_built: bool | None = _key(bool)
+    public_until_built: bool | None = key(kind=bool)
     """Whether installers get the public project of that name until the first release is built."""
-    submodules: tuple[str, ...] | None = _key(list, parse_submodules)
+    submodules: tuple[str, ...] | None = key(validators.parse_submodules, kind=list)
     """Where its submodules may be, beside its own namespace."""
-    token_file: str | None = _key(str, parse_path)
+    token_file: str | None = key(validators.parse_path, kind=str)
     """A file with the token for https."""
-    token_credential: str | None = _key(str, parse_credential)
+    token_credential: str | None = key(validators.parse_credential, kind=str)
     """The systemd credential with the token for https."""
 
     @property
@@ -291,7 +186,7 @@ class Repository:
         return Path(self.token_file).expanduser() if self.token_file else None
 
     def rules(self, max_new: int) -> Rules:
-        """Tell which of its tags are releases to build.
+        """Return the rules by which tags are releases to build.
 
         Args:
             max_new: how many new ones at once, where it does not say so itself.
@@ -312,12 +207,7 @@ class Repository:
     @property
     def keys(self) -> dict[str, Any]:
         """What `repos.toml` has of it: key to value, without those that are not set."""
-        found = {key: getattr(self, name) for key, name in _names().items()}
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in found.items()
-            if value is not None
-        }
+        return {key: value for key, value in schema.write(self).items() if value is not None}
 
     def with_key(self, key: str, value: object) -> "Repository":
         """Set a key to a value of TOML.
@@ -326,73 +216,16 @@ class Repository:
             ValueError: there is no such key, or the value is of another type, or wrong.
             UsageError: the value is wrong.
         """
-        wanted = _field(key)
-        kind = wanted.metadata["kind"]
-        if type(value) is not kind:
-            raise ValueError(f"{key} must be {_KINDS[kind]}")
-        try:
-            return replace(self, **{wanted.name: wanted.metadata["parse"](value)})
-        except InsidersError:
-            raise
-        except ValueError as error:
-            raise ValueError(f"{key} {error}") from error
+        return replace(self, **schema.parse(Repository, key, value))
 
     def with_text(self, key: str, text: str) -> "Repository":
-        """Set a key to what a person typed, read as its kind wants; an empty text takes it away.
+        """Set a key to what a user typed; an empty text unsets the key.
 
         Raises:
             ValueError: there is no such key, or the value is of another type, or wrong.
             UsageError: the value is wrong.
         """
-        wanted = _field(key)
-        if not text:
-            unset: dict[str, Any] = {wanted.name: None}
-            return replace(self, **unset)
-        return self.with_key(key, _READERS[wanted.metadata["kind"]](text))
-
-
-def _names() -> dict[str, str]:
-    """Map the keys of `repos.toml` to the fields of `Repository`."""
-    return {item.name.replace("_", "-"): item.name for item in fields(Repository) if item.metadata}
-
-
-def _field(key: str) -> "Field[Any]":
-    """Find the field of a key.
-
-    Raises:
-        ValueError: there is no such key.
-    """
-    names = _names()
-    if key not in names:
-        raise ValueError(f"unknown key {key}{settings.did_you_mean(key, names)}")
-    return next(item for item in fields(Repository) if item.name == names[key])
-
-
-def _read_number(text: str) -> int | str:
-    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text
-
-
-def _read_flag(text: str) -> bool | str:
-    return {"true": True, "false": False}.get(text, text)
-
-
-def _read_list(text: str) -> Any:
-    """Read a list of TOML, or what stands between commas."""
-    if not text.startswith("["):
-        return [part.strip() for part in text.split(",")]
-    try:
-        return tomllib.loads(f"list = {text}")["list"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-# What cannot be read stays text, which is then of the wrong type.
-_READERS: dict[type, Callable[[str], Any]] = {
-    str: str,
-    int: _read_number,
-    bool: _read_flag,
-    list: _read_list,
-}
+        return replace(self, **schema.parse_text(Repository, key, text))
 
 
 def parse_specification(text: str) -> Repository:

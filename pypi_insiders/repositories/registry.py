@@ -1,4 +1,4 @@
-"""Keep `repos.toml`, the list of watched repositories."""
+"""Read and write `repos.toml`, the list of watched repositories."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,18 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
-from pypi_insiders.config.settings import parse_toml
+from pypi_insiders.config import schema
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories.model import Repository, parse_name
 from pypi_insiders.util.errors import InsidersError, UsageError
-from pypi_insiders.util.files import read_text, write_atomic
+from pypi_insiders.util.files import locked, read_text, write_atomic
 
 _HEADER = """\
 # The repositories that pypi-insiders watches, written by `pypi-insiders repos`.
-# You may edit this file; comments are lost at the next `add`, `set`, `import` or `remove`.
+# You may edit this file; its commands keep your comments and layout.
 
 """
+# What the header promised before the commands kept them.
+_FORMER_PROMISE = (
+    "# You may edit this file; comments are lost at the next `add`, `set`, `import` or `remove`.\n"
+)
 
 
 def load(path: Path) -> dict[str, Repository]:
@@ -27,19 +30,25 @@ def load(path: Path) -> dict[str, Repository]:
     Raises:
         InsidersError: the file cannot be read or is wrong; everything wrong is named at once.
     """
-    text = read_text(path)
-    document = {} if text is None else parse_toml(path, text)
+    return {item.name: item for item in _read(path, read_text(path) or "").values()}
+
+
+def _read(path: Path, text: str) -> dict[str, Repository]:
+    """Read the repositories by the names of their tables, of which `NS/PROJ.git` is one too."""
     problems: list[str] = []
     found: dict[str, Repository] = {}
-    for name, content in document.items():
-        item = _from_table(name, content, problems)
-        if other := find(found, item.name):
-            problems.append(f"{other.name} is listed twice, the second time as {name}")
-        found[item.name] = item
-    with _collected(problems):
-        _check_distributions(found.values())
+    by_name: dict[str, Repository] = {}
+    for table, content in schema.parse_toml(path, text).items():
+        item = _from_table(table, content, problems)
+        if other := find(by_name, item.name):
+            problems.append(f"{other.name} is listed twice, the second time as {table}")
+        found[table] = by_name[item.name] = item
+    try:
+        _check_distributions(by_name.values())
+    except InsidersError as error:
+        problems.append(error.message)
     if problems:
-        raise InsidersError(f"{path}: {'; '.join(problems)}", f"edit {path}")
+        raise schema.wrong(path, problems)
     return found
 
 
@@ -49,32 +58,59 @@ def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
     if not isinstance(content, dict):
         problems.append(f'{name} must be a table: ["{name}"]')
         content = {}
-    with _collected(problems):
+    try:
         item = replace(item, name=parse_name(name))
-    for key, value in content.items():
-        with _collected(problems, f"{name}: "):
-            item = item.with_key(key, value)
-    return item
+    except UsageError as error:
+        problems.append(error.message)
+    values, wrong = schema.read(Repository, content)
+    problems += (f"{name}: {problem}" for problem in wrong)
+    return replace(item, **values)
 
 
 @contextmanager
-def _collected(problems: list[str], place: str = "") -> Iterator[None]:
-    try:
-        yield
-    except InsidersError as error:
-        problems.append(f"{place}{error.message}")
-    except ValueError as error:
-        problems.append(f"{place}{error}")
+def edit(paths: Paths) -> Iterator[dict[str, Repository]]:
+    """Hold the lock of `repos.toml`; yield the watched repositories by name, and save changes.
+
+    If the caller raises, nothing is saved.
+
+    Raises:
+        InsidersError: the file cannot be read, is wrong, or cannot be written.
+    """
+    with locked(paths.repositories_lock):
+        watched = load(paths.repositories)
+        yield watched
+        save(paths.repositories, watched.values())
 
 
 def save(path: Path, repositories: Iterable[Repository]) -> None:
-    """Write the watched repositories, in the given order.
+    """Write the watched repositories; comments, order and layout of the file stay.
+
+    New repositories follow the others, in the given order.
 
     Raises:
-        InsidersError: the file cannot be written; it is as it was.
+        InsidersError: the file is wrong, or cannot be written; it is as it was.
     """
-    document = {item.name: item.keys for item in repositories}
-    write_atomic(path, _HEADER + tomli_w.dumps(document))
+    from pypi_insiders.repositories import layout
+
+    text = read_text(path, newline="")
+    old = text or ""
+    before = _read(path, old)
+    wanted = {item.name: item for item in repositories}
+    changes: dict[str, dict[str, Any] | None] = {}
+    for table, known in before.items():
+        item = wanted.pop(known.name, None)
+        if item != known:
+            changes[table] = None if item is None else _difference(known.keys, item.keys)
+    changes |= {name: item.keys for name, item in wanted.items()}
+    if changes:
+        promise = _HEADER.splitlines(keepends=True)[1]
+        start = _HEADER if text is None else old.replace(_FORMER_PROMISE, promise, 1)
+        write_atomic(path, layout.revise(start, changes))
+
+
+def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    keys = dict.fromkeys((*before, *after))
+    return {key: after.get(key) for key in keys if before.get(key) != after.get(key)}
 
 
 def find(repositories: dict[str, Repository], name: str) -> Repository | None:
@@ -156,7 +192,7 @@ def change(
     Args:
         repositories: what is watched.
         name: of the one that changes.
-        texts: key to what a person typed; an empty text takes the key away.
+        texts: key to what a user typed; an empty text unsets the key.
 
     Raises:
         UsageError: the name, a key or a value is wrong.
@@ -166,8 +202,6 @@ def change(
     for key, text in texts.items():
         try:
             item = item.with_text(key, text)
-        except InsidersError:
-            raise
         except ValueError as error:
             raise UsageError(str(error), "see `pypi-insiders repos set --help`") from error
     others = [other for name, other in repositories.items() if name != item.name]
@@ -183,7 +217,7 @@ def _check_distributions(repositories: Iterable[Repository]) -> None:
 
 
 def conflict(distribution: str, owner: str) -> InsidersError:
-    """Say that a distribution has another owner."""
+    """Return the error that a distribution has another owner."""
     return InsidersError(
         f"{distribution} comes from {owner} already",
         "one distribution can come from one repository only",

@@ -58,7 +58,7 @@ class Pattern:
         return version_of(match["version"]) if match else None
 
     def matches(self, tag: str) -> bool:
-        """Tell whether a tag is of this form, whatever its version."""
+        """Check whether a tag has this form, whatever its version."""
         return self._regex.match(tag) is not None
 
 

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
-from pypi_insiders.config import access, passwords
+from pypi_insiders.config import access, addresses, passwords
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.config.settings import ServerSettings, refuse_own_fallback
+from pypi_insiders.config.settings import ServerSettings
 from pypi_insiders.index.catalog import Catalogue, make_directory_if_new
 from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.reporting import services_seen
@@ -146,7 +146,7 @@ def refuse(error: InsidersError, sockets: Sequence[socket.socket]) -> None:
         sockets: listening sockets.
     """
     bound = [ServerSettings(*item.getsockname()[:2]) for item in sockets]
-    is_local = all(item.is_loopback for item in bound)
+    is_local = all(addresses.is_loopback(item.host) for item in bound)
     http.serve(
         refusing.make_app(error, Guard() if is_local else None),
         sockets,
@@ -177,7 +177,7 @@ def _guard(
     paths: Paths, settings: ServerSettings, bound: Sequence[ServerSettings], password: str | None
 ) -> Guard:
     """Make what is asked of requests, if the settings may be those of an index that listens so."""
-    refuse_own_fallback(settings, bound)
+    access.refuse_own_fallback(settings, bound)
     access.demand_auth(settings.auth, bound)
     checker: passwords.Checker | passwords.Single
     if password is None:

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pypi_insiders.config import access, passwords
+from pypi_insiders.config import access, addresses, passwords
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.config.settings import Settings, addresses
+from pypi_insiders.config.settings import Settings
 from pypi_insiders.systemd import (
     confinement,
     exit_codes,
@@ -241,7 +241,7 @@ def _port_taken(setup: Setup) -> InsidersError | None:
     """Find out whether the port is why the socket did not start; systemd tells only its journal."""
     server = setup.settings.server
     try:
-        for address in addresses(server.host):
+        for address in addresses.of_host(server.host):
             sockets.bind(address, server.port).close()
     except InsidersError as error:
         where = f"[server] port in {setup.paths.settings}"

@@ -1,7 +1,6 @@
 """Find out where clients reach the index: where its socket listens, or where it will."""
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,11 +26,6 @@ class Address:
     def host(self) -> str:
         """The IP address in the URL."""
         return urlsplit(self.url).hostname or ""
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
-        return ip_address(self.host).is_loopback
 
     @property
     def strangers(self) -> list[str]:

@@ -5,7 +5,7 @@ import os
 import socket
 from ipaddress import ip_address
 
-from pypi_insiders.config.settings import addresses, join
+from pypi_insiders.config import addresses
 from pypi_insiders.util.errors import InsidersError
 
 _FIRST_INHERITED = 3
@@ -44,7 +44,7 @@ def bind_host(host: str, port: int) -> list[socket.socket]:
     Raises:
         InsidersError: the port is taken or the address is none of this machine's.
     """
-    first, *others = addresses(host)
+    first, *others = addresses.of_host(host)
     sockets = [bind(first, port)]
     for address in others:
         try:
@@ -67,7 +67,7 @@ def bind(address: str, port: int) -> socket.socket:
         # Binds ::1 only, not the mapped IPv4 addresses too.
         return socket.create_server((address, port), family=family, backlog=1024)
     except OSError as error:
-        where = join(address, port)
+        where = addresses.join(address, port)
         if error.errno == errno.EADDRINUSE:
             raise InsidersError(
                 f"cannot listen on {where}: the port is taken",

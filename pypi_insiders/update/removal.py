@@ -1,7 +1,8 @@
-"""Take back what a repository published."""
+"""Stop watching repositories, and remove what they published."""
 
 import logging
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import store
@@ -13,45 +14,61 @@ from pypi_insiders.util.files import locked, remove_tree
 _log = logging.getLogger(__name__)
 
 
-def remembered(paths: Paths, names: Iterable[str]) -> list[Repository]:
-    """Find those repositories of which something is remembered, watched or not.
+@dataclass(frozen=True)
+class Removed:
+    """A repository that is no longer watched."""
+
+    name: str
+    files: tuple[str, ...]
+    """What it published, which stays in the index."""
+    projects: tuple[str, ...]
+    """The names that are held for it."""
+
+
+def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
+    """Remove repositories from `repos.toml`, and remember that a user did so.
+
+    Repositories that were removed before, and of which something is published or held, count as
+    removed again.
 
     Raises:
         UsageError: a name is malformed.
+        InsidersError: a repository is neither watched nor remembered; nothing is removed.
     """
     wanted = [parse_name(name) for name in names]
-    held = {(name or "").casefold() for name in held_names.load(paths).repositories.values()}
+    with registry.edit(paths) as watched:
+        held = held_names.load(paths).repositories
+        projects: dict[str, list[str]] = {}
+        for project, name in held.items():
+            projects.setdefault((name or "").casefold(), []).append(project)
+        remembered = {
+            name: Repository(name)
+            for name in wanted
+            if name.casefold() in projects or state.load(paths.state, name).builds
+        }
+        # Watched ones first: a name may be typed in another case than in the file.
+        gone = [item.name for item in registry.select({**watched, **remembered}, wanted)]
+        for name in gone:
+            watched.pop(name, None)
+        # Before the notes: what is noted as removed is so.
+        registry.save(paths.repositories, watched.values())
+        removed = state.load_removed(paths.state)
+        state.save_removed(paths.state, {*removed, *(name.casefold() for name in gone)})
     return [
-        Repository(name)
-        for name in wanted
-        if name.casefold() in held or state.load(paths.state, name).builds
+        Removed(name, tuple(_published(paths, name)), tuple(projects.get(name.casefold(), ())))
+        for name in gone
     ]
 
 
-def published(paths: Paths, name: str) -> list[str]:
-    """Tell which files of a repository the index holds."""
+def _published(paths: Paths, name: str) -> list[str]:
     return store.present(paths.distributions, state.load(paths.state, name).files)
-
-
-def note_removed(paths: Paths, name: str) -> list[str]:
-    """Note that somebody stopped watching a repository; name its files that stay in the index.
-
-    Args:
-        paths: where everything lies; the caller holds the lock of `repos.toml`.
-        name: of the repository.
-
-    Raises:
-        InsidersError: the note cannot be written, or the directory not be read.
-    """
-    state.save_removed(paths.state, {*state.load_removed(paths.state), name.casefold()})
-    return published(paths, name)
 
 
 def unlisted(paths: Paths, watched: Collection[str]) -> list[str]:
     """Name the repositories that nobody removed, where `repos.toml` lists none at all.
 
     Args:
-        paths: where everything lies.
+        paths: where everything is.
         watched: what it lists.
     """
     if watched:
@@ -67,7 +84,7 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
     Waits for an update that is under way.
 
     Args:
-        paths: where everything lies.
+        paths: where everything is.
         name: of the repository.
         keep: how many versions stay; 0 is all.
         dry_run: only tell.

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.config.settings import Settings, did_you_mean
+from pypi_insiders.config.schema import did_you_mean
+from pypi_insiders.config.settings import Settings
 from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.metadata_cache import Record
 from pypi_insiders.index.release_lists import TAKEN_BACK

@@ -109,16 +109,17 @@ def read_bytes(path: Path) -> bytes:
         return file.read()
 
 
-def read_all(file: BinaryIO) -> str:
-    """Read the rest of a UTF-8 file, with a plain newline at the end of each line."""
-    return io.TextIOWrapper(file, encoding="utf-8").read()
+def read_all(file: BinaryIO, newline: str | None = None) -> str:
+    """Read the rest of a UTF-8 file, with ends of lines as `open` has them."""
+    return io.TextIOWrapper(file, encoding="utf-8", newline=newline).read()
 
 
-def read_text(path: Path, *, is_argument: bool = False) -> str | None:
+def read_text(path: Path, newline: str | None = None, *, is_argument: bool = False) -> str | None:
     """Read a UTF-8 file; `None` where there is none.
 
     Args:
-        path: the file.
+        path: of the file.
+        newline: as of `open`; an empty text keeps the ends of lines as they are.
         is_argument: whether the user has named it for this once, so that it may be a pipe.
 
     Raises:
@@ -126,7 +127,7 @@ def read_text(path: Path, *, is_argument: bool = False) -> str | None:
     """
     try:
         with path.open("rb") if is_argument else open_file(path) as file:
-            return read_all(file)
+            return read_all(file, newline)
     except FileNotFoundError as error:
         if path.is_symlink():  # what it says is not that there is nothing
             raise InsidersError(

@@ -1,9 +1,10 @@
 """Say what to paste, so that pip, uv, PDM, Poetry and Hatch find the index."""
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIEnvironment
+
+from pypi_insiders.config import addresses
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,12 @@ def base_url(environ: WSGIEnvironment) -> str:
     """
     host = environ.get("HTTP_HOST") or f"localhost:{environ['SERVER_PORT']}"
     is_trusted = "HTTP_SEC_FETCH_SITE" in environ
-    scheme = "https" if is_trusted and not is_loopback(f"http://{host}") else "http"
+    scheme = "https" if is_trusted and not _is_loopback(f"http://{host}") else "http"
     return f"{scheme}://{host}"
 
 
-def is_loopback(url: str) -> bool:
-    """Tell whether a URL leads to this machine."""
-    name = (urlsplit(url).hostname or "").rstrip(".")
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
+def _is_loopback(url: str) -> bool:
+    return addresses.is_loopback(urlsplit(url).hostname or "")
 
 
 def for_all(url: str) -> list[Snippet]:
@@ -94,7 +90,7 @@ def for_one(url: str, name: str) -> list[Snippet]:
 
 def _is_safe(url: str) -> bool:
     """Tell whether pip takes a URL without being told to."""
-    return url.startswith("https:") or is_loopback(url)
+    return url.startswith("https:") or _is_loopback(url)
 
 
 def _trust(url: str) -> str:

@@ -1,0 +1,236 @@
+"""Validate values of TOML, for whatever a user may set.
+
+Each function takes a value, returns what the program holds of it, and raises ValueError with what
+continues the name of the key: `must be ...`.
+"""
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from pypi_insiders.util.urls import without_credentials
+
+PYPI = "https://pypi.org/simple/"
+
+
+def parse_host(value: object) -> str:
+    """Validate a host: an IP address, or `localhost` for both loopback addresses."""
+    if value == "localhost":
+        return "localhost"
+    try:
+        if isinstance(value, str) and "%" not in value:  # no zone of a link-local address
+            return str(ip_address(value))
+    except ValueError:
+        pass
+    raise ValueError(f'must be "localhost" or an IP address, not {value!r}')
+
+
+def _number(expected: str, least: int, most: float = float("inf")) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if type(value) is int and least <= value <= most:  # True is an int as well
+            return value
+        raise ValueError(f"must be {expected}, not {value!r}")
+
+    return parse
+
+
+parse_port = _number("a port from 1 to 65535", 1, 65535)
+parse_number = _number("1 or more", 1)
+parse_keep = _number("0 for all or a number of versions", 0)
+parse_jobs = _number("0 for one a processor, or a number", 0)
+
+
+def _index_url(example: str, *, is_prefix: bool) -> Callable[[object], str]:
+    """Return a validator of the http(s) URL of an index.
+
+    Credentials are refused: those of a fallback would be sent to every client in the `Location` of
+    a redirect, all others be stored in the clear.
+
+    Args:
+        example: for the message.
+        is_prefix: whether names of projects are appended; after a query or a fragment, they would
+            be no part of the path.
+    """
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not _is_web_url(value):
+            shown = without_credentials(value) if isinstance(value, str) else value
+            raise ValueError(f'must be the URL of an index such as "{example}", not {shown!r}')
+        parts = urlsplit(value)
+        if parts.username or parts.password:
+            raise ValueError("must not contain credentials")
+        if is_prefix and ("?" in value or "#" in value):
+            raise ValueError(
+                f'must not have a query or a fragment, as names are appended to it: "{example}"'
+            )
+        return value
+
+    return parse
+
+
+parse_fallback_url = _index_url(PYPI, is_prefix=True)
+parse_index_url = _index_url("https://packages.example/legacy/", is_prefix=False)
+parse_check_url = _index_url("https://packages.example/simple/", is_prefix=True)
+
+
+def _is_web_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and parts.port != 0
+            and not re.search(r"[\s\x00-\x1f]", text)
+        )
+    except ValueError:
+        return False
+
+
+_UNITS_S = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600, "d": 86400, "day": 86400}
+
+
+def _span_s(value: object) -> int | None:
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5}) ?([a-z]+)", value)):
+        return int(match[1]) * _UNITS_S.get(match[2], 0) or None
+    return None
+
+
+def _is_zero(value: object) -> bool:
+    return value == 0 and not isinstance(value, bool)
+
+
+def _span(zero: str, examples: str) -> Callable[[object], int]:
+    """Return a validator of a time span or 0, which returns seconds."""
+
+    def parse(value: object) -> int:
+        span_s = 0 if _is_zero(value) else _span_s(value)
+        if span_s is None:
+            raise ValueError(f"must be 0 for {zero}, or a time such as {examples}, not {value!r}")
+        return span_s
+
+    return parse
+
+
+parse_timeout = _span("never", '"90s", "10min" or "2h"')
+parse_grace = _span("none", '"30min", "6h" or "1d"')
+
+
+def parse_interval(value: object) -> int:
+    """Read a span of seconds, minutes or hours that divides the next larger unit; in seconds.
+
+    Only such spans can be written as a calendar event, and only calendar events are made up for
+    after the machine slept or was off.
+
+    Source: systemd.time(7), systemd.timer(5) on `Persistent=`.
+    """
+    if span_s := _span_s(value):
+        for smaller_s, larger_s in ((1, 60), (60, 3600), (3600, 86400)):
+            if smaller_s <= span_s <= larger_s and not (span_s % smaller_s or larger_s % span_s):
+                return span_s
+    raise ValueError(
+        f'must divide an hour or a day evenly, such as "5min", "30min", "6h" or "1d", not {value!r}'
+    )
+
+
+def parse_reserve(value: object) -> int:
+    """Read a size, or 0 for none; return bytes."""
+    if _is_zero(value):
+        return 0
+    match = re.fullmatch(r"([0-9]+)\s*([KMGT]i?B)", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f'must be 0 for none, or a size such as "500MB" or "2GiB", not {value!r}')
+    base = 1024 if "i" in match[2] else 1000
+    size_bytes: int = int(match[1]) * base ** ("KMGT".index(match[2][0]) + 1)
+    return size_bytes
+
+
+def parse_flag(value: object) -> bool:
+    """Validate a flag."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"must be true or false, not {value!r}")
+
+
+def parse_sandbox(value: object) -> str:
+    """Validate in what builds run: a sandbox where it is available, always, or never."""
+    if isinstance(value, str) and value in ("auto", "required", "off"):
+        return value
+    raise ValueError(f'must be "auto", "required" or "off", not {value!r}')
+
+
+def parse_user(value: object) -> str:
+    """Validate the name of a user of an index. Source: RFC 7617, section 2."""
+    if isinstance(value, str) and value.isprintable() and value and ":" not in value:
+        return value
+    raise ValueError(f"must be the name of a user, not {value!r}")
+
+
+def _words(
+    expected: str, pattern: str, *, may_be_empty: bool = False
+) -> Callable[[object], tuple[str, ...]]:
+    """Return a validator of a list of printable words of one form, which removes repetitions."""
+
+    def parse(value: Any) -> tuple[str, ...]:
+        is_list = isinstance(value, list | tuple) and (value or may_be_empty)
+        if is_list and all(
+            isinstance(word, str) and re.fullmatch(pattern, word) and word.isprintable()
+            for word in value
+        ):
+            return tuple(dict.fromkeys(value))
+        raise ValueError(f"must be a list {expected}, not {value!r}")
+
+    return parse
+
+
+parse_pythons = _words('of versions such as ["3.12", "3.13"]', r"3\.\d{1,2}t?")
+# Places of submodules: `NS`, `NS/PROJ`, or either with `HOST/` before it.
+parse_submodules = _words('such as ["other-namespace", "HOST/NS/PROJ"]', r"[^\s/,][^\s,]*")
+_parse_names = _words(
+    'of host names such as ["packages.example"]',
+    r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?",
+    may_be_empty=True,
+)
+
+
+def parse_names(value: object) -> tuple[str, ...]:
+    """Validate a list of host names; return them in lower case."""
+    return tuple(name.lower() for name in _parse_names(value))
+
+
+def parse_command(value: object) -> tuple[str, ...]:
+    """Validate a program and its arguments, or an empty list for none.
+
+    The message never repeats them, as they may contain a secret.
+    """
+    if (
+        isinstance(value, list | tuple)
+        and all(isinstance(word, str) and word.isprintable() for word in value)
+        and (not value or value[0])
+    ):
+        return tuple(value)
+    raise ValueError('must be a list of words such as ["mail", "-s", "{subject}", "me"], or []')
+
+
+def parse_subdirectory(text: str) -> str:
+    """Validate and normalize the directory of a project within its repository."""
+    path = PurePosixPath(text)
+    if not text or not text.isprintable() or path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"must be a path below the repository, not {text!r}")
+    return str(path)
+
+
+def parse_path(text: str) -> str:
+    """Validate the path of a file of the user: absolute, or below the home directory (`~/`)."""
+    if text.startswith(("/", "~/")) and text.isprintable():
+        return text
+    raise ValueError(f'must be an absolute path, or one such as "~/FILE", not {text!r}')
+
+
+def parse_credential(text: str) -> str:
+    """Validate the name of a systemd credential. Source: systemd.exec(5), `LoadCredential=`."""
+    if re.fullmatch(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,255}", text):
+        return text
+    raise ValueError(f"must be the name of a systemd credential, not {text!r}")

@@ -1,0 +1,54 @@
+"""Check repositories before they are watched, and read their project names."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.repositories import access_check, registry
+from pypi_insiders.repositories.access_check import Reply
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.update import naming
+from pypi_insiders.update.naming import Naming
+
+_CHECK_TIMEOUT_S = 10
+_NAME_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True)
+class Introduction:
+    """What repositories answered before they were added, by name."""
+
+    replies: Mapping[str, Reply] = field(default_factory=dict)
+    namings: Mapping[str, Naming] = field(default_factory=dict)
+
+    def named(self, new: Sequence[Repository]) -> list[Repository]:
+        """Return repositories with the project names that were read, where they lack one."""
+        projects = {name.casefold(): naming.project for name, naming in self.namings.items()}
+        return [
+            replace(item, distribution=item.distribution or projects.get(item.name.casefold()))
+            for item in new
+        ]
+
+
+def check(paths: Paths, new: Iterable[Repository]) -> Introduction:
+    """Ask repositories that are new or have no project name yet.
+
+    Args:
+        paths: where everything is.
+        new: what is to be watched.
+
+    Raises:
+        InsidersError: it cannot be read what is watched already.
+    """
+    known = registry.load(paths.repositories)
+    asked = []
+    for item in new:
+        old = registry.find(known, item.name)
+        if old is None:
+            asked.append(item)
+        elif old.distribution is None and item.distribution is None:
+            asked.append(old)
+    replies = access_check.ask(asked, timeout_s=_CHECK_TIMEOUT_S)
+    tags = {name: reply.newest for name, reply in replies.items() if reply.newest}
+    unnamed = [item for item in asked if item.distribution is None and item.name in tags]
+    return Introduction(replies, naming.read(paths, tags, unnamed, timeout_s=_NAME_TIMEOUT_S))
