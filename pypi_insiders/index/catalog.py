@@ -18,8 +18,8 @@ from packaging.version import Version
 
 from pypi_insiders.index import distribution, yanks
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.index.metadata_cache import Entry, Identity, Record
-from pypi_insiders.index.scanner import UNKNOWN, Examiner, Origins
+from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
+from pypi_insiders.index.scanner import UNKNOWN, FileScanner, Origins
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, make_directory
 from pypi_insiders.util.words import counted
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 _SETTLED_AFTER_NS = 2_000_000_000
 # The kernel's clock for files advances in ticks of up to 10 ms; within one, changes look alike.
 _TICK_NS = 20_000_000
-# `store` enters a file into the record before it is there.
+# `store` enters a file into the cache before it is there.
 _ABOUT_TO_COME_US = 3600 * 1_000_000
 # What is left out may become whole in its place, of which the directory does not tell.
 _LOOK_AGAIN_AFTER_S = 10.0
@@ -55,7 +55,7 @@ class Project:
         return tuple(dict.fromkeys(entry.version for entry in self.files))
 
 
-class Catalogue:
+class Catalog:
     """The distributions directory, as the index shows it.
 
     Files are examined once, each when it is first asked for, or by `keep_up` before. Everything
@@ -67,7 +67,7 @@ class Catalogue:
 
     Args:
         directory: the distributions directory.
-        record: what is known of its files.
+        cache: what is known of its files.
         origins: what else tells where they came from.
         learn: told which projects the directory has, whenever there are new ones.
         copies: the directory of the state, where there are copies of the lists of releases, and
@@ -77,7 +77,7 @@ class Catalogue:
     def __init__(
         self,
         directory: Path,
-        record: Record,
+        cache: MetadataCache,
         origins: Origins = dict,
         learn: Callable[[Iterable[str]], None] = lambda _projects: None,
         copies: Path | None = None,
@@ -85,9 +85,9 @@ class Catalogue:
         self.directory = directory
         self._copies = copies
         self._path = str(directory)
-        self._record = record
-        self._examiner = Examiner(directory, record, origins, is_guarded=copies is not None)
-        self._remembered = record.entries()
+        self._cache = cache
+        self._scanner = FileScanner(directory, cache, origins, is_guarded=copies is not None)
+        self._remembered = cache.entries()
         self._lock = threading.RLock()
         self._turns: dict[str, threading.Lock] = {}
         self._news = threading.Event()
@@ -246,7 +246,7 @@ class Catalogue:
         entry = self.find(name)
         if entry is None or entry.metadata_sha256 is None:
             return None
-        found = self._record.metadata(entry)
+        found = self._cache.metadata(entry)
         if found is None:
             try:
                 found = distribution.read(self.directory / name).metadata
@@ -307,7 +307,7 @@ class Catalogue:
             return next(iter(self._pending), None)
 
     def _forget_the_gone(self) -> None:
-        """Drop from the record what is no longer there, unless it is about to come.
+        """Drop from the cache what is no longer there, unless it is about to come.
 
         Where it is remembered what was published, only what never was.
         """
@@ -320,7 +320,7 @@ class Catalogue:
             ]
             self._remembered.clear()
         if gone:
-            self._record.forget(gone)
+            self._cache.forget(gone)
 
     def _has_files(self, project: str) -> bool:
         entries = (self._entries.get(name) for name in self._names[project])
@@ -386,10 +386,10 @@ class Catalogue:
         """Take in a file that has come: it is known from before, or it is to be examined."""
         if not _is_text(name):
             entry = Entry(name, UNKNOWN, problem=f"the name {name!r} is not UTF-8")
-            _log.warning("not served: %s", entry.problem)  # the record takes text only
+            _log.warning("not served: %s", entry.problem)  # the cache takes text only
             self._entries[name] = entry
             return
-        known = self._remembered.pop(name, None) or self._record.entry(name)
+        known = self._remembered.pop(name, None) or self._cache.entry(name)
         if known is not None and known.identity == self._identity(name):
             self._entries[name] = known
             if known.problem:
@@ -483,7 +483,7 @@ class Catalogue:
                     known, ticket = self._entries.get(name), self._pending.get(name)
                 if known is not None or ticket is None:
                     return known
-                found = self._examiner.examine(name)
+                found = self._scanner.examine(name)
                 with self._lock:
                     # Unless meanwhile another file has taken its place.
                     if self._pending.get(name) is ticket:
@@ -524,10 +524,12 @@ class Catalogue:
         if known is None or known.problem != entry.problem:
             _log.warning("not served: %s", entry.problem)
         if entry.identity != UNKNOWN:
-            self._record.put(entry, None)
+            self._cache.put(entry, None)
 
 
-def make_directory_if_new(directory: Path, record: Record, origins: Mapping[str, object]) -> None:
+def make_directory_if_new(
+    directory: Path, cache: MetadataCache, origins: Mapping[str, object]
+) -> None:
     """Make a distributions directory where there is none and was none.
 
     Otherwise what was published is gone with it, which an empty one would hide.
@@ -535,7 +537,7 @@ def make_directory_if_new(directory: Path, record: Record, origins: Mapping[str,
     Raises:
         InsidersError: it cannot be made.
     """
-    if _is_missing(directory) and not record.entries() and not origins:
+    if _is_missing(directory) and not cache.entries() and not origins:
         make_directory(directory)
 
 

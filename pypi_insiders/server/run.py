@@ -15,8 +15,8 @@ from wsgiref.types import WSGIApplication
 from pypi_insiders.config import access, passwords
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import ServerSettings, refuse_own_fallback
-from pypi_insiders.index.catalog import Catalogue, make_directory_if_new
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.catalog import Catalog, make_directory_if_new
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.reporting import services_seen
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.held_names import HeldNames
@@ -67,36 +67,36 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
     guard = _guard(paths, settings, bound, password)
     names = HeldNames(paths)
     names.current()  # the first request is not to wait for it
-    record = Record(paths.record, directory)
+    cache = MetadataCache(paths.record, directory)
     # What is watched is published elsewhere, if this is another directory.
     watching = paths if directory.resolve() == paths.distributions.resolve() else None
     try:
-        make_directory_if_new(directory, record, state.origins(paths.state))
+        make_directory_if_new(directory, cache, state.origins(paths.state))
     except InsidersError as error:  # requests are told so as well
         if must_read:
             raise
         _log.error("%s", error)
-    catalogue = Catalogue(
+    catalog = Catalog(
         directory,
-        record,
+        cache,
         lambda: state.origins(paths.state),
         names.learn,
         paths.state if watching else None,
     )
     if must_read:
-        catalogue.refresh()
+        catalog.refresh()
     waiters = http.Waiters()
     take_upload, max_body_bytes = None, _MAX_BODY_BYTES
     if settings.uploads:
         from pypi_insiders.server.web import uploads  # most have no use for it
 
-        take_upload = uploads.Uploads(directory, record).take
+        take_upload = uploads.Uploads(directory, cache).take
         max_body_bytes = uploads.MAX_BYTES
-    threading.Thread(target=catalogue.keep_up, name="catalogue", daemon=True).start()
-    held = Held(catalogue, names, waiters)
+    threading.Thread(target=catalog.keep_up, name="catalog", daemon=True).start()
+    held = Held(catalog, names, waiters)
 
     def make(settings: ServerSettings, guard: Guard) -> WSGIApplication:
-        return make_app(catalogue, guard, held, watching, take_upload, settings.fallback_url)
+        return make_app(catalog, guard, held, watching, take_upload, settings.fallback_url)
 
     def ready() -> None:
         on_ready(bound[0].url)
@@ -126,7 +126,7 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
         app,
         sockets,
         ready,
-        status=lambda: catalogue.summary() + trouble,
+        status=lambda: catalog.summary() + trouble,
         watched=directory,
         idle_timeout_s=settings.idle_timeout_s,
         max_body_bytes=max_body_bytes,

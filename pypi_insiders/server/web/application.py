@@ -9,7 +9,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index.catalog import Catalogue
+from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.repositories.no_release import NoRelease, Reason
 from pypi_insiders.server.web import pages
 from pypi_insiders.server.web import stop as stops
@@ -41,7 +41,7 @@ _Answer = Callable[[str, WSGIEnvironment, StartResponse], Iterable[bytes]]
 
 
 def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
-    catalogue: Catalogue,
+    catalog: Catalog,
     guard: Guard,
     held: Held,
     paths: Paths | None = None,
@@ -55,10 +55,10 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
     `/insiders` is the same without fallback. `/` and `/project/NAME/` are for people.
 
     Args:
-        catalogue: what there is.
+        catalog: what there is.
         guard: whom to answer; `/health` answers everybody.
         held: the names that never lead to the fallback.
-        paths: where it is said what is watched; `None`: nothing is, for this catalogue.
+        paths: where it is said what is watched; `None`: nothing is, for this catalog.
         take_upload: publishes what a request brings; `None` refuses every method but GET and HEAD.
         fallback_url: the index for all other names; by default pypiserver's own, which is PyPI.
 
@@ -71,7 +71,7 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
             legacy,  # a third of the start, and pages can do without
         )
 
-        return legacy.make_app(catalogue, fallback_url)
+        return legacy.make_app(catalog, fallback_url)
 
     def others(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return make_others()(environ, start_response)
@@ -82,33 +82,33 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
     def make_site() -> _Answer:
         from pypi_insiders.server.web.site import Site  # most indexes are asked by installers only
 
-        return Site(catalogue, paths, is_private=guard.is_private)
+        return Site(catalog, paths, is_private=guard.is_private)
 
     def site(path: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         with one_at_a_time:
             answer = make_site()
         return answer(path, environ, start_response)
 
-    return _Application(catalogue, guard, held, take_upload, others, site)
+    return _Application(catalog, guard, held, take_upload, others, site)
 
 
 class _Application:
     def __init__(  # noqa: PLR0913, PLR0917  # as `make_app`
         self,
-        catalogue: Catalogue,
+        catalog: Catalog,
         guard: Guard,
         held: Held,
         take_upload: TakeUpload | None,
         others: WSGIApplication,
         site: _Answer,
     ) -> None:
-        self._catalogue = catalogue
+        self._catalog = catalog
         self._guard = guard
         self._held = held
         self._take_upload = take_upload
         self._others = others
         self._site = site
-        self._downloads = Downloads(catalogue, held, is_private=guard.is_private)
+        self._downloads = Downloads(catalog, held, is_private=guard.is_private)
         self._rendered = Rendered(is_private=guard.is_private)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -126,7 +126,7 @@ class _Application:
         answer = self._read if is_reading else self._change
         try:
             return answer(environ["PATH_INFO"], environ, start_response)
-        except InsidersError as error:  # of the catalogue, which has said so in the log
+        except InsidersError as error:  # of the catalog, which has said so in the log
             return stops.answer(
                 Stop(error.message, error.hint, 503),
                 environ,
@@ -136,7 +136,7 @@ class _Application:
     def _health(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer 200 as long as pages can be made, else 503 with the reason."""
         try:
-            self._catalogue.refresh()
+            self._catalog.refresh()
         except InsidersError as error:
             return text("503 Service Unavailable", error.message, environ, start_response)
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2"), *SAFE])
@@ -167,7 +167,7 @@ class _Application:
     ) -> Iterable[bytes]:
         """Answer as pypiserver does, but for a held name without a release."""
         name = path[1:].removesuffix("/json")
-        project = self._catalogue.project(name)
+        project = self._catalog.project(name)
         if path.endswith("/json") and (project is None or not project.files):
             missing = self._held.missing(name)
             if missing is not None:
@@ -217,10 +217,10 @@ class _Application:
     ) -> Iterable[bytes]:
         """Answer `/simple/` and `/simple/NAME/`; a name that is not held is left to others."""
         if not rest:
-            names = self._catalogue.projects()
+            names = self._catalog.projects()
             return self._send("", names, pages.project_list, environ, start_response)
         name = rest.removesuffix("/")
-        project = self._catalogue.project(name) if name != rest else None
+        project = self._catalog.project(name) if name != rest else None
         if project is not None and project.files:
             return self._send(name, project, pages.project_detail, environ, start_response)
         try:
@@ -245,7 +245,7 @@ class _Application:
                 headers = [("Location", location), ("Cache-Control", "no-store")]
                 status = "303 See Other"
                 return text(status, missing.text, environ, start_response, headers)
-            project = self._catalogue.project(missing.project)
+            project = self._catalog.project(missing.project)
             if project is not None and project.files:
                 render = pages.project_detail
                 return self._send(missing.project, project, render, environ, start_response)

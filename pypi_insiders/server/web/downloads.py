@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import cast
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from pypi_insiders.index.catalog import Catalogue
+from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.server.web.headers import byte_range
 from pypi_insiders.server.web.held import Held
 from pypi_insiders.server.web.replies import (
@@ -23,16 +23,16 @@ _BLOCK_BYTES = 32768
 
 
 class Downloads:
-    """Send the files of a catalogue, and the core metadata of wheels.
+    """Send the files of a catalog, and the core metadata of wheels.
 
     Args:
-        catalogue: what there is.
+        catalog: what there is.
         held: the names of which no file is merely not found.
         is_private: whether shared caches must not keep what is sent.
     """
 
-    def __init__(self, catalogue: Catalogue, held: Held, *, is_private: bool) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog, held: Held, *, is_private: bool) -> None:
+        self._catalog = catalog
         self._held = held
         visibility = "private" if is_private else "public"
         self._headers = [*SAFE, ("Cache-Control", f"{visibility}, max-age=31536000, immutable")]
@@ -46,7 +46,7 @@ class Downloads:
         """
         if name.endswith(_METADATA):
             return self._send_metadata(name.removesuffix(_METADATA), environ, start_response)
-        opened = self._catalogue.open(name)
+        opened = self._catalog.open(name)
         if opened is None:
             return self._missing(name, environ, start_response)
         entry, file = opened
@@ -98,7 +98,7 @@ class Downloads:
     def _send_metadata(
         self, name: str, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        found = self._catalogue.metadata(name)
+        found = self._catalog.metadata(name)
         if found is None:
             return self._missing(name, environ, start_response)
         digest, content = found

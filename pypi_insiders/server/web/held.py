@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 from wsgiref.types import WSGIEnvironment
 
 from pypi_insiders.index import distribution
-from pypi_insiders.index.catalog import Catalogue
+from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.repositories import no_release, running
 from pypi_insiders.repositories.held_names import HeldNames
@@ -27,13 +27,13 @@ class Held:
     """The held names as requests meet them.
 
     Args:
-        catalogue: what the directory has.
+        catalog: what the directory has.
         names: the held names.
         waiters: the requests that wait until a release is built.
     """
 
-    def __init__(self, catalogue: Catalogue, names: HeldNames, waiters: Waiters) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog, names: HeldNames, waiters: Waiters) -> None:
+        self._catalog = catalog
         self._names = names
         self._waiters = waiters
 
@@ -44,7 +44,7 @@ class Held:
             InsidersError: nobody can know whether it is.
         """
         names = self._names.current()
-        rejected = self._catalogue.rejected(project)
+        rejected = self._catalog.rejected(project)
         if project not in names.repositories and rejected is None and names.error is not None:
             raise names.error
         return no_release.find(self._names.paths, names, project, rejected)
@@ -59,7 +59,7 @@ class Held:
         if project not in names.repositories:
             return None
         hint = "`pypi-insiders status` says what else is wrong"
-        if problem := self._catalogue.problem(name):
+        if problem := self._catalog.problem(name):
             return Stop(f"{name} is not served: {problem}", hint, 409)
         return Stop(f"{name} ({project} {version}) is not in the index", hint, 410)
 
@@ -83,7 +83,7 @@ class Held:
         return f"?{_WAITED}={times + 1}" if self._is_building(missing) else None
 
     def _is_building(self, missing: NoRelease) -> bool:
-        project = self._catalogue.project(missing.project)
+        project = self._catalog.project(missing.project)
         has_release = project is not None and bool(project.files)
         return not has_release and missing.repository in running.pending(self._names.paths)
 

@@ -17,7 +17,7 @@ from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.index.catalog import Catalogue, Project
+from pypi_insiders.index.catalog import Catalog, Project
 from pypi_insiders.reporting import services_seen, snapshot
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import Item, Judgement, Severity, judge
@@ -74,13 +74,13 @@ class Site:
     """The pages for people.
 
     Args:
-        catalogue: what there is.
-        paths: where it is said what is watched; `None`: nothing is, for this catalogue.
+        catalog: what there is.
+        paths: where it is said what is watched; `None`: nothing is, for this catalog.
         is_private: whether shared caches must not keep them.
     """
 
-    def __init__(self, catalogue: Catalogue, paths: Paths | None, *, is_private: bool) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog, paths: Paths | None, *, is_private: bool) -> None:
+        self._catalog = catalog
         self._paths = paths
         self._is_private = is_private
         safe = tuple({**dict(SAFE), "Content-Security-Policy": _POLICY}.items())
@@ -104,7 +104,7 @@ class Site:
         if path.startswith(_PROJECT):
             return self._send_project(path, environ, start_response)
         url = snippets.base_url(environ)
-        shows = self._catalogue.everything(), self._look()
+        shows = self._catalog.everything(), self._look()
         render = partial(self._render_front, url)
         return send(self._rendered.page(url, _HTML, shows, render), environ, start_response)
 
@@ -127,7 +127,7 @@ class Site:
         if given != f"{name}/":
             up = "../" if given.endswith("/") else ""
             return redirect(f"{up}{name}/", environ, start_response)
-        project = self._catalogue.project(name)
+        project = self._catalog.project(name)
         if project is None:
             return self._without_files(name, environ, start_response)
         url = snippets.base_url(environ)
@@ -180,10 +180,10 @@ class Site:
         """Find what a client would fetch: whoever asks for this page has the way to it."""
         found = Fetched("", is_answering=True, is_index=True)
         try:
-            projects = frozenset(self._catalogue.projects())
+            projects = frozenset(self._catalog.projects())
             mine = [item for item in snapshot.samples(files) if item.project in projects]
             for sample in sorted(mine, key=lambda item: (item.size_bytes, item.path.name)):
-                if opened := self._catalogue.open(sample.path.name):
+                if opened := self._catalog.open(sample.path.name):
                     with opened[1] as file:
                         file.read(_FIRST_BYTES)
                     return replace(found, projects=projects, file=sample.path.name)
@@ -254,7 +254,7 @@ class Site:
         return self._reader.read(entry.sha256, entry.name, partial(self._open, entry.name))
 
     def _open(self, name: str) -> FileIO | None:
-        opened = self._catalogue.open(name)
+        opened = self._catalog.open(name)
         return None if opened is None else opened[1]
 
 

@@ -13,7 +13,7 @@ from multipart import MultiDict, MultipartError, MultipartPart, ParserLimitReach
 
 from pypi_insiders.index import distribution, store
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
 
@@ -43,12 +43,12 @@ class Uploads:
 
     Args:
         directory: the distributions directory.
-        record: in which they are entered.
+        cache: in which they are entered.
     """
 
-    def __init__(self, directory: Path, record: Record) -> None:
+    def __init__(self, directory: Path, cache: MetadataCache) -> None:
         self._directory = directory
-        self._record = record
+        self._cache = cache
         store.sweep(directory)
 
     def take(self, environ: WSGIEnvironment) -> tuple[str, str]:
@@ -80,11 +80,11 @@ class Uploads:
         make_directory(self._directory)
         with tempfile.TemporaryDirectory(prefix=store.INBOX, dir=self._directory) as inbox:
             path = _checked(Path(inbox), form, parts[0])
-            before = self._record.entry(path.name)
+            before = self._cache.entry(path.name)
             if before and before.sha256 and before.sha256 != distribution.sha256(path):
                 # Also where the file is lost: nothing published ever changes.
                 raise _Refused("409 Conflict", f"{path.name} was published with other content")
-            digests, new = store.publish(self._directory, self._record, [path])
+            digests, new = store.publish(self._directory, self._cache, [path])
             if path.name not in digests:
                 raise _Refused("409 Conflict", f"{path.name} is there with other content")
         return "200 OK", f"published {path.name}" if new else f"{path.name} is there already"
