@@ -264,13 +264,13 @@ def test_a_copy_that_stalls_is_served_in_the_end(
     tmp_path: Path, directory: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looked damaged for long, and the directory does not tell that it is complete now."""
-    monkeypatch.setattr("pypi_insiders.index.catalog._LOOK_AGAIN_AFTER_S", 0.01)
+    monkeypatch.setattr("pypi_insiders.index.directory_scan.LOOK_AGAIN_AFTER_S", 0.01)
     original = sdist(tmp_path, "my-dist", "1.0", content=os.urandom(10_000))
     content = original.read_bytes()
     copy = directory / original.name
     copy.write_bytes(content[:5000])
     age(copy)
-    with telling("pypi_insiders.index.catalog") as told:
+    with telling("pypi_insiders.index") as told:
         assert names(catalog, "my-dist") == []
         assert told.get(timeout=60).startswith(f"not served: {copy.name} is damaged: ")
         with copy.open("ab") as file:
@@ -484,7 +484,7 @@ def test_what_is_out_of_reach_is_not_forgotten(
     record.put(replace(entry, published_us=10**15), b"")
     _away(directory)
     successor = Catalog(directory, record)
-    with telling("pypi_insiders.index.catalog") as told:
+    with telling("pypi_insiders.index") as told:
         threading.Thread(target=successor.keep_up, daemon=True).start()
         assert told.get(timeout=60) == (
             f"cannot read {directory}: No such file or directory; until that is mended, nothing is "
@@ -552,7 +552,7 @@ def test_files_are_examined_before_anybody_asks(directory: Path, catalog: Catalo
     broken = directory / "my_dist-1.0.tar.gz"
     broken.write_text("no archive")
     age(broken)
-    with telling("pypi_insiders.index.catalog") as told:
+    with telling("pypi_insiders.index") as told:
         threading.Thread(target=catalog.keep_up, daemon=True).start()
         assert told.get(timeout=60).startswith("not served: my_dist-1.0.tar.gz is damaged: ")
 
@@ -574,7 +574,7 @@ def test_the_record_does_not_grow_for_ever(
     broken.write_text("x")
     age(broken)
     after = Catalog(directory, record)
-    with telling("pypi_insiders.index.catalog") as told:
+    with telling("pypi_insiders.index") as told:
         threading.Thread(target=after.keep_up, daemon=True).start()
         assert told.get(timeout=60).startswith("not served: README")
     assert after.projects() == ("my-dist",)  # answered when what was told is recorded too

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import stat
 import time
 from collections.abc import Callable, Mapping
@@ -42,6 +43,17 @@ class FileScanner:
         self._find_origins = origins
         self._found: Mapping[str, tuple[str, Origin | None, int]] = {}
         self._found_at_s = -_SAME_FOR_S
+
+    def identity(self, name: str) -> Identity | None:
+        """Return by what a file is known now; `None`: it is gone, or closed to us."""
+        path = f"{self._directory}/{name}"
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return None
+        # A mode changes neither size nor time.
+        is_closed = stat.S_ISREG(status.st_mode) and not os.access(path, os.R_OK)
+        return None if is_closed else Identity.of(status)
 
     def examine(self, name: str) -> Entry | None:
         """Read a file; `None` if it is gone, an entry with a problem if it is not to be served.

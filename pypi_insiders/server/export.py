@@ -17,8 +17,9 @@ from urllib.parse import quote
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution
-from pypi_insiders.index.catalog import Catalog, Project
+from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache
+from pypi_insiders.index.published import Project
 from pypi_insiders.repositories import comparison, held_names, no_release, state
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.server.web import pages, stop

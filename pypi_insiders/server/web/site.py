@@ -17,7 +17,8 @@ from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.index.catalog import Catalog, Project
+from pypi_insiders.index.catalog import Catalog
+from pypi_insiders.index.published import Project
 from pypi_insiders.reporting import services_seen, snapshot
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import Item, Judgement, Severity, judge

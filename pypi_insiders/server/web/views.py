@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from packaging.version import Version
 
-from pypi_insiders.index.catalog import Project
 from pypi_insiders.index.metadata_cache import Entry
+from pypi_insiders.index.published import Project
 from pypi_insiders.reporting.judgement import Item, Judgement
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.repositories.status import Standing
