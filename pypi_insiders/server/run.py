@@ -127,7 +127,6 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
         sockets,
         ready,
         status=lambda: catalog.summary() + trouble,
-        watched=directory,
         idle_timeout_s=settings.idle_timeout_s,
         max_body_bytes=max_body_bytes,
         waiters=waiters,
