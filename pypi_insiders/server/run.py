@@ -23,7 +23,7 @@ from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.server import http
 from pypi_insiders.server.web import refusing
 from pypi_insiders.server.web.application import make_app
-from pypi_insiders.server.web.guard import Guard
+from pypi_insiders.server.web.guard import RequestGuard
 from pypi_insiders.server.web.held import Held
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
@@ -95,7 +95,7 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
     threading.Thread(target=catalog.keep_up, name="catalog", daemon=True).start()
     held = Held(catalog, names, waiters)
 
-    def make(settings: ServerSettings, guard: Guard) -> WSGIApplication:
+    def make(settings: ServerSettings, guard: RequestGuard) -> WSGIApplication:
         return make_app(catalog, guard, held, watching, take_upload, settings.fallback_url)
 
     def ready() -> None:
@@ -147,7 +147,7 @@ def refuse(error: InsidersError, sockets: Sequence[socket.socket]) -> None:
     bound = [ServerSettings(*item.getsockname()[:2]) for item in sockets]
     is_local = all(item.is_loopback for item in bound)
     http.serve(
-        refusing.make_app(error, Guard() if is_local else None),
+        refusing.make_app(error, RequestGuard() if is_local else None),
         sockets,
         lambda: None,
         status=lambda: f"cannot serve: {error.message}",
@@ -171,7 +171,7 @@ def _ask_for_notification(paths: Paths) -> None:
 
 def _guard(
     paths: Paths, settings: ServerSettings, bound: Sequence[ServerSettings], password: str | None
-) -> Guard:
+) -> RequestGuard:
     """Make what is asked of requests, if the settings may be those of an index that listens so."""
     refuse_own_fallback(settings, bound)
     access.demand_auth(settings.auth, bound)
@@ -180,7 +180,7 @@ def _guard(
         checker = access.passwords_for(settings, paths.passwords)
     else:
         checker = passwords.Single(password)
-    return Guard(
+    return RequestGuard(
         settings.names,
         [item.host for item in bound],
         users=checker if settings.auth else None,

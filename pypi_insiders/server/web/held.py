@@ -2,7 +2,6 @@
 
 import time
 from urllib.parse import parse_qs
-from wsgiref.types import WSGIEnvironment
 
 from pypi_insiders.index import distribution
 from pypi_insiders.index.catalog import Catalog
@@ -11,6 +10,7 @@ from pypi_insiders.repositories import no_release, running
 from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.server.http import Waiters
+from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.stop import Stop
 
 # Within the shortest time that a client waits for an answer, which are the 15 s of pip and Poetry.
@@ -63,15 +63,15 @@ class Held:
             return Stop(f"{name} is not served: {problem}", hint, 409)
         return Stop(f"{name} ({project} {version}) is not in the index", hint, 410)
 
-    def wait(self, missing: NoRelease, environ: WSGIEnvironment) -> str | None:
+    def wait(self, missing: NoRelease, request: Request) -> str | None:
         """Wait for a release that is being built, as long as the client can.
 
         Returns:
             Where the client is to ask next, relative to this page; `None`: it is time to answer.
         """
-        waited = parse_qs(environ.get("QUERY_STRING", "")).get(_WAITED, ["0"])[0]
+        waited = parse_qs(request.query).get(_WAITED, ["0"])[0]
         times = int(waited) if waited.isdecimal() and len(waited) < 4 else 0
-        if times >= _redirects(environ) or environ["REQUEST_METHOD"] != "GET":
+        if times >= _redirects(request) or request.method != "GET":
             return None
         with self._waiters.waiting() as may_wait:
             if not may_wait:
@@ -88,9 +88,8 @@ class Held:
         return not has_release and missing.repository in running.pending(self._names.paths)
 
 
-def _redirects(environ: WSGIEnvironment) -> int:
-    client = environ.get("HTTP_USER_AGENT", "")
+def _redirects(request: Request) -> int:
     return next(
-        (number for name, number in _REDIRECTS.items() if client.startswith(name)),
+        (number for name, number in _REDIRECTS.items() if request.client.startswith(name)),
         _REDIRECTS_OF_OTHERS,
     )

@@ -1,10 +1,9 @@
 """What pypiserver answers: the list of packages, JSON of its own, and redirects to the fallback."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pypiserver
 from pypiserver.backend import Backend, BackendProxy
@@ -13,7 +12,8 @@ from pypiserver.core import PkgFile
 
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import Entry
-from pypi_insiders.server.web.replies import SAFE, Headers
+from pypi_insiders.server.web.request import Request
+from pypi_insiders.server.web.responses import SAFE, Handler, Headers, Response
 
 
 class _Backend(Backend):  # type: ignore[misc] # pypiserver has no types
@@ -50,8 +50,8 @@ class _Backend(Backend):  # type: ignore[misc] # pypiserver has no types
         raise NotImplementedError
 
 
-def make_app(catalog: Catalog, fallback_url: str | None) -> WSGIApplication:
-    """Make pypiserver's own application, which reads the catalog.
+def make_handler(catalog: Catalog, fallback_url: str | None) -> Handler:
+    """Make what answers as pypiserver does, which reads the catalog.
 
     Args:
         catalog: what there is.
@@ -71,11 +71,13 @@ def make_app(catalog: Catalog, fallback_url: str | None) -> WSGIApplication:
     app.catchall = False  # what the catalog raises is answered by the index
     logging.getLogger("pypiserver").setLevel(logging.WARNING)
 
-    def safe(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        def start(status: str, headers: Headers, *error: Any) -> Any:
-            return start_response(status, [*headers, *SAFE], *error)
+    def answer(request: Request) -> Response:
+        response = Response("", [])
 
-        answer: Iterable[bytes] = app(environ, start)
-        return answer
+        def start(status: str, headers: Headers, *_error: Any) -> None:
+            response.status, response.headers = status, [*headers, *SAFE]
 
-    return safe
+        response.body = b"".join(app(request.environ, start))
+        return response
+
+    return answer

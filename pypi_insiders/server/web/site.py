@@ -10,7 +10,6 @@ from functools import cache, partial
 from importlib.resources import files
 from io import FileIO
 from typing import Any
-from wsgiref.types import StartResponse, WSGIEnvironment
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.utils import InvalidName, canonicalize_name
@@ -31,7 +30,8 @@ from pypi_insiders.server.readme import Reader, Readme
 from pypi_insiders.server.web import snippets, views
 from pypi_insiders.server.web.pages import HTML
 from pypi_insiders.server.web.rendered import Rendered, send
-from pypi_insiders.server.web.replies import SAFE, not_found, redirect, text
+from pypi_insiders.server.web.request import Request
+from pypi_insiders.server.web.responses import SAFE, Response, not_found, redirect, text
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.util import times
@@ -92,61 +92,53 @@ class Site:
         self._looked_at_s = 0.0
         self._seen = _NOTHING
 
-    def __call__(
-        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def __call__(self, request: Request) -> Response:
         """Answer a request for one of them; what cannot be read of the state is told in them.
 
         Raises:
             InsidersError: the distributions cannot be read.
         """
-        if path.startswith(_ASSETS):
-            return self._send_asset(path.removeprefix(_ASSETS), environ, start_response)
-        if path.startswith(_PROJECT):
-            return self._send_project(path, environ, start_response)
-        url = snippets.base_url(environ)
+        if request.path.startswith(_ASSETS):
+            return self._asset(request)
+        if request.path.startswith(_PROJECT):
+            return self._project(request)
+        url = snippets.base_url(request)
         shows = self._catalog.everything(), self._look()
         render = partial(self._render_front, url)
-        return send(self._rendered.page(url, _HTML, shows, render), environ, start_response)
+        return send(self._rendered.page(url, _HTML, shows, render), request)
 
-    def _send_asset(
-        self, name: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def _asset(self, request: Request) -> Response:
+        name = request.path.removeprefix(_ASSETS)
         if name not in _TYPES:
-            return not_found(environ, start_response)
-        page = self._rendered.page(name, _TYPES[name], name, _asset)
-        return send(page, environ, start_response)
+            return not_found(request)
+        return send(self._rendered.page(name, _TYPES[name], name, _asset), request)
 
-    def _send_project(
-        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        given = path.removeprefix(_PROJECT)
+    def _project(self, request: Request) -> Response:
+        given = request.path.removeprefix(_PROJECT)
         try:
             name = canonicalize_name(given.removesuffix("/"), validate=True)
         except InvalidName:
-            return not_found(environ, start_response)
+            return not_found(request)
         if given != f"{name}/":
             up = "../" if given.endswith("/") else ""
-            return redirect(f"{up}{name}/", environ, start_response)
+            return redirect(f"{up}{name}/")
         project = self._catalog.project(name)
         if project is None:
-            return self._without_files(name, environ, start_response)
-        url = snippets.base_url(environ)
+            return self._without_files(request, name)
+        url = snippets.base_url(request)
         shows = project, self._look(), self._readme(project)
         render = partial(self._render_project, url)
-        page = self._rendered.page(f"{url}{path}", _HTML, shows, render)
-        return send(page, environ, start_response)
+        page = self._rendered.page(f"{url}{request.path}", _HTML, shows, render)
+        return send(page, request)
 
-    def _without_files(
-        self, name: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def _without_files(self, request: Request, name: str) -> Response:
         """Answer 404, with the reason where the name is that of a watched repository."""
         look = self._look()
         watched = [item.name for item in look.standings if item.distribution == name]
         lines = [item.line for item in look.judgement.about(watched)]
         if not lines:
-            return not_found(environ, start_response)
-        return text("404 Not Found", "\n".join(lines), environ, start_response)
+            return not_found(request)
+        return text("404 Not Found", "\n".join(lines))
 
     def _look(self) -> "_Look":
         """Judge everything; the same object as long as the judgement is the same.
