@@ -38,7 +38,7 @@ _BLOCK_BYTES = 1024 * 1024
 _TRIES = 3
 
 
-class Outcome(NamedTuple):
+class ExportResult(NamedTuple):
     """What an export has done; all are numbers."""
 
     projects: int
@@ -61,7 +61,7 @@ def export(
     directory: Path,
     fallback_url: str | None,
     on_wait: Callable[[], None] = lambda: None,
-) -> Outcome:
+) -> ExportResult:
     """Make a directory show what the index shows, touching only what differs.
 
     New packages come first, then pages, and what is gone goes last: nobody meets a page that names
@@ -93,7 +93,7 @@ def export(
         written += _write_stops(stopped, directory / "simple")
         removed = _remove_gone(projects, stopped, untouched, directory)
         files = sum(len(project.files) for project in projects)
-        return Outcome(len(projects), files, len(new), removed, written)
+        return ExportResult(len(projects), files, len(new), removed, written)
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ _POLICY = (
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Observed:
     """What the pages tell beside what the index holds."""
 
     judgement: Judgement = field(default_factory=Judgement)
@@ -68,7 +68,7 @@ class _Look:
     """When others looked at the services, in seconds of the epoch; `None`: they are seen now."""
 
 
-_NOTHING = _Look()
+_NOTHING = _Observed()
 
 
 class Site:
@@ -140,7 +140,7 @@ class Site:
             return not_found(request)
         return text("404 Not Found", "\n".join(lines))
 
-    def _look(self) -> "_Look":
+    def _look(self) -> "_Observed":
         """Judge everything; the same object as long as the judgement is the same.
 
         A change of the state is seen at once, one of the services within seconds.
@@ -161,7 +161,7 @@ class Site:
                     judged = _with_services(judge(replace(seen, closed=())), by_others)
                 if isinstance(seen.watched, InsidersError):
                     _log.warning("%s", seen.watched.message)
-                found = _Look(judged, seen.standings, services_at)
+                found = _Observed(judged, seen.standings, services_at)
                 if found != self._seen:
                     self._seen = found
                 self._stamp, self._looked_at_s = stamp, now_s
@@ -186,7 +186,9 @@ class Site:
             found, projects=projects, error="no file can be read that is listed" if mine else None
         )
 
-    def _render_front(self, url: str, shows: "tuple[Sequence[Project], _Look]", _: str) -> bytes:
+    def _render_front(
+        self, url: str, shows: "tuple[Sequence[Project], _Observed]", _: str
+    ) -> bytes:
         projects, look = shows
         rows = views.front(projects, look.standings)
         return _render(
@@ -203,7 +205,9 @@ class Site:
             snippets=snippets.for_all(url),
         )
 
-    def _render_project(self, url: str, shows: "tuple[Project, _Look, Readme]", _: str) -> bytes:
+    def _render_project(
+        self, url: str, shows: "tuple[Project, _Observed, Readme]", _: str
+    ) -> bytes:
         project, look, readme = shows
         mine = [item for item in look.standings if item.distribution == project.name]
         origins = {entry.origin.repository for entry in project.files if entry.origin}
