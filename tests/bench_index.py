@@ -53,8 +53,8 @@ from bench_tools import (
 )
 from conftest import free_port
 
-from pypi_insiders.index.catalog import Catalogue
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.catalog import Catalog
+from pypi_insiders.index.metadata_cache import MetadataCache
 
 SIZES = FEW, MANY, VERY_MANY = 20, 2_000, 20_000
 VERSIONS = 5
@@ -384,9 +384,9 @@ def cold_socket(wheels: Path, directory: Path, known: Path) -> None:
 def examine_all(wheels: Path, directory: Path) -> None:
     """Find out what each file is, as the index does, and remember it."""
     database = Path(tempfile.mkdtemp(dir=directory), "record.sqlite")
-    with closing(Record(database, wheels)) as record:
-        catalogue = Catalogue(wheels, record)
-        projects = filter(None, map(catalogue.project, catalogue.projects()))
+    with closing(MetadataCache(database, wheels)) as record:
+        catalog = Catalog(wheels, record)
+        projects = filter(None, map(catalog.project, catalog.projects()))
         assert sum(len(project.files) for project in projects) == MANY
 
 

@@ -1,4 +1,4 @@
-"""catalogue: what the directory holds, found out once and never wrong."""
+"""catalog: what the directory holds, found out once and never wrong."""
 
 import errno
 import json
@@ -19,9 +19,9 @@ import pytest
 from wheels import sdist, wheel
 
 from pypi_insiders.index import store, yanks
-from pypi_insiders.index.catalog import Catalogue
+from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.distribution import sha256
-from pypi_insiders.index.metadata_cache import Entry, Origin, Record
+from pypi_insiders.index.metadata_cache import Entry, MetadataCache, Origin
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.errors import InsidersError
@@ -79,13 +79,13 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def record(tmp_path: Path, directory: Path) -> Record:
-    return Record(tmp_path / "record.sqlite", directory)
+def record(tmp_path: Path, directory: Path) -> MetadataCache:
+    return MetadataCache(tmp_path / "record.sqlite", directory)
 
 
 @pytest.fixture
-def catalogue(directory: Path, record: Record) -> Catalogue:
-    return Catalogue(directory, record)
+def catalog(directory: Path, record: MetadataCache) -> Catalog:
+    return Catalog(directory, record)
 
 
 def age(*files: Path) -> None:
@@ -94,59 +94,59 @@ def age(*files: Path) -> None:
         os.utime(file, ns=(10**18, 10**18))
 
 
-def names(catalogue: Catalogue, project: str) -> list[str]:
+def names(catalog: Catalog, project: str) -> list[str]:
     """Name the files of a project."""
-    found = catalogue.project(project)
+    found = catalog.project(project)
     return [] if found is None else [entry.name for entry in found.files]
 
 
-def test_files_are_sorted_by_version(directory: Path, catalogue: Catalogue) -> None:
+def test_files_are_sorted_by_version(directory: Path, catalog: Catalog) -> None:
     """And a version that has several files is told once."""
     for version in ("1.10", "1.9", "1.9rc1"):
         sdist(directory, "my-dist", version)
     wheel(directory, "my-dist", "1.9")
     wheel(directory, "other", "1.0")
-    assert names(catalogue, "my-dist") == [
+    assert names(catalog, "my-dist") == [
         "my_dist-1.9rc1.tar.gz",
         "my_dist-1.9-py3-none-any.whl",
         "my_dist-1.9.tar.gz",
         "my_dist-1.10.tar.gz",
     ]
-    found = catalogue.project("my-dist")
+    found = catalog.project("my-dist")
     assert found is not None
     assert found.versions == ("1.9rc1", "1.9", "1.10")
-    assert (catalogue.projects(), catalogue.summary()) == (
+    assert (catalog.projects(), catalog.summary()) == (
         ("my-dist", "other"),
         "2 projects, 5 files",
     )
 
 
-def test_what_does_not_change_is_not_read_again(directory: Path, catalogue: Catalogue) -> None:
+def test_what_does_not_change_is_not_read_again(directory: Path, catalog: Catalog) -> None:
     """Neither the directory nor a file in it."""
     age(wheel(directory, "my-dist", "1.0"), sdist(directory, "my-dist", "1.0"))
     while time.time_ns() - directory.stat().st_ctime_ns < TICK_NS:
         pass  # within a tick of the kernel's clock two changes look alike
-    first = catalogue.project("my-dist"), catalogue.projects()
+    first = catalog.project("my-dist"), catalog.projects()
     with touched(directory) as found:
         for _ in range(100):
-            assert catalogue.project("my-dist") is first[0]
-            assert catalogue.projects() is first[1]
-            assert catalogue.find("my_dist-1.0.tar.gz") is not None
-            assert catalogue.project("other") is None
-            assert catalogue.summary() == "1 project, 2 files"
+            assert catalog.project("my-dist") is first[0]
+            assert catalog.projects() is first[1]
+            assert catalog.find("my_dist-1.0.tar.gz") is not None
+            assert catalog.project("other") is None
+            assert catalog.summary() == "1 project, 2 files"
     assert found == []
 
 
 def test_the_next_process_reads_no_file_again(
-    tmp_path: Path, directory: Path, catalogue: Catalogue
+    tmp_path: Path, directory: Path, catalog: Catalog
 ) -> None:
     """The record outlives the process; even of a broken file."""
     age(wheel(directory, "my-dist", "1.0"))
     (directory / "README").write_text("x")
     age(directory / "README")
-    before = catalogue.project("my-dist")
-    assert catalogue.find("README") is None
-    successor = Catalogue(directory, Record(tmp_path / "record.sqlite", directory))
+    before = catalog.project("my-dist")
+    assert catalog.find("README") is None
+    successor = Catalog(directory, MetadataCache(tmp_path / "record.sqlite", directory))
     with touched(directory) as found:
         assert successor.project("my-dist") == before
         assert successor.find("README") is None
@@ -155,43 +155,43 @@ def test_the_next_process_reads_no_file_again(
 
 
 def test_each_publication_is_seen_by_the_next_question(
-    tmp_path: Path, directory: Path, record: Record, catalogue: Catalogue
+    tmp_path: Path, directory: Path, record: MetadataCache, catalog: Catalog
 ) -> None:
     """And no file is read again for it."""
     files = [wheel(tmp_path / "built", "my-dist", f"1.{number}") for number in range(100)]
     for count, file in enumerate(files, 1):
         store.publish(directory, record, [file])
         with touched(directory) as found:
-            assert len(names(catalogue, "my-dist")) == count
+            assert len(names(catalog, "my-dist")) == count
         assert [what for what in found if "my_dist" in what] == []
 
 
 def test_changes_within_one_tick_of_the_clock_are_seen(
-    tmp_path: Path, directory: Path, catalogue: Catalogue
+    tmp_path: Path, directory: Path, catalog: Catalog
 ) -> None:
     """The time of the directory is the same after both."""
     for number in range(50):
         files = [sdist(tmp_path, f"p{number}-{part}", "1.0") for part in range(4)]
         for part, file in enumerate(files):
             file.rename(directory / file.name)
-            assert len(catalogue.projects()) == 4 * number + part + 1
+            assert len(catalog.projects()) == 4 * number + part + 1
 
 
-def test_each_removal_is_seen_by_the_next_question(directory: Path, catalogue: Catalogue) -> None:
+def test_each_removal_is_seen_by_the_next_question(directory: Path, catalog: Catalog) -> None:
     """Down to the last, with which the project goes."""
     files = [sdist(directory, "my-dist", f"1.{number}") for number in range(20)]
-    assert len(names(catalogue, "my-dist")) == 20
+    assert len(names(catalog, "my-dist")) == 20
     for count, file in zip(range(19, -1, -1), files, strict=True):
         file.unlink()
-        assert len(names(catalogue, "my-dist")) == count
-    assert catalogue.projects() == ()
+        assert len(names(catalog, "my-dist")) == count
+    assert catalog.projects() == ()
 
 
 @pytest.mark.parametrize("make", [wheel, sdist])
 def test_a_file_that_is_being_copied_is_served_when_it_is_complete(
     tmp_path: Path,
     directory: Path,
-    catalogue: Catalogue,
+    catalog: Catalog,
     make: Callable[..., Path],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -200,16 +200,16 @@ def test_a_file_that_is_being_copied_is_served_when_it_is_complete(
     content = original.read_bytes()
     with (directory / original.name).open("wb", buffering=0) as copy:
         for begin in range(0, len(content), 3000):
-            assert names(catalogue, "my-dist") == []
+            assert names(catalog, "my-dist") == []
             copy.write(content[begin : begin + 3000])
-    assert names(catalogue, "my-dist") == [original.name]
-    entry = catalogue.find(original.name)
+    assert names(catalog, "my-dist") == [original.name]
+    entry = catalog.find(original.name)
     assert entry is not None
     assert (entry.sha256, caplog.messages) == (sha256(original), [])
 
 
 def test_a_broken_file_is_left_out_and_named_once(
-    tmp_path: Path, directory: Path, catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, directory: Path, catalog: Catalog, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Over restarts too."""
     good = wheel(directory, "my-dist", "1.0")
@@ -224,8 +224,8 @@ def test_a_broken_file_is_left_out_and_named_once(
     for name in ("my_dist-1.3.tar.gz", "my_dist-1.4.tar.gz"):
         age(directory / name)
     os.utime(directory / "my_dist-1.2.tar.gz", ns=(10**18, 10**18), follow_symlinks=False)
-    successor = Catalogue(directory, Record(tmp_path / "record.sqlite", directory))
-    for seen in (catalogue, successor, catalogue):
+    successor = Catalog(directory, MetadataCache(tmp_path / "record.sqlite", directory))
+    for seen in (catalog, successor, catalog):
         assert names(seen, "my-dist") == [good.name]
         assert seen.find(note.name) is None
         assert seen.summary() == "1 project, 1 file"
@@ -239,46 +239,46 @@ def test_a_broken_file_is_left_out_and_named_once(
     ]
 
 
-def test_a_broken_file_that_is_mended_is_served(directory: Path, catalogue: Catalogue) -> None:
+def test_a_broken_file_that_is_mended_is_served(directory: Path, catalog: Catalog) -> None:
     """By a new file in its place."""
     path = directory / "my_dist-1.0.tar.gz"
     path.write_text("broken")
     age(path)
-    assert names(catalogue, "my-dist") == []
+    assert names(catalog, "my-dist") == []
     sdist(directory.parent, "my-dist", "1.0").replace(path)
-    assert names(catalogue, "my-dist") == [path.name]
+    assert names(catalog, "my-dist") == [path.name]
 
 
-def test_a_project_of_which_all_is_broken_is_there(directory: Path, catalogue: Catalogue) -> None:
+def test_a_project_of_which_all_is_broken_is_there(directory: Path, catalog: Catalog) -> None:
     """With no file: its name must not lead to the fallback."""
     path = directory / "my_dist-1.0.tar.gz"
     path.write_text("broken")
     age(path)
-    found = catalogue.project("my-dist")
+    found = catalog.project("my-dist")
     assert found is not None
     assert (found.files, found.versions) == ((), ())
-    assert (catalogue.projects(), catalogue.summary()) == ((), "0 projects, 0 files")
+    assert (catalog.projects(), catalog.summary()) == ((), "0 projects, 0 files")
 
 
 def test_a_copy_that_stalls_is_served_in_the_end(
-    tmp_path: Path, directory: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, directory: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looked damaged for long, and the directory does not tell that it is complete now."""
-    monkeypatch.setattr("pypi_insiders.index.catalog._LOOK_AGAIN_AFTER_S", 0.01)
+    monkeypatch.setattr("pypi_insiders.index.directory_scan.LOOK_AGAIN_AFTER_S", 0.01)
     original = sdist(tmp_path, "my-dist", "1.0", content=os.urandom(10_000))
     content = original.read_bytes()
     copy = directory / original.name
     copy.write_bytes(content[:5000])
     age(copy)
-    with telling("pypi_insiders.index.catalog") as told:
-        assert names(catalogue, "my-dist") == []
+    with telling("pypi_insiders.index") as told:
+        assert names(catalog, "my-dist") == []
         assert told.get(timeout=60).startswith(f"not served: {copy.name} is damaged: ")
         with copy.open("ab") as file:
             file.write(content[5000:])
         age(copy)
-        threading.Thread(target=catalogue.keep_up, daemon=True).start()
+        threading.Thread(target=catalog.keep_up, daemon=True).start()
         assert told.get(timeout=60) == f"{copy.name} is served now"
-    assert names(catalogue, "my-dist") == [copy.name]
+    assert names(catalog, "my-dist") == [copy.name]
 
 
 @contextmanager
@@ -297,34 +297,34 @@ def unreadable(path: Path) -> Iterator[None]:
 
 
 def test_what_may_pass_is_not_for_ever(
-    directory: Path, record: Record, catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+    directory: Path, record: MetadataCache, catalog: Catalog, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A file that cannot be opened is left out for now, and the record does not take it ill."""
     path = sdist(directory, "my-dist", "1.0")
     age(path)
-    assert names(catalogue, "my-dist") == [path.name]
+    assert names(catalog, "my-dist") == [path.name]
     known = record.entry(path.name)
     shutil.copy2(path, directory.parent / "copy")
     (directory.parent / "copy").replace(path)
     with unreadable(path):
         for number in range(3):
-            assert names(catalogue, "my-dist") == []
+            assert names(catalog, "my-dist") == []
             (directory / f".{number}").touch()
         assert record.entry(path.name) == known
     (directory / ".3").touch()
-    assert names(catalogue, "my-dist") == [path.name]
+    assert names(catalog, "my-dist") == [path.name]
     assert caplog.messages == [f"not served: {path.name}: Too many open files"]
 
 
 def test_a_file_in_the_place_of_another_is_told_as_what_it_is(
-    directory: Path, catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+    directory: Path, catalog: Catalog, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With its own hash, and a line in the log: what is published should not change."""
     path = sdist(directory, "my-dist", "1.0", content=b"1")
     age(path)
-    before = catalogue.find(path.name)
+    before = catalog.find(path.name)
     sdist(directory.parent, "my-dist", "1.0", content=b"2").replace(path)
-    after = catalogue.find(path.name)
+    after = catalog.find(path.name)
     assert before is not None
     assert after is not None
     assert before.sha256 != after.sha256 == sha256(path)
@@ -332,36 +332,36 @@ def test_a_file_in_the_place_of_another_is_told_as_what_it_is(
     assert caplog.messages == [f"{path.name} is another file now than the one that was published"]
 
 
-def test_no_download_differs_from_the_page(directory: Path, catalogue: Catalogue) -> None:
+def test_no_download_differs_from_the_page(directory: Path, catalog: Catalog) -> None:
     """Even if somebody wrote into the file itself, of which the directory knows nothing."""
     path = sdist(directory, "my-dist", "1.0", content=b"1")
     age(path)
-    assert names(catalogue, "my-dist") == [path.name]
+    assert names(catalog, "my-dist") == [path.name]
     path.write_bytes(sdist(directory.parent, "my-dist", "1.0", content=b"2").read_bytes())
-    opened = catalogue.open(path.name)
+    opened = catalog.open(path.name)
     assert opened is not None
     entry, file = opened
     with file:
         assert entry.sha256 == sha256(path)
         assert file.read() == path.read_bytes()
-    page = catalogue.project("my-dist")
+    page = catalog.project("my-dist")
     assert page is not None
     assert page.files == (entry,)
 
 
 def test_the_time_of_publication_stays(
-    tmp_path: Path, directory: Path, record: Record, catalogue: Catalogue
+    tmp_path: Path, directory: Path, record: MetadataCache, catalog: Catalog
 ) -> None:
     """Whatever becomes of the file's own times, as by a backup that is played back."""
     before_us = time.time_ns() // 1000
     path = wheel(directory, "my-dist", "1.0")
     age(path)
-    first = catalogue.find(path.name)
+    first = catalog.find(path.name)
     assert first is not None
     assert before_us <= first.published_us <= time.time_ns() // 1000
     shutil.copy(path, tmp_path / "backup")
     (tmp_path / "backup").replace(path)
-    second = catalogue.find(path.name)
+    second = catalog.find(path.name)
     assert second is not None
     assert second.identity != first.identity
     assert second.published_us == first.published_us
@@ -373,8 +373,8 @@ def test_a_lost_record_is_made_up_for(tmp_path: Path, directory: Path) -> None:
     files = {built.name: sha256(built), dropped.name: "of another file"}
     build = Build("v1.0", "c0ffee", "1.0", 1_700_000_000, files)
     state.save(tmp_path, "NS/Proj", RepositoryState("my-dist", [build]))
-    record = Record(tmp_path / "record.sqlite", directory)
-    found = Catalogue(directory, record, lambda: state.origins(tmp_path)).project("my-dist")
+    record = MetadataCache(tmp_path / "record.sqlite", directory)
+    found = Catalog(directory, record, lambda: state.origins(tmp_path)).project("my-dist")
     assert found is not None
     assert (found.files[0].origin, found.files[0].published_us) == (
         Origin("NS/Proj", "v1.0", "c0ffee"),
@@ -390,28 +390,28 @@ def test_for_many_files_what_was_built_is_read_once(tmp_path: Path) -> None:
     for number in range(20):
         wheel(directory, f"proj-{number}", "1.0")
     state.save(tmp_path, "me/probe", RepositoryState())
-    catalogue = Catalogue(
-        directory, Record(tmp_path / "record", directory), lambda: state.origins(tmp_path)
+    catalog = Catalog(
+        directory, MetadataCache(tmp_path / "record", directory), lambda: state.origins(tmp_path)
     )
     with touched(tmp_path / "repositories") as opened:
-        assert all(catalogue.project(f"proj-{number}") for number in range(20))
+        assert all(catalog.project(f"proj-{number}") for number in range(20))
     assert opened.count("open probe.json") == 1
 
 
-def test_a_yank_is_seen_by_the_next_question(directory: Path, catalogue: Catalogue) -> None:
+def test_a_yank_is_seen_by_the_next_question(directory: Path, catalog: Catalog) -> None:
     """And taken back as well; a list that nobody understands changes nothing."""
     sdist(directory, "my-dist", "1.0")
     seen = []
     for releases in ({"1.0": "broken"}, {"1.0": ""}, {}):
         yanks.save(directory, {"my-dist": releases})
-        found = catalogue.project("my-dist")
+        found = catalog.project("my-dist")
         assert found is not None
         seen.append(dict(found.yanked))
     assert seen == [{"1.0": "broken"}, {"1.0": ""}, {}]
     yanks.save(directory, {"my-dist": {"1.0": "x"}})
-    assert catalogue.project("my-dist") is not None
+    assert catalog.project("my-dist") is not None
     (directory / ".yanked.json").write_text(json.dumps(["no", "table"]))
-    found = catalogue.project("my-dist")
+    found = catalog.project("my-dist")
     assert found is not None
     assert found.yanked == {"1.0": "x"}
 
@@ -421,7 +421,7 @@ def test_a_yank_is_seen_by_the_next_question(directory: Path, catalogue: Catalog
     ["{", '["no table"]', '{"my-dist": [["1.0", "x"]]}', '{"my-dist": {"1.0": 1}}', "[" * 100_000],
 )
 def test_nothing_is_told_unless_it_is_known_what_is_yanked(
-    directory: Path, catalogue: Catalogue, text: str
+    directory: Path, catalog: Catalog, text: str
 ) -> None:
     """What was withdrawn must not come back because a list was damaged."""
     sdist(directory, "my-dist", "1.0")
@@ -429,11 +429,11 @@ def test_nothing_is_told_unless_it_is_known_what_is_yanked(
     list_.write_text(text)
     for _ in range(2):
         with pytest.raises(InsidersError) as caught:
-            catalogue.project("my-dist")
+            catalog.project("my-dist")
         assert caught.value.message.startswith(f"cannot understand {list_}: ")
         assert caught.value.hint == "mend it, or remove it"
     list_.write_text('{"my-dist": {"1.0": "x"}}')
-    found = catalogue.project("my-dist")
+    found = catalog.project("my-dist")
     assert found is not None
     assert found.yanked == {"1.0": "x"}
 
@@ -452,39 +452,39 @@ def _replaced(directory: Path) -> str:
 @pytest.mark.parametrize("spoil", [_away, _replaced])
 @pytest.mark.parametrize("is_known", [True, False])
 def test_a_directory_that_cannot_be_read_does_not_seem_empty(
-    directory: Path, catalogue: Catalogue, spoil: Callable[[Path], str], is_known: bool
+    directory: Path, catalog: Catalog, spoil: Callable[[Path], str], is_known: bool
 ) -> None:
     """Or else its names would lead to the fallback. When it is back, all is as before."""
     age(wheel(directory, "my-dist", "1.0"))
-    before = catalogue.project("my-dist") if is_known else None
+    before = catalog.project("my-dist") if is_known else None
     message = spoil(directory)
-    for ask in (catalogue.projects, lambda: catalogue.project("my-dist")):
+    for ask in (catalog.projects, lambda: catalog.project("my-dist")):
         with pytest.raises(InsidersError) as caught:
             ask()
         assert caught.value.message == message
-    assert catalogue.summary() == message
+    assert catalog.summary() == message
     if directory.is_file():
         directory.unlink()
     directory.with_name("away").rename(directory)
-    after = catalogue.project("my-dist")
+    after = catalog.project("my-dist")
     assert after is not None
     assert is_known is (after is before)
-    assert catalogue.summary() == "1 project, 1 file"
+    assert catalog.summary() == "1 project, 1 file"
 
 
 def test_what_is_out_of_reach_is_not_forgotten(
-    directory: Path, record: Record, catalogue: Catalogue
+    directory: Path, record: MetadataCache, catalog: Catalog
 ) -> None:
     """The record keeps it until the directory can be read and does not have it."""
     file = wheel(directory, "my-dist", "1.0")
     age(file)
-    assert names(catalogue, "my-dist") == [file.name]
+    assert names(catalog, "my-dist") == [file.name]
     entry = record.entry(file.name)
     assert entry is not None
     record.put(replace(entry, published_us=10**15), b"")
     _away(directory)
-    successor = Catalogue(directory, record)
-    with telling("pypi_insiders.index.catalog") as told:
+    successor = Catalog(directory, record)
+    with telling("pypi_insiders.index") as told:
         threading.Thread(target=successor.keep_up, daemon=True).start()
         assert told.get(timeout=60) == (
             f"cannot read {directory}: No such file or directory; until that is mended, nothing is "
@@ -498,9 +498,7 @@ def test_what_is_out_of_reach_is_not_forgotten(
     assert found.published_us == 10**15
 
 
-def test_a_page_does_not_wait_for_the_files_of_others(
-    directory: Path, catalogue: Catalogue
-) -> None:
+def test_a_page_does_not_wait_for_the_files_of_others(directory: Path, catalog: Catalog) -> None:
     """While one project's file hangs in the reading, another project's page is there."""
     slow = sdist(directory, "slow", "1.0")
     sdist(directory, "quick", "1.0")
@@ -513,20 +511,20 @@ def test_a_page_does_not_wait_for_the_files_of_others(
 
     _audited.append(hang)
     try:
-        asking = threading.Thread(target=catalogue.project, args=["slow"])
+        asking = threading.Thread(target=catalog.project, args=["slow"])
         asking.start()
         assert reading.wait(60)
-        assert names(catalogue, "quick") == ["quick-1.0.tar.gz"]
-        assert catalogue.projects() == ("quick", "slow")
+        assert names(catalog, "quick") == ["quick-1.0.tar.gz"]
+        assert catalog.projects() == ("quick", "slow")
     finally:
         _audited.remove(hang)
         go_on.set()
         asking.join()
-    assert names(catalogue, "slow") == [slow.name]
+    assert names(catalog, "slow") == [slow.name]
 
 
 def test_a_file_that_is_replaced_while_it_is_examined_is_told_as_what_it_is(
-    directory: Path, record: Record, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+    directory: Path, record: MetadataCache, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not as what was read, which is gone."""
     path = sdist(directory, "my-dist", "1.0", content=b"1")
@@ -534,36 +532,38 @@ def test_a_file_that_is_replaced_while_it_is_examined_is_told_as_what_it_is(
     age(path, other)
 
     def put(entry: Entry, metadata: bytes | None) -> None:
-        Record.put(record, entry, metadata)
+        MetadataCache.put(record, entry, metadata)
         if other.exists():
             other.replace(path)
-            asking = threading.Thread(target=catalogue.projects)
+            asking = threading.Thread(target=catalog.projects)
             asking.start()
             asking.join()
 
     monkeypatch.setattr(record, "put", put)
-    entry = catalogue.find(path.name)
+    entry = catalog.find(path.name)
     assert not other.exists()
     assert entry is not None
     assert entry.sha256 == sha256(path)
-    assert catalogue.find(path.name) is entry
+    assert catalog.find(path.name) is entry
 
 
-def test_files_are_examined_before_anybody_asks(directory: Path, catalogue: Catalogue) -> None:
+def test_files_are_examined_before_anybody_asks(directory: Path, catalog: Catalog) -> None:
     """By a thread that keeps up; what it finds is in the log."""
     broken = directory / "my_dist-1.0.tar.gz"
     broken.write_text("no archive")
     age(broken)
-    with telling("pypi_insiders.index.catalog") as told:
-        threading.Thread(target=catalogue.keep_up, daemon=True).start()
+    with telling("pypi_insiders.index") as told:
+        threading.Thread(target=catalog.keep_up, daemon=True).start()
         assert told.get(timeout=60).startswith("not served: my_dist-1.0.tar.gz is damaged: ")
 
 
-def test_the_record_does_not_grow_for_ever(tmp_path: Path, directory: Path, record: Record) -> None:
+def test_the_record_does_not_grow_for_ever(
+    tmp_path: Path, directory: Path, record: MetadataCache
+) -> None:
     """What is gone is forgotten; what an update is about to publish is not."""
     files = [wheel(directory, "my-dist", version) for version in ("1.0", "1.1", "1.2")]
     age(*files)
-    before = Catalogue(directory, record)
+    before = Catalog(directory, record)
     assert len(names(before, "my-dist")) == 3
     old = record.entry(files[0].name)
     assert old is not None
@@ -573,8 +573,8 @@ def test_the_record_does_not_grow_for_ever(tmp_path: Path, directory: Path, reco
     broken = directory / "README"
     broken.write_text("x")
     age(broken)
-    after = Catalogue(directory, record)
-    with telling("pypi_insiders.index.catalog") as told:
+    after = Catalog(directory, record)
+    with telling("pypi_insiders.index") as told:
         threading.Thread(target=after.keep_up, daemon=True).start()
         assert told.get(timeout=60).startswith("not served: README")
     assert after.projects() == ("my-dist",)  # answered when what was told is recorded too
@@ -582,13 +582,13 @@ def test_the_record_does_not_grow_for_ever(tmp_path: Path, directory: Path, reco
 
 
 def test_many_threads_see_one_truth(
-    tmp_path: Path, directory: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, directory: Path, record: MetadataCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While files come and go, a page is always one that was true at some moment."""
     ended_early: list[object] = []
     monkeypatch.setattr(threading, "excepthook", ended_early.append)
-    catalogue = Catalogue(directory, record)
-    threading.Thread(target=catalogue.keep_up, daemon=True).start()
+    catalog = Catalog(directory, record)
+    threading.Thread(target=catalog.keep_up, daemon=True).start()
     files = [wheel(tmp_path / "built", "my-dist", f"1.{number}") for number in range(40)]
     wrong: list[object] = []
     ended = threading.Event()
@@ -596,7 +596,7 @@ def test_many_threads_see_one_truth(
     def ask() -> None:
         most = 0
         while not ended.is_set():
-            count = len(names(catalogue, "my-dist"))
+            count = len(names(catalog, "my-dist"))
             if count < most:
                 wrong.append((most, count))
             most = count
@@ -606,7 +606,7 @@ def test_many_threads_see_one_truth(
         thread.start()
     for count, file in enumerate(files, 1):
         store.publish(directory, record, [file])
-        if len(names(catalogue, "my-dist")) != count:
+        if len(names(catalog, "my-dist")) != count:
             wrong.append(count)
     ended.set()
     for thread in threads:

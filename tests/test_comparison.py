@@ -18,7 +18,7 @@ from wheels import wheel
 
 from pypi_insiders.index import yanks
 from pypi_insiders.index.distribution import sha256
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.reporting import alerts
 from pypi_insiders.repositories import comparison, held_names, public_versions, releases, state
@@ -523,7 +523,7 @@ def test_what_is_damaged_is_set_aside_and_said_in_one_line(
         "troubles-over.json": lambda: alerts.load(paths),
         "server.json": lambda: alerts.load(paths),
         "held.json": lambda: held_names.load(paths),
-        "distributions.sqlite": lambda: Record(paths.record, paths.distributions).close(),
+        "distributions.sqlite": lambda: MetadataCache(paths.record, paths.distributions).close(),
     }
     for path in _aids(person)[:-2]:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,9 +14,9 @@ from conftest import Person
 from hostile import FALLBACK, Answer, Index, request, serving
 from wheels import sdist, wheel
 
-from pypi_insiders.index.catalog import Catalogue
+from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.distribution import possible_projects
-from pypi_insiders.index.metadata_cache import Entry, Identity, Record
+from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 from pypi_insiders.repositories import held_names, running, state
 from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.repositories.state import Build, RepositoryState
@@ -93,8 +93,8 @@ def _by_files_of_which_the_directory_was_emptied(person: Person) -> None:
 
 def _only_in_the_record(person: Person) -> None:
     wheel(person.paths.distributions, "probe", "1.0")
-    with closing(Record(person.paths.record, person.paths.distributions)) as record:
-        assert Catalogue(person.paths.distributions, record).project("probe")
+    with closing(MetadataCache(person.paths.record, person.paths.distributions)) as record:
+        assert Catalog(person.paths.distributions, record).project("probe")
     (person.paths.distributions / "probe-1.0-py3-none-any.whl").unlink()
     person.paths.held_names.write_text("{}")
 
@@ -219,7 +219,7 @@ def test_the_user_may_want_the_public_one_meanwhile(tmp_path: Path) -> None:
         assert index.ask(request("GET", PAGES[0])).status == 303
         published(person, "probe-1.0.tar.gz")
         assert index.ask(request("GET", PAGES[0])).status == 503
-        with closing(Record(person.paths.record, index.directory)) as record:
+        with closing(MetadataCache(person.paths.record, index.directory)) as record:
             record.put(Entry("probe-1.0.tar.gz", Identity(1, 1, 1), "probe", "1.0", "0" * 64), None)
         (person.paths.state / "repositories/me/probe.json").write_text("{")
         assert index.ask(request("GET", PAGES[0])).status == 409

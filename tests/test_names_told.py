@@ -9,7 +9,7 @@ from conftest import Person, Watch
 from wheels import wheel
 
 from pypi_insiders.index import distribution, store
-from pypi_insiders.index.metadata_cache import Origin, Record
+from pypi_insiders.index.metadata_cache import MetadataCache, Origin
 from pypi_insiders.repositories import held_names, no_release, state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
@@ -110,7 +110,7 @@ def test_what_the_record_knows_is_told_where_the_state_is_lost(
     watch_default(person, "me/probe")
     origin = Origin("me/probe", "v1.0", "c" * 40)
     person.paths.state.mkdir(parents=True)
-    with closing(Record(person.paths.record, person.paths.distributions)) as record:
+    with closing(MetadataCache(person.paths.record, person.paths.distributions)) as record:
         file = wheel(tmp_path, "probe", "1.0")
         store.publish(person.paths.distributions, record, [file], origin)
     (listed,) = json.loads(person.run("repos", "list", "--json").stdout)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pypi_insiders.index.metadata_cache import Entry, Identity, Origin, Record
+from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin
 
 ENTRY = Entry(
     "my_dist-1.0-py3-none-any.whl",
@@ -34,11 +34,11 @@ def database(tmp_path: Path) -> Path:
 
 def test_what_is_put_is_there_for_the_next(tmp_path: Path, database: Path) -> None:
     """All of it, the metadata too."""
-    first = Record(database, tmp_path)
+    first = MetadataCache(database, tmp_path)
     first.put(ENTRY, b"Name: my-dist\n")
     first.put(BROKEN, None)
     first.close()
-    second = Record(database, tmp_path)
+    second = MetadataCache(database, tmp_path)
     assert second.entries() == {ENTRY.name: ENTRY, BROKEN.name: BROKEN}
     assert (second.entry(ENTRY.name), second.entry("other")) == (ENTRY, None)
     assert (second.metadata(ENTRY), second.metadata(BROKEN)) == (b"Name: my-dist\n", None)
@@ -46,13 +46,13 @@ def test_what_is_put_is_there_for_the_next(tmp_path: Path, database: Path) -> No
 
 def test_another_directory_has_a_record_of_its_own(tmp_path: Path, database: Path) -> None:
     """Two indexes may share the state."""
-    Record(database, tmp_path / "one").put(ENTRY, b"")
-    assert Record(database, tmp_path / "two").entries() == {}
+    MetadataCache(database, tmp_path / "one").put(ENTRY, b"")
+    assert MetadataCache(database, tmp_path / "two").entries() == {}
 
 
 def test_what_is_forgotten_is_gone(tmp_path: Path, database: Path) -> None:
     """Forgetting what is not there is no error."""
-    record = Record(database, tmp_path)
+    record = MetadataCache(database, tmp_path)
     record.put(ENTRY, b"")
     record.forget([ENTRY.name, "other"])
     assert record.entries() == {}
@@ -66,8 +66,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from test_record import ENTRY
-from pypi_insiders.index.metadata_cache import Record
-record = Record(Path(sys.argv[1]), Path(sys.argv[2]))
+from pypi_insiders.index.metadata_cache import MetadataCache
+record = MetadataCache(Path(sys.argv[1]), Path(sys.argv[2]))
 for number in range(100):
     record.put(replace(ENTRY, name=f"{sys.argv[3]}-{number}"), b"x" * 1000)
 """
@@ -79,7 +79,7 @@ for number in range(100):
         for name in ("one", "two", "three")
     ]  # fmt: skip
     assert [writer.communicate(timeout=60)[1] for writer in writers] == ["", "", ""]
-    assert len(Record(database, tmp_path).entries()) == 300
+    assert len(MetadataCache(database, tmp_path).entries()) == 300
 
 
 def _damage(path: Path) -> None:
@@ -121,9 +121,9 @@ def test_a_damaged_record_is_set_aside(
     earlier = database.with_name("record.sqlite.damaged")
     earlier.write_text("earlier")
     inode = database.stat().st_ino
-    record = Record(database, tmp_path)
+    record = MetadataCache(database, tmp_path)
     record.put(ENTRY, b"")
-    assert Record(database, tmp_path).entries() == {ENTRY.name: ENTRY}
+    assert MetadataCache(database, tmp_path).entries() == {ENTRY.name: ENTRY}
     assert earlier.read_text() == "earlier"
     assert database.with_name("record.sqlite.damaged.1").stat().st_ino == inode
     assert [entry.levelname for entry in caplog.records] == ["WARNING"]
@@ -136,7 +136,7 @@ def test_a_record_of_a_newer_version_stays_as_it_is(
     """It is no damage; that is said, and nothing fails."""
     _of_the_future(database)
     content = database.read_bytes()
-    record = Record(database, tmp_path)
+    record = MetadataCache(database, tmp_path)
     record.put(ENTRY, b"")
     assert record.entries() == {ENTRY.name: ENTRY}
     assert database.read_bytes() == content
@@ -154,28 +154,28 @@ def test_what_an_older_version_had_not_forgotten_is_forgotten(
     here.mkdir()
     (here / BROKEN.name).touch()
     for directory in (here, lost):
-        record = Record(database, directory)
+        record = MetadataCache(database, directory)
         record.put(ENTRY, b"")
         record.put(BROKEN, None)
         record.close()
     connection = sqlite3.connect(database)
     connection.execute("PRAGMA user_version = 1")
     connection.close()
-    assert list(Record(database, here).entries()) == [BROKEN.name]
-    assert len(Record(database, lost).entries()) == 2
+    assert list(MetadataCache(database, here).entries()) == [BROKEN.name]
+    assert len(MetadataCache(database, lost).entries()) == 2
 
 
 def test_times_in_the_future_count_as_now(tmp_path: Path, database: Path) -> None:
     """Or else installers that are told a time would not see the file until then."""
     now_us = time.time_ns() // 1000
-    record = Record(database, tmp_path)
+    record = MetadataCache(database, tmp_path)
     record.put(replace(ENTRY, published_us=now_us + 400 * 86400 * 1_000_000), b"")
     found = record.entries()[ENTRY.name]
     assert now_us <= found.published_us <= time.time_ns() // 1000
 
 
 def _filled(database: Path, directory: Path) -> None:
-    record = Record(database, directory)
+    record = MetadataCache(database, directory)
     for number in range(200):
         record.put(replace(ENTRY, name=str(number)), b"x" * 5000)
     record.close()
@@ -191,18 +191,18 @@ def test_damage_is_met_where_it_is(
     """Its begin was in order, so it could be opened; from its first use on it is anew."""
     _filled(database, tmp_path)
     uses: dict[str, Any] = {
-        "entries": Record.entries,
+        "entries": MetadataCache.entries,
         "metadata": lambda record: record.metadata(replace(ENTRY, name="150")),
         "put": lambda record: record.put(replace(ENTRY, name="150"), b""),
         "forget": lambda record: record.forget(map(str, range(200))),
     }
-    record = Record(database, tmp_path)
+    record = MetadataCache(database, tmp_path)
     uses[use](record)
     assert database.with_name("record.sqlite.damaged").exists()
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(f"{database} is damaged (")
     record.put(ENTRY, b"")
-    assert Record(database, tmp_path).entry(ENTRY.name) == ENTRY
+    assert MetadataCache(database, tmp_path).entry(ENTRY.name) == ENTRY
 
 
 def test_of_two_that_meet_the_damage_one_begins_anew(
@@ -210,7 +210,7 @@ def test_of_two_that_meet_the_damage_one_begins_anew(
 ) -> None:
     """The other takes that."""
     _filled(database, tmp_path)
-    first, second = Record(database, tmp_path), Record(database, tmp_path)
+    first, second = MetadataCache(database, tmp_path), MetadataCache(database, tmp_path)
     assert first.entries() == {}
     first.put(ENTRY, b"")
     assert second.entries() == {}
@@ -220,7 +220,7 @@ def test_of_two_that_meet_the_damage_one_begins_anew(
 
 def test_what_has_no_room_in_it_is_not_kept(tmp_path: Path, database: Path) -> None:
     """Times after the year 2262, and inodes of some network file systems."""
-    record = Record(database, tmp_path)
+    record = MetadataCache(database, tmp_path)
     record.put(replace(ENTRY, identity=Identity(1, 2**63, 1)), b"")
     record.put(replace(ENTRY, identity=Identity(1, 1, 2**63)), b"")
     record.put(BROKEN, None)
@@ -232,7 +232,7 @@ def test_without_a_place_for_it_the_record_lasts_as_long_as_the_process(
 ) -> None:
     """That is said, and nothing fails."""
     database.parent.touch()
-    record = Record(database, tmp_path)
+    record = MetadataCache(database, tmp_path)
     record.put(ENTRY, b"")
     assert record.entries() == {ENTRY.name: ENTRY}
     assert [entry.levelname for entry in caplog.records] == ["WARNING"]

@@ -12,7 +12,7 @@ import pytest
 from wheels import metadata, sdist, wheel
 
 from pypi_insiders.index.distribution import DistributionError, sha256
-from pypi_insiders.index.metadata_cache import Identity, Origin, Record
+from pypi_insiders.index.metadata_cache import Identity, MetadataCache, Origin
 from pypi_insiders.index.store import present, publish, sweep, unpublish
 from pypi_insiders.util.errors import InsidersError
 
@@ -44,12 +44,12 @@ def index(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def record(tmp_path: Path, index: Path) -> Record:
-    return Record(tmp_path / "state/record.sqlite", index)
+def record(tmp_path: Path, index: Path) -> MetadataCache:
+    return MetadataCache(tmp_path / "state/record.sqlite", index)
 
 
 def test_files_are_copied_readable_for_all_and_hashed(
-    tmp_path: Path, index: Path, record: Record
+    tmp_path: Path, index: Path, record: MetadataCache
 ) -> None:
     files = _built(tmp_path / "built", os.urandom(300_000))
     for file in files:
@@ -63,7 +63,9 @@ def test_files_are_copied_readable_for_all_and_hashed(
     assert sha256(index / WHEEL) == digests[WHEEL]
 
 
-def test_what_is_published_is_in_the_record(tmp_path: Path, index: Path, record: Record) -> None:
+def test_what_is_published_is_in_the_record(
+    tmp_path: Path, index: Path, record: MetadataCache
+) -> None:
     """The index needs not read it once more."""
     before_us = time.time_ns() // 1000
     origin = Origin("ns/proj", "v1.0", "c0ffee")
@@ -78,13 +80,13 @@ def test_what_is_published_is_in_the_record(tmp_path: Path, index: Path, record:
     assert (entry.metadata_sha256, record.metadata(entry)) == (_digest(text), text)
 
 
-def test_the_directory_is_made_even_for_no_file(index: Path, record: Record) -> None:
+def test_the_directory_is_made_even_for_no_file(index: Path, record: MetadataCache) -> None:
     assert publish(index, record, []) == ({}, [])
     assert _content(index) == {}
 
 
 def test_the_same_content_again_is_done_already(
-    tmp_path: Path, index: Path, record: Record, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, index: Path, record: MetadataCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = _built(tmp_path / "built")[:1]
     digests = {WHEEL: sha256(files[0])}
@@ -95,7 +97,7 @@ def test_the_same_content_again_is_done_already(
 
 
 def test_what_is_published_is_never_replaced(
-    tmp_path: Path, index: Path, record: Record, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, index: Path, record: MetadataCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is not ours is not among the result either; new files still get in."""
     first, _ = _built(tmp_path / "first", b"1")
@@ -113,7 +115,7 @@ def test_what_is_published_is_never_replaced(
 
 
 def test_what_has_come_meanwhile_is_never_replaced(
-    tmp_path: Path, index: Path, record: Record
+    tmp_path: Path, index: Path, record: MetadataCache
 ) -> None:
     """Between the look whether there is one and the moment when ours gets its name."""
     files = _built(tmp_path / "built")
@@ -128,7 +130,9 @@ def test_what_has_come_meanwhile_is_never_replaced(
 
 
 @pytest.mark.parametrize("kind", ["pipe", "directory", "link", "dangling link"])
-def test_what_is_no_file_is_let_be(tmp_path: Path, index: Path, record: Record, kind: str) -> None:
+def test_what_is_no_file_is_let_be(
+    tmp_path: Path, index: Path, record: MetadataCache, kind: str
+) -> None:
     """Nobody waits for a pipe, and nothing goes through a link."""
     wheel, _ = _built(tmp_path / "built")
     index.mkdir(parents=True)
@@ -145,7 +149,7 @@ def test_what_is_no_file_is_let_be(tmp_path: Path, index: Path, record: Record, 
 
 
 def test_what_was_left_unfinished_is_swept(
-    tmp_path: Path, index: Path, record: Record, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, index: Path, record: MetadataCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By the age of an hour; what is being published now stays, and so does what is not ours."""
     publish(index, record, _built(tmp_path / "built"))
@@ -168,7 +172,9 @@ def test_what_was_left_unfinished_is_swept(
     )
 
 
-def test_a_file_that_is_missing_is_named(tmp_path: Path, index: Path, record: Record) -> None:
+def test_a_file_that_is_missing_is_named(
+    tmp_path: Path, index: Path, record: MetadataCache
+) -> None:
     """Nothing at all is published then."""
     wheel, _ = _built(tmp_path / "built")
     with pytest.raises(InsidersError) as caught:
@@ -178,7 +184,7 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path, index: Path, record: Re
 
 
 def test_a_file_that_is_another_release_than_its_name_says_is_refused(
-    tmp_path: Path, index: Path, record: Record
+    tmp_path: Path, index: Path, record: MetadataCache
 ) -> None:
     """Nothing at all is published then."""
     wheel, sdist = _built(tmp_path / "built")
@@ -197,10 +203,10 @@ def test_a_copy_that_breaks_off_leaves_nothing(tmp_path: Path, index: Path) -> N
 import resource, sys
 from pathlib import Path
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.store import publish
 index = Path(sys.argv[1])
-record = Record(Path(":memory:"), index)
+record = MetadataCache(Path(":memory:"), index)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
     publish(index, record, map(Path, sys.argv[2:]))
@@ -215,7 +221,7 @@ except InsidersError as error:
     assert _content(index) == {}
 
 
-def test_all_files_are_visible_or_none(tmp_path: Path, index: Path, record: Record) -> None:
+def test_all_files_are_visible_or_none(tmp_path: Path, index: Path, record: MetadataCache) -> None:
     """The second one fails when the first one is visible; what was known before stays known."""
     files = _built(tmp_path / "built")
     publish(index, record, files)
@@ -236,7 +242,7 @@ def test_all_files_are_visible_or_none(tmp_path: Path, index: Path, record: Reco
     assert publish(index, record, files)[1] == [WHEEL, SDIST]
 
 
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path, record: Record) -> None:
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path, record: MetadataCache) -> None:
     taken = tmp_path / "file"
     taken.touch()
     with pytest.raises(InsidersError) as caught:
@@ -245,7 +251,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path, record: Record
 
 
 def test_present_and_unpublish_name_what_is_there(
-    tmp_path: Path, index: Path, record: Record
+    tmp_path: Path, index: Path, record: MetadataCache
 ) -> None:
     publish(index, record, _built(tmp_path / "built"))
     (index / "other").touch()

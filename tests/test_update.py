@@ -19,7 +19,7 @@ from test_public import fallback
 from wheels import wheel
 
 from pypi_insiders.index import store
-from pypi_insiders.index.metadata_cache import Origin, Record
+from pypi_insiders.index.metadata_cache import MetadataCache, Origin
 from pypi_insiders.reporting import snapshot
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.repositories import held_names
@@ -360,7 +360,9 @@ def test_a_publication_that_was_killed_is_finished_or_taken_back(
     warning = "warning: me/probe: publishing {0} was interrupted, and tag v{0} {1}: removed {2}\n"
     assert warning.format("3.0", "is gone", "probe-3.0.tar.gz") in done.stderr
     assert shown() == names("probe-1.0", "probe-2.0")
-    with contextlib.closing(Record(person.paths.record, person.paths.distributions)) as record:
+    with contextlib.closing(
+        MetadataCache(person.paths.record, person.paths.distributions)
+    ) as record:
         origins = {entry.origin for entry in record.entries().values() if entry.version == "2.0"}
     commit = git(project.remote, "rev-parse", "v2.0^{commit}")
     assert origins == {Origin("me/probe", "v2.0", commit)}
@@ -410,7 +412,7 @@ def test_a_lost_file_that_nothing_builds_is_an_error(person: Person, watch: Watc
     """Until it is published again, or its release given up as the hint says."""
     watch("probe").release("1.0")
     directory = person.paths.distributions
-    with contextlib.closing(Record(person.paths.record, directory)) as record:
+    with contextlib.closing(MetadataCache(person.paths.record, directory)) as record:
         file = wheel(person.home, "other", "1.0")
         store.publish(directory, record, [file])
         second = wheel(person.home, "other", "1.1")

@@ -25,7 +25,7 @@ from conftest import free_port, need
 from wheels import metadata, sdist, wheel
 
 from pypi_insiders.index import store, yanks
-from pypi_insiders.index.metadata_cache import Origin, Record
+from pypi_insiders.index.metadata_cache import MetadataCache, Origin
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -277,7 +277,7 @@ def test_the_list_of_projects_as_json(server: Server) -> None:
 def test_where_a_file_was_built_from_is_told(tmp_path: Path) -> None:
     """Under keys of our own; PEP 700 leaves those with `_` to the index."""
     directory = tmp_path / "dists"
-    record = Record(tmp_path / ".local/state/pypi-insiders/distributions.sqlite", directory)
+    record = MetadataCache(tmp_path / ".local/state/pypi-insiders/distributions.sqlite", directory)
     built = wheel(tmp_path, "my-dist", "1.0")
     store.publish(directory, record, [built], Origin("ns/proj", "v1.0", "c0ffee"))
     with _serving(directory) as server:

@@ -96,8 +96,8 @@ def describe(entry: Entry, contents: Contents, published_us: int, origin: Origin
     )
 
 
-class Record:
-    """The record of one directory, in an SQLite database that several processes share.
+class MetadataCache:
+    """What is known of the files of one directory, in an SQLite database shared by processes.
 
     It is an aid: where it cannot be read or written, that is logged, and what it would have told
     is found out anew. Times in the future count as now.

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import stat
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import Contents, DistributionError
-from pypi_insiders.index.metadata_cache import Entry, Identity, Origin, Record, describe
+from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin, describe
 
 _log = logging.getLogger(__package__)
 
@@ -18,36 +19,47 @@ UNKNOWN = Identity(0, 0, 0)
 """Of a file that could not be looked at; no file has it."""
 
 Origins = Callable[[], Mapping[str, tuple[str, Origin | None, int]]]
-"""Tell of files what their record lost: name to sha256, origin, and seconds of the epoch."""
+"""Tell of files what the cache lost: name to sha256, origin, and seconds of the epoch."""
 
 _SAME_FOR_S = 1.0
 
 
-class Examiner:
-    """Read files once, and enter in the record what they are.
+class FileScanner:
+    """Read files once, and enter in the cache what they are.
 
     Args:
         directory: the distributions directory.
-        record: what is known of its files.
+        cache: what is known of its files.
         origins: what else tells where they came from.
         is_guarded: whether a file is left out that is not the one that was published.
     """
 
     def __init__(
-        self, directory: Path, record: Record, origins: Origins, *, is_guarded: bool = False
+        self, directory: Path, cache: MetadataCache, origins: Origins, *, is_guarded: bool = False
     ) -> None:
         self._is_guarded = is_guarded
         self._directory = directory
-        self._record = record
+        self._cache = cache
         self._find_origins = origins
         self._found: Mapping[str, tuple[str, Origin | None, int]] = {}
         self._found_at_s = -_SAME_FOR_S
+
+    def identity(self, name: str) -> Identity | None:
+        """Return by what a file is known now; `None`: it is gone, or closed to us."""
+        path = f"{self._directory}/{name}"
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return None
+        # A mode changes neither size nor time.
+        is_closed = stat.S_ISREG(status.st_mode) and not os.access(path, os.R_OK)
+        return None if is_closed else Identity.of(status)
 
     def examine(self, name: str) -> Entry | None:
         """Read a file; `None` if it is gone, an entry with a problem if it is not to be served.
 
         Nor is one served that is not the file that was published, by what the state or else the
-        record remembers; its entry keeps the hash, time and origin of the published one.
+        cache remembers; its entry keeps the hash, time and origin of the published one.
         """
         path = self._directory / name
         entry = Entry(name, UNKNOWN)
@@ -76,7 +88,7 @@ class Examiner:
         return self._known_as(entry, contents)
 
     def _known_as(self, entry: Entry, contents: Contents) -> Entry:
-        """Compare a file with the published one, and enter it in the record if it is that."""
+        """Compare a file with the published one, and enter it in the cache if it is that."""
         if entry.sha256 not in ("", contents.sha256):
             if self._is_guarded:
                 self._found_at_s = -_SAME_FOR_S  # an update may have published it just now
@@ -89,12 +101,12 @@ class Examiner:
                 entry = replace(entry, origin=None, published_us=0)
         published_us = entry.published_us or time.time_ns() // 1000
         entry = describe(entry, contents, published_us, entry.origin)
-        self._record.put(entry, contents.metadata)
+        self._cache.put(entry, contents.metadata)
         return entry
 
     def _remembered(self, entry: Entry) -> Entry:
         """Add to an entry what is remembered of the file that was published under its name."""
-        old = self._record.entry(entry.name)
+        old = self._cache.entry(entry.name)
         digest, origin, built_at_s = self._origins().get(entry.name, ("", None, 0))
         if digest and (old is None or old.sha256 != digest or old.origin is None):
             return replace(entry, sha256=digest, origin=origin, published_us=built_at_s * 1_000_000)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import Contents, DistributionError, sha256
-from pypi_insiders.index.metadata_cache import Entry, Identity, Origin, Record, describe
+from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin, describe
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import (
     hint_for,
@@ -34,7 +34,7 @@ _SET_ASIDE = ".set-aside"
 
 def publish(
     directory: Path,
-    record: Record,
+    cache: MetadataCache,
     files: Iterable[Path],
     origin: Origin | None = None,
     intend: Callable[[dict[str, str]], None] = lambda _files: None,
@@ -46,7 +46,7 @@ def publish(
 
     Args:
         directory: the distributions directory; made where it is missing.
-        record: in which they are entered.
+        cache: in which they are entered.
         files: finished files on any file system.
         origin: what they were built from.
         intend: called before any file becomes visible, with the sha256 of each that is to.
@@ -74,12 +74,12 @@ def publish(
                     copies[file.name] = stack.enter_context(_copied(directory, file))
         if copies:
             intend({file.name: known.sha256 for file, known in checked if file.name in copies})
-        return _show(directory, record, checked, copies, origin)
+        return _show(directory, cache, checked, copies, origin)
 
 
 def _show(
     directory: Path,
-    record: Record,
+    cache: MetadataCache,
     checked: Iterable[tuple[Path, Contents]],
     copies: Mapping[str, Path],
     origin: Origin | None,
@@ -87,12 +87,12 @@ def _show(
     """Give copies the names of their files: all of them, or else none."""
     digests: dict[str, str] = {}
     new: list[str] = []
-    before = {name: record.entry(name) for name in copies}
+    before = {name: cache.entry(name) for name in copies}
     try:
         for file, contents in checked:
             copy = copies.get(file.name)
             with _says(directory, file):
-                if copy and _publish(record, copy, directory / file.name, contents, origin):
+                if copy and _publish(cache, copy, directory / file.name, contents, origin):
                     new.append(file.name)
                 elif not _is_same(directory / file.name, contents):
                     _log.warning(
@@ -108,7 +108,7 @@ def _show(
             unpublish(directory, new)
         for name, entry in before.items():
             if not os.path.lexists(directory / name):
-                _restore(record, name, entry)
+                _restore(cache, name, entry)
         raise
     return digests, new
 
@@ -144,30 +144,30 @@ def _copied(directory: Path, file: Path) -> Iterator[Path]:
 
 
 def _publish(
-    record: Record, copy: Path, target: Path, contents: Contents, origin: Origin | None
+    cache: MetadataCache, copy: Path, target: Path, contents: Contents, origin: Origin | None
 ) -> bool:
     """Give a copy the name of its file, unless that is taken; say whether it was not."""
-    known = record.entry(target.name)
+    known = cache.entry(target.name)
     # What was lost and is there again was published when it was published first.
     is_again = known is not None and known.sha256 == contents.sha256
     published_us = known.published_us if known and is_again else time.time_ns() // 1000
     entry = describe(Entry(target.name, Identity.of(copy.stat())), contents, published_us, origin)
     # Before the file is visible, so that the index knows it at the first sight.
-    record.put(entry, contents.metadata)
+    cache.put(entry, contents.metadata)
     try:
         _move(copy, target)
     except FileExistsError:
-        _restore(record, target.name, known)  # somebody else was faster
+        _restore(cache, target.name, known)  # somebody else was faster
         return False
     return True
 
 
-def _restore(record: Record, name: str, entry: Entry | None) -> None:
-    """Let the record know of a file what it knew before."""
+def _restore(cache: MetadataCache, name: str, entry: Entry | None) -> None:
+    """Let the cache know of a file what it knew before."""
     if entry is None:
-        record.forget([name])
+        cache.forget([name])
     else:
-        record.put(entry, None)
+        cache.put(entry, None)
 
 
 def _move(temporary: Path, target: Path) -> None:

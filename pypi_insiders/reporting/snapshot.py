@@ -17,7 +17,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, load_settings
 from pypi_insiders.index import distribution, yanks
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.index.metadata_cache import Entry, Record
+from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.reporting import index_check
 from pypi_insiders.reporting.index_check import Fetched, Sample
@@ -336,7 +336,7 @@ def _entries(paths: Paths) -> dict[str, Entry]:
     """Read what the record knows of each file; looking at it makes none."""
     if not is_there(paths.record):
         return {}
-    record = Record(paths.record, paths.distributions)
+    record = MetadataCache(paths.record, paths.distributions)
     try:
         return record.entries()
     finally:

@@ -14,7 +14,7 @@ from packaging.version import Version
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.index.metadata_cache import Entry, Identity, Record
+from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build, RepositoryState
@@ -159,7 +159,7 @@ class Comparison:
 
 
 def compare(
-    paths: Paths, record: Record | None = None, *, verify: bool = False
+    paths: Paths, record: MetadataCache | None = None, *, verify: bool = False
 ) -> list[Difference]:
     """Find all published files that are not in the index as they were published.
 
@@ -175,7 +175,7 @@ def compare(
         InsidersError: the list of what was taken back cannot be read.
     """
     if record is None:
-        with contextlib.closing(Record(paths.record, paths.distributions)) as opened:
+        with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as opened:
             return compare(paths, opened, verify=verify)
     comparison = begin(paths, record, verify=verify)
     found: list[Difference] = []
@@ -276,7 +276,7 @@ def hint(difference: Difference) -> str:
     return f"publish the same file again; {give_up}"
 
 
-def begin(paths: Paths, record: Record, *, verify: bool = False) -> Comparison:
+def begin(paths: Paths, record: MetadataCache, *, verify: bool = False) -> Comparison:
     """Read what is remembered of files, to compare them.
 
     Raises:

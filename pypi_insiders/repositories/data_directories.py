@@ -2,7 +2,7 @@
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import catalog
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import state
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.unit_names import SERVER
@@ -22,6 +22,6 @@ def create(paths: Paths) -> None:
     make_directory(paths.data)
     if is_new:  # a running server sees a directory that was not there only after a restart
         systemctl.try_call("try-restart", SERVER.service)
-    record = Record(paths.record, paths.distributions)
+    record = MetadataCache(paths.record, paths.distributions)
     catalog.make_directory_if_new(paths.distributions, record, state.origins(paths.state))
     record.close()

@@ -18,7 +18,7 @@ from packaging.utils import InvalidName, canonicalize_name
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import registry, state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.util.errors import InsidersError
@@ -95,7 +95,7 @@ def _from_state(paths: Paths) -> dict[str, str | None]:
     """Find the names that the state and the directory know."""
     found: dict[str, str | None] = dict.fromkeys(in_directory(paths.distributions))
     if is_there(paths.record):
-        with contextlib.closing(Record(paths.record, paths.distributions)) as record:
+        with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
             entries = record.entries().values()
             found |= {entry.project: None for entry in entries if entry.project and entry.sha256}
     for name, known in state.everything(paths.state):

@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_version
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, release_lists
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import comparison, ownership, registry, running, state, status
 from pypi_insiders.repositories.held_names import Names
@@ -89,7 +89,7 @@ def _was_published(paths: Paths, project: str, repository: str) -> bool:
         return True
     if not is_there(paths.record):
         return False
-    with contextlib.closing(Record(paths.record, paths.distributions)) as record:
+    with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
         return any(entry.project == project for entry in record.entries().values())
 
 

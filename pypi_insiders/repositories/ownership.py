@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterable
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index.metadata_cache import Origin, Record
+from pypi_insiders.index.metadata_cache import MetadataCache, Origin
 from pypi_insiders.repositories import registry, releases, state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.util.errors import InsidersError
@@ -24,7 +24,7 @@ def owners(paths: Paths, watched: Iterable[Repository]) -> dict[str, str]:
 
 
 def foreign_files(
-    paths: Paths, project: str, repository: str, record: Record | None = None
+    paths: Paths, project: str, repository: str, record: MetadataCache | None = None
 ) -> list[str]:
     """Name the files of a project in the index that are not known to come from a repository.
 
@@ -41,7 +41,7 @@ def foreign_files(
     if not files:
         return []
     remembered, ours = state.origins(paths.state), repository.casefold()
-    opened = record or Record(paths.record, paths.distributions)
+    opened = record or MetadataCache(paths.record, paths.distributions)
     try:
         return [name for name in files if _origin(opened, remembered, name) != ours]
     finally:
@@ -50,7 +50,7 @@ def foreign_files(
 
 
 def _origin(
-    record: Record, remembered: dict[str, tuple[str, Origin, int]], name: str
+    record: MetadataCache, remembered: dict[str, tuple[str, Origin, int]], name: str
 ) -> str | None:
     """Return the folded name of the repository of which a file was built, if that is known."""
     entry = record.entry(name)

@@ -9,7 +9,7 @@ from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, release_lists
-from pypi_insiders.index.metadata_cache import Entry, Record
+from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repositories import releases, tags
 from pypi_insiders.repositories.model import Repository
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 def adopt(
     paths: Paths,
-    record: Record,
+    record: MetadataCache,
     repository: Repository,
     refs: Mapping[str, str],
     rules: tags.Rules,
@@ -86,7 +86,7 @@ def recorded(known: Iterable[Entry], taken_back: Releases, repository: Repositor
 
 
 def _recall(
-    directory: Path, record: Record, repository: str, build: Build, files: list[str]
+    directory: Path, record: MetadataCache, repository: str, build: Build, files: list[str]
 ) -> Build | None:
     """Fill in what the index knows of the files; `None`: they are of another origin."""
     commits, hashes, times_s = {build.commit}, {}, [0.0]

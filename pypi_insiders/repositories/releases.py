@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, release_lists, store, yanks
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED, ReleaseList, Releases
 from pypi_insiders.repositories import state
 from pypi_insiders.util.errors import InsidersError, UsageError
@@ -79,7 +79,7 @@ def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[
 def _remembered(paths: Paths) -> Iterator[str]:
     """Name the files that were published and not taken back."""
     taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
-    record = Record(paths.record, paths.distributions)
+    record = MetadataCache(paths.record, paths.distributions)
     try:
         names = {name for name, entry in record.entries().items() if entry.sha256}
     finally:
@@ -268,7 +268,7 @@ def remove_files(paths: Paths, names: Sequence[str], word: str = UNPUBLISHED) ->
     # First, so that nothing is published again if this is where it ends.
     take_back(paths, gone, word)
     removed = store.unpublish(paths.distributions, names)
-    record = Record(paths.record, paths.distributions)
+    record = MetadataCache(paths.record, paths.distributions)
     try:
         record.forget(names)
     finally:

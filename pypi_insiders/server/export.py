@@ -17,8 +17,9 @@ from urllib.parse import quote
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution
-from pypi_insiders.index.catalog import Catalogue, Project
-from pypi_insiders.index.metadata_cache import Entry, Record
+from pypi_insiders.index.catalog import Catalog
+from pypi_insiders.index.metadata_cache import Entry, MetadataCache
+from pypi_insiders.index.published import Project
 from pypi_insiders.repositories import comparison, held_names, no_release, state
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.server.web import pages, stop
@@ -37,7 +38,7 @@ _BLOCK_BYTES = 1024 * 1024
 _TRIES = 3
 
 
-class Outcome(NamedTuple):
+class ExportResult(NamedTuple):
     """What an export has done; all are numbers."""
 
     projects: int
@@ -52,7 +53,7 @@ class Outcome(NamedTuple):
 
 
 class _ChangedError(Exception):
-    """A file is not the one that the catalogue told of."""
+    """A file is not the one that the catalog told of."""
 
 
 def export(
@@ -60,7 +61,7 @@ def export(
     directory: Path,
     fallback_url: str | None,
     on_wait: Callable[[], None] = lambda: None,
-) -> Outcome:
+) -> ExportResult:
     """Make a directory show what the index shows, touching only what differs.
 
     New packages come first, then pages, and what is gone goes last: nobody meets a page that names
@@ -79,22 +80,20 @@ def export(
     with (
         locked(paths.export_lock, on_wait),
         _says(directory),
-        contextlib.closing(Record(paths.record, source)) as record,
+        contextlib.closing(MetadataCache(paths.record, source)) as cache,
     ):
-        catalogue = Catalogue(
-            source, record, lambda: state.origins(paths.state), copies=paths.state
-        )
-        catalogue.refresh()  # before anything is made
+        catalog = Catalog(source, cache, lambda: state.origins(paths.state), copies=paths.state)
+        catalog.refresh()  # before anything is made
         held_names.sync(paths)
         _claim(directory, source)
         _write(directory / _CONFIGURATION, _configuration(fallback_url).encode())
-        projects, new = _copy_packages(catalogue, directory)
-        stopped, untouched = _without_release(catalogue, paths, projects, directory)
+        projects, new = _copy_packages(catalog, directory)
+        stopped, untouched = _without_release(catalog, paths, projects, directory)
         written = _write_pages(projects, directory / "simple")
         written += _write_stops(stopped, directory / "simple")
         removed = _remove_gone(projects, stopped, untouched, directory)
         files = sum(len(project.files) for project in projects)
-        return Outcome(len(projects), files, len(new), removed, written)
+        return ExportResult(len(projects), files, len(new), removed, written)
 
 
 @contextlib.contextmanager
@@ -155,7 +154,7 @@ def _configuration(fallback_url: str | None) -> str:
     return template.replace("@FALLBACK@", answer)
 
 
-def _copy_packages(catalogue: Catalogue, directory: Path) -> tuple[list[Project], set[str]]:
+def _copy_packages(catalog: Catalog, directory: Path) -> tuple[list[Project], set[str]]:
     """Copy what is not there yet.
 
     Returns:
@@ -167,18 +166,18 @@ def _copy_packages(catalogue: Catalogue, directory: Path) -> tuple[list[Project]
     """
     packages = _make_directory(directory / "packages")
     projects, new = [], set[str]()
-    for name in catalogue.projects():
+    for name in catalog.projects():
         told = _told_hashes(directory / "simple" / name / "index.json")
         for _ in range(_TRIES):
-            project = catalogue.project(name)
+            project = catalog.project(name)
             if project is None:
                 break  # it has gone meanwhile
             with contextlib.suppress(_ChangedError):
                 for entry in project.files:
                     if not _is_current(packages / entry.name, entry, told.get(entry.name)):
-                        _copy(catalogue, entry, packages)
+                        _copy(catalog, entry, packages)
                         new.add(entry.name)
-                    _copy_metadata(catalogue, entry, packages)
+                    _copy_metadata(catalog, entry, packages)
                 projects.append(project)
                 break
         else:
@@ -209,8 +208,8 @@ def _is_current(copy: Path, entry: Entry, told_sha256: str | None) -> bool:
     return distribution.sha256(copy) == entry.sha256
 
 
-def _copy(catalogue: Catalogue, entry: Entry, packages: Path) -> None:
-    opened = catalogue.open(entry.name)
+def _copy(catalog: Catalog, entry: Entry, packages: Path) -> None:
+    opened = catalog.open(entry.name)
     if opened is None:
         raise _ChangedError
     _, file = opened
@@ -229,7 +228,7 @@ def _checked(file: FileIO, sha256: str) -> Iterator[bytes]:
         raise _ChangedError
 
 
-def _copy_metadata(catalogue: Catalogue, entry: Entry, packages: Path) -> None:
+def _copy_metadata(catalog: Catalog, entry: Entry, packages: Path) -> None:
     """Write the core metadata of a wheel beside it, unless they are there. Source: PEP 658."""
     if entry.metadata_sha256 is None:
         return
@@ -237,7 +236,7 @@ def _copy_metadata(catalogue: Catalogue, entry: Entry, packages: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if distribution.sha256(path) == entry.metadata_sha256:
             return
-    found = catalogue.metadata(entry.name)
+    found = catalog.metadata(entry.name)
     if found is None or found[0] != entry.metadata_sha256:
         raise _ChangedError
     _put(path, [found[1]], entry.identity.mtime_ns)
@@ -267,7 +266,7 @@ class _Untouched(NamedTuple):
 
 
 def _without_release(
-    catalogue: Catalogue, paths: Paths, projects: Collection[Project], directory: Path
+    catalog: Catalog, paths: Paths, projects: Collection[Project], directory: Path
 ) -> tuple[list[NoRelease], _Untouched]:
     """Find the held names that have no release in the index.
 
@@ -282,10 +281,8 @@ def _without_release(
         raise names.error
     stopped = []
     untouched = _Untouched(set(), {item.file for item in comparison.compare(paths)})
-    for name in sorted(
-        {*names.repositories, *catalogue.names()} - {item.name for item in projects}
-    ):
-        missing = no_release.find(paths, names, name, catalogue.rejected(name))
+    for name in sorted({*names.repositories, *catalog.names()} - {item.name for item in projects}):
+        missing = no_release.find(paths, names, name, catalog.rejected(name))
         if missing is None:
             continue
         told = _told_hashes(directory / "simple" / name / "index.json")

@@ -15,15 +15,15 @@ from wsgiref.types import WSGIApplication
 from pypi_insiders.config import access, addresses, passwords
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import ServerSettings
-from pypi_insiders.index.catalog import Catalogue, make_directory_if_new
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.catalog import Catalog, make_directory_if_new
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.reporting import services_seen
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.server import http
 from pypi_insiders.server.web import refusing
 from pypi_insiders.server.web.application import make_app
-from pypi_insiders.server.web.guard import Guard
+from pypi_insiders.server.web.guard import RequestGuard
 from pypi_insiders.server.web.held import Held
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
@@ -67,36 +67,36 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
     guard = _guard(paths, settings, bound, password)
     names = HeldNames(paths)
     names.current()  # the first request is not to wait for it
-    record = Record(paths.record, directory)
+    cache = MetadataCache(paths.record, directory)
     # What is watched is published elsewhere, if this is another directory.
     watching = paths if directory.resolve() == paths.distributions.resolve() else None
     try:
-        make_directory_if_new(directory, record, state.origins(paths.state))
+        make_directory_if_new(directory, cache, state.origins(paths.state))
     except InsidersError as error:  # requests are told so as well
         if must_read:
             raise
         _log.error("%s", error)
-    catalogue = Catalogue(
+    catalog = Catalog(
         directory,
-        record,
+        cache,
         lambda: state.origins(paths.state),
         names.learn,
         paths.state if watching else None,
     )
     if must_read:
-        catalogue.refresh()
+        catalog.refresh()
     waiters = http.Waiters()
     take_upload, max_body_bytes = None, _MAX_BODY_BYTES
     if settings.uploads:
         from pypi_insiders.server.web import uploads  # most have no use for it
 
-        take_upload = uploads.Uploads(directory, record).take
+        take_upload = uploads.Uploads(directory, cache).take
         max_body_bytes = uploads.MAX_BYTES
-    threading.Thread(target=catalogue.keep_up, name="catalogue", daemon=True).start()
-    held = Held(catalogue, names, waiters)
+    threading.Thread(target=catalog.keep_up, name="catalog", daemon=True).start()
+    held = Held(catalog, names, waiters)
 
-    def make(settings: ServerSettings, guard: Guard) -> WSGIApplication:
-        return make_app(catalogue, guard, held, watching, take_upload, settings.fallback_url)
+    def make(settings: ServerSettings, guard: RequestGuard) -> WSGIApplication:
+        return make_app(catalog, guard, held, watching, take_upload, settings.fallback_url)
 
     def ready() -> None:
         on_ready(bound[0].url)
@@ -126,8 +126,7 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
         app,
         sockets,
         ready,
-        status=lambda: catalogue.summary() + trouble,
-        watched=directory,
+        status=lambda: catalog.summary() + trouble,
         idle_timeout_s=settings.idle_timeout_s,
         max_body_bytes=max_body_bytes,
         waiters=waiters,
@@ -148,7 +147,7 @@ def refuse(error: InsidersError, sockets: Sequence[socket.socket]) -> None:
     bound = [ServerSettings(*item.getsockname()[:2]) for item in sockets]
     is_local = all(addresses.is_loopback(item.host) for item in bound)
     http.serve(
-        refusing.make_app(error, Guard() if is_local else None),
+        refusing.make_app(error, RequestGuard() if is_local else None),
         sockets,
         lambda: None,
         status=lambda: f"cannot serve: {error.message}",
@@ -175,7 +174,7 @@ def _ask_for_notification(paths: Paths) -> None:
 
 def _guard(
     paths: Paths, settings: ServerSettings, bound: Sequence[ServerSettings], password: str | None
-) -> Guard:
+) -> RequestGuard:
     """Make what is asked of requests, if the settings may be those of an index that listens so."""
     access.refuse_own_fallback(settings, bound)
     access.demand_auth(settings.auth, bound)
@@ -184,7 +183,7 @@ def _guard(
         checker = access.passwords_for(settings, paths.passwords)
     else:
         checker = passwords.Single(password)
-    return Guard(
+    return RequestGuard(
         settings.names,
         [item.host for item in bound],
         users=checker if settings.auth else None,

@@ -20,7 +20,7 @@ from pypi_insiders.builder.sandbox import SandboxError, Unconfined
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index import archives, distribution, release_lists, store
-from pypi_insiders.index.metadata_cache import Origin, Record
+from pypi_insiders.index.metadata_cache import MetadataCache, Origin
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import ownership, public_versions, registry, releases, state, tags
 from pypi_insiders.repositories.comparison import Difference, Kind
@@ -93,7 +93,7 @@ class Maker:
         self,
         paths: Paths,
         settings: Settings,
-        record: Record,
+        record: MetadataCache,
         owners: dict[str, str],
         containment: Containment,
         progress: Progress,

@@ -19,7 +19,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.git import SignatureError, UnreachableError
 from pypi_insiders.index import distribution, store
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.remote_index import PublishError
 from pypi_insiders.repositories import (
@@ -127,7 +127,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         chosen = [item if item.keep is not None else replace(item, keep=keep) for item in chosen]
         owners = ownership.owners(paths, watched.values())
         containment = Containment()
-        record = Record(paths.record, paths.distributions)
+        record = MetadataCache(paths.record, paths.distributions)
         maker = Maker(paths, settings, record, owners, containment, progress, destination)
         chooser = Chooser(paths, settings, request, record)
         now_s = int(time.time())
@@ -205,7 +205,7 @@ def _lost_of_others(
 
 
 def _tell_of_strangers(
-    paths: Paths, outcomes: Sequence[Outcome], chosen: Iterable[Repository], record: Record
+    paths: Paths, outcomes: Sequence[Outcome], chosen: Iterable[Repository], record: MetadataCache
 ) -> None:
     """Say which files of a repository's project no build of it made."""
     found = comparison.strangers(

@@ -11,7 +11,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.schema import did_you_mean
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index import distribution, release_lists
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import recovery, state, tags
 from pypi_insiders.repositories.model import Repository
@@ -64,7 +64,9 @@ class Chooser:
         record: of the distributions directory.
     """
 
-    def __init__(self, paths: Paths, settings: Settings, request: Request, record: Record) -> None:
+    def __init__(
+        self, paths: Paths, settings: Settings, request: Request, record: MetadataCache
+    ) -> None:
         self._paths = paths
         self._settings = settings
         self._request = request

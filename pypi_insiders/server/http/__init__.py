@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -20,7 +19,6 @@ from pypi_insiders.server.http.limits import Limits
 from pypi_insiders.server.http.proof import demand_limits
 from pypi_insiders.server.http.pulse import Pulse
 from pypi_insiders.server.http.waiters import Waiters
-from pypi_insiders.server.http.watch import watching
 
 __all__ = ["Limits", "Waiters", "serve"]
 
@@ -41,7 +39,6 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
     on_ready: Callable[[], None],
     *,
     status: Callable[[], str],
-    watched: Path | None = None,
     idle_timeout_s: float = 0,
     max_body_bytes: int = 64 * 1024,
     limits: Limits = _LIMITS,
@@ -60,9 +57,8 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
             else, four clients that do not read more than 16 MiB hold up all threads.
         sockets: listening sockets.
         on_ready: called as soon as requests are answered.
-        status: what there is to serve, in a few words; called often.
-        watched: a directory; when a file appears in it or goes, the status is looked at at once,
-            otherwise within 10 s.
+        status: what there is to serve, in a few words; called within a second of a request, and
+            every 10 s.
         idle_timeout_s: end after so long without a request; 0 is never.
         max_body_bytes: what a request's body may have, chunks with their framing.
         limits: what a client may take otherwise.
@@ -94,7 +90,7 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
     waiters.serve_with(lambda number: server.task_dispatcher.set_thread_count(_THREADS + number))
     clients = Clients(channels, limits, is_logged=_log.isEnabledFor(logging.DEBUG))
     pulse = Pulse(server.task_dispatcher, status)
-    stopping = is_woken = is_to_reload = False
+    stopping = is_to_reload = False
     wake = trigger(channels)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -108,18 +104,10 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
         is_to_reload = True
         wake.pull_trigger()
 
-    def look() -> None:
-        nonlocal is_woken
-        if not is_woken:  # many files at once would fill the pipe, and nobody else empties it
-            is_woken = True
-            wake.pull_trigger()
-
     def turn(pause_s: float) -> None:
-        nonlocal is_woken
         if clients.resume():
             pause_s = min(pause_s, clients.tick_s)
         server.asyncore.loop(timeout=pause_s, map=channels, count=1, use_poll=True)
-        is_woken = False
         clients.dismiss_slow()
 
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -129,21 +117,20 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
     on_ready()
     end_s = time.monotonic() + (refusing_for_s or math.inf)
     try:
-        with watching(watched, look):
-            while not stopping and time.monotonic() < end_s:
-                if is_to_reload and on_reload is not None:
-                    is_to_reload = False
-                    with pulse.reloading():
-                        app, idle_timeout_s = on_reload()
-                idle_s = time.monotonic() - asked_s
-                if idle_timeout_s and idle_s >= idle_timeout_s and not clients.are_busy:
-                    _log.info(
-                        "nobody asked for %.0f s; the next request starts the index again", idle_s
-                    )
-                    break
-                left_s = idle_timeout_s - idle_s if idle_timeout_s > idle_s else _PAUSE_S
-                clients.admit()
-                turn(min(left_s, pulse.beat(), refusing_for_s or _PAUSE_S))
+        while not stopping and time.monotonic() < end_s:
+            if is_to_reload and on_reload is not None:
+                is_to_reload = False
+                with pulse.reloading():
+                    app, idle_timeout_s = on_reload()
+            idle_s = time.monotonic() - asked_s
+            if idle_timeout_s and idle_s >= idle_timeout_s and not clients.are_busy:
+                _log.info(
+                    "nobody asked for %.0f s; the next request starts the index again", idle_s
+                )
+                break
+            left_s = idle_timeout_s - idle_s if idle_timeout_s > idle_s else _PAUSE_S
+            clients.admit()
+            turn(min(left_s, pulse.beat(), refusing_for_s or _PAUSE_S))
         pulse.notify("STOPPING=1")
         _drain(clients, turn)
     finally:

@@ -12,7 +12,7 @@ _PATH_LENGTH = 200
 _METHOD_LENGTH = 20
 
 
-class Answer(WSGITask):  # type: ignore[misc]  # waitress has no types
+class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
     """The application's answer; 500 without details if it raises, which is a bug of ours."""
 
     def service(self) -> None:
@@ -75,11 +75,11 @@ class _Logged:
                 )
 
 
-class LoggedAnswer(_Logged, Answer):
+class LoggedAnswerTask(_Logged, AnswerTask):
     """The application's answer, and a line in the log."""
 
 
-class LoggedRefusal(_Logged, ErrorTask):  # type: ignore[misc]
+class LoggedRefusalTask(_Logged, ErrorTask):  # type: ignore[misc]
     """waitress's answer to what is no request, and a line in the log."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from waitress import wasyncore
 from waitress.server import BaseWSGIServer
 
-from pypi_insiders.server.http.connection import Connection, LoggedConnection, Standing
+from pypi_insiders.server.http.connection import Connection, ConnectionState, LoggedConnection
 from pypi_insiders.server.http.limits import Limits
 
 _log = logging.getLogger(__package__)
@@ -106,16 +106,16 @@ class Clients:
 
 
 def _is_overdue(connection: Connection, now_s: float, limits: Limits) -> bool:
-    match connection.standing:
-        case Standing.LINGERING:
+    match connection.state:
+        case ConnectionState.LINGERING:
             return now_s - connection.idle_s > limits.linger_s
-        case Standing.IDLE if connection.has_asked:
+        case ConnectionState.IDLE if connection.has_asked:
             connection.mark(now_s)
             return now_s - connection.idle_s > limits.idle_s
-        case Standing.IDLE | Standing.HEADER:
+        case ConnectionState.IDLE | ConnectionState.HEADER:
             connection.mark(now_s)
             return now_s - connection.begun_s > limits.header_s
-        case Standing.BODY:
+        case ConnectionState.BODY:
             connection.idle_s = now_s
             return _lags(connection, now_s, limits.body_s, limits.bytes_per_s)
     connection.idle_s = now_s
@@ -144,15 +144,15 @@ def _affordable_connections() -> int:
 
 
 def _is_dispensable(connection: Connection) -> bool:
-    return connection.standing <= Standing.HEADER and not connection.rest
+    return connection.state <= ConnectionState.HEADER and not connection.rest
 
 
-def _rank(connection: Connection) -> tuple[Standing, float]:
-    return connection.standing, connection.idle_s
+def _rank(connection: Connection) -> tuple[ConnectionState, float]:
+    return connection.state, connection.idle_s
 
 
 def _is_busy(connection: Connection) -> bool:
-    if connection.standing is Standing.LINGERING:
+    if connection.state is ConnectionState.LINGERING:
         return False
     is_fresh = not connection.has_asked  # its request is on the way
-    return bool(connection.standing > Standing.IDLE or connection.rest or is_fresh)
+    return bool(connection.state > ConnectionState.IDLE or connection.rest or is_fresh)

@@ -12,14 +12,14 @@ from typing import Any
 
 from waitress.channel import HTTPChannel
 
-from pypi_insiders.server.http.answers import Answer, LoggedAnswer, LoggedRefusal
-from pypi_insiders.server.http.requests import Request
+from pypi_insiders.server.http.answers import AnswerTask, LoggedAnswerTask, LoggedRefusalTask
+from pypi_insiders.server.http.requests import RequestParser
 
 _MOST_AT_ONCE_BYTES = 256 * 1024
 _RESET = struct.pack("ii", 1, 0)
 
 
-class Standing(enum.IntEnum):
+class ConnectionState(enum.IntEnum):
     """What a connection is at; the lower, the less is lost when it ends."""
 
     LINGERING = enum.auto()  # refused; what still comes is dropped
@@ -45,7 +45,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         rest: what has been read of the next request.
     """
 
-    task_class = Answer
+    task_class = AnswerTask
 
     will_close: bool
     has_asked = False
@@ -54,7 +54,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     _sent_bytes = 0
     _is_refused = False
     _is_lingering = False
-    _parser: Request | None = None
+    _parser: RequestParser | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -64,15 +64,15 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self.mark(self.idle_s)
 
     @property
-    def standing(self) -> Standing:
+    def state(self) -> ConnectionState:
         """What it is at."""
         if self._is_lingering:
-            return Standing.LINGERING
+            return ConnectionState.LINGERING
         if self.requests or self.total_outbufs_len:
-            return Standing.ANSWER
+            return ConnectionState.ANSWER
         if self.request is None or not self.request.begun_s:
-            return Standing.IDLE
-        return Standing.BODY if self.request.headers_finished else Standing.HEADER
+            return ConnectionState.IDLE
+        return ConnectionState.BODY if self.request.headers_finished else ConnectionState.HEADER
 
     @property
     def begun_s(self) -> float:
@@ -101,9 +101,9 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         """Remember that up to now it has moved as it has to."""
         self.mark_s, self.mark_bytes = now_s, self.moved_bytes
 
-    def parser_class(self, adjustments: Any) -> Request:
+    def parser_class(self, adjustments: Any) -> RequestParser:
         """Make the parser of the next request; called by waitress."""
-        self._parser = Request(adjustments)
+        self._parser = RequestParser(adjustments)
         return self._parser
 
     def handle_read(self) -> None:
@@ -180,5 +180,5 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 class LoggedConnection(Connection):
     """One client's connection, and a line in the log for every answer."""
 
-    task_class = LoggedAnswer
-    error_task_class = LoggedRefusal
+    task_class = LoggedAnswerTask
+    error_task_class = LoggedRefusalTask

@@ -18,7 +18,7 @@ from waitress.trigger import trigger
 from waitress.wasyncore import dispatcher
 
 from pypi_insiders.server.http.clients import Clients
-from pypi_insiders.server.http.connection import Standing
+from pypi_insiders.server.http.connection import ConnectionState
 from pypi_insiders.server.http.limits import Limits
 from pypi_insiders.util.errors import InsidersError
 
@@ -105,7 +105,9 @@ def _try(server: Any, channels: dict[int, Any], address: str) -> None:
         clients.admit()
         (connection,) = _wait(turn, clients.all, "connections are not its own")
         client.send(b"GET / HTTP/1.1\r\n")
-        _wait(turn, lambda: connection.standing is Standing.HEADER, "no request is seen to begin")
+        _wait(
+            turn, lambda: connection.state is ConnectionState.HEADER, "no request is seen to begin"
+        )
         clients.dismiss_slow()
         _expect(not clients.all() and client.recv(1) == b"", "slow clients stay")
     with _connected(address) as client:

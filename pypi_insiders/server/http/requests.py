@@ -17,7 +17,7 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|[\w\-.~!$&'()*+,;=%]*)(?::([0-9]{0,
 _MANY_BLANKS = b" " * 64
 
 
-class Request(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
     """One request, as far as it has been received.
 
     Attributes:

@@ -1,24 +1,34 @@
 """The WSGI application of the index."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from wsgiref.types import WSGIApplication
 
 from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index.catalog import Catalogue
+from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.repositories.no_release import NoRelease, Reason
 from pypi_insiders.server.web import pages
 from pypi_insiders.server.web import stop as stops
 from pypi_insiders.server.web.downloads import Downloads
-from pypi_insiders.server.web.guard import Guard
+from pypi_insiders.server.web.guard import Refusal, RequestGuard
 from pypi_insiders.server.web.headers import best_media_type
 from pypi_insiders.server.web.held import Held
 from pypi_insiders.server.web.rendered import Rendered, send
-from pypi_insiders.server.web.replies import SAFE, not_found, redirect, text
+from pypi_insiders.server.web.request import Request
+from pypi_insiders.server.web.responses import (
+    SAFE,
+    Handler,
+    Response,
+    not_found,
+    redirect,
+    text,
+    wsgi_app,
+)
 from pypi_insiders.server.web.snippets import base_url
 from pypi_insiders.server.web.stop import Stop
 from pypi_insiders.util.errors import InsidersError
@@ -35,17 +45,25 @@ _MEDIA_TYPES = {
 _PREFIX = "/insiders"
 _NETRC = "give them by `machine HOST login USER password PASSWORD` in ~/.netrc"
 
-TakeUpload = Callable[[WSGIEnvironment], tuple[str, str]]
-"""Publish what a request brings; tell status line and message."""
-_Answer = Callable[[str, WSGIEnvironment, StartResponse], Iterable[bytes]]
+
+@dataclass(frozen=True)
+class _Others:
+    """Who answers what the index itself does not."""
+
+    legacy: Handler
+    """As pypiserver does; redirects to the fallback."""
+    site: Handler
+    """The pages for people."""
+    take_upload: Handler | None
+    """`None` refuses every method but GET and HEAD."""
 
 
 def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
-    catalogue: Catalogue,
-    guard: Guard,
+    catalog: Catalog,
+    guard: RequestGuard,
     held: Held,
     paths: Paths | None = None,
-    take_upload: TakeUpload | None = None,
+    take_upload: Handler | None = None,
     fallback_url: str | None = None,
 ) -> WSGIApplication:
     """Make the index of a directory of distributions.
@@ -55,218 +73,185 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
     `/insiders` is the same without fallback. `/` and `/project/NAME/` are for people.
 
     Args:
-        catalogue: what there is.
+        catalog: what there is.
         guard: whom to answer; `/health` answers everybody.
         held: the names that never lead to the fallback.
-        paths: where it is said what is watched; `None`: nothing is, for this catalogue.
+        paths: where it is said what is watched; `None`: nothing is, for this catalog.
         take_upload: publishes what a request brings; `None` refuses every method but GET and HEAD.
         fallback_url: the index for all other names; by default pypiserver's own, which is PyPI.
 
     Source: PEP 503, PEP 691.
     """
 
-    @cache
-    def make_others() -> WSGIApplication:
+    def make_legacy() -> Handler:
         from pypi_insiders.server.web import (
             legacy,  # a third of the start, and pages can do without
         )
 
-        return legacy.make_app(catalogue, fallback_url)
+        return legacy.make_handler(catalog, fallback_url)
 
-    def others(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return make_others()(environ, start_response)
-
-    one_at_a_time = threading.Lock()
-
-    @cache
-    def make_site() -> _Answer:
+    def make_site() -> Handler:
         from pypi_insiders.server.web.site import Site  # most indexes are asked by installers only
 
-        return Site(catalogue, paths, is_private=guard.is_private)
+        return Site(catalog, paths, is_private=guard.is_private)
 
-    def site(path: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    others = _Others(_made_when_asked(make_legacy), _made_when_asked(make_site), take_upload)
+    return wsgi_app(_Application(catalog, guard, held, others))
+
+
+def _made_when_asked(make: Callable[[], Handler]) -> Handler:
+    """Return a handler that is made when the first request comes, once."""
+    one_at_a_time, made = threading.Lock(), cache(make)
+
+    def answer(request: Request) -> Response:
         with one_at_a_time:
-            answer = make_site()
-        return answer(path, environ, start_response)
+            handler = made()
+        return handler(request)
 
-    return _Application(catalogue, guard, held, take_upload, others, site)
+    return answer
 
 
 class _Application:
-    def __init__(  # noqa: PLR0913, PLR0917  # as `make_app`
-        self,
-        catalogue: Catalogue,
-        guard: Guard,
-        held: Held,
-        take_upload: TakeUpload | None,
-        others: WSGIApplication,
-        site: _Answer,
-    ) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog, guard: RequestGuard, held: Held, others: _Others) -> None:
+        self._catalog = catalog
         self._guard = guard
         self._held = held
-        self._take_upload = take_upload
         self._others = others
-        self._site = site
-        self._downloads = Downloads(catalogue, held, is_private=guard.is_private)
+        self._downloads = Downloads(catalog, held, is_private=guard.is_private)
         self._rendered = Rendered(is_private=guard.is_private)
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        is_reading = environ["REQUEST_METHOD"] in ("GET", "HEAD")
-        if environ["PATH_INFO"] == "/health" and is_reading:
-            return self._health(environ, start_response)
-        refusal = self._guard.check(environ)
-        if refusal is not None and refusal.status.startswith("401") and _goes_on(environ):
-            stop = Stop("this index needs a user and a password", _NETRC)
-            return stops.answer(stop, environ, start_response)
-        if refusal is not None and refusal.status.startswith("421"):
-            return stops.answer(Stop(refusal.message, None, 421), environ, start_response)
+    def __call__(self, request: Request) -> Response:
+        is_reading = request.method in ("GET", "HEAD")
+        if request.path == "/health" and is_reading:
+            return self._health()
+        refusal = self._guard.check(request)
         if refusal is not None:
-            return text(refusal.status, refusal.message, environ, start_response, refusal.headers)
-        answer = self._read if is_reading else self._change
+            return _refuse(refusal, request)
         try:
-            return answer(environ["PATH_INFO"], environ, start_response)
-        except InsidersError as error:  # of the catalogue, which has said so in the log
-            return stops.answer(
-                Stop(error.message, error.hint, 503),
-                environ,
-                start_response,
-            )
+            return self._read(request) if is_reading else self._change(request)
+        except InsidersError as error:  # of the catalog, which has said so in the log
+            return stops.answer(Stop(error.message, error.hint, 503), request)
 
-    def _health(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def _health(self) -> Response:
         """Answer 200 as long as pages can be made, else 503 with the reason."""
         try:
-            self._catalogue.refresh()
+            self._catalog.refresh()
         except InsidersError as error:
-            return text("503 Service Unavailable", error.message, environ, start_response)
-        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2"), *SAFE])
-        return () if environ["REQUEST_METHOD"] == "HEAD" else (b"Ok",)
+            return text("503 Service Unavailable", error.message)
+        headers = [("Content-Type", "text/plain"), ("Content-Length", "2"), *SAFE]
+        return Response("200 OK", headers, b"Ok")
 
-    def _read(
-        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        """Answer a request for something to read."""
+    def _read(self, request: Request) -> Response:
+        path = request.path
         has_fallback = not path.startswith(f"{_PREFIX}/")
         if not has_fallback:
             path = path.removeprefix(_PREFIX)
         if path.startswith("/simple/"):
-            others = self._others if has_fallback else not_found
-            return self._simple(path[8:], others, environ, start_response)
+            absent = self._others.legacy if has_fallback else not_found
+            return self._simple(request, path[8:], absent)
         if path.startswith("/packages/") and path != "/packages/":
-            return self._downloads(path[10:], environ, start_response)
+            return self._downloads(request, path[10:])
         if path in ("/simple", "/packages", _PREFIX):
-            return redirect(f"{path.rpartition('/')[2]}/", environ, start_response)
+            return redirect(f"{path.rpartition('/')[2]}/")
         if has_fallback and _is_for_people(path):
-            return self._site(path, environ, start_response)
+            return self._others.site(request)
         if has_fallback and _is_legacy(path):
-            return self._legacy(path, environ, start_response)
-        return self._wrong_path(environ["PATH_INFO"], environ, start_response)
+            return self._legacy(request)
+        return _answer_wrong_path(request)
 
-    def _legacy(
-        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def _legacy(self, request: Request) -> Response:
         """Answer as pypiserver does, but for a held name without a release."""
-        name = path[1:].removesuffix("/json")
-        project = self._catalogue.project(name)
-        if path.endswith("/json") and (project is None or not project.files):
+        name = request.path[1:].removesuffix("/json")
+        project = self._catalog.project(name)
+        if request.path.endswith("/json") and (project is None or not project.files):
             missing = self._held.missing(name)
             if missing is not None:
-                return stops.answer(stops.of(missing), environ, start_response)
-        return self._others(environ, start_response)
+                return stops.answer(stops.of(missing), request)
+        return self._others.legacy(request)
 
-    def _wrong_path(
-        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        """Lead from a misspelled address to the right one, or stop the client and name that.
-
-        After 404 an installer goes on to its next index, with the names that this one holds.
-        """
-        right = _respelled(path)
-        if right is not None:
-            return redirect("../" * (path.count("/") - 1) + right, environ, start_response)
-        accept = environ.get("HTTP_ACCEPT", "")
-        if path.count("/") < 2 or not (path.endswith("/") or "pypi.simple" in accept):
-            return not_found(environ, start_response)
-        url = base_url(environ)
-        return stops.answer(
-            Stop(f"there is no index at {path}", f"the index is at {url}/simple/"),
-            environ,
-            start_response,
-        )
-
-    def _change(
-        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def _change(self, request: Request) -> Response:
         """Answer a request that is not for reading."""
-        take = self._take_upload if path in ("/", "/legacy/") else None
-        if take is None or environ["REQUEST_METHOD"] != "POST":
-            message = "upload to /" if self._take_upload else "this index is read-only"
-            headers = [("Allow", "GET, HEAD, POST" if take else "GET, HEAD")]
-            return text("405 Method Not Allowed", message, environ, start_response, headers)
-        refusal = self._guard.check_upload(environ)
+        take_upload = self._others.take_upload
+        is_upload = take_upload is not None and request.path in ("/", "/legacy/")
+        if take_upload is None or not is_upload or request.method != "POST":
+            message = "upload to /" if take_upload else "this index is read-only"
+            allowed = "GET, HEAD, POST" if is_upload else "GET, HEAD"
+            return text("405 Method Not Allowed", message, [("Allow", allowed)])
+        refusal = self._guard.check_upload(request)
         if refusal is not None:
-            return text(refusal.status, refusal.message, environ, start_response, refusal.headers)
-        return text(*take(environ), environ, start_response)
+            return text(refusal.status, refusal.message, refusal.headers)
+        return take_upload(request)
 
-    def _simple(
-        self,
-        rest: str,
-        others: WSGIApplication,
-        environ: WSGIEnvironment,
-        start_response: StartResponse,
-    ) -> Iterable[bytes]:
-        """Answer `/simple/` and `/simple/NAME/`; a name that is not held is left to others."""
+    def _simple(self, request: Request, rest: str, absent: Handler) -> Response:
+        """Answer `/simple/` and `/simple/NAME/`.
+
+        Args:
+            request: for one of them.
+            rest: of its path.
+            absent: answers for a name that is not held.
+        """
         if not rest:
-            names = self._catalogue.projects()
-            return self._send("", names, pages.project_list, environ, start_response)
+            return self._send(request, "", self._catalog.projects(), pages.project_list)
         name = rest.removesuffix("/")
-        project = self._catalogue.project(name) if name != rest else None
+        project = self._catalog.project(name) if name != rest else None
         if project is not None and project.files:
-            return self._send(name, project, pages.project_detail, environ, start_response)
+            return self._send(request, name, project, pages.project_detail)
         try:
             normalized = canonicalize_name(name, validate=True)
         except InvalidName:
-            return self._wrong_path(environ["PATH_INFO"], environ, start_response)
+            return _answer_wrong_path(request)
         if rest != f"{normalized}/":
             up = "../" if name != rest else ""
-            return redirect(f"{up}{normalized}/", environ, start_response)
+            return redirect(f"{up}{normalized}/")
         missing = self._held.missing(normalized)
-        if missing is None:
-            return others(environ, start_response)
-        return self._without_release(missing, environ, start_response)
+        return absent(request) if missing is None else self._without_release(request, missing)
 
-    def _without_release(
-        self, missing: NoRelease, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def _without_release(self, request: Request, missing: NoRelease) -> Response:
         """Have the client wait for a release that is being built; stop it if there will be none."""
         if missing.reason == Reason.BUILDING:
-            location = self._held.wait(missing, environ)
+            location = self._held.wait(missing, request)
             if location is not None:
                 headers = [("Location", location), ("Cache-Control", "no-store")]
-                status = "303 See Other"
-                return text(status, missing.text, environ, start_response, headers)
-            project = self._catalogue.project(missing.project)
+                return text("303 See Other", missing.text, headers)
+            project = self._catalog.project(missing.project)
             if project is not None and project.files:
-                render = pages.project_detail
-                return self._send(missing.project, project, render, environ, start_response)
+                return self._send(request, missing.project, project, pages.project_detail)
             missing = self._held.missing(missing.project) or missing
-        return stops.answer(stops.of(missing), environ, start_response)
+        return stops.answer(stops.of(missing), request)
 
     def _send(
-        self,
-        name: str,
-        shows: Any,
-        render: Callable[[Any, str], bytes],
-        environ: WSGIEnvironment,
-        start_response: StartResponse,
-    ) -> Iterable[bytes]:
+        self, request: Request, name: str, shows: Any, render: Callable[[Any, str], bytes]
+    ) -> Response:
         """Send a page in the form that the client likes best."""
-        media_type = _negotiate(environ.get("HTTP_ACCEPT", ""))
+        media_type = _negotiate(request.header("Accept") or "")
         if media_type is None:
-            offered = ", ".join(_MEDIA_TYPES)
-            return text("406 Not Acceptable", f"there is {offered}", environ, start_response)
-        page = self._rendered.page(name, media_type, shows, render)
-        return send(page, environ, start_response)
+            return text("406 Not Acceptable", f"there is {', '.join(_MEDIA_TYPES)}")
+        return send(self._rendered.page(name, media_type, shows, render), request)
+
+
+def _refuse(refusal: Refusal, request: Request) -> Response:
+    # Poetry 2.5 takes 401 for "not here", and asks its next index.
+    if refusal.status.startswith("401") and request.client.startswith("poetry/"):
+        return stops.answer(Stop("this index needs a user and a password", _NETRC), request)
+    if refusal.status.startswith("421"):
+        return stops.answer(Stop(refusal.message, None, 421), request)
+    return text(refusal.status, refusal.message, refusal.headers)
+
+
+def _answer_wrong_path(request: Request) -> Response:
+    """Lead from a misspelled address to the right one, or stop the client and name that.
+
+    After 404 an installer goes on to its next index, with the names that this one holds.
+    """
+    path = request.path
+    right = _respelled(path)
+    if right is not None:
+        return redirect("../" * (path.count("/") - 1) + right)
+    accept = request.header("Accept") or ""
+    if path.count("/") < 2 or not (path.endswith("/") or "pypi.simple" in accept):
+        return not_found(request)
+    hint = f"the index is at {base_url(request)}/simple/"
+    return stops.answer(Stop(f"there is no index at {path}", hint), request)
 
 
 def _is_for_people(path: str) -> bool:
@@ -317,11 +302,6 @@ def _is_name(text: str) -> bool:
     except InvalidName:
         return False
     return True
-
-
-def _goes_on(environ: WSGIEnvironment) -> bool:
-    """Tell whether the client takes 401 for "not here" and asks its next index, as Poetry 2.5."""
-    return bool(environ.get("HTTP_USER_AGENT", "").startswith("poetry/"))
 
 
 def _negotiate(accept: str) -> str | None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
-from wsgiref.types import WSGIEnvironment
 
 from pypi_insiders.config.passwords import UPLOADER, Checker, Single, TooManyGuessesError
 from pypi_insiders.server.web.headers import basic_credentials
+from pypi_insiders.server.web.request import Request
 
 # Source: RFC 9110, section 7.2, and RFC 3986, section 3.2.2.
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]+))(?::[0-9]*)?")
@@ -34,7 +34,7 @@ _TOO_MANY_GUESSES = Refusal(
 )
 
 
-class Guard:
+class RequestGuard:
     """What is asked of a request before anything else looks at it.
 
     Args:
@@ -59,36 +59,36 @@ class Guard:
         self.is_private = users is not None
         self._is_ours = lru_cache(maxsize=64)(self._check_host)
 
-    def check(self, environ: WSGIEnvironment) -> Refusal | None:
+    def check(self, request: Request) -> Refusal | None:
         """Say why a request for something to read is refused; `None`: it is not.
 
         Source: RFC 9112, section 3.2, on what is no `Host`, such as two of them.
         """
-        host = environ.get("HTTP_HOST")
+        host = request.header("Host")
         if host is None:
-            if environ["SERVER_PROTOCOL"] != "HTTP/1.0":
+            if request.environ["SERVER_PROTOCOL"] != "HTTP/1.0":
                 return Refusal("400 Bad Request", "the Host header is missing")
         elif not _HOST.fullmatch(host):
             return Refusal("400 Bad Request", "the Host header is none")
         elif not self._is_ours(host):
             # A web page whose name was made to lead here (DNS rebinding) would send its own.
             return Refusal("421 Misdirected Request", "this index has another name")
-        return None if self._users is None else _check_user(environ, self._users)
+        return None if self._users is None else _check_user(request, self._users)
 
-    def check_upload(self, environ: WSGIEnvironment) -> Refusal | None:
+    def check_upload(self, request: Request) -> Refusal | None:
         """Say why a request that changes something is refused, after `check`; `None`: it is not.
 
         Source: https://web.dev/articles/fetch-metadata
         """
-        site = environ.get("HTTP_SEC_FETCH_SITE", "none")
-        origin = environ.get("HTTP_ORIGIN")
+        site = request.header("Sec-Fetch-Site") or "none"
+        origin = request.header("Origin")
         if site not in ("none", "same-origin") or (
             origin is not None and not self._is_ours(_authority(origin))
         ):
             return Refusal("403 Forbidden", "a page of another site asks for this")
         if self._uploaders is None:
             return _WHO_ARE_YOU
-        return _check_user(environ, self._uploaders, {UPLOADER})
+        return _check_user(request, self._uploaders, {UPLOADER})
 
     def _check_host(self, host: str) -> bool:
         match = _HOST.fullmatch(host)
@@ -103,10 +103,10 @@ class Guard:
 
 
 def _check_user(
-    environ: WSGIEnvironment, users: Checker | Single, only: Collection[str] | None = None
+    request: Request, users: Checker | Single, only: Collection[str] | None = None
 ) -> Refusal | None:
     """Say why whoever asks is not let in; `None`: they are. Source: RFC 7617."""
-    user, password = basic_credentials(environ.get("HTTP_AUTHORIZATION", "")) or ("", "")
+    user, password = basic_credentials(request.header("Authorization") or "") or ("", "")
     if not user or (only is not None and user not in only):
         return _WHO_ARE_YOU
     try:

@@ -2,15 +2,15 @@
 
 import time
 from urllib.parse import parse_qs
-from wsgiref.types import WSGIEnvironment
 
 from pypi_insiders.index import distribution
-from pypi_insiders.index.catalog import Catalogue
+from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.repositories import no_release, running
 from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.server.http import Waiters
+from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.stop import Stop
 
 # Within the shortest time that a client waits for an answer, which are the 15 s of pip and Poetry.
@@ -27,13 +27,13 @@ class Held:
     """The held names as requests meet them.
 
     Args:
-        catalogue: what the directory has.
+        catalog: what the directory has.
         names: the held names.
         waiters: the requests that wait until a release is built.
     """
 
-    def __init__(self, catalogue: Catalogue, names: HeldNames, waiters: Waiters) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog, names: HeldNames, waiters: Waiters) -> None:
+        self._catalog = catalog
         self._names = names
         self._waiters = waiters
 
@@ -44,7 +44,7 @@ class Held:
             InsidersError: nobody can know whether it is.
         """
         names = self._names.current()
-        rejected = self._catalogue.rejected(project)
+        rejected = self._catalog.rejected(project)
         if project not in names.repositories and rejected is None and names.error is not None:
             raise names.error
         return no_release.find(self._names.paths, names, project, rejected)
@@ -59,19 +59,19 @@ class Held:
         if project not in names.repositories:
             return None
         hint = "`pypi-insiders status` says what else is wrong"
-        if problem := self._catalogue.problem(name):
+        if problem := self._catalog.problem(name):
             return Stop(f"{name} is not served: {problem}", hint, 409)
         return Stop(f"{name} ({project} {version}) is not in the index", hint, 410)
 
-    def wait(self, missing: NoRelease, environ: WSGIEnvironment) -> str | None:
+    def wait(self, missing: NoRelease, request: Request) -> str | None:
         """Wait for a release that is being built, as long as the client can.
 
         Returns:
             Where the client is to ask next, relative to this page; `None`: it is time to answer.
         """
-        waited = parse_qs(environ.get("QUERY_STRING", "")).get(_WAITED, ["0"])[0]
+        waited = parse_qs(request.query).get(_WAITED, ["0"])[0]
         times = int(waited) if waited.isdecimal() and len(waited) < 4 else 0
-        if times >= _redirects(environ) or environ["REQUEST_METHOD"] != "GET":
+        if times >= _redirects(request) or request.method != "GET":
             return None
         with self._waiters.waiting() as may_wait:
             if not may_wait:
@@ -83,14 +83,13 @@ class Held:
         return f"?{_WAITED}={times + 1}" if self._is_building(missing) else None
 
     def _is_building(self, missing: NoRelease) -> bool:
-        project = self._catalogue.project(missing.project)
+        project = self._catalog.project(missing.project)
         has_release = project is not None and bool(project.files)
         return not has_release and missing.repository in running.pending(self._names.paths)
 
 
-def _redirects(environ: WSGIEnvironment) -> int:
-    client = environ.get("HTTP_USER_AGENT", "")
+def _redirects(request: Request) -> int:
     return next(
-        (number for name, number in _REDIRECTS.items() if client.startswith(name)),
+        (number for name, number in _REDIRECTS.items() if request.client.startswith(name)),
         _REDIRECTS_OF_OTHERS,
     )

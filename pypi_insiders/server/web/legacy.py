@@ -1,47 +1,47 @@
 """What pypiserver answers: the list of packages, JSON of its own, and redirects to the fallback."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pypiserver
 from pypiserver.backend import Backend, BackendProxy
 from pypiserver.config import Config
 from pypiserver.core import PkgFile
 
-from pypi_insiders.index.catalog import Catalogue
+from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import Entry
-from pypi_insiders.server.web.replies import SAFE, Headers
+from pypi_insiders.server.web.request import Request
+from pypi_insiders.server.web.responses import SAFE, Handler, Headers, Response
 
 
 class _Backend(Backend):  # type: ignore[misc] # pypiserver has no types
-    """Let pypiserver see the catalogue, in place of reading the directory at each request."""
+    """Let pypiserver see the catalog, in place of reading the directory at each request."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
 
     def get_all_packages(self) -> Iterator[PkgFile]:
-        for name in self._catalogue.projects():
+        for name in self._catalog.projects():
             yield from self.find_project_packages(name)
 
     def find_project_packages(self, project: str) -> Iterator[PkgFile]:
-        found = self._catalogue.project(project)
+        found = self._catalog.project(project)
         return iter(()) if found is None else map(self._package, found.files)
 
     def _package(self, entry: Entry) -> PkgFile:
-        root = self._catalogue.directory
+        root = self._catalog.directory
         path = str(root / entry.name)
         package = PkgFile(entry.project, entry.version, path, str(root), entry.name)
         package.digest = f"sha256={entry.sha256}"
         return package
 
     def get_projects(self) -> tuple[str, ...]:
-        return self._catalogue.projects()
+        return self._catalog.projects()
 
     def exists(self, filename: str) -> bool:
-        return self._catalogue.find(filename) is not None
+        return self._catalog.find(filename) is not None
 
     def add_package(self, filename: str, stream: BinaryIO) -> NoReturn:
         raise NotImplementedError
@@ -50,32 +50,34 @@ class _Backend(Backend):  # type: ignore[misc] # pypiserver has no types
         raise NotImplementedError
 
 
-def make_app(catalogue: Catalogue, fallback_url: str | None) -> WSGIApplication:
-    """Make pypiserver's own application, which reads the catalogue.
+def make_handler(catalog: Catalog, fallback_url: str | None) -> Handler:
+    """Make what answers as pypiserver does, which reads the catalog.
 
     Args:
-        catalogue: what there is.
+        catalog: what there is.
         fallback_url: the index for all other names; by default pypiserver's own, which is PyPI.
     """
     overrides = {} if fallback_url is None else {"fallback_url": fallback_url}
     # Without a password file and with `update` to be authenticated, it lets nobody upload.
     config = Config.default_with_overrides(
-        roots=[Path(catalogue.directory).absolute()],
+        roots=[Path(catalog.directory).absolute()],
         authenticate=["update"],
         password_file=None,
         backend_arg="simple-dir",
         **overrides,
     )
-    config.backend = BackendProxy(_Backend(catalogue))
+    config.backend = BackendProxy(_Backend(catalog))
     app = pypiserver.app_from_config(config)
-    app.catchall = False  # what the catalogue raises is answered by the index
+    app.catchall = False  # what the catalog raises is answered by the index
     logging.getLogger("pypiserver").setLevel(logging.WARNING)
 
-    def safe(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        def start(status: str, headers: Headers, *error: Any) -> Any:
-            return start_response(status, [*headers, *SAFE], *error)
+    def answer(request: Request) -> Response:
+        response = Response("", [])
 
-        answer: Iterable[bytes] = app(environ, start)
-        return answer
+        def start(status: str, headers: Headers, *_error: Any) -> None:
+            response.status, response.headers = status, [*headers, *SAFE]
 
-    return safe
+        response.body = b"".join(app(request.environ, start))
+        return response
+
+    return answer

@@ -7,8 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pypi_insiders.index.catalog import Project
 from pypi_insiders.index.metadata_cache import Entry
+from pypi_insiders.index.published import Project
 
 if TYPE_CHECKING:
     from jinja2 import Environment

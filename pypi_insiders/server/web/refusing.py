@@ -1,15 +1,16 @@
 """Answer every request with the reason why the index cannot serve."""
 
-from collections.abc import Iterable
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from wsgiref.types import WSGIApplication
 
 from pypi_insiders.server.web import stop
-from pypi_insiders.server.web.guard import Guard
+from pypi_insiders.server.web.guard import RequestGuard
+from pypi_insiders.server.web.request import Request
+from pypi_insiders.server.web.responses import Response, wsgi_app
 from pypi_insiders.server.web.stop import Stop
 from pypi_insiders.util.errors import InsidersError
 
 
-def make_app(error: InsidersError, guard: Guard | None) -> WSGIApplication:
+def make_app(error: InsidersError, guard: RequestGuard | None) -> WSGIApplication:
     """Make an application that stops installers and shows them an error.
 
     Args:
@@ -19,10 +20,8 @@ def make_app(error: InsidersError, guard: Guard | None) -> WSGIApplication:
     told = Stop(f"the index cannot serve: {error.message}", error.hint, 503)
     untold = Stop("the index cannot serve", "see `pypi-insiders status` where it runs", 503)
 
-    def refuse(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        is_told = guard is not None and guard.check(environ) is None
-        answered = told if is_told else untold
-        is_page = environ["PATH_INFO"] != "/health"
-        return stop.answer(answered, environ, start_response, is_page=is_page)
+    def refuse(request: Request) -> Response:
+        is_told = guard is not None and guard.check(request) is None
+        return stop.answer(told if is_told else untold, request, is_page=request.path != "/health")
 
-    return refuse
+    return wsgi_app(refuse)

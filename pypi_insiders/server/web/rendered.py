@@ -5,21 +5,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Any, NamedTuple
-from wsgiref.types import StartResponse, WSGIEnvironment
 
-from pypi_insiders.server.web.replies import (
-    SAFE,
-    Headers,
-    is_known,
-    is_unwanted,
-    not_modified,
-    unwanted,
-)
+from pypi_insiders.server.web.request import Request
+from pypi_insiders.server.web.responses import SAFE, Headers, Response, precondition
 
 _KEPT_BYTES = 4 * 1024 * 1024
 
 
-class Page(NamedTuple):
+class RenderedPage(NamedTuple):
     """A page that can be sent as it is."""
 
     shows: object
@@ -44,13 +37,13 @@ class Rendered:
         # A new release is to be seen at once.
         self._caching = "private, no-cache" if is_private else "no-cache"
         self._common = [("Vary", vary), *safe]
-        self._pages: OrderedDict[tuple[str, str], Page] = OrderedDict()
+        self._pages: OrderedDict[tuple[str, str], RenderedPage] = OrderedDict()
         self._kept_bytes = 0
         self._lock = threading.Lock()
 
     def page(
         self, name: str, media_type: str, shows: Any, render: Callable[[Any, str], bytes]
-    ) -> Page:
+    ) -> RenderedPage:
         """Find a page, or make it.
 
         Args:
@@ -65,7 +58,7 @@ class Rendered:
             self._keep((name, media_type), page)
         return page
 
-    def _make(self, media_type: str, shows: object, body: bytes) -> Page:
+    def _make(self, media_type: str, shows: object, body: bytes) -> RenderedPage:
         etag = sha256(body).hexdigest()[:32]
         headers = [
             ("Content-Type", media_type),
@@ -74,9 +67,9 @@ class Rendered:
             ("Cache-Control", self._caching),
             *self._common,
         ]
-        return Page(shows, headers, etag, body)
+        return RenderedPage(shows, headers, etag, body)
 
-    def _keep(self, key: tuple[str, str], page: Page) -> None:
+    def _keep(self, key: tuple[str, str], page: RenderedPage) -> None:
         with self._lock:
             old = self._pages.pop(key, None)
             self._kept_bytes += len(page.body) - (len(old.body) if old else 0)
@@ -86,11 +79,7 @@ class Rendered:
                 self._kept_bytes -= len(oldest.body)
 
 
-def send(page: Page, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def send(page: RenderedPage, request: Request) -> Response:
     """Answer with a page: 200, 304 or 412."""
-    if is_unwanted(environ, page.etag):
-        return unwanted(environ, start_response)
-    if "HTTP_IF_NONE_MATCH" in environ and is_known(environ, page.etag):
-        return not_modified(page.headers, start_response)
-    start_response("200 OK", page.headers)
-    return () if environ["REQUEST_METHOD"] == "HEAD" else (page.body,)
+    response = precondition(request, page.etag, page.headers)
+    return Response("200 OK", page.headers, page.body) if response is None else response

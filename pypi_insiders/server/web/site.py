@@ -10,14 +10,14 @@ from functools import cache, partial
 from importlib.resources import files
 from io import FileIO
 from typing import Any
-from wsgiref.types import StartResponse, WSGIEnvironment
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.index.catalog import Catalogue, Project
+from pypi_insiders.index.catalog import Catalog
+from pypi_insiders.index.published import Project
 from pypi_insiders.reporting import services_seen, snapshot
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import judge
@@ -31,7 +31,8 @@ from pypi_insiders.server.readme import Reader, Readme
 from pypi_insiders.server.web import snippets, views
 from pypi_insiders.server.web.pages import HTML
 from pypi_insiders.server.web.rendered import Rendered, send
-from pypi_insiders.server.web.replies import SAFE, not_found, redirect, text
+from pypi_insiders.server.web.request import Request
+from pypi_insiders.server.web.responses import SAFE, Response, not_found, redirect, text
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.util import times
@@ -59,7 +60,7 @@ _POLICY = (
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Observed:
     """What the pages tell beside what the index holds."""
 
     judgement: Judgement = field(default_factory=Judgement)
@@ -68,20 +69,20 @@ class _Look:
     """When others looked at the services, in seconds of the epoch; `None`: they are seen now."""
 
 
-_NOTHING = _Look()
+_NOTHING = _Observed()
 
 
 class Site:
     """The pages for people.
 
     Args:
-        catalogue: what there is.
-        paths: where it is said what is watched; `None`: nothing is, for this catalogue.
+        catalog: what there is.
+        paths: where it is said what is watched; `None`: nothing is, for this catalog.
         is_private: whether shared caches must not keep them.
     """
 
-    def __init__(self, catalogue: Catalogue, paths: Paths | None, *, is_private: bool) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: Catalog, paths: Paths | None, *, is_private: bool) -> None:
+        self._catalog = catalog
         self._paths = paths
         self._is_private = is_private
         safe = tuple({**dict(SAFE), "Content-Security-Policy": _POLICY}.items())
@@ -92,63 +93,55 @@ class Site:
         self._looked_at_s = 0.0
         self._seen = _NOTHING
 
-    def __call__(
-        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def __call__(self, request: Request) -> Response:
         """Answer a request for one of them; what cannot be read of the state is told in them.
 
         Raises:
             InsidersError: the distributions cannot be read.
         """
-        if path.startswith(_ASSETS):
-            return self._send_asset(path.removeprefix(_ASSETS), environ, start_response)
-        if path.startswith(_PROJECT):
-            return self._send_project(path, environ, start_response)
-        url = snippets.base_url(environ)
-        shows = self._catalogue.everything(), self._look()
+        if request.path.startswith(_ASSETS):
+            return self._asset(request)
+        if request.path.startswith(_PROJECT):
+            return self._project(request)
+        url = snippets.base_url(request)
+        shows = self._catalog.everything(), self._look()
         render = partial(self._render_front, url)
-        return send(self._rendered.page(url, _HTML, shows, render), environ, start_response)
+        return send(self._rendered.page(url, _HTML, shows, render), request)
 
-    def _send_asset(
-        self, name: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def _asset(self, request: Request) -> Response:
+        name = request.path.removeprefix(_ASSETS)
         if name not in _TYPES:
-            return not_found(environ, start_response)
-        page = self._rendered.page(name, _TYPES[name], name, _asset)
-        return send(page, environ, start_response)
+            return not_found(request)
+        return send(self._rendered.page(name, _TYPES[name], name, _asset), request)
 
-    def _send_project(
-        self, path: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        given = path.removeprefix(_PROJECT)
+    def _project(self, request: Request) -> Response:
+        given = request.path.removeprefix(_PROJECT)
         try:
             name = canonicalize_name(given.removesuffix("/"), validate=True)
         except InvalidName:
-            return not_found(environ, start_response)
+            return not_found(request)
         if given != f"{name}/":
             up = "../" if given.endswith("/") else ""
-            return redirect(f"{up}{name}/", environ, start_response)
-        project = self._catalogue.project(name)
+            return redirect(f"{up}{name}/")
+        project = self._catalog.project(name)
         if project is None:
-            return self._without_files(name, environ, start_response)
-        url = snippets.base_url(environ)
+            return self._without_files(request, name)
+        url = snippets.base_url(request)
         shows = project, self._look(), self._readme(project)
         render = partial(self._render_project, url)
-        page = self._rendered.page(f"{url}{path}", _HTML, shows, render)
-        return send(page, environ, start_response)
+        page = self._rendered.page(f"{url}{request.path}", _HTML, shows, render)
+        return send(page, request)
 
-    def _without_files(
-        self, name: str, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def _without_files(self, request: Request, name: str) -> Response:
         """Answer 404, with the reason where the name is that of a watched repository."""
         look = self._look()
         watched = [item.name for item in look.standings if item.distribution == name]
         lines = [item.line for item in look.judgement.about(watched)]
         if not lines:
-            return not_found(environ, start_response)
-        return text("404 Not Found", "\n".join(lines), environ, start_response)
+            return not_found(request)
+        return text("404 Not Found", "\n".join(lines))
 
-    def _look(self) -> "_Look":
+    def _look(self) -> "_Observed":
         """Judge everything; the same object as long as the judgement is the same.
 
         A change of the state is seen at once, one of the services within seconds.
@@ -169,7 +162,7 @@ class Site:
                     judged = _with_services(judge(replace(seen, closed=())), by_others)
                 if isinstance(seen.watched, InsidersError):
                     _log.warning("%s", seen.watched.message)
-                found = _Look(judged, seen.standings, services_at)
+                found = _Observed(judged, seen.standings, services_at)
                 if found != self._seen:
                     self._seen = found
                 self._stamp, self._looked_at_s = stamp, now_s
@@ -181,10 +174,10 @@ class Site:
         """Find what a client would fetch: whoever asks for this page has the way to it."""
         found = Fetched("", is_answering=True, is_index=True)
         try:
-            projects = frozenset(self._catalogue.projects())
+            projects = frozenset(self._catalog.projects())
             mine = [item for item in snapshot.samples(files) if item.project in projects]
             for sample in sorted(mine, key=lambda item: (item.size_bytes, item.path.name)):
-                if opened := self._catalogue.open(sample.path.name):
+                if opened := self._catalog.open(sample.path.name):
                     with opened[1] as file:
                         file.read(_FIRST_BYTES)
                     return replace(found, projects=projects, file=sample.path.name)
@@ -194,7 +187,9 @@ class Site:
             found, projects=projects, error="no file can be read that is listed" if mine else None
         )
 
-    def _render_front(self, url: str, shows: "tuple[Sequence[Project], _Look]", _: str) -> bytes:
+    def _render_front(
+        self, url: str, shows: "tuple[Sequence[Project], _Observed]", _: str
+    ) -> bytes:
         projects, look = shows
         rows = views.front(projects, look.standings)
         return _render(
@@ -211,7 +206,9 @@ class Site:
             snippets=snippets.for_all(url),
         )
 
-    def _render_project(self, url: str, shows: "tuple[Project, _Look, Readme]", _: str) -> bytes:
+    def _render_project(
+        self, url: str, shows: "tuple[Project, _Observed, Readme]", _: str
+    ) -> bytes:
         project, look, readme = shows
         mine = [item for item in look.standings if item.distribution == project.name]
         origins = {entry.origin.repository for entry in project.files if entry.origin}
@@ -255,7 +252,7 @@ class Site:
         return self._reader.read(entry.sha256, entry.name, partial(self._open, entry.name))
 
     def _open(self, name: str) -> FileIO | None:
-        opened = self._catalogue.open(name)
+        opened = self._catalog.open(name)
         return None if opened is None else opened[1]
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
-from wsgiref.types import WSGIEnvironment
 
 from pypi_insiders.config import addresses
+from pypi_insiders.server.web.request import Request
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Snippet:
     text: str
 
 
-def base_url(environ: WSGIEnvironment) -> str:
+def base_url(request: Request) -> str:
     """Tell by which URL the index was called, up to the port.
 
     Behind a proxy with TLS the request itself is plain, and what a proxy says of it cannot be
@@ -26,8 +26,8 @@ def base_url(environ: WSGIEnvironment) -> str:
 
     Source: https://www.w3.org/TR/fetch-metadata/#framework
     """
-    host = environ.get("HTTP_HOST") or f"localhost:{environ['SERVER_PORT']}"
-    is_trusted = "HTTP_SEC_FETCH_SITE" in environ
+    host = request.header("Host") or f"localhost:{request.environ['SERVER_PORT']}"
+    is_trusted = request.header("Sec-Fetch-Site") is not None
     scheme = "https" if is_trusted and not _is_loopback(f"http://{host}") else "http"
     return f"{scheme}://{host}"
 

@@ -10,13 +10,12 @@ nothing but a location that is no URL.
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
-from wsgiref.types import StartResponse, WSGIEnvironment
 
 from pypi_insiders.repositories.no_release import NoRelease
-from pypi_insiders.server.web.replies import SAFE, Headers
+from pypi_insiders.server.web.request import Request
+from pypi_insiders.server.web.responses import SAFE, Headers, Response
 
 _LOCATION_SAFE = " ;,.()=+'"
 # Poetry 2.5 waits so long five times before it shows the reason.
@@ -35,20 +34,17 @@ class Stop:
     """The status code; 503: it may be better in a moment without anybody doing anything."""
 
 
-def answer(
-    stop: Stop, environ: WSGIEnvironment, start_response: StartResponse, *, is_page: bool = True
-) -> Iterable[bytes]:
+def answer(stop: Stop, request: Request, *, is_page: bool = True) -> Response:
     """Answer with an error, in the form that the client shows.
 
     Args:
         stop: why there is no page.
-        environ: the request.
-        start_response: starts the answer.
+        request: by the client that is to show it.
         is_page: whether it is a page of the simple API, and not a file, that is asked for.
 
     Source: RFC 9457 (problem details); RFC 9110, section 15.
     """
-    client = environ.get("HTTP_USER_AGENT", "")
+    client = request.client
     headers: Headers = [("Cache-Control", "no-store"), ("Vary", "User-Agent"), *SAFE]
     words = _plain(f"{stop.title}; {stop.detail}" if stop.detail else stop.title)
     number, media_type, body = stop.number, "text/plain; charset=utf-8", words
@@ -64,8 +60,7 @@ def answer(
             headers.append(("Retry-After", str(_RETRY_AFTER_S)))
     content = f"{body}\n".encode()
     headers += [("Content-Type", media_type), ("Content-Length", str(len(content)))]
-    start_response(f"{number} {_plain(stop.title)}", headers)
-    return () if environ["REQUEST_METHOD"] == "HEAD" else (content,)
+    return Response(f"{number} {_plain(stop.title)}", headers, content)
 
 
 def of(missing: NoRelease) -> Stop:

@@ -13,7 +13,9 @@ from multipart import MultiDict, MultipartError, MultipartPart, ParserLimitReach
 
 from pypi_insiders.index import distribution, store
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.index.metadata_cache import Record
+from pypi_insiders.index.metadata_cache import MetadataCache
+from pypi_insiders.server.web.request import Request
+from pypi_insiders.server.web.responses import Response, text
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
 
@@ -30,12 +32,12 @@ _DIGESTS: dict[str, Callable[[], Any]] = {
 }
 
 
-class _Refused(Exception):  # noqa: N818 - it never leaves this module
+class _UploadRefused(Exception):  # noqa: N818 - it never leaves this module
     """An upload is refused: the status line, and why."""
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(status, message)
-        self.answer = status, message
+        self.response = text(status, message)
 
 
 class Uploads:
@@ -43,16 +45,16 @@ class Uploads:
 
     Args:
         directory: the distributions directory.
-        record: in which they are entered.
+        cache: in which they are entered.
     """
 
-    def __init__(self, directory: Path, record: Record) -> None:
+    def __init__(self, directory: Path, cache: MetadataCache) -> None:
         self._directory = directory
-        self._record = record
+        self._cache = cache
         store.sweep(directory)
 
-    def take(self, environ: WSGIEnvironment) -> tuple[str, str]:
-        """Publish the file of one request; tell the status line and what was done.
+    def take(self, request: Request) -> Response:
+        """Publish the file of one request, and answer what was done.
 
         A file that is there with the same content is no error, and is not touched; one with other
         content is.
@@ -60,34 +62,39 @@ class Uploads:
         Source: https://docs.pypi.org/api/upload/
         """
         try:
-            form, files = _parse(environ)
+            form, files = _parse(request.environ)
             try:
                 return self._publish(form, files.getall("content"))
             finally:
                 for _, part in files.iterallitems():
                     part.close()
-        except _Refused as refused:
-            return refused.answer
+        except _UploadRefused as refused:
+            return refused.response
         except DistributionError as error:
-            return "400 Bad Request", error.message
+            return text("400 Bad Request", error.message)
         except (InsidersError, OSError) as error:
             _log.error("an upload cannot be stored: %s", error)
-            return "507 Insufficient Storage", "it cannot be stored"
+            return text("507 Insufficient Storage", "it cannot be stored")
 
-    def _publish(self, form: MultiDict, parts: list[MultipartPart]) -> tuple[str, str]:
+    def _publish(self, form: MultiDict, parts: list[MultipartPart]) -> Response:
         if form.get(":action") != "file_upload" or len(parts) != 1:
-            raise _Refused("400 Bad Request", "send :action=file_upload, and one file as content")
+            raise _UploadRefused(
+                "400 Bad Request", "send :action=file_upload, and one file as content"
+            )
         make_directory(self._directory)
         with tempfile.TemporaryDirectory(prefix=store.INBOX, dir=self._directory) as inbox:
             path = _checked(Path(inbox), form, parts[0])
-            before = self._record.entry(path.name)
+            before = self._cache.entry(path.name)
             if before and before.sha256 and before.sha256 != distribution.sha256(path):
                 # Also where the file is lost: nothing published ever changes.
-                raise _Refused("409 Conflict", f"{path.name} was published with other content")
-            digests, new = store.publish(self._directory, self._record, [path])
+                raise _UploadRefused(
+                    "409 Conflict", f"{path.name} was published with other content"
+                )
+            digests, new = store.publish(self._directory, self._cache, [path])
             if path.name not in digests:
-                raise _Refused("409 Conflict", f"{path.name} is there with other content")
-        return "200 OK", f"published {path.name}" if new else f"{path.name} is there already"
+                raise _UploadRefused("409 Conflict", f"{path.name} is there with other content")
+        done = f"published {path.name}" if new else f"{path.name} is there already"
+        return text("200 OK", done)
 
 
 def _parse(environ: WSGIEnvironment) -> tuple[MultiDict, MultiDict]:
@@ -100,9 +107,9 @@ def _parse(environ: WSGIEnvironment) -> tuple[MultiDict, MultiDict]:
             disk_limit=MAX_BYTES,
         )
     except ParserLimitReached as error:
-        raise _Refused("413 Content Too Large", str(error)) from error
+        raise _UploadRefused("413 Content Too Large", str(error)) from error
     except (MultipartError, UnicodeError, LookupError) as error:
-        raise _Refused("400 Bad Request", f"the form cannot be read: {error}") from error
+        raise _UploadRefused("400 Bad Request", f"the form cannot be read: {error}") from error
 
 
 def _checked(inbox: Path, form: MultiDict, part: MultipartPart) -> Path:
@@ -110,17 +117,17 @@ def _checked(inbox: Path, form: MultiDict, part: MultipartPart) -> Path:
 
     Raises:
         DistributionError: it is no name of a distribution.
-        _Refused: it is too long, or the file is another one.
+        _UploadRefused: it is too long, or the file is another one.
     """
     name = part.filename or ""
     distribution.release_of(name)  # so it is a name within a directory, too
     if len(name) > _MAX_NAME_CHARS:
-        raise _Refused("400 Bad Request", "the file name is too long")
+        raise _UploadRefused("400 Bad Request", "the file name is too long")
     path = inbox / name
     part.save_as(path)
     for field, algorithm in _DIGESTS.items():
         with path.open("rb") as file:
             sent = form.get(field)
             if sent and sent.lower() != hashlib.file_digest(file, algorithm).hexdigest():
-                raise _Refused("400 Bad Request", f"{name} has another {field} than was sent")
+                raise _UploadRefused("400 Bad Request", f"{name} has another {field} than was sent")
     return path

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from packaging.version import Version
 
-from pypi_insiders.index.catalog import Project
 from pypi_insiders.index.metadata_cache import Entry
+from pypi_insiders.index.published import Project
 from pypi_insiders.reporting.verdict import Item, Judgement
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.repositories.status import Standing
@@ -36,7 +36,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Release:
+class ShownRelease:
     """A version of a project."""
 
     version: str
@@ -67,9 +67,9 @@ class Detail:
     """What the page of a project shows beside its README."""
 
     name: str
-    releases: tuple[Release, ...] = ()
+    releases: tuple[ShownRelease, ...] = ()
     """Newest first."""
-    newest: Release | None = None
+    newest: ShownRelease | None = None
     """What installers take, if nobody asks for another."""
     remotes: Mapping[str, str] = field(default_factory=dict)
     """`NS/PROJ` to where Git finds it."""
@@ -172,7 +172,7 @@ def detail(
     for entry in reversed(project.files):
         files.setdefault(entry.version, []).append(entry)
     releases = tuple(
-        Release(
+        ShownRelease(
             version,
             tuple(sorted(entries, key=lambda entry: entry.name)),
             project.yanked.get(version),

@@ -1,0 +1,128 @@
+"""What is published, as an immutable snapshot of the distributions directory."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from packaging.utils import canonicalize_version
+from packaging.version import Version
+
+from pypi_insiders.index import distribution
+from pypi_insiders.index.metadata_cache import Entry
+from pypi_insiders.index.yanks import Yanks
+from pypi_insiders.util.words import counted
+
+
+@dataclass(frozen=True)
+class Project:
+    """What the index holds of one project; the same object as long as that does not change."""
+
+    name: str
+    """Normalized."""
+    files: tuple[Entry, ...]
+    """By version, the lowest first."""
+    yanked: Mapping[str, str]
+    """Version to reason."""
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Each version once, the lowest first."""
+        return tuple(dict.fromkeys(entry.version for entry in self.files))
+
+
+@dataclass(eq=False, slots=True)
+class ListedFile:
+    """A file as one listing had it; once it has changed, it is another one."""
+
+    name: str
+    project: str
+    """Normalized; empty: it is neither sdist nor wheel, and never served."""
+    entry: Entry | None = None
+    """What it is, found out when first asked for; then it stays the same."""
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether it is known not to be served."""
+        return self.entry is not None and self.entry.problem is not None
+
+    @property
+    def projects(self) -> Iterable[str]:
+        """The projects that the file may belong to."""
+        return (self.project,) if self.project else distribution.possible_projects(self.name)
+
+
+Groups = Mapping[str, tuple[ListedFile, ...]]
+"""Normalized project to its files."""
+
+
+@dataclass(frozen=True)
+class PublishedFiles:
+    """The files of the directory at one moment; each change makes another snapshot."""
+
+    files: Mapping[str, ListedFile] = field(default_factory=dict)
+    """By name."""
+    groups: Groups = field(default_factory=dict)
+    """Also of files that are only taken for those of a project."""
+    yanked: Yanks | None = None
+    """`None`: the list has not been read yet."""
+    pages: dict[str, Project] = field(default_factory=dict)
+    """Projects of which all files have been examined; filled in as they are asked for."""
+
+    def of_project(self, name: str) -> list[ListedFile]:
+        """Return the sdists and wheels of a project, broken ones too."""
+        return [file for file in self.groups.get(name, ()) if file.project]
+
+    def with_changes(self, gone: Iterable[str], new: Sequence[ListedFile]) -> "PublishedFiles":
+        """Return the snapshot after files have gone and others have come."""
+        files = dict(self.files)
+        left = {files.pop(name) for name in gone}
+        files |= {file.name: file for file in new}
+        touched: dict[str, list[ListedFile]] = defaultdict(list)
+        for file in left:
+            for project in file.projects:
+                touched[project] = []
+        for file in new:
+            for project in file.projects:
+                touched[project].append(file)
+        groups, pages = dict(self.groups), dict(self.pages)
+        for project, come in touched.items():
+            group = [file for file in groups.pop(project, ()) if file not in left] + come
+            if group:
+                groups[project] = tuple(group)
+            pages.pop(project, None)
+        return replace(self, files=files, groups=groups, pages=pages)
+
+    def page(self, name: str, entries: Iterable[Entry]) -> Project:
+        """Put together a project of which all files have been examined."""
+        served = (entry for entry in entries if not entry.problem)
+        files = sorted(served, key=lambda entry: (Version(entry.version), entry.name))
+        project = Project(name, tuple(files), _yanked(files, (self.yanked or {}).get(name, {})))
+        return self.pages.setdefault(name, project)
+
+    @cached_property
+    def projects(self) -> tuple[str, ...]:
+        """All projects of which a file is served, sorted; those not examined yet count."""
+        return tuple(
+            sorted(
+                name
+                for name, files in self.groups.items()
+                if any(file.project and not file.is_rejected for file in files)
+            )
+        )
+
+    @cached_property
+    def summary(self) -> str:
+        """Projects and files, `12 projects, 57 files`."""
+        files = sum(bool(file.project) and not file.is_rejected for file in self.files.values())
+        return f"{counted(len(self.projects), 'project')}, {counted(files, 'file')}"
+
+
+def _yanked(entries: Iterable[Entry], yanked: Mapping[str, str]) -> dict[str, str]:
+    """Return which versions are yanked, in the spelling that the files have."""
+    reasons = {canonicalize_version(version): reason for version, reason in yanked.items()}
+    return {
+        entry.version: reasons[version]
+        for entry in entries
+        if (version := canonicalize_version(entry.version)) in reasons
+    }

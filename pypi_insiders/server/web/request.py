@@ -1,0 +1,36 @@
+"""Read what a request asks for."""
+
+from functools import cache
+from typing import Any
+from wsgiref.types import WSGIEnvironment
+
+
+class Request:
+    """A request, as far as answers depend on it."""
+
+    __slots__ = ("environ", "method", "path")
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        self.environ = environ
+        self.method: str = environ["REQUEST_METHOD"]
+        self.path: str = environ["PATH_INFO"]
+
+    def header(self, name: str) -> str | None:
+        """Return a header field, by its name in any case; `None`: the request has none such."""
+        value: Any = self.environ.get(_key(name))
+        return value  # type: ignore[no-any-return]
+
+    @property
+    def query(self) -> str:
+        """What follows the question mark."""
+        return str(self.environ.get("QUERY_STRING", ""))
+
+    @property
+    def client(self) -> str:
+        """The program that asks, as it names itself; empty where it does not."""
+        return self.header("User-Agent") or ""
+
+
+@cache
+def _key(name: str) -> str:
+    return f"HTTP_{name.upper().replace('-', '_')}"

@@ -1,0 +1,91 @@
+"""What requests are answered with: the few forms that all answers have."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from io import FileIO
+from typing import cast
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from pypi_insiders.server.web.headers import has_entity_tag
+from pypi_insiders.server.web.request import Request
+
+_BLOCK_BYTES = 32768
+
+Headers = list[tuple[str, str]]
+
+# Foreign text (a file name, a reason) must never become a page with a will of its own.
+SAFE: tuple[tuple[str, str], ...] = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+)
+
+
+@dataclass(slots=True)
+class Response:
+    """What a request is answered with; to HEAD, without the body."""
+
+    status: str
+    """The code and the reason phrase."""
+    headers: Headers
+    body: bytes = b""
+    file: FileIO | None = None
+    """In place of a body: sent from where it is, up to the length that the headers promise."""
+
+
+Handler = Callable[[Request], Response]
+
+
+def wsgi_app(answer: Handler) -> WSGIApplication:
+    """Make a WSGI application of what answers requests."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response = answer(Request(environ))
+        start_response(response.status, response.headers)
+        file, is_head = response.file, environ["REQUEST_METHOD"] == "HEAD"
+        if file is None:
+            return () if is_head or not response.body else (response.body,)
+        if is_head:
+            file.close()
+            return ()
+        return cast("Iterable[bytes]", environ["wsgi.file_wrapper"](file, _BLOCK_BYTES))
+
+    return app
+
+
+def text(status: str, message: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
+    """Answer with one line."""
+    body = f"{message}\n".encode()
+    described = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    return Response(status, [*described, *SAFE, *headers], body)
+
+
+def not_found(_request: Request) -> Response:
+    """Answer that there is no such thing."""
+    return text("404 Not Found", "not found")
+
+
+def redirect(location: str) -> Response:
+    """Answer that it is elsewhere for ever; a relative location works behind any proxy."""
+    return text("301 Moved Permanently", location, [("Location", location)])
+
+
+def precondition(request: Request, etag: str, headers: Headers) -> Response | None:
+    """Answer 412 or 304 to who wants only another entity tag, or has this one; `None`: neither.
+
+    Args:
+        request: with `If-Match` or `If-None-Match`, perhaps.
+        etag: of what would be sent, without the quotation marks.
+        headers: of what would be sent.
+
+    Source: RFC 9110, sections 13.1 and 15.4.5.
+    """
+    wanted = request.header("If-Match")
+    if wanted is not None and not has_entity_tag(wanted, etag, is_strong=True):
+        return text("412 Precondition Failed", "this is another one now")
+    known = request.header("If-None-Match")
+    if known is not None and has_entity_tag(known, etag):
+        kept = [item for item in headers if item[0] != "Content-Length"]
+        return Response("304 Not Modified", kept)
+    return None

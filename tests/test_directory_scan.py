@@ -1,0 +1,87 @@
+"""directory_scan: the snapshot follows what is found out of files, and what becomes of them."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from wheels import sdist
+
+from pypi_insiders.index.catalog import Catalog
+from pypi_insiders.index.distribution import sha256
+from pypi_insiders.index.metadata_cache import Entry, MetadataCache
+
+LONG_AGO_NS = 10**18
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    path = tmp_path / "dists"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path: Path, directory: Path) -> MetadataCache:
+    return MetadataCache(tmp_path / "cache.sqlite", directory)
+
+
+@pytest.fixture
+def catalog(directory: Path, cache: MetadataCache) -> Catalog:
+    return Catalog(directory, cache)
+
+
+def old(path: Path) -> Path:
+    """Make a file look as if it had been there for long."""
+    os.utime(path, ns=(LONG_AGO_NS, LONG_AGO_NS))
+    return path
+
+
+def test_the_lists_leave_out_what_turns_out_to_be_broken(directory: Path, catalog: Catalog) -> None:
+    """They were made before anybody looked into the file."""
+    broken = directory / "my_dist-1.0.tar.gz"
+    broken.write_text("no archive")
+    old(broken)
+    assert (catalog.projects(), catalog.summary()) == (("my-dist",), "1 project, 1 file")
+    found = catalog.project("my-dist")
+    assert found is not None
+    assert found.files == ()
+    assert (catalog.projects(), catalog.summary()) == ((), "0 projects, 0 files")
+
+
+def test_a_page_does_not_show_what_was_spoilt_in_its_place(
+    directory: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of which the directory does not tell; looked at once in so many seconds."""
+    path = old(sdist(directory, "my-dist", "1.0"))
+    found = catalog.project("my-dist")
+    assert found is not None
+    assert [entry.name for entry in found.files] == [path.name]
+    path.write_text("no archive")
+    old(path)
+    monkeypatch.setattr("pypi_insiders.index.catalog._CHECKED_FOR_S", 0)
+    found = catalog.project("my-dist")
+    assert found is not None
+    assert found.files == ()
+
+
+def test_a_page_has_the_file_that_took_the_place_of_another_meanwhile(
+    directory: Path, cache: MetadataCache, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not neither of both: installers would take the project from elsewhere."""
+    path = old(sdist(directory, "my-dist", "1.0", content=b"1"))
+    other = old(sdist(directory.parent, "my-dist", "1.0", content=b"2"))
+
+    def put(entry: Entry, metadata: bytes | None) -> None:
+        MetadataCache.put(cache, entry, metadata)
+        if other.exists():
+            other.replace(path)
+            asking = threading.Thread(target=catalog.projects)
+            asking.start()
+            asking.join()
+
+    monkeypatch.setattr(cache, "put", put)
+    found = catalog.project("my-dist")
+    assert not other.exists()
+    assert found is not None
+    assert [entry.sha256 for entry in found.files] == [sha256(path)]

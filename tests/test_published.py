@@ -1,0 +1,38 @@
+"""published: a snapshot that no change touches."""
+
+from pypi_insiders.index.metadata_cache import Entry, Identity
+from pypi_insiders.index.published import ListedFile, Project, PublishedFiles
+
+OLD, NEW, ODD = "a-1.0.tar.gz", "b-1.0.tar.gz", "a-1.0.tgz"
+
+
+def listed(name: str, project: str) -> ListedFile:
+    """A file that was examined, and is served if it belongs to a project."""
+    problem = None if project else "it is neither a wheel nor an sdist"
+    entry = Entry(name, Identity(1, 1, 1), project, "1.0", problem=problem)
+    return ListedFile(name, project, entry)
+
+
+def test_a_change_makes_another_snapshot() -> None:
+    """Whoever reads the one before goes on to see what it had; only projects of changes differ."""
+    first = PublishedFiles().with_changes([], [listed(OLD, "a"), listed(ODD, "")])
+    page = first.page("a", [file.entry for file in first.of_project("a") if file.entry])
+    second = first.with_changes([], [listed(NEW, "b")])
+    third = second.with_changes([OLD], [])
+    assert [set(it.files) for it in (first, second, third)] == [
+        {OLD, ODD},
+        {OLD, ODD, NEW},
+        {ODD, NEW},
+    ]
+    assert [it.projects for it in (first, second, third)] == [("a",), ("a", "b"), ("b",)]
+    assert (first.pages["a"] is page, second.pages["a"] is page, third.pages) == (True, True, {})
+    assert [file.name for file in third.groups["a"]] == [ODD]
+    assert third.summary == "1 project, 1 file"
+
+
+def test_of_a_rejected_file_the_project_stays() -> None:
+    """Its name must not lead to the fallback."""
+    file = ListedFile(OLD, "a", Entry(OLD, Identity(1, 1, 1), "a", "1.0", problem="damaged"))
+    snapshot = PublishedFiles().with_changes([], [file])
+    assert (snapshot.projects, snapshot.summary) == ((), "0 projects, 0 files")
+    assert snapshot.page("a", [file.entry] if file.entry else []) == Project("a", (), {})
