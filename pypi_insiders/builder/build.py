@@ -27,8 +27,9 @@ from pypi_insiders.config.client_variables import URL
 from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for, remove_foreign_tree, shortage
+from pypi_insiders.util.files import hint_for, shortage
 from pypi_insiders.util.plain_text import encodable
+from pypi_insiders.util.trees import remove_foreign_tree
 
 # `build` and its kin are imported where something is built: most updates have nothing to build.
 if TYPE_CHECKING:

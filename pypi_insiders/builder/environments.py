@@ -18,15 +18,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pypi_insiders.util import uv
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import (
-    UNFINISHED,
-    files_below,
-    hint_for,
-    remove_foreign_tree,
-    shortage,
-)
+from pypi_insiders.util.files import UNFINISHED, hint_for, shortage
 from pypi_insiders.util.plain_text import Block
 from pypi_insiders.util.process import Containment, Result
+from pypi_insiders.util.trees import files_below, remove_foreign_tree
 
 _log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from pypi_insiders.systemd import systemctl, transient
 from pypi_insiders.systemd.quoting import quoted
 from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import remove_foreign_tree
 from pypi_insiders.util.process import Containment, Result
+from pypi_insiders.util.trees import remove_foreign_tree
 
 _log = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ def uninstall(purge: bool) -> None:
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.systemd import control, environment_d
     from pypi_insiders.util.errors import InsidersError
-    from pypi_insiders.util.files import locked, remove_tree
+    from pypi_insiders.util.files import locked
+    from pypi_insiders.util.trees import remove_tree
 
     paths = default_paths()
     removed: list[Path] = []

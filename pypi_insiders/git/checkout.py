@@ -13,7 +13,8 @@ from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.mirror import Mirror
 from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, submodules_of
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for, remove_tree, walk
+from pypi_insiders.util.files import hint_for
+from pypi_insiders.util.trees import remove_tree, walk
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from pypi_insiders.git.command import (
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import RefusedError, UnexplainedError
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import make_directory, remove_tree
+from pypi_insiders.util.files import make_directory
+from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import RefusedError, UnreachableError
 from pypi_insiders.git.signatures import verify
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import make_directory, remove_foreign_tree
+from pypi_insiders.util.files import make_directory
+from pypi_insiders.util.trees import remove_foreign_tree
 
 _LIMIT_BYTES = 32 * 1024 * 1024
 _FILE_LIMIT_BYTES = 512 * 1024

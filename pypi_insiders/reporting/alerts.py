@@ -14,10 +14,10 @@ from typing import Any
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import NOTIFY_VARIABLE, Settings, load_settings
 from pypi_insiders.reporting import notification, services_seen, snapshot
+from pypi_insiders.reporting.directory import Files
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.notification import Message
-from pypi_insiders.reporting.snapshot import Files
 from pypi_insiders.reporting.verdict import CONFIG, INDEX, PASSWORDS, REPOSITORIES, STATE
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import PARTS, SERVER, WATCHER

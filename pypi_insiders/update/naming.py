@@ -15,7 +15,8 @@ from pypi_insiders.repositories.model import Repository
 from pypi_insiders.update import project_name
 from pypi_insiders.update.project_name import UnknownNameError
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import list_names, remove_foreign_tree
+from pypi_insiders.util.files import list_names
+from pypi_insiders.util.trees import remove_foreign_tree
 
 _AT_ONCE = 16
 _LEFT_AFTER_S = 3600

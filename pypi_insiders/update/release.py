@@ -30,8 +30,9 @@ from pypi_insiders.update.progress import Progress
 from pypi_insiders.util import disk
 from pypi_insiders.util.disk import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import locked, remove_foreign_tree, shortage
+from pypi_insiders.util.files import locked, shortage
 from pypi_insiders.util.process import Containment
+from pypi_insiders.util.trees import remove_foreign_tree
 
 _log = logging.getLogger(__name__)
 

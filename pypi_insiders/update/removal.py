@@ -9,7 +9,8 @@ from pypi_insiders.index import store
 from pypi_insiders.repositories import comparison, held_names, registry, releases, state
 from pypi_insiders.repositories.model import Repository, parse_name
 from pypi_insiders.update import retention
-from pypi_insiders.util.files import locked, remove_tree
+from pypi_insiders.util.files import locked
+from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
 

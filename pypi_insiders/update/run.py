@@ -48,19 +48,11 @@ from pypi_insiders.update.release import (
 from pypi_insiders.update.selection import Chooser, Request
 from pypi_insiders.util import log, times
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import (
-    hint_for,
-    list_names,
-    locked,
-    make_directory,
-    remove_foreign_tree,
-    remove_tree,
-    shortage,
-    sweep,
-)
+from pypi_insiders.util.files import hint_for, list_names, locked, make_directory, shortage, sweep
 from pypi_insiders.util.plain_text import Block
 from pypi_insiders.util.process import Containment
 from pypi_insiders.util.time_limit import TimeLimit
+from pypi_insiders.util.trees import remove_foreign_tree, remove_tree
 
 _log = logging.getLogger(__name__)
 

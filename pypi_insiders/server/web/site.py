@@ -18,15 +18,15 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.published import Project
-from pypi_insiders.reporting import services_seen, snapshot
+from pypi_insiders.reporting import directory, services_seen, snapshot
+from pypi_insiders.reporting.directory import Files
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.services_seen import ServicesSeen
-from pypi_insiders.reporting.snapshot import Files
 from pypi_insiders.reporting.verdict import Item, Judgement, Severity
 from pypi_insiders.repositories import state, status
 from pypi_insiders.repositories.state import Build
-from pypi_insiders.repositories.status import Standing
+from pypi_insiders.repositories.status import RepositoryStatus
 from pypi_insiders.server.readme import Reader, Readme
 from pypi_insiders.server.web import snippets, views
 from pypi_insiders.server.web.pages import HTML
@@ -64,7 +64,7 @@ class _Observed:
     """What the pages tell beside what the index holds."""
 
     judgement: Judgement = field(default_factory=Judgement)
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[RepositoryStatus, ...] = ()
     services_at: int | None = None
     """When others looked at the services, in seconds of the epoch; `None`: they are seen now."""
 
@@ -175,7 +175,7 @@ class Site:
         found = Fetched("", is_answering=True, is_index=True)
         try:
             projects = frozenset(self._catalog.projects())
-            mine = [item for item in snapshot.samples(files) if item.project in projects]
+            mine = [item for item in directory.samples(files) if item.project in projects]
             for sample in sorted(mine, key=lambda item: (item.size_bytes, item.path.name)):
                 if opened := self._catalog.open(sample.path.name):
                     with opened[1] as file:
