@@ -15,10 +15,11 @@ from projects import create
 from pypi_insiders.builder import build
 from pypi_insiders.builder.sandbox import Unconfined, View
 from pypi_insiders.update.release import is_lasting
-from pypi_insiders.util.process import Containment, Result
+from pypi_insiders.util.process import Result
+from pypi_insiders.util.process_group import ProcessGroup
 
 RECIPE = build.Recipe(1700000000, as_of_commit=False)
-UNCONFINED = Unconfined(Containment())
+UNCONFINED = Unconfined(ProcessGroup())
 
 
 @pytest.mark.parametrize("backend", ["flit", "hatchling", "setuptools"])
@@ -425,7 +426,7 @@ def test_no_requirement_leads_the_way_to_the_network(tmp_path: Path) -> None:
     project.write("1.0")
     workspace = tmp_path / "workspace"
     workspace.mkdir()
-    watched = Watched(Containment())
+    watched = Watched(ProcessGroup())
     build.build_distributions(project.tree, workspace, replace(RECIPE, network=True), watched)
     leading = [view.network for view in watched.views if view.network]
     assert leading

@@ -19,8 +19,9 @@ from projects import create, git
 
 from pypi_insiders import git as remotes
 from pypi_insiders.git import UnreachableError, command
-from pypi_insiders.util import process, time_limit
+from pypi_insiders.util import time_limit
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.process_group import family
 from pypi_insiders.util.time_limit import TimeLimit, shortened
 
 # Is called as ssh is, and serves what is on this machine. What it does not hand on it marks.
@@ -134,7 +135,7 @@ def test_a_part_of_git_that_is_killed_is_no_damage(
 
     def kill() -> None:
         while True:
-            for pid in process.family(os.getpid()):
+            for pid in family(os.getpid()):
                 words = Path("/proc", str(pid), "cmdline")
                 with contextlib.suppress(OSError):
                     if {b"unpack-objects", b"index-pack"} & set(words.read_bytes().split(b"\0")):

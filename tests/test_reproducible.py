@@ -17,7 +17,8 @@ from projects import Project, create
 
 from pypi_insiders.builder import build
 from pypi_insiders.builder.sandbox import Confines, Unconfined, View
-from pypi_insiders.util.process import Containment, Result
+from pypi_insiders.util.process import Result
+from pypi_insiders.util.process_group import ProcessGroup
 
 PURE = ("flit", "hatchling", "pdm-backend", "poetry-core", "setuptools")
 _RECIPE = build.Recipe(1_790_000_000, as_of_commit=False)
@@ -41,7 +42,7 @@ class Elsewhen:
     is_sandbox: bool = True
 
     @property
-    def containment(self) -> Containment:
+    def containment(self) -> ProcessGroup:
         """What ends it."""
         return self.place.containment
 
@@ -102,7 +103,7 @@ def test_neither_folder_nor_umask_nor_date_nor_locale_gets_in(
     """Two builds that differ in all of them give the same sdist and the same wheel."""
     for name in ("LC_ALL", "TZ", "PYTHONHASHSEED"):
         monkeypatch.setenv(name, "")  # to be put back
-    one, other = build_twice(make(tmp_path, kind).tree, tmp_path, Unconfined(Containment()))
+    one, other = build_twice(make(tmp_path, kind).tree, tmp_path, Unconfined(ProcessGroup()))
     assert one == other
     assert len(one) == 2
 
@@ -111,9 +112,9 @@ _IN_A_MACHINE = """
 import json, pathlib, sys
 sys.path.insert(0, sys.argv[1])
 from pypi_insiders.builder.sandbox import Sandbox
-from test_reproducible import Containment, build_twice
+from test_reproducible import ProcessGroup, build_twice
 home = pathlib.Path.home()
-sandbox = Sandbox(Containment(), [home])
+sandbox = Sandbox(ProcessGroup(), [home])
 print(json.dumps(build_twice(pathlib.Path(sys.argv[2]), home, sandbox)))
 """
 

@@ -386,11 +386,11 @@ def test_a_hook_that_takes_too_long_is_ended(machine: Machine, tmp_path: Path) -
     """With all that it started, and the output says so."""
     code = """
         import pathlib, sys
-        from pypi_insiders.util.process import Containment
+        from pypi_insiders.util.process_group import ProcessGroup
         from pypi_insiders.builder.sandbox import Sandbox, View
         root = pathlib.Path.home() / "work"
         root.mkdir()
-        result = Sandbox(Containment(), [pathlib.Path.home()]).run(
+        result = Sandbox(ProcessGroup(), [pathlib.Path.home()]).run(
             ["sh", "-c", "setsid sleep 16180.5 & echo begun; sleep 16180.5"],
             View(root, (root,)), timeout_s=5, environment={}, directory=root,
         )

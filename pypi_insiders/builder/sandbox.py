@@ -19,7 +19,8 @@ from pypi_insiders.systemd import systemctl, transient
 from pypi_insiders.systemd.quoting import quoted
 from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.process import Containment, Result
+from pypi_insiders.util.process import Result
+from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import remove_foreign_tree
 
 _log = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ class Confines(Protocol):
         ...
 
     @property
-    def containment(self) -> Containment:
+    def containment(self) -> ProcessGroup:
         """What ends it when this process is to end."""
         ...
 
@@ -173,7 +174,7 @@ class Confines(Protocol):
 class Unconfined:
     """Foreign code that may do what the person may."""
 
-    containment: Containment
+    containment: ProcessGroup
     is_sandbox: bool = False
     trouble: str | None = None
     """Why there is no sandbox; `None`: none was wanted."""
@@ -216,7 +217,7 @@ class Sandbox:
 
     def __init__(
         self,
-        containment: Containment,
+        containment: ProcessGroup,
         hidden: Iterable[Path],
         pauses_s: Sequence[float] = _PAUSES_S,
     ) -> None:
@@ -446,7 +447,7 @@ class Strength:
 
 
 def measure(
-    containment: Containment, hidden: Sequence[Path], scratch: Path, *, is_patient: bool = False
+    containment: ProcessGroup, hidden: Sequence[Path], scratch: Path, *, is_patient: bool = False
 ) -> Strength:
     """Measure whether a sandbox can be had here, and what it keeps from what runs in it.
 
@@ -500,7 +501,7 @@ def _judge(result: Result, *, has_written: bool) -> Strength:
 
 def choose(
     wanted: str,
-    containment: Containment,
+    containment: ProcessGroup,
     hidden: Sequence[Path],
     scratch: Path,
     *,

@@ -8,10 +8,10 @@ from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
 from pypi_insiders.repositories import state
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
-from pypi_insiders.util.process import Containment
+from pypi_insiders.util.process_group import ProcessGroup
 
 
-def look(paths: Paths, settings: Settings, containment: Containment) -> Finding:
+def look(paths: Paths, settings: Settings, containment: ProcessGroup) -> Finding:
     """Run a probe in the sandbox of a build, and tell what was kept from it.
 
     Args:

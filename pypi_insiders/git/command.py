@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pypi_insiders.git.errors import UnreachableError, explain
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.process import activity, kill_with_descendants
+from pypi_insiders.util.process_group import activity, kill_with_descendants
 from pypi_insiders.util.time_limit import shortened
 
 # GitPython looks for git when it is imported, and fails there without one.

@@ -25,7 +25,7 @@ from pypi_insiders.server.web import refusing
 from pypi_insiders.server.web.application import make_app
 from pypi_insiders.server.web.guard import RequestGuard
 from pypi_insiders.server.web.held import Held
-from pypi_insiders.util import process
+from pypi_insiders.util.background import background_process
 from pypi_insiders.util.errors import InsidersError
 
 _log = logging.getLogger(__name__)
@@ -218,4 +218,4 @@ def served_beside(
             lambda _url: on_ready(), password=password, must_read=True,
         )  # fmt: skip
 
-    return process.beside(work)
+    return background_process(work)

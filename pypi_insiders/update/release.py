@@ -31,7 +31,7 @@ from pypi_insiders.util import disk
 from pypi_insiders.util.disk import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import locked, shortage
-from pypi_insiders.util.process import Containment
+from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import remove_foreign_tree
 
 _log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Maker:
         settings: Settings,
         record: MetadataCache,
         owners: dict[str, str],
-        containment: Containment,
+        containment: ProcessGroup,
         progress: Progress,
         destination: remote_index.Destination | None,
     ) -> None:

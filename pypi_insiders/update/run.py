@@ -50,7 +50,7 @@ from pypi_insiders.util import log, times
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, list_names, locked, make_directory, shortage, sweep
 from pypi_insiders.util.plain_text import Block
-from pypi_insiders.util.process import Containment
+from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.time_limit import TimeLimit
 from pypi_insiders.util.trees import remove_foreign_tree, remove_tree
 
@@ -118,7 +118,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         keep = settings.watcher.keep
         chosen = [item if item.keep is not None else replace(item, keep=keep) for item in chosen]
         owners = ownership.owners(paths, watched.values())
-        containment = Containment()
+        containment = ProcessGroup()
         record = MetadataCache(paths.record, paths.distributions)
         maker = Maker(paths, settings, record, owners, containment, progress, destination)
         chooser = Chooser(paths, settings, request, record)
@@ -337,7 +337,7 @@ class _Pass:
         checks: dict[str, Check],
         chooser: Chooser,
         maker: Maker,
-        containment: Containment,
+        containment: ProcessGroup,
         progress: Progress,
         comparison: Comparison,
     ) -> None:
