@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from projects import create
 
-from pypi_insiders.builder import build
+from pypi_insiders.builder import build, configuration
 from pypi_insiders.builder.sandbox import Unconfined, View
 from pypi_insiders.update.release import is_lasting
 from pypi_insiders.util.process import Result
@@ -238,9 +238,9 @@ _IN_TREE = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-pa
 @pytest.mark.parametrize(
     ("pyproject", "message"),
     [
-        (b"a = " + _DEEP, build._TOO_DEEP),
-        (b"a = " + 101 * b"[" + 101 * b"]", build._TOO_DEEP),
-        (b"a" + 20_000 * b".a" + b" = 1", build._TOO_DEEP),
+        (b"a = " + _DEEP, configuration._TOO_DEEP),
+        (b"a = " + 101 * b"[" + 101 * b"]", configuration._TOO_DEEP),
+        (b"a" + 2_000 * b".a" + b" = 1", configuration._TOO_DEEP),
         (b"\xff", "its pyproject.toml cannot be parsed: 'utf-8' codec can't decode byte 0xff "),
         (b"a = " + 6000 * b"9", "its pyproject.toml cannot be parsed: "),
         (b"#" + 1024 * 1024 * b"x", "its pyproject.toml is no file, or too large"),

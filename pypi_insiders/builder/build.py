@@ -11,7 +11,6 @@ import subprocess
 import sys
 import sysconfig
 import threading
-import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from pypi_insiders.builder import environments
+from pypi_insiders.builder import configuration, environments
 from pypi_insiders.builder.environments import Bytecode, Environment, RequirementError
 from pypi_insiders.builder.sandbox import Confines, View
 from pypi_insiders.config.client_variables import URL
@@ -43,8 +42,6 @@ _LINE_CHARS = 400
 _SHOWN_CHARS = 80
 _ANSWER_LIMIT_BYTES = 1024 * 1024
 _CONFIGURATION_LIMIT_BYTES = 1024 * 1024
-_MOST_LEVELS = 100
-_TOO_DEEP = f"its pyproject.toml has more than {_MOST_LEVELS} levels of tables and lists"
 
 # What a build hook gets of our environment. The rest may hold credentials.
 _INHERITED = ("PATH",)
@@ -535,7 +532,8 @@ def _check_configuration(project: Path) -> None:
 
     Raises:
         BuildError: it is such a one.
-        OSError: it cannot be read.
+        InsidersError: it cannot be read now.
+        OSError: likewise.
     """
     path = project / "pyproject.toml"
     if not os.path.lexists(path):
@@ -544,38 +542,11 @@ def _check_configuration(project: Path) -> None:
     if content is None:
         raise BuildError("its pyproject.toml is no file, or too large")
     try:
-        document = tomllib.loads(content.decode())
-    except RecursionError as error:
-        raise BuildError(_TOO_DEEP) from error
+        text = content.decode()
     except ValueError as error:
         raise BuildError(f"its pyproject.toml cannot be parsed: {error}") from error
-    if _is_deep(document):
-        raise BuildError(_TOO_DEEP)
-    system = document.get("build-system")
-    system = system if isinstance(system, dict) else {}
-    backend, paths = system.get("build-backend", ""), system.get("backend-path", [])
-    for text in (backend, *(paths if isinstance(paths, list) else ())):
-        # They become arguments and variables of a hook. Others than texts `build` complains of.
-        if isinstance(text, str) and not (text.isprintable() and len(text) <= _LINE_CHARS):
-            raise BuildError(
-                "the build backend in its pyproject.toml has a name that none can have"
-            )
-    for text in paths if _are_texts(paths) else ():
-        if text.startswith("/") or os.path.normpath(text).partition("/")[0] == os.pardir:
-            raise BuildError(f"the backend-path {text!r} in its pyproject.toml leads out of it")
-
-
-def _is_deep(document: object) -> bool:
-    """Tell whether what is nested in each other is more than who reads it recursively can read."""
-    level = [document]
-    for _ in range(_MOST_LEVELS):
-        level = [
-            item
-            for value in level
-            if isinstance(value, dict | list)
-            for item in (value.values() if isinstance(value, dict) else value)
-        ]
-    return bool(level)
+    if complaint := configuration.complaint(text):
+        raise BuildError(complaint)
 
 
 def _proxies() -> dict[str, str]:

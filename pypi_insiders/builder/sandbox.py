@@ -324,10 +324,11 @@ class Sandbox:
                 )
                 told = _words(ours)
             finally:
-                # However systemd-run has ended, the unit may run, or begin to.
+                # However systemd-run has ended, and whatever was told: the unit may run, or begin
+                # to, and nothing of it must.
                 if "ended" not in told:
                     systemctl.try_call("kill", "--signal=KILL", "--", unit)
-                    systemctl.try_call("stop", "--", unit)
+                systemctl.try_call("stop", "--", unit)
             return result, [*told, *_words(ours)]
 
     def _properties(self, view: View, timeout_s: float) -> Iterable[str]:

@@ -30,7 +30,7 @@ from pypi_insiders.update.progress import Progress
 from pypi_insiders.util import disk
 from pypi_insiders.util.disk import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import locked, shortage
+from pypi_insiders.util.files import locked, make_directory, shortage
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import remove_foreign_tree
 
@@ -122,11 +122,25 @@ class Maker:
         """Bring the mirror of a repository up to date.
 
         Raises:
+            DiskFullError: it does not fit on the disk.
             InsidersError: the repository cannot be read, or the disk not written.
         """
         self._progress.begin(repository.name, "fetch")
         mirror = self._paths.mirror(repository.name)
-        git.fetch(repository.remote, mirror, git.Access(repository.token))
+        with self._guarded(mirror):
+            git.fetch(repository.remote, mirror, git.Access(repository.token))
+
+    @contextmanager
+    def _guarded(self, mirror: Path) -> Iterator[None]:
+        """End what fills a mirror before the disk is full.
+
+        Raises:
+            DiskFullError: that has happened, or the disk is almost full already.
+        """
+        directory = make_directory(mirror.parent)
+        self._guard.demand_room(directory)
+        with self._guard.guarding(mirror, mirror.with_name(f"{mirror.name}.new"), disk=directory):
+            yield
 
     def fetch_commit(self, repository: Repository, commit: str) -> None:
         """Bring a commit into the mirror of a repository, though no tag names it any more.
@@ -135,21 +149,23 @@ class Maker:
             InsidersError: the repository does not give it.
         """
         mirror = self._paths.mirror(repository.name)
-        git.fetch_commit(repository.remote, mirror, commit, git.Access(repository.token))
+        with self._guarded(mirror):
+            git.fetch_commit(repository.remote, mirror, commit, git.Access(repository.token))
 
     def bring(self, release: Release) -> None:
         """Bring what a release is built from into the mirror of its repository, which is fetched.
 
         Raises:
-            BuildError: it wants submodules that it may not bring in.
+            BuildError: it wants submodules that it may not bring in, or its tag names no commit.
             InsidersError: the repository cannot be read, or the disk not written.
         """
         repository = release.repository
         if release.is_moved:
             self.fetch_commit(repository, release.commit)
-        with _outside_told(repository):
+        mirror = self._paths.mirror(repository.name)
+        with _faults_told(repository), self._guarded(mirror):
             git.bring(
-                self._paths.mirror(repository.name),
+                mirror,
                 release.commit,
                 git.Access(repository.token),
                 submodules=repository.submodules or (),
@@ -266,11 +282,12 @@ class Maker:
                 )  # fmt: skip
             self._progress.begin(name, "publish", built.version)
             with self._still_watched(release.repository):
+                paths = [found[item.file] for item in lost]
+                self._demand_room(paths)
                 # First, or else the index would take for damaged what is about to come.
                 remember(build)
                 for item in lost:
                     self._set_aside(name, item)
-                paths = [found[item.file] for item in lost]
                 origin = Origin(name, release.tag, release.commit)
                 _, new = store.publish(self._paths.distributions, self._record, paths, origin)
                 if build.unfinished:
@@ -375,12 +392,22 @@ class Maker:
         if self._destination and not self._settings.publish.local:
             new = _upload(self._destination, built.files)
             return {path.name: distribution.sha256(path) for path in built.files}, new
+        self._demand_room(built.files)
         origin = Origin(name, release.tag, release.commit)
         files, new = store.publish(
             self._paths.distributions, self._record, built.files, origin, intend
         )
         _log.info("%s: published %s", name, ", ".join(new) or "nothing new")
         return files, new
+
+    def _demand_room(self, files: Iterable[Path]) -> None:
+        """Check that files may be copied into the distributions directory.
+
+        Raises:
+            DiskFullError: they do not fit.
+        """
+        size_bytes = sum(file.stat().st_size for file in files)
+        self._guard.demand_room(make_directory(self._paths.distributions), size_bytes)
 
     def _confines(self) -> sandbox.Confines:
         """Choose once in what builds run; where nothing can be chosen, nothing is built."""
@@ -429,13 +456,14 @@ class Maker:
         with self._guard.guarding(workspace) as use:
             try:
                 yield
-            except BuildError as error:
+            except (BuildError, DiskFullError) as error:
                 trouble = use.trouble()
                 if trouble is None:
                     raise
                 told, is_to_blame = trouble
                 if is_to_blame:
-                    raise BuildError(told, error.output, disk.HINT) from error
+                    output = error.output if isinstance(error, BuildError) else ""
+                    raise BuildError(told, output, disk.HINT) from error
                 raise DiskFullError(told) from error
 
     @contextmanager
@@ -465,7 +493,7 @@ class Maker:
 
     def _export(self, release: Release, source: Path) -> int:
         repository = release.repository
-        with _outside_told(repository):
+        with _faults_told(repository):
             return git.export(
                 self._paths.mirror(repository.name),
                 release.commit,
@@ -553,10 +581,12 @@ class Maker:
 
 
 @contextmanager
-def _outside_told(repository: Repository) -> Iterator[None]:
-    """Say how a repository may bring in submodules from elsewhere."""
+def _faults_told(repository: Repository) -> Iterator[None]:
+    """Say what of a repository cannot be built, and how it may bring in other submodules."""
     try:
         yield
+    except git.UnfitError as error:
+        raise BuildError(error.message) from error
     except git.OutsideError as error:
         value = ",".join((*(repository.submodules or ()), error.place))
         raise BuildError(

@@ -21,6 +21,8 @@ from pypi_insiders.util.files import read_bytes
 
 _log = logging.getLogger(__name__)
 
+_MOST_REMEMBERED = 100
+
 
 @dataclass(frozen=True)
 class Request:
@@ -201,11 +203,12 @@ class Chooser:
         name, rules = repository.name, self._rules(repository)
         choice = tags.choose(refs, self._done(repository, known, refs), rules, known.left_out)
         before = (known.passed_over, known.left_out)
-        if choice.passed_over and list(choice.passed_over) != known.passed_over:
+        passed_over = list(choice.passed_over[:_MOST_REMEMBERED])
+        if passed_over and passed_over != known.passed_over:
             _log.info(
                 "%s: passed over, because no version: %s", name, tags.summary(choice.passed_over)
             )
-        known.passed_over = list(choice.passed_over)
+        known.passed_over = passed_over
         if choice.left_out:
             _log.info(
                 "%s: left out, because there are newer ones: %s; build them with "
