@@ -20,12 +20,9 @@ def remembered(paths: Paths, names: Iterable[str]) -> list[Repository]:
         UsageError: a name is malformed.
     """
     wanted = [parse_name(name) for name in names]
-    held = {(name or "").casefold() for name in held_names.load(paths).repositories.values()}
-    return [
-        Repository(name)
-        for name in wanted
-        if name.casefold() in held or state.load(paths.state, name).builds
-    ]
+    known = {(name or "").casefold() for name in held_names.load(paths).repositories.values()}
+    known |= {name.casefold() for name, _ in state.everything(paths.state)}
+    return [Repository(name) for name in wanted if name.casefold() in known]
 
 
 def published(paths: Paths, name: str) -> list[str]:
