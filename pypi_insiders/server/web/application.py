@@ -82,7 +82,7 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
     def make_site() -> _Answer:
         from pypi_insiders.server.web.site import Site  # most indexes are asked by installers only
 
-        return Site(catalogue, paths, is_private=guard.is_private)
+        return Site(catalogue, held, paths, is_private=guard.is_private)
 
     def site(path: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         with one_at_a_time:
@@ -184,6 +184,9 @@ class _Application:
         right = _respelled(path)
         if right is not None:
             return redirect("../" * (path.count("/") - 1) + right, environ, start_response)
+        if held := self._held_in(path):
+            hint = f"the index is at {base_url(environ)}/simple/{held}/"
+            return stops.answer(Stop(f"there is no page at {path}", hint), environ, start_response)
         accept = environ.get("HTTP_ACCEPT", "")
         if path.count("/") < 2 or not (path.endswith("/") or "pypi.simple" in accept):
             return not_found(environ, start_response)
@@ -193,6 +196,23 @@ class _Application:
             environ,
             start_response,
         )
+
+    def _held_in(self, path: str) -> str | None:
+        """Find a held name in an address below which there is no index, as `/NAME/VERSION/json`.
+
+        Raises:
+            InsidersError: nobody can know whether there is one.
+        """
+        parts = [part for part in path.split("/") if part]
+        if len(path) > _LONGEST_REMEMBERED or parts[-1:] != ["json"]:
+            return None
+        names = [canonicalize_name(part) for part in parts[:-1] if _is_name(part)]
+        if not names:
+            return None
+        held = next(filter(self._held.is_held, names), None)
+        if held is None:
+            self._held.missing(names[0])
+        return held
 
     def _change(
         self, path: str, environ: WSGIEnvironment, start_response: StartResponse

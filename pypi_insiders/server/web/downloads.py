@@ -99,6 +99,8 @@ class Downloads:
         self, name: str, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         found = self._catalogue.metadata(name)
+        if found is None and self._catalogue.find(name) is not None:
+            return not_found(environ, start_response)  # an sdist, whose build may say another thing
         if found is None:
             return self._missing(name, environ, start_response)
         digest, content = found

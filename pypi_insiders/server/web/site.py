@@ -29,6 +29,8 @@ from pypi_insiders.repositories.state import Build
 from pypi_insiders.repositories.status import Standing
 from pypi_insiders.server.readme import Reader, Readme
 from pypi_insiders.server.web import snippets, views
+from pypi_insiders.server.web import stop as stops
+from pypi_insiders.server.web.held import Held
 from pypi_insiders.server.web.pages import HTML
 from pypi_insiders.server.web.rendered import Rendered, send
 from pypi_insiders.server.web.replies import SAFE, not_found, redirect, text
@@ -76,12 +78,16 @@ class Site:
 
     Args:
         catalogue: what there is.
+        held: the names that are never merely not found.
         paths: where it is said what is watched; `None`: nothing is, for this catalogue.
         is_private: whether shared caches must not keep them.
     """
 
-    def __init__(self, catalogue: Catalogue, paths: Paths | None, *, is_private: bool) -> None:
+    def __init__(
+        self, catalogue: Catalogue, held: Held, paths: Paths | None, *, is_private: bool
+    ) -> None:
         self._catalogue = catalogue
+        self._held = held
         self._paths = paths
         self._is_private = is_private
         safe = tuple({**dict(SAFE), "Content-Security-Policy": _POLICY}.items())
@@ -140,13 +146,17 @@ class Site:
     def _without_files(
         self, name: str, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        """Answer 404, with the reason where the name is that of a watched repository."""
+        """Answer as installers are answered, with all that is wrong where the name is watched."""
+        missing = self._held.missing(name)
+        if missing is None:
+            return not_found(environ, start_response)
+        stop = stops.of(missing)
         look = self._look()
         watched = [item.name for item in look.standings if item.distribution == name]
         lines = [item.line for item in look.judgement.about(watched)]
-        if not lines:
-            return not_found(environ, start_response)
-        return text("404 Not Found", "\n".join(lines), environ, start_response)
+        message = "\n".join(lines) or f"{stop.title}; {stop.detail}"
+        status = "503 Service Unavailable" if missing.is_passing else "409 Conflict"
+        return text(status, message, environ, start_response)
 
     def _look(self) -> "_Look":
         """Judge everything; the same object as long as the judgement is the same.
