@@ -1,10 +1,12 @@
 """Answer every request with the reason why the index cannot serve."""
 
 from collections.abc import Iterable
+from typing import Any, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from pypi_insiders.server.web import stop
 from pypi_insiders.server.web.guard import Guard
+from pypi_insiders.server.web.replies import Headers
 from pypi_insiders.server.web.stop import Stop
 from pypi_insiders.util.errors import InsidersError
 
@@ -23,6 +25,12 @@ def make_app(error: InsidersError, guard: Guard | None) -> WSGIApplication:
         is_told = guard is not None and guard.check(environ) is None
         answered = told if is_told else untold
         is_page = environ["PATH_INFO"] != "/health"
-        return stop.answer(answered, environ, start_response, is_page=is_page)
+
+        def start(status: str, headers: Headers) -> Any:
+            # Without a length the connection ends with the answer: what the client asks next comes
+            # through the socket, where whoever can serve by then takes it.
+            return start_response(status, [it for it in headers if it[0] != "Content-Length"])
+
+        return stop.answer(answered, environ, cast("StartResponse", start), is_page=is_page)
 
     return refuse
