@@ -180,6 +180,7 @@ def _started(name: str, start: Callable[..., None], *, no_block: bool, **how: bo
 
     from pypi_insiders.repositories import data_directories
     from pypi_insiders.systemd import following, service_status, systemctl
+    from pypi_insiders.util.errors import InsidersError
 
     setup, part = _setup(), _part(name)
     is_waited_for = name == "watcher" and not no_block
@@ -196,7 +197,12 @@ def _started(name: str, start: Callable[..., None], *, no_block: bool, **how: bo
             place = following.here()
             systemctl.call("start", "--no-block", part.service)
             failure = _wait(place)
-    click.echo(service_status.look(part, datetime.now().astimezone()).line)
+    look = service_status.look(part, datetime.now().astimezone())
+    click.echo(look.line)
+    if name == "server" and look.has_failed:
+        failure = InsidersError(
+            "the index was started, and is failing", "see why: `pypi-insiders server logs`"
+        )
     if systemctl.is_lingering() is False:
         note(f"lingering is off: the {name} stops when you log out (`loginctl enable-linger`)")
     if failure:
@@ -205,7 +211,10 @@ def _started(name: str, start: Callable[..., None], *, no_block: bool, **how: bo
 
 def _has_changed(path: Path, since: float) -> bool:
     """Return whether a file was written since then, in seconds of the epoch."""
-    return path.exists() and path.stat().st_mtime >= since
+    try:
+        return path.stat().st_mtime >= since
+    except OSError:
+        return False
 
 
 def _wait(place: "JournalPosition") -> "InsidersError | None":
@@ -353,6 +362,7 @@ def run(
     Prints its URL. What is not given comes from config.toml. This is also what the unit runs.
     """
     from pypi_insiders.cli.common import complain
+    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.server.run import refuse
     from pypi_insiders.systemd import sockets
     from pypi_insiders.util.errors import InsidersError
@@ -364,7 +374,7 @@ def run(
         if not inherited:
             raise
         complain(error.message, error.hint)
-        refuse(error, inherited)
+        refuse(error, inherited, default_paths(), lambda: _setup().settings.server)
         click.get_current_context().exit(error.exit_status)
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from pypi_insiders.update.progress import Progress
 from pypi_insiders.util import disk
 from pypi_insiders.util.disk import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import locked, remove_foreign_tree, shortage
+from pypi_insiders.util.files import locked, make_temporary, remove_foreign_tree, shortage
 from pypi_insiders.util.process import Containment
 
 _log = logging.getLogger(__name__)
@@ -439,7 +438,7 @@ class Maker:
 
     @contextmanager
     def _workspace(self) -> Iterator[Path]:
-        directory = Path(tempfile.mkdtemp(dir=self._paths.builds))
+        directory = make_temporary(self._paths.builds)
         try:
             yield directory
         finally:
