@@ -10,8 +10,8 @@ import pytest
 from conftest import Person
 
 from pypi_insiders.reporting import services_seen, snapshot
-from pypi_insiders.reporting.verdict import Item, Judgement, Severity
 from pypi_insiders.reporting.snapshot import Snapshot
+from pypi_insiders.reporting.verdict import Item, Judgement, Severity
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_files import SERVER, WATCHER
