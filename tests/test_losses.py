@@ -418,7 +418,8 @@ def test_a_start_fails_of_an_index_that_ends_when_it_is_ready(machine: Machine, 
         "[Service]\nNotifyAccess=all\nRestartSec=60\nExecStart=\n"
         "ExecStart=/bin/sh -c 'systemd-notify --ready; exit 1'\n",
     )
-    done = machine.run("pypi-insiders", "server", "start", check=False)
+    # On a busy machine it may end only after it was looked at.
+    done = machine.wait_for(("pypi-insiders", "server", "start"), lambda done: done.returncode == 1)
     assert done.stdout.startswith("server: failing (exit-code")
     assert (done.returncode, done.stderr) == (
         1,
