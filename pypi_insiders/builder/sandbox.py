@@ -19,9 +19,10 @@ from pypi_insiders.systemd import systemctl, transient
 from pypi_insiders.systemd.quoting import quoted
 from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import make_temporary
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import ProcessGroup
-from pypi_insiders.util.trees import remove_foreign_tree
+from pypi_insiders.util.trees import remove_foreign_tree, remove_tree
 
 _log = logging.getLogger(__name__)
 
@@ -459,6 +460,9 @@ def measure(
         hidden: as for `Sandbox`.
         scratch: an existing directory of the person.
         is_patient: whether to try again, and to wait longer, where it should work.
+
+    Raises:
+        InsidersError: nothing can be written in `scratch`.
     """
     for program in ("systemd-run", "unshare", "setsid", "env"):
         if shutil.which(program) is None:
@@ -467,8 +471,9 @@ def measure(
         systemctl.manager()
     except InsidersError as error:
         return Strength(trouble=error.message)
-    with tempfile.TemporaryDirectory(dir=scratch) as name:
-        marker, root = Path(name, "marker"), Path(name, "root")
+    directory = make_temporary(scratch)
+    try:
+        marker, root = directory / "marker", directory / "root"
         work = root / "work"
         work.mkdir(parents=True)
         marker.touch()
@@ -484,6 +489,8 @@ def measure(
         except InsidersError as error:
             return Strength(trouble=error.message)
         return _judge(result, has_written=(work / "written").exists())
+    finally:
+        remove_tree(directory)
 
 
 def _judge(result: Result, *, has_written: bool) -> Strength:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import (
+    ALL_YANKED,
     REPOSITORIES,
     Item,
     clean,
@@ -61,7 +62,9 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
         yield warning(item.name, text, show)
     if not missing and item.distribution and _all_yanked(snapshot, item.distribution):
         hint = f"`pypi-insiders unyank {item.distribution} VERSION`, or publish another release"
-        yield problem(item.name, f"every release of {item.distribution} is yanked", hint, "yanked")
+        yield problem(
+            item.name, f"every release of {item.distribution} is yanked", hint, ALL_YANKED
+        )
     yield from _public(snapshot, item)
 
 
@@ -196,6 +199,8 @@ def _strangers(snapshot: Snapshot) -> Iterator[Item]:
 def _other_names(snapshot: Snapshot) -> Iterator[Item]:
     """Judge the held names that no watched repository has."""
     told = {item.distribution for item in snapshot.standings}
+    unnamed = {item.name for item in snapshot.standings if item.distribution is None}
+    told |= {name for name, repository in snapshot.held.items() if repository in unnamed}
     for name, missing in snapshot.missing.items():
         if name not in told:
             yield problem(name, missing.text, missing.hint, missing.reason)

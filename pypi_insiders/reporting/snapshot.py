@@ -118,6 +118,8 @@ def take(
         asking = pool.submit(_ask, paths, now, settings, there, fetch, with_services)
         watched = _tried(lambda: registry.load(paths.repositories))
         names = held_names.load(paths)
+        if names.error is not None and names.error is not names.unread:
+            errors.append(names.error)
         yanked = status.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
         taken_back: Releases = read(lambda: TAKEN_BACK.load(paths.distributions, paths.state), {})
         known_public = public_versions.load(paths.state)

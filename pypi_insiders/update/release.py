@@ -2,7 +2,6 @@
 
 import logging
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from pypi_insiders.update.progress import Progress
 from pypi_insiders.util import disk
 from pypi_insiders.util.disk import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import locked, make_directory, shortage
+from pypi_insiders.util.files import locked, make_directory, make_temporary, shortage
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import remove_foreign_tree
 
@@ -468,7 +467,7 @@ class Maker:
 
     @contextmanager
     def _workspace(self) -> Iterator[Path]:
-        directory = Path(tempfile.mkdtemp(dir=self._paths.builds))
+        directory = make_temporary(self._paths.builds)
         try:
             yield directory
         finally:

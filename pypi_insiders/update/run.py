@@ -240,8 +240,9 @@ def _sweep(paths: Paths) -> None:
     store.sweep(paths.distributions)
     for directory in (paths.state, paths.config, paths.distributions):
         sweep(directory)
-    for path in paths.mirror("a/b").parent.parent.glob("*/*.git.new"):
-        remove_tree(path)
+    with contextlib.suppress(OSError):  # what is fetched there says what is wrong with it
+        for path in paths.mirror("a/b").parent.parent.glob("*/*.git.new"):
+            remove_tree(path)
 
 
 def _unmark(paths: Paths, watched: Mapping[str, Repository]) -> None:
@@ -446,6 +447,8 @@ class _Pass:
             for tag in tags:
                 if tag not in due:
                     self._report_failure(repository, tag, known.failures[tag])
+            if not wanted:
+                self._chooser.demand_chosen(repository, known, refs)
             wanted = tuple(tag for tag in wanted if tag in due)
             lost = tuple(item for item in lost if item.build and item.build.tag in due)
         except UnreachableError as error:
@@ -649,6 +652,8 @@ class _Pass:
             release = Release(repository, tag, commit, is_moved=refs.get(tag, commit) != commit)
             jobs.append(self._brought(work, _Job(release, is_lost=True)))
         wanted = self._signed(work)
+        if not wanted:
+            self._chooser.demand_chosen(repository, work.known, refs)
         self._progress.expect("build", len(wanted) - len(work.tags))
         new = [_Job(Release(repository, tag, refs[tag])) for tag in wanted]
         return [*jobs, *(self._brought(work, job) for job in new)]

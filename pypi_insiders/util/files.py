@@ -235,6 +235,16 @@ def make_directory(path: Path) -> Path:
     return path
 
 
+def make_temporary(parent: Path) -> Path:
+    """Make a directory that nobody else has in another one, which is made where it is missing.
+
+    Raises:
+        InsidersError: it cannot be made.
+    """
+    with _says("make a directory in", make_directory(parent)):
+        return Path(tempfile.mkdtemp(dir=parent))
+
+
 @contextlib.contextmanager
 def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock at `path`; wait for whoever holds it.
