@@ -166,7 +166,10 @@ _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
 taken = []
 
-def hoard(record):
+make = logging.getLogRecordFactory()
+
+def hoard(*args, **options):
+    record = make(*args, **options)
     try:
         while words in record.getMessage():
             taken.append(os.open(os.devnull, os.O_RDONLY))
@@ -175,10 +178,9 @@ def hoard(record):
             os.close(taken.pop())
     while taken and record.levelno >= logging.ERROR:
         os.close(taken.pop())
-    return True
+    return record
 
-for room in ("update.release", "util.process", "update.run"):
-    logging.getLogger(f"pypi_insiders.{room}").addFilter(hoard)
+logging.setLogRecordFactory(hoard)
 sys.argv[0] = "pypi-insiders"
 runpy.run_module("pypi_insiders", run_name="__main__")
 """
