@@ -21,7 +21,7 @@ from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.reporting import notification
 from pypi_insiders.reporting.notification import Message
-from pypi_insiders.update.release import is_lasting
+from pypi_insiders.update.failures import is_lasting
 from pypi_insiders.util.errors import InsidersError
 
 _LINE_CHARS = 2500

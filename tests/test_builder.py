@@ -14,7 +14,7 @@ from projects import create
 
 from pypi_insiders.builder import build, configuration
 from pypi_insiders.builder.sandbox import Unconfined, View
-from pypi_insiders.update.release import is_lasting
+from pypi_insiders.update.failures import is_lasting
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import ProcessGroup
 

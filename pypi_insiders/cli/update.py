@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from pypi_insiders.config.paths import Paths
     from pypi_insiders.config.settings import Settings
+    from pypi_insiders.update.outcome import Outcome
     from pypi_insiders.update.progress import Progress, Step
-    from pypi_insiders.update.run import Outcome
     from pypi_insiders.update.selection import Request
 
 
@@ -133,7 +133,7 @@ def _add_unserved(paths: "Paths", request: "Request", outcomes: "list[Outcome]")
     from datetime import datetime
 
     from pypi_insiders.reporting import judgement, snapshot
-    from pypi_insiders.update.run import Outcome
+    from pypi_insiders.update.outcome import Outcome
 
     log = logging.getLogger(__name__)
     seen = snapshot.take(paths, datetime.now().astimezone(), with_services=False)

@@ -29,7 +29,7 @@ from pypi_insiders.update.progress import Progress
 from pypi_insiders.util import disk
 from pypi_insiders.util.disk import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import locked, make_directory, make_temporary, shortage
+from pypi_insiders.util.files import locked, make_directory, make_temporary
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import remove_foreign_tree
 
@@ -610,8 +610,3 @@ def _upload(destination: remote_index.Destination, files: Sequence[Path]) -> lis
     new = remote_index.publish(destination, files, os.environ)
     _log.info("uploaded to %s: %s", destination.url, ", ".join(new) or "nothing new")
     return new
-
-
-def is_lasting(error: Exception) -> bool:
-    """Tell whether a release fails again if nothing changes, so that it is tried less and less."""
-    return isinstance(error, BuildError | remote_index.PublishError) and not shortage(error)

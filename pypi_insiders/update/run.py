@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from enum import Enum, auto
 from typing import Any, TypeVar
 
@@ -35,7 +34,8 @@ from pypi_insiders.repositories import (
 from pypi_insiders.repositories.comparison import Comparison, Difference, Kind
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, Check, Failure, RepositoryState
-from pypi_insiders.update import naming, retention
+from pypi_insiders.update import failures, naming, retention
+from pypi_insiders.update.outcome import Outcome
 from pypi_insiders.update.progress import Progress
 from pypi_insiders.update.release import (
     Made,
@@ -43,12 +43,11 @@ from pypi_insiders.update.release import (
     Release,
     RemovedError,
     TakenBackError,
-    is_lasting,
 )
 from pypi_insiders.update.selection import Chooser, Request
-from pypi_insiders.util import log, times
+from pypi_insiders.util import log
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for, list_names, locked, make_directory, shortage, sweep
+from pypi_insiders.util.files import list_names, locked, make_directory, sweep
 from pypi_insiders.util.plain_text import Block
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.time_limit import TimeLimit
@@ -61,27 +60,6 @@ _Result = TypeVar("_Result")
 
 _CHECKS_AT_ONCE = 16
 _FETCHES_AT_ONCE = 8
-_FIRST_PAUSE_S = 3600
-_LONGEST_PAUSE_S = 86400
-
-
-@dataclass
-class Outcome:
-    """What one pass did for one repository, or found of a project that none builds."""
-
-    repository: str
-    """Or else the project."""
-    is_watched: bool = True
-    """Whether it is a repository."""
-    published: list[str] = field(default_factory=list)
-    """File names, in the order of their publication."""
-    errors: list[InsidersError] = field(default_factory=list)
-    unreachable: bool = False
-    """Its host is out of reach, not for long enough yet to be an error."""
-    warnings: list[str] = field(default_factory=list)
-    """Of tags that have moved after they were built, and of what was built again."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """How long each step took: `check`, `fetch`, `build`, `publish`, `upload`."""
 
 
 def update(paths: Paths, settings: Settings, request: Request, progress: Progress) -> list[Outcome]:
@@ -161,7 +139,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         outcome.seconds = progress.seconds(outcome.repository)
         if outcome.published:
             with log.about(outcome.repository):
-                _log.info("%s: %s", outcome.repository, _summary(outcome))
+                _log.info("%s: %s", outcome.repository, outcome.summary)
     for outcome in outcomes:
         with log.about(outcome.repository):
             for line in outcome.warnings:
@@ -255,14 +233,6 @@ def _unmark(paths: Paths, watched: Mapping[str, Repository]) -> None:
 def _waiting(progress: Progress) -> None:
     _log.info("another update is running; waiting for it to end")
     progress.tell("waiting for another update to end")
-
-
-def _summary(outcome: Outcome) -> str:
-    """Tell which releases are published now, and how long that took."""
-    published = (distribution.release_of(name) for name in outcome.published)
-    names = dict.fromkeys(f"{project} {version}" for project, version in published)
-    steps = ", ".join(f"{step} {times.took(spent)}" for step, spent in outcome.seconds.items())
-    return f"{', '.join(names)} in {times.took(sum(outcome.seconds.values()))} ({steps})"
 
 
 def _projects(paths: Paths, chosen: Iterable[Repository]) -> Iterator[tuple[str, str]]:
@@ -485,11 +455,7 @@ class _Pass:
 
     def _report_failure(self, repository: Repository, tag: str, failure: Failure) -> None:
         """Report a tag that failed before and is not tried now: the update is no success."""
-        at = times.clock(times.at(failure.next_at, datetime.now().astimezone()))
-        error = InsidersError(
-            f"{failure.message} (as before; the next try is after {at})",
-            failure.hint or f"try it now: `pypi-insiders update {repository.name}`",
-        )
+        error = failures.repeated(failure, repository)
         _log.error("%s: tag %s: %s", repository.name, tag, error.message)
         _log.info("hint: %s", error.hint)
         self._outcomes[repository.name].errors.append(error)
@@ -679,12 +645,7 @@ class _Pass:
         return job
 
     def _too_long(self) -> InsidersError:
-        limit_s = self._settings.watcher.repository_timeout_s
-        return InsidersError(
-            f"fetching and building it took longer than {limit_s} s, the `repository-timeout`; "
-            "the next update goes on",
-            "`pypi-insiders config edit` changes it",
-        )
+        return failures.too_long(self._settings.watcher.repository_timeout_s)
 
     def _build(self, work: _Work) -> None:
         """Build what was fetched, and publish it."""
@@ -819,22 +780,11 @@ class _Pass:
         self._warn(name, made.warnings)
 
     def _remember_failure(self, work: _Work, tag: str, error: Exception) -> None:
-        if not is_lasting(error) or self._interrupted.is_set():
+        if not failures.is_lasting(error) or self._interrupted.is_set():
             return
-        known, now_s = work.known, int(time.time())
-        before = known.failures.get(tag)
-        is_same = before is not None and before.commit == work.refs[tag]
-        count = before.count + 1 if before and is_same else 1
-        pause_s = min(_FIRST_PAUSE_S * 2 ** (count - 1), _LONGEST_PAUSE_S)
-        told = _in_words(error)
-        known.failures[tag] = Failure(
-            work.refs[tag],
-            told.message,
-            count,
-            now_s,
-            now_s + pause_s,
-            told.hint,
-            work.repository.build_settings,
+        known = work.known
+        known.failures[tag] = failures.following(
+            known.failures.get(tag), work.refs[tag], error, work.repository.build_settings
         )
         try:
             state.save(self._paths.state, work.repository.name, known)
@@ -864,15 +814,16 @@ class _Pass:
         subject = f"{repository.name}: tag {tag}" if tag else repository.name
         if isinstance(error, BuildError) and error.output:
             _log.info("%s: what the build wrote:\n%s", subject, Block(error.output.rstrip()))
-        told = _in_words(error)
-        if tag is None or not is_lasting(error):  # what lasts is in the state
+        told = failures.in_words(error)
+        if tag is None or not failures.is_lasting(error):  # what lasts is in the state
             place = f"tag {tag}: " if tag else ""
             text, check = f"{place}{told.message}", self._checks[repository.name]
             check.errors.append(text)
             if told.hint:
                 check.hints[text] = told.hint
-        is_bug = not isinstance(error, InsidersError | OSError | MemoryError)
-        _log.error("%s: %s", subject, told.message, exc_info=error if is_bug else None)
+        _log.error(
+            "%s: %s", subject, told.message, exc_info=error if failures.is_bug(error) else None
+        )
         if told.hint:
             _log.info("hint: %s", told.hint)
         self._outcomes[repository.name].errors.append(told)
@@ -891,16 +842,3 @@ def _about(repository: str, do: Callable[[_T], _Result], argument: _T) -> _Resul
     """Do something with everything that is logged meanwhile being about a repository."""
     with log.about(repository):
         return do(argument)
-
-
-def _in_words(error: Exception) -> InsidersError:
-    if isinstance(error, InsidersError):
-        return error
-    if isinstance(error, MemoryError) and (lacking := shortage(error)):
-        return InsidersError(str(lacking.strerror), hint_for(lacking))
-    if isinstance(error, OSError):
-        place = f" {error.filename}" if error.filename else ""
-        return InsidersError(f"{error.strerror or error}{place}", hint_for(error))
-    return InsidersError(
-        f"a bug in pypi-insiders: {error!r}", "please report it, with the traceback"
-    )

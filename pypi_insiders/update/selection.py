@@ -18,6 +18,7 @@ from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import recovery, state, tags
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, RepositoryState
+from pypi_insiders.update import failures
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import read_bytes
 
@@ -192,14 +193,8 @@ class Chooser:
 
     def is_due(self, known: RepositoryState, refs: dict[str, str], tag: str) -> bool:
         """Tell whether a tag that failed is tried again: after pauses that grow, or if asked to."""
-        failure = known.failures.get(tag)
-        is_same = failure is not None and failure.commit == refs.get(tag)
-        return (
-            failure is None
-            or not is_same
-            or bool(self._request.names)
-            or time.time() >= failure.next_at
-        )
+        is_asked_for = bool(self._request.names)
+        return is_asked_for or failures.is_due(known.failures.get(tag), refs.get(tag), time.time())
 
     def explain(
         self,
