@@ -111,9 +111,9 @@ def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet:
         password = remote_index.take_password()  # before a program is started
 
         from pypi_insiders.cli.update import run, summary
-        from pypi_insiders.update.selection import Request
+        from pypi_insiders.update.request import UpdateRequest
 
-        request = Request(index_password=password)
+        request = UpdateRequest(index_password=password)
         outcomes, elapsed_s = run(paths, settings, request, is_quiet=is_quiet)
         if password is not None:
             os.environ[remote_index.VARIABLE] = password  # the command gets what we were given

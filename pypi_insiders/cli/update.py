@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pypi_insiders.config.settings import Settings
     from pypi_insiders.update.outcome import Outcome
     from pypi_insiders.update.progress import Progress, Step
-    from pypi_insiders.update.selection import Request
+    from pypi_insiders.update.request import UpdateRequest
 
 
 @click.command(cls=Command)
@@ -51,9 +51,9 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
     from pypi_insiders.config.settings import load_settings
     from pypi_insiders.repositories import held_names, registry
     from pypi_insiders.systemd.sd_notify import Notifier
-    from pypi_insiders.update.selection import Request
+    from pypi_insiders.update.request import UpdateRequest
 
-    request = Request(names, index_password=password, **options)
+    request = UpdateRequest(names, index_password=password, **options)
     paths = default_paths()
     settings = load_settings(paths.settings)
     outcomes: list[Outcome] = []
@@ -98,7 +98,7 @@ def _warn_of_unlisted(paths: "Paths") -> None:
 def run(
     paths: "Paths",
     settings: "Settings",
-    request: "Request",
+    request: "UpdateRequest",
     tell: "Callable[[str], None]" = lambda _line: None,
     *,
     is_quiet: bool,
@@ -127,7 +127,7 @@ def run(
     return outcomes, progress.elapsed_s
 
 
-def _add_unserved(paths: "Paths", request: "Request", outcomes: "list[Outcome]") -> None:
+def _add_unserved(paths: "Paths", request: "UpdateRequest", outcomes: "list[Outcome]") -> None:
     """Add what is wrong after an update that did not fail of it, as `status` judges it."""
     import logging
     from datetime import datetime

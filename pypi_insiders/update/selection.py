@@ -1,25 +1,24 @@
-"""Choose which tags of a repository are built, and say what is to be said of the others."""
+"""Select which tags of a repository are built, and report the others."""
 
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.schema import did_you_mean
-from pypi_insiders.config.settings import Settings
+from pypi_insiders.git import SignatureError
 from pypi_insiders.index import distribution, release_lists
-from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK
-from pypi_insiders.repositories import recovery, state, tags
+from pypi_insiders.repositories import recovery, tags
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.update import failures
-from pypi_insiders.util.errors import InsidersError, UsageError
+from pypi_insiders.update.context import UpdateContext
+from pypi_insiders.update.tracked import TrackedRepository
+from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_bytes
 
 _log = logging.getLogger(__name__)
@@ -27,57 +26,25 @@ _log = logging.getLogger(__name__)
 _MOST_REMEMBERED = 100
 
 
-@dataclass(frozen=True)
-class Request:
-    """What one update is to do."""
+class TagSelector:
+    """Selects the tags of one repository that are built.
 
-    names: Sequence[str] = ()
-    """Of the repositories to bring up to date; none are all."""
-    tag: str | None = None
-    """The one tag to build, of the one repository that is named."""
-    all_tags: bool = False
-    """Whether all releases are built, however old."""
-    force: bool = False
-    """Whether what was built before is built again."""
-    index_url: str | None = None
-    """Another index for what is built, instead of the one that the settings name."""
-    index_user: str | None = None
-    """Who uploads there."""
-    index_password: str | None = field(default=None, repr=False)
-    """With what password, if that is known already."""
-
-    def __post_init__(self) -> None:
-        """Check that the parts fit together."""
-        if self.tag is not None and len(self.names) != 1:
-            raise UsageError("--tag goes with one repository", "name it: update NS/PROJ --tag TAG")
-        if self.all_tags and (self.tag is not None or not self.names):
-            raise UsageError(
-                "--all-tags goes with repositories that are named, and without --tag",
-                "update NS/PROJ --all-tags",
-            )
-        if self.force and self.tag is None and not self.all_tags:
-            raise UsageError("--force goes with --tag or --all-tags", "say which tag: --tag TAG")
-
-
-class Chooser:
-    """Chooses tags, in several threads.
+    `refs` are all tags that it has, to the commits that they name.
 
     Args:
-        paths: where everything lies.
-        settings: those of `config.toml`.
-        request: what is asked for.
-        record: of the distributions directory.
+        context: of the update.
+        tracked: the repository, whose state was read.
     """
 
-    def __init__(
-        self, paths: Paths, settings: Settings, request: Request, record: MetadataCache
-    ) -> None:
-        self._paths = paths
-        self._settings = settings
-        self._request = request
-        self._record = record
+    def __init__(self, context: UpdateContext, tracked: TrackedRepository) -> None:
+        self._paths = context.paths
+        self._request = context.request
+        self._cache = context.cache
+        self._tracked = tracked
+        self._repository = tracked.repository
+        self._rules = tracked.repository.rules(context.settings.watcher.max_new)
 
-    def recall(self, repository: Repository, known: RepositoryState, refs: dict[str, str]) -> bool:
+    def restore_state(self, refs: dict[str, str]) -> bool:
         """Find out anew what was lost, and forget what does not hold any more.
 
         Returns:
@@ -86,23 +53,20 @@ class Chooser:
         Raises:
             InsidersError: the index cannot be read, or the state not written.
         """
-        is_recalled = False
+        known, repository = self._tracked.known, self._repository
+        is_restored = False
         if not known.builds and not known.former_files and refs:
-            known.builds = recovery.adopt(
-                self._paths, self._record, repository, refs, self._rules(repository)
-            )
-            if is_recalled := bool(known.builds):
+            known.builds = recovery.adopt(self._paths, self._cache, repository, refs, self._rules)
+            if is_restored := bool(known.builds):
                 known.distribution = repository.distribution or _project_of(known.builds)
                 known.remote = repository.remote
-                state.save(self._paths.state, repository.name, known)
+                self._tracked.commit()
         signers = _sha256(repository.signers) if repository.signers else None
         if signers != known.signers or self._request.names:
             known.signers, known.unsigned = signers, {}
-        return is_recalled
+        return is_restored
 
-    def demand_chosen(
-        self, repository: Repository, known: RepositoryState, refs: dict[str, str]
-    ) -> None:
+    def demand_chosen(self, refs: dict[str, str]) -> None:
         """Refuse settings by which nothing was ever built, and nothing is.
 
         Call it where no tag was chosen.
@@ -110,21 +74,12 @@ class Chooser:
         Raises:
             InsidersError: no tag is built by them.
         """
+        known = self._tracked.known
         if not known.builds and not known.failures and self._request.tag is None:
-            demand_chosen(repository, known, refs, self._rules(repository))
+            _demand_chosen(self._repository, known, refs, self._rules)
 
-    def _rules(self, repository: Repository) -> tags.Rules:
-        return repository.rules(self._settings.watcher.max_new)
-
-    def choose(
-        self, repository: Repository, known: RepositoryState, refs: dict[str, str]
-    ) -> tuple[str, ...]:
+    def choose(self, refs: dict[str, str]) -> tuple[str, ...]:
         """Choose the tags to build, of those that are not known to be unsigned.
-
-        Args:
-            repository: which one.
-            known: what is known of it.
-            refs: what it has, tag to commit.
 
         Returns:
             In the order in which they are to be built.
@@ -132,19 +87,54 @@ class Chooser:
         Raises:
             InsidersError: the tag that is asked for is not there.
         """
-        request, rules = self._request, self._rules(repository)
+        request, known = self._request, self._tracked.known
         refs = {tag: commit for tag, commit in refs.items() if known.unsigned.get(tag) != commit}
         if request.tag is not None:
-            return self._named(repository, known, refs, request.tag)
+            return self._named(refs, request.tag)
         if request.all_tags:
-            done = self._taken_back(repository, known, refs)
-            return tags.unbuilt(refs, done if request.force else {**known.built, **done}, rules)
-        built = self._done(repository, known, refs)
-        return tags.choose(refs, built, rules, known.left_out).build
+            done = self._taken_back(refs)
+            built = done if request.force else {**known.built, **done}
+            return tags.unbuilt(refs, built, self._rules)
+        return tags.choose(refs, self._done(refs), self._rules, known.left_out).build
 
-    def _named(
-        self, repository: Repository, known: RepositoryState, refs: dict[str, str], tag: str
+    def signed(
+        self, refs: dict[str, str], chosen: tuple[str, ...], verify: Callable[[str], None]
     ) -> tuple[str, ...]:
+        """Leave out tags that no allowed signer has signed; others take their place.
+
+        Args:
+            refs: all tags.
+            chosen: those of them that were chosen.
+            verify: raises `SignatureError` for a tag that no allowed signer has signed.
+
+        Raises:
+            SignatureError: nobody has signed the one tag that is asked for.
+            InsidersError: it cannot be found out which tags are signed.
+        """
+        if self._repository.signers is None:
+            return chosen
+        good: set[str] = set()
+        while True:
+            unsigned = {}
+            for tag in chosen:
+                try:
+                    if tag not in good:
+                        verify(tag)
+                    good.add(tag)
+                except SignatureError as error:
+                    if self._request.tag is not None:
+                        raise
+                    unsigned[tag] = refs[tag]
+                    name = self._repository.name
+                    _log.warning("%s: tag %s is passed over: %s", name, tag, error.message)
+            if not unsigned:
+                return chosen
+            self._tracked.known.unsigned |= unsigned
+            self._tracked.commit()
+            chosen = tuple(tag for tag in self.choose(refs) if self.is_due(refs, tag))
+
+    def _named(self, refs: dict[str, str], tag: str) -> tuple[str, ...]:
+        known, repository = self._tracked.known, self._repository
         if tag in known.unsigned:
             return ()
         if tag not in refs:
@@ -155,7 +145,7 @@ class Chooser:
         if tag in known.built and not self._request.force:
             _log.info("%s: tag %s is built already; --force builds it again", repository.name, tag)
             return ()
-        if not self._request.force and tag in self._taken_back(repository, known, refs):
+        if not self._request.force and tag in self._taken_back(refs):
             _log.info(
                 "%s: the release of tag %s was taken back; --force publishes it again",
                 repository.name, tag,
@@ -163,55 +153,43 @@ class Chooser:
             return ()
         return (tag,)
 
-    def _done(
-        self, repository: Repository, known: RepositoryState, refs: dict[str, str]
-    ) -> dict[str, str]:
-        """Tell what is not built any more, tag to commit, in the order in which it was built."""
-        return known.built | {
-            tag: commit
-            for tag, commit in self._taken_back(repository, known, refs).items()
-            if tag not in known.built
-        }
+    def _done(self, refs: dict[str, str]) -> dict[str, str]:
+        """Return what is not built any more, tag to commit, in the order in which it was built."""
+        built = self._tracked.known.built
+        taken_back = self._taken_back(refs).items()
+        return built | {tag: commit for tag, commit in taken_back if tag not in built}
 
-    def _taken_back(
-        self, repository: Repository, known: RepositoryState, refs: dict[str, str]
-    ) -> dict[str, str]:
+    def _taken_back(self, refs: dict[str, str]) -> dict[str, str]:
         """Find the tags whose releases were taken back, tag to commit, lowest version first.
 
         As long as nobody knows what the repository builds, there are none: then the build tells.
         """
-        project = repository.distribution or known.distribution or ""
+        project = self._repository.distribution or self._tracked.known.distribution or ""
         listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
-        pattern = self._rules(repository).pattern
         versions = {
             tag: version
             for tag in refs
-            if (version := pattern.version_of(tag))
+            if (version := self._rules.pattern.version_of(tag))
             and release_lists.names(listed, project, version)
         }
         return {tag: refs[tag] for tag in sorted(versions, key=versions.__getitem__)}
 
-    def is_due(self, known: RepositoryState, refs: dict[str, str], tag: str) -> bool:
-        """Tell whether a tag that failed is tried again: after pauses that grow, or if asked to."""
-        is_asked_for = bool(self._request.names)
-        return is_asked_for or failures.is_due(known.failures.get(tag), refs.get(tag), time.time())
+    def is_due(self, refs: dict[str, str], tag: str) -> bool:
+        """Return whether a tag is tried now: a failed one after its pause, or if asked for."""
+        failure = self._tracked.known.failures.get(tag)
+        return bool(self._request.names) or failures.is_due(failure, refs.get(tag), time.time())
 
-    def explain(
-        self,
-        repository: Repository,
-        known: RepositoryState,
-        refs: dict[str, str],
-    ) -> list[str]:
-        """Say once which tags are not built.
+    def report_skipped(self, refs: dict[str, str]) -> list[str]:
+        """Report once which tags are not built.
 
         Returns:
-            What is to be said each time: which tags have moved.
+            What is to be reported each time: which tags have moved.
 
         Raises:
             InsidersError: none of its tags is a release, or the state cannot be written.
         """
-        name, rules = repository.name, self._rules(repository)
-        choice = tags.choose(refs, self._done(repository, known, refs), rules, known.left_out)
+        known, name, rules = self._tracked.known, self._repository.name, self._rules
+        choice = tags.choose(refs, self._done(refs), rules, known.left_out)
         before = (known.passed_over, known.left_out)
         passed_over = list(choice.passed_over[:_MOST_REMEMBERED])
         if passed_over and passed_over != known.passed_over:
@@ -225,7 +203,7 @@ class Chooser:
                 "`pypi-insiders update %s --tag TAG`, or all with --all-tags",
                 name, tags.summary(choice.left_out), name,
             )  # fmt: skip
-        taken_back = self._taken_back(repository, known, refs)
+        taken_back = self._taken_back(refs)
         if taken_back and not known.builds:
             _log.info(
                 "%s: not built, because it was taken back: %s; publish it again with "
@@ -236,7 +214,7 @@ class Chooser:
             tag for tag in dict.fromkeys([*known.left_out, *choice.left_out]) if tag in refs
         ]
         if (known.passed_over, known.left_out) != before:
-            state.save(self._paths.state, name, known)
+            self._tracked.commit()
         tags.demand_release(refs, rules.pattern)
         return [
             f"tag {tag} was built from {known.built[tag]:.9} and names {refs[tag]:.9} now; "
@@ -245,7 +223,7 @@ class Chooser:
         ]
 
 
-def demand_chosen(
+def _demand_chosen(
     repository: Repository, known: RepositoryState, refs: dict[str, str], rules: tags.Rules
 ) -> None:
     """Refuse settings by which nothing of a repository is ever built.

@@ -1,0 +1,218 @@
+"""Update one repository: check, fetch, build, publish, upload and prune."""
+
+import logging
+import time
+from dataclasses import replace
+
+from pypi_insiders.git import UnreachableError
+from pypi_insiders.remote_index import PublishError
+from pypi_insiders.repositories import releases
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.update import failures, retention, uploads
+from pypi_insiders.update.context import UpdateContext
+from pypi_insiders.update.plan import Job, Plan, plan
+from pypi_insiders.update.publication import Publisher, RemovedError
+from pypi_insiders.update.release import ReleaseBuilder, TaggedRelease, check_version
+from pypi_insiders.update.selection import TagSelector
+from pypi_insiders.update.tracked import TrackedRepository
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.time_limit import TimeLimit
+
+_log = logging.getLogger(__name__)
+
+
+class RepositoryUpdate:
+    """The update of one repository: `check`, `fetch` and `build`, in this order, in any thread.
+
+    Args:
+        context: of the update.
+        repository: which one.
+    """
+
+    def __init__(self, context: UpdateContext, repository: Repository) -> None:
+        self._context = context
+        self._progress = context.progress
+        self._repository = repository
+        self.name = repository.name
+        self.tracked = TrackedRepository(context, repository)
+        self._selector = TagSelector(context, self.tracked)
+        self._builder = ReleaseBuilder(context, repository)
+        self._publisher = Publisher(context, self.tracked)
+        self._limit = TimeLimit(context.settings.watcher.repository_timeout_s or None)
+        self._plan = Plan()
+        """What is to be done; known when the repository is checked."""
+        self._jobs: list[Job] = []
+        """What is built, in this order; known when the repository is fetched."""
+
+    @property
+    def is_steady(self) -> bool:
+        """Return whether nothing of it failed last time; known when it is checked."""
+        return self.tracked.was_well and not self.tracked.known.failures
+
+    def check(self) -> bool:
+        """Find out what is to be done; return whether that is anything."""
+        tracked, now_s = self.tracked, int(time.time())
+        self._progress.begin(self.name, "check")
+        tracked.check = replace(tracked.check, errors=[], warnings=[], hints={}, tried_at=now_s)
+        try:
+            self._plan = plan(self._context, tracked, self._selector, now_s)
+        except UnreachableError as error:
+            tracked.record_unreachable(error, now_s)
+            return False
+        except Exception as error:
+            tracked.fail(error)
+            return False
+        lacking = uploads.lacking(self._context, tracked.known.builds)
+        is_anything = bool(self._plan.count or lacking)
+        if is_anything:
+            self._progress.expect("build", self._plan.count)
+        else:
+            _log.debug("%s: nothing new", self.name)
+            self._prune()
+        self._progress.end(self.name)
+        return is_anything
+
+    def fetch(self) -> bool:
+        """Fetch all that is built, so that builds wait for no host; then `build` is called."""
+        if self._plan.count:
+            try:
+                with self._limit.counting():
+                    self._context.builds.sweep()
+                    self._builder.fetch()
+                    self._jobs = self._fetch_jobs()
+            except Exception as error:
+                self._progress.expect("build", -self._plan.count)
+                if self._limit.is_over:
+                    self.tracked.fail(self._too_long())
+                elif isinstance(error, UnreachableError):
+                    self.tracked.record_unreachable(error, int(time.time()))
+                else:
+                    self.tracked.fail(error)
+        self._progress.end(self.name)
+        return True
+
+    def _fetch_jobs(self) -> list[Job]:
+        """Fetch the sources of what is built."""
+        repository, refs = self._repository, self._plan.refs
+        jobs = []
+        for build in self._plan.to_restore:
+            tag, commit = build.tag, build.commit
+            is_moved = refs.get(tag, commit) != commit
+            release = TaggedRelease(repository, tag, commit, is_moved=is_moved)
+            jobs.append(self._fetch_job(Job(release, is_lost=True)))
+
+        def verify(tag: str) -> None:
+            self._builder.verify(TaggedRelease(repository, tag, refs[tag]))
+
+        wanted = self._selector.signed(refs, self._plan.tags, verify)
+        if not wanted:
+            self._selector.demand_chosen(refs)
+        self._progress.expect("build", len(wanted) - len(self._plan.tags))
+        new = [Job(TaggedRelease(repository, tag, refs[tag])) for tag in wanted]
+        return [*jobs, *map(self._fetch_job, new)]
+
+    def _fetch_job(self, job: Job) -> Job:
+        """Fetch what a tag is built from; that this cannot be done is the fault of no other tag."""
+        release = job.release
+        if release.tag not in self._plan.refs:
+            why = "the repository has no such tag any more"
+            return replace(job, error=self._plan.lost_for_good(release.tag, why))
+        try:
+            self._builder.fetch_sources(release)
+        except UnreachableError:
+            raise
+        except Exception as error:
+            if not (release.is_moved and isinstance(error, InsidersError)):
+                return replace(job, error=error)
+            why = (
+                f"the tag names another commit now, and {release.commit:.9} cannot be fetched: "
+                f"{error.message}"
+            )
+            return replace(job, error=self._plan.lost_for_good(release.tag, why))
+        return job
+
+    def _too_long(self) -> InsidersError:
+        return failures.too_long(self._context.settings.watcher.repository_timeout_s)
+
+    def build(self) -> bool:
+        """Build what was fetched, publish and upload it; then nothing is left to do."""
+        self._progress.end(self.name)
+        for job in self._jobs:
+            if self._context.interrupted.is_set():
+                return False
+            if self._limit.is_over:
+                self.tracked.fail(self._too_long())
+                break
+            had_most = self._limit.share_left > 0.5
+            try:
+                with self._limit.counting():
+                    self._build(job)
+            except RemovedError as error:
+                _log.warning("%s: %s", self.name, error.message)
+                self._progress.end(self.name)
+                return False
+            except Exception as error:
+                # A tag that had little of the time is tried again with all of it.
+                told = self._too_long() if self._limit.is_over and not had_most else error
+                self.tracked.fail_tag(job.release.tag, self._plan.commit_of(job.release), told)
+        self._upload()
+        self._prune()
+        self._progress.end(self.name)
+        return False
+
+    def _build(self, job: Job) -> None:
+        """Build a tag and publish it, or what is lost of it."""
+        if job.error is not None:
+            raise job.error
+        release, lost = job.release, self._plan.lost_of(job.release.tag)
+        if job.is_lost:
+            self._builder.verify(release)
+        with self._builder.built(release, self.tracked.known.distribution) as result:
+            if job.is_lost:
+                done = self._publisher.restore(release, result, lost)
+            else:
+                check_version(release, result.distributions.version)
+                request = self._context.request
+                is_forced = request.force and request.tag is not None
+                done = self._publisher.publish(release, result, lost, is_forced=is_forced)
+        self.tracked.outcome.published += done.new
+        self.tracked.warn(done.warnings)
+
+    def _upload(self) -> None:
+        """Upload to the other index what only ours has."""
+        known = self.tracked.known
+        for number, build in enumerate(known.builds):
+            if self._context.interrupted.is_set():
+                return
+            if not uploads.is_lacking(self._context, build) or not self._selector.is_due(
+                self._plan.refs, build.tag
+            ):
+                continue
+            try:
+                known.builds[number] = uploads.upload(self._context, self._repository, build)
+                known.failures.pop(build.tag, None)
+                self.tracked.commit()
+            except PublishError as error:
+                if error.is_unreachable and self.tracked.is_within_grace(build.built_at):
+                    _log.info("%s: %s", self.name, error.message)
+                    self.tracked.outcome.unreachable = True
+                    return
+                self.tracked.fail_tag(build.tag, self._plan.commit_of(build), error)
+            except Exception as error:
+                self.tracked.fail(error, build.tag)
+
+    def _prune(self) -> None:
+        """Remove what is older than the newest versions that are kept."""
+        paths, keep = self._context.paths, self._repository.keep
+        try:
+            builds = self.tracked.known.builds
+            names = retention.superfluous(paths.distributions, builds, keep or 0)
+            removed = releases.remove_files(paths, names, releases.PRUNED)
+        except Exception as error:
+            self.tracked.fail(error)
+            return
+        if removed:
+            _log.info(
+                "%s: removed %s; the newest %d versions are kept",
+                self.name, ", ".join(removed), keep,
+            )  # fmt: skip

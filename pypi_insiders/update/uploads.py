@@ -1,0 +1,59 @@
+"""Upload releases to another index."""
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pypi_insiders import remote_index
+from pypi_insiders.index import store
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.state import Build
+from pypi_insiders.update.context import UpdateContext
+
+_log = logging.getLogger(__name__)
+
+
+def is_lacking(context: UpdateContext, build: Build) -> bool:
+    """Return whether the other index does not have a release yet that ours has."""
+    return (
+        context.destination is not None
+        and context.destination.url not in build.uploaded_to
+        and bool(build.files)
+        and len(store.present(context.paths.distributions, build.files)) == len(build.files)
+    )
+
+
+def lacking(context: UpdateContext, builds: Iterable[Build]) -> list[Build]:
+    """Return the builds that the other index does not have yet, and ours has."""
+    return [build for build in builds if is_lacking(context, build)]
+
+
+def urls(context: UpdateContext) -> list[str]:
+    """Return the URL of the other index, if there is one."""
+    return [context.destination.url] if context.destination else []
+
+
+def upload(context: UpdateContext, repository: Repository, build: Build) -> Build:
+    """Upload a release that our index has; return it with a note of that.
+
+    Raises:
+        PublishError: the other index does not take it.
+    """
+    context.progress.begin(repository.name, "upload", build.version)
+    if context.destination is not None:
+        files = [context.paths.distributions / name for name in build.files]
+        upload_files(context.destination, files)
+    return replace(build, uploaded_to=[*build.uploaded_to, *urls(context)])
+
+
+def upload_files(destination: remote_index.Destination, files: Sequence[Path]) -> list[str]:
+    """Upload files; return the names of those that were not there before.
+
+    Raises:
+        PublishError: the index does not take them.
+    """
+    new = remote_index.publish(destination, files, os.environ)
+    _log.info("uploaded to %s: %s", destination.url, ", ".join(new) or "nothing new")
+    return new
