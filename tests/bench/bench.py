@@ -8,6 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+
 import bench_index
 import bench_status
 import bench_update

@@ -51,7 +51,7 @@ from bench_tools import (
     timed,
     without_proxy_here,
 )
-from conftest import free_port
+from fixtures import free_port
 
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import MetadataCache
@@ -88,7 +88,7 @@ REQUIREMENTS = (
 )
 PACKAGES = 200
 
-LOAD = Path(__file__).with_name("load.py")
+LOAD = Path(__file__).resolve().parents[1] / "support/load.py"
 PAGE = "project page, {:,} files, requests/s"
 FILE_OF = "file of 20 kB, {:,} files, requests/s"
 CPU = "CPU for each, µs"

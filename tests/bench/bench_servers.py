@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench_tools import BIN, COMMAND, Argv, home_environment, run
-from conftest import free_port
+from fixtures import free_port
 from platformdirs import user_cache_path
 
 JSON = "application/vnd.pypi.simple.v1+json"

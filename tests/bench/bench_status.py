@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from bench_tools import COMMAND, Goal, home_environment, in_turn, milliseconds, row
-from conftest import Person
+from fixtures import Person
 
 from pypi_insiders.repositories import registry, state
 from pypi_insiders.repositories.model import Repository

@@ -2,16 +2,18 @@
 
 import ast
 import io
+import sys
 import tokenize
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from test_layers import LAYERS, MODULES, PACKAGE, dotted, imports
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from unit.test_layers import LAYERS, MODULES, PACKAGE, dotted, imports
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
-_TESTS = Path(__file__).resolve().parent
 
 
 def main() -> None:
@@ -101,9 +103,10 @@ def _comments(paths: dict[Path, int]) -> int:
 
 def _unmirrored() -> int:
     """Count the unit tests that do not lie as their module does."""
-    unit = _TESTS / "unit"
+    unit = PACKAGE.parent / "tests/unit"
     modules = {Path(*dotted(path).split(".")) for path in MODULES}
     tests = [path.relative_to(unit) for path in unit.rglob("test_*.py")]
+    tests.remove(Path("test_layers.py"))  # about all of them
     return sum(path.with_name(path.stem.removeprefix("test_")) not in modules for path in tests)
 
 

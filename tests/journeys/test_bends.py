@@ -15,18 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, need
-from test_doctor_shell import (
-    COMMANDS,
-    ENTRY_POINTS,
-    FULL,
-    OWN,
-    PROJECT,
-    REMEDY,
-    Shell,
-    index,
-    shell,
-)
+from fixtures import COMMAND, need
+from shells import COMMANDS, ENTRY_POINTS, FULL, OWN, PROJECT, REMEDY, Shell, index, shell
 from wheels import wheel
 
 __all__ = ["index", "shell"]

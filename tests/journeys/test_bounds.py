@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from conftest import Person, Watch
+from fixtures import Person, Watch
 from wheels import metadata
 
 from pypi_insiders.builder.build import BuildError

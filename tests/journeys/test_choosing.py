@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Person, Watch, free_port, names, untimed
+from fixtures import Person, Watch, free_port, names, untimed
 from projects import Project, create, git
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Person, Watch, names, need, untimed
+from fixtures import COMMAND, Person, Watch, names, need, untimed
 from projects import git
 from wheels import wheel
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Person
+from fixtures import COMMAND, Person
 from machine import Machine
 
 PORT = re.compile(r":\d+(?= could)")

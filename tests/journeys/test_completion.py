@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Person, need, unavailable
+from fixtures import COMMAND, Person, need, unavailable
 
 SHELLS = ("bash", "zsh", "fish")
 TIMEOUT_S = 60

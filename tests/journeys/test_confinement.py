@@ -7,10 +7,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import HEALTHY, REFUSED, free_port, get
+from fixtures import HEALTHY, REFUSED, free_port, get
 from machine import Machine
-from test_control import show
-from test_journeys import UNIT_DIRECTORY, UNITS, port
+from units import UNIT_DIRECTORY, UNITS, port, show
 from wheels import wheel
 
 __all__ = ["port"]

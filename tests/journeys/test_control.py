@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import HEALTHY, Answer, MakeMachine, free_port, get
+from fixtures import HEALTHY, Answer, MakeMachine, free_port, get
 from machine import Machine
 from projects import create
-from test_journeys import CONFINED, UNIT_DIRECTORY, UNITS, installed_units, port, statuses
+from units import CONFINED, UNIT_DIRECTORY, UNITS, installed_units, port, show, statuses
 from wheels import wheel
 
 from pypi_insiders import __version__
@@ -21,11 +21,6 @@ SERVICES = ("server", "watcher")
 def listing(machine: Machine) -> str:
     """Tell name, time of change and inode of all unit files."""
     return machine.run("find", UNIT_DIRECTORY, "-printf", "%p %T@ %i\n").stdout
-
-
-def show(machine: Machine, unit: str, name: str) -> str:
-    """Read one property of a unit."""
-    return machine.run("systemctl", "--user", "show", "--value", "-p", name, unit).stdout.strip()
 
 
 def test_the_installed_units_verify_without_a_word(machine: Machine, port: int) -> None:

@@ -5,20 +5,19 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Person, free_port
+from fixtures import Person, free_port
 from machine import Machine
 from projects import Project, create
-from test_journeys import UNIT_DIRECTORY, port
+from units import UNIT_DIRECTORY, fallback, port
 
 from pypi_insiders import __version__
 from pypi_insiders.doctor.system import of_version
 
-__all__ = ["port"]
+__all__ = ["fallback", "port"]
 
 UNIT = "a unit like pypi-insiders-watcher.service"
 FROM_SHELL = (
@@ -62,27 +61,6 @@ def of(check: str, found: list[dict[str, Any]]) -> list[tuple[str, str, str | No
     return [
         (item["verdict"], item["message"], item["hint"]) for item in found if item["check"] == check
     ]
-
-
-@pytest.fixture
-def fallback(machine: Machine, port: int) -> Iterator[str]:
-    """An index for all other names, set in config.toml, which has every project."""
-
-    class Index(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Index) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/simple/"
-        settings = f'[server]\nport = {port}\nfallback-url = "{url}"\n'
-        machine.write_text(".config/pypi-insiders/config.toml", settings)
-        yield url
-        server.shutdown()
 
 
 def watch(machine: Machine, directory: Path, *, at: str | None = None) -> Project:

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from urllib.parse import urlencode
 
-from conftest import free_port
+from fixtures import free_port
 from machine import Machine
 from projects import create
-from test_journeys import port
+from units import port
 from wheels import wheel
 
 __all__ = ["port"]

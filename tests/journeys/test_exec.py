@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import COMMAND, Person, Watch, free_port, need
+from fixtures import COMMAND, Person, Watch, free_port, need
 from wheels import wheel
 
 from pypi_insiders.util.files import locked

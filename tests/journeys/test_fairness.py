@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import COMMAND, Person, Watch, names, need
+from fixtures import COMMAND, Person, Watch, names, need
 from projects import create, git
 
 from pypi_insiders import git as remotes

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import need
+from fixtures import need
 from machine import Machine
 from projects import Project, create
-from test_journeys import port, statuses
+from units import port, statuses
 
 __all__ = ["port"]
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Person
+from fixtures import Person
 from hostile import FALLBACK, Answer, Index, request, serving
 from wheels import sdist, wheel
 

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import free_port, need
+from fixtures import free_port, need
 from githost import GitHost, make_certificate
 from machine import Machine
 from projects import create, git

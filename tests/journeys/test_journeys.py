@@ -2,107 +2,15 @@
 
 import re
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-from conftest import HEALTHY, REFUSED, free_port, get, need
+from fixtures import HEALTHY, REFUSED, get
+from forge import Forge, forge
 from machine import Machine
-from projects import Project, create, unpack_sdist
+from projects import create, unpack_sdist
+from units import UNIT_DIRECTORY, port, statuses
 
-UNITS = {
-    "pypi-insiders-server.socket",
-    "pypi-insiders-server.service",
-    "pypi-insiders-watcher.timer",
-    "pypi-insiders-watcher.service",
-    "pypi-insiders-notify@.service",
-    "pypi-insiders-notify.path",
-}
-# What is installed beside them, with each service or with one of the two.
-CONFINEMENT = {
-    part: {
-        f"pypi-insiders-{unit}.d{file}"
-        for unit in (f"{part}.service", "notify@.service")
-        for file in ("", "/20-confinement.conf")
-    }
-    for part in ("server", "watcher")
-}
-CONFINED = CONFINEMENT["server"] | CONFINEMENT["watcher"]
-UNIT_DIRECTORY = ".config/systemd/user"
-
-
-@dataclass(frozen=True)
-class Forge:
-    """A host of private Git repositories, which this machine's ssh knows as github.com."""
-
-    directory: Path
-
-    def create(self, at: str, name: str) -> Project:
-        """Make an empty private project."""
-        return create(self.directory, name, at)
-
-
-@pytest.fixture
-def forge(machine: Machine, tmp_path: Path) -> Iterator[Forge]:
-    """An sshd on loopback to which the person's key gives access."""
-    sshd, ssh_port = need("sshd"), free_port()
-    keys = machine.home / "sshd"
-    machine.run("mkdir", "-p", keys, ".ssh")
-    for key in (keys / "host", machine.home / ".ssh/id_ed25519"):
-        machine.run(need("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", key)
-    public = machine.read_text(".ssh/id_ed25519.pub")
-    machine.write_text(".ssh/authorized_keys", public, mode=0o600)
-    host = machine.read_text(keys / "host.pub")
-    machine.write_text(".ssh/known_hosts", f"[127.0.0.1]:{ssh_port} {host}", mode=0o600)
-    machine.write_text(
-        ".ssh/config",
-        f"Host github.com\n  HostName 127.0.0.1\n  Port {ssh_port}\n  ControlPath none\n",
-        mode=0o600,
-    )
-    # As a forge does: whatever path is asked for lies below one directory.
-    machine.write_text(
-        "sshd/git-only",
-        f'#!/bin/sh\ncd "{tmp_path}/git" && exec git-shell -c "$SSH_ORIGINAL_COMMAND"\n',
-        mode=0o700,
-    )
-    # The repositories belong to whoever runs the tests.
-    machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
-    machine.write_text(
-        "sshd/config",
-        f"ListenAddress 127.0.0.1:{ssh_port}\nHostKey {keys}/host\nPidFile none\nUsePAM no\n"
-        f"StrictModes no\nForceCommand {keys}/git-only\nLogLevel VERBOSE\n",
-    )
-    server = machine.start(sshd, "-D", "-e", "-f", keys / "config")
-    machine.wait_for(
-        ["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{ssh_port}"],
-        lambda done: done.returncode == 0,
-    )
-    yield Forge(tmp_path)
-    server.stop()
-
-
-@pytest.fixture
-def port(machine: Machine) -> int:
-    """The port of the index, free and set in config.toml."""
-    port = free_port()
-    machine.write_text(".config/pypi-insiders/config.toml", f"[server]\nport = {port}\n")
-    return port
-
-
-def installed_units(machine: Machine) -> set[str]:
-    """Name everything that lies where user units are installed."""
-    found = machine.run("find", f"{machine.home}/{UNIT_DIRECTORY}", "-mindepth", "1", check=False)
-    prefix = f"{machine.home}/{UNIT_DIRECTORY}/"
-    return {line.removeprefix(prefix) for line in found.stdout.splitlines()}
-
-
-def statuses(machine: Machine, *services: str) -> list[int]:
-    """Tell the exit status of `status` of each service."""
-    return [
-        machine.run("pypi-insiders", service, "status", check=False).returncode
-        for service in services
-    ]
+__all__ = ["forge", "port"]
 
 
 def test_from_a_tag_in_a_private_repository_to_pip_uv_and_pdm(

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Person, Watch, get
+from fixtures import Person, Watch, get
 from machine import Machine
 from projects import Project, create
-from test_doctor import fallback
-from test_journeys import port
-from test_notify import MAIL
+from units import MAIL, fallback, port
 from wheels import wheel
 
 from pypi_insiders.systemd import service_status

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, repeat
-from pathlib import Path
 
 import pytest
+from fixtures import ROOT
 
-LOAD = Path(__file__).with_name("load.py")
+LOAD = ROOT / "tests/support/load.py"
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 LAST = b"HTTP/1.0 200 OK\r\n\r\nhello"
 WRONG = {
@@ -45,7 +45,7 @@ def answering(answers: Iterator[bytes]) -> Iterator[str]:
 
 def generate(url: str) -> subprocess.CompletedProcess[str]:
     """Run the generator for a short time."""
-    argv: list[str | Path] = [sys.executable, LOAD, url, "--connections", "2", "--seconds", "0.2"]
+    argv = [sys.executable, str(LOAD), url, "--connections", "2", "--seconds", "0.2"]
     return subprocess.run(argv, capture_output=True, text=True)
 
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import free_port, untimed
+from fixtures import free_port, untimed
 from machine import Machine
 from projects import Project, create
-from test_journeys import port
+from units import port
 
 __all__ = ["port"]
 

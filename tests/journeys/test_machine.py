@@ -14,9 +14,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from fixtures import ROOT
 from machine import Machine, Unavailable
 
-USER_MANAGER = Path(__file__).with_name("user-manager")
+USER_MANAGER = ROOT / "tests/support/user-manager"
 FOREVER = ("tail", "-f", "/dev/null")
 
 

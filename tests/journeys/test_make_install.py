@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import HEALTHY, ROOT, MakeMachine, free_port, get, need
+from fixtures import HEALTHY, ROOT, MakeMachine, free_port, get, need
 from machine import Machine
-from test_journeys import CONFINED, CONFINEMENT, UNITS, installed_units
+from units import CONFINED, CONFINEMENT, UNITS, installed_units
 
 from pypi_insiders import __version__
 from pypi_insiders.util.files import locked

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import ROOT, need
+from fixtures import ROOT, need
 
 from pypi_insiders import __version__
 from pypi_insiders.cli import COMMANDS, cli

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Person, Watch
+from fixtures import Person, Watch
 from wheels import wheel
 
 from pypi_insiders.index import distribution, store

@@ -7,11 +7,11 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from conftest import Person, Watch, free_port, names, need
+from fallback import fallback
+from fixtures import Person, Watch, free_port, names, need
 from hostile import Index
+from messages import UNNAMED
 from projects import Project, create, git
-from test_public import fallback
-from test_watching import UNNAMED
 from wheels import wheel
 
 from pypi_insiders import git as remotes

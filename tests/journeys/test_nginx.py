@@ -1,7 +1,6 @@
 """The index as plain files, served by nginx."""
 
 import os
-import pwd
 import subprocess
 import sys
 import tempfile
@@ -13,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import wheels
-from conftest import COMMAND, Person, free_port, need
-from test_export import JSON, PAGES, Answer, dists, export, fill, get, live
+from exports import JSON, PAGES, Answer, dists, export, fill, get, live
+from fixtures import COMMAND, Person, free_port
+from nginx import running
 
 from pypi_insiders.index import yanks
 
@@ -52,50 +52,6 @@ def serving(person: Person, *options: str) -> Iterator[Site]:
         )
         with running(root / "run", server):
             yield site
-
-
-@contextmanager
-def running(prefix: Path, server: str) -> Iterator[None]:
-    """Run nginx with a minimal configuration.
-
-    Args:
-        prefix: a directory for what it writes, made by this; another user must reach it.
-        server: what its one server is told.
-    """
-    nginx = need("nginx")
-    prefix.mkdir()
-    temporary = "".join(
-        f"  {kind}_temp_path {prefix}/{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (prefix / "minimal.conf").write_text(
-        f"daemon off;\npid {prefix}/pid;\nerror_log stderr notice;\nevents {{}}\nhttp {{\n"
-        f"  log_format short '$status $uri $sent_http_content_type';\n"
-        f"  access_log {prefix}/access.log short;\n{temporary}  server {{\n{server}  }}\n}}\n"
-    )
-    user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
-    if user is not None:
-        os.chown(prefix, user, -1)
-    command: list[str | Path] = [nginx, "-e", "stderr", "-p", prefix, "-c", prefix / "minimal.conf"]
-    groups = None if user is None else list[int]()
-    tested = subprocess.run(
-        [*command, "-t"], user=user, extra_groups=groups, capture_output=True, text=True
-    )
-    assert tested.returncode == 0, tested.stderr
-    assert "[warn]" not in tested.stderr
-    with subprocess.Popen(
-        command, user=user, extra_groups=groups, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stderr is not None
-            said = ""
-            while "start worker processes" not in said:
-                line = process.stderr.readline()
-                assert line, said
-                said += line
-            yield
-        finally:
-            process.terminate()
 
 
 @pytest.fixture(scope="module")

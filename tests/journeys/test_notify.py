@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import HEALTHY, ROOT, Person, get, need
+from fixtures import HEALTHY, ROOT, Person, get, need
 from machine import Machine
 from projects import Project, create
-from test_control import show
-from test_journeys import UNIT_DIRECTORY, port
+from units import MAIL, UNIT_DIRECTORY, port, show
 
 from pypi_insiders.reporting import alerts
 from pypi_insiders.reporting.alerts import Found, Memory, Trouble, compare, words
@@ -23,12 +22,6 @@ SOCKET, SERVER = "pypi-insiders-server.socket", "pypi-insiders-server.service"
 
 CONFIG = ".config/pypi-insiders/config.toml"
 END = "`pypi-insiders status` shows the state of everything.\n"
-# What a person's own program would be: it appends subject and text to a file.
-MAIL = """#!/usr/bin/env python3
-import json, os, sys
-with open(os.path.expanduser("~/mail"), "a") as file:
-    print(json.dumps([sys.argv[1:], sys.stdin.read()]), file=file)
-"""
 
 
 def settings(port: int, command: str | None) -> str:
@@ -358,7 +351,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
     """notify-send brings it to whatever shows notifications; no markup gets in."""
     need("notify-send")
     machine.write_text(CONFIG, settings(1, None))
-    desktop = machine.start(sys.executable, ROOT / "tests/desktop.py")
+    desktop = machine.start(sys.executable, ROOT / "tests/support/desktop.py")
     shown = desktop.lines(lambda: 120)
     assert next(shown) == "ready"
     assert machine.run("pypi-insiders", "notify", "--test").stdout == "sent by notify-send\n"
@@ -379,7 +372,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
 
 def test_a_command_goes_before_the_desktop(machine: Machine, project: Project) -> None:
     """Who has set one means it."""
-    desktop = machine.start(sys.executable, ROOT / "tests/desktop.py")
+    desktop = machine.start(sys.executable, ROOT / "tests/support/desktop.py")
     assert next(desktop.lines(lambda: 120)) == "ready"
     done = machine.run("pypi-insiders", "notify", "--test")
     assert done.stdout == f"sent by {machine.home}/mail.py\n"

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Person, run
+from fixtures import ROOT, Person, run
 
 from pypi_insiders.cli import COMMANDS
 

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import Person, free_port, need
+from fixtures import Person, free_port, need
 from githost import make_certificate
+from nginx import running
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response, sync_playwright
 from showroom import (
     BUILT_AT,
@@ -29,7 +30,6 @@ from showroom import (
     furnish,
     serving,
 )
-from test_nginx import running
 from wheels import sdist, wheel
 
 from pypi_insiders.config import passwords

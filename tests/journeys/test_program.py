@@ -7,9 +7,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Person, run
+from fixtures import ROOT, Person, run
 from machine import Machine
-from test_journeys import UNIT_DIRECTORY, port
+from units import UNIT_DIRECTORY, port
 from wheels import wheel as make_wheel
 
 from pypi_insiders import __version__

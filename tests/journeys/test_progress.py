@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import COMMAND, Person, Watch, need, untimed
+from fixtures import COMMAND, Person, Watch, need, untimed
 from machine import Machine
-from projects import Project, create
-from test_control import show
-from test_journeys import port
-from test_update import block
+from projects import Project, block, create
+from units import port, show
 
 from pypi_insiders.update.progress import Progress, Step
 from pypi_insiders.util.times import took

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import pytest
 import wheels
-from conftest import MakeMachine, Person, free_port
+from clients import BIN, RECIPES, Client, Workplace, client_named, relaying
+from clients import Index as ServedIndex
+from exports import JSON, get
+from fixtures import MakeMachine, Person, free_port
 from machine import Machine
+from nginx import running
 from projects import create
-from test_clients import BIN, RECIPES, Client, Workplace, _client, _relaying
-from test_clients import Index as ServedIndex
-from test_export import JSON, get
-from test_nginx import running
 
 from pypi_insiders.util.files import locked
 
@@ -209,7 +209,7 @@ def test_no_client_gets_the_public_package(
     place: Place, name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """Each is stopped and says why, with the index as the only one; what is served it gets."""
-    client = _client(name, request)
+    client = client_named(name, request)
     place.run("server", "restart")
     with ThreadPoolExecutor(2) as pool:
         said = dict(
@@ -261,7 +261,7 @@ def test_the_export_stops_each_client_too(
         )
         with running(root / "run", server):
             for client_name in ("pip", "uv", "pdm", "poetry"):
-                client = _client(client_name, request)
+                client = client_named(client_name, request)
                 for project in ("unbuilt", "lost", "good"):
                     at = tmp_path / f"{client_name}-{project}"
                     said = resolve(client, at, f"{url}/simple/", project)
@@ -314,7 +314,7 @@ def test_a_lost_directory_stops_every_client(
     place.run("server", "restart")
     assert place.answers("good", "unbuilt", "unknown") == before
     for name in ("pip", "uv", "pdm", "poetry"):
-        client = _client(name, request)
+        client = client_named(name, request)
         said = resolve(client, tmp_path / name, f"{place.url}/simple/", "lost")
         assert "No such file or directory" in words(said)
     place.run("status", status=1)
@@ -352,8 +352,8 @@ def test_a_client_waits_while_a_release_is_built(
         machine.wait_for(["test", "-e", begun], lambda done: done.returncode == 0)
         index = ServedIndex(f"http://127.0.0.1:{port}", tmp_path)
         names = ("pip", "uv", "pdm", "poetry")
-        clients = {name: _client(name, request) for name in names}
-        with _relaying(index) as relay, ThreadPoolExecutor(len(names)) as pool:
+        clients = {name: client_named(name, request) for name in names}
+        with relaying(index) as relay, ThreadPoolExecutor(len(names)) as pool:
             waiting = {
                 name: pool.submit(
                     resolve, client, tmp_path / name, f"{relay.url}/simple/", "building"

@@ -1,51 +1,19 @@
 """public: what the public index has, asked for seldom, and compared as people mean it."""
 
-import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Person, Watch, free_port, untimed
-from hostile import Index, serving
+from fallback import a_day_later, fallback, public_index
+from fixtures import Person, Watch, free_port, untimed
+from hostile import Index
 from wheels import wheel
 
 from pypi_insiders.index import yanks
 from pypi_insiders.repositories import public_versions
 from pypi_insiders.repositories.public_versions import Public
 
-DAY_S = 86400
-
-
-@contextmanager
-def public_index(person: Person, directory: Path) -> Iterator[Index]:
-    """Run another index, which is the fallback of this person's."""
-    home = directory / "public"
-    home.mkdir(exist_ok=True)
-    with serving(home, "", "-v") as index:
-        Person(home).paths.distributions.mkdir(parents=True, exist_ok=True)
-        person.paths.config.mkdir(parents=True, exist_ok=True)
-        person.paths.settings.write_text(
-            f'[server]\nfallback-url = "http://127.0.0.1:{index.port}/insiders/simple/"\n'
-        )
-        yield index
-
-
-@pytest.fixture
-def fallback(person: Person, tmp_path: Path) -> Iterator[Index]:
-    """A fallback index that has nothing yet."""
-    with public_index(person, tmp_path) as index:
-        yield index
-
-
-def a_day_later(person: Person) -> None:
-    """Make what is known of the public index older by a day."""
-    path = person.paths.state / "public.json"
-    known = json.loads(path.read_text())
-    for item in known.values():
-        item["asked_at"] -= DAY_S
-    path.write_text(json.dumps(known))
+__all__ = ["fallback"]
 
 
 def asked(index: Index) -> list[tuple[str, int]]:

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import pytest
 from bench_servers import fetch, on_port
 from bench_tools import Argv, home_environment, run
-from conftest import Person, Watch, free_port, names, need, untimed
+from fixtures import Person, Watch, free_port, names, need, untimed
 from wheels import sdist, wheel
 
 from pypi_insiders.config.settings import PublishSettings

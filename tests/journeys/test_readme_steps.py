@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Person
+from fixtures import ROOT, Person
+from forge import Forge, forge
 from hostile import Index, serving
 from machine import Machine
-from test_journeys import Forge, forge, port
+from units import port
 from wheels import wheel
 
 __all__ = ["forge", "port"]

@@ -3,24 +3,19 @@
 import hashlib
 import json
 import os
-import shutil
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import MakeMachine, Person, need, untimed
+from builds import build_twice
+from fixtures import ROOT, MakeMachine, Person, need, untimed
 from machine import Machine
 from projects import Project, create
 
-from pypi_insiders.builder import build
-from pypi_insiders.builder.sandbox import Confines, Unconfined, View
-from pypi_insiders.util.process import Containment, Result
+from pypi_insiders.builder.sandbox import Unconfined
+from pypi_insiders.util.process import Containment
 
 PURE = ("flit", "hatchling", "pdm-backend", "poetry-core", "setuptools")
-_RECIPE = build.Recipe(1_790_000_000, as_of_commit=False)
 
 
 def make(directory: Path, kind: str) -> Project:
@@ -31,68 +26,6 @@ def make(directory: Path, kind: str) -> Project:
         need("cc")
         project.extend()
     return project
-
-
-@dataclass(frozen=True)
-class Elsewhen:
-    """A place where the clock goes wrong."""
-
-    place: Confines
-    is_sandbox: bool = True
-
-    @property
-    def containment(self) -> Containment:
-        """What ends it."""
-        return self.place.containment
-
-    def inside(self, view: View, text: str) -> str:
-        """Write paths."""
-        return self.place.inside(view, text)
-
-    def run(
-        self,
-        argv: Sequence[str],
-        view: View,
-        *,
-        timeout_s: float,
-        environment: Mapping[str, str],
-        directory: Path,
-    ) -> Result:
-        """Run a program in another time."""
-        preload = subprocess.run(
-            [need("faketime"), "2031-02-03", "printenv", "LD_PRELOAD"],
-            check=True, capture_output=True, text=True,
-        ).stdout.strip()  # fmt: skip
-        clock = {"LD_PRELOAD": preload, "FAKETIME": "@2031-02-03 04:05:06"}
-        return self.place.run(
-            argv,
-            view,
-            timeout_s=timeout_s,
-            environment={**environment, **clock},
-            directory=directory,
-        )
-
-
-def build_twice(tree: Path, directory: Path, confines: Confines) -> list[dict[str, str]]:
-    """Build at two places, times and settings; return the hashes."""
-    results = []
-    for name, umask, locale, zone, place in (
-        ("here", 0o022, "C.UTF-8", "UTC", confines),
-        ("some/where/else", 0o077, "de_DE", "Asia/Tokyo", Elsewhen(confines)),
-    ):
-        workspace = directory / name
-        workspace.mkdir(parents=True)
-        os.environ |= {"LC_ALL": locale, "TZ": zone, "PYTHONHASHSEED": str(umask)}
-        before = os.umask(umask)
-        try:
-            shutil.copytree(tree, workspace / "source", copy_function=shutil.copyfile)
-            built = build.build_distributions(workspace / "source", workspace, _RECIPE, place)
-        finally:
-            os.umask(before)
-        results.append(
-            {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in built.files}
-        )
-    return results
 
 
 @pytest.mark.parametrize("kind", PURE)
@@ -111,7 +44,8 @@ _IN_A_MACHINE = """
 import json, pathlib, sys
 sys.path.insert(0, sys.argv[1])
 from pypi_insiders.builder.sandbox import Sandbox
-from test_reproducible import Containment, build_twice
+from builds import build_twice
+from pypi_insiders.util.process import Containment
 home = pathlib.Path.home()
 sandbox = Sandbox(Containment(), [home])
 print(json.dumps(build_twice(pathlib.Path(sys.argv[2]), home, sandbox)))
@@ -132,7 +66,7 @@ def test_nor_do_they_get_into_what_a_compiler_makes(
         with make_machine(user_id=user_id) as machine:
             users.add(machine.run("id", "-u").stdout.strip())
             done = machine.run(
-                sys.executable, "-c", _IN_A_MACHINE, Path(__file__).parent, tree, timeout_s=200
+                sys.executable, "-c", _IN_A_MACHINE, ROOT / "tests/support", tree, timeout_s=200
             )
             results += json.loads(done.stdout)
     assert len(users) == (2 if os.geteuid() == 0 else 1)

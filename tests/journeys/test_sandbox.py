@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import need, untimed
+from fixtures import need, untimed
 from machine import Background, Machine
 from projects import Project, create
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import free_port
+from fixtures import free_port
 from githost import GitHost, make_certificate
 from machine import Machine
 from projects import create

@@ -9,10 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import HEALTHY, get
+from fixtures import HEALTHY, get
 from machine import Machine
-from test_control import show
-from test_journeys import UNIT_DIRECTORY, port
+from units import UNIT_DIRECTORY, port, show
 from wheels import sdist
 
 __all__ = ["port"]

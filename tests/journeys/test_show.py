@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Person
+from fallback import fallback
+from fixtures import Person
 from hostile import Index
 from projects import Project, create
-from test_public import fallback
 
 __all__ = ["fallback"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
-from conftest import Person, Watch, names, need, untimed
+from fixtures import Person, Watch, names, need, untimed
 from githost import GitHost, make_certificate
 from machine import Machine
 from packaging.version import Version

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import COMMAND, Person, Watch, free_port, get
+from fallback import a_day_later, public_index
+from fixtures import COMMAND, Person, Watch, free_port, get
 from machine import Machine
 from projects import Project, create
-from test_journeys import port
-from test_public import a_day_later, public_index
+from units import port
 from wheels import wheel
 
 from pypi_insiders.index import distribution

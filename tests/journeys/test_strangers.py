@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from conftest import COMMAND, Person, free_port, unavailable
-from test_doctor_shell import REMEDY, Shell, serving, shell
+from fixtures import COMMAND, Person, free_port, unavailable
+from shells import REMEDY, Shell, serving, shell
 
 from pypi_insiders.util import listeners
 

@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Person, Watch, names, need, unavailable, untimed
+from fallback import fallback
+from fixtures import COMMAND, Person, Watch, names, need, unavailable, untimed
 from hostile import Index
-from projects import Project, create, git
-from test_public import fallback
+from projects import Project, block, create, git
 from wheels import wheel
 
 from pypi_insiders.index import store
@@ -173,14 +173,6 @@ def test_one_distribution_comes_from_one_repository(
         in failed.stderr
     )
     assert person.distributions() == names("probe-1.0")
-
-
-def block(project: Project, version: str, pipe: Path) -> None:
-    """Release a version whose build waits until somebody opens the pipe."""
-    os.mkfifo(pipe)
-    project.write(version)
-    project.hook(f"open({str(pipe)!r}).read()")
-    project.push(f"v{version}")
 
 
 def start_update(person: Person) -> "subprocess.Popen[str]":

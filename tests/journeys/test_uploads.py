@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Person
+from fixtures import COMMAND, Person
 from wheels import sdist, wheel
 
 from pypi_insiders.config import passwords

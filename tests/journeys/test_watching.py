@@ -7,18 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Person, Watch, free_port, names
+from fallback import fallback
+from fixtures import Person, Watch, free_port, names
 from hostile import Index
+from messages import UNNAMED
 from projects import create
-from test_public import fallback
 
 __all__ = ["fallback"]
 
-UNNAMED = (
-    "warning: {0}: project name unknown{1}; until the first build, installers can get a public "
-    "package of that name\n"
-    "hint: `pypi-insiders repos set {0} distribution=PROJECT`\n"
-)
 NO_VERSION_HINT = "hint: releases are built from tags such as v1.0\n"
 
 

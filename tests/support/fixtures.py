@@ -25,7 +25,7 @@ from pypi_insiders.config.client_variables import MEMORY, RIVALS
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.util.files import locked
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("pypi-insiders")
 if "SSL_CERT_FILE" in os.environ:
     # requests, on which Poetry and a parser of pages build, has a variable of its own.

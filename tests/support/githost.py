@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from conftest import need
+from fixtures import need
 
 
 def make_certificate(directory: Path) -> Path:

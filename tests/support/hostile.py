@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from conftest import COMMAND, Person
+from fixtures import COMMAND, Person
 from wheels import sdist, wheel
 
 from pypi_insiders.config import passwords

@@ -1,6 +1,6 @@
 """Give a test a machine: a private, real `systemd --user` with its bus, journal and home.
 
-`Machine` starts `tests/user-manager` with `tests/agent.py` inside; the agent does what the test
+`Machine` starts `user-manager` with `agent.py` inside; the agent does what the test
 asks for. Its home is in another mount namespace: its files are reached through the machine's
 methods only. The host's files, /tmp included, are shared except for homes and /run.
 """

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from conftest import COMMAND, Person
+from fixtures import COMMAND, Person
 from wheels import sdist, wheel
 
 from pypi_insiders.index import distribution, yanks

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import COMMAND, Person, free_port, need
+from fixtures import COMMAND, Person, free_port, need
 
 from pypi_insiders import __version__
 from pypi_insiders.cli import cli

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "pypi_insiders"
+PACKAGE = Path(__file__).resolve().parents[2] / "pypi_insiders"
 
 # A package imports only from those after it.
 LAYERS = [

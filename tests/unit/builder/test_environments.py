@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import Person, Watch, untimed
+from fixtures import Person, Watch, untimed
 
 from pypi_insiders.builder import environments
 from pypi_insiders.builder.environments import Bytecode, Environment

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Person
+from fixtures import COMMAND, Person
 
 from pypi_insiders.config.settings import load_settings, template
 

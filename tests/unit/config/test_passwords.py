@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
-from conftest import COMMAND, Person
+from fixtures import COMMAND, Person
 
 from pypi_insiders.config import access, passwords
 from pypi_insiders.config.passwords import (

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Person, free_port, need
+from fixtures import Person, free_port, need
 
 from pypi_insiders.doctor import network
 from pypi_insiders.doctor.network import Response

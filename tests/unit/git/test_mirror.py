@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Person, free_port, need
+from fixtures import COMMAND, Person, free_port, need
 from githost import GitHost, make_certificate
 from projects import Project, create, git
 

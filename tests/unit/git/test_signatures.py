@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Person, need
+from fixtures import Person, need
 from projects import Project, create, git
 
 from pypi_insiders import git as remotes

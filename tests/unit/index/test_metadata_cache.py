@@ -10,20 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from entries import ENTRY
+from fixtures import ROOT
 
-from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin
+from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 
-ENTRY = Entry(
-    "my_dist-1.0-py3-none-any.whl",
-    Identity(10, 1_700_000_000_000_000_001, 2**63 - 1),
-    "my-dist",
-    "1.0",
-    "ab" * 32,
-    "cd" * 32,
-    ">=3.8",
-    1_700_000_000_123_456,
-    Origin("ns/proj", "v1.0", "c0ffee"),
-)
 BROKEN = Entry("README", Identity(1, 2, 3), problem="it is no distribution")
 
 
@@ -65,7 +56,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from test_record import ENTRY
+from entries import ENTRY
 from pypi_insiders.index.metadata_cache import MetadataCache
 record = MetadataCache(Path(sys.argv[1]), Path(sys.argv[2]))
 for number in range(100):
@@ -74,7 +65,7 @@ for number in range(100):
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", code, database, tmp_path, name],
-            cwd=Path(__file__).parent, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT / "tests/support", stderr=subprocess.PIPE, text=True,
         )
         for name in ("one", "two", "three")
     ]  # fmt: skip

@@ -4,7 +4,7 @@ import json
 import tomllib
 
 import pytest
-from conftest import Person
+from fixtures import Person
 from machine import Machine
 
 from pypi_insiders.reporting.effective_settings import lines_of

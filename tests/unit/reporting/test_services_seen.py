@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import Person
+from fixtures import Person
 
 from pypi_insiders.reporting import services_seen, snapshot
 from pypi_insiders.reporting.snapshot import Snapshot

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Person, free_port
+from fixtures import Person, free_port
 
 HINT = 'hint: it maps each repository to its distribution: {"NS/PROJ": "DIST"}\n'
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import Person
+from fixtures import Person
 from projects import create
 from wheels import sdist, wheel
 

@@ -3,7 +3,7 @@
 import os
 import time
 
-from conftest import Person
+from fixtures import Person
 
 from pypi_insiders.repositories import status
 

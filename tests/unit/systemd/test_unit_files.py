@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from fixtures import ROOT
 
 from pypi_insiders import __version__
 from pypi_insiders.config.paths import Paths
@@ -245,7 +246,7 @@ pypi-insiders server start."; \\
 
 def test_all_other_units_are_what_is_shipped() -> None:
     """And with default settings there is no drop-in."""
-    shipped = Path(__file__).parent.parent / "systemd"
+    shipped = ROOT / "systemd"
     others = {unit: (shipped / unit).read_text() for unit in (*_triggers(), REQUESTS)}
     written = _unhashed(TEXTS)
     assert {unit: text for unit, text in written.items() if not unit.endswith(".service")} == others

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from conftest import COMMAND, Person, Watch
+from fixtures import COMMAND, Person, Watch
 
 from pypi_insiders.util import files, own_files
 from pypi_insiders.util.errors import InsidersError

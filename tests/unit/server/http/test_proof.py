@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import waitress
-from conftest import ROOT
+from fixtures import ROOT
 
 from pypi_insiders.server.http.proof import MEMBERS
 

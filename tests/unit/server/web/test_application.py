@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import free_port, need
+from fixtures import free_port, need
 from wheels import metadata, sdist, wheel
 
 from pypi_insiders.index import store, yanks
