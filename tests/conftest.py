@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
+import fixtures
 import pytest
-
-pytest_plugins = ("fixtures",)
 
 _JOURNEYS = Path(__file__).parent / "journeys"
 # A machine with a user manager, and what is installed first, some of it from the package index.
@@ -21,6 +20,11 @@ _OF_JOURNEYS = {
     "pypiserver",
     "wheel",
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the fixtures; in `pytest_plugins`, `fixtures` would be the module of pytest."""
+    config.pluginmanager.register(fixtures, "support.fixtures")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
