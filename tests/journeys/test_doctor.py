@@ -15,7 +15,6 @@ from projects import Project, create
 from units import UNIT_DIRECTORY, fallback, port
 
 from pypi_insiders import __version__
-from pypi_insiders.doctor.system import of_version
 
 __all__ = ["fallback", "port"]
 
@@ -137,20 +136,6 @@ def test_where_all_is_well_it_says_so(
     hints = [line for line in lines if line not in told]
     assert hints.count('         hint: `eval "$(pypi-insiders env)"`') == 1  # for all three
     assert "pypi-insiders-doctor" not in machine.run("systemctl", "--user", "list-units").stdout
-
-
-@pytest.mark.parametrize(
-    ("version", "verdict", "message"),
-    [
-        ("252.39-1~deb12u2", "ok", "systemd 252.39-1~deb12u2 answers"),
-        ("250", "ok", "systemd 250 answers"),
-        ("249.11-0ubuntu3", "warning", "systemd 249.11-0ubuntu3 answers, and is older than 250"),
-    ],
-)
-def test_a_systemd_that_is_too_old_is_a_warning(version: str, verdict: str, message: str) -> None:
-    """What it prints cannot be read by us."""
-    found = of_version(version)
-    assert (found.verdict, found.message) == (verdict, message)
 
 
 def test_a_bus_that_is_not_the_managers_is_told_apart(machine: Machine, port: int) -> None:

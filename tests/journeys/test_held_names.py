@@ -15,7 +15,6 @@ from hostile import FALLBACK, Answer, Index, request, serving
 from wheels import sdist, wheel
 
 from pypi_insiders.index.catalog import Catalog
-from pypi_insiders.index.distribution import possible_projects
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 from pypi_insiders.repositories import held_names, running, state
 from pypi_insiders.repositories.held_names import HeldNames
@@ -378,26 +377,3 @@ def test_an_address_that_nobody_can_guess_stops_the_client(tmp_path: Path, path:
         answer = index.ask(request("GET", path))
         assert answer.status == 409
         assert json.loads(answer.body)["detail"] == "the index is at http://localhost/simple/"
-
-
-ODD = {
-    "x-1.0.tgz": {"x"},
-    "my-pkg-1.0.tar.bz2": {"my-pkg"},
-    "My_Pkg-1.0-py3.11.egg": {"my-pkg"},
-    "x-1.0.ZIP": {"x"},
-    "x-latest.tar.gz": {"x"},
-    "a-b-latest.tar.xz": {"a", "a-b"},
-    "my_pkg-1.0-odd-py3-none-any.whl": {"my-pkg"},
-    "probe-1.0-py3-none-any (1).whl": {"probe"},
-    "foo-2-bar-1.0.tgz": {"foo", "foo-2-bar"},
-    "notes-1.0.txt": set(),
-    "probe-1.0.whl.part": set(),
-    "secret 1.0.zip": {"secret"},
-    "secret_1.0.tar.gz": {"secret"},
-}
-
-
-@pytest.mark.parametrize(("name", "projects"), list(ODD.items()))
-def test_a_file_in_an_odd_form_says_whose_it_may_be(name: str, projects: set[str]) -> None:
-    """One name too many is the safe mistake."""
-    assert possible_projects(name) == projects

@@ -10,7 +10,7 @@ import pytest
 from packaging.version import Version
 from wheels import metadata, sdist, wheel
 
-from pypi_insiders.index.distribution import DistributionError, read, release_of
+from pypi_insiders.index.distribution import DistributionError, possible_projects, read, release_of
 
 
 @pytest.mark.parametrize(
@@ -151,3 +151,26 @@ def test_a_file_that_is_gone_is_no_damaged_one(tmp_path: Path) -> None:
     """Who asks must be able to tell."""
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "a-1.tar.gz")
+
+
+ODD = {
+    "x-1.0.tgz": {"x"},
+    "my-pkg-1.0.tar.bz2": {"my-pkg"},
+    "My_Pkg-1.0-py3.11.egg": {"my-pkg"},
+    "x-1.0.ZIP": {"x"},
+    "x-latest.tar.gz": {"x"},
+    "a-b-latest.tar.xz": {"a", "a-b"},
+    "my_pkg-1.0-odd-py3-none-any.whl": {"my-pkg"},
+    "probe-1.0-py3-none-any (1).whl": {"probe"},
+    "foo-2-bar-1.0.tgz": {"foo", "foo-2-bar"},
+    "notes-1.0.txt": set(),
+    "probe-1.0.whl.part": set(),
+    "secret 1.0.zip": {"secret"},
+    "secret_1.0.tar.gz": {"secret"},
+}
+
+
+@pytest.mark.parametrize(("name", "projects"), list(ODD.items()))
+def test_a_file_in_an_odd_form_says_whose_it_may_be(name: str, projects: set[str]) -> None:
+    """One name too many is the safe mistake."""
+    assert possible_projects(name) == projects
