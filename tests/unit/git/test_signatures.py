@@ -1,101 +1,21 @@
 """remotes.verify: tags that are signed by real keys, of ssh and of gpg."""
 
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fixtures import Person, need
-from projects import Project, create, git
+from fixtures import need
+from projects import Project, git
+from signers import Signer, gpg, gpg_homes, gpg_signer, project, signers, ssh_signer
 
 from pypi_insiders import git as remotes
 from pypi_insiders.git import SignatureError
 from pypi_insiders.util.errors import InsidersError
 
+__all__ = ["gpg_homes", "project", "signers"]
+
 pytestmark = pytest.mark.usefixtures("gitconfig")
-
-
-@dataclass(frozen=True)
-class Signer:
-    """Somebody with a key."""
-
-    options: tuple[str, ...]
-    """By which git signs with it."""
-    file: Path
-    """What says that it is allowed."""
-    environment: dict[str, str]
-
-    def sign(self, project: Project, tag: str) -> None:
-        """Make a signed tag."""
-        options = [word for option in self.options for word in ("-c", option)]
-        git(
-            project.tree, *options, "tag", "--force", "--sign", "--message", tag, tag,
-            **self.environment,
-        )  # fmt: skip
-
-
-def ssh_signer(directory: Path, name: str) -> Signer:
-    """Make a key of ssh."""
-    key, signers = directory / name, directory / f"{name}.signers"
-    subprocess.run([need("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    signers.write_text(f'# who may\n\n* namespaces="git" {Path(f"{key}.pub").read_text()}')
-    return Signer(("gpg.format=ssh", f"user.signingKey={key}.pub"), signers, {})
-
-
-def gpg(home: Path, *arguments: str | Path) -> None:
-    """Run gpg in a home of its own."""
-    subprocess.run(
-        [need("gpg"), "--homedir", home, "--batch", "--quiet", *arguments],
-        check=True, capture_output=True,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def gpg_homes() -> Iterator[list[Path]]:
-    """The homes of gpg that a test has made; their agents end with it, and they go."""
-    homes: list[Path] = []
-    program = need("gpgconf")
-    yield homes
-    for home in homes:
-        subprocess.run([program, "--homedir", home, "--kill", "all"], check=True)
-
-
-def gpg_signer(directory: Path, homes: list[Path], name: str, *generation: str) -> Signer:
-    """Make a key of OpenPGP."""
-    home = directory / f"{name}.gnupg"
-    home.mkdir(mode=0o700)
-    homes.append(home)
-    gpg(
-        home, *generation, "--passphrase", "", "--quick-gen-key", f"{name}@example.org",
-        "ed25519", "sign", "1d" if generation else "never",
-    )  # fmt: skip
-    program = directory / f"{name}-gpg"
-    program.write_text(f'#!/bin/sh\nexec gpg {" ".join(generation)} "$@"\n')
-    program.chmod(0o755)
-    keys = directory / f"{name}.keys"
-    gpg(home, "--output", keys, "--export")
-    options = (f"user.signingKey={name}@example.org", f"gpg.program={program}")
-    return Signer(options, keys, {"GNUPGHOME": str(home)})
-
-
-@pytest.fixture(params=["ssh", "gpg"])
-def signers(
-    request: pytest.FixtureRequest, tmp_path: Path, gpg_homes: list[Path]
-) -> tuple[Signer, Signer]:
-    """Somebody who is allowed, and somebody else, with keys of the same kind."""
-    if request.param == "ssh":
-        return ssh_signer(tmp_path, "ann"), ssh_signer(tmp_path, "bob")
-    return gpg_signer(tmp_path, gpg_homes, "ann"), gpg_signer(tmp_path, gpg_homes, "bob")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A project with two commits, the first of which has the lightweight tag `v0.1`."""
-    project = create(tmp_path, "probe")
-    project.release("0.1", annotated=False)
-    project.release("0.2", annotated=False)
-    return project
 
 
 @dataclass(frozen=True)
@@ -287,48 +207,3 @@ def test_without_the_program_that_checks_it_is_said(
     commit = git(checked.project.tree, "rev-parse", "HEAD")
     with pytest.raises(InsidersError, match=r"^(gpg|ssh-keygen) was not found, which checks"):
         remotes.verify(checked.mirror, "v1.0", commit, ann.file)
-
-
-def test_only_signed_tags_are_built(
-    person: Person, project: Project, signers: tuple[Signer, Signer], tmp_path: Path
-) -> None:
-    """Others are named and passed over; what is signed and older takes their place."""
-    allowed, other = signers
-    person.run(
-        "repos", "add", "me/probe:probe", "--url", project.url, "--allowed-signers", allowed.file,
-    )  # fmt: skip
-    for version, signer in (("1.0", allowed), ("1.1", None), ("1.2", other)):
-        project.release(version)
-        if signer is not None:
-            signer.sign(project, f"v{version}")
-            git(project.tree, "push", "--quiet", "--force", "origin", "--tags")
-    done = person.run("update")
-    assert person.distributions() == ["probe-1.0-py3-none-any.whl", "probe-1.0.tar.gz"]
-    told = [line for line in done.stderr.splitlines() if "is passed over" in line]
-    assert [line.partition(" is passed over: ")[0] for line in told] == [
-        "warning: me/probe: tag v1.2", "warning: me/probe: tag v1.1",
-    ]  # fmt: skip
-    quiet = person.run("update")
-    assert (quiet.stdout, quiet.stderr) == ("1 checked, 0 files published\n", "")
-    failed = person.run("update", "me/probe", "--tag", "v1.1", status=1)
-    assert "error: me/probe: tag v1.1: " in failed.stderr or "error: me/probe: " in failed.stderr
-    # Who is allowed later is asked again.
-    allowed.file.write_bytes(other.file.read_bytes())
-    person.run("update")
-    assert "probe-1.2.tar.gz" in person.distributions()
-
-
-def test_the_project_name_is_read_from_a_signed_tag(
-    person: Person, project: Project, signers: tuple[Signer, Signer]
-) -> None:
-    """As the first update passes over those that nobody signed, so does `repos add`."""
-    allowed, _ = signers
-    project.release("1.0")
-    allowed.sign(project, "v1.0")
-    git(project.tree, "push", "--quiet", "--force", "origin", "--tags")
-    Project("stranger", project.tree, project.remote).write("1.1")
-    project.push("v1.1")
-    added = person.run(
-        "repos", "add", "me/probe", "--url", project.url, "--allowed-signers", allowed.file
-    )
-    assert added.stdout == "watching me/probe as probe\n"
