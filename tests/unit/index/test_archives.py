@@ -1,5 +1,6 @@
 """archives: which members they may have, and how many."""
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -62,7 +63,8 @@ def test_an_archive_has_no_more_than_can_be_handled(
 
 def test_an_archive_is_not_read_for_ever(tmp_path: Path) -> None:
     """Reading ends at some number of members, whoever has put the file there."""
-    sdist = sdist_of(tmp_path / "probe-1.0.tar.gz", map(str, range(100_000)))
+    sdist = tmp_path / "probe-1.0.tar.gz"
+    sdist.write_bytes(gzip.compress(tarfile.TarInfo("probe-1.0/file").tobuf() * 100_001, 1))
     with pytest.raises(DistributionError) as caught:
         distribution.read(sdist)
     assert caught.value.message.endswith("it has more than 100000 members")
