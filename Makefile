@@ -16,7 +16,7 @@ test: .venv/.ready
 	$(BIN)/pytest
 
 test-fast: .venv/.ready
-	$(BIN)/pytest -m "not journey" tests/unit
+	$(BIN)/pytest -n auto -m "not journey" tests/unit
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

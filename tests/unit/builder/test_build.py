@@ -2,9 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from projects import create
@@ -13,6 +13,9 @@ from pypi_insiders.builder import build
 from pypi_insiders.builder.sandbox import Unconfined
 from pypi_insiders.update.release import is_lasting
 from pypi_insiders.util.process import Containment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RECIPE = build.Recipe(1700000000, as_of_commit=False)
 UNCONFINED = Unconfined(Containment())
