@@ -6,9 +6,21 @@ from pathlib import Path
 
 import pytest
 from fixtures import COMMAND, free_port
-from shells import _PROGRAMS, COMMANDS, FULL, OWN, PROJECT, REMEDY, Shell, Told, serving, shell
+from shells import (
+    COMMANDS,
+    FULL,
+    OWN,
+    PROGRAMS,
+    PROJECT,
+    REMEDY,
+    Shell,
+    Told,
+    index,
+    serving,
+    shell,
+)
 
-__all__ = ["shell"]
+__all__ = ["index", "shell"]
 
 ELSEWHERE = "https://packages.example/simple/"
 NOT_USED = "does not use the index: nothing here leads to it"
@@ -285,7 +297,7 @@ def test_a_uv_lock_that_has_caught_the_url_is_cured_by_the_hint(
     settings = shell.person.paths.settings
     settings.write_text(f"[server]\nport = {shell.port}\n")  # the usual fallback
     shell.write("src/app/pyproject.toml", PROJECT.replace('"]', '", "pluggy"]'))
-    uv = _PROGRAMS / "uv"
+    uv = PROGRAMS / "uv"
     with serving(shell):
         locked = shell.run(uv, "lock", "--quiet", **variables)
         assert locked.returncode == 0, locked.stderr

@@ -117,9 +117,9 @@ def serving(shell: Shell) -> Iterator[None]:
             server.terminate()
 
 
-_PROGRAMS = Path(sys.executable).parent
+PROGRAMS = Path(sys.executable).parent
 _WHAT = ("install", "--quiet", "--no-deps", "--target", "there", "probe-insiders")
-COMMANDS = {"pip": (_PROGRAMS / "pip", *_WHAT), "uv": (_PROGRAMS / "uv", "pip", *_WHAT)}
+COMMANDS = {"pip": (PROGRAMS / "pip", *_WHAT), "uv": (PROGRAMS / "uv", "pip", *_WHAT)}
 FULL, OWN = "OURS/simple/", "OURS/insiders/simple/"
 PROJECT = """\
 [project]
