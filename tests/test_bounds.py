@@ -177,7 +177,7 @@ def hoard(record):
         os.close(taken.pop())
     return True
 
-for room in ("update.release", "util.process", "update.run"):
+for room in ("update.release", "util.process_group", "update.run"):
     logging.getLogger(f"pypi_insiders.{room}").addFilter(hoard)
 sys.argv[0] = "pypi-insiders"
 runpy.run_module("pypi_insiders", run_name="__main__")

@@ -199,7 +199,7 @@ def _units(state: UnitState) -> Iterator[Item]:
     if state.edited:
         yield warning(
             subject,
-            f"not as this version writes them, so probably edited: {', '.join(state.edited)}",
+            f"changed since they were installed: {', '.join(state.edited)}",
             "the next `start` overwrites that; keep it by `systemctl --user edit "
             f"{state.edited[0]}`",
         )
