@@ -16,7 +16,7 @@ import pytest
 from conftest import Person, Watch
 from wheels import metadata
 
-from pypi_insiders.builder.build import BuildError
+from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.reporting import notification

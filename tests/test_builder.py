@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from projects import create
 
-from pypi_insiders.builder import build, configuration
-from pypi_insiders.builder.sandbox import Unconfined, View
+from pypi_insiders.builder import artifacts, build, configuration, environ
+from pypi_insiders.builder.errors import BuildError
+from pypi_insiders.builder.launcher import DirectLauncher, Mounts
 from pypi_insiders.update.release import is_lasting
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import ProcessGroup
 
 RECIPE = build.Recipe(1700000000, as_of_commit=False)
-UNCONFINED = Unconfined(ProcessGroup())
+UNCONFINED = DirectLauncher(ProcessGroup())
 
 
 @pytest.mark.parametrize("backend", ["flit", "hatchling", "setuptools"])
@@ -75,7 +76,7 @@ def test_what_does_not_build_is_said(tmp_path: Path, pyproject: str, message: st
     """The one error tells the stage and the reason."""
     project = create(tmp_path, "probe")
     (project.tree / "pyproject.toml").write_text(pyproject)
-    with pytest.raises(build.BuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message.startswith(message.format(tree=project.tree))
 
@@ -213,7 +214,7 @@ def test_an_odd_name_of_a_file_stays_in_its_line(tmp_path: Path, name: bytes, to
 
 def _complaint(
     directory: Path, code: str = "", *, sdist: bytes = b"", requires: bytes | None = None
-) -> build.BuildError:
+) -> BuildError:
     """Build a project whose backend answers so; return the error."""
     project = create(directory, "probe")
     files = {"sdist": sdist, "requires": requires}
@@ -226,7 +227,7 @@ def _complaint(
         calls["sdist"] = code
     (project.tree / "backend.py").write_text(_BACKEND.format(**calls))
     (project.tree / "pyproject.toml").write_text(_IN_TREE)
-    with pytest.raises(build.BuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build.build_distributions(project.tree, directory, RECIPE, UNCONFINED)
     assert is_lasting(caught.value)
     return caught.value
@@ -267,7 +268,7 @@ _IN_TREE = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-pa
 def test_an_odd_configuration_is_told(tmp_path: Path, pyproject: bytes, message: str) -> None:
     tree = create(tmp_path, "probe").tree
     (tree / "pyproject.toml").write_bytes(pyproject)
-    with pytest.raises(build.BuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message.startswith(message)
     assert is_lasting(caught.value)
@@ -286,7 +287,7 @@ def test_a_configuration_that_is_no_file_is_told(tmp_path: Path, kind: str) -> N
         "link to nowhere": lambda: path.symlink_to("nowhere"),
     }
     make[kind]()
-    with pytest.raises(build.BuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message == "its pyproject.toml is no file, or too large"
 
@@ -294,7 +295,7 @@ def test_a_configuration_that_is_no_file_is_told(tmp_path: Path, kind: str) -> N
 def test_no_project_at_all(tmp_path: Path) -> None:
     """A repository without a Python project is told from one that does not build."""
     tree = create(tmp_path, "probe").tree
-    with pytest.raises(build.BuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message == (
         f"Source {tree} does not appear to be a Python project: no pyproject.toml or setup.py"
@@ -306,7 +307,7 @@ def test_the_output_of_a_failed_build_is_kept(tmp_path: Path) -> None:
     project = create(tmp_path, "probe")
     project.write("1.0")
     project.hook("print('out')\nimport sys\nsys.exit('err')")
-    with pytest.raises(build.BuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.output.splitlines()[-2:] == ["out", "err"]
 
@@ -316,7 +317,7 @@ def test_build_requirements_never_come_from_our_own_index(monkeypatch: pytest.Mo
     own = "http://127.0.0.1:31411"
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"{own}/simple/")
     monkeypatch.setenv("UV_INDEX_URL", "https://example.org/simple/")
-    with build.build_environment(own):
+    with environ.build_environment(own):
         assert "UV_DEFAULT_INDEX" not in os.environ
         assert os.environ["UV_INDEX_URL"] == "https://example.org/simple/"
         assert os.umask(0o022) == 0o022
@@ -351,7 +352,7 @@ def test_build_requirements_come_from_where_our_index_leads(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYPI_INSIDERS_URL", indexes["command"])
     monkeypatch.setenv(variable, value.format(**indexes))
-    with build.build_environment(indexes["own"], indexes["fallback"]):
+    with environ.build_environment(indexes["own"], indexes["fallback"]):
         assert os.environ.get(variable) == (left and left.format(**indexes))
 
 
@@ -374,8 +375,8 @@ def test_build_requirements_come_from_where_our_index_leads(
 )  # fmt: skip
 def test_an_sdist_and_a_wheel_must_be_one_release(sdist: str, wheel: str, message: str) -> None:
     """Names and versions that do not agree are refused."""
-    with pytest.raises(build.BuildError) as caught:
-        build.check(Path(sdist), [Path(wheel)])
+    with pytest.raises(BuildError) as caught:
+        artifacts.check(Path(sdist), [Path(wheel)])
     assert caught.value.message == message
 
 
@@ -399,8 +400,8 @@ def test_a_requirement_by_url_is_refused(tmp_path: Path, requirement: str) -> No
     wanted = f'requires = ["{requirement}", '
     path.write_text(path.read_text().replace("requires = [", wanted, 1))
     with (
-        build.build_environment("http://127.0.0.1:1"),
-        pytest.raises(build.BuildError) as caught,
+        environ.build_environment("http://127.0.0.1:1"),
+        pytest.raises(BuildError) as caught,
     ):
         build.build_distributions(project.tree, tmp_path, replace(RECIPE, network=True), UNCONFINED)
     assert caught.value.message == (
@@ -409,12 +410,12 @@ def test_a_requirement_by_url_is_refused(tmp_path: Path, requirement: str) -> No
 
 
 @dataclass(frozen=True)
-class Watched(Unconfined):
+class Watched(DirectLauncher):
     """Remembers what each hook was to see."""
 
-    views: list[View] = field(default_factory=list)
+    views: list[Mounts] = field(default_factory=list)
 
-    def run(self, argv: Sequence[str], view: View, **how: Any) -> Result:
+    def run(self, argv: Sequence[str], view: Mounts, **how: Any) -> Result:
         """Run a program to its end."""
         self.views.append(view)
         return super().run(argv, view, **how)

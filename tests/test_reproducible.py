@@ -16,7 +16,7 @@ from machine import Machine
 from projects import Project, create
 
 from pypi_insiders.builder import build
-from pypi_insiders.builder.sandbox import Confines, Unconfined, View
+from pypi_insiders.builder.launcher import DirectLauncher, Launcher, Mounts
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import ProcessGroup
 
@@ -38,7 +38,7 @@ def make(directory: Path, kind: str) -> Project:
 class Elsewhen:
     """A place where the clock goes wrong."""
 
-    place: Confines
+    place: Launcher
     is_sandbox: bool = True
 
     @property
@@ -46,14 +46,14 @@ class Elsewhen:
         """What ends it."""
         return self.place.containment
 
-    def inside(self, view: View, text: str) -> str:
+    def inside(self, view: Mounts, text: str) -> str:
         """Write paths."""
         return self.place.inside(view, text)
 
     def run(
         self,
         argv: Sequence[str],
-        view: View,
+        view: Mounts,
         *,
         timeout_s: float,
         environment: Mapping[str, str],
@@ -74,7 +74,7 @@ class Elsewhen:
         )
 
 
-def build_twice(tree: Path, directory: Path, confines: Confines) -> list[dict[str, str]]:
+def build_twice(tree: Path, directory: Path, confines: Launcher) -> list[dict[str, str]]:
     """Build at two places, times and settings; return the hashes."""
     results = []
     for name, umask, locale, zone, place in (
@@ -103,7 +103,7 @@ def test_neither_folder_nor_umask_nor_date_nor_locale_gets_in(
     """Two builds that differ in all of them give the same sdist and the same wheel."""
     for name in ("LC_ALL", "TZ", "PYTHONHASHSEED"):
         monkeypatch.setenv(name, "")  # to be put back
-    one, other = build_twice(make(tmp_path, kind).tree, tmp_path, Unconfined(ProcessGroup()))
+    one, other = build_twice(make(tmp_path, kind).tree, tmp_path, DirectLauncher(ProcessGroup()))
     assert one == other
     assert len(one) == 2
 

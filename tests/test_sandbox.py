@@ -387,12 +387,13 @@ def test_a_hook_that_takes_too_long_is_ended(machine: Machine, tmp_path: Path) -
     code = """
         import pathlib, sys
         from pypi_insiders.util.process_group import ProcessGroup
-        from pypi_insiders.builder.sandbox import Sandbox, View
+        from pypi_insiders.builder.sandbox import Sandbox
+        from pypi_insiders.builder.launcher import Mounts
         root = pathlib.Path.home() / "work"
         root.mkdir()
         result = Sandbox(ProcessGroup(), [pathlib.Path.home()]).run(
             ["sh", "-c", "setsid sleep 16180.5 & echo begun; sleep 16180.5"],
-            View(root, (root,)), timeout_s=5, environment={}, directory=root,
+            Mounts(root, (root,)), timeout_s=5, environment={}, directory=root,
         )
         print(result.status, result.stdout)
     """

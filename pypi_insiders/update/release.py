@@ -12,10 +12,12 @@ from pathlib import Path
 from packaging.version import Version
 
 from pypi_insiders import git, remote_index
-from pypi_insiders.builder import sandbox
-from pypi_insiders.builder.build import BuildError, Distributions, Recipe, build_distributions
+from pypi_insiders.builder import sandbox_probe
+from pypi_insiders.builder.artifacts import Distributions
+from pypi_insiders.builder.build import Recipe, build_distributions
 from pypi_insiders.builder.environments import Bytecode
-from pypi_insiders.builder.sandbox import SandboxError, Unconfined
+from pypi_insiders.builder.errors import BuildError, SandboxError
+from pypi_insiders.builder.launcher import DirectLauncher, Launcher
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index import archives, distribution, release_lists, store
@@ -110,7 +112,7 @@ class Maker:
         self._bytecode = Bytecode(self._shared)
         self._guard = Guard(settings.build.disk_reserve_bytes)
         self._choosing = threading.Lock()
-        self._chosen: sandbox.Confines | None = None
+        self._chosen: Launcher | None = None
         self._unavailable: SandboxError | None = None
 
     def end(self) -> None:
@@ -326,7 +328,7 @@ class Maker:
     @contextmanager
     def _built(
         self, release: Release, known: RepositoryState
-    ) -> Iterator[tuple[Distributions, sandbox.Confines]]:
+    ) -> Iterator[tuple[Distributions, Launcher]]:
         """Build a release, and keep what was built for as long as the context is open."""
         self._guard.demand_room(self._paths.builds)
         confines = self._confines()
@@ -408,7 +410,7 @@ class Maker:
         size_bytes = sum(file.stat().st_size for file in files)
         self._guard.demand_room(make_directory(self._paths.distributions), size_bytes)
 
-    def _confines(self) -> sandbox.Confines:
+    def _confines(self) -> Launcher:
         """Choose once in what builds run; where nothing can be chosen, nothing is built."""
         with self._choosing:
             if self._unavailable is not None:
@@ -421,11 +423,11 @@ class Maker:
                     raise
             return self._chosen
 
-    def _choose(self) -> sandbox.Confines:
+    def _choose(self) -> Launcher:
         wanted = self._settings.build.sandbox
         before = state.load_sandbox(self._paths.state)
         try:
-            chosen = sandbox.choose(
+            chosen = sandbox_probe.choose(
                 wanted,
                 self._containment,
                 self._paths.hidden_from_builds(),
@@ -436,7 +438,7 @@ class Maker:
             if self._containment.pause(0):  # or else it is our own end that it met
                 state.save_sandbox(self._paths.state, replace(before, trouble=error.message))
             raise
-        if isinstance(chosen, Unconfined):
+        if isinstance(chosen, DirectLauncher):
             now = replace(before, trouble=chosen.trouble)
         else:
             now = Sandboxing(had_at=int(time.time()))
@@ -473,9 +475,7 @@ class Maker:
         finally:
             remove_foreign_tree(directory)
 
-    def _build(
-        self, release: Release, workspace: Path, confines: sandbox.Confines
-    ) -> Distributions:
+    def _build(self, release: Release, workspace: Path, confines: Launcher) -> Distributions:
         repository = release.repository
         mirror = self._paths.mirror(repository.name)
         source = workspace / "source"

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from pypi_insiders import git, remote_index
 from pypi_insiders.builder import sandbox
-from pypi_insiders.builder.build import BuildError, build_environment
+from pypi_insiders.builder.environ import build_environment
+from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.git import SignatureError, UnreachableError
