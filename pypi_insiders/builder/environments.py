@@ -18,15 +18,11 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pypi_insiders.util import uv
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import (
-    UNFINISHED,
-    files_below,
-    hint_for,
-    remove_foreign_tree,
-    shortage,
-)
+from pypi_insiders.util.files import UNFINISHED, hint_for, shortage
 from pypi_insiders.util.plain_text import Block
-from pypi_insiders.util.process import Containment, Result
+from pypi_insiders.util.process import Result
+from pypi_insiders.util.process_group import ProcessGroup
+from pypi_insiders.util.trees import files_below, remove_foreign_tree
 
 _log = logging.getLogger(__name__)
 
@@ -191,7 +187,7 @@ def make(  # one thing that an environment is made of each
     *,
     python: str,
     as_of_s: int | None,
-    containment: Containment,
+    containment: ProcessGroup,
 ) -> Environment:
     """Make an environment, from wheels only.
 
@@ -247,7 +243,7 @@ def make(  # one thing that an environment is made of each
     raise RequirementError(message, result.stdout)
 
 
-def _make_empty(directory: Path, python: str, containment: Containment) -> Environment:
+def _make_empty(directory: Path, python: str, containment: ProcessGroup) -> Environment:
     made = _uv(
         containment, directory.parent,
         "venv", "--quiet", "--no-project", "--relocatable", "--python", python, str(directory),
@@ -277,7 +273,7 @@ def _checked(requirements: Iterable[str]) -> list[str]:
     return found
 
 
-def find_python(version: str, containment: Containment, directory: Path) -> str | None:
+def find_python(version: str, containment: ProcessGroup, directory: Path) -> str | None:
     """Find an interpreter of a version that is on this machine.
 
     Args:
@@ -297,7 +293,7 @@ def find_python(version: str, containment: Containment, directory: Path) -> str 
     return found[-1] if result.status == 0 and found else None
 
 
-def _uv(containment: Containment, directory: Path, *arguments: str) -> Result:
+def _uv(containment: ProcessGroup, directory: Path, *arguments: str) -> Result:
     environment: Mapping[str, str] = {
         key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")
     }

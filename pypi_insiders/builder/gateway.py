@@ -24,6 +24,8 @@ _HEADER_BYTES = 32 * 1024
 _LOOK_S = 0.1
 _CONNECT_TIMEOUT_S = 60
 _HEADER_TIMEOUT_S = 60
+# Others send nothing of a build. TRACE would have the proxy of this machine tell our password.
+_METHODS = (b"CONNECT", b"GET", b"HEAD", b"POST")
 _REQUEST = re.compile(rb"([A-Z]+) ([\x21-\x7e]+) HTTP/1\.[01]\r\n")
 # Those of a proxy, which are not for whom it asks. Source: RFC 9110, 7.6.1.
 _OF_PROXY = re.compile(rb"(?im)^(?:proxy-[\w-]+|connection|keep-alive):[^\n]*\n")
@@ -62,7 +64,7 @@ def opened(path: Path) -> Iterator[None]:
     Args:
         path: of the socket, which is not there yet.
 
-    Source: RFC 9110, 9.3.6; RFC 9112, 3.2.2.
+    Source: RFC 9110, 9.3.6 and 9.3.8; RFC 9112, 3.2.2.
     """
     with socket.socket(socket.AF_UNIX) as server:
         # The path of a socket may have 107 characters. Source: unix(7).
@@ -180,6 +182,10 @@ def _target(header: bytes) -> _Target:
         url.hostname.encode("idna")
     except (ValueError, KeyError) as error:
         raise _Refused("400 Bad Request", "no request to a proxy for HTTP") from error
+    if method not in _METHODS:
+        raise _Refused(
+            "501 Not Implemented", f"builds may use {b', '.join(_METHODS).decode()} and no other"
+        )
     return _Target(method, url.scheme, url.hostname, port, uri)
 
 

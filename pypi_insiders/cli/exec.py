@@ -60,11 +60,11 @@ def exec_(
     from pypi_insiders.config.settings import load_settings
     from pypi_insiders.server.run import served_beside
     from pypi_insiders.systemd import sockets
-    from pypi_insiders.util import process
+    from pypi_insiders.util import foreground
 
     paths = default_paths()
     settings = load_settings(paths.settings)
-    process.find_command(argv[0])  # told at once, and not after an update
+    foreground.find_command(argv[0])  # told at once, and not after an update
     _provide(paths, settings, no_update=no_update, is_quiet=verbosity(ctx) < 0)
     # Whoever wants passwords gets one for this command alone: nobody else here can read the index.
     password = secrets.token_urlsafe(24) if settings.server.auth else None
@@ -74,7 +74,7 @@ def exec_(
             listening.close()  # when the index ends, nobody is to wait for it
             if password is not None:
                 url = url.replace("//", f"//pypi-insiders:{password}@")
-            status = process.attend(argv, _environment(url, uv_index=uv_index))
+            status = foreground.run_foreground(argv, _environment(url, uv_index=uv_index))
     ctx.exit(status)
 
 

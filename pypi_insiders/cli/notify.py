@@ -14,10 +14,10 @@ def notify(test: bool) -> None:
     problem, on your desktop or by the `notify-command` of config.toml, and one when it is over.
     """
     from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.reporting import alerts
+    from pypi_insiders.reporting import notifier
 
     paths = default_paths()
     if test:
-        click.echo(f"sent by {alerts.send_test(paths)}")
-    elif done := alerts.tell(paths):
+        click.echo(f"sent by {notifier.send_test(paths)}")
+    elif done := notifier.notify(paths):
         click.echo(done)

@@ -192,6 +192,8 @@ def run(
     Prints its URL. What is not given comes from config.toml. This is also what the unit runs.
     """
     from pypi_insiders.cli.common import complain
+    from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.config.settings import load_settings
     from pypi_insiders.server.run import refuse
     from pypi_insiders.systemd import sockets
     from pypi_insiders.util.errors import InsidersError
@@ -203,7 +205,8 @@ def run(
         if not inherited:
             raise
         complain(error.message, error.hint)
-        refuse(error, inherited)
+        paths = default_paths()
+        refuse(error, inherited, paths, lambda: load_settings(paths.settings).server)
         click.get_current_context().exit(error.exit_status)
 
 

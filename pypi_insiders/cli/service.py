@@ -50,6 +50,7 @@ def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how
     from pypi_insiders.repositories import data_directories
     from pypi_insiders.systemd import following, service_status, systemctl
     from pypi_insiders.systemd.control import Setup
+    from pypi_insiders.util.errors import InsidersError
 
     part, paths = part_of(name), default_paths()
     setup = Setup(paths, load_settings(paths.settings), systemctl.manager())
@@ -67,7 +68,12 @@ def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how
             systemctl.call("start", "--no-block", part.service)
             failure = _wait(place)
     now = datetime.now().astimezone()
-    click.echo(service_status.look(part, now, setup.manager).line)
+    look = service_status.look(part, now, setup.manager)
+    click.echo(look.line)
+    if name == "server" and look.has_failed:
+        failure = InsidersError(
+            "the index was started, and is failing", "see why: `pypi-insiders server logs`"
+        )
     if systemctl.is_lingering() is False:
         note(f"lingering is off: the {name} stops when you log out (`loginctl enable-linger`)")
     if failure:
@@ -76,7 +82,10 @@ def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how
 
 def _has_changed(path: Path, since: float) -> bool:
     """Return whether a file was written since then, in seconds of the epoch."""
-    return path.exists() and path.stat().st_mtime >= since
+    try:
+        return path.stat().st_mtime >= since
+    except OSError:
+        return False
 
 
 def _wait(place: "JournalPosition") -> "InsidersError | None":

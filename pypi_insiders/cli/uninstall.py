@@ -21,7 +21,8 @@ def uninstall(purge: bool) -> None:
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.systemd import control, environment_d
     from pypi_insiders.util.errors import InsidersError
-    from pypi_insiders.util.files import locked, remove_tree
+    from pypi_insiders.util.files import is_there, locked
+    from pypi_insiders.util.trees import remove_tree
 
     paths = default_paths()
     removed: list[Path] = []
@@ -40,7 +41,7 @@ def uninstall(purge: bool) -> None:
         note(error.message)  # without units there is still what `update` has made
     if purge:
         found = [
-            path for path in (paths.config, paths.data, paths.cache, paths.state) if path.exists()
+            path for path in (paths.config, paths.data, paths.cache, paths.state) if is_there(path)
         ]
         if found:
             with locked(paths.lock, lambda: note("an update is running; waiting for it to end")):

@@ -41,7 +41,7 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
     Checks the repositories for new tags, builds those and publishes what was built: all watched
     repositories, or those that are named. Tags that failed before are tried again at once if their
     repository is named, and else after a while. Exit status 1 if any of them failed, or if
-    published files are lost.
+    published files are lost, or a project has no release that you did not unpublish.
     """
     from pypi_insiders import remote_index
 
@@ -49,7 +49,7 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
 
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.config.settings import load_settings
-    from pypi_insiders.repositories import registry
+    from pypi_insiders.repositories import held_names, registry
     from pypi_insiders.systemd.sd_notify import Notifier
     from pypi_insiders.update.selection import Request
 
@@ -59,7 +59,11 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
     outcomes: list[Outcome] = []
     elapsed_s = 0.0
     # Wrong names are told at once, and not after another update has ended.
-    if registry.select(registry.load(paths.repositories), names):
+    chosen = registry.select(registry.load(paths.repositories), names)
+    if not chosen:
+        none_watched()
+        _warn_of_unlisted(paths)
+    if chosen or held_names.are_any(paths):
         notifier = Notifier()
         outcomes, elapsed_s = run(
             paths,
@@ -68,11 +72,8 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
             lambda line: notifier.notify(f"STATUS={line}"),
             is_quiet=verbosity(ctx) < 0,
         )
-    else:
-        none_watched()
-        _warn_of_unlisted(paths)
-        if not as_json:
-            return
+    elif not as_json:
+        return
     result(_json(outcomes, elapsed_s) if as_json else summary(outcomes, elapsed_s))
     ctx.exit(1 if any(outcome.errors for outcome in outcomes) else 0)
 
@@ -121,8 +122,33 @@ def run(
 
     with _progress(tell, is_quiet=is_quiet) as progress:
         outcomes = update_all(paths, settings, request, progress)
+        _add_unserved(paths, request, outcomes)
         progress.tell(summary(outcomes, progress.elapsed_s))
     return outcomes, progress.elapsed_s
+
+
+def _add_unserved(paths: "Paths", request: "Request", outcomes: "list[Outcome]") -> None:
+    """Add what is wrong after an update that did not fail of it, as `status` judges it."""
+    import logging
+    from datetime import datetime
+
+    from pypi_insiders.reporting import judgement, snapshot
+    from pypi_insiders.update.run import Outcome
+
+    log = logging.getLogger(__name__)
+    seen = snapshot.take(paths, datetime.now().astimezone(), with_services=False)
+    by_subject = {outcome.repository: outcome for outcome in outcomes}
+    failed = {name for name, outcome in by_subject.items() if outcome.errors}
+    for item in judgement.unserved(seen):
+        if item.subject in failed or (request.names and item.subject not in by_subject):
+            continue
+        log.error("%s", item.line)
+        if item.hint:
+            log.info("hint: %s", item.hint)
+        if item.subject not in by_subject:
+            by_subject[item.subject] = Outcome(item.subject, is_watched=False)
+            outcomes.append(by_subject[item.subject])
+        by_subject[item.subject].errors.append(InsidersError(item.text, item.hint))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text, remove, write_atomic
-from pypi_insiders.util.process import interactive
+from pypi_insiders.util.foreground import interactive
 
 _FOUND_ANYWHERE = ("editor", "nano", "vi")
 

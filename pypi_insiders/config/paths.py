@@ -67,6 +67,11 @@ class Paths:
         return self.state / "held.json"
 
     @property
+    def held_names_copies(self) -> tuple[Path, Path]:
+        """The same once more, and beside the distributions: any file, or the state, may be lost."""
+        return (self.state / "held-copy.json", self.distributions / ".held.json")
+
+    @property
     def held_names_lock(self) -> Path:
         """Held by whoever changes the list of held names."""
         return self.state / "held.lock"

@@ -36,7 +36,7 @@ from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import PARTS
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there
-from pypi_insiders.util.process import Containment
+from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.words import counted
 
 _T = TypeVar("_T")
@@ -62,7 +62,7 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
     manager = _manager(seen)
     has_manager = isinstance(manager, Manager)
     fallback_url = settings.server.fallback
-    containment = Containment()
+    containment = ProcessGroup()
     checks: tuple[Callable[[], Iterable[Finding]], ...] = (
         lambda: system.look(manager),
         lambda: disk.look(paths),

@@ -28,7 +28,7 @@ _WRONG_TIME = (9, 10)
 
 
 @dataclass(frozen=True)
-class Response:
+class TimedAnswer:
     """What came of one small request."""
 
     took_s: float = 0
@@ -42,7 +42,7 @@ class Response:
     """Whether a certificate is not valid at the time that we believe it is."""
 
 
-def ask(url: str) -> Response:
+def ask(url: str) -> TimedAnswer:
     """Ask an index for the head of one page, by the proxies of this shell, as its clients do."""
     request = urllib.request.Request(  # noqa: S310 - config.toml takes http and https only
         f"{url.rstrip('/')}/{_PROJECT}/",
@@ -58,7 +58,7 @@ def ask(url: str) -> Response:
         with answer:
             took_s = time.monotonic() - began
             ahead_s = _ahead(answer.headers, began_at + took_s / 2)
-            return Response(took_s, answer.status, ahead_s=ahead_s)
+            return TimedAnswer(took_s, answer.status, ahead_s=ahead_s)
     except (OSError, http.client.HTTPException, ValueError) as error:
         cause = getattr(error, "reason", error)
         is_time_doubted = (
@@ -68,7 +68,7 @@ def ask(url: str) -> Response:
             said = cause.verify_message
         else:
             said = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-        return Response(time.monotonic() - began, reason=said, is_time_doubted=is_time_doubted)
+        return TimedAnswer(time.monotonic() - began, reason=said, is_time_doubted=is_time_doubted)
 
 
 def _ahead(headers: Mapping[str, str], at_s: float) -> float | None:
@@ -83,7 +83,7 @@ def _ahead(headers: Mapping[str, str], at_s: float) -> float | None:
     return None
 
 
-def look(url: str, answer: Response) -> Iterator[Finding]:
+def look(url: str, answer: TimedAnswer) -> Iterator[Finding]:
     """Tell of the fallback and of the clock.
 
     Args:
@@ -95,7 +95,7 @@ def look(url: str, answer: Response) -> Iterator[Finding]:
     yield clock(shown, answer.ahead_s, is_kept=is_kept())
 
 
-def _fallback(url: str, answer: Response) -> Finding:
+def _fallback(url: str, answer: TimedAnswer) -> Finding:
     if answer.is_time_doubted:
         message = f"the certificate of {url} is not valid at this time ({answer.reason})"
         return warning("fallback", message, "is the clock right? `timedatectl`")

@@ -3,7 +3,7 @@
 from pypi_insiders.git.checkout import bring, export
 from pypi_insiders.git.command import TIMEOUT_S, end
 from pypi_insiders.git.credentials import GITS_OWN, Access
-from pypi_insiders.git.errors import UnreachableError
+from pypi_insiders.git.errors import UnfitError, UnreachableError
 from pypi_insiders.git.mirror import fetch, fetch_commit, list_tags
 from pypi_insiders.git.signatures import SignatureError, verify
 from pypi_insiders.git.submodules import OutsideError
@@ -15,6 +15,7 @@ __all__ = [
     "Access",
     "OutsideError",
     "SignatureError",
+    "UnfitError",
     "UnreachableError",
     "Wanted",
     "bring",

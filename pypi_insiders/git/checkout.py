@@ -10,14 +10,17 @@ from pathlib import Path
 from pypi_insiders.git import credentials
 from pypi_insiders.git.command import FETCH_TIMEOUT_S, GitSettings, attempt, git, in_mirror, in_tree
 from pypi_insiders.git.credentials import GITS_OWN, Access
+from pypi_insiders.git.errors import UnfitError
 from pypi_insiders.git.mirror import Mirror
 from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, submodules_of
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for, remove_tree, walk
+from pypi_insiders.util.files import hint_for
+from pypi_insiders.util.trees import remove_tree, walk
 
 _log = logging.getLogger(__name__)
 
 _DEPTH = 10
+_TIME_DIGITS = 10
 
 # What whoever builds finds, whatever settings the machine has. No remote: nothing connects.
 _CONFIG = """\
@@ -67,6 +70,7 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
 
     Raises:
         OutsideError: a submodule is where it may not be.
+        UnfitError: it is no commit, or has a time that no file can have.
         UnreachableError: something is missing, and the host cannot be reached.
         InsidersError: the commit is not there, or the disk cannot be written.
 
@@ -74,11 +78,23 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     """
     exporter, of = _opened(mirror, access, submodules)
     exporter.check_out(of, commit, tree)
-    time_s = int(in_mirror(mirror, "show", "--no-patch", "--format=%ct", commit, "--"))
+    time_s = _time_of(mirror, commit)
     if tag is not None:
         in_tree(tree, "tag", "--force", tag, commit)
     exporter.settle(tree, time_s)
     return time_s
+
+
+def _time_of(mirror: Path, commit: str) -> int:
+    """Read the time of a commit.
+
+    Raises:
+        UnfitError: archives cannot have it. Source: RFC 1952, `MTIME`, of 32 bits.
+    """
+    text = in_mirror(mirror, "show", "--no-patch", "--format=%ct", commit, "--").strip()
+    if not (text.isdecimal() and len(text) <= _TIME_DIGITS and int(text) < 2**32):
+        raise UnfitError(f"its commit has a time that no file can have: {text[:20] or 'none'}")
+    return int(text)
 
 
 def bring(

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypi_insiders.git.errors import UnreachableError, explain
+from pypi_insiders.util import disk
+from pypi_insiders.util.disk import DiskFullError
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.process import activity, kill_with_descendants
+from pypi_insiders.util.process_group import activity, kill_with_descendants
 from pypi_insiders.util.time_limit import shortened
 
 # GitPython looks for git when it is imported, and fails there without one.
@@ -30,6 +32,8 @@ FETCH_TIMEOUT_S = 1800
 STALL_TIMEOUT_S = 120
 """After so long without anything that moves, a host that should send something hangs."""
 _LOOKS = 8
+_LOOK_S = 0.1
+"""How often it is looked whether there is room on the disk."""
 _END_TIMEOUT_S = 5
 # A damaged repository can end git by a signal, but by none of these.
 _FROM_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
@@ -141,6 +145,7 @@ def attempt(
 
     Raises:
         UnreachableError: it connects, and took too long, or the host sent nothing for long.
+        DiskFullError: it was killed because the disk is almost full.
         InsidersError: there is no git, it took too long, or was killed by others.
     """
     # GitPython adds to the environment and cannot take away from it.
@@ -165,6 +170,8 @@ def attempt(
             stdout, stderr, status = _finish(started.proc, until_s, connects=settings.connects)
     except GitCommandNotFound as error:
         raise InsidersError("git was not found", "install git") from error
+    if status is None and disk.is_exhausted():
+        raise DiskFullError(f"git {_name(arguments)}: {disk.ALMOST_FULL}")
     if status is None:
         has_stalled = time.monotonic() < until_s
         what = (
@@ -186,7 +193,8 @@ def _finish(
 ) -> tuple[bytes, bytes, int | None]:
     """Wait for the end of a process; return its output and status, `None` if it was killed.
 
-    It is killed at a time of the monotonic clock, or before that if it waits for a host in vain.
+    It is killed at a time of the monotonic clock, or before that if it waits for a host in vain,
+    or fills the disk.
 
     GitPython's own way to kill needs `pgrep` or `ps`: without them ssh and others stay, and keep
     the pipes open.
@@ -201,12 +209,16 @@ def _wait(
     process: "subprocess.Popen[bytes]", until_s: float, *, connects: bool
 ) -> tuple[bytes, bytes, int | None]:
     seen, since_s = None, time.monotonic()
+    look_at_s = since_s
     while (left_s := until_s - time.monotonic()) > 0:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            look_s = min(left_s, STALL_TIMEOUT_S / _LOOKS) if connects else left_s
+            look_s = min(left_s, _LOOK_S)
             return (*process.communicate(timeout=look_s), process.returncode)
-        if not connects:
+        if disk.is_exhausted():
             break
+        if not connects or time.monotonic() < look_at_s:
+            continue
+        look_at_s = time.monotonic() + STALL_TIMEOUT_S / _LOOKS
         before, seen = seen, activity(process.pid, apart=_APART, waiting=_WAITING)
         if seen is None or seen != before:
             since_s = time.monotonic()

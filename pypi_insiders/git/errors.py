@@ -3,8 +3,10 @@
 import re
 import shlex
 
-from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError, cut
 from pypi_insiders.util.urls import without_any_credentials
+
+_SHOWN_CHARS = 16 * 1024
 
 
 class UnreachableError(InsidersError):
@@ -20,6 +22,10 @@ class AccessError(InsidersError):
 
 class RefusedError(InsidersError):
     """The host does not give an object that none of its tags and branches names."""
+
+
+class UnfitError(InsidersError):
+    """What a tag names can be no release, now and later."""
 
 
 class UnexplainedError(InsidersError):
@@ -123,7 +129,7 @@ def explain(
         connects: whether it asked a host.
         access_hint: what helps if the host gives no access; by default what helps without a token.
     """
-    text = without_any_credentials(stderr.strip())
+    text = without_any_credentials(_shortened(stderr.strip()))
     detail = _telling_line(text)
     if re.search(r"No space left on device|Disk quota exceeded|Out of diskspace", text):
         return InsidersError(f"the disk is full ({detail})", "make room on that disk")
@@ -143,6 +149,13 @@ def explain(
             helping = hint.format_map(names)
             return kind(f"{meaning} ({detail})", access_hint if is_access else helping)
     return UnexplainedError(f"git {command} failed: {detail}")
+
+
+def _shortened(text: str) -> str:
+    """Leave out most of a very long text, which a host may have sent to keep us busy."""
+    if len(text) > 2 * _SHOWN_CHARS:
+        text = f"{text[:_SHOWN_CHARS]}\n{text[-_SHOWN_CHARS:]}"
+    return "\n".join(map(cut, text.splitlines()))
 
 
 def _telling_line(text: str) -> str:

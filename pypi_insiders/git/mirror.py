@@ -1,5 +1,6 @@
 """Keep bare copies of repositories, without the content of files that nobody has asked for."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from pypi_insiders.git.command import (
     in_mirror,
 )
 from pypi_insiders.git.credentials import GITS_OWN, Access
-from pypi_insiders.git.errors import RefusedError, UnexplainedError
+from pypi_insiders.git.errors import RefusedError, UnexplainedError, UnfitError
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import make_directory, remove_tree
+from pypi_insiders.util.files import make_directory
+from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
 
@@ -152,12 +154,15 @@ class Mirror:
 
         Raises:
             UnreachableError: the host cannot be reached.
+            UnfitError: it is no commit.
             InsidersError: the commit is not there, or the content cannot be had.
 
         Source: git-rev-list(1), `--missing=print`; that this is how git itself fetches what is
         missing: fetch_objects in git's promisor-remote.c.
         """
         if not self._has(commit):
+            if kind := self._kind(commit):
+                raise UnfitError(f"the tag names a {kind}, and no commit")
             raise UnexplainedError(
                 f"the commit {commit:.9} is in none of its tags", "the next update looks again"
             )
@@ -185,6 +190,11 @@ class Mirror:
         return (
             attempt(f"--git-dir={self.path}", "cat-file", "-e", f"{commit}^{{commit}}").status == 0
         )
+
+    def _kind(self, name: str) -> str | None:
+        """Tell what kind of object has this name; `None` if it is not there."""
+        found = attempt(f"--git-dir={self.path}", "cat-file", "-t", name)
+        return found.stdout.strip() if found.status == 0 else None
 
     @property
     def _refspecs(self) -> tuple[str, ...]:
@@ -234,11 +244,23 @@ class Mirror:
     ) -> None:
         # What is asked for by its hash is not there, whatever commits are.
         negotiation = ("-c", "fetch.negotiationAlgorithm=noop") if stdin else ()
-        in_mirror(
-            path, *negotiation, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
-            "--no-recurse-submodules", "--no-auto-maintenance", *options, "origin", *refspecs,
-            settings=self.settings, stdin=stdin, timeout_s=FETCH_TIMEOUT_S,
-        )  # fmt: skip
+        try:
+            _remove_unfinished(path)
+            in_mirror(
+                path, *negotiation, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
+                "--no-recurse-submodules", "--no-auto-maintenance", *options, "origin", *refspecs,
+                settings=self.settings, stdin=stdin, timeout_s=FETCH_TIMEOUT_S,
+            )  # fmt: skip
+        except InsidersError:
+            _remove_unfinished(path)
+            raise
+
+
+def _remove_unfinished(mirror: Path) -> None:
+    """Remove the packs that a git which was killed has left: git itself keeps them for weeks."""
+    with contextlib.suppress(OSError):
+        for file in (mirror / "objects/pack").glob("tmp_*"):
+            file.unlink()
 
 
 def _ref_of(commit: str) -> str:

@@ -10,6 +10,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.urls import without_credentials
 
 _GITLINK = "160000"
+_LONGEST_URL_CHARS = 2048
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def absolute(url: str, base: str) -> str:
 
     Source: git-submodule(1), "add"; relative_url in git's remote.c.
     """
+    if len(url) > _LONGEST_URL_CHARS:
+        raise InsidersError(f"{url[:80]!r}... is too long for the URL of a submodule")
     if url.startswith(("./", "../")):
         base, separator = base.rstrip("/"), "/"
         while url.startswith(("./", "../")):

@@ -1,6 +1,5 @@
 """Read a few files of one tag, without a mirror."""
 
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import RefusedError, UnreachableError
 from pypi_insiders.git.signatures import verify
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import make_directory, remove_foreign_tree
+from pypi_insiders.util.files import make_temporary
+from pypi_insiders.util.trees import remove_foreign_tree
 
 _LIMIT_BYTES = 32 * 1024 * 1024
 _FILE_LIMIT_BYTES = 512 * 1024
@@ -54,7 +54,7 @@ def read_files(
 
     Source: git-fetch(1), `--depth`, `--filter`; git-ls-tree(1).
     """
-    directory = Path(tempfile.mkdtemp(dir=make_directory(scratch)))
+    directory = make_temporary(scratch)
     until_s = time.monotonic() + timeout_s
     try:
         return _Glance(wanted, directory, access, until_s).read()

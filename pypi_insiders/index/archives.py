@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.util.disk import Watched, demand_room
 
 _SHOWN = 3
 _MOST_MEMBERS = 20_000
@@ -186,6 +187,7 @@ def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
     Raises:
         DistributionError: it is damaged, not of the form that the specification demands, or has
             members that would land outside.
+        DiskFullError: it does not fit on the disk.
 
     Source: https://packaging.python.org/en/latest/specifications/source-distribution-format/
     """
@@ -193,8 +195,12 @@ def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
         raise DistributionError(f"{path.name} is no .tar.gz, as an sdist must be")
     distribution.read(path)
     check(path)
+    demand_room(_unpacked_bytes(path))
     try:
-        with tarfile.open(path) as archive:
+        with (
+            gzip.open(path) as stream,
+            tarfile.open(fileobj=Watched(stream), mode="r:") as archive,  # type: ignore[call-overload]
+        ):
             if hasattr(tarfile, "data_filter"):
                 archive.extractall(directory, filter="data")
             else:  # Python 3.11 before 3.11.4
@@ -209,6 +215,16 @@ def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
             item.chmod(_mode(item))
         os.utime(item, (epoch_s, epoch_s), follow_symlinks=False)
     return root
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """Add up the sizes of the members of an sdist."""
+    found = 0
+    with tarfile.open(path) as archive:
+        while (member := archive.next()) is not None:
+            archive.members = []  # type: ignore[attr-defined]  # as in `_check_sdist`
+            found += member.size
+    return found
 
 
 def pack_sdist(root: Path, target: Path, epoch_s: int) -> None:
@@ -239,7 +255,7 @@ def pack_sdist(root: Path, target: Path, epoch_s: int) -> None:
             else:
                 member.size, member.mode = path.stat().st_size, _mode(path)
                 with path.open("rb") as content:
-                    archive.addfile(member, content)
+                    archive.addfile(member, Watched(content))
 
 
 def _walk(root: Path) -> Iterator[Path]:

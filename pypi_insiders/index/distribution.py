@@ -27,12 +27,22 @@ from pypi_insiders.util.errors import InsidersError
 _SDIST_ENDS = (".tar.gz", ".zip")
 # What is or was a distribution, or is taken for one: pip and uv read some of these to this day.
 _ARCHIVE = re.compile(
-    r"\.(?:whl|egg|zip|7z|conda|deb|dmg|exe|msi|rpm|tgz|tbz2?|txz|tzst|tlz"
-    r"|tar(?:\.(?:gz|bz2|xz|z|zst|lzma|br))?)",
+    r"\.(?:whl|egg|zip|7z|conda|deb|dmg|exe|msi|rpm|tgz|taz|tbz2?|txz|tzst|tlz|tar(?:\.\w+)?)\Z",
+    re.IGNORECASE,
+)
+# A form that nobody has heard of, after a version.
+_UNKNOWN = re.compile(r"\.[a-z]\w*\Z", re.IGNORECASE)
+_VERSION_AFTER = re.compile(r"[-_ ]+(?=v?\d)", re.IGNORECASE)
+_NO_ARCHIVE = re.compile(
+    r"\.(?:asc|bak|cfg|crdownload|csv|damaged|html|ini|json|lock|log|md|md5|metadata|old|part|pdf"
+    r"|png|provenance|py|rst|sh|sha256|sha512|sig|svg|swp|tmp|toml|txt|xml|ya?ml)",
     re.IGNORECASE,
 )
 _LINE_CHARS = 400
 _FILE_NAME = re.compile(r"[A-Za-z0-9._+!-]+")
+_FIELD = re.compile(rb"([!-9;-~]+):")
+_LOOKED_AT = (b"name", b"version", b"requires-python")
+_LOOKED_AT_LIMIT_BYTES = 64 * 1024
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
 _HEAD_LIMIT_BYTES = 1024 * 1024
 _MOST_MEMBERS = 100_000
@@ -95,9 +105,10 @@ def release_of(name: str) -> tuple[NormalizedName, Version]:
 def possible_projects(name: str) -> frozenset[str]:
     """Return the projects of which a file may be that `release_of` rejects; empty for no archive.
 
-    An old form (`x-1.0.tgz`, `x-1.0.egg`), a build tag that is none, a name without a version: a
-    file that nobody can be given still says that its project is private. Where it is not clear
-    which part is the name, every reading counts.
+    An old form (`x-1.0.tgz`, `x-1.0.egg`), one that is new or unknown after a version
+    (`x-1.0.tar.zst`, `x-1.0.lz`), a build tag that is none, a name without a version: a file that
+    nobody can be given still says that its project is private. Where it is not clear which part is
+    the name, every reading counts.
 
     Args:
         name: a file name.
@@ -106,12 +117,13 @@ def possible_projects(name: str) -> frozenset[str]:
         Normalized names.
     """
     match = _ARCHIVE.search(name)
-    while match and match.end() < len(name):
-        match = _ARCHIVE.search(name, match.start() + 1)
     if match is None:
-        return frozenset()
+        match = _UNKNOWN.search(name)
+        has_version = _VERSION_AFTER.search(name)
+        if match is None or has_version is None or _NO_ARCHIVE.fullmatch(match[0]):
+            return frozenset()
     stem = name[: match.start()]
-    cuts = [cut.start() for cut in re.finditer(r"[-_ ]+(?=v?\d)", stem, re.IGNORECASE)]
+    cuts = [cut.start() for cut in _VERSION_AFTER.finditer(stem)]
     if not cuts:
         cuts = [*(cut.start() for cut in re.finditer("-", stem))] or [len(stem)]
     readings = [stem[:at] for at in cuts]
@@ -120,6 +132,14 @@ def possible_projects(name: str) -> frozenset[str]:
         with contextlib.suppress(InvalidName):
             found.add(canonicalize_name(reading.strip(), validate=True))
     return frozenset(found)
+
+
+def projects_of(name: str) -> frozenset[str]:
+    """Return the projects of which a file is or may be: one, where it is a wheel or an sdist."""
+    try:
+        return frozenset([release_of(name)[0]])
+    except DistributionError:
+        return possible_projects(name)
 
 
 def releases(names: Iterable[str]) -> Iterator[tuple[str, NormalizedName, Version]]:
@@ -176,7 +196,7 @@ def _understand(name: str, metadata: bytes) -> tuple[tuple[NormalizedName, Versi
     from packaging.metadata import parse_email  # large, and most files are known already
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    fields, _ = parse_email(metadata)
+    fields, _ = parse_email(_looked_at(metadata))
     try:
         release = canonicalize_name(fields.get("name", "")), Version(fields.get("version", ""))
     except InvalidVersion as error:
@@ -188,6 +208,26 @@ def _understand(name: str, metadata: bytes) -> tuple[tuple[NormalizedName, Versi
         except InvalidSpecifier:
             return release, None  # as if it said nothing: installers would drop the whole file
     return release, requires_python
+
+
+def _looked_at(metadata: bytes) -> bytes:
+    """Return the lines of the fields that are looked at.
+
+    Of all of them, or of a body in parts of parts, `email` and `packaging` take a time that grows
+    with the square of their number. Source: RFC 5322, 2.2; `headerRE` in email.feedparser.
+    """
+    kept, is_kept = b"", False
+    for line in metadata.splitlines(keepends=True):
+        if line[:1] not in (b" ", b"\t"):
+            match = _FIELD.match(line)
+            if match is None and not line.startswith(b"From "):
+                break
+            is_kept = match is not None and match[1].lower() in _LOOKED_AT
+        if is_kept:
+            kept += line
+            if len(kept) > _LOOKED_AT_LIMIT_BYTES:
+                raise ValueError("its metadata is too large")
+    return kept
 
 
 def _wheel_metadata(path: Path) -> bytes:

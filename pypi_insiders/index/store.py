@@ -15,14 +15,8 @@ from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import Contents, DistributionError, sha256
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin, describe
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import (
-    hint_for,
-    is_left,
-    make_directory,
-    remove,
-    remove_tree,
-    set_aside,
-)
+from pypi_insiders.util.files import hint_for, is_left, make_directory, remove, set_aside
+from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
 

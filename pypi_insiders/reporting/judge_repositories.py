@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import (
+    ALL_YANKED,
     REPOSITORIES,
     Item,
     clean,
@@ -16,7 +17,7 @@ from pypi_insiders.repositories import comparison
 from pypi_insiders.repositories.comparison import Difference, Kind
 from pypi_insiders.repositories.model import add_command
 from pypi_insiders.repositories.no_release import NoRelease, Reason
-from pypi_insiders.repositories.status import Standing
+from pypi_insiders.repositories.status import RepositoryStatus
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.words import listed
@@ -33,7 +34,7 @@ def judge_repositories(snapshot: Snapshot) -> Iterator[Item]:
     yield from _other_names(snapshot)
 
 
-def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
+def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
     """Judge one watched repository, and the release that its project should have."""
     show = f"`pypi-insiders show {item.name}`"
     errors = list(item.errors)
@@ -61,11 +62,13 @@ def _repository(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
         yield warning(item.name, text, show)
     if not missing and item.distribution and _all_yanked(snapshot, item.distribution):
         hint = f"`pypi-insiders unyank {item.distribution} VERSION`, or publish another release"
-        yield problem(item.name, f"every release of {item.distribution} is yanked", hint, "yanked")
+        yield problem(
+            item.name, f"every release of {item.distribution} is yanked", hint, ALL_YANKED
+        )
     yield from _public(snapshot, item)
 
 
-def _without_release(item: Standing, missing: NoRelease) -> Item:
+def _without_release(item: RepositoryStatus, missing: NoRelease) -> Item:
     """Judge that a watched repository has no release."""
     if missing.reason == Reason.BUILDING:
         return note(item.name, missing.text, missing.hint)
@@ -76,7 +79,7 @@ def _without_release(item: Standing, missing: NoRelease) -> Item:
     return problem(item.name, text, missing.hint, kind)
 
 
-def _public_meanwhile(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
+def _public_meanwhile(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
     """Tell that clients get the public releases until there is one, as the user has set."""
     watched = {} if isinstance(snapshot.watched, InsidersError) else snapshot.watched
     if watched[item.name].public_until_built and not item.known.files:
@@ -86,7 +89,7 @@ def _public_meanwhile(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
         yield warning(item.name, text, f"`pypi-insiders update {item.name}`")
 
 
-def why_unserved(snapshot: Snapshot, item: Standing) -> str | None:
+def why_unserved(snapshot: Snapshot, item: RepositoryStatus) -> str | None:
     """Tell why a repository has no release that installers take; `None`: it has one."""
     if item.newest is not None:
         return None
@@ -97,7 +100,7 @@ def why_unserved(snapshot: Snapshot, item: Standing) -> str | None:
     return f"the releases of {item.distribution} that are served were not built from {item.name}"
 
 
-def _missing(snapshot: Snapshot, item: Standing) -> NoRelease | None:
+def _missing(snapshot: Snapshot, item: RepositoryStatus) -> NoRelease | None:
     """Find why a watched repository has no release; `None`: it has one."""
     if item.distribution is not None:
         if item.known.builds and not any(build.local for build in item.known.builds):
@@ -161,7 +164,7 @@ def _all_yanked(snapshot: Snapshot, project: str) -> bool:
     return yanked.issuperset(snapshot.files.versions(project))
 
 
-def _public(snapshot: Snapshot, item: Standing) -> Iterator[Item]:
+def _public(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
     """Tell what the fallback index has of a project: a fact, or a stranger."""
     project = item.distribution
     known = snapshot.public.get(project or "")
@@ -196,6 +199,8 @@ def _strangers(snapshot: Snapshot) -> Iterator[Item]:
 def _other_names(snapshot: Snapshot) -> Iterator[Item]:
     """Judge the held names that no watched repository has."""
     told = {item.distribution for item in snapshot.standings}
+    unnamed = {item.name for item in snapshot.standings if item.distribution is None}
+    told |= {name for name, repository in snapshot.held.items() if repository in unnamed}
     for name, missing in snapshot.missing.items():
         if name not in told:
             yield problem(name, missing.text, missing.hint, missing.reason)

@@ -8,6 +8,7 @@ from pypi_insiders.reporting.judge_repositories import judge_repositories
 from pypi_insiders.reporting.judge_services import judge_services
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import (
+    ALL_YANKED,
     CONFIG,
     INDEX,
     PASSWORDS,
@@ -20,6 +21,7 @@ from pypi_insiders.reporting.verdict import (
     problem,
     warning,
 )
+from pypi_insiders.repositories.no_release import Reason
 from pypi_insiders.util.errors import InsidersError
 
 
@@ -27,10 +29,29 @@ def judge(snapshot: Snapshot) -> Judgement:
     """Judge a snapshot; the same snapshot always gets the same judgement."""
     found: dict[Severity, list[Item]] = {severity: [] for severity in Severity}
     for item in _all(snapshot):
-        shown = replace(item, text=clean(item.text), hint=item.hint and clean(item.hint))
+        shown = _shown(item)
         if shown not in found[item.severity]:
             found[item.severity].append(shown)
     return Judgement(*(tuple(found[severity]) for severity in Severity))
+
+
+def unserved(snapshot: Snapshot) -> tuple[Item, ...]:
+    """Return the problems with which no update is a success: of repositories and held names.
+
+    What the user took back or yanked is missing as it should be.
+    """
+    found = (*_read(snapshot), *judge_repositories(snapshot))
+    return tuple(
+        _shown(item)
+        for item in found
+        if item.severity == Severity.PROBLEM
+        and item.subject not in (CONFIG, PASSWORDS)
+        and item.kind not in (Reason.UNPUBLISHED, ALL_YANKED)
+    )
+
+
+def _shown(item: Item) -> Item:
+    return replace(item, text=clean(item.text), hint=item.hint and clean(item.hint))
 
 
 def _all(snapshot: Snapshot) -> Iterator[Item]:

@@ -10,17 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from packaging.utils import canonicalize_version
-
 from pypi_insiders.config import access
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, load_settings
 from pypi_insiders.index import distribution, yanks
-from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.reporting import index_check
-from pypi_insiders.reporting.index_check import Fetched, Sample
+from pypi_insiders.reporting.directory import Files, list_files, rejected, samples
+from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.repositories import (
     comparison,
     held_names,
@@ -37,7 +35,7 @@ from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.repositories.public_versions import Public
 from pypi_insiders.repositories.state import Check, RepositoryState, Sandboxing
-from pypi_insiders.repositories.status import Standing, View
+from pypi_insiders.repositories.status import RepositoryStatus, StatusContext
 from pypi_insiders.systemd import control, service_status, unit_state
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_state import UnitState
@@ -48,24 +46,6 @@ _T = TypeVar("_T")
 
 Fetch = Callable[["Files", Services | InsidersError, Settings | None], Fetched | None]
 """Asks the index, however that is done; `None`: it was not asked."""
-
-
-@dataclass(frozen=True)
-class Files:
-    """What the distributions directory has, by the names of its files."""
-
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    """Each distribution to its size in bytes; -1 where that cannot be read."""
-    projects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Normalized project to its files."""
-    odd: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Project to files of a form that is not served."""
-    directory: Path = Path()
-
-    def versions(self, project: str) -> frozenset[str]:
-        """Return the versions of a project, in their canonical form."""
-        names = self.projects.get(project, ())
-        return frozenset(canonicalize_version(distribution.release_of(name)[1]) for name in names)
 
 
 @dataclass(frozen=True)
@@ -84,7 +64,7 @@ class Snapshot:
     """Why nobody could log in or upload, though the settings demand it."""
     fetched: Fetched | None = None
     """`None`: nobody asked the index."""
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[RepositoryStatus, ...] = ()
     """In the order of `repos.toml`."""
     closed: tuple[Path, ...] = ()
     """The directories in which an update cannot write."""
@@ -131,13 +111,15 @@ def take(
             return otherwise
 
     settings = _tried(lambda: load_settings(paths.settings))
-    files = _tried(lambda: _files(paths.distributions))
+    files = _tried(lambda: list_files(paths.distributions))
     there = Files() if isinstance(files, InsidersError) else files
     with ThreadPoolExecutor(1) as pool:
         # systemd and the index are waited for while the files are read.
         asking = pool.submit(_ask, paths, now, settings, there, fetch, with_services)
         watched = _tried(lambda: registry.load(paths.repositories))
         names = held_names.load(paths)
+        if names.error is not None and names.error is not names.unread:
+            errors.append(names.error)
         yanked = status.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
         taken_back: Releases = read(lambda: TAKEN_BACK.load(paths.distributions, paths.state), {})
         known_public = public_versions.load(paths.state)
@@ -154,7 +136,9 @@ def take(
         differences = _compare(paths, states, entries, taken_back)
         problems = {name: entry.problem for name, entry in entries.items() if entry.problem}
         problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
-        view = View(frozenset(there.sizes.keys() - problems.keys()), yanked, known_public, checks)
+        view = StatusContext(
+            frozenset(there.sizes.keys() - problems.keys()), yanked, known_public, checks
+        )
         standings = tuple(status.of(item, states[item.name], view) for item in listed.values())
         services, unit_states, fetched = asking.result()
     no_passwords = _passwords(paths, settings, services)
@@ -172,7 +156,7 @@ def take(
         for project in sorted(names.repositories.keys() - served)
         if (
             found := no_release.find(
-                paths, names, project, _rejected(project, there, problems) or None
+                paths, names, project, rejected(project, there, problems) or None
             )
         )
     }
@@ -233,15 +217,6 @@ def _of_this(
     return replace(fetched, is_other=True, projects=None, file=None, error=error)
 
 
-def _rejected(project: str, files: Files, problems: Mapping[str, str]) -> list[str]:
-    """Tell what is wrong with the files of a project that has no release."""
-    names = files.projects.get(project, ())
-    return [
-        *(problems.get(name, f"{name} is not served") for name in names),
-        *(f"{name} is in no form that is served" for name in files.odd.get(project, ())),
-    ]
-
-
 def _tried(load: Callable[[], _T]) -> _T | InsidersError:
     try:
         return load()
@@ -294,42 +269,6 @@ def _others(paths: Paths, listed: Mapping[str, Repository]) -> Iterator[str]:
     for name, _known in state.everything(paths.state):
         if name.casefold() not in watched:
             yield name
-
-
-def _files(directory: Path) -> Files:
-    """Look at the directory.
-
-    Raises:
-        InsidersError: it cannot be read; where there is none it has no files.
-    """
-    sizes: dict[str, int] = {}
-    projects: dict[str, list[str]] = {}
-    odd: dict[str, list[str]] = {}
-    try:
-        with os.scandir(directory) as items:
-            for item in items:
-                if item.name.startswith("."):
-                    continue
-                try:
-                    project = distribution.release_of(item.name)[0]
-                except DistributionError:
-                    for name in distribution.possible_projects(item.name):
-                        odd.setdefault(name, []).append(item.name)
-                    continue
-                projects.setdefault(project, []).append(item.name)
-                sizes[item.name] = -1
-                with contextlib.suppress(OSError):
-                    sizes[item.name] = item.stat(follow_symlinks=False).st_size
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        reason = error.strerror or error
-        raise InsidersError(f"cannot read {directory}: {reason}", "`ls -ld` shows why") from error
-    return Files(sizes, _sorted(projects), _sorted(odd), directory)
-
-
-def _sorted(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(sorted(files)) for name, files in found.items()}
 
 
 def _entries(paths: Paths) -> dict[str, Entry]:
@@ -401,11 +340,3 @@ def fetch_as_client(
     if url is None:
         return None
     return index_check.fetch(url, samples(files), is_idle=is_idle)
-
-
-def samples(files: Files) -> Iterator[Sample]:
-    """List the files that the index should serve."""
-    for project, names in files.projects.items():
-        for name in names:
-            if files.sizes[name] >= 0:
-                yield Sample(project, files.directory / name, files.sizes[name])

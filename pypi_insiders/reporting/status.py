@@ -11,7 +11,7 @@ from pypi_insiders.reporting import services_seen, snapshot
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import INDEX, Health, Item, Judgement
-from pypi_insiders.repositories.status import Standing
+from pypi_insiders.repositories.status import RepositoryStatus
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.util import times
@@ -76,7 +76,7 @@ def _words(look: Overview, now: datetime) -> Iterator[str]:
 COLUMNS = ("repository", "distribution", "version", "tag", "built", "public", "checked")
 
 
-def row(item: Standing, now: datetime) -> tuple[str, ...]:
+def row(item: RepositoryStatus, now: datetime) -> tuple[str, ...]:
     """Write how a repository stands for people, in the order of `COLUMNS`."""
     newest, check = item.newest, item.check
     return (
@@ -140,7 +140,7 @@ def _condition(look: Overview) -> str:
     return "failing" if look.has_failed else look.condition.name.lower().replace("_", " ")
 
 
-def _repository(item: Standing) -> dict[str, Any]:
+def _repository(item: RepositoryStatus) -> dict[str, Any]:
     newest, check = item.newest, item.check
     return {
         "name": item.name,

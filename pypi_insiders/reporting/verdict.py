@@ -9,6 +9,8 @@ from pypi_insiders.util.urls import without_any_credentials
 
 CONFIG, REPOSITORIES, INDEX, STATE = "config.toml", "repos.toml", "index", "state"
 BUILDS, PASSWORDS = "builds", "passwords"
+ALL_YANKED = "yanked"
+"""The kind of an item: every release of a project is yanked."""
 
 
 class Health(IntEnum):

@@ -6,7 +6,7 @@ from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import state
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.unit_names import SERVER
-from pypi_insiders.util.files import make_directory
+from pypi_insiders.util.files import is_there, make_directory
 
 
 def create(paths: Paths) -> None:
@@ -17,7 +17,7 @@ def create(paths: Paths) -> None:
     Raises:
         InsidersError: a directory cannot be created.
     """
-    is_new = not paths.data.is_dir()
+    is_new = not is_there(paths.data)
     make_directory(paths.state)
     make_directory(paths.data)
     if is_new:  # a running server sees a directory that was not there only after a restart

@@ -17,10 +17,9 @@ from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution
-from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.metadata_cache import MetadataCache
-from pypi_insiders.repositories import registry, state
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories import registry, releases, state
+from pypi_insiders.repositories.model import Repository, add_command
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, list_names, locked, read_bytes, write_atomic
 from pypi_insiders.util.json_fields import written
@@ -29,7 +28,8 @@ from pypi_insiders.util.own_files import recall
 _log = logging.getLogger(__name__)
 
 # Names are read even from a list that is no TOML: to hold one too many is the safe mistake.
-_DISTRIBUTION = re.compile(r"""^\s*distribution\s*=\s*["']([^"']*)["']""", re.MULTILINE)
+_TABLE = re.compile(r"""^\s*\[\s*["']?([^"'\]]+)""")
+_DISTRIBUTION = re.compile(r"""\bdistribution["']?\s*=\s*["']+([^"']*)["']""")
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ class Names:
 def load(paths: Paths) -> Names:
     """Read all held names.
 
-    The list of watched repositories and the list of remembered names each make up for the loss of
-    the other; a remembered list that is damaged is set aside and made anew from the state.
+    The list of watched repositories, and the list of remembered names in its three files, each make
+    up for the loss of the others; a remembered list that is damaged is set aside and made anew from
+    the state.
     """
-    remembered = _remembered(paths)
+    remembered, lost = _remembered(paths)
     # A list that lost something looks like any other: what else is known counts as well.
     found: dict[str, str | None] = {**_from_state(paths), **(remembered or {})}
     watched: dict[str, Repository] = {}
@@ -66,20 +67,60 @@ def load(paths: Paths) -> Names:
         }
     except InsidersError as broken:
         unread = broken
-        salvaged = _salvaged(paths.repositories)
-        found |= dict.fromkeys(salvaged - found.keys())
-        if remembered is None:
-            error = broken
+        found = _salvaged(paths.repositories) | found
+    if remembered is None:
+        error = unread or lost
+    if error is None and not watched:
+        error = _nameless(paths, found, unread)
     return Names(found, watched, unread, error)
 
 
-def _remembered(paths: Paths) -> dict[str, str | None] | None:
-    """Read the remembered names; `None` where there is no list, or none that can be read."""
-    try:
-        return recall(paths.held_names, _understand)
-    except InsidersError as error:
-        _log.warning("%s", error.message)
+def are_any(paths: Paths) -> bool:
+    """Tell whether any name is held, or it cannot be known which are."""
+    names = load(paths)
+    return bool(names.repositories) or names.error is not None
+
+
+def _nameless(
+    paths: Paths, found: Mapping[str, str | None], unread: InsidersError | None
+) -> InsidersError | None:
+    """Say of which repositories the project name is lost with the list of repositories."""
+    named = {name.casefold() for name in found.values() if name}
+    named |= state.load_removed(paths.state)
+    left = [
+        (name, known)
+        for name, known in state.everything(paths.state)
+        if name.casefold() not in named and known.distribution is None
+    ]
+    if not left:
         return None
+    names = ", ".join(name for name, _ in left)
+    why = f"{paths.repositories} lists no repositories" if unread is None else unread.message
+    adds = " ".join(add_command(name, known.remote) for name, known in left)
+    return InsidersError(
+        f"the project name of {names} is lost: {why}, and nobody removed {names}",
+        f"restore that file, or {adds}, or `pypi-insiders repos remove {names.replace(',', '')}`",
+    )
+
+
+def _remembered(paths: Paths) -> tuple[dict[str, str | None] | None, InsidersError | None]:
+    """Read the remembered names, those of all files.
+
+    Returns:
+        `None` where there is no list, or none that can be read, and why it cannot.
+    """
+    found: dict[str, str | None] | None = None
+    lost = None
+    for path in (*paths.held_names_copies, paths.held_names):
+        try:
+            names = recall(path, _understand)
+        except InsidersError as error:
+            _log.warning("%s", error.message)
+            lost = error
+        else:
+            if names is not None:
+                found = (found or {}) | names
+    return found, lost
 
 
 def _understand(text: str) -> dict[str, str | None]:
@@ -94,6 +135,7 @@ def _understand(text: str) -> dict[str, str | None]:
 def _from_state(paths: Paths) -> dict[str, str | None]:
     """Find the names that the state and the directory know."""
     found: dict[str, str | None] = dict.fromkeys(in_directory(paths.distributions))
+    found |= dict.fromkeys(releases.listed_projects(paths))
     if is_there(paths.record):
         with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
             entries = record.entries().values()
@@ -118,38 +160,44 @@ def in_directory(directory: Path) -> set[str]:
     with contextlib.suppress(InsidersError):
         for name in list_names(directory):
             if not name.startswith("."):
-                try:
-                    found.add(distribution.release_of(name)[0])
-                except DistributionError:
-                    found |= distribution.possible_projects(name)
+                found |= distribution.projects_of(name)
     return found
 
 
-def _salvaged(path: Path) -> set[str]:
-    """Find names in a list of repositories that cannot be read as one."""
-    found: set[str] = set()
+def _salvaged(path: Path) -> dict[str, str | None]:
+    """Find names, and their repositories, in a list of repositories that cannot be read as one."""
+    found: dict[str, str | None] = {}
+    repository = None
     with contextlib.suppress(OSError):
-        text = read_bytes(path).decode(errors="replace")
-        for name in _DISTRIBUTION.findall(text):
-            with contextlib.suppress(InvalidName):
-                found.add(canonicalize_name(name, validate=True))
+        for line in read_bytes(path).decode(errors="replace").splitlines():
+            if table := _TABLE.match(line):
+                repository = table[1]
+            for match in _DISTRIBUTION.finditer(line):
+                with contextlib.suppress(InvalidName):
+                    found[canonicalize_name(match[1], validate=True)] = repository
     return found
 
 
-def sync(paths: Paths) -> None:
+def sync(paths: Paths, *, in_state_only: bool = False) -> None:
     """Write down every name that is watched, published or remembered now.
+
+    Args:
+        paths: where everything is.
+        in_state_only: not beside the distributions, in which a server may not write.
 
     Raises:
         InsidersError: the list cannot be written; it is as it was.
     """
     with locked(paths.held_names_lock):
-        before = _remembered(paths)
         found = load(paths)
         if found.error is not None:
             return  # a list without those names would look complete
         after = dict.fromkeys(in_directory(paths.distributions)) | dict(found.repositories)
-        if after != before:
-            _save(paths, after)
+        if after != _recalled(paths.held_names):
+            _save(paths.held_names, after)
+        for path in paths.held_names_copies:
+            if not (in_state_only and path.parent == paths.distributions):
+                _save_copy(paths, path, after)
 
 
 def hold(paths: Paths, names: Mapping[str, str]) -> None:
@@ -163,9 +211,10 @@ def hold(paths: Paths, names: Mapping[str, str]) -> None:
         InsidersError: the list cannot be written; it is as it was.
     """
     with locked(paths.held_names_lock):
-        before = _remembered(paths) or {}
+        before = _remembered(paths)[0] or {}
         if new := {project: name for project, name in names.items() if project not in before}:
-            _save(paths, {**before, **new})
+            _save_copies(paths, {**before, **new})
+            _save(paths.held_names, {**before, **new})
 
 
 def release(paths: Paths, names: Iterable[str]) -> list[str]:
@@ -182,7 +231,7 @@ def release(paths: Paths, names: Iterable[str]) -> list[str]:
         InsidersError: the list cannot be written, or it cannot be read what is watched.
     """
     with locked(paths.held_names_lock):
-        before = {**_from_state(paths), **(_remembered(paths) or {})}
+        before = {**_from_state(paths), **(_remembered(paths)[0] or {})}
         watched = {
             item.distribution or _first_built(paths, item.name)
             for item in registry.load(paths.repositories).values()
@@ -190,12 +239,34 @@ def release(paths: Paths, names: Iterable[str]) -> list[str]:
         published = in_directory(paths.distributions)
         gone = sorted(before.keys() & set(names) - watched - published)
         if gone:
-            _save(paths, {name: value for name, value in before.items() if name not in gone})
+            # Each of these would hold them again; the last is what a server notices.
+            releases.give_up(paths, set(gone))
+            left = {name: value for name, value in before.items() if name not in gone}
+            _save_copies(paths, left)
+            _save(paths.held_names, left)
     return gone
 
 
-def _save(paths: Paths, names: Mapping[str, str | None]) -> None:
-    write_atomic(paths.held_names, written(dict(sorted(names.items())), indent=1))
+def _recalled(path: Path) -> dict[str, str | None] | None:
+    with contextlib.suppress(InsidersError):
+        return recall(path, _understand)
+    return None
+
+
+def _save_copies(paths: Paths, names: Mapping[str, str | None]) -> None:
+    """Write all copies, but make no directory of distributions: that would hide its loss."""
+    for path in paths.held_names_copies:
+        _save_copy(paths, path, names)
+
+
+def _save_copy(paths: Paths, path: Path, names: Mapping[str, str | None]) -> None:
+    is_possible = path.parent != paths.distributions or is_there(paths.distributions)
+    if is_possible and names != (_recalled(path) or {}):
+        _save(path, names)
+
+
+def _save(path: Path, names: Mapping[str, str | None]) -> None:
+    write_atomic(path, written(dict(sorted(names.items())), indent=1))
 
 
 class HeldNames:
@@ -241,6 +312,6 @@ class HeldNames:
 
     def _sync(self) -> None:
         try:
-            sync(self.paths)
+            sync(self.paths, in_state_only=True)
         except InsidersError as error:
             _log.warning("the held names cannot be written down: %s", error.message)

@@ -1,7 +1,9 @@
 """Find, yank and unpublish the releases that the index holds."""
 
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,6 +245,8 @@ def unpublish(paths: Paths, wanted: Iterable[Release]) -> list[str]:
 
 UNPUBLISHED = "unpublished"
 PRUNED = "pruned"
+GIVEN_UP = "given up"
+"""Of a project that nobody watches any more, and that belongs to the fallback index again."""
 
 
 def remove_files(paths: Paths, names: Sequence[str], word: str = UNPUBLISHED) -> list[str]:
@@ -292,6 +296,34 @@ def take_back(paths: Paths, gone: Iterable[tuple[str, Version]], word: str = UNP
         for project, version in gone:
             _drop(listed, project, version)
             listed.setdefault(project, {})[str(version)] = word
+
+
+def listed_projects(paths: Paths) -> set[str]:
+    """Name the projects of which a release is yanked or taken back, and that were not given up.
+
+    A list that cannot be read names none.
+    """
+    found: set[str] = set()
+    for listed in (YANKED, TAKEN_BACK):
+        with contextlib.suppress(InsidersError):
+            for project, known in listed.load(paths.distributions, paths.state).items():
+                if any(word != GIVEN_UP for word in known.values()):
+                    found.add(project)
+    return found
+
+
+def give_up(paths: Paths, projects: AbstractSet[str]) -> None:
+    """Mark projects in the lists as no longer held; what was taken back stays taken back.
+
+    Raises:
+        InsidersError: a list cannot be read or written.
+    """
+    with _changing(paths, TAKEN_BACK) as listed:
+        for project in projects & listed.keys():
+            listed[project] = dict.fromkeys(listed[project], GIVEN_UP)
+    with _changing(paths) as listed:
+        for project in projects:
+            listed.pop(project, None)
 
 
 def forget_taken_back(paths: Paths, files: Iterable[str]) -> None:

@@ -83,7 +83,7 @@ class RepositoryState:
     former_files: list[str] = field(default_factory=list)
     """Published while the name stood for another repository or distribution."""
     passed_over: list[str] = field(default_factory=list)
-    """Tags that are no version, as the log last named them."""
+    """Tags that are no version, the first hundred, as they were when the log last named them."""
     left_out: list[str] = field(default_factory=list)
     """Tags that came with too many newer ones, and are not built by themselves."""
     failures: dict[str, Failure] = field(default_factory=dict)

@@ -21,7 +21,7 @@ _TICK_NS = 20_000_000
 
 
 @dataclass(frozen=True)
-class Standing:
+class RepositoryStatus:
     """How one repository stands."""
 
     name: str
@@ -60,7 +60,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class View:
+class StatusContext:
     """What is known of all repositories together."""
 
     served: frozenset[str]
@@ -101,15 +101,17 @@ def canonical(yanked: Mapping[str, Mapping[str, str]]) -> dict[str, frozenset[st
     }
 
 
-def of(item: Repository, known: RepositoryState | InsidersError, view: View) -> Standing:
+def of(
+    item: Repository, known: RepositoryState | InsidersError, context: StatusContext
+) -> RepositoryStatus:
     """Tell how a watched repository stands.
 
     Args:
         item: the repository.
         known: what is known of it, or why that cannot be read.
-        view: what is known of all.
+        context: what is known of all.
     """
-    check = view.checks.get(item.name, Check())
+    check = context.checks.get(item.name, Check())
     errors = list(check.errors)
     if isinstance(known, InsidersError):
         errors.append(known.message)
@@ -119,9 +121,9 @@ def of(item: Repository, known: RepositoryState | InsidersError, view: View) -> 
     distribution = item.distribution or known.distribution
     hints = hints_of(check, known)
     errors += [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
-    newest = _newest(known, view, distribution)
-    told = view.public.get(distribution or "")
-    return Standing(
+    newest = _newest(known, context, distribution)
+    told = context.public.get(distribution or "")
+    return RepositoryStatus(
         item.name,
         distribution,
         newest,
@@ -142,12 +144,14 @@ def hints_of(check: Check, known: RepositoryState) -> dict[str, str]:
     return {**check.hints, **tags}
 
 
-def _newest(known: RepositoryState, view: View, distribution: str | None) -> Build | None:
-    yanked = view.yanked.get(distribution or "", frozenset())
+def _newest(
+    known: RepositoryState, context: StatusContext, distribution: str | None
+) -> Build | None:
+    yanked = context.yanked.get(distribution or "", frozenset())
     there = [
         build
         for build in known.builds
-        if (build.uploaded_to or not view.served.isdisjoint(build.files))
+        if (build.uploaded_to or not context.served.isdisjoint(build.files))
         and canonicalize_version(build.version) not in yanked
     ]
     # Source: PEP 440, "Handling of pre-releases".

@@ -16,8 +16,10 @@ _INSIDERS = re.compile(
     r"(?P<public>v?\d[^-+]*)-(?P<local>insiders(?:[-._][a-z0-9]+)*)", re.IGNORECASE
 )
 
-
 _VERSION = "{version}"
+# No file name could have a longer version in it. Python refuses numbers of some thousand digits,
+# and patterns take a time that grows with the square of the length. Source: path_resolution(7).
+_LONGEST_CHARS = 255
 
 
 @dataclass(frozen=True)
@@ -54,22 +56,26 @@ class Pattern:
 
     def version_of(self, tag: str) -> Version | None:
         """Read the version that a tag proposes; `None` where it is none or does not match."""
+        if len(tag) > _LONGEST_CHARS:
+            return None
         match = self._regex.match(tag)
         return version_of(match["version"]) if match else None
 
     def matches(self, tag: str) -> bool:
         """Check whether a tag has this form, whatever its version."""
-        return self._regex.match(tag) is not None
+        return len(tag) <= _LONGEST_CHARS and self._regex.match(tag) is not None
 
 
 def version_of(tag: str) -> Version | None:
-    """Read the version that a tag proposes; `None` where it proposes none.
+    """Read the version that a tag proposes; `None` where it proposes none, or is very long.
 
     Understood are the versions of the specification (`1.2.0.1.1.0`, `v1.0`, `2.0-rc1`) and
     Insiders tags, whose second part is a local version label (`9.5.3-insiders-4.49.0`).
 
     Source: https://packaging.python.org/en/latest/specifications/version-specifiers/
     """
+    if len(tag) > _LONGEST_CHARS:
+        return None
     try:
         return Version(tag)
     except InvalidVersion:

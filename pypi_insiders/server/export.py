@@ -24,7 +24,8 @@ from pypi_insiders.repositories import comparison, held_names, no_release, state
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.server.web import pages, stop
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for, locked, read_text, remove, remove_tree
+from pypi_insiders.util.files import hint_for, locked, read_text, remove
+from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
 

@@ -25,8 +25,9 @@ from pypi_insiders.server.web import refusing
 from pypi_insiders.server.web.application import make_app
 from pypi_insiders.server.web.guard import RequestGuard
 from pypi_insiders.server.web.held import Held
-from pypi_insiders.util import process
+from pypi_insiders.util.background import background_process
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import is_there
 
 _log = logging.getLogger(__name__)
 
@@ -134,24 +135,45 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
     )
 
 
-def refuse(error: InsidersError, sockets: Sequence[socket.socket]) -> None:
+def refuse(
+    error: InsidersError,
+    sockets: Sequence[socket.socket],
+    paths: Paths,
+    load: Callable[[], ServerSettings],
+) -> None:
     """Answer every request with 503 and the reason for a few seconds, or until a signal.
 
     Without an answer, clients would hang behind the sockets of systemd, which stay open. systemd
-    never learns that the service is ready, so its start fails as without this.
+    never learns that the service is ready, so its start fails as without this. When the settings
+    have been mended it ends at once, before it takes another connection: systemd starts the index
+    that serves it.
 
     Args:
         error: why the index cannot serve.
         sockets: listening sockets.
+        paths: where everything lies.
+        load: reads the settings again.
     """
     bound = [ServerSettings(*item.getsockname()[:2]) for item in sockets]
+    is_mended = False
+
+    def can_serve() -> bool:
+        nonlocal is_mended
+        with contextlib.suppress(InsidersError):
+            _guard(paths, load(), bound, None)
+            is_mended = True
+        return is_mended
+
+    is_by_settings, is_mended = not can_serve(), False
     is_local = all(addresses.is_loopback(item.host) for item in bound)
     http.serve(
         refusing.make_app(error, RequestGuard() if is_local else None),
         sockets,
         lambda: None,
-        status=lambda: f"cannot serve: {error.message}",
+        status=lambda: "mended, to be started" if is_mended else f"cannot serve: {error.message}",
         refusing_for_s=_REFUSING_FOR_S,
+        # What the settings do not explain would be tried again and again without an answer.
+        is_mended=can_serve if is_by_settings else None,
     )
 
 
@@ -164,7 +186,7 @@ def _ask_for_notification(paths: Paths) -> None:
     """
     place = os.environ.get("RUNTIME_DIRECTORY")
     before = services_seen.load(paths)
-    if place and (paths.troubles.is_dir() or (before and before.items)):
+    if place and (is_there(paths.troubles) or (before and before.items)):
         request = Path(place, "notify")
         with contextlib.suppress(OSError):
             request.unlink()  # it may be a link that leads nowhere
@@ -218,4 +240,4 @@ def served_beside(
             lambda _url: on_ready(), password=password, must_read=True,
         )  # fmt: skip
 
-    return process.beside(work)
+    return background_process(work)

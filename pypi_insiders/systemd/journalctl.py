@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.process import Lines, become, printing, run
+from pypi_insiders.util.foreground import exec_program
+from pypi_insiders.util.process import Lines, printing, run
 
 _TIMEOUT_S = 120
 _CURSOR = "-- cursor: "
@@ -30,7 +31,7 @@ def logs(
     matches = [user, f"SYSLOG_IDENTIFIER={identifier}", *fields]
     for unit in units:
         matches += ["+", user, f"USER_UNIT={unit}"]
-    become(("journalctl", *_journal_of_user(), *options, *matches))
+    exec_program(("journalctl", *_journal_of_user(), *options, *matches))
 
 
 def cursor() -> str | None:

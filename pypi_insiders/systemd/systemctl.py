@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.process import Result, attached, run
+from pypi_insiders.util.foreground import attached
+from pypi_insiders.util.process import Result, run
 
 _TIMEOUT_S = 120
 _BUS = "org.freedesktop.systemd1"

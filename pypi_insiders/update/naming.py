@@ -15,7 +15,8 @@ from pypi_insiders.repositories.model import Repository
 from pypi_insiders.update import project_name
 from pypi_insiders.update.project_name import UnknownNameError
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import list_names, remove_foreign_tree
+from pypi_insiders.util.files import list_names
+from pypi_insiders.util.trees import remove_foreign_tree
 
 _AT_ONCE = 16
 _LEFT_AFTER_S = 3600
@@ -85,16 +86,17 @@ def read(
         What came of each, by the name of the repository, in the given order.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        fetched = pool.map(
-            lambda item: _fetch(paths, item, newest[item.name], timeout_s), repositories
+        found = pool.map(
+            lambda item: _read(paths, item, newest[item.name], timeout_s), repositories
         )
-        # Parsed in this thread: warnings of Python's parser are turned off for a whole process.
-        found = {
-            item.name: files if isinstance(files, Naming) else _parse(paths, item, files)
-            for item, files in zip(repositories, fetched, strict=True)
-        }
+        named = {item.name: naming for item, naming in zip(repositories, found, strict=True)}
     _sweep(paths.glances)
-    return found
+    return named
+
+
+def _read(paths: Paths, repository: Repository, tag: str, timeout_s: float) -> Naming:
+    files = _fetch(paths, repository, tag, timeout_s)
+    return files if isinstance(files, Naming) else _parse(paths, repository, files)
 
 
 def _fetch(

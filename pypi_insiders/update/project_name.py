@@ -9,6 +9,9 @@ from typing import Any
 
 from packaging.utils import InvalidName, canonicalize_name
 
+from pypi_insiders.util import bounded
+from pypi_insiders.util.bounded import ExhaustedError
+
 FILES = ("pyproject.toml", "setup.cfg", "setup.py")
 """The files that can name a project, in its directory."""
 
@@ -22,16 +25,37 @@ class UnknownNameError(ValueError):
 def read(files: Mapping[str, str]) -> str:
     """Return the normalized name that the files of a project give it.
 
+    They are read in a process of its own: each of the parsers can be made to take for ever.
+
     Args:
         files: name to content, of those of `FILES` that the project has.
 
     Raises:
-        UnknownNameError: no file names it, several name it differently, or only code could tell.
+        UnknownNameError: no file names it, several name it differently, only code could tell, or
+            reading them takes too much time or memory.
+        InsidersError: they cannot be read now.
 
     Source: https://packaging.python.org/en/latest/specifications/pyproject-toml/ (a name in
     `[project]` is never dynamic); flit, "The pyproject.toml config file"; Poetry, "The
     pyproject.toml file"; setuptools, "Configuring setuptools using setup.cfg files".
     """
+    try:
+        name, reason = bounded.ask(__name__, dict(files))
+    except ExhaustedError as error:
+        raise UnknownNameError(error.message) from error
+    if name is None:
+        raise UnknownNameError(reason)
+    return str(name)
+
+
+def _answer(files: Mapping[str, str]) -> tuple[str | None, str | None]:
+    try:
+        return _read(files), None
+    except UnknownNameError as error:
+        return None, str(error)
+
+
+def _read(files: Mapping[str, str]) -> str:
     document = _toml(files.get("pyproject.toml", ""))
     if "project" in document:
         return _normalized(_get(document, "project", "name"), "[project] in pyproject.toml")
@@ -65,6 +89,7 @@ def _candidates(files: Mapping[str, str], document: dict[str, Any]) -> Iterator[
 
 
 def _toml(text: str) -> dict[str, Any]:
+    bounded.begin("its pyproject.toml")
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -88,6 +113,7 @@ def _normalized(name: object, place: str) -> str:
 
 
 def _in_setup_cfg(text: str) -> str | None:
+    bounded.begin("its setup.cfg")
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(text)
@@ -102,6 +128,7 @@ def _in_setup_py(text: str) -> str | None:
     Raises:
         UnknownNameError: only code can tell.
     """
+    bounded.begin("its setup.py")
     try:
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(text)
@@ -126,3 +153,7 @@ def _is_setup(node: ast.Call) -> bool:
     if isinstance(function, ast.Attribute):
         return function.attr == "setup" and ast.unparse(function.value) in _MODULES
     return isinstance(function, ast.Name) and function.id == "setup"
+
+
+if __name__ == "__main__":
+    bounded.answer(_answer)

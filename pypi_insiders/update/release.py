@@ -2,7 +2,6 @@
 
 import logging
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,10 +12,12 @@ from pathlib import Path
 from packaging.version import Version
 
 from pypi_insiders import git, remote_index
-from pypi_insiders.builder import sandbox
-from pypi_insiders.builder.build import BuildError, Distributions, Recipe, build_distributions
+from pypi_insiders.builder import sandbox_probe
+from pypi_insiders.builder.artifacts import Distributions
+from pypi_insiders.builder.build import Recipe, build_distributions
 from pypi_insiders.builder.environments import Bytecode
-from pypi_insiders.builder.sandbox import SandboxError, Unconfined
+from pypi_insiders.builder.errors import BuildError, SandboxError
+from pypi_insiders.builder.launcher import DirectLauncher, Launcher
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index import archives, distribution, release_lists, store
@@ -30,8 +31,9 @@ from pypi_insiders.update.progress import Progress
 from pypi_insiders.util import disk
 from pypi_insiders.util.disk import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import locked, remove_foreign_tree, shortage
-from pypi_insiders.util.process import Containment
+from pypi_insiders.util.files import locked, make_directory, make_temporary, shortage
+from pypi_insiders.util.process_group import ProcessGroup
+from pypi_insiders.util.trees import remove_foreign_tree
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ class Maker:
         settings: Settings,
         record: MetadataCache,
         owners: dict[str, str],
-        containment: Containment,
+        containment: ProcessGroup,
         progress: Progress,
         destination: remote_index.Destination | None,
     ) -> None:
@@ -110,7 +112,7 @@ class Maker:
         self._bytecode = Bytecode(self._shared)
         self._guard = Guard(settings.build.disk_reserve_bytes)
         self._choosing = threading.Lock()
-        self._chosen: sandbox.Confines | None = None
+        self._chosen: Launcher | None = None
         self._unavailable: SandboxError | None = None
 
     def end(self) -> None:
@@ -121,11 +123,25 @@ class Maker:
         """Bring the mirror of a repository up to date.
 
         Raises:
+            DiskFullError: it does not fit on the disk.
             InsidersError: the repository cannot be read, or the disk not written.
         """
         self._progress.begin(repository.name, "fetch")
         mirror = self._paths.mirror(repository.name)
-        git.fetch(repository.remote, mirror, git.Access(repository.token))
+        with self._guarded(mirror):
+            git.fetch(repository.remote, mirror, git.Access(repository.token))
+
+    @contextmanager
+    def _guarded(self, mirror: Path) -> Iterator[None]:
+        """End what fills a mirror before the disk is full.
+
+        Raises:
+            DiskFullError: that has happened, or the disk is almost full already.
+        """
+        directory = make_directory(mirror.parent)
+        self._guard.demand_room(directory)
+        with self._guard.guarding(mirror, mirror.with_name(f"{mirror.name}.new"), disk=directory):
+            yield
 
     def fetch_commit(self, repository: Repository, commit: str) -> None:
         """Bring a commit into the mirror of a repository, though no tag names it any more.
@@ -134,21 +150,23 @@ class Maker:
             InsidersError: the repository does not give it.
         """
         mirror = self._paths.mirror(repository.name)
-        git.fetch_commit(repository.remote, mirror, commit, git.Access(repository.token))
+        with self._guarded(mirror):
+            git.fetch_commit(repository.remote, mirror, commit, git.Access(repository.token))
 
     def bring(self, release: Release) -> None:
         """Bring what a release is built from into the mirror of its repository, which is fetched.
 
         Raises:
-            BuildError: it wants submodules that it may not bring in.
+            BuildError: it wants submodules that it may not bring in, or its tag names no commit.
             InsidersError: the repository cannot be read, or the disk not written.
         """
         repository = release.repository
         if release.is_moved:
             self.fetch_commit(repository, release.commit)
-        with _outside_told(repository):
+        mirror = self._paths.mirror(repository.name)
+        with _faults_told(repository), self._guarded(mirror):
             git.bring(
-                self._paths.mirror(repository.name),
+                mirror,
                 release.commit,
                 git.Access(repository.token),
                 submodules=repository.submodules or (),
@@ -265,11 +283,12 @@ class Maker:
                 )  # fmt: skip
             self._progress.begin(name, "publish", built.version)
             with self._still_watched(release.repository):
+                paths = [found[item.file] for item in lost]
+                self._demand_room(paths)
                 # First, or else the index would take for damaged what is about to come.
                 remember(build)
                 for item in lost:
                     self._set_aside(name, item)
-                paths = [found[item.file] for item in lost]
                 origin = Origin(name, release.tag, release.commit)
                 _, new = store.publish(self._paths.distributions, self._record, paths, origin)
                 if build.unfinished:
@@ -309,7 +328,7 @@ class Maker:
     @contextmanager
     def _built(
         self, release: Release, known: RepositoryState
-    ) -> Iterator[tuple[Distributions, sandbox.Confines]]:
+    ) -> Iterator[tuple[Distributions, Launcher]]:
         """Build a release, and keep what was built for as long as the context is open."""
         self._guard.demand_room(self._paths.builds)
         confines = self._confines()
@@ -374,6 +393,7 @@ class Maker:
         if self._destination and not self._settings.publish.local:
             new = _upload(self._destination, built.files)
             return {path.name: distribution.sha256(path) for path in built.files}, new
+        self._demand_room(built.files)
         origin = Origin(name, release.tag, release.commit)
         files, new = store.publish(
             self._paths.distributions, self._record, built.files, origin, intend
@@ -381,7 +401,16 @@ class Maker:
         _log.info("%s: published %s", name, ", ".join(new) or "nothing new")
         return files, new
 
-    def _confines(self) -> sandbox.Confines:
+    def _demand_room(self, files: Iterable[Path]) -> None:
+        """Check that files may be copied into the distributions directory.
+
+        Raises:
+            DiskFullError: they do not fit.
+        """
+        size_bytes = sum(file.stat().st_size for file in files)
+        self._guard.demand_room(make_directory(self._paths.distributions), size_bytes)
+
+    def _confines(self) -> Launcher:
         """Choose once in what builds run; where nothing can be chosen, nothing is built."""
         with self._choosing:
             if self._unavailable is not None:
@@ -394,11 +423,11 @@ class Maker:
                     raise
             return self._chosen
 
-    def _choose(self) -> sandbox.Confines:
+    def _choose(self) -> Launcher:
         wanted = self._settings.build.sandbox
         before = state.load_sandbox(self._paths.state)
         try:
-            chosen = sandbox.choose(
+            chosen = sandbox_probe.choose(
                 wanted,
                 self._containment,
                 self._paths.hidden_from_builds(),
@@ -409,7 +438,7 @@ class Maker:
             if self._containment.pause(0):  # or else it is our own end that it met
                 state.save_sandbox(self._paths.state, replace(before, trouble=error.message))
             raise
-        if isinstance(chosen, Unconfined):
+        if isinstance(chosen, DirectLauncher):
             now = replace(before, trouble=chosen.trouble)
         else:
             now = Sandboxing(had_at=int(time.time()))
@@ -428,26 +457,25 @@ class Maker:
         with self._guard.guarding(workspace) as use:
             try:
                 yield
-            except BuildError as error:
+            except (BuildError, DiskFullError) as error:
                 trouble = use.trouble()
                 if trouble is None:
                     raise
                 told, is_to_blame = trouble
                 if is_to_blame:
-                    raise BuildError(told, error.output, disk.HINT) from error
+                    output = error.output if isinstance(error, BuildError) else ""
+                    raise BuildError(told, output, disk.HINT) from error
                 raise DiskFullError(told) from error
 
     @contextmanager
     def _workspace(self) -> Iterator[Path]:
-        directory = Path(tempfile.mkdtemp(dir=self._paths.builds))
+        directory = make_temporary(self._paths.builds)
         try:
             yield directory
         finally:
             remove_foreign_tree(directory)
 
-    def _build(
-        self, release: Release, workspace: Path, confines: sandbox.Confines
-    ) -> Distributions:
+    def _build(self, release: Release, workspace: Path, confines: Launcher) -> Distributions:
         repository = release.repository
         mirror = self._paths.mirror(repository.name)
         source = workspace / "source"
@@ -464,7 +492,7 @@ class Maker:
 
     def _export(self, release: Release, source: Path) -> int:
         repository = release.repository
-        with _outside_told(repository):
+        with _faults_told(repository):
             return git.export(
                 self._paths.mirror(repository.name),
                 release.commit,
@@ -552,10 +580,12 @@ class Maker:
 
 
 @contextmanager
-def _outside_told(repository: Repository) -> Iterator[None]:
-    """Say how a repository may bring in submodules from elsewhere."""
+def _faults_told(repository: Repository) -> Iterator[None]:
+    """Say what of a repository cannot be built, and how it may bring in other submodules."""
     try:
         yield
+    except git.UnfitError as error:
+        raise BuildError(error.message) from error
     except git.OutsideError as error:
         value = ",".join((*(repository.submodules or ()), error.place))
         raise BuildError(

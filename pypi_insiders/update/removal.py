@@ -9,7 +9,8 @@ from pypi_insiders.index import store
 from pypi_insiders.repositories import comparison, held_names, registry, releases, state
 from pypi_insiders.repositories.model import Repository, parse_name
 from pypi_insiders.update import retention
-from pypi_insiders.util.files import locked, remove_tree
+from pypi_insiders.util.files import locked
+from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
 
@@ -41,10 +42,11 @@ def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
         projects: dict[str, list[str]] = {}
         for project, name in held.items():
             projects.setdefault((name or "").casefold(), []).append(project)
+        known = {name.casefold() for name, _ in state.everything(paths.state)}
         remembered = {
             name: Repository(name)
             for name in wanted
-            if name.casefold() in projects or state.load(paths.state, name).builds
+            if name.casefold() in projects or name.casefold() in known
         }
         # Watched ones first: a name may be typed in another case than in the file.
         gone = [item.name for item in registry.select({**watched, **remembered}, wanted)]

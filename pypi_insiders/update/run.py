@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from pypi_insiders import git, remote_index
 from pypi_insiders.builder import sandbox
-from pypi_insiders.builder.build import BuildError, build_environment
+from pypi_insiders.builder.environ import build_environment
+from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.git import SignatureError, UnreachableError
@@ -48,19 +49,11 @@ from pypi_insiders.update.release import (
 from pypi_insiders.update.selection import Chooser, Request
 from pypi_insiders.util import log, times
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import (
-    hint_for,
-    list_names,
-    locked,
-    make_directory,
-    remove_foreign_tree,
-    remove_tree,
-    shortage,
-    sweep,
-)
+from pypi_insiders.util.files import hint_for, list_names, locked, make_directory, shortage, sweep
 from pypi_insiders.util.plain_text import Block
-from pypi_insiders.util.process import Containment
+from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.time_limit import TimeLimit
+from pypi_insiders.util.trees import remove_foreign_tree, remove_tree
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +119,7 @@ def update(paths: Paths, settings: Settings, request: Request, progress: Progres
         keep = settings.watcher.keep
         chosen = [item if item.keep is not None else replace(item, keep=keep) for item in chosen]
         owners = ownership.owners(paths, watched.values())
-        containment = Containment()
+        containment = ProcessGroup()
         record = MetadataCache(paths.record, paths.distributions)
         maker = Maker(paths, settings, record, owners, containment, progress, destination)
         chooser = Chooser(paths, settings, request, record)
@@ -248,8 +241,9 @@ def _sweep(paths: Paths) -> None:
     store.sweep(paths.distributions)
     for directory in (paths.state, paths.config, paths.distributions):
         sweep(directory)
-    for path in paths.mirror("a/b").parent.parent.glob("*/*.git.new"):
-        remove_tree(path)
+    with contextlib.suppress(OSError):  # what is fetched there says what is wrong with it
+        for path in paths.mirror("a/b").parent.parent.glob("*/*.git.new"):
+            remove_tree(path)
 
 
 def _unmark(paths: Paths, watched: Mapping[str, Repository]) -> None:
@@ -345,7 +339,7 @@ class _Pass:
         checks: dict[str, Check],
         chooser: Chooser,
         maker: Maker,
-        containment: Containment,
+        containment: ProcessGroup,
         progress: Progress,
         comparison: Comparison,
     ) -> None:
@@ -454,6 +448,8 @@ class _Pass:
             for tag in tags:
                 if tag not in due:
                     self._report_failure(repository, tag, known.failures[tag])
+            if not wanted:
+                self._chooser.demand_chosen(repository, known, refs)
             wanted = tuple(tag for tag in wanted if tag in due)
             lost = tuple(item for item in lost if item.build and item.build.tag in due)
         except UnreachableError as error:
@@ -657,6 +653,8 @@ class _Pass:
             release = Release(repository, tag, commit, is_moved=refs.get(tag, commit) != commit)
             jobs.append(self._brought(work, _Job(release, is_lost=True)))
         wanted = self._signed(work)
+        if not wanted:
+            self._chooser.demand_chosen(repository, work.known, refs)
         self._progress.expect("build", len(wanted) - len(work.tags))
         new = [_Job(Release(repository, tag, refs[tag])) for tag in wanted]
         return [*jobs, *(self._brought(work, job) for job in new)]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packaging.version import Version
+
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.schema import did_you_mean
 from pypi_insiders.config.settings import Settings
@@ -20,6 +22,8 @@ from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import read_bytes
 
 _log = logging.getLogger(__name__)
+
+_MOST_REMEMBERED = 100
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,19 @@ class Chooser:
         if signers != known.signers or self._request.names:
             known.signers, known.unsigned = signers, {}
         return is_recalled
+
+    def demand_chosen(
+        self, repository: Repository, known: RepositoryState, refs: dict[str, str]
+    ) -> None:
+        """Refuse settings by which nothing was ever built, and nothing is.
+
+        Call it where no tag was chosen.
+
+        Raises:
+            InsidersError: no tag is built by them.
+        """
+        if not known.builds and not known.failures and self._request.tag is None:
+            demand_chosen(repository, known, refs, self._rules(repository))
 
     def _rules(self, repository: Repository) -> tags.Rules:
         return repository.rules(self._settings.watcher.max_new)
@@ -201,11 +218,12 @@ class Chooser:
         name, rules = repository.name, self._rules(repository)
         choice = tags.choose(refs, self._done(repository, known, refs), rules, known.left_out)
         before = (known.passed_over, known.left_out)
-        if choice.passed_over and list(choice.passed_over) != known.passed_over:
+        passed_over = list(choice.passed_over[:_MOST_REMEMBERED])
+        if passed_over and passed_over != known.passed_over:
             _log.info(
                 "%s: passed over, because no version: %s", name, tags.summary(choice.passed_over)
             )
-        known.passed_over = list(choice.passed_over)
+        known.passed_over = passed_over
         if choice.left_out:
             _log.info(
                 "%s: left out, because there are newer ones: %s; build them with "
@@ -230,6 +248,33 @@ class Chooser:
             "what is published stays"
             for tag in choice.moved
         ]
+
+
+def demand_chosen(
+    repository: Repository, known: RepositoryState, refs: dict[str, str], rules: tags.Rules
+) -> None:
+    """Refuse settings by which nothing of a repository is ever built.
+
+    Raises:
+        InsidersError: all of its versions are pre-releases, or no allowed signer has signed one.
+    """
+    set_command = f"pypi-insiders repos set {repository.name}"
+    versions = {tag: version for tag in refs if (version := rules.pattern.version_of(tag))}
+    if rules.pre is False and all(version.is_prerelease for version in versions.values()):
+        raise InsidersError(
+            f"all its versions are pre-releases, and pre is false: {_newest_first(versions)}",
+            f"`{set_command} pre=true`",
+        )
+    if repository.signers and known.unsigned:
+        raise InsidersError(
+            f"no allowed signer has signed any of its tags: {_newest_first(versions)}",
+            f"add the key of who signs them to {repository.signers}, or name another file: "
+            f"`{set_command} allowed-signers=FILE`",
+        )
+
+
+def _newest_first(versions: dict[str, Version]) -> str:
+    return tags.summary(sorted(versions, key=versions.__getitem__, reverse=True))
 
 
 def _project_of(builds: Sequence[Build]) -> str | None:

@@ -4,9 +4,11 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from gzip import GzipFile
 from pathlib import Path
+from typing import BinaryIO
 
 from pypi_insiders.util.errors import InsidersError
 
@@ -14,8 +16,8 @@ _MOST_BYTES = 1024**3
 _DISK_SHARE = 20
 _INODE_SHARE = 50
 _MEASURE_S = 0.5
-
-
+_LOOK_BYTES = 16 * 1024 * 1024
+ALMOST_FULL = "it was ended because the disk is almost full"
 HINT = "make room on that disk; `disk-reserve` under [build] is what builds leave free"
 
 
@@ -39,16 +41,20 @@ class Guard:
         self._lock = threading.Lock()
         self._uses: set[Use] = set()
 
-    def demand_room(self, directory: Path) -> None:
-        """Check that more is free than the reserve.
+    def demand_room(self, directory: Path, size_bytes: int = 0) -> None:
+        """Check that more is free than the reserve, also when so much more is written.
 
         Raises:
             DiskFullError: there is not.
         """
-        if self.left_bytes(directory) <= 0:
+        left_bytes = self.left_bytes(directory)
+        if size_bytes > left_bytes > 0:
+            sizes = f"{_in_words(size_bytes)} are to be written, and {_in_words(left_bytes)} may be"
+            raise DiskFullError(f"the disk of {directory} is too full: {sizes}")
+        if left_bytes <= 0:
+            reserve = _in_words(self.reserve_bytes(directory))
             raise DiskFullError(
-                f"the disk of {directory} is almost full: builds leave "
-                f"{_in_words(self.reserve_bytes(directory))} free"
+                f"the disk of {directory} is almost full: builds leave {reserve} free"
             )
 
     def reserve_bytes(self, directory: Path) -> int:
@@ -73,13 +79,14 @@ class Guard:
         return max(0, seen.f_bavail * seen.f_frsize - self.reserve_bytes(directory))
 
     @contextlib.contextmanager
-    def guarding(self, directory: Path) -> Iterator["Use"]:
+    def guarding(self, *directories: Path, disk: Path | None = None) -> Iterator["Use"]:
         """Let `is_exhausted` tell when what this thread runs in this context is to be ended.
 
         Args:
-            directory: where all lies that it writes.
+            directories: where all lies that it writes; they need not be there yet.
+            disk: a directory on the same disk; by default the first of them.
         """
-        use = Use(self, directory)
+        use = Use(self, directories, disk or directories[0])
         token = _current.set(use)
         with self._lock:
             self._uses.add(use)
@@ -94,7 +101,7 @@ class Guard:
         """Choose the largest to be ended, unless one is that already."""
         with self._lock:
             if all(use.used_bytes is None for use in self._uses):
-                sizes = {use: _measure(use.directory) for use in self._uses}
+                sizes = {use: _measure(use.directories) for use in self._uses}
                 use = max(sizes, key=sizes.__getitem__)
                 use.used_bytes = sizes[use]
 
@@ -104,30 +111,37 @@ class Use:
 
     Args:
         guard: of all builds.
-        directory: where all lies that it writes.
+        directories: where all lies that it writes.
+        disk: a directory on their disk.
     """
 
-    def __init__(self, guard: Guard, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, guard: Guard, directories: Sequence[Path], disk: Path) -> None:
+        self.directories = directories
+        self._disk = disk
         self.used_bytes: int | None = None
         """What it took when it was to be ended for that; `None`: it may go on."""
         self._guard = guard
-        self._begun_bytes = guard.left_bytes(directory)
+        self._begun_bytes = guard.left_bytes(disk)
 
     @property
     def is_to_end(self) -> bool:
         """Tell whether it is the one to be ended so that the disk does not become full."""
-        if self.used_bytes is None and self._guard.left_bytes(self.directory) <= 0:
+        if self.used_bytes is None and self._guard.left_bytes(self._disk) <= 0:
             self._guard.choose()
         return self.used_bytes is not None
+
+    @property
+    def left_bytes(self) -> int:
+        """Return how much it may still write."""
+        return self._guard.left_bytes(self._disk)
 
     def trouble(self) -> tuple[str, bool] | None:
         """Say that it failed for want of room, and whether it has used most of that itself."""
         if self.used_bytes is None:
-            if self._guard.left_bytes(self.directory) > 0:
+            if self._guard.left_bytes(self._disk) > 0:
                 return None
-            self.used_bytes = _measure(self.directory)
-        reserve = _in_words(self._guard.reserve_bytes(self.directory))
+            self.used_bytes = _measure(self.directories)
+        reserve = _in_words(self._guard.reserve_bytes(self._disk))
         told = (
             f"it was ended when it had written {_in_words(self.used_bytes)} and less than the "
             f"`disk-reserve` of {reserve} was free"
@@ -144,10 +158,60 @@ def is_exhausted() -> bool:
     return use is not None and use.is_to_end
 
 
-def _measure(directory: Path) -> int:
+def demand_room(size_bytes: int = 0) -> None:
+    """Check that what this thread does may go on, and write so much.
+
+    Raises:
+        DiskFullError: too little is free for that, or would be then.
+    """
+    use = _current.get()
+    if use is None:
+        return
+    if use.is_to_end:
+        raise DiskFullError(ALMOST_FULL)
+    if size_bytes > (left_bytes := use.left_bytes):
+        raise DiskFullError(
+            f"it would take {_in_words(size_bytes)}, and {_in_words(left_bytes)} may be written"
+        )
+
+
+class Watched:
+    """A file that is read only as long as there is room on the disk for what is read.
+
+    Args:
+        file: the file.
+    """
+
+    def __init__(self, file: BinaryIO | GzipFile) -> None:
+        self._file = file
+        self._until_look_bytes = 0
+
+    def seek(self, offset: int) -> int:
+        """Go to a place in it."""
+        return self._file.seek(offset)
+
+    def tell(self) -> int:
+        """Return the place where it is read next."""
+        return self._file.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        """Read some bytes.
+
+        Raises:
+            DiskFullError: the disk is almost full.
+        """
+        block = self._file.read(size)
+        self._until_look_bytes -= len(block)
+        if self._until_look_bytes < 0:
+            self._until_look_bytes = _LOOK_BYTES
+            demand_room()
+        return block
+
+
+def _measure(directories: Sequence[Path]) -> int:
     """Add up what files take, as far as that is found out at once."""
     until_s = time.monotonic() + _MEASURE_S
-    found, waiting = 0, [os.fspath(directory)]
+    found, waiting = 0, [os.fspath(directory) for directory in directories]
     while waiting and time.monotonic() < until_s:
         with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
             for entry in entries:

@@ -139,10 +139,16 @@ class _InOneLine:
         self._value = value
 
     def __str__(self) -> str:
-        return one_line(str(self._value))
+        return _as_one_line(str(self._value))
 
     def __repr__(self) -> str:
-        return one_line(repr(self._value))
+        return _as_one_line(repr(self._value))
+
+
+def _as_one_line(text: str) -> str:
+    """Return a text in one line; what is one already keeps the spaces around it."""
+    text = printable(text)
+    return one_line(text) if "\n" in text else text
 
 
 def _in_one_line(value: object) -> object:

@@ -10,7 +10,6 @@ _BIDIRECTIONAL = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 # What JSON can name, and file names in another encoding become: no stream and no file takes them.
 _SURROGATES = r"\ud800-\udfff"
 _UNSHOWN = re.compile(f"[{_CONTROLS}{_BIDIRECTIONAL}{_SURROGATES}]")
-_LINE_END = re.compile(r"\s*\n\s*")
 
 
 class Block(str):
@@ -36,7 +35,8 @@ def one_line(text: str) -> str:
 
     To be called where a line has a meaning, so that no name can add another one.
     """
-    return _LINE_END.sub(" ", printable(text).strip())
+    lines = (line.strip() for line in printable(text).split("\n"))
+    return " ".join(line for line in lines if line)
 
 
 def encodable(text: str) -> str:

@@ -16,4 +16,6 @@ def without_credentials(url: str) -> str:
 
 def without_any_credentials(text: str) -> str:
     """Take user and password out of every URL in a text."""
-    return re.sub(r"[a-z+]+://[^\s'\"]+", lambda match: without_credentials(match[0]), text)
+    # It begins where a word does, or a long word would be read again from each letter of it.
+    pattern = r"(?<![a-z+])[a-z+]+://[^\s'\"]+"
+    return re.sub(pattern, lambda match: without_credentials(match[0]), text)

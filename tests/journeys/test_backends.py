@@ -11,20 +11,22 @@ import pytest
 from projects import create
 
 from pypi_insiders.builder import build
-from pypi_insiders.builder.sandbox import Unconfined, View
-from pypi_insiders.util.process import Containment, Result
+from pypi_insiders.builder.errors import BuildError
+from pypi_insiders.builder.launcher import DirectLauncher, Mounts
+from pypi_insiders.util.process import Result
+from pypi_insiders.util.process_group import ProcessGroup
 
 RECIPE = build.Recipe(1700000000, as_of_commit=False)
-UNCONFINED = Unconfined(Containment())
+UNCONFINED = DirectLauncher(ProcessGroup())
 
 
 @dataclass(frozen=True)
-class Watched(Unconfined):
+class Watched(DirectLauncher):
     """Remembers what each hook was to see."""
 
-    views: list[View] = field(default_factory=list)
+    views: list[Mounts] = field(default_factory=list)
 
-    def run(self, argv: Sequence[str], view: View, **how: Any) -> Result:
+    def run(self, argv: Sequence[str], view: Mounts, **how: Any) -> Result:
         """Run a program to its end."""
         self.views.append(view)
         return super().run(argv, view, **how)
@@ -83,7 +85,7 @@ def test_what_does_not_build_is_said(tmp_path: Path, pyproject: str, message: st
     """The one error tells the stage and the reason."""
     project = create(tmp_path, "probe")
     (project.tree / "pyproject.toml").write_text(pyproject)
-    with pytest.raises(build.BuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message.startswith(message.format(tree=project.tree))
 
@@ -93,7 +95,7 @@ def test_the_output_of_a_failed_build_is_kept(tmp_path: Path) -> None:
     project = create(tmp_path, "probe")
     project.write("1.0")
     project.hook("print('out')\nimport sys\nsys.exit('err')")
-    with pytest.raises(build.BuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.output.splitlines()[-2:] == ["out", "err"]
 
@@ -104,7 +106,7 @@ def test_no_requirement_leads_the_way_to_the_network(tmp_path: Path) -> None:
     project.write("1.0")
     workspace = tmp_path / "workspace"
     workspace.mkdir()
-    watched = Watched(Containment())
+    watched = Watched(ProcessGroup())
     build.build_distributions(project.tree, workspace, replace(RECIPE, network=True), watched)
     leading = [view.network for view in watched.views if view.network]
     assert leading

@@ -67,7 +67,7 @@ def hoard(record):
         os.close(taken.pop())
     return True
 
-for module in ("update.release", "update.run", "util.process"):
+for module in ("update.release", "util.process_group", "update.run"):
     logging.getLogger(f"pypi_insiders.{module}").addFilter(hoard)
 sys.argv[0] = "pypi-insiders"
 runpy.run_module("pypi_insiders", run_name="__main__")

@@ -1,6 +1,7 @@
 """confinement: what each service can see and do, under a real user manager."""
 
 import json
+import os
 import re
 import sys
 import textwrap
@@ -11,6 +12,8 @@ from fixtures import HEALTHY, REFUSED, free_port, get
 from machine import Machine
 from units import UNIT_DIRECTORY, UNITS, port, show
 from wheels import wheel
+
+from pypi_insiders.systemd import confinement
 
 __all__ = ["port"]
 
@@ -75,6 +78,22 @@ def drop_in(machine: Machine, service: str, *lines: str) -> None:
     text = "\n".join(("[Service]", *lines, ""))
     machine.write_text(f"{UNIT_DIRECTORY}/{service}.d/override.conf", text)
     machine.run("systemctl", "--user", "daemon-reload")
+
+
+def test_a_look_that_fails_under_load_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else services would lose what confines them, as systemd at times cannot set it up at once."""
+    program = tmp_path / "systemd-run"
+    program.write_text(
+        f"#!/bin/sh\ncd {tmp_path}\n"
+        "test -e first || { touch first; echo 'Failed to set up user namespacing' >&2; exit 217; }"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert confinement.trouble((0,)) is None
+    (tmp_path / "first").unlink()
+    assert confinement.trouble(()) == "Failed to set up user namespacing"
 
 
 def burgle(machine: Machine, service: str, port: int, installed: Path) -> dict[str, bool]:

@@ -164,7 +164,7 @@ _STALE = "out of date, as after an upgrade or a change of settings: "
     [
         pytest.param(
             "sed -i 's/# Installed by pypi-insiders [^,]*,/# Installed by pypi-insiders 0.0.1,/' "
-            "pypi-insiders-server.service && echo '# older' >> pypi-insiders-server.socket",
+            "pypi-insiders-server.service pypi-insiders-server.socket",
             (
                 "warning",
                 f"{_STALE}pypi-insiders-server.socket, pypi-insiders-server.service",
@@ -173,7 +173,7 @@ _STALE = "out of date, as after an upgrade or a change of settings: "
             id="another version",
         ),
         pytest.param(
-            "sed -i 's,^ExecStart=.* server,ExecStart=/usr/bin/env server,' "
+            "sed -i 's,^ExecStart=.* server,ExecStart=/usr/bin/env server,; s/ (sha256 .*)//' "
             "pypi-insiders-server.service",
             ("warning", f"{_STALE}pypi-insiders-server.service", RESTART),
             id="another command",
@@ -189,7 +189,7 @@ _STALE = "out of date, as after an upgrade or a change of settings: "
             "sed -i 's/^UMask=0077/UMask=0022/' pypi-insiders-server.service",
             (
                 "warning",
-                "not as this version writes them, so probably edited: "
+                "changed since they were installed: "
                 "pypi-insiders-server.socket, pypi-insiders-server.service",
                 "the next `start` overwrites that; keep it by `systemctl --user edit "
                 "pypi-insiders-server.socket`",

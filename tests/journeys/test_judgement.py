@@ -156,9 +156,8 @@ CASES = {
         severity="warning", status=0,
     ),
     "stale units": Case(
-        shell(f"echo '# older' >> .config/systemd/user/{SOCKET}; "
-              "sed -i 's/# Installed by pypi-insiders [^,]*,/# Installed by pypi-insiders 0.0.1,/' "
-              f".config/systemd/user/{SERVER}; systemctl --user daemon-reload"),
+        shell("cd .config/systemd/user && sed -i 's/^# Installed by [^,]*,.*/# Installed by "
+              f"pypi-insiders 0.0.1, older/' {SOCKET} {SERVER}; systemctl --user daemon-reload"),
         "server units",
         f"out of date, as after an upgrade or a change of settings: {SOCKET}, {SERVER}",
         "`pypi-insiders server restart`", severity="warning", status=0,

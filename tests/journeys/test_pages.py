@@ -560,12 +560,12 @@ def test_a_project_of_which_nothing_is_served_says_so(person: Person) -> None:
 
 
 def test_a_watched_project_without_files_says_why(person: Person) -> None:
-    """Its address is not found, and the reason is."""
+    """Its address is never merely not found."""
     person.run("repos", "add", "--no-check", "me/probe:probe")
     with serving(person) as url:
         answer = ask(url, "/project/probe/")
     reason = "me/probe: probe has no release yet: me/probe was not built"
-    assert (answer.status, answer.body.splitlines()[0]) == (404, reason)
+    assert (answer.status, answer.body.splitlines()[0]) == (409, reason)
 
 
 def test_an_empty_index_says_what_to_do(person: Person) -> None:

@@ -856,7 +856,7 @@ def test_an_update_publishes_here_and_there(
     project.release("1.0")
     told = person.run("update", PYPI_INSIDERS_INDEX_PASSWORD=index.password)
     assert index.password not in told.stderr + told.stdout
-    here = {path.name: sha256(path) for path in person.paths.distributions.iterdir()}
+    here = {path.name: sha256(path) for path in person.paths.distributions.glob("[!.]*")}
     assert sorted(here) == names("my_dist-1.0")
     assert index.files() == here
     assert _uploads(person) == [[index.destination.url]]
@@ -902,7 +902,7 @@ def test_what_was_published_here_before_can_be_brought_there(
     assert (index.directory / "my_dist-1.0.tar.gz").read_bytes() == b"something else"
     (index.directory / "my_dist-1.0.tar.gz").unlink()
     person.run("update", "me/my-dist", *there, PYPI_INSIDERS_INDEX_PASSWORD=index.password)
-    here = {path.name: sha256(path) for path in person.paths.distributions.iterdir()}
+    here = {path.name: sha256(path) for path in person.paths.distributions.glob("[!.]*")}
     assert index.files() == here
 
 

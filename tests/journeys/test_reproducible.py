@@ -12,8 +12,8 @@ from fixtures import ROOT, MakeMachine, Person, need, untimed
 from machine import Machine
 from projects import Project, create
 
-from pypi_insiders.builder.sandbox import Unconfined
-from pypi_insiders.util.process import Containment
+from pypi_insiders.builder.launcher import DirectLauncher
+from pypi_insiders.util.process_group import ProcessGroup
 
 PURE = ("flit", "hatchling", "pdm-backend", "poetry-core", "setuptools")
 
@@ -35,7 +35,7 @@ def test_neither_folder_nor_umask_nor_date_nor_locale_gets_in(
     """Two builds that differ in all of them give the same sdist and the same wheel."""
     for name in ("LC_ALL", "TZ", "PYTHONHASHSEED"):
         monkeypatch.setenv(name, "")  # to be put back
-    one, other = build_twice(make(tmp_path, kind).tree, tmp_path, Unconfined(Containment()))
+    one, other = build_twice(make(tmp_path, kind).tree, tmp_path, DirectLauncher(ProcessGroup()))
     assert one == other
     assert len(one) == 2
 
@@ -45,9 +45,9 @@ import json, pathlib, sys
 sys.path.insert(0, sys.argv[1])
 from pypi_insiders.builder.sandbox import Sandbox
 from builds import build_twice
-from pypi_insiders.util.process import Containment
+from pypi_insiders.util.process_group import ProcessGroup
 home = pathlib.Path.home()
-sandbox = Sandbox(Containment(), [home])
+sandbox = Sandbox(ProcessGroup(), [home])
 print(json.dumps(build_twice(pathlib.Path(sys.argv[2]), home, sandbox)))
 """
 
@@ -92,6 +92,6 @@ def test_neither_user_nor_sandbox_gets_in(person: Person, machine: Machine, tmp_
     theirs = dict(line.split()[::-1] for line in listed.splitlines())
     ours = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in person.paths.distributions.iterdir()
+        for path in person.paths.distributions.glob("[!.]*")
     }
     assert ours == theirs

@@ -386,13 +386,14 @@ def test_a_hook_that_takes_too_long_is_ended(machine: Machine, tmp_path: Path) -
     """With all that it started, and the output says so."""
     code = """
         import pathlib, sys
-        from pypi_insiders.util.process import Containment
-        from pypi_insiders.builder.sandbox import Sandbox, View
+        from pypi_insiders.util.process_group import ProcessGroup
+        from pypi_insiders.builder.sandbox import Sandbox
+        from pypi_insiders.builder.launcher import Mounts
         root = pathlib.Path.home() / "work"
         root.mkdir()
-        result = Sandbox(Containment(), [pathlib.Path.home()]).run(
+        result = Sandbox(ProcessGroup(), [pathlib.Path.home()]).run(
             ["sh", "-c", "setsid sleep 16180.5 & echo begun; sleep 16180.5"],
-            View(root, (root,)), timeout_s=5, environment={}, directory=root,
+            Mounts(root, (root,)), timeout_s=5, environment={}, directory=root,
         )
         print(result.status, result.stdout)
     """
@@ -637,6 +638,59 @@ def test_an_update_that_is_stopped_takes_its_builds_along(
     again = machine.run("pypi-insiders", "update", check=False, timeout_s=200)
     assert "which was left behind" in again.stderr
     assert machine.run(*units).stdout == ""
+
+
+# Leaves the session and the group of the hook, and says what could make its end believed.
+_STRAGGLER = """
+import glob, os, signal
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        for path in glob.glob("/run/build/**", recursive=True):
+            if os.path.isdir(path) and os.path.basename(path) != "dist":
+                try:
+                    open(f"{path}/ended", "w").close()
+                except OSError:
+                    pass
+        for number in range(3):
+            try:
+                os.write(number, b"begun\\nended\\n")
+            except OSError:
+                pass
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        os.execvp("sleep", ["sleep", "14143"])
+    os._exit(0)
+"""
+_WAITS = "signal.pause()"
+
+
+@pytest.mark.parametrize("end", ["success", "failure", "limit", "stop", "kill"])
+def test_nothing_of_a_build_outlives_it(machine: Machine, project: Project, end: str) -> None:
+    """However it ends: its unit is gone then, with whatever has left its session and its group."""
+    config = '[watcher]\nrepository-timeout = "10s"\n' if end == "limit" else ""
+    machine.write_text(".config/pypi-insiders/config.toml", config)
+    last = {"success": "", "failure": "raise SystemExit('my fault')"}.get(end, _WAITS)
+    hostile(project, f"{_STRAGGLER}{last}")
+    units = ("systemctl", "--user", "list-units", "--plain", "--no-legend", "pypi-insiders-build-*")
+    if end == "stop":
+        machine.run("pypi-insiders", "watcher", "start", "--no-block")
+        machine.wait_for_process("sleep 14143")
+        assert machine.run(*units).stdout != ""
+        machine.run("pypi-insiders", "watcher", "stop")
+    elif end == "kill":
+        update = machine.start("sh", "-c", "echo $$ >pid; exec pypi-insiders update")
+        machine.wait_for_process("sleep 14143")
+        machine.kill(int(machine.read_text("pid")), signal.SIGKILL)
+        update.wait()
+        assert machine.run(*units).stdout != ""
+        project.release("1.1")
+        machine.run("pypi-insiders", "update", check=False, timeout_s=200)
+    else:
+        done = machine.run("pypi-insiders", "update", check=False, timeout_s=200)
+        assert done.returncode == (end != "success")
+    assert machine.run(*units).stdout == ""
+    assert machine.processes("sleep 14143") == []
 
 
 def test_an_extension_builds_with_what_it_sees(machine: Machine, project: Project) -> None:

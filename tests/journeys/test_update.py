@@ -238,7 +238,7 @@ def test_what_was_removed_meanwhile_is_not_published(
     wait_for_line(update, "building tag v1.0")
     person.run("repos", "remove", "me/probe")
     pipe.open("w").close()
-    assert update.communicate(timeout=60)[0] == "1 checked, 0 files published\n"
+    assert update.communicate(timeout=60)[0] == "1 checked, 0 files published, failed: probe\n"
     assert person.distributions() == names("probe-1.0")[1:]
 
 
@@ -275,7 +275,7 @@ def test_a_full_disk_leaves_nothing_half_written(person: Person, watch: Watch) -
     project.push("v1.0")
     directory = person.paths.distributions
     directory.mkdir(parents=True)
-    script = f'mount -t tmpfs -o size=64k tmpfs "$0" && {COMMAND} update; ls -A "$0"'
+    script = f'mount -t tmpfs -o size=64k tmpfs "$0" && {COMMAND} update; ls -A -I .held.json "$0"'
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, directory],
         env=person.environment, capture_output=True, text=True,

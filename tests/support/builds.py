@@ -11,8 +11,9 @@ from pathlib import Path
 from fixtures import need
 
 from pypi_insiders.builder import build
-from pypi_insiders.builder.sandbox import Confines, View
-from pypi_insiders.util.process import Containment, Result
+from pypi_insiders.builder.launcher import Launcher, Mounts
+from pypi_insiders.util.process import Result
+from pypi_insiders.util.process_group import ProcessGroup
 
 _RECIPE = build.Recipe(1_790_000_000, as_of_commit=False)
 
@@ -21,22 +22,22 @@ _RECIPE = build.Recipe(1_790_000_000, as_of_commit=False)
 class Elsewhen:
     """A place where the clock goes wrong."""
 
-    place: Confines
+    place: Launcher
     is_sandbox: bool = True
 
     @property
-    def containment(self) -> Containment:
+    def containment(self) -> ProcessGroup:
         """What ends it."""
         return self.place.containment
 
-    def inside(self, view: View, text: str) -> str:
+    def inside(self, view: Mounts, text: str) -> str:
         """Write paths."""
         return self.place.inside(view, text)
 
     def run(
         self,
         argv: Sequence[str],
-        view: View,
+        view: Mounts,
         *,
         timeout_s: float,
         environment: Mapping[str, str],
@@ -57,7 +58,7 @@ class Elsewhen:
         )
 
 
-def build_twice(tree: Path, directory: Path, confines: Confines) -> list[dict[str, str]]:
+def build_twice(tree: Path, directory: Path, confines: Launcher) -> list[dict[str, str]]:
     """Build at two places, times and settings; return the hashes."""
     results = []
     for name, umask, locale, zone, place in (

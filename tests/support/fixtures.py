@@ -65,6 +65,9 @@ def unavailable(reason: str) -> None:
     pytest.skip(reason)
 
 
+_LISTS = (".taken-back.json", ".held.json")
+
+
 @dataclass(frozen=True)
 class Person:
     """Somebody with a home of their own who runs the installed command."""
@@ -111,10 +114,10 @@ class Person:
         return done
 
     def distributions(self) -> list[str]:
-        """Name the files in the index, also the invisible ones but for what was taken back."""
+        """Name the files in the index, also the invisible ones but for the lists of names."""
         directory = self.paths.distributions
         found = directory.iterdir() if directory.exists() else ()
-        return sorted(path.name for path in found if path.name != ".taken-back.json")
+        return sorted(path.name for path in found if path.name not in _LISTS)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _DRAIN_S = 10
 _PAUSE_S = 10.0
+_LOOK_S = 0.25
 _UNLIMITED = 2**31
 # What is less goes out at once, header and body.
 _ANSWER_BYTES = 64 * 1024
@@ -44,6 +45,7 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
     limits: Limits = _LIMITS,
     waiters: Waiters | None = None,
     refusing_for_s: float | None = None,
+    is_mended: Callable[[], bool] | None = None,
     on_reload: Callable[[], tuple[WSGIApplication, float]] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until nobody asks; then finish the requests under way.
@@ -65,6 +67,9 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
         waiters: the requests that the application lets wait.
         refusing_for_s: end after so long, and never report readiness: the application only says
             why the index cannot serve.
+        is_mended: tells whether the index could serve now, while it refuses: asked before each
+            connection is taken, and several times a second. If so it ends at once, and whoever
+            waits in the kernel's queue is answered by its successor.
         on_reload: called after SIGHUP, returns the application and the idle timeout from then on;
             requests under way are finished by the one before. `None`: SIGHUP is left alone.
 
@@ -110,6 +115,15 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
         server.asyncore.loop(timeout=pause_s, map=channels, count=1, use_poll=True)
         clients.dismiss_slow()
 
+    if is_mended is not None:
+
+        def is_over() -> bool:
+            nonlocal stopping
+            stopping = stopping or is_mended()
+            return stopping
+
+        clients.admit_until(is_over)
+
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     if on_reload is not None:
         handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, reload)
@@ -130,7 +144,9 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
                 break
             left_s = idle_timeout_s - idle_s if idle_timeout_s > idle_s else _PAUSE_S
             clients.admit()
-            turn(min(left_s, pulse.beat(), refusing_for_s or _PAUSE_S))
+            pause_s = _LOOK_S if is_mended else refusing_for_s or _PAUSE_S
+            turn(min(left_s, pulse.beat(), pause_s))
+            stopping = stopping or (is_mended is not None and is_mended())
         pulse.notify("STOPPING=1")
         _drain(clients, turn)
     finally:

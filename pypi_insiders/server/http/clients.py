@@ -3,6 +3,8 @@
 import logging
 import resource
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from waitress import wasyncore
@@ -80,6 +82,15 @@ class Clients:
             # Not close(): with systemd's socket, whoever connects now waits for our successor.
             listener.accepting = False
 
+    def admit_until(self, is_over: Callable[[], bool]) -> None:
+        """Ask before each connection whether it is over; then whoever comes waits for a successor.
+
+        Args:
+            is_over: after it has been true once, end.
+        """
+        for listener in self._listeners:
+            listener.accept = partial(_accept, listener.accept, is_over)
+
     def resume(self) -> bool:
         """Go on with requests that have been read already.
 
@@ -103,6 +114,10 @@ class Clients:
                 if self._is_logged:
                     _log.debug("%s: too slow", connection.addr[0])
                 connection.abort()
+
+
+def _accept(accept: Callable[[], object], is_over: Callable[[], bool]) -> object:
+    return None if is_over() else accept()
 
 
 def _is_overdue(connection: Connection, now_s: float, limits: Limits) -> bool:

@@ -4,13 +4,13 @@ Whoever wrote it may want harm: this process has little time and memory, and not
 """
 
 import json
-import resource
 import sys
 from pathlib import Path
 
 from packaging.metadata import RawMetadata, parse_email
 
 from pypi_insiders.index import distribution
+from pypi_insiders.util import bounded
 
 _PROCESSOR_S = 5
 _MEMORY_BYTES = 1024 * 1024 * 1024
@@ -22,9 +22,7 @@ _MOST_LINKS = 20
 
 def main() -> None:
     """Do it."""
-    resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_S, _PROCESSOR_S))
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    bounded.limit(_PROCESSOR_S, _MEMORY_BYTES)
     contents = distribution.read(Path("/dev/stdin"), sys.argv[1])
     fields, _ = parse_email(contents.metadata)
     html, problem = _render(fields)

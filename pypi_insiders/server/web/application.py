@@ -93,7 +93,7 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
     def make_site() -> Handler:
         from pypi_insiders.server.web.site import Site  # most indexes are asked by installers only
 
-        return Site(catalog, paths, is_private=guard.is_private)
+        return Site(catalog, held, paths, is_private=guard.is_private)
 
     others = _Others(_made_when_asked(make_legacy), _made_when_asked(make_site), take_upload)
     return wsgi_app(_Application(catalog, guard, held, others))
@@ -157,7 +157,7 @@ class _Application:
             return self._others.site(request)
         if has_fallback and _is_legacy(path):
             return self._legacy(request)
-        return _answer_wrong_path(request)
+        return self._wrong_path(request)
 
     def _legacy(self, request: Request) -> Response:
         """Answer as pypiserver does, but for a held name without a release."""
@@ -168,6 +168,40 @@ class _Application:
             if missing is not None:
                 return stops.answer(stops.of(missing), request)
         return self._others.legacy(request)
+
+    def _wrong_path(self, request: Request) -> Response:
+        """Lead from a misspelled address to the right one, or stop the client and name that.
+
+        After 404 an installer goes on to its next index, with the names that this one holds.
+        """
+        path = request.path
+        right = _respelled(path)
+        if right is not None:
+            return redirect("../" * (path.count("/") - 1) + right)
+        index = f"the index is at {base_url(request)}/simple/"
+        if held := self._held_in(path):
+            return stops.answer(Stop(f"there is no page at {path}", f"{index}{held}/"), request)
+        accept = request.header("Accept") or ""
+        if path.count("/") < 2 or not (path.endswith("/") or "pypi.simple" in accept):
+            return not_found(request)
+        return stops.answer(Stop(f"there is no index at {path}", index), request)
+
+    def _held_in(self, path: str) -> str | None:
+        """Find a held name in an address below which there is no index, as `/NAME/VERSION/json`.
+
+        Raises:
+            InsidersError: nobody can know whether there is one.
+        """
+        parts = [part for part in path.split("/") if part]
+        if len(path) > _LONGEST_REMEMBERED or parts[-1:] != ["json"]:
+            return None
+        names = [canonicalize_name(part) for part in parts[:-1] if _is_name(part)]
+        if not names:
+            return None
+        held = next(filter(self._held.is_held, names), None)
+        if held is None:
+            self._held.missing(names[0])
+        return held
 
     def _change(self, request: Request) -> Response:
         """Answer a request that is not for reading."""
@@ -199,7 +233,7 @@ class _Application:
         try:
             normalized = canonicalize_name(name, validate=True)
         except InvalidName:
-            return _answer_wrong_path(request)
+            return self._wrong_path(request)
         if rest != f"{normalized}/":
             up = "../" if name != rest else ""
             return redirect(f"{up}{normalized}/")
@@ -236,22 +270,6 @@ def _refuse(refusal: Refusal, request: Request) -> Response:
     if refusal.status.startswith("421"):
         return stops.answer(Stop(refusal.message, None, 421), request)
     return text(refusal.status, refusal.message, refusal.headers)
-
-
-def _answer_wrong_path(request: Request) -> Response:
-    """Lead from a misspelled address to the right one, or stop the client and name that.
-
-    After 404 an installer goes on to its next index, with the names that this one holds.
-    """
-    path = request.path
-    right = _respelled(path)
-    if right is not None:
-        return redirect("../" * (path.count("/") - 1) + right)
-    accept = request.header("Accept") or ""
-    if path.count("/") < 2 or not (path.endswith("/") or "pypi.simple" in accept):
-        return not_found(request)
-    hint = f"the index is at {base_url(request)}/simple/"
-    return stops.answer(Stop(f"there is no index at {path}", hint), request)
 
 
 def _is_for_people(path: str) -> bool:

@@ -66,6 +66,8 @@ class Downloads:
 
     def _metadata(self, request: Request, name: str) -> Response:
         found = self._catalog.metadata(name)
+        if found is None and self._catalog.find(name) is not None:
+            return not_found(request)  # an sdist, whose build may say another thing
         if found is None:
             return self._missing(request, name)
         digest, content = found

@@ -5,7 +5,6 @@ from urllib.parse import parse_qs
 
 from pypi_insiders.index import distribution
 from pypi_insiders.index.catalog import Catalog
-from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.repositories import no_release, running
 from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.repositories.no_release import NoRelease
@@ -50,18 +49,26 @@ class Held:
         return no_release.find(self._names.paths, names, project, rejected)
 
     def missing_file(self, name: str) -> Stop | None:
-        """Say why a file is not there; `None`: nobody has held its name."""
-        try:
-            project, version = distribution.release_of(name)
-        except DistributionError:
-            return None
+        """Say why a file is not there; `None`: nobody has held its name.
+
+        Raises:
+            InsidersError: nobody can know whether it is held.
+        """
         names = self._names.current()
-        if project not in names.repositories:
+        projects = distribution.projects_of(name)
+        if not any(self.is_held(project) for project in projects):
+            if names.error is not None:
+                raise names.error
             return None
         hint = "`pypi-insiders status` says what else is wrong"
         if problem := self._catalog.problem(name):
             return Stop(f"{name} is not served: {problem}", hint, 409)
-        return Stop(f"{name} ({project} {version}) is not in the index", hint, 410)
+        return Stop(f"{name} is not in the index", hint, 410)
+
+    def is_held(self, project: str) -> bool:
+        """Tell whether a project belongs to this index, as far as that can be known."""
+        names = self._names.current().repositories
+        return project in names or self._catalog.rejected(project) is not None
 
     def wait(self, missing: NoRelease, request: Request) -> str | None:
         """Wait for a release that is being built, as long as the client can.

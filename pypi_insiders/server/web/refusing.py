@@ -22,6 +22,12 @@ def make_app(error: InsidersError, guard: RequestGuard | None) -> WSGIApplicatio
 
     def refuse(request: Request) -> Response:
         is_told = guard is not None and guard.check(request) is None
-        return stop.answer(told if is_told else untold, request, is_page=request.path != "/health")
+        response = stop.answer(
+            told if is_told else untold, request, is_page=request.path != "/health"
+        )
+        # Without a length the connection ends with the answer: what the client asks next comes
+        # through the socket, where whoever can serve by then takes it.
+        response.headers = [it for it in response.headers if it[0] != "Content-Length"]
+        return response
 
     return wsgi_app(refuse)

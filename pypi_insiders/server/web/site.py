@@ -18,17 +18,19 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.published import Project
-from pypi_insiders.reporting import services_seen, snapshot
+from pypi_insiders.reporting import directory, services_seen, snapshot
+from pypi_insiders.reporting.directory import Files
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.services_seen import ServicesSeen
-from pypi_insiders.reporting.snapshot import Files
 from pypi_insiders.reporting.verdict import Item, Judgement, Severity
 from pypi_insiders.repositories import state, status
 from pypi_insiders.repositories.state import Build
-from pypi_insiders.repositories.status import Standing
+from pypi_insiders.repositories.status import RepositoryStatus
 from pypi_insiders.server.readme import Reader, Readme
 from pypi_insiders.server.web import snippets, views
+from pypi_insiders.server.web import stop as stops
+from pypi_insiders.server.web.held import Held
 from pypi_insiders.server.web.pages import HTML
 from pypi_insiders.server.web.rendered import Rendered, send
 from pypi_insiders.server.web.request import Request
@@ -64,7 +66,7 @@ class _Observed:
     """What the pages tell beside what the index holds."""
 
     judgement: Judgement = field(default_factory=Judgement)
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[RepositoryStatus, ...] = ()
     services_at: int | None = None
     """When others looked at the services, in seconds of the epoch; `None`: they are seen now."""
 
@@ -77,12 +79,16 @@ class Site:
 
     Args:
         catalog: what there is.
+        held: the names that are never merely not found.
         paths: where it is said what is watched; `None`: nothing is, for this catalog.
         is_private: whether shared caches must not keep them.
     """
 
-    def __init__(self, catalog: Catalog, paths: Paths | None, *, is_private: bool) -> None:
+    def __init__(
+        self, catalog: Catalog, held: Held, paths: Paths | None, *, is_private: bool
+    ) -> None:
         self._catalog = catalog
+        self._held = held
         self._paths = paths
         self._is_private = is_private
         safe = tuple({**dict(SAFE), "Content-Security-Policy": _POLICY}.items())
@@ -133,13 +139,17 @@ class Site:
         return send(page, request)
 
     def _without_files(self, request: Request, name: str) -> Response:
-        """Answer 404, with the reason where the name is that of a watched repository."""
+        """Answer as installers are answered, with all that is wrong where the name is watched."""
+        missing = self._held.missing(name)
+        if missing is None:
+            return not_found(request)
+        stop = stops.of(missing)
         look = self._look()
         watched = [item.name for item in look.standings if item.distribution == name]
         lines = [item.line for item in look.judgement.about(watched)]
-        if not lines:
-            return not_found(request)
-        return text("404 Not Found", "\n".join(lines))
+        message = "\n".join(lines) or f"{stop.title}; {stop.detail}"
+        status = "503 Service Unavailable" if missing.is_passing else "409 Conflict"
+        return text(status, message)
 
     def _look(self) -> "_Observed":
         """Judge everything; the same object as long as the judgement is the same.
@@ -175,7 +185,7 @@ class Site:
         found = Fetched("", is_answering=True, is_index=True)
         try:
             projects = frozenset(self._catalog.projects())
-            mine = [item for item in snapshot.samples(files) if item.project in projects]
+            mine = [item for item in directory.samples(files) if item.project in projects]
             for sample in sorted(mine, key=lambda item: (item.size_bytes, item.path.name)):
                 if opened := self._catalog.open(sample.path.name):
                     with opened[1] as file:

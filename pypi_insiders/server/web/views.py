@@ -9,7 +9,7 @@ from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.index.published import Project
 from pypi_insiders.reporting.verdict import Item, Judgement
 from pypi_insiders.repositories.state import Build
-from pypi_insiders.repositories.status import Standing
+from pypi_insiders.repositories.status import RepositoryStatus
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Row:
     commit: str | None = None
     published_at: float | None = None
     """Seconds of the epoch, as all times here."""
-    standing: Standing | None = None
+    standing: RepositoryStatus | None = None
     """`None`: nobody watches for it."""
 
     @property
@@ -73,14 +73,14 @@ class Detail:
     """What installers take, if nobody asks for another."""
     remotes: Mapping[str, str] = field(default_factory=dict)
     """`NS/PROJ` to where Git finds it."""
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[RepositoryStatus, ...] = ()
     items: tuple[Item, ...] = ()
     """What the judgement says of it."""
 
 
-def front(projects: Iterable[Project], standings: Iterable[Standing]) -> list[Row]:
+def front(projects: Iterable[Project], standings: Iterable[RepositoryStatus]) -> list[Row]:
     """Tell of all projects, those also of which there is nothing yet, by name."""
-    watched: dict[str | None, list[Standing]] = {}
+    watched: dict[str | None, list[RepositoryStatus]] = {}
     for standing in standings:
         watched.setdefault(standing.distribution, []).append(standing)
     rows = [
@@ -92,7 +92,7 @@ def front(projects: Iterable[Project], standings: Iterable[Standing]) -> list[Ro
     return sorted(rows, key=lambda row: (row.name, row.repository or ""))
 
 
-def _row(project: Project, standing: Standing | None) -> Row:
+def _row(project: Project, standing: RepositoryStatus | None) -> Row:
     best = newest(project)
     entry = next((entry for entry in best if entry.origin), best[0])
     origin = entry.origin
@@ -109,7 +109,7 @@ def _row(project: Project, standing: Standing | None) -> Row:
     )
 
 
-def _without_files(standing: Standing) -> Row:
+def _without_files(standing: RepositoryStatus) -> Row:
     """Tell of a repository from which the index has nothing: its releases are elsewhere, or none.
 
     What another index has is told as the newest.
@@ -152,7 +152,7 @@ def detail(
     project: Project,
     builds: Sequence[Build],
     remotes: Mapping[str, str],
-    standings: Sequence[Standing],
+    standings: Sequence[RepositoryStatus],
     judgement: Judgement,
 ) -> Detail:
     """Tell of one project.

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 from projects import create
 
-from pypi_insiders.builder import build
-from pypi_insiders.builder.sandbox import Unconfined
+from pypi_insiders.builder import artifacts, build, configuration, environ
+from pypi_insiders.builder.errors import BuildError
+from pypi_insiders.builder.launcher import DirectLauncher
 from pypi_insiders.update.release import is_lasting
-from pypi_insiders.util.process import Containment
+from pypi_insiders.util.process_group import ProcessGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 RECIPE = build.Recipe(1700000000, as_of_commit=False)
-UNCONFINED = Unconfined(Containment())
+UNCONFINED = DirectLauncher(ProcessGroup())
 
 
 _BACKEND = """
@@ -154,7 +155,7 @@ def test_an_odd_name_of_a_file_stays_in_its_line(tmp_path: Path, name: bytes, to
 
 def _complaint(
     directory: Path, code: str = "", *, sdist: bytes = b"", requires: bytes | None = None
-) -> build.BuildError:
+) -> BuildError:
     """Build a project whose backend answers so; return the error."""
     project = create(directory, "probe")
     files = {"sdist": sdist, "requires": requires}
@@ -167,7 +168,7 @@ def _complaint(
         calls["sdist"] = code
     (project.tree / "backend.py").write_text(_BACKEND.format(**calls))
     (project.tree / "pyproject.toml").write_text(_IN_TREE)
-    with pytest.raises(build.BuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build.build_distributions(project.tree, directory, RECIPE, UNCONFINED)
     assert is_lasting(caught.value)
     return caught.value
@@ -179,9 +180,9 @@ _IN_TREE = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-pa
 @pytest.mark.parametrize(
     ("pyproject", "message"),
     [
-        (b"a = " + _DEEP, build._TOO_DEEP),
-        (b"a = " + 101 * b"[" + 101 * b"]", build._TOO_DEEP),
-        (b"a" + 20_000 * b".a" + b" = 1", build._TOO_DEEP),
+        (b"a = " + _DEEP, configuration._TOO_DEEP),
+        (b"a = " + 101 * b"[" + 101 * b"]", configuration._TOO_DEEP),
+        (b"a" + 2_000 * b".a" + b" = 1", configuration._TOO_DEEP),
         (b"\xff", "its pyproject.toml cannot be parsed: 'utf-8' codec can't decode byte 0xff "),
         (b"a = " + 6000 * b"9", "its pyproject.toml cannot be parsed: "),
         (b"#" + 1024 * 1024 * b"x", "its pyproject.toml is no file, or too large"),
@@ -208,7 +209,7 @@ _IN_TREE = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-pa
 def test_an_odd_configuration_is_told(tmp_path: Path, pyproject: bytes, message: str) -> None:
     tree = create(tmp_path, "probe").tree
     (tree / "pyproject.toml").write_bytes(pyproject)
-    with pytest.raises(build.BuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message.startswith(message)
     assert is_lasting(caught.value)
@@ -227,7 +228,7 @@ def test_a_configuration_that_is_no_file_is_told(tmp_path: Path, kind: str) -> N
         "link to nowhere": lambda: path.symlink_to("nowhere"),
     }
     make[kind]()
-    with pytest.raises(build.BuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message == "its pyproject.toml is no file, or too large"
 
@@ -235,7 +236,7 @@ def test_a_configuration_that_is_no_file_is_told(tmp_path: Path, kind: str) -> N
 def test_no_project_at_all(tmp_path: Path) -> None:
     """A repository without a Python project is told from one that does not build."""
     tree = create(tmp_path, "probe").tree
-    with pytest.raises(build.BuildError) as caught:
+    with pytest.raises(BuildError) as caught:
         build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message == (
         f"Source {tree} does not appear to be a Python project: no pyproject.toml or setup.py"
@@ -247,7 +248,7 @@ def test_build_requirements_never_come_from_our_own_index(monkeypatch: pytest.Mo
     own = "http://127.0.0.1:31411"
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"{own}/simple/")
     monkeypatch.setenv("UV_INDEX_URL", "https://example.org/simple/")
-    with build.build_environment(own):
+    with environ.build_environment(own):
         assert "UV_DEFAULT_INDEX" not in os.environ
         assert os.environ["UV_INDEX_URL"] == "https://example.org/simple/"
         assert os.umask(0o022) == 0o022
@@ -282,7 +283,7 @@ def test_build_requirements_come_from_where_our_index_leads(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYPI_INSIDERS_URL", indexes["command"])
     monkeypatch.setenv(variable, value.format(**indexes))
-    with build.build_environment(indexes["own"], indexes["fallback"]):
+    with environ.build_environment(indexes["own"], indexes["fallback"]):
         assert os.environ.get(variable) == (left and left.format(**indexes))
 
 
@@ -305,8 +306,8 @@ def test_build_requirements_come_from_where_our_index_leads(
 )  # fmt: skip
 def test_an_sdist_and_a_wheel_must_be_one_release(sdist: str, wheel: str, message: str) -> None:
     """Names and versions that do not agree are refused."""
-    with pytest.raises(build.BuildError) as caught:
-        build.check(Path(sdist), [Path(wheel)])
+    with pytest.raises(BuildError) as caught:
+        artifacts.check(Path(sdist), [Path(wheel)])
     assert caught.value.message == message
 
 
@@ -330,8 +331,8 @@ def test_a_requirement_by_url_is_refused(tmp_path: Path, requirement: str) -> No
     wanted = f'requires = ["{requirement}", '
     path.write_text(path.read_text().replace("requires = [", wanted, 1))
     with (
-        build.build_environment("http://127.0.0.1:1"),
-        pytest.raises(build.BuildError) as caught,
+        environ.build_environment("http://127.0.0.1:1"),
+        pytest.raises(BuildError) as caught,
     ):
         build.build_distributions(project.tree, tmp_path, replace(RECIPE, network=True), UNCONFINED)
     assert caught.value.message == (

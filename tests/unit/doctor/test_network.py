@@ -14,7 +14,7 @@ import pytest
 from fixtures import Person, free_port, need
 
 from pypi_insiders.doctor import network
-from pypi_insiders.doctor.network import Response
+from pypi_insiders.doctor.network import TimedAnswer
 
 Serve = Callable[..., str]
 UNKNOWN = ("", ", synchronized", ", not synchronized")
@@ -112,7 +112,7 @@ def test_a_fallback_out_of_reach_is_a_warning(person: Person) -> None:
 def test_a_slow_fallback_is_a_warning() -> None:
     """From three seconds on."""
     url = "https://packages.example/simple/"
-    slow, fast = (next(iter(network.look(url, Response(took_s, 200)))) for took_s in (3.2, 2.9))
+    slow, fast = (next(iter(network.look(url, TimedAnswer(took_s, 200)))) for took_s in (3.2, 2.9))
     assert (slow.verdict, slow.message, slow.hint) == (
         "warning",
         f"{url} answers (3.2 s)",
@@ -203,7 +203,7 @@ def test_a_certificate_that_has_expired_makes_the_clock_doubtful(
 
 @contextmanager
 def serving(port: int, key: Path, certificate: Path) -> Iterator[None]:
-    """Response with TLS."""
+    """TimedAnswer with TLS."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -177,6 +177,27 @@ def test_changes_within_one_tick_of_the_clock_are_seen(
             assert len(catalog.projects()) == 4 * number + part + 1
 
 
+def test_changes_of_the_same_time_are_seen(
+    tmp_path: Path, directory: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the clock of the file system stands still between them; before Linux 6.13 all do."""
+    now_ns, stat = time.time_ns(), os.stat
+
+    def stat_of_one_tick(path: Path, **options: bool) -> os.stat_result:
+        found = stat(path, **options)
+        if os.fspath(path) != str(directory):
+            return found
+        return os.stat_result(tuple(found), {"st_ctime_ns": now_ns})
+
+    files = [sdist(tmp_path, f"p{number}", "1.0") for number in range(3)]
+    age(*files)
+    monkeypatch.setattr(os, "stat", stat_of_one_tick)
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns + 5_000_000)
+    for number, file in enumerate(files):
+        file.rename(directory / file.name)
+        assert len(catalog.projects()) == number + 1
+
+
 def test_each_removal_is_seen_by_the_next_question(directory: Path, catalog: Catalog) -> None:
     """Down to the last, with which the project goes."""
     files = [sdist(directory, "my-dist", f"1.{number}") for number in range(20)]

@@ -1,32 +1,44 @@
-"""alerts: what becomes of a problem from one check to the next, and how it is told."""
+"""Which problems the user is notified of, and what is remembered of that."""
+
+import json
 
 import pytest
 from fixtures import Person
 
-from pypi_insiders.reporting import alerts
-from pypi_insiders.reporting.alerts import Found, Memory, Trouble, compare, words
+from pypi_insiders.reporting.alerts import (
+    Alert,
+    Alerts,
+    AlertStatus,
+    Found,
+    load,
+    message,
+    save,
+    step,
+)
 from pypi_insiders.reporting.notification import Message
 
 END = "`pypi-insiders status` shows the state of everything.\n"
-
-
-A, B = Trouble("me/a", "tag v1", "tag v1: broken"), Trouble("server", "", "failing")
+A, B = Alert("me/a", "tag v1", "tag v1: broken"), Alert("server", "", "failing")
 DAY = 86400
 
 
-def found(*troubles: Trouble) -> Found:
+def found(*problems: Alert) -> Found:
     """What a look finds that leaves nothing out."""
-    return Found(troubles, frozenset({"me/a", "server", "watcher"}), frozenset({"me/a"}))
+    return Found(problems, frozenset({"me/a", "server", "watcher"}), frozenset({"me/a"}))
 
 
 def story(*looks: tuple[int, Found]) -> list[tuple[int, str, str]]:
-    """Tell what the person reads when: the time of a look, and what it says that is new or over."""
-    memory, told = Memory({}, {}), []
+    """Tell what the user reads when: the time of a look, and what it says that is new or over.
+
+    Between two looks everything is written and read again.
+    """
+    known: Alerts = {}
+    told = []
     for at, look in looks:
-        news = compare(memory, look, at)
-        told += [(at, "again" if new.again else "new", new.trouble.subject) for new in news.new]
-        told += [(at, "over", trouble.subject) for trouble in news.over]
-        memory = news.after
+        found = step(known, look, at)
+        told += [(at, "again" if it.is_flapping else "new", it.subject) for it in found.new]
+        told += [(at, "over", it.subject) for it in found.recovered]
+        known = found.after
     return told
 
 
@@ -72,12 +84,57 @@ def test_what_was_not_looked_at_is_not_over() -> None:
 
 def test_a_long_list_is_cut() -> None:
     """A message is no log."""
-    many = tuple(Trouble(f"me/{number}", "", "broken") for number in range(30))
-    news = compare(Memory({}, {}), Found(many, frozenset()), 0)
-    assert words(news) == Message(
+    many = tuple(Alert(f"me/{number}", "", "broken") for number in range(30))
+    assert message(step({}, Found(many, frozenset()), 0)) == Message(
         "pypi-insiders: problem with me/0, me/1, me/2 and 27 more",
         "".join(f"me/{number}: broken\n" for number in range(20)) + f"and 10 more\n{END}",
     )
+
+
+def test_what_nobody_could_be_notified_of_stays_new() -> None:
+    """Until it ends by itself: then there is nothing to tell."""
+    first = step({}, found(A), 0)
+    again = step(first.before, found(A, B), 1)
+    assert [(alert.subject, alert.since) for alert in again.new] == [("me/a", 0), ("server", 1)]
+    assert step(again.before, found(B), 2).new == (again.before["server"],)
+    assert step(again.before, found(), 2) == step({}, found(), 2)
+
+
+def test_what_is_no_longer_watched_is_forgotten() -> None:
+    """Nobody need hear of its end."""
+    known = step({}, found(A), 0).after
+    gone = Found((), frozenset(), frozenset())
+    assert (step(known, gone, 1).recovered, step(known, gone, 1).after) == ((), {})
+
+
+def test_what_is_remembered_is_read_again(person: Person) -> None:
+    """New, known and over alike; with nothing to remember no file is left."""
+    known = step(step({}, found(A), 5).after, found(), 7).after
+    known = {**known, **step({}, found(B), 8).before}
+    save(person.paths, known)
+    read = load(person.paths)
+    assert {key: (it.status, it.notified_at) for key, it in read.items()} == {
+        "me/a: tag v1": (AlertStatus.RECOVERED, 7), "server": (AlertStatus.NEW, None),
+    }  # fmt: skip
+    assert read["server"] == known["server"]
+    save(person.paths, {})
+    assert [path for path in person.paths.state.rglob("*") if path.is_file()] == []
+
+
+def test_what_an_older_version_remembered_is_read(person: Person) -> None:
+    """So that an upgrade notifies of nothing again."""
+    person.paths.troubles.mkdir(parents=True)
+    trouble = {"subject": "me/a", "kind": "tag v1", "text": "tag v1: broken"}
+    known = [{"trouble": trouble, "told_at": 4, "again": True}]
+    (person.paths.troubles / "watcher.json").write_text(json.dumps(known))
+    (person.paths.state / "troubles-over.json").write_text('{"me/b: tag v2": 3, "index": 2}')
+    assert load(person.paths) == {
+        "me/a: tag v1": Alert(
+            "me/a", "tag v1", "tag v1: broken", AlertStatus.NOTIFIED, 4, 4, is_flapping=True
+        ),
+        "me/b: tag v2": Alert("me/b", "tag v2", "", AlertStatus.RECOVERED, 3, 3),
+        "index": Alert("index", "", "", AlertStatus.RECOVERED, 2, 2),
+    }
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "[1]", '{"a": 1}', '[{"trouble": {}}]', "null"])
@@ -86,5 +143,5 @@ def test_a_damaged_memory_is_none(person: Person, text: str) -> None:
     for path in (person.paths.troubles / "server.json", person.paths.state / "troubles-over.json"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    memory = alerts.load(person.paths)
-    assert memory.known == {}
+    known = load(person.paths)
+    assert [key for key, it in known.items() if it.status != AlertStatus.RECOVERED] == []

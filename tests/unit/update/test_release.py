@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from pypi_insiders.builder.build import BuildError
+from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.update.release import is_lasting
 

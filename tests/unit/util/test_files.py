@@ -16,7 +16,7 @@ from typing import TextIO
 import pytest
 from fixtures import COMMAND, Person
 
-from pypi_insiders.util import files, own_files
+from pypi_insiders.util import own_files, trees
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import locked, make_directory, read_text, remove, write_atomic
 
@@ -328,7 +328,7 @@ def deep(root: Path, levels: int, name: str = "d") -> None:
 
 
 @pytest.mark.usefixtures("removed")
-@pytest.mark.parametrize("remove", [files.remove_tree, files.remove_foreign_tree])
+@pytest.mark.parametrize("remove", [trees.remove_tree, trees.remove_foreign_tree])
 def test_a_tree_goes_however_deep_it_is(tmp_path: Path, remove: Callable[[Path], object]) -> None:
     """Deeper than Python calls, paths and open files go; of two branches and with links in it."""
     tree = tmp_path / "tree"
@@ -359,5 +359,5 @@ def test_what_foreign_code_has_closed_is_opened(tmp_path: Path) -> None:
     (inner / "file").touch()
     for path in (inner, inner.parent, inner.parent.parent, tree):
         path.chmod(0)
-    files.remove_foreign_tree(tree)
+    trees.remove_foreign_tree(tree)
     assert not tree.exists()

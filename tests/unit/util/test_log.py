@@ -220,3 +220,13 @@ def test_an_entry_may_be_larger_than_a_datagram(journal: socket.socket) -> None:
 )
 def test_entries_of_our_units_are_filed_under_their_names(cgroup: str, expected: str) -> None:
     assert identifier(cgroup) == expected
+
+
+def test_what_is_put_together_keeps_its_spaces() -> None:
+    """A part that is empty or begins with a space; only one of several lines is stripped."""
+    code = (
+        "import logging; from pypi_insiders.util import log; log.setup(0)\n"
+        "log = logging.getLogger('pypi_insiders.room')\n"
+        "log.info('update%s, %s', ' me/probe', ' a\\n b ')"
+    )
+    assert _stderr(code=code) == "update me/probe, a b\n"

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pypi_insiders.util import process
+from pypi_insiders.util import foreground
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.process import Containment, Result, run
+from pypi_insiders.util.process import Result, run
+from pypi_insiders.util.process_group import ProcessGroup
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -43,7 +44,7 @@ def test_status_and_both_outputs_are_the_result() -> None:
 
 
 def _contained(code: str, *, directory: Path = Path("/"), timeout_s: float = 60) -> Result:
-    return Containment().run(
+    return ProcessGroup().run(
         _python(code), timeout_s=timeout_s, environment=dict(os.environ), directory=directory
     )
 
@@ -63,8 +64,8 @@ def test_contained_programs_begin_with_default_signals(ignored: str) -> None:
     show = "import signal; print([signal.getsignal(n) is signal.SIG_IGN for n in (1, 2, 3)])"
     code = (
         "import os, sys; from pathlib import Path; "
-        "from pypi_insiders.util.process import Containment;"
-        "print(Containment().run([sys.executable, '-c', sys.argv[1]], timeout_s=60,"
+        "from pypi_insiders.util.process_group import ProcessGroup;"
+        "print(ProcessGroup().run([sys.executable, '-c', sys.argv[1]], timeout_s=60,"
         " environment=dict(os.environ), directory=Path('/')).stdout, end='')"
     )
     done = subprocess.run(
@@ -76,8 +77,8 @@ def test_contained_programs_begin_with_default_signals(ignored: str) -> None:
 
 def test_what_is_not_found_is_named_where_signals_are_ignored() -> None:
     code = (
-        "from pypi_insiders.util.process import Containment; from pathlib import Path;"
-        "Containment().run(['nowhere'], timeout_s=60, environment={}, directory=Path('/'))"
+        "from pypi_insiders.util.process_group import ProcessGroup; from pathlib import Path;"
+        "ProcessGroup().run(['nowhere'], timeout_s=60, environment={}, directory=Path('/'))"
     )
     done = subprocess.run(
         ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *_python(code)],
@@ -139,8 +140,8 @@ MISSING = "pypi-insiders-no-such-program"
 
 RUNNERS = pytest.mark.parametrize(
     "call",
-    [lambda argv: run(argv, timeout_s=60), process.attached, process.become],
-    ids=["run", "attached", "become"],
+    [lambda argv: run(argv, timeout_s=60), foreground.attached, foreground.exec_program],
+    ids=["run", "attached", "exec"],
 )
 
 
@@ -171,16 +172,18 @@ def test_a_missing_directory_is_not_taken_for_a_missing_program(tmp_path: Path) 
 
 
 def test_what_is_run_can_be_pasted_from_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, logger="pypi_insiders.util.process")
+    caplog.set_level(logging.DEBUG, logger="pypi_insiders.util")
     run(["true", "a b", "$x"], timeout_s=60)
-    process.attached(["true", "--"])
+    foreground.attached(["true", "--"])
     assert caplog.messages == ["+ true 'a b' '$x'", "+ true --"]
 
 
 def _child(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         _python(
-            f"import os, sys\nfrom pypi_insiders.util.process import attached, become, run\n{code}"
+            "import os, sys\nfrom pypi_insiders.util.process import run\n"
+            "from pypi_insiders.util.foreground import attached, exec_program\n"
+            f"{code}"
         ),
         input="for the person's shell",
         capture_output=True,
@@ -205,10 +208,9 @@ def test_an_attached_program_prints_on_our_output_and_we_go_on() -> None:
     assert (told.split()[1:], then, done.stderr, done.returncode) == (["''"], "then 5", "", 0)
 
 
-def test_become_ends_in_our_place_with_our_input() -> None:
-    code = (
-        f"print(os.getpid(), flush=True); become([sys.executable, '-c', {_TELL!r}]); print('never')"
-    )
+def test_exec_ends_in_our_place_with_our_input() -> None:
+    argv = f"[sys.executable, '-c', {_TELL!r}]"
+    code = f"print(os.getpid(), flush=True); exec_program({argv}); print('never')"
     done = _child(code)
     before, after = done.stdout.splitlines()
     assert (after, done.returncode) == (f'{before} "for the person\'s shell"', 5)
@@ -253,7 +255,7 @@ def test_all_foreign_code_can_be_ended_at_once(tmp_path: Path) -> None:
     path = tmp_path / "gate"
     os.mkfifo(path)
     code = f"import signal\nheld = open({str(path)!r}, 'w')\nsignal.pause()"
-    containment = Containment()
+    containment = ProcessGroup()
 
     def run_it() -> Result:
         return containment.run(

@@ -1,0 +1,85 @@
+"""List what the distributions directory has, by the names of its files alone."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packaging.utils import canonicalize_version
+
+from pypi_insiders.index import distribution
+from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.reporting.index_check import Sample
+from pypi_insiders.util.errors import InsidersError
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the distributions directory has, by the names of its files."""
+
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Each distribution to its size in bytes; -1 where that cannot be read."""
+    projects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Normalized project to its files."""
+    odd: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Project to files of a form that is not served."""
+    directory: Path = Path()
+
+    def versions(self, project: str) -> frozenset[str]:
+        """Return the versions of a project, in their canonical form."""
+        names = self.projects.get(project, ())
+        return frozenset(canonicalize_version(distribution.release_of(name)[1]) for name in names)
+
+
+def list_files(directory: Path) -> Files:
+    """List the files of the directory.
+
+    Raises:
+        InsidersError: it cannot be read; where there is none it has no files.
+    """
+    sizes: dict[str, int] = {}
+    projects: dict[str, list[str]] = {}
+    odd: dict[str, list[str]] = {}
+    try:
+        with os.scandir(directory) as items:
+            for item in items:
+                if item.name.startswith("."):
+                    continue
+                try:
+                    project = distribution.release_of(item.name)[0]
+                except DistributionError:
+                    for name in distribution.possible_projects(item.name):
+                        odd.setdefault(name, []).append(item.name)
+                    continue
+                projects.setdefault(project, []).append(item.name)
+                sizes[item.name] = -1
+                with contextlib.suppress(OSError):
+                    sizes[item.name] = item.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise InsidersError(f"cannot read {directory}: {reason}", "`ls -ld` shows why") from error
+    return Files(sizes, _sorted(projects), _sorted(odd), directory)
+
+
+def _sorted(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(sorted(files)) for name, files in found.items()}
+
+
+def rejected(project: str, files: Files, problems: Mapping[str, str]) -> list[str]:
+    """Say what is wrong with the files of a project that has no release."""
+    names = files.projects.get(project, ())
+    return [
+        *(problems.get(name, f"{name} is not served") for name in names),
+        *(f"{name} is in no form that is served" for name in files.odd.get(project, ())),
+    ]
+
+
+def samples(files: Files) -> Iterator[Sample]:
+    """List the files that the index should serve."""
+    for project, names in files.projects.items():
+        for name in names:
+            if files.sizes[name] >= 0:
+                yield Sample(project, files.directory / name, files.sizes[name])
