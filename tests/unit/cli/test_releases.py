@@ -82,6 +82,7 @@ def test_unpublish_removes_a_release(person: Person, directory: Path) -> None:
         "removed my_dist-1.0-py3-none-any.whl from the index\n"
         "removed my_dist-1.0.tar.gz from the index\n"
         "removed my_dist-1.1+insiders.2-py3-none-any.whl from the index\n"
+        "my-dist is no longer held: installers get it from the fallback index\n"
     )
     assert person.distributions() == ["other-2.0-py3-none-any.whl"]
     assert yanks.load(directory) == {}
