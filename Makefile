@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/user
 BUILD_FLAGS ?=
 
-.PHONY: demo test lint fuzz soak bench measure install clean
+.PHONY: demo test test-fast lint fuzz soak bench measure install clean
 
 demo: .venv/.ready
 	$(BIN)/python tests/demo.py
@@ -15,23 +15,26 @@ demo: .venv/.ready
 test: .venv/.ready
 	$(BIN)/pytest
 
+test-fast: .venv/.ready
+	$(BIN)/pytest -n auto -m "not journey" tests/unit
+
 lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	if command -v shellcheck >/dev/null; then shellcheck tests/user-manager .ci/run .ci/clean-system; fi
+	if command -v shellcheck >/dev/null; then shellcheck tests/support/user-manager .ci/run .ci/clean-system; fi
 
 fuzz: .venv/.ready
-	FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/test_fuzz.py
+	FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/journeys/test_fuzz.py
 
 soak: .venv/.ready
-	SOAK_RESTARTS=200 $(BIN)/pytest -n 0 tests/test_serving.py
+	SOAK_RESTARTS=200 $(BIN)/pytest -n 0 tests/journeys/test_serving.py
 
 bench: .venv/.ready
-	$(BIN)/python tests/bench.py
+	$(BIN)/python tests/bench/bench.py
 
 measure: .venv/.ready
-	$(BIN)/python tests/measure.py
+	$(BIN)/python tests/bench/measure.py
 
 # Debian's Python has a layout of its own for packages; others do not know the variable.
 install: export DEB_PYTHON_INSTALL_LAYOUT ?= deb

@@ -15,10 +15,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).with_name("support")))
+
 from machine import Machine, Unavailable
 from projects import create, unpack_sdist
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 REPOSITORY = "facelessuser/pymdown-extensions-insiders"
 DISTRIBUTION = "pymdown-extensions"

@@ -3,13 +3,41 @@
 import os
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
+from pypi_insiders.builder.backend_answers import read_left
+from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.util import bounded
 from pypi_insiders.util.bounded import ExhaustedError
 
+_LIMIT_BYTES = 1024 * 1024
 _SHOWN_CHARS = 400
 _MOST_LEVELS = 100
 _TOO_DEEP = f"its pyproject.toml has more than {_MOST_LEVELS} levels of tables and lists"
+
+
+def check(project: Path) -> None:
+    """Refuse a `pyproject.toml` that leads elsewhere, or that `build` could not understand.
+
+    It is read outside of any sandbox.
+
+    Raises:
+        BuildError: it is such a one.
+        InsidersError: it cannot be read now.
+        OSError: likewise.
+    """
+    path = project / "pyproject.toml"
+    if not os.path.lexists(path):
+        return
+    content = read_left(path, _LIMIT_BYTES)
+    if content is None:
+        raise BuildError("its pyproject.toml is no file, or too large")
+    try:
+        text = content.decode()
+    except ValueError as error:
+        raise BuildError(f"its pyproject.toml cannot be parsed: {error}") from error
+    if found := complaint(text):
+        raise BuildError(found)
 
 
 def complaint(text: str) -> str | None:

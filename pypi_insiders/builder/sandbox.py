@@ -9,35 +9,26 @@ import signal
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Protocol
 
 from pypi_insiders.builder import gateway, relay
+from pypi_insiders.builder.errors import SandboxError
+from pypi_insiders.builder.launcher import Mounts
 from pypi_insiders.systemd import systemctl, transient
 from pypi_insiders.systemd.quoting import quoted
 from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
-from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import make_temporary
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import ProcessGroup
-from pypi_insiders.util.trees import remove_foreign_tree, remove_tree
+from pypi_insiders.util.trees import remove_foreign_tree
 
 _log = logging.getLogger(__name__)
 
-LOST = (
-    'see `pypi-insiders doctor`; the next update tries again, and with `sandbox = "off"` under '
-    "[build] builds run with your permissions"
-)
-"""What to do where there is no sandbox any more."""
-
 _INSIDE = "/run/build"
 _UNIT = "pypi-insiders-build"
-_PROBE_TIMEOUT_S = 30
-_PATIENT_PROBE_TIMEOUT_S = 180
 # Before a unit is tried again that systemd could not set up, as happens under load.
-_PAUSES_S = (1, 2, 4, 8)
+PAUSES_S = (1, 2, 4, 8)
 # Outside of the process namespace and the session of what it runs: who is in there has no way to
 # its descriptors, nor to itself, and cannot keep it from telling that all of it has ended. It tells
 # that by its standard input, which is open for writing and given to nobody else.
@@ -108,97 +99,6 @@ _WITH_NETWORK = (
 )
 
 
-class SandboxError(InsidersError):
-    """A sandbox cannot be had, or was lost: no fault of what was to run in it."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What a confined program sees, beside the programs and libraries of the system."""
-
-    root: Path
-    """Directory whose parts it sees below a path that is always the same."""
-    writable: tuple[Path, ...]
-    """Below the root."""
-    readable: tuple[Path, ...] = ()
-    """Anywhere; what is not below the root is seen at its own path."""
-    network: Path | None = None
-    """A Python that it sees, if it may use HTTP to other machines; `None`: no network."""
-
-
-class Confines(Protocol):
-    """A way to run foreign code."""
-
-    @property
-    def is_sandbox(self) -> bool:
-        """Tell whether anything is kept from it."""
-        ...
-
-    @property
-    def containment(self) -> ProcessGroup:
-        """What ends it when this process is to end."""
-        ...
-
-    def inside(self, view: View, text: str) -> str:
-        """Write the paths in a text as the program sees them."""
-        ...
-
-    def run(
-        self,
-        argv: Sequence[str],
-        view: View,
-        *,
-        timeout_s: float,
-        environment: Mapping[str, str],
-        directory: Path,
-    ) -> Result:
-        """Run a program to its end; nothing that it started outlives it.
-
-        Args:
-            argv: the program and its arguments, with paths as they are outside.
-            view: what it sees.
-            timeout_s: after this many seconds it is killed.
-            environment: all of its environment, with paths as they are outside.
-            directory: where it runs.
-
-        Returns:
-            Its status, and all that it wrote, in `stdout`.
-
-        Raises:
-            SandboxError: it did not run, or did not run to its end, for no reason of its own.
-            InsidersError: it cannot be run.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Unconfined:
-    """Foreign code that may do what the person may."""
-
-    containment: ProcessGroup
-    is_sandbox: bool = False
-    trouble: str | None = None
-    """Why there is no sandbox; `None`: none was wanted."""
-
-    def inside(self, view: View, text: str) -> str:  # noqa: ARG002
-        """Write the paths in a text as the program sees them: as they are."""
-        return text
-
-    def run(
-        self,
-        argv: Sequence[str],
-        view: View,  # noqa: ARG002
-        *,
-        timeout_s: float,
-        environment: Mapping[str, str],
-        directory: Path,
-    ) -> Result:
-        """Run a program to its end."""
-        return self.containment.run(
-            argv, timeout_s=timeout_s, environment=environment, directory=directory
-        )
-
-
 class Sandbox:
     """Foreign code in a transient unit of the user's service manager.
 
@@ -220,7 +120,7 @@ class Sandbox:
         self,
         containment: ProcessGroup,
         hidden: Iterable[Path],
-        pauses_s: Sequence[float] = _PAUSES_S,
+        pauses_s: Sequence[float] = PAUSES_S,
     ) -> None:
         self.containment = containment
         self._pauses_s = pauses_s
@@ -232,14 +132,14 @@ class Sandbox:
         )
         self._numbers = itertools.count(1)
 
-    def inside(self, view: View, text: str) -> str:
+    def inside(self, view: Mounts, text: str) -> str:
         """Write the paths in a text as the program sees them."""
         return text.replace(str(view.root), _INSIDE)
 
     def run(
         self,
         argv: Sequence[str],
-        view: View,
+        view: Mounts,
         *,
         timeout_s: float,
         environment: Mapping[str, str],
@@ -261,7 +161,7 @@ class Sandbox:
             # An exit status alone does not tell whose it is.
             if "ended" in told or ("begun" in told and result.status == -signal.SIGKILL):
                 return result
-            said = _last_line(result.stdout) or f"systemd-run ended with {result.status}"
+            said = last_line(result.stdout) or f"systemd-run ended with {result.status}"
             if "begun" in told:
                 raise SandboxError(f"the unit of the build was ended from outside: {said}")
             if pause_s is None or not self.containment.pause(pause_s):
@@ -272,7 +172,7 @@ class Sandbox:
     def _run_unit(  # noqa: PLR0913, PLR0917 - as `run`
         self,
         argv: Sequence[str],
-        view: View,
+        view: Mounts,
         place: Path,
         timeout_s: float,
         environment: Mapping[str, str],
@@ -332,7 +232,7 @@ class Sandbox:
                 systemctl.try_call("stop", "--", unit)
             return result, [*told, *_words(ours)]
 
-    def _properties(self, view: View, timeout_s: float) -> Iterable[str]:
+    def _properties(self, view: Mounts, timeout_s: float) -> Iterable[str]:
         yield from _PROPERTIES
         if _knows_idle_weight():
             yield "CPUWeight=idle"
@@ -346,7 +246,7 @@ class Sandbox:
         for path in view.writable:
             yield f"BindPaths={self._bound(view, path)}"
 
-    def _bound(self, view: View, path: Path) -> str:
+    def _bound(self, view: Mounts, path: Path) -> str:
         return f"{quoted(path)}:{quoted(self.inside(view, str(path)))}"
 
 
@@ -403,145 +303,10 @@ def _knows_idle_weight() -> bool:
     return systemctl.manager().number >= 252
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """Return the last line of what a program wrote; empty where that is nothing."""
     lines = text.strip().splitlines()
     return lines[-1] if lines else ""
-
-
-# Prints of each thing whether it is hidden or seen. $1: a file of the person, $2: the user's bus,
-# $3: where it may write.
-_PROBE = """
-is() { echo "$2 $1"; }
-[ -e "$1" ] && is seen home || is hidden home
-[ -e "$2" ] && is seen bus || is hidden bus
-read -r first </proc/1/comm
-[ "$$ $first" = '1 sh' ] && is hidden processes || is seen processes
-found=
-while read -r name rest; do
-    case $name in Inter-*|face*) ;; *) found="$found ${name%%:*}" ;; esac
-done </proc/net/dev
-[ "$found" = ' lo' ] && is hidden network || is seen network
-groups=hidden
-for group in /sys/fs/cgroup/*/ /sys/fs/cgroup/; do
-    [ ! -w "$group" ] || groups=seen
-done
-is $groups groups
-echo >"$3/written" || :
-"""
-# What is kept from a build, and what it means if it is not.
-_TOLD = {
-    "home": ("home", "the files of the person are seen"),
-    "bus": ("bus", "the bus of the user is seen"),
-    "processes": ("other processes", "the processes of others are seen"),
-    "network": ("network", "the network is seen"),
-    "groups": ("writing to control groups", "control groups can be written"),
-}
-
-
-@dataclass(frozen=True)
-class Strength:
-    """What a sandbox was measured to keep from what runs in it."""
-
-    kept: tuple[str, ...] = ()
-    """What that cannot see or do, in words for people."""
-    trouble: str | None = None
-    """Why it is no sandbox, though it keeps that much; `None`: it is one."""
-
-
-def measure(
-    containment: ProcessGroup, hidden: Sequence[Path], scratch: Path, *, is_patient: bool = False
-) -> Strength:
-    """Measure whether a sandbox can be had here, and what it keeps from what runs in it.
-
-    Units silently ignore what they cannot do; so the effect is looked at.
-
-    Args:
-        containment: ends what runs when this process is to end.
-        hidden: as for `Sandbox`.
-        scratch: an existing directory of the person.
-        is_patient: whether to try again, and to wait longer, where it should work.
-
-    Raises:
-        InsidersError: nothing can be written in `scratch`.
-    """
-    for program in ("systemd-run", "unshare", "setsid", "env"):
-        if shutil.which(program) is None:
-            return Strength(trouble=f"{program} was not found")
-    try:
-        systemctl.manager()
-    except InsidersError as error:
-        return Strength(trouble=error.message)
-    directory = make_temporary(scratch)
-    try:
-        marker, root = directory / "marker", directory / "root"
-        work = root / "work"
-        work.mkdir(parents=True)
-        marker.touch()
-        runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-        try:
-            result = Sandbox(containment, hidden, _PAUSES_S if is_patient else ()).run(
-                ("sh", "-c", _PROBE, "sh", str(marker), f"{runtime}/bus", str(work)),
-                View(root, writable=(work,)),
-                timeout_s=_PATIENT_PROBE_TIMEOUT_S if is_patient else _PROBE_TIMEOUT_S,
-                environment={},
-                directory=work,
-            )
-        except InsidersError as error:
-            return Strength(trouble=error.message)
-        return _judge(result, has_written=(work / "written").exists())
-    finally:
-        remove_tree(directory)
-
-
-def _judge(result: Result, *, has_written: bool) -> Strength:
-    """Read what the probe says; only what it has seen to be kept from it counts."""
-    lines = result.stdout.strip().splitlines()
-    if result.status != 0:
-        said = _last_line(result.stdout) or f"systemd-run ended with {result.status}"
-        return Strength(trouble=said)
-    is_kept = {key: f"{key} hidden" in lines for key in _TOLD}
-    troubles = [trouble for key, (_, trouble) in _TOLD.items() if not is_kept[key]]
-    if not has_written:
-        troubles.append("nothing can be written")
-    kept = tuple(words for key, (words, _) in _TOLD.items() if is_kept[key])
-    return Strength(kept, "; ".join(troubles) or None)
-
-
-def choose(
-    wanted: str,
-    containment: ProcessGroup,
-    hidden: Sequence[Path],
-    scratch: Path,
-    *,
-    had_before: bool,
-) -> Confines:
-    """Choose in what builds run.
-
-    Args:
-        wanted: the setting: `auto` (a sandbox where one can be had), `required` or `off`.
-        containment: ends what runs when this process is to end.
-        hidden: as for `Sandbox`.
-        scratch: an existing directory of the person.
-        had_before: whether one could be had here before; then none is built without one.
-
-    Raises:
-        SandboxError: it is required, or could be had before, and none can be had.
-    """
-    if wanted == "off":
-        return Unconfined(containment)
-    is_needed = wanted == "required" or had_before
-    trouble = measure(containment, hidden, scratch, is_patient=is_needed).trouble
-    if trouble is None:
-        return Sandbox(containment, hidden)
-    if wanted == "required":
-        raise SandboxError(
-            f"no sandbox can be had here: {trouble}",
-            'without one nothing is built while `sandbox = "required"`',
-        )
-    if had_before:
-        raise SandboxError(f"the sandbox of builds is not available any more: {trouble}", LOST)
-    _log.warning("builds are not sandboxed: %s", trouble)
-    return Unconfined(containment, trouble=trouble)
 
 
 def sweep() -> None:

@@ -1,7 +1,7 @@
 """Look in what builds run."""
 
-from pypi_insiders.builder import sandbox
-from pypi_insiders.builder.sandbox import Strength
+from pypi_insiders.builder import sandbox_probe
+from pypi_insiders.builder.sandbox_probe import SandboxReport
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
@@ -27,9 +27,9 @@ def look(paths: Paths, settings: Settings, containment: ProcessGroup) -> Finding
         had_before = state.load_sandbox(paths.state).had_at is not None
         make_directory(paths.cache)
         hidden = paths.hidden_from_builds()
-        strength = sandbox.measure(containment, hidden, paths.cache, is_patient=had_before)
+        strength = sandbox_probe.measure(containment, hidden, paths.cache, is_patient=had_before)
     except InsidersError as error:
-        strength = Strength(trouble=error.message)
+        strength = SandboxReport(trouble=error.message)
     kept = together(strength.kept)
     if strength.trouble is None:
         return ok("sandbox", f"kept from builds, as measured: {kept}")
@@ -39,7 +39,7 @@ def look(paths: Paths, settings: Settings, containment: ProcessGroup) -> Finding
         return problem("sandbox", f"none can be had: {strength.trouble}{but}", hint)
     if had_before:
         return problem(
-            "sandbox", f"none can be had any more: {strength.trouble}{but}", sandbox.LOST
+            "sandbox", f"none can be had any more: {strength.trouble}{but}", sandbox_probe.LOST
         )
     hint = "watch only repositories that you trust as much as packages that you install"
     message = f"none can be had, builds may do what you may: {strength.trouble}{but}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pypi_insiders.builder import sandbox
+from pypi_insiders.builder import sandbox_probe
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import BUILDS, INDEX, Item, Severity, note, problem, warning
 from pypi_insiders.systemd import exit_codes, unit_names
@@ -130,7 +130,7 @@ def _builds(snapshot: Snapshot) -> Iterator[Item]:
             BUILDS, 'not sandboxed, as `sandbox = "off"` says: they run with your permissions'
         )
     elif found.trouble is not None and (wanted == "required" or found.had_at is not None):
-        yield problem(BUILDS, f"nothing is built: {found.trouble}", sandbox.LOST)
+        yield problem(BUILDS, f"nothing is built: {found.trouble}", sandbox_probe.LOST)
     elif found.trouble is not None:
         yield warning(
             BUILDS,
@@ -199,7 +199,7 @@ def _units(state: UnitState) -> Iterator[Item]:
     if state.edited:
         yield warning(
             subject,
-            f"not as this version writes them, so probably edited: {', '.join(state.edited)}",
+            f"changed since they were installed: {', '.join(state.edited)}",
             "the next `start` overwrites that; keep it by `systemctl --user edit "
             f"{state.edited[0]}`",
         )

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pypi_insiders.builder import sandbox
-from pypi_insiders.builder.build import BuildError
+from pypi_insiders.builder import sandbox, sandbox_probe
 from pypi_insiders.builder.environments import Bytecode
-from pypi_insiders.builder.sandbox import SandboxError, Unconfined
+from pypi_insiders.builder.errors import BuildError, SandboxError
+from pypi_insiders.builder.launcher import DirectLauncher, Launcher
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.repositories import state
@@ -41,7 +41,7 @@ class BuildSpace:
         self._sweeping = threading.Lock()
         self._is_swept = False
         self._choosing = threading.Lock()
-        self._chosen: sandbox.Confines | None = None
+        self._chosen: Launcher | None = None
         self._unavailable: SandboxError | None = None
 
     def sweep(self) -> None:
@@ -57,7 +57,7 @@ class BuildSpace:
         """Remove what builds shared."""
         remove_foreign_tree(self._shared)
 
-    def launcher(self) -> sandbox.Confines:
+    def launcher(self) -> Launcher:
         """Return what starts the hooks of builds, which is chosen once.
 
         Raises:
@@ -74,11 +74,11 @@ class BuildSpace:
                     raise
             return self._chosen
 
-    def _choose(self) -> sandbox.Confines:
+    def _choose(self) -> Launcher:
         wanted = self._sandbox_wanted
         before = state.load_sandbox(self._paths.state)
         try:
-            chosen = sandbox.choose(
+            chosen = sandbox_probe.choose(
                 wanted,
                 self._processes,
                 self._paths.hidden_from_builds(),
@@ -89,7 +89,7 @@ class BuildSpace:
             if self._processes.pause(0):  # or else it is our own end that it met
                 state.save_sandbox(self._paths.state, replace(before, trouble=error.message))
             raise
-        if isinstance(chosen, Unconfined):
+        if isinstance(chosen, DirectLauncher):
             now = replace(before, trouble=chosen.trouble)
         else:
             now = Sandboxing(had_at=int(time.time()))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pypi_insiders import remote_index
-from pypi_insiders.builder.build import build_environment
+from pypi_insiders.builder.environ import build_environment
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index import store

@@ -3,7 +3,7 @@
 import time
 from datetime import datetime
 
-from pypi_insiders.builder.build import BuildError
+from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.remote_index import PublishError
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Failure

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders.builder.build import BuildError, Distributions
+from pypi_insiders.builder.artifacts import Distributions
+from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import archives, distribution, release_lists, store
 from pypi_insiders.index.metadata_cache import Origin

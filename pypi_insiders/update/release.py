@@ -9,8 +9,10 @@ from pathlib import Path
 from packaging.version import Version
 
 from pypi_insiders import git
-from pypi_insiders.builder import sandbox
-from pypi_insiders.builder.build import BuildError, Distributions, Recipe, build_distributions
+from pypi_insiders.builder.artifacts import Distributions
+from pypi_insiders.builder.build import Recipe, build_distributions
+from pypi_insiders.builder.errors import BuildError
+from pypi_insiders.builder.launcher import Launcher
 from pypi_insiders.repositories import ownership, public_versions, registry, tags
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.update.context import UpdateContext
@@ -127,9 +129,7 @@ class ReleaseBuilder:
             self._claim(distributions.name, self._repository.distribution or project)
             yield BuildResult(distributions, launcher.is_sandbox)
 
-    def _build(
-        self, release: TaggedRelease, workspace: Path, launcher: sandbox.Confines
-    ) -> Distributions:
+    def _build(self, release: TaggedRelease, workspace: Path, launcher: Launcher) -> Distributions:
         repository, source = self._repository, workspace / "source"
         recipe = Recipe(
             self._export(release, source),

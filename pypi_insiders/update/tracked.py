@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pypi_insiders.builder.build import BuildError
+from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.model import Repository

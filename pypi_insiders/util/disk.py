@@ -47,10 +47,14 @@ class Guard:
         Raises:
             DiskFullError: there is not.
         """
-        if self.left_bytes(directory) <= size_bytes:
+        left_bytes = self.left_bytes(directory)
+        if size_bytes > left_bytes > 0:
+            sizes = f"{_in_words(size_bytes)} are to be written, and {_in_words(left_bytes)} may be"
+            raise DiskFullError(f"the disk of {directory} is too full: {sizes}")
+        if left_bytes <= 0:
+            reserve = _in_words(self.reserve_bytes(directory))
             raise DiskFullError(
-                f"the disk of {directory} is almost full: builds leave "
-                f"{_in_words(self.reserve_bytes(directory))} free"
+                f"the disk of {directory} is almost full: builds leave {reserve} free"
             )
 
     def reserve_bytes(self, directory: Path) -> int:

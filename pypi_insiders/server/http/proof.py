@@ -30,7 +30,7 @@ MEMBERS = {
     HTTPChannel: "addr adj cancel close_when_flushed connected error_task_class handle_close"
     " handle_read outbuf_lock parser_class received request requests sendbuf_len task_class"
     " total_outbufs_len will_close writable",
-    dispatcher: "close handle_expt readable send socket",
+    dispatcher: "accept close handle_expt readable send socket",
     HTTPRequestParser: "body_bytes_received body_rcv chunked command completed error"
     " expect_continue header_plus headers headers_finished parse_header path received"
     " request_uri version",

@@ -80,9 +80,8 @@ class RequestGuard:
 
         Source: https://web.dev/articles/fetch-metadata
         """
-        site = request.header("Sec-Fetch-Site") or "none"
-        origin = request.header("Origin")
-        if site not in ("none", "same-origin") or (
+        site, origin = request.header("Sec-Fetch-Site"), request.header("Origin")
+        if site not in (None, "none", "same-origin") or (
             origin is not None and not self._is_ours(_authority(origin))
         ):
             return Refusal("403 Forbidden", "a page of another site asks for this")

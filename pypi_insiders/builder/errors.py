@@ -1,0 +1,19 @@
+"""The errors of builds."""
+
+from pypi_insiders.util.errors import InsidersError
+
+
+class BuildError(InsidersError):
+    """A project does not build.
+
+    Args:
+        output: what the build wrote, complete.
+    """
+
+    def __init__(self, message: str, output: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.output = output
+
+
+class SandboxError(InsidersError):
+    """A sandbox cannot be had, or was lost: no fault of what was to run in it."""

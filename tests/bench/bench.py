@@ -1,0 +1,57 @@
+"""Measure what a person waits for, side by side with a peer or the limit. Run by `make bench`.
+
+`bench.py commands`, `bench.py update` and `bench.py index` measure only one part.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+
+import bench_index
+import bench_status
+import bench_update
+from bench_servers import fetch, ours
+from bench_tools import COMMAND, head, home_environment, in_turn, row, row_of_times, run
+
+RUNS = 7
+
+
+def main() -> None:
+    """Print a table of each part, or of those that are named."""
+    parts = {"commands": commands, "update": bench_update.update, "index": bench_index.index}
+    unknown = set(sys.argv[1:]) - set(parts)
+    if unknown:
+        sys.exit(f"usage: bench.py [{'] ['.join(parts)}]")
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    if load > processors / 2:
+        print(f"load average {load:.1f} on {processors} processors: what is measured is noisy")
+    for name in sys.argv[1:] or parts:
+        with tempfile.TemporaryDirectory(prefix="pypi-insiders-bench-") as directory:
+            parts[name](Path(directory))
+
+
+def commands(directory: Path) -> None:
+    """Measure the commands, in an empty directory."""
+    environment = home_environment(directory)
+    head()
+    times_s = in_turn(
+        lambda: run(COMMAND, "--version", env=environment),
+        lambda: run(sys.executable, "-c", "import click", env=environment),
+        RUNS,
+    )
+    row_of_times("--version", *times_s, "a Python program that imports click")
+    bench_status.status(directory)
+    distributions = directory / "dists"
+    distributions.mkdir()
+    bench_index.make_wheels(distributions, bench_index.FEW)
+    with ours(distributions, directory) as server:
+        for number in range(bench_index.FEW // bench_index.VERSIONS):
+            fetch(server.page(f"proj-{number}"))
+        row("resident memory of the index", f"{server.memory_mib():.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Measure how long a person waits for the state of everything."""
+
+import subprocess
+import time
+from pathlib import Path
+
+from bench_tools import COMMAND, Goal, home_environment, in_turn, milliseconds, row
+from fixtures import Person
+
+from pypi_insiders.repositories import registry, state
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.state import Build, Check, RepositoryState
+
+REPOSITORIES = 100
+RELEASES = 20
+RUNS = 7
+GOAL_S = 0.5
+
+
+def status(directory: Path) -> None:
+    """Measure `status` with many repositories; the services too, where there is a user manager."""
+    person = Person(directory / "status")
+    _furnish(person)
+    environment = home_environment(person.home)
+
+    def run(*typed: str) -> None:
+        done = subprocess.run([COMMAND, *typed], env=environment, capture_output=True, text=True)
+        if done.returncode not in (0, 3):
+            raise SystemExit(done.stderr)
+
+    ours_s, other_s = in_turn(lambda: run("status"), lambda: run("--version"), RUNS)
+    row(
+        f"status, {REPOSITORIES} repositories with {RELEASES} releases each",
+        milliseconds(ours_s), milliseconds(other_s), ours_s / other_s, "--version",
+        goal=Goal(GOAL_S * 1000).says(ours_s * 1000),
+    )  # fmt: skip
+
+
+def _furnish(person: Person) -> None:
+    """Make the state of somebody who has been watching for long."""
+    paths, now_s = person.paths, int(time.time())
+    watched = [Repository(f"sponsor/project-{n}", f"project-{n}") for n in range(REPOSITORIES)]
+    registry.save(paths.repositories, watched)
+    paths.distributions.mkdir(parents=True)
+    for item in watched:
+        builds = []
+        for number in range(RELEASES):
+            stem = f"{item.distribution}-{number}".replace("project-", "project_", 1)
+            files = dict.fromkeys((f"{stem}.tar.gz", f"{stem}-py3-none-any.whl"), "0" * 64)
+            for name in files:
+                (paths.distributions / name).touch()
+            builds.append(Build(f"v{number}", "0" * 40, str(number), now_s, files))
+        state.save(paths.state, item.name, RepositoryState(item.distribution, builds, item.remote))
+    state.save_checks(paths.state, {item.name: Check(now_s) for item in watched})

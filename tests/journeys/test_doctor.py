@@ -1,0 +1,682 @@
+"""doctor: what it finds under a real user manager, and what without one."""
+
+import http.server
+import json
+import re
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures import Person, free_port
+from machine import Machine
+from projects import Project, create
+from units import UNIT_DIRECTORY, fallback, port
+
+from pypi_insiders import __version__
+
+__all__ = ["fallback", "port"]
+
+UNIT = "a unit like pypi-insiders-watcher.service"
+FROM_SHELL = (
+    "that sees neither the variables nor the ssh agent of your shell: `systemctl --user "
+    "import-environment SSH_AUTH_SOCK`, a key that needs no agent, or ~/.config/environment.d/"
+)
+NOWHERE = "file:///nowhere/"
+
+
+OWN_PATH = 'PATH="$HOME/bin:$PATH"'
+RESTART = "`pypi-insiders server restart`"
+
+
+def examine_all(
+    machine: Machine, *, status: int, before: str = OWN_PATH, **environment: str
+) -> list[dict[str, Any]]:
+    """Run `doctor`, which must end so; return all that it found.
+
+    Args:
+        machine: in which it runs.
+        status: how it must end.
+        before: words of the shell before the command; by default `~/bin` comes first in PATH.
+        environment: added to the machine's.
+    """
+    shell = ("sh", "-c", f'{before} exec "$@"', "sh")
+    done = machine.run(*shell, "pypi-insiders", "doctor", "--json", check=False, env=environment)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert done.stderr == ""
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def examine(machine: Machine, *, status: int, **environment: str) -> dict[str, dict[str, Any]]:
+    """Run `doctor`, which must end so; tell what it found by what it looked at."""
+    found = examine_all(machine, status=status, **environment)
+    return {item["repository"] or item["check"]: item for item in found}
+
+
+def of(check: str, found: list[dict[str, Any]]) -> list[tuple[str, str, str | None]]:
+    """Pick what one check found: verdict, message and hint of each."""
+    return [
+        (item["verdict"], item["message"], item["hint"]) for item in found if item["check"] == check
+    ]
+
+
+def watch(machine: Machine, directory: Path, *, at: str | None = None) -> Project:
+    """Make a project with a release that is watched, at a URL of its own or at another one."""
+    project = create(directory, "probe")
+    project.release("1.0")
+    machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+    machine.run("pypi-insiders", "repos", "add", "me/probe:probe", "--url", at or project.url)
+    return project
+
+
+def found_at(project: Project) -> dict[str, Any]:
+    """Make the variables by which git finds a project that is nowhere. Source: git-config(1)."""
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.file://{project.remote.parent}/.insteadOf",
+        "GIT_CONFIG_VALUE_0": NOWHERE,
+    }
+
+
+def drop_in(machine: Machine, text: str) -> None:
+    """Do what `systemctl --user edit` does with the watcher's service."""
+    machine.write_text(
+        f"{UNIT_DIRECTORY}/pypi-insiders-watcher.service.d/override.conf", f"[Service]\n{text}"
+    )
+    machine.run("systemctl", "--user", "daemon-reload")
+
+
+def assignments(variables: dict[str, str]) -> str:
+    """Write variables as lines of a unit."""
+    return "".join(f'Environment="{name}={value}"\n' for name, value in variables.items())
+
+
+def test_where_all_is_well_it_says_so(
+    machine: Machine, port: int, fallback: str, tmp_path: Path
+) -> None:
+    """One line a check, from the ground up, and exit status 0."""
+    watch(machine, tmp_path)
+    machine.run("pypi-insiders", "server", "start")
+    machine.run("pypi-insiders", "watcher", "start")
+    machine.wait_for_journal("Finished pypi-insiders-watcher.service")
+    lines = machine.run("pypi-insiders", "doctor").stdout.splitlines()
+    expected = [
+        "ok       config.toml: can be read",
+        "ok       repos.toml: can be read",
+        r"ok       git: \d+\.\d+[.\d]*",
+        r"ok       user manager: systemd \d+.* answers",
+        "ok       user bus: answers",
+        "ok       lingering: .*|warning  lingering: off.*",
+        r"(ok|warning)  *disk: [.\d]+ [MG]B free for distributions, state and cache",
+        "ok       server units: up to date",
+        "ok       watcher units: up to date",
+        f"ok       program: pypi-insiders {re.escape(__version__)}",
+        f"ok       port: {port} is held by pypi-insiders-server.socket",
+        f"ok       server: running at http://127.0.0.1:{port}/simple/",
+        rf"ok       index: answers at http://127.0.0.1:{port}/simple/: a page and probe-1\.0\S* "
+        "were fetched",
+        r"ok       watcher: running, last update succeeded \d+ s ago, next update in .*",
+        "ok       releases: 1 project, each with a release that is served as it was published",
+        "ok       sandbox: kept from builds, as measured: home, bus, other processes, network and "
+        "writing to control groups",
+        rf"ok       fallback: {fallback} answers \(\d\.\d s\)",
+        f"ok       clock: as at {fallback}.*",
+        "ok       pip: does not use the index: nothing here leads to it",
+        "ok       uv: does not use the index: nothing here leads to it",
+        "ok       PDM: does not use the index: nothing here leads to it",
+        "ok       lock files: none here",
+        f"ok       access: me/probe can be read from {UNIT}",
+    ]
+    told = [line for line in lines if not line.lstrip().startswith("hint:")]
+    assert len(told) == len(expected), told
+    for line, pattern in zip(told, expected, strict=True):
+        assert re.fullmatch(pattern, line)
+    hints = [line for line in lines if line not in told]
+    assert hints.count('         hint: `eval "$(pypi-insiders env)"`') == 1  # for all three
+    assert "pypi-insiders-doctor" not in machine.run("systemctl", "--user", "list-units").stdout
+
+
+def test_a_bus_that_is_not_the_managers_is_told_apart(machine: Machine, port: int) -> None:
+    """systemctl answers without it; what starts units and waits for them does not work."""
+    found = examine(machine, status=0, DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
+    assert found["user manager"]["verdict"] == "ok"
+    uid = machine.run("id", "-u").stdout.strip()
+    assert re.fullmatch(
+        "does not lead to the user manager: Failed to connect to .*bus.*: "
+        "No such file or directory",
+        found["user bus"]["message"],
+    )
+    assert (found["user bus"]["verdict"], found["user bus"]["hint"]) == (
+        "warning",
+        "install dbus-user-session and log in again; `echo $DBUS_SESSION_BUS_ADDRESS` should say "
+        f"unix:path=/run/user/{uid}/bus, or nothing",
+    )
+    assert found["sandbox"]["verdict"] == "warning"
+
+
+_STALE = "out of date, as after an upgrade or a change of settings: "
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param(
+            "sed -i 's/# Installed by pypi-insiders [^,]*,/# Installed by pypi-insiders 0.0.1,/' "
+            "pypi-insiders-server.service pypi-insiders-server.socket",
+            (
+                "warning",
+                f"{_STALE}pypi-insiders-server.socket, pypi-insiders-server.service",
+                RESTART,
+            ),
+            id="another version",
+        ),
+        pytest.param(
+            "sed -i 's,^ExecStart=.* server,ExecStart=/usr/bin/env server,; s/ (sha256 .*)//' "
+            "pypi-insiders-server.service",
+            ("warning", f"{_STALE}pypi-insiders-server.service", RESTART),
+            id="another command",
+        ),
+        pytest.param(
+            'echo "[watcher]\ninterval = \\"1h\\"" >> ~/.config/pypi-insiders/config.toml; '
+            "sed -i 's/^port/host = \"127.0.0.1\"\\nport/' ~/.config/pypi-insiders/config.toml",
+            ("warning", f"{_STALE}pypi-insiders-server.socket.d/10-config.conf", RESTART),
+            id="other settings",
+        ),
+        pytest.param(
+            "sed -i 's/^NoDelay=yes/NoDelay=no/' pypi-insiders-server.socket && "
+            "sed -i 's/^UMask=0077/UMask=0022/' pypi-insiders-server.service",
+            (
+                "warning",
+                "changed since they were installed: "
+                "pypi-insiders-server.socket, pypi-insiders-server.service",
+                "the next `start` overwrites that; keep it by `systemctl --user edit "
+                "pypi-insiders-server.socket`",
+            ),
+            id="edited",
+        ),
+        pytest.param(
+            "rm pypi-insiders-server.service",
+            ("problem", "pypi-insiders-server.service is missing", RESTART),
+            id="missing",
+        ),
+        pytest.param(
+            "rm pypi-insiders-server.socket && systemctl --user mask pypi-insiders-server.socket",
+            (
+                "problem",
+                "pypi-insiders-server.socket is masked",
+                "`systemctl --user unmask pypi-insiders-server.socket`",
+            ),
+            id="masked",
+        ),
+        pytest.param(
+            "mkdir -p pypi-insiders-server.service.d && printf '[Service]\nExecStart=\n' > "
+            "pypi-insiders-server.service.d/override.conf",
+            (
+                "problem",
+                "systemd cannot load pypi-insiders-server.service (bad-setting)",
+                "see why: `systemd-analyze --user verify pypi-insiders-server.service`",
+            ),
+            id="a drop-in that is wrong",
+        ),
+    ],
+)
+def test_units_that_are_not_as_they_should_be(
+    machine: Machine, port: int, change: str, expected: tuple[str, str, str]
+) -> None:
+    """What is stale is told apart from what was edited; the units of the other service are well."""
+    for service in ("server", "watcher"):
+        machine.run("pypi-insiders", service, "start")
+    change = change.replace("OTHER_PORT", str(free_port()))
+    machine.run("sh", "-c", change, cwd=machine.home / UNIT_DIRECTORY)
+    machine.run("systemctl", "--user", "daemon-reload")
+    found = examine_all(machine, status=int(expected[0] == "problem"))
+    assert of("server units", found) == [expected]
+    if "interval" not in change:
+        assert of("watcher units", found) == [("ok", "up to date", None)]
+    if expected[2] == RESTART:
+        machine.run("pypi-insiders", "server", "restart")
+        assert of("server units", examine_all(machine, status=0)) == [("ok", "up to date", None)]
+
+
+def test_a_change_that_systemd_has_not_seen_is_a_warning(machine: Machine, port: int) -> None:
+    """And a person's own drop-ins are named."""
+    machine.run("pypi-insiders", "watcher", "start")
+    drop_in(machine, "Environment=A=1\n")
+    name = "pypi-insiders-watcher.service.d/override.conf"
+    well = [("ok", f"up to date, with your own {name}", None)]
+    assert of("watcher units", examine_all(machine, status=0)) == well
+    machine.write_text(f"{UNIT_DIRECTORY}/{name}", "[Service]\nEnvironment=A=2\n")
+    assert of("watcher units", examine_all(machine, status=0)) == [
+        (
+            "warning",
+            "pypi-insiders-watcher.service has changed on disk since systemd read it",
+            "`systemctl --user daemon-reload`",
+        )
+    ]
+    machine.run("systemctl", "--user", "daemon-reload")
+    assert of("watcher units", examine_all(machine, status=0)) == well
+
+
+def test_a_command_that_is_gone_is_a_problem(machine: Machine, port: int) -> None:
+    """Also if only the interpreter is that its first line names."""
+    program = machine.write_text("bin/other", "#!/bin/sh\nexit 0\n", mode=0o755)
+    unit = "pypi-insiders-watcher.service"
+    drop_in(machine, f"ExecStart=\nExecStart={program} update\n")
+    machine.run("pypi-insiders", "watcher", "start")
+
+    def told() -> list[tuple[str, str, str | None]]:
+        return of("watcher units", examine_all(machine, status=1))
+
+    def problem(trouble: str) -> list[tuple[str, str, str | None]]:
+        hint = f"see its ExecStart=: `systemctl --user cat {unit}`"
+        return [("problem", f"{unit} cannot run: {trouble}", hint)]
+
+    machine.write_text("bin/other", f"#!{machine.home}/python\n", mode=0o755)
+    assert told() == problem(f"the interpreter of {program}, {machine.home}/python, is gone")
+    machine.write_text("bin/other", "#!/bin/sh\n", mode=0o644)
+    assert told() == problem(f"{program} cannot be executed")
+    machine.run("rm", program)
+    assert told() == problem(f"{program} is gone")
+    # Where no drop-in says so, the remedy is another.
+    machine.run("rm", f"{UNIT_DIRECTORY}/{unit}.d/override.conf")
+    machine.run(
+        "sed", "-i", f"s,^ExecStart=.*,ExecStart={program} update,", f"{UNIT_DIRECTORY}/{unit}"
+    )
+    machine.run("systemctl", "--user", "daemon-reload")
+    hint = "`pypi-insiders watcher restart`"
+    assert told() == [
+        ("warning", f"{_STALE}{unit}", hint),
+        (
+            "problem",
+            f"{unit} cannot run: {program} is gone",
+            f"{hint} with the command as it is installed now",
+        ),
+    ]
+    machine.run("pypi-insiders", "watcher", "restart")
+    assert of("watcher units", examine_all(machine, status=0)) == [("ok", "up to date", None)]
+
+
+def test_who_holds_the_port_is_named(machine: Machine, port: int) -> None:
+    """Its process, or the user of one that cannot be looked at."""
+    serving = ("-u", "-m", "http.server", str(port), "--bind", "127.0.0.1")
+    other = machine.start(sys.executable, *serving)
+    assert next(other.lines(lambda: 20)).startswith("Serving HTTP")
+    hint = "end it, or set another `port` under [server]"
+    (found,) = of("port", examine_all(machine, status=1))
+    assert re.fullmatch(
+        rf"{port} is held by python\S* \(process \d+\), so the index cannot listen there", found[1]
+    )
+    assert (found[0], found[2]) == ("problem", hint)
+    other.stop()
+    assert of("port", examine_all(machine, status=0)) == [("ok", f"{port} is free", None)]
+    with http.server.HTTPServer(
+        ("127.0.0.1", port), http.server.BaseHTTPRequestHandler
+    ) as server:  # outside of the machine, whose processes do not see it
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (found,) = of("port", examine_all(machine, status=1))
+        server.shutdown()
+    assert re.fullmatch(
+        rf"{port} is held by a process of the user \S+ that cannot be looked at, so the index "
+        rf"cannot listen there|127\.0\.0\.1:{port} belongs to the user \S+: clients would .*",
+        found[1],
+    )
+    assert (found[0], found[2]) == ("problem", hint)
+
+
+def test_an_index_in_the_foreground_is_well_where_it_is(machine: Machine, port: int) -> None:
+    """It holds the port in place of the unit."""
+    index = machine.start("pypi-insiders", "server", "run")
+    assert next(index.lines(lambda: 20)).endswith(f"http://127.0.0.1:{port}/simple/")
+    found = examine_all(machine, status=0)
+    ((verdict, message, _),) = of("port", found)
+    assert verdict == "ok"
+    assert re.fullmatch(rf"{port} is held by pypi-insiders \(process \d+\), an index", message)
+    assert of("index", found) == [
+        ("ok", f"answers at http://127.0.0.1:{port}/simple/, and has no file to fetch yet", None)
+    ]
+
+
+def test_a_timer_that_will_never_elapse_again_is_a_problem(machine: Machine, port: int) -> None:
+    """Though systemd calls it active."""
+    machine.run("pypi-insiders", "watcher", "start")
+    machine.wait_for_journal("Finished pypi-insiders-watcher.service")
+    machine.write_text(
+        f"{UNIT_DIRECTORY}/pypi-insiders-watcher.timer.d/override.conf",
+        "[Timer]\nOnCalendar=\nOnCalendar=2001-01-01\nPersistent=no\n",
+    )
+    machine.run("systemctl", "--user", "daemon-reload")
+    machine.run("systemctl", "--user", "restart", "pypi-insiders-watcher.timer")
+    assert of("watcher", examine_all(machine, status=1)) == [
+        (
+            "problem",
+            "no next update: pypi-insiders-watcher.timer is active, but does not elapse any more",
+            "see its OnCalendar=: `systemctl --user cat pypi-insiders-watcher.timer`",
+        )
+    ]
+
+
+def test_an_update_that_hangs_is_a_warning(machine: Machine, port: int) -> None:
+    """After three intervals."""
+    settings = f'[server]\nport = {port}\n[watcher]\ninterval = "1s"\n'
+    machine.write_text(".config/pypi-insiders/config.toml", settings)
+    drop_in(machine, "ExecStart=\nExecStart=/usr/bin/env sleep infinity\n")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
+    done = machine.wait_for(
+        ["pypi-insiders", "doctor", "--json"],
+        lambda done: of("watcher", json.loads(done.stdout))[0][0] == "warning",
+    )
+    ((_, message, hint),) = of("watcher", json.loads(done.stdout))
+    assert re.fullmatch(r"the running update began at .*, more than 3 intervals ago", message)
+    assert hint == "see why: `pypi-insiders watcher logs`"
+
+
+_IN_OWN_MOUNTS = (
+    "unshare --user --map-current-user --keep-caps --mount "
+    "sh -c 'mkdir -p ~/.local/share && mount -t tmpfs -o {options} tmpfs ~/.local/share && "
+    'exec "$@"\' sh'
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict", "message"),
+    [
+        ("size=50m", "problem", r"5\d MB free for distributions"),
+        ("size=500m", "warning", r"52\d MB free for distributions"),
+        ("size=2g", "ok", r"2\.1 GB free for distributions"),
+        (
+            "size=2g,nr_inodes=100",
+            "problem",
+            r"room for 9\d more files only \(inodes\), for distributions",
+        ),
+    ],
+)
+def test_a_disk_that_is_nearly_full(
+    machine: Machine, port: int, options: str, verdict: str, message: str
+) -> None:
+    """Is told by what lies on it; the other disks are told of on their own."""
+    before = f'set -- {_IN_OWN_MOUNTS.format(options=options)} "$@";'
+    found = of("disk", examine_all(machine, status=int(verdict == "problem"), before=before))
+    assert [it[0] for it in found][:1] == [verdict]
+    assert re.fullmatch(message, found[0][1])
+    assert re.fullmatch(r"[.\d]+ [MG]B free for state and cache", found[1][1])
+    assert len(found) == 2
+
+
+def test_a_directory_that_cannot_be_written_is_a_problem(machine: Machine, port: int) -> None:
+    """It is named, with what should lie there."""
+    machine.run("mkdir", "-p", ".local/share/pypi-insiders")
+    machine.run("chmod", "a-w", ".local/share/pypi-insiders")
+    place = f"{machine.home}/.local/share/pypi-insiders"
+    assert of("disk", examine_all(machine, status=1))[0] == (
+        "problem",
+        f"{place} cannot be written, where the distributions should lie",
+        f"see who may: `ls -ld {place}`",
+    )
+
+
+def test_a_sandbox_is_as_strong_as_was_measured(machine: Machine, port: int) -> None:
+    """Where systemd leaves out one of its walls, without a word, that is seen."""
+    machine.write_text(
+        "bin/systemd-run",
+        "#!/bin/bash\nfor word; do\n    shift\n"
+        "    case $word in *PrivateNetwork=* | *RestrictAddressFamilies=*) ;; "
+        '*) set -- "$@" "$word" ;; esac\ndone\nPATH=${PATH#*:} exec systemd-run "$@"\n',
+        mode=0o755,
+    )
+    assert of("sandbox", examine_all(machine, status=0)) == [
+        (
+            "warning",
+            "none can be had, builds may do what you may: the network is seen (kept from them "
+            "would be home, bus, other processes and writing to control groups)",
+            "watch only repositories that you trust as much as packages that you install",
+        )
+    ]
+
+
+_SILENT = """
+import socket
+server, connections = socket.create_server(("127.0.0.1", 0)), []
+print(server.getsockname()[1])
+while True:
+    connections.append(server.accept())
+    print("somebody waits")
+"""
+
+
+def test_an_examination_that_is_ended_leaves_nothing_behind(machine: Machine, port: int) -> None:
+    """No unit and no file, though a repository keeps it waiting."""
+    silent = machine.start(sys.executable, "-u", "-c", _SILENT)
+    said = silent.lines(lambda: 20)
+    url = f"git://127.0.0.1:{next(said)}/probe"
+    machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", url)
+    doctor = machine.start("pypi-insiders", "doctor")
+    assert next(said) == "somebody waits"
+    assert any(line.startswith("ok       lock files") for line in doctor.lines(lambda: 20))
+
+    def left() -> tuple[bool, bool]:
+        units = machine.run("systemctl", "--user", "list-units", "pypi-insiders-*").stdout
+        find = 'find "$XDG_RUNTIME_DIR" ~/.cache/pypi-insiders -maxdepth 1 -name "tmp*"'
+        return "pypi-insiders-doctor-" in units, machine.run("sh", "-c", find).stdout != ""
+
+    assert left() == (True, True)
+    assert doctor.stop() == 143
+    assert left() == (False, False)
+
+
+@pytest.mark.parametrize("is_installed", [True, False], ids=["installed", "not installed"])
+def test_what_only_the_shell_can_read_is_a_problem(
+    machine: Machine, port: int, tmp_path: Path, is_installed: bool
+) -> None:
+    """It names the unit, what git said there, and the way out."""
+    project = watch(machine, tmp_path, at=f"{NOWHERE}probe.git")
+    shell = found_at(project)
+    if is_installed:
+        machine.run("pypi-insiders", "watcher", "start", "--no-block")
+        machine.wait_for_journal("Failed to start pypi-insiders-watcher.service")
+    found = examine(machine, status=1, **shell)["me/probe"]
+    assert found["verdict"] == "problem"
+    assert found["message"].startswith(
+        f"can be read from your shell, but not from {UNIT}: no such repository"
+    )
+    assert found["hint"] == FROM_SHELL
+    machine.run("systemctl", "--user", "set-environment", *(f"{k}={v}" for k, v in shell.items()))
+    assert examine(machine, status=1)["me/probe"]["verdict"] == "ok"
+
+
+def test_what_only_the_unit_can_read_is_well(machine: Machine, port: int, tmp_path: Path) -> None:
+    """`Environment=` of a person's drop-in is the watcher's, with values that need quoting."""
+    project = watch(machine, tmp_path, at=f"{NOWHERE}probe.git")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
+    assert examine(machine, status=1)["me/probe"]["verdict"] == "problem"
+    odd = {"ODD": r"a $HOME ${HOME} 'b' %% \\ c"}
+    drop_in(machine, assignments({**found_at(project), **odd}))
+    found = examine(machine, status=1)["me/probe"]  # for nothing is built yet
+    assert (found["verdict"], found["message"]) == ("ok", f"can be read from {UNIT}")
+    # An update of the unit says the same.
+    machine.run("systemctl", "--user", "start", "pypi-insiders-watcher.service")
+    assert examine(machine, status=0)["me/probe"]["verdict"] == "ok"
+
+
+def test_a_file_of_variables_and_credentials_are_those_of_the_unit(
+    machine: Machine, port: int, tmp_path: Path
+) -> None:
+    """A git that asks for what only a unit has; and nobody reads it in a command line."""
+    project = watch(machine, tmp_path, at=f"{NOWHERE}probe.git")
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
+    machine.write_text(
+        "bin/git",
+        "#!/bin/sh\n"
+        'case "$*" in *ls-remote*)\n'
+        '    [ "$(cat "$CREDENTIALS_DIRECTORY/set" "$CREDENTIALS_DIRECTORY/load")" '
+        "= 's3cret as setfrom a file' ] || exit 9\n"
+        '    [ -z "${GONE+x}" ] || exit 9\n'
+        "    ! grep -aq s3cret /proc/[0-9]*/cmdline || exit 9 ;;\n"
+        'esac\nexec /usr/bin/env PATH="${PATH#*:}" git "$@"\n',
+        mode=0o755,
+    )
+    machine.write_text("from-a-file", "from a file")
+    variables = {**found_at(project), "PATH": f"{machine.home}/bin:/usr/bin:/bin", "GONE": "1"}
+    machine.write_text("variables", "".join(f"{name}={it}\n" for name, it in variables.items()))
+    drop_in(
+        machine,
+        "Environment=TOKEN=s3cret\n"
+        "EnvironmentFile=%h/variables\nEnvironmentFile=-%h/missing\nUnsetEnvironment=GONE\n"
+        "SetCredential=set:s3cret as set\nLoadCredential=load:%h/from-a-file\n",
+    )
+    assert examine(machine, status=1)["me/probe"]["verdict"] == "ok"  # nothing is built yet
+    drop_in(machine, "EnvironmentFile=%h/variables\nUnsetEnvironment=GONE\n")
+    assert examine(machine, status=1)["me/probe"]["verdict"] == "problem"
+
+
+def test_a_unit_that_cannot_run_is_a_problem(machine: Machine, port: int, tmp_path: Path) -> None:
+    """As the watcher itself cannot, then."""
+    watch(machine, tmp_path)
+    machine.run("pypi-insiders", "watcher", "start")
+    drop_in(machine, "EnvironmentFile=%h/missing\n")
+    found = examine(machine, status=1)["access"]
+    assert found["verdict"] == "problem"
+    assert found["message"].startswith(f"{UNIT} does not run: ")
+
+
+def test_what_the_unit_does_not_watch_is_a_problem(
+    machine: Machine, port: int, tmp_path: Path
+) -> None:
+    """Where it has its files elsewhere, as after a change of `XDG_CONFIG_HOME`."""
+    watch(machine, tmp_path)
+    machine.run("pypi-insiders", "watcher", "start")
+    drop_in(machine, "Environment=XDG_CONFIG_HOME=%h/elsewhere\n")
+    found = examine(machine, status=1)["me/probe"]
+    assert found["message"] == f"is not among those that {UNIT} watches"
+    assert found["hint"] == "`pypi-insiders watcher restart` hands on where your files lie"
+
+
+def test_what_nobody_can_read_is_told_once(machine: Machine, port: int) -> None:
+    """In git's words, with the hint that an update gives too; the others are looked at."""
+    machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", f"{NOWHERE}probe.git")
+    found = examine(machine, status=1)["me/probe"]
+    assert found["message"].startswith(f"cannot be read from {UNIT}: no such repository")
+    assert found["hint"] == "check the name, and that your sponsorship or account gives access"
+
+
+def test_services_that_do_not_run_are_told(machine: Machine, port: int) -> None:
+    """As warnings with what to type, for that can be what the person wants."""
+    found = examine(machine, status=0)
+    assert {name: found[name]["hint"] for name in ("server", "watcher", "access")} == {
+        "server": "`pypi-insiders server enable`",
+        "watcher": "`pypi-insiders watcher enable`",
+        "access": "`pypi-insiders repos add NS/PROJ`",
+    }
+    assert found["index"]["message"] == (
+        f"no answer at http://127.0.0.1:{port}/simple/ (Connection refused)"
+    )
+    machine.run("pypi-insiders", "server", "start")
+    machine.run("pypi-insiders", "server", "stop")
+    found = examine(machine, status=0)
+    assert (found["server"]["message"], found["server"]["hint"]) == (
+        "stopped",
+        "`pypi-insiders server start`",
+    )
+
+
+def test_an_index_that_fails_is_a_problem(machine: Machine, port: int) -> None:
+    """Though its socket takes connections."""
+    machine.run("pypi-insiders", "server", "start")
+    machine.write_text(
+        f"{UNIT_DIRECTORY}/pypi-insiders-server.service.d/override.conf",
+        "[Service]\nExecStart=\nExecStart=/bin/false\n",
+    )
+    machine.run("systemctl", "--user", "daemon-reload")
+    machine.run("systemctl", "--user", "restart", "pypi-insiders-server.service", check=False)
+    found = examine(machine, status=1)
+    assert found["server"]["verdict"] == "problem"
+    assert found["server"]["message"].startswith("failing (")
+    assert found["server"]["hint"] == "see why: `pypi-insiders server logs`"
+
+
+def test_a_sandbox_is_asked_for_as_the_settings_say(machine: Machine, port: int) -> None:
+    """One that is required and cannot be had is a problem; one that is not wanted is none."""
+    settings = machine.read_text(".config/pypi-insiders/config.toml")
+    machine.write_text("bin/systemd-run", "#!/bin/sh\necho no units here >&2\nexit 1\n", mode=0o755)
+    told = {}
+    for wanted, status in (("off", 0), ("auto", 0), ("required", 1)):
+        machine.write_text(
+            ".config/pypi-insiders/config.toml", f'{settings}[build]\nsandbox = "{wanted}"\n'
+        )
+        told[wanted] = examine(machine, status=status)["sandbox"]
+    assert [item["verdict"] for item in told.values()] == ["ok", "warning", "problem"]
+    assert told["off"]["message"] == "off, as config.toml says: builds may do what you may"
+    assert told["required"]["message"].startswith("none can be had: ")
+
+
+def test_without_a_user_manager_it_looks_from_where_it_is(person: Person, tmp_path: Path) -> None:
+    """And says so: there is no watcher whose view would count."""
+    project = create(tmp_path, "probe")
+    project.release("1.0")
+    person.run("repos", "add", "me/probe", "--url", f"{NOWHERE}probe.git")
+    person.paths.settings.write_text(f"[server]\nport = {free_port()}\n")
+    failed = person.run("doctor", status=1).stdout
+    assert re.search("^warning  user manager: .+\n         hint: .+$", failed, re.MULTILINE)
+    problems = [line for line in failed.splitlines() if line.startswith("problem")]
+    place = "from this process, without a unit"
+    assert problems[0] == "problem  me/probe: no release yet: it was not built"
+    assert problems[1].startswith(f"problem  access: me/probe cannot be read {place}: no such ")
+    assert len(problems) == 2
+    done = person.run("doctor", status=1, **found_at(project)).stdout
+    assert f"ok       access: me/probe can be read {place}\n" in done
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("config.toml", "[server\n"), ("repos.toml", '["me/probe"]\nurl = "ext::sh"\n')],
+)
+def test_a_broken_file_is_a_problem_and_the_rest_is_looked_at(
+    person: Person, file: str, text: str
+) -> None:
+    """What the program would complain of, with the same hint."""
+    path = person.paths.config / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    lines = person.run("doctor", status=1).stdout.splitlines()
+    number = next(n for n, line in enumerate(lines) if line.startswith("problem"))
+    assert lines[number].startswith(f"problem  {file}: {path}")
+    assert lines[number + 1] == f"         hint: edit {path}"
+    # On the default port somebody else may have an index here.
+    problems = [line for line in lines if re.match("problem  (?!port: )", line)]
+    assert len(problems) == 1
+    assert any(line.startswith("ok       git: ") for line in lines)
+
+
+def test_a_missing_git_and_another_server_are_problems(person: Person) -> None:
+    """Each with its hint."""
+    port = free_port()
+    person.paths.config.mkdir(parents=True)
+    (person.paths.config / "config.toml").write_text(f"[server]\nport = {port}\n")
+    with http.server.HTTPServer(("127.0.0.1", port), http.server.BaseHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        found = person.run("doctor", "--json", status=1, PATH="/nonexistent").stdout
+        other.shutdown()
+    told = {item["check"]: item for item in json.loads(found)}
+    assert told["git"] == {
+        "check": "git",
+        "verdict": "problem",
+        "message": "git was not found",
+        "hint": "install git",
+        "repository": None,
+    }
+    assert told["index"]["verdict"] == "problem"
+    assert told["index"]["message"] == f"http://127.0.0.1:{port} belongs to another program (501)"
+    hint = "end it, or set another `port` under [server]"
+    assert told["index"]["hint"] == told["port"]["hint"] == hint
+
+
+def test_a_repository_without_tags_is_a_warning(person: Person, tmp_path: Path) -> None:
+    """It can be read; there is nothing to build."""
+    person.run("repos", "add", "me/probe", "--url", create(tmp_path, "probe").url)
+    person.paths.settings.write_text(f"[server]\nport = {free_port()}\n")
+    lines = person.run("doctor", status=1).stdout.splitlines()
+    assert lines[-2:] == [
+        "warning  access: me/probe can be read from this process, without a unit, and has no tags",
+        "         hint: releases are built from tags such as v1.0",
+    ]

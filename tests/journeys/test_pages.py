@@ -1,0 +1,692 @@
+"""The pages for people, as a browser shows them."""
+
+import http.client
+import re
+import shutil
+import tempfile
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from fixtures import Person, free_port, need
+from githost import make_certificate
+from nginx import running
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response, sync_playwright
+from showroom import (
+    BUILT_AT,
+    COMMIT,
+    DAY_S,
+    HOSTILE,
+    MARKUP,
+    THEME,
+    furnish,
+    serving,
+)
+from wheels import sdist, wheel
+
+from pypi_insiders.config import passwords
+from pypi_insiders.index import distribution
+from pypi_insiders.repositories import registry, state
+from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.state import Build, Check, RepositoryState
+
+ELSEWHERE = "packages.example"
+OPTIONS = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-sandbox",
+    f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
+]
+PATHS = ("/", f"/project/{THEME}/", f"/project/{HOSTILE}/", "/project/by-hand/")
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+MARKDOWN = "Description-Content-Type: text/markdown"
+
+
+# --- the index, and who visits it ---
+
+
+@pytest.fixture(scope="module")
+def owner(tmp_path_factory: pytest.TempPathFactory) -> Person:
+    """Somebody whose index no test changes."""
+    person = Person(tmp_path_factory.mktemp("owner"))
+    furnish(person)
+    person.paths.config.mkdir(parents=True, exist_ok=True)
+    person.paths.settings.write_text(f'[server]\nnames = ["{ELSEWHERE}"]\n')
+    return person
+
+
+@pytest.fixture(scope="module")
+def index(owner: Person) -> Iterator[str]:
+    """Its URL up to the port."""
+    with serving(owner) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser, without a window."""
+    program = need("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visitor:
+    """Somebody with a browser, in which everything that goes wrong is noted."""
+
+    browser: Browser
+    contexts: list[BrowserContext] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+    visited: set[str] = field(default_factory=set)
+
+    def open(self, url: str, width: int = 1200, **options: Any) -> Page:
+        """Load a page as a new visitor."""
+        context = self.browser.new_context(viewport={"width": width, "height": 800}, **options)
+        self.contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: self.troubles.append(message.text))
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.on("dialog", lambda dialog: self.troubles.append(dialog.message))
+        page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+        page.on("requestfailed", lambda request: self.troubles.append(request.url))
+        page.on("response", self._answered)
+        self.visited.add(urlsplit(url).netloc)
+        answer = page.goto(url, wait_until="networkidle")
+        assert answer is not None
+        assert answer.status == 200
+        return page
+
+    def _answered(self, answer: Response) -> None:
+        if answer.status >= 400:
+            self.troubles.append(f"{answer.status} {answer.url}")
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Iterator[Visitor]:
+    """A visitor to whom nothing happens: no error, no warning, no request to another host."""
+    visitor = Visitor(browser)
+    yield visitor
+    for context in visitor.contexts:
+        context.close()
+    assert visitor.troubles == []
+    assert visitor.hosts == visitor.visited
+
+
+def texts(found: Locator) -> list[str]:
+    """Read what is seen, in one line each."""
+    return [" ".join(text.split()) for text in found.all_inner_texts()]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+def ask(url: str, path: str, method: str = "GET", **headers: str) -> Answer:
+    """Ask without a browser."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, headers=given)
+    answer = connection.getresponse()
+    found = {name.lower(): value for name, value in answer.getheaders()}
+    body = answer.read().decode()
+    connection.close()
+    return Answer(answer.status, found, body)
+
+
+# --- what is told ---
+
+
+def test_the_front_page_tells_of_each_project(index: str, visitor: Visitor) -> None:
+    """Also of repositories that have none yet, and of what nobody watches; without any script."""
+    page = visitor.open(index, java_script_enabled=False)
+    assert page.title() == f"Packages on {urlsplit(index).netloc}"
+    assert texts(page.locator("h1, .lead")) == [
+        f"Packages on {urlsplit(index).netloc}",
+        "4 projects, 7 files. Repositories were last checked 2026-09-22 14:13 UTC.",
+    ]
+    rows = page.locator("tbody tr:not(.notes-row)").all()
+    found = [texts(row.locator("th, td")) for row in rows]
+    put_there = found[0].pop(3)
+    assert put_there.endswith(" UTC")
+    checked, commit = "2026-09-22 14:13 UTC", COMMIT[:9]
+    assert found == [
+        ["by-hand", "1.0", "not known", "not asked", "not watched"],
+        ["hostile me/hostile", "1.0 yanked", f"{MARKUP} {commit}", "2026-09-21 14:13 UTC", "none",
+         checked],
+        ["me/new-one", "none yet", "nothing yet", "never", "not known", "never"],
+        ["static-analyser me/static-analyser", "0.4.1", f"v0.4.1 {commit}",
+         "2026-09-18 14:13 UTC", "0.5.0 hidden", checked],
+        ["theme squidfunk/theme-insiders", "9.5.3+insiders.4.52.0",
+         f"9.5.3-insiders-4.52.0 {commit}", "2026-09-21 14:13 UTC", "9.5.2", checked],
+    ]  # fmt: skip
+
+
+def test_the_front_page_tells_what_is_wrong(index: str, visitor: Visitor) -> None:
+    page = visitor.open(index)
+    show = "Hint: `pypi-insiders show me/"
+    found = [text for text in texts(page.locator(".notes li")) if "Warning: server: " not in text]
+    assert found == [
+        "Problem: me/static-analyser: tag v0.5.0: the build failed: no module named "
+        f"'setuptools_rust' in the environment {show}static-analyser`",
+        "Problem: me/new-one: no release yet: no access: the host does not accept the credentials "
+        "Hint: `pypi-insiders update me/new-one`",
+        f"Problem: me/hostile: {MARKUP} {show}hostile`",
+        "Problem: me/hostile: every release of hostile is yanked "
+        "Hint: `pypi-insiders unyank hostile VERSION`, or publish another release",
+        "Warning: me/static-analyser: tag v0.3.0 has moved from 9f2c61d0b to 1a2b3c4d5 since it "
+        f"was built {show}static-analyser`",
+        "Warning: me/new-one: project name unknown; until the first build, installers can get a "
+        "public package of that name Hint: `pypi-insiders repos set me/new-one "
+        "distribution=PROJECT`",
+        "Note: me/static-analyser: PyPI has static-analyser 0.5.0, which is newer than 0.4.1 here",
+    ]
+    links = page.get_by_role("navigation", name="Needs attention").get_by_role("link")
+    names = ["static-analyser", "new-one", "hostile", "hostile", "static-analyser", "new-one"]
+    assert texts(links) == [f"me/{name}" for name in (*names, "static-analyser")]
+    links.nth(0).click()
+    assert "static-analyser" in page.locator("tr:target").inner_text()
+
+
+def test_a_projects_page_tells_from_what_it_was_built(
+    owner: Person, index: str, visitor: Visitor
+) -> None:
+    """And what its files are; readable without any script."""
+    page = visitor.open(f"{index}/project/{THEME}/", java_script_enabled=False)
+    assert page.title() == f"{THEME} 9.5.3+insiders.4.52.0"
+    assert texts(page.locator("h1, .lead, main > p")) == [
+        "theme",
+        "A theme, with Insiders features",
+        "squidfunk/theme-insiders was last checked 2026-09-22 14:13 UTC. "
+        "The public version is 9.5.2.",
+    ]
+    newest = page.locator("article")
+    assert texts(newest.locator(".facts div")) == [
+        "Repository squidfunk/theme-insiders git@github.com:squidfunk/theme-insiders.git",
+        "Tag 9.5.3-insiders-4.52.0",
+        f"Commit {COMMIT}",
+        "Built 2026-09-21 14:13 UTC, in a sandbox",
+        "Python >=3.9",
+    ]
+    names = ("theme-9.5.3+insiders.4.52.0-py3-none-any.whl", "theme-9.5.3+insiders.4.52.0.tar.gz")
+    paths = [owner.paths.distributions / name for name in names]
+    found = texts(newest.locator("tbody tr"))
+    assert found == [
+        f"{path.name} {distribution.sha256(path)} {path.stat().st_size / 1000:.1f} kB "
+        "2026-09-21 14:13 UTC"
+        for path in paths
+    ]
+    newest.locator("summary").click()
+    assert texts(newest.locator(".plain li")) == [
+        "hatchling 1.27.0", "packaging 26.3", "pathspec 0.12.1"
+    ]  # fmt: skip
+    older = page.locator("details.release")
+    assert texts(older.locator("> summary")) == [
+        "9.5.2+insiders.4.51.0 2026-08-22 14:13 UTC",
+        "9.5.2+insiders.4.50.0 yanked 2026-08-02 14:13 UTC",
+    ]
+    older.nth(1).locator("> summary").click()
+    assert texts(older.nth(1).locator(".facts div"))[0] == "Yanked it broke the search"
+
+
+def test_a_file_can_be_downloaded_from_its_page(
+    owner: Person, index: str, visitor: Visitor
+) -> None:
+    page = visitor.open(f"{index}/project/{THEME}/")
+    link = page.get_by_role("link", name="tar.gz").evaluate("link => link.href")
+    content = page.request.get(link).body()
+    (path,) = owner.paths.distributions.glob("theme-*.tar.gz")
+    assert content == path.read_bytes()
+
+
+def test_a_readme_is_rendered_and_asks_no_other_host(index: str, visitor: Visitor) -> None:
+    """Pictures become links, and the headings go on from those of the page."""
+    page = visitor.open(f"{index}/project/{THEME}/")
+    readme = page.locator(".readme")
+    assert texts(readme.locator("h3, h4")) == ["Theme", "Usage"]
+    assert texts(readme.locator("pre")) == ['import theme print(theme.VERSION < "2")']
+    assert texts(readme.locator("li")) == ["☑ done", "☐ to do"]
+    assert texts(readme.locator("tr").first.locator("th"))[:2] == ["feature", "since"]
+    links = [(link.inner_text(), link.get_attribute("href")) for link in readme.locator("a").all()]
+    assert links == [
+        ("Built", "https://ci.example/theme"),
+        ("A picture of the theme", "https://pictures.example/theme.png"),
+        ("usage", "#readme-user-content-usage"),
+        ("the manual", None),
+    ]
+    readme.get_by_role("link", name="usage").click()
+    assert texts(page.locator(":target")) == ["Usage"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        (("", "By hand\n=======\n\n* one\n\n.. image:: https://p.example/x.png\n   :alt: seen"),
+         "<h3>By hand</h3>"),
+        (("Description-Content-Type: text/plain", "", "<b>as</b> it *is*"),
+         "<pre>&lt;b&gt;as&lt;/b&gt; it *is*</pre>"),
+        (("Description-Content-Type: text/x-rst", "", "Broken\n===\n\n.. raw:: html\n\n   <b>"),
+         "<pre>Broken\n===\n\n.. raw:: html\n\n   &lt;b&gt;</pre>"),
+        (("Description-Content-Type: application/x-none", "", "<i>"), "<pre>&lt;i&gt;</pre>"),
+        ((MARKDOWN, "", "*a* <i>b</i>"), "<p><em>a</em> <i>b</i></p>"),
+        ((f"{MARKDOWN}; variant=CommonMark", "", "~~a~~"), "<p>~~a~~</p>"),
+    ],
+)  # fmt: skip
+def test_a_readme_is_shown_in_its_own_form(
+    person: Person, lines: tuple[str, ...], shown: str
+) -> None:
+    """One that is not what it says it is, as text."""
+    sdist(person.paths.distributions, "probe", "1.0", *lines)
+    with serving(person) as url:
+        assert shown in ask(url, "/project/probe/").body
+
+
+# --- what is foreign ---
+
+
+def test_a_hostile_readme_does_nothing(index: str, visitor: Visitor) -> None:
+    """It neither runs, nor asks, nor hides, nor takes names that the page uses."""
+    page = visitor.open(f"{index}/project/{HOSTILE}/")
+    readme = page.locator(".readme")
+    wanted = "script, style, iframe, object, embed, svg, math, form, input, button, meta, base, "
+    wanted += "link, img, video, picture, textarea, noscript, [style], [class], [data-copy]"
+    assert readme.locator(wanted).count() == 0
+    attributes = readme.evaluate(
+        "readme => [...readme.querySelectorAll('*')].flatMap(found => found.getAttributeNames())"
+    )
+    assert set(attributes) <= {"href", "id", "rel"}
+    links = readme.locator("a[href]").evaluate_all("found => found.map(a => [a.href, a.rel])")
+    assert [url for url, _ in links] == [
+        "https://evil.example/i.png",
+        "https://evil.example/p2.png",
+        "https://evil.example/%22onerror=%22document.title=4",
+    ]
+    assert {rel for _, rel in links} == {"noopener nofollow noreferrer"}
+    found = readme.locator("[id]").evaluate_all("found => found.map(e => e.id)")
+    assert all(name.startswith("readme-") for name in found)
+    for dead in ("click me", "data", "vb", "over", "class"):
+        readme.get_by_text(dead, exact=True).first.click()
+    assert page.title() == f"{HOSTILE} 1.0"
+    assert page.url == f"{index}/project/{HOSTILE}/"
+    assert page.locator("footer").is_visible()
+    page.get_by_role("button", name="Copy the lines for pip").click()
+    page.locator("#said").filter(has_text="the lines for pip").wait_for(state="attached")
+
+
+def test_names_and_reasons_are_shown_as_they_are(index: str, visitor: Visitor) -> None:
+    """Tags, errors, reasons and summaries hold what a browser would run."""
+    page = visitor.open(f"{index}/project/{HOSTILE}/")
+    shown = page.locator(".lead, main > .notes li, article .facts dd").all_inner_texts()
+    assert shown[0] == MARKUP
+    assert shown[1].startswith(f"Problem: me/hostile: {MARKUP}\n")
+    assert shown.count(MARKUP) == 3
+    assert page.title() == f"{HOSTILE} 1.0"
+
+
+def test_what_turns_text_around_is_not_shown(person: Person) -> None:
+    """In a summary and in the name of a tag, as other control characters."""
+    item = Repository("me/probe", "probe")
+    registry.save(person.paths.repositories, [item])
+    person.paths.distributions.mkdir(parents=True)
+    file = wheel(person.paths.distributions, "probe", "1.0", "Summary: be\u202egin\u2066\x1b[31m")
+    files = {file.name: distribution.sha256(file)}
+    build = Build("v1.0\u202e", COMMIT, "1.0", BUILT_AT, files)
+    state.save(person.paths.state, item.name, RepositoryState("probe", [build], item.remote))
+    with serving(person) as url:
+        bodies = [ask(url, path).body for path in ("/", "/project/probe/")]
+    assert "be?gin?" in bodies[1]
+    assert "v1.0?" in bodies[0]
+    assert "v1.0?" in bodies[1]
+    assert not {"\u202e", "\u2066", "\x1b"} & set("".join(bodies))
+
+
+LONG = (MARKDOWN, "", "word " * 400_000)
+# It is nine to the power of forty words.
+TIMES_NINE = [f".. |a{n}| replace:: {f'|a{n + 1}| ' * 9}" for n in range(40)]
+ENDLESS = ("", *TIMES_NINE, ".. |a40| replace:: x", "", "|a0|")
+IT_IS_LONG = "It is very long; here is how it begins."
+IT_IS_ENDLESS = "It cannot be rendered."
+WAIT = "Another one is being rendered; load this page again."
+
+
+@pytest.mark.parametrize(("lines", "problem"), [(LONG, IT_IS_LONG), (ENDLESS, IT_IS_ENDLESS)])
+def test_a_readme_has_little_time_and_room(
+    person: Person, lines: tuple[str, ...], problem: str
+) -> None:
+    """Whatever it holds, the page comes, and once that is known it comes at once."""
+    wheel(person.paths.distributions, "probe", "1.0", *lines)
+    with serving(person) as url:
+        answer = ask(url, "/project/probe/")
+        begun_s = time.monotonic()
+        assert ask(url, "/project/probe/").body == answer.body
+        assert time.monotonic() - begun_s < 1
+    assert (answer.status, f"<p>{problem}</p>" in answer.body) == (200, True)
+    assert len(answer.body) < 1_000_000
+
+
+def test_readmes_do_not_keep_all_threads_busy(person: Person) -> None:
+    """While one is rendered, who asks for another one is told to come again."""
+    for number in range(3):
+        wheel(person.paths.distributions, f"probe-{number}", "1.0", *ENDLESS)
+    with serving(person) as url, ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(partial(ask, url), [f"/project/probe-{n}/" for n in range(3)]))
+    found = re.findall(r"<p>(It cannot .*|Another .*)</p>", "".join(item.body for item in answers))
+    assert sorted(found) == [WAIT, WAIT, IT_IS_ENDLESS]
+
+
+# --- copying ---
+
+
+def test_copying_puts_the_lines_into_the_clipboard(index: str, visitor: Visitor) -> None:
+    """Each button what it says, and it tells so."""
+    for path in PATHS[:2]:
+        granted = ["clipboard-read", "clipboard-write"]
+        page = visitor.open(f"{index}{path}", permissions=granted)
+        buttons = page.locator("button:visible").all()
+        assert len(buttons) == (5 if path == "/" else 4 + 1 + 2)
+        for button in buttons:
+            what = str(button.get_attribute("aria-label")).removeprefix("Copy ")
+            text = page.locator(f'[data-copy="{what}"]').inner_text()
+            button.click()
+            page.get_by_role("status").filter(has_text=f"Copied {what}.").wait_for(state="attached")
+            assert page.evaluate("navigator.clipboard.readText()") == text
+
+
+def test_without_a_clipboard_the_lines_are_selected(index: str, visitor: Visitor) -> None:
+    """Over plain http, browsers have none for other hosts."""
+    host = f"{ELSEWHERE}:{urlsplit(index).port}"
+    page = visitor.open(f"http://{host}/")
+    assert page.locator('[data-copy="the lines for pip"]').inner_text() == (
+        f"export PIP_INDEX_URL=http://{host}/simple/\nexport PIP_TRUSTED_HOST={host}"
+    )
+    assert page.evaluate("navigator.clipboard === undefined")
+    page.get_by_role("button", name="Copy the lines for uv").click()
+    said = "Selected the lines for uv: press Ctrl+C to copy."
+    page.get_by_role("status").filter(has_text=said).wait_for(state="attached")
+    selected = page.evaluate("getSelection().toString()")
+    assert selected == page.locator('[data-copy="the lines for uv"]').inner_text()
+
+
+def test_without_script_there_is_nothing_to_press(index: str, visitor: Visitor) -> None:
+    page = visitor.open(index, java_script_enabled=False)
+    assert page.locator("button").count() == 0
+    assert page.locator("pre").count() == 5
+
+
+# --- for everybody ---
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_axe_finds_nothing(
+    index: str, visitor: Visitor, path: str, scheme: str, width: int
+) -> None:
+    """Contrast, names, roles, headings, landmarks: also in what is folded up."""
+    page = visitor.open(f"{index}{path}", width, color_scheme=scheme)
+    page.locator("details").evaluate_all("found => found.forEach(e => e.open = true)")
+    found = Axe().run(page).response["violations"]
+    assert [(item["id"], item["impact"], item["nodes"][0]["html"]) for item in found] == []
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_telephone_shows_the_whole_width(index: str, visitor: Visitor, path: str) -> None:
+    """Nothing but a table of a README is wider, which scrolls within its own box."""
+    page = visitor.open(f"{index}{path}", 360)
+    page.locator("details").evaluate_all("found => found.forEach(e => e.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    wide = page.locator("body *:not(.hidden, .hidden *, .skip, .scroll *, thead, thead *)")
+    assert wide.evaluate_all(
+        "found => found.filter(e => e.getBoundingClientRect().right > 360).map(e => e.outerHTML)"
+    ) == []  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS[:3])
+def test_the_keyboard_reaches_everything(index: str, visitor: Visitor, path: str) -> None:
+    """In the order in which it stands, and each shows that it is there."""
+    page = visitor.open(f"{index}{path}")
+    wanted = page.locator('a[href], button, summary, [tabindex="0"]').evaluate_all(
+        "found => found.filter(e => e.checkVisibility()).map(e => e.outerHTML)"
+    )
+    reached = []
+    for _ in wanted:
+        page.keyboard.press("Tab")
+        html, outline = page.evaluate(
+            "(found => [found.outerHTML, getComputedStyle(found).outline])(document.activeElement)"
+        )
+        reached.append(html)
+        assert outline.endswith("solid 3px")
+    assert reached == wanted
+
+
+def test_the_first_key_leads_to_the_content(index: str, visitor: Visitor) -> None:
+    page = visitor.open(index)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+# --- what is sent ---
+
+
+def test_pages_are_kept_as_long_as_they_are_true(person: Person) -> None:
+    """Once for all visitors; a look at the repositories that changes nothing else is seen."""
+    furnish(person)
+    path = f"/project/{THEME}/"
+    with serving(person) as url:
+        for at in ("/", path):
+            before = ask(url, at)
+            again = ask(url, at, if_none_match=before.headers["etag"])
+            assert (again.status, again.body) == (304, "")
+        state.save_checks(
+            person.paths.state, {"squidfunk/theme-insiders": Check(BUILT_AT + 9 * DAY_S)}
+        )
+        for at in ("/", path):
+            assert "2026-09-30 14:13 UTC" in ask(url, at).body
+        wheel(person.paths.distributions, THEME, "9.6.0+insiders.1")
+        for at in ("/", path):
+            assert "9.6.0+insiders.1" in ask(url, at).body
+
+
+def test_what_cannot_be_read_is_said(person: Person) -> None:
+    """The rest is shown."""
+    furnish(person)
+    with serving(person) as url:
+        person.paths.repositories.write_text("[")
+        answer = ask(url, "/")
+        assert (answer.status, "repos.toml" in answer.body) == (200, True)
+        assert 'href="project/theme/"' in answer.body
+        kept = person.paths.state / "repositories/squidfunk/theme-insiders.json"
+        kept.write_text("{")
+        kept.rename(kept.with_suffix(".new"))
+        kept.with_suffix(".new").rename(kept)
+        answer = ask(url, f"/project/{THEME}/")
+    assert "9.5.3-insiders-4.52.0" in answer.body
+
+
+def test_another_directory_has_nothing_that_is_watched(person: Person, tmp_path: Path) -> None:
+    """What is watched is published to the usual one."""
+    furnish(person)
+    directory = tmp_path / "other"
+    shutil.copytree(person.paths.distributions, directory)
+    with serving(person, "--dist-dir", directory) as url:
+        body = ask(url, "/").body
+    assert body.count("not watched") == 4
+    assert "9.5.3-insiders-4.52.0" in body
+
+
+def test_what_another_index_has_is_told_too(person: Person) -> None:
+    """Where nothing is published here."""
+    item = Repository("me/probe", "probe")
+    registry.save(person.paths.repositories, [item])
+    build = Build("v2.0", COMMIT, "2.0", BUILT_AT, {}, uploaded_to=["https://there.example/"])
+    known = RepositoryState("probe", [build], item.remote)
+    state.save(person.paths.state, item.name, known)
+    with serving(person) as url:
+        body = ask(url, "/").body
+    row = re.sub(r"<[^>]+>|\s+", " ", body.partition("<tbody")[2].partition("</tbody>")[0])
+    assert row.split()[1:] == [
+        "probe", "me/probe", "2.0", "on", "another", "index", "only", "v2.0", COMMIT[:9],
+        "2026-09-21", "14:13", "UTC", "not", "known", "never",
+    ]  # fmt: skip
+
+
+def test_a_project_of_which_nothing_is_served_says_so(person: Person) -> None:
+    person.paths.distributions.mkdir(parents=True)
+    (person.paths.distributions / "broken-1.0.tar.gz").write_bytes(b"x")
+    with serving(person) as url:
+        body = ask(url, "/project/broken/").body
+    assert "None of its files can be served; <code>pypi-insiders server logs</code>" in body
+
+
+def test_a_watched_project_without_files_says_why(person: Person) -> None:
+    """Its address is never merely not found."""
+    person.run("repos", "add", "--no-check", "me/probe:probe")
+    with serving(person) as url:
+        answer = ask(url, "/project/probe/")
+    reason = "me/probe: probe has no release yet: me/probe was not built"
+    assert (answer.status, answer.body.splitlines()[0]) == (409, reason)
+
+
+def test_an_empty_index_says_what_to_do(person: Person) -> None:
+    with serving(person) as url:
+        assert "<code>pypi-insiders repos add NS/PROJ</code>" in ask(url, "/").body
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "location"),
+    [
+        ("/project/My_Theme/", 301, "../my-theme/"),
+        ("/project/theme", 301, "theme/"),
+        ("/project/", 404, None),
+        ("/project/no-such/", 404, None),
+        ("/project/theme/x/", 404, None),
+        ("/project/%3Cb%3E/", 404, None),
+        ("/-/", 404, None),
+        ("/-/../style.css", 404, None),
+        ("/-/none.css", 404, None),
+        ("/insiders/", 301, "../insiders/simple/"),
+        ("/insiders/project/theme/", 409, None),
+        ("/insiders/-/style.css", 404, None),
+    ],
+)
+def test_other_addresses(index: str, path: str, status: int, location: str | None) -> None:
+    answer = ask(index, path)
+    assert (answer.status, answer.headers.get("location")) == (status, location)
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/project/theme/", "text/html; charset=utf-8"),
+        ("/-/icon.svg", "image/svg+xml"),
+        ("/-/script.js", "text/javascript; charset=utf-8"),
+        ("/-/style.css", "text/css; charset=utf-8"),
+    ],
+)
+def test_headers(index: str, path: str, media_type: str) -> None:
+    answer = ask(index, path)
+    etag, length = answer.headers["etag"], str(len(answer.body.encode()))
+    expected = {
+        "cache-control": "no-cache",
+        "content-length": length,
+        "content-security-policy": POLICY,
+        "content-type": media_type,
+        "cross-origin-resource-policy": "same-origin",
+        "etag": etag,
+        "referrer-policy": "no-referrer",
+        "vary": "Sec-Fetch-Site",
+        "x-content-type-options": "nosniff",
+    }
+    assert {name: answer.headers[name] for name in expected} == expected
+    assert ask(index, path, "HEAD").body == ""
+    assert ask(index, path, if_match='"other"').status == 412
+
+
+@pytest.mark.parametrize(
+    ("headers", "line"),
+    [
+        ({}, "export PIP_INDEX_URL=http://127.0.0.1:{port}/simple/</code>"),
+        ({"host": "localhost:1"}, "export PIP_INDEX_URL=http://localhost:1/simple/</code>"),
+        ({"host": "localhost:1", "sec_fetch_site": "none"}, "http://localhost:1/simple/</code>"),
+        ({"host": "[::1]:1"}, "export PIP_INDEX_URL=http://[::1]:1/simple/</code>"),
+        (
+            {"host": ELSEWHERE},
+            f"export PIP_INDEX_URL=http://{ELSEWHERE}/simple/\n"
+            f"export PIP_TRUSTED_HOST={ELSEWHERE}</code>",
+        ),
+        (
+            {"host": ELSEWHERE, "sec_fetch_site": "none"},
+            f"export PIP_INDEX_URL=https://{ELSEWHERE}/simple/</code>",
+        ),
+        (
+            {"host": ELSEWHERE, "x_forwarded_proto": "https"},
+            f"export PIP_INDEX_URL=http://{ELSEWHERE}/simple/\n",
+        ),
+    ],
+)
+def test_the_lines_name_the_url_by_which_it_was_called(
+    index: str, headers: dict[str, str], line: str
+) -> None:
+    """A browser tells whether it was https: it says where a request comes from only then."""
+    assert line.format(port=urlsplit(index).port) in ask(index, "/", **headers).body
+
+
+def test_behind_a_proxy_with_tls_the_lines_say_so(index: str, visitor: Visitor) -> None:
+    """Though the index sees plain http, and nobody there whom it could believe."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="pypi-insiders-proxy-") as name:
+        Path(name).chmod(0o755)
+        certificate = make_certificate(Path(name))
+        server = (
+            f"    listen 127.0.0.1:{port} ssl;\n    ssl_certificate {certificate};\n"
+            f"    ssl_certificate_key {certificate};\n    location / {{\n"
+            f"      proxy_pass {index};\n      proxy_set_header Host $http_host;\n    }}\n"
+        )
+        with running(Path(name, "run"), server):
+            url = f"https://{ELSEWHERE}:{port}"
+            page = visitor.open(f"{url}/", ignore_https_errors=True)
+            assert texts(page.locator('[data-copy="the lines for pip"]')) == [
+                f"export PIP_INDEX_URL={url}/simple/"
+            ]
+            page.get_by_role("link", name=THEME).click()
+            assert page.url == f"{url}/project/{THEME}/"
+            assert f"--index-url {url}/simple/ {THEME}" in page.content()
+
+
+def test_a_private_index_tells_nobody(person: Person) -> None:
+    """Neither strangers nor caches."""
+    furnish(person)
+    person.paths.config.mkdir(parents=True, exist_ok=True)
+    person.paths.settings.write_text("[server]\nauth = true\n")
+    passwords.save(person.paths.passwords, "reader", "secret")
+    known = {"authorization": f"Basic {b64encode(b'reader:secret').decode()}"}
+    with serving(person) as url:
+        for path in ("/", "/project/theme/", "/project/no-such/", "/-/style.css", "/-/none"):
+            answer = ask(url, path)
+            assert (answer.status, answer.body) == (401, "user and password, please\n")
+        for path in ("/", "/project/theme/", "/-/style.css"):
+            answer = ask(url, path, **known)
+            assert answer.headers["cache-control"] == "private, no-cache"
+        assert "<code>~/.netrc</code>" in ask(url, "/", **known).body

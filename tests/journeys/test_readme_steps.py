@@ -1,0 +1,67 @@
+"""The steps of the README, pasted in one go: what a user types first must be right."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fixtures import ROOT, Person
+from forge import Forge, forge
+from hostile import Index, serving
+from machine import Machine
+from units import port
+from wheels import wheel
+
+__all__ = ["forge", "port"]
+
+REPOSITORY = "squidfunk/mkdocs-material-insiders"
+PROJECT = "mkdocs-material"
+TAG = "9.5.3-insiders-4.49.0"
+VERSION = "9.5.3+insiders.4.49.0"
+# A build of some seconds, in which whoever does not wait has installed something else.
+SLOW = "import hashlib\nhashlib.pbkdf2_hmac('sha256', b'', b'', 5_000_000)"
+
+
+def steps() -> str:
+    """Return the commands of the section "Use", as they would be copied."""
+    section = (ROOT / "README.md").read_text().partition("\n## Use\n")[2]
+    block = section.partition("```console\n")[2].partition("```")[0]
+    commands = re.findall(r"^\$ (.*)$", block, re.MULTILINE)
+    assert f"pypi-insiders repos add {REPOSITORY}" in commands
+    assert any(re.match(rf"pip install {PROJECT}\b", command) for command in commands)
+    return "\n".join(commands) + "\n"
+
+
+@pytest.fixture
+def fallback(tmp_path: Path) -> Iterator[Index]:
+    """Another index, which has 99.0 of the same name."""
+    home = tmp_path / "public"
+    home.mkdir()
+    with serving(home) as index:
+        wheel(Person(home).paths.distributions, PROJECT, "99.0")
+        yield index
+
+
+def test_pasted_in_one_go_they_give_the_insiders_version(
+    machine: Machine, forge: Forge, port: int, fallback: Index
+) -> None:
+    """With pip as the README has it, and with uv in the same shell."""
+    project = forge.create(REPOSITORY, PROJECT)
+    project.write(VERSION)
+    project.hook(SLOW)
+    project.push(TAG)
+    machine.write_text(
+        ".config/pypi-insiders/config.toml",
+        f"[server]\nport = {port}\n"
+        f'fallback-url = "http://127.0.0.1:{fallback.port}/insiders/simple/"\n',
+    )
+    pasted = steps() + f"uv pip install --target by-uv {PROJECT}\n"
+    done = machine.run(
+        "bash", input=pasted, env={"PIP_TARGET": "by-pip"}, check=False, timeout_s=300
+    )
+    told = f"{done.stdout}\n{done.stderr}"
+    for place in ("by-pip", "by-uv"):
+        listed = machine.run("ls", place, check=False).stdout.split()
+        assert f"mkdocs_material-{VERSION}.dist-info" in listed, told
+        assert not any("99.0" in name for name in listed), told
+    assert f"watching {REPOSITORY} as {PROJECT}\n" in done.stdout

@@ -1,0 +1,705 @@
+"""sandbox: what the code of a project can do while it is built, under a real user manager."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fixtures import need, untimed
+from machine import Background, Machine
+from projects import Project, create
+
+_INDEX = ".local/share/pypi-insiders/dists"
+
+# Runs as a build hook. Whatever it manages to do is told in the wheel.
+_BURGLAR = r"""
+import glob, json, os, socket, subprocess, time
+report = {}
+
+def attempt(name):
+    def decorate(call):
+        try:
+            report[name] = f"did it: {call()!r}"[:200]
+        except BaseException as error:
+            report[name] = f"{type(error).__name__}"
+    return decorate
+
+def read(path):
+    with open(path) as file:
+        return file.read()
+
+def write(path):
+    with open(path, "w") as file:
+        file.write("was here")
+    return path
+
+def run(*argv):
+    subprocess.run(argv, check=True, capture_output=True)
+
+for path in READ:
+    attempt(f"read {path}")(lambda: read(path))
+for path in WRITE:
+    attempt(f"write {path}")(lambda: write(path))
+for path in LIST:
+    attempt(f"list {path}")(lambda: os.listdir(path) or 1 / 0)
+for address in CONNECT:
+    attempt(f"connect {address}")(lambda: socket.create_connection(address, timeout=5).close())
+for path in SOCKETS:
+    @attempt(f"socket {path}")
+    def _():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+attempt("resolve")(lambda: socket.getaddrinfo("pypi.org", 443))
+attempt("unit")(lambda: run("systemd-run", "--user", "true"))
+attempt("set-user")(lambda: os.setuid(0) or os.getuid() == 0 or 1 / 0)
+attempt("root")(lambda: os.chroot("/"))
+attempt("unhide")(
+    lambda: run("unshare", "--user", "--map-root-user", "--mount", "umount", "/home")
+)
+attempt("kill")(lambda: [os.kill(int(pid), 0) for pid in PIDS if int(pid) > 40 or 1 / 0])
+report["processes"] = sorted(read(path).strip() for path in glob.glob("/proc/[0-9]*/comm"))
+report["variables"] = sorted(os.environ)
+report["directory"] = os.getcwd()
+report["umask"] = oct(os.umask(0o22))
+report["group"] = read("/proc/self/cgroup").split("0::")[-1].strip()
+report["policy"] = os.sched_getscheduler(0) == os.SCHED_IDLE
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "31411.5"])
+    os._exit(0)
+with open("probe/report.json", "w") as file:
+    json.dump(report, file)
+"""
+
+
+@pytest.fixture
+def project(machine: Machine, tmp_path: Path) -> Project:
+    """A project that the person of the machine watches."""
+    machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+    project = create(tmp_path, "probe")
+    machine.run("pypi-insiders", "repos", "add", "me/probe:probe", "--url", project.url)
+    return project
+
+
+@pytest.fixture
+def listener(machine: Machine) -> Iterator[tuple[Background, int]]:
+    """A server on the loopback, and its port."""
+    code = (
+        "import socket; server = socket.create_server(('127.0.0.1', 0))\n"
+        "print(server.getsockname()[1], flush=True)\n"
+        "while True: server.accept()[0].sendall(b'secret')"
+    )
+    server = machine.start("python3", "-u", "-c", code)
+    yield server, int(next(server.lines(lambda: 20)))
+    server.stop()
+
+
+def hostile(project: Project, code: str, version: str = "1.0") -> None:
+    """Release a version whose build runs some code."""
+    project.write(version)
+    project.hook(textwrap.dedent(code))
+    project.push(f"v{version}")
+
+
+def test_a_burglar_finds_every_door_closed(
+    machine: Machine, project: Project, listener: tuple[Background, int], tmp_path: Path
+) -> None:
+    """It reads no key, reaches no network, writes nowhere else and leaves no process behind."""
+    home = machine.home
+    machine.write_text(".ssh/id_ed25519", "secret", mode=0o600)
+    machine.write_text(f"{_INDEX}/theirs-1.0.tar.gz", "secret")
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o777)
+    outside.chmod(0o777)
+    runtime = machine.run("printenv", "XDG_RUNTIME_DIR").stdout.strip()
+    listening = ["systemd-socket-activate", "--listen", f"{outside}/agent.sock", "cat"]
+    agent = machine.start(*listening)
+    machine.wait_for(["test", "-S", f"{outside}/agent.sock"], lambda done: done.returncode == 0)
+    machine.run("sh", "-c", "echo secret >/boot/key")
+    constants: dict[str, list[object]] = {
+        "READ": [
+            f"{home}/.ssh/id_ed25519", f"{home}/.config/pypi-insiders/repos.toml",
+            f"{home}/{_INDEX}/theirs-1.0.tar.gz", "/boot/key", "/etc/shadow", "/proc/kcore",
+        ],
+        "WRITE": [
+            f"{home}/{_INDEX}/pip-99.tar.gz", f"{home}/.bashrc", f"{outside}/here",
+            "/usr/lib/here", "/etc/here", "/sys/fs/cgroup/cgroup.procs", "/run/here",
+            "/proc/sys/kernel/hostname",
+        ],
+        "LIST": [
+            "/var/log", "/var/lib", "/srv", "/mnt", "/media", "/boot", f"{home}/.ssh",
+            f"{home}/.config", "/root/.ssh", runtime, str(tmp_path),
+        ],
+        "CONNECT": [("127.0.0.1", listener[1]), ("::1", listener[1]), ("192.0.2.1", 443)],
+        "SOCKETS": [f"{runtime}/bus", f"{runtime}/systemd/private", f"{outside}/agent.sock"],
+        "PIDS": [str(pid) for pid in range(41, 400)],
+    }  # fmt: skip
+    hostile(project, "".join(f"{key} = {value!r}\n" for key, value in constants.items()) + _BURGLAR)
+    done = machine.run("pypi-insiders", "update", env={"SECRET_TOKEN": "secret"})
+    agent.stop()
+    assert "not sandboxed" not in done.stderr
+    machine.run("cp", f"{_INDEX}/probe-1.0-py3-none-any.whl", str(outside))
+    with zipfile.ZipFile(outside / "probe-1.0-py3-none-any.whl") as archive:
+        report = json.loads(archive.read("probe/report.json"))
+    kept = ("processes", "variables", "directory", "umask", "policy", "group")
+    told = {name: report.pop(name) for name in kept}
+    assert {name: outcome for name, outcome in report.items() if "did it" in outcome} == {}
+    tried = sum(len(values) for name, values in constants.items() if name != "PIDS")
+    assert len(report) == tried + 6
+    assert set(told["processes"]) <= {"unshare", "env", "python", "python3", "sh"}
+    assert not {"SECRET_TOKEN", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"} & {*told["variables"]}
+    assert told["directory"].startswith("/run/build/")
+    assert (told["umask"], told["policy"]) == ("0o22", True)
+    assert "/background.slice/pypi-insiders-build-" in told["group"]
+    assert sorted(path.name for path in outside.iterdir()) == [
+        "agent.sock", "probe-1.0-py3-none-any.whl",
+    ]  # fmt: skip
+    names = machine.run("ls", "-A", _INDEX).stdout.split()
+    assert sorted(names) == ["probe-1.0-py3-none-any.whl", "probe-1.0.tar.gz", "theirs-1.0.tar.gz"]
+    assert machine.processes("sleep 31411") == []
+    units = machine.run("systemctl", "--user", "list-units", "--all", "pypi-insiders-build*")
+    assert "pypi-insiders-build" not in units.stdout
+
+
+def test_what_is_mounted_below_opt_is_hidden() -> None:
+    """Elsewhere in the system's directories it is the system's, such as a disk of `/usr` alone."""
+    code = """
+        import subprocess
+        from pypi_insiders.builder import sandbox
+        for path in ("/opt", "/opt/a b/c"):
+            subprocess.run(["mkdir", "-p", path], check=True)
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], check=True)
+        print(*sandbox._foreign_directories(), sep="\\n")
+    """
+    shown = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount",
+         sys.executable, "-c", textwrap.dedent(code)],
+        check=True, capture_output=True, text=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert [path for path in shown if path.startswith("/opt")] == ["/opt/a b/c"]
+    assert {"/boot", "/srv", "/var"} < set(shown)
+    assert not {"/", "/usr", "/usr/local", "/etc", "/proc", "/dev"} & set(shown)
+
+
+def test_forks_without_end_end(machine: Machine, project: Project) -> None:
+    """At some number of processes there are no more, and none of them outlives the build."""
+    code = """
+        import os, signal, sys
+        count = 0
+        try:
+            while count < 20_000:
+                if os.fork() == 0:
+                    os.execvp("sleep", ["sleep", "27182.5"])
+                count += 1
+        except OSError as error:
+            sys.exit(f"no more than {count} processes: {error.strerror}")
+    """
+    hostile(project, code)
+    failed = machine.run("pypi-insiders", "update", check=False, timeout_s=240)
+    assert failed.returncode == 1
+    limit = re.search(r"no more than (\d+) processes: Resource temporarily", failed.stderr)
+    assert limit
+    assert 100 < int(limit[1]) <= 1024
+    assert machine.processes("sleep 27182") == []
+    assert "me/probe: tag v1.0: Backend subprocess exited when trying to invoke" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("planting", "complaint"),
+    [
+        (
+            "open(os.path.join(directory, 'pip-99.0-py3-none-any.whl'), 'w').close()",
+            r"it built pip-99.0-py3-none-any.whl, probe-1.0-py3-none-any.whl instead of one wheel",
+        ),
+        (
+            "os.symlink('/etc/passwd', os.path.join(directory, 'probe-1.0-py3-none-any.whl'))\n"
+            "return 'probe-1.0-py3-none-any.whl'",
+            r"it built probe-1.0-py3-none-any.whl, which is no file",
+        ),
+        (
+            "open(os.path.join(directory, 'pip-99.0-py3-none-any.whl'), 'w').close()\n"
+            "return '../../pip-99.0-py3-none-any.whl'",
+            'its build backend answers "../../pip-99.0-py3-none-any.whl" to build_wheel, not a '
+            "file name",
+        ),
+        (
+            "open(os.path.join(directory, 'probe-1.0.tar.gz'), 'w').close()\n"
+            "return 'probe-1.0.tar.gz'",
+            r"it built probe-1.0.tar.gz instead of one wheel",
+        ),
+        (
+            "import sys, zipfile\n"
+            "name = buildapi.build_wheel(directory, settings, metadata)\n"
+            "with zipfile.ZipFile(os.path.join(directory, name), 'a') as archive:\n"
+            "    archive.writestr('../../pip/evil.py', '')\n"
+            "return name",
+            r"probe-1.0-py3-none-any.whl contains '../../pip/evil.py', which would land outside",
+        ),
+        (
+            "import sys, zipfile\n"
+            "name = buildapi.build_wheel(directory, settings, metadata)\n"
+            "with zipfile.ZipFile(os.path.join(directory, name), 'a') as archive:\n"
+            "    archive.writestr('pip/evil.py', '')\n"
+            "return name",
+            r"probe-1.0-py3-none-any.whl: pip/evil.py is not mentioned in RECORD",
+        ),
+    ],
+    ids=["beside", "link", "name", "sdist", "escape", "record"],
+)
+def test_what_is_planted_is_refused(
+    machine: Machine, project: Project, planting: str, complaint: str
+) -> None:
+    """Nothing gets into the index, and the log says what it was."""
+    hostile(project, "import os\n" + planting)
+    failed = machine.run("pypi-insiders", "update", check=False)
+    assert f"error: me/probe: tag v1.0: {complaint}" in failed.stderr.splitlines()
+    assert machine.run("ls", "-A", _INDEX, check=False).stdout == ""
+
+
+# Runs as a build hook that may use the network, and raises what it should not have reached.
+_EXPLORER = r"""
+import os, socket, subprocess, urllib.error, urllib.request
+reached = []
+
+def attempt(name, call):
+    try:
+        reached.append((name, call()))
+    except OSError:
+        pass
+
+def connect(family, address):
+    with socket.socket(family) as client:
+        client.settimeout(5)
+        client.connect(address)
+
+def ask(url):
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return answer.status, answer.read(100)
+
+def tunnel(host):
+    with socket.create_connection(("127.0.0.1", 3128)) as client:
+        client.sendall(f"CONNECT {host}:{PORT} HTTP/1.1\r\n\r\n".encode())
+        answer = client.recv(1000)
+        if b" 403 " not in answer:
+            raise RuntimeError(f"{host}: {answer}")
+
+for address in ADDRESSES:
+    attempt(address, lambda: connect(socket.AF_INET, (address, PORT)))
+attempt("::1", lambda: connect(socket.AF_INET6, ("::1", PORT)))
+attempt("abstract", lambda: connect(socket.AF_UNIX, "\0" + ABSTRACT))
+attempt("key", lambda: os.stat(KEY))
+os.environ["no_proxy"] = ""
+for host in (*ADDRESSES, *NAMES):
+    tunnel(host)
+    try:
+        reached.append((host, ask(f"http://{host}:{PORT}/")))
+    except urllib.error.HTTPError as error:
+        if error.code != 403:
+            raise
+if reached:
+    raise RuntimeError(f"reached {reached}")
+"""
+
+
+def test_with_the_network_no_service_of_this_machine_is_reached(
+    machine: Machine, project: Project, listener: tuple[Background, int]
+) -> None:
+    """`network = true` leads to other machines: not to our own index, nor to an abstract socket."""
+    abstract = machine.start(
+        "python3", "-u", "-c",
+        "import socket; server = socket.socket(socket.AF_UNIX)\n"
+        "server.bind('\\0an agent'); server.listen(); print(); server.accept()",
+    )  # fmt: skip
+    assert next(abstract.lines(lambda: 20)) == ""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing
+        own = probe.getsockname()[0]
+    constants = {
+        "PORT": listener[1],
+        "ADDRESSES": ["127.0.0.1", "127.1.2.3", "0.0.0.0", own, "169.254.169.254"],
+        "NAMES": ["localhost", "[::1]", "[::]", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1"],
+        "ABSTRACT": "an agent",
+        "KEY": str(machine.write_text(".ssh/id_ed25519", "secret", mode=0o600)),
+    }
+    hostile(
+        project, "".join(f"{key} = {value!r}\n" for key, value in constants.items()) + _EXPLORER
+    )
+    path = ".config/pypi-insiders/repos.toml"
+    machine.write_text(path, machine.read_text(path) + "network = true\n")
+    done = machine.run("pypi-insiders", "update")
+    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert "not sandboxed" not in done.stderr
+
+
+_WAY_OUT = r"""
+import socket, ssl, urllib.request
+URL = {url!r}
+try:
+    with urllib.request.urlopen(URL, timeout=60) as answer:
+        heard = answer.read(100)
+except Exception as error:
+    heard = repr(error).encode()
+with open("probe/heard", "wb") as file:
+    file.write(heard)
+"""
+
+
+def test_with_the_network_other_machines_are_reached(machine: Machine, project: Project) -> None:
+    """By HTTP and HTTPS, also where a proxy of this machine leads there."""
+    proxy = machine.start(
+        "python3", "-u", "-c",
+        "import http.server\n"
+        "class Proxy(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200); self.end_headers()\n"
+        "        word = self.headers['Proxy-Authorization']\n"
+        "        self.wfile.write(f'{self.path} {word}'.encode())\n"
+        "server = http.server.HTTPServer(('127.0.0.1', 0), Proxy)\n"
+        "print(server.server_port, flush=True); server.serve_forever()",
+    )  # fmt: skip
+    port = next(proxy.lines(lambda: 20))
+    path = ".config/pypi-insiders/repos.toml"
+    machine.write_text(path, machine.read_text(path) + "network = true\n")
+    heard = []
+    for version, url, environment in (
+        ("1.0", "https://pypi.org/simple/", {}),
+        ("1.1", "http://host.invalid/x?y", {"http_proxy": f"http://me:secret@127.0.0.1:{port}"}),
+    ):
+        hostile(project, _WAY_OUT.format(url=url), version)
+        machine.run("pypi-insiders", "update", env=environment)
+        name = f"{_INDEX}/probe-{version}-py3-none-any.whl"
+        code = f"import zipfile; print(zipfile.ZipFile({name!r}).read('probe/heard').decode())"
+        heard.append(machine.run("python3", "-c", code).stdout.strip())
+    assert heard[0].startswith("<!DOCTYPE html>")
+    assert heard[1] == "http://host.invalid/x?y Basic bWU6c2VjcmV0"
+
+
+def test_a_hook_that_takes_too_long_is_ended(machine: Machine, tmp_path: Path) -> None:
+    """With all that it started, and the output says so."""
+    code = """
+        import pathlib, sys
+        from pypi_insiders.util.process_group import ProcessGroup
+        from pypi_insiders.builder.sandbox import Sandbox
+        from pypi_insiders.builder.launcher import Mounts
+        root = pathlib.Path.home() / "work"
+        root.mkdir()
+        result = Sandbox(ProcessGroup(), [pathlib.Path.home()]).run(
+            ["sh", "-c", "setsid sleep 16180.5 & echo begun; sleep 16180.5"],
+            Mounts(root, (root,)), timeout_s=5, environment={}, directory=root,
+        )
+        print(result.status, result.stdout)
+    """
+    done = machine.run("python", "-c", textwrap.dedent(code))
+    assert done.stdout.startswith("-9 begun\n\nkilled after 5 s")
+    assert machine.processes("sleep 16180") == []
+
+
+def test_without_a_sandbox_one_warning_says_so(machine: Machine, project: Project) -> None:
+    """Builds work; with `required` they are refused, with `off` nothing is said."""
+    settings = ".config/pypi-insiders/config.toml"
+    project.release("1.0")
+    project.release("1.1")
+    without = {"XDG_RUNTIME_DIR": "", "DBUS_SESSION_BUS_ADDRESS": ""}
+    machine.write_text(settings, '[build]\nsandbox = "required"\n')
+    refused = machine.run("pypi-insiders", "update", env=without, check=False)
+    assert refused.returncode == 1
+    assert re.search(
+        r"^error: me/probe: tag v1.1: no sandbox can be had here: ", refused.stderr, re.MULTILINE
+    )
+    machine.write_text(settings, "")
+    done = machine.run("pypi-insiders", "update", "me/probe", "--all-tags", env=without)
+    assert untimed(done.stdout) == "1 checked, 4 files published\n"
+    assert done.stderr.count("warning: builds are not sandboxed: no session with a user") == 1
+    told = json.loads(machine.run("pypi-insiders", "status", "--json", check=False).stdout)
+    text = "not sandboxed, they run with your permissions: no session with a user manager here"
+    assert [item["text"] for item in told["warnings"] if item["subject"] == "builds"] == [
+        f"{text}: XDG_RUNTIME_DIR is not set"
+    ]
+    machine.write_text(settings, '[build]\nsandbox = "off"\n')
+    project.release("1.2")
+    assert "sandbox" not in machine.run("pypi-insiders", "update").stderr
+    machine.write_text(settings, '[build]\nsandbox = "required"\n')
+    project.release("1.3")
+    machine.run("pypi-insiders", "update")
+    state = json.loads(machine.read_text(".local/state/pypi-insiders/repositories/me/probe.json"))
+    assert [build["sandboxed"] for build in state["builds"]] == [False, False, False, True]
+
+
+_STATE = ".local/state/pypi-insiders/repositories/me/probe.json"
+
+
+def failing_at(machine: Machine, calls: range, status: int) -> dict[str, str]:
+    """Let some calls of systemd-run end as under load; return the environment in which they do.
+
+    The first is that of the probe.
+    """
+    path = machine.write_text(
+        "shim/systemd-run",
+        f"""#!/bin/sh
+            count=$(cat {machine.home}/count)
+            echo $((count + 1)) >{machine.home}/count
+            if [ "$count" -ge {calls.start} ] && [ "$count" -lt {calls.stop} ]; then
+                echo "Failed to set up user namespacing: Resource temporarily unavailable"
+                exit {status}
+            fi
+            exec /usr/bin/systemd-run "$@"
+        """,
+        mode=0o755,
+    )
+    machine.write_text("count", "1\n")
+    search = machine.run("printenv", "PATH").stdout.strip()
+    return {"PATH": f"{path.parent}:{search}"}
+
+
+def test_what_systemd_cannot_set_up_is_tried_again(machine: Machine, project: Project) -> None:
+    """Under load a unit ends 217 at times; the hook has not run then, and the next one may."""
+    project.release("1.0")
+    environment = failing_at(machine, range(2, 4), 217)
+    done = machine.run("pypi-insiders", "update", env=environment)
+    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert done.stderr.count("systemd could not set up the unit of a build, trying again") == 2
+    state = json.loads(machine.read_text(_STATE))
+    assert [build["sandboxed"] for build in state["builds"]] == [True]
+
+
+def test_what_systemd_cannot_set_up_is_no_failure_of_a_tag(
+    machine: Machine, project: Project
+) -> None:
+    """After some tries it is an error of ours, and the next update tries again at once."""
+    project.release("1.0")
+    environment = failing_at(machine, range(2, 100), 217)
+    failed = machine.run("pypi-insiders", "update", env=environment, check=False)
+    assert failed.returncode == 1
+    assert (
+        "error: me/probe: tag v1.0: systemd could not set up the unit of the build: Failed to set "
+        "up user namespacing: Resource temporarily unavailable"
+    ) in failed.stderr.splitlines()
+    assert machine.read_text("count") == "7\n"
+    assert machine.run("cat", _STATE, check=False).stdout.count("commit") == 0
+    done = machine.run("pypi-insiders", "update")
+    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+
+
+def test_a_status_of_systemds_from_a_hook_is_the_hooks(machine: Machine, project: Project) -> None:
+    """It is run once, and its tag has failed."""
+    hostile(project, "print('was here', flush=True)\nimport os\nos._exit(217)")
+    failed = machine.run("pypi-insiders", "update", check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines().count("was here") == 1
+    state = json.loads(machine.read_text(_STATE))
+    assert state["failures"]["v1.0"]["count"] == 1
+
+
+# Tries to look like a unit that could not be set up, or was ended by somebody else.
+_PRETENDER = """
+import glob, os, signal
+for number in sorted(os.listdir("/proc/self/fd"), key=int):
+    if os.path.exists(f"/proc/self/fd/{number}"):
+        print("descriptor", number, os.readlink(f"/proc/self/fd/{number}"))
+for path in glob.glob("/run/build/*") + glob.glob("/run/build/run-*/**", recursive=True):
+    if os.path.basename(path).startswith("env-") or "/run-" in path:
+        for do in (os.unlink, lambda path: os.chmod(path, 0), lambda path: open(path, "w")):
+            try:
+                do(path)
+                print("changed", path)
+            except OSError:
+                pass
+print("was here", flush=True)
+os.kill(0, signal.SIGKILL)  # the first process of a namespace is safe from itself
+os._exit(3)
+"""
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_a_hook_does_not_pass_for_a_failure_of_systemd(
+    machine: Machine, project: Project, network: bool
+) -> None:
+    """It finds no mark, no descriptor of ours and none of its way to the network, and kills none.
+
+    It is run once, and its tag has failed.
+    """
+    if network:
+        machine.run("pypi-insiders", "repos", "set", "me/probe", "network=true")
+    hostile(project, _PRETENDER)
+    failed = machine.run("pypi-insiders", "update", check=False)
+    assert failed.returncode == 1
+    lines = failed.stderr.splitlines()
+    assert lines.count("was here") == 1
+    opened = [line.split(" ", 2) for line in lines if line.startswith("descriptor ")]
+    assert [number for _, number, _ in opened] == ["0", "1", "2"]
+    assert opened[0][2] == "/dev/null"
+    assert [line for line in lines if line.startswith("changed ") and "/run-" in line] == []
+    assert "error: me/probe: tag v1.0: Backend subprocess exited when trying to invoke" in (
+        failed.stderr
+    )
+    state = json.loads(machine.read_text(_STATE))
+    assert state["failures"]["v1.0"]["count"] == 1
+
+
+def test_the_end_of_a_session_is_no_failure_of_a_tag(machine: Machine, project: Project) -> None:
+    """The user manager kills a unit in the middle of a build, and later the bus is gone."""
+    hostile(project, "import os\nos.execvp('sleep', ['sleep', '14142.5'])")
+    for is_bus in (False, True):
+        update = machine.start("pypi-insiders", "update")
+        machine.wait_for_process("sleep 14142")
+        if is_bus:
+            for pid in machine.processes("dbus-daemon --session"):
+                machine.kill(pid, signal.SIGKILL)
+        else:
+            machine.run("systemctl", "--user", "kill", "--signal=KILL", "pypi-insiders-build-*")
+        assert update.wait() == 1
+        assert "the unit of the build was ended from outside: " in update.stderr_text()
+        assert machine.processes("sleep 14142") == []
+        assert machine.run("cat", _STATE, check=False).stdout.count("commit") == 0
+
+
+def test_a_build_leaves_room_on_the_disk(machine: Machine, project: Project) -> None:
+    """Wherever it writes, and without reserving at once more than anybody can look after."""
+    free = "import os; seen = os.statvfs('.'); print(seen.f_bavail * seen.f_frsize // 1024 ** 2)"
+    free_mib = int(machine.run("python", "-c", free).stdout)
+    machine.write_text(
+        ".config/pypi-insiders/config.toml", f'[build]\ndisk-reserve = "{free_mib - 400}MiB"\n'
+    )
+    code = """
+        import ctypes, os, signal, sys
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)  # as fast as a good disk
+        number = os.open("/tmp/filling", os.O_CREAT | os.O_WRONLY)
+        libc = ctypes.CDLL(None, use_errno=True)
+        size = ctypes.c_long(1024 ** 2)
+        if libc.fallocate(number, 0, ctypes.c_long(0), size) == 0:
+            sys.exit("could take all room at once")
+        for _ in range(2000):
+            os.write(number, bytes(1024 * 1024))
+            signal.pause()
+    """
+    hostile(project, code)
+    failed = machine.run("pypi-insiders", "update", check=False)
+    assert failed.returncode == 1
+    assert "could take all room at once" not in failed.stderr
+    assert re.search(
+        r"^error: me/probe: tag v1\.0: it was ended when it had written \d+ MiB and less than the "
+        r"`disk-reserve` of ", failed.stderr, re.MULTILINE,
+    )  # fmt: skip
+    assert list(json.loads(machine.read_text(_STATE))["failures"]) == ["v1.0"]
+    assert int(machine.run("python", "-c", free).stdout) > free_mib - 100
+
+
+def test_a_sandbox_that_is_lost_is_missed(machine: Machine, project: Project) -> None:
+    """Where there was one, no build does without, and `status` says so until there is one again."""
+    project.release("1.0")
+    machine.run("pypi-insiders", "update")
+    project.release("1.1")
+    without = {"XDG_RUNTIME_DIR": "", "DBUS_SESSION_BUS_ADDRESS": ""}
+    for _ in range(2):
+        failed = machine.run("pypi-insiders", "update", env=without, check=False)
+        assert failed.returncode == 1
+        assert re.search(
+            r"^error: me/probe: tag v1.1: the sandbox of builds is not available any more: no se",
+            failed.stderr, re.MULTILINE,
+        )  # fmt: skip
+    assert "probe-1.1" not in machine.run("ls", _INDEX).stdout
+    assert json.loads(machine.read_text(_STATE))["failures"] == {}
+    missed = machine.run("pypi-insiders", "status", "--json", check=False)
+    assert missed.returncode == 1
+    problems = json.loads(missed.stdout)["problems"]
+    assert [item["subject"] for item in problems] == ["builds", "me/probe"]
+    assert problems[0]["text"].startswith("nothing is built: the sandbox of builds is not avail")
+    machine.run("pypi-insiders", "update")
+    well = json.loads(machine.run("pypi-insiders", "status", "--json", check=False).stdout)
+    assert [item["subject"] for item in (*well["problems"], *well["notes"])] == []
+    assert "builds" not in [item["subject"] for item in well["warnings"]]
+
+
+def test_an_update_that_is_stopped_takes_its_builds_along(
+    machine: Machine, project: Project
+) -> None:
+    """`systemctl stop` and Ctrl-C leave no unit; what a kill leaves the next update ends."""
+    hostile(project, "import signal\nsignal.pause()")
+    units = ("systemctl", "--user", "list-units", "--plain", "--no-legend", "pypi-insiders-build-*")
+    update = machine.start("pypi-insiders", "update")
+    machine.wait_for_process("hook.py build_wheel")
+    assert update.stop() == 143
+    assert machine.run(*units).stdout == ""
+    killed = machine.start("sh", "-c", "echo $$ >pid; exec pypi-insiders update")
+    machine.wait_for_process("hook.py build_wheel")
+    machine.kill(int(machine.read_text("pid")), signal.SIGKILL)
+    killed.wait()
+    assert machine.run(*units).stdout != ""
+    project.release("1.1")
+    again = machine.run("pypi-insiders", "update", check=False, timeout_s=200)
+    assert "which was left behind" in again.stderr
+    assert machine.run(*units).stdout == ""
+
+
+# Leaves the session and the group of the hook, and says what could make its end believed.
+_STRAGGLER = """
+import glob, os, signal
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        for path in glob.glob("/run/build/**", recursive=True):
+            if os.path.isdir(path) and os.path.basename(path) != "dist":
+                try:
+                    open(f"{path}/ended", "w").close()
+                except OSError:
+                    pass
+        for number in range(3):
+            try:
+                os.write(number, b"begun\\nended\\n")
+            except OSError:
+                pass
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        os.execvp("sleep", ["sleep", "14143"])
+    os._exit(0)
+"""
+_WAITS = "signal.pause()"
+
+
+@pytest.mark.parametrize("end", ["success", "failure", "limit", "stop", "kill"])
+def test_nothing_of_a_build_outlives_it(machine: Machine, project: Project, end: str) -> None:
+    """However it ends: its unit is gone then, with whatever has left its session and its group."""
+    config = '[watcher]\nrepository-timeout = "10s"\n' if end == "limit" else ""
+    machine.write_text(".config/pypi-insiders/config.toml", config)
+    last = {"success": "", "failure": "raise SystemExit('my fault')"}.get(end, _WAITS)
+    hostile(project, f"{_STRAGGLER}{last}")
+    units = ("systemctl", "--user", "list-units", "--plain", "--no-legend", "pypi-insiders-build-*")
+    if end == "stop":
+        machine.run("pypi-insiders", "watcher", "start", "--no-block")
+        machine.wait_for_process("sleep 14143")
+        assert machine.run(*units).stdout != ""
+        machine.run("pypi-insiders", "watcher", "stop")
+    elif end == "kill":
+        update = machine.start("sh", "-c", "echo $$ >pid; exec pypi-insiders update")
+        machine.wait_for_process("sleep 14143")
+        machine.kill(int(machine.read_text("pid")), signal.SIGKILL)
+        update.wait()
+        assert machine.run(*units).stdout != ""
+        project.release("1.1")
+        machine.run("pypi-insiders", "update", check=False, timeout_s=200)
+    else:
+        done = machine.run("pypi-insiders", "update", check=False, timeout_s=200)
+        assert done.returncode == (end != "success")
+    assert machine.run(*units).stdout == ""
+    assert machine.processes("sleep 14143") == []
+
+
+def test_an_extension_builds_with_what_it_sees(machine: Machine, project: Project) -> None:
+    """The compiler needs nothing of what is hidden."""
+    need("cc")
+    project.write("1.0", backend="setuptools")
+    project.extend()
+    project.push("v1.0")
+    done = machine.run("pypi-insiders", "update", timeout_s=240)
+    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert "not sandboxed" not in done.stderr
+    assert "linux" in machine.run("ls", _INDEX).stdout

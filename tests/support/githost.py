@@ -1,0 +1,146 @@
+"""A host of Git repositories over https, which can want a token."""
+
+import base64
+import os
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fixtures import need
+
+
+def make_certificate(directory: Path) -> Path:
+    """Make a certificate for localhost, with its key in the same file."""
+    key, certificate = directory / "key.pem", directory / "certificate.pem"
+    subprocess.run(
+        [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+         "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    certificate.write_text(certificate.read_text() + key.read_text())
+    return certificate
+
+
+class GitHost:
+    """Serves the bare repositories below a directory, through `git http-backend`.
+
+    Args:
+        directory: of the repositories.
+        certificate: with its key.
+        token: what readers must have as their password; `None`: nothing.
+    """
+
+    on_request: Callable[[], None]
+    """Called before each answer."""
+
+    def __init__(self, directory: Path, certificate: Path, token: str | None = None) -> None:
+        self.directory = directory
+        self.token = token
+        self.status = 200
+        self.elsewhere: str | None = None
+        """Another host, to which every request is sent."""
+        self.is_plain = False
+        """Whether it only has files, and knows nothing of git."""
+        self.on_request = lambda: None
+        self.connections = 0
+        self.requests: list[str] = []
+        self.passwords: list[str] = []
+
+        class Handler(_Handler):
+            host = self
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Where it is, without a slash at the end."""
+        return f"https://localhost:{self._server.server_port}"
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    host: GitHost
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.host.connections += 1
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.host.requests.append(f"{self.command} {self.path}")
+        self.host.on_request()
+        scheme, _, words = self.headers.get("Authorization", "").partition(" ")
+        password = ""
+        if scheme == "Basic":
+            password = base64.b64decode(words).decode().partition(":")[2]
+            self.host.passwords.append(password)
+        if self.host.elsewhere is not None:
+            self._say(302, [("Location", self.host.elsewhere + self.path)])
+        elif self.host.status != 200:
+            self._say(self.host.status)
+        elif self.host.token is not None and password != self.host.token:
+            self._say(401, [("WWW-Authenticate", 'Basic realm="private"')])
+        elif self.host.is_plain:
+            path = self.host.directory / urlsplit(self.path).path.lstrip("/")
+            self._say(200, content=path.read_bytes()) if path.is_file() else self._say(404)
+        else:
+            self._run(body)
+
+    def _run(self, body: bytes) -> None:
+        url = urlsplit(self.path)
+        done = subprocess.run(
+            ["git", "http-backend"],
+            input=body,
+            capture_output=True,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": os.devnull,
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "GIT_PROJECT_ROOT": str(self.host.directory),
+                "GIT_HTTP_EXPORT_ALL": "1",
+                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+                "REQUEST_METHOD": self.command,
+                "PATH_INFO": url.path,
+                "QUERY_STRING": url.query,
+                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+                "CONTENT_LENGTH": str(len(body)),
+                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            },
+        )
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        fields = [tuple(line.split(": ", 1)) for line in head.decode().split("\r\n")]
+        status = next((int(value[:3]) for name, value in fields if name == "Status"), 200)
+        self._say(status, [(n, v) for n, v in fields if n != "Status"], content)
+
+    def _say(
+        self, status: int, headers: list[tuple[str, str]] | None = None, content: bytes = b""
+    ) -> None:
+        self.send_response(status)
+        for name, value in headers or []:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)

@@ -1,0 +1,189 @@
+"""Make real Git repositories with real projects in them."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tarfile
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BACKENDS = {
+    "flit": ("flit_core>=3.11", "flit_core.buildapi"),
+    "hatchling": ("hatchling>=1.27", "hatchling.build"),
+    "pdm-backend": ("pdm-backend>=2.4", "pdm.backend"),
+    "poetry-core": ("poetry-core>=2.0", "poetry.core.masonry.api"),
+    "setuptools": ("setuptools>=77", "setuptools.build_meta"),
+}
+_EXTENSION = """\
+#include <assert.h>
+#include <Python.h>
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_speed", .m_size = 0};
+
+PyMODINIT_FUNC PyInit__speed(void) {
+    PyObject *module = PyModule_Create(&definition);
+    assert(module != NULL); /* which names this file */
+    PyModule_AddStringConstant(module, "place", __FILE__);
+    PyModule_AddStringConstant(module, "date", __DATE__ " " __TIME__);
+    return module;
+}
+"""
+_IDENTITY = {
+    "GIT_AUTHOR_NAME": "A. Uthor",
+    "GIT_AUTHOR_EMAIL": "author@example.org",
+    "GIT_COMMITTER_NAME": "A. Uthor",
+    "GIT_COMMITTER_EMAIL": "author@example.org",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+}
+
+
+def git(directory: Path, *arguments: str, **environment: str) -> str:
+    """Run git; return what it prints."""
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=directory,
+        env={**os.environ, **_IDENTITY, **environment},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project under development, and the bare repository to which it is pushed."""
+
+    name: str
+    tree: Path
+    remote: Path
+
+    @property
+    def url(self) -> str:
+        """Where Git finds the bare repository."""
+        return f"file://{self.remote}"
+
+    @property
+    def package(self) -> Path:
+        """The project's one import package."""
+        return self.tree / self.name.replace("-", "_")
+
+    def write(
+        self, version: str, *, dependencies: list[str] | None = None, backend: str = "flit"
+    ) -> None:
+        """Write the sources of one version."""
+        requirement, build_backend = BACKENDS[backend]
+        self.package.mkdir(exist_ok=True)
+        (self.package / "__init__.py").write_text(f'"""A project."""\n\nversion = "{version}"\n')
+        (self.tree / "pyproject.toml").write_text(
+            f"""\
+[build-system]
+requires = ["{requirement}"]
+build-backend = "{build_backend}"
+
+[project]
+name = "{self.name}"
+version = "{version}"
+description = "A project"
+requires-python = ">=3.8"
+dependencies = {dependencies or []}
+"""
+        )
+
+    def extend(self) -> None:
+        """Add an extension module in C; for setuptools."""
+        (self.package / "_speed.c").write_text(_EXTENSION)
+        module = f"{self.package.name}._speed"
+        (self.tree / "setup.py").write_text(
+            "from setuptools import Extension, setup\n\n"
+            f'setup(ext_modules=[Extension("{module}", ["{self.package.name}/_speed.c"])])\n'
+        )
+
+    def hook(self, code: str) -> None:
+        """Let the build backend run some code before it builds a wheel.
+
+        The code's working directory is the unpacked sdist.
+        """
+        path = self.tree / "pyproject.toml"
+        path.write_text(
+            path.read_text().replace(
+                'build-backend = "flit_core.buildapi"',
+                'build-backend = "backend"\nbackend-path = ["."]\n\n'
+                '[tool.flit.sdist]\ninclude = ["backend.py"]',
+            )
+        )
+        (self.tree / "backend.py").write_text(
+            "from flit_core import buildapi\nfrom flit_core.buildapi import *\n\n\n"
+            "def build_wheel(directory, settings=None, metadata=None):\n"
+            + "".join(f"    {line}\n" for line in code.splitlines())
+            + "    return buildapi.build_wheel(directory, settings, metadata)\n"
+        )
+
+    def push(self, tag: str, *, annotated: bool = True, force: bool = False) -> str:
+        """Commit everything, tag it and push; return the commit."""
+        git(self.tree, "add", "--all")
+        git(self.tree, "commit", "--quiet", "--allow-empty", "--message", tag)
+        options = ["--annotate", "--message", tag] if annotated else []
+        git(self.tree, "tag", *(["--force"] if force else []), *options, tag)
+        git(self.tree, "push", "--quiet", "--force", "origin", "HEAD", "--tags")
+        return git(self.tree, "rev-parse", "HEAD")
+
+    def release(self, version: str, tag: str | None = None, *, annotated: bool = True) -> str:
+        """Write one version, commit, tag and push it; return the commit."""
+        self.write(version)
+        return self.push(tag or f"v{version}", annotated=annotated)
+
+
+# Python 3.11 before 3.11.4 has no filters.
+_AS_DATA: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+
+
+def create(directory: Path, name: str, at: str | None = None) -> Project:
+    """Make an empty project.
+
+    Args:
+        directory: for the work tree (`trees/AT`) and the bare repository (`git/AT.git`).
+        name: of the distribution.
+        at: `NS/PROJ`; by default `me/NAME`.
+    """
+    at = at or f"me/{name}"
+    project = Project(name, directory / "trees" / at, directory / "git" / f"{at}.git")
+    for path in (project.tree, project.remote):
+        path.mkdir(parents=True)
+    git(project.remote, "init", "--quiet", "--bare", "--initial-branch=main")
+    git(project.tree, "init", "--quiet", "--initial-branch=main")
+    git(project.tree, "remote", "add", "origin", str(project.remote))
+    return project
+
+
+def unpack_sdist(name: str, version: str, tree: Path) -> None:
+    """Put the sources of a real project into a tree, as its sdist on the index has them."""
+    index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple/").rstrip("/")
+    accept = {"Accept": "application/vnd.pypi.simple.v1+json"}
+    page_request = urllib.request.Request(f"{index}/{name}/", headers=accept)
+    with urllib.request.urlopen(page_request, timeout=60) as answer:
+        base, page = answer.url, json.load(answer)
+    file_name = f"{name.replace('-', '_')}-{version}.tar.gz"
+    file = next(file for file in page["files"] if file["filename"] == file_name)
+    with urllib.request.urlopen(urllib.parse.urljoin(base, file["url"]), timeout=60) as answer:
+        content = answer.read()
+    assert hashlib.sha256(content).hexdigest() == file["hashes"]["sha256"], file_name
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        for member in archive:
+            member.name = member.name.partition("/")[2]
+            if member.name and member.name != "PKG-INFO" and (member.isfile() or member.isdir()):
+                archive.extract(member, tree, **_AS_DATA)
+
+
+def block(project: Project, version: str, pipe: Path) -> None:
+    """Release a version whose build waits until somebody opens the pipe."""
+    os.mkfifo(pipe)
+    project.write(version)
+    project.hook(f"open({str(pipe)!r}).read()")
+    project.push(f"v{version}")

@@ -1,0 +1,130 @@
+"""A user in a directory, with an index that pip, uv and PDM are led to or not."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fixtures import COMMAND, Person, free_port
+from wheels import wheel
+
+REMEDY = '`eval "$(pypi-insiders env)"`'
+# For pipx, which installs nothing without a program.
+ENTRY_POINTS = "[console_scripts]\nprobe-insiders = probe_insiders:VERSION\n"
+Told = tuple[str, str, str | None]
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A person in a directory, with an index that holds `probe-insiders`."""
+
+    person: Person
+    directory: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Of the index, up to the port."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def filled(self, text: str) -> str:
+        """Fill in where the index and the home are."""
+        home = str(self.person.home)
+        return text.replace("OURS", self.url).replace("PORT", str(self.port)).replace("HOME", home)
+
+    def write(self, path: str, text: str) -> Path:
+        """Write a file below the home."""
+        whole = self.person.home / path
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_text(self.filled(text))
+        return whole
+
+    def run(self, *command: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the directory."""
+        own = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA", "PIP_INDEX", "PIP_EXTRA", "PIP_CONFIG")
+        inherited = {
+            name: value
+            for name, value in self.person.environment.items()
+            if not name.startswith(own) and not name.lower().endswith("_proxy") and name != "SHELL"
+        }
+        given = {name: self.filled(value) for name, value in variables.items()}
+        return subprocess.run(
+            command,
+            cwd=self.directory,
+            env={**inherited, **given},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+
+    def doctor(self, *checks: str, **variables: str) -> list[Told]:
+        """Tell what some checks of `doctor` find, each time in the same words."""
+        done = self.run(COMMAND, "doctor", "--json", **variables)
+        assert done.stderr == ""
+        home, directory = str(self.person.home), str(self.directory)
+        return [
+            (
+                item["verdict"],
+                item["message"]
+                .replace(self.url, "OURS")
+                .replace(directory, ".")
+                .replace(home, "~"),
+                item["hint"] and item["hint"].replace(directory, ".").replace(home, "~"),
+            )
+            for item in json.loads(done.stdout)
+            if item["check"] in checks
+        ]
+
+
+@pytest.fixture
+def shell(person: Person, tmp_path: Path) -> Shell:
+    """A person in a project, below another directory, with an index that does not run."""
+    port = free_port()
+    person.paths.config.mkdir(parents=True)
+    fallback = f"http://127.0.0.1:{free_port()}/simple/"  # nobody is there
+    person.paths.settings.write_text(
+        f'[server]\nport = {port}\nfallback-url = "{fallback}"\nnames = ["index.example"]\n'
+    )
+    wheel(person.paths.distributions, "probe-insiders", "1.0", entry_points=ENTRY_POINTS)
+    directory = person.home / "src/app"
+    directory.mkdir(parents=True)
+    return Shell(person, directory, port)
+
+
+@pytest.fixture
+def index(shell: Shell) -> Iterator[None]:
+    """The index, in the foreground."""
+    with serving(shell):
+        yield
+
+
+@contextmanager
+def serving(shell: Shell) -> Iterator[None]:
+    """Run the index in the foreground."""
+    with subprocess.Popen(
+        [COMMAND, "server", "run"], env=shell.person.environment, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline().rstrip().endswith(f"{shell.url}/simple/")
+        try:
+            yield
+        finally:
+            server.terminate()
+
+
+PROGRAMS = Path(sys.executable).parent
+_WHAT = ("install", "--quiet", "--no-deps", "--target", "there", "probe-insiders")
+COMMANDS = {"pip": (PROGRAMS / "pip", *_WHAT), "uv": (PROGRAMS / "uv", "pip", *_WHAT)}
+FULL, OWN = "OURS/simple/", "OURS/insiders/simple/"
+PROJECT = """\
+[project]
+name = "app"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["probe-insiders"]
+"""

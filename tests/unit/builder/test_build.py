@@ -1,0 +1,340 @@
+"""build: real builds by backends that lie in the tree."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from projects import create
+
+from pypi_insiders.builder import artifacts, build, configuration, environ
+from pypi_insiders.builder.errors import BuildError
+from pypi_insiders.builder.launcher import DirectLauncher
+from pypi_insiders.update.failures import is_lasting
+from pypi_insiders.util.process_group import ProcessGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RECIPE = build.Recipe(1700000000, as_of_commit=False)
+UNCONFINED = DirectLauncher(ProcessGroup())
+
+
+_BACKEND = """
+import os, pathlib, sys
+
+def answer(raw):
+    pathlib.Path(sys.argv[2], "output.json").write_bytes(raw)
+    os._exit(0)
+
+def get_requires_for_build_sdist(settings=None):
+    {requires}
+    return []
+
+def build_sdist(directory, settings=None):
+    {sdist}
+"""
+_DEEP = 100_000 * b"["
+_TOLD_SDIST = "its build backend answers {} to build_sdist, not a file name"
+_TOLD_REQUIRES = (
+    "its build backend answers {} to get_requires_for_build_sdist, not a list of requirements"
+)
+
+
+def _returns(text: str) -> bytes:
+    return b'{"return_val": %b}' % text.encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        *((_returns(text), told) for text, told in (
+            ("5", "5"), ("null", "null"), ("true", "true"), ("1.5", "1.5"), ("[]", "a list"),
+            ("{}", "a table"), ('"a/b.tar.gz"', '"a/b.tar.gz"'), ('".."', '".."'), ('""', '""'),
+            ('"a\\u0000b"', '"a\\u0000b"'), ('"\\ud800.tar.gz"', '"\\ud800.tar.gz"'),
+            ('"../../x/y"', '"../../x/y"'), (f'"{90 * "a"}/"', f'"{79 * "a"}...'),
+        )),
+        *((raw, "what cannot be read") for raw in (
+            b"", b"{", b"\xff", b"[1]", b"5", b"null", _DEEP, _returns(6000 * "9"),
+            _returns(f'"{2_000_000 * "a"}"'), b'{"return_val":' + _DEEP,
+        )),
+        (b"{}", "null"),
+    ],
+)  # fmt: skip
+def test_an_odd_answer_of_a_build_is_told(tmp_path: Path, answer: bytes, told: str) -> None:
+    """As what it is, and as what it should have been: it is the fault of the project."""
+    assert _complaint(tmp_path, sdist=answer).message == _TOLD_SDIST.format(told)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("5", "5"), ("null", "null"), ("[[1]]", "a list with a list in it"),
+        ('["a", 5]', "a list with 5 in it"), ("[{}]", "a list with a table in it"),
+        ('{"a": 1}', "a table"), ('"flit_core"', '"flit_core"'),
+        ("[null]", "a list with null in it"),
+    ],
+)  # fmt: skip
+def test_odd_requirements_are_told(tmp_path: Path, answer: str, told: str) -> None:
+    assert _complaint(tmp_path, requires=_returns(answer)).message == _TOLD_REQUIRES.format(told)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"unsupported": True, "traceback": 5},
+         "its build backend answers 5 as its traceback, not a text"),
+        ({"unsupported": True, "traceback": "\ud800 boom\nthe end"},
+         "its build backend refuses: the end"),
+        ({"no_backend": True, "backend_error": [1]},
+         "its build backend answers a list with 1 in it as its backend_error, not a text"),
+        ({"no_backend": True, "backend_error": "\ud800", "traceback": "\ud800 t"},
+         "Backend 'backend' is not available.: "),
+        ({"return_val": "x", "warnings": [{"message": 5, "filename": "x", "lineno": 1}]},
+         "its build backend answers 5 as a warning, not a text"),
+        ({"return_val": "x", "warnings": 5},
+         "its build backend answers 5 as a warning, not a text"),
+        ({"return_val": "x", "warnings": [{"message": "w", "lineno": "x"}]},
+         "it built nothing instead of one sdist"),
+    ],
+)  # fmt: skip
+def test_what_comes_beside_an_answer_is_told(
+    tmp_path: Path, answer: dict[str, object], told: str
+) -> None:
+    message = _complaint(tmp_path, sdist=json.dumps(answer).encode()).message
+    assert message.startswith(told)
+    assert message.encode().splitlines() == [message.encode()]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("pass", "nothing"),
+        ("path.mkdir()", "what cannot be read"),
+        ("path.symlink_to('/etc/hostname')", "what cannot be read"),
+        ("path.symlink_to('nowhere')", "what cannot be read"),
+        ("os.mkfifo(path)", "what cannot be read"),
+        ("socket.socket(socket.AF_UNIX).bind(path.name)", "what cannot be read"),
+    ],
+)
+def test_what_is_no_answer_is_told(tmp_path: Path, code: str, told: str) -> None:
+    """A link, a pipe, a directory or a socket in its place is not followed, read or waited for."""
+    lines = (
+        "import socket",
+        "path = pathlib.Path(sys.argv[2], 'output.json')",
+        "os.chdir(path.parent)",
+        code,
+        "os._exit(0)",
+    )
+    assert _complaint(tmp_path, "; ".join(lines)).message == _TOLD_SDIST.format(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (b"\xff", "probe-1.0.tar.gz, ?"),
+        (
+            b"x\nproblem  me: run this\n  hint: `sh`",
+            "probe-1.0.tar.gz, x problem  me: run this hint:",
+        ),
+        ("\u202ea\x1b[31m".encode(), "probe-1.0.tar.gz, ?a"),
+    ],
+)
+def test_an_odd_name_of_a_file_stays_in_its_line(tmp_path: Path, name: bytes, told: str) -> None:
+    """It is part of one line, which can be printed and remembered."""
+    code = (
+        "import os; p = os.fsencode(directory); "
+        f"[open(p + b'/' + n, 'w') for n in (b'probe-1.0.tar.gz', {name!r})]; return 'x'"
+    )
+    message = _complaint(tmp_path, code).message
+    assert message.startswith(f"it built {told}")
+    assert message.encode().splitlines() == [message.encode()]
+
+
+def _complaint(
+    directory: Path, code: str = "", *, sdist: bytes = b"", requires: bytes | None = None
+) -> BuildError:
+    """Build a project whose backend answers so; return the error."""
+    project = create(directory, "probe")
+    files = {"sdist": sdist, "requires": requires}
+    calls = {}
+    for name, content in files.items():
+        (project.tree / name).write_bytes(content or b"")
+        read = f"answer(pathlib.Path({name!r}).read_bytes())"
+        calls[name] = "pass" if content is None else read
+    if code:
+        calls["sdist"] = code
+    (project.tree / "backend.py").write_text(_BACKEND.format(**calls))
+    (project.tree / "pyproject.toml").write_text(_IN_TREE)
+    with pytest.raises(BuildError) as caught:
+        build.build_distributions(project.tree, directory, RECIPE, UNCONFINED)
+    assert is_lasting(caught.value)
+    return caught.value
+
+
+_IN_TREE = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "message"),
+    [
+        (b"a = " + _DEEP, configuration._TOO_DEEP),
+        (b"a = " + 101 * b"[" + 101 * b"]", configuration._TOO_DEEP),
+        (b"a" + 2_000 * b".a" + b" = 1", configuration._TOO_DEEP),
+        (b"\xff", "its pyproject.toml cannot be parsed: 'utf-8' codec can't decode byte 0xff "),
+        (b"a = " + 6000 * b"9", "its pyproject.toml cannot be parsed: "),
+        (b"#" + 1024 * 1024 * b"x", "its pyproject.toml is no file, or too large"),
+        (_IN_TREE.encode().replace(b'"."', b'"../.."'),
+         "the backend-path '../..' in its pyproject.toml leads out of it"),
+        (_IN_TREE.encode().replace(b'"."', b'"/etc"'),
+         "the backend-path '/etc' in its pyproject.toml leads out of it"),
+        (_IN_TREE.encode().replace(b'"backend"', b'"a\\u0000b"'),
+         "the build backend in its pyproject.toml has a name that none can have"),
+        (_IN_TREE.encode().replace(b'"backend"', b'"' + 300_000 * b"a" + b'"'),
+         "the build backend in its pyproject.toml has a name that none can have"),
+        (_IN_TREE.encode().replace(b'"."', b'"\\u0000"'),
+         "the build backend in its pyproject.toml has a name that none can have"),
+        *((text, "Failed to validate `build-system` in pyproject.toml: ") for text in (
+            b"build-system = 5",
+            b"[build-system]\nrequires = [[1]]",
+            b"[build-system]\nrequires = []\nbuild-backend = 5",
+            b"[build-system]\nrequires = []\nbackend-path = 5",
+            b"[build-system]\nrequires = []\nbackend-path = [5]",
+        )),
+    ],
+    ids=range(16),
+)  # fmt: skip
+def test_an_odd_configuration_is_told(tmp_path: Path, pyproject: bytes, message: str) -> None:
+    tree = create(tmp_path, "probe").tree
+    (tree / "pyproject.toml").write_bytes(pyproject)
+    with pytest.raises(BuildError) as caught:
+        build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
+    assert caught.value.message.startswith(message)
+    assert is_lasting(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "link", "link to nowhere"])
+def test_a_configuration_that_is_no_file_is_told(tmp_path: Path, kind: str) -> None:
+    """It would be read outside of any sandbox, or waited for."""
+    tree = create(tmp_path, "probe").tree
+    path = tree / "pyproject.toml"
+    (tmp_path / "outside").write_text(_IN_TREE)
+    make: dict[str, Callable[[], None]] = {
+        "directory": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+        "link": lambda: path.symlink_to(tmp_path / "outside"),
+        "link to nowhere": lambda: path.symlink_to("nowhere"),
+    }
+    make[kind]()
+    with pytest.raises(BuildError) as caught:
+        build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
+    assert caught.value.message == "its pyproject.toml is no file, or too large"
+
+
+def test_no_project_at_all(tmp_path: Path) -> None:
+    """A repository without a Python project is told from one that does not build."""
+    tree = create(tmp_path, "probe").tree
+    with pytest.raises(BuildError) as caught:
+        build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
+    assert caught.value.message == (
+        f"Source {tree} does not appear to be a Python project: no pyproject.toml or setup.py"
+    )
+
+
+def test_build_requirements_never_come_from_our_own_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that lead to our index are gone while building; others stay."""
+    own = "http://127.0.0.1:31411"
+    monkeypatch.setenv("UV_DEFAULT_INDEX", f"{own}/simple/")
+    monkeypatch.setenv("UV_INDEX_URL", "https://example.org/simple/")
+    with environ.build_environment(own):
+        assert "UV_DEFAULT_INDEX" not in os.environ
+        assert os.environ["UV_INDEX_URL"] == "https://example.org/simple/"
+        assert os.umask(0o022) == 0o022
+    assert os.environ["UV_DEFAULT_INDEX"] == f"{own}/simple/"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "left"),
+    [
+        ("UV_INDEX", "{own}/insiders/simple/ {other}", "{other}"),
+        ("UV_INDEX", "mine={own}/insiders/simple/", None),
+        ("UV_INDEX", "{command}/insiders/simple/", None),
+        ("UV_INDEX", "http://localhost:31411/insiders/simple/", None),
+        ("UV_INDEX", "http://127.0.0.1:3141/simple/", "http://127.0.0.1:3141/simple/"),
+        ("UV_DEFAULT_INDEX", "{own}/simple/", "{fallback}"),
+        ("UV_DEFAULT_INDEX", "{command}/simple/", "{fallback}"),
+        ("UV_INDEX_URL", "http://[::1]:31411/simple", "{fallback}"),
+        ("UV_DEFAULT_INDEX", "{other}", "{other}"),
+    ],
+)
+def test_build_requirements_come_from_where_our_index_leads(
+    variable: str, value: str, left: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However our index is named, also that of `exec`; other indexes are not lost with it."""
+    indexes = {
+        "own": "http://127.0.0.1:31411",
+        "command": "http://pypi-insiders:secret@127.0.0.1:4711",
+        "other": "https://example.org/simple/",
+        "fallback": "https://example.net/simple/",
+    }
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYPI_INSIDERS_URL", indexes["command"])
+    monkeypatch.setenv(variable, value.format(**indexes))
+    with environ.build_environment(indexes["own"], indexes["fallback"]):
+        assert os.environ.get(variable) == (left and left.format(**indexes))
+
+
+@pytest.mark.parametrize(
+    ("sdist", "wheel", "message"),
+    [
+        (
+            "probe-1.1.tar.gz", "probe-1.0-py3-none-any.whl",
+            "probe-1.1.tar.gz and probe-1.0-py3-none-any.whl are not the same release",
+        ),
+        (
+            "owned-99.0-1.tar.gz", "owned_99_0-1-py3-none-any.whl",
+            "owned-99.0-1.tar.gz can be read as another distribution",
+        ),
+        (
+            "probe-1.0.tar.gz", "probe.whl",
+            "probe.whl: Invalid wheel filename (wrong number of parts): 'probe'",
+        ),
+    ],
+)  # fmt: skip
+def test_an_sdist_and_a_wheel_must_be_one_release(sdist: str, wheel: str, message: str) -> None:
+    """Names and versions that do not agree are refused."""
+    with pytest.raises(BuildError) as caught:
+        artifacts.check(Path(sdist), [Path(wheel)])
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        "helper @ file:///helper",
+        "helper @ https://127.0.0.1:1/helper-1.0.tar.gz",
+        "helper@https://127.0.0.1:1/helper-1.0.tar.gz",
+        "  helper  @   file:/helper ; python_version > '3'",
+        "helper[extra, other]@ git+https://127.0.0.1:1/helper.git",
+        "helper @ ./helper",
+        "helper @ ${HOME}/helper",
+    ],
+)
+def test_a_requirement_by_url_is_refused(tmp_path: Path, requirement: str) -> None:
+    """With a network, too: it could lead to this machine, or require files of it."""
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    path = project.tree / "pyproject.toml"
+    wanted = f'requires = ["{requirement}", '
+    path.write_text(path.read_text().replace("requires = [", wanted, 1))
+    with (
+        environ.build_environment("http://127.0.0.1:1"),
+        pytest.raises(BuildError) as caught,
+    ):
+        build.build_distributions(project.tree, tmp_path, replace(RECIPE, network=True), UNCONFINED)
+    assert caught.value.message == (
+        f"it requires {requirement!r} to build, and a URL would be fetched outside the sandbox"
+    )

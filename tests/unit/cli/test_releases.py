@@ -1,0 +1,171 @@
+"""yank, unyank, unpublish, prune: what becomes of releases, as the person does it."""
+
+from pathlib import Path
+
+import pytest
+from fixtures import Person
+from wheels import sdist, wheel
+
+from pypi_insiders.index import yanks
+from pypi_insiders.repositories.state import Build
+from pypi_insiders.update import retention
+
+
+@pytest.fixture
+def directory(person: Person) -> Path:
+    """An index with two releases of one project and one of another."""
+    path = person.paths.distributions
+    wheel(path, "my-dist", "1.0")
+    sdist(path, "my-dist", "1.0")
+    wheel(path, "my-dist", "1.1+insiders.2")
+    wheel(path, "other", "2.0")
+    return path
+
+
+def test_yank_and_unyank(person: Person, directory: Path) -> None:
+    """In any spelling; a second time it says so, and a new reason takes the old one's place."""
+    files = "my_dist-1.0-py3-none-any.whl, my_dist-1.0.tar.gz"
+    said = [
+        person.run(*words.split(" ", 3)).stdout
+        for words in (
+            "yank My_Dist 1.0.0 --reason=it is  broken",
+            "yank my-dist 1.0 --reason=it is broken",
+            "yank my-dist 1.0",
+            "unyank my.dist 1.0",
+            "unyank my-dist 1.0",
+        )
+    ]
+    assert said == [
+        f"yanked my-dist 1.0: {files}\n",
+        f"was yanked before: my-dist 1.0: {files}\n",
+        f"yanked my-dist 1.0: {files}\n",
+        "no longer yanked: my-dist 1.0\n",
+        "was not yanked: my-dist 1.0\n",
+    ]
+    assert person.distributions() == [
+        "my_dist-1.0-py3-none-any.whl", "my_dist-1.0.tar.gz",
+        "my_dist-1.1+insiders.2-py3-none-any.whl", "other-2.0-py3-none-any.whl",
+    ]  # fmt: skip
+
+
+def test_a_yank_of_what_is_gone_can_be_taken_back(person: Person, directory: Path) -> None:
+    """Somebody removed the file by hand."""
+    person.run("yank", "other", "2.0")
+    (directory / "other-2.0-py3-none-any.whl").unlink()
+    assert person.run("unyank", "Other", "2.0.0").stdout == "no longer yanked: other 2.0\n"
+    assert yanks.load(directory) == {}
+
+
+@pytest.mark.parametrize("command", ["yank", "unyank", "unpublish"])
+def test_what_is_no_directory_is_named(person: Person, command: str) -> None:
+    """In one line, with what to do."""
+    path = person.paths.distributions
+    path.parent.mkdir(parents=True)
+    path.touch()
+    done = person.run(command, "my-dist", "1.0", status=1)
+    assert done.stderr == (
+        f"error: cannot read {path}: Not a directory\nhint: move away what is in its place\n"
+    )
+
+
+def test_the_reason_is_kept_as_one_line(person: Person, directory: Path) -> None:
+    """A page has no room for more."""
+    person.run("yank", "other", "2.0", "--reason", " two\n lines ")
+    assert yanks.load(directory) == {"other": {"2.0": "two lines"}}
+
+
+def test_unpublish_removes_a_release(person: Person, directory: Path) -> None:
+    """All of its files and its yank, and nothing else."""
+    person.run("yank", "my-dist", "1.0")
+    done = person.run("unpublish", "my-dist", "1.0", "1.1+insiders.2")
+    assert done.stdout == (
+        "removed my_dist-1.0-py3-none-any.whl from the index\n"
+        "removed my_dist-1.0.tar.gz from the index\n"
+        "removed my_dist-1.1+insiders.2-py3-none-any.whl from the index\n"
+        "my-dist is no longer held: installers get it from the fallback index\n"
+    )
+    assert person.distributions() == ["other-2.0-py3-none-any.whl"]
+    assert yanks.load(directory) == {}
+
+
+@pytest.mark.parametrize("command", ["yank", "unyank", "unpublish"])
+@pytest.mark.parametrize(
+    "told",
+    [
+        (
+            "my-dist 3.0", 1,
+            "error: the index does not hold my-dist 3.0\nhint: it holds 1.0, 1.1+insiders.2\n",
+        ),
+        (
+            "unknown 1.0", 1,
+            "error: the index does not hold unknown 1.0\nhint: it holds nothing of unknown\n",
+        ),
+        (
+            "my/dist 1.0", 2,
+            "error: 'my/dist' is not the name of a project\nhint: such as mkdocs-material\n",
+        ),
+        (
+            "my-dist new", 2,
+            "error: 'new' is not a version\nhint: such as 9.5.3+insiders.4.49.0\n",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_index_does_not_hold_is_named(
+    person: Person, directory: Path, command: str, told: tuple[str, int, str]
+) -> None:
+    """With what it does hold; nothing changes."""
+    words, status, message = told
+    done = person.run(command, *words.split(), status=status)
+    assert (done.stdout, done.stderr, len(person.distributions())) == ("", message, 4)
+
+
+def test_one_wrong_version_leaves_all(person: Person, directory: Path) -> None:
+    """Nothing is half done."""
+    before = person.distributions()
+    person.run("unpublish", "my-dist", "1.0", "3.0", status=1)
+    assert person.distributions() == before
+
+
+def test_without_an_index_there_is_nothing_to_yank(person: Person) -> None:
+    """No directory is made for it."""
+    done = person.run("yank", "my-dist", "1.0", status=1)
+    assert done.stderr == (
+        "error: the index does not hold my-dist 1.0\nhint: it holds nothing of my-dist\n"
+    )
+    assert not person.paths.distributions.exists()
+
+
+def _build(tag: str, version: str) -> Build:
+    return Build(tag, "c0ffee", version, 0, {f"d-{version}.tar.gz": "", f"{tag}.whl": ""})
+
+
+@pytest.mark.parametrize(
+    ("keep", "superfluous"),
+    [
+        (0, []),
+        (1, ["1.9", "1.10rc1", "1.9.0"]),
+        (2, ["1.9", "1.9.0"]),
+        (3, []),
+        (9, []),
+    ],
+)
+def test_the_newest_versions_stay(tmp_path: Path, keep: int, superfluous: list[str]) -> None:
+    """By version, not by time; two tags of one version are one. What is gone does not count."""
+    builds = [_build(f"v{version}", version) for version in ("1.9", "1.10", "1.10rc1", "1.9.0")]
+    names = [name for version in superfluous for name in (f"d-{version}.tar.gz", f"v{version}.whl")]
+    for build in builds:
+        for name in build.files:
+            (tmp_path / name).touch()
+    builds.append(_build("v2.0", "2.0"))
+    assert retention.superfluous(tmp_path, builds, keep) == names
+
+
+def test_prune_says_why_it_removes_nothing(person: Person) -> None:
+    """Because nothing is watched, or because everything is kept."""
+    assert person.run("prune").stderr == (
+        "no repositories are watched; `pypi-insiders repos add NS/PROJ`\n"
+    )
+    person.run("repos", "add", "--no-check", "me/probe")
+    assert person.run("prune").stdout == (
+        "nothing to remove: all versions are kept (`--keep N` keeps only N)\n"
+    )

@@ -1,0 +1,720 @@
+"""remotes: real git on real repositories."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from fixtures import COMMAND, Person, free_port, need
+from githost import GitHost, make_certificate
+from projects import Project, create, git
+
+from pypi_insiders import git as remotes
+from pypi_insiders.git import Access, UnreachableError, submodules
+from pypi_insiders.util.errors import InsidersError
+
+pytestmark = pytest.mark.usefixtures("gitconfig")
+
+
+def test_tags_name_their_commits_annotated_or_not(tmp_path: Path) -> None:
+    """A tag object is followed to its commit."""
+    project = create(tmp_path, "probe")
+    first = project.release("1.0", annotated=True)
+    second = project.release("1.1", annotated=False)
+    assert remotes.list_tags(project.url) == {"v1.0": first, "v1.1": second}
+
+
+def test_a_repository_without_tags_has_none(tmp_path: Path) -> None:
+    """An empty repository is no error."""
+    assert remotes.list_tags(create(tmp_path, "probe").url) == {}
+
+
+def test_an_export_is_a_clean_tree_with_history_and_tags(tmp_path: Path) -> None:
+    """`git describe` tells the tag in the exported tree, whose time is the commit's."""
+    project = create(tmp_path, "probe")
+    commit = project.release("1.0")
+    project.release("1.1")
+    mirror, tree = tmp_path / "mirror.git", tmp_path / "tree"
+    for _ in range(2):
+        remotes.fetch(project.url, mirror)
+    assert remotes.export(mirror, commit, tree) == int(
+        git(project.tree, "show", "-s", "--format=%ct", commit)
+    )
+    assert git(tree, "describe") == "v1.0"
+    assert git(tree, "status", "--porcelain") == ""
+    assert (tree / "probe/__init__.py").read_text().count('"1.0"') == 1
+
+
+def test_the_repository_around_us_and_its_hooks_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`GIT_DIR` of a surrounding git command does not lead astray."""
+    project = create(tmp_path, "probe")
+    commit = project.release("1.0")
+    monkeypatch.setenv("GIT_DIR", str(create(tmp_path, "other").tree / ".git"))
+    assert remotes.list_tags(project.url) == {"v1.0": commit}
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            "file:///nonexistent/repository.git",
+            "no such repository, or no access to it ('/nonexistent/repository.git' does not appear "
+            "to be a git repository)",
+        ),
+        (
+            "https://nowhere.invalid/me/probe.git",
+            "the host's name cannot be resolved (unable to access "
+            "'https://nowhere.invalid/me/probe.git/': Could not resolve host: nowhere.invalid)",
+        ),
+        (
+            "ssh://git@nowhere.invalid/me/probe.git",
+            "the host's name cannot be resolved (ssh: Could not resolve hostname nowhere.invalid: "
+            "Name or service not known)",
+        ),
+        (
+            "ext::sh -c true",
+            "git may not use that transport here (transport 'ext' not allowed)",
+        ),
+    ],
+)
+def test_what_git_cannot_do_is_said_in_words(url: str, message: str) -> None:
+    """The message names the reason, and git's own line."""
+    if url.startswith("ssh:"):
+        need("ssh")
+    with pytest.raises(InsidersError) as caught:
+        remotes.list_tags(url)
+    assert caught.value.message == message
+    assert isinstance(caught.value, UnreachableError) == ("resolved" in message)
+
+
+def test_a_closed_port_is_an_unreachable_host() -> None:
+    """Nobody listens: the host cannot be reached."""
+    with pytest.raises(UnreachableError, match=r"^the host cannot be reached "):
+        remotes.list_tags(f"https://127.0.0.1:{free_port()}/me/probe.git")
+
+
+TOKEN = "t0ken-that-nobody-may-see"
+
+
+@pytest.fixture
+def make_host(
+    gitconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., GitHost]]:
+    """Start https hosts of the repositories below a directory; git trusts their certificate."""
+    certificate = make_certificate(tmp_path)
+    monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
+    with ExitStack() as hosts:
+
+        def make(directory: Path = tmp_path / "git", token: str | None = None) -> GitHost:
+            host = GitHost(directory, certificate, token)
+            hosts.callback(host.close)
+            return host
+
+        yield make
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> Access:
+    """A token, in a file."""
+    path = tmp_path / "token"
+    path.touch(mode=0o600)
+    path.write_text(f"{TOKEN}\n")
+    return Access(path)
+
+
+def test_git_never_asks_on_the_terminal(
+    person: Person, make_host: Callable[..., GitHost], tmp_path: Path
+) -> None:
+    """Where git wants a password and a terminal is there, the update fails at once, in words."""
+    url = f"{make_host(token=TOKEN).url}/me/probe.git"
+    person.run("repos", "add", "me/probe", "--url", url)
+    done = subprocess.run(
+        [need("script"), "--quiet", "--return", "--command", f"{COMMAND} update", os.devnull],
+        env={**person.environment, "GIT_SSL_CAINFO": str(tmp_path / "certificate.pem")},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "error: me/probe: no access: the host does not accept the credentials" in done.stdout
+
+
+def sparing(project: Project) -> Project:
+    """Let the host of a project leave out the content of files, as forges do."""
+    git(project.remote, "config", "uploadpack.allowFilter", "true")
+    return project
+
+
+def blobs(mirror: Path) -> list[str]:
+    """Name the blobs that a mirror has."""
+    listed = git(mirror, "cat-file", "--batch-all-objects", "--batch-check")
+    return [line.split()[0] for line in listed.splitlines() if line.split()[1] == "blob"]
+
+
+def complaint(error: pytest.ExceptionInfo[InsidersError]) -> str:
+    """The whole of what a person gets to read."""
+    return f"{error.value.message}; {error.value.hint}"
+
+
+def offline(tree: Path, *arguments: str) -> str:
+    """Run git in a tree where no transport is allowed."""
+    return git(tree, *arguments, GIT_ALLOW_PROTOCOL="none")
+
+
+@pytest.mark.parametrize("filters", [True, False])
+def test_a_mirror_has_the_content_of_what_was_built_only(tmp_path: Path, filters: bool) -> None:
+    """Where the host can leave it out; where it cannot, all is there and works as well."""
+    project = create(tmp_path, "probe")
+    if filters:
+        sparing(project)
+    commits = [project.release(f"1.{minor}") for minor in range(5)]
+    mirror = tmp_path / "mirror.git"
+    remotes.fetch(project.url, mirror)
+    # pyproject.toml and __init__.py
+    assert len(blobs(mirror)) == (0 if filters else 10)
+    remotes.export(mirror, commits[3], tmp_path / "tree")
+    assert len(blobs(mirror)) == (2 if filters else 10)
+    remotes.fetch(project.url, mirror)
+    assert len(blobs(mirror)) == (2 if filters else 10)
+
+
+def test_an_export_fetches_what_is_missing_over_one_connection(
+    tmp_path: Path, make_host: Callable[..., GitHost]
+) -> None:
+    """However many files there are; and over none where nothing is missing."""
+    project, host = sparing(create(tmp_path, "probe")), make_host()
+    for number in range(300):
+        place = project.tree / f"d{number % 30}" / f"{number}.txt"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(f"{number}\n")
+    commit = project.release("1.0")
+    mirror = tmp_path / "mirror.git"
+    remotes.fetch(f"{host.url}/me/probe.git", mirror)
+    assert host.connections == 1
+    remotes.export(mirror, commit, tmp_path / "tree")
+    assert host.connections == 2
+    assert host.requests[-2:] == [
+        "GET /me/probe.git/info/refs?service=git-upload-pack",
+        "POST /me/probe.git/git-upload-pack",
+    ]
+    remotes.export(mirror, commit, tmp_path / "again")
+    assert host.connections == 2
+    assert len(list((tmp_path / "again").glob("d*/*.txt"))) == 300
+
+
+def test_a_host_that_gives_no_single_file_gives_all(tmp_path: Path, gitconfig: Path) -> None:
+    """With the protocol as it was, a host may refuse what none of its refs names."""
+    gitconfig.write_text("[protocol]\n\tversion = 0\n")
+    project = sparing(create(tmp_path, "probe"))
+    commit, mirror = project.release("1.0"), tmp_path / "mirror.git"
+    remotes.fetch(project.url, mirror)
+    assert blobs(mirror) == []
+    remotes.export(mirror, commit, tmp_path / "tree")
+    assert git(tmp_path / "tree", "status", "--porcelain") == ""
+
+
+def test_in_a_tree_git_needs_neither_network_nor_remote(tmp_path: Path) -> None:
+    """Whatever backends ask works when the repository is gone, and nothing says where it was."""
+    project = sparing(create(tmp_path, "probe"))
+    project.release("1.0")
+    commit, mirror, tree = project.release("1.1"), tmp_path / "mirror.git", tmp_path / "tree"
+    remotes.fetch(project.url, mirror)
+    epoch_s = remotes.export(mirror, commit, tree)
+    shutil.rmtree(project.remote)
+    git(mirror, "remote", "remove", "origin")
+    assert offline(tree, "describe", "--tags", "--long", "--dirty", "--always").startswith(
+        "v1.1-0-g"
+    )
+    assert offline(tree, "status", "--porcelain", "--ignored") == ""
+    assert offline(tree, "diff-index", "HEAD") == ""
+    assert offline(tree, "log", "--format=%s", "--", "pyproject.toml") == "v1.1\nv1.0"
+    assert offline(tree, "tag", "--merged", "HEAD") == "v1.0\nv1.1"
+    assert offline(tree, "ls-files", "--recurse-submodules") == "probe/__init__.py\npyproject.toml"
+    offline(tree, "archive", "--output", str(tmp_path / "sources.tar"), "HEAD")
+    assert offline(tree, "remote") == ""
+    assert str(project.remote) not in (tree / ".git/config").read_text()
+    paths = [tree, *(path for path in tree.rglob("*") if ".git" not in path.parts)]
+    assert {path.stat().st_mtime for path in paths} == {epoch_s}
+    assert {oct(path.stat().st_mode)[-3:] for path in paths if path.is_file()} == {"644"}
+
+
+def test_the_person_s_settings_do_not_change_a_tree(
+    tmp_path: Path, gitconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither ends of lines, attributes, filters, hooks nor a mask; a link stays a link."""
+    project = sparing(create(tmp_path, "probe"))
+    (project.tree / "link").symlink_to("pyproject.toml")
+    (project.tree / ".gitattributes").write_text("*.toml filter=shout\n*.bin filter=lfs\n")
+    (project.tree / "script").write_text("#!/bin/sh\n")
+    (project.tree / "script").chmod(0o755)
+    commit = project.release("1.0")
+    (tmp_path / "hooks").mkdir()
+    for name in ("post-checkout", "reference-transaction"):
+        hook = tmp_path / "hooks" / name
+        hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/hooked\n")
+        hook.chmod(0o755)
+    (tmp_path / "attributes").write_text("*.py text eol=crlf\n")
+    gitconfig.write_text(
+        f"[core]\n\tautocrlf = true\n\thooksPath = {hook.parent}\n"
+        f"\tattributesFile = {tmp_path}/attributes\n\tsymlinks = false\n"
+        f"\tfsmonitor = {hook}\n[init]\n\ttemplateDir = {tmp_path}\n"
+        '[filter "shout"]\n\tsmudge = tr a-z A-Z\n\trequired = true\n'
+        "[safe]\n\tbareRepository = explicit\n[status]\n\tshort = true\n"
+    )
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.autocrlf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "true")
+    mirror, tree = tmp_path / "mirror.git", tmp_path / "tree"
+    mask = os.umask(0o077)
+    try:
+        remotes.fetch(project.url, mirror)
+        remotes.export(mirror, commit, tree)
+    finally:
+        os.umask(mask)
+    for path in ("pyproject.toml", "probe/__init__.py", ".gitattributes"):
+        assert (tree / path).read_bytes() == (project.tree / path).read_bytes()
+        assert oct((tree / path).stat().st_mode)[-3:] == "644"
+    assert oct((tree / "script").stat().st_mode)[-3:] == "755"
+    assert oct((tree / "probe").stat().st_mode)[-3:] == "755"
+    assert (tree / "link").readlink() == Path("pyproject.toml")
+    assert not (tmp_path / "hooked").exists()
+    assert git(tree, "status", "--porcelain") == ""
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
+    (tmp_path / "other").write_text("[core]\n\tautocrlf = true\n")
+    (tree / "pyproject.toml").unlink()
+    git(tree, "checkout-index", "--all", GIT_CONFIG_GLOBAL=str(tmp_path / "other"))
+    assert b"\r" not in (tree / "pyproject.toml").read_bytes()
+
+
+def test_files_that_no_checkout_makes_as_committed_are_not_dirty(tmp_path: Path) -> None:
+    """CRLF was committed, and attributes want that it had not been."""
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    (project.tree / "notes.txt").write_bytes(b"one\r\ntwo\r\n")
+    git(project.tree, "add", "--all")
+    (project.tree / ".gitattributes").write_text("*.txt text\n")
+    git(project.tree, "add", ".gitattributes")
+    git(project.tree, "commit", "--quiet", "--message", "v1.0")
+    git(project.tree, "tag", "v1.0")
+    git(project.tree, "push", "--quiet", "origin", "HEAD", "--tags")
+    mirror, tree = tmp_path / "mirror.git", tmp_path / "tree"
+    remotes.fetch(project.url, mirror)
+    remotes.export(mirror, git(project.tree, "rev-parse", "HEAD"), tree)
+    assert (tree / "notes.txt").read_bytes() == b"one\r\ntwo\r\n"
+    assert offline(tree, "describe", "--tags", "--dirty") == "v1.0"
+    assert offline(tree, "status", "--porcelain") == ""
+
+
+def test_pointers_of_git_lfs_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They stay what they are, and the log names them."""
+    project = create(tmp_path, "probe")
+    (project.tree / ".gitattributes").write_text("*.bin filter=lfs\n")
+    (project.tree / "model.bin").write_text("version https://git-lfs.github.com/spec/v1\n")
+    commit, mirror = project.release("1.0"), tmp_path / "mirror.git"
+    remotes.fetch(project.url, mirror)
+    remotes.export(mirror, commit, tmp_path / "tree")
+    assert "1 files are kept in Git LFS" in caplog.text
+    assert "model.bin" in caplog.text
+
+
+def test_tags_that_moved_or_vanished_do_so_in_the_mirror(tmp_path: Path) -> None:
+    """What the repository says now is what counts."""
+    project = sparing(create(tmp_path, "probe"))
+    project.release("1.0")
+    project.release("1.1")
+    mirror = tmp_path / "mirror.git"
+    remotes.fetch(project.url, mirror)
+    project.write("1.0.1")
+    commit = project.push("v1.0", force=True)
+    git(project.remote, "tag", "--delete", "v1.1")
+    remotes.fetch(project.url, mirror)
+    assert git(mirror, "tag") == "v1.0"
+    assert git(mirror, "rev-parse", "v1.0^{commit}") == commit
+
+
+def test_a_full_mirror_as_it_was_made_before_goes_on(tmp_path: Path) -> None:
+    """It has no remote, and all content; new content comes as for any other."""
+    project = sparing(create(tmp_path, "probe"))
+    first, mirror = project.release("1.0"), tmp_path / "mirror.git"
+    git(tmp_path, "init", "--quiet", "--bare", "mirror.git")
+    git(mirror, "fetch", "--quiet", project.url, "+refs/tags/*:refs/tags/*")
+    second = project.release("1.1")
+    remotes.fetch(project.url, mirror)
+    for number, commit in enumerate((first, second)):
+        remotes.export(mirror, commit, tmp_path / f"tree-{number}")
+        assert offline(tmp_path / f"tree-{number}", "describe") == f"v1.{number}"
+    assert len(blobs(mirror)) == 4
+
+
+def test_a_mirror_that_git_has_tidied_up_goes_on(tmp_path: Path) -> None:
+    """What it lacks is not missed, and comes when it is needed."""
+    project = sparing(create(tmp_path, "probe"))
+    commits = [project.release(f"1.{minor}") for minor in range(3)]
+    mirror = tmp_path / "mirror.git"
+    for number, commit in enumerate(commits):
+        remotes.fetch(project.url, mirror)
+        remotes.export(mirror, commit, tmp_path / f"tree-{number}")
+        git(mirror, "gc", "--quiet", "--prune=now", GIT_ALLOW_PROTOCOL="none")
+        assert offline(tmp_path / f"tree-{number}", "describe", "--dirty") == f"v1.{number}"
+
+
+def ruin_packs(mirror: Path) -> None:
+    """Cut what holds the objects."""
+    for path in mirror.glob("objects/pack/*.pack"):
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:20])
+
+
+@pytest.mark.parametrize(
+    "ruin",
+    [
+        ruin_packs,
+        lambda mirror: [path.unlink() for path in mirror.glob("objects/pack/*")],
+        lambda mirror: shutil.rmtree(mirror / "objects"),
+        lambda mirror: (mirror / "packed-refs.lock").touch(),
+        lambda mirror: (mirror / "config.lock").touch(),
+        lambda mirror: (mirror / "config").write_text("[core\n"),
+        lambda mirror: (mirror / "HEAD").unlink(),
+        lambda mirror: git(mirror, "config", "remote.origin.url", "file:///nonexistent"),
+    ],
+    ids=["packs", "no-packs", "objects", "refs-lock", "config-lock", "config", "head", "moved"],
+)
+def test_a_damaged_mirror_is_made_anew(tmp_path: Path, ruin: Callable[[Path], None]) -> None:
+    """And not found damaged at every update."""
+    project = sparing(create(tmp_path, "probe"))
+    project.release("1.0")
+    project.release("1.1")
+    mirror = tmp_path / "mirror.git"
+    remotes.fetch(project.url, mirror)
+    ruin(mirror)
+    git(project.remote, "tag", "--delete", "v1.0")
+    commit = project.release("1.2")
+    git(project.remote, "tag", "--delete", "v1.0")
+    remotes.fetch(project.url, mirror)
+    remotes.export(mirror, commit, tmp_path / "tree")
+    assert offline(tmp_path / "tree", "describe") == "v1.2"
+
+
+def test_damage_that_only_an_export_finds_is_mended_there(tmp_path: Path) -> None:
+    """The content of files is first read then."""
+    project = sparing(create(tmp_path, "probe"))
+    commit, mirror = project.release("1.0"), tmp_path / "mirror.git"
+    remotes.fetch(project.url, mirror)
+    remotes.export(mirror, commit, tmp_path / "first")
+    ruin_packs(mirror)
+    remotes.export(mirror, commit, tmp_path / "second")
+    assert offline(tmp_path / "second", "describe") == "v1.0"
+    assert offline(tmp_path / "second", "status", "--porcelain") == ""
+
+
+def test_a_mirror_outlives_a_host_that_is_away(tmp_path: Path) -> None:
+    """It is not thrown away before there is another; what it has can still be checked out."""
+    project = sparing(create(tmp_path, "probe"))
+    commit, mirror = project.release("1.0"), tmp_path / "mirror.git"
+    remotes.fetch(project.url, mirror)
+    remotes.export(mirror, commit, tmp_path / "first")
+    with pytest.raises(UnreachableError):
+        remotes.fetch(f"https://127.0.0.1:{free_port()}/me/probe.git", mirror)
+    with pytest.raises(InsidersError, match="no such repository"):
+        remotes.fetch("file:///nonexistent", mirror)
+    (mirror / "packed-refs.lock").touch()
+    (mirror / "config.lock").touch()
+    with pytest.raises(UnreachableError):
+        remotes.fetch(f"https://127.0.0.1:{free_port()}/me/probe.git", mirror)
+    remotes.export(mirror, commit, tmp_path / "second")
+    remotes.fetch(project.url, mirror)
+    with pytest.raises(InsidersError, match=r"^the commit 012345678 is in none of its tags$"):
+        remotes.export(mirror, "0123456789" * 4, tmp_path / "third")
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_host_in_trouble_is_one_that_cannot_be_reached(
+    tmp_path: Path, make_host: Callable[..., GitHost], status: int
+) -> None:
+    """Nothing is wrong with the access; a host that denies it can be reached."""
+    create(tmp_path, "probe").release("1.0")
+    host = make_host()
+    host.status = status
+    with pytest.raises(UnreachableError, match=r"^the host has trouble of its own "):
+        remotes.list_tags(f"{host.url}/me/probe.git")
+    for answer, message in ((403, r"^no access: "), (501, r"^the host, or a proxy, does not ")):
+        host.status = answer
+        with pytest.raises(InsidersError, match=message) as caught:
+            remotes.list_tags(f"{host.url}/me/probe.git")
+        assert not isinstance(caught.value, UnreachableError)
+
+
+def test_a_token_opens_its_host_and_is_seen_by_nobody(
+    tmp_path: Path,
+    make_host: Callable[..., GitHost],
+    access: Access,
+    gitconfig: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not by who lists processes, not on the disk, not in the log, not by the person's helpers."""
+    gitconfig.write_text(f'[credential]\n\thelper = "!f() {{ cat >>{tmp_path}/stored; }}; f"\n')
+    caplog.set_level("DEBUG")
+    project, host = sparing(create(tmp_path, "probe")), make_host(token=TOKEN)
+    commit, mirror, tree = project.release("1.0"), tmp_path / "mirror.git", tmp_path / "tree"
+    url, processes = f"{host.url}/me/probe.git", []
+
+    def list_processes() -> None:
+        for path in (*Path("/proc").glob("[0-9]*/cmdline"), *Path("/proc").glob("[0-9]*/environ")):
+            try:
+                processes.append(path.read_bytes())
+            except OSError:  # it has ended
+                continue
+
+    host.on_request = list_processes
+    assert remotes.list_tags(url, access) == {"v1.0": commit}
+    remotes.fetch(url, mirror, access)
+    remotes.export(mirror, commit, tree, access)
+    assert set(host.passwords) == {TOKEN}
+    assert any(b"PYPI_INSIDERS_TOKEN_FILE" in process for process in processes)
+    assert not any(TOKEN.encode() in process for process in processes)
+    for directory in (mirror, tree):
+        for path in directory.rglob("*"):
+            assert not (path.is_file() and TOKEN.encode() in path.read_bytes()), path
+    assert "git" in caplog.text
+    assert TOKEN not in caplog.text
+    assert not (tmp_path / "stored").exists()
+
+
+def test_without_a_token_file_git_s_own_credentials_open(
+    tmp_path: Path, make_host: Callable[..., GitHost], person: Person, gitconfig: Path
+) -> None:
+    """A helper of the person, and ~/.netrc."""
+    commit, host = create(tmp_path, "probe").release("1.0"), make_host(token=TOKEN)
+    url = f"{host.url}/me/probe.git"
+    gitconfig.write_text(f'[credential]\n\thelper = "!echo username=me; echo password={TOKEN};:"\n')
+    assert remotes.list_tags(url) == {"v1.0": commit}
+    gitconfig.unlink()
+    (person.home / ".netrc").write_text(f"machine localhost login me password {TOKEN}\n")
+    assert remotes.list_tags(url) == {"v1.0": commit}
+
+
+def test_a_token_goes_to_no_other_host(
+    tmp_path: Path, make_host: Callable[..., GitHost], access: Access
+) -> None:
+    """Not to where its host sends us, and not to the host of a submodule."""
+    library, project = create(tmp_path, "library"), create(tmp_path, "probe")
+    library.release("1.0")
+    own, other = make_host(token=TOKEN), make_host()
+    add_submodule(project, library, f"{other.url}/me/library.git", "library")
+    commit, mirror = project.release("1.0"), tmp_path / "mirror.git"
+    remotes.fetch(f"{own.url}/me/probe.git", mirror, access)
+    remotes.export(mirror, commit, tmp_path / "tree", access)
+    assert (tmp_path / "tree/library/pyproject.toml").exists()
+    assert other.requests
+    assert other.passwords == []
+
+    own.elsewhere, other.token = other.url, "another"
+    with pytest.raises(InsidersError, match=r"^no access: "):
+        remotes.list_tags(f"{own.url}/me/probe.git", access)
+    assert other.passwords == []
+
+
+def test_a_wrong_token_is_named_by_its_file(
+    tmp_path: Path, make_host: Callable[..., GitHost], access: Access
+) -> None:
+    """So that the person knows which."""
+    create(tmp_path, "probe").release("1.0")
+    with pytest.raises(InsidersError) as caught:
+        remotes.list_tags(f"{make_host(token='another').url}/me/probe.git", access)
+    assert caught.value.message.startswith("no access: the host does not accept the credentials")
+    assert caught.value.hint == (
+        f"the token in {access.token_file} may have expired, or not be for this repository"
+    )
+    assert TOKEN not in complaint(caught)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "message"),
+    [
+        (None, 0o600, "the token file PATH is not there; write the token into it: one line"),
+        ("", 0o600, "the token file PATH is empty; write the token into it: one line"),
+        ("\n", 0o600, "the token file PATH is empty; write the token into it: one line"),
+        ("a\nb\n", 0o600, "the token file PATH has more than a token; write the token into it: "
+                          "one line"),
+        ("a\n", 0o640, "the token file PATH can be read by others; `chmod 600 PATH`"),
+        ("a\n", 0o604, "the token file PATH can be read by others; `chmod 600 PATH`"),
+    ],
+)  # fmt: skip
+def test_a_token_file_must_have_a_secret(
+    tmp_path: Path, content: str | None, mode: int, message: str
+) -> None:
+    """What is wrong with it is said before anybody is asked."""
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_text(content)
+        path.chmod(mode)
+    with pytest.raises(InsidersError) as caught:
+        remotes.list_tags("https://nowhere.invalid/me/probe.git", Access(path))
+    assert complaint(caught) == message.replace("PATH", str(path))
+
+
+def test_a_token_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    """A directory stands for all that cannot be: root reads everything else."""
+    with pytest.raises(InsidersError, match=r"^cannot read the token file .*: Is a directory$"):
+        remotes.list_tags("https://nowhere.invalid/me/probe.git", Access(tmp_path))
+
+
+def add_submodule(project: Project, other: Project, url: str, path: str) -> None:
+    """Let a project have another one, as it is now, at a path, under a URL."""
+    git(
+        project.tree, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add",
+        other.url, path,
+    )  # fmt: skip
+    git(project.tree, "config", "--file", ".gitmodules", f"submodule.{path}.url", url)
+    git(project.tree, "submodule", "--quiet", "deinit", "--force", path)
+
+
+@pytest.mark.parametrize("filters", [True, False])
+def test_submodules_are_checked_out_as_recorded(tmp_path: Path, filters: bool) -> None:
+    """Also one in another, by relative URLs; and git needs no network for them either."""
+    inner, middle, outer = (create(tmp_path, name) for name in ("inner", "middle", "outer"))
+    for project in (inner, middle, outer) if filters else ():
+        sparing(project)
+    wanted = inner.release("1.0")
+    add_submodule(middle, inner, "../inner.git", "deps/inner")
+    middle.release("1.0")
+    add_submodule(outer, middle, "./../middle.git", "middle")
+    commit = outer.release("1.0")
+    inner.release("2.0")
+    middle.release("2.0")
+    mirror, tree = tmp_path / "mirror.git", tmp_path / "tree"
+    remotes.fetch(outer.url, mirror)
+    epoch_s = remotes.export(mirror, commit, tree)
+    shutil.rmtree(tmp_path / "git")
+    nested = tree / "middle/deps/inner"
+    assert 'version = "1.0"' in (nested / "inner/__init__.py").read_text()
+    assert (nested / "pyproject.toml").stat().st_mtime == epoch_s
+    assert offline(nested, "rev-parse", "HEAD") == wanted
+    assert offline(nested, "describe", "--dirty") == "v1.0"
+    assert offline(tree, "describe", "--dirty") == "v1.0"
+    assert offline(tree, "status", "--porcelain") == ""
+    assert (
+        "middle/deps/inner/pyproject.toml"
+        in offline(tree, "ls-files", "--recurse-submodules").splitlines()
+    )
+    assert [line.split()[1] for line in offline(
+        tree, "submodule", "status", "--recursive"
+    ).splitlines()] == ["middle", "middle/deps/inner"]  # fmt: skip
+    # All that it needs is kept by the mirror.
+    remotes.export(mirror, commit, tmp_path / "again")
+    assert (tmp_path / "again/middle/deps/inner/pyproject.toml").exists()
+
+
+def test_a_submodule_costs_two_connections_and_none_the_next_time(
+    tmp_path: Path, make_host: Callable[..., GitHost]
+) -> None:
+    """One for its history, one for the content of its files."""
+    library, project = sparing(create(tmp_path, "library")), sparing(create(tmp_path, "probe"))
+    library.release("1.0")
+    host = make_host()
+    add_submodule(project, library, "../library.git", "library")
+    first, mirror = project.release("1.0"), tmp_path / "mirror.git"
+    second = project.release("1.1")
+    remotes.fetch(f"{host.url}/me/probe.git", mirror)
+    assert host.connections == 1
+    remotes.export(mirror, first, tmp_path / "first")
+    assert host.connections == 1 + 1 + 2
+    remotes.export(mirror, second, tmp_path / "second")
+    assert host.connections == 1 + 1 + 2 + 1
+
+
+def test_a_submodule_that_no_tag_or_branch_names_is_found(tmp_path: Path, gitconfig: Path) -> None:
+    """By its hash; where the host wants a name, from the branches."""
+    library, project = create(tmp_path, "library"), create(tmp_path, "probe")
+    library.write("0.9")
+    git(library.tree, "add", "--all")
+    git(library.tree, "commit", "--quiet", "--message", "untagged")
+    git(library.tree, "push", "--quiet", "origin", "HEAD:refs/heads/main")
+    add_submodule(project, library, "../library.git", "library")
+    library.release("1.0")
+    commit = project.release("1.0")
+    for version in (2, 0):
+        gitconfig.write_text(f"[protocol]\n\tversion = {version}\n")
+        mirror, tree = tmp_path / f"mirror-{version}.git", tmp_path / f"tree-{version}"
+        remotes.fetch(project.url, mirror)
+        remotes.export(mirror, commit, tree)
+        assert '"0.9"' in (tree / "library/library/__init__.py").read_text()
+
+
+def test_what_a_submodule_may_not_be(tmp_path: Path, make_host: Callable[..., GitHost]) -> None:
+    """A file of this machine for a repository of another; a command; a commit that is nowhere."""
+    library, project, host = create(tmp_path, "library"), create(tmp_path, "probe"), make_host()
+    library.release("1.0")
+    add_submodule(project, library, library.url, "library")
+
+    def export_with(url: str) -> str:
+        git(project.tree, "config", "--file", ".gitmodules", "submodule.library.url", url)
+        commit, mirror = project.push("v1.0", force=True), tmp_path / "mirror.git"
+        remotes.fetch(f"{host.url}/me/probe.git", mirror)
+        shutil.rmtree(tmp_path / "tree", ignore_errors=True)
+        with pytest.raises(InsidersError) as caught:
+            remotes.export(mirror, commit, tmp_path / "tree")
+        return caught.value.message
+
+    forbidden = "submodule library: git may not use that transport here (transport 'file' not "
+    assert export_with(library.url).startswith(forbidden)
+    assert export_with(str(library.remote)).startswith(forbidden)
+    assert export_with("ext::sh -c true") == "'ext::sh -c true' is not the URL of a submodule"
+    assert export_with("--upload-pack=true") == (
+        "'--upload-pack=true' is not the URL of a submodule"
+    )
+    assert export_with("../nope.git").startswith("submodule library: no such repository, or no ")
+    git(project.tree, "update-index", "--cacheinfo", f"160000,{'1' * 40},library")
+    assert export_with("../library.git").startswith(
+        "submodule library: the host does not give a commit that was asked for ("
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "url", "expected"),
+    [
+        ("https://host/a/b.git", "../c.git", "https://host/a/c.git"),
+        ("https://host/a/b.git/", "../../c/d", "https://host/c/d"),
+        ("git@host:a/b.git", "../c.git", "git@host:a/c.git"),
+        ("git@host:b.git", "../c.git", "git@host:c.git"),
+        ("https://host/a/b", "./c/", "https://host/a/b/c"),
+        ("https://host/a/b", "ssh://git@other/c", "ssh://git@other/c"),
+    ],
+)
+def test_urls_of_submodules_are_resolved_as_git_does(base: str, url: str, expected: str) -> None:
+    """Source: git-submodule(1), and what git 2.39 makes of them."""
+    assert submodules.absolute(url, base) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed", "is_inside"),
+    [
+        ("git@forge.example:me/other.git", [], True),
+        ("https://me@forge.example/me/other", [], True),
+        ("https://forge.example/me/group/other.git", [], True),
+        ("https://forge.example/me", [], False),
+        ("https://forge.example/me2/other.git", [], False),
+        ("https://forge.example/me/../them/other.git", [], False),
+        ("https://forge.example/me/%2e%2e/them/other.git", [], False),
+        ("ssh://git@forge.example:2222/me/other.git", [], False),
+        ("https://forge.example.evil.example/me/other.git", [], False),
+        ("file:///me/other.git", [], False),
+        ("https://forge.example/them/other.git", ["them"], True),
+        ("https://forge.example/them/other.git", ["them/other"], True),
+        ("https://forge.example/them/others.git", ["them/other"], False),
+        ("https://github.com/them/other.git", ["them/other"], False),
+        ("https://github.com/them/other.git", ["github.com/them"], True),
+    ],
+)
+def test_a_submodule_is_in_the_namespace_of_its_repository(
+    url: str, allowed: list[str], is_inside: bool
+) -> None:
+    """Or in one that the user allows; what looks like it is not."""
+    found = submodules.Submodule("lib", url, "0" * 40)
+    outside = contextlib.nullcontext() if is_inside else pytest.raises(submodules.OutsideError)
+    with outside:
+        submodules.check_place(found, "git@forge.example:me/probe.git", allowed)

@@ -1,0 +1,687 @@
+"""The index, served by the installed command and asked over HTTP."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures import free_port, need
+from wheels import metadata, sdist, wheel
+
+from pypi_insiders.index import store, yanks
+from pypi_insiders.index.metadata_cache import MetadataCache, Origin
+
+pytestmark = pytest.mark.timeout(120)
+
+COMMAND = str(Path(sys.executable).with_name("pypi-insiders"))
+FALLBACK = "https://fallback.example/simple/"
+WHEEL, SDIST = "my_dist-1.0+insiders.2-py3-none-any.whl", "my_dist-0.9.tar.gz"
+METADATA = metadata("my-dist", "1.0+insiders.2", "Requires-Python: >=3.8").encode()
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Server:
+    process: subprocess.Popen[str]
+    host: str
+    port: int
+
+    def request(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> Answer:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, path, body or None, headers or {})
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+
+    def get(self, path: str) -> Answer:
+        return self.request("GET", path)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("XDG_")}
+    inherited.pop("JOURNAL_STREAM", None)
+    return {**inherited, "HOME": str(home)}
+
+
+def _argv(distributions: Path, *options: str) -> list[str]:
+    return [COMMAND, "server", "run", "--dist-dir", str(distributions), *options]
+
+
+@contextmanager
+def _running(
+    argv: list[str], home: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        argv,
+        env={**_environment(home), **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _url(process: subprocess.Popen[str]) -> tuple[str, int]:
+    """Read the line that the server prints when it answers."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    match = re.fullmatch(r"http://(?:\[(::1)\]|(127\.0\.0\.1)):(\d+)/simple/\n", line)
+    assert match is not None, line
+    return match[1] or match[2], int(match[3])
+
+
+@contextmanager
+def _serving(distributions: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    argv = _argv(distributions, "--port", "0", "--fallback-url", FALLBACK)
+    with _running(argv, distributions.parent, environment) as process:
+        yield Server(process, *_url(process))
+
+
+def _end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for the end; return status, the rest of standard output, and standard error."""
+    stdout, stderr = process.communicate(timeout=60)
+    return process.returncode, stdout, stderr
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make what no test changes: two distributions, and what must not be served."""
+    home = tmp_path_factory.mktemp("home")
+    directory = home / "dists"
+    (directory / ".hidden").mkdir(parents=True)
+    wheel(directory, "my-dist", "1.0+insiders.2", "Requires-Python: >=3.8")
+    sdist(directory, "my-dist", "0.9")
+    for path in (".secret-1.0.tar.gz", ".hidden/secret-1.0.tar.gz", "../secret-1.0.tar.gz"):
+        (directory / path).write_text("confidential")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def server(distributions: Path) -> Iterator[Server]:
+    with _serving(distributions) as server:
+        yield server
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _links(answer: Answer) -> list[tuple[str, str]]:
+    return re.findall(r'<a href="([^"]*)"[^>]*>([^<]*)</a>', answer.body.decode())
+
+
+def test_the_index_lists_the_distributions(server: Server) -> None:
+    answer = server.get("/simple/")
+    assert (answer.status, _links(answer)) == (200, [("my-dist/", "my-dist")])
+
+
+def test_a_project_lists_its_files_with_their_sha256(server: Server, distributions: Path) -> None:
+    answer = server.get("/simple/my-dist/")
+    assert (answer.status, _links(answer)) == (
+        200,
+        [
+            (
+                f"../../packages/{name.replace('+', '%2B')}"
+                f"#sha256={_sha256((distributions / name).read_bytes())}",
+                name,
+            )
+            for name in (SDIST, WHEEL)
+        ],
+    )
+
+
+@pytest.mark.parametrize("name", [WHEEL, SDIST, WHEEL.replace("+", "%2B")])
+def test_what_is_downloaded_is_the_file(server: Server, distributions: Path, name: str) -> None:
+    answer = server.get(f"/packages/{name}")
+    content = (distributions / name.replace("%2B", "+")).read_bytes()
+    assert (answer.status, answer.headers["Content-Length"], answer.body) == (
+        200,
+        str(len(content)),
+        content,
+    )
+
+
+@pytest.mark.parametrize("path", ["/simple/", "/simple/my-dist/", f"/packages/{WHEEL}", "/health"])
+def test_head_is_get_without_the_body(server: Server, path: str) -> None:
+    get, head = server.get(path), server.request("HEAD", path)
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["Content-Length"] == get.headers["Content-Length"] == str(len(get.body))
+
+
+@pytest.mark.parametrize("name", ["My_Dist/", "my.dist/", "MY--DIST/", "my-dist", "My_Dist"])
+@pytest.mark.parametrize("base", ["/simple/", "/insiders/simple/"])
+def test_other_spellings_are_redirected_to_the_normalized_name(
+    server: Server, base: str, name: str
+) -> None:
+    """The location is relative: it is right behind any proxy."""
+    answer = server.get(base + name)
+    location = urllib.parse.urljoin(base + name, answer.headers["Location"])
+    assert (answer.status, location) == (301, f"{base}my-dist/")
+
+
+@pytest.mark.parametrize("name", ["other-dist/", "nope"])
+def test_without_fallback_unknown_names_are_not_found(server: Server, name: str) -> None:
+    answer = server.get(f"/insiders/simple/{name}")
+    if answer.status == 301:
+        answer = server.get(f"/insiders/simple/{answer.headers['Location']}")
+    assert (answer.status, "Location" in answer.headers) == (404, False)
+
+
+def test_what_is_held_is_the_same_without_fallback(server: Server) -> None:
+    """The links lead to files below the same prefix."""
+    for path in ("simple/", "simple/my-dist/", f"packages/{WHEEL}", f"packages/{WHEEL}.metadata"):
+        ours = server.get(f"/{path}")
+        assert (ours.status, ours.body) == (200, server.get(f"/insiders/{path}").body)
+
+
+@pytest.mark.parametrize("name", ["other-dist/", "Other.Dist", "other_dist/"])
+def test_unknown_names_are_redirected_to_the_fallback(server: Server, name: str) -> None:
+    answer = server.get(f"/simple/{name}")
+    if answer.status == 301:
+        answer = server.get(urllib.parse.urljoin(f"/simple/{name}", answer.headers["Location"]))
+    assert (answer.status, answer.headers["Location"], answer.body) == (
+        303,
+        "https://fallback.example/simple/other-dist/",
+        b"",
+    )
+
+
+def test_the_fallback_is_pypi_by_default(distributions: Path) -> None:
+    argv = _argv(distributions, "--port", "0")
+    with _running(argv, distributions.parent) as process:
+        answer = Server(process, *_url(process)).get("/simple/other-dist/")
+    assert (answer.status, answer.headers["Location"]) == (
+        303,
+        "https://pypi.org/simple/other-dist/",
+    )
+
+
+JSON = "application/vnd.pypi.simple.v1+json"
+
+
+def _json(server: Server, path: str) -> Any:
+    answer = server.request("GET", path, headers={"Accept": JSON})
+    assert (answer.status, answer.headers["Content-Type"]) == (200, JSON)
+    return json.loads(answer.body)
+
+
+def test_the_page_of_a_project_as_json(server: Server, distributions: Path) -> None:
+    """All that the standards foresee; PEP 691, 700, 714."""
+    page = _json(server, "/simple/my-dist/")
+    wheel, sdist = distributions / WHEEL, distributions / SDIST
+    published = [file.pop("upload-time") for file in page["files"]]
+    assert page == {
+        "meta": {"api-version": "1.1"},
+        "name": "my-dist",
+        "versions": ["0.9", "1.0+insiders.2"],
+        "files": [
+            {
+                "filename": SDIST,
+                "url": f"../../packages/{SDIST}",
+                "hashes": {"sha256": _sha256(sdist.read_bytes())},
+                "size": sdist.stat().st_size,
+                "yanked": False,
+            },
+            {
+                "filename": WHEEL,
+                "url": f"../../packages/{WHEEL.replace('+', '%2B')}",
+                "hashes": {"sha256": _sha256(wheel.read_bytes())},
+                "size": wheel.stat().st_size,
+                "yanked": False,
+                "requires-python": ">=3.8",
+                "core-metadata": {"sha256": _sha256(METADATA)},
+            },
+        ],
+    }
+    now = datetime.now(UTC)
+    for time in published:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", time)
+        assert now - timedelta(minutes=5) < datetime.fromisoformat(time) <= now
+
+
+def test_the_list_of_projects_as_json(server: Server) -> None:
+    assert _json(server, "/simple/") == {
+        "meta": {"api-version": "1.1"},
+        "projects": [{"name": "my-dist"}],
+    }
+
+
+def test_where_a_file_was_built_from_is_told(tmp_path: Path) -> None:
+    """Under keys of our own; PEP 700 leaves those with `_` to the index."""
+    directory = tmp_path / "dists"
+    record = MetadataCache(tmp_path / ".local/state/pypi-insiders/distributions.sqlite", directory)
+    built = wheel(tmp_path, "my-dist", "1.0")
+    store.publish(directory, record, [built], Origin("ns/proj", "v1.0", "c0ffee"))
+    with _serving(directory) as server:
+        (file,) = _json(server, "/simple/my-dist/")["files"]
+    told = {key: value for key, value in file.items() if key.startswith("_")}
+    assert told == {"_repository": "ns/proj", "_tag": "v1.0", "_commit": "c0ffee"}
+
+
+def test_a_yank_is_told_with_its_reason(tmp_path: Path) -> None:
+    """In both forms, and never as markup; PEP 592."""
+    directory = tmp_path / "dists"
+    for version in ("1.0", "1.1", "1.2"):
+        wheel(directory, "my-dist", version)
+    reason = """it's <b>"bad"</b> & ugly"""
+    yanks.save(directory, {"my-dist": {"1.1": reason, "1.2": ""}})
+    with _serving(directory) as server:
+        files = _json(server, "/simple/my-dist/")["files"]
+        html = server.get("/simple/my-dist/").body.decode()
+    assert [file["yanked"] for file in files] == [False, reason, True]
+    yanked = re.findall(r'<a href="[^"]*"[^>]*?(?: data-yanked="([^"]*)")?>', html)
+    assert [unescape(reason) for reason in yanked] == ["", reason, ""]
+    assert (html.count("data-yanked"), "<b>" in html) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ({}, "text/html; charset=utf-8"),
+        ({"Accept": "*/*"}, "text/html; charset=utf-8"),
+        ({"Accept": f"{JSON};q=0.5, text/html;q=0.4"}, JSON),
+        ({"Accept": f"{JSON};q=0.4, text/html;q=0.5"}, "text/html; charset=utf-8"),
+        ({"Accept": "application/vnd.pypi.simple.latest+json"}, JSON),
+        (
+            {"Accept": "application/vnd.pypi.simple.v1+html"},
+            "application/vnd.pypi.simple.v1+html; charset=utf-8",
+        ),
+    ],
+)
+@pytest.mark.parametrize("path", ["/simple/", "/simple/my-dist/"])
+def test_the_form_is_the_one_that_the_client_likes_best(
+    server: Server, path: str, accept: dict[str, str], media_type: str
+) -> None:
+    answer = server.request("GET", path, headers=accept)
+    assert (answer.status, answer.headers["Content-Type"], answer.headers["Vary"]) == (
+        200,
+        media_type,
+        "Accept",
+    )
+
+
+def test_a_form_that_there_is_not_is_refused(server: Server) -> None:
+    assert server.request("GET", "/simple/", headers={"Accept": "image/png"}).status == 406
+
+
+@pytest.mark.parametrize("path", ["/simple/", "/simple/my-dist/"])
+@pytest.mark.parametrize("accept", [JSON, "text/html"])
+def test_a_page_that_the_client_has_is_not_sent_again(
+    server: Server, path: str, accept: str
+) -> None:
+    """It must ask each time, so that a new release is seen at once."""
+    first = server.request("GET", path, headers={"Accept": accept})
+    assert first.headers["Cache-Control"] == "no-cache"
+    known = {"Accept": accept, "If-None-Match": first.headers["ETag"]}
+    again = server.request("GET", path, headers=known)
+    assert (again.status, again.body, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    other = {"Accept": "text/html" if accept == JSON else JSON}
+    assert server.request("GET", path, headers=known | other).status == 200
+
+
+@pytest.mark.parametrize("path", [f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata"])
+def test_files_are_kept_by_caches_for_ever(server: Server, path: str) -> None:
+    """They never change."""
+    first = server.get(path)
+    assert first.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert first.headers["ETag"] == f'"{_sha256(first.body)}"'
+    again = server.request("GET", path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_the_metadata_of_a_wheel_are_beside_it(server: Server) -> None:
+    """PEP 658; an sdist has none there, for it may say something else when it is built."""
+    assert server.get(f"/packages/{WHEEL}.metadata").body == METADATA
+    assert server.get(f"/packages/{SDIST}.metadata").status == 404
+
+
+def test_a_part_of_a_file_can_be_had(server: Server, distributions: Path) -> None:
+    """For downloads that broke off, and for installers that read the end of a wheel."""
+    content = (distributions / WHEEL).read_bytes()
+    size = len(content)
+    tag = f'"{_sha256(content)}"'
+    for wanted, begin, end in (
+        ("bytes=0-9", 0, 10), ("bytes=10-", 10, size), ("bytes=-5", size - 5, size)
+    ):  # fmt: skip
+        for condition in ({}, {"If-Range": tag}):
+            headers = {"Range": wanted, **condition}
+            part = server.request("GET", f"/packages/{WHEEL}", headers=headers)
+            assert (part.status, part.body) == (206, content[begin:end])
+            assert part.headers["Content-Range"] == f"bytes {begin}-{end - 1}/{size}"
+    headers = {"Range": "bytes=0-9", "If-Range": '"another"'}
+    whole = server.request("GET", f"/packages/{WHEEL}", headers=headers)
+    assert (whole.status, whole.body) == (200, content)
+    beyond = server.request("GET", f"/packages/{WHEEL}", headers={"Range": f"bytes={size}-"})
+    assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{size}")
+
+
+def test_what_pypiserver_answers_besides(server: Server) -> None:
+    """Its front page, its list of packages, and JSON of its own."""
+    assert server.get("/").status == 200
+    assert [name for _, name in _links(server.get("/packages/"))] == [SDIST, WHEEL]
+    answer = server.get("/my-dist/json")
+    assert json.loads(answer.body)["info"] == {"version": "1.0+insiders.2"}
+
+
+def test_health(server: Server) -> None:
+    answer = server.get("/health")
+    assert (answer.status, answer.body) == (200, b"Ok")
+
+
+def _tree(directory: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def _form(**fields: str) -> tuple[bytes, dict[str, str]]:
+    """Encode what `twine upload` sends; `content` is a file."""
+    parts = [
+        f'--limit\r\nContent-Disposition: form-data; name="{name}"'
+        + ('; filename="new-1.0.tar.gz"' if name == "content" else "")
+        + f"\r\n\r\n{value}\r\n"
+        for name, value in fields.items()
+    ]
+    body = "".join([*parts, "--limit--\r\n"]).encode()
+    return body, {"Content-Type": "multipart/form-data; boundary=limit"}
+
+
+_UPLOAD = _form(**{":action": "file_upload", "name": "new", "version": "1.0", "content": "x"})
+_REMOVAL = _form(**{":action": "remove_pkg", "name": "my_dist", "version": "0.9"})
+_BASIC = {"Authorization": "Basic Og=="}  # no name, no password
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content"),
+    [
+        ("POST", "/", _UPLOAD),
+        ("POST", "/", (_UPLOAD[0], _UPLOAD[1] | _BASIC)),
+        ("POST", "/legacy/", _UPLOAD),
+        ("POST", "/", _REMOVAL),
+        ("POST", "/", (_REMOVAL[0], _REMOVAL[1] | _BASIC)),
+        ("POST", "/RPC2", (b"<methodCall/>", {"Content-Type": "text/xml"})),
+        ("PUT", "/packages/new-1.0.tar.gz", (b"x", {})),
+        ("PUT", f"/packages/{WHEEL}", (b"x", {})),
+        ("DELETE", f"/packages/{WHEEL}", (b"", {})),
+        ("PATCH", f"/packages/{WHEEL}", (b"x", {})),
+        ("OPTIONS", "/simple/", (b"", {})),
+    ],
+)
+def test_nothing_can_be_changed(
+    server: Server,
+    distributions: Path,
+    method: str,
+    path: str,
+    content: tuple[bytes, dict[str, str]],
+) -> None:
+    before = _tree(distributions.parent)
+    answer = server.request(method, path, *content)
+    assert (answer.status, answer.headers["Allow"], answer.body) == (
+        405,
+        "GET, HEAD",
+        b"this index is read-only\n",
+    )
+    assert _tree(distributions.parent) == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [".secret-1.0.tar.gz", ".hidden/secret-1.0.tar.gz", "../secret-1.0.tar.gz",
+     "..%2fsecret-1.0.tar.gz", "%2e%2e/secret-1.0.tar.gz", "..%5csecret-1.0.tar.gz",
+     "./../secret-1.0.tar.gz", ".hidden/../../secret-1.0.tar.gz", "/etc/passwd",
+     "%2fetc%2fpasswd", "../../../../../../etc/passwd", "."],
+)  # fmt: skip
+def test_only_distributions_are_served(server: Server, path: str) -> None:
+    """Neither what starts with a dot, nor what lies outside."""
+    answer = server.get(f"/packages/{path}")
+    assert (answer.status, b"confidential" in answer.body, b"root:" in answer.body) == (
+        404,
+        False,
+        False,
+    )
+
+
+def test_a_name_cannot_inject_a_header(server: Server) -> None:
+    answer = server.get("/simple/x%0d%0aSet-Cookie:a=b/")
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_a_file_that_appears_is_served_at_once(tmp_path: Path) -> None:
+    """The directory need not even be there when the server starts."""
+    directory = tmp_path / "dists"
+    with _serving(directory) as server:
+        assert server.get("/simple/my-dist/").status == 303
+        wheel(directory, "my-dist", "1.0+insiders.2")
+        assert server.get("/simple/my-dist/").status == 200
+        (directory / WHEEL).unlink()
+        assert server.get("/simple/my-dist/").status == 303
+
+
+def test_both_loopback_addresses_are_listened_on(server: Server) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        expected: list[str] = ["127.0.0.1"]
+    else:
+        expected = ["127.0.0.1", "::1"]
+    answering = []
+    for host in ("127.0.0.1", "::1"):
+        with contextlib.suppress(OSError):
+            if Server(server.process, host, server.port).get("/health").body == b"Ok":
+                answering.append(host)
+    assert answering == expected
+
+
+def test_a_taken_port_is_one_line_and_a_hint(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        argv = _argv(tmp_path / "dists", "--port", str(port))
+        with _running(argv, tmp_path) as process:
+            assert _end(process) == (
+                1,
+                "",
+                f"error: cannot listen on 127.0.0.1:{port}: the port is taken\n"
+                f"hint: see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port\n",
+            )
+
+
+def test_an_address_of_another_machine_is_one_line(tmp_path: Path) -> None:
+    argv = _argv(tmp_path / "dists", "--host", "192.0.2.1", "--port", "0")
+    with _running(argv, tmp_path) as process:
+        assert _end(process) == (
+            1,
+            "",
+            "error: cannot listen on 192.0.2.1:0: Cannot assign requested address\n"
+            "hint: see the addresses of this machine: `ip address`\n",
+        )
+
+
+def test_an_index_without_passwords_is_not_opened_to_others(tmp_path: Path) -> None:
+    port = str(free_port())
+    argv = _argv(tmp_path / "dists", "--host", "0.0.0.0", "--port", port)
+    with _running(argv, tmp_path) as process:
+        assert _end(process) == (
+            1,
+            "",
+            f"error: whoever reaches 0.0.0.0:{port} could read the index\n"
+            "hint: set `auth = true` under [server], and `pypi-insiders server password USER`\n",
+        )
+
+
+def test_a_port_that_is_taken_on_the_second_address_is_not_passed_over(tmp_path: Path) -> None:
+    """Clients that look up `localhost` may try ::1 first, and would reach another server."""
+    try:
+        taken = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no ::1")
+    with taken:
+        port = taken.getsockname()[1]
+        with _running(_argv(tmp_path / "dists", "--port", str(port)), tmp_path) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == ""
+            assert _end(process) == (
+                1,
+                "",
+                f"error: cannot listen on [::1]:{port}: the port is taken\n"
+                f"hint: see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port\n",
+            )
+
+
+def _wait_until_idle(process: subprocess.Popen[str]) -> None:
+    """Wait until the kernel has the server asleep; then only an event wakes it."""
+    status = Path(f"/proc/{process.pid}/stat")
+    while status.read_text().rpartition(")")[2].split()[0] != "S":
+        pass
+
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+
+
+@SIGNALS
+def test_a_signal_ends_it_well_while_nobody_asks(tmp_path: Path, number: signal.Signals) -> None:
+    with _serving(tmp_path / "dists") as server:
+        _wait_until_idle(server.process)
+        server.process.send_signal(number)
+        assert _end(server.process) == (0, "", "")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((server.host, server.port))
+
+
+def test_a_client_that_asks_for_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    with (
+        _serving(tmp_path / "dists") as server,
+        socket.create_connection((server.host, server.port)),
+    ):
+        assert server.get("/health").body == b"Ok"
+        server.process.terminate()
+        assert _end(server.process) == (0, "", "")
+
+
+@pytest.fixture
+def manager() -> Iterator[socket.socket]:
+    """Listen to what a service tells its manager. Source: sd_notify(3)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.settimeout(60)
+        listening.bind("")  # the kernel finds a free abstract name
+        yield listening
+
+
+def _stops(manager: socket.socket) -> bool:
+    """Read on, past changes of the status, to the notification that it stops."""
+    return any(manager.recv(100) == b"STOPPING=1" for _ in range(3))
+
+
+def _notify(manager: socket.socket) -> dict[str, str]:
+    return {"NOTIFY_SOCKET": f"@{manager.getsockname()[1:].decode()}"}
+
+
+def test_it_tells_its_manager_when_it_answers_and_when_it_stops(
+    tmp_path: Path, manager: socket.socket
+) -> None:
+    with _serving(tmp_path / "dists", _notify(manager)) as server:
+        assert manager.recv(100).startswith(b"READY=1\nSTATUS=")
+        assert server.get("/health").body == b"Ok"
+        server.process.terminate()
+        assert _stops(manager)
+        assert _end(server.process) == (0, "", "")
+
+
+@SIGNALS
+def test_a_download_under_way_is_finished_first(tmp_path: Path, number: signal.Signals) -> None:
+    """It is far larger than what the kernel holds for a client that does not read."""
+    directory = tmp_path / "dists"
+    path = wheel(directory, "my-dist", "1.0", content=os.urandom(32 * 1024 * 1024))
+    content = path.read_bytes()
+    with _serving(directory) as server:
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("GET", f"/packages/{path.name}")
+            answer = connection.getresponse()
+            beginning = answer.read(100_000)
+            server.process.send_signal(number)
+            received = beginning + answer.read()
+        assert (answer.status, _sha256(received)) == (200, _sha256(content))
+        assert _end(server.process) == (0, "", "")
+
+
+def test_a_request_whose_last_byte_is_still_to_come_is_answered(
+    tmp_path: Path, manager: socket.socket
+) -> None:
+    with _serving(tmp_path / "dists", _notify(manager)) as server:
+        assert manager.recv(100).startswith(b"READY=1\nSTATUS=")
+        with socket.create_connection((server.host, server.port), timeout=60) as connection:
+            connection.sendall(b"GET /health HTTP/1.0\r\n")
+            assert server.get("/health").body == b"Ok"  # so the line before has been read
+            _wait_until_idle(server.process)
+            server.process.terminate()
+            assert _stops(manager)
+            connection.sendall(b"\r\n")
+            with connection.makefile("rb") as file:
+                assert file.read().endswith(b"\r\n\r\nOk")
+        assert _end(server.process) == (0, "", "")
+
+
+def test_many_clients_at_once(server: Server, distributions: Path) -> None:
+    """More than there are threads, each over and over."""
+    content = (distributions / WHEEL).read_bytes()
+    wrong: list[Answer] = []
+
+    def client() -> None:
+        for _ in range(5):
+            answer = server.get(f"/packages/{WHEEL}")
+            if (answer.status, answer.body) != (200, content):
+                wrong.append(answer)
+
+    threads = [threading.Thread(target=client) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (wrong, [thread.is_alive() for thread in threads]) == ([], 20 * [False])
+
+
+def test_the_socket_that_systemd_listens_on_is_taken_over(distributions: Path) -> None:
+    program, port = need("systemd-socket-activate"), free_port()
+    argv = [program, "-l", f"127.0.0.1:{port}", "-E", f"HOME={distributions.parent}",
+            *_argv(distributions, "--port", "1")]  # fmt: skip
+    with _running(argv, distributions.parent) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == f"Listening on 127.0.0.1:{port} as 3.\n"
+        answer = Server(process, "127.0.0.1", port).get("/health")
+        assert (answer.body, _url(process)) == (b"Ok", ("127.0.0.1", port))
+        process.terminate()
+        assert _end(process)[:2] == (0, "")
+
+
+def test_a_socket_that_is_meant_for_another_process_is_left_alone(distributions: Path) -> None:
+    """The variables are inherited by all that a service starts."""
+    environment = ["env", "LISTEN_PID=1", "LISTEN_FDS=1"]
+    argv = [*environment, *_argv(distributions, "--port", "0")]
+    with _running(argv, distributions.parent) as process:
+        assert Server(process, *_url(process)).get("/health").body == b"Ok"

@@ -1,0 +1,43 @@
+"""service_status: how a service is, of the properties that systemd reports."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from pypi_insiders.systemd import service_status
+
+NOW = datetime.fromtimestamp(1_000_000, UTC)
+
+
+@pytest.mark.parametrize(
+    ("has", "failure"),
+    [
+        ({"ActiveState": "active"}, None),
+        ({"ActiveState": "inactive"}, None),
+        ({"ActiveState": "failed", "Result": "exit-code"}, "failing (exit-code)"),
+        ({"ActiveState": "activating", "SubState": "start"}, None),
+        ({"ActiveState": "activating", "SubState": "start", "NRestarts": "12"},
+         "failing (not ready, restarted 12 times)"),
+        ({"ActiveState": "activating", "SubState": "auto-restart", "NRestarts": "1",
+          "Result": "signal"}, "failing (signal, restarted once)"),
+        # Ready for hours after some restarts.
+        ({"ActiveState": "active", "NRestarts": "12", "ActiveEnterTimestamp": "@990000",
+          "InactiveEnterTimestamp": "@990000", "ActiveExitTimestamp": "@989999"}, None),
+        # Ready, and again and again not for long.
+        ({"ActiveState": "active", "NRestarts": "12", "ActiveEnterTimestamp": "@999980",
+          "InactiveEnterTimestamp": "@999979", "ActiveExitTimestamp": "@999978"},
+         "failing (running for less than a minute, restarted 12 times)"),
+        # Never ready before, and mended now.
+        ({"ActiveState": "active", "NRestarts": "12", "ActiveEnterTimestamp": "@999980",
+          "InactiveEnterTimestamp": "@999979", "ActiveExitTimestamp": "@999900"}, None),
+        # It has become ready, which systemd notes when ExecStartPost= has ended.
+        ({"ActiveState": "activating", "SubState": "start-post", "NRestarts": "12",
+          "InactiveEnterTimestamp": "@999979", "ActiveExitTimestamp": "@999900"}, None),
+    ],
+)  # fmt: skip
+def test_a_loop_of_restarts_is_told_from_one_that_is_over(
+    has: dict[str, str], failure: str | None
+) -> None:
+    """By whether it was ever ready, and when; not by the state of the moment."""
+    service = {**dict.fromkeys(service_status.PROPERTIES, ""), "NRestarts": "0", **has}
+    assert service_status.failure({"ActiveState": "active"}, service, NOW) == failure

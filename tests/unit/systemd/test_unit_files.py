@@ -1,0 +1,650 @@
+"""The unit files: their text, what systemd makes of it, and how they come and go."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from fixtures import ROOT
+
+from pypi_insiders import __version__
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import ServerSettings, Settings, WatcherSettings
+from pypi_insiders.config.validators import parse_interval
+from pypi_insiders.systemd.quoting import quote
+from pypi_insiders.systemd.unit_files import are_packaged, install, is_installed, uninstall
+from pypi_insiders.systemd.unit_names import (
+    NOTIFIER,
+    REQUESTS,
+    SERVER,
+    SHARED,
+    UNITS,
+    WATCHER,
+    Part,
+)
+from pypi_insiders.systemd.unit_templates import (
+    calendar_event,
+    installed_command,
+    is_edited,
+    render,
+    render_drop_ins,
+)
+from pypi_insiders.util.errors import InsidersError
+
+pytestmark = pytest.mark.timeout(120)
+
+COMMAND = "/opt/bin/pypi-insiders"
+PATHS = Paths(*(Path("/home/me", base, "pypi-insiders") for base in ("c", "d", "s", "k")))
+TEXTS = render(COMMAND, PATHS, Settings())
+SERVICE_DROP_IN = f"{SERVER.service}.d/10-config.conf"
+TIMER_DROP_IN = f"{WATCHER.trigger}.d/10-config.conf"
+SOCKET_DROP_IN = f"{SERVER.trigger}.d/10-config.conf"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "systemd/user"
+
+
+@pytest.fixture
+def analyze() -> str:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("systemd-analyze is not installed")
+        pytest.skip("systemd-analyze is not installed")
+    return program
+
+
+def _unhashed(texts: dict[str, str]) -> dict[str, str]:
+    """Take the hash out of the first line of each text, where each must have one."""
+    found = {}
+    for name, text in texts.items():
+        found[name], times = re.subn(r"\A(.*) \(sha256 [0-9a-f]{12}\),", r"\1,", text)
+        assert times == 1, text
+    return found
+
+
+def _head(unit: str, who: str) -> str:
+    return (
+        f"# Installed by {who}, which overwrites this file; to change something:\n"
+        f"#   systemctl --user edit {unit}\n"
+    )
+
+
+def test_the_service_of_the_server() -> None:
+    assert _unhashed(TEXTS)[SERVER.service] == _head(
+        SERVER.service, f"pypi-insiders {__version__}"
+    ) + (
+        """\
+[Unit]
+Description=Package index of Insiders releases
+Documentation=man:pypi-insiders-server(1)
+Requires=pypi-insiders-server.socket
+After=pypi-insiders-server.socket
+Wants=pypi-insiders-notify.path
+# The default limit of starts would take the socket down as well.
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+ExecReload=/bin/sh -c 'kill -HUP $MAINPID'
+ExecStart=/opt/bin/pypi-insiders server run
+Environment=XDG_CONFIG_HOME=/home/me/c
+Environment=XDG_DATA_HOME=/home/me/d
+Environment=XDG_STATE_HOME=/home/me/s
+Environment=XDG_CACHE_HOME=/home/me/k
+# Stopped before it could answer.
+SuccessExitStatus=143
+# It answers while requests are served; when it hangs, every thread's stack lands in the journal.
+WatchdogSec=30
+Environment=PYTHONFAULTHANDLER=1
+Restart=on-failure
+RestartSec=1
+# One notification that it fails; when it runs again it asks for another one itself. OnFailure= of
+# systemd 252 would never send one: it waits until nothing is restarted any more. The bus is hidden
+# from this service, so it asks by a file, for which pypi-insiders-notify.path waits. Nothing is
+# written through what else may have that name. systemd 252 logs at each stop that PrivateNetwork=
+# is ignored here: the network belongs to another user namespace. `+` would fail, by the mounts.
+RuntimeDirectory=pypi-insiders
+RuntimeDirectoryPreserve=yes
+ExecStopPost=-/bin/sh -c '\\
+  [ "$$SERVICE_RESULT" = success ] || \\
+  [ -e "$${XDG_STATE_HOME:-$$HOME/.local/state}/pypi-insiders/troubles/server.json" ] || \\
+  { rm -f "$$RUNTIME_DIRECTORY/notify"; set -C; : >"$$RUNTIME_DIRECTORY/notify"; } 2>/dev/null'
+SyslogIdentifier=pypi-insiders-server
+UMask=0077
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+NoNewPrivileges=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+"""
+    )
+
+
+def test_the_service_of_the_watcher() -> None:
+    assert _unhashed(TEXTS)[WATCHER.service] == _head(
+        WATCHER.service, f"pypi-insiders {__version__}"
+    ) + (
+        """\
+[Unit]
+Description=Build and publish new Insiders releases
+Documentation=man:pypi-insiders-watcher(1)
+OnFailure=pypi-insiders-notify@watcher.service
+
+[Service]
+Type=oneshot
+ExecStart=/opt/bin/pypi-insiders update
+Environment=XDG_CONFIG_HOME=/home/me/c
+Environment=XDG_DATA_HOME=/home/me/d
+Environment=XDG_STATE_HOME=/home/me/s
+Environment=XDG_CACHE_HOME=/home/me/k
+# It tells what it is doing.
+NotifyAccess=main
+# `update` ends so after SIGTERM, with everything published recorded.
+SuccessExitStatus=143
+TimeoutStartSec=6h
+# An update that succeeds may be the end of a problem, or show one that is no failure of it.
+ExecStartPost=-systemctl --user start --no-block pypi-insiders-notify@watcher.service
+SyslogIdentifier=pypi-insiders-watcher
+# The desktop's own place for what may wait. Source: systemd.special(7).
+Slice=background.slice
+# Measured: fetching a repository with 80,000 commits took 0.2 GiB and 9 tasks, uv 26 tasks on two
+# processors; eight repositories are fetched at once. Builds have units, and limits, of their own.
+MemoryMax=50%
+TasksMax=4096
+# Only what takes too much is ended.
+OOMPolicy=continue
+CPUSchedulingPolicy=batch
+IOSchedulingClass=idle
+NoNewPrivileges=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+"""
+    )
+
+
+def test_the_service_that_tells_the_person() -> None:
+    """Without whatever implies NoNewPrivileges=, and with a way to tell that needs no Python."""
+    assert _unhashed(TEXTS)[NOTIFIER] == _head(NOTIFIER, f"pypi-insiders {__version__}") + (
+        """\
+[Unit]
+Description=Tell what is new of trouble with Insiders releases (%i)
+Documentation=man:pypi-insiders-notify(1)
+# The server asks at most once a second. What asks without end is stopped, and with it
+# pypi-insiders-notify.path, which is a problem that `status` reports.
+StartLimitIntervalSec=60
+StartLimitBurst=60
+
+[Service]
+Type=oneshot
+RuntimeDirectory=pypi-insiders
+RuntimeDirectoryPreserve=yes
+# Whoever asks from now on, asks for another notification; what cannot be removed would ask without
+# end. A program that was gone may be back.
+ExecStartPre=-/bin/sh -c '\\
+  request=$$RUNTIME_DIRECTORY/notify gone=$$RUNTIME_DIRECTORY/gone; \\
+  rm -rf "$$request" 2>/dev/null || { \\
+    chmod -R u+rwX "$$request"; \\
+    rm -rf "$$request" || systemctl --user stop pypi-insiders-notify.path; \\
+  }; \\
+  [ -f "$$gone" ] && "$$@" --version >/dev/null 2>&1 || exit 0; \\
+  read -r state <"$$gone"; rm -f "$$gone"; \\
+  [ "$$state" != active ] || \\
+    exec systemctl --user start --no-block pypi-insiders-server.socket' sh /opt/bin/pypi-insiders
+ExecStart=/opt/bin/pypi-insiders notify
+Environment=XDG_CONFIG_HOME=/home/me/c
+Environment=XDG_DATA_HOME=/home/me/d
+Environment=XDG_STATE_HOME=/home/me/s
+Environment=XDG_CACHE_HOME=/home/me/k
+# Stopped, or no longer wanted.
+SuccessExitStatus=143
+TimeoutStartSec=2min
+SyslogIdentifier=pypi-insiders-notify
+UMask=0077
+# A program that is gone, or whose interpreter is, cannot report it, and clients would wait for an
+# index that never answers: after five attempts the socket is closed, with one message.
+ExecStopPost=-/bin/sh -c '\\
+  [ "$$SERVICE_RESULT" != success ] || exit 0; \\
+  gone=$$RUNTIME_DIRECTORY/gone socket=pypi-insiders-server.socket; \\
+  for attempt in 1 2 3 4 5; do \\
+    [ "$$attempt" = 1 ] || sleep 1; \\
+    ! "$$@" --version >/dev/null 2>&1 || exit 0; \\
+  done; \\
+  state=$$(systemctl --user is-active "$$socket"); \\
+  systemctl --user stop "$$socket" pypi-insiders-server.service; \\
+  text="$$* cannot be run any more, so the index is stopped. Install it again, and run\\
+pypi-insiders server start."; \\
+  echo "<3>$$text"; \\
+  [ ! -f "$$gone" ] || exit 0; \\
+  rm -rf "$$gone"; \\
+  echo "$$state" >"$$gone"; \\
+  subject="pypi-insiders: the program cannot be run"; \\
+  if [ -z "$${PYPI_INSIDERS_NOTIFY_COMMAND+set}" ]; then \\
+    exec notify-send --app-name=pypi-insiders -- "$$subject" "$$text"; \\
+  fi; \\
+  PYPI_INSIDERS_NOTIFY_COMMAND=$$(echo "$$PYPI_INSIDERS_NOTIFY_COMMAND" | \\
+    sed "s/{subject}/$$subject/g"); \\
+  export PYPI_INSIDERS_NOTIFY_COMMAND; \\
+  echo "$$text" | systemd-run --user --pipe --wait --collect --quiet \\
+    --description="A message of pypi-insiders" --setenv=PYPI_INSIDERS_NOTIFY_COMMAND \\
+    /bin/sh -c "$$0"' 'eval "$$PYPI_INSIDERS_NOTIFY_COMMAND"' /opt/bin/pypi-insiders
+"""
+    )
+
+
+def test_all_other_units_are_what_is_shipped() -> None:
+    """And with default settings there is no drop-in."""
+    shipped = ROOT / "systemd"
+    others = {unit: (shipped / unit).read_text() for unit in (*_triggers(), REQUESTS)}
+    written = _unhashed(TEXTS)
+    assert {unit: text for unit, text in written.items() if not unit.endswith(".service")} == others
+    assert [text.startswith(_head(unit, "pypi-insiders")) for unit, text in others.items()] == (
+        3 * [True]
+    )
+
+
+def _triggers() -> tuple[str, str]:
+    return SERVER.trigger, WATCHER.trigger
+
+
+def _drop_ins(settings: Settings) -> dict[str, str]:
+    texts = render(COMMAND, PATHS, settings)
+    assert {unit: texts.pop(unit) for unit in UNITS} == TEXTS
+    return _unhashed(texts)
+
+
+@pytest.mark.parametrize(
+    ("server", "listen"),
+    [
+        (ServerSettings(port=8080), "ListenStream=127.0.0.1:8080\nListenStream=[::1]:8080\n"),
+        (ServerSettings(host="0.0.0.0"), "ListenStream=0.0.0.0:31411\n"),
+        (ServerSettings(host="2001:db8::1", port=1), "ListenStream=[2001:db8::1]:1\n"),
+    ],
+)
+def test_host_and_port_make_a_drop_in_of_the_socket(server: ServerSettings, listen: str) -> None:
+    assert _drop_ins(Settings(server=server)) == {
+        SOCKET_DROP_IN: "# Installed by pypi-insiders, from config.toml.\n"
+        f"[Socket]\nListenStream=\n{listen}"
+        + ("" if server.host == "localhost" else "FreeBind=no\n")
+    }
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "event", "delay_s", "accuracy_s"),
+    [
+        (5, "*:*:0/5", 0, 1),
+        (30, "*:*:0/30", 3, 3),
+        (300, "*:0/5", 30, 30),
+        (3600, "0/1:00", 360, 60),
+        (21600, "0/6:00", 2160, 60),
+    ],
+)
+def test_the_interval_makes_a_drop_in_of_the_timer(
+    interval_s: int, event: str, delay_s: int, accuracy_s: int
+) -> None:
+    assert _drop_ins(Settings(watcher=WatcherSettings(interval_s))) == {
+        TIMER_DROP_IN: "# Installed by pypi-insiders, from config.toml.\n"
+        f"[Timer]\nOnCalendar=\nOnCalendar={event}\nRandomizedDelaySec={delay_s}\n"
+        f"AccuracySec={accuracy_s}\n"
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (("mail", "-s", "{subject} 100%", "me"), """"{}=mail -s '{{subject}} 100%%' me\""""),
+        ((), "{}="),
+    ],
+)
+def test_the_command_makes_a_drop_in_for_when_the_settings_cannot_be_read(
+    command: tuple[str, ...], line: str
+) -> None:
+    assert _drop_ins(Settings(watcher=WatcherSettings(notify_command=command))) == {
+        f"{NOTIFIER}.d/10-config.conf": "# Installed by pypi-insiders, from config.toml.\n"
+        f"[Service]\nEnvironment={line.format('PYPI_INSIDERS_NOTIFY_COMMAND')}\n"
+    }
+
+
+def test_the_fallback_url_makes_a_drop_in_of_the_service_that_systemd_ignores() -> None:
+    """By its change it is known that the service must be restarted."""
+    assert _drop_ins(Settings(ServerSettings(fallback_url="https://index.example/%20"))) == {
+        SERVICE_DROP_IN: "# Installed by pypi-insiders, from config.toml.\n"
+        "[Service]\nX-FallbackURL=https://index.example/%20\n"
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "quoted"),
+    [
+        ("/plain/$HOME", "/plain/$HOME"),
+        ("/a b", '"/a b"'),
+        ("/a\tb", '"/a\tb"'),
+        ("/100%n", "/100%%n"),
+        ('/a"b', '"/a\\"b"'),
+        ("/a'b", '"/a\'b"'),
+        ("/a\\nb", '"/a\\\\nb"'),
+        ("/a;b", '"/a;b"'),
+    ],
+)
+def test_quote(word: str, quoted: str) -> None:
+    assert quote(word) == quoted
+
+
+def _verify(analyze: str, runtime: Path, texts: dict[str, str]) -> tuple[int, str]:
+    """Have systemd read units, without a manager; return its status and all that it says."""
+    directory = runtime / "units"
+    for name, text in texts.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+    done = subprocess.run(
+        [analyze, "--user", "--man=no", "verify",
+         *(str(directory / unit) for unit in UNITS)],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(runtime), "HOME": str(runtime),
+             "LC_ALL": "C.UTF-8"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [Settings(), Settings(ServerSettings("::1", 8080, "https://h/%20"), WatcherSettings(300))],
+    ids=["default", "drop-ins"],
+)
+def test_systemd_has_nothing_to_say_about_the_units(
+    analyze: str, tmp_path: Path, settings: Settings
+) -> None:
+    texts = render(installed_command(), PATHS, settings)
+    assert _verify(analyze, tmp_path, texts) == (0, "")
+
+
+def test_systemd_reads_a_quoted_command_back_unchanged(analyze: str, tmp_path: Path) -> None:
+    """It looks whether the program is there; so it finds the strangest one that it allows."""
+    program = tmp_path / "a  b %n $HOME ;é"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    home = tmp_path / 'with space, % and "quotes"'
+    paths = replace(PATHS, config=home / "pypi-insiders")
+    texts = render(quote(str(program)), paths, Settings())
+    assert _verify(analyze, tmp_path, texts) == (0, "")
+    program.unlink()
+    status, output = _verify(analyze, tmp_path, texts)
+    assert (status, f"Command {program} is not executable" in output) == (1, True)
+
+
+def _accepted() -> dict[int, str]:
+    """Every interval that config.toml may have, in seconds, and one way to write it."""
+    spans: dict[int, str] = {}
+    for unit, most in (("d", 2), ("h", 25), ("min", 1441), ("s", 3601)):
+        for number in range(1, most):
+            try:
+                spans.setdefault(parse_interval(f"{number}{unit}"), f"{number}{unit}")
+            except ValueError:
+                continue
+    return spans
+
+
+def test_systemd_elapses_at_every_interval_that_can_be_set(analyze: str) -> None:
+    accepted = _accepted()
+    assert {1, 30, 60, 300, 1800, 3600, 7200, 21600, 43200, 86400} <= set(accepted)
+    wrong = {text: why for span, text in accepted.items() if (why := _distances(analyze, span))}
+    assert wrong == {}
+
+
+def _distances(analyze: str, span_s: int) -> str | None:
+    """Say what is wrong with the calendar event of an interval; `None`: nothing."""
+    event = calendar_event(span_s)
+    done = subprocess.run(
+        [analyze, "calendar", "--iterations=4", "--base-time=2024-01-01 00:00:00 UTC", event],
+        env={**os.environ, "TZ": "UTC", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        return f"{event} is refused"
+    elapses = [
+        datetime.strptime(line.partition(": ")[2], "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+        for line in map(str.strip, done.stdout.splitlines())
+        if line.startswith(("Next elapse:", "Iter. #", "Iteration #"))  # systemd 252, 257
+    ]
+    between = {later - sooner for sooner, later in pairwise(elapses)}
+    if len(elapses) == 4 and between == {timedelta(seconds=span_s)}:
+        return None
+    return f"{event} elapses every {', '.join(map(str, sorted(between)))}"
+
+
+def _content(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): path.read_text()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def _put(directory: Path, **files: str) -> None:
+    for name, text in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+
+
+def _only(part: Part, texts: dict[str, str] = TEXTS) -> dict[str, str]:
+    units = (*part.units, *SHARED)
+    return {name: text for name, text in texts.items() if name.partition(".d/")[0] in units}
+
+
+@pytest.mark.parametrize("part", [SERVER, WATCHER])
+def test_install_writes_the_units_of_one_part_and_the_notifier(directory: Path, part: Part) -> None:
+    change = install(directory, TEXTS, part)
+    assert _content(directory) == _only(part)
+    assert change.before == dict.fromkeys(map(directory.joinpath, (*part.units, *SHARED)))
+    assert change.units == {*part.units, *SHARED}
+    assert [is_installed([directory], each) for each in (SERVER, WATCHER)] == [
+        part == SERVER,
+        part == WATCHER,
+    ]
+
+
+def test_installing_again_touches_nothing(directory: Path) -> None:
+    texts = render(COMMAND, PATHS, Settings(ServerSettings(port=8080), WatcherSettings(300)))
+    install(directory, texts, SERVER)
+    install(directory, texts, WATCHER)
+    assert _content(directory) == texts
+    before = {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
+    for part in (SERVER, WATCHER):
+        change = install(directory, texts, part)
+        assert (change.before, change.units) == ({}, frozenset())
+    assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
+
+
+def test_the_units_of_the_other_part_are_left_alone(directory: Path) -> None:
+    """Stale, of the person, or masked: they are no matter of this part."""
+    other = {
+        WATCHER.service: "# Installed by pypi-insiders 0.0.1\n",
+        TIMER_DROP_IN: "[Timer]\n# mine\n",
+    }
+    _put(directory, **other)
+    masked = directory / WATCHER.trigger
+    masked.symlink_to("/dev/null")
+    change = install(directory, TEXTS, SERVER)
+    assert _content(directory) == _only(SERVER) | other
+    assert masked.readlink() == Path("/dev/null")
+    assert change.units == {*SERVER.units, *SHARED}
+    change.undo()
+    assert _content(directory) == other
+
+
+def test_a_drop_in_goes_with_the_setting_and_the_change_can_be_undone(directory: Path) -> None:
+    texts = render(COMMAND, PATHS, Settings(ServerSettings(port=8080)))
+    install(directory, texts, SERVER)
+    change = install(directory, TEXTS, SERVER)
+    assert change.before == {directory / SOCKET_DROP_IN: texts[SOCKET_DROP_IN]}
+    assert change.units == {SERVER.trigger}
+    assert _content(directory) == _only(SERVER)
+    assert not (directory / SOCKET_DROP_IN).parent.exists()
+    change.undo()
+    assert _content(directory) == _only(SERVER, texts)
+
+
+def test_undoing_the_first_installation_leaves_an_empty_directory(directory: Path) -> None:
+    texts = render(COMMAND, PATHS, Settings(ServerSettings(port=8080)))
+    install(directory, texts, SERVER).undo()
+    assert list(directory.iterdir()) == []
+
+
+def test_drop_ins_of_the_person_survive_it_all(directory: Path) -> None:
+    override = f"{SERVER.trigger}.d/override.conf"
+    _put(directory, **{override: "[Socket]\nFreeBind=no\n"})
+    mine = _content(directory)
+    texts = render(COMMAND, PATHS, Settings(ServerSettings(port=8080)))
+    install(directory, texts, SERVER)
+    assert _content(directory) == _only(SERVER, texts) | mine
+    install(directory, TEXTS, SERVER)
+    assert _content(directory) == _only(SERVER) | mine
+    uninstall(directory)
+    assert _content(directory) == mine
+
+
+@pytest.mark.parametrize(
+    "name", [SERVER.service, SERVER.trigger, NOTIFIER, REQUESTS, SOCKET_DROP_IN]
+)
+def test_a_file_that_is_not_ours_is_refused_and_all_is_as_it_was(
+    directory: Path, name: str
+) -> None:
+    old = {SERVER.service: "# Installed by pypi-insiders 0.0.1\n", name: "[Unit]\n# mine\n"}
+    _put(directory, **old)
+    with pytest.raises(InsidersError) as caught:
+        install(directory, render(COMMAND, PATHS, Settings(ServerSettings(port=1))), SERVER)
+    assert (caught.value.message, caught.value.hint) == (
+        f"{directory / name} is there and was not written by pypi-insiders",
+        "move it away",
+    )
+    assert _content(directory) == old
+
+
+@pytest.mark.parametrize("unit", [*SERVER.units, REQUESTS])
+def test_a_masked_unit_is_refused_and_all_is_as_it_was(directory: Path, unit: str) -> None:
+    directory.mkdir(parents=True)
+    (directory / unit).symlink_to("/dev/null")
+    with pytest.raises(InsidersError) as caught:
+        install(directory, TEXTS, SERVER)
+    assert (caught.value.message, caught.value.hint) == (
+        f"{unit} is masked",
+        f"`systemctl --user unmask {unit}`",
+    )
+    assert [(path.name, path.readlink()) for path in directory.iterdir()] == [
+        (unit, Path("/dev/null"))
+    ]
+
+
+def test_a_link_to_elsewhere_is_refused_and_its_target_kept(
+    directory: Path, tmp_path: Path
+) -> None:
+    target, link = tmp_path / "mine", directory / SERVER.service
+    target.write_text(TEXTS[SERVER.service])
+    directory.mkdir(parents=True)
+    link.symlink_to(target)
+    with pytest.raises(InsidersError) as caught:
+        install(directory, {**TEXTS, SERVER.service: "# Installed by pypi-insiders 9\n"}, SERVER)
+    assert caught.value.message == f"{link} is a link, which is not ours"
+    assert (list(directory.iterdir()), target.read_text()) == ([link], TEXTS[SERVER.service])
+
+
+def test_uninstall_removes_and_names_all_that_is_ours(directory: Path) -> None:
+    texts = render(COMMAND, PATHS, Settings(ServerSettings(port=8080), WatcherSettings(300)))
+    install(directory, texts, SERVER)
+    install(directory, texts, WATCHER)
+    assert sorted(uninstall(directory)) == sorted(directory / name for name in texts)
+    assert (list(directory.iterdir()), uninstall(directory)) == ([], [])
+
+
+def test_uninstall_names_a_file_that_is_not_ours_and_still_removes_the_rest(
+    directory: Path,
+) -> None:
+    install(directory, TEXTS, WATCHER)
+    mine = {SERVER.trigger: "[Socket]\n", "other.service": "# Installed by pypi-insiders\n"}
+    _put(directory, **mine)
+    with pytest.raises(InsidersError) as caught:
+        uninstall(directory)
+    assert caught.value.message == (
+        f"{directory / SERVER.trigger} is there and was not written by pypi-insiders"
+    )
+    assert _content(directory) == mine
+
+
+def test_uninstall_leaves_a_masked_unit_masked(directory: Path) -> None:
+    install(directory, TEXTS, WATCHER)
+    masked = directory / SERVER.trigger
+    masked.symlink_to("/dev/null")
+    assert sorted(uninstall(directory)) == sorted(map(directory.joinpath, _only(WATCHER)))
+    assert (list(directory.iterdir()), masked.readlink()) == ([masked], Path("/dev/null"))
+
+
+def test_without_a_directory_nothing_is_installed(directory: Path) -> None:
+    assert (is_installed([directory], SERVER), uninstall(directory)) == (False, [])
+
+
+def test_the_path_by_which_the_program_was_called_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Path(sys.executable).with_name("pypi-insiders")
+    link = tmp_path / "a bin/pypi-insiders"
+    link.parent.mkdir()
+    link.symlink_to(script)
+    monkeypatch.setattr(sys, "argv", [str(link), "server", "start"])
+    assert installed_command() == f'"{link}"'
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest"])
+    assert installed_command() == str(script)
+
+
+def test_services_of_a_package_are_told_only_what_they_would_not_find() -> None:
+    """What the manager hands to them, or where files lie by default, needs no drop-in."""
+    home = Paths(*(Path("/home/me", base, "pypi-insiders") for base in
+                   (".config", ".local/share", ".local/state", ".cache")))  # fmt: skip
+    environment = {"HOME": "/home/me"}
+    assert render_drop_ins(home, Settings(), environment) == {}
+    environment |= {"XDG_DATA_HOME": "/home/me/d", "XDG_STATE_HOME": "/home/me/s"}
+    text = (
+        "# Installed by pypi-insiders, from config.toml.\n[Service]\n"
+        "Environment=XDG_CONFIG_HOME=/home/me/c\nEnvironment=XDG_CACHE_HOME=/home/me/k\n"
+    )
+    services = [unit for unit in UNITS if unit.endswith(".service")]
+    assert _unhashed(render_drop_ins(PATHS, Settings(), environment)) == {
+        f"{unit}.d/10-config.conf": text for unit in services
+    }
+
+
+def test_units_of_a_package_are_used_if_all_are_as_they_would_be_written(tmp_path: Path) -> None:
+    """Each in the first directory that has it."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    texts = render(COMMAND, None, Settings())
+    assert not are_packaged([first, second], COMMAND)
+    _put(second, **texts)
+    assert are_packaged([first, second], COMMAND)
+    assert not are_packaged([first, second], "/usr/bin/pypi-insiders")
+    _put(first, **{SERVER.trigger: "[Socket]\n"})
+    assert not are_packaged([first, second], COMMAND)
+    assert is_installed([first, second], SERVER)
+    assert not is_installed([first], SERVER)
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_an_edit_of_what_was_written_is_known(name: str) -> None:
+    """Whatever command, version or directories it was written for."""
+    for text in (TEXTS[name], render("/other", None, Settings())[name]):
+        assert not is_edited(text)
+        assert is_edited(f"{text}\n")
+        assert is_edited(text.replace("Insiders", "insiders"))
+        assert not is_edited("\n".join(_unhashed({name: text})[name].splitlines()[:-1]))

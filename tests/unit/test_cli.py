@@ -1,0 +1,290 @@
+"""cli: what a person types and reads; the table of everything that can go wrong."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from fixtures import COMMAND, Person, free_port
+
+from pypi_insiders import __version__
+from pypi_insiders.cli import cli
+
+USAGE = 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "message", "hint"),
+    [
+        (("nonsense",), "no such command 'nonsense'", "see `pypi-insiders --help`"),
+        (("updat",), "no such command 'updat'", "did you mean update?"),
+        (
+            ("server", "nonsense"),
+            "no such command 'nonsense'",
+            "see `pypi-insiders server --help`",
+        ),
+        (
+            ("server", "strat"),
+            "no such command 'strat'",
+            "did you mean start or status or restart?",
+        ),
+        (
+            ("update", "--nonsense"),
+            "no such option '--nonsense'",
+            "see `pypi-insiders update --help`",
+        ),
+        (("status", "--jsn"), "no such option '--jsn'", "did you mean --json?"),
+        (
+            ("repos", "add"),
+            "missing argument 'NS/PROJ[:PROJECT]...'",
+            "see `pypi-insiders repos add --help`",
+        ),
+        (
+            ("server", "run", "--host", "example.org"),
+            "invalid value for '--host': must be \"localhost\" or an IP address, not 'example.org'",
+            "see `pypi-insiders server run --help`",
+        ),
+        (
+            ("server", "run", "--port", "65536"),
+            "invalid value for '--port': 65536 is not in the range 0<=x<=65535",
+            "see `pypi-insiders server run --help`",
+        ),
+        (
+            ("server", "run", "--fallback-url", "ftp://example.org/"),
+            "invalid value for '--fallback-url': must be the URL of an index such as "
+            "\"https://pypi.org/simple/\", not 'ftp://example.org/'",
+            "see `pypi-insiders server run --help`",
+        ),
+        (
+            ("env", "--shell", "csh"),
+            "invalid value for '--shell': 'csh' is not one of 'sh', 'bash', 'zsh', 'fish'",
+            "see `pypi-insiders env --help`",
+        ),
+    ],
+)
+def test_wrong_usage_ends_2(
+    person: Person, typed: tuple[str, ...], message: str, hint: str
+) -> None:
+    """It is said as all that is wrong is said: one line and a hint."""
+    failed = person.run(*typed, status=USAGE)
+    assert (failed.stdout, failed.stderr) == ("", f"error: {message}\nhint: {hint}\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "typed", "message"),
+    [
+        (
+            "config.toml", "[server", ("env",),
+            "{file} is not valid TOML: Expected ']' at the end of a table declaration "
+            "(at end of document)",
+        ),
+        (
+            "config.toml", '[server]\nprot = 1\nport = "x"\n[wacher]\n', ("server", "start"),
+            "{file}: unknown key server.prot (did you mean port?); server.port must be a port from "
+            "1 to 65535, not 'x'; unknown table wacher (did you mean watcher?)",
+        ),
+        (
+            "repos.toml", "me/probe", ("repos", "add", "me/other"),
+            "{file} is not valid TOML: Expected '=' after a key in a "
+            "key/value pair (at line 1, column 3)",
+        ),
+        (
+            "repos.toml", '["../x"]\n["me/probe"]\nurl = "ext::sh"\n', ("update",),
+            "{file}: '../x' is not a repository of the form NS/PROJ; me/probe: 'ext::sh' is not "
+            "the URL of a Git repository",
+        ),
+    ],
+)  # fmt: skip
+def test_a_broken_file_is_named_and_left_alone(
+    person: Person, file: str, text: str, typed: tuple[str, ...], message: str
+) -> None:
+    """All that is wrong is said at once, with the way to the file."""
+    path = person.paths.config / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    failed = person.run(*typed, status=1)
+    assert failed.stderr == f"error: {message.format(file=path)}\nhint: edit {path}\n"
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("file", ["config.toml", "repos.toml"])
+def test_an_unreadable_file_is_named(person: Person, file: str) -> None:
+    """A directory in its place stands for all that cannot be read."""
+    path = person.paths.config / file
+    path.mkdir(parents=True)
+    failed = person.run("update", status=1)
+    assert failed.stderr == (
+        f"error: cannot read {path}: Is a directory\nhint: move away what is in its place\n"
+    )
+
+
+def test_where_nothing_is_watched_update_says_how_to_begin(person: Person) -> None:
+    """The first command of a new user ends 0, with the next one to type."""
+    done = person.run("update")
+    line = "no repositories are watched; `pypi-insiders repos add NS/PROJ`\n"
+    assert (done.stdout, done.stderr) == ("", line)
+    listed = person.run("repos", "list")
+    assert (listed.stdout, listed.stderr) == ("", line)
+    assert person.run("repos", "list", "--json").stdout == "[]\n"
+
+
+def test_several_repositories_are_added_at_once_and_again(person: Person) -> None:
+    """Adding is all or nothing, and what is there already is no error."""
+    done = person.run("repos", "add", "--no-check", "me/a:A_a", "me/b")
+    assert done.stdout == "watching me/a as a-a\nwatching me/b\n"
+    assert person.run("repos", "add", "--no-check", "ME/A:a-a", "me/c").stdout == (
+        "ME/A is watched already\nwatching me/c\n"
+    )
+    failed = person.run("repos", "add", "me/d", "me/a:other", status=1)
+    assert failed.stderr == (
+        "error: me/a is watched already, as a-a from git@github.com:me/a.git\n"
+        "hint: to change that: `pypi-insiders repos set me/a distribution=other`\n"
+    )
+    listed = json.loads(person.run("repos", "list", "--json").stdout)
+    assert [row["name"] for row in listed] == ["me/a", "me/b", "me/c"]
+    person.run("repos", "remove", "me/a", "me/c")
+    assert person.run("repos", "list").stdout == (
+        "name  distribution  version  url\nme/b  -             -        git@github.com:me/b.git\n"
+        "  not served: no release yet: it was not built\n"
+    )
+
+
+def test_commands_keep_what_a_user_wrote(person: Person, tmp_path: Path) -> None:
+    """Each command that changes repos.toml leaves its comments, order and layout."""
+    path = person.paths.repositories
+    path.parent.mkdir(parents=True)
+    path.write_text("# mine\n\n['me/b'] # fork\n  keep = 5 # why\n\n# on c\n['me/c']\n# the end\n")
+    original = tmp_path / "repos.json"
+    original.write_text('{"me/d": "d"}')
+    person.run("repos", "add", "--no-check", "me/a:a")
+    person.run("repos", "set", "me/b", "keep=6", "pre=true")
+    person.run("repos", "add", "--no-check", "--keep", "7", "me/b")
+    person.run("repos", "import", "--no-check", original)
+    person.run("repos", "remove", "me/c")
+    assert path.read_text() == (
+        "# mine\n\n['me/b'] # fork\n  keep = 7 # why\n  pre = true\n\n# on c\n\n# the end\n\n"
+        '["me/a"]\ndistribution = "a"\n\n["me/d"]\ndistribution = "d"\n'
+    )
+
+
+def test_without_systemd_that_is_said(person: Person) -> None:
+    """Where no manager answers, units cannot be had, and the foreground works."""
+    failed = person.run("server", "start", status=1, PATH="/nonexistent")
+    assert failed.stderr == (
+        "error: systemctl was not found: this system does not run systemd\n"
+        "hint: `pypi-insiders exec`, `server run` and `update` work without it\n"
+    )
+
+
+def test_without_git_that_is_said(person: Person) -> None:
+    """A missing git is no traceback."""
+    person.run("repos", "add", "me/probe", "--url", "file:///nowhere/probe.git")
+    failed = person.run("update", status=1, PATH="/nonexistent")
+    assert failed.stderr == "error: me/probe: git was not found\nhint: install git\n"
+
+
+def test_a_taken_port_is_said(person: Person) -> None:
+    """`server run` names the port."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
+        port = taken.getsockname()[1]
+        failed = person.run("server", "run", "--port", str(port), status=1)
+    assert failed.stderr == (
+        f"error: cannot listen on 127.0.0.1:{port}: the port is taken\n"
+        f"hint: see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port\n"
+    )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_an_index_does_not_start_as_its_own_fallback(person: Person, host: str) -> None:
+    """Where it really listens counts, whatever config.toml says."""
+    port = free_port()
+    url = f"http://{host}:{port}/simple/"
+    options = ("--port", str(port), "--host", "::1" if host == "[::1]" else "localhost")
+    failed = person.run("server", "run", *options, "--fallback-url", url, status=1)
+    assert (failed.stdout, failed.stderr) == (
+        "",
+        "error: the fallback URL must be another index than this one, which would redirect to "
+        f"itself, not {url!r}\n"
+        'hint: set another `fallback-url` under [server], such as "https://pypi.org/simple/"\n',
+    )
+    person.paths.config.mkdir(parents=True)
+    (person.paths.config / "config.toml").write_text(f'[server]\nfallback-url = "{url}"\n')
+    if host != "[::1]":  # where `exec` does not listen
+        again = person.run("exec", "--no-update", "--port", str(port), "true", status=1)
+        assert again.stderr.endswith(failed.stderr)
+
+
+def commands(command: click.Command = cli, *words: str) -> list[tuple[str, ...]]:
+    """Name every command and group, each by the words that lead to it."""
+    found = [words]
+    if isinstance(command, click.Group):
+        with click.Context(command) as ctx:
+            for name in command.list_commands(ctx):
+                inner = command.get_command(ctx, name)
+                assert inner is not None
+                found += commands(inner, *words, name)
+    return found
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_help_and_version_are_everywhere(person: Person, command: tuple[str, ...]) -> None:
+    """`-h`, `--help` and `--version` work at each level, without touching anything."""
+    helps = {person.run(*command, option).stdout for option in ("-h", "--help")}
+    assert len(helps) == 1
+    assert helps.pop().startswith(f"Usage: {' '.join(('pypi-insiders', *command))} ")
+    assert person.run(*command, "--version").stdout == f"pypi-insiders {__version__}\n"
+    assert list(person.home.iterdir()) == []
+
+
+def test_verbose_and_quiet(person: Person) -> None:
+    """`-v` shows the commands that are run, `-q` only what is wrong; both left or right."""
+    person.run("repos", "add", "me/probe", "--url", "file:///nowhere/probe.git")
+    for typed in (("-v", "update"), ("update", "-v")):
+        told = person.run(*typed, status=1).stderr
+        assert re.search(
+            r"^\+ git -c core.hooksPath=/dev/null .* ls-remote --tags", told, re.MULTILINE
+        )
+    quiet = person.run("update", "-q", status=1).stderr
+    assert quiet.startswith("error: me/probe: no such repository")
+    assert quiet.count("\n") == 1
+
+
+def test_a_command_that_needs_no_library_imports_none(tmp_path: Path) -> None:
+    """The command line starts without git, pypiserver, build, rich and waitress."""
+    code = (
+        "import sys; from pypi_insiders.cli import cli\n"
+        "for command in cli.list_commands(None):\n"
+        "    cli.get_command(None, command)\n"
+        "print([m for m in ('git', 'pypiserver', 'build', 'rich', 'waitress', 'tomllib',"
+        " 'platformdirs', 'packaging', 'subprocess', 'sqlite3', 'jinja2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_module_can_be_run(person: Person) -> None:
+    """`python -m pypi_insiders` is the same command."""
+    done = subprocess.run(
+        [COMMAND.with_name("python"), "-m", "pypi_insiders", "--version"],
+        env=person.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"pypi-insiders {__version__}\n"
+
+
+def test_purge_works_without_a_user_manager_and_says_when_there_is_nothing(person: Person) -> None:
+    """In a container it takes what `update` has made."""
+    person.run("repos", "add", "--no-check", "me/probe")
+    done = person.run("uninstall", "--purge", PATH="/nonexistent")
+    assert done.stderr == "note: systemctl was not found: this system does not run systemd\n"
+    assert done.stdout.splitlines() == [
+        f"removed {person.paths.config}",
+        f"removed {person.paths.state}",
+    ]
+    again = person.run("uninstall", "--purge", PATH="/nonexistent")
+    assert again.stdout == "nothing was installed\n"
+    assert not person.paths.state.exists()
