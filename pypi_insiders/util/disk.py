@@ -222,7 +222,9 @@ def _measure(directories: Sequence[Path]) -> int:
 
 
 def _in_words(size_bytes: int) -> str:
-    """Write a size as `512 MiB` or `1.5 GiB`."""
+    """Write a size as `60 KiB`, `512 MiB` or `1.5 GiB`."""
+    if size_bytes and size_bytes < 1024**2:
+        return f"{-(-size_bytes // 1024)} KiB"
     if size_bytes < 1024**3:
         return f"{size_bytes // 1024**2} MiB"
     return f"{size_bytes / 1024**3:.1f} GiB"
