@@ -281,9 +281,8 @@ def test_a_command_that_is_gone_is_a_problem(machine: Machine, port: int) -> Non
     assert told() == problem(f"{program} is gone")
     # Where no drop-in says so, the remedy is another.
     machine.run("rm", f"{UNIT_DIRECTORY}/{unit}.d/override.conf")
-    machine.run(
-        "sed", "-i", f"s,^ExecStart=.*,ExecStart={program} update,", f"{UNIT_DIRECTORY}/{unit}"
-    )
+    command = f"s,^ExecStart=.*,ExecStart={program} update,; s/ (sha256 [0-9a-f]*)//"
+    machine.run("sed", "-i", command, f"{UNIT_DIRECTORY}/{unit}")
     machine.run("systemctl", "--user", "daemon-reload")
     hint = "`pypi-insiders watcher restart`"
     assert told() == [

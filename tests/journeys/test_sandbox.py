@@ -162,7 +162,7 @@ def test_a_burglar_finds_every_door_closed(
     assert sorted(path.name for path in outside.iterdir()) == [
         "agent.sock", "probe-1.0-py3-none-any.whl",
     ]  # fmt: skip
-    names = machine.run("ls", "-A", _INDEX).stdout.split()
+    names = machine.run("ls", "-A", "-I", ".held.json", _INDEX).stdout.split()
     assert sorted(names) == ["probe-1.0-py3-none-any.whl", "probe-1.0.tar.gz", "theirs-1.0.tar.gz"]
     assert machine.processes("sleep 31411") == []
     units = machine.run("systemctl", "--user", "list-units", "--all", "pypi-insiders-build*")
