@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from pypi_insiders.util.own_files import recall
 
 _log = logging.getLogger(__name__)
 
+_AGAIN_S = 1.0
+"""How soon what could not be read is read again."""
 # Names are read even from a list that is no TOML: to hold one too many is the safe mistake.
 _TABLE = re.compile(r"""^\s*\[\s*["']?([^"'\]]+)""")
 _DISTRIBUTION = re.compile(r"""\bdistribution["']?\s*=\s*["']+([^"']*)["']""")
@@ -280,19 +283,27 @@ class HeldNames:
         self._lock = threading.Lock()
         self._seen: object = None
         self._names = Names({}, {})
+        self._read_s = 0.0
 
     def current(self) -> Names:
         """Return all names; costs two calls of stat(2) as long as nothing changes."""
         seen = self._stamp()
-        if seen != self._seen:
+        if self._is_stale(seen):
             with self._lock:
-                if seen != self._seen:
+                if self._is_stale(seen):
                     self._sync()
                     seen = self._stamp()
-                    self._names = load(self.paths)
+                    self._names, self._read_s = load(self.paths), time.monotonic()
                     # Last: whoever finds it takes the names as they are, without the lock.
                     self._seen = seen
         return self._names
+
+    def _is_stale(self, seen: object) -> bool:
+        """Return whether to read again; an error may pass, or end in files that are not stamped."""
+        if seen != self._seen:
+            return True
+        is_whole = self._names.error is None and self._names.unread is None
+        return not is_whole and time.monotonic() - self._read_s >= _AGAIN_S
 
     def _stamp(self) -> object:
         found = []

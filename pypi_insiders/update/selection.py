@@ -238,7 +238,8 @@ def _demand_chosen(
             f"all its versions are pre-releases, and pre is false: {_newest_first(versions)}",
             f"`{set_command} pre=true`",
         )
-    if repository.signers and known.unsigned:
+    is_unsigned = versions and all(known.unsigned.get(tag) == refs[tag] for tag in versions)
+    if repository.signers and is_unsigned:
         raise InsidersError(
             f"no allowed signer has signed any of its tags: {_newest_first(versions)}",
             f"add the key of who signs them to {repository.signers}, or name another file: "

@@ -66,9 +66,10 @@ class Downloads:
 
     def _metadata(self, request: Request, name: str) -> Response:
         found = self._catalog.metadata(name)
-        if found is None and self._catalog.find(name) is not None:
-            return not_found(request)  # an sdist, whose build may say another thing
         if found is None:
+            entry = self._catalog.find(name)
+            if entry is not None and entry.metadata_sha256 is None:
+                return not_found(request)  # an sdist, whose build may say another thing
             return self._missing(request, name)
         digest, content = found
         headers = self._describe(digest, "text/plain; charset=utf-8")

@@ -1,6 +1,7 @@
 """Answer every request with the reason why the index cannot serve."""
 
-from wsgiref.types import WSGIApplication
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from pypi_insiders.server.web import stop
 from pypi_insiders.server.web.guard import RequestGuard
@@ -25,9 +26,15 @@ def make_app(error: InsidersError, guard: RequestGuard | None) -> WSGIApplicatio
         response = stop.answer(
             told if is_told else untold, request, is_page=request.path != "/health"
         )
-        # Without a length the connection ends with the answer: what the client asks next comes
-        # through the socket, where whoever can serve by then takes it.
         response.headers = [it for it in response.headers if it[0] != "Content-Length"]
         return response
 
-    return wsgi_app(refuse)
+    answer = wsgi_app(refuse)
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # Without a length the connection ends with the answer: what the client asks next comes
+        # through the socket, where whoever can serve by then takes it. waitress would add the
+        # length of a body that tells how many parts it has.
+        return iter(answer(environ, start_response))
+
+    return app

@@ -1,0 +1,25 @@
+"""The names that a server holds, as it reads them again."""
+
+from pathlib import Path
+
+import pytest
+
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.repositories import held_names, state
+from pypi_insiders.repositories.held_names import HeldNames
+from pypi_insiders.repositories.state import RepositoryState
+
+
+def test_an_error_that_has_ended_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its end changed one of the files by which a change is seen, or not."""
+    monkeypatch.setattr(held_names, "_AGAIN_S", 0.0)
+    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
+    state.save(paths.state, "me/lost", RepositoryState(remote="file:///lost.git"))
+    names = HeldNames(paths)
+    error = names.current().error
+    assert error is not None
+    assert error.message.startswith("the project name of me/lost is lost: ")
+    state.save_removed(paths.state, {"me/lost"})
+    assert names.current().error is None
