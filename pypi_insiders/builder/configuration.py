@@ -78,6 +78,8 @@ def _of_backend(system: object) -> Iterator[str]:
     backend, paths = system.get("build-backend", ""), system.get("backend-path", [])
     # Others than texts `build` complains of.
     paths = paths if isinstance(paths, list) else []
+    if len(paths) > _MOST_LEVELS:
+        yield f"its pyproject.toml has more than {_MOST_LEVELS} items in backend-path"
     for text in (backend, *paths):
         if isinstance(text, str) and not (text.isprintable() and len(text) <= _SHOWN_CHARS):
             yield "the build backend in its pyproject.toml has a name that none can have"

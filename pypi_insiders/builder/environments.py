@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 
 from pypi_insiders.util import uv
 from pypi_insiders.util.errors import InsidersError
@@ -27,6 +27,8 @@ from pypi_insiders.util.trees import files_below, remove_foreign_tree
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 900
+_LONGEST_CHARS = 1000
+_MOST_REQUIREMENTS = 1000
 _COMPILE_TIMEOUT_S = 120
 _COMPILE_MEMORY_BYTES = 1024**3
 
@@ -259,11 +261,13 @@ def _checked(requirements: Iterable[str]) -> list[str]:
     A URL is fetched outside the sandbox: it could lead to this machine, or its wheel require files
     of this machine, which uv accepts of what is required by URL alone.
     """
-    found = []
+    found: list[str] = []
     for text in sorted(requirements):
+        if not text.isprintable() or len(text) > _LONGEST_CHARS or len(found) >= _MOST_REQUIREMENTS:
+            raise RequirementError("its build requirements are too many, too long or no text")
         try:
             url = Requirement(text).url
-        except InvalidRequirement as error:
+        except (ValueError, SyntaxError, RecursionError) as error:
             raise RequirementError(f"{text!r} is no requirement of the form of PEP 508") from error
         if url is not None:
             raise RequirementError(

@@ -33,6 +33,7 @@ STALL_TIMEOUT_S = 120
 """After so long without anything that moves, a host that should send something hangs."""
 _LOOKS = 8
 _LOOK_S = 0.1
+_OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024
 """How often it is looked whether there is room on the disk."""
 _END_TIMEOUT_S = 5
 # A damaged repository can end git by a signal, but by none of these.
@@ -211,9 +212,13 @@ def _wait(
     seen, since_s = None, time.monotonic()
     look_at_s = since_s
     while (left_s := until_s - time.monotonic()) > 0:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            look_s = min(left_s, _LOOK_S)
-            return (*process.communicate(timeout=look_s), process.returncode)
+        try:
+            return (*process.communicate(timeout=min(left_s, _LOOK_S)), process.returncode)
+        except subprocess.TimeoutExpired as error:
+            printed = len(error.output or b"") + len(error.stderr or b"")
+        if printed > _OUTPUT_LIMIT_BYTES:
+            kill_with_descendants(process.pid)
+            raise InsidersError(f"git printed more than {_OUTPUT_LIMIT_BYTES // 1024**2} MiB")
         if disk.is_exhausted():
             break
         if not connects or time.monotonic() < look_at_s:

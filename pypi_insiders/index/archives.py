@@ -4,13 +4,18 @@ import contextlib
 import csv
 import gzip
 import hashlib
+import lzma
 import os
 import re
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import DistributionError
@@ -19,6 +24,17 @@ from pypi_insiders.util.disk import Watched, demand_room
 _SHOWN = 3
 _MOST_MEMBERS = 20_000
 _MOST_LEVELS = 100
+_UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
+_RECORD_LIMIT_BYTES = 16 * 1024 * 1024
+_DAMAGES = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+    NotImplementedError,
+    lzma.LZMAError,
+    struct.error,
+    zlib.error,
+)
 
 
 def check(path: Path) -> None:
@@ -30,7 +46,7 @@ def check(path: Path) -> None:
     """
     try:
         (_check_wheel if distribution.is_wheel(path.name) else _check_sdist)(path)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError) as error:
+    except _DAMAGES as error:
         raise DistributionError(f"{path.name} is damaged: {error}") from error
 
 
@@ -81,10 +97,16 @@ def _some(texts: Iterable[str]) -> str:
 
 def _check_members(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
     """Refuse what would land outside, twice, or as something else than a file."""
-    seen = set()
+    seen, size_bytes = set(), 0
     for number, member in enumerate(members, 1):
         shown = repr(member.filename)
         _check_limits(name, number, member.filename)
+        size_bytes += member.file_size
+        is_record = member.filename.endswith(".dist-info/RECORD")
+        if size_bytes > _UNPACKED_LIMIT_BYTES or (
+            is_record and member.file_size > _RECORD_LIMIT_BYTES
+        ):
+            raise DistributionError(f"{name} is too large when it is unpacked")
         if not is_inside(member.filename):
             raise DistributionError(f"{name} contains {shown}, which would land outside")
         if member.filename in seen:
@@ -113,17 +135,25 @@ def differences(one: Path, other: Path) -> str:
 def _members(path: Path) -> dict[str, str]:
     """Hash the files in an archive; of one that is damaged, nothing."""
     found = {}
-    with contextlib.suppress(tarfile.TarError, zipfile.BadZipFile, EOFError):
+    with contextlib.suppress(*_DAMAGES):
         if path.name.endswith(".tar.gz"):
             with tarfile.open(path) as archive:
                 for member in archive:
                     if content := archive.extractfile(member) if member.isfile() else None:
-                        found[member.name] = hashlib.sha256(content.read()).hexdigest()
+                        found[member.name] = _hash(content)
         else:
             with zipfile.ZipFile(path) as archive_of_zip:
                 for name in archive_of_zip.namelist():
-                    found[name] = hashlib.sha256(archive_of_zip.read(name)).hexdigest()
+                    with archive_of_zip.open(name) as content_of_zip:
+                        found[name] = _hash(content_of_zip)
     return found
+
+
+def _hash(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1024 * 1024):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def is_inside(name: str) -> bool:
@@ -140,7 +170,7 @@ def _check_sdist(path: Path) -> None:
             _check_members(path.name, archive.infolist())
             roots = {PurePosixPath(name).parts[0] for name in archive.namelist()}
     else:
-        roots = set()
+        roots, names, links = set(), Counter[str](), set()
         with tarfile.open(path) as archive_of_tar:
             number = 0
             while (member := archive_of_tar.next()) is not None:
@@ -152,8 +182,27 @@ def _check_sdist(path: Path) -> None:
                     shown = repr(member.name)
                     raise DistributionError(f"{path.name} contains {shown}, which is not allowed")
                 roots.add(parts[0])
+                names[os.path.normpath(member.name)] += 1
+                if member.islnk():
+                    names[os.path.normpath(member.linkname)] += 0
+                if member.issym():
+                    links.add(os.path.normpath(member.name))
+        _refuse_through_links(path.name, names, links)
     if len(roots) != 1:
         raise DistributionError(f"{path.name} must contain exactly one directory")
+
+
+def _refuse_through_links(archive: str, names: Counter[str], links: set[str]) -> None:
+    """Refuse members that would be written, or linked to, through a link of the same archive.
+
+    A chain of links, each inside by its words, leads outside in the end; tarfile without its
+    `data_filter` follows it.
+    """
+    for name, times in names.items():
+        if (name in links and times != 1) or any(
+            str(parent) in links for parent in PurePosixPath(name).parents
+        ):
+            raise DistributionError(f"{archive} contains {name!r}, which lies behind a link")
 
 
 def _check_limits(archive: str, number: int, member: str) -> None:

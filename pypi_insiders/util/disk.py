@@ -24,8 +24,8 @@ HINT = "make room on that disk; `disk-reserve` under [build] is what builds leav
 class DiskFullError(InsidersError):
     """There is too little room, which is no fault of what was to be done."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, HINT)
+    def __init__(self, message: str, hint: str | None = HINT) -> None:
+        super().__init__(message, hint)
 
 
 class Guard:
@@ -78,6 +78,10 @@ class Guard:
             return 0
         return max(0, seen.f_bavail * seen.f_frsize - self.reserve_bytes(directory))
 
+    def is_exhausted(self, directory: Path) -> bool:
+        """Return whether less than the reserve is free; without one, programs meet the end."""
+        return self._reserve_bytes != 0 and self.left_bytes(directory) <= 0
+
     @contextlib.contextmanager
     def guarding(self, *directories: Path, disk: Path | None = None) -> Iterator["Use"]:
         """Let `is_exhausted` tell when what this thread runs in this context is to be ended.
@@ -126,7 +130,7 @@ class Use:
     @property
     def is_to_end(self) -> bool:
         """Tell whether it is the one to be ended so that the disk does not become full."""
-        if self.used_bytes is None and self._guard.left_bytes(self._disk) <= 0:
+        if self.used_bytes is None and self._guard.is_exhausted(self._disk):
             self._guard.choose()
         return self.used_bytes is not None
 
@@ -138,7 +142,7 @@ class Use:
     def trouble(self) -> tuple[str, bool] | None:
         """Say that it failed for want of room, and whether it has used most of that itself."""
         if self.used_bytes is None:
-            if self._guard.left_bytes(self._disk) > 0:
+            if not self._guard.is_exhausted(self._disk):
                 return None
             self.used_bytes = _measure(self.directories)
         reserve = _in_words(self._guard.reserve_bytes(self._disk))

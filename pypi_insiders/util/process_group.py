@@ -100,7 +100,7 @@ class ProcessGroup:
                     "the next update tries again",
                 )
             output.seek(max(0, output.seek(0, os.SEEK_END) - _OUTPUT_LIMIT_BYTES))
-            return Result(status, output.read().decode(errors="replace"), "")
+            return Result(status, output.read(_OUTPUT_LIMIT_BYTES).decode(errors="replace"), "")
 
     def pause(self, seconds: float) -> bool:
         """Wait for so many seconds; return whether more may be run then."""

@@ -68,3 +68,61 @@ def test_an_archive_is_not_read_for_ever(tmp_path: Path) -> None:
     with pytest.raises(DistributionError) as caught:
         distribution.read(sdist)
     assert caught.value.message.endswith("it has more than 100000 members")
+
+
+def _linked(path: Path, *members: tuple[str, str | None, bytes]) -> Path:
+    """Write an sdist of members: name, where a symbolic link leads, type."""
+    sdist_of(path, [])
+    with tarfile.open(path) as before:
+        content = metadata("probe", "1.0").encode()
+        head = before.getmember("probe-1.0/PKG-INFO")
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(head, io.BytesIO(content))
+        for name, target, kind in members:
+            member = tarfile.TarInfo(f"probe-1.0/{name}")
+            member.type, member.linkname = kind, target or ""
+            archive.addfile(member)
+    return path
+
+
+LINK, HARD, FILE = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.REGTYPE
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("l", "..", LINK), ("l/m", "..", LINK), ("l/m/x", None, FILE)],
+        [("l", "..", LINK), ("l/x", None, FILE)],
+        [("l", "PKG-INFO", LINK), ("l", None, FILE)],
+        [("l", "..", LINK), ("h", "probe-1.0/l/secret", HARD)],
+    ],
+    ids=["a chain", "a member", "in its place", "a hard link"],
+)
+@pytest.mark.parametrize("has_filter", [True, False])
+def test_nothing_is_written_or_read_through_a_link(
+    tmp_path: Path,
+    members: list[tuple[str, str | None, bytes]],
+    has_filter: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each link leads nowhere outside by its words; Debian 12 has no filter that looks further."""
+    if not has_filter:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    root = tmp_path / "a/b/unpacked"
+    root.mkdir(parents=True)
+    (tmp_path / "a/b/secret").write_text("private")
+    sdist = _linked(tmp_path / "probe-1.0.tar.gz", *members)
+    with pytest.raises(DistributionError):
+        archives.unpack_sdist(sdist, root, 0)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "a", "b", "probe-1.0.tar.gz", "secret", "unpacked",
+    ]  # fmt: skip
+
+
+def test_a_link_within_an_sdist_is_unpacked(tmp_path: Path) -> None:
+    """As real ones have it."""
+    sdist = _linked(tmp_path / "probe-1.0.tar.gz", ("d/x", None, FILE), ("l", "d/x", LINK))
+    root = tmp_path / "unpacked"
+    root.mkdir()
+    archives.unpack_sdist(sdist, root, 0)
+    assert (root / "probe-1.0/l").readlink() == Path("d/x")
