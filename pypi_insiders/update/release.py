@@ -55,7 +55,11 @@ class ReleaseBuilder:
         self._repository = repository
         self._name = repository.name
         self._mirror = context.paths.mirror(repository.name)
-        self._access = git.Access(repository.token)
+
+    @property
+    def _access(self) -> git.Access:
+        """With the token, which can be missing here: that is the fault of this repository alone."""
+        return git.Access(self._repository.token)
 
     def fetch(self) -> None:
         """Bring the mirror of the repository up to date.

@@ -268,6 +268,20 @@ def test_an_interrupted_update_leaves_nothing_half_done(
     assert untimed(again.communicate(timeout=60)[0]) == "1 checked, 2 files published\n"
 
 
+def test_a_token_that_only_the_watcher_has_stops_no_other_repository(
+    person: Person, watch: Watch
+) -> None:
+    """Which repository lacks it is said."""
+    watch("one").release("1.0")
+    watch("two").release("1.0")
+    person.run("repos", "set", "me/two", "token-credential=forge")
+    failed = person.run("update", status=1)
+    assert (
+        "error: me/two: its token is the credential forge of the watcher's unit"
+    ) in failed.stderr.splitlines()
+    assert person.distributions() == names("one-1.0")
+
+
 def test_a_full_disk_leaves_nothing_half_written(person: Person, watch: Watch) -> None:
     """The error names the file; no part of it is in the index; with room it works."""
     project = watch("probe")
