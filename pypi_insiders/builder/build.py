@@ -24,6 +24,7 @@ from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, shortage
+from pypi_insiders.util.process_group import Command
 from pypi_insiders.util.trees import remove_foreign_tree
 
 # `build` and its kin are imported where something is built: most updates have nothing to build.
@@ -58,7 +59,7 @@ class Recipe:
 
 
 def build_distributions(
-    source: Path, workspace: Path, recipe: Recipe, confines: Launcher
+    source: Path, workspace: Path, recipe: Recipe, launcher: Launcher
 ) -> Distributions:
     """Build an sdist from a source tree, and wheels from that sdist, in isolated environments.
 
@@ -68,7 +69,7 @@ def build_distributions(
         source: a source tree below the workspace.
         workspace: an existing directory for everything that comes up; the results lie in it.
         recipe: how it is built.
-        confines: in what its build hooks run.
+        launcher: starts its build hooks.
 
     Raises:
         BuildError: the project does not build, or what it built does not agree with itself.
@@ -79,7 +80,7 @@ def build_distributions(
     with _FIRST_USE:
         # Its first call is not safe in threads: https://github.com/python/cpython/issues/92452
         sysconfig.get_config_vars()
-    work = _Work(workspace, recipe, confines)
+    work = _Work(workspace, recipe, launcher)
     with _translated(work):
         unpacked = work.sdist(source)
         wheels = tuple(work.wheels(unpacked))
@@ -89,13 +90,13 @@ def build_distributions(
 class _Work:
     """One build: a workspace, the environments in it, and what its hooks wrote."""
 
-    def __init__(self, workspace: Path, recipe: Recipe, confines: Launcher) -> None:
+    def __init__(self, workspace: Path, recipe: Recipe, launcher: Launcher) -> None:
         self.output = ""
         self.requirements: dict[str, str] = {}
         self.finished = workspace / "finished"
         self._workspace = workspace
         self._recipe = recipe
-        self._confines = confines
+        self._launcher = launcher
         self._dist = workspace / "dist"
         self._home = workspace / "home"
         self._taken_directory = workspace / "built"
@@ -143,9 +144,9 @@ class _Work:
         """Find the interpreters that are wanted, those that are here."""
         if not self._recipe.pythons:
             return [sys.executable]
-        containment = self._confines.containment
+        processes = self._launcher.processes
         found = {
-            version: environments.find_python(version, containment, self._workspace)
+            version: environments.find_python(version, processes, self._workspace)
             for version in self._recipe.pythons
         }
         if missing := [version for version, path in found.items() if path is None]:
@@ -188,7 +189,7 @@ class _Work:
                 requirements,
                 python=python,
                 as_of_s=recipe.epoch_s if recipe.as_of_commit else None,
-                containment=self._confines.containment,
+                processes=self._launcher.processes,
             )
             self.requirements |= self._environments[key].versions
             if recipe.bytecode is not None:
@@ -199,38 +200,33 @@ class _Work:
         self, argv: Sequence[str], environment: Environment, output: Path, timeout_s: float
     ) -> Path:
         """Compile modules where build hooks run: they are as foreign."""
-        view = Mounts(
+        mounts = Mounts(
             self._workspace,
             writable=(output,),
             readable=(environment.directory, *environment.shown),
         )
-        self._confines.run(
-            argv,
-            view,
-            timeout_s=timeout_s,
-            environment={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-            directory=output,
-        )
-        modules = self._confines.inside(view, str(environment.directory / "lib"))
+        environ = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+        self._launcher.run(Command(argv, environ, output, timeout_s), mounts)
+        modules = self._launcher.inside(mounts, str(environment.directory / "lib"))
         return output / modules.removeprefix("/")
 
     def run(self, argv: Sequence[str], place: "_Place", variables: Mapping[str, str]) -> None:
         """Run a hook, and keep what it writes."""
         recipe, environment = self._recipe, place.environment
-        view = Mounts(
+        mounts = Mounts(
             self._workspace,
             writable=(place.tree, self._dist, self._home, place.control),
             readable=(environment.directory, *environment.shown, *recipe.readable),
             # Not that of the environment, in which a requirement can replace what it imports.
             network=environment.interpreter if recipe.network else None,
         )
-        result = self._confines.run(
+        command = Command(
             [str(environment.python), *argv],
-            view,
-            timeout_s=HOOK_TIMEOUT_S,
-            environment={**self._variables(environment), **variables},
-            directory=place.project,
+            {**self._variables(environment), **variables},
+            place.project,
+            HOOK_TIMEOUT_S,
         )
+        result = self._launcher.run(command, mounts)
         self.output += result.stdout
         for line in result.stdout.splitlines():
             _log.debug("%s", line)
@@ -239,7 +235,7 @@ class _Work:
 
     def inside(self, text: str) -> str:
         """Write the paths in a text as a hook sees them."""
-        return self._confines.inside(Mounts(self._workspace, ()), text)
+        return self._launcher.inside(Mounts(self._workspace, ()), text)
 
     def control(self) -> Path:
         """Make a directory for what goes to and from one run of a hook."""

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import UNFINISHED, hint_for, shortage
 from pypi_insiders.util.plain_text import Block
 from pypi_insiders.util.process import Result
-from pypi_insiders.util.process_group import ProcessGroup
+from pypi_insiders.util.process_group import Command, ProcessGroup
 from pypi_insiders.util.trees import files_below, remove_foreign_tree
 
 _log = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ def make(  # one thing that an environment is made of each
     *,
     python: str,
     as_of_s: int | None,
-    containment: ProcessGroup,
+    processes: ProcessGroup,
 ) -> Environment:
     """Make an environment, from wheels only.
 
@@ -202,7 +202,7 @@ def make(  # one thing that an environment is made of each
         python: path or version of the interpreter.
         as_of_s: what the index got later than these seconds of the epoch is left out, unless
             nothing can be found so; `None`: nothing is.
-        containment: ends what runs when this process is to end.
+        processes: ends what runs when this process is to end.
 
     Raises:
         RequirementError: a requirement is malformed or not allowed, or cannot be installed.
@@ -212,7 +212,7 @@ def make(  # one thing that an environment is made of each
     """
     wanted = _checked(requirements)
     if not wanted:
-        return _make_empty(directory, python, containment)
+        return _make_empty(directory, python, processes)
     limits: list[tuple[str, ...]] = [()]
     if as_of_s is not None:
         date = datetime.fromtimestamp(as_of_s, UTC).isoformat().replace("+00:00", "Z")
@@ -221,10 +221,10 @@ def make(  # one thing that an environment is made of each
         # Anew each time, and all in one step: foreign code may lie in the environment from then
         # on, and uv would run it when it asks the interpreter.
         remove_foreign_tree(directory)
-        environment = _make_empty(directory, python, containment)
+        environment = _make_empty(directory, python, processes)
         # No hard links to files of the user's cache, which later environments get.
         result = _uv(
-            containment, directory.parent,
+            processes, directory.parent,
             "pip", "install", "--no-build", "--link-mode=copy",
             "--python", str(environment.python), *limit, "--", *wanted,
         )  # fmt: skip
@@ -245,9 +245,9 @@ def make(  # one thing that an environment is made of each
     raise RequirementError(message, result.stdout)
 
 
-def _make_empty(directory: Path, python: str, containment: ProcessGroup) -> Environment:
+def _make_empty(directory: Path, python: str, processes: ProcessGroup) -> Environment:
     made = _uv(
-        containment, directory.parent,
+        processes, directory.parent,
         "venv", "--quiet", "--no-project", "--relocatable", "--python", python, str(directory),
     )  # fmt: skip
     if made.status != 0:
@@ -277,19 +277,19 @@ def _checked(requirements: Iterable[str]) -> list[str]:
     return found
 
 
-def find_python(version: str, containment: ProcessGroup, directory: Path) -> str | None:
+def find_python(version: str, processes: ProcessGroup, directory: Path) -> str | None:
     """Find an interpreter of a version that is on this machine.
 
     Args:
         version: such as `3.13`.
-        containment: ends what runs when this process is to end.
+        processes: ends what runs when this process is to end.
         directory: an existing one.
 
     Returns:
         Its path; `None` if there is none.
     """
     result = _uv(
-        containment, directory,
+        processes, directory,
         "python", "find", "--no-project", "--no-python-downloads", version,
     )  # fmt: skip
     # Beside it may be warnings, of interpreters that do not work.
@@ -297,16 +297,12 @@ def find_python(version: str, containment: ProcessGroup, directory: Path) -> str
     return found[-1] if result.status == 0 and found else None
 
 
-def _uv(containment: ProcessGroup, directory: Path, *arguments: str) -> Result:
-    environment: Mapping[str, str] = {
+def _uv(processes: ProcessGroup, directory: Path, *arguments: str) -> Result:
+    environ = {
         key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")
     }
-    return containment.run(
-        (uv.find(), *arguments),
-        timeout_s=_TIMEOUT_S,
-        environment=environment,
-        directory=directory,  # where no uv.toml of a project is found
-    )
+    # In a directory where no uv.toml of a project is found.
+    return processes.run(Command((uv.find(), *arguments), environ, directory, _TIMEOUT_S))
 
 
 def cause(text: str) -> str:

@@ -17,3 +17,7 @@ class BuildError(InsidersError):
 
 class SandboxError(InsidersError):
     """A sandbox cannot be had, or was lost: no fault of what was to run in it."""
+
+
+class EndedError(SandboxError):
+    """What ran in a sandbox was ended by neither itself nor us."""

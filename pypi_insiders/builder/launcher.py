@@ -1,12 +1,11 @@
 """Run foreign code with few files in sight, or as what it is: with the permissions of the user."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pypi_insiders.util.process import Result
-from pypi_insiders.util.process_group import ProcessGroup
+from pypi_insiders.util.process_group import Command, ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -32,31 +31,20 @@ class Launcher(Protocol):
         ...
 
     @property
-    def containment(self) -> ProcessGroup:
-        """What ends it when this process is to end."""
+    def processes(self) -> ProcessGroup:
+        """What runs it, and ends it when this process is to end."""
         ...
 
-    def inside(self, view: Mounts, text: str) -> str:
+    def inside(self, mounts: Mounts, text: str) -> str:
         """Write the paths in a text as the program sees them."""
         ...
 
-    def run(
-        self,
-        argv: Sequence[str],
-        view: Mounts,
-        *,
-        timeout_s: float,
-        environment: Mapping[str, str],
-        directory: Path,
-    ) -> Result:
+    def run(self, command: Command, mounts: Mounts) -> Result:
         """Run a program to its end; nothing that it started outlives it.
 
         Args:
-            argv: the program and its arguments, with paths as they are outside.
-            view: what it sees.
-            timeout_s: after this many seconds it is killed.
-            environment: all of its environment, with paths as they are outside.
-            directory: where it runs.
+            command: what is run, with all paths as they are outside.
+            mounts: what it sees.
 
         Returns:
             Its status, and all that it wrote, in `stdout`.
@@ -72,25 +60,15 @@ class Launcher(Protocol):
 class DirectLauncher:
     """Foreign code that may do what the person may."""
 
-    containment: ProcessGroup
+    processes: ProcessGroup
     is_sandbox: bool = False
     trouble: str | None = None
     """Why there is no sandbox; `None`: none was wanted."""
 
-    def inside(self, view: Mounts, text: str) -> str:  # noqa: ARG002
+    def inside(self, mounts: Mounts, text: str) -> str:  # noqa: ARG002
         """Write the paths in a text as the program sees them: as they are."""
         return text
 
-    def run(
-        self,
-        argv: Sequence[str],
-        view: Mounts,  # noqa: ARG002
-        *,
-        timeout_s: float,
-        environment: Mapping[str, str],
-        directory: Path,
-    ) -> Result:
+    def run(self, command: Command, mounts: Mounts) -> Result:  # noqa: ARG002
         """Run a program to its end."""
-        return self.containment.run(
-            argv, timeout_s=timeout_s, environment=environment, directory=directory
-        )
+        return self.processes.run(command)

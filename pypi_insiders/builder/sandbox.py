@@ -14,13 +14,13 @@ from functools import cache
 from pathlib import Path
 
 from pypi_insiders.builder import gateway, relay
-from pypi_insiders.builder.errors import SandboxError
+from pypi_insiders.builder.errors import EndedError, SandboxError
 from pypi_insiders.builder.launcher import Mounts
 from pypi_insiders.systemd import systemctl, transient
 from pypi_insiders.systemd.quoting import quoted
 from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.process import Result
-from pypi_insiders.util.process_group import ProcessGroup
+from pypi_insiders.util.process_group import Command, ProcessGroup, started_at
 from pypi_insiders.util.trees import remove_foreign_tree
 
 _log = logging.getLogger(__name__)
@@ -31,8 +31,9 @@ _UNIT = "pypi-insiders-build"
 PAUSES_S = (1, 2, 4, 8)
 # Outside of the process namespace and the session of what it runs: who is in there has no way to
 # its descriptors, nor to itself, and cannot keep it from telling that all of it has ended. It tells
-# that by its standard input, which is open for writing and given to nobody else.
-_WRAPPER = 'echo begun >&0; "$@" </dev/null; status=$?; echo ended >&0; exit $status'
+# that by its standard input, which is open for writing and given to nobody else. What nobody reads
+# any more, as systemd began it too late, runs nothing.
+_WRAPPER = 'echo begun >&0 || exit; "$@" </dev/null; status=$?; echo ended >&0; exit $status'
 _TOLD_BYTES = 4096
 # Of the directories in `/`, those in which programs of the system lie. All others are hidden: mail,
 # the journal, disks, shares, and where else users and services keep what is theirs.
@@ -103,11 +104,11 @@ class Sandbox:
     """Foreign code in a transient unit of the user's service manager.
 
     It has a network, processes, devices and temporary directories of its own, reads what every
-    user of the system may read, but no home, and writes only where the view says so. No socket of
+    user of the system may read, but no home, and writes only where the mounts say so. No socket of
     the session can be seen: who speaks to the user's bus could start a unit that is not confined.
 
     Args:
-        containment: ends what runs when this process is to end.
+        processes: ends what runs when this process is to end.
         hidden: directories of the person, wherever they lie.
         pauses_s: after how many seconds a unit is tried again that could not be set up.
 
@@ -118,11 +119,11 @@ class Sandbox:
 
     def __init__(
         self,
-        containment: ProcessGroup,
+        processes: ProcessGroup,
         hidden: Iterable[Path],
         pauses_s: Sequence[float] = PAUSES_S,
     ) -> None:
-        self.containment = containment
+        self.processes = processes
         self._pauses_s = pauses_s
         foreign = tuple(_foreign_directories())
         self._hidden = foreign + tuple(
@@ -132,30 +133,20 @@ class Sandbox:
         )
         self._numbers = itertools.count(1)
 
-    def inside(self, view: Mounts, text: str) -> str:
+    def inside(self, mounts: Mounts, text: str) -> str:
         """Write the paths in a text as the program sees them."""
-        return text.replace(str(view.root), _INSIDE)
+        return text.replace(str(mounts.root), _INSIDE)
 
-    def run(
-        self,
-        argv: Sequence[str],
-        view: Mounts,
-        *,
-        timeout_s: float,
-        environment: Mapping[str, str],
-        directory: Path,
-    ) -> Result:
+    def run(self, command: Command, mounts: Mounts) -> Result:
         """Run a program to its end."""
         for pause_s in (*self._pauses_s, None):
-            place = Path(tempfile.mkdtemp(prefix="run-", dir=view.root))
+            place = Path(tempfile.mkdtemp(prefix="run-", dir=mounts.root))
             try:
                 for name in (_TEMPORARY_FILES, _WAY):
                     (place / name).mkdir()
                 way = place / _WAY / _GATEWAY
-                with gateway.opened(way) if view.network else nullcontext():
-                    result, told = self._run_unit(
-                        argv, view, place, timeout_s, environment, directory
-                    )
+                with gateway.opened(way) if mounts.network else nullcontext():
+                    result, told = self._run_unit(command, mounts, place)
             finally:
                 remove_foreign_tree(place)
             # An exit status alone does not tell whose it is.
@@ -163,33 +154,25 @@ class Sandbox:
                 return result
             said = last_line(result.stdout) or f"systemd-run ended with {result.status}"
             if "begun" in told:
-                raise SandboxError(f"the unit of the build was ended from outside: {said}")
-            if pause_s is None or not self.containment.pause(pause_s):
+                raise EndedError(f"the unit of the build was ended from outside: {said}")
+            if pause_s is None or not self.processes.pause(pause_s):
                 break
             _log.info("systemd could not set up the unit of a build, trying again: %s", said)
         raise SandboxError(f"systemd could not set up the unit of the build: {said}")
 
-    def _run_unit(  # noqa: PLR0913, PLR0917 - as `run`
-        self,
-        argv: Sequence[str],
-        view: Mounts,
-        place: Path,
-        timeout_s: float,
-        environment: Mapping[str, str],
-        directory: Path,
-    ) -> tuple[Result, list[str]]:
+    def _run_unit(self, command: Command, mounts: Mounts, place: Path) -> tuple[Result, list[str]]:
         """Run a program once; return its result, and whether it has `begun` and `ended`."""
-        unit = f"{_UNIT}-{os.getpid()}-{next(self._numbers)}.service"
-        paths = environment.get("PATH", "").split(":")
-        own = [path for path in paths if Path(path).is_relative_to(view.root)]
-        variables = {**environment, "PATH": ":".join([*own, _PATH])}
+        unit = f"{_UNIT}-{os.getpid()}-{started_at(os.getpid())}-{next(self._numbers)}.service"
+        paths = command.environ.get("PATH", "").split(":")
+        own = [path for path in paths if Path(path).is_relative_to(mounts.root)]
+        variables = {**command.environ, "PATH": ":".join([*own, _PATH])}
         led: list[str] = []
-        if view.network:
+        if mounts.network:
             variables = _without_proxies(variables) | _PROXIES
             # What it is led by it may read and use, and not put something else in its place.
-            view = replace(view, readable=(*view.readable, place / _WAY))
+            mounts = replace(mounts, readable=(*mounts.readable, place / _WAY))
             script = str(shutil.copy(relay.__file__, place / _WAY))
-            led = [str(view.network), "-I", "-S", script, str(place / _WAY / _GATEWAY)]
+            led = [str(mounts.network), "-I", "-S", script, str(place / _WAY / _GATEWAY)]
         words = [
             *("sh", "-c", _WRAPPER, "sh"),
             *led,
@@ -198,67 +181,66 @@ class Sandbox:
             # A signal to its process group reaches those in other namespaces, too: kill(2).
             *("--mount-proc", "--", "setsid", "env", "-i"),
             *(f"{name}={value}" for name, value in variables.items()),
-            *argv,
+            *command.argv,
         ]
         temporary = quoted(place / _TEMPORARY_FILES)
-        command = transient.command(
-            (self.inside(view, word) for word in words),
+        argv = transient.command(
+            (self.inside(mounts, word) for word in words),
             "Build of an Insiders release",
             (
                 "Slice=background.slice",
-                f"WorkingDirectory={self.inside(view, str(directory))}",
-                *self._properties(view, timeout_s),
+                f"WorkingDirectory={self.inside(mounts, str(command.directory))}",
+                *self._properties(mounts, command.timeout_s),
                 # What it writes there lies in a directory that is removed, and may be measured.
                 *(f"BindPaths={temporary}:{path}" for path in TEMPORARY),
             ),
             unit=unit,
         )
+        told: list[str] = []
         with _pipe() as (ours, theirs):
-            told: list[str] = []
             try:
-                result = self.containment.run(
-                    command,
-                    timeout_s=timeout_s,
-                    environment=os.environ,
-                    directory=Path("/"),
-                    stdin=theirs,
+                result = self.processes.run(
+                    Command(argv, os.environ, Path("/"), command.timeout_s), stdin=theirs
                 )
                 told = _words(ours)
             finally:
-                # However systemd-run has ended, and whatever was told: the unit may run, or begin
-                # to, and nothing of it must.
+                # However systemd-run has ended, and whatever was told: the unit may run, and
+                # nothing of it must; or systemd is still to begin it, and then nobody listens.
+                os.close(ours)
                 if "ended" not in told:
                     systemctl.try_call("kill", "--signal=KILL", "--", unit)
                 systemctl.try_call("stop", "--", unit)
-            return result, [*told, *_words(ours)]
+        return result, told
 
-    def _properties(self, view: Mounts, timeout_s: float) -> Iterable[str]:
+    def _properties(self, mounts: Mounts, timeout_s: float) -> Iterable[str]:
         yield from _PROPERTIES
         if _knows_idle_weight():
             yield "CPUWeight=idle"
-        yield from _WITH_NETWORK if view.network else _WITHOUT_NETWORK
+        yield from _WITH_NETWORK if mounts.network else _WITHOUT_NETWORK
         yield f"RuntimeMaxSec={timeout_s + 60:.0f}"  # if nobody is left to end it
         for path in self._hidden:
             yield f"TemporaryFileSystem={quoted(path)}:ro"
-        for path in view.readable:
-            if is_below(path, (view.root, *self._hidden, *HOMES, *TEMPORARY)):
-                yield f"BindReadOnlyPaths={self._bound(view, path)}"
-        for path in view.writable:
-            yield f"BindPaths={self._bound(view, path)}"
+        for path in mounts.readable:
+            if is_below(path, (mounts.root, *self._hidden, *HOMES, *TEMPORARY)):
+                yield f"BindReadOnlyPaths={self._bound(mounts, path)}"
+        for path in mounts.writable:
+            yield f"BindPaths={self._bound(mounts, path)}"
 
-    def _bound(self, view: Mounts, path: Path) -> str:
-        return f"{quoted(path)}:{quoted(self.inside(view, str(path)))}"
+    def _bound(self, mounts: Mounts, path: Path) -> str:
+        return f"{quoted(path)}:{quoted(self.inside(mounts, str(path)))}"
 
 
 @contextmanager
 def _pipe() -> Iterator[tuple[int, int]]:
-    """Make a pipe; give the ends from which is read, without waiting, and to which is written."""
+    """Make a pipe; give the ends from which is read, without waiting, and to which is written.
+
+    The caller closes the first.
+    """
     ours, theirs = os.pipe()
     try:
         os.set_blocking(ours, False)
         yield ours, theirs
     finally:
-        os.close(ours)
         os.close(theirs)
 
 
@@ -310,9 +292,9 @@ def last_line(text: str) -> str:
 
 
 def sweep() -> None:
-    """End the builds of processes that are gone."""
+    """End the builds of processes that are gone, whatever has their numbers by now."""
     for unit in systemctl.active(f"{_UNIT}-*"):
-        pid = unit.removeprefix(f"{_UNIT}-").partition("-")[0]
-        if not Path("/proc", pid).exists():
+        numbers = re.match(r"(\d+)-(\d+)-", unit.removeprefix(f"{_UNIT}-"))
+        if numbers is None or started_at(int(numbers[1])) != int(numbers[2]):
             _log.info("ending %s, which was left behind", unit)
             systemctl.try_call("stop", "--", unit)

@@ -14,7 +14,7 @@ from pypi_insiders.systemd import systemctl
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_temporary
 from pypi_insiders.util.process import Result
-from pypi_insiders.util.process_group import ProcessGroup
+from pypi_insiders.util.process_group import Command, ProcessGroup
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
@@ -69,14 +69,14 @@ class SandboxReport:
 
 
 def measure(
-    containment: ProcessGroup, hidden: Sequence[Path], scratch: Path, *, is_patient: bool = False
+    processes: ProcessGroup, hidden: Sequence[Path], scratch: Path, *, is_patient: bool = False
 ) -> SandboxReport:
     """Measure whether a sandbox can be had here, and what it keeps from what runs in it.
 
     Units silently ignore what they cannot do; so the effect is looked at.
 
     Args:
-        containment: ends what runs when this process is to end.
+        processes: ends what runs when this process is to end.
         hidden: as for `Sandbox`.
         scratch: an existing directory of the person.
         is_patient: whether to try again, and to wait longer, where it should work.
@@ -99,12 +99,10 @@ def measure(
         marker.touch()
         runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
         try:
-            result = Sandbox(containment, hidden, PAUSES_S if is_patient else ()).run(
-                ("sh", "-c", _PROBE, "sh", str(marker), f"{runtime}/bus", str(work)),
-                Mounts(root, writable=(work,)),
-                timeout_s=_PATIENT_PROBE_TIMEOUT_S if is_patient else _PROBE_TIMEOUT_S,
-                environment={},
-                directory=work,
+            argv = ("sh", "-c", _PROBE, "sh", str(marker), f"{runtime}/bus", str(work))
+            timeout_s = _PATIENT_PROBE_TIMEOUT_S if is_patient else _PROBE_TIMEOUT_S
+            result = Sandbox(processes, hidden, PAUSES_S if is_patient else ()).run(
+                Command(argv, {}, work, timeout_s), Mounts(root, writable=(work,))
             )
         except InsidersError as error:
             return SandboxReport(trouble=error.message)
@@ -129,7 +127,7 @@ def _judge(result: Result, *, has_written: bool) -> SandboxReport:
 
 def choose(
     wanted: str,
-    containment: ProcessGroup,
+    processes: ProcessGroup,
     hidden: Sequence[Path],
     scratch: Path,
     *,
@@ -139,7 +137,7 @@ def choose(
 
     Args:
         wanted: the setting: `auto` (a sandbox where one can be had), `required` or `off`.
-        containment: ends what runs when this process is to end.
+        processes: ends what runs when this process is to end.
         hidden: as for `Sandbox`.
         scratch: an existing directory of the person.
         had_before: whether one could be had here before; then none is built without one.
@@ -148,11 +146,11 @@ def choose(
         SandboxError: it is required, or could be had before, and none can be had.
     """
     if wanted == "off":
-        return DirectLauncher(containment)
+        return DirectLauncher(processes)
     is_needed = wanted == "required" or had_before
-    trouble = measure(containment, hidden, scratch, is_patient=is_needed).trouble
+    trouble = measure(processes, hidden, scratch, is_patient=is_needed).trouble
     if trouble is None:
-        return Sandbox(containment, hidden)
+        return Sandbox(processes, hidden)
     if wanted == "required":
         raise SandboxError(
             f"no sandbox can be had here: {trouble}",
@@ -161,4 +159,4 @@ def choose(
     if had_before:
         raise SandboxError(f"the sandbox of builds is not available any more: {trouble}", LOST)
     _log.warning("builds are not sandboxed: %s", trouble)
-    return DirectLauncher(containment, trouble=trouble)
+    return DirectLauncher(processes, trouble=trouble)

@@ -11,13 +11,13 @@ from pypi_insiders.util.files import make_directory
 from pypi_insiders.util.process_group import ProcessGroup
 
 
-def look(paths: Paths, settings: Settings, containment: ProcessGroup) -> Finding:
+def look(paths: Paths, settings: Settings, processes: ProcessGroup) -> Finding:
     """Run a probe in the sandbox of a build, and tell what was kept from it.
 
     Args:
         paths: where everything lies.
         settings: those of `config.toml`.
-        containment: ends the probe when this process is to end.
+        processes: ends the probe when this process is to end.
     """
     wanted = settings.build.sandbox
     if wanted == "off":
@@ -27,7 +27,7 @@ def look(paths: Paths, settings: Settings, containment: ProcessGroup) -> Finding
         had_before = state.load_sandbox(paths.state).had_at is not None
         make_directory(paths.cache)
         hidden = paths.hidden_from_builds()
-        strength = sandbox_probe.measure(containment, hidden, paths.cache, is_patient=had_before)
+        strength = sandbox_probe.measure(processes, hidden, paths.cache, is_patient=had_before)
     except InsidersError as error:
         strength = SandboxReport(trouble=error.message)
     kept = together(strength.kept)

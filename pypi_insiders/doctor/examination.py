@@ -62,7 +62,7 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
     manager = _manager(seen)
     has_manager = isinstance(manager, Manager)
     fallback_url = settings.server.fallback
-    containment = ProcessGroup()
+    processes = ProcessGroup()
     checks: tuple[Callable[[], Iterable[Finding]], ...] = (
         lambda: system.look(manager),
         lambda: disk.look(paths),
@@ -70,7 +70,7 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
         lambda: program.look(has_manager=has_manager),
         lambda: services.look(seen, judged),
         lambda: (*verified, *_rest(seen, judged)),
-        lambda: [builds.look(paths, settings, containment)],
+        lambda: [builds.look(paths, settings, processes)],
         lambda: network.look(fallback_url, network.ask(fallback_url)),
         lambda: _clients(services.url(seen), paths, settings),
         lambda: (
@@ -84,7 +84,7 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
         for findings in running:
             yield from findings.result()
     except BaseException:
-        containment.end()
+        processes.end()
         access_check.end()
         raise
 

@@ -11,13 +11,14 @@ from packaging.version import Version
 from pypi_insiders import git
 from pypi_insiders.builder.artifacts import Distributions
 from pypi_insiders.builder.build import Recipe, build_distributions
-from pypi_insiders.builder.errors import BuildError
+from pypi_insiders.builder.errors import BuildError, EndedError
 from pypi_insiders.builder.launcher import Launcher
 from pypi_insiders.repositories import ownership, public_versions, registry, tags
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
+from pypi_insiders.util.trees import remove_foreign_tree
 
 _log = logging.getLogger(__name__)
 
@@ -129,9 +130,28 @@ class ReleaseBuilder:
         _log.info("%s: building tag %s (%.9s)", self._name, release.tag, release.commit)
         with space.workspace() as workspace:
             with space.ended_in_time(workspace):
-                distributions = self._build(release, workspace, launcher)
+                distributions = self._build_twice_at_most(release, workspace, launcher)
             self._claim(distributions.name, self._repository.distribution or project)
             yield BuildResult(distributions, launcher.is_sandbox)
+
+    def _build_twice_at_most(
+        self, release: TaggedRelease, workspace: Path, launcher: Launcher
+    ) -> Distributions:
+        """Build a release, and once more if others have ended that.
+
+        A hook can bring the kernel to end all of its unit, for want of memory: what is ended each
+        time is the fault of its project, or each update would try it again.
+        """
+        attempts = [make_directory(workspace / name) for name in ("first", "second")]
+        try:
+            return self._build(release, attempts[0], launcher)
+        except EndedError as error:
+            _log.info("%s: tag %s: %s; trying again", self._name, release.tag, error.message)
+        remove_foreign_tree(attempts[0])
+        try:
+            return self._build(release, attempts[1], launcher)
+        except EndedError as error:
+            raise BuildError(f"{error.message}, for the second time") from error
 
     def _build(self, release: TaggedRelease, workspace: Path, launcher: Launcher) -> Distributions:
         repository, source = self._repository, workspace / "source"

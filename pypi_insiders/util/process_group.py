@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.util import disk
@@ -29,6 +30,20 @@ _LOOK_S = 0.1
 """How often it is looked whether a program may go on."""
 
 
+@dataclass(frozen=True)
+class Command:
+    """A program that is run to its end."""
+
+    argv: Sequence[str]
+    """The program and its arguments."""
+    environ: Mapping[str, str]
+    """All of its environment."""
+    directory: Path
+    """Where it runs."""
+    timeout_s: float
+    """After so many seconds it is killed."""
+
+
 class ProcessGroup:
     """Run foreign code without our terminal, and end it with all that it started.
 
@@ -42,23 +57,12 @@ class ProcessGroup:
         self._groups: set[int] = set()
         self._ended = threading.Event()
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout_s: float,
-        environment: Mapping[str, str],
-        directory: Path,
-        stdin: int = subprocess.DEVNULL,
-    ) -> Result:
+    def run(self, command: Command, *, stdin: int = subprocess.DEVNULL) -> Result:
         """Run a program to its end; no process of its group outlives it.
 
         Args:
-            argv: the program and its arguments.
-            timeout_s: after this many seconds it is killed, or before that at a `TimeLimit` or
-                when it fills a disk that a `Guard` keeps free.
-            environment: all of its environment.
-            directory: where it runs.
+            command: what is run; it is killed before its time at a `TimeLimit` or when it fills a
+                disk that a `Guard` keeps free.
             stdin: a descriptor that becomes its standard input; by default there is nothing to
                 read.
 
@@ -68,27 +72,27 @@ class ProcessGroup:
         Raises:
             InsidersError: the program cannot be run, or was ended by others.
         """
-        _log.debug("+ %s", shlex.join(argv))
+        _log.debug("+ %s", shlex.join(command.argv))
         # A file and no pipe: a process that is left behind would keep a pipe open.
         with tempfile.TemporaryFile() as output:
             try:
                 process = subprocess.Popen(
-                    _with_default_signals(argv, environment),
+                    _with_default_signals(command),
                     stdin=stdin,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=environment,
-                    cwd=directory,
+                    env=command.environ,
+                    cwd=command.directory,
                     start_new_session=True,
                     umask=0o022,
                 )
             except OSError as error:
-                raise cannot_run(argv[0], error) from error
+                raise cannot_run(command.argv[0], error) from error
             self._groups.add(process.pid)
             try:
                 if self._ended.is_set():
                     _kill_group(process.pid)
-                if why := _wait(process, timeout_s):
+                if why := _wait(process, command.timeout_s):
                     output.write(f"\n{why}\n".encode())
             finally:
                 _kill_group(process.pid)
@@ -96,7 +100,7 @@ class ProcessGroup:
                 self._groups.discard(process.pid)
             if -status in _FROM_OTHERS and not self._ended.is_set():
                 raise InsidersError(
-                    f"{Path(argv[0]).name} was ended by signal {-status}",
+                    f"{Path(command.argv[0]).name} was ended by signal {-status}",
                     "the next update tries again",
                 )
             output.seek(max(0, output.seek(0, os.SEEK_END) - _OUTPUT_LIMIT_BYTES))
@@ -139,7 +143,7 @@ os.execvp(sys.argv[2], sys.argv[2:])
 """
 
 
-def _with_default_signals(argv: Sequence[str], environment: Mapping[str, str]) -> Sequence[str]:
+def _with_default_signals(command: Command) -> Sequence[str]:
     """Let a program begin with default signals; `preexec_fn` is not for a process with threads."""
     ignored = [
         str(int(number))
@@ -147,9 +151,9 @@ def _with_default_signals(argv: Sequence[str], environment: Mapping[str, str]) -
         if signal.getsignal(number) is signal.SIG_IGN
     ]
     # What is not found is to be complained of as always.
-    if not ignored or shutil.which(argv[0], path=environment.get("PATH")) is None:
-        return argv
-    return (sys.executable, "-I", "-S", "-c", _RESET, " ".join(ignored), *argv)
+    if not ignored or shutil.which(command.argv[0], path=command.environ.get("PATH")) is None:
+        return command.argv
+    return (sys.executable, "-I", "-S", "-c", _RESET, " ".join(ignored), *command.argv)
 
 
 def _kill_group(leader: int) -> None:
@@ -195,6 +199,21 @@ def activity(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> i
             if place.exists():
                 return None
     return found
+
+
+def started_at(process: int) -> int | None:
+    """Return when a process began; with its ID, no other has that until the system is started.
+
+    Returns:
+        Clock ticks since then; `None` if there is no such process.
+
+    Source: proc_pid_stat(5), `starttime`.
+    """
+    try:
+        text = Path("/proc", str(process), "stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(text.rpartition(")")[2].split()[19])
 
 
 def family(process: int) -> list[int]:

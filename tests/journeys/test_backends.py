@@ -2,10 +2,8 @@
 
 import shutil
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from projects import create
@@ -14,7 +12,7 @@ from pypi_insiders.builder import build
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.builder.launcher import DirectLauncher, Mounts
 from pypi_insiders.util.process import Result
-from pypi_insiders.util.process_group import ProcessGroup
+from pypi_insiders.util.process_group import Command, ProcessGroup
 
 RECIPE = build.Recipe(1700000000, as_of_commit=False)
 UNCONFINED = DirectLauncher(ProcessGroup())
@@ -24,12 +22,12 @@ UNCONFINED = DirectLauncher(ProcessGroup())
 class Watched(DirectLauncher):
     """Remembers what each hook was to see."""
 
-    views: list[Mounts] = field(default_factory=list)
+    seen: list[Mounts] = field(default_factory=list)
 
-    def run(self, argv: Sequence[str], view: Mounts, **how: Any) -> Result:
+    def run(self, command: Command, mounts: Mounts) -> Result:
         """Run a program to its end."""
-        self.views.append(view)
-        return super().run(argv, view, **how)
+        self.seen.append(mounts)
+        return super().run(command, mounts)
 
 
 @pytest.mark.parametrize("backend", ["flit", "hatchling", "setuptools"])
@@ -108,7 +106,7 @@ def test_no_requirement_leads_the_way_to_the_network(tmp_path: Path) -> None:
     workspace.mkdir()
     watched = Watched(ProcessGroup())
     build.build_distributions(project.tree, workspace, replace(RECIPE, network=True), watched)
-    leading = [view.network for view in watched.views if view.network]
+    leading = [view.network for view in watched.seen if view.network]
     assert leading
     assert not any(path.is_relative_to(workspace) for path in leading)
 

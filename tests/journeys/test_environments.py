@@ -17,7 +17,7 @@ from fixtures import Person, Watch, untimed
 from pypi_insiders.builder import environments
 from pypi_insiders.builder.environments import Bytecode, Environment
 from pypi_insiders.util import uv as uv_program
-from pypi_insiders.util.process_group import ProcessGroup
+from pypi_insiders.util.process_group import Command, ProcessGroup
 
 _TAG = sys.implementation.cache_tag
 
@@ -59,13 +59,13 @@ def make(directory: Path, *requirements: str) -> Environment:
     directory.parent.mkdir(parents=True, exist_ok=True)
     return environments.make(
         directory, requirements, python=sys.executable, as_of_s=None,
-        containment=ProcessGroup(),
+        processes=ProcessGroup(),
     )  # fmt: skip
 
 
 def compile_(argv: Sequence[str], environment: Environment, output: Path, timeout_s: float) -> Path:
     """Run the compiler as a build without a sandbox does."""
-    ProcessGroup().run(argv, timeout_s=timeout_s, environment={}, directory=output)
+    ProcessGroup().run(Command(argv, {}, output, timeout_s))
     return output / str(environment.directory / "lib").removeprefix("/")
 
 

@@ -1,6 +1,7 @@
 """sandbox: what the code of a project can do while it is built, under a real user manager."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -386,15 +387,14 @@ def test_a_hook_that_takes_too_long_is_ended(machine: Machine, tmp_path: Path) -
     """With all that it started, and the output says so."""
     code = """
         import pathlib, sys
-        from pypi_insiders.util.process_group import ProcessGroup
+        from pypi_insiders.util.process_group import Command, ProcessGroup
         from pypi_insiders.builder.sandbox import Sandbox
         from pypi_insiders.builder.launcher import Mounts
         root = pathlib.Path.home() / "work"
         root.mkdir()
-        result = Sandbox(ProcessGroup(), [pathlib.Path.home()]).run(
-            ["sh", "-c", "setsid sleep 16180.5 & echo begun; sleep 16180.5"],
-            Mounts(root, (root,)), timeout_s=5, environment={}, directory=root,
-        )
+        argv = ["sh", "-c", "setsid sleep 16180.5 & echo begun; sleep 16180.5"]
+        sandbox = Sandbox(ProcessGroup(), [pathlib.Path.home()])
+        result = sandbox.run(Command(argv, {}, root, 5), Mounts(root, (root,)))
         print(result.status, result.stdout)
     """
     done = machine.run("python", "-c", textwrap.dedent(code))
@@ -545,20 +545,86 @@ def test_a_hook_does_not_pass_for_a_failure_of_systemd(
 
 
 def test_the_end_of_a_session_is_no_failure_of_a_tag(machine: Machine, project: Project) -> None:
-    """The user manager kills a unit in the middle of a build, and later the bus is gone."""
+    """The bus is gone in the middle of a build, and later the manager as well."""
     hostile(project, "import os\nos.execvp('sleep', ['sleep', '14142.5'])")
-    for is_bus in (False, True):
-        update = machine.start("pypi-insiders", "update")
-        machine.wait_for_process("sleep 14142")
-        if is_bus:
-            for pid in machine.processes("dbus-daemon --session"):
-                machine.kill(pid, signal.SIGKILL)
-        else:
-            machine.run("systemctl", "--user", "kill", "--signal=KILL", "pypi-insiders-build-*")
-        assert update.wait() == 1
-        assert "the unit of the build was ended from outside: " in update.stderr_text()
-        assert machine.processes("sleep 14142") == []
-        assert machine.run("cat", _STATE, check=False).stdout.count("commit") == 0
+    environment = failing_at(machine, range(500, 1000), 1)
+    update = machine.start("pypi-insiders", "update", env=environment)
+    first = machine.wait_for_process("sleep 14142")
+    for pid in machine.processes("dbus-daemon --session"):
+        machine.kill(pid, signal.SIGKILL)
+    machine.wait_for_other_process("sleep 14142", first)
+    assert update.stop() == 143
+    update = machine.start("pypi-insiders", "update", env=environment)
+    machine.wait_for_process("sleep 14142")
+    machine.write_text("count", "500\n")
+    machine.run("systemctl", "--user", "kill", "--signal=KILL", "pypi-insiders-build-*")
+    assert update.wait() == 1
+    assert "error: me/probe: tag v1.0: systemd could not set up the unit" in update.stderr_text()
+    assert machine.processes("sleep 14142") == []
+    assert machine.run("cat", _STATE, check=False).stdout.count("commit") == 0
+
+
+def test_what_is_ended_from_outside_is_tried_once_more(machine: Machine, project: Project) -> None:
+    """A hook can bring the kernel to end its unit; each time, that is no accident."""
+    hostile(project, "import os\nos.execvp('sleep', ['sleep', '14142.5'])")
+    update = machine.start("pypi-insiders", "update")
+    first = machine.wait_for_process("sleep 14142")
+    kill = ("systemctl", "--user", "kill", "--signal=KILL", "pypi-insiders-build-*")
+    machine.run(*kill)
+    machine.wait_for_other_process("sleep 14142", first)
+    machine.run(*kill)
+    assert update.wait() == 1
+    lines = update.stderr_text().splitlines()
+    assert len([line for line in lines if line.endswith("; trying again")]) == 1
+    error = "error: me/probe: tag v1.0: the unit of the build was ended from outside: "
+    told = [line for line in lines if line.startswith(error)]
+    assert [line.endswith(", for the second time") for line in told] == [True]
+    assert machine.processes("sleep 14142") == []
+    state = json.loads(machine.read_text(_STATE))
+    assert state["failures"]["v1.0"]["count"] == 1
+
+
+def test_a_unit_that_begins_after_its_end_runs_nothing(machine: Machine) -> None:
+    """Who started it was killed when systemd had the order, and did not heed it yet."""
+    go, end = machine.home / "go", machine.home / "end"
+    machine.run("mkfifo", str(go), str(end))
+    late = f'read line <{go}; /usr/bin/systemd-run "$@"; echo ended >{end}'
+    start = f"#!/bin/sh\nexec 3<&0\nsetsid sh -c '{late}' sh \"$@\" <&3 &\nwait\n"
+    shim = machine.write_text("shim/systemd-run", start, mode=0o755).parent
+    stop = f'#!/bin/sh\ncase "$*" in *" stop "*) echo go >{go}; read line <{end};; esac\n'
+    machine.write_text("shim/systemctl", f'{stop}exec /usr/bin/systemctl "$@"\n', mode=0o755)
+    code = """
+        import pathlib
+        from pypi_insiders.util.process_group import Command, ProcessGroup
+        from pypi_insiders.builder.errors import SandboxError
+        from pypi_insiders.builder.sandbox import Sandbox
+        from pypi_insiders.builder.launcher import Mounts
+        root = pathlib.Path.home() / "work"
+        root.mkdir()
+        command = Command(["touch", str(root / "ran")], {}, root, %s)
+        try:
+            Sandbox(ProcessGroup(), [], ()).run(command, Mounts(root, (root,)))
+        except SandboxError as error:
+            print(error.message)
+        print((root / "ran").exists())
+    """
+    search = machine.run("printenv", "PATH").stdout.strip()
+    environment = {"PATH": f"{shim}:{search}"}
+    done = machine.run("python", "-c", textwrap.dedent(code % 1), env=environment)
+    assert done.stdout.splitlines()[1:] == ["False"]
+    assert done.stdout.startswith("systemd could not set up the unit of the build: killed after 1")
+
+
+def test_a_build_is_left_behind_whatever_has_its_number_by_now(
+    machine: Machine, project: Project
+) -> None:
+    """Numbers of processes come again."""
+    unit = f"pypi-insiders-build-{os.getpid()}-1-1.service"
+    machine.run("systemd-run", "--user", "--quiet", f"--unit={unit}", "sleep", "14144.5")
+    project.release("1.0")
+    done = machine.run("pypi-insiders", "update", "-v")
+    assert f"ending {unit}, which was left behind" in done.stderr
+    assert machine.processes("sleep 14144") == []
 
 
 def test_a_build_leaves_room_on_the_disk(machine: Machine, project: Project) -> None:

@@ -4,8 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fixtures import need
@@ -13,7 +12,7 @@ from fixtures import need
 from pypi_insiders.builder import build
 from pypi_insiders.builder.launcher import Launcher, Mounts
 from pypi_insiders.util.process import Result
-from pypi_insiders.util.process_group import ProcessGroup
+from pypi_insiders.util.process_group import Command, ProcessGroup
 
 _RECIPE = build.Recipe(1_790_000_000, as_of_commit=False)
 
@@ -26,36 +25,23 @@ class Elsewhen:
     is_sandbox: bool = True
 
     @property
-    def containment(self) -> ProcessGroup:
+    def processes(self) -> ProcessGroup:
         """What ends it."""
-        return self.place.containment
+        return self.place.processes
 
-    def inside(self, view: Mounts, text: str) -> str:
+    def inside(self, mounts: Mounts, text: str) -> str:
         """Write paths."""
-        return self.place.inside(view, text)
+        return self.place.inside(mounts, text)
 
-    def run(
-        self,
-        argv: Sequence[str],
-        view: Mounts,
-        *,
-        timeout_s: float,
-        environment: Mapping[str, str],
-        directory: Path,
-    ) -> Result:
+    def run(self, command: Command, mounts: Mounts) -> Result:
         """Run a program in another time."""
         preload = subprocess.run(
             [need("faketime"), "2031-02-03", "printenv", "LD_PRELOAD"],
             check=True, capture_output=True, text=True,
         ).stdout.strip()  # fmt: skip
         clock = {"LD_PRELOAD": preload, "FAKETIME": "@2031-02-03 04:05:06"}
-        return self.place.run(
-            argv,
-            view,
-            timeout_s=timeout_s,
-            environment={**environment, **clock},
-            directory=directory,
-        )
+        environ = {**command.environ, **clock}
+        return self.place.run(replace(command, environ=environ), mounts)
 
 
 def build_twice(tree: Path, directory: Path, confines: Launcher) -> list[dict[str, str]]:

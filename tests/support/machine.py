@@ -224,6 +224,12 @@ class Machine:
         """Wait until one process's command line has these words in a row; return its ID."""
         return self._look_again(lambda: self.processes(words), bool, str, timeout_s)[0]
 
+    def wait_for_other_process(self, words: str, pid: int) -> int:
+        """Wait until a process has these words in a row in place of one that is gone."""
+        return self._look_again(
+            lambda: self.processes(words), lambda found: found not in ([], [pid]), str, _PATIENCE_S
+        )[0]
+
     def kill(self, pid: int, number: signal.Signals) -> None:
         """Send a signal to a process inside."""
         self._ask("kill", pid=pid, signal=number)

@@ -13,7 +13,7 @@ import pytest
 from pypi_insiders.util import foreground
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import Result, run
-from pypi_insiders.util.process_group import ProcessGroup
+from pypi_insiders.util.process_group import Command, ProcessGroup
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -44,9 +44,7 @@ def test_status_and_both_outputs_are_the_result() -> None:
 
 
 def _contained(code: str, *, directory: Path = Path("/"), timeout_s: float = 60) -> Result:
-    return ProcessGroup().run(
-        _python(code), timeout_s=timeout_s, environment=dict(os.environ), directory=directory
-    )
+    return ProcessGroup().run(Command(_python(code), os.environ, directory, timeout_s))
 
 
 def test_merged_output_keeps_its_order() -> None:
@@ -64,9 +62,9 @@ def test_contained_programs_begin_with_default_signals(ignored: str) -> None:
     show = "import signal; print([signal.getsignal(n) is signal.SIG_IGN for n in (1, 2, 3)])"
     code = (
         "import os, sys; from pathlib import Path; "
-        "from pypi_insiders.util.process_group import ProcessGroup;"
-        "print(ProcessGroup().run([sys.executable, '-c', sys.argv[1]], timeout_s=60,"
-        " environment=dict(os.environ), directory=Path('/')).stdout, end='')"
+        "from pypi_insiders.util.process_group import Command, ProcessGroup;"
+        "command = Command([sys.executable, '-c', sys.argv[1]], os.environ, Path('/'), 60);"
+        "print(ProcessGroup().run(command).stdout, end='')"
     )
     done = subprocess.run(
         ["sh", "-c", f"trap {ignored}; exec \"$@\"", "sh", *_python(code, show)],
@@ -77,8 +75,8 @@ def test_contained_programs_begin_with_default_signals(ignored: str) -> None:
 
 def test_what_is_not_found_is_named_where_signals_are_ignored() -> None:
     code = (
-        "from pypi_insiders.util.process_group import ProcessGroup; from pathlib import Path;"
-        "ProcessGroup().run(['nowhere'], timeout_s=60, environment={}, directory=Path('/'))"
+        "from pypi_insiders.util.process_group import Command, ProcessGroup;"
+        "from pathlib import Path; ProcessGroup().run(Command(['nowhere'], {}, Path('/'), 60))"
     )
     done = subprocess.run(
         ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *_python(code)],
@@ -255,17 +253,15 @@ def test_all_foreign_code_can_be_ended_at_once(tmp_path: Path) -> None:
     path = tmp_path / "gate"
     os.mkfifo(path)
     code = f"import signal\nheld = open({str(path)!r}, 'w')\nsignal.pause()"
-    containment = ProcessGroup()
+    processes = ProcessGroup()
 
     def run_it() -> Result:
-        return containment.run(
-            _python(code), timeout_s=60, environment=dict(os.environ), directory=tmp_path
-        )
+        return processes.run(Command(_python(code), os.environ, tmp_path, 60))
 
     with ThreadPoolExecutor() as pool:
         running = pool.submit(run_it)
         with path.open() as gate:  # opens when the code is there
-            containment.end()
+            processes.end()
             assert gate.read() == ""
         assert running.result().status == -9
     assert run_it().status == -9  # and nothing is begun after that
