@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/user
 BUILD_FLAGS ?=
 
-.PHONY: demo test test-fast lint fuzz soak bench measure install clean
+.PHONY: demo test test-fast coverage lint fuzz soak bench measure install clean
 
 demo: .venv/.ready
 	$(BIN)/python tests/demo.py
@@ -17,6 +17,12 @@ test: .venv/.ready
 
 test-fast: .venv/.ready
 	$(BIN)/pytest -n auto -m "not journey" tests/unit
+
+coverage: .venv/.ready
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto -m "not journey" tests/unit
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: .venv/.ready
 	$(BIN)/ruff check .
