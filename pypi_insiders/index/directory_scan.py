@@ -236,10 +236,10 @@ class _RejectedFiles:
     def add(self, entry: Entry) -> None:
         known = self.entries.get(entry.name)
         self.entries[entry.name] = entry
-        if known is None or known.problem != entry.problem:
-            _log.warning("not served: %s", entry.problem)
         if entry.identity != UNKNOWN:  # which may pass
             self._cache.put(entry, None)
+        if known is None or known.problem != entry.problem:
+            _log.warning("not served: %s", entry.problem)
 
     def discard(self, name: str) -> None:
         if self.entries.pop(name, None):

@@ -157,7 +157,7 @@ def test_a_server_that_fails_for_ever_is_told_once(
     assert config.startswith(f"config.toml: {machine.home}/{CONFIG} is not valid TOML: ")
     reason = f"cannot serve: {config.removeprefix('config.toml: ')}"
     assert re.fullmatch(
-        rf"server: failing \((exit-code|{re.escape(reason)})(, restarted once)?\)", server
+        rf"server: failing \((exit-code|not ready|{re.escape(reason)})(, restarted once)?\)", server
     )
     assert end == END
     started = machine.journal("-u", "pypi-insiders-notify@server.service").count("Starting ")

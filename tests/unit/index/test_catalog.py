@@ -598,7 +598,7 @@ def test_the_record_does_not_grow_for_ever(
     with telling("pypi_insiders.index") as told:
         threading.Thread(target=after.keep_up, daemon=True).start()
         assert told.get(timeout=60).startswith("not served: README")
-    assert after.projects() == ("my-dist",)  # answered when what was told is recorded too
+    assert after.projects() == ("my-dist",)
     assert sorted(record.entries()) == sorted(["README", files[1].name, files[2].name])
 
 
