@@ -123,16 +123,19 @@ def read_text(path: Path, newline: str | None = None, *, is_argument: bool = Fal
         is_argument: whether the user has named it for this once, so that it may be a pipe.
 
     Raises:
-        InsidersError: the file is there and cannot be read, or it is a link that leads nowhere.
+        InsidersError: the file is there and cannot be read, or it or a directory above it is a link
+            that leads nowhere.
     """
     try:
         with path.open("rb") if is_argument else open_file(path) as file:
             return read_all(file, newline)
     except FileNotFoundError as error:
-        if path.is_symlink():  # what it says is not that there is nothing
+        link = _broken_link(path)
+        if link is not None:  # what it says is not that there is nothing
+            what, kind = ("it", "file") if link == path else (f"{link}", "directory")
             raise InsidersError(
-                f"cannot read {path}: it is a link to {path.readlink()}, which does not exist",
-                f"restore that file, or remove the link: `rm {path}`",
+                f"cannot read {path}: {what} is a link to {link.readlink()}, which does not exist",
+                f"restore that {kind}, or remove the link: `rm {link}`",
             ) from error
         return None
     except UnicodeDecodeError as error:
@@ -141,6 +144,17 @@ def read_text(path: Path, newline: str | None = None, *, is_argument: bool = Fal
         ) from error
     except OSError as error:
         raise cannot("read", path, error) from error
+
+
+def _broken_link(path: Path) -> Path | None:
+    """Find the link that leads nowhere because of which there is no such path."""
+    with contextlib.suppress(OSError):
+        for place in (path, *path.parents):
+            if place.exists():
+                break
+            if place.is_symlink():
+                return place
+    return None
 
 
 def is_there(path: Path) -> bool:

@@ -194,6 +194,19 @@ def test_a_link_that_leads_nowhere_does_not_say_that_there_is_nothing(tmp_path: 
     )
 
 
+def test_nor_does_a_link_to_a_directory_that_leads_nowhere(tmp_path: Path) -> None:
+    """One that leads to a directory without that file does."""
+    link = tmp_path / "config"
+    link.symlink_to("dotfiles")
+    for path in (link / "config.toml", link / "more" / "config.toml"):
+        assert _refusal(read_text, path) == (
+            f"cannot read {path}: {link} is a link to dotfiles, which does not exist",
+            f"restore that directory, or remove the link: `rm {link}`",
+        )
+    (tmp_path / "dotfiles").mkdir()
+    assert read_text(link / "config.toml") is None
+
+
 def test_remove_says_whether_there_was_a_file(tmp_path: Path) -> None:
     path, link = tmp_path / "file", tmp_path / "link"
     path.write_text("x")
