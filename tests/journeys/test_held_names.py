@@ -370,7 +370,14 @@ def test_a_misspelled_address_leads_to_the_index(tmp_path: Path, path: str, loca
         assert (answer.status, answer.headers["location"]) == (301, location)
 
 
-@pytest.mark.parametrize("path", ["/pypi/simple/probe/", "/root/pypi/+simple/probe/", "/x/probe/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/pypi/simple/probe/", "/root/pypi/+simple/probe/", "/x/probe/", "/packages/probe/",
+        "/packages/simple/probe/", "/insiders/packages/probe/", "/-/probe/",
+        "/project/simple/probe/",
+    ],
+)  # fmt: skip
 def test_an_address_that_nobody_can_guess_stops_the_client(tmp_path: Path, path: str) -> None:
     """And names the right one."""
     with serving(tmp_path) as index:

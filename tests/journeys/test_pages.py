@@ -580,7 +580,7 @@ def test_an_empty_index_says_what_to_do(person: Person) -> None:
         ("/project/theme", 301, "theme/"),
         ("/project/", 404, None),
         ("/project/no-such/", 404, None),
-        ("/project/theme/x/", 404, None),
+        ("/project/theme/x/", 409, None),
         ("/project/%3Cb%3E/", 404, None),
         ("/-/", 404, None),
         ("/-/../style.css", 404, None),

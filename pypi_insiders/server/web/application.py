@@ -149,7 +149,7 @@ class _Application:
         if path.startswith("/simple/"):
             absent = self._others.legacy if has_fallback else not_found
             return self._simple(request, path[8:], absent)
-        if path.startswith("/packages/") and path != "/packages/":
+        if path.startswith("/packages/") and "/" not in path[10:] and path != "/packages/":
             return self._downloads(request, path[10:])
         if path in ("/simple", "/packages", _PREFIX):
             return redirect(f"{path.rpartition('/')[2]}/")
@@ -275,9 +275,13 @@ def _refuse(refusal: Refusal, request: Request) -> Response:
 def _is_for_people(path: str) -> bool:
     """Tell what is for people: the front page, a project's page, and what they need.
 
-    A project may have the name `project`, and JSON as others have it.
+    A project may have the name `project`, and JSON as others have it. What lies deeper is none of
+    it: installers ask for that where one of these is taken for the address of an index.
     """
-    return path == "/" or (path.startswith(("/project/", "/-/")) and path != "/project/json")
+    top, _, rest = path[1:].partition("/")
+    if top == "project":
+        return "/" not in rest.removesuffix("/") and path != "/project/json"
+    return path == "/" or (top == "-" and "/" not in rest)
 
 
 def _is_legacy(path: str) -> bool:
