@@ -143,6 +143,7 @@ def _from_state(paths: Paths) -> dict[str, str | None]:
         with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
             entries = record.entries().values()
             found |= {entry.project: None for entry in entries if entry.project and entry.sha256}
+    found |= releases.former_projects(paths)
     for name, known in state.everything(paths.state):
         # A version that kept no list of what was taken back left it in the state.
         is_given_up = known.is_old and known.distribution not in found

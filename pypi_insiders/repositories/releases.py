@@ -80,17 +80,38 @@ def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[
 
 def _remembered(paths: Paths) -> Iterator[str]:
     """Name the files that were published and not taken back."""
-    taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
     record = MetadataCache(paths.record, paths.distributions)
     try:
         names = {name for name, entry in record.entries().items() if entry.sha256}
     finally:
         record.close()
     for _, known in state.everything(paths.state):
+        names.update(known.former_files)
         names.update(name for build in known.builds if build.local for name in build.files)
+    for name, _ in _left(paths, names):
+        yield name
+
+
+def _left(paths: Paths, names: Iterable[str]) -> Iterator[tuple[str, NormalizedName]]:
+    """Leave out the files of releases that were taken back; return the project of each other."""
+    taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
     for name, project, version in distribution.releases(names):
         if not release_lists.names(taken_back, project, version):
-            yield name
+            yield name, project
+
+
+def former_projects(paths: Paths) -> dict[str, str]:
+    """Name the projects that repositories published before they stood for another project.
+
+    Returns:
+        Normalized project name to `NS/PROJ`; none of which all was taken back.
+    """
+    found: dict[str, str] = {}
+    for name, known in state.everything(paths.state):
+        if known.former_files and not known.is_old:
+            with contextlib.suppress(InsidersError):
+                found |= {project: name for _, project in _left(paths, known.former_files)}
+    return found
 
 
 def _pick(held: dict[Version, list[str]], name: str, wanted: Version) -> Release:

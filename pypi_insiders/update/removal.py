@@ -142,7 +142,9 @@ def let_go(paths: Paths, projects: Iterable[str]) -> list[str]:
     wanted = set(projects)
     watched = registry.load(paths.repositories)
     lost = {item.project for item in comparison.compare(paths)}
-    free = wanted - lost - releases.projects(paths.distributions)
+    former = releases.former_projects(paths)
+    free = wanted - lost - former.keys() - releases.projects(paths.distributions)
+    held_names.hold(paths, former)  # the state may be all that knows them
     for name, known in list(state.everything(paths.state)):
         if known.distribution in free and registry.find(watched, name) is None:
             state.forget(paths.state, name)

@@ -18,6 +18,7 @@ from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import held_names, releases, state
 from pypi_insiders.repositories.state import Build, Failure, RepositoryState
+from pypi_insiders.update import removal
 
 WATCHED = '["me/probe"]\ndistribution = "probe"\nurl = "file:///nowhere/probe.git"\n'
 UNNAMED = '["me/probe"]\nurl = "file:///nowhere/probe.git"\n'
@@ -219,6 +220,41 @@ def test_a_held_name_is_never_merely_not_found(
         assert {path: it for path, it in found.items() if it not in (409, 410, 503)} == {}
         assert index.ask(request("GET", "/other/1.0/json")).status == 404
         assert index.ask(request("GET", "/packages/other-1.0.tgz")).status == 404
+
+
+def _renamed(person: Person) -> None:
+    """Write the state of a repository that published `probe` before it stood for `other`."""
+    person.paths.distributions.mkdir(parents=True, exist_ok=True)
+    watch(person, WATCHED.replace('"probe"', '"other"'))
+    known = RepositoryState("other", [], former_files=["probe-1.0.tar.gz"])
+    state.save(person.paths.state, "me/probe", known)
+
+
+def test_a_former_name_is_known_by_the_state_alone(person: Person) -> None:
+    """It stays, its repository is named, and the hint gives it up."""
+    _renamed(person)
+    with serving(person.home) as index:
+        answer = index.ask(request("GET", "/simple/probe/"))
+    assert answer.status == 409
+    status = call(person, "status")
+    assert "and me/probe is other now" in status.stdout
+    hint = "`pypi-insiders unpublish probe --all` gives the name up"
+    assert (status.returncode, hint in status.stdout) == (1, True)
+    assert "probe is no longer held" in person.run("unpublish", "probe", "--all").stdout
+    _lose_names(person)
+    assert "probe" not in held_names.load(person.paths).repositories
+
+
+def test_a_former_name_of_which_files_are_lost_is_not_let_go(person: Person) -> None:
+    """Before somebody unpublishes it, or the repository goes with all that it published."""
+    _renamed(person)
+    assert removal.let_go(person.paths, ["probe"]) == []
+    person.run("repos", "remove", "me/probe")
+    assert held_names.load(person.paths).repositories["probe"] == "me/probe"
+    watch(person, WATCHED.replace('"probe"', '"other"'))
+    done = person.run("repos", "remove", "--purge", "me/probe")
+    assert "probe is no longer held" in done.stdout
+    assert held_names.load(person.paths).repositories == {}
 
 
 def _project(tmp_path: Path, name: str = "probe") -> Project:
