@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -131,8 +131,32 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
         idle_timeout_s=settings.idle_timeout_s,
         max_body_bytes=max_body_bytes,
         waiters=waiters,
+        # Without systemd nobody would start it again.
+        is_outlived=partial(_is_outlived, catalog, (paths.config, paths.state)) if load else None,
         on_reload=partial(reload, load) if load else None,
     )
+
+
+def _is_outlived(catalog: Catalog, others: Iterable[Path]) -> bool:
+    """Tell whether the directories may be others than this process sees.
+
+    systemd shows a service those that were there when it started: one that is removed and made
+    again, or only made later, is not seen.
+
+    Source: systemd.exec(5), `BindReadOnlyPaths=`.
+    """
+    try:
+        catalog.refresh()
+    except InsidersError:
+        return True
+    return any(map(_is_removed, others))
+
+
+def _is_removed(directory: Path) -> bool:
+    """Tell whether a directory is only there because something still has it open."""
+    with contextlib.suppress(OSError):
+        return directory.stat().st_nlink == 0
+    return False
 
 
 def refuse(

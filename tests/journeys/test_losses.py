@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -478,3 +479,51 @@ def test_the_next_request_after_a_mend_finds_the_index(machine: Machine, port: i
         assert get(machine, url).status == 200
         status = machine.run("pypi-insiders", "server", "status", check=False)
         assert status.stdout.startswith(f"server: running at {url}\n")
+
+
+def test_a_directory_that_was_made_again_is_seen(
+    machine: Machine, port: int, tmp_path: Path
+) -> None:
+    """A service sees those that were there when it started, so it ends for the next request."""
+    data, url = ".local/share/pypi-insiders", f"http://127.0.0.1:{port}/simple/other/"
+    made = str(wheel(tmp_path, "other", "1.0"))
+    machine.write_text(".config/pypi-insiders/config.toml", f"[server]\nport = {port}\n")
+    publish = ("install", "-D", "-t", f"{data}/dists", made)
+    machine.run(*publish)
+    machine.run("pypi-insiders", "server", "start")
+    assert get(machine, url).status == 200
+    for is_running in (True, False):
+        if not is_running:
+            machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service")
+        machine.run("rm", "-r", data)
+        assert get(machine, url).status == 503
+        machine.run(*publish)
+        _until_served(machine, url)
+
+
+def test_settings_in_a_directory_that_was_made_again_are_seen(machine: Machine, port: int) -> None:
+    """As by a tool that puts all dotfiles into their places anew."""
+    config, url = ".config/pypi-insiders", f"http://127.0.0.1:{port}/simple/probe/"
+    settings = f"[server]\nport = {port}\n"
+    machine.write_text(f"{config}/config.toml", settings)
+    machine.run("pypi-insiders", "server", "start")
+    assert get(machine, url).status == 303
+    machine.run("rm", "-r", config)
+    machine.write_text(f"{config}/config.toml", settings)
+    machine.write_text(f"{config}/repos.toml", WATCHED)
+    _until_served(machine, url, 409)
+
+
+_ASK = """
+import http.client, sys, urllib.parse
+url = urllib.parse.urlsplit(sys.argv[1])
+connection = http.client.HTTPConnection(url.netloc, timeout=30)
+connection.request("GET", url.path)
+print(connection.getresponse().status)
+"""
+
+
+def _until_served(machine: Machine, url: str, status: int = 200) -> None:
+    """Ask until the answer is as wanted."""
+    command = (sys.executable, "-c", _ASK, url)
+    machine.wait_for(command, lambda done: done.stdout == f"{status}\n", timeout_s=60)

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 _DRAIN_S = 10
 _PAUSE_S = 10.0
 _LOOK_S = 0.25
+# So seldom does a process end for another that may be no better off.
+_OUTLIVED_S = 5
 _UNLIMITED = 2**31
 # What is less goes out at once, header and body.
 _ANSWER_BYTES = 64 * 1024
@@ -46,6 +48,7 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
     waiters: Waiters | None = None,
     refusing_for_s: float | None = None,
     is_mended: Callable[[], bool] | None = None,
+    is_outlived: Callable[[], bool] | None = None,
     on_reload: Callable[[], tuple[WSGIApplication, float]] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until nobody asks; then finish the requests under way.
@@ -70,6 +73,8 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
         is_mended: tells whether the index could serve now, while it refuses: asked before each
             connection is taken, and several times a second. If so it ends at once, and whoever
             waits in the kernel's queue is answered by its successor.
+        is_outlived: tells whether a successor could serve what this process cannot; asked some
+            seconds after the start and later on. If so it ends, and the next request starts that.
         on_reload: called after SIGHUP, returns the application and the idle timeout from then on;
             requests under way are finished by the one before. `None`: SIGHUP is left alone.
 
@@ -130,6 +135,7 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
     pulse.notify(*(() if refusing_for_s else ("READY=1",)))
     on_ready()
     end_s = time.monotonic() + (refusing_for_s or math.inf)
+    look_s = time.monotonic() + _OUTLIVED_S
     try:
         while not stopping and time.monotonic() < end_s:
             if is_to_reload and on_reload is not None:
@@ -142,6 +148,11 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
                     "nobody asked for %.0f s; the next request starts the index again", idle_s
                 )
                 break
+            if is_outlived is not None and time.monotonic() >= look_s:
+                look_s = time.monotonic() + _OUTLIVED_S
+                if is_outlived():
+                    _log.info("the index ends here; the next request starts it again")
+                    break
             left_s = idle_timeout_s - idle_s if idle_timeout_s > idle_s else _PAUSE_S
             clients.admit()
             pause_s = _LOOK_S if is_mended else refusing_for_s or _PAUSE_S
