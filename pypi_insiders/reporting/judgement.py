@@ -72,8 +72,8 @@ def _read(snapshot: Snapshot) -> Iterator[Item]:
         yield problem(PASSWORDS, snapshot.passwords.message, snapshot.passwords.hint)
     for error in snapshot.errors:
         yield problem(STATE, error.message, error.hint, error.message)
-    for path in snapshot.closed:
-        yield problem(STATE, f"no update can write in {path}", f"`chmod u+rwx {path}`", str(path))
+    for path, hint in snapshot.closed.items():
+        yield problem(STATE, f"no update can write in {path}", hint, str(path))
 
 
 def _aside(snapshot: Snapshot) -> Iterator[Item]:

@@ -66,8 +66,8 @@ class Snapshot:
     """`None`: nobody asked the index."""
     standings: tuple[RepositoryStatus, ...] = ()
     """In the order of `repos.toml`."""
-    closed: tuple[Path, ...] = ()
-    """The directories in which an update cannot write."""
+    closed: Mapping[Path, str] = field(default_factory=dict)
+    """The directories in which an update cannot write, to what helps."""
     removed: frozenset[str] = frozenset()
     """The repositories that the user removed, in lower case."""
     held: Mapping[str, str | None] = field(default_factory=dict)
@@ -171,11 +171,7 @@ def take(
         passwords=no_passwords,
         fetched=fetched,
         standings=standings,
-        closed=tuple(
-            path
-            for path in (paths.distributions, paths.state)
-            if is_there(path) and not os.access(path, os.W_OK | os.X_OK)
-        ),
+        closed=_closed(paths.distributions, paths.state),
         removed=frozenset(state.load_removed(paths.state)),
         held=names.repositories,
         remotes={
@@ -201,6 +197,23 @@ def take(
         sandboxing=sandboxing,
         errors=tuple(errors),
     )
+
+
+def _closed(*directories: Path) -> dict[Path, str]:
+    """Find the places in which nobody can write, nor make what is missing."""
+    found = {}
+    for path in directories:
+        # Of a link that leads nowhere as well: it stands where the directory would be made.
+        if os.path.lexists(path) and not os.access(path, os.W_OK | os.X_OK):
+            is_link = path.is_symlink() and not is_there(path)
+            found[path] = (
+                f"restore {path.readlink()}, or remove the link: `rm {path}`"
+                if is_link
+                else f"`chmod u+rwx {path}`"
+                if path.is_dir()
+                else "move away what is in its place"
+            )
+    return found
 
 
 def _of_this(

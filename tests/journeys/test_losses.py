@@ -1,6 +1,7 @@
 """What is lost or cannot be read takes no name from the index, and `update` fails of it too."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -389,6 +390,30 @@ def test_an_update_fails_of_what_status_calls_a_problem(
         status = call(person, "status")
         assert (update.returncode == 1) == (status.returncode == 1) == (told is not None)
         assert (told or "") in update.stderr
+
+
+HINTS: dict[Callable[[Path], None], str] = {
+    lambda path: path.symlink_to("nowhere/else"): "restore nowhere/else, or remove the link: `rm ",
+    lambda path: path.touch(): "move away what is in its place",
+    os.mkfifo: "move away what is in its place",
+}
+
+
+@pytest.mark.parametrize(("put", "hint"), list(HINTS.items()), ids=["link", "file", "fifo"])
+@pytest.mark.parametrize("place", ["state", "distributions"])
+def test_what_stands_where_a_directory_would_be_made_is_a_problem(
+    person: Person, tmp_path: Path, put: Callable[[Path], None], hint: str, place: str
+) -> None:
+    """No update can write there, as an update says too."""
+    _well(person, tmp_path)
+    path: Path = getattr(person.paths, place)
+    shutil.rmtree(path)
+    put(path)
+    for _ in range(2):
+        update, status = call(person, "update"), call(person, "status")
+        assert (update.returncode, status.returncode) == (1, 1)
+        assert f"no update can write in {path}" in status.stdout
+        assert hint in status.stdout
 
 
 def test_what_the_user_took_back_is_no_failure_of_an_update(person: Person, tmp_path: Path) -> None:

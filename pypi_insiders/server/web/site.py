@@ -169,7 +169,7 @@ class Site:
                 if is_hidden:
                     by_others = services_seen.load(self._paths)
                     services_at = by_others.at_s if by_others else None
-                    judged = _with_services(judge(replace(seen, closed=())), by_others)
+                    judged = _with_services(judge(replace(seen, closed={})), by_others)
                 if isinstance(seen.watched, InsidersError):
                     _log.warning("%s", seen.watched.message)
                 found = _Observed(judged, seen.standings, services_at)
