@@ -200,6 +200,18 @@ def test_a_file_that_is_put_there_by_hand_is_remembered(tmp_path: Path) -> None:
         assert index.ask(request("GET", "/simple/other/")).status == 503
 
 
+def test_what_was_served_once_is_held_at_once(tmp_path: Path) -> None:
+    """Files that come and go faster than they are remembered in the background."""
+    names, found = [f"probe-{number}" for number in range(40)], {}
+    with serving(tmp_path) as index:
+        for name in names:
+            path = wheel(index.directory, name, "1.0")
+            assert index.ask(request("GET", f"/simple/{name}/")).status == 200
+            path.unlink()
+            found[name] = index.ask(request("GET", f"/simple/{name}/")).status
+    assert found == dict.fromkeys(names, 409)
+
+
 def _until(is_so: Callable[[], bool]) -> None:
     """Wait for what another process does soon."""
     event = threading.Event()

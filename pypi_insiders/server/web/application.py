@@ -229,6 +229,7 @@ class _Application:
         name = rest.removesuffix("/")
         project = self._catalog.project(name) if name != rest else None
         if project is not None and project.files:
+            self._held.learn(name)
             return self._send(request, name, project, pages.project_detail)
         try:
             normalized = canonicalize_name(name, validate=True)

@@ -35,6 +35,18 @@ class Held:
         self._catalog = catalog
         self._names = names
         self._waiters = waiters
+        self._learned: set[str] = set()
+
+    def learn(self, project: str) -> None:
+        """Remember a project before its page is sent: its files may be gone a moment later.
+
+        The catalog's own thread remembers it too, some time after it has seen them.
+        """
+        if project in self._names.current().repositories:
+            self._learned.discard(project)
+        elif project not in self._learned:  # or what cannot be written would be tried each time
+            self._learned.add(project)
+            self._names.learn([project])
 
     def missing(self, project: str) -> NoRelease | None:
         """Say why a project has no release here; `None`: its name is not held.
