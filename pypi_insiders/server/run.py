@@ -91,7 +91,7 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
     if settings.uploads:
         from pypi_insiders.server.web import uploads  # most have no use for it
 
-        take_upload = uploads.Uploads(directory, cache).take
+        take_upload = uploads.Uploads(directory, cache, names.learn).take
         max_body_bytes = uploads.MAX_BYTES
     threading.Thread(target=catalog.keep_up, name="catalog", daemon=True).start()
     held = Held(catalog, names, waiters)
@@ -153,10 +153,13 @@ def _is_outlived(catalog: Catalog, others: Iterable[Path]) -> bool:
 
 
 def _is_removed(directory: Path) -> bool:
-    """Tell whether a directory is only there because something still has it open."""
-    with contextlib.suppress(OSError):
+    """Tell whether a directory is not there, or only because something still has it open."""
+    try:
         return directory.stat().st_nlink == 0
-    return False
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def refuse(

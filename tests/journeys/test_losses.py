@@ -533,10 +533,16 @@ def test_settings_in_a_directory_that_was_made_again_are_seen(machine: Machine, 
     machine.write_text(f"{config}/config.toml", settings)
     machine.run("pypi-insiders", "server", "start")
     assert get(machine, url).status == 303
-    machine.run("rm", "-r", config)
-    machine.write_text(f"{config}/config.toml", settings)
-    machine.write_text(f"{config}/repos.toml", WATCHED)
-    _until_served(machine, url, 409)
+    for is_running in (True, False):
+        machine.run("rm", "-r", config)
+        if not is_running:
+            machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service")
+            assert get(machine, url).status == 303  # by an index that sees no directory
+        machine.write_text(f"{config}/config.toml", settings)
+        machine.write_text(f"{config}/repos.toml", WATCHED)
+        _until_served(machine, url, 409)
+        machine.run("pypi-insiders", "repos", "remove", "me/probe")
+        _until_served(machine, url, 303)
 
 
 _ASK = """

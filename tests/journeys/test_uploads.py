@@ -84,10 +84,11 @@ CLIENTS = pytest.mark.parametrize("client", ["uv", "twine"])
 @CLIENTS
 @pytest.mark.parametrize("make", [wheel, sdist])
 def test_a_file_is_published(index: Index, tmp_path: Path, client: str, make: type) -> None:
-    """Byte for byte, readable for all, with nothing left beside it, and installable at once."""
+    """Byte for byte, readable for all, nothing left beside it, held and installable at once."""
     file: Path = make(tmp_path, "my-dist", "1.0", content=os.urandom(300_000))
     done = index.upload(client, file)
     assert done.returncode == 0, done.stderr + done.stdout
+    assert "my-dist" in (index.person.paths.state / "held.json").read_text()
     assert list(index.tree()) == [file.name]
     assert sha256(index.directory / file.name) == sha256(file)
     if make is wheel:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,15 @@ class Uploads:
     Args:
         directory: the distributions directory.
         cache: in which they are entered.
+        learn: called with the projects of what was published, before that is answered.
     """
 
-    def __init__(self, directory: Path, cache: MetadataCache) -> None:
+    def __init__(
+        self, directory: Path, cache: MetadataCache, learn: Callable[[Iterable[str]], None]
+    ) -> None:
         self._directory = directory
         self._cache = cache
+        self._learn = learn
         store.sweep(directory)
 
     def take(self, request: Request) -> Response:
@@ -93,6 +97,7 @@ class Uploads:
             digests, new = store.publish(self._directory, self._cache, [path])
             if path.name not in digests:
                 raise _UploadRefused("409 Conflict", f"{path.name} is there with other content")
+        self._learn([distribution.release_of(path.name)[0]])
         done = f"published {path.name}" if new else f"{path.name} is there already"
         return text("200 OK", done)
 
