@@ -50,10 +50,14 @@ def _print_toml(paths: "Paths", found: "list[Effective]") -> None:
     from itertools import groupby
 
     from pypi_insiders.config.schema import as_toml
+    from pypi_insiders.util.words import two_columns
 
-    for what, path in _files(paths).items():
-        is_there = "" if Path(path).exists() else " (not there)"
-        click.echo(f"# {what.ljust(13)}  {path}{is_there}")
+    places = [
+        (f"# {what}", path if Path(path).exists() else f"{path} (not there)")
+        for what, path in _files(paths).items()
+    ]
+    for line in two_columns(places):
+        click.echo(line)
     for table, items in groupby(found, lambda item: item.table):
         rows = [
             (f"# {item.key} is not set", "")
@@ -61,10 +65,9 @@ def _print_toml(paths: "Paths", found: "list[Effective]") -> None:
             else (f"{item.key} = {as_toml(item.value)}", f"# {_origin(paths, item)}")
             for item in items
         ]
-        width = max(len(assignment) for assignment, origin in rows if origin)
         click.echo(f"\n[{table}]")
-        for assignment, origin in rows:
-            click.echo(f"{assignment.ljust(width)}  {origin}".rstrip())
+        for line in two_columns(rows):
+            click.echo(line)
 
 
 def _origin(paths: "Paths", item: "Effective") -> str:

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pypi_insiders.cli.common import Command, colour
-from pypi_insiders.util.plain_text import printable
+from pypi_insiders.cli.common import Command
+from pypi_insiders.cli.verdicts import echo_verdicts
 
 if TYPE_CHECKING:
-    from pypi_insiders.doctor import Finding
+    from collections.abc import Iterator
 
-_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+    from pypi_insiders.doctor import Finding
 
 
 @click.command(cls=Command)
@@ -35,14 +35,21 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
     if access:
         _print_access()
         return
+    found = examine(default_paths(), datetime.now().astimezone(), verify=verify)
     findings: list[Finding] = []
-    for finding in examine(default_paths(), datetime.now().astimezone(), verify=verify):
-        if not as_json:
-            _print(finding, after=findings[-1] if findings else None)
-        findings.append(finding)
     if as_json:
+        findings.extend(found)
         _print_json(findings)
+    else:
+        # Line by line: some checks take seconds.
+        echo_verdicts((item.verdict, item.line, item.hint) for item in _kept(found, findings))
     ctx.exit(1 if any(item.verdict == Verdict.PROBLEM for item in findings) else 0)
+
+
+def _kept(found: "Iterator[Finding]", findings: "list[Finding]") -> "Iterator[Finding]":
+    for item in found:
+        findings.append(item)
+        yield item
 
 
 def _print_access() -> None:
@@ -52,16 +59,6 @@ def _print_access() -> None:
 
     watched = registry.load(default_paths().repositories)
     click.echo(access_check.as_json(access_check.ask(watched.values())))
-
-
-def _print(finding: "Finding", *, after: "Finding | None") -> None:
-    """Print a line, and the hint unless it is that of the line before."""
-    word = click.style(finding.verdict.ljust(7), fg=_COLOURS[finding.verdict])
-    click.echo(f"{word}  {printable(finding.line)}", color=colour())
-    if finding.hint and not (after and after.hint == finding.hint):
-        click.echo(
-            f"{' ' * 9}{click.style('hint:', fg='cyan')} {printable(finding.hint)}", color=colour()
-        )
 
 
 def _print_json(findings: "list[Finding]") -> None:

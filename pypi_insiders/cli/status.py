@@ -1,21 +1,10 @@
 """`pypi-insiders status`, and `pypi-insiders` alone."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import click
 
 from pypi_insiders.cli.common import Command, none_watched
 from pypi_insiders.cli.table import echo_table
-from pypi_insiders.util.plain_text import printable
-
-if TYPE_CHECKING:
-    from pypi_insiders.reporting.verdict import Judgement
-
-_COLOURS = {
-    "problem": "red", "warning": "yellow", "note": "cyan",
-    "FAILING": "red", "STOPPED": "yellow", "WELL": "green",
-}  # fmt: skip
+from pypi_insiders.cli.verdicts import echo_verdict, echo_verdicts
 
 
 @click.command(cls=Command)
@@ -39,8 +28,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
         click.echo(state.as_json(found))
         ctx.exit(found.judgement.health)
     for health, name, words in state.summary(found):
-        label = click.style(name.ljust(7), fg=_COLOURS[health.name], bold=True)
-        click.echo(f"{label}  {printable(words)}")
+        echo_verdict(name, words, health.name, is_heading=True)
     if found.snapshot.standings:
         click.echo()
         rows = [(state.row(item, now), ()) for item in found.snapshot.standings]
@@ -49,17 +37,5 @@ def status(ctx: click.Context, as_json: bool) -> None:
         none_watched()
     if found.judgement.items:
         click.echo()
-        for line in _lines(found.judgement):
-            click.echo(line)
+        echo_verdicts((item.severity, item.line, item.hint) for item in found.judgement.items)
     ctx.exit(found.judgement.health)
-
-
-def _lines(judgement: "Judgement") -> Iterator[str]:
-    """Write each item as `doctor` does, and its hint unless it is that of the line before."""
-    before = None
-    for item in judgement.items:
-        label = click.style(item.severity.ljust(7), fg=_COLOURS[item.severity])
-        yield f"{label}  {printable(item.line)}"
-        if item.hint and item.hint != before:
-            yield f"{' ' * 9}{click.style('hint:', fg='cyan')} {printable(item.hint)}"
-        before = item.hint

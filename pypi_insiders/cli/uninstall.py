@@ -19,9 +19,10 @@ def uninstall(purge: bool) -> None:
     do the units that a package of the system brings.
     """
     from pypi_insiders.config.paths import default_paths
+    from pypi_insiders.repositories import running
     from pypi_insiders.systemd import control, environment_d
     from pypi_insiders.util.errors import InsidersError
-    from pypi_insiders.util.files import is_there, locked
+    from pypi_insiders.util.files import is_there
     from pypi_insiders.util.trees import remove_tree
 
     paths = default_paths()
@@ -44,7 +45,7 @@ def uninstall(purge: bool) -> None:
             path for path in (paths.config, paths.data, paths.cache, paths.state) if is_there(path)
         ]
         if found:
-            with locked(paths.lock, lambda: note("an update is running; waiting for it to end")):
+            with running.updates_stopped(paths, note):
                 removed += [path for path in found if remove_tree(path)]
             remove_tree(paths.state)  # the lock itself
     _tell(removed)

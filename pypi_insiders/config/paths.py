@@ -1,5 +1,6 @@
 """Return where the files of the user and of the program are."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +129,11 @@ class Paths:
     def hidden_from_builds(self) -> tuple[Path, ...]:
         """Return the directories of the user that no sandboxed build sees."""
         return (Path.home(), self.config, self.data, self.state, self.cache)
+
+
+def runtime_directory() -> Path:
+    """Return `$XDG_RUNTIME_DIR`, or where systemd has it, for a shell that lacks the variable."""
+    return Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
 
 
 def default_paths() -> Paths:

@@ -7,10 +7,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from pypi_insiders.config import addresses
 from pypi_insiders.config.settings import ServerSettings
-from pypi_insiders.doctor import client_overrides, client_settings, listeners, services
+from pypi_insiders.doctor import client_overrides, client_settings, listeners
 from pypi_insiders.doctor.client_overrides import Bend, ClientUse
 from pypi_insiders.doctor.client_settings import ClientContext, Source, Sources
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
+from pypi_insiders.reporting import index_check
 from pypi_insiders.util import shell_words
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.urls import without_credentials
@@ -31,8 +32,11 @@ class Index:
         host = parts.hostname or ""
         if host in self.settings.names:  # perhaps behind a proxy with a port of its own
             return True
-        is_here = addresses.is_loopback(host) or host == self.settings.host
-        return _port(parts) == self.port and is_here
+        return _port(parts) == self.port and self.is_here(host)
+
+    def is_here(self, host: str) -> bool:
+        """Tell whether a host of a URL is this machine, or the address of it that is set."""
+        return addresses.is_loopback(host) or host == self.settings.host
 
 
 def _split(url: str) -> SplitResult:
@@ -127,7 +131,7 @@ def _bends(client: _Client, found: _Setup) -> Iterator[Finding]:
     parts = _split(found.ours.url)
     host = parts.hostname or ""
     is_alone = found.sources.main is not None and not found.others
-    is_here = addresses.is_loopback(host) or host == found.index.settings.host
+    is_here = found.index.is_here(host)
     use = ClientUse(found.place, found.sources, is_alone, host, _port(parts) or 0, is_here)
     for bend in client.bends(use):
         yield (problem if bend.is_public else warning)(client.name, bend.message, bend.hint)
@@ -221,7 +225,7 @@ def _another_here(found: _Setup, source: Source) -> Finding:
         found.name, _port(parts) or 0, addresses.of_host(host), found.remedy
     ):
         return stranger
-    if not services.health(f"http://{parts.netloc.rpartition('@')[2]}").is_well:
+    if not index_check.is_index(f"http://{parts.netloc.rpartition('@')[2]}"):
         return warning(found.name, f"no index is where {_names([source])} points", found.remedy)
     return ok(found.name, f"uses another index of this machine, {_names([source])}")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
+from pypi_insiders.util.words import size
 
-_MB = 1_000_000
-_PROBLEM_BYTES = 100 * _MB
-_WARNING_BYTES = 1000 * _MB
+_PROBLEM_BYTES = 100 * 1024**2
+_WARNING_BYTES = 1024**3
 _PROBLEM_FILES = 1000  # a source tree has as many
 
 
@@ -38,7 +38,7 @@ def _room(place: Path, what: str) -> Finding:
     """Tell how much room there is. Source: statvfs(3)."""
     has = os.statvfs(place)
     free_bytes = has.f_bavail * has.f_frsize
-    left = f"{_size(free_bytes)} free for {what}"
+    left = f"{size(free_bytes)} free for {what}"
     hint = f"make room: `df -h {place}`; the cache may be deleted"
     if free_bytes < _PROBLEM_BYTES:
         return problem("disk", left, hint)
@@ -49,8 +49,3 @@ def _room(place: Path, what: str) -> Finding:
     if free_bytes < _WARNING_BYTES:
         return warning("disk", left, hint)
     return ok("disk", left)
-
-
-def _size(size_bytes: int) -> str:
-    size_mb = size_bytes // _MB
-    return f"{size_mb / 1000:.1f} GB" if size_mb >= 1000 else f"{size_mb} MB"

@@ -2,9 +2,7 @@
 
 from pypi_insiders.config.addresses import join
 from pypi_insiders.doctor.finding import Finding, problem, together, warning
-from pypi_insiders.util.listeners import Listener, on, strangers
-
-__all__ = ["Listener", "on", "stranger"]
+from pypi_insiders.util.listeners import strangers
 
 _ROOT = 0
 

@@ -15,11 +15,10 @@ from pypi_insiders.doctor import client_settings
 from pypi_insiders.doctor.client_settings import ClientContext
 from pypi_insiders.doctor.clients import Index
 from pypi_insiders.doctor.finding import Finding, ok, together, warning
-from pypi_insiders.index import distribution
-from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.repositories import releases
 from pypi_insiders.util import shell_words
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import list_names, read_bytes
+from pypi_insiders.util.files import read_bytes
 
 _LOCKS = ("uv.lock", "pdm.lock", "poetry.lock")
 _HINTS = {
@@ -50,7 +49,7 @@ def look(place: ClientContext, index: Index, distributions: Path) -> Iterator[Fi
     """
     top, port = place.directory, index.port
     try:
-        held = _held(distributions)
+        held = releases.projects(distributions)
     except InsidersError as error:
         yield warning("lock files", error.message, error.hint)
         return
@@ -96,17 +95,6 @@ def _uv_hint(place: ClientContext, index: Index) -> str:
 
 def _packages(number: int) -> str:
     return f"{number} packages bear" if number != 1 else "1 package bears"
-
-
-def _held(distributions: Path) -> set[str]:
-    """Name the projects that the index holds."""
-    held = set()
-    for name in list_names(distributions):
-        try:
-            held.add(str(distribution.release_of(name)[0]))
-        except DistributionError:
-            continue
-    return held
 
 
 def _find(top: Path) -> Iterator[Path]:

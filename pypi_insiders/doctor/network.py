@@ -1,22 +1,21 @@
 """Look whether the index for all other names answers, and what time it is there."""
 
 import email.utils
-import http.client
 import ssl
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from email.message import Message
+from urllib.request import Request
 
-from pypi_insiders import __version__
 from pypi_insiders.doctor.finding import Finding, ok, problem, warning
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
 from pypi_insiders.util.urls import without_credentials
+from pypi_insiders.util.web import NoAnswerError, answer_to
 
 _TIMEOUT_S = 10
 _SLOW_S = 3
@@ -44,34 +43,25 @@ class TimedAnswer:
 
 def ask(url: str) -> TimedAnswer:
     """Ask an index for the head of one page, by the proxies of this shell, as its clients do."""
-    request = urllib.request.Request(  # noqa: S310 - config.toml takes http and https only
+    request = Request(  # noqa: S310 - config.toml takes http and https only
         f"{url.rstrip('/')}/{_PROJECT}/",
         method="HEAD",
-        headers={"User-Agent": f"pypi-insiders/{__version__}"},
     )
     began, began_at = time.monotonic(), time.time()
     try:
-        try:
-            answer = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310 - as above
-        except urllib.error.HTTPError as error:  # an answer too
-            answer = error
-        with answer:
+        with answer_to(request, _TIMEOUT_S) as answer:
             took_s = time.monotonic() - began
             ahead_s = _ahead(answer.headers, began_at + took_s / 2)
             return TimedAnswer(took_s, answer.status, ahead_s=ahead_s)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        cause = getattr(error, "reason", error)
-        is_time_doubted = (
-            isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _WRONG_TIME
-        )
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            said = cause.verify_message
-        else:
-            said = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    except NoAnswerError as error:
+        said, is_time_doubted = str(error), False
+        if isinstance(error.cause, ssl.SSLCertVerificationError):
+            said = error.cause.verify_message
+            is_time_doubted = error.cause.verify_code in _WRONG_TIME
         return TimedAnswer(time.monotonic() - began, reason=said, is_time_doubted=is_time_doubted)
 
 
-def _ahead(headers: Mapping[str, str], at_s: float) -> float | None:
+def _ahead(headers: Message, at_s: float) -> float | None:
     """Compare our time with theirs. Source: RFC 9110, section 6.6.1; RFC 9111, section 5.1."""
     date = headers.get("Date")
     if not date:

@@ -1,8 +1,6 @@
 """Look at both services as the judgement does, and at the port."""
 
-import http.client
 from collections.abc import Iterator
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pypi_insiders.config import addresses
@@ -13,8 +11,8 @@ from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import INDEX, Item, Judgement
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER
+from pypi_insiders.util import listeners as listening
 
-_TIMEOUT_S = 30
 _OTHER_PORT = "end it, or set another `port` under [server]"
 
 
@@ -59,32 +57,6 @@ def look(snapshot: Snapshot, judgement: Judgement) -> Iterator[Finding]:
         yield from found or [ok(WATCHER.name, services.watcher.told)]
 
 
-@dataclass(frozen=True)
-class HealthCheck:
-    """What came of asking a server whether it is well."""
-
-    status: int | None = None
-    """`None`: it does not answer."""
-    is_well: bool = False
-    reason: str = ""
-    """Why there is no answer."""
-
-
-def health(url: str) -> HealthCheck:
-    """Ask an index at its URL, up to the port, without any proxy."""
-    place = urlsplit(url)
-    try:
-        connection = http.client.HTTPConnection(
-            place.hostname or "", place.port, timeout=_TIMEOUT_S
-        )
-        connection.request("GET", "/health")
-        answer = connection.getresponse()
-        return HealthCheck(answer.status, (answer.status, answer.read(16)) == (200, b"Ok"))
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        return HealthCheck(reason=reason or str(error))
-
-
 def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:
     """Tell who listens where the index should."""
     port = urlsplit(url(snapshot) or "").port or settings.port
@@ -94,7 +66,7 @@ def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:
         return stranger
     if is_listening(snapshot):
         return ok("port", f"{port} is held by {SERVER.trigger}")
-    holders = [item.holder for item in listeners.on(port, addresses.of_host(settings.host))]
+    holders = [item.holder for item in listening.on(port, addresses.of_host(settings.host))]
     if not holders:
         return ok("port", f"{port} is free")
     who = " and ".join(sorted(set(holders)))

@@ -14,8 +14,9 @@ from pypi_insiders.git.errors import UnfitError
 from pypi_insiders.git.mirror import Mirror
 from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, submodules_of
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for
+from pypi_insiders.util.files import cannot
 from pypi_insiders.util.trees import remove_tree, walk
+from pypi_insiders.util.words import listed
 
 _log = logging.getLogger(__name__)
 
@@ -202,9 +203,7 @@ class _Exporter:
         try:
             _set_times(tree, time_s)
         except OSError as error:
-            raise InsidersError(
-                f"cannot set the times of files: {error.strerror}", hint_for(error)
-            ) from error
+            raise cannot("set the times of files in", tree, error) from error
         for place in self._trees:
             _take_note(place)
 
@@ -231,9 +230,7 @@ def _check_out(mirror: Path, commit: str, tree: Path) -> None:
         with (directory / "config").open("a", encoding="utf-8") as file:
             file.write(_CONFIG)
     except OSError as error:
-        raise InsidersError(
-            f"cannot write {error.filename}: {error.strerror}", hint_for(error)
-        ) from error
+        raise cannot("write", Path(error.filename or directory), error) from error
     in_tree(
         tree, "checkout", "--quiet", "--force", "--detach", commit, "--",
         timeout_s=FETCH_TIMEOUT_S,
@@ -244,8 +241,8 @@ def _warn_of_pointers(tree: Path) -> None:
     pointers = in_tree(tree, "ls-files", "--", ":(attr:filter=lfs)").splitlines()
     if pointers:
         _log.warning(
-            "%d files are kept in Git LFS; what is built has pointers to them: %s%s",
-            len(pointers), ", ".join(pointers[:3]), ", ..." if len(pointers) > 3 else "",
+            "%d files are kept in Git LFS; what is built has pointers to them: %s",
+            len(pointers), listed(pointers, 3),
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pypi_insiders.git.command import GitSettings
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for, open_file
+from pypi_insiders.util.files import cannot, open_file
 
 _TOKEN_FILE = "PYPI_INSIDERS_TOKEN_FILE"  # noqa: S105  # the name of a variable
 _PROTOCOLS = "https:ssh:git:file"
@@ -100,9 +100,7 @@ def _check(path: Path) -> None:
             f"the token file {path} is not there", "write the token into it: one line"
         ) from error
     except OSError as error:
-        raise InsidersError(
-            f"cannot read the token file {path}: {error.strerror}", hint_for(error)
-        ) from error
+        raise cannot("read the token file", path, error) from error
     if status.st_uid == os.getuid() and status.st_mode & 0o077:
         raise InsidersError(f"the token file {path} can be read by others", f"`chmod 600 {path}`")
     token = content.rstrip(b"\r\n")

@@ -4,7 +4,9 @@ import re
 import shlex
 
 from pypi_insiders.util.errors import InsidersError, cut
+from pypi_insiders.util.network_failures import PASSING_STATUS, UNREACHABLE, UNRESOLVED
 from pypi_insiders.util.urls import without_any_credentials
+from pypi_insiders.util.words import last_line
 
 _SHOWN_CHARS = 16 * 1024
 
@@ -63,20 +65,19 @@ _MEANINGS: tuple[tuple[str, type[InsidersError], str, str], ...] = (
         "`git help config` tells of http.sslCAInfo",
     ),
     (
-        r"Could not resolve|Temporary failure in name resolution|Name or service not known",
+        UNRESOLVED,
         UnreachableError,
         "the host's name cannot be resolved",
         "check the name and the network",
     ),
     (
-        r"Connection (?:refused|timed out|reset|closed)|No route to host|Network is unreachable"
-        + r"|Failed to connect|Couldn't connect|unable to connect|[Oo]peration timed out",
+        UNREACHABLE + r"|Failed to connect|Couldn't connect|unable to connect",
         UnreachableError,
         "the host cannot be reached",
         "check the network; the next update tries again",
     ),
     (
-        r"(?:returned error:|HTTP code|tunnel failed, response) (?:429|50[0234]|52\d|530)\b",
+        r"(?:returned error:|HTTP code|tunnel failed, response) " + PASSING_STATUS,
         UnreachableError,
         "the host has trouble of its own",
         "the next update tries again",
@@ -160,10 +161,9 @@ def _shortened(text: str) -> str:
 
 def _telling_line(text: str) -> str:
     """Pick the line that says most: the first fatal one or error, or else the last."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for line in lines:
+    for line in map(str.strip, text.splitlines()):
         if re.match(
             r"(?:fatal|error|ERROR|ssh(?!-)|.*: Permission denied|Host key|remote: ERROR)", line
         ):
             return re.sub(r"^(?:fatal|error|ERROR): ", "", line)
-    return lines[-1] if lines else "it said nothing"
+    return last_line(text)

@@ -10,7 +10,8 @@ from pathlib import Path
 from pypi_insiders.git.command import LOCAL, TIMEOUT_S, GitSettings, attempt, in_mirror
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for, read_bytes
+from pypi_insiders.util.files import cannot, read_bytes
+from pypi_insiders.util.words import last_line
 
 # The last one in a tag is its signature. Source: parse_signed_buffer in git's gpg-interface.c.
 _SIGNATURE = re.compile(r"^-----BEGIN (PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----", re.MULTILINE)
@@ -119,7 +120,7 @@ def _has_ssh_keys(signers: Path) -> bool:
     try:
         content = read_bytes(signers)
     except OSError as error:
-        raise InsidersError(f"cannot read {signers}: {error.strerror}", hint_for(error)) from error
+        raise cannot("read", signers, error) from error
     if _ARMORED in content or content[8:12] == _KEYBOX or content[:1] >= b"\x80":
         return False
     lines = [line.strip() for line in content.decode(errors="replace").splitlines()]
@@ -151,7 +152,7 @@ def _verify_by_ssh(mirror: Path, name: str, tag: str, signers: Path) -> None:
         raise SignatureError(
             f"tag {tag} is signed, and the signature does not fit: the tag was changed after it"
         )
-    raise SignatureError(f"tag {tag} is not signed by a key of {signers}: {_last_line(said)}")
+    raise SignatureError(f"tag {tag} is not signed by a key of {signers}: {last_line(said)}")
 
 
 def _verify_by_gpg(mirror: Path, name: str, tag: str, signers: Path) -> None:
@@ -194,7 +195,7 @@ def _gpg_home(signers: Path) -> Iterator[Path]:
             )
             if imported.status != 0:
                 raise InsidersError(
-                    f"{signers} has no public keys ({_last_line(imported.stderr)})",
+                    f"{signers} has no public keys ({last_line(imported.stderr)})",
                     "`gpg --export KEY` writes such a file",
                 )
         yield home
@@ -213,8 +214,3 @@ def _need(program: str, hint: str) -> None:
 def _with(*options: str, environment: Mapping[str, str] | None = None) -> GitSettings:
     """Add something to what git is told without a connection."""
     return GitSettings((*LOCAL.options, *options), {**LOCAL.environment, **(environment or {})})
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "it said nothing"

@@ -20,6 +20,7 @@ from typing import IO
 from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.disk import Watched, demand_room
+from pypi_insiders.util.words import listed
 
 _SHOWN = 3
 _MOST_MEMBERS = 20_000
@@ -71,14 +72,15 @@ def _check_wheel(path: Path) -> None:
             recorded = {row[0] for row in csv.reader(lines) if row}
             missing = sorted(recorded - set(archive.namelist()))
     except WheelFile.validation_error as error:
-        raise DistributionError(f"{path.name}: {_some(_issues(path, error.issues))}") from error
+        told = listed(_issues(path, error.issues), _SHOWN, "; ")
+        raise DistributionError(f"{path.name}: {told}") from error
     except InstallerError as error:
         raise DistributionError(f"{path.name}: {error}") from error
     except (RuntimeError, ValueError) as error:
         raise DistributionError(f"{path.name} is damaged: {error}") from error
     if missing:
         raise DistributionError(
-            f"{path.name}: its RECORD names what it does not hold: {_some(missing)}"
+            f"{path.name}: its RECORD names what it does not hold: {listed(missing, _SHOWN, '; ')}"
         )
 
 
@@ -86,13 +88,6 @@ def _issues(path: Path, issues: Iterable[str]) -> Iterator[str]:
     """Take the path of the file out of what `installer` says; we have named it."""
     for issue in issues:
         yield issue.replace(f"In {path}, ", "").replace(f" from {path}", "")
-
-
-def _some(texts: Iterable[str]) -> str:
-    """Tell the first of many complaints, and how many more there are."""
-    told = list(texts)
-    rest = len(told) - _SHOWN
-    return "; ".join(told[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _check_members(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
@@ -129,7 +124,7 @@ def differences(one: Path, other: Path) -> str:
     changed = sorted(
         name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
     )
-    return _some(changed) or "how it is packed"
+    return listed(changed, _SHOWN, "; ") or "how it is packed"
 
 
 def _members(path: Path) -> dict[str, str]:

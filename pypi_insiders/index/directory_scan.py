@@ -13,7 +13,7 @@ from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 from pypi_insiders.index.published import ListedFile, PublishedFiles
 from pypi_insiders.index.scanner import UNKNOWN, FileScanner
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for
+from pypi_insiders.util.files import cannot
 
 _log = logging.getLogger(__package__)
 
@@ -173,11 +173,10 @@ class DirectoryScan:
 
     def _cannot_read(self, error: OSError) -> InsidersError:
         self.news.set()  # for the log
-        is_missing = isinstance(error, FileNotFoundError)
-        return InsidersError(
-            f"cannot read {self._path}: {error.strerror or error}",
-            "is anything published? `pypi-insiders update`" if is_missing else hint_for(error),
-        )
+        found = cannot("read", self._directory, error)
+        if isinstance(error, FileNotFoundError):
+            found.hint = "is anything published? `pypi-insiders update`"
+        return found
 
     def _replace(self, gone: Iterable[str], new: Iterable[str]) -> None:
         """Swap the snapshot for one without the files that are gone, and with the new ones."""

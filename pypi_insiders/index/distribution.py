@@ -57,8 +57,7 @@ class DistributionError(InsidersError):
     """
 
     def __init__(self, message: str) -> None:
-        line = "".join(char if char.isprintable() else "?" for char in message[:_LINE_CHARS])
-        super().__init__(line)
+        super().__init__(message[:_LINE_CHARS])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 # The kernel's clock for files advances in ticks of up to 10 ms; within one, changes look alike.
-_TICK_NS = 20_000_000
+TICK_NS = 20_000_000
 # A clock that was set back says nothing about ticks.
 _SKEW_NS = 2_000_000_000
 
@@ -46,7 +46,7 @@ def read(directory: Path) -> Listing:
     with os.scandir(directory) as items:
         inodes = {item.name: item.inode() for item in items if not item.name.startswith(".")}
     # Another change within the same tick leaves the stamp as it is.
-    is_recent = -_SKEW_NS < begun_ns - before[0] < _TICK_NS
+    is_recent = -_SKEW_NS < begun_ns - before[0] < TICK_NS
     return Listing(inodes, None if is_recent else before)
 
 

@@ -15,7 +15,7 @@ from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import Contents, DistributionError, sha256
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin, describe
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for, is_left, make_directory, remove, set_aside
+from pypi_insiders.util.files import cannot, is_left, make_directory, remove, set_aside
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
@@ -117,9 +117,7 @@ def _says(directory: Path, file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InsidersError(
-            f"cannot publish {file.name} in {directory}: {error.strerror or error}", hint_for(error)
-        ) from error
+        raise cannot(f"publish {file.name} in", directory, error) from error
 
 
 @contextlib.contextmanager
@@ -194,9 +192,7 @@ def present(directory: Path, names: Iterable[str]) -> list[str]:
     try:
         return [name for name in names if (directory / name).exists()]
     except OSError as error:
-        raise InsidersError(
-            f"cannot read {directory}: {error.strerror or error}", hint_for(error)
-        ) from error
+        raise cannot("read", directory, error) from error
 
 
 def unpublish(directory: Path, names: Iterable[str]) -> list[str]:

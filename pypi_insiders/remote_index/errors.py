@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.network_failures import PASSING_STATUS, UNREACHABLE, UNRESOLVED
+from pypi_insiders.util.plain_text import one_line
 from pypi_insiders.util.urls import without_any_credentials
 
 _DETAIL_CHARS = 240
@@ -64,7 +66,7 @@ _MEANINGS = (
         "check whether its URL begins with http or https",
     ),
     _Meaning(
-        "Name or service not known|No address associated|name resolution|dns error",
+        UNRESOLVED,
         "the name of its host cannot be resolved",
         "check the name and the network",
         is_unreachable=True,
@@ -77,13 +79,13 @@ _MEANINGS = (
         is_unreachable=True,
     ),
     _Meaning(
-        "[Cc]onnection refused|No route to host|Network is unreachable|timed out|tcp connect error",
+        f"{UNREACHABLE}|timed out|tcp connect error",
         "the index cannot be reached",
         "check the network and whether it runs; the next run tries again",
         is_unreachable=True,
     ),
     _Meaning(
-        "status code (?:429|50[0234]|52[0-9]|530)",
+        f"status code {PASSING_STATUS}",
         "the index has trouble of its own",
         "look at its log; the next run tries again",
         is_unreachable=True,
@@ -138,5 +140,4 @@ def _clean(text: str, password: str | None) -> str:
         is_short = len(password) < _SHORT_CHARS
         around = (r"(?<!\w)", r"(?!\w)") if is_short else ("", "")
         text = re.sub(re.escape(password).join(around), "[password]", text)
-    line = " ".join(without_any_credentials(text).split())
-    return "".join(char if char.isprintable() else "?" for char in line)
+    return " ".join(one_line(without_any_credentials(text)).split())

@@ -8,18 +8,18 @@ import hashlib
 import http.client
 import json
 import logging
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import IO, TypeVar
+from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from pypi_insiders import __version__
 from pypi_insiders.remote_index.credentials import Credentials
 from pypi_insiders.remote_index.errors import PublishError, failure
 from pypi_insiders.util.urls import without_credentials
+from pypi_insiders.util.web import NoAnswerError, answer_to
 
 _Found = TypeVar("_Found")
 
@@ -130,19 +130,15 @@ def _get(
         PublishError: there is no answer, or none to read.
     """
     redirects = _Redirects(url)
-    opener = urllib.request.build_opener(redirects)
     _log.debug("GET %s", without_credentials(url))
     try:
-        with opener.open(_request(url, credentials), timeout=_TIMEOUT_S) as answer:
-            return read(answer)
-    except urllib.error.HTTPError as error:
-        error.close()
-        kind = _NotThereError if error.code == http.client.NOT_FOUND else PublishError
-        text = f"status code {error.code} {error.reason}"
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        kind = PublishError
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        text = str(reason) or type(reason).__name__
+        with answer_to(_request(url, credentials), _TIMEOUT_S, redirects) as answer:
+            if not isinstance(answer, HTTPError):
+                return read(answer)
+            kind = _NotThereError if answer.code == http.client.NOT_FOUND else PublishError
+            text = f"status code {answer.code} {answer.reason}"
+    except NoAnswerError as error:
+        kind, text = PublishError, str(error)
     password = credentials.password if credentials else None
     raise failure(f"cannot ask {without_credentials(redirects.url)}", text, password, kind)
 
@@ -153,7 +149,6 @@ def _request(url: str, credentials: Credentials | None) -> urllib.request.Reques
         headers={
             "Accept": _ACCEPT,
             "Cache-Control": "no-cache",  # what was uploaded a moment ago is looked for
-            "User-Agent": f"pypi-insiders/{__version__}",
         },
     )
     if credentials and credentials.password:

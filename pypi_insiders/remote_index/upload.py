@@ -12,7 +12,7 @@ from pypi_insiders.remote_index.destination import PYPI, Destination
 from pypi_insiders.remote_index.errors import PublishError, failure
 from pypi_insiders.util import process, uv
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for
+from pypi_insiders.util.files import cannot
 from pypi_insiders.util.urls import without_credentials
 
 _log = logging.getLogger(__name__)
@@ -78,9 +78,8 @@ def _look_at(file: Path) -> _Wanted:
     try:
         return _Wanted(file, distribution.sha256(file), file.stat().st_size)
     except OSError as error:
-        raise PublishError(
-            f"cannot read {file}: {error.strerror or error}", hint_for(error)
-        ) from error
+        told = cannot("read", file, error)
+        raise PublishError(told.message, told.hint) from error
 
 
 @dataclass(frozen=True)

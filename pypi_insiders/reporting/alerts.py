@@ -15,6 +15,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove, write_atomic
 from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import recall
+from pypi_insiders.util.words import listed
 
 _DAY_S = 86400
 _LINES = 20
@@ -85,7 +86,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Step:
+class AlertChanges:
     """What the user is to be notified of."""
 
     new: tuple[Alert, ...]
@@ -96,7 +97,7 @@ class Step:
     """What to remember then."""
 
 
-def step(alerts: Alerts, found: Found, now_s: int) -> Step:
+def step(alerts: Alerts, found: Found, now_s: int) -> AlertChanges:
     """Compare what the user knows with what was found.
 
     What comes back within a day of its end is notified once more; then nothing is sent for a day,
@@ -129,7 +130,7 @@ def step(alerts: Alerts, found: Found, now_s: int) -> Step:
     new = tuple(alert for alert in before.values() if alert.status == AlertStatus.NEW)
     for alert in new:
         after[alert.key] = replace(alert, status=AlertStatus.NOTIFIED, notified_at=now_s)
-    return Step(new, recovered, before, after)
+    return AlertChanges(new, recovered, before, after)
 
 
 def _next(alert: Alert, now_s: int, *, lasts: bool) -> tuple[Alert | None, Alert | None]:
@@ -148,20 +149,19 @@ def _next(alert: Alert, now_s: int, *, lasts: bool) -> tuple[Alert | None, Alert
     return alert, replace(alert, status=AlertStatus.RECOVERED, notified_at=now_s)
 
 
-def message(step: Step) -> Message | None:
+def message(step: AlertChanges) -> Message | None:
     """Write everything new in one message; `None`: there is nothing."""
     lines = [f"{alert.line}{f' ({_FLAPPING})' if alert.is_flapping else ''}" for alert in step.new]
     lines += [f"recovered: {alert.line}" for alert in step.recovered]
     if not lines:
         return None
-    subjects = list(dict.fromkeys(alert.subject for alert in step.new or step.recovered))
-    more = len(subjects) - _SUBJECTS
-    listed = ", ".join(subjects[:_SUBJECTS]) + (f" and {more} more" if more > 0 else "")
+    subjects = dict.fromkeys(alert.subject for alert in step.new or step.recovered)
     if len(lines) > _LINES:
         lines[_LINES:] = [f"and {len(lines) - _LINES} more"]
     text = "\n".join(lines)
+    what = "problem with" if step.new else "recovered:"
     return Message(
-        f"pypi-insiders: {'problem with' if step.new else 'recovered:'} {listed}",
+        f"pypi-insiders: {what} {listed(subjects, _SUBJECTS)}",
         f"{text}\n`pypi-insiders status` shows the state of everything.\n",
     )
 

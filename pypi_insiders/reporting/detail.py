@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_version
 from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.schema import as_toml
 from pypi_insiders.index import store, yanks
 from pypi_insiders.reporting import snapshot
 from pypi_insiders.reporting.judgement import judge
@@ -19,6 +20,7 @@ from pypi_insiders.repositories.model import Repository, parse_name
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.words import two_columns
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def _head(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
     }
     if item:
         shown = {key: value for key, value in item.keys.items() if key not in rows}
-        rows["settings"] = ", ".join(f"{key} = {_toml(value)}" for key, value in shown.items())
+        rows["settings"] = ", ".join(f"{key} = {as_toml(value)}" for key, value in shown.items())
     rows["served"] = detail.served or ""
     rows["last checked"] = _last_check(detail, now)
     rows["last attempt"] = _last_try(detail, now)
@@ -201,7 +203,7 @@ def _head(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
             f"what is below was built as {detail.known.distribution} from {detail.known.remote}; "
             "the next update begins anew"
         )
-    yield from _table([(key, value) for key, value in rows.items() if value], "  ")
+    yield from _indented([(key, value) for key, value in rows.items() if value])
 
 
 def _last_try(detail: RepositoryDetail, now: datetime) -> str:
@@ -221,11 +223,6 @@ def _judged(detail: RepositoryDetail) -> Iterator[str]:
     for item in detail.items:
         if item.text not in failing:
             yield f"{item.severity}: {item.text}"
-
-
-def _toml(value: object) -> str:
-    """Write a value as `repos.toml` has it. JSON is, for these, the same."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _last_check(detail: RepositoryDetail, now: datetime) -> str:
@@ -252,7 +249,7 @@ def _build_lines(
         (name, f"sha256:{digest}{'' if name in detail.held else '  not served'}")
         for name, digest in build.files.items()
     ]
-    yield from _table(rows, "  ")
+    yield from _indented(rows)
     if in_full and build.requirements:
         listed = (f"{name} {version}" for name, version in sorted(build.requirements.items()))
         yield f"  built with {', '.join(listed)}"
@@ -282,8 +279,5 @@ def _tags_and_files(detail: RepositoryDetail) -> Iterator[str]:
             yield f"{what}: {', '.join(names)}"
 
 
-def _table(rows: list[tuple[str, str]], indent: str) -> Iterator[str]:
-    """Put rows in two columns, the first one as wide as its widest value."""
-    width = max((len(key) for key, _ in rows), default=0)
-    for key, value in rows:
-        yield f"{indent}{key.ljust(width)}  {value}"
+def _indented(rows: list[tuple[str, str]]) -> Iterator[str]:
+    return (f"  {line}" for line in two_columns(rows))

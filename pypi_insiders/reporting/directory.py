@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_version
 from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.reporting.index_check import Sample
-from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import cannot
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def list_files(directory: Path) -> Files:
     except FileNotFoundError:
         pass
     except OSError as error:
-        reason = error.strerror or error
-        raise InsidersError(f"cannot read {directory}: {reason}", "`ls -ld` shows why") from error
+        raise cannot("read", directory, error) from error
     return Files(sizes, _sorted(projects), _sorted(odd), directory)
 
 

@@ -15,6 +15,9 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from packaging.utils import canonicalize_name
 
+from pypi_insiders.util.errors import reason
+from pypi_insiders.util.words import first_line
+
 _JSON = "application/vnd.pypi.simple.v1+json"
 _TIMEOUT_S = 2
 _START_TIMEOUT_S = 15
@@ -78,8 +81,25 @@ def fetch(url: str, samples: Iterable[Sample], *, is_idle: bool = False) -> Fetc
         with contextlib.closing(connection):
             return _fetch(connection, found, samples)
     except (OSError, ValueError, HTTPException, _WrongError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        return replace(found, error=f"no answer at {url}/simple/ ({reason or error})")
+        return replace(found, error=f"no answer at {url}/simple/ ({reason(error)})")
+
+
+def is_index(url: str) -> bool:
+    """Ask at a URL, up to the port and without any proxy, whether an index of this program answers.
+
+    Whoever listens may be slow to start it.
+    """
+    place = urlsplit(url)
+    try:
+        connection = HTTPConnection(place.hostname or "", place.port, timeout=_START_TIMEOUT_S)
+        with contextlib.closing(connection):
+            return _is_well(*_get(connection, "/health", {}, _FIRST_BYTES))
+    except (OSError, ValueError, HTTPException):
+        return False
+
+
+def _is_well(answer: HTTPResponse, body: bytes) -> bool:
+    return (answer.status, body) == (200, b"Ok")
 
 
 def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]) -> Fetched:
@@ -87,10 +107,10 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
     found = replace(found, is_answering=True)
     if connection.sock is not None:
         connection.sock.settimeout(_TIMEOUT_S)
-    if (answer.status, body) != (200, b"Ok"):
+    if not _is_well(answer, body):
         if answer.status == 503:
-            reason = body.decode(errors="replace").strip().partition("\n")[0]
-            return replace(found, is_index=True, error=f"{found.url}/health is 503: {reason}")
+            told = first_line(body.decode(errors="replace"))
+            return replace(found, is_index=True, error=f"{found.url}/health is 503: {told}")
         return replace(found, error=f"{found.url} belongs to another program ({answer.status})")
     found = replace(found, is_index=True)
     path = "/simple/"
@@ -125,9 +145,8 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
         _compare(connection, path, headers, sample, file)
         return replace(found, file=sample.path.name)
     except (OSError, ValueError, LookupError, TypeError, HTTPException, _WrongError) as error:
-        cause = error.strerror if isinstance(error, OSError) else None
-        said = cause or str(error) or type(error).__name__
-        return replace(found, error=f"{found.url}{unquote(path)} cannot be fetched: {said}")
+        text = f"{found.url}{unquote(path)} cannot be fetched: {reason(error)}"
+        return replace(found, error=text)
 
 
 def _get(

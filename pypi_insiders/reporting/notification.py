@@ -13,6 +13,7 @@ from pypi_insiders.systemd import transient
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.plain_text import one_line, printable
 from pypi_insiders.util.process import Result, run
+from pypi_insiders.util.words import last_line
 
 _BUS = "org.freedesktop.DBus"
 _SERVICE = "org.freedesktop.Notifications"
@@ -69,8 +70,7 @@ def send(message: Message, command: tuple[str, ...] | None) -> str | None:
     else:
         result = run(argv, timeout_s=_TIMEOUT_S, stdin=message.text)
     if result.status != 0:
-        said = [line.strip() for line in result.stderr.splitlines() if line.strip()]
-        reason = said[-1] if said else f"it ended with status {result.status}"
+        reason = last_line(result.stderr, f"it ended with status {result.status}")
         raise InsidersError(
             f"{argv[0]} failed to send the message: {reason}",
             "try `pypi-insiders notify --test`; `notify-command` in config.toml sets another way",

@@ -288,11 +288,8 @@ def _entries(paths: Paths) -> dict[str, Entry]:
     """Read what the record knows of each file; looking at it makes none."""
     if not is_there(paths.record):
         return {}
-    record = MetadataCache(paths.record, paths.distributions)
-    try:
+    with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
         return record.entries()
-    finally:
-        record.close()
 
 
 def _recovered(

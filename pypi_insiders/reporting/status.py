@@ -16,7 +16,7 @@ from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.words import counted
+from pypi_insiders.util.words import counted, size
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _words(look: Overview, now: datetime) -> Iterator[str]:
         if not look.is_working:
             yield "idle (socket-activated)"
         elif look.memory_bytes is not None:
-            yield f"{look.memory_bytes / 1024**2:.0f} MiB"
+            yield size(look.memory_bytes)
 
 
 COLUMNS = ("repository", "distribution", "version", "tag", "built", "public", "checked")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from pypi_insiders.util.plain_text import one_line
 from pypi_insiders.util.urls import without_any_credentials
 
 CONFIG, REPOSITORIES, INDEX, STATE = "config.toml", "repos.toml", "index", "state"
@@ -79,8 +80,7 @@ class Judgement:
 
 def clean(text: str) -> str:
     """Take out credentials, and what a terminal would not show as it is."""
-    text = "".join(character if character.isprintable() else " " for character in text)
-    return without_any_credentials(text)
+    return without_any_credentials(one_line(text))
 
 
 def kind_of(error: str) -> str:

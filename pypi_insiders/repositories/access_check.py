@@ -22,6 +22,7 @@ from pypi_insiders.systemd.quoting import quoted
 from pypi_insiders.systemd.unit_names import WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
+from pypi_insiders.util.words import first_line
 
 _AT_ONCE = 16
 _SPARE_S = 30
@@ -142,8 +143,7 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
     try:
         return {name: Reply(**item) for name, item in json.loads(result.stdout).items()}
     except (ValueError, TypeError, AttributeError) as error:
-        lines = result.stderr.strip().splitlines()
-        said = lines[0] if lines else f"it ended with {result.status}"
+        said = first_line(result.stderr, f"it ended with {result.status}")
         raise InsidersError(
             f"a unit like {WATCHER.service} does not run: {said}",
             "see why: `journalctl --user --since=-1min`",

@@ -1,5 +1,7 @@
 """Create the directories that the services use."""
 
+import contextlib
+
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import catalog
 from pypi_insiders.index.metadata_cache import MetadataCache
@@ -23,6 +25,5 @@ def create(paths: Paths) -> None:
     make_directory(paths.data)
     if is_new:  # a running server sees a directory that was not there only after a restart
         systemctl.try_call("try-restart", SERVER.service)
-    record = MetadataCache(paths.record, paths.distributions)
-    catalog.make_directory_if_new(paths.distributions, record, state.origins(paths.state))
-    record.close()
+    with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
+        catalog.make_directory_if_new(paths.distributions, record, state.origins(paths.state))

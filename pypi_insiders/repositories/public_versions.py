@@ -4,25 +4,24 @@ import contextlib
 import json
 import logging
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from http.client import NOT_FOUND, NOT_MODIFIED, HTTPException
+from http.client import NOT_FOUND, NOT_MODIFIED
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request
 
 from packaging.version import Version
 
-from pypi_insiders import __version__
 from pypi_insiders.index import distribution
-from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
 from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import recall
 from pypi_insiders.util.urls import without_credentials
+from pypi_insiders.util.web import NoAnswerError, answer_to
 
 _log = logging.getLogger(__name__)
 
@@ -201,21 +200,18 @@ def _ask(url: str, etag: str | None = None) -> _Answer:
     Raises:
         _UnknownError: the answer is neither that page nor that there is none.
     """
-    headers = {"Accept": _JSON, "User-Agent": f"pypi-insiders/{__version__}"}
-    if etag:
-        headers["If-None-Match"] = etag
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https
+    headers = {"Accept": _JSON, **({"If-None-Match": etag} if etag else {})}
+    request = Request(url, headers=headers)  # noqa: S310 - http or https
     _log.debug("GET %s", url)
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+        with answer_to(request, _TIMEOUT_S) as answer:
+            if isinstance(answer, HTTPError):
+                if answer.code in (NOT_MODIFIED, NOT_FOUND):
+                    return _Answer(answer.code)
+                raise _UnknownError(f"status code {answer.code}")
             return _Answer(answer.status, answer.headers["ETag"], answer.read(_LIMIT_BYTES))
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code in (NOT_MODIFIED, NOT_FOUND):
-            return _Answer(error.code)
-        raise _UnknownError(f"status code {error.code}") from error
-    except (OSError, HTTPException, ValueError) as error:
-        raise _UnknownError(str(error) or type(error).__name__) from error
+    except NoAnswerError as error:
+        raise _UnknownError(str(error)) from error
 
 
 def _newest(files: Iterable[Any]) -> tuple[str | None, str | None]:
@@ -223,13 +219,9 @@ def _newest(files: Iterable[Any]) -> tuple[str | None, str | None]:
 
     Source: PEP 691, "Project Detail"; PEP 592.
     """
-    found = set()
-    for file in files:
-        try:
-            if file.get("yanked", False) is False:
-                found.add(distribution.release_of(file["filename"])[1])
-        except DistributionError:
-            continue  # eggs, installers and other files of old
+    # Eggs, installers and other files of old are no releases.
+    names = (file["filename"] for file in files if file.get("yanked", False) is False)
+    found = {version for _, _, version in distribution.releases(names)}
     final = max((version for version in found if not version.is_prerelease), default=None)
     pre = max((version for version in found if version.is_prerelease), default=None)
     return str(final) if final else None, str(pre) if pre else None

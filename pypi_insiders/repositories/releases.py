@@ -1,7 +1,6 @@
 """Find, yank and unpublish the releases that the index holds."""
 
 import contextlib
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -20,11 +19,9 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, release_lists, store, yanks
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED, ReleaseList, Releases
-from pypi_insiders.repositories import state
+from pypi_insiders.repositories import running, state
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import list_names, locked
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,11 +77,8 @@ def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[
 
 def _remembered(paths: Paths) -> Iterator[str]:
     """Name the files that were published and not taken back."""
-    record = MetadataCache(paths.record, paths.distributions)
-    try:
+    with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
         names = {name for name, entry in record.entries().items() if entry.sha256}
-    finally:
-        record.close()
     for _, known in state.everything(paths.state):
         names.update(known.former_files)
         names.update(name for build in known.builds if build.local for name in build.files)
@@ -260,7 +254,7 @@ def unpublish(paths: Paths, wanted: Iterable[Release]) -> list[str]:
     Raises:
         InsidersError: a file cannot be removed.
     """
-    with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
+    with running.updates_stopped(paths):
         return remove_files(paths, [name for release in wanted for name in release.files])
 
 
@@ -293,11 +287,8 @@ def remove_files(paths: Paths, names: Sequence[str], word: str = UNPUBLISHED) ->
     # First, so that nothing is published again if this is where it ends.
     take_back(paths, gone, word)
     removed = store.unpublish(paths.distributions, names)
-    record = MetadataCache(paths.record, paths.distributions)
-    try:
+    with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
         record.forget(names)
-    finally:
-        record.close()
     left = {(project, version) for _, project, version in _files(paths.distributions)}
     if yanks.load(paths.distributions, paths.state):
         with _changing(paths) as listed:

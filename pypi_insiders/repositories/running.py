@@ -1,8 +1,9 @@
-"""Tell which repositories an update that runs now has still to finish."""
+"""Wait for an update that runs now, and tell which repositories it has still to finish."""
 
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,23 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import locked, read_text, remove, write_atomic
 from pypi_insiders.util.json_fields import written
+
+_log = logging.getLogger(__name__)
+
+
+WAITING = "an update is running; waiting for it to end"
+
+
+def updates_stopped(
+    paths: Paths, on_wait: Callable[[str], None] = _log.info
+) -> contextlib.AbstractContextManager[None]:
+    """Hold the lock of updates: wait for the end of one that runs, and let no other one begin.
+
+    Args:
+        paths: where the lock is.
+        on_wait: told in one line that it is waited, if it is.
+    """
+    return locked(paths.lock, lambda: on_wait(WAITING))
 
 
 @contextlib.contextmanager

@@ -11,13 +11,11 @@ from packaging.utils import canonicalize_version
 from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths
+from pypi_insiders.index.listing import TICK_NS
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.public_versions import Public
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util.errors import InsidersError
-
-# Within one tick of the kernel's clock for files, two changes look alike.
-_TICK_NS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def stamp(paths: Paths) -> object:
     with contextlib.suppress(OSError), os.scandir(repositories_at) as items:
         watched += [Path(item.path) for item in items]
     found = [_changed(path) for path in watched]
-    is_recent = 0 <= time.time_ns() - max(when_ns for when_ns, _ in found) < _TICK_NS
+    is_recent = 0 <= time.time_ns() - max(when_ns for when_ns, _ in found) < TICK_NS
     return object() if is_recent else tuple(found)
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.words import listed
 
 # `9.5.3-insiders-4.49.0` is built as version `9.5.3+insiders.4.49.0`.
 # Other second parts (`1.0-docker`) say nothing about the version.
@@ -20,6 +21,7 @@ _VERSION = "{version}"
 # No file name could have a longer version in it. Python refuses numbers of some thousand digits,
 # and patterns take a time that grows with the square of the length. Source: path_resolution(7).
 _LONGEST_CHARS = 255
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -195,8 +197,6 @@ def _finals_first(ranked: list[tuple[str, Version]], rules: Rules) -> list[str]:
     return [tag for tag, _ in ranked] if rules.pre or not finals else finals
 
 
-def summary(tags: Iterable[str], most: int = 5) -> str:
+def summary(tags: Iterable[str]) -> str:
     """Name a few tags, and how many more there are."""
-    named = list(tags)
-    rest = len(named) - most
-    return ", ".join(named[:most]) + (f" and {rest} more" if rest > 0 else "")
+    return listed(tags, _MOST_NAMED)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.paths import Paths, runtime_directory
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.systemd import transient
 from pypi_insiders.systemd.quoting import quote
@@ -16,6 +16,7 @@ from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_bytes
 from pypi_insiders.util.process import run
+from pypi_insiders.util.words import last_line
 
 _OTHERS = (Path("/media"), Path("/mnt"), Path("/srv"), Path("/var"))
 _TIMEOUT_S = 60
@@ -148,9 +149,8 @@ def trouble(pauses_s: Iterable[float] = (0.5, 1)) -> str | None:
 
     Source: systemd.exec(5), `PrivateUsers=`.
     """
-    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
     argv = transient.command(
-        ("sh", "-c", 'test ! -e "$1"', "sh", f"{runtime}/systemd"),
+        ("sh", "-c", 'test ! -e "$1"', "sh", str(runtime_directory() / "systemd")),
         "A look whether services of pypi-insiders can be confined",
         _PROBE,
     )
@@ -163,8 +163,7 @@ def trouble(pauses_s: Iterable[float] = (0.5, 1)) -> str | None:
             return None
         if pause_s is not None:
             time.sleep(pause_s)
-    lines = result.stderr.strip().splitlines()
-    return lines[-1] if lines else f"a unit with a user namespace ended with {result.status}"
+    return last_line(result.stderr, f"a unit with a user namespace ended with {result.status}")
 
 
 def _uv_cache(variables: Mapping[str, str], paths: Paths) -> Path:

@@ -17,5 +17,5 @@ def quote(word: str) -> str:
     """
     word = word.replace("%", "%%")
     if any(character in word for character in " \t'\"\\;"):
-        return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return quoted(word)
     return word

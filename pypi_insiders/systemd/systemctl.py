@@ -10,9 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pypi_insiders.config.paths import runtime_directory
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.foreground import attached
 from pypi_insiders.util.process import Result, run
+from pypi_insiders.util.words import first_line
 
 _TIMEOUT_S = 120
 _BUS = "org.freedesktop.systemd1"
@@ -76,8 +78,7 @@ def is_hidden() -> bool:
 
     Source: systemd.exec(5), `$INVOCATION_ID`.
     """
-    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    return "INVOCATION_ID" in os.environ and not Path(runtime, "systemd", "private").exists()
+    return "INVOCATION_ID" in os.environ and not (runtime_directory() / "systemd/private").exists()
 
 
 def _explain(result: Result) -> InsidersError:
@@ -111,15 +112,9 @@ def _explain(result: Result) -> InsidersError:
             f"`sudo loginctl enable-linger {user}` starts one; " + _FOREGROUND,
         )
     return InsidersError(
-        f"the user manager does not answer: {_line(result.stderr)}",
+        f"the user manager does not answer: {first_line(result.stderr)}",
         "see `systemctl --user is-system-running`; " + _FOREGROUND,
     )
-
-
-def _line(text: str) -> str:
-    """Pick the first line: systemctl says there what failed, and then how to see more."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0] if lines else "it said nothing"
 
 
 def call(verb: str, *arguments: str) -> None:
@@ -131,7 +126,8 @@ def call(verb: str, *arguments: str) -> None:
     result = _systemctl(verb, *arguments)
     if result.status != 0:
         raise InsidersError(
-            f"systemctl --user {verb}: {_line(result.stderr)}",
+            # The first line says what failed, those after it how to see more.
+            f"systemctl --user {verb}: {first_line(result.stderr)}",
             "see why: `journalctl --user --since=-1min`",
         )
 
@@ -223,7 +219,7 @@ def _busctl(what: str, *arguments: str) -> Any:
     """Ask the manager on the bus of the user; return what it answers as data."""
     result = run(("busctl", "--user", "--json=short", *arguments), timeout_s=_TIMEOUT_S)
     if result.status != 0:
-        raise InsidersError(f"busctl cannot read {what}: {_line(result.stderr)}", _bus_hint())
+        raise InsidersError(f"busctl cannot read {what}: {first_line(result.stderr)}", _bus_hint())
     return json.loads(result.stdout)["data"]
 
 
@@ -242,7 +238,7 @@ def ask_bus() -> None:
     result = run((*argv, "org.freedesktop.systemd1"), timeout_s=_TIMEOUT_S)
     if result.status != 0:
         raise InsidersError(
-            f"does not lead to the user manager: {_line(result.stderr)}", _bus_hint()
+            f"does not lead to the user manager: {first_line(result.stderr)}", _bus_hint()
         )
 
 

@@ -1,8 +1,9 @@
 """Name the units, and the files that belong to each."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from pypi_insiders.config.paths import runtime_directory
 
 # Sorts before `override.conf`, which `systemctl edit` writes: the user has the last word.
 DROP_IN = "10-config.conf"
@@ -52,8 +53,7 @@ def gone() -> Path:
 
     It does so where the program of the units, or its interpreter, is gone.
     """
-    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    return Path(runtime, "pypi-insiders/gone")
+    return runtime_directory() / "pypi-insiders/gone"
 
 
 def names(part: Part) -> tuple[str, ...]:

@@ -13,14 +13,14 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index import store
 from pypi_insiders.index.metadata_cache import MetadataCache
-from pypi_insiders.repositories import comparison, ownership, registry, releases, state
+from pypi_insiders.repositories import comparison, ownership, registry, releases, running, state
 from pypi_insiders.repositories.comparison import Comparison
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Check
 from pypi_insiders.update.build_space import BuildSpace
 from pypi_insiders.update.progress import Progress
 from pypi_insiders.update.request import UpdateRequest
-from pypi_insiders.util.files import locked, sweep
+from pypi_insiders.util.files import sweep
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import remove_tree
 
@@ -74,7 +74,7 @@ def opened(
         settings.publish, request.index_url, request.index_user, request.index_password
     )
     with (
-        locked(paths.lock, lambda: _report_waiting(progress)),
+        running.updates_stopped(paths, lambda line: _report_waiting(line, progress)),
         build_environment(settings.server.url, settings.server.fallback_url),
     ):
         # Read only now: while we waited, somebody may have removed a repository.
@@ -110,9 +110,9 @@ def opened(
                 builds.end()
 
 
-def _report_waiting(progress: Progress) -> None:
-    _log.info("another update is running; waiting for it to end")
-    progress.tell("waiting for another update to end")
+def _report_waiting(line: str, progress: Progress) -> None:
+    _log.info("%s", line)
+    progress.tell(line)
 
 
 def _sweep(paths: Paths) -> None:

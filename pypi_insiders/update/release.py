@@ -13,12 +13,13 @@ from pypi_insiders.builder.artifacts import Distributions
 from pypi_insiders.builder.build import Recipe, build_distributions
 from pypi_insiders.builder.errors import BuildError, EndedError
 from pypi_insiders.builder.launcher import Launcher
-from pypi_insiders.repositories import ownership, public_versions, registry, tags
+from pypi_insiders.repositories import ownership, public_versions, registry
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
 from pypi_insiders.util.trees import remove_foreign_tree
+from pypi_insiders.util.words import listed
 
 _log = logging.getLogger(__name__)
 
@@ -221,7 +222,7 @@ class ReleaseBuilder:
         context, hint = self._context, self._confirmation(built)
         if foreign := ownership.foreign_files(context.paths, built, self._name, context.cache):
             raise BuildError(
-                f"it builds {built}, and the index has {tags.summary(foreign, 2)} of another "
+                f"it builds {built}, and the index has {listed(foreign, 2)} of another "
                 "origin; nothing is published",
                 hint=hint,
             )

@@ -1,18 +1,14 @@
 """Stop watching repositories, and remove what they published."""
 
-import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import store
-from pypi_insiders.repositories import comparison, held_names, registry, releases, state
+from pypi_insiders.repositories import comparison, held_names, registry, releases, running, state
 from pypi_insiders.repositories.model import Repository, parse_name
 from pypi_insiders.update import retention
-from pypi_insiders.util.files import locked
 from pypi_insiders.util.trees import remove_tree
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
     Raises:
         InsidersError: a file cannot be removed.
     """
-    with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
+    with running.updates_stopped(paths):
         builds = state.load(paths.state, name).builds
         names = retention.superfluous(paths.distributions, builds, keep)
         return names if dry_run else releases.remove_files(paths, names, releases.PRUNED)
@@ -114,7 +110,7 @@ def withdraw(paths: Paths, name: str) -> list[str]:
     Raises:
         InsidersError: a file cannot be removed; what is known of the repository stays.
     """
-    with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
+    with running.updates_stopped(paths):
         files = state.load(paths.state, name).files
         removed = releases.remove_files(paths, files)
         state.forget(paths.state, name)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.words import size
 
 _MOST_BYTES = 1024**3
 _DISK_SHARE = 20
@@ -49,10 +50,10 @@ class Guard:
         """
         left_bytes = self.left_bytes(directory)
         if size_bytes > left_bytes > 0:
-            sizes = f"{_in_words(size_bytes)} are to be written, and {_in_words(left_bytes)} may be"
+            sizes = f"{size(size_bytes)} are to be written, and {size(left_bytes)} may be"
             raise DiskFullError(f"the disk of {directory} is too full: {sizes}")
         if left_bytes <= 0:
-            reserve = _in_words(self.reserve_bytes(directory))
+            reserve = size(self.reserve_bytes(directory))
             raise DiskFullError(
                 f"the disk of {directory} is almost full: builds leave {reserve} free"
             )
@@ -145,9 +146,9 @@ class Use:
             if not self._guard.is_exhausted(self._disk):
                 return None
             self.used_bytes = _measure(self.directories)
-        reserve = _in_words(self._guard.reserve_bytes(self._disk))
+        reserve = size(self._guard.reserve_bytes(self._disk))
         told = (
-            f"it was ended when it had written {_in_words(self.used_bytes)} and less than the "
+            f"it was ended when it had written {size(self.used_bytes)} and less than the "
             f"`disk-reserve` of {reserve} was free"
         )
         return told, self.used_bytes * 2 > self._begun_bytes
@@ -175,7 +176,7 @@ def demand_room(size_bytes: int = 0) -> None:
         raise DiskFullError(ALMOST_FULL)
     if size_bytes > (left_bytes := use.left_bytes):
         raise DiskFullError(
-            f"it would take {_in_words(size_bytes)}, and {_in_words(left_bytes)} may be written"
+            f"it would take {size(size_bytes)}, and {size(left_bytes)} may be written"
         )
 
 
@@ -223,12 +224,3 @@ def _measure(directories: Sequence[Path]) -> int:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
     return found
-
-
-def _in_words(size_bytes: int) -> str:
-    """Write a size as `60 KiB`, `512 MiB` or `1.5 GiB`."""
-    if size_bytes and size_bytes < 1024**2:
-        return f"{-(-size_bytes // 1024)} KiB"
-    if size_bytes < 1024**3:
-        return f"{size_bytes // 1024**2} MiB"
-    return f"{size_bytes / 1024**3:.1f} GiB"

@@ -13,6 +13,12 @@ def cut(line: str) -> str:
     return f"{line[:_HEAD_CHARS]} [{left_out} characters left out] {line[-_TAIL_CHARS:]}"
 
 
+def reason(error: BaseException) -> str:
+    """Return what an error of a library or the system says, without its number; never nothing."""
+    of_system = error.strerror if isinstance(error, OSError) else None
+    return of_system or str(error) or type(error).__name__
+
+
 class InsidersError(Exception):
     """Say what failed, on which object and why, in one line.
 

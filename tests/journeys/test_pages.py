@@ -37,6 +37,7 @@ from pypi_insiders.index import distribution
 from pypi_insiders.repositories import registry, state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
+from pypi_insiders.util.words import size
 
 ELSEWHERE = "packages.example"
 OPTIONS = [
@@ -231,8 +232,7 @@ def test_a_projects_page_tells_from_what_it_was_built(
     paths = [owner.paths.distributions / name for name in names]
     found = texts(newest.locator("tbody tr"))
     assert found == [
-        f"{path.name} {distribution.sha256(path)} {path.stat().st_size / 1000:.1f} kB "
-        "2026-09-21 14:13 UTC"
+        f"{path.name} {distribution.sha256(path)} {size(path.stat().st_size)} 2026-09-21 14:13 UTC"
         for path in paths
     ]
     newest.locator("summary").click()

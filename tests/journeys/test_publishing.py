@@ -592,10 +592,10 @@ def test_a_short_password_is_taken_out_as_a_word_only(password: str, told: str) 
 @pytest.mark.parametrize(
     ("host", "message"),
     [
-        ("127.0.0.1", "the index cannot be reached ([Errno 111] Connection refused)"),
+        ("127.0.0.1", "the index cannot be reached (Connection refused)"),
         (
             "nowhere.invalid",
-            "the name of its host cannot be resolved ([Errno -2] Name or service not known)",
+            "the name of its host cannot be resolved (Name or service not known)",
         ),
     ],
 )

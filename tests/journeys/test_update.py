@@ -206,7 +206,7 @@ def test_of_two_updates_at_once_the_second_waits(
     first = start_update(person)
     wait_for_line(first, "building tag v1.0")
     second = start_update(person)
-    wait_for_line(second, "another update is running; waiting for it to end")
+    wait_for_line(second, "an update is running; waiting for it to end")
     pipe.open("w").close()
     assert untimed(first.communicate(timeout=60)[0]) == "1 checked, 2 files published\n"
     assert second.communicate(timeout=60)[0] == "1 checked, 0 files published\n"
@@ -507,7 +507,7 @@ def test_an_update_that_waited_leaves_out_what_was_removed_meanwhile(
     wait_for_line(first, "building tag v1.0")
     watch("gone").release("1.0")
     second = start_update(person)
-    wait_for_line(second, "another update is running; waiting for it to end")
+    wait_for_line(second, "an update is running; waiting for it to end")
     person.run("repos", "remove", "me/gone")
     pipe.open("w").close()
     first.communicate(timeout=60)

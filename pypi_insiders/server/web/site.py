@@ -41,6 +41,7 @@ from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.plain_text import printable
 from pypi_insiders.util.urls import without_credentials
+from pypi_insiders.util.words import size
 
 _log = logging.getLogger(__name__)
 
@@ -314,12 +315,4 @@ def _when(epoch_s: float) -> str:
 
 
 def _size(size_bytes: int) -> str:
-    """Write a size as installers do: `12.3 kB`."""
-    if size_bytes < 1000:
-        return f"{size_bytes}\N{NO-BREAK SPACE}B"
-    size = size_bytes / 1000
-    for unit in ("kB", "MB"):
-        if size < 1000:
-            return f"{size:.1f}\N{NO-BREAK SPACE}{unit}"
-        size /= 1000
-    return f"{size:.1f}\N{NO-BREAK SPACE}GB"
+    return size(size_bytes).replace(" ", "\N{NO-BREAK SPACE}")

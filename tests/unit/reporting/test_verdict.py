@@ -22,4 +22,4 @@ def test_which_trouble_is_the_same(one: str, other: str, is_same: bool) -> None:
 
 def test_no_message_has_a_secret_or_moves_the_cursor() -> None:
     """Whatever git said."""
-    assert clean("https://me:secret@host/x\x1b[2J") == "https://host/x [2J"
+    assert clean("https://me:secret@host/x\x1b[2J") == "https://host/x"
