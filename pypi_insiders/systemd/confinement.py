@@ -18,8 +18,12 @@ from pypi_insiders.util.files import read_bytes
 from pypi_insiders.util.process import run
 from pypi_insiders.util.words import last_line
 
+# ProtectHome= hides /home, /root and /run/user only. A user has files in these too (mail and cron
+# jobs in /var, disks in /media and /mnt, sites in /srv), and all of them could be read.
 _OTHERS = (Path("/media"), Path("/mnt"), Path("/srv"), Path("/var"))
 _TIMEOUT_S = 60
+# What the drop-ins need most: a user namespace for every mount (systemd.exec(5), `PrivateUsers=`),
+# a network of its own, and mounts over /home and /run. What the probe can have, the services can.
 _PROBE = (
     "PrivateUsers=yes",
     "PrivateNetwork=yes",
@@ -46,6 +50,7 @@ def values(paths: Paths, settings: Settings, program: Program) -> dict[str, dict
     """
     home = Path.home()
     hidden = [item for item in _OTHERS if item.is_dir()]
+    # A home elsewhere (/srv/alice, /data/alice) is hidden by none of the lines above.
     if not is_below(home, (*HOMES, *_OTHERS, *TEMPORARY)):
         hidden.append(home)
     own = (paths.data, paths.state, paths.cache)
@@ -63,8 +68,11 @@ def _server(
     paths: Paths, settings: Settings, program: Program, hidden: list[Path]
 ) -> dict[str, str]:
     dists = (paths.data, _resolved(paths.distributions))
+    # Only a server that takes uploads writes distributions: no other could, whatever a request
+    # makes of it.
     writable = [paths.state, *(dists if settings.server.uploads else ())]
     readable = [paths.config, *_linked(paths), *dists, *program.files]
+    # What is visible anyway needs no mount.
     concealed = (*HOMES, *TEMPORARY, *hidden)
     return {
         "hidden": _lines("TemporaryFileSystem", hidden, end=":ro"),
@@ -87,6 +95,9 @@ def _writing(own: tuple[Path, ...], dists: Path) -> dict[str, str]:
     The distributions directory is not made: when it is gone, so is what was published.
     """
     return {
+        # `-` before a path of ReadWritePaths= leaves out what is not there at the start, and then
+        # it stays read-only: so ExecStartPre= makes the directories. There `$` begins a variable,
+        # and `$$` is one. Source: systemd.service(5), "COMMAND LINES".
         "made": " ".join(map(_word, _outermost(own))).replace("$", "$$"),
         "writable": _lines("ReadWritePaths", (*own, dists), "-"),
     }
@@ -105,6 +116,8 @@ def _linked(paths: Paths) -> Iterator[Path]:
     """
     for path in (paths.settings, paths.repositories, paths.passwords):
         if path.is_symlink():
+            # A bind mount of the link's directory shows the link, which then leads to a hidden
+            # place.
             real = path.resolve()
             yield real if Path.home().is_relative_to(real.parent) else real.parent
 
@@ -127,6 +140,7 @@ def find_program(words: Iterable[str], variables: Mapping[str, str], paths: Path
 def _files(words: Iterable[str]) -> list[Path]:
     command = next(iter(words))
     package = Path(__file__).parents[1]
+    # A virtual environment has the first two, and finds the standard library in the others.
     prefixes = (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
     found = [Path(command), package, package.resolve(), *map(Path, prefixes)]
     # Its next patch release takes a place beside it, as those of uv and pyenv do.
@@ -150,10 +164,15 @@ def trouble(pauses_s: Iterable[float] = (0.5, 1)) -> str | None:
     Source: systemd.exec(5), `PrivateUsers=`.
     """
     argv = transient.command(
+        # That the unit ends with 0 is not enough: systemd 252 ignores ProtectHome= and its like in
+        # a user manager that cannot have the user namespace, and runs the command with everything
+        # in sight. So the command looks for something that must be hidden.
         ("sh", "-c", 'test ! -e "$1"', "sh", str(runtime_directory() / "systemd")),
         "A look whether services of pypi-insiders can be confined",
         _PROBE,
     )
+    # Under load some of 700 units failed with 217/USER, "Resource temporarily unavailable", and the
+    # next one did not: a single try would leave services unconfined for no reason.
     for pause_s in (*pauses_s, None):
         try:
             result = run(argv, timeout_s=_TIMEOUT_S)

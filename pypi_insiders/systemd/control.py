@@ -66,12 +66,16 @@ def start(part: Part, setup: Setup, *, at_login: bool) -> None:
         if part.trigger in changed:
             # A socket cannot be bound anew while its service runs; an update need not end.
             systemctl.call("stop", *(part.units if part == SERVER else (part.trigger,)))
+        # Restarted, and not stopped and started: the socket keeps listening meanwhile, so that
+        # clients wait in its queue and nobody is refused.
         elif part == SERVER and part.service in changed and installed.was_active(part.service):
             _call_of_server("restart")
+        # For the watcher `start` always means an update now, also where its timer runs already.
         is_running = part == SERVER and installed.was_active(*part.units, unit_names.REQUESTS)
         if changed or not is_running:
             _start(part, setup)
         if at_login:
+            # After the start: `enable --now` enables also what then fails to start, at every login.
             systemctl.call("enable", part.trigger)
 
 
@@ -92,8 +96,11 @@ def restart(part: Part, setup: Setup) -> None:
 def _start(part: Part, setup: Setup) -> None:
     if part != SERVER:
         systemctl.call("start", part.trigger)
+        # `start` of a oneshot waits for its end, which may take hours: whoever wants that follows
+        # it.
         systemctl.call("start", "--no-block", part.service)
         return
+    # It would make the notifier start the socket once more, as after an upgrade of the program.
     remove(unit_names.gone())
     try:
         systemctl.call("start", part.trigger)
@@ -102,6 +109,7 @@ def _start(part: Part, setup: Setup) -> None:
     # Notifications of the server depend on it, and where the server runs already nothing else
     # starts it again.
     if not _is_active(unit_names.REQUESTS):
+        # A unit that came to its limit of starts refuses another one until it is reset.
         systemctl.try_call("reset-failed", unit_names.NOTIFIERS, unit_names.REQUESTS)
         systemctl.try_call("start", unit_names.REQUESTS)
     # Started at once, though the socket would do: so what is wrong shows here. A process that
@@ -118,6 +126,8 @@ def _call_of_server(verb: str) -> None:
     try:
         systemctl.call(verb, SERVER.service)
     except InsidersError as error:
+        # systemctl tells the same line for every failure; the number says what systemd could not
+        # do.
         status = systemctl.show(SERVER.service, "ExecMainStatus")["ExecMainStatus"]
         why = exit_codes.explain(SERVER.service, status)
         if why is None:
@@ -133,9 +143,12 @@ def demand_passwords(settings: Settings, paths: Paths) -> None:
         InsidersError: one is missing, and no credential of the service takes its place.
     """
     try:
+        # Before anything is stopped: an index that serves should not end for one that refuses to
+        # start.
         access.passwords_for(settings.server, paths.passwords)
     except InsidersError:
         service = systemctl.service(SERVER.service)
+        # Here the credential cannot be read: systemd gives it to the service alone.
         kinds = (f"{kind}Credential{how}" for kind in ("Load", "Set") for how in ("", "Encrypted"))
         given = [name for kind in kinds for name, *_ in service.get(kind, ())]
         if passwords.CREDENTIAL not in given:
@@ -146,6 +159,7 @@ def demand_passwords(settings: Settings, paths: Paths) -> None:
 def _installed(part: Part, setup: Setup) -> Iterator[_Installation]:
     """Have the units installed; take them back if what follows fails."""
     if part == SERVER:
+        # The server refuses that as well, but by then its units would have been changed.
         access.demand_auth(setup.settings.server.auth, [setup.settings.server])
     units = (*part.units, unit_names.REQUESTS)
     found = systemctl.show_each(units, "ActiveState", "NeedDaemonReload")
@@ -155,8 +169,11 @@ def _installed(part: Part, setup: Setup) -> Iterator[_Installation]:
     change = _reloaded(part, setup, change, states)
     try:
         yield _Installation(change, states)
+    # KeyboardInterrupt too: a start that is interrupted leaves no half of the units.
     except BaseException:
         was_active = [unit for unit in part.units if _is_active_in(states[unit])]
+        # Before the files are put back: with the old ones systemd may not know the units that run
+        # now.
         if change.before:
             systemctl.try_call("stop", *part.units, unit_names.NOTIFIERS)
             change.undo()
@@ -172,6 +189,7 @@ def _installed(part: Part, setup: Setup) -> Iterator[_Installation]:
 def _confined(part: Part, setup: Setup, states: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Render the units, confined where that can be; a service that runs so now has shown it."""
     texts = wanted(setup)
+    # The probe is a unit of its own, for which a `start` that changes nothing need not wait.
     is_shown = _is_active_in(states[part.service]) and unit_files.are_current(
         setup.manager.unit_directory, texts, part
     )
@@ -186,6 +204,7 @@ def _reloaded(
     part: Part, setup: Setup, change: unit_files.Change, states: Mapping[str, Mapping[str, str]]
 ) -> unit_files.Change:
     """Have systemd read the units; take them back if the index could not start with them."""
+    # `systemctl edit` reloads, but an editor does not: then the unit runs as it was before.
     edited = {unit for unit in part.units if states[unit]["NeedDaemonReload"] == "yes"}
     try:
         if change.before or edited:
@@ -225,7 +244,6 @@ def wanted(setup: Setup, *, is_confined: bool = True) -> dict[str, str]:
 
 
 def _of_packages(manager: Manager) -> list[Path]:
-    """Name the directories of units that are not the user's to change."""
     return [path for path in manager.unit_path if path != manager.unit_directory]
 
 
@@ -277,6 +295,8 @@ def uninstall() -> list[Path]:
     manager = systemctl.manager()
     for part in PARTS:
         if any(unit_files.find(manager.unit_path, unit) for unit in part.units):
+            # Each of these may fail on what is half installed, and the rest still has to go: so
+            # `try_call`.
             systemctl.try_call("disable", "--now", part.trigger)
             systemctl.try_call("stop", *part.units)
             # The time of the last run, which Persistent= keeps.
@@ -285,14 +305,16 @@ def uninstall() -> list[Path]:
     systemctl.try_call("stop", unit_names.NOTIFIERS, unit_names.REQUESTS)
     removed = unit_files.uninstall(manager.unit_directory)
     systemctl.try_call("daemon-reload")
+    # A slice that nothing needs any more stays active until the manager ends. Source:
+    # systemd.slice(5).
     _stop_former_slices()
+    # A template is never loaded: of it there is only what NOTIFIERS matches.
     loaded = [unit for unit in unit_names.UNITS if unit != unit_names.NOTIFIER]
     systemctl.try_call("reset-failed", *loaded, unit_names.NOTIFIERS)
     return removed
 
 
 def _stop_former_slices() -> None:
-    """Stop the slices of older versions, unless something is in them."""
     for unit in unit_names.FORMER_SLICES:
         has = systemctl.show(unit, "ActiveState", "RequiredBy")
         if has["ActiveState"] == "active" and not has["RequiredBy"]:

@@ -32,7 +32,10 @@ def install(values: Mapping[str, str], excepted: Mapping[str, str]) -> tuple[Pat
     """
     path = _file(systemctl.manager())
     lines = [f"{name}={value}\n" for name, value in values.items()]
+    # Expanded by the manager when it reads the file, as a login of another place may set a proxy
+    # that this shell does not know. `:+` leaves the comma out where nothing was excepted.
     lines += [f"{name}=${{{name}:+${name},}}{host}\n" for name, host in excepted.items()]
+    # Shells of the session inherit it, and `env --unset` takes the values back there too.
     lines.append(f"{MEMORY}={remember({**values, **excepted}, {})}\n")
     text = _HEAD + "".join(lines)
     if _read_ours(path) == text:
@@ -53,6 +56,8 @@ def uninstall(paths: Paths) -> Path | None:
     try:
         path = _file(systemctl.manager())
     except InsidersError:
+        # Whoever uninstalls in a container or over ssh without a manager must be able to remove it
+        # too.
         path = _in(paths.config.parent)
     if _read_ours(path) is None:
         return None

@@ -3,6 +3,8 @@
 Source: systemd.exec(5), "PROCESS EXIT CODES".
 """
 
+# Between 200 and 245 systemd reports what it could not set up before the program ran. A program can
+# use these numbers itself; ours does not.
 _CODES = {
     200: ("CHDIR", "enter the working directory of"),
     201: ("NICE", "set the priority of"),

@@ -14,7 +14,9 @@ from pypi_insiders.util.errors import InsidersError
 
 _log = logging.getLogger(__name__)
 
+# Each look is a process, and four in a second are live enough for people.
 _EVERY_S = 0.25
+# The manager may tell the end of a unit before journald has stored its last lines.
 _LAST_LINES_S = 3
 # Source: sd-daemon(3), the priorities of syslog.
 _LEVELS = {
@@ -66,20 +68,27 @@ def follow(since: JournalPosition, show: Callable[[str], None]) -> None:
     """
     shown, invocation, is_over = "", "", False
     with journalctl.followed(WATCHER.identifier, WATCHER.service, since.cursor, _FIELDS) as journal:
+        # `start --no-block` returns before the job is queued for sure, and a queued job has no
+        # state of its own: so both the job and the state count.
         while _is_busy(state := _state()):
             if state["ActiveState"] == "activating":  # before that, it tells of the last update
                 invocation = state["InvocationID"]
                 if state["StatusText"] != shown:
                     show(shown := state["StatusText"])
+            # It waits here, for lines, in place of a sleep: whatever comes is shown at once.
             is_over = _hand_on(journal, _EVERY_S) or is_over
         until_s = time.monotonic() + _LAST_LINES_S
+        # The manager writes the entry with JOB_RESULT= when the start is over; where no entry can
+        # be read, a few seconds have to do.
         while not (is_over or journal.has_ended) and time.monotonic() < until_s:
             is_over = _hand_on(journal, _EVERY_S)
     if state["Result"] != "success":
         why = exit_codes.explain(WATCHER.service, state["ExecMainStatus"])
+        # In the order of how much they say: "exit-code" alone helps nobody.
         told = why or state["StatusText"] or state["Result"]
         raise InsidersError(f"the update failed: {told}", "`pypi-insiders status` shows why")
     # systemd forgets a service that is stopped together with its timer.
+    # All its properties are then those of a unit that never ran, which look like success.
     is_known = invocation in ("", state["InvocationID"])
     if state["ExecMainStatus"] != "0" or not is_known:
         raise InsidersError(
@@ -99,6 +108,7 @@ def _hand_on(journal: process.Lines, timeout_s: float) -> bool:
     """Log the entries that have come, or come in this time; return whether the job is over."""
     is_over = False
     while (line := journal.next(timeout_s)) is not None:
+        # Only the first line is waited for; all that is there by now comes with it.
         timeout_s = 0
         entry = _entry(line)
         if entry.get("SYSLOG_IDENTIFIER") == WATCHER.identifier:

@@ -47,6 +47,8 @@ def find(path: Path) -> Address:
     try:
         settings = load_settings(path)
     except InsidersError as error:
+        # While the index listens, clients need no config.toml: an error in it should not take `env`
+        # away.
         if listening is None:
             raise
         return Address(listening.url, Settings().server.url, error.message)
@@ -73,6 +75,9 @@ def _listening() -> _Listening | None:
     """Ask the socket; `None`: config.toml says where it will listen at the next start."""
     try:
         socket = systemctl.show(SERVER.trigger, "ActiveState", "DropInPaths")
+        # A socket that is stopped tells where it would listen by what was loaded last. That is
+        # right for a drop-in of the user; after a change of config.toml it is the address of
+        # before.
         is_moved = bool(unit_names.own_drop_ins(socket["DropInPaths"]))
         if socket["ActiveState"] != "active" and not is_moved:
             return None

@@ -27,7 +27,11 @@ def logs(
 
     Source: journalctl(1); systemd.journal-fields(7).
     """
+    # Any user can log under any identifier: without this, another user's lines would look like
+    # ours.
     user = f"_UID={os.getuid()}"
+    # By the identifier, as `-u` loses last lines: journald asks for the unit of a process that has
+    # ended by then. `+` is an or of two groups of matches.
     matches = [user, f"SYSLOG_IDENTIFIER={identifier}", *fields]
     for unit in units:
         matches += ["+", user, f"USER_UNIT={unit}"]
@@ -39,6 +43,7 @@ def cursor() -> str | None:
 
     Source: journalctl(1), `--show-cursor`.
     """
+    # The exit status is 0 with "No journal files were found.", so only the line itself tells.
     argv = ("journalctl", *_journal_of_user(), "--lines=0", "--show-cursor")
     try:
         result = run(argv, timeout_s=_TIMEOUT_S)
@@ -68,6 +73,8 @@ def followed(identifier: str, unit: str, cursor: str | None, fields: str) -> Ite
         return
     user = f"_UID={os.getuid()}"
     argv = (
+        # `--follow` alone begins with the last ten entries, whatever the cursor is; without `--all`
+        # JSON has null for fields beyond 4096 bytes. Source: journalctl(1).
         *("journalctl", *_journal_of_user(), "--follow", "--lines=all", "--all"),
         *("--output=json", f"--output-fields={fields}", f"--after-cursor={cursor}"),
         *(user, f"SYSLOG_IDENTIFIER={identifier}", "+", user, f"USER_UNIT={unit}"),

@@ -15,6 +15,7 @@ def quote(word: str) -> str:
     Source: systemd.service(5), "COMMAND LINES"; systemd.unit(5), "SPECIFIERS". The path of the
     program is not subject to the replacement of variables, so `$` stays.
     """
+    # Specifiers are replaced before quotes are read, and within them too.
     word = word.replace("%", "%%")
     if any(character in word for character in " \t'\"\\;"):
         return quoted(word)

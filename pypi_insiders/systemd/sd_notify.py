@@ -17,6 +17,7 @@ class Notifier:
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier()
+        # With NotifyAccess=main systemd ignores them, but logs a warning for each message.
         os.environ.pop("NOTIFY_SOCKET", None)
 
     def notify(self, *lines: str) -> None:

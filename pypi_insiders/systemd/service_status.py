@@ -13,6 +13,7 @@ from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import PARTS, REQUESTS, SERVER, WATCHER, Part
 from pypi_insiders.util import times
 
+# Read for all units at once: each `systemctl show` is a process, and `status` is called often.
 PROPERTIES = (
     "LoadState", "NeedDaemonReload", "DropInPaths",
     "ActiveState", "SubState", "Result", "NRestarts",
@@ -22,7 +23,10 @@ PROPERTIES = (
     "Listen", "MainPID", "MemoryCurrent", "StatusText",
     "NextElapseUSecRealtime", "NextElapseUSecMonotonic",
 )  # fmt: skip
+# The limit of the type: no account is kept, as where the memory controller is not delegated.
 _NO_ACCOUNT = 2**64 - 1
+# The first restarts may be an upgrade, or a watchdog once in a year; NRestarts= counts from the
+# last `start` on.
 _MANY_RESTARTS = 3
 _SETTLED_AFTER_S = 60
 """Longer than it takes the watchdog to notice that a server hangs."""
@@ -117,6 +121,7 @@ def observe(now: datetime, manager: Manager | None = None) -> Services:
     looks = []
     for part in PARTS:
         trigger, service = found[part.trigger], found[part.service]
+        # By the files, as LoadState= is `loaded` for units that were removed while they are in use.
         if not unit_files.is_installed(manager.unit_path, part):
             looks.append(Overview(part, Condition.NOT_INSTALLED, "not installed"))
         elif part == SERVER:
@@ -164,6 +169,7 @@ def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetim
     """
     restarts = int(service["NRestarts"] or 0)
     often = f", restarted {'once' if restarts == 1 else f'{restarts} times'}" if restarts else ""
+    # A socket fails when its service comes to a limit of starts, or when it cannot listen.
     if trigger["ActiveState"] == "failed":
         return f"failing ({trigger['Result']})"
     is_ending = service["ActiveState"] == "deactivating" and service["Result"] != "success"
@@ -172,7 +178,9 @@ def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetim
         why = exit_codes.explain(SERVER.service, service["ExecMainStatus"])
         return f"failing ({why or service['Result']}{often})"
     is_starting = service["ActiveState"] == "activating"
+    # In start-post READY=1 was sent: ExecStartPost= runs, and requests are answered already.
     is_ready = service["ActiveState"] == "active" or service["SubState"] == "start-post"
+    # STATUS= stays after the process ends, but a new process clears it.
     if is_starting and not is_ready and service["StatusText"]:
         return f"failing ({service['StatusText']}{often})"  # only what refuses tells so early
     if is_starting and restarts and not is_ready:
@@ -184,15 +192,20 @@ def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetim
     is_new = is_ready and (is_starting or now.timestamp() - ready < _SETTLED_AFTER_S)
     # Of the run before: it was ready, and ended just before this one began.
     was_ready = 0 <= begun - ended <= _PAUSE_S
+    # A server that hangs after each start becomes ready each time: only the watchdog ends it, 30 s
+    # later, and without this rule it would be well for most of the time.
     if restarts >= _MANY_RESTARTS and is_new and was_ready:
         return f"failing (running for less than a minute{often})"
     return None
 
 
 def _watcher(trigger: dict[str, str], service: dict[str, str], now: datetime) -> Overview:
+    # A oneshot is never `active`: it goes from activating to inactive. Source: systemd.service(5).
     is_working = service["ActiveState"] in ("activating", "deactivating")
+    # Of the main process: ActiveExitTimestamp= is empty for a oneshot, which never was active.
     last_run = _time(service["ExecMainExitTimestamp"])
     next_run = systemctl.next_run(WATCHER.trigger, trigger)
+    # The last STATUS= stays after the end, and would look like an update that still runs.
     progress = service["StatusText"] if is_working else None
     has_failed = not is_working and last_run is not None and service["Result"] != "success"
 
@@ -229,6 +242,7 @@ def index_url() -> str | None:
     Raises:
         InsidersError: the manager does not answer.
     """
+    # Of several addresses the first is where config.toml says; the others are further ways to it.
     return _url(_first(systemctl.show(SERVER.trigger, "Listen")["Listen"]))
 
 

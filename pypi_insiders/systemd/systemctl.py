@@ -16,6 +16,7 @@ from pypi_insiders.util.foreground import attached
 from pypi_insiders.util.process import Result, run
 from pypi_insiders.util.words import first_line
 
+# `start` waits for READY=1, and systemd for that as long as DefaultTimeoutStartSec=, 90 s.
 _TIMEOUT_S = 120
 _BUS = "org.freedesktop.systemd1"
 _FOREGROUND = "`pypi-insiders exec`, `server run` and `update` work without it"
@@ -68,6 +69,8 @@ def manager() -> Manager:
         # Ours is the directory beside the one for `systemctl set-property`.
         if word.endswith("/systemd/user.control") and not word.startswith("/run/"):
             path = tuple(map(Path, words))
+            # The text is quoted as in a shell where a value needs it; `environment()` asks the bus
+            # for those, for which it takes a second process.
             variables = dict(re.findall(r"(?:^| )(\w+)=([^\s\"'\\$]+)(?= |$)", said["Environment"]))
             return Manager(Path(word).with_name("user"), path, said.get("Version", ""), variables)
     raise InsidersError(f"systemd names no directory for user units: {result.stdout.strip()}")
@@ -85,8 +88,11 @@ def _explain(result: Result) -> InsidersError:
     """Say why the user's service manager cannot be reached, by what can be seen around us."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     user = os.environ.get("USER") or str(os.getuid())
+    # As sd_booted(3) finds out, whatever systemctl says.
     if not Path("/run/systemd/system").is_dir():
         return InsidersError("this system was not booted with systemd (a container?)", _FOREGROUND)
+    # sudo keeps neither XDG_RUNTIME_DIR nor the session: root's own manager is mostly not running,
+    # and units of root are not what was meant.
     if os.getuid() == 0 and os.environ.get("SUDO_USER"):
         return InsidersError(
             "under sudo there is no user manager to speak to",
@@ -101,6 +107,7 @@ def _explain(result: Result) -> InsidersError:
         owner = Path(runtime).stat().st_uid
     except OSError:
         owner = None
+    # `su` keeps the variable of who called it: systemd says "Permission denied", or "No such file".
     if owner is not None and owner != os.getuid():
         return InsidersError(
             f"XDG_RUNTIME_DIR is {runtime}, which belongs to another user",
@@ -139,6 +146,7 @@ def try_call(verb: str, *arguments: str) -> None:
 
 def _systemctl(*arguments: str) -> Result:
     argv = ("systemctl", "--user", "--no-ask-password", *arguments)
+    # `--no-ask-password`: an agent of polkit would ask on the terminal, and wait there.
     # Some times come in words, with the zone.
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     return run(argv, timeout_s=_TIMEOUT_S, environment=environment)
@@ -164,6 +172,7 @@ def show_each(units: Sequence[str], *properties: str) -> list[dict[str, str]]:
         InsidersError: the manager does not answer.
     """
     wanted = f"--property={','.join(properties)}"
+    # Exit status 0 also for a unit that does not exist; 1 only where there is no manager.
     result = _systemctl("show", "--timestamp=unix", wanted, "--", *units)
     if result.status != 0:
         raise _explain(result)
@@ -174,6 +183,7 @@ def show_each(units: Sequence[str], *properties: str) -> list[dict[str, str]]:
 def _properties(text: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, _, value in (line.partition("=") for line in text.splitlines()):
+        # Listen= comes once for each address.
         values[name] = f"{values[name]}\n{value}" if name in values else value
     return values
 
@@ -188,6 +198,7 @@ def service(unit: str) -> dict[str, Any]:
 
     Source: org.freedesktop.systemd1(5), "SERVICE UNIT OBJECTS"; busctl(1); sd_bus_path_encode(3).
     """
+    # As sd_bus_path_encode(3) does; `systemd-escape` has other rules.
     label = "".join(
         character if character.isascii() and character.isalnum() else f"_{ord(character):02x}"
         for character in unit
@@ -216,7 +227,6 @@ def environment() -> dict[str, str]:
 
 
 def _busctl(what: str, *arguments: str) -> Any:
-    """Ask the manager on the bus of the user; return what it answers as data."""
     result = run(("busctl", "--user", "--json=short", *arguments), timeout_s=_TIMEOUT_S)
     if result.status != 0:
         raise InsidersError(f"busctl cannot read {what}: {first_line(result.stderr)}", _bus_hint())
@@ -234,6 +244,9 @@ def ask_bus() -> None:
     Source: systemd-run(1); the D-Bus Specification, "org.freedesktop.DBus.GetNameOwner".
     """
     bus = "org.freedesktop.DBus"
+    # Asked by name: on a bus of its own (`dbus-run-session`, some desktops in containers)
+    # everything answers but the manager, and systemd-run fails with a line about D-Bus that leads
+    # nowhere.
     argv = ("busctl", "--user", "call", bus, "/org/freedesktop/DBus", bus, "GetNameOwner", "s")
     result = run((*argv, "org.freedesktop.systemd1"), timeout_s=_TIMEOUT_S)
     if result.status != 0:
@@ -272,6 +285,8 @@ def next_run(timer: str, has: Mapping[str, str]) -> float | None:
         InsidersError: the manager does not answer.
     """
     realtime, monotonic = has["NextElapseUSecRealtime"], has["NextElapseUSecMonotonic"]
+    # A timer by calendar has the time in one property. One by a span (a drop-in with
+    # OnUnitActiveSec=) has it on the monotonic clock, to which only systemctl knows the offset.
     if monotonic in ("", "0", "infinity"):
         if not realtime:
             return None
@@ -287,6 +302,7 @@ def _epoch_s(stamp: str) -> float:
     """Read a point in time, which systemd 252 writes in words whatever `--timestamp` says."""
     if stamp.startswith("@"):
         return float(stamp[1:])
+    # `%Z` of strptime knows only the names of the local zone, and makes no aware time of them.
     return datetime.strptime(f"{stamp} +0000", "%a %Y-%m-%d %H:%M:%S UTC %z").timestamp()
 
 

@@ -24,6 +24,8 @@ def command(
     Source: systemd-run(1).
     """
     return (
+        # Without `--collect` a unit that failed would stay loaded, and be in `systemctl --failed`
+        # for ever. `--pipe` hands our streams on; `--wait` gives the exit status of the program.
         *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
         *((f"--unit={unit}",) if unit else ()),
         f"--description={description}",

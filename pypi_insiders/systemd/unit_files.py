@@ -57,12 +57,15 @@ def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
     before: dict[Path, str | None] = {}
     units = set()
     try:
+        # The units of the other service are left alone: its own `start` brings them up to date, and
+        # restarts what runs.
         for unit in (*part.units, *SHARED, *_former(directory)):
             for name in files_of(unit):
                 path, text = directory / name, texts.get(name)
                 old = _read_ours(path)
                 if old == text:
                     continue
+                # Before the write: one that fails half way is undone with the others.
                 before[path] = old
                 units.add(unit)
                 if text is None:
@@ -81,12 +84,14 @@ def _former(directory: Path) -> tuple[str, ...]:
     return tuple(
         unit
         for unit in FORMER
+        # `systemctl mask` makes a link to /dev/null, and that is the user's word.
         if not (directory / unit).is_symlink()
         and unit_templates.is_ours(read_text(directory / unit) or "")
     )
 
 
 def _read_ours(path: Path) -> str | None:
+    # To write through a link would change a file of a dotfiles repository, or /dev/null.
     if path.is_symlink():
         masked = path.resolve() == Path(os.devnull)
         raise InsidersError(
@@ -169,6 +174,8 @@ def are_packaged(directories: Iterable[Path], command: str) -> bool:
         InsidersError: a unit cannot be read.
     """
     return all(
+        # Text by text, for another version may need another sandbox or another option of the
+        # command.
         (path := find(directories, unit)) is not None and read_text(path) == text
         for unit, text in unit_templates.render(command, None, Settings()).items()
     )
@@ -184,6 +191,7 @@ def uninstall(directory: Path) -> list[Path]:
     """
     removed, failed = [], []
     for unit in (*UNITS, *_former(directory)):
+        # Drop-ins first: if a removal stops here, what is left is a unit that works without them.
         for path in map(directory.joinpath, reversed(files_of(unit))):
             try:
                 if not path.is_symlink() and _read_ours(path) is not None and remove(path):
@@ -202,7 +210,6 @@ def uninstall(directory: Path) -> list[Path]:
 
 
 def _remove_empty(directory: Path) -> None:
-    """Remove the directory of a unit's drop-ins, unless something is in it."""
     if directory.name.endswith(".d"):
         with contextlib.suppress(OSError):
             directory.rmdir()

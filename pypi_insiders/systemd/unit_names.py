@@ -38,9 +38,12 @@ PARTS = (SERVER, WATCHER)
 NOTIFIER = "pypi-insiders-notify@.service"
 NOTIFIERS = NOTIFIER.replace("@", "@*")
 REQUESTS = "pypi-insiders-notify.path"
+# Either service may fail alone, and needs what tells of it.
 SHARED = (NOTIFIER, REQUESTS)
 """Installed with either part."""
 UNITS = (*SERVER.units, *WATCHER.units, *SHARED)
+# Builds ran in a slice of our own, which had no weight beside the desktop's: systemd nests
+# `a-b.slice` in an implicit `a.slice`. Now they are in background.slice.
 FORMER = ("pypi-insiders.slice",)
 """What older versions installed."""
 FORMER_SLICES = (*FORMER, "pypi.slice")
@@ -79,5 +82,6 @@ def confinement_of(unit: str) -> str:
 
 def own_drop_ins(listed: str) -> list[str]:
     """Pick the drop-ins that are not ours from the property `DropInPaths` of a unit."""
+    # By name: of the same drop-in a package may bring one in /usr, and we one in the home.
     ours = (f"/{DROP_IN}", f"/{CONFINEMENT}")
     return [path for path in listed.split() if not path.endswith(ours)]

@@ -43,6 +43,7 @@ def find(services: Services, paths: Paths, settings: Settings | None) -> tuple[U
     """
     found = []
     for part in PARTS:
+        # Half of the units may be gone; who has none of them has just not installed that service.
         has_any = any(unit_files.find(services.manager.unit_path, name) for name in part.units)
         if services.of(part).condition == Condition.NOT_INSTALLED and not has_any:
             continue
@@ -65,6 +66,8 @@ def _files(services: Services, paths: Paths, settings: Settings, part: Part) -> 
         except InsidersError as error:
             errors.append(error)
             continue
+        # Not in the home, but in a package: then the one in the package is used, and is another
+        # one.
         if found == Freshness.MISSING and not unit_files.find(manager.unit_path, name):
             missing.append(name)
         elif found in (Freshness.STALE, Freshness.MISSING):  # a package has another one

@@ -28,6 +28,7 @@ from pypi_insiders.systemd.unit_names import (
 _SOURCE = Path(__file__).with_name("units")
 _MARK = "# Installed by pypi-insiders"
 # Source: XDG Base Directory Specification.
+# A variable that says what is so anyway would only pin today's place into the unit.
 _DEFAULT_DIRECTORIES = {
     "XDG_CONFIG_HOME": ".config",
     "XDG_DATA_HOME": ".local/share",
@@ -85,6 +86,8 @@ def render(
     values = {
         "version": __version__,
         "command": command,
+        # `ExecStartPre=` hands it to sh as arguments, where systemd replaces variables; in the path
+        # of a program, which `command` is, it does not.
         "arguments": command.replace("$", "$$"),
         "environment": "\n".join(_environment(variables(paths)) if paths else ()),
         "type": _NEW_TYPE if systemd >= _NOTIFY_RELOAD else _OLD_TYPE,
@@ -97,7 +100,6 @@ def render(
 
 
 def _confinement(paths: Paths, settings: Settings, program: Program) -> dict[str, str]:
-    """Render the drop-ins of the services that are confined."""
     return {
         name: _render_unit(name, values)
         for kind, values in confinement.values(paths, settings, program).items()
@@ -137,13 +139,13 @@ def render_drop_ins(
 
 
 def _with_hash(text: str) -> str:
-    """Write into the first line the hash of all others, so that a later edit is seen."""
     first, _, rest = text.partition("\n")
     head, _, tail = first.partition(",")
     return f"{head} (sha256 {_hash(rest)}),{tail}\n{rest}"
 
 
 def _hash(text: str) -> str:
+    # 48 bits: nobody wants to deceive here, an edit only has to be seen.
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -184,6 +186,7 @@ def _environment(values: Mapping[str, str]) -> list[str]:
 
 
 def _render_unit(unit: str, values: Mapping[str, str]) -> str:
+    # Files without `.in` have nothing to fill in: they are used as they are, also by packagers.
     path = _SOURCE / unit
     if path.exists():
         return path.read_text(encoding="utf-8")
@@ -223,7 +226,11 @@ def _drop_ins(settings: Settings) -> dict[str, list[str]]:
             "[Timer]",
             "OnCalendar=",
             f"OnCalendar={calendar_event(watcher.interval_s)}",
+            # A tenth, so that two updates stay about one interval apart: 3 min of 30, as in the
+            # unit.
             f"RandomizedDelaySec={watcher.interval_s // 10}",
+            # By default systemd may be a minute late to wake the machine less often, which is more
+            # than the shortest interval.
             f"AccuracySec={min(60, max(1, watcher.interval_s // 10))}",
         ]
     if watcher.notify_command is not None:
