@@ -20,10 +20,13 @@ from pypi_insiders.util.words import listed
 
 _log = logging.getLogger(__name__)
 
+# Git itself follows submodules without end: two repositories that name each other would.
 _DEPTH = 10
 _TIME_DIGITS = 10
 
 # What whoever builds finds, whatever settings the machine has. No remote: nothing connects.
+# Written into the repository, and not given as options: hooks of builds run git themselves, which
+# does not get ours.
 _CONFIG = """\
 [core]
 	autocrlf = false
@@ -82,6 +85,7 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     time_s = _time_of(mirror, commit)
     if tag is not None:
         in_tree(tree, "tag", "--force", tag, commit)
+    # Last, for a tag and a checkout touch files too.
     exporter.settle(tree, time_s)
     return time_s
 
@@ -133,8 +137,6 @@ def _opened(
 
 
 class _Exporter:
-    """Checks out a repository and its submodules."""
-
     def __init__(
         self, modules: Path, settings: GitSettings, url: str, allowed: Sequence[str] | None
     ) -> None:
@@ -160,6 +162,7 @@ class _Exporter:
 
         def read() -> list[Submodule]:
             mirror.bring(commit)
+            # A first try may have left half of one, after which the mirror was made anew.
             remove_tree(tree / ".git")
             _check_out(mirror.path, commit, tree)
             return list(submodules_of(mirror.path, commit, mirror.url))
@@ -169,6 +172,7 @@ class _Exporter:
         _warn_of_pointers(tree)
         for submodule in _bounded(submodules, depth):
             place = tree / submodule.path
+            # A commit of foreign make can have a link where a submodule is to be.
             # Git has made the directory, and no path of a commit leads through a link of its.
             if place.resolve() != tree.resolve() / submodule.path or not place.is_dir():
                 raise InsidersError(f"the submodule {submodule.path} has no place in the tree")
@@ -176,6 +180,8 @@ class _Exporter:
                 self.check_out(self._fetched(submodule), submodule.commit, place, depth + 1)
 
     def _fetched(self, submodule: Submodule) -> Mirror:
+        # By the URL alone, so that all repositories that share a submodule share its mirror: the
+        # name is foreign text of any length, and may have slashes.
         name = hashlib.sha256(submodule.url.encode()).hexdigest()[:32]
         mirror = Mirror(
             self._modules / f"{name}.git", submodule.url, self._settings, submodule.commit
@@ -187,6 +193,8 @@ class _Exporter:
     @contextlib.contextmanager
     def _about(self, submodule: Submodule) -> Iterator[None]:
         """Check where a submodule is; say of which one it is that anything fails."""
+        # Before anything is fetched: to ask for a repository already tells its host who asks for
+        # what.
         if self._allowed is not None:
             check_place(submodule, self._url, self._allowed)
         try:
@@ -196,6 +204,8 @@ class _Exporter:
             raise OutsideError(told, error.hint, place=error.place) from error
         except InsidersError as error:
             told = f"submodule {submodule.path}: {error.message}"
+            # The class decides what an update does about it, whether it waits or counts it as
+            # failed.
             raise type(error)(told, error.hint) from error
 
     def settle(self, tree: Path, time_s: int) -> None:
@@ -220,11 +230,15 @@ def _bounded(submodules: Sequence[Submodule], depth: int) -> Sequence[Submodule]
 
 
 def _check_out(mirror: Path, commit: str, tree: Path) -> None:
-    """Make a repository around a commit in the mirror, and check it out."""
+    # Not `git clone --shared`, which leaves a remote, nor `git worktree`, which would share
+    # settings, hooks and refs with the mirror. A template of the user would bring hooks.
     git("init", "--quiet", "--template=", "--initial-branch=main", "--", str(tree))
     directory = tree / ".git"
+    # One file for all tags, as git packs them.
     tags = in_mirror(mirror, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags")
     try:
+        # No object is copied. `gc` in the mirror could take objects away that only this tree names,
+        # so the mirror is never tidied while a build reads.
         (directory / "objects/info/alternates").write_text(f"{mirror.resolve() / 'objects'}\n")
         (directory / "packed-refs").write_text(tags, encoding="utf-8", errors="surrogateescape")
         with (directory / "config").open("a", encoding="utf-8") as file:
@@ -238,6 +252,7 @@ def _check_out(mirror: Path, commit: str, tree: Path) -> None:
 
 
 def _warn_of_pointers(tree: Path) -> None:
+    # Asked of git, whose attributes say which files these are: a pointer is text like any other.
     pointers = in_tree(tree, "ls-files", "--", ":(attr:filter=lfs)").splitlines()
     if pointers:
         _log.warning(
@@ -251,6 +266,7 @@ def _set_times(tree: Path, time_s: int) -> None:
         if ".git" in directories:
             directories.remove(".git")
         for name in (*files, *directories):
+            # A link may lead out of the tree, to a file of the user.
             os.utime(directory / name, (time_s, time_s), follow_symlinks=False)
     os.utime(tree, (time_s, time_s))
 

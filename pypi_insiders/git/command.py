@@ -28,13 +28,15 @@ from git.exc import GitCommandNotFound
 _log = logging.getLogger(__name__)
 
 TIMEOUT_S = 60
+# For a host that is slow, not for one that hangs: that is what STALL_TIMEOUT_S ends.
 FETCH_TIMEOUT_S = 1800
 STALL_TIMEOUT_S = 120
 """After so long without anything that moves, a host that should send something hangs."""
 _LOOKS = 8
 _LOOK_S = 0.1
-_OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024
 """How often it is looked whether there is room on the disk."""
+_OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024
+"""More than the list of a million tags has."""
 _END_TIMEOUT_S = 5
 # A damaged repository can end git by a signal, but by none of these.
 _FROM_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
@@ -158,6 +160,8 @@ def attempt(
     command = [*_limited(file_limit_bytes), "git", *options, *arguments]
     _log.debug("+ %s", shlex.join(command))
     try:
+        # A file, for GitPython hands it to git as it is: a pipe would have to be written while
+        # output is read.
         with tempfile.TemporaryFile() as lines:
             lines.writelines(f"{line}\n".encode() for line in stdin)
             lines.seek(0)
@@ -174,6 +178,7 @@ def attempt(
     if status is None and disk.is_exhausted():
         raise DiskFullError(f"git {_name(arguments)}: {disk.ALMOST_FULL}")
     if status is None:
+        # It was ended before its time, so it was the host.
         has_stalled = time.monotonic() < until_s
         what = (
             f"the host sent nothing for {STALL_TIMEOUT_S:g} s"
@@ -182,6 +187,7 @@ def attempt(
         )
         kind = UnreachableError if settings.connects else InsidersError
         raise kind(what, "the next update tries again")
+    # To try again helps, and to make the mirror anew, as after other failures, would not.
     if -status in _FROM_OTHERS:
         raise InsidersError(
             f"git {_name(arguments)} was ended by signal {-status}", "the next update tries again"
@@ -213,9 +219,11 @@ def _wait(
     look_at_s = since_s
     while (left_s := until_s - time.monotonic()) > 0:
         try:
+            # communicate() goes on where it was after a timeout, and loses nothing of the output.
             return (*process.communicate(timeout=min(left_s, _LOOK_S)), process.returncode)
         except subprocess.TimeoutExpired as error:
             printed = len(error.output or b"") + len(error.stderr or b"")
+        # A host can have as many refs as it likes, and all of them would be in memory at once.
         if printed > _OUTPUT_LIMIT_BYTES:
             kill_with_descendants(process.pid)
             raise InsidersError(f"git printed more than {_OUTPUT_LIMIT_BYTES // 1024**2} MiB")
@@ -223,13 +231,16 @@ def _wait(
             break
         if not connects or time.monotonic() < look_at_s:
             continue
+        # Each look reads /proc for all descendants, so it is not done ten times a second.
         look_at_s = time.monotonic() + STALL_TIMEOUT_S / _LOOKS
         before, seen = seen, activity(process.pid, apart=_APART, waiting=_WAITING)
+        # Nothing can be seen where /proc is hidden: then only the time limit counts.
         if seen is None or seen != before:
             since_s = time.monotonic()
         elif time.monotonic() - since_s >= STALL_TIMEOUT_S:
             break
     kill_with_descendants(process.pid)
+    # What was killed cannot hold the pipes open, but a descendant that has left the group could.
     with contextlib.suppress(subprocess.TimeoutExpired):
         return (*process.communicate(timeout=_END_TIMEOUT_S), None)
     return b"", b"", None
@@ -264,6 +275,8 @@ def _limited(file_limit_bytes: int | None) -> tuple[str, ...]:
     """
     if file_limit_bytes is None:
         return ()
+    # By a shell, for preexec_fn is not safe where threads run. Source: subprocess, in Python's
+    # documentation. Beyond the limit git gets SIGXFSZ.
     return ("sh", "-c", f'ulimit -f {file_limit_bytes // 512} && exec "$@"', "sh")
 
 
@@ -321,6 +334,9 @@ def in_mirror(
 ) -> str:
     """Run git on a bare repository, whatever repository is around it."""
     return git(
+        # Without it git looks for a repository in the directories above, and its settings would
+        # count. It also skips the check of safe.directory, which fails for mirrors of another
+        # owner.
         f"--git-dir={mirror}",
         *arguments,
         settings=settings,

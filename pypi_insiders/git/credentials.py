@@ -11,6 +11,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot, open_file
 
 _TOKEN_FILE = "PYPI_INSIDERS_TOKEN_FILE"  # noqa: S105  # the name of a variable
+# Not http, which shows the token and the code to the network; not ext, which runs commands.
 _PROTOCOLS = "https:ssh:git:file"
 _PROTOCOLS_WITHOUT_FILES = "https:ssh:git"
 
@@ -55,14 +56,19 @@ def settings(url: str, access: Access) -> GitSettings:
     """
     environment = {"GIT_ALLOW_PROTOCOL": _PROTOCOLS}
     token_file = access.token_file
+    # Over ssh or git a token is of no use; for http it would be sent in the clear.
     if token_file is None or not url.lower().startswith("https://"):
         return GitSettings(environment=environment, connects=True)
     _check(token_file)
+    # User names in the URL are no part of the section by which git finds the helper.
     host = f"https://{urlsplit(url).netloc.rpartition('@')[2]}"
     return GitSettings(
         options=(
+            # An empty value takes away the helpers of files. Source: gitcredentials(7), `helper`.
             f"credential.{host}.helper=",
             f"credential.{host}.helper={_HELPER}",
+            # Otherwise curl takes what ~/.netrc has, and git asks a helper only when that is
+            # refused.
             f"http.{host}.proactiveAuth=basic",
         ),
         environment={**environment, _TOKEN_FILE: str(token_file.absolute())},
@@ -94,6 +100,7 @@ def _check(path: Path) -> None:
     try:
         with open_file(path) as file:
             status = os.fstat(file.fileno())
+            # Far more than a token has: whatever else was named by mistake is not read whole.
             content = file.read(64 * 1024)
     except FileNotFoundError as error:
         raise InsidersError(
@@ -106,6 +113,7 @@ def _check(path: Path) -> None:
     token = content.rstrip(b"\r\n")
     if not token:
         raise InsidersError(f"the token file {path} is empty", "write the token into it: one line")
+    # A line end within would let the helper say more than a password to git.
     if re.fullmatch(rb"[\x21-\x7e]+", token) is None:
         raise InsidersError(
             f"the token file {path} has more than a token", "write the token into it: one line"

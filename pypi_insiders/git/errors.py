@@ -35,6 +35,7 @@ class UnexplainedError(InsidersError):
 
 
 # What git, ssh and curl say, what that means, and what helps. The first match counts.
+# As they are in the C locale, which LC_ALL sets; curl 7 and 8 use different words.
 _MEANINGS: tuple[tuple[str, type[InsidersError], str, str], ...] = (
     (
         r"Permission denied \(|Too many authentication failures|[Aa]ccess denied"
@@ -130,6 +131,7 @@ def explain(
         connects: whether it asked a host.
         access_hint: what helps if the host gives no access; by default what helps without a token.
     """
+    # Shortened first: the patterns take time with the length of the text.
     text = without_any_credentials(_shortened(stderr.strip()))
     detail = _telling_line(text)
     if re.search(r"No space left on device|Disk quota exceeded|Out of diskspace", text):
@@ -143,6 +145,7 @@ def explain(
             f"git {command} was ended, by others or for want of memory ({detail})",
             "the next update tries again",
         )
+    # A local command may print file names of the repository, which can say anything.
     for pattern, kind, meaning, hint in _MEANINGS if connects else ():
         if match := re.search(pattern, text):
             is_access = kind is AccessError and access_hint is not None

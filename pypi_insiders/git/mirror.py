@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 _Got = TypeVar("_Got")
 
+# History without content: for the version a build asks for commits and tags, and only the files of
+# one commit are unpacked. Hosts that know no filter send everything, with a warning.
 _SPARING = "--filter=blob:none"
 _TAGS = "+refs/tags/*:refs/tags/*"
 _BRANCHES = "+refs/heads/*:refs/heads/*"
@@ -57,6 +59,7 @@ def list_tags(
         commit, _, ref = line.partition("\t")
         if ref.startswith("refs/tags/"):
             tag = ref.removeprefix("refs/tags/")
+            # The line with `^{}` comes after that of the tag object, and so replaces it.
             refs[tag.removesuffix("^{}")] = commit
     return refs
 
@@ -115,6 +118,7 @@ class Mirror:
             UnreachableError: the host cannot be reached.
             InsidersError: the repository cannot be read, or the disk not written.
         """
+        # Git writes HEAD first, but the directory gets its name only when the fetch is complete.
         if not (self.path / "HEAD").is_file():
             self._make()
             return
@@ -161,6 +165,7 @@ class Mirror:
         missing: fetch_objects in git's promisor-remote.c.
         """
         if not self._has(commit):
+            # Tags of trees and of single files exist in the wild: junio-gpg-pub in git itself.
             if kind := self._kind(commit):
                 raise UnfitError(f"the tag names a {kind}, and no commit")
             raise UnexplainedError(
@@ -168,8 +173,11 @@ class Mirror:
             )
         listed = in_mirror(
             self.path, "rev-list", "--objects", "--no-object-names", "--missing=print",
+            # Of the tree alone, for the history is to stay without content.
             f"{commit}^{{tree}}", "--", timeout_s=FETCH_TIMEOUT_S,
         )  # fmt: skip
+        # Asked for all at once: with GIT_NO_LAZY_FETCH=0 git would fetch them one by one, as it
+        # meets them.
         missing = [line[1:] for line in listed.splitlines() if line.startswith("?")]
         if not missing:
             return
@@ -208,20 +216,25 @@ class Mirror:
 
     def _make(self) -> None:
         """Make it beside an old one, which it replaces when it is complete."""
+        # Beside it, for a rename must stay on one file system.
         unfinished = self.path.with_name(f"{self.path.name}.new")
         remove_tree(unfinished)
         make_directory(unfinished)
         git("init", "--quiet", "--bare", "--template=", "--", str(unfinished))
         self._update(unfinished)
+        # rename(2) replaces no directory that has something in it.
         remove_tree(self.path)
         unfinished.rename(self.path)
 
     def _update(self, path: Path) -> None:
+        # The URL in the file, not on the command line: other users see the arguments of processes,
+        # and git knows by the remote which objects it may ask for.
         in_mirror(path, "config", "remote.origin.url", self.url)
         if self.commit is None:
             self._fetch(path, _SPARING, "--force", "--prune", refspecs=self._refspecs)
         else:
             self._update_to(path, self.commit)
+        # `--auto` and not detached: with 6700 loose objects or fifty packs, as git does by itself.
         # Never while a build reads.
         in_mirror(
             path, "-c", "gc.auto=6700", "-c", "gc.autoDetach=false", "gc", "--auto", "--quiet",
@@ -233,6 +246,8 @@ class Mirror:
         try:
             self._fetch(path, _SPARING, "--force", refspecs=self._refspecs)
         except RefusedError as error:
+            # Before protocol 2, a server gives only what a ref names
+            # (uploadpack.allowTipSHA1InWant), so the commit comes along with a branch that has it.
             self._fetch(path, _SPARING, "--force", refspecs=(_TAGS, _BRANCHES))
             try:
                 in_mirror(path, "update-ref", _ref_of(commit), commit)
@@ -242,6 +257,8 @@ class Mirror:
     def _fetch(
         self, path: Path, *options: str, refspecs: Iterable[str] = (), stdin: Sequence[str] = ()
     ) -> None:
+        # Otherwise git offers all its commits to the host, one after the other, to find what both
+        # have.
         # What is asked for by its hash is not there, whatever commits are.
         negotiation = ("-c", "fetch.negotiationAlgorithm=noop") if stdin else ()
         try:

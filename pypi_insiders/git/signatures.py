@@ -68,6 +68,8 @@ def verify(mirror: Path, tag: str, commit: str, signers: Path) -> None:
     if not signatures:
         raise SignatureError(f"tag {tag} is not signed", _SIGN_HINT)
     wanted = "SSH" if _has_ssh_keys(signers) else "PGP"
+    # Not whatever git supports: with keys of ssh in the file, gpg would check by the keyring of the
+    # user, and trust anyone in there.
     if signatures[-1] != wanted:
         raise SignatureError(
             f"tag {tag} has {_KINDS[signatures[-1]]} signature, and {signers} has no such keys"
@@ -121,6 +123,7 @@ def _has_ssh_keys(signers: Path) -> bool:
         content = read_bytes(signers)
     except OSError as error:
         raise cannot("read", signers, error) from error
+    # 0x80 is the first bit of each packet of OpenPGP; no text in ASCII has it.
     if _ARMORED in content or content[8:12] == _KEYBOX or content[:1] >= b"\x80":
         return False
     lines = [line.strip() for line in content.decode(errors="replace").splitlines()]
@@ -128,6 +131,8 @@ def _has_ssh_keys(signers: Path) -> bool:
     if not keys:
         raise InsidersError(f"{signers} has no keys", _SSH_HINT)
     for line in keys:
+        # The most common mistake is the public key as it is, without a principal: ssh-keygen would
+        # say that nobody matches.
         if re.match(rf"(?!{_KEY_TYPE}\s)\S+.*\s{_KEY_TYPE}\s+[A-Za-z0-9+/]", line) is None:
             raise InsidersError(f"{signers} has a line that is no allowed signer", _SSH_HINT)
     return True
@@ -139,6 +144,7 @@ def _verify_by_ssh(mirror: Path, name: str, tag: str, signers: Path) -> None:
     settings = _with(
         f"gpg.ssh.allowedSignersFile={signers.absolute()}",
         "gpg.minTrustLevel=fully",
+        # Whatever the kind of a signature says, git can run nothing but ssh-keygen.
         "gpg.openpgp.program=false",
         "gpg.x509.program=false",
     )
@@ -146,6 +152,7 @@ def _verify_by_ssh(mirror: Path, name: str, tag: str, signers: Path) -> None:
     if result.status == 0:
         return
     said = result.stderr
+    # Its exit status is the same whatever is wrong.
     if "No principal matched" in said:
         raise SignatureError(f"tag {tag} is signed by a key that is not in {signers}")
     if "incorrect signature" in said or "Could not verify signature" in said:
@@ -185,7 +192,9 @@ def _gpg_home(signers: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="pypi-insiders-", ignore_cleanup_errors=True) as name:
         home = Path(name)
         (home / "common.conf").touch()
+        # `trust-model always`: that the keys are in the file of signers is all the trust there is.
         (home / "gpg.conf").write_text("no-autostart\nno-auto-key-retrieve\ntrust-model always\n")
+        # gpg cannot import a keybox, as it can armored and binary keys.
         if read_bytes(signers)[8:12] == _KEYBOX:
             shutil.copyfile(signers, home / "pubring.kbx")
         else:
@@ -202,15 +211,9 @@ def _gpg_home(signers: Path) -> Iterator[Path]:
 
 
 def _need(program: str, hint: str) -> None:
-    """Look for a program that git runs.
-
-    Raises:
-        InsidersError: it is not there.
-    """
     if shutil.which(program) is None:
         raise InsidersError(f"{program} was not found, which checks signatures", hint)
 
 
 def _with(*options: str, environment: Mapping[str, str] | None = None) -> GitSettings:
-    """Add something to what git is told without a connection."""
     return GitSettings((*LOCAL.options, *options), {**LOCAL.environment, **(environment or {})})

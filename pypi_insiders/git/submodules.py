@@ -36,6 +36,7 @@ def submodules_of(mirror: Path, commit: str, url: str) -> Iterator[Submodule]:
     Source: gitmodules(5).
     """
     blob = f"{commit}:.gitmodules"
+    # `config --blob` fails alike for a file that is not there and for one that is malformed.
     listed = attempt(f"--git-dir={mirror}", "ls-tree", "-z", commit, "--", ".gitmodules")
     if listed.status != 0:
         raise UnexplainedError(f"the commit {commit:.9} cannot be read")
@@ -45,12 +46,15 @@ def submodules_of(mirror: Path, commit: str, url: str) -> Iterator[Submodule]:
     if said.status != 0:
         raise InsidersError(f"its .gitmodules cannot be read ({said.stderr.strip()})")
     known = _sections(said.stdout)
+    # By path, as git does: the name of a section may be anything, also that of another submodule.
     by_path = {keys["path"]: keys for keys in known.values() if "path" in keys}
     for entry in in_mirror(mirror, "ls-tree", "-r", "-z", commit).split("\0"):
         about, _, path = entry.partition("\t")
         if not about.startswith(f"{_GITLINK} "):
             continue
         keys = by_path.get(path, {})
+        # `update = none` says that it is not checked out unless somebody asks. Source:
+        # gitmodules(5).
         if keys.get("update") == "none":
             continue
         if "url" not in keys:
@@ -75,6 +79,7 @@ def absolute(url: str, base: str) -> str:
                 base, separator = _parent(base)
             url = url.partition("/")[2]
         url = f"{base}{separator}{url}".rstrip("/")
+    # `ext::` and its like run programs; a leading `-` would be an option of git.
     if url.startswith("-") or not url.isprintable() or "::" in url.partition("/")[0]:
         raise InsidersError(f"{without_credentials(url)!r} is not the URL of a submodule")
     return url
@@ -146,6 +151,7 @@ def _place(url: str) -> tuple[str, tuple[str, ...]]:
     if scheme == "file":
         host = ""
     parts = [part for part in path.split("/") if part not in ("", ".")]
+    # A host may resolve these in its own way, so no comparison of names is safe.
     if ".." in parts or "~" in path or "%" in path:
         parts = ["?", *parts]  # nobody knows where that leads
     parts[-1:] = [part.removesuffix(".git") for part in parts[-1:]]

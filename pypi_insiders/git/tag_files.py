@@ -14,6 +14,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_temporary
 from pypi_insiders.util.trees import remove_foreign_tree
 
+# Of a pack: a commit and its trees are far smaller, and who has more has not left out the files.
 _LIMIT_BYTES = 32 * 1024 * 1024
 _FILE_LIMIT_BYTES = 512 * 1024
 _REGULAR = ("100644", "100755")
@@ -59,6 +60,7 @@ def read_files(
     try:
         return _Glance(wanted, directory, access, until_s).read()
     except InsidersError as error:
+        # What ran out of time fails with any message; then the time is what is wrong.
         if time.monotonic() < until_s:
             raise
         raise UnreachableError(
@@ -69,8 +71,6 @@ def read_files(
 
 
 class _Glance:
-    """A bare repository with one commit."""
-
     def __init__(self, wanted: Wanted, directory: Path, access: Access, until_s: float) -> None:
         self._wanted = wanted
         self._directory = directory
@@ -91,6 +91,7 @@ class _Glance:
         self._fetch("--depth=1", "--filter=blob:none", refspecs=(f"+{self._ref}:{self._ref}",))
         if self._wanted.signers:
             commit = self._ask("rev-parse", "--verify", f"{self._ref}^{{commit}}").strip()
+            # Before any file is read: the name of a project must come from whoever may release it.
             verify(self._directory, self._wanted.tag, commit, self._wanted.signers)
         objects = self._objects()
         self._bring(objects.values())
@@ -103,6 +104,7 @@ class _Glance:
         for entry in filter(None, listed.split("\0")):
             about, _, path = entry.partition("\t")
             mode, _, name = about.split(" ")
+            # A link could lead to any other file, and its content would be a path.
             if mode not in _REGULAR:
                 raise InsidersError(f"{path} is no regular file")
             found[path] = name
@@ -137,6 +139,7 @@ class _Glance:
     ) -> None:
         negotiation = ("-c", "fetch.negotiationAlgorithm=noop") if stdin else ()
         in_mirror(
+            # So that all comes as one pack, to which the limit of a file's size applies.
             self._directory, *negotiation, "-c", "fetch.unpackLimit=1", "fetch", "--quiet",
             "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
             "--no-auto-maintenance", "--force", *options, "origin", *refspecs,
