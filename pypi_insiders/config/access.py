@@ -19,6 +19,7 @@ def demand_auth(auth: bool, bound: Iterable[ServerSettings]) -> None:
     Raises:
         InsidersError: they need none, and an address is not of the loopback.
     """
+    # By the sockets, not by the settings: a drop-in can make systemd listen anywhere.
     for item in bound:
         if not addresses.is_loopback(item.host) and not auth:
             raise InsidersError(

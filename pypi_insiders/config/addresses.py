@@ -22,6 +22,7 @@ def join(address: str, port: int) -> str:
 def url(host: str, port: int) -> str:
     """Return the URL, up to the port, that reaches on this machine what listens at a host."""
     address = ip_address(of_host(host)[0])
+    # 0.0.0.0 is where it listens, and no address that a client can be told.
     if address.is_unspecified:
         address = ip_address("::1" if address.version == 6 else "127.0.0.1")
     return f"http://{join(str(address), port)}"
@@ -63,6 +64,8 @@ def _leads_to(url: str, own_host: str, own_port: int, names: Collection[str]) ->
     if port == own_port and (host in names or _listens_at(own_host, host)):
         return True
     # Names may be those of a proxy before the index, where other paths can be somebody else's.
+    # Spelled otherwise, a fallback that is the index itself would redirect in a circle, which pip
+    # follows until it gives up.
     path = re.sub("/+", "/", parts.path).rstrip("/").lower()
     return host in names and port in (80, 443) and path in _OWN_PATHS
 

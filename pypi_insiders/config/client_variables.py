@@ -18,6 +18,8 @@ URL = "PYPI_INSIDERS_URL"
 _TAKES_HIGHEST = "takes the highest version, from there or from the index"
 _NO_LATER = "takes no release that the index got later"
 _OFF = ("0", "false", "no", "off", "f", "n")
+# Tried with the real clients: each of these brought a package from elsewhere, or none, although the
+# index variables were right.
 RIVALS = {
     "PIP_EXTRA_INDEX_URL": f"pip {_TAKES_HIGHEST}",
     "PIP_FIND_LINKS": f"pip {_TAKES_HIGHEST}",
@@ -42,6 +44,7 @@ def rivals(environment: Mapping[str, str], *, for_uv: bool) -> dict[str, str]:
         for_uv: whether only uv is led to the index, beside its usual one.
     """
     has_others = for_uv or environment.get(UV_INDEX) or environment.get("UV_EXTRA_INDEX_URL")
+    # With one index there is nothing to choose from, so that any strategy does.
     harmless = {"UV_INDEX_STRATEGY": ("first-index",) if has_others else _STRATEGIES}
     return {
         name: what
@@ -108,6 +111,8 @@ def past_proxies(environment: Mapping[str, str], host: str = LOOPBACK) -> dict[s
         name: hosts if host in _words(hosts, ",") else _joined((hosts, host), ",")
         for name, hosts in excepted.items()
     }
+    # pip reads this one first, and understands `*` only by itself: with an address behind it, all
+    # that was excepted would go to the proxy again.
     if is_everything(excepted[lower]):
         with_host[lower] = excepted[lower]
     return with_host

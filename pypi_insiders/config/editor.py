@@ -65,7 +65,10 @@ class Draft:
         """
         original = read_text(of)
         text = template if original is None else original
+        # Beside the file, for editors find out by the ending what it is, and the user finds it
+        # again. Another name each time: two editors at once must not write one copy.
         path = of.with_name(f".{of.stem}.{secrets.token_hex(4)}{of.suffix}")
+        # The settings may name a command with a token in it.
         write_atomic(path, text, mode=0o600)
         return cls(path, of, original, text)
 

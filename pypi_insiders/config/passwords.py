@@ -27,6 +27,7 @@ CREDENTIAL = "pypi-insiders-passwords"
 
 # Of one guess: whoever writes the file must not take all memory, or a thread for minutes.
 _MOST_MEMORY_BYTES = 64 * 1024 * 1024
+# scrypt with `p` larger takes as many times longer, and hardly more memory.
 _MOST_PARALLEL = 4
 _HASH_BYTES = range(8, 65)
 _ANSWERS = 256
@@ -58,6 +59,8 @@ class Cost:
         )
 
 
+# What scrypt's author recommends for logins. Each request of an installer is one, so answers are
+# remembered.
 COST = Cost()
 """That of new passwords: 16 MiB of memory, and some 40 ms."""
 _NO_HASH = bytes(32)
@@ -91,6 +94,7 @@ def derive(password: str, like: Hash) -> bytes:
         n=1 << like.cost.log_n,
         r=like.cost.block,
         p=like.cost.parallel,
+        # OpenSSL's own limit of 32 MiB would refuse what others may have written.
         maxmem=like.cost.memory_bytes,
         dklen=len(like.digest),
     )
@@ -108,6 +112,7 @@ def _encoded(content: bytes) -> str:
 
 def _decoded(text: str) -> bytes:
     plain = text.rstrip("=")
+    # The format leaves the `=` at the end out; others write them all the same.
     content = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     if len(content) not in _HASH_BYTES:
         raise ValueError(text)
@@ -150,6 +155,7 @@ def load(path: Path) -> dict[str, Hash]:
     text = read_text(path)
     if text is None:
         return {}
+    # Hashes are no passwords, but whoever can read them guesses as fast as their machine allows.
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         raise InsidersError(f"{path} has mode {mode:04o}: others may read it", f"chmod 600 {path}")
@@ -193,6 +199,8 @@ def save(path: Path, user: str, password: str) -> None:
     """
     if not user or ":" in user or user.startswith("#") or not user.isprintable() or " " in user:
         raise UsageError(f"{user!r} cannot be a user name", "letters, digits, '.', '_', '-', '@'")
+    # They cannot be sent: the server refuses credentials with them, for the hash of a password ends
+    # at a NUL.
     if re.search(r"[\x00-\x1f\x7f]", password):
         raise UsageError("a password cannot have control characters", "letters and digits")
     _write(path, load(path) | {user: hashed(password)})
@@ -223,6 +231,7 @@ class Single:
 
     def is_right(self, _user: str, password: str) -> bool:
         """Check whether this is the password."""
+        # `==` ends at the first difference, and the time tells how much of a guess was right.
         return hmac.compare_digest(password.encode(), self._password)
 
 
@@ -282,15 +291,20 @@ class Checker:
             costs = [it.cost for it in self._users.values()]
         if known is not None:
             return known  # by whoever had the turn before
+        # By the dearest of all costs: an answer that comes sooner would tell which users there are.
         # As slow for a user who is not there.
         cost = max(costs, key=lambda it: it.memory_bytes * it.parallel, default=COST)
         tried = wanted or Hash(bytes(16), _NO_HASH, cost)
         is_same = hmac.compare_digest(self._derive(password, tried), tried.digest)
         is_right = is_same and wanted is not None
         with self._lock:
+            # The file may have changed while this was found out; then the answer was about another
+            # hash.
             if self._users.get(user) == wanted:
                 answers = self._answers[is_right]
                 if len(answers) >= _ANSWERS:
+                    # To forget one by one would need an order; all of them are asked for again, one
+                    # by one.
                     answers.clear()
                 answers.add(asked)
         return is_right
@@ -298,6 +312,7 @@ class Checker:
     def _reload(self) -> None:
         try:
             status = self._path.stat()
+            # ctime and not mtime: `chmod` changes only the former, and backups set the latter back.
             seen = (status.st_ctime_ns, status.st_ino)  # of its mode, too
         except OSError:
             seen = (0, 0)

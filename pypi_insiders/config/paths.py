@@ -138,6 +138,7 @@ def runtime_directory() -> Path:
 
 def default_paths() -> Paths:
     """Find the directories of the current user, `$XDG_*_HOME` respected."""
+    # Imported here, for most of the time of `--version` would be that of imports.
     from platformdirs import PlatformDirs
 
     directories = PlatformDirs("pypi-insiders", appauthor=False)

@@ -70,6 +70,7 @@ def key(
     return field(default=default, metadata={"key": _Key(parse, kind, unit, hint)})
 
 
+# Read once for each class: `repos list` asks for the keys of every repository.
 @functools.cache
 def _keys(table: type) -> dict[str, _Key]:
     found: dict[str, _Key] = {}
@@ -103,6 +104,7 @@ def parse(table: type, name: str, value: object, prefix: str = "") -> dict[str, 
     if name not in keys:
         raise ValueError(f"unknown key {prefix}{name}{did_you_mean(name, keys)}")
     found = keys[name]
+    # `isinstance` would take true for a number.
     if found.kind and type(value) is not found.kind:
         raise ValueError(f"{prefix}{name} must be {_KINDS[found.kind]}")
     try:
@@ -129,6 +131,7 @@ def parse_text(table: type, name: str, text: str) -> dict[str, Any]:
 
 
 def _read_number(text: str) -> int | str:
+    # int() would read `1_000` and digits of other scripts too, and raises for some thousand digits.
     return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text
 
 
@@ -140,6 +143,7 @@ def _read_list(text: str) -> Any:
     if not text.startswith("["):
         return [part.strip() for part in text.split(",")]
     try:
+        # As it would be written in the file, quotes and escapes included.
         return tomllib.loads(f"list = {text}")["list"]
     except tomllib.TOMLDecodeError:
         return text
@@ -199,6 +203,8 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
 
 def as_toml(value: bool | int | str | list[str]) -> str:
     """Write a value on one line as TOML does, which is as JSON does."""
+    # Strings, numbers, flags and lists of them are the same in both; of escapes TOML has all that
+    # JSON writes.
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -133,6 +133,7 @@ def template() -> str:
 
 def _check(document: dict[str, Any], path: Path) -> Settings:
     tables = {item.name: type(getattr(Settings(), item.name)) for item in fields(Settings)}
+    # All at once: whoever edits a file should not have to try again for each mistake.
     problems: list[str] = []
     values: dict[str, Any] = {}
     for name, content in document.items():

@@ -21,6 +21,7 @@ def parse_host(value: object) -> str:
     if value == "localhost":
         return "localhost"
     try:
+        # ip_address() takes a zone, which neither a URL nor ListenStream= could carry.
         if isinstance(value, str) and "%" not in value:  # no zone of a link-local address
             return str(ip_address(value))
     except ValueError:
@@ -83,6 +84,8 @@ def _is_web_url(text: str) -> bool:
             parts.scheme in ("http", "https")
             and parts.hostname
             and parts.port != 0
+            # urlsplit() takes tabs and line ends out in silence; in a header or an nginx.conf they
+            # are not.
             and not re.search(r"[\s\x00-\x1f]", text)
         )
     except ValueError:
@@ -142,6 +145,7 @@ def parse_reserve(value: object) -> int:
     match = re.fullmatch(r"([0-9]+)\s*([KMGT]i?B)", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f'must be 0 for none, or a size such as "500MB" or "2GiB", not {value!r}')
+    # As IEC 80000-13 has them, and systemd does not (its K is 1024): so the units are written out.
     base = 1024 if "i" in match[2] else 1000
     size_bytes: int = int(match[1]) * base ** ("KMGT".index(match[2][0]) + 1)
     return size_bytes
