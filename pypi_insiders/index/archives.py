@@ -27,6 +27,8 @@ _MOST_MEMBERS = 20_000
 _MOST_LEVELS = 100
 _UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
 _RECORD_LIMIT_BYTES = 16 * 1024 * 1024
+# What `zipfile`, `tarfile` and their codecs raise for bytes that are none; the documentation names
+# the first two.
 _DAMAGES = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -68,6 +70,8 @@ def _check_wheel(path: Path) -> None:
             _check_members(path.name, archive.infolist())
             wheel = WheelFile(archive)
             wheel.validate_record()
+            # `validate_record` looks whether each file of the archive is in RECORD, not whether
+            # each one in RECORD is there: installers would fail half way.
             lines = archive.read(f"{wheel.dist_info_dir}/RECORD").decode().splitlines()
             recorded = {row[0] for row in csv.reader(lines) if row}
             missing = sorted(recorded - set(archive.namelist()))
@@ -76,6 +80,7 @@ def _check_wheel(path: Path) -> None:
         raise DistributionError(f"{path.name}: {told}") from error
     except InstallerError as error:
         raise DistributionError(f"{path.name}: {error}") from error
+    # zipfile's RuntimeError is for encrypted members, which no installer can read.
     except (RuntimeError, ValueError) as error:
         raise DistributionError(f"{path.name} is damaged: {error}") from error
     if missing:
@@ -92,6 +97,8 @@ def _issues(path: Path, issues: Iterable[str]) -> Iterator[str]:
 
 def _check_members(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
     """Refuse what would land outside, twice, or as something else than a file."""
+    # By the sizes that the archive itself states: unpacking stops at them, so nothing larger comes
+    # out.
     seen, size_bytes = set(), 0
     for number, member in enumerate(members, 1):
         shown = repr(member.filename)
@@ -104,9 +111,13 @@ def _check_members(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
             raise DistributionError(f"{name} is too large when it is unpacked")
         if not is_inside(member.filename):
             raise DistributionError(f"{name} contains {shown}, which would land outside")
+        # Which of both an installer takes is its own affair, and a check may have looked at the
+        # other.
         if member.filename in seen:
             raise DistributionError(f"{name} contains {shown} twice")
         seen.add(member.filename)
+        # 0 is what archives made on other systems have. Links of a wheel would be made as such by
+        # some installers, and lead anywhere.
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DistributionError(f"{name} contains {shown}, which is no file")
@@ -128,7 +139,6 @@ def differences(one: Path, other: Path) -> str:
 
 
 def _members(path: Path) -> dict[str, str]:
-    """Hash the files in an archive; of one that is damaged, nothing."""
     found = {}
     with contextlib.suppress(*_DAMAGES):
         if path.name.endswith(".tar.gz"):
@@ -155,6 +165,7 @@ def is_inside(name: str) -> bool:
     """Tell whether a member of an archive stays below the directory where it is unpacked."""
     path = PurePosixPath(name)
     is_drive = re.match(r"[A-Za-z]:", name) is not None
+    # On Windows `\` is a separator and `C:` a drive; a distribution is for any system.
     return not (path.is_absolute() or ".." in path.parts or "\\" in name or is_drive or not name)
 
 
@@ -168,9 +179,11 @@ def _check_sdist(path: Path) -> None:
         roots, names, links = set(), Counter[str](), set()
         with tarfile.open(path) as archive_of_tar:
             number = 0
+            # Not getmembers(), which reads a whole archive before it says how much that is.
             while (member := archive_of_tar.next()) is not None:
                 number += 1
                 _check_limits(path.name, number, member.name)
+                # tarfile remembers each member for a second reading, of which there is none here.
                 archive_of_tar.members = []  # type: ignore[attr-defined]  # of very many
                 parts = PurePosixPath(member.name).parts
                 if not parts or not is_inside(member.name) or not _stays_inside(member):
@@ -179,6 +192,8 @@ def _check_sdist(path: Path) -> None:
                 roots.add(parts[0])
                 names[os.path.normpath(member.name)] += 1
                 if member.islnk():
+                    # A hard link is written through its target: that counts as used, though not as
+                    # written.
                     names[os.path.normpath(member.linkname)] += 0
                 if member.issym():
                     links.add(os.path.normpath(member.name))
@@ -239,12 +254,15 @@ def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
         raise DistributionError(f"{path.name} is no .tar.gz, as an sdist must be")
     distribution.read(path)
     check(path)
+    # Before anything is written: an archive of zeros of some megabytes fills any disk.
     demand_room(_unpacked_bytes(path))
     try:
         with (
             gzip.open(path) as stream,
             tarfile.open(fileobj=Watched(stream), mode="r:") as archive,  # type: ignore[call-overload]
         ):
+            # PEP 706; Debian 12 has Python 3.11.2, which lacks it, so everything is checked by
+            # ourselves first.
             if hasattr(tarfile, "data_filter"):
                 archive.extractall(directory, filter="data")
             else:  # Python 3.11 before 3.11.4
@@ -283,16 +301,20 @@ def pack_sdist(root: Path, target: Path, epoch_s: int) -> None:
     """
     with (
         target.open("xb") as file,
+        # An empty name, or gzip writes that of the temporary file into its header.
         gzip.GzipFile("", "wb", fileobj=file, mtime=epoch_s) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for path in _walk(root):
+            # Not gettarinfo(), which takes over owner, group and the full mode of this machine.
             member = tarfile.TarInfo(str(path.relative_to(root.parent)))
             member.mtime, member.mode = epoch_s, 0o644
             if path.is_symlink():
                 member.type, member.linkname = tarfile.SYMTYPE, str(path.readlink())
                 archive.addfile(member)
             elif path.is_dir():
+                # Directories come with their files; only an empty one has to be said, or it is
+                # lost.
                 if not any(path.iterdir()):
                     member.type, member.mode = tarfile.DIRTYPE, 0o755
                     archive.addfile(member)
@@ -307,6 +329,7 @@ def _walk(root: Path) -> Iterator[Path]:
 
     What is in a directory comes before that.
     """
+    # No recursion: a repository may nest a thousand directories, and Python's limit is 1000 calls.
     waiting = [iter(sorted(root.iterdir()))]
     above: list[Path] = []
     while waiting:

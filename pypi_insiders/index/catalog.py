@@ -88,6 +88,8 @@ class Catalog:
             files = published.of_project(name)
             if not files:
                 return None
+            # A file that is gone by now gives `None`: then the snapshot is another one, and all
+            # begins again.
             entries = [entry for entry in map(self._scan.examined, files) if entry is not None]
             if len(entries) == len(files):
                 return published.page(name, entries)
@@ -132,6 +134,7 @@ class Catalog:
 
     def open(self, name: str) -> tuple[Entry, FileIO] | None:
         """Open a file for reading, if it is still the one that the pages tell of."""
+        # Once more, for a file that was replaced between the look at the catalog and the opening.
         for _ in range(2):
             if (entry := self.find(name)) is None:
                 return None
@@ -147,6 +150,7 @@ class Catalog:
                 _log.warning("%s cannot be opened: %s", name, error.strerror)
                 self._scan.check([entry])
                 return None
+            # Of what was opened, not of the name, which may lead elsewhere in the next moment.
             if Identity.of(os.fstat(descriptor)) == entry.identity:
                 return entry, FileIO(descriptor)
             os.close(descriptor)
@@ -165,6 +169,8 @@ class Catalog:
             except (DistributionError, OSError):
                 return None
         digest = sha256(found).hexdigest()
+        # pip refuses a wheel whose metadata has another hash than the page tells: better none at
+        # all.
         return (digest, found) if digest == entry.metadata_sha256 else None
 
     def summary(self) -> str:
@@ -178,10 +184,12 @@ class Catalog:
         """Examine files as they come; for a thread of its own that ends with the process."""
         scan, is_first, trouble = self._scan, True, ""
         while True:
+            # Before the look: what comes during it is not missed then.
             scan.news.clear()
             try:
                 scan.refresh()
             except InsidersError as error:
+                # Once for each reason, and not every ten seconds for days.
                 if error.message != trouble:
                     trouble = error.message
                     _log.error("%s; until that is mended, nothing is served", trouble)
@@ -193,6 +201,8 @@ class Catalog:
                 _log.info("%s can be read again", self._path)
             if is_first:
                 is_first = False
+                # Only after a listing that succeeded, or a disk that is not mounted yet would lose
+                # all that is known.
                 scan.forget_gone()
             self._learn(scan.published.groups)
             while scan.examine_next():
@@ -222,6 +232,7 @@ def make_directory_if_new(
     Raises:
         InsidersError: it cannot be made.
     """
+    # If anything was ever published, its directory is lost, and that has to be a problem.
     if _is_missing(directory) and not cache.entries() and not origins:
         make_directory(directory)
 

@@ -50,8 +50,11 @@ class DirectoryScan:
         self._copies = copies
         self._remembered = cache.entries()
         self._lock = threading.RLock()
+        # One lock a file: two requests for one must not both hash it, and those for others not
+        # wait.
         self._turns: dict[str, threading.Lock] = {}
         self._stamp: listing.Stamp | None = None
+        # A file that took the place of another has its name, and another inode.
         self._inodes: dict[str, int] = {}
         self._pending: dict[ListedFile, None] = {}
         self._unsettled: dict[ListedFile, None] = {}
@@ -69,6 +72,7 @@ class DirectoryScan:
             raise self._cannot_read(error) from error
         if stamp != self._stamp or self._unsettled:
             with self._lock:
+                # Again, under the lock: another thread may have listed it meanwhile.
                 if stamp != self._stamp:
                     self._scan()
                 self.check([file.entry for file in self._unsettled if file.entry])
@@ -97,6 +101,7 @@ class DirectoryScan:
                 with self._lock:
                     if file.entry is None and self.published.files.get(file.name) is file:
                         self._enter(file, found)
+        # Whoever waits for this lock still has it, and finds the entry set.
         self._turns.pop(file.name, None)
         return file.entry
 
@@ -143,6 +148,7 @@ class DirectoryScan:
             self._cache.forget(gone)
 
     def _scan(self) -> None:
+        # Until all of it has gone well: what raises here is tried again by the next question.
         self._stamp = None
         try:
             listed = listing.read(self._directory)
@@ -163,6 +169,8 @@ class DirectoryScan:
         try:
             loaded = yanks.load(self._directory, self._copies)
         except InsidersError as error:
+            # At a start nobody knows what was yanked, and a release that was yanked for a reason
+            # must not be served: then nothing is.
             if self.published.yanked is None:
                 self.news.set()
                 raise
@@ -196,6 +204,7 @@ class DirectoryScan:
             entry = Entry(name, UNKNOWN, problem=f"the name {name!r} is not UTF-8")
             _log.warning("not served: %s", entry.problem)  # the cache takes text only
             return ListedFile(name, "", entry)
+        # All at once at a start; later one by one, for what another process has just published.
         known = self._remembered.pop(name, None) or self._cache.entry(name)
         if known is not None and known.identity == self._scanner.identity(name):
             if known.problem:

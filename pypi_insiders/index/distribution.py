@@ -24,6 +24,7 @@ from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.util.errors import InsidersError
 
+# Old sdists were zip files, and installers still take them; new ones are .tar.gz (PEP 625).
 _SDIST_ENDS = (".tar.gz", ".zip")
 # What is or was a distribution, or is taken for one: pip and uv read some of these to this day.
 _ARCHIVE = re.compile(
@@ -42,7 +43,9 @@ _LINE_CHARS = 400
 _FILE_NAME = re.compile(r"[A-Za-z0-9._+!-]+")
 _FIELD = re.compile(rb"([!-9;-~]+):")
 _LOOKED_AT = (b"name", b"version", b"requires-python")
+# Of three fields of one line each.
 _LOOKED_AT_LIMIT_BYTES = 64 * 1024
+# READMEs are in it, some with pictures as `data:`.
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
 _HEAD_LIMIT_BYTES = 1024 * 1024
 _MOST_MEMBERS = 100_000
@@ -195,6 +198,8 @@ def _understand(name: str, metadata: bytes) -> tuple[tuple[NormalizedName, Versi
     from packaging.metadata import parse_email  # large, and most files are known already
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+    # `Metadata.from_email` of packaging would refuse newer versions of the format, as twine 6.1
+    # did, and wrong fields that no index looks at.
     fields, _ = parse_email(_looked_at(metadata))
     try:
         release = canonicalize_name(fields.get("name", "")), Version(fields.get("version", ""))
@@ -267,12 +272,15 @@ def _sdist_metadata(path: Path, name: str) -> bytes:
     unpacked_bytes = number = 0
     with gzip.open(path) as stream:
         guarded = _Guarded(stream)
+        # As a stream: otherwise tarfile seeks, and gzip would unpack from the beginning for each
+        # seek back.
         with tarfile.open(fileobj=guarded, mode="r|") as tar:  # type: ignore[call-overload]
             while (member := tar.next()) is not None:
                 tar.members, tar.pax_headers = [], {}  # they would keep all heads
                 number += 1
                 _check_number(number)
                 unpacked_bytes += member.size
+                # A sparse member states a size of terabytes in a few bytes.
                 if unpacked_bytes > _UNPACKED_LIMIT_BYTES or member.issparse():
                     raise ValueError("it is too large when unpacked")
                 guarded.left_bytes = _HEAD_LIMIT_BYTES + (member.size if member.isreg() else 0)

@@ -46,6 +46,7 @@ def read(directory: Path) -> Listing:
     with os.scandir(directory) as items:
         inodes = {item.name: item.inode() for item in items if not item.name.startswith(".")}
     # Another change within the same tick leaves the stamp as it is.
+    # Then there is no stamp, so that the next question lists again: at most for one tick.
     is_recent = -_SKEW_NS < begun_ns - before[0] < TICK_NS
     return Listing(inodes, None if is_recent else before)
 

@@ -24,10 +24,12 @@ _log = logging.getLogger(__name__)
 _FORMAT = 2
 """Since 2, what is not there any more is kept, unless it was taken back."""
 _BUSY_TIMEOUT_S = 10
+# No ORM and no migration tool: what is lost here is found out anew from the files.
 _COLUMNS = (
     "name, size_bytes, mtime_ns, inode, project, version, sha256, metadata_sha256, "
     "requires_python, published_us, repository, tag, commit_id, problem"
 )
+# By directory too: `server run --dist-dir` serves another one with the same state.
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS files (
     directory TEXT NOT NULL, {_COLUMNS.replace("name,", "name TEXT NOT NULL,", 1)}, metadata BLOB,
@@ -110,6 +112,7 @@ class MetadataCache:
     def __init__(self, database: Path, directory: Path) -> None:
         self._database = database
         self._directory = str(directory.absolute())
+        # SQLite would let threads share a connection, but a transaction is one of all of them.
         self._lock = threading.Lock()
         self._connection = _open(database)
 
@@ -123,6 +126,7 @@ class MetadataCache:
         with self._using() as connection:
             rows = connection.execute(query, (self._directory,))
             return {entry.name: entry for entry in map(_entry, rows)}
+        # `_using` suppresses what is wrong with the database, and then nothing was returned.
         return {}
 
     def entry(self, name: str) -> Entry | None:
@@ -273,10 +277,14 @@ def _connect(database: str, *, is_doubtful: bool = False) -> sqlite3.Connection:
             is_doubtful
             and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok"
         ):
+            # This check reads the whole file, so it is made only after an error.
             raise _DamagedError(found)
         # Readers and the one writer do not wait for each other, and a power cut damages nothing.
         connection.execute("PRAGMA journal_mode = WAL")
+        # In WAL mode that loses at most the last transactions in a power cut, which are found out
+        # anew.
         connection.execute("PRAGMA synchronous = NORMAL")
+        # 256 KiB in place of 2 MiB: the server is to stay small, and reads all of it once.
         connection.execute("PRAGMA cache_size = -256")
         if version != _FORMAT:
             connection.executescript(_SCHEMA)
@@ -290,10 +298,11 @@ def _connect(database: str, *, is_doubtful: bool = False) -> sqlite3.Connection:
 
 
 def _check_columns(connection: sqlite3.Connection) -> None:
-    """Refuse a database of another shape."""
     try:
         connection.execute(f"SELECT directory, {_COLUMNS}, metadata FROM files LIMIT 0")  # noqa: S608
     except sqlite3.OperationalError as error:
+        # SQLITE_ERROR is for a statement that does not fit the tables; others say that it is busy
+        # or full.
         if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
             raise
         raise _DamagedError(str(error)) from error

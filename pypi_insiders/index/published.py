@@ -31,6 +31,7 @@ class Project:
         return tuple(dict.fromkeys(entry.version for entry in self.files))
 
 
+# By identity, so that it can be a key: two listings of one name are two files.
 @dataclass(eq=False, slots=True)
 class ListedFile:
     """A file as one listing had it; once it has changed, it is another one."""
@@ -81,6 +82,7 @@ class PublishedFiles:
         touched: dict[str, list[ListedFile]] = defaultdict(list)
         for file in left:
             for project in file.projects:
+                # Its page is dropped, also where nothing new comes.
                 touched[project] = []
         for file in new:
             for project in file.projects:
@@ -98,6 +100,7 @@ class PublishedFiles:
         served = (entry for entry in entries if not entry.problem)
         files = sorted(served, key=lambda entry: (Version(entry.version), entry.name))
         project = Project(name, tuple(files), _yanked(files, (self.yanked or {}).get(name, {})))
+        # The first of two threads wins, so that pages are compared by identity and rendered once.
         return self.pages.setdefault(name, project)
 
     @cached_property
@@ -120,6 +123,7 @@ class PublishedFiles:
 
 def _yanked(entries: Iterable[Entry], yanked: Mapping[str, str]) -> dict[str, str]:
     """Return which versions are yanked, in the spelling that the files have."""
+    # The list has what the user typed: 1.0 yanks a file of 1.0.0 too. Source: PEP 440.
     reasons = {canonicalize_version(version): reason for version, reason in yanked.items()}
     return {
         entry.version: reasons[version]

@@ -67,6 +67,8 @@ class ReleaseList:
         text = written(content, indent=1)
         done: list[tuple[Path, str | None]] = []
         try:
+            # That beside the distributions last, as a server notices each change there and reads
+            # the list.
             for path in reversed(self._paths(directory, copies)):
                 before = self._content(path)
                 self._write(path, text if content else None)
@@ -99,6 +101,7 @@ class ReleaseList:
         """
         releases = self.load(directory, copies)
         for path in self._paths(directory, copies):
+            # An empty list has no file, so a missing file of one that is not empty was lost.
             if releases and recall(path, _understand) != releases:
                 write_atomic(path, written(releases, indent=1))
             elif not releases:
@@ -128,6 +131,7 @@ def _load_only(path: Path) -> Releases:
     text = read_text(path)
     try:
         return {} if text is None else _understand(text)
+    # RecursionError: json raises it for brackets in brackets.
     except (ValueError, TypeError, RecursionError) as error:
         raise InsidersError(
             f"cannot understand {path}: {error}", "mend it, or remove it"

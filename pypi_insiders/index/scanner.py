@@ -75,6 +75,7 @@ class FileScanner:
             if not stat.S_ISREG(status.st_mode):
                 return replace(entry, problem=f"{name} is a link or a directory, not a file")
             contents = distribution.read(path)
+            # What was hashed may be half of an old file and half of a new one.
             if Identity.of(path.lstat()) != entry.identity:
                 return replace(entry, problem=f"{name} changes while it is read")
         except FileNotFoundError:
@@ -116,6 +117,8 @@ class FileScanner:
 
     def _origins(self) -> Mapping[str, tuple[str, Origin | None, int]]:
         """Find out all origins; of many files at once not for each anew."""
+        # To read all states costs milliseconds a repository, and after a lost record every file
+        # asks.
         if time.monotonic() - self._found_at_s >= _SAME_FOR_S:
             self._found, self._found_at_s = self._find_origins(), time.monotonic()
         return self._found

@@ -20,6 +20,8 @@ from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
 
+# On the disk of the distributions, so that an upload of a gigabyte is not copied once more; the
+# index shows nothing that begins with a dot.
 INBOX = ".upload-"
 """How the directory of a file begins that is not published yet."""
 
@@ -64,9 +66,11 @@ def publish(
         copies = {}
         for file, _ in checked:
             with _says(directory, file):
+                # lexists(): a link that leads nowhere has the name too, and must not be followed.
                 if not os.path.lexists(directory / file.name):
                     copies[file.name] = stack.enter_context(_copied(directory, file))
         if copies:
+            # Whoever is killed from here on has left in the state what to finish or to take back.
             intend({file.name: known.sha256 for file, known in checked if file.name in copies})
         return _show(directory, cache, checked, copies, origin)
 
@@ -94,9 +98,11 @@ def _show(
                     )
                     continue
             digests[file.name] = contents.sha256
+        # One fsync of the directory for all files, which makes their names last.
         if new:
             with _says(directory, directory / new[-1]):
                 _sync_directory(directory)
+    # SIGTERM and Ctrl-C come as KeyboardInterrupt.
     except BaseException:
         with contextlib.suppress(InsidersError):
             unpublish(directory, new)
@@ -128,7 +134,11 @@ def _copied(directory: Path, file: Path) -> Iterator[Path]:
         with os.fdopen(descriptor, "wb") as copy, file.open("rb") as original:
             shutil.copyfileobj(original, copy)
             copy.flush()
+            # mkstemp() makes files for the user alone; a web server of another user may serve the
+            # directory.
             os.fchmod(copy.fileno(), 0o644)
+            # Before it gets its name: after a power cut there would be a file of that name and no
+            # content.
             os.fsync(copy.fileno())
         yield Path(temporary)
     finally:
@@ -155,7 +165,6 @@ def _publish(
 
 
 def _restore(cache: MetadataCache, name: str, entry: Entry | None) -> None:
-    """Let the cache know of a file what it knew before."""
     if entry is None:
         cache.forget([name])
     else:
@@ -165,10 +174,14 @@ def _restore(cache: MetadataCache, name: str, entry: Entry | None) -> None:
 def _move(temporary: Path, target: Path) -> None:
     """Give a file its name; unlike a mere rename, never replace one that has come meanwhile."""
     try:
+        # link(2) fails if the name is taken; rename(2) would replace it, and a published file never
+        # changes. renameat2(2) with RENAME_NOREPLACE is not in Python.
         target.hardlink_to(temporary)
     except FileExistsError:
         raise
     except OSError as error:
+        # EPERM where a file system has no links, EOPNOTSUPP of some network and FUSE file systems,
+        # EMLINK at its limit. Source: link(2).
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK) or target.exists():
             raise
         temporary.rename(target)  # a file system without links

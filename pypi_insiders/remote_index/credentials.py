@@ -46,6 +46,7 @@ def find_credentials(destination: Destination, environment: Mapping[str, str]) -
     Source: systemd.exec(5), `$CREDENTIALS_DIRECTORY`.
     """
     user = destination.user or _DEFAULT_USER
+    # In the order of how near to this call it was said.
     given = destination.password or environment.get(VARIABLE)
     if password := given or _of_unit(environment):
         return Credentials(user, _checked(password))
@@ -73,6 +74,7 @@ def _of_netrc(destination: Destination, environment: Mapping[str, str]) -> Crede
     """Look into netrc; a password of another user than the one that is set is none."""
     import netrc
 
+    # As requests does; `netrc` alone looks only into the home.
     path = Path(environment.get("NETRC") or _home(environment) / ".netrc")
     try:
         found = netrc.netrc(path).authenticators(urlsplit(destination.url).hostname or "")
@@ -87,6 +89,7 @@ def _of_netrc(destination: Destination, environment: Mapping[str, str]) -> Crede
     if found is None:
         return None
     login, _, password = found
+    # Another user's password would be refused, and count as an attempt on this one's account.
     if not password or (destination.user and login and login != destination.user):
         return None
     return Credentials(destination.user or login or _DEFAULT_USER, _checked(password))
@@ -101,6 +104,8 @@ def _of_keyring(url: str, user: str, environment: Mapping[str, str]) -> str | No
     program = shutil.which("keyring", path=environment.get("PATH"))
     if program is None:
         return None
+    # By its program, as pip does: its backends are where the user has installed it, and not in an
+    # environment of ours.
     for service in (url, urlsplit(url).hostname or ""):
         try:
             done = process.run(

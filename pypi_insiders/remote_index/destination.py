@@ -73,6 +73,7 @@ def simple_url_of(url: str) -> str:
         segments[-1] = "simple"
     elif segments and segments[-1] in _SIMPLE:
         pass
+    # devpi takes uploads at /USER/INDEX/, and has its simple API at /USER/INDEX/+simple/.
     elif len(segments) == 2 and not _is_no_devpi(parts.hostname or "", segments[0]):
         segments.append("+simple")
     else:

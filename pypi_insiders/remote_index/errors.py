@@ -9,6 +9,7 @@ from pypi_insiders.util.network_failures import PASSING_STATUS, UNREACHABLE, UNR
 from pypi_insiders.util.plain_text import one_line
 from pypi_insiders.util.urls import without_any_credentials
 
+# Some servers answer with a page of HTML, and the line is for a journal.
 _DETAIL_CHARS = 240
 _SHORT_CHARS = 4
 _SAYS = "Server says:"
@@ -115,6 +116,7 @@ def failure(
     answer = _clean(_plain(answer), password)
     detail = f"{told}: {answer}" if answer else told
     detail = detail if len(detail) <= _DETAIL_CHARS else f"{detail[:_DETAIL_CHARS]}..."
+    # Only what the client said: the server's own words may name any of these.
     for item in _MEANINGS:
         if re.search(item.pattern, told):
             return kind(

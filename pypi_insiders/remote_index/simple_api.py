@@ -30,6 +30,7 @@ _ACCEPT = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _TIMEOUT_S = 60
 _LIMIT_BYTES = 64 * 1024 * 1024
 _BLOCK_BYTES = 1024 * 1024
+# Some indexes list links with spaces, which http.client refuses; `%` stays, as most are quoted.
 _IN_URL = "%/:?&=+,;@!$'()*[]~"
 
 
@@ -95,6 +96,7 @@ def hash_of(listed: Listed, credentials: Credentials | None, limit_bytes: int) -
     def read(answer: http.client.HTTPResponse) -> str | None:
         digest = hashlib.sha256()
         left_bytes = limit_bytes
+        # A limit of what is expected: an index must not be able to send for ever.
         while block := answer.read(_BLOCK_BYTES):
             digest.update(block)
             left_bytes -= len(block)
@@ -153,6 +155,7 @@ def _request(url: str, credentials: Credentials | None) -> urllib.request.Reques
     )
     if credentials and credentials.password:
         both = base64.b64encode(f"{credentials.user}:{credentials.password}".encode()).decode()
+        # A header of the request itself would be sent to the host of each redirect.
         request.add_unredirected_header("Authorization", f"Basic {both}")
     return request
 
@@ -176,6 +179,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request is None:
             return None
+        # urllib would follow to ftp as well.
         if request.type not in ("http", "https"):
             raise ValueError(f"a redirect to {request.type}")
         if _origin(request.full_url) == _origin(req.full_url) and (
@@ -202,6 +206,7 @@ def _files(kind: str, body: bytes, place: str) -> dict[str, Listed]:
     Raises:
         ValueError, LookupError, TypeError, AttributeError, RecursionError: it is none.
     """
+    # Some indexes answer JSON under the plain type.
     if kind in (_JSON, "application/json"):
         return {
             file["filename"]: Listed(urljoin(place, file["url"]), file["hashes"].get("sha256"))
@@ -223,8 +228,6 @@ def _listed(link: str) -> tuple[str, Listed]:
 
 
 class _Links(HTMLParser):
-    """Collect the links of a page."""
-
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []

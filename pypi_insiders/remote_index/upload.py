@@ -49,6 +49,7 @@ def publish(
             take a file. What was uploaded before stays.
         InsidersError: a file is no distribution, or one with a password cannot be read.
     """
+    # By project, for one page tells of all its files.
     wanted: dict[str, list[_Wanted]] = {}
     for file in files:
         wanted.setdefault(distribution.release_of(file.name)[0], []).append(_look_at(file))
@@ -127,6 +128,8 @@ class _Index:
         """
         argv = (
             uv.find(), "publish", "--no-config", "--no-progress", "--no-attestations",
+            # The password was found already; uv would ask GitHub, or the keyring, once more, and
+            # for each file.
             "--trusted-publishing", "never", "--keyring-provider", "disabled",
             "--publish-url", self.destination.url,
             # Of a path uv would take special characters for a pattern.
@@ -147,6 +150,7 @@ class _Index:
             # Somebody else was faster, or the answer was lost.
             is_missing = bool(self.missing(project, [item]))
         except PublishError as error:
+            # If it cannot be asked, why it refused says more; another file of that name says most.
             raise (refusal if error.is_unreachable else error) from refusal
         if is_missing:
             raise refusal
@@ -178,6 +182,8 @@ class _Index:
         Without a password uv needs a user nevertheless.
         """
         return {
+            # As git and Python do: a company's certificate authority is known to the system alone.
+            # First, so that the user can set it otherwise.
             "UV_SYSTEM_CERTS": "1",
             **{
                 name: value
@@ -187,6 +193,8 @@ class _Index:
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
             "UV_PUBLISH_USERNAME": self.credentials.user,
+            # In the environment, which only this user can read; arguments can be read by all.
+            # Source: proc(5).
             "UV_PUBLISH_PASSWORD": self.credentials.password or "",
         }
 
