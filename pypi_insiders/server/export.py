@@ -36,6 +36,7 @@ _PROBLEM = "problem.json"
 _METADATA = ".metadata"
 _TEMPORARY = ".export-"
 _BLOCK_BYTES = 1024 * 1024
+# A file that is replaced while it is copied is copied again; one that is damaged never fits.
 _TRIES = 3
 
 
@@ -123,7 +124,9 @@ def _claim(directory: Path, source: Path) -> None:
         )
     for missing in reversed([path for path in (here, *here.parents) if not path.exists()]):
         _make_directory(missing)
+    # A first export that was killed has left only these.
     found = [path for path in here.iterdir() if not path.name.startswith(_TEMPORARY)]
+    # By a file of ours, for the rest of the directory looks like any mirror of an index.
     is_ours = (read_text(here / _CONFIGURATION) or "").startswith(_MARK)
     if found and not is_ours:
         raise InsidersError(
@@ -140,6 +143,7 @@ def _make_directory(path: Path) -> Path:
         if path.is_symlink() or not path.is_dir():  # what lies behind a link is not ours
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
     else:
+        # After mkdir(), whose mode the umask of the user narrows.
         path.chmod(0o755)
     return path
 
@@ -215,6 +219,8 @@ def _copy(catalog: Catalog, entry: Entry, packages: Path) -> None:
         raise _ChangedError
     _, file = opened
     with file:
+        # With the time of the published file: rsync and `_is_current` then know it without reading
+        # it.
         _put(packages / entry.name, _checked(file, entry.sha256), entry.identity.mtime_ns)
     _log.debug("copied %s", entry.name)
 
@@ -225,6 +231,7 @@ def _checked(file: FileIO, sha256: str) -> Iterator[bytes]:
     while block := file.read(_BLOCK_BYTES):
         digest.update(block)
         yield block
+    # Raised from within the writing, so that no file gets its name.
     if digest.hexdigest() != sha256:
         raise _ChangedError
 
@@ -251,6 +258,7 @@ def _write_pages(projects: Collection[Project], simple: Path) -> int:
         directory = _make_directory(simple / project.name)
         for name, media_type in _PAGES.items():
             written += _write(directory / name, pages.project_detail(project, media_type))
+    # Last: a name in the list has its page by then.
     names = [project.name for project in projects]
     for name, media_type in _PAGES.items():
         written += _write(simple / name, pages.project_list(names, media_type))
@@ -347,9 +355,11 @@ def _remove_gone(
     directory: Path,
 ) -> int:
     """Remove what is gone from the index, and what a killed export left; return how many files."""
+    # The lock of exports is held, so nobody else is writing them.
     for left in directory.glob(f"{_TEMPORARY}*"):
         remove(left)
     held = {item.project for item in stopped} | untouched.projects
+    # Only now, when no page names these files any more.
     _sweep(directory / "simple", {*_PAGES, *held, *(project.name for project in projects)})
     for project in projects:
         _sweep(directory / "simple" / project.name, _PAGES)

@@ -93,6 +93,7 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
 
         take_upload = uploads.Uploads(directory, cache, names.learn).take
         max_body_bytes = uploads.MAX_BYTES
+    # A daemon: it waits for files for ever, and must not keep the process.
     threading.Thread(target=catalog.keep_up, name="catalog", daemon=True).start()
     held = Held(catalog, names, waiters)
 
@@ -110,6 +111,7 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
         nonlocal app, settings, trouble
         try:
             wanted = load()
+            # The sockets are systemd's, and the table of uploads was made at the start.
             new = replace(wanted, host=settings.host, port=settings.port, uploads=settings.uploads)
             app = make(new, _guard(paths, new, bound, password))
         except InsidersError as error:
@@ -213,11 +215,14 @@ def _ask_for_notification(paths: Paths) -> None:
     """
     place = os.environ.get("RUNTIME_DIRECTORY")
     before = services_seen.load(paths)
+    # Otherwise each start of the index would start another program for nothing.
     if place and (is_there(paths.troubles) or (before and before.items)):
         request = Path(place, "notify")
         with contextlib.suppress(OSError):
             request.unlink()  # it may be a link that leads nowhere
         with contextlib.suppress(OSError):
+            # O_EXCL follows no link: the directory belongs to the user, whose other programs may
+            # put one there.
             request.touch(exist_ok=False)
 
 

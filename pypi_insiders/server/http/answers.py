@@ -41,6 +41,7 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
         self.response_headers = [("Content-Type", "text/plain")]
         self.content_length = len(body)
         self.complete = True
+        # The application may have left a body unread, which would be taken for the next request.
         self.set_close_on_finish()
         self.write(body)
 
@@ -55,6 +56,7 @@ class _Logged:
     _header_bytes = 0
 
     def build_response_header(self: Any) -> bytes:
+        # waitress does not say how long the header was, and the log tells the length of the body.
         header: bytes = super().build_response_header()  # type: ignore[misc]
         self._header_bytes = len(header)
         return header

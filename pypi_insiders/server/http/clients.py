@@ -18,6 +18,7 @@ _log = logging.getLogger(__package__)
 _LOOK_S = 1.0
 # Its own, the file that it is sent, and what waitress writes to disk of its body and its answer.
 _FILES_PER_CONNECTION = 4
+# The database, the journal, sockets, pipes, what is examined and rendered.
 _FILES_OF_OURS = 64
 
 
@@ -38,6 +39,7 @@ class Clients:
         self._is_logged = is_logged
         self._channels = channels
         self._limits = limits
+        # accept() would fail for want of a descriptor, at once and again: the loop would run hot.
         self._connections = min(limits.connections, _affordable_connections())
         self.tick_s = min(_LOOK_S, limits.shortest_s / 4)
         self._next_look_s = 0.0
@@ -106,6 +108,7 @@ class Clients:
     def dismiss_slow(self) -> None:
         """End the connections whose time is over; looks for them once in `tick_s`."""
         now_s = time.monotonic()
+        # A round of the loop may take microseconds, and this goes through all connections.
         if now_s < self._next_look_s:
             return
         self._next_look_s = now_s + self.tick_s
@@ -117,6 +120,7 @@ class Clients:
 
 
 def _accept(accept: Callable[[], object], is_over: Callable[[], bool]) -> object:
+    # waitress takes None for "somebody else was faster", and waits on.
     return None if is_over() else accept()
 
 
@@ -124,6 +128,7 @@ def _is_overdue(connection: Connection, now_s: float, limits: Limits) -> bool:
     match connection.state:
         case ConnectionState.LINGERING:
             return now_s - connection.idle_s > limits.linger_s
+        # Installers keep connections for their next request; who has never asked has less time.
         case ConnectionState.IDLE if connection.has_asked:
             connection.mark(now_s)
             return now_s - connection.idle_s > limits.idle_s
@@ -134,6 +139,7 @@ def _is_overdue(connection: Connection, now_s: float, limits: Limits) -> bool:
             connection.idle_s = now_s
             return _lags(connection, now_s, limits.body_s, limits.bytes_per_s)
     connection.idle_s = now_s
+    # Only if there is something to be taken: an answer that takes long to make is our own fault.
     if connection.total_outbufs_len:
         return _lags(connection, now_s, limits.answer_s, limits.bytes_per_s)
     connection.mark(now_s)  # it waits for us
@@ -145,6 +151,7 @@ def _lags(connection: Connection, now_s: float, window_s: float, bytes_per_s: in
     elapsed_s = now_s - connection.mark_s
     if elapsed_s < window_s:
         return False
+    # Over a window, not since the last byte: who takes a byte a second would stay for ever.
     moved_bytes = connection.moved_bytes - connection.mark_bytes
     connection.mark(now_s)
     return moved_bytes < bytes_per_s * elapsed_s
@@ -159,6 +166,7 @@ def _affordable_connections() -> int:
 
 
 def _is_dispensable(connection: Connection) -> bool:
+    # Up to here nothing is lost that a client cannot ask for again.
     return connection.state <= ConnectionState.HEADER and not connection.rest
 
 

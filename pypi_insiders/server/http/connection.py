@@ -16,6 +16,7 @@ from pypi_insiders.server.http.answers import AnswerTask, LoggedAnswerTask, Logg
 from pypi_insiders.server.http.requests import RequestParser
 
 _MOST_AT_ONCE_BYTES = 256 * 1024
+# `struct linger`: on, for no time. Source: socket(7), `SO_LINGER`.
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -77,6 +78,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     @property
     def begun_s(self) -> float:
         """When the request that comes in has begun; the first begins with the connection."""
+        # Otherwise a client that connects and says nothing would have all the time there is.
         return float(self.request.begun_s) if self.has_asked else self.idle_s
 
     @property
@@ -94,6 +96,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     @property
     def written_bytes(self) -> int:
         """How much has been answered: gone out, or about to."""
+        # A thread adds to the one number what it takes from the other.
         with self.outbuf_lock:
             return int(self._sent_bytes + self.total_outbufs_len)
 
@@ -108,6 +111,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def handle_read(self) -> None:
         """Go on with what has been read, or read what has come; called by waitress."""
+        # waitress would parse it at once, and queue it behind the request that is answered now.
         if self.rest:
             rest, self.rest = self.rest, b""
             self.received(rest)
@@ -161,6 +165,8 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         is_answered = self.will_close and self.connected and not self.total_outbufs_len
         if self._is_refused and is_answered and not self._is_lingering:
             with contextlib.suppress(OSError):
+                # The answer is complete for the client, which can still send what it is at. Source:
+                # RFC 9112, 9.6.
                 self.socket.shutdown(socket.SHUT_WR)
                 self._is_lingering = True
                 self.will_close = False

@@ -23,6 +23,7 @@ from pypi_insiders.server.http.limits import Limits
 from pypi_insiders.util.errors import InsidersError
 
 # What the server reads, sets, calls or overrides of waitress, by the class to which it belongs.
+# Of none of these does the documentation of waitress speak, so a patch release may rename them.
 MEMBERS = {
     Adjustments: "max_request_body_size max_request_header_size outbuf_high_watermark",
     BaseWSGIServer: "accepting asyncore channel_class task_dispatcher",
@@ -90,12 +91,15 @@ def _expect_members() -> None:
 def _names(kind: type) -> Iterator[str]:
     """Name what a class has, and what its methods give its instances."""
     yield from vars(kind)
+    # Attributes that only __init__ sets are in no class: the names that its methods use tell of
+    # them.
     for member in vars(kind).values():
         if isinstance(member, FunctionType):
             yield from member.__code__.co_names
 
 
 def _try(server: Any, channels: dict[int, Any], address: str) -> None:
+    # With no time at all, so that nothing has to be waited for.
     clients = Clients(channels, Limits(header_s=0, idle_s=0), is_logged=False)
 
     def turn() -> None:

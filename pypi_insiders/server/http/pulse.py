@@ -36,6 +36,7 @@ class Pulse:
             os.environ.pop("WATCHDOG_PID", "") == str(os.getpid()) and timeout_us.isdecimal()
         )
         self._is_watched = is_watched
+        # sd_watchdog_enabled(3) recommends half; with a third, one that comes late does no harm.
         self._interval_s = int(timeout_us) / 1e6 / 3 if is_watched else _PAUSE_S
 
     def notify(self, *lines: str) -> None:
@@ -54,6 +55,8 @@ class Pulse:
 
         Source: sd_notify(3), `RELOADING=1`.
         """
+        # By the time systemd knows which of two reloads is meant. Source: systemd.service(5),
+        # `Type=notify-reload`, since 253.
         self.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             yield
@@ -76,6 +79,7 @@ class Pulse:
             pause_s = _PAUSE_S
         if self._is_watched and now_s >= self._next_s and self._served.is_set():
             self._next_s = now_s + self._interval_s
+            # Until a thread has been there: no beat goes out on behalf of threads that hang.
             self._served.clear()
             self._dispatcher.add_task(self)
             self.notify("WATCHDOG=1")

@@ -14,6 +14,7 @@ _REQUEST_LINE = re.compile(
 _METHOD_START = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 # Source: RFC 3986, 3.2.2 and 3.2.3; which brackets hold an address is for `ip_address`.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|[\w\-.~!$&'()*+,;=%]*)(?::([0-9]{0,5}))?", re.ASCII)
+# No client sends so many; the time of waitress's expressions is nothing for fewer.
 _MANY_BLANKS = b" " * 64
 
 
@@ -66,9 +67,12 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
         if self.completed:
             return
         if not self.headers_finished:
+            # waitress looks for CR LF twice and would wait for ever; RFC 9112, 2.2 lets a server
+            # refuse that.
             if b"\n\n" in self.header_plus:
                 self._refuse(BadRequest("Lines must end in CR LF"))
         elif self.chunked:
+            # Its limit on bodies counts what is in chunks, not the lines between them.
             chunks = self.body_rcv
             if len(chunks.control_line) + len(chunks.trailer) > self.adj.max_request_header_size:
                 self._refuse(BadRequest("A chunk's header or the trailer is too long"))
@@ -95,6 +99,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
             raise ParsingError(*error.args) from error
         except ValueError as error:  # urlsplit's, and int's of thousands of digits
             raise ParsingError("The request target or Content-Length is invalid") from error
+        # Two lengths are how requests are smuggled past a proxy. Source: RFC 9112, 6.3.
         if self.chunked and "CONTENT_LENGTH" in self.headers:
             raise ParsingError("Content-Length and Transfer-Encoding")
         if "TRANSFER_ENCODING" in self.headers:  # waitress takes it out if it heeds it

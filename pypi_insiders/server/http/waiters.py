@@ -42,5 +42,6 @@ class Waiters:
             if may_wait:
                 with self._lock:
                     self._number -= 1
+                    # The threads are being shut down then, and a new number would start some again.
                     if not self.stopping.is_set():
                         self._lend(self._number)

@@ -75,6 +75,7 @@ class Reader:
         with file:
             found = self._known[sha256] = _read(name, file)
         if len(self._known) > _KEPT:
+            # The oldest, as dictionaries keep their order.
             del self._known[next(iter(self._known))]
         return found
 

@@ -22,7 +22,9 @@ _MOST_LINKS = 20
 
 def main() -> None:
     """Do it."""
+    # Before anything foreign is read: docutils and regular expressions take what they are given.
     bounded.limit(_PROCESSOR_S, _MEMORY_BYTES)
+    # The server has opened the file, so this process needs no right to any.
     contents = distribution.read(Path("/dev/stdin"), sys.argv[1])
     fields, _ = parse_email(contents.metadata)
     html, problem = _render(fields)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import nh3
 from readme_renderer import markdown, rst
 
+# An `id` of a README must be none of the page's own, for links and scripts go by these.
 _PREFIX = "readme-"
 _TAGS = {
     "a", "abbr", "b", "blockquote", "br", "caption", "cite", "code", "dd", "del", "details", "div",
@@ -59,6 +60,7 @@ def plain(text: str) -> str:
 
 def _safe(html: str) -> str:
     """Take out of rendered HTML whatever makes requests, runs or disguises itself."""
+    # Rewritten first, cleaned last: only what nh3 has let through reaches the page.
     rewriter = _Rewriter()
     rewriter.feed(html)
     rewriter.close()
@@ -79,8 +81,10 @@ def _filter(_: str, attribute: str, value: str) -> str | None:
     """Let links lead within the README, or to other hosts; never into the index itself."""
     if attribute != "href":
         return value
+    # nh3 puts the prefix before `id`, and not into links to it.
     if value.startswith("#"):
         return f"#{_PREFIX}{value[1:]}"
+    # A relative link would be one into the index, with the user's password if there is one.
     return value if _is_absolute(value) else None
 
 

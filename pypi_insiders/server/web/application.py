@@ -33,6 +33,7 @@ from pypi_insiders.server.web.snippets import base_url
 from pypi_insiders.server.web.stop import Stop
 from pypi_insiders.util.errors import InsidersError
 
+# Caches are for what clients send again and again, and must not keep what a stranger makes up.
 _LONGEST_REMEMBERED = 1000
 # Media type that may be asked for, to that of the answer; of equals the first is preferred.
 _MEDIA_TYPES = {
@@ -101,6 +102,7 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
 
 def _made_when_asked(make: Callable[[], Handler]) -> Handler:
     """Return a handler that is made when the first request comes, once."""
+    # `cache` alone would let two threads make it at once.
     one_at_a_time, made = threading.Lock(), cache(make)
 
     def answer(request: Request) -> Response:
@@ -122,6 +124,8 @@ class _Application:
 
     def __call__(self, request: Request) -> Response:
         is_reading = request.method in ("GET", "HEAD")
+        # Before the guard: whoever checks the health of services has no password and asks by
+        # address.
         if request.path == "/health" and is_reading:
             return self._health()
         refusal = self._guard.check(request)
@@ -146,6 +150,7 @@ class _Application:
         has_fallback = not path.startswith(f"{_PREFIX}/")
         if not has_fallback:
             path = path.removeprefix(_PREFIX)
+        # First what installers ask for, hundreds of times in a resolution.
         if path.startswith("/simple/"):
             absent = self._others.legacy if has_fallback else not_found
             return self._simple(request, path[8:], absent)
@@ -177,6 +182,7 @@ class _Application:
         path = request.path
         right = _respelled(path)
         if right is not None:
+            # Relative, for behind a proxy the index may lie below any path.
             return redirect("../" * (path.count("/") - 1) + right)
         index = f"the index is at {base_url(request)}/simple/"
         if held := self._held_in(path):
@@ -227,6 +233,7 @@ class _Application:
         if not rest:
             return self._send(request, "", self._catalog.projects(), pages.project_list)
         name = rest.removesuffix("/")
+        # By the name as it is: of those that are normalized already nothing is to be checked.
         project = self._catalog.project(name) if name != rest else None
         if project is not None and project.files:
             self._held.learn(name)

@@ -23,6 +23,8 @@ class Downloads:
         self._catalog = catalog
         self._held = held
         visibility = "private" if is_private else "public"
+        # A published file never changes, so nobody has to ask again within a year. Source: RFC
+        # 8246.
         self._headers = [*SAFE, ("Cache-Control", f"{visibility}, max-age=31536000, immutable")]
 
     def __call__(self, request: Request, name: str) -> Response:

@@ -57,6 +57,7 @@ class RequestGuard:
         self._users = users
         self._uploaders = uploaders
         self.is_private = users is not None
+        # Each request has a host, nearly always the same.
         self._is_ours = lru_cache(maxsize=64)(self._check_host)
 
     def check(self, request: Request) -> Refusal | None:
@@ -81,6 +82,8 @@ class RequestGuard:
         Source: https://web.dev/articles/fetch-metadata
         """
         site, origin = request.header("Sec-Fetch-Site"), request.header("Origin")
+        # Only browsers send these: uv and twine have neither. A form of another page could send a
+        # file, with the password that the browser remembers.
         if site not in (None, "none", "same-origin") or (
             origin is not None and not self._is_ours(_authority(origin))
         ):

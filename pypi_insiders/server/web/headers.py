@@ -9,6 +9,7 @@ _QUALITY = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
 _ENTITY_TAG = re.compile(r'(W/)?"([^"]*)"')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _RANGE = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*", re.IGNORECASE | re.ASCII)
+# Python refuses to read numbers of more than 4300 digits (CVE-2020-10735), with a ValueError.
 _MOST_DIGITS = 18
 _BEYOND_ANY_FILE = 10**18
 

@@ -90,6 +90,7 @@ class Held:
         """
         waited = parse_qs(request.query).get(_WAITED, ["0"])[0]
         times = int(waited) if waited.isdecimal() and len(waited) < 4 else 0
+        # One more, and the client would fail with "too many redirects" in place of the reason.
         if times >= _redirects(request) or request.method != "GET":
             return None
         with self._waiters.waiting() as may_wait:
@@ -99,6 +100,8 @@ class Held:
             while self._is_building(missing) and time.monotonic() < deadline:
                 if self._waiters.stopping.wait(_LOOK_S):
                     break
+        # Each redirect begins another time limit of the client; the number makes it another URL,
+        # for caches and for clients that stop at a circle.
         return f"?{_WAITED}={times + 1}" if self._is_building(missing) else None
 
     def _is_building(self, missing: NoRelease) -> bool:

@@ -17,8 +17,6 @@ from pypi_insiders.server.web.responses import SAFE, Handler, Headers, Response
 
 
 class _Backend(Backend):  # type: ignore[misc] # pypiserver has no types
-    """Let pypiserver see the catalog, in place of reading the directory at each request."""
-
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 

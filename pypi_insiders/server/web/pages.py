@@ -53,12 +53,15 @@ def _file(entry: Entry, yanked: str | None) -> dict[str, Any]:
         yanked = yanked.encode(errors="replace").decode()  # of what a shell hands on
     told: dict[str, Any] = {
         "filename": entry.name,
+        # Relative, so that a page is the same under any host, and in an export.
         "url": f"../../packages/{quote(entry.name)}",
         "hashes": {"sha256": entry.sha256},
         "size": entry.identity.size_bytes,
         "upload-time": _time(entry.published_us),
+        # An empty reason is `true`: as text it would mean that it is not yanked.
         "yanked": False if yanked is None else yanked or True,
     }
+    # Left out, not null, as PEP 691 has it.
     if entry.requires_python is not None:
         told["requires-python"] = entry.requires_python
     if entry.metadata_sha256 is not None:

@@ -53,12 +53,15 @@ class Rendered:
             render: makes it from that and the media type.
         """
         page = self._pages.get((name, media_type))
+        # Identity first: the catalog hands out the same object as long as nothing changes, and to
+        # compare large projects takes its time.
         if page is None or (page.shows is not shows and page.shows != shows):
             page = self._make(media_type, shows, render(shows, media_type))
             self._keep((name, media_type), page)
         return page
 
     def _make(self, media_type: str, shows: object, body: bytes) -> RenderedPage:
+        # Of the content, not of a time: an index that was restarted has the same one.
         etag = sha256(body).hexdigest()[:32]
         headers = [
             ("Content-Type", media_type),
@@ -74,6 +77,7 @@ class Rendered:
             old = self._pages.pop(key, None)
             self._kept_bytes += len(page.body) - (len(old.body) if old else 0)
             self._pages[key] = page
+            # The page that was just made stays, however large it is.
             while self._kept_bytes > _KEPT_BYTES and len(self._pages) > 1:
                 _, oldest = self._pages.popitem(last=False)
                 self._kept_bytes -= len(oldest.body)

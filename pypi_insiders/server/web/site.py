@@ -56,6 +56,7 @@ _TYPES = {
 }
 _LOOK_AGAIN_AFTER_S = 5
 _FIRST_BYTES = 4096
+# Scripts and styles of the pages are files of ours: no text of a repository can become one.
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -93,6 +94,7 @@ class Site:
         self._paths = paths
         self._is_private = is_private
         safe = tuple({**dict(SAFE), "Content-Security-Policy": _POLICY}.items())
+        # By that header the page writes https or http, see `base_url`.
         self._rendered = Rendered(is_private=is_private, vary="Sec-Fetch-Site", safe=safe)
         self._reader = Reader()
         self._looking = threading.Lock()
@@ -159,6 +161,7 @@ class Site:
         """
         if self._paths is None:
             return _NOTHING
+        # One look at a time: each reads all of the state, and the others want the same answer.
         with self._looking:
             stamp, now_s = status.stamp(self._paths), time.monotonic()
             if stamp != self._stamp or now_s - self._looked_at_s > _LOOK_AGAIN_AFTER_S:
@@ -174,6 +177,8 @@ class Site:
                 if isinstance(seen.watched, InsidersError):
                     _log.warning("%s", seen.watched.message)
                 found = _Observed(judged, seen.standings, services_at)
+                # The old object stays where nothing has changed, for by it pages are known to be
+                # current.
                 if found != self._seen:
                     self._seen = found
                 self._stamp, self._looked_at_s = stamp, now_s
@@ -187,6 +192,7 @@ class Site:
         try:
             projects = frozenset(self._catalog.projects())
             mine = [item for item in directory.samples(files) if item.project in projects]
+            # The smallest one, which is the cheapest proof that files can be read.
             for sample in sorted(mine, key=lambda item: (item.size_bytes, item.path.name)):
                 if opened := self._catalog.open(sample.path.name):
                     with opened[1] as file:

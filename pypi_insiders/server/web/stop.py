@@ -52,6 +52,7 @@ def answer(stop: Stop, request: Request, *, is_page: bool = True) -> Response:
         number, media_type = 200, f'{media_type}; reason="{words}"'
     elif is_page and client.startswith(("pdm/", "unearth/")):
         number = 303
+        # unearth raises for a port that is no number, and prints it.
         port = quote(words.replace(": ", ", "), safe=_LOCATION_SAFE)
         headers.append(("Location", f"http://index:{port}/"))
     else:

@@ -21,6 +21,7 @@ from pypi_insiders.util.files import make_directory
 
 _log = logging.getLogger(__name__)
 
+# PyPI takes 100 MB for a file, unless its owner asks for more; wheels with CUDA come near this.
 MAX_BYTES = 1024 * 1024 * 1024
 _MAX_FIELDS_BYTES = 8 * 1024 * 1024
 _MAX_PARTS = 1000
@@ -28,6 +29,7 @@ _MAX_PARTS = 1000
 _MAX_NAME_CHARS = 240
 _DIGESTS: dict[str, Callable[[], Any]] = {
     "sha256_digest": hashlib.sha256,
+    # uv and twine send both; md5, which twine sends as well, proves nothing.
     "blake2_256_digest": partial(hashlib.blake2b, digest_size=32),
 }
 
@@ -70,6 +72,7 @@ class Uploads:
             try:
                 return self._publish(form, files.getall("content"))
             finally:
+                # Parts are temporary files, of which one may be a gigabyte.
                 for _, part in files.iterallitems():
                     part.close()
         except _UploadRefused as refused:

@@ -131,6 +131,8 @@ def newest(project: Project) -> list[Entry]:
     best = max(
         project.files,
         key=lambda entry: (
+            # In this order: a yanked release is taken only by its version, a pre-release only if
+            # asked for.
             entry.version not in project.yanked,
             not Version(entry.version).is_prerelease,
             Version(entry.version),
