@@ -24,10 +24,13 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
 from pypi_insiders.util.words import first_line
 
+# `git ls-remote` waits for its host most of the time: ten at once take as long as one.
 _AT_ONCE = 16
 _SPARE_S = 30
 # What would lead systemd-run itself astray; none of them is a secret.
 _NOT_FOR_SYSTEMD_RUN = ("DBUS_", "LD_", "SYSTEMD_", "XDG_RUNTIME_DIR")
+# A transient unit gets nothing of another one: what makes repositories readable there is copied,
+# property by property. Others, such as limits, have no part in whether a host answers.
 _LISTS = (
     "ImportCredential",
     "InaccessiblePaths",
@@ -119,7 +122,9 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
     """
     if shutil.which("systemd-run") is None:
         raise InsidersError("systemd-run was not found", "install systemd")
+    # As long as all of them take if each one hangs.
     timeout_s = git.TIMEOUT_S * (number // _AT_ONCE + 1) + _SPARE_S
+    # In memory, and for this user alone: there may be secrets in it.
     with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_RUNTIME_DIR")) as scratch:
         like = _watcher(paths, Path(scratch))
         argv = transient.command(
@@ -136,7 +141,9 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
         }
         environment = {**os.environ, "LC_ALL": "C.UTF-8", **inherited}
         try:
+            # Later than RuntimeMaxSec= ends the unit, so that systemd's word comes first.
             result = run(argv, timeout_s=timeout_s + _SPARE_S, environment=environment)
+        # systemd-run ends with us, but the unit that it started does not.
         except BaseException:
             end()
             raise
@@ -176,6 +183,7 @@ def _watcher(paths: Paths, scratch: Path) -> _Like:
         scratch: for credentials: other users see what stands in a command line.
     """
     if not unit_files.is_installed(systemctl.manager().unit_path, WATCHER):
+        # Before anything is installed: the same directories, and all else as the manager has it.
         return _Like(unit_templates.variables(paths), ())
     has = systemctl.service(WATCHER.service)
     variables = dict(item.split("=", 1) for item in has["Environment"])
@@ -186,6 +194,7 @@ def _properties(has: Mapping[str, Any], scratch: Path) -> Iterator[str]:
     if has["Slice"]:
         yield f"Slice={has['Slice']}"
     for path, may_be_missing in has["EnvironmentFiles"]:
+        # Read by systemd in the unit, as for the watcher: what is in it may be a token.
         yield f"EnvironmentFile={'-' if may_be_missing else ''}{path}"
     for name in _LISTS:
         for word in has.get(name, ()):
@@ -195,6 +204,8 @@ def _properties(has: Mapping[str, Any], scratch: Path) -> Iterator[str]:
             yield f"LoadCredential{kind}={name}:{path}"
     for name in _CONFINING:
         value = has.get(name)
+        # What is off by default is not said: an older systemd-run refuses properties that it does
+        # not know.
         if value not in (None, False, "no"):
             yield f"{name}={'yes' if value is True else value}"
 
@@ -207,6 +218,8 @@ def _credentials(has: Mapping[str, Any], kind: str, scratch: Path) -> dict[str, 
     found = {}
     for name, content in has.get(f"SetCredential{kind}", ()):
         file = scratch / f"{name}{kind}"
+        # systemd decodes an encrypted credential from base64, in a file as well. Source:
+        # systemd-creds(1).
         file.write_bytes(base64.b64encode(bytes(content)) if kind else bytes(content))
         found[name] = str(file)
     for name, path in has.get(f"LoadCredential{kind}", ()):

@@ -23,6 +23,8 @@ def add(
         before = dict(watched)
         watched.update(registry.add(before, new))
         ownership.check(paths, watched.values())
+    # At once, not by the next update: from now on an installer must not get a public package of
+    # that name.
     held_names.sync(paths)
     return before, watched
 

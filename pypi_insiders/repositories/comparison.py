@@ -151,8 +151,11 @@ class Comparison:
         if not stat.S_ISREG(status.st_mode):
             return None
         is_same = entry is not None and entry.identity == Identity.of(status)
+        # What had a problem when it was read may have been mended in its place, with the old size
+        # and time.
         if entry is None or not is_same or entry.problem or self.verify:
             return distribution.sha256(path)
+        # Its hash is known, but whoever serves it could not read it.
         if not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return entry.sha256

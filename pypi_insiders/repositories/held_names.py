@@ -73,6 +73,8 @@ def load(paths: Paths) -> Names:
         found = _salvaged(paths.repositories) | found
     if remembered is None:
         error = unread or lost
+    # An empty list is as bad as a lost one: of a repository that was never built only the list knew
+    # its name.
     if error is None and not watched:
         error = _nameless(paths, found, unread)
     return Names(found, watched, unread, error)
@@ -114,6 +116,7 @@ def _remembered(paths: Paths) -> tuple[dict[str, str | None] | None, InsidersErr
     """
     found: dict[str, str | None] | None = None
     lost = None
+    # The union of all: a name too many costs a message, one that is missing a public package.
     for path in (*paths.held_names_copies, paths.held_names):
         try:
             names = recall(path, _understand)
@@ -136,9 +139,10 @@ def _understand(text: str) -> dict[str, str | None]:
 
 
 def _from_state(paths: Paths) -> dict[str, str | None]:
-    """Find the names that the state and the directory know."""
     found: dict[str, str | None] = dict.fromkeys(in_directory(paths.distributions))
+    # A project of which everything was yanked or taken back has no file and no build.
     found |= dict.fromkeys(releases.listed_projects(paths))
+    # To open the cache would make it, and an empty one tells nothing.
     if is_there(paths.record):
         with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
             entries = record.entries().values()
@@ -176,6 +180,7 @@ def _salvaged(path: Path) -> dict[str, str | None]:
         for line in read_bytes(path).decode(errors="replace").splitlines():
             if table := _TABLE.match(line):
                 repository = table[1]
+            # In a file that is no TOML nothing else can be told; a name in a comment is held too.
             for match in _DISTRIBUTION.finditer(line):
                 with contextlib.suppress(InvalidName):
                     found[canonicalize_name(match[1], validate=True)] = repository
@@ -197,6 +202,8 @@ def sync(paths: Paths, *, in_state_only: bool = False) -> None:
         if found.error is not None:
             return  # a list without those names would look complete
         after = dict.fromkeys(in_directory(paths.distributions)) | dict(found.repositories)
+        # Not written where nothing changes: a server reads the list again whenever its time is
+        # another.
         if after != _recalled(paths.held_names):
             _save(paths.held_names, after)
         for path in paths.held_names_copies:
@@ -217,6 +224,7 @@ def hold(paths: Paths, names: Mapping[str, str]) -> None:
     with locked(paths.held_names_lock):
         before = _remembered(paths)[0] or {}
         if new := {project: name for project, name in names.items() if project not in before}:
+            # The copies first: a server notices the last one, and reads all of them then.
             _save_copies(paths, {**before, **new})
             _save(paths.held_names, {**before, **new})
 
@@ -312,8 +320,10 @@ class HeldNames:
             try:
                 status = path.stat()
             except OSError as error:
+                # A file that cannot be read is something else than one that is missing.
                 found.append((error.errno, 0, 0))
             else:
+                # Each write makes another inode; time and size are for editors that write in place.
                 found.append((status.st_mtime_ns, status.st_ino, status.st_size))
         return tuple(found)
 

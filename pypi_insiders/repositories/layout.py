@@ -20,8 +20,6 @@ from pypi_insiders.config.schema import as_toml
 
 @dataclass(frozen=True)
 class _Statement:
-    """A header or a key with its value, on one line or several; or a blank line or a comment."""
-
     text: str
     name: str | None = None
     """Of the table."""
@@ -73,6 +71,8 @@ def _statements(text: str) -> Iterator[_Statement]:
     for line in re.findall(r"[^\n]*\n|[^\n]+", text):
         begun += line
         try:
+            # Of the statement alone: whether it is complete, only a parser can tell. Few statements
+            # have more than one line, so that this stays linear in practice.
             document = tomllib.loads(begun)
         except tomllib.TOMLDecodeError:  # the value goes on in the next line
             continue
@@ -86,6 +86,7 @@ def _statements(text: str) -> Iterator[_Statement]:
             yield _Statement(text, table, *document)
         else:
             (name,) = document
+            # tomllib gives the same for `a = {b = 1}` and `a.b = 1`.
             is_inline = isinstance(tomlkit.parse(text)[name], InlineTable)
             yield _Statement(text, name) if is_inline else _Statement(text, name, *document[name])
 
@@ -97,7 +98,9 @@ def _places(statements: Sequence[_Statement], name: str) -> list[int]:
 def _remove(statements: list[_Statement], name: str, newline: str) -> None:
     places = _places(statements, name)
     if statements[places[0]].is_header:
+        # Up to its last key: what stands below may be a comment on the next table.
         places = list(range(places[0], places[-1] + 1))
+    # From the end, so that the other numbers stay right.
     for place in reversed(places):
         del statements[place]
     _close_gap(statements, places[0], newline)

@@ -88,6 +88,7 @@ def _running() -> list[tuple[int, str]]:
         try:
             if process.stat().st_uid != os.getuid():
                 continue
+            # Not `pgrep`, which a bare Debian lacks.
             words = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:  # it has ended
             continue

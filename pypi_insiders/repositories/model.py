@@ -20,10 +20,13 @@ from pypi_insiders.util.urls import without_credentials
 
 _SCHEMES = ("https", "ssh", "git", "file")
 # White space, control characters, bytes that are no text, and the `::` of git's transport helpers.
+# `::` names a transport helper, and `ext::` runs a command. Source: gitremote-helpers(7).
 _NEVER_IN_A_URL = r"[\s\x00-\x1f\x7f\ud800-\udfff]|^[^/]*::"
 # `user@host:path`. Source: git-clone(1), "GIT URLS".
 _SCP_LIKE = (
     r"(?!(?:https?|ssh|git|file):)"
+    # No part begins with `-`: ssh would take a host like `-oProxyCommand=...` for an option
+    # (CVE-2017-1000117).
     r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!//)[^-@][^@]*"
 )
 _URL_HINT = (
@@ -37,6 +40,7 @@ def parse_name(text: str) -> str:
     Raises:
         UsageError: it is not of that form, or could leave its directory, or look like an option.
     """
+    # It becomes a path in state and cache, and an argument of commands.
     part = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.-]*"
     name = text.removesuffix(".git")
     if re.fullmatch(f"{part}/{part}", name) is None:
@@ -98,6 +102,7 @@ def parse_url(text: str) -> str:
         raise UsageError(f"{shown} is not the URL of a Git repository", _URL_HINT)
     if parts.scheme not in _SCHEMES:
         raise UsageError(f"{shown} has a scheme that is not allowed", _URL_HINT)
+    # For https even the user can be a token, as GitHub takes it.
     has_user = parts.username is not None
     if parts.password is not None or parts.query or (has_user and parts.scheme == "https"):
         raise UsageError(
@@ -110,6 +115,7 @@ def parse_url(text: str) -> str:
     return text
 
 
+# Of a tag that failed, nothing changes by these: it is not tried before its time.
 _NOT_OF_BUILDS = ("keep", "max-new", "backfill", "public-until-built")
 
 

@@ -121,6 +121,7 @@ def look_up(directory: Path, index_url: str, names: Iterable[str]) -> None:
         before = known.get(name)
         if before is None or before.url != url:
             before = Public(url, 0)
+        # A time in the future is of a clock that was wrong.
         if not 0 <= now_s - before.asked_at < _EVERY_S:
             wanted[name] = before
     if not wanted:
@@ -180,6 +181,7 @@ def _remember(before: Public, answer: _Answer, now_s: int) -> Public:
     absent_at, appeared_at = before.absent_at, None
     if is_first and not files:
         absent_at = now_s
+    # Only of a name that was free before: what always had files is the public project of that name.
     if absent_at is not None and files:
         appeared_at = before.appeared_at or now_s
     return Public(before.url, now_s, answer.etag, final, pre, absent_at, appeared_at)

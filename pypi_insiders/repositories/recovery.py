@@ -50,6 +50,7 @@ def adopt(
     for tag in tags.unbuilt(refs, (), rules):
         version = rules.pattern.version_of(tag)
         files = held.get(version, []) if version else []
+        # An update publishes both kinds, so one kind alone was put there by hand.
         if str(version) in builds or len({distribution.is_wheel(name) for name in files}) < 2:
             continue
         unfinished = Build(tag, refs[tag], str(version), 0, {})
@@ -103,6 +104,7 @@ def _recall(
             hashes[name] = (
                 entry.sha256 if entry and is_known else distribution.sha256(directory / name)
             )
+            # When it was published, as far as can be told: files are written once.
             times_s.append((directory / name).stat().st_mtime)
         except OSError:
             return None

@@ -92,6 +92,7 @@ def save(path: Path, repositories: Iterable[Repository]) -> None:
     """
     from pypi_insiders.repositories import layout
 
+    # With the ends of lines as they are, so that a file from Windows stays one.
     text = read_text(path, newline="")
     old = text or ""
     before = _read(path, old)
@@ -102,6 +103,7 @@ def save(path: Path, repositories: Iterable[Repository]) -> None:
         if item != known:
             changes[table] = None if item is None else _difference(known.keys, item.keys)
     changes |= {name: item.keys for name, item in wanted.items()}
+    # A file that says the same is not touched: its time would make servers and users look again.
     if changes:
         promise = _HEADER.splitlines(keepends=True)[1]
         start = _HEADER if text is None else old.replace(_FORMER_PROMISE, promise, 1)

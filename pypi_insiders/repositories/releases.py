@@ -289,6 +289,7 @@ def remove_files(paths: Paths, names: Sequence[str], word: str = UNPUBLISHED) ->
     removed = store.unpublish(paths.distributions, names)
     with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
         record.forget(names)
+    # Some files of a release may stay: those of a wheel for another Python, put there by hand.
     left = {(project, version) for _, project, version in _files(paths.distributions)}
     if yanks.load(paths.distributions, paths.state):
         with _changing(paths) as listed:

@@ -51,6 +51,7 @@ def announced(paths: Paths, names: Iterable[str]) -> Iterator[Callable[[str], No
 
     def finish(name: str) -> None:
         with changing:
+            # A repository is finished once, however many of its stages end.
             if name in left:
                 left.remove(name)
                 with contextlib.suppress(InsidersError):  # others only wait longer
@@ -83,10 +84,12 @@ def pending(paths: Paths) -> frozenset[str]:
 def _is_held(lock: Path) -> bool:
     """Return whether a process holds a lock, without waiting for it. Source: flock(2)."""
     try:
+        # Without O_CREAT: to look must not make a lock. The confined server may not write there.
         descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
+        # Shared, so that two who look at once do not take each other for an update.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

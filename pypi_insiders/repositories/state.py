@@ -189,6 +189,7 @@ def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
     What cannot be read is left out; `load` says why.
     """
     for path in _paths(directory):
+        # In lower case; a file of an older version has no other.
         name = f"{path.parent.name}/{path.stem}"
         with contextlib.suppress(InsidersError):
             known = load(directory, name)
@@ -212,6 +213,7 @@ def origins(directory: Path) -> dict[str, tuple[str, Origin, int]]:
         for build in known.builds:
             origin = Origin(name, build.tag, build.commit)
             for file, digest in build.files.items():
+                # Of two builds of one file the first published it; a later one found it there.
                 found.setdefault(file, (digest, origin, build.built_at))
     return found
 
@@ -312,6 +314,8 @@ def load_sandbox(directory: Path) -> Sandboxing:
     path = directory / _SANDBOX
     is_there = os.path.lexists(path)
     found = recall(path, lambda text: shaped(Sandboxing, json.loads(text)))
+    # A file that was damaged says that there was one: then a sandbox is required, as after any
+    # loss.
     return found or Sandboxing(had_at=0 if is_there else None)
 
 
@@ -357,4 +361,5 @@ class _Verified:
 
 
 def _path(directory: Path, name: str) -> Path:
+    # Hosts of Git ignore case, so A/B and a/b are one repository.
     return directory / "repositories" / f"{name.casefold()}.json"

@@ -75,11 +75,13 @@ def stamp(paths: Paths) -> object:
     It costs a stat(2) for each directory in which something is replaced, and opens nothing.
     """
     repositories_at = paths.state / "repositories"
+    # Every write there is a rename, which changes the time of the directory.
     watched = [paths.repositories, paths.state, repositories_at]
     with contextlib.suppress(OSError), os.scandir(repositories_at) as items:
         watched += [Path(item.path) for item in items]
     found = [_changed(path) for path in watched]
     is_recent = 0 <= time.time_ns() - max(when_ns for when_ns, _ in found) < TICK_NS
+    # An object is equal to nothing else: within a tick everything is read again.
     return object() if is_recent else tuple(found)
 
 

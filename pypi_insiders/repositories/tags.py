@@ -51,6 +51,7 @@ class Pattern:
         if not mark:
             return re.compile(f"(?P<version>{fnmatch.translate(before)})")
         parts = [
+            # Python 3.14 writes `\z`.
             fnmatch.translate(part).removesuffix(r"\Z").removesuffix(r"\z")
             for part in (before, after)
         ]
@@ -187,6 +188,7 @@ def _ranked(versions: dict[str, Version]) -> list[tuple[str, Version]]:
     """Sort by version, highest first; of several spellings of a version the first in order."""
     spelled: dict[Version, str] = {}
     for tag in sorted(versions):
+        # `v1.0` and `1.0` are one version, of which one tag is built.
         spelled.setdefault(versions[tag], tag)
     return [(spelled[version], version) for version in sorted(spelled, reverse=True)]
 
