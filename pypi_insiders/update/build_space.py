@@ -48,6 +48,7 @@ class BuildSpace:
         """Remove, once, what an update that was killed left behind."""
         with self._sweeping:
             if not self._is_swept:
+                # Units first: what still runs would write there again.
                 sandbox.sweep()
                 remove_foreign_tree(self._paths.builds)
                 make_directory(self._paths.builds)
@@ -64,6 +65,7 @@ class BuildSpace:
             SandboxError: the settings require a sandbox, and none can be had: nothing is built.
         """
         with self._choosing:
+            # A probe may take long, and every repository would wait for one of its own.
             if self._unavailable is not None:
                 raise self._unavailable
             if self._chosen is None:
@@ -93,6 +95,7 @@ class BuildSpace:
             now = replace(before, trouble=chosen.trouble)
         else:
             now = Sandboxing(had_at=int(time.time()))
+        # "off" says nothing of whether one could be had.
         if wanted != "off":
             state.save_sandbox(self._paths.state, now)
         return chosen

@@ -75,10 +75,12 @@ def opened(
     )
     with (
         running.updates_stopped(paths, lambda line: _report_waiting(line, progress)),
+        # Once for all threads: os.environ is one for the process, and must not change under them.
         build_environment(settings.server.url, settings.server.fallback_url),
     ):
         # Read only now: while we waited, somebody may have removed a repository.
         watched = registry.load(paths.repositories)
+        # For its error: a name of the request may have been removed meanwhile.
         registry.select(watched, request.names)
         _sweep(paths)
         _unmark(paths, watched)

@@ -17,6 +17,8 @@ _LONGEST_PAUSE_S = 86400
 
 def pause_s(count: int) -> int:
     """Return for how many seconds a tag is left alone after its failure number `count`, from 1."""
+    # An hour, two, four ... a day: a tag that does not build costs minutes of processor each time,
+    # and mostly waits for somebody to change something.
     return int(min(_FIRST_PAUSE_S * 2 ** (count - 1), _LONGEST_PAUSE_S))
 
 

@@ -102,6 +102,7 @@ def _migrate(context: UpdateContext, tracked: TrackedRepository) -> None:
     for number, build in enumerate(known.builds):
         if build in expected or not build.files:
             continue
+        # It was published elsewhere; whoever wanted it here no longer has it here.
         if build.uploaded_to:
             known.builds[number] = replace(build, local=False)
         else:

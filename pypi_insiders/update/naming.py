@@ -155,6 +155,7 @@ def _sweep(directory: Path) -> None:
     """Remove what processes that were killed left behind, and the directory if it is empty."""
     with contextlib.suppress(InsidersError, OSError):
         for name in list_names(directory):
+            # Another process may be reading names at this moment.
             if (directory / name).stat().st_mtime < time.time() - _LEFT_AFTER_S:
                 remove_foreign_tree(directory / name)
         directory.rmdir()

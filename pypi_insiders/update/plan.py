@@ -81,6 +81,7 @@ def plan(
     """
     request, repository = context.request, tracked.repository
     tracked.load()
+    # Before the host is asked: what is lost here is known without it, and told also if it is away.
     lost = lost_files.find(context, tracked)
     refs = git.list_tags(repository.remote, git.Access(repository.token))
     tracked.check = Check(now_s, tried_at=now_s)

@@ -57,6 +57,7 @@ def _answer(files: Mapping[str, str]) -> tuple[str | None, str | None]:
 
 def _read(files: Mapping[str, str]) -> str:
     document = _toml(files.get("pyproject.toml", ""))
+    # Then every backend takes it from there, and whatever else says another name is not read.
     if "project" in document:
         return _normalized(_get(document, "project", "name"), "[project] in pyproject.toml")
     found = {
@@ -130,17 +131,20 @@ def _in_setup_py(text: str) -> str | None:
     """
     bounded.begin("its setup.py")
     try:
+        # Invalid escapes of foreign code are no affair of our log.
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(text)
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_setup(node)]
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UnknownNameError("setup.py cannot be parsed") from error
+    # Two calls stand in branches of an `if`, of which only running the code would tell one.
     if len(calls) != 1:
         raise UnknownNameError("setup.py computes it")
     for keyword in calls[0].keywords:
         is_literal = isinstance(keyword.value, ast.Constant) and isinstance(
             keyword.value.value, str
         )
+        # `setup(**arguments)` can have any name in it.
         if keyword.arg is None or (keyword.arg == "name" and not is_literal):
             raise UnknownNameError("setup.py computes it")
     values = {keyword.arg: keyword.value for keyword in calls[0].keywords}

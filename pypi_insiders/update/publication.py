@@ -101,9 +101,12 @@ class Publisher:
             _report_differences(self._paths, self._name, built.files)
 
         def intend(files: Mapping[str, str]) -> None:
+            # Written down before the first file is visible: of a release that a killed update left
+            # half done, the next one knows.
             begun = _merged(self._paths, before, replace(build, files=dict(files)), list(files))
             self._remember(built.name, replace(begun, unfinished=list(files)))
 
+        # While the lock is held `repos remove` waits: it finds all of the release, or none of it.
         with self._rolled_back(), self._still_watched(), _given_back(self._paths, built, word):
             if is_local or self._context.destination is None:
                 files, new = self._publish_here(release, built, intend)
@@ -176,6 +179,7 @@ class Publisher:
             yield
         except BaseException:
             if known.builds != before.builds:
+                # In place, for others hold this object.
                 vars(known).update(vars(before))
                 with contextlib.suppress(InsidersError):  # or else the next update finishes it
                     self._tracked.commit()

@@ -227,6 +227,8 @@ class ReleaseBuilder:
                 hint=hint,
             )
         try:
+            # Where the fallback must not be asked, nobody can say whether the name is free: the
+            # user has to.
             if not context.settings.watcher.public_versions:
                 raise InsidersError("public-versions = false")
             is_public = public_versions.has_project(context.settings.server.fallback, built)

@@ -119,6 +119,7 @@ class RepositoryUpdate:
             return replace(job, error=self._plan.lost_for_good(release.tag, why))
         try:
             self._builder.fetch_sources(release)
+        # The next tag would meet the same host, and wait as long for it.
         except UnreachableError:
             raise
         except Exception as error:

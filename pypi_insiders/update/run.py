@@ -25,6 +25,7 @@ from pypi_insiders.util.errors import InsidersError
 
 _log = logging.getLogger(__name__)
 
+# A check is one connection; a fetch takes disk and processor as well.
 _CHECKS_AT_ONCE = 16
 _FETCHES_AT_ONCE = 8
 
@@ -168,6 +169,8 @@ class UpdateRun:
                 is_more = future.result()
                 if stage is _Stage.CHECK:
                     unchecked -= 1
+                    # As soon as all are checked: a build may take an hour, and `status` tells of
+                    # hosts before that.
                     if not unchecked:
                         self._save_checks()
                 if not is_more:

@@ -62,6 +62,8 @@ class TagSelector:
                 known.remote = repository.remote
                 self._tracked.commit()
         signers = _sha256(repository.signers) if repository.signers else None
+        # Another key may have signed what was unsigned; and whoever names a repository wants all
+        # tried.
         if signers != known.signers or self._request.names:
             known.signers, known.unsigned = signers, {}
         return is_restored

@@ -54,6 +54,7 @@ class TrackedRepository:
         known.failures = {
             tag: failure
             for tag, failure in known.failures.items()
+            # What failed by other settings may build now, without its pause.
             if failure.settings in (None, settings)
         }
         if known.builds and not known.is_of(self.repository.remote, self.repository.distribution):
@@ -84,6 +85,7 @@ class TrackedRepository:
             tag: the tag that failed; `None`: all of the repository.
         """
         self._context.progress.end(self.name)
+        # Then it was ended by us, and nothing is wrong with it.
         if self._context.interrupted.is_set():
             return
         subject = f"{self.name}: tag {tag}" if tag else self.name
