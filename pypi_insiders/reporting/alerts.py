@@ -18,6 +18,7 @@ from pypi_insiders.util.own_files import recall
 from pypi_insiders.util.words import listed
 
 _DAY_S = 86400
+# Desktops show a few, and a command may send them as a text message.
 _LINES = 20
 _SUBJECTS = 3
 _PARTS = (SERVER.name, WATCHER.name)
@@ -114,6 +115,7 @@ def step(alerts: Alerts, found: Found, now_s: int) -> AlertChanges:
     for key, alert in alerts.items():
         if found.is_gone(alert.subject):
             continue  # who no longer watches a repository need not hear of its end
+        # What was not looked at may still be so: silence is no recovery.
         lasts = key in there or alert.subject not in found.subjects
         until_notified, then = _next(alert, now_s, lasts=lasts)
         before |= {key: until_notified} if until_notified else {}
@@ -211,6 +213,7 @@ def save(paths: Paths, alerts: Alerts) -> None:
             asdict(alert)
             for alert in alerts.values()
             if alert.status != AlertStatus.RECOVERED
+            # Two files, for the unit of the server asks only whether there is one about itself.
             and (alert.subject == SERVER.name) == (part == SERVER.name)
         ]
         _put(_open(paths, part), items)

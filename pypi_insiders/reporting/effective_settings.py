@@ -18,6 +18,7 @@ from pypi_insiders.util.files import read_text
 # Source: systemd.socket(5), systemd.timer(5).
 _WINS = (
     (SERVER.trigger, r"ListenStream", (("server", "host"), ("server", "port"))),
+    # Any of OnCalendar=, OnUnitActiveSec= and others makes another time than that of the settings.
     (WATCHER.trigger, r"On[A-Z]\w*", (("watcher", "interval"),)),
 )
 
@@ -64,6 +65,8 @@ def lines_of(text: str) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
     lines = text.split("\n")
     begin = 1
+    # tomllib tells no positions, and a parser that does would be one more dependency for this
+    # alone.
     for number in range(1, len(lines) + 1):
         try:
             document = tomllib.loads("\n".join(lines[:number]) + "\n")

@@ -23,6 +23,7 @@ _TIMEOUT_S = 2
 _START_TIMEOUT_S = 15
 """For the first answer of a server that the socket has to start."""
 _PAGE_BYTES = 64 * 1024 * 1024
+# More would make `status` slow; the first bytes tell as well whether it is the file on the disk.
 _WHOLE_BYTES = 256 * 1024
 """Up to this size all of a file is fetched, and its hash compared."""
 _FIRST_BYTES = 4096
@@ -62,7 +63,7 @@ class Fetched:
 
 
 class _WrongError(Exception):
-    """What was fetched is not what it must be."""
+    pass
 
 
 def fetch(url: str, samples: Iterable[Sample], *, is_idle: bool = False) -> Fetched:
@@ -77,6 +78,7 @@ def fetch(url: str, samples: Iterable[Sample], *, is_idle: bool = False) -> Fetc
     place = urlsplit(url)
     timeout_s = _START_TIMEOUT_S if is_idle else _TIMEOUT_S
     try:
+        # Not urllib, which would ask a proxy: what listens on this machine is what is looked at.
         connection = HTTPConnection(place.hostname or "", place.port, timeout=timeout_s)
         with contextlib.closing(connection):
             return _fetch(connection, found, samples)
@@ -105,6 +107,7 @@ def _is_well(answer: HTTPResponse, body: bytes) -> bool:
 def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]) -> Fetched:
     answer, body = _get(connection, "/health", {}, _FIRST_BYTES)
     found = replace(found, is_answering=True)
+    # The first answer may have started the server; those after it come at once or not at all.
     if connection.sock is not None:
         connection.sock.settimeout(_TIMEOUT_S)
     if not _is_well(answer, body):
@@ -117,6 +120,7 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
     try:
         headers = {"Accept": _JSON}
         answer, body = _get(connection, path, headers, _PAGE_BYTES)
+        # Asked without a password first, as installers do.
         if answer.status == 401:
             login = _credentials(found.url)
             if login is None:
@@ -132,6 +136,7 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
         mine = [sample for sample in samples if sample.project in listed]
         if not mine:
             return found
+        # The smallest file, so that `status` costs little.
         project = min(mine, key=lambda sample: (sample.size_bytes, sample.path.name)).project
         path = f"/simple/{project}/"
         answer, body = _get(connection, path, headers, _PAGE_BYTES)
@@ -141,6 +146,8 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
             raise _WrongError("it lists no file that the directory has")
         sample = min(local, key=lambda sample: (sample.size_bytes, sample.path.name))
         file = listed_files[sample.path.name]
+        # From the page, not from the name: that the link leads to the file is a part of what is
+        # checked.
         path = urlsplit(urljoin(f"{found.url}{path}", str(file["url"]))).path
         _compare(connection, path, headers, sample, file)
         return replace(found, file=sample.path.name)
@@ -160,6 +167,7 @@ def _get(
 def _page(answer: HTTPResponse, body: bytes) -> dict[str, Any]:
     if answer.status != 200:
         raise _WrongError(f"status {answer.status}")
+    # nginx in front of an export may pack what nobody asked to be packed.
     if answer.headers["Content-Encoding"] == "gzip":
         body = gzip.decompress(body)
     content: dict[str, Any] = json.loads(body)
@@ -181,6 +189,7 @@ def _compare(
         if local.read(_FIRST_BYTES) != body[:_FIRST_BYTES]:
             raise _WrongError("its first bytes are not those of the file on the disk")
     digest = hashlib.sha256(body).hexdigest()
+    # Of a file that is longer than what was fetched the hash cannot be known.
     if len(body) == sample.size_bytes and digest != file["hashes"]["sha256"]:
         raise _WrongError("its SHA-256 is not the one that the page tells")
 
@@ -188,6 +197,7 @@ def _compare(
 def _credentials(url: str) -> tuple[str, str] | None:
     """Find the user and the password that clients find: those of `~/.netrc`."""
     host = urlsplit(url).hostname or ""
+    # `machine localhost` is what many have, and clients that call the index so find it.
     hosts = (host, "localhost") if host in ("127.0.0.1", "::1") else (host,)
     try:
         known = netrc.netrc().hosts

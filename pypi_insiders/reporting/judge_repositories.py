@@ -35,11 +35,11 @@ def judge_repositories(snapshot: Snapshot) -> Iterator[Item]:
 
 
 def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
-    """Judge one watched repository, and the release that its project should have."""
     show = f"`pypi-insiders show {item.name}`"
     errors = list(item.errors)
     if missing := _missing(snapshot, item):
         yield _without_release(item, missing)
+        # The line that there is no release ends with the error that is why: it is told once.
         errors = [error for error in errors if not missing.text.endswith(error)]
     elif item.distribution is not None:
         yield from _public_meanwhile(snapshot, item)
@@ -52,6 +52,7 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
         )
     for error in errors:
         yield problem(item.name, error, item.hints.get(error, show), kind_of(error))
+    # These say already that the files are gone, or are about to be built.
     if not missing or missing.reason not in (Reason.LOST, Reason.REJECTED, Reason.BUILDING):
         for release, differing in _differences(snapshot, item.name).items():
             yield _differs(snapshot, item.name, release, differing)
@@ -69,7 +70,6 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
 
 
 def _without_release(item: RepositoryStatus, missing: NoRelease) -> Item:
-    """Judge that a watched repository has no release."""
     if missing.reason == Reason.BUILDING:
         return note(item.name, missing.text, missing.hint)
     is_failing = missing.reason == Reason.FAILING and item.errors
@@ -190,7 +190,6 @@ def _fallback(snapshot: Snapshot) -> str:
 
 
 def _strangers(snapshot: Snapshot) -> Iterator[Item]:
-    """Judge files that no known build made, beside what was built."""
     for item in snapshot.strangers:
         hint = item.hint(snapshot.paths.distributions)
         yield problem(item.repository, item.text, hint, f"stranger {item.release}")

@@ -12,6 +12,7 @@ from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 
+# One may be missed while the machine sleeps, and another by a long update.
 _OVERDUE = 3
 """Intervals."""
 _OTHER_PORT = "end it, or set another `port` under [server]"
@@ -44,6 +45,7 @@ def _server(snapshot: Snapshot) -> Iterator[Item]:
 def _requests(services: Services) -> Iterator[Item]:
     """Judge the unit by which the server asks for notifications; it is started with the server."""
     has, server = services.units[REQUESTS], services.units[SERVER.service]
+    # Stopped by hand, or by its limit of starts: with the server not running it is as it should be.
     is_missed = has["ActiveState"] == "inactive" and server["ActiveState"] == "active"
     if has["LoadState"] == "loaded" and (has["ActiveState"] == "failed" or is_missed):
         state = f"failed ({has['Result']})" if has["ActiveState"] == "failed" else "is stopped"
@@ -120,7 +122,6 @@ def _watcher(snapshot: Snapshot) -> Iterator[Item]:
 
 
 def _builds(snapshot: Snapshot) -> Iterator[Item]:
-    """Judge in what builds run."""
     settings, found = snapshot.settings, snapshot.sandboxing
     if isinstance(settings, InsidersError):
         return
@@ -145,6 +146,7 @@ def _is_explained(snapshot: Snapshot, services: Services) -> bool:
     That repositories fail is why it exits with 1.
     """
     if isinstance(snapshot.settings, InsidersError) or isinstance(snapshot.watched, InsidersError):
+        # Both are problems of their own, and each update fails of them.
         return True
     if services.units[WATCHER.service]["ExecMainStatus"] != "1" or not snapshot.standings:
         return False
@@ -176,7 +178,6 @@ def _overdue(snapshot: Snapshot, services: Services) -> str | None:
 
 
 def _units(state: UnitState) -> Iterator[Item]:
-    """Judge the units of one service."""
     subject = f"{state.part.name} units"
     restart = f"`pypi-insiders {state.part.name} restart`"
     for error in state.errors:

@@ -30,6 +30,7 @@ def judge(snapshot: Snapshot) -> Judgement:
     found: dict[Severity, list[Item]] = {severity: [] for severity in Severity}
     for item in _all(snapshot):
         shown = _shown(item)
+        # Two repositories may have one and the same trouble, such as a lost list.
         if shown not in found[item.severity]:
             found[item.severity].append(shown)
     return Judgement(*(tuple(found[severity]) for severity in Severity))

@@ -57,14 +57,17 @@ def send(message: Message, command: tuple[str, ...] | None) -> str | None:
     """
     message = Message(one_line(message.subject), printable(message.text))
     if command is not None:
+        # Not str.format(): other braces of a command are its own.
         argv = tuple(word.replace("{subject}", message.subject) for word in command)
     elif _has_desktop():
         # The text may have markup, so what looks like it must not. Source: Desktop Notifications
         # Specification, "Markup".
         body = html.escape(message.text.rstrip(), quote=False)
+        # `--`, for a subject may begin with a dash.
         argv = ("notify-send", "--app-name=pypi-insiders", "--", message.subject, body)
     else:
         return None
+    # notify-send speaks to the bus of the user, for which it needs no group.
     if command is not None and _is_confined():
         result = _run_outside(argv, message.text)
     else:
@@ -115,6 +118,7 @@ def _has_desktop() -> bool:
     """
     if shutil.which("notify-send") is None:
         return False
+    # Asked without starting it: `notify-send` waits 25 s for a service that cannot start.
     if _ask("NameHasOwner", "s", _SERVICE) == [True]:
         return True
     has_display = bool(os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY"))

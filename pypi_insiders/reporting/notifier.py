@@ -37,6 +37,8 @@ def notify(paths: Paths) -> str | None:
         InsidersError: there is no user manager to ask, or no notification could be sent; the next
             call tries that again.
     """
+    # Both services may fail in the same moment, and each has a notifier: one after the other, or
+    # the user is told twice.
     with locked(paths.troubles_lock):
         command = notify_command(paths)
         known = alerts.load(paths)
@@ -47,6 +49,8 @@ def notify(paths: Paths) -> str | None:
             if step.after != known:
                 alerts.save(paths, step.after)
             return None
+        # Before it is sent: if that fails, or this is killed, the next look knows what is still to
+        # be told.
         alerts.save(paths, step.before)
         program = notification.send(message, command)
         if program is None:
@@ -79,6 +83,7 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
     if not isinstance(services, Services):
         raise services or InsidersError("nobody looked at the services")
     watcher = services.units[WATCHER.service]
+    # In start-post the update is over: it is this look that ExecStartPost= has started.
     is_updating = bool(seen.pending) or not (
         watcher["ActiveState"] in ("inactive", "failed") or watcher["SubState"] == "start-post"
     )
@@ -90,6 +95,8 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
     subjects = {CONFIG, PASSWORDS, REPOSITORIES, STATE, *(f"{part.name} units" for part in PARTS)}
     if seen.fetched is not None and not seen.fetched.needs_password:
         subjects.add(INDEX)
+    # A service that restarts again and again is neither well nor failed: nothing is said of its
+    # end.
     if _is_well(services.units[SERVER.service]):
         subjects.add(SERVER.name)
     if not is_updating:
@@ -117,7 +124,6 @@ def _fetch(
 
 
 def _failure(unit: Mapping[str, str]) -> bool:
-    """Tell whether a unit fails."""
     is_ending = unit["ActiveState"] == "deactivating" and unit["Result"] != "success"
     return unit["ActiveState"] == "failed" or is_ending
 

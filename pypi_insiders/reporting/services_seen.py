@@ -32,8 +32,6 @@ class ServicesSeen:
 
 @dataclass(frozen=True)
 class _Kept:
-    """What is in the file."""
-
     at: int
     items: list[dict[str, object]]
 
@@ -51,6 +49,7 @@ def remember(paths: Paths, snapshot: Snapshot, judged: Judgement) -> None:
     items = judged.about(_SUBJECTS)
     at_s = int(snapshot.now.timestamp())
     before = load(paths)
+    # `status` in a loop should not write a file each time, which makes the server judge anew.
     if before and before.items == items and 0 <= at_s - before.at_s < _LASTS_S:
         return
     content = {"at": at_s, "items": [asdict(item) for item in items]}

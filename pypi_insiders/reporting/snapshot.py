@@ -118,6 +118,7 @@ def take(
         asking = pool.submit(_ask, paths, now, settings, there, fetch, with_services)
         watched = _tried(lambda: registry.load(paths.repositories))
         names = held_names.load(paths)
+        # The latter is told as that of repos.toml.
         if names.error is not None and names.error is not names.unread:
             errors.append(names.error)
         yanked = status.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
@@ -221,6 +222,8 @@ def _of_this(
 ) -> Fetched | None:
     """See whether an index that no unit of ours serves is this one: then it has what is here."""
     is_unit = isinstance(services, Services) and services.server.condition == Condition.RUNNING
+    # Another user's index on the same port answers as ours does; only what it lists tells them
+    # apart.
     if fetched is None or fetched.projects is None or is_unit or served <= fetched.projects:
         return fetched
     if services is None or not fetched.url:
@@ -314,7 +317,6 @@ def _compare(
     entries: Mapping[str, Entry],
     taken_back: Releases,
 ) -> tuple[Difference, ...]:
-    """Compare what the state and the record say is published with the directory."""
     compared = Comparison(paths.distributions, dict(entries), taken_back)
     found: list[Difference] = []
     built: set[str] = set()
@@ -330,6 +332,7 @@ def _set_aside(paths: Paths) -> Iterator[Path]:
     for directory in (paths.state, *paths.state.glob("repositories/*"), paths.distributions):
         with contextlib.suppress(OSError):
             yield from sorted(directory.glob("*.damaged*"))
+            # `*` leaves out names that begin with a dot, which those beside the distributions have.
             yield from sorted(directory.glob(".*.damaged*"))
 
 
