@@ -33,6 +33,7 @@ def look(
     except InsidersError as error:
         yield problem("access", error.message, error.hint)
         return
+    # Only these are asked once more from the shell: the difference says where the fault is.
     failed = [item for name, item in watched.items() if replies.get(name, Reply()).error]
     here = access_check.ask(failed)
     for name in watched:

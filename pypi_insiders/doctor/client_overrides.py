@@ -82,6 +82,7 @@ def uv(use: ClientUse) -> Iterator[Bend]:
     yield from _uv_pip(use)
     place = use.place
     for source in _uv(place, "index-strategy", "UV_INDEX_STRATEGY"):
+        # With one index every strategy takes the same.
         if source.url != "first-index" and not use.is_alone:
             what = "may take another version than that of the first index which has the package"
             yield _of_uv(place, source, "index-strategy", what, is_public=True)

@@ -107,10 +107,12 @@ def pip_options(place: ClientContext) -> dict[str, Source]:
 def _pip_files(place: ClientContext) -> Iterator[Path]:
     """Name pip's files; of two that say the same the later one counts."""
     own = place.environment.get("PIP_CONFIG_FILE")
+    # pip's documented way to read no file at all.
     if own == os.devnull:
         return
     yield from (directory / "pip/pip.conf" for directory in place.system)
     yield Path("/etc/pip.conf")
+    # A PIP_CONFIG_FILE that exists takes the place of the user's own files.
     if not own or not _is_file(Path(own)):
         yield from (place.home / ".pip/pip.conf", place.config / "pip/pip.conf")
     if environment := place.environment.get("VIRTUAL_ENV"):
@@ -147,7 +149,6 @@ def uv_mains(place: ClientContext) -> list[Source]:
 
 
 def _uv(place: ClientContext) -> tuple[list[Source], list[Source], list[Source]]:
-    """Read what is in place of PyPI, what is beside it, and what is for single packages."""
     main: list[Source] = []
     others: list[Source] = []
     single: list[Source] = []

@@ -55,8 +55,6 @@ def _port(parts: SplitResult) -> int | None:
 
 @dataclass(frozen=True)
 class _Client:
-    """A client, and how it is looked at."""
-
     name: str
     read: Callable[[ClientContext], Sources]
     judge: "Callable[[_Setup], Finding]"
@@ -143,6 +141,7 @@ def _one_of_two(place: ClientContext, *, uses_pip: bool) -> Finding:
     has_pipx = shutil.which("pipx", path=path) is not None
     one, other = ("pip", "uv") if uses_pip else ("uv", "pip")
     message = f"{one} uses the index and {other} does not: what runs {other} gets public packages"
+    # pipx runs uv where it finds it, and pip elsewhere.
     if has_pipx and (uses_pip or shutil.which("uv", path=path) is None):
         return problem(
             "pip and uv", f"{message}, as pipx does here", client_overrides.env_command(place)
@@ -156,6 +155,7 @@ def _merging(found: _Setup) -> Finding:
     ours = [it for it in (sources.main, *sources.others) if it and index.is_at(it.url)]
     if not ours:
         return _unused(found)
+    # pip merges all its indexes: the index as an extra one is open to dependency confusion.
     if sources.main not in ours:
         return problem(
             name,

@@ -79,6 +79,7 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
             else ()
         ),
     )
+    # All at once, and told in order: repositories, fallback and sandbox take seconds each.
     running = [_begin(partial(_all, check)) for check in checks]
     try:
         for findings in running:
@@ -96,7 +97,6 @@ def _manager(seen: Snapshot) -> Manager | InsidersError:
 
 
 def _file(path: Path, name: str, judged: Judgement) -> Iterator[Finding]:
-    """Tell whether a file of the user can be read."""
     found = [services.of_item(item) for item in judged.about((name,))]
     yield from found
     if not any(item.verdict == Verdict.PROBLEM for item in found):
@@ -139,12 +139,12 @@ def _begin(work: Callable[[], _T]) -> "Future[_T]":
         except BaseException as error:  # raised where the result is wanted
             future.set_exception(error)
 
+    # Not a ThreadPoolExecutor, whose threads Python waits for at its end, also after Ctrl-C.
     threading.Thread(target=do, daemon=True).start()
     return future
 
 
 def _clients(url: str | None, paths: Paths, settings: Settings) -> Iterator[Finding]:
-    """Look at what is called from here, and at what it has written here."""
     port = urlsplit(url or "").port
     if port is None:
         return

@@ -24,6 +24,7 @@ def look(services: Services, states: Iterable[UnitState], judged: Judgement) -> 
         check = f"{part.name} units"
         found = [of_item(item) for item in judged.about((check,))]
         has = services.units[part.service]
+        # Otherwise systemd would tell of a command that is not the one that runs next.
         if has["LoadState"] == "loaded" and has["NeedDaemonReload"] != "yes":
             has_own = bool(unit_names.own_drop_ins(has["DropInPaths"]))
             found += _program(check, part, has_own=has_own)

@@ -25,6 +25,7 @@ _HINTS = {
     "pdm.lock": "`pdm lock --strategy no_static_urls`",
     "poetry.lock": "a source in pyproject.toml that ends in /insiders/simple/, and `poetry lock`",
 }
+# Enough for the members of a workspace; a home with everything in it has to end soon as well.
 _DEPTH = 3
 _MOST_DIRECTORIES = 2000
 _NOT_OURS = ("node_modules", "site-packages", "venv", "__pycache__")
@@ -103,6 +104,7 @@ def _find(top: Path) -> Iterator[Path]:
         here = Path(directory)
         yield from (here / name for name in _LOCKS if name in names)
         is_deep = len(here.relative_to(top).parts) >= _DEPTH
+        # os.walk() goes only where this list leads.
         below[:] = () if is_deep or "pyvenv.cfg" in names else sorted(filter(_is_own, below))
 
 

@@ -20,6 +20,7 @@ from pypi_insiders.util.web import NoAnswerError, answer_to
 _TIMEOUT_S = 10
 _SLOW_S = 3
 _PROJECT = "pip"  # every index that stands in for PyPI has it
+# As much as Kerberos allows.
 _WRONG_S = 300
 _VERY_WRONG_S = 86400
 # Source: verify(1ssl), "X509_V_ERR_CERT_NOT_YET_VALID" and "X509_V_ERR_CERT_HAS_EXPIRED".
@@ -45,12 +46,14 @@ def ask(url: str) -> TimedAnswer:
     """Ask an index for the head of one page, by the proxies of this shell, as its clients do."""
     request = Request(  # noqa: S310 - config.toml takes http and https only
         f"{url.rstrip('/')}/{_PROJECT}/",
+        # The page of pip has hundreds of kilobytes.
         method="HEAD",
     )
     began, began_at = time.monotonic(), time.time()
     try:
         with answer_to(request, _TIMEOUT_S) as answer:
             took_s = time.monotonic() - began
+            # The date was written about half way between the question and the answer.
             ahead_s = _ahead(answer.headers, began_at + took_s / 2)
             return TimedAnswer(took_s, answer.status, ahead_s=ahead_s)
     except NoAnswerError as error:

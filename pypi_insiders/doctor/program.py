@@ -54,6 +54,7 @@ def _commands(*, has_manager: bool) -> Iterator[Finding]:
         for path in _of(part.service):
             users.setdefault(path, []).append(part.service)
     for path, names in users.items():
+        # That is this program, which knows its own version.
         if path == Path(sys.argv[0]).absolute() or not os.access(path, os.X_OK):
             continue
         version = _version(path)

@@ -26,6 +26,7 @@ def pip(place: ClientContext, host: str, port: int) -> str | None:
     words = [word for word in excepted.replace(" ", "").split(",") if word]
     if any(_is_address(host, word, with_networks=":" not in host) for word in words):
         return None
+    # requests knows networks and addresses of IPv4 only, and takes the others for names.
     is_name = _address(host) is None or ":" in host
     if is_name and any(it.endswith(word) for word in words for it in (host, f"{host}:{port}")):
         return None

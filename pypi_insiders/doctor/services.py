@@ -58,7 +58,6 @@ def look(snapshot: Snapshot, judgement: Judgement) -> Iterator[Finding]:
 
 
 def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:
-    """Tell who listens where the index should."""
     port = urlsplit(url(snapshot) or "").port or settings.port
     stranger = listeners.stranger("port", port, addresses.of_host(settings.host), _OTHER_PORT)
     is_answering = snapshot.fetched is not None and snapshot.fetched.is_answering
