@@ -38,6 +38,7 @@ def _alone(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         from pypi_insiders.cli.status import status
 
+        # Not ctx.invoke(): the command sets up the log from a context of its own.
         with status.make_context("status", [], parent=ctx) as inner:
             status.invoke(inner)
 
@@ -67,6 +68,7 @@ def main() -> NoReturn:
     def terminate(number: int, _frame: FrameType | None) -> None:
         nonlocal ended_by
         ended_by = number
+        # As for Ctrl-C, so that all that cleans up after that does so after SIGTERM too.
         raise KeyboardInterrupt
 
     # Where it is ignored, as some supervisors leave it, no status of a program is ever known.
@@ -75,6 +77,7 @@ def main() -> NoReturn:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1)
             signal.signal(number, terminate)
     try:
+        # In standalone mode click prints errors in its own way, and ends the process.
         status = cli.main(prog_name="pypi-insiders", standalone_mode=False, color=colour())
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -162,6 +162,8 @@ def complain(message: str, hint: str | None) -> None:
     """Say on standard error what failed and what to do."""
     error, hint_word = click.style("error:", fg="red", bold=True), click.style("hint:", fg="cyan")
     lines = [f"{error} {printable(message)}", *([f"{hint_word} {printable(hint)}"] if hint else [])]
+    # In one piece: in the journal the hint would be an entry of its own otherwise, in between
+    # others.
     _say("\n".join(lines), is_error=True)
 
 

@@ -151,7 +151,6 @@ def _before(draft: "Draft") -> "Settings | None":
 
 
 def _report_when(before: "Settings | None", now: "Settings") -> None:
-    """Report when changes take effect."""
     from dataclasses import replace
 
     if before is None or before.server != now.server:

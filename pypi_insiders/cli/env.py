@@ -98,6 +98,7 @@ def _unset(*, is_fish: bool) -> None:
         ours = set()
     for name, value in client_variables.taken_back(os.environ, ours).items():
         if value is None:
+            # With `;`, for `eval $(...)` without quotes makes one line of all.
             click.echo(f"{shell_words.unset((name,), fish=is_fish)};")
         else:
             click.echo(shell_words.assign(name, value, fish=is_fish))

@@ -36,6 +36,7 @@ pypi-insiders exec --no-update -- sh -c 'pip install "$PACKAGE" && make'
     "exec",
     cls=Command,
     help=_HELP,
+    # What comes after the command belongs to it, `--help` included.
     context_settings={"allow_interspersed_args": False},
 )
 @click.option("--no-update", is_flag=True, help="Serve what the index holds, at once.")
@@ -68,6 +69,7 @@ def exec_(
     _provide(paths, settings, no_update=no_update, is_quiet=verbosity(ctx) < 0)
     # Whoever wants passwords gets one for this command alone: nobody else here can read the index.
     password = secrets.token_urlsafe(24) if settings.server.auth else None
+    # The loopback address alone, whatever the settings say: nobody else is to ask this index.
     with sockets.bind("127.0.0.1", port) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with served_beside(paths, settings.server, listening, password):
@@ -79,7 +81,6 @@ def exec_(
 
 
 def _environment(url: str, *, uv_index: bool) -> dict[str, str]:
-    """Put together what the command gets."""
     from pypi_insiders.config import client_variables
 
     values = client_variables.leading_to(url, for_uv=uv_index)

@@ -58,6 +58,7 @@ def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how
     failure = None
     data_directories.create(setup.paths)
     if is_waited_for:
+        # Before the start: what the update logs first comes while `start` is under way.
         place, running_since = following.here(), following.running_since()
     begin(part, setup, **how)
     if is_waited_for:

@@ -26,6 +26,7 @@ def echo_table(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], Seque
     widths = [
         max(map(len, values)) for values in zip(columns, *(row for row, _ in rows), strict=True)
     ]
+    # Scripts and files get whole values.
     if sys.stdout.isatty():
         _narrow(widths, shutil.get_terminal_size().columns)
     for cells, lines in ((columns, ()), *rows):

@@ -29,6 +29,8 @@ def uninstall(purge: bool) -> None:
     removed: list[Path] = []
     packaged: list[Path] = []
     try:
+        # First, for it works without a manager: whatever fails below, shells no longer get the
+        # address of an index that is gone.
         removed += filter(None, [environment_d.uninstall(paths)])
     except InsidersError as error:
         note(error.message)

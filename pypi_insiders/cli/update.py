@@ -199,7 +199,6 @@ def summary(outcomes: "list[Outcome]", elapsed_s: float) -> str:
 
 
 def _json(outcomes: "list[Outcome]", elapsed_s: float) -> str:
-    """Tell scripts what came of it."""
     import json
 
     content = {
