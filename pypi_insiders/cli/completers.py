@@ -16,8 +16,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem[
 def _completer(find: Callable[[click.Context], Iterable[str]]) -> Completer:
     """Offer of the names that are found those that begin with what was typed, in any case.
 
-    Those that were given already are left out. A prompt is no place for messages: what cannot be
-    read completes to nothing.
+    Those that were given already are left out.
     """
 
     def complete(
@@ -35,7 +34,7 @@ def _completer(find: Callable[[click.Context], Iterable[str]]) -> Completer:
                 and name.casefold() not in taken
             ]
         except InsidersError:
-            return []
+            return []  # a prompt is no place for messages
 
     return complete
 

@@ -132,6 +132,7 @@ def _read_secret() -> str:
         secret: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
         try:
+            # Bytes, as UTF-8 whatever the locale is: so it is hashed, and sent by clients.
             secret = sys.stdin.buffer.readline().decode().rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise UsageError("the password is not UTF-8", "write it as UTF-8") from error

@@ -104,6 +104,8 @@ def past_proxies(environment: Mapping[str, str], host: str = LOOPBACK) -> dict[s
         return {}
     lower, upper = NO_PROXY
     excepted = {
+        # Each client reads one of both first: what is only in the other would no longer be excepted
+        # for it.
         lower: environment.get(lower) or environment.get(upper) or "",
         upper: environment.get(upper) or environment.get(lower) or "",
     }

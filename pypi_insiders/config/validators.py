@@ -47,9 +47,6 @@ parse_jobs = _number("0 for one a processor, or a number", 0)
 def _index_url(example: str, *, is_prefix: bool) -> Callable[[object], str]:
     """Return a validator of the http(s) URL of an index.
 
-    Credentials are refused: those of a fallback would be sent to every client in the `Location` of
-    a redirect, all others be stored in the clear.
-
     Args:
         example: for the message.
         is_prefix: whether names of projects are appended; after a query or a fragment, they would
@@ -61,6 +58,8 @@ def _index_url(example: str, *, is_prefix: bool) -> Callable[[object], str]:
             shown = without_credentials(value) if isinstance(value, str) else value
             raise ValueError(f'must be the URL of an index such as "{example}", not {shown!r}')
         parts = urlsplit(value)
+        # Credentials are refused: those of a fallback would be sent to every client in the
+        # `Location` of a redirect, all others be stored in the clear.
         if parts.username or parts.password:
             raise ValueError("must not contain credentials")
         if is_prefix and ("?" in value or "#" in value):

@@ -80,7 +80,9 @@ def pip_options(place: ClientContext) -> dict[str, Source]:
         InsidersError: a file cannot be read.
     """
     sections: dict[str, dict[str, Source]] = {"global": {}, "install": {}}
+    # Later files win over earlier ones; [install] over [global], and variables over both.
     for path in _pip_files(place):
+        # Raw as in pip: `%` is a part of URLs.
         parser = configparser.RawConfigParser()
         try:
             parser.read_string(read_text(path) or "")
@@ -159,6 +161,7 @@ def _uv(place: ClientContext) -> tuple[list[Source], list[Source], list[Source]]
         names.update({name} - {""})
         return not is_known
 
+    # The one that is deprecated counts as long as the other is not set.
     for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         main += [it for name, it in _uv_variable(place.environment, variable) if is_new(name)]
     for variable in ("UV_INDEX", "UV_EXTRA_INDEX_URL"):
@@ -194,6 +197,7 @@ def uv_files(place: ClientContext) -> Iterator[tuple[Path, dict[str, Any]]]:
     if own := place.environment.get("UV_CONFIG_FILE"):
         yield Path(own), _toml(Path(own))
         return
+    # Only the nearest file counts, and of two in one directory uv.toml.
     for directory in place.above:
         path = directory / "uv.toml"
         if _is_file(path):

@@ -272,12 +272,10 @@ def _set_times(tree: Path, time_s: int) -> None:
 
 
 def _take_note(tree: Path) -> None:
-    """Let git see that files have other times and still the same content.
-
-    Some differ from their commit as soon as git has written them, where attributes want other ends
-    of lines than were committed; `git describe --dirty` must not tell of those.
-    """
+    """Let git see that files have other times and still the same content."""
     attempt(f"--git-dir={tree / '.git'}", "update-index", "-q", "--refresh", directory=tree)
+    # Some differ from their commit as soon as git has written them, where attributes want other
+    # ends of lines than were committed; `git describe --dirty` must not tell of those.
     differing = in_tree(tree, "diff-files", "--name-only", "--ignore-submodules").splitlines()
     if differing:
         in_tree(tree, "update-index", "--assume-unchanged", "--stdin", stdin=differing)

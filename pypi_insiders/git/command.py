@@ -202,9 +202,6 @@ def _finish(
 
     It is killed at a time of the monotonic clock, or before that if it waits for a host in vain,
     or fills the disk.
-
-    GitPython's own way to kill needs `pgrep` or `ps`: without them ssh and others stay, and keep
-    the pipes open.
     """
     if process is None:
         raise RuntimeError("git has ended already")
@@ -239,6 +236,8 @@ def _wait(
             since_s = time.monotonic()
         elif time.monotonic() - since_s >= STALL_TIMEOUT_S:
             break
+    # GitPython's own way to kill needs `pgrep` or `ps`: without them ssh and others stay, and keep
+    # the pipes open.
     kill_with_descendants(process.pid)
     # What was killed cannot hold the pipes open, but a descendant that has left the group could.
     with contextlib.suppress(subprocess.TimeoutExpired):

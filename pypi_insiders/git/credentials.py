@@ -93,9 +93,6 @@ def _check(path: Path) -> None:
 
     Raises:
         InsidersError: it has none, cannot be read, or others can read it.
-
-    Source: sshkey_perm_ok in OpenSSH, which looks at the modes of one's own files only: those of
-    others are theirs to choose, such as systemd's credentials.
     """
     try:
         with open_file(path) as file:
@@ -108,6 +105,8 @@ def _check(path: Path) -> None:
         ) from error
     except OSError as error:
         raise cannot("read the token file", path, error) from error
+    # Source: sshkey_perm_ok in OpenSSH, which looks at the modes of one's own files only: those of
+    # others are theirs to choose, such as systemd's credentials.
     if status.st_uid == os.getuid() and status.st_mode & 0o077:
         raise InsidersError(f"the token file {path} can be read by others", f"`chmod 600 {path}`")
     token = content.rstrip(b"\r\n")

@@ -95,16 +95,13 @@ def _object_of(mirror: Path, tag: str) -> tuple[str, str]:
 def _check_words(content: str, tag: str, commit: str) -> None:
     """Check that a tag object names this commit and itself.
 
-    Otherwise an old one could stand under a new name.
-
     Raises:
         SignatureError: it does not.
-
-    Source: git-mktag(1).
     """
     found = re.match(r"object ([0-9a-f]+)\ntype (\w+)\ntag ([^\n]+)\n", content)
     if found is None:
         raise SignatureError(f"tag {tag} is malformed")
+    # Otherwise an old one could stand under a new name. Source: git-mktag(1).
     if found[3] != tag:
         raise SignatureError(f"tag {tag} was made as {found[3]}: somebody has renamed it")
     if found[2] != "commit" or found[1] != commit:

@@ -80,6 +80,7 @@ class _Glance:
 
     @property
     def _left_s(self) -> float:
+        # With 0 git would be killed at once, and that would be told as its own failure.
         return max(0.1, self._until_s - time.monotonic())
 
     def read(self) -> dict[str, str]:

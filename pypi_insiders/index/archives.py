@@ -203,11 +203,9 @@ def _check_sdist(path: Path) -> None:
 
 
 def _refuse_through_links(archive: str, names: Counter[str], links: set[str]) -> None:
-    """Refuse members that would be written, or linked to, through a link of the same archive.
-
-    A chain of links, each inside by its words, leads outside in the end; tarfile without its
-    `data_filter` follows it.
-    """
+    """Refuse members that would be written, or linked to, through a link of the same archive."""
+    # A chain of links, each inside by its words, leads outside in the end; tarfile without its
+    # `data_filter` follows it.
     for name, times in names.items():
         if (name in links and times != 1) or any(
             str(parent) in links for parent in PurePosixPath(name).parents

@@ -211,13 +211,11 @@ class Catalog:
                 scan.look_again()
 
     def _check(self, project: str) -> None:
-        """See whether files of a project have been changed in their place, at most once a second.
-
-        A file that was truncated, overwritten or closed to us would still be on the page.
-        """
+        """See whether files of a project were changed in their place, once a second at most."""
         now_s = time.monotonic()
         if now_s - self._checked_at_s.get(project, -_CHECKED_FOR_S) >= _CHECKED_FOR_S:
             self._checked_at_s[project] = now_s
+            # A file that was truncated, overwritten or closed to us would still be on the page.
             entries = (file.entry for file in self._scan.published.of_project(project))
             self._scan.check(entry for entry in entries if entry and not entry.problem)
 

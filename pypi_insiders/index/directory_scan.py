@@ -54,7 +54,6 @@ class DirectoryScan:
         # wait.
         self._turns: dict[str, threading.Lock] = {}
         self._stamp: listing.Stamp | None = None
-        # A file that took the place of another has its name, and another inode.
         self._inodes: dict[str, int] = {}
         self._pending: dict[ListedFile, None] = {}
         self._unsettled: dict[ListedFile, None] = {}
@@ -69,10 +68,10 @@ class DirectoryScan:
         try:
             stamp = listing.stamp(self._path)
         except OSError as error:
-            raise self._cannot_read(error) from error
+            self.news.set()  # for the log
+            raise _cannot_read(self._directory, error) from error
         if stamp != self._stamp or self._unsettled:
             with self._lock:
-                # Again, under the lock: another thread may have listed it meanwhile.
                 if stamp != self._stamp:
                     self._scan()
                 self.check([file.entry for file in self._unsettled if file.entry])
@@ -153,7 +152,8 @@ class DirectoryScan:
         try:
             listed = listing.read(self._directory)
         except OSError as error:
-            raise self._cannot_read(error) from error
+            self.news.set()  # for the log
+            raise _cannot_read(self._directory, error) from error
         self._load_yanks()
         gone, new = listing.diff(self._inodes, listed.inodes)
         for name in gone:
@@ -178,13 +178,6 @@ class DirectoryScan:
             return
         if loaded != self.published.yanked:
             self.published = replace(self.published, yanked=loaded, pages={})
-
-    def _cannot_read(self, error: OSError) -> InsidersError:
-        self.news.set()  # for the log
-        found = cannot("read", self._directory, error)
-        if isinstance(error, FileNotFoundError):
-            found.hint = "is anything published? `pypi-insiders update`"
-        return found
 
     def _replace(self, gone: Iterable[str], new: Iterable[str]) -> None:
         """Swap the snapshot for one without the files that are gone, and with the new ones."""
@@ -232,6 +225,13 @@ class DirectoryScan:
         elif found.problem:
             self._rejected.add(found)
             self.news.set()
+
+
+def _cannot_read(directory: Path, error: OSError) -> InsidersError:
+    found = cannot("read", directory, error)
+    if isinstance(error, FileNotFoundError):
+        found.hint = "is anything published? `pypi-insiders update`"
+    return found
 
 
 class _RejectedFiles:

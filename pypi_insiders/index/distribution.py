@@ -215,12 +215,10 @@ def _understand(name: str, metadata: bytes) -> tuple[tuple[NormalizedName, Versi
 
 
 def _looked_at(metadata: bytes) -> bytes:
-    """Return the lines of the fields that are looked at.
-
-    Of all of them, or of a body in parts of parts, `email` and `packaging` take a time that grows
-    with the square of their number. Source: RFC 5322, 2.2; `headerRE` in email.feedparser.
-    """
+    """Return the lines of the fields that are looked at."""
     kept, is_kept = b"", False
+    # Of all of them, or of a body in parts of parts, `email` and `packaging` take a time that grows
+    # with the square of their number. Source: RFC 5322, 2.2; `headerRE` in email.feedparser.
     for line in metadata.splitlines(keepends=True):
         if line[:1] not in (b" ", b"\t"):
             match = _FIELD.match(line)
@@ -302,11 +300,7 @@ def _check_number(members: int) -> None:
 
 
 class _Guarded:
-    """Let tarfile read the content of one member, and of the head of the next not too much.
-
-    It takes the heads into memory whole, and they may be of any size: a few megabytes, unpacked,
-    would take many gigabytes.
-    """
+    """Let tarfile read the content of one member, and of the head of the next not too much."""
 
     def __init__(self, stream: gzip.GzipFile) -> None:
         self._stream = stream
@@ -315,6 +309,8 @@ class _Guarded:
     def read(self, size: int) -> bytes:
         """Read some bytes."""
         block = self._stream.read(size)
+        # It takes the heads into memory whole, and they may be of any size: a few megabytes,
+        # unpacked, would take many gigabytes.
         self.left_bytes -= len(block)
         if self.left_bytes < 0:
             raise ValueError("the head of a member is too large")

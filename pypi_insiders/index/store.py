@@ -58,6 +58,7 @@ def publish(
     """
     make_directory(directory)
     checked = []
+    # All are read before any is written: one that is damaged stops the release as a whole.
     for file in files:
         with _says(directory, file):
             checked.append((file, distribution.read(file)))

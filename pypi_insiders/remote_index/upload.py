@@ -177,10 +177,7 @@ class _Index:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _environment_of_uv(self) -> dict[str, str]:
-        """Say by whom is uploaded, where no other process reads it.
-
-        Without a password uv needs a user nevertheless.
-        """
+        """Say by whom is uploaded, where no other process reads it."""
         return {
             # As git and Python do: a company's certificate authority is known to the system alone.
             # First, so that the user can set it otherwise.
@@ -192,6 +189,7 @@ class _Index:
             },
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
+            # Without a password uv needs a user nevertheless.
             "UV_PUBLISH_USERNAME": self.credentials.user,
             # In the environment, which only this user can read; arguments can be read by all.
             # Source: proc(5).

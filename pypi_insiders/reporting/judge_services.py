@@ -105,6 +105,7 @@ def _watcher(snapshot: Snapshot) -> Iterator[Item]:
     yield from _stopped(seen)
     if seen.condition != Condition.RUNNING:
         return
+    # As with a drop-in whose OnCalendar= is a date that is over.
     if not seen.is_working and seen.next_run is None:
         yield problem(
             WATCHER.name,
@@ -141,13 +142,11 @@ def _builds(snapshot: Snapshot) -> Iterator[Item]:
 
 
 def _is_explained(snapshot: Snapshot, services: Services) -> bool:
-    """Tell whether other lines say why the last update failed, or a later one did not.
-
-    That repositories fail is why it exits with 1.
-    """
+    """Tell whether other lines say why the last update failed, or a later one did not."""
     if isinstance(snapshot.settings, InsidersError) or isinstance(snapshot.watched, InsidersError):
         # Both are problems of their own, and each update fails of them.
         return True
+    # That repositories fail is why it exits with 1.
     if services.units[WATCHER.service]["ExecMainStatus"] != "1" or not snapshot.standings:
         return False
     checked = [item.check.checked_at or 0 for item in snapshot.standings]

@@ -82,10 +82,8 @@ def send(message: Message, command: tuple[str, ...] | None) -> str | None:
 
 
 def _is_confined() -> bool:
-    """Tell whether this process, and what it runs, cannot get the group of a program file.
-
-    mail and wall need theirs. Source: proc_pid_status(5), `NoNewPrivs`.
-    """
+    """Tell whether this process, and what it runs, cannot get the group of a program file."""
+    # mail and wall need theirs. Source: proc_pid_status(5), `NoNewPrivs`.
     try:
         return "NoNewPrivs:\t1" in Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:
@@ -112,15 +110,13 @@ def _run_outside(argv: Sequence[str], text: str) -> Result:
 
 
 def _has_desktop() -> bool:
-    """Tell whether the session's bus has a notification service, or can start one.
-
-    Without a display it would be waited for in vain.
-    """
+    """Tell whether the session's bus has a notification service, or can start one."""
     if shutil.which("notify-send") is None:
         return False
     # Asked without starting it: `notify-send` waits 25 s for a service that cannot start.
     if _ask("NameHasOwner", "s", _SERVICE) == [True]:
         return True
+    # Without a display it would be waited for in vain.
     has_display = bool(os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY"))
     return has_display and any(_SERVICE in names for names in _ask("ListActivatableNames"))
 

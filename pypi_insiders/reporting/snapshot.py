@@ -144,8 +144,10 @@ def take(
         services, unit_states, fetched = asking.result()
     no_passwords = _passwords(paths, settings, services)
     held = {**dict.fromkeys((*there.projects, *there.odd)), **names.repositories}
+    # What a build has found counts at once, before the next update writes it down.
     named = {item.distribution: item.name for item in standings if item.distribution}
     names = replace(names, repositories={**held, **named})
+    # A project is served as long as one of its files is as it was published.
     served = {
         project for project, files in there.projects.items() if not problems.keys() >= set(files)
     }
@@ -204,7 +206,8 @@ def _closed(*directories: Path) -> dict[Path, str]:
     """Find the places in which nobody can write, nor make what is missing."""
     found = {}
     for path in directories:
-        # Of a link that leads nowhere as well: it stands where the directory would be made.
+        # Of a link that leads nowhere as well: it stands where the directory would be made. To make
+        # or rename a file in a directory takes both permissions.
         if os.path.lexists(path) and not os.access(path, os.W_OK | os.X_OK):
             is_link = path.is_symlink() and not is_there(path)
             found[path] = (

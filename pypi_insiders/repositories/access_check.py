@@ -211,10 +211,7 @@ def _properties(has: Mapping[str, Any], scratch: Path) -> Iterator[str]:
 
 
 def _credentials(has: Mapping[str, Any], kind: str, scratch: Path) -> dict[str, str]:
-    """Tell from where to load each credential; those that are set are written to files.
-
-    What is set counts where there is nothing to load. Source: systemd.exec(5), `SetCredential=`.
-    """
+    """Tell from where to load each credential; those that are set are written to files."""
     found = {}
     for name, content in has.get(f"SetCredential{kind}", ()):
         file = scratch / f"{name}{kind}"
@@ -223,15 +220,14 @@ def _credentials(has: Mapping[str, Any], kind: str, scratch: Path) -> dict[str, 
         file.write_bytes(base64.b64encode(bytes(content)) if kind else bytes(content))
         found[name] = str(file)
     for name, path in has.get(f"LoadCredential{kind}", ()):
+        # What is set counts where there is nothing to load. Source: systemd.exec(5),
+        # `SetCredential=`.
         if name not in found or Path(path).exists():
             found[name] = path
     return found
 
 
 def _assignments(variables: Mapping[str, str]) -> Iterator[str]:
-    """Write variables for systemd-run, which reads the values in its own environment.
-
-    There other users do not see them.
-    """
+    # There other users do not see them.
     for name, value in variables.items():
         yield f"{name}={value}" if name.startswith(_NOT_FOR_SYSTEMD_RUN) else name

@@ -261,6 +261,7 @@ def strangers(
         }
         entry = entries.get(file)
         origin = entry.origin.repository if entry and entry.origin else ""
+        # A lower version is chosen by nobody who does not pin it.
         is_chosen = bool(tags) and (version in tags or version > max(tags))
         if is_chosen or origin.casefold() == repository.casefold():
             release = f"{project} {version}"

@@ -144,6 +144,8 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
     if gone := _former(paths, project, name, known):
         return gone
     if not known.is_of(watched.remote, watched.distribution):
+        # What was built as something else is no release of this one; why its tags fail is still
+        # true.
         known = RepositoryState(failures=known.failures)
     lost = _lost(paths, project, name, known)
     is_taken_back = bool(_taken_back(paths, project))

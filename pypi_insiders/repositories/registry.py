@@ -166,6 +166,8 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
     known = find(repositories, item.name)
     if known is None:
         changed = item
+    # A project name may be added where none was known. Another one, or another URL, makes a new
+    # repository of it, which only `repos set` does: a mistyped `add` must not.
     elif (item.distribution or known.distribution, item.url or known.url) != (
         known.distribution or item.distribution,
         known.url,

@@ -76,6 +76,8 @@ def pending(paths: Paths) -> frozenset[str]:
     if not _is_held(paths.pending_lock):
         return frozenset()
     try:
+        # The lock says that an update runs; the list may be half an update old, which is good
+        # enough.
         return frozenset(json.loads(read_text(paths.pending) or "[]"))
     except (InsidersError, ValueError, TypeError):
         return frozenset()

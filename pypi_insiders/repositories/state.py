@@ -140,6 +140,7 @@ def _understand(path: Path, content: dict[str, Any]) -> RepositoryState:
     written = content.pop("format")
     if isinstance(written, int) and written > _FORMATS[-1]:
         raise NewerError(path)
+    # To Python `true` of JSON is 1.
     if isinstance(written, bool) or written not in _FORMATS:
         raise ValueError(f"its format is {written!r}")
     now_s = int(time.time())

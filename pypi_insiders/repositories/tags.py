@@ -148,6 +148,7 @@ def choose(
         and (tag in newest or tag not in left_out)
         and (tag in newest or (built and (since is None or version > since)))
     ]
+    # Whoever asks for the ten newest gets them at once, though `max-new` is five.
     limit = max(rules.max_new, rules.backfill)
     return Choice(tuple(fresh[:limit]), moved, passed_over, tuple(fresh[limit:]))
 

@@ -117,6 +117,7 @@ def _claim(directory: Path, source: Path) -> None:
         InsidersError: it is not: what lies there would be lost.
     """
     here, there = directory.resolve(), source.resolve()
+    # An export removes what it does not know, and the index would list what it writes.
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise InsidersError(
             f"cannot export to {directory}: the index keeps its distributions in {source}",
@@ -305,13 +306,12 @@ def _without_release(
 
 
 def _write_stops(stopped: Collection[NoRelease], simple: Path) -> int:
-    """Write the pages of projects that have no release; return how many differ.
-
-    A page without a file stops an installer on any web server; nginx finds the reason beside it.
-    """
+    """Write the pages of projects that have no release; return how many differ."""
     written = 0
     for missing in stopped:
         directory = _make_directory(simple / missing.project)
+        # A page without a file stops an installer on any web server; nginx finds the reason beside
+        # it.
         project = Project(missing.project, (), {})
         for name, media_type in _PAGES.items():
             written += _write(directory / name, pages.project_detail(project, media_type))

@@ -207,12 +207,9 @@ def refuse(
 
 
 def _ask_for_notification(paths: Paths) -> None:
-    """Have the services looked at again if anything was wrong: now they may be well.
-
-    By a file, as the bus is hidden from the service; without systemd nobody is asked.
-
-    Source: systemd.exec(5), `RuntimeDirectory=`.
-    """
+    """Have the services looked at again if anything was wrong: now they may be well."""
+    # By a file, as the bus is hidden from the service; without systemd nobody is asked. Source:
+    # systemd.exec(5), `RuntimeDirectory=`.
     place = os.environ.get("RUNTIME_DIRECTORY")
     before = services_seen.load(paths)
     # Otherwise each start of the index would start another program for nothing.

@@ -90,14 +90,12 @@ def _server(
 
 
 def _writing(own: tuple[Path, ...], dists: Path) -> dict[str, str]:
-    """Write the lines of a service that reads everything, and writes in some directories.
-
-    The distributions directory is not made: when it is gone, so is what was published.
-    """
+    """Write the lines of a service that reads everything, and writes in some directories."""
     return {
         # `-` before a path of ReadWritePaths= leaves out what is not there at the start, and then
         # it stays read-only: so ExecStartPre= makes the directories. There `$` begins a variable,
         # and `$$` is one. Source: systemd.service(5), "COMMAND LINES".
+        # The distributions directory is not made: when it is gone, so is what was published.
         "made": " ".join(map(_word, _outermost(own))).replace("$", "$$"),
         "writable": _lines("ReadWritePaths", (*own, dists), "-"),
     }
@@ -110,15 +108,14 @@ def _outermost(paths: Iterable[Path]) -> list[Path]:
 
 
 def _linked(paths: Paths) -> Iterator[Path]:
-    """Name where the settings really lie, as with dotfiles under version control.
-
-    The directory, unless that shows the whole home: a file of it is replaced when it is written.
-    """
+    """Name where the settings really lie, as with dotfiles under version control."""
     for path in (paths.settings, paths.repositories, paths.passwords):
         if path.is_symlink():
             # A bind mount of the link's directory shows the link, which then leads to a hidden
             # place.
             real = path.resolve()
+            # The directory, unless that shows the whole home: a file of it is replaced when it is
+            # written.
             yield real if Path.home().is_relative_to(real.parent) else real.parent
 
 

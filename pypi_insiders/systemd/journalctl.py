@@ -93,9 +93,7 @@ def logged(field: str) -> list[str]:
 
 
 def _journal_of_user() -> tuple[str, ...]:
-    """Choose the user's own journal where there is one.
-
-    A volatile journal has no files for users: there only the group systemd-journal can read, and
-    `--user` would find nothing. Source: journald.conf(5), `SplitMode=`.
-    """
+    """Choose the user's own journal where there is one."""
+    # A volatile journal has no files for users: there only the group systemd-journal can read, and
+    # `--user` would find nothing. Source: journald.conf(5), `SplitMode=`.
     return ("--user",) if Path("/var/log/journal").is_dir() else ("--quiet",)

@@ -198,14 +198,12 @@ def _render_unit(unit: str, values: Mapping[str, str]) -> str:
 
 
 def _drop_ins(settings: Settings) -> dict[str, list[str]]:
-    """Say in systemd's words what the settings change.
-
-    An empty assignment resets a list. Source: systemd.socket(5), systemd.timer(5).
-    """
+    """Say in systemd's words what the settings change."""
     drop_ins = {}
     server, watcher = settings.server, settings.watcher
     if (server.host, server.port) != (ServerSettings.host, ServerSettings.port):
         listen = [f"ListenStream={address}" for address in server.addresses]
+        # An empty assignment resets a list. Source: systemd.socket(5), systemd.timer(5).
         drop_ins[SERVER.trigger] = ["[Socket]", "ListenStream=", *listen]
         if server.host != ServerSettings.host:
             drop_ins[SERVER.trigger].append("FreeBind=no")  # a wrong address is to be noticed

@@ -123,6 +123,7 @@ def _sweep(paths: Paths) -> None:
     for directory in (paths.state, paths.config, paths.distributions):
         sweep(directory)
     with contextlib.suppress(OSError):  # what is fetched there says what is wrong with it
+        # Of any name: where mirrors are is known to `Paths` alone.
         for path in paths.mirror("a/b").parent.parent.glob("*/*.git.new"):
             remove_tree(path)
 

@@ -171,10 +171,8 @@ def projects(paths: Paths, chosen: Iterable[Repository]) -> Iterator[tuple[str, 
 
 
 def _put_aside(paths: Paths, item: Difference) -> str:
-    """Move away a file that is not the published one; say in a line what is wrong, and where it is.
-
-    One that cannot be read may be the right one.
-    """
+    """Move away what is not the published file; say what is wrong, and where it is now."""
+    # One that cannot be read may be the right one.
     if item.kind != Kind.CHANGED:
         return item.text
     aside = store.put_aside(paths.distributions, item.file)

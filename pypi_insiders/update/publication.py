@@ -249,13 +249,11 @@ def _warnings(lost: Iterable[Difference], files: Mapping[str, str]) -> tuple[str
 
 
 def _merged(paths: Paths, before: Build | None, build: Build, new: Sequence[str]) -> Build:
-    """Return what is to be remembered of a build, if its tag was built before.
-
-    What published nothing changes nothing; and what is published stays remembered.
-    """
+    """Return what is to be remembered of a build, if its tag was built before."""
     if before is None:
         return build
     urls = list(dict.fromkeys([*before.uploaded_to, *build.uploaded_to]))
+    # What published nothing changes nothing; and what is published stays remembered.
     if not new:
         return replace(before, uploaded_to=urls)
     held = store.present(paths.distributions, before.files)

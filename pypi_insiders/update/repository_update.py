@@ -196,6 +196,7 @@ class RepositoryUpdate:
             except PublishError as error:
                 if error.is_unreachable and self.tracked.is_within_grace(build.built_at):
                     _log.info("%s: %s", self.name, error.message)
+                    # The other releases would only wait for the same index.
                     self.tracked.outcome.unreachable = True
                     return
                 self.tracked.fail_tag(build.tag, self._plan.commit_of(build), error)

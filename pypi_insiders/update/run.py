@@ -56,6 +56,8 @@ def update(
             item if item.keep is not None else replace(item, keep=keep)
             for item in registry.select(context.watched, request.names)
         ]
+        # Before the builds, for names that were written into the file by hand; and after them, for
+        # those that builds have found.
         held_names.sync(paths)
         unnamed = [item for item in chosen if _is_unnamed(paths, item)]
         naming.learn(paths, unnamed, context.public_url)
@@ -160,6 +162,7 @@ class UpdateRun:
         def submit(stage: _Stage, item: RepositoryUpdate) -> None:
             pending[pools[stage].submit(_do, stage, item)] = (stage, item)
 
+        # Those that were well first: what hangs takes a thread of the pool until its time is over.
         for item in sorted(self._updates, key=lambda item: not item.tracked.was_well):
             submit(_Stage.CHECK, item)
         unchecked, delayed = len(self._updates), list[RepositoryUpdate]()

@@ -115,6 +115,7 @@ class TagSelector:
         """
         if self._repository.signers is None:
             return chosen
+        # Until all are signed: a tag that takes the place of an unsigned one may be unsigned too.
         good: set[str] = set()
         while True:
             unsigned = {}
@@ -162,10 +163,8 @@ class TagSelector:
         return built | {tag: commit for tag, commit in taken_back if tag not in built}
 
     def _taken_back(self, refs: dict[str, str]) -> dict[str, str]:
-        """Find the tags whose releases were taken back, tag to commit, lowest version first.
-
-        As long as nobody knows what the repository builds, there are none: then the build tells.
-        """
+        """Find the tags whose releases were taken back, tag to commit, lowest version first."""
+        # As long as nobody knows what the repository builds, there are none: then the build tells.
         project = self._repository.distribution or self._tracked.known.distribution or ""
         listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
         versions = {

@@ -59,6 +59,7 @@ class TrackedRepository:
         }
         if known.builds and not known.is_of(self.repository.remote, self.repository.distribution):
             _log.info("%s: its URL or distribution has changed; it begins anew", self.name)
+            # The objects of another repository would stay in it for ever.
             remove_tree(self._context.paths.mirror(self.name))
             known = RepositoryState(former_files=known.files)
         self.known = known

@@ -47,11 +47,7 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
 
 
 class _Logged:
-    """Write one line to the log when a request has been answered.
-
-    Client, method, path and status, and how many bytes the body has. Without the query and all
-    header fields: there may be credentials in them.
-    """
+    """Write one line to the log when a request has been answered."""
 
     _header_bytes = 0
 
@@ -68,6 +64,8 @@ class _Logged:
         finally:
             if self.wrote_header:
                 body_bytes = self.channel.written_bytes - before_bytes - self._header_bytes
+                # Client, method, path and status, and how many bytes the body has. Without the
+                # query and all header fields: there may be credentials in them.
                 _log.debug(
                     "%s %s %s %d",
                     self.channel.addr[0],

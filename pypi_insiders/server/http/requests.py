@@ -114,12 +114,11 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
 def _check(header_plus: bytes) -> None:
     """Refuse what waitress lets pass, or takes minutes to refuse.
 
-    Its regular expressions take quadratic time for a request line that matches none, and for
-    blanks before a value. Folded lines could put such blanks together.
-
     Raises:
         ParsingError: it is refused.
     """
+    # Its regular expressions take quadratic time for a request line that matches none, and for
+    # blanks before a value. Folded lines could put such blanks together.
     if not _REQUEST_LINE.fullmatch(header_plus.partition(b"\r\n")[0].rstrip(b" ")):
         raise ParsingError("The request line is invalid")
     if b"\r\n " in header_plus or b"\r\n\t" in header_plus:

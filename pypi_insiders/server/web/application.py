@@ -175,11 +175,9 @@ class _Application:
         return self._others.legacy(request)
 
     def _wrong_path(self, request: Request) -> Response:
-        """Lead from a misspelled address to the right one, or stop the client and name that.
-
-        After 404 an installer goes on to its next index, with the names that this one holds.
-        """
+        """Lead from a misspelled address to the right one, or stop the client and name that."""
         path = request.path
+        # After 404 an installer goes on to its next index, with the names that this one holds.
         right = _respelled(path)
         if right is not None:
             # Relative, for behind a proxy the index may lie below any path.

@@ -56,6 +56,8 @@ class Held:
         """
         names = self._names.current()
         rejected = self._catalog.rejected(project)
+        # Then any name may be a private one. 503 stops installers; the fallback would give them
+        # another package.
         if project not in names.repositories and rejected is None and names.error is not None:
             raise names.error
         return no_release.find(self._names.paths, names, project, rejected)

@@ -155,15 +155,13 @@ class Site:
         return text(status, message)
 
     def _look(self) -> "_Observed":
-        """Judge everything; the same object as long as the judgement is the same.
-
-        A change of the state is seen at once, one of the services within seconds.
-        """
+        """Judge everything; the same object as long as the judgement is the same."""
         if self._paths is None:
             return _NOTHING
         # One look at a time: each reads all of the state, and the others want the same answer.
         with self._looking:
             stamp, now_s = status.stamp(self._paths), time.monotonic()
+            # A change of the state is seen at once, one of the services within seconds.
             if stamp != self._stamp or now_s - self._looked_at_s > _LOOK_AGAIN_AFTER_S:
                 now = datetime.now().astimezone()
                 is_hidden = systemctl.is_hidden()

@@ -110,10 +110,8 @@ def _row(project: Project, standing: RepositoryStatus | None) -> Row:
 
 
 def _without_files(standing: RepositoryStatus) -> Row:
-    """Tell of a repository from which the index has nothing: its releases are elsewhere, or none.
-
-    What another index has is told as the newest.
-    """
+    """Tell of a repository of which the index has nothing: its releases are elsewhere, or none."""
+    # What another index has is told as the newest.
     build = standing.newest
     return Row(
         standing.distribution or standing.name,
