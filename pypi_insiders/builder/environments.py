@@ -23,6 +23,7 @@ from pypi_insiders.util.plain_text import Block
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import Command, ProcessGroup
 from pypi_insiders.util.trees import files_below, remove_foreign_tree
+from pypi_insiders.util.words import last_line
 
 _log = logging.getLogger(__name__)
 
@@ -311,4 +312,4 @@ def cause(text: str) -> str:
     for word in ("cause: ", "error: "):
         if told := [line.removeprefix(word) for line in lines if line.startswith(word)]:
             return told[-1]
-    return lines[-1] if lines else "it said nothing"
+    return last_line(text)

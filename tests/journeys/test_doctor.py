@@ -109,7 +109,7 @@ def test_where_all_is_well_it_says_so(
         r"ok       user manager: systemd \d+.* answers",
         "ok       user bus: answers",
         "ok       lingering: .*|warning  lingering: off.*",
-        r"(ok|warning)  *disk: [.\d]+ [MG]B free for distributions, state and cache",
+        r"(ok|warning)  *disk: [.\d]+ [MG]iB free for distributions, state and cache",
         "ok       server units: up to date",
         "ok       watcher units: up to date",
         f"ok       program: pypi-insiders {re.escape(__version__)}",
@@ -399,7 +399,7 @@ def test_a_disk_that_is_nearly_full(
     found = of("disk", examine_all(machine, status=int(verdict == "problem"), before=before))
     assert [it[0] for it in found][:1] == [verdict]
     assert re.fullmatch(message, found[0][1])
-    assert re.fullmatch(r"[.\d]+ [MG]B free for state and cache", found[1][1])
+    assert re.fullmatch(r"[.\d]+ [MG]iB free for state and cache", found[1][1])
     assert len(found) == 2
 
 
