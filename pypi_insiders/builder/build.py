@@ -1,6 +1,7 @@
 """Build an sdist and wheels from a source tree, with `build`."""
 
 import contextlib
+import itertools
 import logging
 import os
 import shutil
@@ -36,6 +37,7 @@ _log = logging.getLogger(__name__)
 HOOK_TIMEOUT_S = 3600
 _FIRST_USE = threading.Lock()
 _LINE_CHARS = 400
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -266,7 +268,8 @@ class _Work:
 
     def _taken(self, kind: str) -> Path:
         """Take what a hook has built out of its reach; refuse anything beside it."""
-        names = sorted(os.listdir(self._dist))  # noqa: PTH208 - names are all that is wanted
+        with os.scandir(self._dist) as entries:  # of which there may be very many
+            names = sorted(entry.name for entry in itertools.islice(entries, _SHOWN))
         if len(names) != 1:
             raise BuildError(
                 f"it built {', '.join(names)[:_LINE_CHARS] or 'nothing'} instead of one {kind}"

@@ -8,9 +8,10 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from pypi_insiders.util.files import UNFINISHED, hint_for, shortage
 from pypi_insiders.util.plain_text import Block
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import Command, ProcessGroup
-from pypi_insiders.util.trees import files_below, remove_foreign_tree
+from pypi_insiders.util.trees import TooManyError, files_below, remove_foreign_tree
 from pypi_insiders.util.words import last_line
 
 _log = logging.getLogger(__name__)
@@ -67,12 +68,28 @@ class Environment:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Return what is installed, normalized name to version."""
-        found = {}
-        for path in self.directory.glob("lib/python*/site-packages/*.dist-info"):
-            name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
-            found[name.lower().replace("_", "-")] = version
+        """Return what is installed, normalized name to version.
+
+        Raises:
+            RequirementError: that is very much; a wheel can look like any number of others.
+        """
+        found: dict[str, str] = {}
+        for library in _names(self.directory / "lib", "python*"):
+            packages = self.directory / "lib" / library / "site-packages"
+            for item in _names(packages, "*.dist-info"):
+                name, _, version = item.removesuffix(".dist-info").rpartition("-")
+                found[name.lower().replace("_", "-")] = version
+                if len(found) > _MOST_REQUIREMENTS:
+                    raise RequirementError(
+                        f"what its build requires is more than {_MOST_REQUIREMENTS} distributions"
+                    )
         return dict(sorted(found.items()))
+
+
+def _names(directory: Path, pattern: str) -> Iterator[str]:
+    """Read the names in a directory that match a pattern, without those that do not."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as items:
+        yield from (item.name for item in items if fnmatchcase(item.name, pattern))
 
 
 # $1: a directory of modules, $2: where the bytecode goes. What compiling may take is limited: a
@@ -124,8 +141,17 @@ class Bytecode:
     def bring(self, environment: Environment, compile_: Compile) -> None:
         """Put the bytecode of its modules into an environment; without it builds are slower only.
 
+        Raises:
+            RequirementError: it has more files than can be looked at.
+
         Source: https://docs.python.org/3/library/compileall.html, PEP 552.
         """
+        try:
+            self._bring(environment, compile_)
+        except TooManyError as error:
+            raise RequirementError(f"what its build requires is too large: {error}") from error
+
+    def _bring(self, environment: Environment, compile_: Compile) -> None:
         key = _key(environment)
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())

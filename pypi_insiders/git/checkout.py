@@ -15,7 +15,7 @@ from pypi_insiders.git.mirror import Mirror
 from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, submodules_of
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
-from pypi_insiders.util.trees import remove_tree, walk
+from pypi_insiders.util.trees import paths_below, remove_tree
 from pypi_insiders.util.words import listed
 
 _log = logging.getLogger(__name__)
@@ -262,12 +262,9 @@ def _warn_of_pointers(tree: Path) -> None:
 
 
 def _set_times(tree: Path, time_s: int) -> None:
-    for directory, directories, files in walk(tree):
-        if ".git" in directories:
-            directories.remove(".git")
-        for name in (*files, *directories):
-            # A link may lead out of the tree, to a file of the user.
-            os.utime(directory / name, (time_s, time_s), follow_symlinks=False)
+    for path in paths_below(tree, but=".git"):
+        # A link may lead out of the tree, to a file of the user.
+        os.utime(path, (time_s, time_s), follow_symlinks=False)
     os.utime(tree, (time_s, time_s))
 
 

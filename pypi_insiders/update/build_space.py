@@ -107,7 +107,8 @@ class BuildSpace:
         try:
             yield directory
         finally:
-            remove_foreign_tree(directory)
+            with self.guard.removing():
+                remove_foreign_tree(directory)
 
     @contextmanager
     def ended_in_time(self, workspace: Path) -> Iterator[None]:
@@ -125,6 +126,8 @@ class BuildSpace:
                 if trouble is None:
                     raise
                 told, is_to_blame = trouble
+                with self.guard.removing():  # or else the next one would be ended for its files
+                    remove_foreign_tree(workspace)
                 if is_to_blame:
                     output = error.output if isinstance(error, BuildError) else ""
                     raise BuildError(told, output, disk.HINT) from error

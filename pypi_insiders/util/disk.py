@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from gzip import GzipFile
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,8 @@ _MOST_BYTES = 1024**3
 _DISK_SHARE = 20
 _INODE_SHARE = 50
 _MEASURE_S = 0.5
+_MOST_WAITING = 10_000
+_STEP_ENTRIES = 1000
 _LOOK_BYTES = 16 * 1024 * 1024
 ALMOST_FULL = "it was ended because the disk is almost full"
 HINT = "make room on that disk; `disk-reserve` under [build] is what builds leave free"
@@ -41,6 +44,7 @@ class Guard:
         self._reserve_bytes = reserve_bytes
         self._lock = threading.Lock()
         self._uses: set[Use] = set()
+        self._begun = self._removals = self._removed = 0
 
     def demand_room(self, directory: Path, size_bytes: int = 0) -> None:
         """Check that more is free than the reserve, also when so much more is written.
@@ -95,6 +99,7 @@ class Guard:
         token = _current.set(use)
         with self._lock:
             self._uses.add(use)
+            self._begun += 1
         try:
             yield use
         finally:
@@ -102,13 +107,52 @@ class Guard:
                 self._uses.discard(use)
             _current.reset(token)
 
-    def choose(self) -> None:
-        """Choose the largest to be ended, unless one is that already."""
+    @contextlib.contextmanager
+    def removing(self) -> Iterator[None]:
+        """Remove files of a build; what becomes free is not ascribed to another one."""
         with self._lock:
-            if all(use.used_bytes is None for use in self._uses):
-                sizes = {use: _measure(use.directories) for use in self._uses}
-                use = max(sizes, key=sizes.__getitem__)
-                use.used_bytes = sizes[use]
+            self._removals += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._removed += 1
+
+    def is_still_alone(self, use: "Use") -> bool:
+        """Tell whether only one has used its disk since it was chosen."""
+        with self._lock:
+            return use.solitude is not None and use.solitude == self._solitude(use)
+
+    def _solitude(self, use: "Use") -> tuple[int, int] | None:
+        """Return what stays the same until somebody else uses the disk; `None`: somebody does."""
+        is_alone = all(it is use or it.device != use.device for it in self._uses)
+        if not is_alone or self._removals != self._removed:
+            return None
+        return self._begun, self._removals
+
+    def choose(self, device: int) -> None:
+        """Choose the one to be ended on a disk, unless one is that already.
+
+        That is the largest, unless more is missing than it has. Not all can be measured: a file has
+        no name any more and is open still, or there are too many. Then it is the one since whose
+        begin most has been lost that its own files do not explain.
+
+        Args:
+            device: of the disk, as `st_dev` has it.
+        """
+        with self._lock:
+            uses = [use for use in self._uses if use.device == device]
+            if any(use.used_bytes is not None for use in uses):
+                return
+            sizes = _grown(uses)
+            lost = {use: max(0, use.lost_bytes) for use in uses}
+            unexplained_bytes = max(lost.values(), default=0) - sum(sizes.values())
+            use = max(uses, key=sizes.__getitem__)
+            if unexplained_bytes > sizes[use]:
+                use = max(uses, key=lambda it: lost[it] - sizes[it])
+            use.free_bytes = use.disk_free_bytes
+            use.used_bytes = sizes[use]
+            use.solitude = self._solitude(use)
 
 
 class Use:
@@ -122,17 +166,36 @@ class Use:
 
     def __init__(self, guard: Guard, directories: Sequence[Path], disk: Path) -> None:
         self.directories = directories
+        self.device = disk.stat().st_dev
         self._disk = disk
         self.used_bytes: int | None = None
         """What it took when it was to be ended for that; `None`: it may go on."""
+        self.free_bytes = 0
+        """What was free on its disk then."""
+        self.solitude: tuple[int, int] | None = None
+        """As the guard has it, then."""
         self._guard = guard
         self._begun_bytes = guard.left_bytes(disk)
+        self._begun_free_bytes = self.disk_free_bytes
+        self.before_bytes = 0
+        self.before_bytes = _grown([self])[self]
+
+    @property
+    def disk_free_bytes(self) -> int:
+        """Return what is free on its disk, the reserve with it."""
+        seen = os.statvfs(self._disk)
+        return seen.f_bavail * seen.f_frsize
+
+    @property
+    def lost_bytes(self) -> int:
+        """Return how much less is free on its disk than when it began."""
+        return self._begun_free_bytes - self.disk_free_bytes
 
     @property
     def is_to_end(self) -> bool:
         """Tell whether it is the one to be ended so that the disk does not become full."""
         if self.used_bytes is None and self._guard.is_exhausted(self._disk):
-            self._guard.choose()
+            self._guard.choose(self.device)
         return self.used_bytes is not None
 
     @property
@@ -141,11 +204,20 @@ class Use:
         return self._guard.left_bytes(self._disk)
 
     def trouble(self) -> tuple[str, bool] | None:
-        """Say that it failed for want of room, and whether it has used most of that itself."""
+        """Say that it failed for want of room, and whether it has used most of that itself.
+
+        To be called when its processes have ended, and its files are still there. What is free now
+        was in files that it had open, and that have no name; where others write to the disk, too,
+        nobody can tell whose they were.
+        """
         if self.used_bytes is None:
             if not self._guard.is_exhausted(self._disk):
                 return None
-            self.used_bytes = _measure(self.directories)
+            self.used_bytes = _grown([self])[self]
+        elif self._guard.is_still_alone(self):
+            freed_bytes = self.disk_free_bytes - self.free_bytes
+            still_bytes = _grown([self])[self]
+            self.used_bytes = max(self.used_bytes, still_bytes + freed_bytes)
         reserve = size(self._guard.reserve_bytes(self._disk))
         told = (
             f"it was ended when it had written {size(self.used_bytes)} and less than the "
@@ -213,14 +285,29 @@ class Watched:
         return block
 
 
-def _measure(directories: Sequence[Path]) -> int:
-    """Add up what files take, as far as that is found out at once."""
+def _grown(uses: Sequence[Use]) -> dict[Use, int]:
+    """Tell how much more the files of each take than when it began, as far as is seen at once.
+
+    They are measured in turns, so that what is found of one can be compared with others.
+    """
     until_s = time.monotonic() + _MEASURE_S
-    found, waiting = 0, [os.fspath(directory) for directory in directories]
+    found = dict.fromkeys(uses, 0)
+    waiting = {use: _sizes(use.directories) for use in uses}
     while waiting and time.monotonic() < until_s:
+        for use, sizes in tuple(waiting.items()):
+            part = list(islice(sizes, _STEP_ENTRIES))
+            found[use] += sum(part)
+            if not part:
+                del waiting[use]
+    return {use: max(0, found_bytes - use.before_bytes) for use, found_bytes in found.items()}
+
+
+def _sizes(directories: Sequence[Path]) -> Iterator[int]:
+    """Tell what each file below directories takes, but not of more than can be remembered."""
+    waiting = [os.fspath(directory) for directory in directories]
+    while waiting:
         with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
-                found += entry.stat(follow_symlinks=False).st_blocks * 512
-                if entry.is_dir(follow_symlinks=False):
+                yield entry.stat(follow_symlinks=False).st_blocks * 512
+                if entry.is_dir(follow_symlinks=False) and len(waiting) < _MOST_WAITING:
                     waiting.append(entry.path)
-    return found

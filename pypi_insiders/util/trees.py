@@ -8,9 +8,20 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
 
 _log = logging.getLogger(__name__)
+
+_MOST_STUCK = 1000
+_MOST_ENTRIES = 200_000
+
+
+class TooManyError(InsidersError):
+    """Below a directory lies more than can be listed."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it has more than {_MOST_ENTRIES} files and directories")
 
 
 def remove_tree(path: Path) -> bool:
@@ -54,22 +65,28 @@ def _remove_directory(path: Path, *, force: bool) -> None:
         force: whether to open directories that are closed to us.
 
     Raises:
-        OSError: the first of what cannot be removed; the rest is removed.
+        OSError: the first of what cannot be removed; the rest is removed, unless that is very much.
 
-    Source: openat(2), renameat(2).
+    Source: openat(2), renameat(2); readdir(3), of what is removed meanwhile.
     """
     root = _open_directory(path, None, force=force)
     trouble: OSError | None = None
     try:
         numbers = itertools.count()
         stuck: set[str] = set()
-        while names := [name for name in _listed(root) if name not in stuck]:
-            for name in names:
-                try:
-                    _remove_in(root, name, numbers, force=force)
-                except OSError as error:
-                    trouble = trouble or error
-                    stuck.add(name)
+        is_empty = False
+        while not is_empty and len(stuck) <= _MOST_STUCK:
+            is_empty = True
+            with os.scandir(root) as entries:  # names are not listed: there may be very many
+                for name in (entry.name for entry in entries if entry.name not in stuck):
+                    is_empty = False
+                    try:
+                        _remove_in(root, name, numbers, force=force)
+                    except OSError as error:
+                        trouble = trouble or error
+                        stuck.add(name)
+                        if len(stuck) > _MOST_STUCK:
+                            break
     finally:
         os.close(root)
     if trouble is not None:
@@ -81,25 +98,34 @@ def _remove_in(root: int, name: str, numbers: Iterator[int], *, force: bool) -> 
     """Remove a file or a directory; what is below that directory is moved to the root."""
     try:
         os.unlink(name, dir_fd=root)
+    except FileNotFoundError:  # the reader had it from before it was removed
+        return
     except IsADirectoryError:
         directory = _open_directory(name, root, force=force)
     else:
         return
     try:
-        for inner in _listed(directory):
-            try:
-                os.unlink(inner, dir_fd=directory)
-            except IsADirectoryError:
-                if force:  # only what we may write to can be moved
-                    os.close(_open_directory(inner, directory, force=True))
-                _move_up(root, directory, inner, numbers)
+        is_empty = False
+        while not is_empty:
+            is_empty = True
+            with os.scandir(directory) as entries:
+                for inner in entries:
+                    is_empty = False
+                    _take_out(root, directory, inner.name, numbers, force=force)
     finally:
         os.close(directory)
     os.rmdir(name, dir_fd=root)
 
 
-def _listed(directory: int) -> list[str]:
-    return os.listdir(directory)
+def _take_out(root: int, directory: int, name: str, numbers: Iterator[int], *, force: bool) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        if force:  # only what we may write to can be moved
+            os.close(_open_directory(name, directory, force=True))
+        _move_up(root, directory, name, numbers)
 
 
 def _move_up(root: int, directory: int, name: str, numbers: Iterator[int]) -> None:
@@ -126,11 +152,15 @@ def _open_directory(name: Path | str, parent: int | None, *, force: bool) -> int
         os.close(place)
 
 
-def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield each directory and the names of the directories and of the files in it, top down.
+def paths_below(root: Path, *, but: str) -> Iterator[Path]:
+    """Yield all that is below a directory, as it is read: a directory may have very many names.
 
-    As os.walk, whose caller may remove names too, however deep directories lie in each other:
-    before Python 3.12 that one fails at a thousand.
+    However deep directories lie in each other, unlike os.walk before Python 3.12; no symbolic link
+    is followed.
+
+    Args:
+        root: the directory.
+        but: the name of directories that are left out.
 
     Raises:
         OSError: a directory cannot be read.
@@ -139,15 +169,14 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """
     waiting = [root]
     while waiting:
-        place = waiting.pop()
-        directories: list[str] = []
-        files: list[str] = []
-        with os.scandir(place) as entries:
+        with os.scandir(waiting.pop()) as entries:
             for entry in entries:
-                is_directory = entry.is_dir(follow_symlinks=False)
-                (directories if is_directory else files).append(entry.name)
-        yield place, directories, files
-        waiting += [place / name for name in directories]
+                path = Path(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name == but:
+                        continue
+                    waiting.append(path)
+                yield path
 
 
 def files_below(root: Path) -> Iterator[Path]:
@@ -155,13 +184,24 @@ def files_below(root: Path) -> Iterator[Path]:
 
     However deep directories lie in each other; no symbolic link is followed. What cannot be read is
     left out.
+
+    Raises:
+        TooManyError: there is more than may be listed: nobody knows how many names a directory has.
     """
-    waiting = [root]
+    waiting, left = [root], _MOST_ENTRIES
     while waiting:
-        with contextlib.suppress(OSError):
-            entries = sorted(os.scandir(waiting.pop()), key=lambda entry: entry.name)
+        place = waiting.pop()
+        names: list[tuple[str, bool]] = []
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
-                elif entry.is_file(follow_symlinks=False):
-                    yield Path(entry.path)
+                left -= 1
+                if left < 0:
+                    raise TooManyError
+                is_directory = entry.is_dir(follow_symlinks=False)
+                if is_directory or entry.is_file(follow_symlinks=False):
+                    names.append((entry.name, is_directory))
+        for name, is_directory in sorted(names):
+            if is_directory:
+                waiting.append(place / name)
+            else:
+                yield place / name

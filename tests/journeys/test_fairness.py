@@ -277,6 +277,11 @@ except OSError as error:
 """
 
 
+_HIDING = _FILLING.replace("        while", "        os.unlink('filling')\n        while").replace(
+    "import signal", "import os, signal"
+)
+
+
 def on_small_disk(person: Person, place: Path, size: str, *arguments: str) -> str:
     """Run `pypi-insiders`, where it fails, with a small disk at a place; return what it says."""
     place.mkdir(parents=True, exist_ok=True)
@@ -312,6 +317,22 @@ def test_a_build_does_not_fill_the_disk(person: Person, watch: Watch) -> None:
         rf"`disk-reserve` of {_RESERVED} MiB was free$", told, re.MULTILINE,
     )  # fmt: skip
     assert (failures(person, "large"), failures(person, "well")) == (["v1.0"], [])
+    assert person.distributions() == names("well-1.0")
+
+
+def test_a_file_without_a_name_is_no_way_to_fill_the_disk(person: Person, watch: Watch) -> None:
+    """Whichever is ended first: nothing has failed for what another one has written."""
+    settings(person, f'[build]\njobs = 2\ndisk-reserve = "{_RESERVED}MiB"\n')
+    watch("well").release("1.0")
+    large = watch("large")
+    large.write("1.0")
+    large.hook(_HIDING)
+    large.push("v1.0")
+    for _ in range(2):
+        told = on_small_disk(person, person.paths.cache, "512m", "update")
+        assert "it has met the end of the disk" not in told
+        assert failures(person, "well") == []
+    assert failures(person, "large") == ["v1.0"]
     assert person.distributions() == names("well-1.0")
 
 
