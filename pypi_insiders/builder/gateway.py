@@ -28,6 +28,7 @@ _HEADER_TIMEOUT_S = 60
 _METHODS = (b"CONNECT", b"GET", b"HEAD", b"POST")
 _REQUEST = re.compile(rb"([A-Z]+) ([\x21-\x7e]+) HTTP/1\.[01]\r\n")
 # Those of a proxy, which are not for whom it asks. Source: RFC 9110, 7.6.1.
+_HOST = re.compile(rb"(?im)^host[ \t]*:[^\n]*\n")
 _OF_PROXY = re.compile(rb"(?im)^(?:proxy-[\w-]+|connection|keep-alive):[^\n]*\n")
 
 
@@ -59,7 +60,9 @@ def opened(path: Path) -> Iterator[None]:
     """Serve an HTTP proxy on a Unix socket for as long as the context lasts.
 
     It leads to other machines, directly or by the proxy that the environment names. Addresses of
-    this machine are refused, however they are named: its loopback, and what it has of its own.
+    this machine are refused, however they are named: its loopback, and what it has of its own. A
+    proxy on this machine is given addresses and no names, which it would resolve again: by then
+    they could be names of this machine.
 
     Args:
         path: of the socket, which is not there yet.
@@ -200,27 +203,57 @@ def _reach(target: _Target, header: bytes) -> tuple[socket.socket, bytes]:
     proxies = getproxies_environment()
     proxy = proxies.get(target.scheme)
     if proxy and not proxy_bypass(f"{target.host}:{target.port}", proxies):
-        return _by_proxy(proxy, header)
+        return _by_proxy(proxy, target, addresses, header)
     if not addresses:
         raise _Refused("502 Bad Gateway", f"the name {target.host} cannot be resolved")
     connection = _connected(addresses)
     if target.method == b"CONNECT":
         return connection, b""
-    url = urlsplit(target.uri)
-    origin = (url.path or b"/") + (b"?" + url.query if url.query else b"")
-    return connection, _rewritten(header, b"%s %s HTTP/1.1" % (target.method, origin))
+    first = b"%s %s HTTP/1.1" % (target.method, _origin(target))
+    return connection, _rewritten(header, first)
 
 
-def _by_proxy(proxy: str, header: bytes) -> tuple[socket.socket, bytes]:
+def _by_proxy(
+    proxy: str, target: _Target, addresses: Sequence[tuple[str, int]], header: bytes
+) -> tuple[socket.socket, bytes]:
     """Hand a request on to another proxy, with the password that only we know."""
     url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if url.scheme != "http" or not url.hostname:
         raise _Refused("502 Bad Gateway", "the proxy of this machine is not one for HTTP")
-    words = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()
-    password = b"Proxy-Authorization: Basic %s" % b64encode(words)
-    connection = _connected([(url.hostname, url.port or 80)])
+    places = _addresses(url.hostname, url.port or 80)
+    if not places:
+        raise _Refused("502 Bad Gateway", f"the name {url.hostname} cannot be resolved")
     first = header.partition(b"\r\n")[0]
-    return connection, _rewritten(header, first, *([password] if url.username else []))
+    if any(is_own(place[0]) for place in places):
+        if not addresses:
+            raise _Refused("502 Bad Gateway", f"the name {target.host} cannot be resolved")
+        first = _addressed(target, addresses[0])
+    # A proxy may go by the name in the header, which may be another one. Source: RFC 9112, 3.2.2.
+    header = _HOST.sub(b"", header)
+    fields = [b"Host: " + _authority(target.host, target.port).encode()]
+    words = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()
+    if url.username:
+        fields.append(b"Proxy-Authorization: Basic %s" % b64encode(words))
+    return _connected(places), _rewritten(header, first, *fields)
+
+
+def _authority(host: str, port: int) -> str:
+    """Write host and port as a URL has them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _addressed(target: _Target, address: tuple[str, int]) -> bytes:
+    """Write the request line to a proxy with an address; a field of the header has the name."""
+    place = _authority(*address).encode()
+    if target.method == b"CONNECT":
+        return b"CONNECT %s HTTP/1.1" % place
+    return b"%s http://%s%s HTTP/1.1" % (target.method, place, _origin(target))
+
+
+def _origin(target: _Target) -> bytes:
+    """Return path and query of what is asked for."""
+    url = urlsplit(target.uri)
+    return (url.path or b"/") + (b"?" + url.query if url.query else b"")
 
 
 def _rewritten(header: bytes, *first: bytes) -> bytes:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from pypi_insiders.index import distribution
+from pypi_insiders.index import distribution, zip_files
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.disk import Watched, demand_room
 from pypi_insiders.util.words import listed
@@ -66,7 +66,7 @@ def _check_wheel(path: Path) -> None:
     from installer.sources import WheelFile
 
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zip_files.opened(path) as archive:
             _check_members(path.name, archive.infolist())
             wheel = WheelFile(archive)
             wheel.validate_record()
@@ -147,7 +147,7 @@ def _members(path: Path) -> dict[str, str]:
                     if content := archive.extractfile(member) if member.isfile() else None:
                         found[member.name] = _hash(content)
         else:
-            with zipfile.ZipFile(path) as archive_of_zip:
+            with zip_files.opened(path) as archive_of_zip:
                 for name in archive_of_zip.namelist():
                     with archive_of_zip.open(name) as content_of_zip:
                         found[name] = _hash(content_of_zip)
@@ -172,7 +172,7 @@ def is_inside(name: str) -> bool:
 def _check_sdist(path: Path) -> None:
     """Check that all of an sdist lies in one directory."""
     if path.name.endswith(".zip"):
-        with zipfile.ZipFile(path) as archive:
+        with zip_files.opened(path) as archive:
             _check_members(path.name, archive.infolist())
             roots = {PurePosixPath(name).parts[0] for name in archive.namelist()}
     else:

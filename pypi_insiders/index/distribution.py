@@ -22,6 +22,8 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
+from pypi_insiders.index import zip_files
+from pypi_insiders.index.zip_files import MOST_MEMBERS
 from pypi_insiders.util.errors import InsidersError
 
 # Old sdists were zip files, and installers still take them; new ones are .tar.gz (PEP 625).
@@ -48,7 +50,6 @@ _LOOKED_AT_LIMIT_BYTES = 64 * 1024
 # READMEs are in it, some with pictures as `data:`.
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
 _HEAD_LIMIT_BYTES = 1024 * 1024
-_MOST_MEMBERS = 100_000
 _UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
 
 
@@ -233,8 +234,7 @@ def _looked_at(metadata: bytes) -> bytes:
 
 
 def _wheel_metadata(path: Path) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        _check_number(len(archive.infolist()))
+    with zip_files.opened(path) as archive:
         return _member(
             archive,
             [
@@ -262,8 +262,7 @@ def _limited(content: bytes) -> bytes:
 def _sdist_metadata(path: Path, name: str) -> bytes:
     """Read `PKG-INFO`; a tar archive to its end, for only so it is known to be complete."""
     if name.endswith(".zip"):
-        with zipfile.ZipFile(path) as archive:
-            _check_number(len(archive.infolist()))
+        with zip_files.opened(path) as archive:
             names = [item for item in archive.namelist() if _is_pkg_info(item)]
             return _member(archive, names, "PKG-INFO")
     found: list[bytes] = []
@@ -276,7 +275,8 @@ def _sdist_metadata(path: Path, name: str) -> bytes:
             while (member := tar.next()) is not None:
                 tar.members, tar.pax_headers = [], {}  # they would keep all heads
                 number += 1
-                _check_number(number)
+                if number > MOST_MEMBERS:
+                    raise ValueError(f"it has more than {MOST_MEMBERS} members")
                 unpacked_bytes += member.size
                 # A sparse member states a size of terabytes in a few bytes.
                 if unpacked_bytes > _UNPACKED_LIMIT_BYTES or member.issparse():
@@ -292,11 +292,6 @@ def _sdist_metadata(path: Path, name: str) -> bytes:
     if len(found) != 1:
         raise ValueError(f"it has {len(found)} PKG-INFO files")
     return found[0]
-
-
-def _check_number(members: int) -> None:
-    if members > _MOST_MEMBERS:
-        raise ValueError(f"it has more than {_MOST_MEMBERS} members")
 
 
 class _Guarded:

@@ -4,16 +4,17 @@ import contextlib
 import logging
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from pypi_insiders.util import disk
@@ -24,6 +25,7 @@ from pypi_insiders.util.time_limit import shortened
 _log = logging.getLogger(__name__)
 
 _OUTPUT_LIMIT_BYTES = 4 * 1024 * 1024
+_BLOCK_BYTES = 64 * 1024
 # Nothing of ours kills by these: the session ends.
 _FROM_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _LOOK_S = 0.1
@@ -73,13 +75,15 @@ class ProcessGroup:
             InsidersError: the program cannot be run, or was ended by others.
         """
         _log.debug("+ %s", shlex.join(command.argv))
-        # A file and no pipe: a process that is left behind would keep a pipe open.
-        with tempfile.TemporaryFile() as output:
+        # A file would grow as foreign code likes, on a disk that nobody measures.
+        reader, writer = os.pipe()
+        with os.fdopen(reader, "rb", buffering=0) as stream:
+            os.set_blocking(reader, False)
             try:
                 process = subprocess.Popen(
                     _with_default_signals(command),
                     stdin=stdin,
-                    stdout=output,
+                    stdout=writer,
                     stderr=subprocess.STDOUT,
                     env=command.environ,
                     cwd=command.directory,
@@ -88,12 +92,14 @@ class ProcessGroup:
                 )
             except OSError as error:
                 raise cannot_run(command.argv[0], error) from error
+            finally:
+                os.close(writer)
+            output = _End(stream)
             self._groups.add(process.pid)
             try:
                 if self._ended.is_set():
                     _kill_group(process.pid)
-                if why := _wait(process, command.timeout_s):
-                    output.write(f"\n{why}\n".encode())
+                why = _wait(process, output, command.timeout_s)
             finally:
                 _kill_group(process.pid)
                 status = process.wait()
@@ -103,8 +109,9 @@ class ProcessGroup:
                     f"{Path(command.argv[0]).name} was ended by signal {-status}",
                     "the next update tries again",
                 )
-            output.seek(max(0, output.seek(0, os.SEEK_END) - _OUTPUT_LIMIT_BYTES))
-            return Result(status, output.read(_OUTPUT_LIMIT_BYTES).decode(errors="replace"), "")
+            output.drain()
+            told = f"\n{why}\n" if why else ""
+            return Result(status, output.text() + told, "")
 
     def pause(self, seconds: float) -> bool:
         """Wait for so many seconds; return whether more may be run then."""
@@ -117,19 +124,70 @@ class ProcessGroup:
             _kill_group(group)
 
 
-def _wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> str | None:
+class _End:
+    """The end of what a process and those that it has started write.
+
+    They are waited for no longer than for the process: one that is left behind keeps its pipe open.
+
+    Args:
+        stream: the pipe, which does not block.
+    """
+
+    def __init__(self, stream: FileIO) -> None:
+        self._stream = stream
+        self._poll = select.poll()  # takes any descriptor
+        self._poll.register(stream, select.POLLIN)
+        self._kept = bytearray()
+        self.is_open = True
+        """Whether more can come."""
+
+    def take(self, timeout_s: float) -> None:
+        """Read some of what has come, or comes within so many seconds."""
+        if self._poll.poll(timeout_s * 1000):
+            self._take()
+
+    def drain(self) -> None:
+        """Read what has come, but not for ever."""
+        read_bytes = 0
+        while read_bytes < _OUTPUT_LIMIT_BYTES and (count := self._take()):
+            read_bytes += count
+
+    def text(self) -> str:
+        """Return what was read last."""
+        return self._kept[-_OUTPUT_LIMIT_BYTES:].decode(errors="replace")
+
+    def _take(self) -> int:
+        part = self._stream.read(_BLOCK_BYTES) if self.is_open else None
+        if part is None:
+            return 0
+        self.is_open = bool(part)
+        self._kept += part
+        if len(self._kept) > 2 * _OUTPUT_LIMIT_BYTES:
+            del self._kept[:-_OUTPUT_LIMIT_BYTES]
+        return len(part)
+
+
+def _wait(process: "subprocess.Popen[bytes]", output: _End, timeout_s: float) -> str | None:
     """Wait for the end of a process; return why it is to be killed if it must not go on."""
     left_s = shortened(timeout_s)
     until_s = time.monotonic() + left_s
     why = (
         "at the time limit of its repository" if left_s < timeout_s else f"after {timeout_s:.0f} s"
     )
+    look_at_s = time.monotonic() + _LOOK_S
     while (left_s := until_s - time.monotonic()) > 0:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(min(left_s, _LOOK_S))
-            return None
-        if disk.is_exhausted():
-            return "killed because the disk is almost full"
+        wait_s = min(left_s, max(0.0, look_at_s - time.monotonic()))
+        if output.is_open:
+            output.take(wait_s)
+        else:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(wait_s)
+        if time.monotonic() >= look_at_s or not output.is_open:
+            look_at_s = time.monotonic() + _LOOK_S
+            if process.poll() is not None:
+                return None
+            if disk.is_exhausted():
+                return "killed because the disk is almost full"
     return f"killed {why}"
 
 

@@ -372,7 +372,7 @@ def test_with_the_network_other_machines_are_reached(machine: Machine, project: 
     heard = []
     for version, url, environment in (
         ("1.0", "https://pypi.org/simple/", {}),
-        ("1.1", "http://host.invalid/x?y", {"http_proxy": f"http://me:secret@127.0.0.1:{port}"}),
+        ("1.1", "http://192.0.2.7/x?y", {"http_proxy": f"http://me:secret@127.0.0.1:{port}"}),
     ):
         hostile(project, _WAY_OUT.format(url=url), version)
         machine.run("pypi-insiders", "update", env=environment)
@@ -380,7 +380,7 @@ def test_with_the_network_other_machines_are_reached(machine: Machine, project: 
         code = f"import zipfile; print(zipfile.ZipFile({name!r}).read('probe/heard').decode())"
         heard.append(machine.run("python3", "-c", code).stdout.strip())
     assert heard[0].startswith("<!DOCTYPE html>")
-    assert heard[1] == "http://host.invalid/x?y Basic bWU6c2VjcmV0"
+    assert heard[1] == "http://192.0.2.7:80/x?y Basic bWU6c2VjcmV0"
 
 
 def test_a_hook_that_takes_too_long_is_ended(machine: Machine, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import gzip
 import io
+import struct
 import tarfile
+import tracemalloc
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,57 @@ def test_a_link_within_an_sdist_is_unpacked(tmp_path: Path) -> None:
     root.mkdir()
     archives.unpack_sdist(sdist, root, 0)
     assert (root / "probe-1.0/l").readlink() == Path("d/x")
+
+
+def _with_list(path: Path, members: bytes, count: int) -> Path:
+    """Write the end of a zip file behind a list of members."""
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(members), 0, 0)
+    path.write_bytes(members + end)
+    return path
+
+
+_MEMBER = b"PK\1\2" + bytes(24) + b"\1" + bytes(17) + b"x"
+
+
+@pytest.mark.parametrize("read", [distribution.read, archives.check])
+@pytest.mark.parametrize("name", ["probe-1.0-py3-none-any.whl", "probe-1.0.zip"])
+@pytest.mark.parametrize(
+    ("members", "count", "complaint"),
+    [
+        (_MEMBER * 100_001, 5, "it has more than 100000 members"),
+        (bytes(16 * 1024 * 1024 + 1), 5, "its list of members is too large"),
+    ],
+    ids=["many", "large"],
+)
+def test_a_list_of_members_is_looked_at_before_it_is_read(  # noqa: PLR0913, PLR0917
+    tmp_path: Path,
+    read: Callable[[Path], object],
+    name: str,
+    members: bytes,
+    count: int,
+    complaint: str,
+) -> None:
+    """Of each member zipfile makes an object, whatever number the end of the file tells."""
+    path = _with_list(tmp_path / name, members, count)
+    tracemalloc.start()
+    with pytest.raises(DistributionError) as caught:
+        read(path)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert caught.value.message == f"{name} is damaged: {complaint}"
+    assert peak_bytes < 12 * 1024 * 1024
+
+
+def test_a_record_is_not_too_large(tmp_path: Path) -> None:
+    """It is read into memory, and few bytes can become very many."""
+    path = tmp_path / "probe-1.0-py3-none-any.whl"
+    limit_bytes = archives._RECORD_LIMIT_BYTES
+    for size_bytes, complaint in ((limit_bytes, "differs"), (limit_bytes + 1, "too large")):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("probe-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+            archive.writestr("probe-1.0.dist-info/METADATA", metadata("probe", "1.0"))
+            archive.writestr("probe-1.0.dist-info/RECORD", bytes(size_bytes))
+        with pytest.raises(DistributionError) as caught:
+            archives.check(path)
+        is_refused = caught.value.message == f"{path.name} is too large when it is unpacked"
+        assert is_refused is (complaint == "too large")

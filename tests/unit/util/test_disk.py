@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -168,7 +169,7 @@ def test_all_are_measured_in_turns(place: Path, monkeypatch: pytest.MonkeyPatch)
             (many / str(number)).write_bytes(b"x")
         fill(large, 8)
         times = iter([0.0, 0.0])
-        monkeypatch.setattr(disk.time, "monotonic", lambda: next(times, 1.0))
+        monkeypatch.setattr(time, "monotonic", lambda: next(times, 1.0))
         found = disk._grown([one, other])
     assert found == {one: 1000 * 4096, other: 8 * _MIB}
 

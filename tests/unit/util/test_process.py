@@ -4,6 +4,8 @@ import logging
 import os
 import subprocess
 import sys
+import time
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,6 +56,58 @@ def test_merged_output_keeps_its_order() -> None:
 def test_a_program_that_a_signal_ends_has_its_negative_number() -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     assert run(_python(code), timeout_s=60) == Result(-9, "", "")
+
+
+_FLOOD = """
+import os, sys
+os.write(1, b"first" + bytes(10 * 1024 * 1024) + "ä".encode() * 1024 * 1024 + b"last")
+print(os.path.realpath("/proc/self/fd/1").startswith("/proc/"), end="", file=sys.stderr)
+"""
+
+
+def test_of_very_much_output_the_end_is_kept_and_nothing_is_written_to_a_disk() -> None:
+    """Nobody measures the disk where it would lie, and foreign code may write without end."""
+    tracemalloc.start()
+    result = _contained(_FLOOD)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(result.stdout.encode()) <= 4 * 1024 * 1024 + 2
+    assert result.stdout.endswith("ä" * 1024 * 1024 + "lastTrue")
+    assert peak_bytes < 40 * 1024 * 1024
+
+
+_LEFT = """
+import os, signal, sys
+print("told", flush=True)
+if not os.fork():
+    os.setsid()
+    signal.setitimer(signal.ITIMER_REAL, 20)
+    if sys.argv[1] == "writes":
+        while True:
+            os.write(1, bytes(65536))
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("what", ["waits", "writes"])
+def test_what_is_left_behind_is_not_waited_for(what: str) -> None:
+    """It has the pipe open, and may write to it without end."""
+    begun_s = time.monotonic()
+    result = ProcessGroup().run(
+        _python(_LEFT, what), timeout_s=60, environment=dict(os.environ), directory=Path("/")
+    )
+    assert result.status == 0
+    assert (result.stdout == "told\n") is (what == "waits")
+    assert time.monotonic() - begun_s < 15
+
+
+def test_output_that_is_closed_early_is_no_end() -> None:
+    code = (
+        "import os, signal; print('told', flush=True); os.close(1); os.close(2); "
+        "signal.setitimer(signal.ITIMER_REAL, 0.5); signal.signal(signal.SIGALRM, lambda *_: 0); "
+        "signal.pause(); os._exit(7)"
+    )
+    assert _contained(code) == Result(7, "told\n", "")
 
 
 @pytest.mark.parametrize("ignored", ["- INT", "'' HUP INT QUIT", "'' INT"])
