@@ -34,7 +34,7 @@ STALL_TIMEOUT_S = 120
 """After so long without anything that moves, a host that should send something hangs."""
 _LOOKS = 8
 _LOOK_S = 0.1
-"""How often it is looked whether there is room on the disk."""
+"""How often it is looked whether there is room on the disk, and how much was printed."""
 _OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024
 """More than the list of a million tags has."""
 _END_TIMEOUT_S = 5
@@ -215,15 +215,19 @@ def _wait(
     seen, since_s = None, time.monotonic()
     look_at_s = since_s
     while (left_s := until_s - time.monotonic()) > 0:
+        output: tuple[bytes, bytes] | None = None
         try:
             # communicate() goes on where it was after a timeout, and loses nothing of the output.
-            return (*process.communicate(timeout=min(left_s, _LOOK_S)), process.returncode)
+            output = process.communicate(timeout=min(left_s, _LOOK_S))
+            printed = sum(map(len, output))
         except subprocess.TimeoutExpired as error:
             printed = len(error.output or b"") + len(error.stderr or b"")
         # A host can have as many refs as it likes, and all of them would be in memory at once.
         if printed > _OUTPUT_LIMIT_BYTES:
             kill_with_descendants(process.pid)
             raise InsidersError(f"git printed more than {_OUTPUT_LIMIT_BYTES // 1024**2} MiB")
+        if output is not None:
+            return (*output, process.returncode)
         if disk.is_exhausted():
             break
         if not connects or time.monotonic() < look_at_s:

@@ -335,6 +335,31 @@ main()
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
+def test_a_publication_that_fails_is_forgotten(person: Person, watch: Watch) -> None:
+    """The disk refuses the second file: neither is there, and nothing says that it should be."""
+    watch("probe").release("1.0")
+    code = f"""
+import errno, sys
+def watch(event, arguments):
+    if event == "os.link" and str(arguments[1]).endswith("/{names("probe-1.0")[0]}"):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+sys.addaudithook(watch)
+from pypi_insiders.__main__ import main
+sys.argv = ["pypi-insiders", "update"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=person.environment, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert "Disk quota exceeded" in done.stderr
+    assert person.distributions() == []
+    path = person.paths.state / "repositories/me/probe.json"
+    assert json.loads(path.read_text())["builds"] == []
+    person.run("update", status=0)
+    assert person.distributions() == names("probe-1.0")
+
+
 def test_a_publication_that_was_killed_is_finished_or_taken_back(
     person: Person, watch: Watch
 ) -> None:

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from fixtures import COMMAND, Person
@@ -149,3 +151,22 @@ def test_the_token_is_stored_hashed(index: Index) -> None:
     path = index.person.paths.passwords
     assert index.token not in path.read_text()
     assert list(passwords.load(path)) == ["__token__"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/", "GET, HEAD, POST"),
+        ("DELETE", "/legacy/", "GET, HEAD, POST"),
+        ("POST", "/simple/", "GET, HEAD"),
+        ("PUT", "/packages/probe-1.0.tar.gz", "GET, HEAD"),
+    ],
+)
+def test_what_a_path_allows_is_told(index: Index, method: str, path: str, allowed: str) -> None:
+    """Uploads go to where the front page is, and nowhere else. Source: RFC 9110, 15.5.6."""
+    connection = HTTPConnection(urlsplit(index.url).netloc, timeout=60)
+    connection.request(method, path, b"x")
+    answer = connection.getresponse()
+    told = (answer.status, answer.headers["Allow"], answer.read())
+    assert told == (405, allowed, b"upload to /\n")
+    connection.close()

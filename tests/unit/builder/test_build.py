@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from projects import create
 
-from pypi_insiders.builder import artifacts, build, configuration, environ
+from pypi_insiders.builder import artifacts, build, configuration, environ, environments
+from pypi_insiders.builder.environments import RequirementError
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.builder.launcher import DirectLauncher
 from pypi_insiders.update.failures import is_lasting
@@ -338,3 +339,37 @@ def test_a_requirement_by_url_is_refused(tmp_path: Path, requirement: str) -> No
     assert caught.value.message == (
         f"it requires {requirement!r} to build, and a URL would be fetched outside the sandbox"
     )
+
+
+_TOO_MUCH = "its build requirements are too many, too long or no text"
+
+
+@pytest.mark.parametrize(
+    ("requirements", "message"),
+    [
+        ([f"a{number}" for number in range(1001)], _TOO_MUCH),
+        (["a" * 1001], _TOO_MUCH),
+        (["a\n--index-url=https://host.invalid/"], _TOO_MUCH),
+        (["a\x1b[31m"], _TOO_MUCH),
+        (["--help"], "'--help' is no requirement of the form of PEP 508"),
+        (["./directory"], "'./directory' is no requirement of the form of PEP 508"),
+        (["a >"], "'a >' is no requirement of the form of PEP 508"),
+    ],
+    ids=["many", "long", "two lines", "an escape", "an option", "a path", "no version"],
+)
+def test_what_uv_would_read_as_something_else_is_refused(
+    tmp_path: Path, requirements: list[str], message: str
+) -> None:
+    """Before uv is run, outside of any sandbox."""
+    with pytest.raises(RequirementError) as caught:
+        environments.make(
+            tmp_path / "env", requirements, python="/nowhere", as_of_s=None,
+            containment=ProcessGroup(),
+        )  # fmt: skip
+    assert caught.value.message == message
+
+
+def test_as_many_requirements_as_anybody_has_are_taken() -> None:
+    """The limits are far off."""
+    wanted = [f"a{number}" for number in range(999)] + ["b" * 1000]
+    assert environments._checked(wanted) == sorted(wanted)

@@ -23,3 +23,18 @@ def test_an_error_that_has_ended_is_not_kept(
     assert error.message.startswith("the project name of me/lost is lost: ")
     state.save_removed(paths.state, {"me/lost"})
     assert names.current().error is None
+
+
+def test_an_error_is_not_looked_into_by_each_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All states are read for that, which takes long where there are many."""
+    monkeypatch.setattr(held_names, "_AGAIN_S", 1000.0)
+    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
+    state.save(paths.state, "me/lost", RepositoryState(remote="file:///lost.git"))
+    names = HeldNames(paths)
+    first = names.current()
+    assert first.error is not None
+    assert names.current() is first
+    monkeypatch.setattr(held_names, "_AGAIN_S", 0.0)
+    assert names.current() is not first

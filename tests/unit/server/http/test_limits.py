@@ -19,7 +19,7 @@ import pytest
 pytestmark = pytest.mark.timeout(120)
 
 _PROGRAM = """
-import json, resource, sys, tempfile, threading, time
+import json, resource, sys, tempfile, threading, time, tracemalloc
 from pypi_insiders.server import http
 from pypi_insiders.systemd import sockets
 from pypi_insiders.util import log
@@ -44,6 +44,11 @@ def app(environ, start_response):
         file = open({"/large": large, "/small": small}[path].name, "rb")
         start_response("200 OK", [])
         return environ["wsgi.file_wrapper"](file)
+    if path in ("/measure", "/peak"):
+        measured = [str(tracemalloc.get_traced_memory()[1]).encode()]
+        (tracemalloc.start if path == "/measure" else tracemalloc.stop)()
+        start_response("200 OK", [("Content-Length", str(len(measured[0])))])
+        return measured
     if path == "/break":
         return broken(start_response)
     if path == "/slowly":
@@ -578,6 +583,15 @@ def test_clients_that_do_not_read_hold_up_nobody(server: Server) -> None:
             stack.enter_context(server.connect(4096)).sendall(GET_LARGE * 2)
         for _ in range(20):
             assert status(server.ask()) == 200
+
+
+def test_of_a_large_file_little_is_read_at_once() -> None:
+    """The kernel could take megabytes of it for each client."""
+    with serving() as server:
+        server.ask(b"GET /measure HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert len(server.ask(GET_LARGE)) > 64 * 1024 * 1024
+        answer = server.ask(b"GET /peak HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert 100_000 < int(answer.rpartition(b"\r\n")[2]) < 1_000_000
 
 
 def test_requests_that_do_not_wait_for_answers_are_answered_one_by_one(server: Server) -> None:

@@ -376,6 +376,10 @@ def test_a_part_of_a_file_can_be_had(server: Server, distributions: Path) -> Non
             part = server.request("GET", f"/packages/{WHEEL}", headers=headers)
             assert (part.status, part.body) == (206, content[begin:end])
             assert part.headers["Content-Range"] == f"bytes {begin}-{end - 1}/{size}"
+            # Of HEAD no range is defined. Source: RFC 9110, 14.2.
+            head = server.request("HEAD", f"/packages/{WHEEL}", headers=headers)
+            assert (head.status, head.headers["Content-Length"]) == (200, str(size))
+            assert "Content-Range" not in head.headers
     headers = {"Range": "bytes=0-9", "If-Range": '"another"'}
     whole = server.request("GET", f"/packages/{WHEEL}", headers=headers)
     assert (whole.status, whole.body) == (200, content)
