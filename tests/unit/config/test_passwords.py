@@ -127,6 +127,7 @@ def test_wrong_guesses_do_not_hold_up_who_is_known(path: Path) -> None:
         thread.join()
     for number in range(1000):
         assert not checker.is_right("me", str(number))
+    assert len(checker._answers[False]) <= 256
     derived.clear()
     assert checker.is_right("me", "secret")
     assert derived == []
@@ -234,12 +235,43 @@ def test_who_is_not_there_takes_as_much_as_who_is(path: Path) -> None:
     for user in ("me", "nobody", "", "__token__"):
         assert not checker.is_right(user, "wrong")
     assert spent == [(COST, 32)] * 4
+    spent.clear()
+    assert not Checker(path.with_name("missing"), count).is_right("me", "secret")
+    assert spent == [(COST, 32)]
     dear = f"dear:$scrypt$ln=15,r=8,p=1${'A' * 22}${'A' * 43}\n"
     path.write_text(path.read_text() + dear)
     spent.clear()
     for user in ("dear", "nobody"):
         assert not checker.is_right(user, "wrong")
     assert spent == [(Cost(log_n=15), 32)] * 2
+
+
+def test_a_password_that_changes_while_it_is_checked_is_not_remembered(path: Path) -> None:
+    """It was right when it was sent, and is not for ever."""
+    save(path, "me", "old")
+    asking: list[threading.Thread] = []
+
+    def find_out(password: str, like: Hash) -> bytes:
+        if not asking:
+            save(path, "me", "new")
+            before = checker._users
+            asking.append(threading.Thread(target=checker.is_right, args=("me", "other")))
+            asking[0].start()
+            while checker._users == before:  # until that has read the file
+                assert asking[0].is_alive()
+        return derive(password, like)
+
+    checker = Checker(path, find_out)
+    assert checker.is_right("me", "old")
+    asking[0].join()
+    assert [checker.is_right("me", word) for word in ("old", "new")] == [False, True]
+
+
+def test_nothing_is_the_password_of_who_is_not_there(path: Path) -> None:
+    """Whatever it is hashed to: also to that with which it is compared."""
+    save(path, "me", "secret")
+    checker = Checker(path, lambda _password, like: bytes(len(like.digest)))
+    assert [checker.is_right("nobody", "x") for _ in range(2)] == [False, False]
 
 
 @pytest.mark.parametrize(

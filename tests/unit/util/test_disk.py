@@ -151,7 +151,7 @@ def test_only_who_writes_to_the_full_disk_is_ended(place: Path, tmp_path: Path) 
 def test_what_was_there_before_is_not_counted(place: Path) -> None:
     """A large mirror that hardly grows fills no disk."""
     mirror, build = made(place, "mirror", "build")
-    fill(mirror, 8)
+    fill(mirror, 20)
     guard = guard_of(place)
     with guard.guarding(mirror) as other, guard.guarding(build) as use:
         (mirror / "new").write_bytes(bytes(_MIB))
