@@ -20,6 +20,7 @@ from pypi_insiders.config.passwords import (
     Checker,
     Cost,
     Hash,
+    Single,
     TooManyGuessesError,
     derive,
     load,
@@ -100,11 +101,16 @@ def test_wrong_guesses_do_not_hold_up_who_is_known(path: Path) -> None:
     go_on = threading.Event()
     answers: SimpleQueue[bool | str] = SimpleQueue()
     derived: list[str] = []
+    busy: list[str] = []
+    most_busy: list[int] = []
 
     def find_out(password: str, like: Hash) -> bytes:
         derived.append(password)
+        busy.append(password)
+        most_busy.append(len(busy))
         if password in "abc":
             assert go_on.wait(60), password
+        busy.remove(password)
         return derive(password, like) if password == "secret" else b""
 
     checker = Checker(path, find_out)
@@ -128,6 +134,7 @@ def test_wrong_guesses_do_not_hold_up_who_is_known(path: Path) -> None:
     for number in range(1000):
         assert not checker.is_right("me", str(number))
     assert len(checker._answers[False]) <= 256
+    assert max(most_busy) == 1  # each takes memory
     derived.clear()
     assert checker.is_right("me", "secret")
     assert derived == []
@@ -244,6 +251,33 @@ def test_who_is_not_there_takes_as_much_as_who_is(path: Path) -> None:
     for user in ("dear", "nobody"):
         assert not checker.is_right(user, "wrong")
     assert spent == [(Cost(log_n=15), 32)] * 2
+
+
+def test_who_asks_the_same_meanwhile_is_answered_with_it(path: Path) -> None:
+    """It is hashed once."""
+    save(path, "me", "secret")
+    asking: list[threading.Thread] = []
+    derived: list[str] = []
+
+    def find_out(password: str, like: Hash) -> bytes:
+        derived.append(password)
+        if not asking:
+            asking.append(threading.Thread(target=checker.is_right, args=("me", "secret")))
+            asking[0].start()
+            while set(checker._guesses.values()) != {2}:  # until that waits for its turn
+                assert asking[0].is_alive()
+        return derive(password, like)
+
+    checker = Checker(path, find_out)
+    assert checker.is_right("me", "secret")
+    asking[0].join()
+    assert derived == ["secret"]
+
+
+def test_a_single_password_is_right_for_everybody() -> None:
+    """And no other one is."""
+    single = Single("größe")
+    assert [single.is_right("me", word) for word in ("größe", "grösse", "")] == [True, False, False]
 
 
 def test_a_password_that_changes_while_it_is_checked_is_not_remembered(path: Path) -> None:
