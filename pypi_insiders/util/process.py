@@ -139,8 +139,10 @@ def printing(argv: Sequence[str]) -> Iterator[Lines]:
 def cannot_run(program: str, error: OSError) -> InsidersError:
     """Return the error that says why a program cannot be run."""
     # Python names the program or, if that is what is missing, the directory where it should run.
-    place = "" if error.filename in (program, None) else f": {error.filename}"
+    # What this process lacks it would lack at any place.
+    lacking = shortage(error)
+    place = "" if lacking or error.filename in (program, None) else f": {error.filename}"
     if isinstance(error, FileNotFoundError) and not place:
         return InsidersError(f"{program} was not found", f"install {program}")
-    hint = hint_for(error) if shortage(error) else None
+    hint = hint_for(error) if lacking else None
     return InsidersError(f"{program} cannot be run: {error.strerror}{place}", hint)
