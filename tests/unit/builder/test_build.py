@@ -364,7 +364,7 @@ def test_what_uv_would_read_as_something_else_is_refused(
     with pytest.raises(RequirementError) as caught:
         environments.make(
             tmp_path / "env", requirements, python="/nowhere", as_of_s=None,
-            containment=ProcessGroup(),
+            processes=ProcessGroup(),
         )  # fmt: skip
     assert caught.value.message == message
 

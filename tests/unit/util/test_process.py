@@ -95,9 +95,8 @@ if not os.fork():
 def test_what_is_left_behind_is_not_waited_for(what: str) -> None:
     """It has the pipe open, and may write to it without end."""
     begun_s = time.monotonic()
-    result = ProcessGroup().run(
-        _python(_LEFT, what), timeout_s=60, environment=dict(os.environ), directory=Path("/")
-    )
+    command = Command(_python(_LEFT, what), dict(os.environ), Path("/"), 60)
+    result = ProcessGroup().run(command)
     assert result.status == 0
     assert (result.stdout == "told\n") is (what == "waits")
     assert time.monotonic() - begun_s < 15
