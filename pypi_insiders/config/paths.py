@@ -1,7 +1,8 @@
 """Return where the files of the user and of the program are."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import configparser
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from pypi_insiders.config.schema import parse_toml
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
 from pypi_insiders.util.urls import without_any_credentials
+from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import re
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import (
@@ -23,6 +22,7 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.values import dataclass
 
 _SDIST_ENDS = (".tar.gz", ".zip")
 # What is or was a distribution, or is taken for one: pip and uv read some of these to this day.

@@ -7,13 +7,15 @@ import json
 import netrc
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from packaging.utils import canonicalize_name
+
+from pypi_insiders.util.values import dataclass
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _TIMEOUT_S = 2

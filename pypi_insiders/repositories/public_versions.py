@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from http.client import NOT_FOUND, NOT_MODIFIED, HTTPException
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pypi_insiders.util.files import write_atomic
 from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import recall
 from pypi_insiders.util.urls import without_credentials
+from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

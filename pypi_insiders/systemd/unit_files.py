@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pypi_insiders.systemd.unit_names import (
 )
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text, remove, write_atomic
+from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

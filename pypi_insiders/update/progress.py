@@ -4,7 +4,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from packaging.version import Version
@@ -26,6 +26,7 @@ from pypi_insiders.update.release import BuildResult, TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import locked, make_directory
+from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

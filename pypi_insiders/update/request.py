@@ -1,9 +1,10 @@
 """What one update is asked to do."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pypi_insiders.util.errors import UsageError
+from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Say what a client may take."""
 
-from dataclasses import dataclass
+from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

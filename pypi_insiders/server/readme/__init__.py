@@ -5,11 +5,12 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from io import FileIO
 
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
+from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 
