@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from pypi_insiders.index import archives, distribution
-from pypi_insiders.index.distribution import Contents, DistributionError, sha256
+from pypi_insiders.index import archives, distribution, file_contents
+from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.index.file_contents import Contents, sha256
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin, describe
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, is_left, make_directory, remove, set_aside
@@ -58,7 +59,7 @@ def publish(
     checked = []
     for file in files:
         with _says(directory, file):
-            checked.append((file, distribution.read(file)))
+            checked.append((file, file_contents.read(file)))
             archives.check(file)
     with contextlib.ExitStack() as stack:
         copies = {}

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pypi_insiders.index import distribution
+from pypi_insiders.index import distribution, file_contents
 from pypi_insiders.remote_index.credentials import VARIABLE, Credentials, find_credentials
 from pypi_insiders.remote_index.destination import PYPI, Destination
 from pypi_insiders.remote_index.errors import PublishError, failure
@@ -76,7 +76,7 @@ class _Wanted:
 
 def _look_at(file: Path) -> _Wanted:
     try:
-        return _Wanted(file, distribution.sha256(file), file.stat().st_size)
+        return _Wanted(file, file_contents.sha256(file), file.stat().st_size)
     except OSError as error:
         raise PublishError(
             f"cannot read {file}: {error.strerror or error}", hint_for(error)

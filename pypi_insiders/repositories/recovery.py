@@ -8,7 +8,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index import distribution, release_lists
+from pypi_insiders.index import distribution, file_contents, release_lists
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repositories import releases, tags
@@ -101,7 +101,7 @@ def _recall(
                 return None
             is_known = entry is not None and entry.sha256
             hashes[name] = (
-                entry.sha256 if entry and is_known else distribution.sha256(directory / name)
+                entry.sha256 if entry and is_known else file_contents.sha256(directory / name)
             )
             times_s.append((directory / name).stat().st_mtime)
         except OSError:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index import distribution
+from pypi_insiders.index import file_contents
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.published import Project
@@ -206,7 +206,7 @@ def _is_current(copy: Path, entry: Entry, told_sha256: str | None) -> bool:
         return False
     if told_sha256 == entry.sha256 and status.st_mtime_ns == entry.identity.mtime_ns:
         return True
-    return distribution.sha256(copy) == entry.sha256
+    return file_contents.sha256(copy) == entry.sha256
 
 
 def _copy(catalog: Catalog, entry: Entry, packages: Path) -> None:
@@ -235,7 +235,7 @@ def _copy_metadata(catalog: Catalog, entry: Entry, packages: Path) -> None:
         return
     path = packages / f"{entry.name}{_METADATA}"
     with contextlib.suppress(FileNotFoundError):
-        if distribution.sha256(path) == entry.metadata_sha256:
+        if file_contents.sha256(path) == entry.metadata_sha256:
             return
     found = catalog.metadata(entry.name)
     if found is None or found[0] != entry.metadata_sha256:

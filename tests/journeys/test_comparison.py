@@ -17,7 +17,7 @@ from projects import git
 from wheels import wheel
 
 from pypi_insiders.index import yanks
-from pypi_insiders.index.distribution import sha256
+from pypi_insiders.index.file_contents import sha256
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.reporting import alerts

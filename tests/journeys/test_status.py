@@ -19,7 +19,7 @@ from projects import Project, create
 from units import port
 from wheels import wheel
 
-from pypi_insiders.index import distribution
+from pypi_insiders.index import file_contents
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, RepositoryState
@@ -290,7 +290,7 @@ def test_the_version_is_the_one_that_installers_take(person: Person) -> None:
                            ("1.2.dev0", "1.0"), ("1.0.post1", "1.0.post1")):  # fmt: skip
         file = wheel(paths.distributions, "probe", version)
         builds.append(
-            Build(f"v{version}", "c" * 40, version, 1, {file.name: distribution.sha256(file)})
+            Build(f"v{version}", "c" * 40, version, 1, {file.name: file_contents.sha256(file)})
         )
         remote = Repository("me/probe").remote
         state.save(paths.state, "me/probe", RepositoryState("probe", list(builds), remote))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from wheels import metadata
 
-from pypi_insiders.index import archives, distribution
+from pypi_insiders.index import archives, file_contents
 from pypi_insiders.index.distribution import DistributionError
 
 
@@ -66,7 +66,7 @@ def test_an_archive_is_not_read_for_ever(tmp_path: Path) -> None:
     sdist = tmp_path / "probe-1.0.tar.gz"
     sdist.write_bytes(gzip.compress(tarfile.TarInfo("probe-1.0/file").tobuf() * 100_001, 1))
     with pytest.raises(DistributionError) as caught:
-        distribution.read(sdist)
+        file_contents.read(sdist)
     assert caught.value.message.endswith("it has more than 100000 members")
 
 

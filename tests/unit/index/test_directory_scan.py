@@ -8,7 +8,7 @@ import pytest
 from wheels import sdist
 
 from pypi_insiders.index.catalog import Catalog
-from pypi_insiders.index.distribution import sha256
+from pypi_insiders.index.file_contents import sha256
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 
 LONG_AGO_NS = 10**18

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from wheels import metadata, sdist, wheel
 
-from pypi_insiders.index.distribution import DistributionError, sha256
+from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.index.file_contents import sha256
 from pypi_insiders.index.metadata_cache import Identity, MetadataCache, Origin
 from pypi_insiders.index.store import present, publish, sweep, unpublish
 from pypi_insiders.util.errors import InsidersError
