@@ -1,5 +1,6 @@
 """The command line: parse, call, print; everything else is imported when it is needed."""
 
+import gc
 import signal
 import sys
 from types import FrameType
@@ -88,4 +89,5 @@ def main() -> NoReturn:
     except InsidersError as error:
         complain(error.message, error.hint)
         status = error.exit_status
+    gc.freeze()  # the interpreter looks for garbage once more before it ends, in vain
     sys.exit(status)

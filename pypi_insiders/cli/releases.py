@@ -63,6 +63,7 @@ def unpublish(project: str, numbers: tuple[str, ...], all_versions: bool) -> Non
 
     from pypi_insiders.config.paths import default_paths
     from pypi_insiders.repositories import releases
+    from pypi_insiders.repositories.unpublish import unpublish as remove_releases
     from pypi_insiders.util.errors import InsidersError, UsageError
 
     if all_versions == bool(numbers):
@@ -79,7 +80,7 @@ def unpublish(project: str, numbers: tuple[str, ...], all_versions: bool) -> Non
         if all_versions and report_let_go(paths, [normalized]):
             return
         raise
-    removed = set(releases.unpublish(paths, wanted))
+    removed = set(remove_releases(paths, wanted))
     for release in wanted:
         for name in release.files:
             done = "removed" if name in removed else "gave up"

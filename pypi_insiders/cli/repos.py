@@ -290,7 +290,7 @@ def list_(as_json: bool) -> None:
     from pypi_insiders.reporting.judge_repositories import why_unserved
     from pypi_insiders.util.errors import InsidersError
 
-    seen = snapshot.take(default_paths(), datetime.now().astimezone(), with_services=False)
+    seen = snapshot.take(default_paths(), datetime.now().astimezone())
     if isinstance(seen.watched, InsidersError):
         raise seen.watched
     rows: list[dict[str, str | int | None]] = [

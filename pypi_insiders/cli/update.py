@@ -136,7 +136,7 @@ def _add_unserved(paths: "Paths", request: "UpdateRequest", outcomes: "list[Outc
     from pypi_insiders.update.outcome import Outcome
 
     log = logging.getLogger(__name__)
-    seen = snapshot.take(paths, datetime.now().astimezone(), with_services=False)
+    seen = snapshot.take(paths, datetime.now().astimezone())
     by_subject = {outcome.repository: outcome for outcome in outcomes}
     failed = {name for name, outcome in by_subject.items() if outcome.errors}
     for item in judgement.unserved(seen):

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import store
-from pypi_insiders.repositories import comparison, held_names, registry, releases, state
+from pypi_insiders.repositories import comparison, held_names, registry, releases, state, unpublish
 from pypi_insiders.repositories.model import Repository, parse_name
 from pypi_insiders.update import retention
 from pypi_insiders.util.files import locked
@@ -100,7 +100,7 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
     with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
         builds = state.load(paths.state, name).builds
         names = retention.superfluous(paths.distributions, builds, keep)
-        return names if dry_run else releases.remove_files(paths, names, releases.PRUNED)
+        return names if dry_run else unpublish.remove_files(paths, names, releases.PRUNED)
 
 
 def withdraw(paths: Paths, name: str) -> list[str]:
@@ -116,7 +116,7 @@ def withdraw(paths: Paths, name: str) -> list[str]:
     """
     with locked(paths.lock, lambda: _log.info("an update is running; waiting for it to end")):
         files = state.load(paths.state, name).files
-        removed = releases.remove_files(paths, files)
+        removed = unpublish.remove_files(paths, files)
         state.forget(paths.state, name)
         releases.forget_taken_back(paths, files)
         remove_tree(paths.mirror(name))
