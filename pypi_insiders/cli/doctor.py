@@ -1,14 +1,16 @@
 """`pypi-insiders doctor`."""
 
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict
+from datetime import datetime
 
 import click
 
 from pypi_insiders.cli.common import Command, colour
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.doctor import Finding, Verdict, examine
+from pypi_insiders.repositories import access_check, registry
 from pypi_insiders.util.plain_text import printable
-
-if TYPE_CHECKING:
-    from pypi_insiders.doctor import Finding
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -27,11 +29,6 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
     from a unit like the watcher's. Exit status 1 if there is a problem; what may be as it should be
     is a warning.
     """
-    from datetime import datetime
-
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.doctor import Verdict, examine
-
     if access:
         _print_access()
         return
@@ -47,14 +44,11 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
 
 def _print_access() -> None:
     """Tell which repositories can be read from this process: this runs in a unit."""
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repositories import access_check, registry
-
     watched = registry.load(default_paths().repositories)
     click.echo(access_check.as_json(access_check.ask(watched.values())))
 
 
-def _print(finding: "Finding", *, after: "Finding | None") -> None:
+def _print(finding: Finding, *, after: Finding | None) -> None:
     """Print a line, and the hint unless it is that of the line before."""
     word = click.style(finding.verdict.ljust(7), fg=_COLOURS[finding.verdict])
     click.echo(f"{word}  {printable(finding.line)}", color=colour())
@@ -64,8 +58,5 @@ def _print(finding: "Finding", *, after: "Finding | None") -> None:
         )
 
 
-def _print_json(findings: "list[Finding]") -> None:
-    import json
-    from dataclasses import asdict
-
+def _print_json(findings: list[Finding]) -> None:
     click.echo(json.dumps([asdict(item) for item in findings], indent=2))

@@ -1,16 +1,16 @@
 """`pypi-insiders status`, and `pypi-insiders` alone."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 import click
 
 from pypi_insiders.cli.common import Command, none_watched
 from pypi_insiders.cli.table import echo_table
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.reporting import status as state
+from pypi_insiders.reporting.verdict import Judgement
 from pypi_insiders.util.plain_text import printable
-
-if TYPE_CHECKING:
-    from pypi_insiders.reporting.verdict import Judgement
 
 _COLOURS = {
     "problem": "red", "warning": "yellow", "note": "cyan",
@@ -28,11 +28,6 @@ def status(ctx: click.Context, as_json: bool) -> None:
     has, and everything that is wrong. A page and a file are fetched from the index, which starts it
     if it is idle. Exit status: 0 all is well, 1 there is a problem, 3 something is stopped.
     """
-    from datetime import datetime
-
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.reporting import status as state
-
     now = datetime.now().astimezone()
     found = state.take(default_paths(), now)
     if as_json:
@@ -54,7 +49,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     ctx.exit(found.judgement.health)
 
 
-def _lines(judgement: "Judgement") -> Iterator[str]:
+def _lines(judgement: Judgement) -> Iterator[str]:
     """Write each item as `doctor` does, and its hint unless it is that of the line before."""
     before = None
     for item in judgement.items:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from platformdirs import PlatformDirs
+
 from pypi_insiders.util.values import dataclass
 
 
@@ -133,8 +135,6 @@ class Paths:
 
 def default_paths() -> Paths:
     """Find the directories of the current user, `$XDG_*_HOME` respected."""
-    from platformdirs import PlatformDirs
-
     directories = PlatformDirs("pypi-insiders", appauthor=False)
     return Paths(
         config=directories.user_config_path,

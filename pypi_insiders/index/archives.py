@@ -20,6 +20,7 @@ from typing import IO
 from pypi_insiders.index import distribution, file_contents
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.disk import Watched, demand_room
+from pypi_insiders.util.files import sha256
 
 _SHOWN = 3
 _MOST_MEMBERS = 20_000
@@ -123,7 +124,7 @@ def differences(one: Path, other: Path) -> str:
     Raises:
         OSError: one cannot be read.
     """
-    if file_contents.sha256(one) == file_contents.sha256(other):
+    if sha256(one) == sha256(other):
         return ""
     before, after = _members(one), _members(other)
     changed = sorted(

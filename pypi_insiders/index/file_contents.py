@@ -8,12 +8,11 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from packaging.metadata import parse_email
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.index.distribution import DistributionError, is_wheel, release_of
+from pypi_insiders.util.files import sha256
 from pypi_insiders.util.values import dataclass
 
 _FIELD = re.compile(rb"([!-9;-~]+):")
@@ -72,13 +71,10 @@ def read(path: Path, name: str | None = None) -> Contents:
     return Contents(sha256(path), metadata, requires_python)
 
 
-def sha256(path: Path) -> str:
-    """Hash a file; hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _understand(name: str, metadata: bytes) -> tuple[tuple[NormalizedName, Version], str | None]:
+    from packaging.metadata import parse_email
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
     fields, _ = parse_email(_looked_at(metadata))
     try:
         release = canonicalize_name(fields.get("name", "")), Version(fields.get("version", ""))

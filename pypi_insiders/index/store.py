@@ -13,10 +13,10 @@ from pathlib import Path
 
 from pypi_insiders.index import archives, distribution, file_contents
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.index.file_contents import Contents, sha256
+from pypi_insiders.index.file_contents import Contents
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin, describe
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for, is_left, make_directory, remove, set_aside
+from pypi_insiders.util.files import hint_for, is_left, make_directory, remove, set_aside, sha256
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)

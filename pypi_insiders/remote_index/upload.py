@@ -5,13 +5,14 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pypi_insiders.index import distribution, file_contents
+from pypi_insiders.index import distribution
+from pypi_insiders.remote_index import simple_api
 from pypi_insiders.remote_index.credentials import VARIABLE, Credentials, find_credentials
 from pypi_insiders.remote_index.destination import PYPI, Destination
 from pypi_insiders.remote_index.errors import PublishError, failure
 from pypi_insiders.util import process, uv
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for
+from pypi_insiders.util.files import hint_for, sha256
 from pypi_insiders.util.urls import without_credentials
 from pypi_insiders.util.values import dataclass
 
@@ -76,7 +77,7 @@ class _Wanted:
 
 def _look_at(file: Path) -> _Wanted:
     try:
-        return _Wanted(file, file_contents.sha256(file), file.stat().st_size)
+        return _Wanted(file, sha256(file), file.stat().st_size)
     except OSError as error:
         raise PublishError(
             f"cannot read {file}: {error.strerror or error}", hint_for(error)
@@ -97,8 +98,6 @@ class _Index:
         Raises:
             PublishError: it has one with other content, or does not tell.
         """
-        from pypi_insiders.remote_index import simple_api
-
         # Anybody may read PyPI; what may upload is for its other host.
         reader = None if self.destination.simple_url == PYPI else self.credentials
         found = simple_api.ask(self.destination.simple_url, project, reader)

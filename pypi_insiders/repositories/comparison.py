@@ -12,13 +12,13 @@ from pathlib import Path
 from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index import distribution, file_contents, release_lists
+from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build, RepositoryState
-from pypi_insiders.util.files import is_there
+from pypi_insiders.util.files import is_there, sha256
 from pypi_insiders.util.values import dataclass
 from pypi_insiders.util.words import listed
 
@@ -153,7 +153,7 @@ class Comparison:
             return None
         is_same = entry is not None and entry.identity == Identity.of(status)
         if entry is None or not is_same or entry.problem or self.verify:
-            return file_contents.sha256(path)
+            return sha256(path)
         if not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return entry.sha256

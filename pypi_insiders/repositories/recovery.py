@@ -8,12 +8,13 @@ from pathlib import Path
 from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index import distribution, file_contents, release_lists
+from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repositories import releases, tags
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build
+from pypi_insiders.util.files import sha256
 
 _log = logging.getLogger(__name__)
 
@@ -100,9 +101,7 @@ def _recall(
             if not stat.S_ISREG((directory / name).lstat().st_mode):
                 return None
             is_known = entry is not None and entry.sha256
-            hashes[name] = (
-                entry.sha256 if entry and is_known else file_contents.sha256(directory / name)
-            )
+            hashes[name] = entry.sha256 if entry and is_known else sha256(directory / name)
             times_s.append((directory / name).stat().st_mtime)
         except OSError:
             return None

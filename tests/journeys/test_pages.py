@@ -33,10 +33,10 @@ from showroom import (
 from wheels import sdist, wheel
 
 from pypi_insiders.config import passwords
-from pypi_insiders.index import file_contents
 from pypi_insiders.repositories import registry, state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
+from pypi_insiders.util.files import sha256
 
 ELSEWHERE = "packages.example"
 OPTIONS = [
@@ -231,8 +231,7 @@ def test_a_projects_page_tells_from_what_it_was_built(
     paths = [owner.paths.distributions / name for name in names]
     found = texts(newest.locator("tbody tr"))
     assert found == [
-        f"{path.name} {file_contents.sha256(path)} {path.stat().st_size / 1000:.1f} kB "
-        "2026-09-21 14:13 UTC"
+        f"{path.name} {sha256(path)} {path.stat().st_size / 1000:.1f} kB 2026-09-21 14:13 UTC"
         for path in paths
     ]
     newest.locator("summary").click()
@@ -348,7 +347,7 @@ def test_what_turns_text_around_is_not_shown(person: Person) -> None:
     registry.save(person.paths.repositories, [item])
     person.paths.distributions.mkdir(parents=True)
     file = wheel(person.paths.distributions, "probe", "1.0", "Summary: be\u202egin\u2066\x1b[31m")
-    files = {file.name: file_contents.sha256(file)}
+    files = {file.name: sha256(file)}
     build = Build("v1.0\u202e", COMMIT, "1.0", BUILT_AT, files)
     state.save(person.paths.state, item.name, RepositoryState("probe", [build], item.remote))
     with serving(person) as url:
