@@ -13,7 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from pypi_insiders.update.progress import Step
+from pypi_insiders.update.progress import Activity
 from pypi_insiders.util.plain_text import printable
 
 
@@ -27,7 +27,7 @@ def _columns() -> tuple[ProgressColumn, ...]:
 
 
 @contextmanager
-def live() -> Iterator[Callable[[str, Step | None], None]]:
+def live() -> Iterator[Callable[[str, Activity | None], None]]:
     """Show one line for each repository at which something happens; the lines vanish in the end.
 
     What is yielded must not be called in two threads at once.
@@ -35,7 +35,7 @@ def live() -> Iterator[Callable[[str, Step | None], None]]:
     tasks: dict[str, TaskID] = {}
     with Progress(*_columns(), console=Console(stderr=True), transient=True) as progress:
 
-        def show(repository: str, step: Step | None) -> None:
+        def show(repository: str, step: Activity | None) -> None:
             text = printable(str(step))
             if step is None:
                 progress.remove_task(tasks.pop(repository))

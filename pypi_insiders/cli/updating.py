@@ -16,7 +16,7 @@ from pypi_insiders.repositories.model import add_command
 from pypi_insiders.systemd.sd_notify import Notifier
 from pypi_insiders.update import removal
 from pypi_insiders.update.outcome import Outcome
-from pypi_insiders.update.progress import Progress, Step
+from pypi_insiders.update.progress import Activity, Progress
 from pypi_insiders.update.request import UpdateRequest
 from pypi_insiders.update.run import update as update_all
 from pypi_insiders.util import times
@@ -145,7 +145,7 @@ def _progress(tell: Callable[[str], None], *, is_quiet: bool) -> Iterator[Progre
         raise
 
 
-def _display(*, is_quiet: bool) -> AbstractContextManager[Callable[[str, Step | None], None]]:
+def _display(*, is_quiet: bool) -> AbstractContextManager[Callable[[str, Activity | None], None]]:
     """Show progress live on a terminal; elsewhere the log says it all."""
     if is_quiet or not is_live():
         return nullcontext(lambda _repository, _step: None)
