@@ -264,7 +264,7 @@ def test_what_needs_no_library_imports_none(typed: list[str]) -> None:
         "import sys; from pypi_insiders.cli import cli\n"
         "cli.main(sys.argv[1:], standalone_mode=False)\n"
         "print([m for m in ('git', 'pypiserver', 'build', 'rich', 'waitress', 'tomllib', 'logging',"
-        " 'platformdirs', 'packaging', 'subprocess', 'sqlite3', 'jinja2') if m in sys.modules])"
+        " 'packaging', 'subprocess', 'sqlite3', 'jinja2') if m in sys.modules])"
     )
     argv = [sys.executable, "-c", code, *typed]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
