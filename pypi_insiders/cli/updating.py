@@ -18,7 +18,6 @@ from pypi_insiders.update import removal
 from pypi_insiders.update.outcome import Outcome
 from pypi_insiders.update.progress import Activity, Progress
 from pypi_insiders.update.request import UpdateRequest
-from pypi_insiders.update.run import update as update_all
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 
@@ -105,6 +104,8 @@ def run(
     Raises:
         InsidersError: as `update.update`.
     """
+    from pypi_insiders.update.run import update as update_all
+
     with _progress(tell, is_quiet=is_quiet) as progress:
         outcomes = update_all(paths, settings, request, progress)
         _add_unserved(paths, request, outcomes)

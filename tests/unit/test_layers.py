@@ -59,6 +59,7 @@ INNER_IMPORTS = {
     "cli.service:_wait": "rich: only on a terminal",
     "cli.show:show": TAB,
     "cli.update:update": f"{TAB}; and the password is taken before a program is started",
+    "cli.updating:run": "where nothing is watched nothing is built",
     "cli.updating:_display": "rich: only on a terminal",
     "config.schema:did_you_mean": "difflib: only for wrong keys",
     "config.addresses:_address": "socket: only for hosts that are no plain address",
