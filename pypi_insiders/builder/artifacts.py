@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.version import Version
@@ -10,7 +10,6 @@ from packaging.version import Version
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +23,6 @@ from pypi_insiders.util.plain_text import Block
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import files_below, remove_foreign_tree
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -1,12 +1,12 @@
 """Run foreign code with few files in sight, or as what it is: with the permissions of the user."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import ProcessGroup
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

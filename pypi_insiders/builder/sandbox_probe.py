@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.builder.errors import SANDBOX_LOST, SandboxError
@@ -15,7 +16,6 @@ from pypi_insiders.util.files import make_temporary
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import remove_tree
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

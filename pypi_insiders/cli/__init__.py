@@ -1,6 +1,5 @@
 """The command line: parse, call, print; everything else is imported when it is needed."""
 
-import gc
 import signal
 import sys
 from types import FrameType
@@ -106,5 +105,4 @@ def main() -> NoReturn:
     except InsidersError as error:
         complain(error.message, error.hint)
         status = error.exit_status
-    gc.freeze()  # the interpreter looks for garbage once more before it ends, in vain
     sys.exit(status)

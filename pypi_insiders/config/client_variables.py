@@ -1,10 +1,10 @@
 """Name the variables that point pip, uv and PDM to an index, and unset them."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from pypi_insiders.config import addresses
-from pypi_insiders.util.values import dataclass
 
 INDEX = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL")
 """Where pip, uv and PDM look for the index."""

@@ -4,12 +4,12 @@ import os
 import secrets
 import shlex
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text, remove, write_atomic
 from pypi_insiders.util.foreground import interactive
-from pypi_insiders.util.values import dataclass
 
 _FOUND_ANYWHERE = ("editor", "nano", "vi")
 

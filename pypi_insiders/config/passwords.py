@@ -12,12 +12,11 @@ import stat
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import read_text, write_atomic
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -1,10 +1,9 @@
 """Return where the files of the user and of the program are."""
 
-import os
-import pwd
+from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders.util.values import dataclass
+from platformdirs import PlatformDirs
 
 
 @dataclass(frozen=True)
@@ -135,18 +134,10 @@ class Paths:
 
 def default_paths() -> Paths:
     """Find the directories of the current user, `$XDG_*_HOME` respected."""
+    directories = PlatformDirs("pypi-insiders", appauthor=False)
     return Paths(
-        config=_base("XDG_CONFIG_HOME", ".config"),
-        data=_base("XDG_DATA_HOME", ".local/share"),
-        state=_base("XDG_STATE_HOME", ".local/state"),
-        cache=_base("XDG_CACHE_HOME", ".cache"),
+        config=directories.user_config_path,
+        data=directories.user_data_path,
+        state=directories.user_state_path,
+        cache=directories.user_cache_path,
     )
-
-
-def _base(variable: str, default: str) -> Path:
-    """Find a base directory; what is not absolute is as if it were not set, as XDG has it."""
-    named, home = (Path(os.environ.get(name, "")) for name in (variable, "HOME"))
-    if not named.is_absolute():
-        home = home if home.is_absolute() else Path(pwd.getpwuid(os.getuid()).pw_dir)
-        named = home / default
-    return named / "pypi-insiders"

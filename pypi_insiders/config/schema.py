@@ -5,12 +5,11 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from pypi_insiders.util.errors import InsidersError, UsageError
-from pypi_insiders.util.values import dataclass
 
 _KINDS = {str: "a string", int: "a number", bool: "true or false", list: "a list"}
 

@@ -1,6 +1,6 @@
 """Read `config.toml`, the settings of the user."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,6 @@ from pypi_insiders.config import addresses, schema, validators
 from pypi_insiders.config.schema import BYTES, SECONDS, key
 from pypi_insiders.config.validators import PYPI
 from pypi_insiders.util.files import read_text
-from pypi_insiders.util.values import dataclass
 
 NOTIFY_VARIABLE = "PYPI_INSIDERS_NOTIFY_COMMAND"
 """Has the `notify-command` as a shell would quote it, for when `config.toml` cannot be read."""

@@ -1,6 +1,7 @@
 """Find settings of pip, uv and PDM that bend a right address: what they take is not the index's."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,6 @@ from pypi_insiders.doctor.client_settings import (
 )
 from pypi_insiders.util import shell_words
 from pypi_insiders.util.urls import without_credentials
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import configparser
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from pypi_insiders.config.schema import parse_toml
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
 from pypi_insiders.util.urls import without_any_credentials
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

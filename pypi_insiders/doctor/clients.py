@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from pypi_insiders.config import addresses
@@ -13,7 +14,6 @@ from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
 from pypi_insiders.util import shell_words
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.urls import without_credentials
-from pypi_insiders.util.values import dataclass
 
 _FULL, _ONLY_OWN = "/simple", "/insiders/simple"
 

@@ -1,9 +1,8 @@
 """What a check found."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-
-from pypi_insiders.util.values import dataclass
 
 
 class Verdict(StrEnum):

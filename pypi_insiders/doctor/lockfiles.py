@@ -4,7 +4,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util import shell_words
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names, read_bytes
-from pypi_insiders.util.values import dataclass
 
 _LOCKS = ("uv.lock", "pdm.lock", "poetry.lock")
 _HINTS = {

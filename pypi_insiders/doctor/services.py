@@ -2,6 +2,7 @@
 
 import http.client
 from collections.abc import Iterator
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pypi_insiders.config import addresses
@@ -12,7 +13,6 @@ from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import INDEX, Item, Judgement
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER
-from pypi_insiders.util.values import dataclass
 
 _TIMEOUT_S = 30
 _OTHER_PORT = "end it, or set another `port` under [server]"

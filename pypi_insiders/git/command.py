@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypi_insiders.git.errors import UnreachableError, explain
@@ -18,7 +18,6 @@ from pypi_insiders.util.disk import DiskFullError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process_group import activity, kill_with_descendants
 from pypi_insiders.util.time_limit import shortened
-from pypi_insiders.util.values import dataclass
 
 # GitPython looks for git when it is imported, and fails there without one.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")

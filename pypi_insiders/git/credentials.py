@@ -2,13 +2,13 @@
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pypi_insiders.git.command import GitSettings
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, open_file
-from pypi_insiders.util.values import dataclass
 
 _TOKEN_FILE = "PYPI_INSIDERS_TOKEN_FILE"  # noqa: S105  # the name of a variable
 _PROTOCOLS = "https:ssh:git:file"

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +21,6 @@ from pypi_insiders.git.errors import RefusedError, UnexplainedError, UnfitError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
 from pypi_insiders.util.trees import remove_tree
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -1,13 +1,13 @@
 """Read what a commit says of its submodules."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.git.command import attempt, in_mirror
 from pypi_insiders.git.errors import UnexplainedError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.urls import without_credentials
-from pypi_insiders.util.values import dataclass
 
 _GITLINK = "160000"
 _LONGEST_URL_CHARS = 2048

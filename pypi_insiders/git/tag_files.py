@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.git import credentials
@@ -12,7 +13,6 @@ from pypi_insiders.git.signatures import verify
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_temporary
 from pypi_insiders.util.trees import remove_foreign_tree
-from pypi_insiders.util.values import dataclass
 
 _LIMIT_BYTES = 32 * 1024 * 1024
 _FILE_LIMIT_BYTES = 512 * 1024

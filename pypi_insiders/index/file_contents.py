@@ -6,6 +6,7 @@ import hashlib
 import re
 import tarfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import NormalizedName, canonicalize_name
@@ -13,7 +14,6 @@ from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.index.distribution import DistributionError, is_wheel, release_of
 from pypi_insiders.util.files import sha256
-from pypi_insiders.util.values import dataclass
 
 _FIELD = re.compile(rb"([!-9;-~]+):")
 _LOOKED_AT = (b"name", b"version", b"requires-python")

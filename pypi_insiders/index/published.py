@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from packaging.utils import canonicalize_version
@@ -11,7 +11,6 @@ from packaging.version import Version
 from pypi_insiders.index import distribution
 from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.index.yanks import Yanks
-from pypi_insiders.util.values import dataclass
 from pypi_insiders.util.words import counted
 
 

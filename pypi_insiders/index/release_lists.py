@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import canonicalize_version
@@ -12,7 +13,6 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text, remove, write_atomic
 from pypi_insiders.util.json_fields import written
 from pypi_insiders.util.own_files import recall
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

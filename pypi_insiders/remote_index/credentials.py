@@ -4,7 +4,7 @@ import netrc
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,7 +13,6 @@ from pypi_insiders.remote_index.errors import PublishError
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
-from pypi_insiders.util.values import dataclass
 
 VARIABLE = "PYPI_INSIDERS_INDEX_PASSWORD"
 """The environment variable with the password."""

@@ -1,12 +1,11 @@
 """Know where to upload, and where that index tells what it has."""
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 from pypi_insiders.config.settings import PublishSettings
 from pypi_insiders.config.validators import parse_index_url
 from pypi_insiders.remote_index.errors import PublishError
-from pypi_insiders.util.values import dataclass
 
 PYPI = "https://pypi.org/simple/"
 

@@ -2,10 +2,10 @@
 
 import html
 import re
+from dataclasses import dataclass
 
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.urls import without_any_credentials
-from pypi_insiders.util.values import dataclass
 
 _DETAIL_CHARS = 240
 _SHORT_CHARS = 4

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http.client import NOT_FOUND, NOT_MODIFIED, HTTPException
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.repositories.public_versions import Public, load, save
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.urls import without_credentials
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ import logging
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import IO, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -19,7 +20,6 @@ from pypi_insiders import __version__
 from pypi_insiders.remote_index.credentials import Credentials
 from pypi_insiders.remote_index.errors import PublishError, failure
 from pypi_insiders.util.urls import without_credentials
-from pypi_insiders.util.values import dataclass
 
 _Found = TypeVar("_Found")
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.index import distribution
@@ -14,7 +15,6 @@ from pypi_insiders.util import process, uv
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, sha256
 from pypi_insiders.util.urls import without_credentials
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.utils import canonicalize_version
@@ -11,7 +11,6 @@ from packaging.utils import canonicalize_version
 from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from pypi_insiders.systemd import systemctl, unit_templates
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
-from pypi_insiders.util.values import dataclass
 
 # What in which unit wins over which settings, if a drop-in of the person says it.
 # Source: systemd.socket(5), systemd.timer(5).

@@ -7,7 +7,7 @@ import json
 import netrc
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -15,7 +15,6 @@ from urllib.parse import unquote, urljoin, urlsplit
 from packaging.utils import canonicalize_name
 
 from pypi_insiders.reporting.directory import Sample
-from pypi_insiders.util.values import dataclass
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _TIMEOUT_S = 2

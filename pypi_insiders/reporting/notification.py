@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from pypi_insiders.systemd import transient
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.plain_text import one_line, printable
 from pypi_insiders.util.process import Result, run
-from pypi_insiders.util.values import dataclass
 
 _BUS = "org.freedesktop.DBus"
 _SERVICE = "org.freedesktop.Notifications"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -17,7 +17,6 @@ from pypi_insiders.systemd import control, service_status, unit_state
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.values import dataclass
 
 Fetch = Callable[[Files, Services | InsidersError, Settings | None], Fetched | None]
 """Asks the index, however that is done; `None`: it was not asked."""

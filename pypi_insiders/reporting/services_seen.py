@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.reporting.snapshot import Snapshot
@@ -13,7 +13,6 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
 from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import recall
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

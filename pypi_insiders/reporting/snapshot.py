@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,6 @@ from pypi_insiders.repositories.state import Check, RepositoryState, Sandboxing
 from pypi_insiders.repositories.status import RepositoryStatus, StatusContext
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there
-from pypi_insiders.util.values import dataclass
 
 if TYPE_CHECKING:
     from pypi_insiders.reporting.index_check import Fetched

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from pypi_insiders.util.urls import without_any_credentials
-from pypi_insiders.util.values import dataclass
 
 CONFIG, REPOSITORIES, INDEX, STATE = "config.toml", "repos.toml", "index", "state"
 BUILDS, PASSWORDS = "builds", "passwords"

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from pypi_insiders.systemd.quoting import quoted
 from pypi_insiders.systemd.unit_names import WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
-from pypi_insiders.util.values import dataclass
 
 _AT_ONCE = 16
 _SPARE_S = 30

@@ -5,7 +5,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.files import is_there, sha256
-from pypi_insiders.util.values import dataclass
 from pypi_insiders.util.words import listed
 
 _SHOWN = 3

@@ -8,6 +8,7 @@ table would take them along (tomlkit 0.15).
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tomli_w
@@ -15,7 +16,6 @@ import tomlkit
 from tomlkit.items import Array, InlineTable
 
 from pypi_insiders.config.schema import as_toml
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

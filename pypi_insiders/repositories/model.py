@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,6 @@ from pypi_insiders.config.schema import key
 from pypi_insiders.repositories.tags import Pattern, Rules
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.urls import without_credentials
-from pypi_insiders.util.values import dataclass
 
 _SCHEMES = ("https", "ssh", "git", "file")
 # White space, control characters, bytes that are no text, and the `::` of git's transport helpers.

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from packaging.utils import canonicalize_version
@@ -16,7 +17,6 @@ from pypi_insiders.repositories.model import Repository, add_command
 from pypi_insiders.repositories.state import Check, RepositoryState
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, list_names
-from pypi_insiders.util.values import dataclass
 
 
 class Reason(StrEnum):

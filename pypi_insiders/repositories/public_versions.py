@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from packaging.version import Version
@@ -13,7 +13,6 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
 from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import recall
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

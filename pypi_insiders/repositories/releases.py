@@ -5,6 +5,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import (
@@ -22,7 +23,6 @@ from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED, ReleaseList, R
 from pypi_insiders.repositories import state
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import list_names, locked
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

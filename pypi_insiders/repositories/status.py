@@ -4,7 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.utils import canonicalize_version
@@ -15,7 +15,6 @@ from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.public_versions import Public
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.values import dataclass
 
 # Within one tick of the kernel's clock for files, two changes look alike.
 _TICK_NS = 20_000_000

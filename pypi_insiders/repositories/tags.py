@@ -3,12 +3,12 @@
 import fnmatch
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from functools import cached_property
 
 from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.values import dataclass
 
 # `9.5.3-insiders-4.49.0` is built as version `9.5.3+insiders.4.49.0`.
 # Other second parts (`1.0-docker`) say nothing about the version.

@@ -5,6 +5,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.config.paths import Paths
@@ -15,7 +16,6 @@ from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_bytes
 from pypi_insiders.util.process import run
-from pypi_insiders.util.values import dataclass
 
 _OTHERS = (Path("/media"), Path("/mnt"), Path("/srv"), Path("/var"))
 _TIMEOUT_S = 60

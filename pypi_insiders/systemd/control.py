@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pypi_insiders.config import access, addresses, passwords
@@ -22,7 +22,6 @@ from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import PARTS, SERVER, Part
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

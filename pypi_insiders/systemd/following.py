@@ -4,13 +4,13 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pypi_insiders.systemd import exit_codes, journalctl, systemctl
 from pypi_insiders.systemd.unit_names import WATCHER
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """Find out where clients reach the index: where its socket listens, or where it will."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -8,7 +9,6 @@ from pypi_insiders.systemd import service_status, systemctl, unit_names
 from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.util import listeners
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
@@ -11,7 +12,6 @@ from pypi_insiders.systemd import exit_codes, systemctl, unit_files, unit_names
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import PARTS, REQUESTS, SERVER, WATCHER, Part
 from pypi_insiders.util import times
-from pypi_insiders.util.values import dataclass
 
 PROPERTIES = (
     "LoadState", "NeedDaemonReload", "DropInPaths",

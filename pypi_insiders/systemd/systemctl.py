@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.foreground import attached
 from pypi_insiders.util.process import Result, run
-from pypi_insiders.util.values import dataclass
 
 _TIMEOUT_S = 120
 _BUS = "org.freedesktop.systemd1"

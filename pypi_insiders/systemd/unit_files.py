@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from pypi_insiders.systemd.unit_names import (
 )
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text, remove, write_atomic
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

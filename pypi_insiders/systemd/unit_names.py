@@ -1,9 +1,8 @@
 """Name the units, and the files that belong to each."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-
-from pypi_insiders.util.values import dataclass
 
 # Sorts before `override.conf`, which `systemctl edit` writes: the user has the last word.
 DROP_IN = "10-config.conf"

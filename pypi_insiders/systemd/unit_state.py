@@ -1,6 +1,7 @@
 """Find out whether the units are as this program writes them, and as systemd has read them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
@@ -10,7 +11,6 @@ from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_files import Freshness
 from pypi_insiders.systemd.unit_names import PARTS, REQUESTS, Part
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from pypi_insiders import remote_index
 from pypi_insiders.builder.environ import build_environment
@@ -23,7 +23,6 @@ from pypi_insiders.update.request import UpdateRequest
 from pypi_insiders.util.files import locked, sweep
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import remove_tree
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Check repositories before they are watched, and read their project names."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories import access_check, registry
@@ -9,7 +9,6 @@ from pypi_insiders.repositories.access_check import Reply
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.update import naming
 from pypi_insiders.update.naming import Naming
-from pypi_insiders.util.values import dataclass
 
 _CHECK_TIMEOUT_S = 10
 _NAME_TIMEOUT_S = 10

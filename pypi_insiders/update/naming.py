@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders import git
@@ -17,7 +18,6 @@ from pypi_insiders.update.project_name import UnknownNameError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names
 from pypi_insiders.util.trees import remove_foreign_tree
-from pypi_insiders.util.values import dataclass
 
 _AT_ONCE = 16
 _LEFT_AFTER_S = 3600

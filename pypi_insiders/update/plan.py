@@ -1,7 +1,7 @@
 """Plan what an update does for one repository."""
 
 from collections.abc import Collection
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from pypi_insiders import git
 from pypi_insiders.repositories.comparison import Difference
@@ -12,7 +12,6 @@ from pypi_insiders.update.release import TaggedRelease
 from pypi_insiders.update.selection import TagSelector
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-
-from pypi_insiders.util.values import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)

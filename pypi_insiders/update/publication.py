@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.version import Version
@@ -26,7 +26,6 @@ from pypi_insiders.update.release import BuildResult, TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import locked, make_directory, sha256
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
@@ -18,7 +19,6 @@ from pypi_insiders.repositories.model import Repository
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import store
@@ -10,7 +11,6 @@ from pypi_insiders.repositories.model import Repository, parse_name
 from pypi_insiders.update import retention
 from pypi_insiders.util.files import locked
 from pypi_insiders.util.trees import remove_tree
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

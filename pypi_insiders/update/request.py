@@ -1,10 +1,9 @@
 """What one update is asked to do."""
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from pypi_insiders.util.errors import UsageError
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

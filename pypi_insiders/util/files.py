@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,17 +42,18 @@ def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
             mode = old_mode if mode is None else mode
         path = path.resolve()
         make_directory(path.parent)
-        temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}{UNFINISHED}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor, temporary = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent
+        )
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fchmod(file.fileno(), 0o644 if mode is None else mode)
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            Path(temporary).replace(path)
         except BaseException:
-            remove(temporary)
+            remove(Path(temporary))
             raise
 
 
@@ -240,10 +242,7 @@ def make_temporary(parent: Path) -> Path:
         InsidersError: it cannot be made.
     """
     with _says("make a directory in", make_directory(parent)):
-        # `tempfile` would do the same, and is slow to import.
-        path = parent / f"tmp{os.urandom(8).hex()}"
-        path.mkdir(0o700)
-        return path
+        return Path(tempfile.mkdtemp(dir=parent))
 
 
 def sha256(path: Path) -> str:

@@ -5,10 +5,9 @@ import os
 import pwd
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-
-from pypi_insiders.util.values import dataclass
 
 _LISTEN = "0A"  # Source: the kernel's include/net/tcp_states.h
 

@@ -8,12 +8,12 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from io import FileIO
 from typing import IO, Any
 
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, shortage
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Say what a client may take."""
 
-from pypi_insiders.util.values import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,11 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from io import FileIO
 
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
-from pypi_insiders.util.values import dataclass
 
 _log = logging.getLogger(__name__)
 

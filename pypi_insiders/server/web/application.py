@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -31,7 +32,6 @@ from pypi_insiders.server.web.responses import (
 from pypi_insiders.server.web.snippets import base_url
 from pypi_insiders.server.web.stop import Stop
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.values import dataclass
 
 _LONGEST_REMEMBERED = 1000
 # Media type that may be asked for, to that of the answer; of equals the first is preferred.

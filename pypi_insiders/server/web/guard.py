@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -9,7 +10,6 @@ from urllib.parse import urlsplit
 from pypi_insiders.config.passwords import UPLOADER, Checker, Single, TooManyGuessesError
 from pypi_insiders.server.web.headers import basic_credentials
 from pypi_insiders.server.web.request import Request
-from pypi_insiders.util.values import dataclass
 
 # Source: RFC 9110, section 7.2, and RFC 3986, section 3.2.2.
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]+))(?::[0-9]*)?")

@@ -1,10 +1,10 @@
 """Say what to paste, so that pip, uv, PDM, Poetry and Hatch find the index."""
 
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pypi_insiders.config import addresses
 from pypi_insiders.server.web.request import Request
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ nothing but a location that is no URL.
 
 import json
 import re
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.responses import SAFE, Headers, Response
-from pypi_insiders.util.values import dataclass
 
 _LOCATION_SAFE = " ;,.()=+'"
 # Poetry 2.5 waits so long five times before it shows the reason.

@@ -1,7 +1,7 @@
 """Put together what the pages for people show."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from packaging.version import Version
 
@@ -10,7 +10,6 @@ from pypi_insiders.index.published import Project
 from pypi_insiders.reporting.verdict import Item, Judgement
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.repositories.status import RepositoryStatus
-from pypi_insiders.util.values import dataclass
 
 
 @dataclass(frozen=True)
