@@ -1,6 +1,7 @@
 """Give the wheel its `share/`: completion for shells, and man pages.
 
-Both are made from the commands, which need click and nothing else.
+Both are made from the commands, of which nothing runs: click is needed, and what else they import
+is stood in for where it is not installed, as Sphinx does it (`autodoc_mock_imports`).
 
 Source: https://hatch.pypa.io/latest/plugins/build-hook/custom/.
 """
@@ -9,7 +10,11 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -41,20 +46,73 @@ class Share(BuildHookInterface):
             self._directory.cleanup()
 
 
+class _AnyMeta(type):
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return cls
+
+
+class _Any(Exception, metaclass=_AnyMeta):  # noqa: N818
+    """Stands in for whatever a module has: a class to derive from, to call or to catch."""
+
+    def __init__(self, *_arguments: Any, **_keywords: Any) -> None:
+        super().__init__()
+
+
+class _StandIn(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Any
+
+
+class _Missing:
+    """Finds every module that nobody else finds, but for those of the project itself."""
+
+    @classmethod
+    def find_spec(cls, name: str, *_where: Any) -> ModuleSpec | None:
+        is_own = name.partition(".")[0] in ("pypi_insiders", "manual")
+        return None if is_own else ModuleSpec(name, cls, is_package=True)
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> ModuleType:
+        return _StandIn(spec.name)
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        pass
+
+
+@contextmanager
+def _standing_in() -> Iterator[None]:
+    """Let modules that are missing be imported, and forget what was imported so."""
+    before = set(sys.modules)
+    sys.meta_path.append(_Missing)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(_Missing)
+        for name in set(sys.modules) - before:
+            if isinstance(sys.modules[name], _StandIn) or name.startswith("pypi_insiders"):
+                del sys.modules[name]
+
+
 def _texts(root: Path) -> dict[str, str]:
     """Make all files, by their path below `share/`."""
     sys.path[:0] = [str(root), str(root / ".ci")]
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        import manual
+        with _standing_in():
+            import manual
 
-        from pypi_insiders import __version__
-        from pypi_insiders.cli import cli, completion
+            from pypi_insiders import __version__
+            from pypi_insiders.cli import cli, completion
 
-        epoch_s = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
-        pages = manual.pages(cli, __version__, epoch_s)
-        scripts = {path: completion.script(shell) for shell, path in _COMPLETIONS.items()}
-        return scripts | {f"man/man1/{name}": text for name, text in pages.items()}
+            epoch_s = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+            pages = manual.pages(cli, __version__, epoch_s)
+            scripts = {path: completion.script(shell, cli) for shell, path in _COMPLETIONS.items()}
+            return scripts | {f"man/man1/{name}": text for name, text in pages.items()}
     finally:
         sys.dont_write_bytecode = written
         del sys.path[:2]

@@ -127,7 +127,8 @@ def _commands(commands: list[tuple[str, click.Command]]) -> Iterator[str]:
 def _tail(ctx: click.Context, commands: list[tuple[str, click.Command]]) -> Iterator[str]:
     yield from (".SH OPTIONS", *_options(ctx, common=True))
     yield from (".SH EXIT STATUS", *_table(_EXIT_STATUS))
-    if isinstance(ctx.command, click.Group) and "status" in ctx.command.commands:
+    is_group = isinstance(ctx.command, click.Group) and ctx.parent is not None
+    if is_group and "status" in ctx.command.list_commands(ctx):
         yield from (".PP", _escape("Of `status`, as of `systemctl status`:"), *_table(_STATUS))
     yield from (".SH ENVIRONMENT", *_table(_ENVIRONMENT))
     yield from (".SH FILES", *_table(_FILES))

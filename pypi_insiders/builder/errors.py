@@ -2,6 +2,12 @@
 
 from pypi_insiders.util.errors import InsidersError
 
+SANDBOX_LOST = (
+    'see `pypi-insiders doctor`; the next update tries again, and with `sandbox = "off"` under '
+    "[build] builds run with your permissions"
+)
+"""What to do where there is no sandbox any more."""
+
 
 class BuildError(InsidersError):
     """A project does not build.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders.builder.errors import SandboxError
+from pypi_insiders.builder.errors import SANDBOX_LOST, SandboxError
 from pypi_insiders.builder.launcher import DirectLauncher, Launcher, Mounts
 from pypi_insiders.builder.sandbox import PAUSES_S, Sandbox, last_line
 from pypi_insiders.systemd import systemctl
@@ -18,12 +18,6 @@ from pypi_insiders.util.process_group import Command, ProcessGroup
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
-
-LOST = (
-    'see `pypi-insiders doctor`; the next update tries again, and with `sandbox = "off"` under '
-    "[build] builds run with your permissions"
-)
-"""What to do where there is no sandbox any more."""
 
 _PROBE_TIMEOUT_S = 30
 _PATIENT_PROBE_TIMEOUT_S = 180
@@ -157,6 +151,8 @@ def choose(
             'without one nothing is built while `sandbox = "required"`',
         )
     if had_before:
-        raise SandboxError(f"the sandbox of builds is not available any more: {trouble}", LOST)
+        raise SandboxError(
+            f"the sandbox of builds is not available any more: {trouble}", SANDBOX_LOST
+        )
     _log.warning("builds are not sandboxed: %s", trouble)
     return DirectLauncher(processes, trouble=trouble)

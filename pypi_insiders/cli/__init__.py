@@ -11,24 +11,42 @@ from pypi_insiders.cli.common import LazyGroup, colour, complain, in_words
 from pypi_insiders.util.errors import InsidersError
 
 COMMANDS = {
-    "status": "pypi_insiders.cli.status:status",
-    "server": "pypi_insiders.cli.server:server",
-    "watcher": "pypi_insiders.cli.watcher:watcher",
-    "repos": "pypi_insiders.cli.repos:repos",
-    "update": "pypi_insiders.cli.update:update",
-    "show": "pypi_insiders.cli.show:show",
-    "yank": "pypi_insiders.cli.releases:yank",
-    "unyank": "pypi_insiders.cli.releases:unyank",
-    "unpublish": "pypi_insiders.cli.releases:unpublish",
-    "prune": "pypi_insiders.cli.releases:prune",
-    "config": "pypi_insiders.cli.config:config",
-    "env": "pypi_insiders.cli.env:env",
-    "exec": "pypi_insiders.cli.exec:exec_",
-    "export": "pypi_insiders.cli.export:export",
-    "doctor": "pypi_insiders.cli.doctor:doctor",
-    "notify": "pypi_insiders.cli.notify:notify",
-    "completion": "pypi_insiders.cli.completion:completion",
-    "uninstall": "pypi_insiders.cli.uninstall:uninstall",
+    "status": ("pypi_insiders.cli.status:status", "Show the state of everything."),
+    "server": (
+        "pypi_insiders.cli.server:server",
+        "Run the package index, as systemd units of the user.",
+    ),
+    "watcher": (
+        "pypi_insiders.cli.watcher:watcher",
+        "Run the watcher of the repositories, as systemd units of the user.",
+    ),
+    "repos": ("pypi_insiders.cli.repos:repos", "Manage watched repositories."),
+    "update": ("pypi_insiders.cli.update:update", "Build and publish new releases."),
+    "show": ("pypi_insiders.cli.show:show", "Show details of a repository."),
+    "yank": ("pypi_insiders.cli.releases:yank", "Hide a release from whoever does not pin it."),
+    "unyank": ("pypi_insiders.cli.releases:unyank", "Take the yank of a release back."),
+    "unpublish": ("pypi_insiders.cli.releases:unpublish", "Remove releases from the index."),
+    "prune": (
+        "pypi_insiders.cli.releases:prune",
+        "Remove all but the newest versions from the index.",
+    ),
+    "config": ("pypi_insiders.cli.config:config", "Show or edit the settings."),
+    "env": (
+        "pypi_insiders.cli.env:env",
+        "Print the environment variables that point pip, uv and PDM to the index.",
+    ),
+    "exec": ("pypi_insiders.cli.exec:exec_", "Run a command with the index, without systemd."),
+    "export": ("pypi_insiders.cli.export:export", "Write the index to DIR as plain files."),
+    "doctor": ("pypi_insiders.cli.doctor:doctor", "Look for what commonly goes wrong."),
+    "notify": ("pypi_insiders.cli.notify:notify", "Send failure and recovery notifications."),
+    "completion": (
+        "pypi_insiders.cli.completion:completion",
+        "Print what completes commands, options and repositories at the prompt of a shell.",
+    ),
+    "uninstall": (
+        "pypi_insiders.cli.uninstall:uninstall",
+        "Stop, disable and remove the units, and what `env --install` wrote.",
+    ),
 }
 
 
@@ -36,8 +54,7 @@ COMMANDS = {
 def _alone(ctx: click.Context) -> None:
     """Show the state of everything where no command is named."""
     if ctx.invoked_subcommand is None:
-        from pypi_insiders.cli.status import status
-
+        status = cli.load("status")
         # Not ctx.invoke(): the command sets up the log from a context of its own.
         with status.make_context("status", [], parent=ctx) as inner:
             status.invoke(inner)

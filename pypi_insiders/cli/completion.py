@@ -1,6 +1,7 @@
 """`pypi-insiders completion`."""
 
 import click
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 from pypi_insiders.cli.common import Command
 
@@ -20,21 +21,18 @@ fish, in config.fish:  pypi-insiders completion fish | source
 @click.argument("shell", metavar="|".join(SHELLS), type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
     """Print the script of a shell."""
-    click.echo(script(shell), nl=False)
+    click.echo(script(shell, click.get_current_context().find_root().command), nl=False)
 
 
-def script(shell: str) -> str:
+def script(shell: str, program: click.Command) -> str:
     """Write the script by which a shell asks this program what completes a word.
 
     Args:
         shell: one of `SHELLS`.
+        program: the whole of it.
     """
-    from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
-
-    from pypi_insiders.cli import cli
-
     asked = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell](
-        cli, {}, "pypi-insiders", "_PYPI_INSIDERS_COMPLETE"
+        program, {}, "pypi-insiders", "_PYPI_INSIDERS_COMPLETE"
     )
     # Not the `source` of bash, which would first run bash to see how old it is.
     return ShellComplete.source(asked)

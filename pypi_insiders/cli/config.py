@@ -1,18 +1,22 @@
 """`pypi-insiders config`."""
 
+import json
 import sys
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from pypi_insiders.cli.common import Group, complain, note
-
-if TYPE_CHECKING:
-    from pypi_insiders.config.editor import Draft
-    from pypi_insiders.config.paths import Paths
-    from pypi_insiders.config.settings import Settings
-    from pypi_insiders.reporting.effective_settings import Effective
+from pypi_insiders.config.editor import Draft
+from pypi_insiders.config.paths import Paths, default_paths
+from pypi_insiders.config.schema import as_toml
+from pypi_insiders.config.settings import Settings, parse_settings, template
+from pypi_insiders.reporting.effective_settings import Effective
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.words import two_columns
 
 config = Group("config", help="Show or edit the settings.")
 
@@ -25,7 +29,6 @@ def show(as_json: bool) -> None:
     That is config.toml, with the line, or the default. A drop-in of yours that wins over a setting
     (`systemctl --user edit`) is named.
     """
-    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.reporting import effective_settings
 
     paths = default_paths()
@@ -36,7 +39,7 @@ def show(as_json: bool) -> None:
         _print_toml(paths, found)
 
 
-def _files(paths: "Paths") -> dict[str, str]:
+def _files(paths: Paths) -> dict[str, str]:
     return {
         "settings": str(paths.settings),
         "repositories": str(paths.repositories),
@@ -46,12 +49,7 @@ def _files(paths: "Paths") -> dict[str, str]:
     }
 
 
-def _print_toml(paths: "Paths", found: "list[Effective]") -> None:
-    from itertools import groupby
-
-    from pypi_insiders.config.schema import as_toml
-    from pypi_insiders.util.words import two_columns
-
+def _print_toml(paths: Paths, found: list[Effective]) -> None:
     places = [
         (f"# {what}", path if Path(path).exists() else f"{path} (not there)")
         for what, path in _files(paths).items()
@@ -70,14 +68,12 @@ def _print_toml(paths: "Paths", found: "list[Effective]") -> None:
             click.echo(line)
 
 
-def _origin(paths: "Paths", item: "Effective") -> str:
+def _origin(paths: Paths, item: Effective) -> str:
     said = f"{paths.settings.name}:{item.line}" if item.line else "default"
     return f"{said}, overridden in {', '.join(item.drop_ins)}" if item.drop_ins else said
 
 
-def _print_json(paths: "Paths", found: "list[Effective]") -> None:
-    import json
-
+def _print_json(paths: Paths, found: list[Effective]) -> None:
     settings: dict[str, dict[str, Any]] = {}
     for item in found:
         settings.setdefault(item.table, {})[item.key] = {
@@ -97,8 +93,6 @@ def edit() -> None:
     edited again; an invalid config.toml is never saved.
     """
     from pypi_insiders.config import editor
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.config.settings import template
 
     words = editor.editor(on_terminal=_is_terminal())
     draft = editor.Draft.begin(default_paths().settings, template())
@@ -113,11 +107,8 @@ def _is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _edit(draft: "Draft", words: tuple[str, ...]) -> None:
+def _edit(draft: Draft, words: tuple[str, ...]) -> None:
     """Edit until the text is valid, or the user gives up."""
-    from pypi_insiders.config.settings import parse_settings
-    from pypi_insiders.util.errors import InsidersError
-
     while True:
         text = draft.edit(words)
         if text in (draft.begun_as, draft.original):
@@ -139,20 +130,15 @@ def _edit(draft: "Draft", words: tuple[str, ...]) -> None:
             return
 
 
-def _before(draft: "Draft") -> "Settings | None":
+def _before(draft: Draft) -> Settings | None:
     """Return the settings before; `None`: they were wrong."""
-    from pypi_insiders.config.settings import parse_settings
-    from pypi_insiders.util.errors import InsidersError
-
     try:
         return parse_settings(draft.of, draft.original or "")
     except InsidersError:
         return None
 
 
-def _report_when(before: "Settings | None", now: "Settings") -> None:
-    from dataclasses import replace
-
+def _report_when(before: Settings | None, now: Settings) -> None:
     if before is None or before.server != now.server:
         note("[server] takes effect at the next `pypi-insiders server restart`")
     if before is None or before.watcher.interval_s != now.watcher.interval_s:

@@ -1,16 +1,17 @@
 """`pypi-insiders doctor`."""
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
 
 import click
 
 from pypi_insiders.cli.common import Command
 from pypi_insiders.cli.verdicts import echo_verdicts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pypi_insiders.doctor import Finding
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.doctor import Finding, Verdict, examine
+from pypi_insiders.repositories import access_check, registry
 
 
 @click.command(cls=Command)
@@ -27,11 +28,6 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
     from a unit like the watcher's. Exit status 1 if there is a problem; what may be as it should be
     is a warning.
     """
-    from datetime import datetime
-
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.doctor import Verdict, examine
-
     if access:
         _print_access()
         return
@@ -46,7 +42,7 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
     ctx.exit(1 if any(item.verdict == Verdict.PROBLEM for item in findings) else 0)
 
 
-def _kept(found: "Iterator[Finding]", findings: "list[Finding]") -> "Iterator[Finding]":
+def _kept(found: Iterator[Finding], findings: list[Finding]) -> Iterator[Finding]:
     for item in found:
         findings.append(item)
         yield item
@@ -54,15 +50,9 @@ def _kept(found: "Iterator[Finding]", findings: "list[Finding]") -> "Iterator[Fi
 
 def _print_access() -> None:
     """Tell which repositories can be read from this process: this runs in a unit."""
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repositories import access_check, registry
-
     watched = registry.load(default_paths().repositories)
     click.echo(access_check.as_json(access_check.ask(watched.values())))
 
 
-def _print_json(findings: "list[Finding]") -> None:
-    import json
-    from dataclasses import asdict
-
+def _print_json(findings: list[Finding]) -> None:
     click.echo(json.dumps([asdict(item) for item in findings], indent=2))

@@ -1,14 +1,16 @@
 """`pypi-insiders env`."""
 
 import os
-from typing import TYPE_CHECKING
 
 import click
 
 from pypi_insiders.cli.common import Command, note, warn
-
-if TYPE_CHECKING:
-    from pypi_insiders.systemd.index_address import Address
+from pypi_insiders.config import client_variables
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.systemd import environment_d, index_address, systemctl
+from pypi_insiders.systemd.index_address import Address
+from pypi_insiders.util import shell_words
+from pypi_insiders.util.errors import InsidersError, UsageError
 
 _HELP = """\
 Print the environment variables that point pip, uv and PDM to the index.
@@ -42,10 +44,6 @@ login. Shells over ssh or on a console do not: there, put the line above into th
 @click.option("--uninstall", is_flag=True, help="Remove what --install wrote.")
 def env(shell: str | None, unset: bool, uv_index: bool, install: bool, uninstall: bool) -> None:
     """Print the environment variables that point pip, uv and PDM to the index."""
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.systemd import index_address
-    from pypi_insiders.util import shell_words
-
     if install or uninstall:
         _refuse_more(install, uninstall, shell, unset)
     if uninstall:
@@ -64,7 +62,7 @@ def env(shell: str | None, unset: bool, uv_index: bool, install: bool, uninstall
         click.echo(shell_words.assign(name, value, fish=is_fish))
 
 
-def _warn(address: "Address") -> None:
+def _warn(address: Address) -> None:
     """Tell what is not as it seems: another address than the configured one, another user."""
     if address.note:
         note(address.note)
@@ -72,10 +70,8 @@ def _warn(address: "Address") -> None:
         warn(f"{address.url} belongs to the user {user}: clients would install what {user} serves")
 
 
-def _values(address: "Address", *, uv_index: bool) -> dict[str, str]:
+def _values(address: Address, *, uv_index: bool) -> dict[str, str]:
     """Put together what is to be set in this shell, and what it takes to undo that."""
-    from pypi_insiders.config import client_variables
-
     ours = {address.url, address.configured}
     values = client_variables.leading_to(address.url, for_uv=uv_index)
     values = client_variables.beside_own(values, os.environ, ours)
@@ -84,12 +80,6 @@ def _values(address: "Address", *, uv_index: bool) -> dict[str, str]:
 
 
 def _unset(*, is_fish: bool) -> None:
-    from pypi_insiders.config import client_variables
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.systemd import index_address
-    from pypi_insiders.util import shell_words
-    from pypi_insiders.util.errors import InsidersError
-
     try:
         address = index_address.find(default_paths().settings)
         ours = {address.url, address.configured}
@@ -110,9 +100,6 @@ def _is_fish(shell: str | None) -> bool:
     Raises:
         InsidersError: the person's shell has another one.
     """
-    from pypi_insiders.util import shell_words
-    from pypi_insiders.util.errors import InsidersError
-
     name = shell or shell_words.name(os.environ)
     if name not in (*shell_words.SH, shell_words.FISH):
         raise InsidersError(
@@ -123,20 +110,13 @@ def _is_fish(shell: str | None) -> bool:
 
 
 def _refuse_more(install: bool, uninstall: bool, shell: str | None, unset: bool) -> None:
-    from pypi_insiders.util.errors import UsageError
-
     this = "--install" if install else "--uninstall"
     given = {"--uninstall": install and uninstall, "--unset": unset, "--shell": shell is not None}
     for other in (name for name, is_given in given.items() if is_given):
         raise UsageError(f"{this} and {other} exclude each other", "give one of them")
 
 
-def _install(address: "Address", *, uv_index: bool) -> None:
-    from pypi_insiders.config import client_variables
-    from pypi_insiders.systemd import environment_d, systemctl
-    from pypi_insiders.util import shell_words
-    from pypi_insiders.util.errors import InsidersError
-
+def _install(address: Address, *, uv_index: bool) -> None:
     try:
         systemctl.manager()
     except InsidersError as error:
@@ -156,10 +136,6 @@ def _install(address: "Address", *, uv_index: bool) -> None:
 
 
 def _uninstall() -> None:
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.systemd import environment_d
-    from pypi_insiders.util import shell_words
-
     path = environment_d.uninstall(default_paths())
     click.echo(f"removed {path}" if path else "nothing was installed")
     if path:

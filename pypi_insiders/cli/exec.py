@@ -1,15 +1,19 @@
 """`pypi-insiders exec`."""
 
 import os
-from typing import TYPE_CHECKING
+import secrets
 
 import click
 
 from pypi_insiders.cli.common import Command, none_watched, note, verbosity
-
-if TYPE_CHECKING:
-    from pypi_insiders.config.paths import Paths
-    from pypi_insiders.config.settings import Settings
+from pypi_insiders.config import client_variables
+from pypi_insiders.config.paths import Paths, default_paths
+from pypi_insiders.config.settings import Settings, load_settings
+from pypi_insiders.repositories import no_release, registry
+from pypi_insiders.server.run import served_beside
+from pypi_insiders.systemd import sockets
+from pypi_insiders.util import foreground
+from pypi_insiders.util.errors import InsidersError
 
 _HELP = """\
 Run a command with the index, without systemd.
@@ -55,14 +59,6 @@ def exec_(
     ctx: click.Context, argv: tuple[str, ...], no_update: bool, uv_index: bool, port: int
 ) -> None:
     """Run a command with the index."""
-    import secrets
-
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.config.settings import load_settings
-    from pypi_insiders.server.run import served_beside
-    from pypi_insiders.systemd import sockets
-    from pypi_insiders.util import foreground
-
     paths = default_paths()
     settings = load_settings(paths.settings)
     foreground.find_command(argv[0])  # told at once, and not after an update
@@ -81,8 +77,6 @@ def exec_(
 
 
 def _environment(url: str, *, uv_index: bool) -> dict[str, str]:
-    from pypi_insiders.config import client_variables
-
     values = client_variables.leading_to(url, for_uv=uv_index)
     for name, what in client_variables.rivals(os.environ, for_uv=uv_index).items():
         note(f"{name} is set: {what}")
@@ -92,15 +86,12 @@ def _environment(url: str, *, uv_index: bool) -> dict[str, str]:
     return {**os.environ, **values, **proxies, client_variables.URL: url}
 
 
-def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet: bool) -> None:
+def _provide(paths: Paths, settings: Settings, *, no_update: bool, is_quiet: bool) -> None:
     """Make sure that the index has something of all repositories.
 
     Raises:
         InsidersError: it has not.
     """
-    from pypi_insiders.repositories import no_release, registry
-    from pypi_insiders.util.errors import InsidersError
-
     watched = registry.load(paths.repositories)
     if not watched:
         none_watched()
@@ -111,7 +102,7 @@ def _provide(paths: "Paths", settings: "Settings", *, no_update: bool, is_quiet:
 
         password = remote_index.take_password()  # before a program is started
 
-        from pypi_insiders.cli.update import run, summary
+        from pypi_insiders.cli.updating import run, summary
         from pypi_insiders.update.request import UpdateRequest
 
         request = UpdateRequest(index_password=password)

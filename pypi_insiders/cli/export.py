@@ -5,7 +5,12 @@ from pathlib import Path
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import Command, checked, note, parse_fallback_url
+from pypi_insiders.cli.common import Command, checked, note
+from pypi_insiders.config import validators
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.config.settings import load_settings
+from pypi_insiders.util.errors import UsageError
+from pypi_insiders.util.words import counted
 
 
 @click.command(cls=Command)
@@ -18,7 +23,7 @@ from pypi_insiders.cli.common import Command, checked, note, parse_fallback_url
 @click.option(
     "--fallback-url",
     metavar="URL",
-    callback=checked(parse_fallback_url),
+    callback=checked(validators.parse_fallback_url),
     help="Index for names that ours does not hold.",
 )
 @click.option("--no-fallback", is_flag=True, help="Such names are not found.")
@@ -29,11 +34,7 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
     what has changed is touched, so call it again after each update. Without an option, the fallback
     is that of config.toml.
     """
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.config.settings import load_settings
     from pypi_insiders.server.export import export as export_to
-    from pypi_insiders.util.errors import UsageError
-    from pypi_insiders.util.words import counted
 
     if no_fallback and fallback_url is not None:
         raise UsageError("--fallback-url and --no-fallback exclude each other", "give one of them")

@@ -3,6 +3,8 @@
 import click
 
 from pypi_insiders.cli.common import Command
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.reporting import notifier
 
 
 @click.command(cls=Command)
@@ -13,9 +15,6 @@ def notify(test: bool) -> None:
     The units run this when something fails, and after each update. You get one message about each
     problem, on your desktop or by the `notify-command` of config.toml, and one when it is over.
     """
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.reporting import notifier
-
     paths = default_paths()
     if test:
         click.echo(f"sent by {notifier.send_test(paths)}")

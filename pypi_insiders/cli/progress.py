@@ -1,7 +1,7 @@
 """Show what an update is doing, live on a terminal, through rich."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -13,12 +13,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from pypi_insiders.update.progress import Activity
 from pypi_insiders.util.plain_text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pypi_insiders.update.progress import Step
 
 
 def _columns() -> tuple[ProgressColumn, ...]:
@@ -31,7 +27,7 @@ def _columns() -> tuple[ProgressColumn, ...]:
 
 
 @contextmanager
-def live() -> "Iterator[Callable[[str, Step | None], None]]":
+def live() -> Iterator[Callable[[str, Activity | None], None]]:
     """Show one line for each repository at which something happens; the lines vanish in the end.
 
     What is yielded must not be called in two threads at once.
@@ -39,7 +35,7 @@ def live() -> "Iterator[Callable[[str, Step | None], None]]":
     tasks: dict[str, TaskID] = {}
     with Progress(*_columns(), console=Console(stderr=True), transient=True) as progress:
 
-        def show(repository: str, step: "Step | None") -> None:
+        def show(repository: str, step: Activity | None) -> None:
             text = printable(str(step))
             if step is None:
                 progress.remove_task(tasks.pop(repository))
@@ -53,7 +49,7 @@ def live() -> "Iterator[Callable[[str, Step | None], None]]":
 
 
 @contextmanager
-def live_line(title: str) -> "Iterator[Callable[[str], None]]":
+def live_line(title: str) -> Iterator[Callable[[str], None]]:
     """Show one line that changes; it vanishes in the end."""
     with Progress(*_columns(), console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=None, step="")

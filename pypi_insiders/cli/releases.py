@@ -1,21 +1,19 @@
 """`pypi-insiders yank`, `unyank`, `unpublish` and `prune`."""
 
-from typing import TYPE_CHECKING
-
 import click
+from packaging.utils import canonicalize_name
 
-from pypi_insiders.cli import completers
+from pypi_insiders.cli import completers, release_completers
 from pypi_insiders.cli.common import Command, none_watched
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.config.settings import load_settings
+from pypi_insiders.repositories import registry, releases
+from pypi_insiders.util.errors import InsidersError, UsageError
 
 
 @click.command(cls=Command)
-@click.argument("project", shell_complete=completers.projects)
-@click.argument("number", metavar="VERSION", shell_complete=completers.versions)
+@click.argument("project", shell_complete=release_completers.projects)
+@click.argument("number", metavar="VERSION", shell_complete=release_completers.versions)
 @click.option("--reason", default="", metavar="TEXT", help="Shown to whoever asks for it anyway.")
 def yank(project: str, number: str, reason: str) -> None:
     """Hide a release from whoever does not pin it.
@@ -23,9 +21,6 @@ def yank(project: str, number: str, reason: str) -> None:
     Only who asks for exactly this version still gets it, with a warning. Lock files that name it go
     on working. `unyank` takes it back.
     """
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repositories import releases
-
     paths = default_paths()
     release = releases.find(paths.distributions, project, number)
     is_new = releases.yank(paths, release, " ".join(reason.split()))
@@ -34,13 +29,10 @@ def yank(project: str, number: str, reason: str) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("project", shell_complete=completers.yanked_projects)
-@click.argument("number", metavar="VERSION", shell_complete=completers.yanked_versions)
+@click.argument("project", shell_complete=release_completers.yanked_projects)
+@click.argument("number", metavar="VERSION", shell_complete=release_completers.yanked_versions)
 def unyank(project: str, number: str) -> None:
     """Take the yank of a release back."""
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repositories import releases
-
     paths = default_paths()
     if (freed := releases.unyank(paths, project, number)) is not None:
         click.echo(f"no longer yanked: {freed}")
@@ -50,8 +42,10 @@ def unyank(project: str, number: str) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("project", shell_complete=completers.projects)
-@click.argument("numbers", metavar="[VERSION]...", nargs=-1, shell_complete=completers.versions)
+@click.argument("project", shell_complete=release_completers.projects)
+@click.argument(
+    "numbers", metavar="[VERSION]...", nargs=-1, shell_complete=release_completers.versions
+)
 @click.option("--all", "all_versions", is_flag=True, help="Remove all versions of PROJECT.")
 def unpublish(project: str, numbers: tuple[str, ...], all_versions: bool) -> None:
     """Remove releases from the index.
@@ -59,11 +53,8 @@ def unpublish(project: str, numbers: tuple[str, ...], all_versions: bool) -> Non
     Lock files that name them break; `yank` is gentler. No update builds them again, unless
     `update NS/PROJ --tag TAG --force` asks for it. Releases whose files are lost are given up.
     """
-    from packaging.utils import canonicalize_name
-
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repositories import releases
-    from pypi_insiders.util.errors import InsidersError, UsageError
+    from pypi_insiders.cli.let_go import report_let_go
+    from pypi_insiders.repositories.unpublish import unpublish as remove_releases
 
     if all_versions == bool(numbers):
         raise UsageError(
@@ -79,22 +70,12 @@ def unpublish(project: str, numbers: tuple[str, ...], all_versions: bool) -> Non
         if all_versions and report_let_go(paths, [normalized]):
             return
         raise
-    removed = set(releases.unpublish(paths, wanted))
+    removed = set(remove_releases(paths, wanted))
     for release in wanted:
         for name in release.files:
             done = "removed" if name in removed else "gave up"
             click.echo(f"{done} {name}{' from the index' if name in removed else ''}")
     report_let_go(paths, [normalized])
-
-
-def report_let_go(paths: "Paths", projects: "Iterable[str]") -> bool:
-    """Release held names of which nothing is left, and report each; return whether any was."""
-    from pypi_insiders.update import removal
-
-    gone = removal.let_go(paths, projects)
-    for name in gone:
-        click.echo(f"{name} is no longer held: installers get it from the fallback index")
-    return bool(gone)
 
 
 @click.command(cls=Command)
@@ -112,9 +93,6 @@ def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
     Of all watched repositories, or those that are named. `update` does so by itself where `keep` is
     set, for a repository (`repos add --keep N`) or for all (config.toml).
     """
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.config.settings import load_settings
-    from pypi_insiders.repositories import registry
     from pypi_insiders.update import removal
 
     paths = default_paths()

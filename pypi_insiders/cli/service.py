@@ -1,19 +1,25 @@
 """What the commands of both services have in common."""
 
+import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from pypi_insiders.cli.common import note, verbosity
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from pypi_insiders.systemd.following import JournalPosition
-    from pypi_insiders.systemd.unit_names import Part
-    from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.cli.common import is_live, note, verbosity
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.config.settings import load_settings
+from pypi_insiders.reporting import status as everything
+from pypi_insiders.repositories import data_directories, registry
+from pypi_insiders.repositories.model import parse_name
+from pypi_insiders.systemd import following, journalctl, service_status, systemctl
+from pypi_insiders.systemd.control import Setup
+from pypi_insiders.systemd.following import JournalPosition
+from pypi_insiders.systemd.unit_names import SERVER, WATCHER, Part
+from pypi_insiders.util import log
+from pypi_insiders.util.errors import InsidersError
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
 no_block = click.option("--no-block", is_flag=True, help="Do not wait for the end of the update.")
@@ -34,24 +40,13 @@ def log_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-def part_of(name: str) -> "Part":
+def part_of(name: str) -> Part:
     """Return the service of that name."""
-    from pypi_insiders.systemd.unit_names import SERVER, WATCHER
-
     return {part.name: part for part in (SERVER, WATCHER)}[name]
 
 
 def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how: bool) -> None:
     """Start a service in some way, wait for the update if it runs one, and report its state."""
-    from datetime import datetime
-
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.config.settings import load_settings
-    from pypi_insiders.repositories import data_directories
-    from pypi_insiders.systemd import following, service_status, systemctl
-    from pypi_insiders.systemd.control import Setup
-    from pypi_insiders.util.errors import InsidersError
-
     part, paths = part_of(name), default_paths()
     setup = Setup(paths, load_settings(paths.settings), systemctl.manager())
     is_waited_for = name == "watcher" and not no_block
@@ -89,14 +84,8 @@ def _has_changed(path: Path, since: float) -> bool:
         return False
 
 
-def _wait(place: "JournalPosition") -> "InsidersError | None":
+def _wait(place: JournalPosition) -> InsidersError | None:
     """Wait for the end of an update, live on a terminal; return why it failed."""
-    from contextlib import nullcontext
-
-    from pypi_insiders.cli.update import is_live
-    from pypi_insiders.systemd import following
-    from pypi_insiders.util.errors import InsidersError
-
     display: AbstractContextManager[Callable[[str], None]] = nullcontext(lambda _line: None)
     if is_live() and verbosity(click.get_current_context()) >= 0:
         from pypi_insiders.cli.progress import live_line
@@ -120,12 +109,6 @@ def report(name: str, was_installed: bool, done: str) -> None:
 
 def show(name: str, *, as_json: bool) -> int:
     """Show the state of a service; return the exit status that says the same."""
-    import json
-    from datetime import datetime
-
-    from pypi_insiders.reporting import status as everything
-    from pypi_insiders.systemd import service_status, systemctl
-
     part = part_of(name)
     look = service_status.look(part, datetime.now().astimezone())
     if as_json:
@@ -141,9 +124,6 @@ def show_log(
     name: str, options: dict[str, str | bool | None], repository: str | None = None
 ) -> None:
     """Become journalctl, with its own options, for a service or what it said of one repository."""
-    from pypi_insiders.systemd import journalctl, systemctl
-    from pypi_insiders.util import log
-
     given = [
         f"--{option}" if value is True else f"--{option}={value}"
         for option, value in options.items()
@@ -163,12 +143,6 @@ def _in_journal(repository: str) -> list[str]:
     Raises:
         InsidersError: it has none, and the repository is not watched either.
     """
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repositories import registry
-    from pypi_insiders.repositories.model import parse_name
-    from pypi_insiders.systemd import journalctl
-    from pypi_insiders.util import log
-
     wanted = parse_name(repository).casefold()
     logged = journalctl.logged(log.REPOSITORY_FIELD)
     if found := [name for name in logged if name.casefold() == wanted]:

@@ -1,9 +1,13 @@
 """`pypi-insiders show`."""
 
+from datetime import datetime
+
 import click
 
 from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import Command, verbosity
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.util.plain_text import printable
 
 
 @click.command(cls=Command)
@@ -17,11 +21,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     files are served, and which tags failed or were not built. With -v also what was installed to
     build each version.
     """
-    from datetime import datetime
-
-    from pypi_insiders.config.paths import default_paths
     from pypi_insiders.reporting import detail
-    from pypi_insiders.util.plain_text import printable
 
     now = datetime.now().astimezone()
     found = detail.give(default_paths(), name, now)

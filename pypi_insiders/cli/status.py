@@ -1,10 +1,14 @@
 """`pypi-insiders status`, and `pypi-insiders` alone."""
 
+from datetime import datetime
+
 import click
 
 from pypi_insiders.cli.common import Command, none_watched
 from pypi_insiders.cli.table import echo_table
 from pypi_insiders.cli.verdicts import echo_verdict, echo_verdicts
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.reporting import status as state
 
 
 @click.command(cls=Command)
@@ -17,11 +21,6 @@ def status(ctx: click.Context, as_json: bool) -> None:
     has, and everything that is wrong. A page and a file are fetched from the index, which starts it
     if it is idle. Exit status: 0 all is well, 1 there is a problem, 3 something is stopped.
     """
-    from datetime import datetime
-
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.reporting import status as state
-
     now = datetime.now().astimezone()
     found = state.take(default_paths(), now)
     if as_json:

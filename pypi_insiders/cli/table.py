@@ -1,6 +1,6 @@
 """Print tables that fit the terminal."""
 
-import shutil
+import os
 import sys
 from collections.abc import Sequence
 
@@ -28,12 +28,18 @@ def echo_table(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], Seque
     ]
     # Scripts and files get whole values.
     if sys.stdout.isatty():
-        _narrow(widths, shutil.get_terminal_size().columns)
+        _narrow(widths, _columns())
     for cells, lines in ((columns, ()), *rows):
         fitted = (_fit(cell, width) for cell, width in zip(cells, widths, strict=True))
         click.echo(_GAP.join(fitted).rstrip())
         for line in lines:
             click.echo(f"{_GAP}{line}")
+
+
+def _columns() -> int:
+    """Return how wide the terminal is, as `shutil` does, which is slow to import."""
+    told = os.environ.get("COLUMNS", "")
+    return (int(told) if told.isdecimal() else 0) or os.get_terminal_size(1).columns or 80
 
 
 def _narrow(widths: list[int], most: int) -> None:

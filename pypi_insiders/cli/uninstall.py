@@ -6,6 +6,12 @@ from pathlib import Path
 import click
 
 from pypi_insiders.cli.common import Command, note
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.repositories import running
+from pypi_insiders.systemd import control, environment_d
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import is_there
+from pypi_insiders.util.trees import remove_tree
 
 
 @click.command(cls=Command)
@@ -18,13 +24,6 @@ def uninstall(purge: bool) -> None:
     Distributions and configuration stay unless --purge is given. A person's drop-ins stay, and so
     do the units that a package of the system brings.
     """
-    from pypi_insiders.config.paths import default_paths
-    from pypi_insiders.repositories import running
-    from pypi_insiders.systemd import control, environment_d
-    from pypi_insiders.util.errors import InsidersError
-    from pypi_insiders.util.files import is_there
-    from pypi_insiders.util.trees import remove_tree
-
     paths = default_paths()
     removed: list[Path] = []
     packaged: list[Path] = []

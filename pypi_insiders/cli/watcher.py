@@ -1,94 +1,37 @@
 """`pypi-insiders watcher`."""
 
-import click
+from pypi_insiders.cli.common import LazyGroup
 
-from pypi_insiders.cli import completers, service
-from pypi_insiders.cli.common import Group
+COMMANDS = {
+    "start": (
+        "pypi_insiders.cli.watcher_units:start",
+        "Start the watcher of the repositories now, with an update.",
+    ),
+    "stop": ("pypi_insiders.cli.watcher_units:stop", "Stop the watcher of the repositories."),
+    "restart": (
+        "pypi_insiders.cli.watcher_units:restart",
+        "Restart the watcher of the repositories, with an update.",
+    ),
+    "status": (
+        "pypi_insiders.cli.watcher_units:status",
+        "Show the state of the watcher of the repositories.",
+    ),
+    "logs": (
+        "pypi_insiders.cli.watcher_units:logs",
+        "Show the log of the watcher, or only what is about one repository.",
+    ),
+    "enable": (
+        "pypi_insiders.cli.watcher_units:enable",
+        "Start the watcher of the repositories now, with an update, and at every login.",
+    ),
+    "disable": (
+        "pypi_insiders.cli.watcher_units:disable",
+        "Stop the watcher of the repositories and no longer start it at login.",
+    ),
+}
 
-
-@click.group(cls=Group)
-def watcher() -> None:
-    """Run the watcher of the repositories, as systemd units of the user."""
-
-
-@watcher.command()
-@service.no_block
-def start(no_block: bool) -> None:
-    """Start the watcher of the repositories now, with an update.
-
-    Waits until the update is over, and exits with 1 if it failed.
-
-    Installs its units, or refreshes them where they are out of date.
-    """
-    from pypi_insiders.systemd import control
-
-    service.start("watcher", control.start, no_block=no_block, at_login=False)
-
-
-@watcher.command()
-def stop() -> None:
-    """Stop the watcher of the repositories.
-
-    If it is enabled, it starts again at the next login.
-    """
-    from pypi_insiders.systemd import control
-
-    service.report("watcher", control.stop(service.part_of("watcher")), "stopped")
-
-
-@watcher.command()
-@service.no_block
-def restart(no_block: bool) -> None:
-    """Restart the watcher of the repositories, with an update.
-
-    Waits until the update is over, and exits with 1 if it failed.
-
-    Its settings are read again.
-    """
-    from pypi_insiders.systemd import control
-
-    service.start("watcher", control.restart, no_block=no_block)
-
-
-@watcher.command()
-@service.as_json
-@click.pass_context
-def status(ctx: click.Context, as_json: bool) -> None:
-    """Show the state of the watcher of the repositories.
-
-    Exit status: 0 running, 3 stopped, 4 not installed.
-    """
-    ctx.exit(service.show("watcher", as_json=as_json))
-
-
-@watcher.command()
-@click.argument(
-    "repository", metavar="[NS/PROJ]", required=False, shell_complete=completers.repositories
+watcher = LazyGroup(
+    "watcher",
+    commands_at=COMMANDS,
+    help="Run the watcher of the repositories, as systemd units of the user.",
 )
-@service.log_options
-def logs(repository: str | None, **options: str | bool | None) -> None:
-    """Show the log of the watcher, or only what is about one repository.
-
-    It is kept in the journal, also of what is not watched any more.
-    """
-    service.show_log("watcher", options, repository)
-
-
-@watcher.command()
-@service.no_block
-def enable(no_block: bool) -> None:
-    """Start the watcher of the repositories now, with an update, and at every login.
-
-    Waits until the update is over, and exits with 1 if it failed.
-    """
-    from pypi_insiders.systemd import control
-
-    service.start("watcher", control.start, no_block=no_block, at_login=True)
-
-
-@watcher.command()
-def disable() -> None:
-    """Stop the watcher of the repositories and no longer start it at login."""
-    from pypi_insiders.systemd import control
-
-    service.report("watcher", control.disable(service.part_of("watcher")), "disabled")

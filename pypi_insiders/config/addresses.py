@@ -1,7 +1,6 @@
 """Resolve where the index listens, and which hosts and URLs lead there."""
 
 import re
-import socket
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
@@ -87,6 +86,8 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(host)
     except ValueError:
+        import socket
+
         try:
             return IPv4Address(socket.inet_aton(host))  # what C programs read as an address
         except OSError:

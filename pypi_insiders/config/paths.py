@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from platformdirs import PlatformDirs
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -138,9 +140,6 @@ def runtime_directory() -> Path:
 
 def default_paths() -> Paths:
     """Find the directories of the current user, `$XDG_*_HOME` respected."""
-    # Imported here, for most of the time of `--version` would be that of imports.
-    from platformdirs import PlatformDirs
-
     directories = PlatformDirs("pypi-insiders", appauthor=False)
     return Paths(
         config=directories.user_config_path,

@@ -1,6 +1,5 @@
 """Read, write and set the keys of TOML tables, which the fields of frozen dataclasses declare."""
 
-import difflib
 import functools
 import json
 import re
@@ -216,5 +215,7 @@ def wrong(path: Path, problems: Iterable[str]) -> InsidersError:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a suffix that names the nearest of the known words, or all of them."""
     known = list(known)
+    import difflib
+
     close = difflib.get_close_matches(word.replace("_", "-"), known, n=1)
     return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(known)})"

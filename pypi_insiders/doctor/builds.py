@@ -1,6 +1,7 @@
 """Look in what builds run."""
 
 from pypi_insiders.builder import sandbox_probe
+from pypi_insiders.builder.errors import SANDBOX_LOST
 from pypi_insiders.builder.sandbox_probe import SandboxReport
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
@@ -39,7 +40,7 @@ def look(paths: Paths, settings: Settings, processes: ProcessGroup) -> Finding:
         return problem("sandbox", f"none can be had: {strength.trouble}{but}", hint)
     if had_before:
         return problem(
-            "sandbox", f"none can be had any more: {strength.trouble}{but}", sandbox_probe.LOST
+            "sandbox", f"none can be had any more: {strength.trouble}{but}", SANDBOX_LOST
         )
     hint = "watch only repositories that you trust as much as packages that you install"
     message = f"none can be had, builds may do what you may: {strength.trouble}{but}"

@@ -26,7 +26,7 @@ from pypi_insiders.doctor import (
 )
 from pypi_insiders.doctor.client_settings import ClientContext
 from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
-from pypi_insiders.reporting import snapshot
+from pypi_insiders.reporting import observation, snapshot
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import CONFIG, INDEX, REPOSITORIES, Judgement
@@ -52,7 +52,7 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
     """
     # First, for what it finds is in the snapshot then.
     verified = list(_verify(paths)) if verify else []
-    seen = snapshot.take(paths, now, snapshot.fetch_as_client)
+    seen = snapshot.take(paths, now, observation.AS_CLIENT)
     judged = judge(seen)
     settings = seen.settings if isinstance(seen.settings, Settings) else Settings()
     yield from _file(paths.settings, CONFIG, judged)

@@ -17,9 +17,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from pypi_insiders.index import distribution, zip_files
+from pypi_insiders.index import distribution, file_contents, zip_files
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.disk import Watched, demand_room
+from pypi_insiders.util.files import sha256
 from pypi_insiders.util.words import listed
 
 _SHOWN = 3
@@ -41,7 +42,7 @@ _DAMAGES = (
 
 
 def check(path: Path) -> None:
-    """Check what lies in a wheel or an sdist that `distribution.read` has found to be whole.
+    """Check what lies in a wheel or an sdist that `file_contents.read` has found to be whole.
 
     Raises:
         DistributionError: something that should not.
@@ -129,7 +130,7 @@ def differences(one: Path, other: Path) -> str:
     Raises:
         OSError: one cannot be read.
     """
-    if distribution.sha256(one) == distribution.sha256(other):
+    if sha256(one) == sha256(other):
         return ""
     before, after = _members(one), _members(other)
     changed = sorted(
@@ -250,7 +251,7 @@ def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
     """
     if not path.name.endswith(".tar.gz"):
         raise DistributionError(f"{path.name} is no .tar.gz, as an sdist must be")
-    distribution.read(path)
+    file_contents.read(path)
     check(path)
     # Before anything is written: an archive of zeros of some megabytes fills any disk.
     demand_room(_unpacked_bytes(path))

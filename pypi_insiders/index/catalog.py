@@ -9,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 from typing import NoReturn
 
-from pypi_insiders.index import distribution
+from pypi_insiders.index import file_contents
 from pypi_insiders.index.directory_scan import LOOK_AGAIN_AFTER_S, DirectoryScan
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
@@ -165,7 +165,7 @@ class Catalog:
         found = self._cache.metadata(entry)
         if found is None:
             try:
-                found = distribution.read(self.directory / name).metadata
+                found = file_contents.read(self.directory / name).metadata
             except (DistributionError, OSError):
                 return None
         digest = sha256(found).hexdigest()

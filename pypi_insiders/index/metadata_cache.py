@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import hashlib
 import logging
 import os
 import sqlite3
@@ -12,12 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pypi_insiders.index import distribution
-from pypi_insiders.index.distribution import Contents
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, locked, set_aside
+
+if TYPE_CHECKING:
+    from pypi_insiders.index.file_contents import Contents
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Entry:
     """Why it is not served."""
 
 
-def describe(entry: Entry, contents: Contents, published_us: int, origin: Origin | None) -> Entry:
+def describe(entry: Entry, contents: "Contents", published_us: int, origin: Origin | None) -> Entry:
     """Add to an entry what its file holds, when it was published and from what it was built."""
     project, version = distribution.release_of(entry.name)
     is_wheel = distribution.is_wheel(entry.name)
@@ -91,7 +92,7 @@ def describe(entry: Entry, contents: Contents, published_us: int, origin: Origin
         project=project,
         version=str(version),
         sha256=contents.sha256,
-        metadata_sha256=hashlib.sha256(contents.metadata).hexdigest() if is_wheel else None,
+        metadata_sha256=contents.metadata_sha256 if is_wheel else None,
         requires_python=contents.requires_python,
         published_us=published_us,
         origin=origin,

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pypi_insiders.index import distribution
-from pypi_insiders.index.distribution import Contents, DistributionError
+from pypi_insiders.index import distribution, file_contents
+from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.index.file_contents import Contents
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin, describe
 
 _log = logging.getLogger(__package__)
@@ -74,7 +75,7 @@ class FileScanner:
             entry = self._remembered(entry)
             if not stat.S_ISREG(status.st_mode):
                 return replace(entry, problem=f"{name} is a link or a directory, not a file")
-            contents = distribution.read(path)
+            contents = file_contents.read(path)
             # What was hashed may be half of an old file and half of a new one.
             if Identity.of(path.lstat()) != entry.identity:
                 return replace(entry, problem=f"{name} changes while it is read")

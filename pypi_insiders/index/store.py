@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from pypi_insiders.index import archives, distribution
-from pypi_insiders.index.distribution import Contents, DistributionError, sha256
+from pypi_insiders.index import archives, distribution, file_contents
+from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.index.file_contents import Contents
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin, describe
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import cannot, is_left, make_directory, remove, set_aside
+from pypi_insiders.util.files import cannot, is_left, make_directory, remove, set_aside, sha256
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def publish(
     # All are read before any is written: one that is damaged stops the release as a whole.
     for file in files:
         with _says(directory, file):
-            checked.append((file, distribution.read(file)))
+            checked.append((file, file_contents.read(file)))
             archives.check(file)
     with contextlib.ExitStack() as stack:
         copies = {}

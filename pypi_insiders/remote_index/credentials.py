@@ -1,5 +1,6 @@
 """Find out who uploads, and with what password."""
 
+import netrc
 import os
 import shutil
 from collections.abc import Mapping
@@ -72,8 +73,6 @@ def _of_unit(environment: Mapping[str, str]) -> str | None:
 
 def _of_netrc(destination: Destination, environment: Mapping[str, str]) -> Credentials | None:
     """Look into netrc; a password of another user than the one that is set is none."""
-    import netrc
-
     # As requests does; `netrc` alone looks only into the home.
     path = Path(environment.get("NETRC") or _home(environment) / ".netrc")
     try:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.index import distribution
+from pypi_insiders.remote_index import simple_api
 from pypi_insiders.remote_index.credentials import VARIABLE, Credentials, find_credentials
 from pypi_insiders.remote_index.destination import PYPI, Destination
 from pypi_insiders.remote_index.errors import PublishError, failure
 from pypi_insiders.util import process, uv
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import cannot
+from pypi_insiders.util.files import cannot, sha256
 from pypi_insiders.util.urls import without_credentials
 
 _log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class _Wanted:
 
 def _look_at(file: Path) -> _Wanted:
     try:
-        return _Wanted(file, distribution.sha256(file), file.stat().st_size)
+        return _Wanted(file, sha256(file), file.stat().st_size)
     except OSError as error:
         told = cannot("read", file, error)
         raise PublishError(told.message, told.hint) from error
@@ -97,8 +98,6 @@ class _Index:
         Raises:
             PublishError: it has one with other content, or does not tell.
         """
-        from pypi_insiders.remote_index import simple_api
-
         # Anybody may read PyPI; what may upload is for its other host.
         reader = None if self.destination.simple_url == PYPI else self.credentials
         found = simple_api.ask(self.destination.simple_url, project, reader)

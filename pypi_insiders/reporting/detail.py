@@ -84,7 +84,7 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
         InsidersError: nothing is known of it, or what is known cannot be read.
     """
     name = parse_name(name)
-    seen = snapshot.take(paths, now, with_services=False)
+    seen = snapshot.take(paths, now)
     watched = {} if isinstance(seen.watched, InsidersError) else dict(seen.watched)
     known = state.load(paths.state, name)
     item = registry.find(watched, name)

@@ -10,8 +10,17 @@ from packaging.utils import canonicalize_version
 
 from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.reporting.index_check import Sample
 from pypi_insiders.util.files import cannot
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One file that the index should serve."""
+
+    project: str
+    """Normalized."""
+    path: Path
+    size_bytes: int
 
 
 @dataclass(frozen=True)

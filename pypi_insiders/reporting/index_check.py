@@ -9,12 +9,12 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from packaging.utils import canonicalize_name
 
+from pypi_insiders.reporting.directory import Sample
 from pypi_insiders.util.errors import reason
 from pypi_insiders.util.words import first_line
 
@@ -27,16 +27,6 @@ _PAGE_BYTES = 64 * 1024 * 1024
 _WHOLE_BYTES = 256 * 1024
 """Up to this size all of a file is fetched, and its hash compared."""
 _FIRST_BYTES = 4096
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One file that the index should serve."""
-
-    project: str
-    """Normalized."""
-    path: Path
-    size_bytes: int
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pypi_insiders.builder import sandbox_probe
+from pypi_insiders.builder.errors import SANDBOX_LOST
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import BUILDS, INDEX, Item, Severity, note, problem, warning
 from pypi_insiders.systemd import exit_codes, unit_names
@@ -132,7 +132,7 @@ def _builds(snapshot: Snapshot) -> Iterator[Item]:
             BUILDS, 'not sandboxed, as `sandbox = "off"` says: they run with your permissions'
         )
     elif found.trouble is not None and (wanted == "required" or found.had_at is not None):
-        yield problem(BUILDS, f"nothing is built: {found.trouble}", sandbox_probe.LOST)
+        yield problem(BUILDS, f"nothing is built: {found.trouble}", SANDBOX_LOST)
     elif found.trouble is not None:
         yield warning(
             BUILDS,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import NOTIFY_VARIABLE, Settings, load_settings
-from pypi_insiders.reporting import alerts, notification, services_seen, snapshot
+from pypi_insiders.reporting import alerts, notification, observation, services_seen, snapshot
 from pypi_insiders.reporting.alerts import Alert, AlertStatus, Found
 from pypi_insiders.reporting.directory import Files
 from pypi_insiders.reporting.index_check import Fetched
@@ -77,7 +77,9 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
     seen = snapshot.take(
         paths,
         datetime.now().astimezone(),
-        lambda files, services, settings: _fetch(files, services, settings, is_known=has_known),
+        observation.by(
+            lambda files, services, settings: _fetch(files, services, settings, is_known=has_known)
+        ),
     )
     services = seen.services
     if not isinstance(services, Services):
@@ -120,7 +122,7 @@ def _fetch(
         server = services.server
         if server.condition == Condition.RUNNING and not server.is_working:
             return None
-    return snapshot.fetch_as_client(files, services, settings)
+    return observation.fetch_as_client(files, services, settings)
 
 
 def _failure(unit: Mapping[str, str]) -> bool:

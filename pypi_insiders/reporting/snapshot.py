@@ -3,22 +3,18 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from pypi_insiders.config import access
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, load_settings
 from pypi_insiders.index import distribution, yanks
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
-from pypi_insiders.reporting import index_check
-from pypi_insiders.reporting.directory import Files, list_files, rejected, samples
-from pypi_insiders.reporting.index_check import Fetched
+from pypi_insiders.reporting.directory import Files, list_files, rejected
 from pypi_insiders.repositories import (
     comparison,
     held_names,
@@ -36,16 +32,19 @@ from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.repositories.public_versions import Public
 from pypi_insiders.repositories.state import Check, RepositoryState, Sandboxing
 from pypi_insiders.repositories.status import RepositoryStatus, StatusContext
-from pypi_insiders.systemd import control, service_status, unit_state
-from pypi_insiders.systemd.service_status import Condition, Services
-from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there
 
+if TYPE_CHECKING:
+    from pypi_insiders.reporting.index_check import Fetched
+    from pypi_insiders.reporting.observation import Observed
+    from pypi_insiders.systemd.service_status import Services
+    from pypi_insiders.systemd.unit_state import UnitState
+
 _T = TypeVar("_T")
 
-Fetch = Callable[["Files", Services | InsidersError, Settings | None], Fetched | None]
-"""Asks the index, however that is done; `None`: it was not asked."""
+Observe = Callable[[Paths, datetime, Settings | InsidersError, Files], Callable[[], "Observed"]]
+"""Begins to look at what runs, beside the files; what it returns waits for what was found."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,12 @@ class Snapshot:
     settings: Settings | InsidersError
     watched: Mapping[str, Repository] | InsidersError
     files: Files | InsidersError
-    services: Services | InsidersError | None = None
+    services: "Services | InsidersError | None" = None
     """`None`: nobody looked."""
-    units: tuple[UnitState, ...] = ()
+    units: "tuple[UnitState, ...]" = ()
     passwords: InsidersError | None = None
     """Why nobody could log in or upload, though the settings demand it."""
-    fetched: Fetched | None = None
+    fetched: "Fetched | None" = None
     """`None`: nobody asked the index."""
     standings: tuple[RepositoryStatus, ...] = ()
     """In the order of `repos.toml`."""
@@ -90,16 +89,13 @@ class Snapshot:
     """Why other parts could not be read."""
 
 
-def take(
-    paths: Paths, now: datetime, fetch: Fetch | None = None, *, with_services: bool = True
-) -> Snapshot:
+def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapshot:
     """Look at everything; whatever cannot be read is told in its place.
 
     Args:
         paths: where everything is.
         now: with a time zone, in which times are told.
-        fetch: asks the index.
-        with_services: also look at the services and their units.
+        observe: looks at what runs; without it only the files are looked at.
     """
     errors: list[InsidersError] = []
 
@@ -113,36 +109,34 @@ def take(
     settings = _tried(lambda: load_settings(paths.settings))
     files = _tried(lambda: list_files(paths.distributions))
     there = Files() if isinstance(files, InsidersError) else files
-    with ThreadPoolExecutor(1) as pool:
-        # systemd and the index are waited for while the files are read.
-        asking = pool.submit(_ask, paths, now, settings, there, fetch, with_services)
-        watched = _tried(lambda: registry.load(paths.repositories))
-        names = held_names.load(paths)
-        # The latter is told as that of repos.toml.
-        if names.error is not None and names.error is not names.unread:
-            errors.append(names.error)
-        yanked = status.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
-        taken_back: Releases = read(lambda: TAKEN_BACK.load(paths.distributions, paths.state), {})
-        known_public = public_versions.load(paths.state)
-        checks: Mapping[str, Check] = read(lambda: state.load_checks(paths.state), {})
-        listed = {} if isinstance(watched, InsidersError) else watched
-        sandboxing = read(lambda: state.load_sandbox(paths.state), Sandboxing())
-        states = {
-            name: _tried(partial(state.load, paths.state, name))
-            for name in dict.fromkeys([*listed, *_others(paths, listed)])
-        }
-        entries = _entries(paths)
-        for item in listed.values():
-            states[item.name] = _recovered(item, states[item.name], entries, taken_back)
-        differences = _compare(paths, states, entries, taken_back)
-        problems = {name: entry.problem for name, entry in entries.items() if entry.problem}
-        problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
-        view = StatusContext(
-            frozenset(there.sizes.keys() - problems.keys()), yanked, known_public, checks
-        )
-        standings = tuple(status.of(item, states[item.name], view) for item in listed.values())
-        services, unit_states, fetched = asking.result()
-    no_passwords = _passwords(paths, settings, services)
+    # systemd and the index are waited for while the files are read.
+    observed = observe(paths, now, settings, there) if observe else None
+    watched = _tried(lambda: registry.load(paths.repositories))
+    names = held_names.load(paths)
+    # The latter is told as that of repos.toml.
+    if names.error is not None and names.error is not names.unread:
+        errors.append(names.error)
+    yanked = status.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
+    taken_back: Releases = read(lambda: TAKEN_BACK.load(paths.distributions, paths.state), {})
+    known_public = public_versions.load(paths.state)
+    checks: Mapping[str, Check] = read(lambda: state.load_checks(paths.state), {})
+    listed = {} if isinstance(watched, InsidersError) else watched
+    sandboxing = read(lambda: state.load_sandbox(paths.state), Sandboxing())
+    states = {
+        name: _tried(partial(state.load, paths.state, name))
+        for name in dict.fromkeys([*listed, *_others(paths, listed)])
+    }
+    entries = _entries(paths)
+    for item in listed.values():
+        states[item.name] = _recovered(item, states[item.name], entries, taken_back)
+    differences = _compare(paths, states, entries, taken_back)
+    problems = {name: entry.problem for name, entry in entries.items() if entry.problem}
+    problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
+    view = StatusContext(
+        frozenset(there.sizes.keys() - problems.keys()), yanked, known_public, checks
+    )
+    standings = tuple(status.of(item, states[item.name], view) for item in listed.values())
+    seen = observed() if observed else None
     held = {**dict.fromkeys((*there.projects, *there.odd)), **names.repositories}
     # What a build has found counts at once, before the next update writes it down.
     named = {item.distribution: item.name for item in standings if item.distribution}
@@ -151,7 +145,7 @@ def take(
     served = {
         project for project, files in there.projects.items() if not problems.keys() >= set(files)
     }
-    fetched = _of_this(fetched, services, served)
+    fetched = seen.of_this(served) if seen else None
     if fetched is not None and fetched.projects is not None:
         served = set(fetched.projects)  # what clients get is what counts
     missing = {
@@ -169,9 +163,9 @@ def take(
         settings=settings,
         watched=watched,
         files=files,
-        services=services,
-        units=unit_states,
-        passwords=no_passwords,
+        services=seen.services if seen else None,
+        units=seen.units if seen else (),
+        passwords=seen.passwords if seen else None,
         fetched=fetched,
         standings=standings,
         closed=_closed(paths.distributions, paths.state),
@@ -220,66 +214,11 @@ def _closed(*directories: Path) -> dict[Path, str]:
     return found
 
 
-def _of_this(
-    fetched: Fetched | None, services: Services | InsidersError | None, served: set[str]
-) -> Fetched | None:
-    """See whether an index that no unit of ours serves is this one: then it has what is here."""
-    is_unit = isinstance(services, Services) and services.server.condition == Condition.RUNNING
-    # Another user's index on the same port answers as ours does; only what it lists tells them
-    # apart.
-    if fetched is None or fetched.projects is None or is_unit or served <= fetched.projects:
-        return fetched
-    if services is None or not fetched.url:
-        return fetched
-    lacks = min(served - fetched.projects)
-    error = f"{fetched.url} belongs to another index, which does not list {lacks}"
-    return replace(fetched, is_other=True, projects=None, file=None, error=error)
-
-
 def _tried(load: Callable[[], _T]) -> _T | InsidersError:
     try:
         return load()
     except InsidersError as error:
         return error
-
-
-def _ask(  # noqa: PLR0913, PLR0917  # one caller
-    paths: Paths,
-    now: datetime,
-    settings: Settings | InsidersError,
-    files: Files,
-    fetch: Fetch | None,
-    with_services: bool,
-) -> tuple[Services | InsidersError | None, tuple[UnitState, ...], Fetched | None]:
-    """Ask systemd, and then the index where that listens."""
-    services: Services | InsidersError | None = None
-    found: tuple[UnitState, ...] = ()
-    known = None if isinstance(settings, InsidersError) else settings
-    if with_services:
-        services = _tried(lambda: service_status.observe(now))
-        if isinstance(services, Services):
-            found = unit_state.find(services, paths, known)
-    fetched = None
-    if fetch is not None:
-        asked = services or InsidersError("nobody looked")
-        fetched = fetch(files, asked, known)
-    return services, found, fetched
-
-
-def _passwords(
-    paths: Paths, settings: Settings | InsidersError, services: Services | InsidersError | None
-) -> InsidersError | None:
-    """Read the passwords as the server does; a credential of its service takes their place."""
-    if isinstance(settings, InsidersError):
-        return None
-    try:
-        if isinstance(services, Services) and services.server.condition != Condition.NOT_INSTALLED:
-            control.demand_passwords(settings, paths)
-        else:
-            access.passwords_for(settings.server, paths.passwords)
-    except InsidersError as error:
-        return error
-    return None
 
 
 def _others(paths: Paths, listed: Mapping[str, Repository]) -> Iterator[str]:
@@ -337,22 +276,3 @@ def _set_aside(paths: Paths) -> Iterator[Path]:
             yield from sorted(directory.glob("*.damaged*"))
             # `*` leaves out names that begin with a dot, which those beside the distributions have.
             yield from sorted(directory.glob(".*.damaged*"))
-
-
-def fetch_as_client(
-    files: Files, services: Services | InsidersError, settings: Settings | None
-) -> Fetched | None:
-    """Ask the index through the address on which it listens, as a client does.
-
-    Where nothing should listen, what answers there all the same is known by its answer.
-    """
-    url, is_idle = settings.server.url if settings else None, False
-    if isinstance(services, Services):
-        server = services.server
-        if server.has_failed and server.url is not None:
-            return None  # each request waits until it is started once more
-        if server.condition == Condition.RUNNING:
-            url, is_idle = server.url, not server.is_working
-    if url is None:
-        return None
-    return index_check.fetch(url, samples(files), is_idle=is_idle)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.reporting import services_seen, snapshot
+from pypi_insiders.reporting import observation, services_seen, snapshot
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import INDEX, Health, Item, Judgement
@@ -34,7 +34,7 @@ def take(paths: Paths, now: datetime) -> Status:
         paths: where everything is.
         now: for "in 12 min"; with a time zone, in which times are told.
     """
-    found = snapshot.take(paths, now, snapshot.fetch_as_client)
+    found = snapshot.take(paths, now, observation.AS_CLIENT)
     judged = judge(found)
     services_seen.remember(paths, found, judged)
     return Status(found, judged)

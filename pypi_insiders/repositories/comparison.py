@@ -18,7 +18,7 @@ from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build, RepositoryState
-from pypi_insiders.util.files import is_there
+from pypi_insiders.util.files import is_there, sha256
 from pypi_insiders.util.words import listed
 
 _SHOWN = 3
@@ -154,7 +154,7 @@ class Comparison:
         # What had a problem when it was read may have been mended in its place, with the old size
         # and time.
         if entry is None or not is_same or entry.problem or self.verify:
-            return distribution.sha256(path)
+            return sha256(path)
         # Its hash is known, but whoever serves it could not read it.
         if not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

@@ -1,7 +1,5 @@
 """Describe one watched repository, and validate what a user sets of it."""
 
-import hashlib
-import json
 import os
 import re
 import shlex
@@ -115,10 +113,6 @@ def parse_url(text: str) -> str:
     return text
 
 
-# Of a tag that failed, nothing changes by these: it is not tried before its time.
-_NOT_OF_BUILDS = ("keep", "max-new", "backfill", "public-until-built")
-
-
 @dataclass(frozen=True)
 class Repository:
     """One watched repository; every field but its name is a key of `repos.toml`."""
@@ -203,12 +197,6 @@ class Repository:
             self.max_new or max_new,
             self.backfill or 0,
         )
-
-    @property
-    def build_settings(self) -> str:
-        """The keys on which it depends whether a tag builds, as one text."""
-        text = json.dumps([self.name, self.remote, {**self.keys, **dict.fromkeys(_NOT_OF_BUILDS)}])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def keys(self) -> dict[str, Any]:

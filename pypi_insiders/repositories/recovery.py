@@ -14,6 +14,7 @@ from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repositories import releases, tags
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build
+from pypi_insiders.util.files import sha256
 
 _log = logging.getLogger(__name__)
 
@@ -101,9 +102,7 @@ def _recall(
             if not stat.S_ISREG((directory / name).lstat().st_mode):
                 return None
             is_known = entry is not None and entry.sha256
-            hashes[name] = (
-                entry.sha256 if entry and is_known else distribution.sha256(directory / name)
-            )
+            hashes[name] = entry.sha256 if entry and is_known else sha256(directory / name)
             # When it was published, as far as can be told: files are written once.
             times_s.append((directory / name).stat().st_mtime)
         except OSError:

@@ -1,7 +1,7 @@
-"""Find, yank and unpublish the releases that the index holds."""
+"""Find and yank the releases that the index holds, and list those that were taken back."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index import distribution, release_lists, store, yanks
+from pypi_insiders.index import distribution, release_lists, yanks
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED, ReleaseList, Releases
-from pypi_insiders.repositories import running, state
+from pypi_insiders.repositories import state
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import list_names, locked
 
@@ -246,49 +246,18 @@ def mend_lists(paths: Paths) -> None:
             listed.mend(paths.distributions, paths.state)
 
 
-def unpublish(paths: Paths, wanted: Iterable[Release]) -> list[str]:
-    """Remove releases from the index; return the removed files.
-
-    No update builds them again. Waits for an update that is under way.
-
-    Raises:
-        InsidersError: a file cannot be removed.
-    """
-    with running.updates_stopped(paths):
-        return remove_files(paths, [name for release in wanted for name in release.files])
-
-
 UNPUBLISHED = "unpublished"
 PRUNED = "pruned"
 GIVEN_UP = "given up"
 """Of a project that nobody watches any more, and that belongs to the fallback index again."""
 
 
-def remove_files(paths: Paths, names: Sequence[str], word: str = UNPUBLISHED) -> list[str]:
-    """Remove files from the index, so that no update publishes their releases again.
-
-    The yanks go of releases of which nothing is left, or else a version that comes back some day
-    would be yanked for a reason that is gone.
-
-    Args:
-        paths: where everything lies; the caller holds the lock of updates.
-        names: of the files.
-        word: as what their releases are listed.
-
-    Returns:
-        The removed files.
+def drop_yanks(paths: Paths, gone: Collection[tuple[str, Version]]) -> None:
+    """Take the yanks back of those of some releases of which the index holds nothing.
 
     Raises:
-        InsidersError: a file cannot be removed, or a list cannot be read or written.
+        InsidersError: the list cannot be read or written.
     """
-    if not names:
-        return []
-    gone = [(project, version) for _, project, version in distribution.releases(names)]
-    # First, so that nothing is published again if this is where it ends.
-    take_back(paths, gone, word)
-    removed = store.unpublish(paths.distributions, names)
-    with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
-        record.forget(names)
     # Some files of a release may stay: those of a wheel for another Python, put there by hand.
     left = {(project, version) for _, project, version in _files(paths.distributions)}
     if yanks.load(paths.distributions, paths.state):
@@ -296,7 +265,6 @@ def remove_files(paths: Paths, names: Sequence[str], word: str = UNPUBLISHED) ->
             for project, version in gone:
                 if (project, version) not in left:
                     _drop(listed, project, version)
-    return removed
 
 
 def take_back(paths: Paths, gone: Iterable[tuple[str, Version]], word: str = UNPUBLISHED) -> None:

@@ -67,7 +67,7 @@ class Failure:
     hint: str | None = None
     """What helps."""
     settings: str | None = None
-    """By which settings it was built, as `Repository.build_settings` returns them."""
+    """By which settings it was built, as `build_settings` returns them."""
 
 
 @dataclass

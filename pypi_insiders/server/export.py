@@ -16,7 +16,6 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index import distribution
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.published import Project
@@ -24,7 +23,7 @@ from pypi_insiders.repositories import comparison, held_names, no_release, state
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.server.web import pages, stop
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import hint_for, locked, read_text, remove
+from pypi_insiders.util.files import hint_for, locked, read_text, remove, sha256
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
@@ -211,7 +210,7 @@ def _is_current(copy: Path, entry: Entry, told_sha256: str | None) -> bool:
         return False
     if told_sha256 == entry.sha256 and status.st_mtime_ns == entry.identity.mtime_ns:
         return True
-    return distribution.sha256(copy) == entry.sha256
+    return sha256(copy) == entry.sha256
 
 
 def _copy(catalog: Catalog, entry: Entry, packages: Path) -> None:
@@ -243,7 +242,7 @@ def _copy_metadata(catalog: Catalog, entry: Entry, packages: Path) -> None:
         return
     path = packages / f"{entry.name}{_METADATA}"
     with contextlib.suppress(FileNotFoundError):
-        if distribution.sha256(path) == entry.metadata_sha256:
+        if sha256(path) == entry.metadata_sha256:
             return
     found = catalog.metadata(entry.name)
     if found is None or found[0] != entry.metadata_sha256:

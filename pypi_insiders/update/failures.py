@@ -56,7 +56,7 @@ def following(before: Failure | None, commit: str, error: Exception, settings: s
         before: its failure before that; one of another commit does not count.
         commit: the commit that the tag names.
         error: why it failed.
-        settings: the settings it was built with, as `Repository.build_settings` returns them.
+        settings: the settings it was built with, as `build_settings` returns them.
     """
     is_same = before is not None and before.commit == commit
     count = before.count + 1 if before and is_same else 1

@@ -10,7 +10,8 @@ from pathlib import Path
 from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import SignatureError
-from pypi_insiders.repositories import access_check, held_names, ownership, public_versions, tags
+from pypi_insiders.remote_index import public_versions
+from pypi_insiders.repositories import access_check, held_names, ownership, tags
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.update import project_name
 from pypi_insiders.update.project_name import UnknownNameError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Step:
+class Activity:
     """Something that is done at a repository."""
 
     verb: str
@@ -33,7 +33,7 @@ class _Count:
 class _Begun:
     """A step that is under way."""
 
-    step: Step
+    step: Activity
     number: int
     """Which of its kind it is, from 1."""
     since_s: float
@@ -48,7 +48,7 @@ class Progress:
     """
 
     def __init__(
-        self, show: Callable[[str, Step | None], None], tell: Callable[[str], None]
+        self, show: Callable[[str, Activity | None], None], tell: Callable[[str], None]
     ) -> None:
         self._show = show
         self._tell = tell
@@ -77,7 +77,7 @@ class Progress:
 
     def begin(self, repository: str, verb: str, what: str = "") -> None:
         """Note that something begins, and that what was done at that repository has ended."""
-        step = Step(verb, what)
+        step = Activity(verb, what)
         with self._lock:
             self._end(repository)
             count = self._counts[verb]

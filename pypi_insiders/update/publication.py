@@ -14,7 +14,7 @@ from packaging.version import Version
 from pypi_insiders.builder.artifacts import Distributions
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index import archives, distribution, release_lists, store
+from pypi_insiders.index import archives, release_lists, store
 from pypi_insiders.index.metadata_cache import Origin
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import registry, releases
@@ -25,7 +25,7 @@ from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.release import BuildResult, TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import locked, make_directory
+from pypi_insiders.util.files import locked, make_directory, sha256
 
 _log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class Publisher:
                 files, new = self._publish_here(release, built, intend)
             else:
                 new = uploads.upload_files(self._context.destination, built.files)
-                files = {path.name: distribution.sha256(path) for path in built.files}
+                files = {path.name: sha256(path) for path in built.files}
         self._remember(built.name, _merged(self._paths, before, replace(build, files=files), new))
         return Publication(new, _warnings(lost, files))
 
@@ -139,7 +139,7 @@ class Publisher:
                 hint="to give the release up: "
                 f"`pypi-insiders unpublish {built.name} {before.version}`",
             )
-        hashes = {item.file: distribution.sha256(found[item.file]) for item in lost}
+        hashes = {item.file: sha256(found[item.file]) for item in lost}
         build = replace(before, files={**before.files, **hashes})
         if warnings := _warnings(lost, hashes):
             build = replace(

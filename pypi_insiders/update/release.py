@@ -13,7 +13,8 @@ from pypi_insiders.builder.artifacts import Distributions
 from pypi_insiders.builder.build import Recipe, build_distributions
 from pypi_insiders.builder.errors import BuildError, EndedError
 from pypi_insiders.builder.launcher import Launcher
-from pypi_insiders.repositories import ownership, public_versions, registry
+from pypi_insiders.remote_index import public_versions
+from pypi_insiders.repositories import ownership, registry
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.util.errors import InsidersError

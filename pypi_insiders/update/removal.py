@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import store
-from pypi_insiders.repositories import comparison, held_names, registry, releases, running, state
+from pypi_insiders.repositories import (
+    comparison,
+    held_names,
+    registry,
+    releases,
+    running,
+    state,
+    unpublish,
+)
 from pypi_insiders.repositories.model import Repository, parse_name
 from pypi_insiders.update import retention
 from pypi_insiders.util.trees import remove_tree
@@ -96,7 +104,7 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
     with running.updates_stopped(paths):
         builds = state.load(paths.state, name).builds
         names = retention.superfluous(paths.distributions, builds, keep)
-        return names if dry_run else releases.remove_files(paths, names, releases.PRUNED)
+        return names if dry_run else unpublish.remove_files(paths, names, releases.PRUNED)
 
 
 def withdraw(paths: Paths, name: str) -> list[str]:
@@ -112,7 +120,7 @@ def withdraw(paths: Paths, name: str) -> list[str]:
     """
     with running.updates_stopped(paths):
         files = state.load(paths.state, name).files
-        removed = releases.remove_files(paths, files)
+        removed = unpublish.remove_files(paths, files)
         state.forget(paths.state, name)
         releases.forget_taken_back(paths, files)
         remove_tree(paths.mirror(name))

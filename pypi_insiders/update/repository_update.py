@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.remote_index import PublishError
-from pypi_insiders.repositories import releases
+from pypi_insiders.repositories import releases, unpublish
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.update import failures, retention, uploads
 from pypi_insiders.update.context import UpdateContext
@@ -209,7 +209,7 @@ class RepositoryUpdate:
         try:
             builds = self.tracked.known.builds
             names = retention.superfluous(paths.distributions, builds, keep or 0)
-            removed = releases.remove_files(paths, names, releases.PRUNED)
+            removed = unpublish.remove_files(paths, names, releases.PRUNED)
         except Exception as error:
             self.tracked.fail(error)
             return

@@ -11,7 +11,8 @@ from enum import Enum, auto
 from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.repositories import held_names, public_versions, registry, running, state
+from pypi_insiders.remote_index import public_versions
+from pypi_insiders.repositories import held_names, registry, running, state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.update import context as contexts
 from pypi_insiders.update import lost_files, naming

@@ -1,5 +1,7 @@
 """What an update knows and reports of one repository."""
 
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Iterable
@@ -18,6 +20,16 @@ from pypi_insiders.util.plain_text import Block
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
+
+
+# Of a tag that failed, nothing changes by these: it is not tried before its time.
+_NOT_OF_BUILDS = ("keep", "max-new", "backfill", "public-until-built")
+
+
+def build_settings(item: Repository) -> str:
+    """Return the keys of a repository on which it depends whether a tag builds, as one text."""
+    text = json.dumps([item.name, item.remote, {**item.keys, **dict.fromkeys(_NOT_OF_BUILDS)}])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class TrackedRepository:
@@ -50,7 +62,7 @@ class TrackedRepository:
             InsidersError: the state cannot be read.
         """
         known = state.load(self._context.paths.state, self.name)
-        settings = self.repository.build_settings
+        settings = build_settings(self.repository)
         known.failures = {
             tag: failure
             for tag, failure in known.failures.items()
@@ -109,7 +121,7 @@ class TrackedRepository:
         """Report why a tag failed, and remember it, if it fails again unless something changes."""
         if failures.is_lasting(error) and not self._context.interrupted.is_set():
             before = self.known.failures.get(tag)
-            settings = self.repository.build_settings
+            settings = build_settings(self.repository)
             self.known.failures[tag] = failures.following(before, commit, error, settings)
             try:
                 self.commit()

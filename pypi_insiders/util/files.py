@@ -259,6 +259,18 @@ def make_temporary(parent: Path) -> Path:
         return Path(tempfile.mkdtemp(dir=parent))
 
 
+def sha256(path: Path) -> str:
+    """Hash a file; hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @contextlib.contextmanager
 def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock at `path`; wait for whoever holds it.

@@ -117,7 +117,7 @@ class _JournalHandler(_StreamHandler):
 
 
 def _journal() -> "Journal | None":
-    from pypi_insiders.util.journal import Journal  # noqa: PLC0415 - elsewhere nobody needs it
+    from pypi_insiders.util.journal import Journal
 
     with suppress(OSError):
         return Journal()

@@ -2,10 +2,10 @@
 
 from functools import cache
 
+from uv import find_uv_bin
+
 
 @cache
 def find() -> str:
     """Tell its path."""
-    from uv import find_uv_bin
-
     return find_uv_bin()

@@ -14,9 +14,25 @@ import bench_index
 import bench_status
 import bench_update
 from bench_servers import fetch, ours
-from bench_tools import COMMAND, head, home_environment, in_turn, row, row_of_times, run
+from bench_tools import (
+    COMMAND,
+    Goal,
+    costs,
+    head,
+    home_environment,
+    in_turn,
+    row,
+    row_of_times,
+    run,
+)
+from fixtures import Person
+
+from pypi_insiders.repositories import registry
+from pypi_insiders.repositories.model import Repository
 
 RUNS = 7
+START_UP_ROUNDS = 15
+START_UP_GOAL = 7
 
 
 def main() -> None:
@@ -43,6 +59,7 @@ def commands(directory: Path) -> None:
         RUNS,
     )
     row_of_times("--version", *times_s, "a Python program that imports click")
+    _start_up(directory)
     bench_status.status(directory)
     distributions = directory / "dists"
     distributions.mkdir()
@@ -51,6 +68,22 @@ def commands(directory: Path) -> None:
         for number in range(bench_index.FEW // bench_index.VERSIONS):
             fetch(server.page(f"proj-{number}"))
         row("resident memory of the index", f"{server.memory_mib():.1f} MiB")
+
+
+def _start_up(directory: Path) -> None:
+    """Measure what starting takes, against an interpreter that has nothing to do."""
+    person = Person(directory / "start-up")
+    person.paths.config.mkdir(parents=True)
+    registry.save(
+        person.paths.repositories, [Repository(f"me/{name}", name) for name in ("one", "two")]
+    )
+    typed = (("repos", "list"), ("status",))
+    commands = [(Path(sys.executable), "-c", "pass"), *((COMMAND, *words) for words in typed)]
+    idle, *ours = costs(commands, home_environment(person.home), START_UP_ROUNDS)
+    for words, used in zip(typed, ours, strict=True):
+        for what, mine_s, other_s in zip(("processor", "elapsed"), used, idle, strict=True):
+            goal = Goal(START_UP_GOAL).says(mine_s / other_s)
+            row_of_times(f"{' '.join(words)}, {what}", mine_s, other_s, "python -c pass", goal=goal)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 from bench_tools import BIN, COMMAND, Argv, home_environment, run
 from fixtures import free_port
-from platformdirs import user_cache_path
+
+from pypi_insiders.config.paths import default_paths
 
 JSON = "application/vnd.pypi.simple.v1+json"
 _PEERS = (
@@ -223,7 +224,7 @@ def install(named: str, *requirements: str) -> Path | None:
     """
     wanted = "\n".join((*requirements, sys.version))
     name = hashlib.sha256(wanted.encode()).hexdigest()[:12]
-    directory = user_cache_path("pypi-insiders-bench", appauthor=False) / name
+    directory = default_paths().cache.with_name("pypi-insiders-bench") / name
     if not (directory / ".ready").exists():
         create: Argv = ("venv", "--quiet", "--clear", "--python", sys.executable, directory)
         fill: Argv = ("pip", "install", "--quiet", "--python", directory, *requirements)

@@ -25,7 +25,7 @@ def status(directory: Path) -> None:
 
     def run(*typed: str) -> None:
         done = subprocess.run([COMMAND, *typed], env=environment, capture_output=True, text=True)
-        if done.returncode not in (0, 3):
+        if done.returncode not in (0, 1, 3):
             raise SystemExit(done.stderr)
 
     ours_s, other_s = in_turn(lambda: run("status"), lambda: run("--version"), RUNS)

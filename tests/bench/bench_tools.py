@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +61,34 @@ def in_turn(
     pairs = [(timed(mine), timed(other)) for _ in range(runs)]
     ours_s, other_s = (statistics.median(times) for times in zip(*pairs, strict=True))
     return ours_s, other_s
+
+
+def cost(argv: Argv, env: Mapping[str, str]) -> tuple[float, float]:
+    """Run a command without output; return its processor time with that of its children, and how
+    long it took, in seconds.
+    """
+    nothing = [
+        (os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_RDWR, 0) for descriptor in range(3)
+    ]
+    begun_s = time.perf_counter()
+    child = os.posix_spawn(argv[0], list(map(str, argv)), dict(env), file_actions=nothing)
+    _, status, used = os.wait4(child, 0)
+    took_s = time.perf_counter() - begun_s
+    if os.waitstatus_to_exitcode(status) not in (0, 1, 3):  # 1 and 3 are states of `status`
+        sys.exit(f"{argv} ended with {os.waitstatus_to_exitcode(status)}")
+    return used.ru_utime + used.ru_stime, took_s
+
+
+def costs(
+    commands: Sequence[Argv], env: Mapping[str, str], rounds: int
+) -> list[tuple[float, float]]:
+    """Measure commands in turn, after a round that does not count; return the medians of each."""
+    found = [[cost(argv, env) for argv in commands] for _ in range(rounds + 1)][1:]
+    by_command = zip(*found, strict=True)
+    return [
+        (statistics.median(cpu for cpu, _ in runs), statistics.median(took for _, took in runs))
+        for runs in by_command
+    ]
 
 
 def without_proxy_here() -> None:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from unit.test_layers import LAYERS, MODULES, PACKAGE, dotted, imports
+from unit.test_layers import LAYERS, MODULES, PACKAGE, dotted, imports, inner_imports
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-_IMPORTS = (ast.Import, ast.ImportFrom)
 
 
 def main() -> None:
@@ -42,7 +41,7 @@ def main() -> None:
         "constructors over 5 parameters": _largest(
             ((_parameters(node), node.name) for node, _ in classes), limit=5
         ),
-        "functions that import": sum(_importing(tree) for tree in trees.values()),
+        "functions that import": sum(len(inner_imports(path)) for path in trees),
         "class names of two things": sorted(name for name, times in names.items() if times > 1),
         "comment lines in 100": round(100 * _comments(lines) / sum(lines.values()), 1),
         "test files without their module": _unmirrored(),
@@ -84,11 +83,6 @@ def _methods(node: ast.ClassDef) -> list[ast.FunctionDef | ast.AsyncFunctionDef]
 def _parameters(node: ast.ClassDef) -> int:
     found = [item for item in _methods(node) if item.name == "__init__"]
     return max((len(it.args.args) + len(it.args.kwonlyargs) - 1 for it in found), default=0)
-
-
-def _importing(tree: ast.Module) -> int:
-    functions = [node for node in ast.walk(tree) if isinstance(node, _FUNCTIONS)]
-    return sum(any(isinstance(item, _IMPORTS) for item in node.body) for node in functions)
 
 
 def _comments(paths: dict[Path, int]) -> int:

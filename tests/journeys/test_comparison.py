@@ -17,14 +17,13 @@ from projects import git
 from wheels import wheel
 
 from pypi_insiders.index import yanks
-from pypi_insiders.index.distribution import sha256
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.reporting import alerts
 from pypi_insiders.repositories import comparison, held_names, public_versions, releases, state
 from pypi_insiders.repositories.comparison import Kind
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import write_atomic
+from pypi_insiders.util.files import sha256, write_atomic
 
 WHEEL = "probe-1.0-py3-none-any.whl"
 SDIST = "probe-1.0.tar.gz"

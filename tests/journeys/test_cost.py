@@ -17,7 +17,7 @@ from wheels import sdist, wheel
 
 from pypi_insiders.builder import configuration
 from pypi_insiders.git import errors, submodules
-from pypi_insiders.index import archives, distribution
+from pypi_insiders.index import archives, file_contents
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.repositories import tags
 from pypi_insiders.repositories.tags import Pattern
@@ -205,14 +205,14 @@ _HEADS = {
 def test_metadata_are_read_in_time(tmp_path: Path, kind: str) -> None:
     """The index reads them, too, of whatever lies in its directory."""
     path = wheel(tmp_path, "probe", "1.0", "Requires-Python: >=3.9", _HEADS[kind])
-    assert distribution.read(path).requires_python == ">=3.9"
+    assert file_contents.read(path).requires_python == ">=3.9"
 
 
 def test_fields_that_are_looked_at_are_short(tmp_path: Path) -> None:
     """What nobody can mean is not given to every client."""
     path = wheel(tmp_path, "probe", "1.0", "Requires-Python: " + ">=3," * 20_000 + ">=3")
     with pytest.raises(DistributionError) as caught:
-        distribution.read(path)
+        file_contents.read(path)
     assert caught.value.message == f"{path.name} is damaged: its metadata is too large"
 
 
@@ -220,9 +220,9 @@ def test_metadata_end_where_those_of_installers_end(tmp_path: Path) -> None:
     """Behind an empty line, or one that is no field, nothing counts."""
     for line in ("", "this is no field"):
         path = wheel(tmp_path, "probe", "1.0", line, "Requires-Python: >=3.9")
-        assert distribution.read(path).requires_python is None
+        assert file_contents.read(path).requires_python is None
     path = wheel(tmp_path, "probe", "1.0", "From x", "Requires-Python: >=3.9,", "  <4")
-    assert distribution.read(path).requires_python == ">=3.9,\n  <4"
+    assert file_contents.read(path).requires_python == ">=3.9,\n  <4"
 
 
 @pytest.mark.usefixtures("cheap")

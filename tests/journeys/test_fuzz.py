@@ -42,7 +42,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wheels import metadata
 
-from pypi_insiders.index import distribution
+from pypi_insiders.index import distribution, file_contents
 from pypi_insiders.index.distribution import DistributionError
 
 _EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
@@ -438,7 +438,7 @@ def test_no_file_does_harm(tmp_path: Path) -> None:
     """Whatever it is, it is read, or refused in one line."""
     for name, sound, pack in _FILES:
         (tmp_path / name).write_bytes(pack(sound))
-        assert distribution.read(tmp_path / name).requires_python == ">=3.8"
+        assert file_contents.read(tmp_path / name).requires_python == ">=3.8"
 
     @fuzzed
     @given(
@@ -452,7 +452,7 @@ def test_no_file_does_harm(tmp_path: Path) -> None:
         path.write_bytes(content)
         problem, digest = "", sha256(content).hexdigest()
         try:
-            digest = distribution.read(path).sha256
+            digest = file_contents.read(path).sha256
         except DistributionError as error:
             problem = error.message
         assert (digest, problem.isprintable()) == (sha256(content).hexdigest(), True)

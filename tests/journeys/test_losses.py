@@ -18,7 +18,7 @@ from wheels import wheel
 
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import MetadataCache
-from pypi_insiders.repositories import held_names, releases, state
+from pypi_insiders.repositories import held_names, releases, state, unpublish
 from pypi_insiders.repositories.state import Build, Failure, RepositoryState
 from pypi_insiders.update import removal
 
@@ -76,7 +76,7 @@ def _in_an_odd_form(person: Person) -> None:
 
 def _taken_back(person: Person) -> None:
     wheel(person.paths.distributions, "probe", "1.0")
-    releases.unpublish(person.paths, releases.find_published(person.paths, "probe", []))
+    unpublish.unpublish(person.paths, releases.find_published(person.paths, "probe", []))
 
 
 SOURCES: list[Callable[[Person], None]] = [

@@ -71,8 +71,14 @@ def said() -> Iterator[tuple[str, str]]:
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
-        members = command.commands.items() if isinstance(command, click.Group) else ()
-        for words, item in ((name, command), *((f"{name} {word}", item) for word, item in members)):
+        items = {name: command}
+        if isinstance(command, click.Group):
+            inner = click.Context(command)
+            for word in command.list_commands(inner):
+                member = command.get_command(inner, word)
+                assert member is not None
+                items[f"{name} {word}"] = member
+        for words, item in items.items():
             page = f"pypi-insiders-{name}"
             ctx = click.Context(item, info_name=f"pypi-insiders {words}")
             if not isinstance(item, click.Group):

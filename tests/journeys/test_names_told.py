@@ -8,11 +8,12 @@ import pytest
 from fixtures import Person, Watch
 from wheels import wheel
 
-from pypi_insiders.index import distribution, store
+from pypi_insiders.index import store
 from pypi_insiders.index.metadata_cache import MetadataCache, Origin
 from pypi_insiders.repositories import held_names, no_release, state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
+from pypi_insiders.util.files import sha256
 
 
 def watch_default(person: Person, *names: str, project: str | None = None) -> None:
@@ -28,7 +29,7 @@ def built(person: Person, project: str, version: str, *, is_there: bool = True) 
     """Have a release in the index, or only say so."""
     person.paths.distributions.mkdir(parents=True, exist_ok=True)
     file = wheel(person.paths.distributions, project, version)
-    build = Build(f"v{version}", "c" * 40, version, 1, {file.name: distribution.sha256(file)})
+    build = Build(f"v{version}", "c" * 40, version, 1, {file.name: sha256(file)})
     if not is_there:
         file.unlink()
     return build

@@ -33,10 +33,10 @@ from showroom import (
 from wheels import sdist, wheel
 
 from pypi_insiders.config import passwords
-from pypi_insiders.index import distribution
 from pypi_insiders.repositories import registry, state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
+from pypi_insiders.util.files import sha256
 from pypi_insiders.util.words import size
 
 ELSEWHERE = "packages.example"
@@ -232,7 +232,7 @@ def test_a_projects_page_tells_from_what_it_was_built(
     paths = [owner.paths.distributions / name for name in names]
     found = texts(newest.locator("tbody tr"))
     assert found == [
-        f"{path.name} {distribution.sha256(path)} {size(path.stat().st_size)} 2026-09-21 14:13 UTC"
+        f"{path.name} {sha256(path)} {size(path.stat().st_size)} 2026-09-21 14:13 UTC"
         for path in paths
     ]
     newest.locator("summary").click()
@@ -348,7 +348,7 @@ def test_what_turns_text_around_is_not_shown(person: Person) -> None:
     registry.save(person.paths.repositories, [item])
     person.paths.distributions.mkdir(parents=True)
     file = wheel(person.paths.distributions, "probe", "1.0", "Summary: be\u202egin\u2066\x1b[31m")
-    files = {file.name: distribution.sha256(file)}
+    files = {file.name: sha256(file)}
     build = Build("v1.0\u202e", COMMIT, "1.0", BUILT_AT, files)
     state.save(person.paths.state, item.name, RepositoryState("probe", [build], item.remote))
     with serving(person) as url:

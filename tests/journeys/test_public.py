@@ -9,6 +9,7 @@ from hostile import Index
 from wheels import wheel
 
 from pypi_insiders.index import yanks
+from pypi_insiders.remote_index import public_versions as remote_versions
 from pypi_insiders.repositories import public_versions
 
 __all__ = ["fallback"]
@@ -70,7 +71,7 @@ def test_yanked_releases_and_foreign_files_do_not_count(tmp_path: Path, person: 
             wheel(index.directory, "probe", version)
         yanks.save(index.directory, {"probe": {"1.1": ""}})
         url = f"http://127.0.0.1:{index.port}/simple"
-        public_versions.look_up(tmp_path, url, ["probe"])
+        remote_versions.look_up(tmp_path, url, ["probe"])
     found = public_versions.load(tmp_path)["probe"]
     assert (found.url, found.final, found.pre) == (f"{url}/probe/", "1.0", "2.0b1")
 
@@ -83,7 +84,7 @@ def test_a_name_that_was_free_and_is_taken_is_remembered(
     url = f"http://127.0.0.1:{fallback.port}/insiders/simple"
 
     def ask() -> dict[str, tuple[bool, bool]]:
-        public_versions.look_up(person.paths.state, url, ["mine", "theirs", "yanked"])
+        remote_versions.look_up(person.paths.state, url, ["mine", "theirs", "yanked"])
         found = public_versions.load(person.paths.state)
         return {name: (bool(it.absent_at), bool(it.appeared_at)) for name, it in found.items()}
 
@@ -114,11 +115,11 @@ def test_a_name_that_was_free_and_is_taken_is_remembered(
 def test_unknown_is_not_absent(person: Person, tmp_path: Path) -> None:
     """An index that could not be asked has not said that the name was free."""
     url = f"http://127.0.0.1:{free_port()}/simple"
-    public_versions.look_up(tmp_path, url, ["mine"])
+    remote_versions.look_up(tmp_path, url, ["mine"])
     assert public_versions.load(tmp_path) == {}
     with public_index(person, tmp_path) as index:
         wheel(index.directory, "mine", "1.0")
-        public_versions.look_up(
+        remote_versions.look_up(
             tmp_path, f"http://127.0.0.1:{index.port}/insiders/simple", ["mine"]
         )
     assert public_versions.load(tmp_path)["mine"].absent_at is None
@@ -128,9 +129,9 @@ def test_another_index_begins_anew(person: Person, tmp_path: Path) -> None:
     """What one index did not have says nothing about another one."""
     with public_index(person, tmp_path) as index:
         at = f"http://{{}}:{index.port}/insiders/simple"
-        public_versions.look_up(tmp_path, at.format("localhost"), ["mine"])
+        remote_versions.look_up(tmp_path, at.format("localhost"), ["mine"])
         assert public_versions.load(tmp_path)["mine"].absent_at is not None
         wheel(index.directory, "mine", "1.0")
-        public_versions.look_up(tmp_path, at.format("127.0.0.1"), ["mine"])
+        remote_versions.look_up(tmp_path, at.format("127.0.0.1"), ["mine"])
     mine = public_versions.load(tmp_path)["mine"]
     assert (mine.absent_at, mine.appeared_at) == (None, None)

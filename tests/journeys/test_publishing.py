@@ -28,10 +28,10 @@ from fixtures import Person, Watch, free_port, names, need, untimed
 from wheels import sdist, wheel
 
 from pypi_insiders.config.settings import PublishSettings
-from pypi_insiders.index.distribution import sha256
 from pypi_insiders.remote_index import VARIABLE, Destination, PublishError, destination, publish
 from pypi_insiders.remote_index.errors import failure
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import sha256
 
 VERSION = "1.0+insiders.1"
 NAME = f"my_dist-{VERSION}-py3-none-any.whl"

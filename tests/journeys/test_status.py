@@ -19,10 +19,10 @@ from projects import Project, create
 from units import port
 from wheels import wheel
 
-from pypi_insiders.index import distribution
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.state import Build, RepositoryState
+from pypi_insiders.util.files import sha256
 
 __all__ = ["port"]
 
@@ -289,9 +289,7 @@ def test_the_version_is_the_one_that_installers_take(person: Person) -> None:
     for version, shown in (("0.9rc1", "0.9rc1"), ("1.0", "1.0"), ("2.1rc1", "1.0"),
                            ("1.2.dev0", "1.0"), ("1.0.post1", "1.0.post1")):  # fmt: skip
         file = wheel(paths.distributions, "probe", version)
-        builds.append(
-            Build(f"v{version}", "c" * 40, version, 1, {file.name: distribution.sha256(file)})
-        )
+        builds.append(Build(f"v{version}", "c" * 40, version, 1, {file.name: sha256(file)}))
         remote = Repository("me/probe").remote
         state.save(paths.state, "me/probe", RepositoryState("probe", list(builds), remote))
         (listed,) = json.loads(person.run("repos", "list", "--json").stdout)

@@ -366,7 +366,7 @@ def test_a_publication_that_was_killed_is_finished_or_taken_back(
     """It is a problem until the next update; no release is of two commits."""
 
     def problems() -> list[str]:
-        seen = snapshot.take(person.paths, datetime.now().astimezone(), with_services=False)
+        seen = snapshot.take(person.paths, datetime.now().astimezone())
         return [item.line for item in judge(seen).problems]
 
     def shown() -> list[str]:
@@ -414,7 +414,7 @@ def test_a_file_that_no_build_made_beside_a_release_is_a_problem(
     watch("probe").release("2.0")
 
     def problems() -> list[tuple[str, str | None]]:
-        seen = snapshot.take(person.paths, datetime.now().astimezone(), with_services=False)
+        seen = snapshot.take(person.paths, datetime.now().astimezone())
         return [(item.line, item.hint) for item in judge(seen).problems]
 
     assert problems() == []  # all of it is by hand
@@ -458,7 +458,7 @@ def test_a_lost_file_that_nothing_builds_is_an_error(person: Person, watch: Watc
     found = json.loads(person.run("update", "--json", status=1).stdout)
     assert found["errors"] == [f"{file.name} is missing"]
     assert [item["name"] for item in found["repositories"]] == ["me/probe"]
-    seen = snapshot.take(person.paths, datetime.now().astimezone(), with_services=False)
+    seen = snapshot.take(person.paths, datetime.now().astimezone())
     (problem,) = judge(seen).about(["other"])
     assert (problem.text, problem.hint) == (f"other 1.0: {file.name} is missing", hint)
     person.run("unpublish", "other", "1.0")

@@ -15,7 +15,7 @@ from fixtures import COMMAND, Person
 from wheels import sdist, wheel
 
 from pypi_insiders.config import passwords
-from pypi_insiders.index.distribution import sha256
+from pypi_insiders.util.files import sha256
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pypi_insiders.repositories import registry, state
 from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.public_versions import Public
 from pypi_insiders.repositories.state import Build, Check, Failure, RepositoryState
+from pypi_insiders.util.files import sha256
 
 DAY_S = 86400
 BUILT_AT = 1_790_000_000
@@ -164,7 +165,7 @@ def furnish(person: Person) -> None:
 
 
 def _build(tag: str, built_at: int, *paths: Path) -> Build:
-    files = {path.name: distribution.sha256(path) for path in paths}
+    files = {path.name: sha256(path) for path in paths}
     _, version = distribution.release_of(paths[0].name)
     return Build(tag, COMMIT, str(version), built_at, files,
                  REQUIREMENTS, sandboxed=True)  # fmt: skip

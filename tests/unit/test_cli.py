@@ -12,6 +12,7 @@ from fixtures import COMMAND, Person, free_port
 
 from pypi_insiders import __version__
 from pypi_insiders.cli import cli
+from pypi_insiders.cli.common import LazyGroup
 
 USAGE = 2
 
@@ -254,18 +255,30 @@ def test_verbose_and_quiet(person: Person) -> None:
     assert quiet.count("\n") == 1
 
 
-def test_a_command_that_needs_no_library_imports_none(tmp_path: Path) -> None:
-    """The command line starts without git, pypiserver, build, rich and waitress."""
+@pytest.mark.parametrize(
+    "typed", [["--help"], ["--version"], ["repos", "--help"], ["server", "--help"]]
+)
+def test_what_needs_no_library_imports_none(typed: list[str]) -> None:
+    """Help and version need click, and nothing of what the commands need."""
     code = (
         "import sys; before = set(sys.modules); from pypi_insiders.cli import cli\n"  # of coverage
-        "for command in cli.list_commands(None):\n"
-        "    cli.get_command(None, command)\n"
-        "print([m for m in ('git', 'pypiserver', 'build', 'rich', 'waitress', 'tomllib',"
-        " 'platformdirs', 'packaging', 'subprocess', 'sqlite3', 'jinja2')"
-        " if m in sys.modules and m not in before])"
+        "cli.main(sys.argv[1:], standalone_mode=False)\n"
+        "print([m for m in ('git', 'pypiserver', 'build', 'rich', 'waitress', 'tomllib', 'logging',"
+        " 'packaging', 'subprocess', 'sqlite3', 'jinja2') if m in sys.modules and m not in before])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    argv = [sys.executable, "-c", code, *typed]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n[]\n")
+
+
+@pytest.mark.parametrize("group", [cli, *map(cli.load, ("server", "watcher", "repos"))])
+def test_a_command_is_listed_by_the_first_sentence_of_its_help(group: LazyGroup) -> None:
+    """A group lists its commands without importing them; what it says is what each says."""
+    for name, (_, sentence) in group.commands_at.items():
+        command = group.load(name)
+        assert command.name == name
+        listed = click.Command(None, help=sentence)
+        assert listed.get_short_help_str(200) == command.get_short_help_str(200)
 
 
 def test_a_module_can_be_run(person: Person) -> None:

@@ -43,6 +43,38 @@ OWNERS = {
     "uv": "util.uv",
     "waitress": "server.http",
 }
+# Functions that import, each with what that saves where it is felt; `make bench` shows it. What
+# completes words is imported at each press of TAB.
+TAB = "TAB completes its arguments without it"
+INNER_IMPORTS = {
+    "builder.build:_build": "build: an update without new tags, which most are, builds nothing",
+    "builder.build:_translated": "as `_build`",
+    "cli.common:_say": "logging: --help, --version and TAB log nothing",
+    "cli.common:invoke": "as `_say`",
+    "cli.config:edit": "TAB and `config show` need no editor",
+    "cli.config:show": TAB,
+    "cli.exec:_provide": "with --no-update nothing is updated; and the password is taken before",
+    "cli.export:export": TAB,
+    "cli.releases:prune": TAB,
+    "cli.releases:unpublish": TAB,
+    "cli.service:_wait": "rich: only on a terminal",
+    "cli.show:show": TAB,
+    "cli.update:update": f"{TAB}; and the password is taken before a program is started",
+    "cli.updating:run": "where nothing is watched nothing is built",
+    "cli.updating:_display": "rich: only on a terminal",
+    "config.schema:did_you_mean": "difflib: only for wrong keys",
+    "config.addresses:_address": "socket: only for hosts that are no plain address",
+    "index.archives:_check_wheel": "installer: the index starts without it",
+    "index.file_contents:_understand": "packaging.metadata: most files are known already",
+    "repositories.registry:save": "tomlkit: only what changes repos.toml needs it",
+    "server.readme.__main__:_render": "only once the limits hold",
+    "server.run:serve": "most have no use for uploads",
+    "server.web.application:make_legacy": "pypiserver: a third of the start",
+    "server.web.application:make_site": "most indexes are asked by installers only",
+    "server.web.pages:_templates": "jinja2: as `make_site`",
+    "util.files:sha256": "hashlib loads OpenSSL: only files that have changed are hashed",
+    "util.log:_journal": "the journal: only in a unit",
+}
 
 
 def dotted(path: Path) -> str:
@@ -59,6 +91,20 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "a relative import"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def inner_imports(path: Path) -> set[str]:
+    """Name the functions of a module that import, wherever in them."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    found = set()
+    waiting: list[tuple[ast.AST, str | None]] = [(ast.parse(path.read_text()), None)]
+    while waiting:
+        node, inside = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom) and inside:
+            found.add(f"{dotted(path)}:{inside}")
+        inside = node.name if isinstance(node, kinds) else inside
+        waiting += ((child, inside) for child in ast.iter_child_nodes(node))
     return found
 
 
@@ -86,3 +132,9 @@ def test_a_library_is_known_to_one_place(module: Path) -> None:
     libraries = {name.partition(".")[0] for name in imports(module)} & set(OWNERS)
     places = {OWNERS[library] for library in libraries}
     assert {place for place in places if not f"{dotted(module)}.".startswith(f"{place}.")} == set()
+
+
+def test_functions_import_only_what_start_up_measurably_needs() -> None:
+    """Whoever imports in a function says what that saves; what saves nothing is at the top."""
+    found = set[str]().union(*map(inner_imports, MODULES))
+    assert found == INNER_IMPORTS.keys()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.metadata import RawMetadata, parse_email
 
-from pypi_insiders.index import distribution
+from pypi_insiders.index import file_contents
 from pypi_insiders.util import bounded
 
 _PROCESSOR_S = 5
@@ -25,7 +25,7 @@ def main() -> None:
     # Before anything foreign is read: docutils and regular expressions take what they are given.
     bounded.limit(_PROCESSOR_S, _MEMORY_BYTES)
     # The server has opened the file, so this process needs no right to any.
-    contents = distribution.read(Path("/dev/stdin"), sys.argv[1])
+    contents = file_contents.read(Path("/dev/stdin"), sys.argv[1])
     fields, _ = parse_email(contents.metadata)
     html, problem = _render(fields)
     told = {

@@ -18,7 +18,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.published import Project
-from pypi_insiders.reporting import directory, services_seen, snapshot
+from pypi_insiders.reporting import directory, observation, services_seen, snapshot
 from pypi_insiders.reporting.directory import Files
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import judge
@@ -165,7 +165,9 @@ class Site:
             if stamp != self._stamp or now_s - self._looked_at_s > _LOOK_AGAIN_AFTER_S:
                 now = datetime.now().astimezone()
                 is_hidden = systemctl.is_hidden()
-                seen = snapshot.take(self._paths, now, self._fetch, with_services=not is_hidden)
+                seen = snapshot.take(
+                    self._paths, now, observation.by(self._fetch, with_services=not is_hidden)
+                )
                 judged = judge(seen)
                 services_at: int | None = None
                 if is_hidden:

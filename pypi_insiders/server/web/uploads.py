@@ -17,7 +17,7 @@ from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.responses import Response, text
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import make_directory
+from pypi_insiders.util.files import make_directory, sha256
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Uploads:
         with tempfile.TemporaryDirectory(prefix=store.INBOX, dir=self._directory) as inbox:
             path = _checked(Path(inbox), form, parts[0])
             before = self._cache.entry(path.name)
-            if before and before.sha256 and before.sha256 != distribution.sha256(path):
+            if before and before.sha256 and before.sha256 != sha256(path):
                 # Also where the file is lost: nothing published ever changes.
                 raise _UploadRefused(
                     "409 Conflict", f"{path.name} was published with other content"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from wheels import metadata
 
-from pypi_insiders.index import archives, distribution
+from pypi_insiders.index import archives, file_contents
 from pypi_insiders.index.distribution import DistributionError
 
 
@@ -68,7 +68,7 @@ def test_an_archive_is_not_read_for_ever(tmp_path: Path) -> None:
     sdist = tmp_path / "probe-1.0.tar.gz"
     sdist.write_bytes(gzip.compress(tarfile.TarInfo("probe-1.0/file").tobuf() * 100_001, 1))
     with pytest.raises(DistributionError) as caught:
-        distribution.read(sdist)
+        file_contents.read(sdist)
     assert caught.value.message.endswith("it has more than 100000 members")
 
 
@@ -140,7 +140,7 @@ def _with_list(path: Path, members: bytes, count: int) -> Path:
 _MEMBER = b"PK\1\2" + bytes(24) + b"\1" + bytes(17) + b"x"
 
 
-@pytest.mark.parametrize("read", [distribution.read, archives.check])
+@pytest.mark.parametrize("read", [file_contents.read, archives.check])
 @pytest.mark.parametrize("name", ["probe-1.0-py3-none-any.whl", "probe-1.0.zip"])
 @pytest.mark.parametrize(
     ("members", "count", "complaint"),

@@ -20,11 +20,11 @@ from wheels import sdist, wheel
 
 from pypi_insiders.index import store, yanks
 from pypi_insiders.index.catalog import Catalog
-from pypi_insiders.index.distribution import sha256
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache, Origin
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import sha256
 
 _audited: list[Callable[[str, tuple[Any, ...]], None]] = []
 

@@ -8,8 +8,8 @@ import pytest
 from wheels import sdist
 
 from pypi_insiders.index.catalog import Catalog
-from pypi_insiders.index.distribution import sha256
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache
+from pypi_insiders.util.files import sha256
 
 LONG_AGO_NS = 10**18
 

@@ -10,7 +10,8 @@ import pytest
 from packaging.version import Version
 from wheels import metadata, sdist, wheel
 
-from pypi_insiders.index.distribution import DistributionError, possible_projects, read, release_of
+from pypi_insiders.index.distribution import DistributionError, possible_projects, release_of
+from pypi_insiders.index.file_contents import read
 
 
 @pytest.mark.parametrize(

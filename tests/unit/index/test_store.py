@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from wheels import metadata, sdist, wheel
 
-from pypi_insiders.index.distribution import DistributionError, sha256
+from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.metadata_cache import Identity, MetadataCache, Origin
 from pypi_insiders.index.store import present, publish, sweep, unpublish
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import sha256
 
 WHEEL, SDIST = "my_dist-1.0-py3-none-any.whl", "my_dist-1.0.tar.gz"
 

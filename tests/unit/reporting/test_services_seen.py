@@ -31,7 +31,7 @@ SERVICES = Services(
 
 def look(person: Person, at_s: int) -> Snapshot:
     """Look at services at some time."""
-    seen = snapshot.take(person.paths, datetime.fromtimestamp(at_s, UTC), with_services=False)
+    seen = snapshot.take(person.paths, datetime.fromtimestamp(at_s, UTC))
     return replace(seen, services=SERVICES)
 
 

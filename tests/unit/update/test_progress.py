@@ -1,11 +1,11 @@
 """progress: what an update reports while it runs."""
 
-from pypi_insiders.update.progress import Progress, Step
+from pypi_insiders.update.progress import Activity, Progress
 
 
 def test_the_account_of_an_update_in_one_line() -> None:
     """Checks and builds are counted, the latest step is named; the same is not told twice."""
-    shown: list[tuple[str, Step | None]] = []
+    shown: list[tuple[str, Activity | None]] = []
     told: list[str] = []
     progress = Progress(lambda *what: shown.append(what), told.append)
     progress.expect("check", 2)

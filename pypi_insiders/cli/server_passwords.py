@@ -1,0 +1,69 @@
+"""`pypi-insiders server password` and `token`."""
+
+import secrets
+import sys
+
+import click
+
+from pypi_insiders.cli.common import Command
+from pypi_insiders.config import passwords
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.util.errors import UsageError
+from pypi_insiders.util.files import locked
+
+
+@click.command("password", cls=Command)
+@click.argument("user")
+@click.option("--remove", is_flag=True, help="Let this user in no longer.")
+def password(user: str, remove: bool) -> None:
+    """Set the password of a user who may read the index.
+
+    Asks for it on a terminal; elsewhere it is the first line of standard input. It takes effect at
+    once, where `auth = true` is set.
+    """
+    paths = default_paths()
+    if remove:
+        _remove(user)
+        return
+    secret = _read_secret()
+    with locked(paths.passwords_lock):
+        passwords.save(paths.passwords, user, secret)
+    click.echo(f"{user} has a password, in {paths.passwords}")
+
+
+def _remove(user: str) -> None:
+    paths = default_paths()
+    with locked(paths.passwords_lock):
+        was_there = passwords.remove(paths.passwords, user)
+    click.echo(f"{user} {'has no password any more' if was_there else 'had no password'}")
+
+
+def _read_secret() -> str:
+    if sys.stdin.isatty():
+        secret: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        try:
+            # Bytes, as UTF-8 whatever the locale is: so it is hashed, and sent by clients.
+            secret = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UsageError("the password is not UTF-8", "write it as UTF-8") from error
+    if not secret:
+        raise UsageError("the password is empty", "write it on standard input")
+    return secret
+
+
+@click.command("token", cls=Command)
+@click.option("--remove", is_flag=True, help="Make the token invalid, and no new one.")
+def token(remove: bool) -> None:
+    """Make a new token for uploads, and print it.
+
+    It is stored hashed, so this is the only time that it is seen; the old one is no longer valid.
+    Where `uploads = true` is set: user `__token__`, and the token as the password.
+    """
+    if remove:
+        _remove(passwords.UPLOADER)
+        return
+    paths, secret = default_paths(), secrets.token_urlsafe(32)
+    with locked(paths.passwords_lock):
+        passwords.save(paths.passwords, passwords.UPLOADER, secret)
+    click.echo(secret)

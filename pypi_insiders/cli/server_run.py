@@ -1,0 +1,79 @@
+"""`pypi-insiders server run`."""
+
+from dataclasses import replace
+from pathlib import Path
+from socket import socket
+
+import click
+
+from pypi_insiders.cli.common import Command, checked, complain
+from pypi_insiders.config import validators
+from pypi_insiders.config.paths import default_paths
+from pypi_insiders.config.settings import ServerSettings, load_settings
+from pypi_insiders.server.run import refuse, serve
+from pypi_insiders.systemd import sockets
+from pypi_insiders.util.errors import InsidersError
+
+
+@click.command("run", cls=Command)
+@click.option(
+    "--host",
+    callback=checked(validators.parse_host),
+    help="IP address, or localhost for both loopback addresses.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="0 picks a free one.")
+@click.option(
+    "--dist-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory of the distributions.",
+)
+@click.option(
+    "--fallback-url",
+    callback=checked(validators.parse_fallback_url),
+    help="Index for names that ours does not hold.",
+)
+def run(
+    host: str | None, port: int | None, dist_dir: Path | None, fallback_url: str | None
+) -> None:
+    """Run the package index in the foreground, without systemd.
+
+    Prints its URL. What is not given comes from config.toml. This is also what the unit runs.
+    """
+    inherited = sockets.inherited()
+    try:
+        _serve(inherited, host, port, dist_dir, fallback_url)
+    except InsidersError as error:
+        if not inherited:
+            raise
+        complain(error.message, error.hint)
+        paths = default_paths()
+        refuse(error, inherited, paths, lambda: load_settings(paths.settings).server)
+        click.get_current_context().exit(error.exit_status)
+
+
+def _serve(
+    inherited: list[socket],
+    host: str | None,
+    port: int | None,
+    dist_dir: Path | None,
+    fallback_url: str | None,
+) -> None:
+    """Serve on the sockets of systemd, or else on those that the options and settings name."""
+    paths = default_paths()
+
+    def load() -> ServerSettings:
+        settings = load_settings(paths.settings).server
+        return settings if fallback_url is None else replace(settings, fallback_url=fallback_url)
+
+    settings = load()
+    listening = inherited or sockets.bind_host(
+        host or settings.host, settings.port if port is None else port
+    )
+    if not inherited:
+        # Nobody would start it again.
+        settings = replace(settings, idle_timeout_s=0)
+    directory = dist_dir or paths.distributions
+    serve(
+        paths, settings, directory, listening, lambda url: click.echo(f"{url}/simple/"),
+        load=load if inherited else None,  # without systemd, SIGHUP: the terminal is gone
+    )  # fmt: skip

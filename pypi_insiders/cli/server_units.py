@@ -1,0 +1,67 @@
+"""`pypi-insiders server start` and what else manages its units."""
+
+import click
+
+from pypi_insiders.cli import service
+from pypi_insiders.cli.common import Command
+from pypi_insiders.systemd import control
+
+
+@click.command(cls=Command)
+def start() -> None:
+    """Start the package index now.
+
+    Installs its units, or refreshes them where they are out of date.
+    """
+    service.start("server", control.start, at_login=False)
+
+
+@click.command(cls=Command)
+def stop() -> None:
+    """Stop the package index.
+
+    If it is enabled, it starts again at the next login.
+    """
+    service.report("server", control.stop(service.part_of("server")), "stopped")
+
+
+@click.command(cls=Command)
+def restart() -> None:
+    """Restart the package index.
+
+    Its settings are read again.
+    """
+    service.start("server", control.restart)
+
+
+@click.command(cls=Command)
+@service.as_json
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Show the state of the package index.
+
+    Exit status: 0 running, 3 stopped, 4 not installed.
+    """
+    ctx.exit(service.show("server", as_json=as_json))
+
+
+@click.command(cls=Command)
+@service.log_options
+def logs(**options: str | bool | None) -> None:
+    """Show the log of the package index.
+
+    It is kept in the journal.
+    """
+    service.show_log("server", options)
+
+
+@click.command(cls=Command)
+def enable() -> None:
+    """Start the package index now, and at every login."""
+    service.start("server", control.start, at_login=True)
+
+
+@click.command(cls=Command)
+def disable() -> None:
+    """Stop the package index and no longer start it at login."""
+    service.report("server", control.disable(service.part_of("server")), "disabled")

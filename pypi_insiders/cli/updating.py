@@ -1,0 +1,194 @@
+"""Run an update, with its progress on standard error, and write what came of it."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
+from typing import Any
+
+from pypi_insiders.cli.common import is_live, none_watched, note, result
+from pypi_insiders.config.paths import Paths, default_paths
+from pypi_insiders.config.settings import Settings, load_settings
+from pypi_insiders.reporting import judgement, snapshot
+from pypi_insiders.repositories import held_names, registry, state
+from pypi_insiders.repositories.model import add_command
+from pypi_insiders.systemd.sd_notify import Notifier
+from pypi_insiders.update import removal
+from pypi_insiders.update.outcome import Outcome
+from pypi_insiders.update.progress import Activity, Progress
+from pypi_insiders.update.request import UpdateRequest
+from pypi_insiders.util import times
+from pypi_insiders.util.errors import InsidersError
+
+
+def update(
+    names: tuple[str, ...],
+    password: str | None,
+    options: dict[str, Any],
+    *,
+    as_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Run an update as the options say, and print what came of it.
+
+    Args:
+        names: of repositories; none are all.
+        password: for the index to upload to.
+        options: the other fields of the request.
+        as_json: print it for scripts.
+        is_quiet: whether nothing is shown live.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        InsidersError: as `update.update`.
+    """
+    request = UpdateRequest(names, index_password=password, **options)
+    paths = default_paths()
+    settings = load_settings(paths.settings)
+    outcomes: list[Outcome] = []
+    elapsed_s = 0.0
+    # Wrong names are told at once, and not after another update has ended.
+    chosen = registry.select(registry.load(paths.repositories), names)
+    if not chosen:
+        none_watched()
+        _warn_of_unlisted(paths)
+    if chosen or held_names.are_any(paths):
+        notifier = Notifier()
+        outcomes, elapsed_s = run(
+            paths,
+            settings,
+            request,
+            lambda line: notifier.notify(f"STATUS={line}"),
+            is_quiet=is_quiet,
+        )
+    elif not as_json:
+        return 0
+    result(_json(outcomes, elapsed_s) if as_json else summary(outcomes, elapsed_s))
+    return 1 if any(outcome.errors for outcome in outcomes) else 0
+
+
+def _warn_of_unlisted(paths: Paths) -> None:
+    """Say which repositories were watched, and are not listed though nobody removed them."""
+    if names := removal.unlisted(paths, ()):
+        log = logging.getLogger(__name__)
+        log.warning(
+            "%s lists no repositories, but nobody removed %s", paths.repositories, ", ".join(names)
+        )
+        adds = [add_command(name, state.load(paths.state, name).remote) for name in names]
+        log.info("hint: restore that file, or %s", ", ".join(adds))
+
+
+def run(
+    paths: Paths,
+    settings: Settings,
+    request: UpdateRequest,
+    tell: Callable[[str], None] = lambda _line: None,
+    *,
+    is_quiet: bool,
+) -> tuple[list[Outcome], float]:
+    """Run an update, with its progress on standard error.
+
+    Args:
+        paths: where everything lies.
+        settings: those of `config.toml`.
+        request: what is to be done.
+        tell: is told in one line what is done now, and how it ended.
+        is_quiet: whether nothing is shown live.
+
+    Returns:
+        What came of it, and how many seconds it took.
+
+    Raises:
+        InsidersError: as `update.update`.
+    """
+    from pypi_insiders.update.run import update as update_all
+
+    with _progress(tell, is_quiet=is_quiet) as progress:
+        outcomes = update_all(paths, settings, request, progress)
+        _add_unserved(paths, request, outcomes)
+        progress.tell(summary(outcomes, progress.elapsed_s))
+    return outcomes, progress.elapsed_s
+
+
+def _add_unserved(paths: Paths, request: UpdateRequest, outcomes: list[Outcome]) -> None:
+    """Add what is wrong after an update that did not fail of it, as `status` judges it."""
+    log = logging.getLogger(__name__)
+    seen = snapshot.take(paths, datetime.now().astimezone())
+    by_subject = {outcome.repository: outcome for outcome in outcomes}
+    failed = {name for name, outcome in by_subject.items() if outcome.errors}
+    for item in judgement.unserved(seen):
+        if item.subject in failed or (request.names and item.subject not in by_subject):
+            continue
+        log.error("%s", item.line)
+        if item.hint:
+            log.info("hint: %s", item.hint)
+        if item.subject not in by_subject:
+            by_subject[item.subject] = Outcome(item.subject, is_watched=False)
+            outcomes.append(by_subject[item.subject])
+        by_subject[item.subject].errors.append(InsidersError(item.text, item.hint))
+
+
+@contextmanager
+def _progress(tell: Callable[[str], None], *, is_quiet: bool) -> Iterator[Progress]:
+    """Keep account of what is done, for the person and for whoever is told."""
+    try:
+        with _display(is_quiet=is_quiet) as show:
+            yield Progress(show, tell)
+    except KeyboardInterrupt:
+        tell("interrupted")
+        note("what was published until now stays")
+        raise
+    except InsidersError as error:
+        tell(error.message)
+        raise
+
+
+def _display(*, is_quiet: bool) -> AbstractContextManager[Callable[[str, Activity | None], None]]:
+    """Show progress live on a terminal; elsewhere the log says it all."""
+    if is_quiet or not is_live():
+        return nullcontext(lambda _repository, _step: None)
+    from pypi_insiders.cli.progress import live
+
+    return live()
+
+
+def summary(outcomes: list[Outcome], elapsed_s: float) -> str:
+    """Tell people what came of it."""
+    published = sum(len(outcome.published) for outcome in outcomes)
+    missed = [outcome.repository for outcome in outcomes if outcome.unreachable]
+    failed = [outcome.repository for outcome in outcomes if outcome.errors]
+    checked = sum(outcome.is_watched for outcome in outcomes)
+    return (
+        f"{checked} checked, {published} files published"
+        + (f" in {times.took(elapsed_s)}" if published else "")
+        + (f", out of reach: {', '.join(missed)}" if missed else "")
+        + (f", failed: {', '.join(failed)}" if failed else "")
+    )
+
+
+def _json(outcomes: list[Outcome], elapsed_s: float) -> str:
+    content = {
+        "seconds": round(elapsed_s, 3),
+        "repositories": [
+            {
+                "name": outcome.repository,
+                "published": outcome.published,
+                "errors": [error.message for error in outcome.errors],
+                "warnings": outcome.warnings,
+                "unreachable": outcome.unreachable,
+                "seconds": {step: round(spent, 3) for step, spent in outcome.seconds.items()},
+            }
+            for outcome in outcomes
+            if outcome.is_watched
+        ],
+        "errors": [
+            error.message
+            for outcome in outcomes
+            if not outcome.is_watched
+            for error in outcome.errors
+        ],
+    }
+    return json.dumps(content, indent=2)
