@@ -180,7 +180,15 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
 
 
 def forget(directory: Path, name: str) -> bool:
-    """Remove what is known of the repository `NS/PROJ`; say whether there was anything."""
+    """Remove what is known of the repository `NS/PROJ`; say whether there was anything.
+
+    Raises:
+        InsidersError: a file cannot be removed or written.
+    """
+    checks = load_checks(directory)
+    left = {key: check for key, check in checks.items() if key.casefold() != name.casefold()}
+    if left != checks:  # or who watches it again would be told how it was then
+        save_checks(directory, left)
     return remove(_path(directory, name))
 
 

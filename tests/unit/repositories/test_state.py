@@ -117,8 +117,10 @@ def test_forgetting_one_repository_keeps_the_others(tmp_path: Path) -> None:
     kept = RepositoryState("kept")
     save(tmp_path, "ns/other", kept)
     save(tmp_path, "ns/proj", RepositoryState())
+    save_checks(tmp_path, {"ns/other": Check(1), "Ns/Proj": Check(2)})
     assert forget(tmp_path, "ns/proj")
     assert load(tmp_path, "ns/other") == kept
+    assert load_checks(tmp_path) == {"ns/other": Check(1)}
 
 
 def _written(directory: Path, text: str) -> Path:
