@@ -16,7 +16,7 @@ from pypi_insiders.util.plain_text import printable
 _VERBOSITY = "pypi_insiders.verbosity"
 
 
-class Command(click.Command):
+class CommonCommand(click.Command):
     """A command that knows `-h`, `-v`, `-q` and `--version`."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -34,7 +34,7 @@ class Command(click.Command):
 class Group(click.Group):
     """A group of such commands."""
 
-    command_class = Command
+    command_class = CommonCommand
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)

@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
-from pypi_insiders.cli.common import Command
+from pypi_insiders.cli.common import CommonCommand
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -17,7 +17,7 @@ fish, in config.fish:  pypi-insiders completion fish | source
 """
 
 
-@click.command(cls=Command, help=_HELP)
+@click.command(cls=CommonCommand, help=_HELP)
 @click.argument("shell", metavar="|".join(SHELLS), type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
     """Print the script of a shell."""

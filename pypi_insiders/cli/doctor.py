@@ -7,14 +7,14 @@ from datetime import datetime
 
 import click
 
-from pypi_insiders.cli.common import Command
+from pypi_insiders.cli.common import CommonCommand
 from pypi_insiders.cli.verdicts import echo_verdicts
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.doctor import Finding, Verdict, examine
 from pypi_insiders.repositories import access_check, registry
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.option("--verify", is_flag=True, help="Read every published file and compare its hash.")
 @click.option("--access", is_flag=True, hidden=True)

@@ -4,7 +4,7 @@ import os
 
 import click
 
-from pypi_insiders.cli.common import Command, note, warn
+from pypi_insiders.cli.common import CommonCommand, note, warn
 from pypi_insiders.config import client_variables
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.systemd import environment_d, index_address, systemctl
@@ -32,7 +32,7 @@ login. Shells over ssh or on a console do not: there, put the line above into th
 """
 
 
-@click.command(cls=Command, help=_HELP)
+@click.command(cls=CommonCommand, help=_HELP)
 @click.option(
     "--shell", type=click.Choice(["sh", "bash", "zsh", "fish"]), help="By default that of $SHELL."
 )

@@ -5,7 +5,7 @@ import secrets
 
 import click
 
-from pypi_insiders.cli.common import Command, none_watched, note, verbosity
+from pypi_insiders.cli.common import CommonCommand, none_watched, note, verbosity
 from pypi_insiders.config import client_variables
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import Settings, load_settings
@@ -38,7 +38,7 @@ pypi-insiders exec --no-update -- sh -c 'pip install "$PACKAGE" && make'
 
 @click.command(
     "exec",
-    cls=Command,
+    cls=CommonCommand,
     help=_HELP,
     # What comes after the command belongs to it, `--help` included.
     context_settings={"allow_interspersed_args": False},

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import Command, checked, note
+from pypi_insiders.cli.common import CommonCommand, checked, note
 from pypi_insiders.config import validators
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.config.settings import load_settings
@@ -13,7 +13,7 @@ from pypi_insiders.util.errors import UsageError
 from pypi_insiders.util.words import counted
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @click.argument(
     "directory",
     metavar="DIR",

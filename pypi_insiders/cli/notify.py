@@ -2,12 +2,12 @@
 
 import click
 
-from pypi_insiders.cli.common import Command
+from pypi_insiders.cli.common import CommonCommand
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.reporting import notifier
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @click.option("--test", is_flag=True, help="Send a test message.")
 def notify(test: bool) -> None:
     """Send failure and recovery notifications.

@@ -4,14 +4,14 @@ import click
 from packaging.utils import canonicalize_name
 
 from pypi_insiders.cli import completers, release_completers
-from pypi_insiders.cli.common import Command, none_watched
+from pypi_insiders.cli.common import CommonCommand, none_watched
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.config.settings import load_settings
 from pypi_insiders.repositories import registry, releases
 from pypi_insiders.util.errors import InsidersError, UsageError
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @click.argument("project", shell_complete=release_completers.projects)
 @click.argument("number", metavar="VERSION", shell_complete=release_completers.versions)
 @click.option("--reason", default="", metavar="TEXT", help="Shown to whoever asks for it anyway.")
@@ -28,7 +28,7 @@ def yank(project: str, number: str, reason: str) -> None:
     click.echo(f"{done} {release.project} {release.version}: {', '.join(release.files)}")
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @click.argument("project", shell_complete=release_completers.yanked_projects)
 @click.argument("number", metavar="VERSION", shell_complete=release_completers.yanked_versions)
 def unyank(project: str, number: str) -> None:
@@ -41,7 +41,7 @@ def unyank(project: str, number: str) -> None:
         click.echo(f"was not yanked: {release.project} {release.version}")
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @click.argument("project", shell_complete=release_completers.projects)
 @click.argument(
     "numbers", metavar="[VERSION]...", nargs=-1, shell_complete=release_completers.versions
@@ -78,7 +78,7 @@ def unpublish(project: str, numbers: tuple[str, ...], all_versions: bool) -> Non
     report_let_go(paths, [normalized])
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @click.argument("names", metavar="[NS/PROJ]...", nargs=-1, shell_complete=completers.repositories)
 @click.option(
     "--keep",

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import Command, note
+from pypi_insiders.cli.common import CommonCommand, note
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.repositories import changes, legacy_import, registry
@@ -22,7 +22,7 @@ _no_check = click.option(
 )
 
 
-@click.command("add", cls=Command)
+@click.command("add", cls=CommonCommand)
 @click.argument("specifications", metavar="NS/PROJ[:PROJECT]...", nargs=-1, required=True)
 @click.option("--url", help="Where Git finds it, if that is not github.com over ssh.")
 @click.option(
@@ -129,7 +129,7 @@ def _report(fresh: Iterable[Repository], found: Introduction) -> None:
         log.info("next: `pypi-insiders update%s`", one)
 
 
-@click.command("import", cls=Command)
+@click.command("import", cls=CommonCommand)
 @click.argument(
     "file",
     metavar="[FILE]",
@@ -146,9 +146,9 @@ def import_(file: Path | None, no_check: bool) -> None:
     """
     paths = default_paths()
     named = file is not None
-    listed = legacy_import.load(file or paths.original_repositories, is_argument=named)
+    listed = legacy_import.load(file or paths.config / legacy_import.FILE, is_argument=named)
     if not listed:
-        note(f"{file or paths.original_repositories} names no repositories")
+        note(f"{file or paths.config / legacy_import.FILE} names no repositories")
     found = Introduction() if no_check else introduction.check(paths, listed)
     fresh = _watch(paths, found.named(listed), ())
     for line in legacy_import.remains(paths, listed):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import Command, note
+from pypi_insiders.cli.common import CommonCommand, note
 from pypi_insiders.cli.let_go import report_let_go
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
@@ -37,7 +37,7 @@ Changing url or distribution starts from scratch; what was published stays.
 """
 
 
-@click.command("set", cls=Command, help=_SET_HELP)
+@click.command("set", cls=CommonCommand, help=_SET_HELP)
 @click.argument("name", metavar="NS/PROJ", shell_complete=completers.repositories)
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
 def set_(name: str, assignments: tuple[str, ...]) -> None:
@@ -83,7 +83,7 @@ def _report_changes(paths: Paths, old: Repository, new: Repository) -> None:
             note(f"`pypi-insiders update {old.name}` tries failed tags again at once")
 
 
-@click.command("remove", cls=Command)
+@click.command("remove", cls=CommonCommand)
 @click.argument(
     "names",
     metavar="NS/PROJ...",

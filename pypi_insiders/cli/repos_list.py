@@ -5,7 +5,7 @@ from datetime import datetime
 
 import click
 
-from pypi_insiders.cli.common import Command, none_watched
+from pypi_insiders.cli.common import CommonCommand, none_watched
 from pypi_insiders.cli.table import echo_table
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.reporting import snapshot
@@ -13,7 +13,7 @@ from pypi_insiders.reporting.judge_repositories import why_unserved
 from pypi_insiders.util.errors import InsidersError
 
 
-@click.command("list", cls=Command)
+@click.command("list", cls=CommonCommand)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def list_(as_json: bool) -> None:
     """List the watched repositories, each with the version that is served."""

@@ -5,14 +5,14 @@ import sys
 
 import click
 
-from pypi_insiders.cli.common import Command
+from pypi_insiders.cli.common import CommonCommand
 from pypi_insiders.config import passwords
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.util.errors import UsageError
 from pypi_insiders.util.files import locked
 
 
-@click.command("password", cls=Command)
+@click.command("password", cls=CommonCommand)
 @click.argument("user")
 @click.option("--remove", is_flag=True, help="Let this user in no longer.")
 def password(user: str, remove: bool) -> None:
@@ -26,14 +26,14 @@ def password(user: str, remove: bool) -> None:
         _remove(user)
         return
     secret = _read_secret()
-    with locked(paths.passwords_lock):
+    with locked(paths.locks.passwords):
         passwords.save(paths.passwords, user, secret)
     click.echo(f"{user} has a password, in {paths.passwords}")
 
 
 def _remove(user: str) -> None:
     paths = default_paths()
-    with locked(paths.passwords_lock):
+    with locked(paths.locks.passwords):
         was_there = passwords.remove(paths.passwords, user)
     click.echo(f"{user} {'has no password any more' if was_there else 'had no password'}")
 
@@ -52,7 +52,7 @@ def _read_secret() -> str:
     return secret
 
 
-@click.command("token", cls=Command)
+@click.command("token", cls=CommonCommand)
 @click.option("--remove", is_flag=True, help="Make the token invalid, and no new one.")
 def token(remove: bool) -> None:
     """Make a new token for uploads, and print it.
@@ -64,6 +64,6 @@ def token(remove: bool) -> None:
         _remove(passwords.UPLOADER)
         return
     paths, secret = default_paths(), secrets.token_urlsafe(32)
-    with locked(paths.passwords_lock):
+    with locked(paths.locks.passwords):
         passwords.save(paths.passwords, passwords.UPLOADER, secret)
     click.echo(secret)

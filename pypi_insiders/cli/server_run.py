@@ -6,7 +6,7 @@ from socket import socket
 
 import click
 
-from pypi_insiders.cli.common import Command, checked, complain
+from pypi_insiders.cli.common import CommonCommand, checked, complain
 from pypi_insiders.config import validators
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.config.settings import ServerSettings, load_settings
@@ -15,7 +15,7 @@ from pypi_insiders.systemd import sockets
 from pypi_insiders.util.errors import InsidersError
 
 
-@click.command("run", cls=Command)
+@click.command("run", cls=CommonCommand)
 @click.option(
     "--host",
     callback=checked(validators.parse_host),

@@ -3,11 +3,11 @@
 import click
 
 from pypi_insiders.cli import service
-from pypi_insiders.cli.common import Command
+from pypi_insiders.cli.common import CommonCommand
 from pypi_insiders.systemd import control
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 def start() -> None:
     """Start the package index now.
 
@@ -16,7 +16,7 @@ def start() -> None:
     service.start("server", control.start, at_login=False)
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 def stop() -> None:
     """Stop the package index.
 
@@ -25,7 +25,7 @@ def stop() -> None:
     service.report("server", control.stop(service.part_of("server")), "stopped")
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 def restart() -> None:
     """Restart the package index.
 
@@ -34,7 +34,7 @@ def restart() -> None:
     service.start("server", control.restart)
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @service.as_json
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
@@ -45,7 +45,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     ctx.exit(service.show("server", as_json=as_json))
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @service.log_options
 def logs(**options: str | bool | None) -> None:
     """Show the log of the package index.
@@ -55,13 +55,13 @@ def logs(**options: str | bool | None) -> None:
     service.show_log("server", options)
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 def enable() -> None:
     """Start the package index now, and at every login."""
     service.start("server", control.start, at_login=True)
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 def disable() -> None:
     """Stop the package index and no longer start it at login."""
     service.report("server", control.disable(service.part_of("server")), "disabled")

@@ -5,12 +5,12 @@ from datetime import datetime
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import Command, verbosity
+from pypi_insiders.cli.common import CommonCommand, verbosity
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.util.plain_text import printable
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @click.argument("name", metavar="NS/PROJ", shell_complete=completers.repositories)
 @click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
 @click.pass_context

@@ -4,14 +4,14 @@ from datetime import datetime
 
 import click
 
-from pypi_insiders.cli.common import Command, none_watched
+from pypi_insiders.cli.common import CommonCommand, none_watched
 from pypi_insiders.cli.table import echo_table
 from pypi_insiders.cli.verdicts import echo_verdict, echo_verdicts
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.reporting import status as state
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:

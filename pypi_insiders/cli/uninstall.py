@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pypi_insiders.cli.common import Command, note
+from pypi_insiders.cli.common import CommonCommand, note
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.repositories import running
 from pypi_insiders.systemd import control, environment_d
@@ -14,7 +14,7 @@ from pypi_insiders.util.files import is_there
 from pypi_insiders.util.trees import remove_tree
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @click.option(
     "--purge", is_flag=True, help="Remove distributions, configuration, state and caches as well."
 )

@@ -5,10 +5,10 @@ from typing import Any
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import Command, verbosity
+from pypi_insiders.cli.common import CommonCommand, verbosity
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @click.argument("names", metavar="[NS/PROJ]...", nargs=-1, shell_complete=completers.repositories)
 @click.option("--tag", metavar="TAG", help="Build this tag of the one repository, however old.")
 @click.option("--all-tags", is_flag=True, help="Build all releases, however old.")

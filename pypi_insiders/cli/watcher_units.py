@@ -3,11 +3,11 @@
 import click
 
 from pypi_insiders.cli import completers, service
-from pypi_insiders.cli.common import Command
+from pypi_insiders.cli.common import CommonCommand
 from pypi_insiders.systemd import control
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @service.no_block
 def start(no_block: bool) -> None:
     """Start the watcher of the repositories now, with an update.
@@ -19,7 +19,7 @@ def start(no_block: bool) -> None:
     service.start("watcher", control.start, no_block=no_block, at_login=False)
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 def stop() -> None:
     """Stop the watcher of the repositories.
 
@@ -28,7 +28,7 @@ def stop() -> None:
     service.report("watcher", control.stop(service.part_of("watcher")), "stopped")
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @service.no_block
 def restart(no_block: bool) -> None:
     """Restart the watcher of the repositories, with an update.
@@ -40,7 +40,7 @@ def restart(no_block: bool) -> None:
     service.start("watcher", control.restart, no_block=no_block)
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @service.as_json
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
@@ -51,7 +51,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     ctx.exit(service.show("watcher", as_json=as_json))
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @click.argument(
     "repository", metavar="[NS/PROJ]", required=False, shell_complete=completers.repositories
 )
@@ -64,7 +64,7 @@ def logs(repository: str | None, **options: str | bool | None) -> None:
     service.show_log("watcher", options, repository)
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 @service.no_block
 def enable(no_block: bool) -> None:
     """Start the watcher of the repositories now, with an update, and at every login.
@@ -74,7 +74,7 @@ def enable(no_block: bool) -> None:
     service.start("watcher", control.start, no_block=no_block, at_login=True)
 
 
-@click.command(cls=Command)
+@click.command(cls=CommonCommand)
 def disable() -> None:
     """Stop the watcher of the repositories and no longer start it at login."""
     service.report("watcher", control.disable(service.part_of("watcher")), "disabled")

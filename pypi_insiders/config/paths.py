@@ -7,6 +7,59 @@ from pathlib import Path
 from platformdirs import PlatformDirs
 
 
+class Locks:
+    """The files of which one process at a time holds the lock.
+
+    Args:
+        state: the directory in which they are.
+
+    Source: flock(2).
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+
+    @property
+    def updates(self) -> Path:
+        """Held by whoever builds, publishes or purges."""
+        return self._state / "update.lock"
+
+    @property
+    def pending(self) -> Path:
+        """Held by an update while it works on the list of what it has still to finish."""
+        return self._state / "pending.lock"
+
+    @property
+    def held_names(self) -> Path:
+        """Held by whoever changes the list of held names."""
+        return self._state / "held.lock"
+
+    @property
+    def yanks(self) -> Path:
+        """Held by whoever yanks or takes a yank back."""
+        return self._state / "yanks.lock"
+
+    @property
+    def repositories(self) -> Path:
+        """Held by whoever changes `repos.toml`."""
+        return self._state / "repos.lock"
+
+    @property
+    def passwords(self) -> Path:
+        """Held by whoever changes a password."""
+        return self._state / "passwords.lock"
+
+    @property
+    def exports(self) -> Path:
+        """Held by whoever exports the index."""
+        return self._state / "export.lock"
+
+    @property
+    def troubles(self) -> Path:
+        """Held by whoever notifies the user of problems."""
+        return self._state / "troubles.lock"
+
+
 @dataclass(frozen=True)
 class Paths:
     """The four base directories, and what is in them.
@@ -20,6 +73,11 @@ class Paths:
     cache: Path
 
     @property
+    def locks(self) -> Locks:
+        """The locks; in the state, which every process of the user can write."""
+        return Locks(self.state)
+
+    @property
     def settings(self) -> Path:
         """`config.toml`: written by the user, also through `config edit`."""
         return self.config / "config.toml"
@@ -28,11 +86,6 @@ class Paths:
     def repositories(self) -> Path:
         """`repos.toml`: written by `repos add` and its kin, or by the user."""
         return self.config / "repos.toml"
-
-    @property
-    def original_repositories(self) -> Path:
-        """`repos.json`: what `repos.toml` is in the original pypi-insiders."""
-        return self.config / "repos.json"
 
     @property
     def passwords(self) -> Path:
@@ -50,19 +103,9 @@ class Paths:
         return self.state / "distributions.sqlite"
 
     @property
-    def lock(self) -> Path:
-        """Held by whoever builds, publishes or purges."""
-        return self.state / "update.lock"
-
-    @property
     def pending(self) -> Path:
         """Which repositories a running update has still to finish; there only while one runs."""
         return self.state / "pending.json"
-
-    @property
-    def pending_lock(self) -> Path:
-        """Held by an update while it works on the list of what it has still to finish."""
-        return self.state / "pending.lock"
 
     @property
     def held_names(self) -> Path:
@@ -75,31 +118,6 @@ class Paths:
         return (self.state / "held-copy.json", self.distributions / ".held.json")
 
     @property
-    def held_names_lock(self) -> Path:
-        """Held by whoever changes the list of held names."""
-        return self.state / "held.lock"
-
-    @property
-    def yanks_lock(self) -> Path:
-        """Held by whoever yanks or takes a yank back."""
-        return self.state / "yanks.lock"
-
-    @property
-    def repositories_lock(self) -> Path:
-        """Held by whoever changes `repos.toml`."""
-        return self.state / "repos.lock"
-
-    @property
-    def passwords_lock(self) -> Path:
-        """Held by whoever changes a password."""
-        return self.state / "passwords.lock"
-
-    @property
-    def export_lock(self) -> Path:
-        """Held by whoever exports the index."""
-        return self.state / "export.lock"
-
-    @property
     def services_seen(self) -> Path:
         """What was judged of the services when somebody last looked at them."""
         return self.state / "services.json"
@@ -108,11 +126,6 @@ class Paths:
     def troubles(self) -> Path:
         """The problems that the user was notified of; exists only while there are any."""
         return self.state / "troubles"
-
-    @property
-    def troubles_lock(self) -> Path:
-        """Held by whoever notifies the user of problems."""
-        return self.state / "troubles.lock"
 
     def mirror(self, name: str) -> Path:
         """A bare copy of the repository `NS/PROJ`; may be deleted at any time."""

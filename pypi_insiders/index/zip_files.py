@@ -21,13 +21,13 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        guarded = _Guarded(file, path)
+        guarded = _GuardedFile(file, path)
         with zipfile.ZipFile(guarded) as archive:
             guarded.is_open = True
             yield archive
 
 
-class _Guarded:
+class _GuardedFile:
     """Let zipfile read the list of members only if that is not too large.
 
     It takes the list into memory whole, and makes an object of each member, of which some hundred

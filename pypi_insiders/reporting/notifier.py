@@ -39,7 +39,7 @@ def notify(paths: Paths) -> str | None:
     """
     # Both services may fail in the same moment, and each has a notifier: one after the other, or
     # the user is told twice.
-    with locked(paths.troubles_lock):
+    with locked(paths.locks.troubles):
         command = notify_command(paths)
         known = alerts.load(paths)
         subjects = {item.subject for item in known.values() if item.status != AlertStatus.RECOVERED}

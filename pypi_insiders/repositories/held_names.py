@@ -197,7 +197,7 @@ def sync(paths: Paths, *, in_state_only: bool = False) -> None:
     Raises:
         InsidersError: the list cannot be written; it is as it was.
     """
-    with locked(paths.held_names_lock):
+    with locked(paths.locks.held_names):
         found = load(paths)
         if found.error is not None:
             return  # a list without those names would look complete
@@ -221,7 +221,7 @@ def hold(paths: Paths, names: Mapping[str, str]) -> None:
     Raises:
         InsidersError: the list cannot be written; it is as it was.
     """
-    with locked(paths.held_names_lock):
+    with locked(paths.locks.held_names):
         before = _remembered(paths)[0] or {}
         if new := {project: name for project, name in names.items() if project not in before}:
             # The copies first: a server notices the last one, and reads all of them then.
@@ -242,7 +242,7 @@ def release(paths: Paths, names: Iterable[str]) -> list[str]:
     Raises:
         InsidersError: the list cannot be written, or it cannot be read what is watched.
     """
-    with locked(paths.held_names_lock):
+    with locked(paths.locks.held_names):
         before = {**_from_state(paths), **(_remembered(paths)[0] or {})}
         watched = {
             item.distribution or _first_built(paths, item.name)

@@ -13,6 +13,8 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names, read_text
 from pypi_insiders.util.words import counted
 
+FILE = "repos.json"
+"""What `repos.toml` is in the original."""
 _HINT = 'it maps each repository to its distribution: {"NS/PROJ": "DIST"}'
 _PROCESSES = Path("/proc")
 

@@ -76,7 +76,7 @@ def edit(paths: Paths) -> Iterator[dict[str, Repository]]:
     Raises:
         InsidersError: the file cannot be read, is wrong, or cannot be written.
     """
-    with locked(paths.repositories_lock):
+    with locked(paths.locks.repositories):
         watched = load(paths.repositories)
         yield watched
         save(paths.repositories, watched.values())

@@ -227,7 +227,7 @@ def _drop(releases: Releases, project: str, version: Version) -> list[str]:
 
 @contextmanager
 def _changing(paths: Paths, listed: ReleaseList = YANKED) -> Iterator[Releases]:
-    with locked(paths.yanks_lock):
+    with locked(paths.locks.yanks):
         before = listed.load(paths.distributions, paths.state)
         after = {project: dict(releases) for project, releases in before.items()}
         yield after
@@ -241,7 +241,7 @@ def mend_lists(paths: Paths) -> None:
     Raises:
         InsidersError: a file cannot be read or written.
     """
-    with locked(paths.yanks_lock):
+    with locked(paths.locks.yanks):
         for listed in (YANKED, TAKEN_BACK):
             listed.mend(paths.distributions, paths.state)
 

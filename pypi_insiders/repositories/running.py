@@ -29,7 +29,7 @@ def updates_stopped(
         paths: where the lock is.
         on_wait: told in one line that it is waited, if it is.
     """
-    return locked(paths.lock, lambda: on_wait(WAITING))
+    return locked(paths.locks.updates, lambda: on_wait(WAITING))
 
 
 @contextlib.contextmanager
@@ -58,7 +58,7 @@ def announced(paths: Paths, names: Iterable[str]) -> Iterator[Callable[[str], No
                     _write(paths.pending, left)
 
     # The kernel releases the lock when this process ends, however it ends.
-    with locked(paths.pending_lock):
+    with locked(paths.locks.pending):
         _write(paths.pending, left)
         try:
             yield finish
@@ -73,7 +73,7 @@ def _write(path: Path, names: list[str]) -> None:
 
 def pending(paths: Paths) -> frozenset[str]:
     """Return the repositories that a running update has still to finish; none if none runs."""
-    if not _is_held(paths.pending_lock):
+    if not _is_held(paths.locks.pending):
         return frozenset()
     try:
         # The lock says that an update runs; the list may be half an update old, which is good

@@ -79,7 +79,7 @@ def export(
     """
     source = paths.distributions
     with (
-        locked(paths.export_lock, on_wait),
+        locked(paths.locks.exports, on_wait),
         _says(directory),
         contextlib.closing(MetadataCache(paths.record, source)) as cache,
     ):

@@ -194,7 +194,7 @@ class Publisher:
         """
         built = self._tracked.repository
         with ExitStack() as stack:
-            stack.enter_context(locked(self._paths.repositories_lock))
+            stack.enter_context(locked(self._paths.locks.repositories))
             now = registry.find(registry.load(self._paths.repositories), built.name)
             if now is None:
                 raise RemovedError("it was removed meanwhile; nothing is published")

@@ -511,7 +511,7 @@ def test_an_update_under_way_is_not_waited_for(person: Person) -> None:
     """With --no-update nothing is changed, so that need not be."""
     wheel(person.paths.distributions, "probe", "1.0")
     person.run("repos", "add", "me/probe:probe", "--url", "file:///nowhere/probe.git")
-    with locked(person.paths.lock):
+    with locked(person.paths.locks.updates):
         assert person.run("exec", "--no-update", "echo", "done").stdout == "done\n"
 
 

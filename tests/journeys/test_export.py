@@ -394,7 +394,7 @@ def test_a_full_disk_and_missing_rights_are_one_line(
 
 def test_two_exports_take_turns(person: Person, dists: Path, target: Path) -> None:
     """The second waits, and says so."""
-    with locked(person.paths.export_lock):
+    with locked(person.paths.locks.exports):
         second = subprocess.Popen(
             [COMMAND, "export", target], env=person.environment, stderr=subprocess.PIPE, text=True
         )

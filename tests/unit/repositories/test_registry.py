@@ -225,7 +225,7 @@ def test_what_is_edited_is_saved(tmp_path: Path) -> None:
     paths = Paths(tmp_path, tmp_path, tmp_path, tmp_path)
     with edit(paths) as watched:
         watched["a/b"] = Repository("a/b", keep=5)
-        with paths.repositories_lock.open() as lock, pytest.raises(BlockingIOError):
+        with paths.locks.repositories.open() as lock, pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert load(paths.repositories) == {"a/b": Repository("a/b", keep=5)}
 

@@ -13,7 +13,7 @@ def test_whoever_waits_for_an_update_says_so(tmp_path: Path) -> None:
     said: list[str] = []
     with running.updates_stopped(paths, said.append):
         assert said == []
-    held = locked(paths.lock)
+    held = locked(paths.locks.updates)
     held.__enter__()
 
     def end_update(line: str) -> None:
