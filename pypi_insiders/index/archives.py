@@ -12,6 +12,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,12 @@ _MOST_MEMBERS = 20_000
 _MOST_LEVELS = 100
 _UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
 _RECORD_LIMIT_BYTES = 16 * 1024 * 1024
+# Of ext4 and most others, and with room for the directory below PATH_MAX. Source: limits.h(0p).
+_LONGEST_PART_BYTES = 255
+_LONGEST_NAME_BYTES = 2048
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")  # uv installs nothing with any of them
+# Source: APPNOTE.TXT, 4.3.16.
+_END_OF_ZIP = struct.Struct("<4s16xH")
 # What `zipfile`, `tarfile` and their codecs raise for bytes that are none; the documentation names
 # the first two.
 _DAMAGES = (
@@ -48,10 +55,8 @@ def check(path: Path) -> None:
         DistributionError: something that should not.
         OSError: it cannot be read.
     """
-    try:
+    with file_contents.damage_reported(path.name):
         (_check_wheel if distribution.is_wheel(path.name) else _check_sdist)(path)
-    except _DAMAGES as error:
-        raise DistributionError(f"{path.name} is damaged: {error}") from error
 
 
 def _check_wheel(path: Path) -> None:
@@ -68,7 +73,7 @@ def _check_wheel(path: Path) -> None:
 
     try:
         with zip_files.opened(path) as archive:
-            _check_members(path.name, archive.infolist())
+            _check_zip(path, archive)
             wheel = WheelFile(archive)
             wheel.validate_record()
             # `validate_record` looks whether each file of the archive is in RECORD, not whether
@@ -81,9 +86,6 @@ def _check_wheel(path: Path) -> None:
         raise DistributionError(f"{path.name}: {told}") from error
     except InstallerError as error:
         raise DistributionError(f"{path.name}: {error}") from error
-    # zipfile's RuntimeError is for encrypted members, which no installer can read.
-    except (RuntimeError, ValueError) as error:
-        raise DistributionError(f"{path.name} is damaged: {error}") from error
     if missing:
         raise DistributionError(
             f"{path.name}: its RECORD names what it does not hold: {listed(missing, _SHOWN, '; ')}"
@@ -94,6 +96,18 @@ def _issues(path: Path, issues: Iterable[str]) -> Iterator[str]:
     """Take the path of the file out of what `installer` says; we have named it."""
     for issue in issues:
         yield issue.replace(f"In {path}, ", "").replace(f" from {path}", "")
+
+
+def _check_zip(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse what installers would read otherwise than zipfile does, or not at all."""
+    _check_members(path.name, archive.infolist())
+    with path.open("rb") as file:
+        file.seek(-_END_OF_ZIP.size - len(archive.comment), os.SEEK_END)
+        end = _END_OF_ZIP.unpack(file.read(_END_OF_ZIP.size))
+    # zipfile and pip look for the list of members from behind; uv takes nothing but members.
+    first = min((member.header_offset for member in archive.infolist()), default=0)
+    if first or end != (b"PK\5\6", len(archive.comment)):
+        raise DistributionError(f"{path.name} has bytes before its first member or after its end")
 
 
 def _check_members(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
@@ -117,11 +131,31 @@ def _check_members(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
         if member.filename in seen:
             raise DistributionError(f"{name} contains {shown} twice")
         seen.add(member.filename)
+        # Otherwise `a/./b` and `a//b` would be `a/b` once more.
+        if {"", "."}.intersection(member.filename.removesuffix("/").split("/")):
+            raise DistributionError(f"{name} contains {shown}, which is not a plain path")
         # 0 is what archives made on other systems have. Links of a wheel would be made as such by
         # some installers, and lead anywhere.
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DistributionError(f"{name} contains {shown}, which is no file")
+    _refuse_below_files(name, {it for it in seen if not it.endswith("/")}, seen)
+
+
+def _refuse_below_files(archive: str, files: set[str], names: Iterable[str]) -> None:
+    """Refuse a member whose place is a file for one member and a directory for another.
+
+    Args:
+        archive: the name of the archive.
+        files: what are files of it.
+        names: of all members, directories with a slash at their end.
+    """
+    ordered = sorted(names)
+    for name in files:
+        start = f"{name}/"
+        at = bisect_left(ordered, start)
+        if at < len(ordered) and ordered[at].startswith(start):
+            raise DistributionError(f"{archive} contains {name!r} as a file and as a directory")
 
 
 def differences(one: Path, other: Path) -> str:
@@ -174,10 +208,11 @@ def _check_sdist(path: Path) -> None:
     """Check that all of an sdist lies in one directory."""
     if path.name.endswith(".zip"):
         with zip_files.opened(path) as archive:
-            _check_members(path.name, archive.infolist())
+            _check_zip(path, archive)
             roots = {PurePosixPath(name).parts[0] for name in archive.namelist()}
     else:
         roots, names, links = set(), Counter[str](), set()
+        files, directories = set(), set()
         with tarfile.open(path) as archive_of_tar:
             number = 0
             # Not getmembers(), which reads a whole archive before it says how much that is.
@@ -186,19 +221,29 @@ def _check_sdist(path: Path) -> None:
                 _check_limits(path.name, number, member.name)
                 # tarfile remembers each member for a second reading, of which there is none here.
                 archive_of_tar.members = []  # type: ignore[attr-defined]  # of very many
-                parts = PurePosixPath(member.name).parts
-                if not parts or not is_inside(member.name) or not _stays_inside(member):
+                parts, name = PurePosixPath(member.name).parts, os.path.normpath(member.name)
+                target = os.path.normpath(member.linkname)
+                if (
+                    not (parts and is_inside(member.name) and _stays_inside(member, parts[0]))
+                    # A link to what comes later, or never, is an error of tarfile without a class.
+                    or (member.islnk() and target not in files)
+                ):
                     shown = repr(member.name)
                     raise DistributionError(f"{path.name} contains {shown}, which is not allowed")
                 roots.add(parts[0])
-                names[os.path.normpath(member.name)] += 1
+                names[name] += 1
                 if member.islnk():
                     # A hard link is written through its target: that counts as used, though not as
                     # written.
-                    names[os.path.normpath(member.linkname)] += 0
+                    names[target] += 0
                 if member.issym():
-                    links.add(os.path.normpath(member.name))
+                    links.add(name)
+                elif member.isdir():
+                    directories.add(f"{name}/")
+                else:
+                    files.add(name)
         _refuse_through_links(path.name, names, links)
+        _refuse_below_files(path.name, files, {*names, *directories})
     if len(roots) != 1:
         raise DistributionError(f"{path.name} must contain exactly one directory")
 
@@ -220,10 +265,14 @@ def _check_limits(archive: str, number: int, member: str) -> None:
         raise DistributionError(f"{archive} has more than {_MOST_MEMBERS} members")
     if member.count("/") > _MOST_LEVELS:
         raise DistributionError(f"{archive} has directories more than {_MOST_LEVELS} deep")
+    parts = [len(part.encode(errors="replace")) for part in member.split("/")]
+    is_long = max(parts) > _LONGEST_PART_BYTES or sum(parts) > _LONGEST_NAME_BYTES
+    if is_long or _CONTROL.search(member):
+        raise DistributionError(f"{archive} contains a name that no file can have: {member[:80]!r}")
 
 
-def _stays_inside(member: tarfile.TarInfo) -> bool:
-    """Tell whether a member is a file, a directory, or a link to one in the same sdist."""
+def _stays_inside(member: tarfile.TarInfo, root: str) -> bool:
+    """Tell whether a member is a file, a directory, or a link to one in the directory `root`."""
     if member.isfile() or member.isdir():
         return True
     if member.islnk():
@@ -231,7 +280,7 @@ def _stays_inside(member: tarfile.TarInfo) -> bool:
     if not member.issym() or not member.linkname or member.linkname.startswith("/"):
         return False
     where = os.path.normpath(str(PurePosixPath(member.name).parent / member.linkname))
-    return is_inside(where)
+    return is_inside(where) and PurePosixPath(where).parts[:1] == (root,)
 
 
 def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
@@ -255,19 +304,17 @@ def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
     check(path)
     # Before anything is written: an archive of zeros of some megabytes fills any disk.
     demand_room(_unpacked_bytes(path))
-    try:
-        with (
-            gzip.open(path) as stream,
-            tarfile.open(fileobj=Watched(stream), mode="r:") as archive,  # type: ignore[call-overload]
-        ):
-            # PEP 706; Debian 12 has Python 3.11.2, which lacks it, so everything is checked by
-            # ourselves first.
-            if hasattr(tarfile, "data_filter"):
-                archive.extractall(directory, filter="data")
-            else:  # Python 3.11 before 3.11.4
-                archive.extractall(directory)  # noqa: S202 - checked above
-    except tarfile.TarError as error:
-        raise DistributionError(f"{path.name}: {error}") from error
+    with (
+        file_contents.damage_reported(path.name),
+        gzip.open(path) as stream,
+        tarfile.open(fileobj=Watched(stream), mode="r:") as archive,  # type: ignore[call-overload]
+    ):
+        # PEP 706; Debian 12 has Python 3.11.2, which lacks it, so everything is checked by
+        # ourselves first.
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(directory, filter="data")
+        else:  # Python 3.11 before 3.11.4
+            archive.extractall(directory, _readable(archive))  # noqa: S202 - checked above
     root = next(directory.iterdir())
     if root.is_symlink() or not root.is_dir():
         raise DistributionError(f"{path.name} must contain exactly one directory")
@@ -276,6 +323,13 @@ def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
             item.chmod(_mode(item))
         os.utime(item, (epoch_s, epoch_s), follow_symlinks=False)
     return root
+
+
+def _readable(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of an archive with permissions that let us read them."""
+    for member in archive:
+        member.mode = 0o755 if member.isdir() or member.mode & stat.S_IXUSR else 0o644
+        yield member
 
 
 def _unpacked_bytes(path: Path) -> int:

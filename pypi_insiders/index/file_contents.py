@@ -1,11 +1,13 @@
 """Read what a distribution file says about itself."""
 
+import contextlib
 import errno
 import gzip
 import hashlib
 import re
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from packaging.version import InvalidVersion, Version
 from pypi_insiders.index import zip_files
 from pypi_insiders.index.distribution import DistributionError, is_wheel, release_of
 from pypi_insiders.index.zip_files import MOST_MEMBERS
+from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import sha256
 
 _FIELD = re.compile(rb"([!-9;-~]+):")
@@ -24,6 +27,8 @@ _LOOKED_AT_LIMIT_BYTES = 64 * 1024
 # READMEs are in it, some with pictures as `data:`.
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
 _HEAD_LIMIT_BYTES = 1024 * 1024
+# EINVAL: it points to before its own begin.
+_DAMAGES = (None, errno.EINVAL)
 _UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
 
 
@@ -58,20 +63,31 @@ def read(path: Path, name: str | None = None) -> Contents:
     """
     name = name or path.name
     project, version = release_of(name)
-    try:
+    with damage_reported(name):
         metadata = _wheel_metadata(path) if is_wheel(name) else _sdist_metadata(path, name)
         claimed, requires_python = _understand(name, metadata)
-    except DistributionError:
+    if claimed != (project, version):
+        raise DistributionError(f"{name} says of itself that it is {claimed[0]} {claimed[1]}")
+    return Contents(sha256(path), metadata, requires_python)
+
+
+@contextlib.contextmanager
+def damage_reported(name: str) -> Iterator[None]:
+    """Raise `DistributionError` for what a file with a damage makes others raise.
+
+    Args:
+        name: of the file.
+    """
+    try:
+        yield
+    except InsidersError:
         raise
     except Exception as error:
         # What archives and metadata that are damaged make the standard library raise is said
         # nowhere: struct.error, LZMAError, OverflowError, an OSError without a number, and more.
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # EINVAL: it points to before its own begin
+        if isinstance(error, OSError) and error.errno not in _DAMAGES:
+            raise
         raise DistributionError(f"{name} is damaged: {error}") from error
-    if claimed != (project, version):
-        raise DistributionError(f"{name} says of itself that it is {claimed[0]} {claimed[1]}")
-    return Contents(sha256(path), metadata, requires_python)
 
 
 def _understand(name: str, metadata: bytes) -> tuple[tuple[NormalizedName, Version], str | None]:

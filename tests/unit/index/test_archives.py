@@ -1,11 +1,14 @@
 """archives: which members they may have, and how many."""
 
+import csv
 import gzip
+import hashlib
 import io
 import struct
 import tarfile
 import tracemalloc
 import zipfile
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -72,38 +75,42 @@ def test_an_archive_is_not_read_for_ever(tmp_path: Path) -> None:
     assert caught.value.message.endswith("it has more than 100000 members")
 
 
-def _linked(path: Path, *members: tuple[str, str | None, bytes]) -> Path:
-    """Write an sdist of members: name, where a symbolic link leads, type."""
-    sdist_of(path, [])
-    with tarfile.open(path) as before:
-        content = metadata("probe", "1.0").encode()
-        head = before.getmember("probe-1.0/PKG-INFO")
-    with tarfile.open(path, "w:gz") as archive:
+LINK, HARD, FILE = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.REGTYPE
+DIRECTORY = tarfile.DIRTYPE
+
+
+def _member(name: str, kind: bytes = FILE, target: str = "", **fields: str) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(f"probe-1.0/{name}")
+    member.type, member.linkname, member.pax_headers = kind, target, fields
+    return member
+
+
+def _sdist(path: Path, *members: tarfile.TarInfo) -> Path:
+    """Write an sdist of these members, which are empty, and its metadata."""
+    content = metadata("probe", "1.0").encode()
+    head = _member("PKG-INFO")
+    head.size = len(content)
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(head, io.BytesIO(content))
-        for name, target, kind in members:
-            member = tarfile.TarInfo(f"probe-1.0/{name}")
-            member.type, member.linkname = kind, target or ""
+        for member in members:
             archive.addfile(member)
     return path
-
-
-LINK, HARD, FILE = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.REGTYPE
 
 
 @pytest.mark.parametrize(
     "members",
     [
-        [("l", "..", LINK), ("l/m", "..", LINK), ("l/m/x", None, FILE)],
-        [("l", "..", LINK), ("l/x", None, FILE)],
-        [("l", "PKG-INFO", LINK), ("l", None, FILE)],
-        [("l", "..", LINK), ("h", "probe-1.0/l/secret", HARD)],
+        [_member("d/l", LINK, ".."), _member("d/l/m", LINK, "../.."), _member("d/l/m/x")],
+        [_member("d/l", LINK, ".."), _member("d/l/x")],
+        [_member("l", LINK, "PKG-INFO"), _member("l")],
+        [_member("d/l", LINK, ".."), _member("h", HARD, "probe-1.0/d/l/PKG-INFO")],
     ],
     ids=["a chain", "a member", "in its place", "a hard link"],
 )
 @pytest.mark.parametrize("has_filter", [True, False])
 def test_nothing_is_written_or_read_through_a_link(
     tmp_path: Path,
-    members: list[tuple[str, str | None, bytes]],
+    members: list[tarfile.TarInfo],
     has_filter: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -113,7 +120,7 @@ def test_nothing_is_written_or_read_through_a_link(
     root = tmp_path / "a/b/unpacked"
     root.mkdir(parents=True)
     (tmp_path / "a/b/secret").write_text("private")
-    sdist = _linked(tmp_path / "probe-1.0.tar.gz", *members)
+    sdist = _sdist(tmp_path / "probe-1.0.tar.gz", *members)
     with pytest.raises(DistributionError):
         archives.unpack_sdist(sdist, root, 0)
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
@@ -123,7 +130,7 @@ def test_nothing_is_written_or_read_through_a_link(
 
 def test_a_link_within_an_sdist_is_unpacked(tmp_path: Path) -> None:
     """As real ones have it."""
-    sdist = _linked(tmp_path / "probe-1.0.tar.gz", ("d/x", None, FILE), ("l", "d/x", LINK))
+    sdist = _sdist(tmp_path / "probe-1.0.tar.gz", _member("d/x"), _member("l", LINK, "d/x"))
     root = tmp_path / "unpacked"
     root.mkdir()
     archives.unpack_sdist(sdist, root, 0)
@@ -182,3 +189,121 @@ def test_a_record_is_not_too_large(tmp_path: Path) -> None:
             archives.check(path)
         is_refused = caught.value.message == f"{path.name} is too large when it is unpacked"
         assert is_refused is (complaint == "too large")
+
+
+def _wheel(path: Path, members: dict[str, str]) -> Path:
+    """Write a wheel whose RECORD is right."""
+    content = {
+        **members,
+        "probe-1.0.dist-info/METADATA": metadata("probe", "1.0"),
+        "probe-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\n",
+    }
+    record = io.StringIO()
+    for name, text in content.items():
+        digest = urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+        csv.writer(record).writerow((name, f"sha256={digest}", len(text.encode())))
+    record.write("probe-1.0.dist-info/RECORD,,\n")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in content.items():
+            archive.writestr(name, text)
+        archive.writestr("probe-1.0.dist-info/RECORD", record.getvalue())
+    return path
+
+
+_TWICE = "contains 'probe/a' as a file and as a directory"
+_NO_NAME = "contains a name that no file can have: "
+
+
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        (["probe/a.py", "probe/./a.py"], "contains 'probe/./a.py', which is not a plain path"),
+        (["probe/a.py", "probe//a.py"], "contains 'probe//a.py', which is not a plain path"),
+        (["./a.py"], "contains './a.py', which is not a plain path"),
+        (["probe/a", "probe/a/b.py"], _TWICE),
+        (["probe/a/b.py", "probe/a"], _TWICE),
+        (["probe/a/", "probe/a"], _TWICE),
+        ([254 * "é"], f"{_NO_NAME}{80 * 'é'!r}"),
+        (["/".join(99 * ["probe" * 5])], f"{_NO_NAME}{'/'.join(4 * ['probe' * 5])[:80]!r}"),
+        (["a\x1b[2J"], f"{_NO_NAME}'a\\x1b[2J'"),
+    ],
+)
+def test_a_wheel_has_names_that_installers_take_alike(
+    tmp_path: Path, members: list[str], complaint: str
+) -> None:
+    """What is one file for them, or none, is not published."""
+    path = tmp_path / "probe-1.0-py3-none-any.whl"
+    archives.check(_wheel(path, {"probe/a.b": "", "probe/a-b/": "", "probe/a/b.py": ""}))
+    with pytest.raises(DistributionError) as caught:
+        archives.check(_wheel(path, dict.fromkeys(members, "")))
+    assert caught.value.message == f"{path.name} {complaint}"
+
+
+@pytest.mark.parametrize("around", [(b"#!/bin/sh\n", b""), (b"", b"more"), (b"", bytes(22))])
+def test_a_wheel_is_all_of_its_file(tmp_path: Path, around: tuple[bytes, bytes]) -> None:
+    """pip would install it, and uv would not."""
+    path = _wheel(tmp_path / "probe-1.0-py3-none-any.whl", {})
+    before, after = around
+    path.write_bytes(before + path.read_bytes() + after)
+    with pytest.raises(DistributionError) as caught:
+        archives.check(path)
+    told = f"{path.name} has bytes before its first member or after its end"
+    assert caught.value.message == told
+
+
+def test_a_comment_belongs_to_a_wheel(tmp_path: Path) -> None:
+    """The end of a zip file says how long that is."""
+    path = _wheel(tmp_path / "probe-1.0-py3-none-any.whl", {})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"signed"
+    archives.check(path)
+
+
+_BOTH = "contains 'probe-1.0/a' as a file and as a directory"
+
+
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        ([_member("a"), _member("a/b")], _BOTH),
+        ([_member("a/b"), _member("a")], _BOTH),
+        ([_member("a", DIRECTORY), _member("a")], _BOTH),
+        ([_member("a"), _member("a", DIRECTORY)], _BOTH),
+        ([_member(".")], "contains 'probe-1.0' as a file and as a directory"),
+        ([_member(256 * "a")], f"{_NO_NAME}{'probe-1.0/' + 70 * 'a'!r}"),
+        ([_member("a", path="probe-1.0/a\0b")], f"{_NO_NAME}'probe-1.0/a\\x00b'"),
+        ([_member("a", LINK, linkpath="a\0b")], "is damaged: embedded null byte"),
+        ([_member("a", LINK, "..")], "contains 'probe-1.0/a', which is not allowed"),
+        ([_member("a", LINK, "../other/b")], "contains 'probe-1.0/a', which is not allowed"),
+        ([_member("a", HARD, "probe-1.0/b")], "contains 'probe-1.0/a', which is not allowed"),
+        ([_member("a", HARD, "probe-1.0/a")], "contains 'probe-1.0/a', which is not allowed"),
+        ([_member("a", HARD, "probe-1.0")], "contains 'probe-1.0/a', which is not allowed"),
+        ([_member("a", mtime="nan")], "is damaged: Invalid value NaN (not a number)"),
+        ([_member("a", mtime="1e400")], "is damaged: timestamp out of range for platform time_t"),
+    ],
+)
+def test_what_cannot_be_unpacked_is_the_fault_of_the_sdist(
+    tmp_path: Path, members: list[tarfile.TarInfo], complaint: str
+) -> None:
+    """No error of the system, and no bug: its tag has failed, and is not built each time anew."""
+    sdist = _sdist(tmp_path / "probe-1.0.tar.gz", *members)
+    (tmp_path / "unpacked").mkdir()
+    with pytest.raises(DistributionError) as caught:
+        archives.unpack_sdist(sdist, tmp_path / "unpacked", 0)
+    assert caught.value.message == f"{sdist.name} {complaint}"
+
+
+@pytest.mark.parametrize("has_filter", [True, False])
+def test_a_directory_that_is_closed_in_an_sdist_is_open(
+    tmp_path: Path, has_filter: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian 12 has no filter that opens it, and nobody could list it."""
+    if not has_filter:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    closed = _member("d", DIRECTORY)
+    closed.mode = 0
+    sdist = _sdist(tmp_path / "probe-1.0.tar.gz", closed, _member("d/x"))
+    (tmp_path / "unpacked").mkdir()
+    root = archives.unpack_sdist(sdist, tmp_path / "unpacked", 0)
+    assert (root / "d/x").is_file()
+    assert (root / "d").stat().st_mode & 0o777 == 0o755
