@@ -46,6 +46,12 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 # The same for everybody: what is found there must not depend on who builds.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+# The kernel counts the processes and waiting signals of a user in each user namespace, and in those
+# above it. Within its own a build can be limited; LimitNPROC= would limit all that the user has, so
+# that no build could begin beside another one that forks, or on a desktop with many threads.
+# Source: setrlimit(2), user_namespaces(7).
+_MOST_PROCESSES = 1024
+_MOST_SIGNALS = 1024
 # In user units most of these do nothing without PrivateUsers=. `measure` looks at what they do.
 # ProtectKernelTunables= is not among them: with it no /proc of its own could be mounted.
 # Source: systemd.exec(5), systemd.resource-control(5).
@@ -55,7 +61,6 @@ _PROPERTIES = (
     "KeyringMode=private",
     "LimitCORE=0",
     "LimitFSIZE=4G",
-    "LimitNPROC=1024",
     "LockPersonality=yes",
     "MemoryMax=75%",
     "NoNewPrivileges=yes",
@@ -73,6 +78,8 @@ _PROPERTIES = (
     "SystemCallArchitectures=native",
     "SystemCallFilter=@system-service",
     "SystemCallFilter=@mount",  # for a /proc of its own
+    # Of watches and keys a user has few, and a build could take all that are left for others.
+    "SystemCallFilter=~@keyring:ENOSYS inotify_init:EMFILE inotify_init1:EMFILE",
     # A disk would be full before anybody could look; glibc then writes instead.
     "SystemCallFilter=~fallocate:EOPNOTSUPP",
     "TasksMax=1024",
@@ -112,7 +119,8 @@ class Sandbox:
         hidden: directories of the person, wherever they lie.
         pauses_s: after how many seconds a unit is tried again that could not be set up.
 
-    Source: systemd-run(1), unshare(1), setsid(1); systemd.exec(5), "PROCESS EXIT CODES".
+    Source: systemd-run(1), unshare(1), prlimit(1), setsid(1); systemd.exec(5), "PROCESS EXIT
+    CODES".
     """
 
     is_sandbox = True
@@ -179,7 +187,8 @@ class Sandbox:
             # Of all processes it sees its own; and with the first of them the others end.
             *("unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child"),
             # A signal to its process group reaches those in other namespaces, too: kill(2).
-            *("--mount-proc", "--", "setsid", "env", "-i"),
+            *("--mount-proc", "--", "prlimit", f"--nproc={_MOST_PROCESSES}"),
+            *(f"--sigpending={_MOST_SIGNALS}", "setsid", "env", "-i"),
             *(f"{name}={value}" for name, value in variables.items()),
             *command.argv,
         ]

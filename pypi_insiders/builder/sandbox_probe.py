@@ -78,7 +78,7 @@ def measure(
     Raises:
         InsidersError: nothing can be written in `scratch`.
     """
-    for program in ("systemd-run", "unshare", "setsid", "env"):
+    for program in ("systemd-run", "unshare", "prlimit", "setsid", "env"):
         if shutil.which(program) is None:
             return SandboxReport(trouble=f"{program} was not found")
     try:

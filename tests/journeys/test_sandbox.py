@@ -190,10 +190,17 @@ def test_what_is_mounted_below_opt_is_hidden() -> None:
     assert not {"/", "/usr", "/usr/local", "/etc", "/proc", "/dev"} & set(shown)
 
 
-def test_forks_without_end_end(machine: Machine, project: Project) -> None:
-    """At some number of processes there are no more, and none of them outlives the build."""
-    code = """
-        import os, signal, sys
+@pytest.mark.parametrize("namespaces", [0, 1])
+def test_forks_without_end_end(machine: Machine, project: Project, namespaces: int) -> None:
+    """At some number of processes there are no more, and none of them outlives the build.
+
+    A user namespace in the one of the build is no way out.
+    """
+    code = f"""
+        import ctypes, os, signal, sys
+        for _ in range({namespaces}):
+            if ctypes.CDLL(None).unshare(0x10000000):
+                sys.exit("no namespace")
         count = 0
         try:
             while count < 20_000:
@@ -201,7 +208,7 @@ def test_forks_without_end_end(machine: Machine, project: Project) -> None:
                     os.execvp("sleep", ["sleep", "27182.5"])
                 count += 1
         except OSError as error:
-            sys.exit(f"no more than {count} processes: {error.strerror}")
+            sys.exit(f"no more than {{count}} processes: {{error.strerror}}")
     """
     hostile(project, code)
     failed = machine.run("pypi-insiders", "update", check=False, timeout_s=240)
@@ -496,6 +503,57 @@ def test_a_status_of_systemds_from_a_hook_is_the_hooks(machine: Machine, project
     assert failed.stderr.splitlines().count("was here") == 1
     state = json.loads(machine.read_text(_STATE))
     assert state["failures"]["v1.0"]["count"] == 1
+
+
+_CROWD = """
+import os, signal
+for _ in range(1100):
+    if os.fork() == 0:
+        signal.pause()
+print("there", flush=True)
+signal.pause()
+"""
+
+
+def test_a_build_runs_beside_very_many_processes(machine: Machine, project: Project) -> None:
+    """Of the user, or of another build: they are not counted as its own."""
+    crowd = machine.start("python3", "-S", "-c", _CROWD)
+    assert next(crowd.lines(lambda: 60)) == "there"
+    hostile(project, "import subprocess\nsubprocess.run(['sh', '-c', 'true | true'], check=True)")
+    done = machine.run("pypi-insiders", "update", timeout_s=240)
+    crowd.stop()
+    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+
+
+_HOARDER = """
+import ctypes, errno, os, signal
+libc = ctypes.CDLL(None, use_errno=True)
+for name, arguments in (("inotify_init", ()), ("inotify_init1", (0,))):
+    print("told", name, getattr(libc, name)(*arguments), ctypes.get_errno() == errno.EMFILE)
+keyctl = 250 if os.uname().machine == "x86_64" else 219
+print("told keys", libc.syscall(keyctl, 0, 0, 0), ctypes.get_errno() == errno.ENOSYS)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])
+count = 0
+while libc.sigqueue(os.getpid(), signal.SIGRTMIN, ctypes.c_void_p(0)) == 0:
+    count += 1
+    if count > 5000:
+        break
+print("told signals", count, flush=True)
+raise SystemExit("told")
+"""
+
+
+def test_a_build_takes_nothing_of_which_its_user_has_few(
+    machine: Machine, project: Project
+) -> None:
+    """Watches of files, keys and waiting signals are counted by user, whoever holds them."""
+    hostile(project, _HOARDER)
+    failed = machine.run("pypi-insiders", "update", check=False)
+    told = [line for line in failed.stderr.splitlines() if line.startswith("told ")]
+    assert told == [
+        "told inotify_init -1 True", "told inotify_init1 -1 True", "told keys -1 True",
+        "told signals 1024",
+    ]  # fmt: skip
 
 
 # Tries to look like a unit that could not be set up, or was ended by somebody else.
