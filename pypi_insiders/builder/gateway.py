@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
-from pypi_insiders.builder.relay import join
+from pypi_insiders.builder.relay import carry, join
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +27,10 @@ _HEADER_TIMEOUT_S = 60
 # Others send nothing of a build. TRACE would have the proxy of this machine tell our password.
 _METHODS = (b"CONNECT", b"GET", b"HEAD", b"POST")
 _REQUEST = re.compile(rb"([A-Z]+) ([\x21-\x7e]+) HTTP/1\.[01]\r\n")
+# A line of a header as RFC 9112, 5 has it. For some who read others, such as one that ends with a
+# line feed alone, the header ends there, and what follows is a request that nobody looked at.
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")
+_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[^\r\n]*")
 # Those of a proxy, which are not for whom it asks. Source: RFC 9110, 7.6.1.
 _HOST = re.compile(rb"(?im)^host[ \t]*:[^\n]*\n")
 _OF_PROXY = re.compile(rb"(?im)^(?:proxy-[\w-]+|connection|keep-alive):[^\n]*\n")
@@ -55,6 +59,16 @@ class _Target(NamedTuple):
     uri: bytes
 
 
+class _Way(NamedTuple):
+    """How a request goes on."""
+
+    server: socket.socket
+    greeting: bytes = b""
+    """What is said first."""
+    body_bytes: int | None = None
+    """How much more of the client is handed on; `None`: all, as it is for one host alone."""
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[None]:
     """Serve an HTTP proxy on a Unix socket for as long as the context lasts.
@@ -62,7 +76,7 @@ def opened(path: Path) -> Iterator[None]:
     It leads to other machines, directly or by the proxy that the environment names. Addresses of
     this machine are refused, however they are named: its loopback, and what it has of its own. A
     proxy on this machine is given addresses and no names, which it would resolve again: by then
-    they could be names of this machine.
+    they could be names of this machine. A proxy gets one request on a connection, and no more.
 
     Args:
         path: of the socket, which is not there yet.
@@ -142,7 +156,13 @@ class _Gateway:
             header, rest = _read_header(client)
             client.settimeout(None)
             target = _target(header)
-            server, greeting = _reach(target, header)
+            way = _reach(target, header)
+            self._keep(way.server, stack)
+            way.server.sendall(way.greeting)
+            reply = b""
+            if target.method == b"CONNECT":
+                established = b"HTTP/1.1 200 Connection established\r\n\r\n"
+                reply = _reply_of_proxy(way.server) if way.greeting else established
         except _Refused as error:
             _log.debug("a build was refused the network: %s", error)
             body = f"{error}\n"
@@ -151,13 +171,31 @@ class _Gateway:
                 f"Content-Length: {len(body.encode())}\r\n\r\n{body}".encode()
             )
             return
-        self._keep(server, stack)
-        if greeting:
-            server.sendall(greeting)
+        client.sendall(reply)
+        if way.body_bytes is None:
+            way.server.sendall(rest)
+            join(client, way.server)
         else:
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        server.sendall(rest)
-        join(client, server)
+            _exchange(client, way.server, rest, way.body_bytes)
+
+
+def _exchange(client: socket.socket, server: socket.socket, rest: bytes, body_bytes: int) -> None:
+    """Carry the answer to one request, and of the client no more than the body of that."""
+
+    def send() -> None:
+        part, left_bytes = rest, body_bytes
+        with contextlib.suppress(OSError):
+            while left_bytes > 0 and (part := (part or client.recv(65536))[:left_bytes]):
+                server.sendall(part)
+                left_bytes -= len(part)
+                part = b""
+
+    sending = threading.Thread(target=send, daemon=True)
+    sending.start()
+    carry(server, client)
+    with contextlib.suppress(OSError):
+        client.shutdown(socket.SHUT_RDWR)
+    sending.join()
 
 
 def _read_header(connection: socket.socket) -> tuple[bytes, bytes]:
@@ -189,11 +227,54 @@ def _target(header: bytes) -> _Target:
         raise _Refused(
             "501 Not Implemented", f"builds may use {b', '.join(_METHODS).decode()} and no other"
         )
+    _fields(header)  # are fields
     return _Target(method, url.scheme, url.hostname, port, uri)
 
 
-def _reach(target: _Target, header: bytes) -> tuple[socket.socket, bytes]:
-    """Connect to whom a request is for; return the connection, and what is to be said on it."""
+def _fields(header: bytes) -> list[tuple[bytes, bytes]]:
+    """Read the fields of a header, the names in lower case."""
+    found = []
+    for line in header.removesuffix(b"\r\n\r\n").split(b"\r\n")[1:]:
+        match = _FIELD.fullmatch(line)
+        if match is None:
+            raise _Refused("400 Bad Request", "a line of the header is none")
+        found.append((match[1].lower(), match[2].strip()))
+    return found
+
+
+def _body_bytes(header: bytes) -> int:
+    """Tell how long the body of a request is."""
+    fields = _fields(header)
+    sizes = [value for name, value in fields if name == b"content-length"]
+    if any(name == b"transfer-encoding" for name, _ in fields):
+        raise _Refused("411 Length Required", "a proxy is given only what says its length")
+    if len(sizes) > 1 or not all(re.fullmatch(rb"[0-9]{1,18}", size) for size in sizes):
+        raise _Refused("400 Bad Request", "no length of a body")
+    return int(sizes[0]) if sizes else 0
+
+
+def _reply_of_proxy(proxy: socket.socket) -> bytes:
+    """Wait until another proxy leads to whom a request is for; return what it says.
+
+    Unless it does, it may wait for another request, and nobody would look at that.
+    """
+    proxy.settimeout(_CONNECT_TIMEOUT_S)
+    received = b""
+    while b"\r\n\r\n" not in received:
+        part = proxy.recv(4096)
+        if not part or len(received) > _HEADER_BYTES:
+            raise _Refused("502 Bad Gateway", "the proxy of this machine gives no answer")
+        received += part
+    proxy.settimeout(None)
+    match = _STATUS.match(received)
+    if match is None or not match[1].startswith(b"2"):
+        told = match[0].decode(errors="replace") if match else "nothing of HTTP"
+        raise _Refused("502 Bad Gateway", f"the proxy of this machine answers {told}")
+    return received
+
+
+def _reach(target: _Target, header: bytes) -> _Way:
+    """Connect to whom a request is for."""
     addresses = _addresses(target.host, target.port)
     for address in addresses:
         if is_own(address[0]):
@@ -208,14 +289,14 @@ def _reach(target: _Target, header: bytes) -> tuple[socket.socket, bytes]:
         raise _Refused("502 Bad Gateway", f"the name {target.host} cannot be resolved")
     connection = _connected(addresses)
     if target.method == b"CONNECT":
-        return connection, b""
+        return _Way(connection)
     first = b"%s %s HTTP/1.1" % (target.method, _origin(target))
-    return connection, _rewritten(header, first)
+    return _Way(connection, _rewritten(header, first))
 
 
 def _by_proxy(
     proxy: str, target: _Target, addresses: Sequence[tuple[str, int]], header: bytes
-) -> tuple[socket.socket, bytes]:
+) -> _Way:
     """Hand a request on to another proxy, with the password that only we know."""
     url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if url.scheme != "http" or not url.hostname:
@@ -234,7 +315,8 @@ def _by_proxy(
     words = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()
     if url.username:
         fields.append(b"Proxy-Authorization: Basic %s" % b64encode(words))
-    return _connected(places), _rewritten(header, first, *fields)
+    body_bytes = None if target.method == b"CONNECT" else _body_bytes(header)
+    return _Way(_connected(places), _rewritten(header, first, *fields), body_bytes)
 
 
 def _authority(host: str, port: int) -> str:

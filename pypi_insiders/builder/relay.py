@@ -15,13 +15,14 @@ PORT = 3128
 
 def join(one: socket.socket, other: socket.socket) -> None:
     """Carry what comes on each of two connections to the other, until both have ended."""
-    back = threading.Thread(target=_carry, args=(other, one), daemon=True)
+    back = threading.Thread(target=carry, args=(other, one), daemon=True)
     back.start()
-    _carry(one, other)
+    carry(one, other)
     back.join()
 
 
-def _carry(source: socket.socket, sink: socket.socket) -> None:
+def carry(source: socket.socket, sink: socket.socket) -> None:
+    """Carry what comes on a connection to another one, until it ends."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)

@@ -1,5 +1,6 @@
 """gateway: which requests of builds are handed on."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ def test_a_proxy_on_this_machine_resolves_no_name(
     """Asked again, DNS could name this machine: what was looked at is what is handed on."""
     place = tmp_path / "gateway"
     first = request_ % _NAME
-    other = b"Host: localhost\r\nhOST : localhost\r\n"
+    other = b"Host: localhost\r\nhOST:localhost\r\n"
     with gateway.opened(place):
         answer = ask(place, first + b" HTTP/1.1\r\n" + other + b"Accept: */*\r\n\r\n")
     assert answer == b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -109,3 +110,105 @@ def test_a_proxy_on_this_machine_is_asked_for_no_name_that_we_cannot_look_at(
     assert answer.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
     assert answer.endswith(b"the name host.invalid cannot be resolved\n")
     assert heard == []
+
+
+def _keep_alive(server: socket.socket, found: list[bytes], answer: bytes) -> None:
+    """Answer every request on every connection of a proxy that closes none."""
+
+    def attend(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            received = b""
+            while part := client.recv(4096):
+                received += part
+                while b"\r\n\r\n" in received:
+                    header, _, received = received.partition(b"\r\n\r\n")
+                    found.append(header)
+                    client.sendall(answer)
+
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                client, _ = server.accept()
+            except OSError:
+                return
+            stack.callback(client.close)
+            thread = threading.Thread(target=attend, args=(client,), daemon=True)
+            thread.start()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """Run a proxy that refuses all, and waits for another request; give the headers it gets."""
+    found: list[bytes] = []
+    refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=_keep_alive, args=(server, found, refusal))
+        serving.start()
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        yield found
+        server.shutdown(socket.SHUT_RDWR)
+        serving.join()
+
+
+_SECOND = b"GET http://127.0.0.1:31411/simple/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+_PLAIN = b"Host: 192.0.2.7\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "status"),
+    [
+        (b"CONNECT 192.0.2.7:443 HTTP/1.1\r\n" + _PLAIN, b"502 Bad Gateway"),
+        (b"GET http://192.0.2.7/ HTTP/1.1\r\n" + _PLAIN, b"403 Forbidden"),
+        (b"HEAD http://192.0.2.7/ HTTP/1.0\r\n" + _PLAIN, b"403 Forbidden"),
+        (
+            b"POST http://192.0.2.7/ HTTP/1.1\r\nContent-Length: 4\r\n" + _PLAIN + b"body",
+            b"403 Forbidden",
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_split", [True, False])
+def test_a_proxy_gets_one_request_on_a_connection(
+    tmp_path: Path, patient: list[bytes], first: bytes, status: bytes, is_split: bool
+) -> None:
+    """It answers the next one as well, for which nobody has looked where it leads."""
+    place = tmp_path / "gateway"
+    with gateway.opened(place), socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(place))
+        client.sendall(first if is_split else first + _SECOND)
+        assert client.recv(4096).startswith(b"HTTP/1.1 " + status)
+        if is_split:
+            with contextlib.suppress(OSError):
+                client.sendall(_SECOND)
+        # By the end of the gateway, all that it hands on has been handed on.
+        client.shutdown(socket.SHUT_WR)
+    assert [it.partition(b" ")[0] for it in patient] == [first.partition(b" ")[0]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (b"X: y\n\n" + _SECOND[:-4], b"400 Bad Request"),
+        (b"X: y\r\r" + _SECOND[:-4], b"400 Bad Request"),
+        (b"X: y\r\n folded", b"400 Bad Request"),
+        (b"Host : localhost", b"400 Bad Request"),
+        (b"X: \0", b"400 Bad Request"),
+        (b"none", b"400 Bad Request"),
+        (b"Transfer-Encoding: chunked", b"411 Length Required"),
+        (b"Content-Length: 1\r\nContent-Length: 2", b"400 Bad Request"),
+        (b"Content-Length: +1", b"400 Bad Request"),
+        (b"Content-Length: 1, 1", b"400 Bad Request"),
+    ],
+)
+def test_a_header_is_read_in_one_way(
+    tmp_path: Path, patient: list[bytes], lines: bytes, status: bytes
+) -> None:
+    """What others could take for the end of a request, or of its header, is not handed on."""
+    place = tmp_path / "gateway"
+    with gateway.opened(place):
+        answer = ask(place, b"POST http://192.0.2.7/ HTTP/1.1\r\n" + lines + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 " + status + b"\r\n")
+    assert patient == []
