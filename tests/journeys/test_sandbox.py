@@ -522,6 +522,7 @@ def test_a_build_runs_beside_very_many_processes(machine: Machine, project: Proj
     hostile(project, "import subprocess\nsubprocess.run(['sh', '-c', 'true | true'], check=True)")
     done = machine.run("pypi-insiders", "update", timeout_s=240)
     crowd.stop()
+    assert "not sandboxed" not in done.stderr
     assert untimed(done.stdout) == "1 checked, 2 files published\n"
 
 
