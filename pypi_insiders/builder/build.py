@@ -26,7 +26,7 @@ from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, shortage
 from pypi_insiders.util.process_group import Command
-from pypi_insiders.util.trees import remove_foreign_tree
+from pypi_insiders.util.trees import open_to_us, remove_foreign_tree
 
 # `build` and its kin are imported where something is built: most updates have nothing to build.
 if TYPE_CHECKING:
@@ -268,6 +268,8 @@ class _Work:
 
     def _taken(self, kind: str) -> Path:
         """Take what a hook has built out of its reach; refuse anything beside it."""
+        # A hook may have closed it, or what it has built, to us as well.
+        open_to_us(self._dist)
         with os.scandir(self._dist) as entries:  # of which there may be very many
             names = sorted(entry.name for entry in itertools.islice(entries, _SHOWN))
         if len(names) != 1:
@@ -280,6 +282,7 @@ class _Work:
             raise BuildError(f"it built {built.name} instead of one {kind}")
         if not stat.S_ISREG(built.lstat().st_mode):
             raise BuildError(f"it built {built.name}, which is no file")
+        open_to_us(built)
         return built.rename(self._taken_directory / built.name)
 
 

@@ -5,6 +5,7 @@ import errno
 import itertools
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,24 @@ def remove_foreign_tree(path: Path) -> None:
         pass
     except OSError as error:
         _log.warning("%s", cannot("remove all of", path, error).message)
+
+
+def open_to_us(path: Path) -> None:
+    """Let ourselves read a file, or read and change a directory, that foreign code may have closed.
+
+    Raises:
+        OSError: that cannot be done, as with a link, which is not followed.
+    """
+    place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _open_up(place, 0o700 if stat.S_ISDIR(os.fstat(place).st_mode) else 0o600)
+    finally:
+        os.close(place)
+
+
+def _open_up(place: int, mode: int) -> None:
+    """Change the mode of what was opened with `O_PATH`, whatever has its name by now."""
+    os.chmod(f"/proc/self/fd/{place}", mode)  # noqa: PTH101 - no path
 
 
 def _remove_directory(path: Path, *, force: bool) -> None:
@@ -143,10 +162,9 @@ def _open_directory(name: Path | str, parent: int | None, *, force: bool) -> int
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     if not force:
         return os.open(name, flags, dir_fd=parent)
-    # What is opened so is that directory whatever has its name by now.
     place = os.open(name, flags | os.O_PATH, dir_fd=parent)
     try:
-        os.chmod(f"/proc/self/fd/{place}", 0o700)  # noqa: PTH101 - no path
+        _open_up(place, 0o700)
         return os.open(f"/proc/self/fd/{place}", os.O_DIRECTORY | os.O_CLOEXEC)
     finally:
         os.close(place)

@@ -526,6 +526,15 @@ def test_a_build_runs_beside_very_many_processes(machine: Machine, project: Proj
     assert untimed(done.stdout) == "1 checked, 2 files published\n"
 
 
+@pytest.mark.parametrize("closed", ["directory", "f'{directory}/{name}'"])
+def test_what_a_hook_closes_is_opened(machine: Machine, project: Project, closed: str) -> None:
+    """Or else each update would build it anew, and find that it cannot be read."""
+    build = "name = buildapi.build_wheel(directory, settings, metadata)"
+    hostile(project, f"import os\n{build}\nos.chmod({closed}, 0)\nreturn name")
+    done = machine.run("pypi-insiders", "update")
+    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+
+
 _HOARDER = """
 import ctypes, errno, os, signal
 libc = ctypes.CDLL(None, use_errno=True)
