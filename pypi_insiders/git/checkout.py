@@ -4,13 +4,14 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pypi_insiders.git import credentials
 from pypi_insiders.git.command import FETCH_TIMEOUT_S, GitSettings, attempt, git, in_mirror, in_tree
 from pypi_insiders.git.credentials import GITS_OWN, Access
-from pypi_insiders.git.errors import UnfitError
+from pypi_insiders.git.errors import UnexplainedError, UnfitError, explain
 from pypi_insiders.git.mirror import Mirror
 from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, submodules_of
 from pypi_insiders.util.errors import InsidersError
@@ -23,6 +24,13 @@ _log = logging.getLogger(__name__)
 # Git itself follows submodules without end: two repositories that name each other would.
 _DEPTH = 10
 _TIME_DIGITS = 10
+
+# Names that no file, and targets that no link can have. Source: verify_path in git's read-cache.c.
+_IMPOSSIBLE = re.compile(
+    r"^error: (?:invalid path '|unable to create symlink .*: No such file)|: File name too long$"
+    r"|^fatal: cannot create directory at '.{1000}",  # git leaves out the end
+    re.MULTILINE,
+)
 
 # What whoever builds finds, whatever settings the machine has. No remote: nothing connects.
 # Written into the repository, and not given as options: hooks of builds run git themselves, which
@@ -74,7 +82,7 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
 
     Raises:
         OutsideError: a submodule is where it may not be.
-        UnfitError: it is no commit, or has a time that no file can have.
+        UnfitError: it is no commit, or has a time, a name or a `.gitmodules` that none can have.
         UnreachableError: something is missing, and the host cannot be reached.
         InsidersError: the commit is not there, or the disk cannot be written.
 
@@ -245,10 +253,16 @@ def _check_out(mirror: Path, commit: str, tree: Path) -> None:
             file.write(_CONFIG)
     except OSError as error:
         raise cannot("write", Path(error.filename or directory), error) from error
-    in_tree(
-        tree, "checkout", "--quiet", "--force", "--detach", commit, "--",
-        timeout_s=FETCH_TIMEOUT_S,
+    done = attempt(
+        f"--git-dir={directory}", "checkout", "--quiet", "--force", "--detach", commit, "--",
+        directory=tree, timeout_s=FETCH_TIMEOUT_S,
     )  # fmt: skip
+    if done.status != 0:
+        why = explain(done.stderr, "checkout", connects=False)
+        # A mirror that is made anew has the same names in it.
+        if isinstance(why, UnexplainedError) and _IMPOSSIBLE.search(done.stderr):
+            raise UnfitError(why.message)
+        raise why
 
 
 def _warn_of_pointers(tree: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.git.command import attempt, in_mirror
-from pypi_insiders.git.errors import UnexplainedError
+from pypi_insiders.git.errors import UnexplainedError, UnfitError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.urls import without_credentials
 
@@ -31,7 +31,7 @@ def submodules_of(mirror: Path, commit: str, url: str) -> Iterator[Submodule]:
         url: of its repository, to which the URLs of submodules may be relative.
 
     Raises:
-        InsidersError: a submodule has no URL, or one that cannot be.
+        UnfitError: a submodule has no URL, or one that cannot be.
 
     Source: gitmodules(5).
     """
@@ -42,9 +42,11 @@ def submodules_of(mirror: Path, commit: str, url: str) -> Iterator[Submodule]:
         raise UnexplainedError(f"the commit {commit:.9} cannot be read")
     if not listed.stdout:
         return
-    said = attempt(f"--git-dir={mirror}", "config", "--blob", blob, "--null", "--list")
+    # `include.path` may name any file of the user.
+    reading = ("config", "--no-includes", "--blob", blob, "--null", "--list")
+    said = attempt(f"--git-dir={mirror}", *reading)
     if said.status != 0:
-        raise InsidersError(f"its .gitmodules cannot be read ({said.stderr.strip()})")
+        raise UnfitError(f"its .gitmodules cannot be read ({said.stderr.strip()})")
     known = _sections(said.stdout)
     # By path, as git does: the name of a section may be anything, also that of another submodule.
     by_path = {keys["path"]: keys for keys in known.values() if "path" in keys}
@@ -58,7 +60,7 @@ def submodules_of(mirror: Path, commit: str, url: str) -> Iterator[Submodule]:
         if keys.get("update") == "none":
             continue
         if "url" not in keys:
-            raise InsidersError(f".gitmodules does not say where the submodule {path} is")
+            raise UnfitError(f".gitmodules does not say where the submodule {path} is")
         yield Submodule(path, absolute(keys["url"], url), about.split(" ")[2])
 
 
@@ -66,12 +68,12 @@ def absolute(url: str, base: str) -> str:
     """Resolve the URL of a submodule against the one of its repository.
 
     Raises:
-        InsidersError: it cannot be the URL of a repository.
+        UnfitError: it cannot be the URL of a repository.
 
     Source: git-submodule(1), "add"; relative_url in git's remote.c.
     """
     if len(url) > _LONGEST_URL_CHARS:
-        raise InsidersError(f"{url[:80]!r}... is too long for the URL of a submodule")
+        raise UnfitError(f"{url[:80]!r}... is too long for the URL of a submodule")
     if url.startswith(("./", "../")):
         base, separator = base.rstrip("/"), "/"
         while url.startswith(("./", "../")):
@@ -81,7 +83,7 @@ def absolute(url: str, base: str) -> str:
         url = f"{base}{separator}{url}".rstrip("/")
     # `ext::` and its like run programs; a leading `-` would be an option of git.
     if url.startswith("-") or not url.isprintable() or "::" in url.partition("/")[0]:
-        raise InsidersError(f"{without_credentials(url)!r} is not the URL of a submodule")
+        raise UnfitError(f"{without_credentials(url)!r} is not the URL of a submodule")
     return url
 
 

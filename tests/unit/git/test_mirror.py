@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -718,3 +718,72 @@ def test_a_submodule_is_in_the_namespace_of_its_repository(
     outside = contextlib.nullcontext() if is_inside else pytest.raises(submodules.OutsideError)
     with outside:
         submodules.check_place(found, "git@forge.example:me/probe.git", allowed)
+
+
+def put(project: Project, *entries: tuple[str, str, str], above: Sequence[str] = ()) -> str:
+    """Push a commit with the tag v1.0 that no work tree can have; return the commit.
+
+    Args:
+        project: has nothing yet.
+        entries: mode, name and content of each file.
+        above: the directories in which they are, the innermost first.
+    """
+
+    def plumb(text: str, *arguments: str) -> str:
+        command = ["git", f"--git-dir={project.remote}", *arguments]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    lines = [
+        f"{mode} blob {plumb(content, 'hash-object', '-w', '--stdin')}\t{name}\0"
+        for mode, name, content in entries
+    ]
+    tree = plumb("".join(lines), "mktree", "-z")
+    for name in above:
+        tree = plumb(f"040000 tree {tree}\t{name}\0", "mktree", "-z")
+    commit = git(project.remote, "commit-tree", tree, "-m", "v1.0")
+    git(project.remote, "update-ref", "refs/tags/v1.0", commit)
+    return commit
+
+
+@pytest.mark.parametrize(
+    ("entry", "above", "told"),
+    [
+        (("100644", "config", "x"), [".git"], "invalid path '.git/config'"),
+        (("100644", "x", "x"), [".."], "invalid path '../x'"),
+        (("100644", 256 * "a", "x"), [], "unable to create file aaa"),
+        (("100644", "x", "x"), 30 * [200 * "d"], "cannot create directory at 'ddd"),
+        (("120000", "x", 5000 * "a"), [], "unable to create symlink x: File name too long"),
+        (("120000", "x", ""), [], "unable to create symlink x: No such file or directory"),
+    ],
+)
+def test_a_commit_that_nobody_can_check_out_is_no_damage(
+    tmp_path: Path, entry: tuple[str, str, str], above: list[str], told: str
+) -> None:
+    """It stays so: its mirror is not made anew for it by each update."""
+    project, mirror = create(tmp_path, "probe"), tmp_path / "mirror.git"
+    commit = put(project, entry, above=above)
+    remotes.fetch(project.url, mirror)
+    before = mirror.stat().st_ino
+    with pytest.raises(remotes.UnfitError) as caught:
+        remotes.export(mirror, commit, tmp_path / "tree")
+    assert caught.value.message.startswith(f"git checkout failed: {told}")
+    assert mirror.stat().st_ino == before
+
+
+def test_no_file_of_the_user_becomes_part_of_gitmodules(tmp_path: Path) -> None:
+    """A name in it is the only way to a submodule: it includes nothing."""
+    other = create(tmp_path, "other")
+    wanted = other.release("1.0")
+    project, mirror = create(tmp_path, "probe"), tmp_path / "mirror.git"
+    private = tmp_path / "private"
+    private.write_text(f'[submodule "x"]\n\tpath = x\n\turl = {other.url}\n')
+    project.write("1.0")
+    (project.tree / ".gitmodules").write_text(f"[include]\n\tpath = {private}\n")
+    git(project.tree, "update-index", "--add", "--cacheinfo", f"160000,{wanted},x")
+    git(project.tree, "add", ".gitmodules", "pyproject.toml")
+    git(project.tree, "commit", "--quiet", "--message", "1.0")
+    git(project.tree, "push", "--quiet", "origin", "HEAD:refs/tags/v1.0")
+    remotes.fetch(project.url, mirror)
+    with pytest.raises(remotes.UnfitError, match=r"^\.gitmodules does not say where .* x is$"):
+        remotes.bring(mirror, git(project.tree, "rev-parse", "HEAD"))
