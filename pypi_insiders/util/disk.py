@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.trees import open_to_us
 from pypi_insiders.util.words import size
 
 _MOST_BYTES = 1024**3
@@ -213,10 +214,13 @@ class Use:
         if self.used_bytes is None:
             if not self._guard.is_exhausted(self._disk):
                 return None
-            self.used_bytes = _grown([self])[self]
-        elif self._guard.is_still_alone(self):
-            freed_bytes = self.disk_free_bytes - self.free_bytes
-            still_bytes = _grown([self])[self]
+            self.used_bytes = _grown([self], has_ended=True)[self]
+        else:
+            freed_bytes = 0
+            if self._guard.is_still_alone(self):
+                freed_bytes = self.disk_free_bytes - self.free_bytes
+            # Only now are files seen that lay in directories closed to us.
+            still_bytes = _grown([self], has_ended=True)[self]
             self.used_bytes = max(self.used_bytes, still_bytes + freed_bytes)
         reserve = size(self._guard.reserve_bytes(self._disk))
         told = (
@@ -285,14 +289,19 @@ class Watched:
         return block
 
 
-def _grown(uses: Sequence[Use]) -> dict[Use, int]:
+def _grown(uses: Sequence[Use], *, has_ended: bool = False) -> dict[Use, int]:
     """Tell how much more the files of each take than when it began, as far as is seen at once.
 
     They are measured in turns, so that what is found of one can be compared with others.
+
+    Args:
+        uses: what is measured.
+        has_ended: whether nobody writes there any more, so that directories can be opened which
+            were closed to us.
     """
     until_s = time.monotonic() + _MEASURE_S
     found = dict.fromkeys(uses, 0)
-    waiting = {use: _sizes(use.directories) for use in uses}
+    waiting = {use: _sizes(use.directories, has_ended=has_ended) for use in uses}
     while waiting and time.monotonic() < until_s:
         for use, sizes in tuple(waiting.items()):
             part = list(islice(sizes, _STEP_ENTRIES))
@@ -302,11 +311,15 @@ def _grown(uses: Sequence[Use]) -> dict[Use, int]:
     return {use: max(0, found_bytes - use.before_bytes) for use, found_bytes in found.items()}
 
 
-def _sizes(directories: Sequence[Path]) -> Iterator[int]:
+def _sizes(directories: Sequence[Path], *, has_ended: bool) -> Iterator[int]:
     """Tell what each file below directories takes, but not of more than can be remembered."""
     waiting = [os.fspath(directory) for directory in directories]
     while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+        place = waiting.pop()
+        with contextlib.suppress(OSError):
+            if has_ended:
+                open_to_us(Path(place))
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
             for entry in entries:
                 yield entry.stat(follow_symlinks=False).st_blocks * 512
                 if entry.is_dir(follow_symlinks=False) and len(waiting) < _MOST_WAITING:

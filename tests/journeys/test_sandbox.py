@@ -695,18 +695,26 @@ def test_a_build_is_left_behind_whatever_has_its_number_by_now(
     assert machine.processes("sleep 14144") == []
 
 
-def test_a_build_leaves_room_on_the_disk(machine: Machine, project: Project) -> None:
-    """Wherever it writes, and without reserving at once more than anybody can look after."""
+@pytest.mark.parametrize(("room", "mode"), [("/tmp/room", 0o700), ("room", 0)])
+def test_a_build_leaves_room_on_the_disk(
+    machine: Machine, project: Project, room: str, mode: int
+) -> None:
+    """Wherever it writes, and without reserving at once more than anybody can look after.
+
+    Nor is it less to blame for a directory that nobody may read.
+    """
     free = "import os; seen = os.statvfs('.'); print(seen.f_bavail * seen.f_frsize // 1024 ** 2)"
     free_mib = int(machine.run("python", "-c", free).stdout)
     machine.write_text(
         ".config/pypi-insiders/config.toml", f'[build]\ndisk-reserve = "{free_mib - 400}MiB"\n'
     )
-    code = """
+    code = f"""
         import ctypes, os, signal, sys
         signal.signal(signal.SIGALRM, lambda *_: None)
         signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)  # as fast as a good disk
-        number = os.open("/tmp/filling", os.O_CREAT | os.O_WRONLY)
+        os.mkdir("{room}")
+        number = os.open("{room}/filling", os.O_CREAT | os.O_WRONLY)
+        os.chmod("{room}", {mode})
         libc = ctypes.CDLL(None, use_errno=True)
         size = ctypes.c_long(1024 ** 2)
         if libc.fallocate(number, 0, ctypes.c_long(0), size) == 0:
