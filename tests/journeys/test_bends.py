@@ -16,10 +16,21 @@ from pathlib import Path
 
 import pytest
 from fixtures import COMMAND, need
-from shells import COMMANDS, ENTRY_POINTS, FULL, OWN, PROJECT, REMEDY, Shell, index, shell
+from shells import (
+    COMMANDS,
+    ENTRY_POINTS,
+    FULL,
+    OWN,
+    PROJECT,
+    REMEDY,
+    Shell,
+    index,
+    served,
+    shell,
+)
 from wheels import wheel
 
-__all__ = ["index", "shell"]
+__all__ = ["index", "served", "shell"]
 
 OUR_VERSION, PUBLIC_VERSION = "1.0", "99.0"
 HIGHEST = "takes the highest version, be it from there or from the index"

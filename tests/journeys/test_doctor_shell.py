@@ -16,11 +16,12 @@ from shells import (
     Shell,
     Told,
     index,
+    served,
     serving,
     shell,
 )
 
-__all__ = ["index", "shell"]
+__all__ = ["index", "served", "shell"]
 
 ELSEWHERE = "https://packages.example/simple/"
 NOT_USED = "does not use the index: nothing here leads to it"
@@ -298,7 +299,7 @@ def test_a_uv_lock_that_has_caught_the_url_is_cured_by_the_hint(
     settings.write_text(f"[server]\nport = {shell.port}\n")  # the usual fallback
     shell.write("src/app/pyproject.toml", PROJECT.replace('"]', '", "pluggy"]'))
     uv = PROGRAMS / "uv"
-    with serving(shell):
+    with serving(shell.person, shell.port):
         locked = shell.run(uv, "lock", "--quiet", **variables)
         assert locked.returncode == 0, locked.stderr
         assert shell.doctor("lock files", **variables) == [

@@ -97,7 +97,7 @@ def test_another_port_of_another_user_is_a_problem_too(
 
 def test_an_own_index_is_no_stranger(shell: Shell) -> None:
     """The same question, and all is well."""
-    with serving(shell):
+    with serving(shell.person, shell.port):
         ((verdict, message, _),) = shell.doctor("port")
         assert verdict == "ok"
         assert message.endswith(", an index")

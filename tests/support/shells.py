@@ -81,36 +81,52 @@ class Shell:
         ]
 
 
+FALLBACK = "http://127.0.0.1:1/simple/"  # nobody is there
+
+
 @pytest.fixture
-def shell(person: Person, tmp_path: Path) -> Shell:
-    """A person in a project, below another directory, with an index that does not run."""
-    port = free_port()
-    person.paths.config.mkdir(parents=True)
-    fallback = f"http://127.0.0.1:{free_port()}/simple/"  # nobody is there
-    person.paths.settings.write_text(
-        f'[server]\nport = {port}\nfallback-url = "{fallback}"\nnames = ["index.example"]\n'
-    )
-    wheel(person.paths.distributions, "probe-insiders", "1.0", entry_points=ENTRY_POINTS)
+def shell(person: Person, tmp_path: Path, request: pytest.FixtureRequest) -> Shell:
+    """A person in a project, below another directory; the index runs where a test asks for it."""
+    is_served = "index" in request.fixturenames
+    port: int = request.getfixturevalue("served") if is_served else free_port()
+    furnish(person, port)
     directory = person.home / "src/app"
     directory.mkdir(parents=True)
     return Shell(person, directory, port)
 
 
+def furnish(person: Person, port: int) -> None:
+    """Give a person the settings of an index, and what it holds."""
+    person.paths.config.mkdir(parents=True)
+    person.paths.settings.write_text(
+        f'[server]\nport = {port}\nfallback-url = "{FALLBACK}"\nnames = ["index.example"]\n'
+    )
+    wheel(person.paths.distributions, "probe-insiders", "1.0", entry_points=ENTRY_POINTS)
+
+
 @pytest.fixture
-def index(shell: Shell) -> Iterator[None]:
-    """The index, in the foreground."""
-    with serving(shell):
-        yield
+def index(served: int) -> None:
+    """The index runs."""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of an index for all tests of a module, none of which changes what it serves."""
+    person = Person(tmp_path_factory.mktemp("served"))
+    port = free_port()
+    furnish(person, port)
+    with serving(person, port):
+        yield port
 
 
 @contextmanager
-def serving(shell: Shell) -> Iterator[None]:
+def serving(person: Person, port: int) -> Iterator[None]:
     """Run the index in the foreground."""
     with subprocess.Popen(
-        [COMMAND, "server", "run"], env=shell.person.environment, stdout=subprocess.PIPE, text=True
+        [COMMAND, "server", "run"], env=person.environment, stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
-        assert server.stdout.readline().rstrip().endswith(f"{shell.url}/simple/")
+        assert server.stdout.readline().rstrip().endswith(f"127.0.0.1:{port}/simple/")
         try:
             yield
         finally:
