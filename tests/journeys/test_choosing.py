@@ -359,7 +359,7 @@ def test_state_of_an_older_version_is_read(person: Person, watch: Watch) -> None
 
 def test_what_a_release_was_built_with_is_remembered(person: Person, watch: Watch) -> None:
     """Requirements with their versions, and whether it was in a sandbox."""
-    watch("probe").release("1.0")
+    watch("probe").release("1.0", backend="flit")
     person.run("update")
     build = known(person)["builds"][0]
     assert list(build["requirements"]) == ["flit-core"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from fixtures import COMMAND, Person, Watch, names, need, untimed
-from projects import git
+from projects import Project, git
 from wheels import wheel
 
 from pypi_insiders.index import yanks
@@ -228,24 +228,12 @@ def test_purged_and_watched_again_it_starts_from_scratch(person: Person, watch: 
     assert person.distributions() == names("probe-1.0")
 
 
-def _random(project_tree: Path) -> None:
+def _random(project: Project) -> None:
     """Let each build give another wheel."""
-    path = project_tree / "pyproject.toml"
-    path.write_text(
-        path.read_text().replace(
-            'build-backend = "flit_core.buildapi"',
-            'build-backend = "backend"\nbackend-path = ["."]\n\n'
-            '[tool.flit.sdist]\ninclude = ["backend.py"]',
-        )
-    )
-    (project_tree / "backend.py").write_text(
+    project.hook(
         "import os\n"
-        "from flit_core.buildapi import *\n"
-        "import flit_core.buildapi as original\n\n"
-        "def build_wheel(*arguments, **options):\n"
-        "    with open('probe/noise.py', 'w') as file:\n"
-        "        file.write(f'noise = {os.urandom(8)!r}\\n')\n"
-        "    return original.build_wheel(*arguments, **options)\n"
+        "with open('probe/noise.py', 'w') as file:\n"
+        "    file.write(f'noise = {os.urandom(8)!r}\\n')"
     )
 
 
@@ -253,7 +241,7 @@ def test_a_build_that_is_not_reproducible(person: Person, watch: Watch) -> None:
     """`--force` changes nothing in the state; what is lost comes back, and both hashes are told."""
     project = watch("probe")
     project.write("1.0")
-    _random(project.tree)
+    _random(project)
     project.push("v1.0")
     person.run("update")
     state_file = person.paths.state / "repositories/me/probe.json"

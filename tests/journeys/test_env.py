@@ -116,7 +116,7 @@ def test_the_watcher_builds_with_public_requirements(
     trap = wheel(tmp_path, "flit-core", "99.0")
     machine.run("install", "-D", "-t", ".local/share/pypi-insiders/dists", trap)
     project = create(tmp_path, "probe")
-    project.release("1.0")
+    project.release("1.0", backend="flit")
     machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
     machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", project.url)
     machine.run("pypi-insiders", "watcher", "start")

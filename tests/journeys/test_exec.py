@@ -596,7 +596,7 @@ def test_an_update_that_is_the_command_builds_with_public_requirements(
     person: Person, watch: Watch
 ) -> None:
     """It does not take them from the index that serves it, though its variables are set."""
-    watch("probe").release("1.0")
+    watch("probe").release("1.0", backend="flit")
     wheel(person.paths.distributions, "flit-core", "99.0")
     wheel(person.paths.distributions, "probe", "0.1")
     person.run("exec", "--no-update", COMMAND, "update")

@@ -18,7 +18,7 @@ def test_from_a_tag_in_a_private_repository_to_pip_uv_and_pdm(
 ) -> None:
     """They get the Insiders version though PyPI has a higher one, and the rest from PyPI."""
     project = forge.create("sponsor/iniconfig-insiders", "iniconfig")
-    project.write("1.0.0+insiders.0.9.0", dependencies=["pluggy>=1.5"])
+    project.write("1.0.0+insiders.0.9.0", dependencies=["pluggy>=1.5"], backend="flit")
     project.push("1.0.0-insiders-0.9.0")
 
     started = machine.run("pypi-insiders", "server", "start").stdout

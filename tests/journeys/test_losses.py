@@ -265,7 +265,7 @@ def _project(tmp_path: Path, name: str = "probe") -> Project:
 
 def _broken(tmp_path: Path) -> Project:
     project = _project(tmp_path)
-    project.write("1.0")
+    project.write("1.0", backend="flit")
     path = project.tree / "pyproject.toml"
     path.write_text(path.read_text().replace("flit_core.buildapi", "no.such"))
     project.push("v1.0")

@@ -92,10 +92,10 @@ def test_of_a_repository_that_was_never_checked_that_is_said(
 
 def test_people_read_what_was_built_from_what(person: Person, project: Project) -> None:
     """Newest first, with what the index no longer has and what is yanked."""
-    first = project.release("1.9")
+    first = project.release("1.9", backend="flit")
     person.run("update")
     project.push("nightly")
-    second = project.release("1.10")
+    second = project.release("1.10", backend="flit")
     person.run("update")
     person.run("yank", "probe", "1.9", "--reason", "loses data")
     (person.paths.distributions / "probe-1.10.tar.gz").unlink()
@@ -135,7 +135,7 @@ def test_people_read_what_was_built_from_what(person: Person, project: Project) 
 
 def test_scripts_read_the_same(person: Person, project: Project) -> None:
     """Times in UTC, and build requirements in full."""
-    commit = project.release("1.0")
+    commit = project.release("1.0", backend="flit")
     person.run("update")
     person.run("yank", "probe", "1.0")
     content = shown(person)

@@ -201,7 +201,7 @@ def test_build_requirements_are_those_of_the_time_of_the_tag(person: Person, wat
     path = project.tree / "pyproject.toml"
 
     def release(version: str, date: str) -> tuple[str, str]:
-        project.write(version)
+        project.write(version, backend="flit")
         path.write_text(path.read_text().replace("flit_core>=3.11", "flit_core>=3.4"))
         git(project.tree, "add", "--all")
         git(project.tree, "commit", "--quiet", "--message", version, GIT_COMMITTER_DATE=date)

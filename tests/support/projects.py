@@ -19,6 +19,58 @@ BACKENDS = {
     "poetry-core": ("poetry-core>=2.0", "poetry.core.masonry.api"),
     "setuptools": ("setuptools>=77", "setuptools.build_meta"),
 }
+# In the tree itself, for the tests of what is around a build: nothing is installed for it.
+_BUILDAPI = """\
+import base64
+import hashlib
+import pathlib
+import tarfile
+import tomllib
+import zipfile
+
+TREE = pathlib.Path()
+PROJECT = tomllib.loads((TREE / "pyproject.toml").read_text())["project"]
+STEM = f"{PROJECT['name'].replace('-', '_')}-{PROJECT['version']}"
+METADATA = "".join(f"{field}: {value}\\n" for field, value in [
+    ("Metadata-Version", "2.1"),
+    ("Name", PROJECT["name"]),
+    ("Version", PROJECT["version"]),
+    ("Summary", PROJECT["description"]),
+    ("Requires-Python", PROJECT["requires-python"]),
+    *(("Requires-Dist", text) for text in PROJECT["dependencies"]),
+])
+
+
+def package():
+    directory = TREE / PROJECT["name"].replace("-", "_")
+    return sorted(path for path in directory.rglob("*") if path.is_file())
+
+
+def build_sdist(directory, settings=None):
+    (TREE / "PKG-INFO").write_text(METADATA)
+    paths = [TREE / "pyproject.toml", TREE / "PKG-INFO", *sorted(TREE.glob("*.py")), *package()]
+    with tarfile.open(f"{directory}/{STEM}.tar.gz", "w:gz") as archive:
+        for path in paths:
+            archive.add(path, f"{STEM}/{path}")
+    return f"{STEM}.tar.gz"
+
+
+def build_wheel(directory, settings=None, metadata=None):
+    info = f"{STEM}.dist-info"
+    files = {str(path): path.read_bytes() for path in package()}
+    files[f"{info}/METADATA"] = METADATA.encode()
+    files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+    record = ""
+    for path, content in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+        record += f"{path},sha256={digest},{len(content)}\\n"
+    files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\\n".encode()
+    name = f"{STEM}-py3-none-any.whl"
+    with zipfile.ZipFile(f"{directory}/{name}", "w") as archive:
+        for path, content in files.items():
+            archive.writestr(zipfile.ZipInfo(path), content)
+    return name
+"""
 _EXTENSION = """\
 #include <assert.h>
 #include <Python.h>
@@ -40,6 +92,12 @@ _IDENTITY = {
     "GIT_COMMITTER_EMAIL": "author@example.org",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
+    # Each commit and each push would start a program that looks whether to tidy up.
+    "GIT_CONFIG_COUNT": "2",
+    "GIT_CONFIG_KEY_0": "maintenance.auto",
+    "GIT_CONFIG_VALUE_0": "false",
+    "GIT_CONFIG_KEY_1": "receive.autogc",
+    "GIT_CONFIG_VALUE_1": "false",
 }
 
 
@@ -75,17 +133,21 @@ class Project:
         return self.tree / self.name.replace("-", "_")
 
     def write(
-        self, version: str, *, dependencies: list[str] | None = None, backend: str = "flit"
+        self, version: str, *, dependencies: list[str] | None = None, backend: str | None = None
     ) -> None:
-        """Write the sources of one version."""
-        requirement, build_backend = BACKENDS[backend]
+        """Write the sources of one version; without a backend, with one of their own."""
+        if backend is None:
+            build_system = 'requires = []\nbuild-backend = "buildapi"\nbackend-path = ["."]'
+            (self.tree / "buildapi.py").write_text(_BUILDAPI)
+        else:
+            requirement, build_backend = BACKENDS[backend]
+            build_system = f'requires = ["{requirement}"]\nbuild-backend = "{build_backend}"'
         self.package.mkdir(exist_ok=True)
         (self.package / "__init__.py").write_text(f'"""A project."""\n\nversion = "{version}"\n')
         (self.tree / "pyproject.toml").write_text(
             f"""\
 [build-system]
-requires = ["{requirement}"]
-build-backend = "{build_backend}"
+{build_system}
 
 [project]
 name = "{self.name}"
@@ -106,20 +168,14 @@ dependencies = {dependencies or []}
         )
 
     def hook(self, code: str) -> None:
-        """Let the build backend run some code before it builds a wheel.
+        """Let the project's own build backend run some code before it builds a wheel.
 
         The code's working directory is the unpacked sdist.
         """
         path = self.tree / "pyproject.toml"
-        path.write_text(
-            path.read_text().replace(
-                'build-backend = "flit_core.buildapi"',
-                'build-backend = "backend"\nbackend-path = ["."]\n\n'
-                '[tool.flit.sdist]\ninclude = ["backend.py"]',
-            )
-        )
+        path.write_text(path.read_text().replace('"buildapi"', '"backend"'))
         (self.tree / "backend.py").write_text(
-            "from flit_core import buildapi\nfrom flit_core.buildapi import *\n\n\n"
+            "import buildapi\nfrom buildapi import *\n\n\n"
             "def build_wheel(directory, settings=None, metadata=None):\n"
             + "".join(f"    {line}\n" for line in code.splitlines())
             + "    return buildapi.build_wheel(directory, settings, metadata)\n"
@@ -134,9 +190,16 @@ dependencies = {dependencies or []}
         git(self.tree, "push", "--quiet", "--force", "origin", "HEAD", "--tags")
         return git(self.tree, "rev-parse", "HEAD")
 
-    def release(self, version: str, tag: str | None = None, *, annotated: bool = True) -> str:
+    def release(
+        self,
+        version: str,
+        tag: str | None = None,
+        *,
+        annotated: bool = True,
+        backend: str | None = None,
+    ) -> str:
         """Write one version, commit, tag and push it; return the commit."""
-        self.write(version)
+        self.write(version, backend=backend)
         return self.push(tag or f"v{version}", annotated=annotated)
 
 
@@ -156,9 +219,14 @@ def create(directory: Path, name: str, at: str | None = None) -> Project:
     project = Project(name, directory / "trees" / at, directory / "git" / f"{at}.git")
     for path in (project.tree, project.remote):
         path.mkdir(parents=True)
-    git(project.remote, "init", "--quiet", "--bare", "--initial-branch=main")
-    git(project.tree, "init", "--quiet", "--initial-branch=main")
-    git(project.tree, "remote", "add", "origin", str(project.remote))
+    init = ("init", "--quiet", "--template=", "--initial-branch=main")
+    git(project.remote, *init, "--bare")
+    git(project.tree, *init)
+    with (project.tree / ".git/config").open("a") as config:
+        config.write(
+            f'[remote "origin"]\n\turl = {project.remote}\n'
+            "\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
+        )
     return project
 
 
