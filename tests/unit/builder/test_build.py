@@ -158,19 +158,20 @@ def _complaint(
     directory: Path, code: str = "", *, sdist: bytes = b"", requires: bytes | None = None
 ) -> BuildError:
     """Build a project whose backend answers so; return the error."""
-    project = create(directory, "probe")
+    tree = directory / "probe"
+    tree.mkdir()
     files = {"sdist": sdist, "requires": requires}
     calls = {}
     for name, content in files.items():
-        (project.tree / name).write_bytes(content or b"")
+        (tree / name).write_bytes(content or b"")
         read = f"answer(pathlib.Path({name!r}).read_bytes())"
         calls[name] = "pass" if content is None else read
     if code:
         calls["sdist"] = code
-    (project.tree / "backend.py").write_text(_BACKEND.format(**calls))
-    (project.tree / "pyproject.toml").write_text(_IN_TREE)
+    (tree / "backend.py").write_text(_BACKEND.format(**calls))
+    (tree / "pyproject.toml").write_text(_IN_TREE)
     with pytest.raises(BuildError) as caught:
-        build.build_distributions(project.tree, directory, RECIPE, UNCONFINED)
+        build.build_distributions(tree, directory, RECIPE, UNCONFINED)
     assert is_lasting(caught.value)
     return caught.value
 
@@ -208,7 +209,8 @@ _IN_TREE = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-pa
     ids=range(16),
 )  # fmt: skip
 def test_an_odd_configuration_is_told(tmp_path: Path, pyproject: bytes, message: str) -> None:
-    tree = create(tmp_path, "probe").tree
+    tree = tmp_path / "probe"
+    tree.mkdir()
     (tree / "pyproject.toml").write_bytes(pyproject)
     with pytest.raises(BuildError) as caught:
         build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
@@ -219,7 +221,8 @@ def test_an_odd_configuration_is_told(tmp_path: Path, pyproject: bytes, message:
 @pytest.mark.parametrize("kind", ["directory", "pipe", "link", "link to nowhere"])
 def test_a_configuration_that_is_no_file_is_told(tmp_path: Path, kind: str) -> None:
     """It would be read outside of any sandbox, or waited for."""
-    tree = create(tmp_path, "probe").tree
+    tree = tmp_path / "probe"
+    tree.mkdir()
     path = tree / "pyproject.toml"
     (tmp_path / "outside").write_text(_IN_TREE)
     make: dict[str, Callable[[], None]] = {
@@ -236,7 +239,8 @@ def test_a_configuration_that_is_no_file_is_told(tmp_path: Path, kind: str) -> N
 
 def test_no_project_at_all(tmp_path: Path) -> None:
     """A repository without a Python project is told from one that does not build."""
-    tree = create(tmp_path, "probe").tree
+    tree = tmp_path / "probe"
+    tree.mkdir()
     with pytest.raises(BuildError) as caught:
         build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message == (
