@@ -68,7 +68,10 @@ def answer_of(hook: str, path: Path) -> bytes:
 
 
 def _text(answer: dict[str, Any], name: str) -> str:
-    text = answer.get(name, "")
+    text = answer.get(name)
+    # Of a module that is not in the backend-path there is no traceback.
+    if text is None:
+        return ""
     if not isinstance(text, str):
         raise BuildError(f"its build backend answers {_shown(text)} as its {name}, not a text")
     return text

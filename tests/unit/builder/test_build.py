@@ -237,6 +237,17 @@ def test_a_configuration_that_is_no_file_is_told(tmp_path: Path, kind: str) -> N
     assert caught.value.message == "its pyproject.toml is no file, or too large"
 
 
+def test_a_backend_that_is_not_where_it_should_be_is_told(tmp_path: Path) -> None:
+    """Of a module that is missing there is no traceback."""
+    tree = tmp_path / "probe"
+    tree.mkdir()
+    (tree / "pyproject.toml").write_text(_IN_TREE)
+    with pytest.raises(BuildError) as caught:
+        build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
+    assert caught.value.message.startswith("Backend 'backend' is not available.")
+    assert is_lasting(caught.value)
+
+
 def test_no_project_at_all(tmp_path: Path) -> None:
     """A repository without a Python project is told from one that does not build."""
     tree = tmp_path / "probe"
