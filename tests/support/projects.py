@@ -68,7 +68,10 @@ def build_wheel(directory, settings=None, metadata=None):
     name = f"{STEM}-py3-none-any.whl"
     with zipfile.ZipFile(f"{directory}/{name}", "w") as archive:
         for path, content in files.items():
-            archive.writestr(zipfile.ZipInfo(path), content)
+            member = zipfile.ZipInfo(path)
+            mode = pathlib.Path(path).stat().st_mode if pathlib.Path(path).exists() else 0o100644
+            member.external_attr = mode << 16
+            archive.writestr(member, content)
     return name
 """
 _EXTENSION = """\
