@@ -47,6 +47,10 @@ COMMANDS = {
         "pypi_insiders.cli.uninstall:uninstall",
         "Stop, disable and remove the units, and what `env --install` wrote.",
     ),
+    "help": (
+        "pypi_insiders.cli.help:help_",
+        "Show a page of the manual, or the help of a command.",
+    ),
 }
 
 

@@ -17,7 +17,11 @@ from pypi_insiders.cli.common import CommonCommand, verbosity
     is_flag=True,
     help="Build again what was built before, and tell what differs from what is published.",
 )
-@click.option("--index-url", metavar="URL", help="Upload to this index as well; see README.")
+@click.option(
+    "--index-url",
+    metavar="URL",
+    help="Upload to this index as well; see `help publishing`.",
+)
 @click.option("--index-user", metavar="USER", help="Who uploads there.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts: what came of each repository.")
 @click.pass_context
