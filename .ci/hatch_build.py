@@ -1,7 +1,8 @@
 """Give the wheel its `share/`: completion for shells, and man pages.
 
-Both are made from the commands, of which nothing runs: click is needed, and what else they import
-is stood in for where it is not installed, as Sphinx does it (`autodoc_mock_imports`).
+Both are made from the commands, of which nothing runs, and from the manual. click is needed, and
+what else the commands import is stood in for where it is not installed, as Sphinx does it
+(`autodoc_mock_imports`).
 
 Source: https://hatch.pypa.io/latest/plugins/build-hook/custom/.
 """
@@ -108,11 +109,13 @@ def _texts(root: Path) -> dict[str, str]:
 
             from pypi_insiders import __version__
             from pypi_insiders.cli import cli, completion
+            from pypi_insiders.cli import help as topics
 
             epoch_s = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
-            pages = manual.pages(cli, __version__, epoch_s)
+            markdown = {name: path.read_text("utf-8") for name, path in topics.pages().items()}
+            pages = manual.pages(cli, __version__, epoch_s, markdown)
             scripts = {path: completion.script(shell, cli) for shell, path in _COMPLETIONS.items()}
-            return scripts | {f"man/man1/{name}": text for name, text in pages.items()}
+            return scripts | {f"man/{name}": text for name, text in pages.items()}
     finally:
         sys.dont_write_bytecode = written
         del sys.path[:2]

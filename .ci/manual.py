@@ -1,4 +1,4 @@
-"""Write the man pages: what the commands say of themselves, and what all have in common.
+"""Write the man pages: of the commands, from their help, and of the manual, from its Markdown.
 
 click-man writes pages too. It sees no command that is imported when it is needed, and knows neither
 arguments nor files, exit status and variables.
@@ -9,7 +9,7 @@ Source: man(7), man-pages(7), groff_char(7).
 import datetime
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -55,22 +55,29 @@ Lead pip, uv and PDM to the index:   eval "$(pypi-insiders env)"
 _SEE_ALSO = ("git(1)", "journalctl(1)", "loginctl(1)", "systemctl(1)", "systemd.unit(5)")
 
 
-def pages(cli: click.Group, version: str, epoch_s: int) -> dict[str, str]:
-    """Write all pages: one of the program, and one of each of its commands.
+def pages(
+    cli: click.Group, version: str, epoch_s: int, topics: Mapping[str, str]
+) -> dict[str, str]:
+    """Write all pages: of the program, of each of its commands, and of each topic of the manual.
 
     Args:
         cli: the program.
         version: of the program.
         epoch_s: the time that the pages bear.
+        topics: topic to its page, in Markdown.
 
     Returns:
-        File name, such as `pypi-insiders-update.1`, to its text, in ASCII.
+        Path, such as `man1/pypi-insiders-update.1`, to its text, in ASCII.
+
+    Raises:
+        ValueError: a page has Markdown that cannot be converted.
     """
     top = _context(cli, NAME, None)
     named = [(name, cli.get_command(top, name)) for name in cli.list_commands(top)]
     commands = [(name, command) for name, command in named if command and not command.hidden]
     date = datetime.datetime.fromtimestamp(epoch_s, datetime.UTC).date()
-    texts = {NAME: [*_head(top, []), *_commands(commands), *_tail(top, commands)]}
+    first = [*_head(top, []), *_commands(commands), *_topics(topics), *_tail(top, commands)]
+    texts = {(NAME, "1", "User Commands"): first}
     for name, command in commands:
         ctx = _context(command, name, top)
         parts = [_context(item, word, ctx) for word, item in _parts(ctx)]
@@ -80,16 +87,18 @@ def pages(cli: click.Group, version: str, epoch_s: int) -> dict[str, str]:
             heading = " ".join(word for word in words if word != part.command.options_metavar)
             lines += [f".SS {_escape(heading)}", *_text(part.command)]
             lines += _options(part, common=False)
-        texts[f"{NAME}-{name}"] = [*lines, *_tail(ctx, [])]
+        texts[f"{NAME}-{name}", "1", "User Commands"] = [*lines, *_tail(ctx, [])]
+    for topic, markdown in topics.items():
+        texts[f"{NAME}-{topic}", "7", "Manual"] = [*_converted(topic, markdown)]
     return {
-        f"{name}.1": "\n".join(
+        f"man{section}/{name}.{section}": "\n".join(
             [
-                f'.TH "{_escape(name.upper())}" "1" "{date}" "{NAME} {version}" "User Commands"',
+                f'.TH "{_escape(name.upper())}" "{section}" "{date}" "{NAME} {version}" "{volume}"',
                 *lines,
             ]
         )
         + "\n"
-        for name, lines in texts.items()
+        for (name, section, volume), lines in texts.items()
     }
 
 
@@ -122,6 +131,80 @@ def _commands(commands: list[tuple[str, click.Command]]) -> Iterator[str]:
     yield ".SH COMMANDS"
     for name, command in commands:
         yield from (".TP", _reference(f"{NAME}-{name}(1)"), *_wrapped(_first_line(command)))
+
+
+def _topics(topics: Mapping[str, str]) -> Iterator[str]:
+    yield ".SH MANUAL"
+    for topic, markdown in topics.items():
+        summary = _inline(_blocks(markdown)[1])
+        yield from (".TP", _reference(f"{NAME}-{topic}(7)"), *_lines(summary))
+
+
+def _converted(topic: str, markdown: str) -> Iterator[str]:
+    """Convert a page: headings, paragraphs, lists and code, each apart from the next by a blank."""
+    _, summary, *blocks = _blocks(markdown)
+    yield ".SH NAME"
+    yield from _lines(rf"{_escape(f'{NAME}-{topic}')} \- {_inline(summary).rstrip('.')}")
+    is_after_heading = True
+    for block in blocks:
+        if heading := re.fullmatch(r"(##+) (.+)", block):
+            yield f"{'.SH' if heading[1] == '##' else '.SS'} {_inline(heading[2])}"
+        elif code := re.fullmatch(r"```\w*\n(.*)\n```", block, re.DOTALL):
+            lines = code[1].split("\n")
+            yield from [".PP"] * (not is_after_heading)
+            yield from (".RS 4", ".nf", *map(_escape, lines), ".fi", ".RE")
+        elif re.match(r"- |1\. ", block):
+            yield from _list(block)
+        elif re.match(r"[|#>]|  ", block):
+            raise ValueError(f"{topic}: no way to convert: {block}")
+        else:
+            yield from [".PP"] * (not is_after_heading)
+            yield from _lines(_inline(" ".join(block.split())))
+        is_after_heading = heading is not None
+    yield ".SH SEE ALSO"
+    yield _reference(f"{NAME}(1)")
+
+
+def _blocks(markdown: str) -> list[str]:
+    """Split a page at its blank lines, but for those in code."""
+    return [
+        block.rstrip("\n")
+        for block in re.findall(r"```.*?\n```(?:\n|$)|[^\n]+(?:\n[^\n]+)*", markdown, re.DOTALL)
+    ]
+
+
+def _list(block: str) -> Iterator[str]:
+    """Convert a list; what begins with code and a colon is a term and its meaning."""
+    for item in re.split(r"\n(?=- |\d+\. )", block):
+        mark, _, text = item.partition(" ")
+        text = " ".join(text.split())
+        if term := re.fullmatch(r"((?:`[^`]+`(?:, )?)+)(?: (\(\d+\.\d+\)))?: (.+)", text):
+            yield from (".TP", " ".join(filter(None, (_inline(term[1]), term[2]))))
+            yield from _lines(_inline(term[3]))
+        else:
+            bullet = r"\(bu" if mark == "-" else mark
+            yield f'.IP "{bullet}" 4'
+            yield from _lines(_inline(text))
+
+
+def _inline(text: str) -> str:
+    """Convert what is within a line: code, bold, emphasis and links."""
+    parts = re.split(r"(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s]+[^*]*\*|\[[^]]+\]\([^)]+\))", text)
+    return "".join(map(_span, parts))
+
+
+def _span(part: str) -> str:
+    if part.startswith("**"):
+        return rf"\fB{_escape(part[2:-2])}\fR"
+    if link := re.fullmatch(r"\[([^]]+)\]\(([^)]+)\)", part):
+        words, target = link.groups()
+        if page := re.fullmatch(r"([a-z]+)\.md(#.*)?", target):
+            reference = _reference(f"{NAME}-{page[1]}(7)")
+            return reference if words == page[1] else f"{_escape(words)} ({reference})"
+        return _escape(f"{words} <{target}>")
+    if re.fullmatch(r"\*[^*]+\*", part):
+        return rf"\fI{_escape(part[1:-1])}\fR"
+    return _escape(part)
 
 
 def _tail(ctx: click.Context, commands: list[tuple[str, click.Command]]) -> Iterator[str]:

@@ -53,7 +53,7 @@ def help_(ctx: click.Context, words: tuple[str, ...]) -> None:
         click.echo("\n`pypi-insiders help TOPIC` shows one of them.")
     elif len(words) == 1 and words[0] in found:
         # On a terminal only; elsewhere it is printed.
-        click.echo_via_pager(found[words[0]].read_text(encoding="utf-8"))
+        click.echo_via_pager(found[words[0]].read_text(encoding="utf-8").rstrip("\n"))
     else:
         with _find_command(ctx, words) as named:
             click.echo(named.command.get_help(named))

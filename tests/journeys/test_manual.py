@@ -14,8 +14,14 @@ from fixtures import ROOT, need
 
 from pypi_insiders import __version__
 from pypi_insiders.cli import COMMANDS, cli
+from pypi_insiders.cli import help as manual
 
 NAMES = ("pypi-insiders", *(f"pypi-insiders-{name}" for name in COMMANDS))
+TOPICS = manual.pages()
+FILES = (
+    *(f"man1/{name}.1" for name in NAMES),
+    *(f"man7/pypi-insiders-{topic}.7" for topic in TOPICS),
+)
 
 
 @pytest.fixture
@@ -36,10 +42,10 @@ def shown(pages: Path, name: str) -> str:
     return re.sub(r"[ \n]+", " ", re.sub(".\b", "", done.stdout))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FILES)
 def test_a_page_is_valid(pages: Path, name: str) -> None:
     """mandoc and groff have nothing to say about it, and it is plain ASCII."""
-    page = pages / "man1" / f"{name}.1"
+    page = pages / name
     page.read_text(encoding="ascii")
     for argv in (
         (need("mandoc"), "-T", "lint", page),
@@ -59,6 +65,7 @@ def test_man_shows_every_section(pages: Path, name: str) -> None:
     sections = [line.removeprefix(".SH ") for line in text.splitlines() if line.startswith(".SH ")]
     command = cli.get_command(click.Context(cli), name.removeprefix("pypi-insiders-"))
     optional = ["COMMANDS"] if command is None or isinstance(command, click.Group) else []
+    optional += ["MANUAL"] if command is None else []
     assert sections == [
         "NAME", "SYNOPSIS", "DESCRIPTION", *optional, "OPTIONS", "EXIT STATUS", "ENVIRONMENT",
         "FILES", *(["EXAMPLES"] if command is None else []), "SEE ALSO",
@@ -101,10 +108,24 @@ def test_what_help_says_the_pages_say(pages: Path) -> None:
     assert [(page, text) for page, text in wanted if text not in texts[page]] == []
 
 
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_topic_has_every_word_of_its_markdown(pages: Path, topic: str) -> None:
+    """Links name the page where they lead."""
+    text = TOPICS[topic].read_text().partition("\n\n")[2]
+    link = re.compile(r"\[([^]]+)\]\(([a-z]+)\.md(?:#[^)]*)?\)")
+    wanted = link.sub(lambda found: f"{found[1]} pypi-insiders-{found[2]} 7", text)
+    wanted = re.sub(r"^(```.*|#+ |- |\d+\. )|`(?!-)", "", wanted, flags=re.MULTILINE)
+    words = re.findall(r"[A-Za-z0-9]+", wanted)
+    shown_words = re.findall(r"[A-Za-z0-9]+", shown(pages, f"pypi-insiders-{topic}"))
+    assert [word for word in words if word not in shown_words] == []
+    assert len(shown_words) > len(words) - 2 * len(link.findall(text))
+
+
 def test_the_page_of_the_program_leads_to_all_others(pages: Path) -> None:
     """It names every page, and the version."""
     text = shown(pages, "pypi-insiders")
     assert [name for name in NAMES if f"{name}(1)" not in text and name != NAMES[0]] == []
+    assert [topic for topic in TOPICS if f"pypi-insiders-{topic}(7)" not in text] == []
     assert f"pypi-insiders {__version__} " in text
 
 

@@ -10,6 +10,7 @@ import pytest
 from fixtures import ROOT, Person, run
 
 from pypi_insiders.cli import COMMANDS
+from pypi_insiders.cli import help as manual
 
 SHIPPED = ROOT / "systemd"
 UNITS = sorted(str(path.relative_to(SHIPPED)) for path in SHIPPED.rglob("*") if not path.is_dir())
@@ -46,6 +47,7 @@ def test_the_wheel_brings_completion_and_man_pages(wheel: Path) -> None:
         "share/fish/vendor_completions.d/pypi-insiders.fish",
         "share/zsh/site-functions/_pypi-insiders",
         *(f"share/man/man1/{page}.1" for page in pages),
+        *(f"share/man/man7/pypi-insiders-{topic}.7" for topic in manual.pages()),
     }
 
 
@@ -55,7 +57,7 @@ def test_each_way_to_install_it_brings_what_belongs_to_it(
 ) -> None:
     """pip, pip --editable, uv tool and pipx install a command that can render its units.
 
-    Completion and man pages lie where README.md says.
+    Completion and man pages are where the manual says; the manual is there without `man`.
     """
     bin_directory = tmp_path / "bin"
     environment = {
@@ -85,9 +87,17 @@ def test_each_way_to_install_it_brings_what_belongs_to_it(
         "pipx": person.home / ".local/share",
         "pip": tmp_path / "venv/share",
     }.get(way)
-    brought = ("man/man1/pypi-insiders.1", "bash-completion/completions/pypi-insiders")
+    brought = (
+        "man/man1/pypi-insiders.1",
+        "man/man7/pypi-insiders-units.7",
+        "bash-completion/completions/pypi-insiders",
+    )
     assert [name for name in brought if share and not (share / name).exists()] == []
     command = bin_directory / "pypi-insiders"
+    page = subprocess.run(
+        [command, "help", "units"], env=environment, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (page.stdout, page.stderr) == (manual.pages()["units"].read_text(), "")
     interpreter = command.resolve().with_name("python")
     code = (
         "from pypi_insiders.config import paths, settings\n"
