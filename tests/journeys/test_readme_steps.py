@@ -22,11 +22,19 @@ VERSION = "9.5.3+insiders.4.49.0"
 SLOW = "import hashlib\nhashlib.pbkdf2_hmac('sha256', b'', b'', 5_000_000)"
 
 
+def block(section: str) -> list[str]:
+    """Return the commands of a section of the README, as they would be copied."""
+    text = (ROOT / "README.md").read_text().partition(f"\n## {section}\n")[2]
+    commands = re.findall(
+        r"^\$ (.*)$", text.partition("```console\n")[2].partition("```")[0], re.MULTILINE
+    )
+    assert commands
+    return commands
+
+
 def steps() -> str:
-    """Return the commands of the section "Use", as they would be copied."""
-    section = (ROOT / "README.md").read_text().partition("\n## Use\n")[2]
-    block = section.partition("```console\n")[2].partition("```")[0]
-    commands = re.findall(r"^\$ (.*)$", block, re.MULTILINE)
+    """Return the five steps."""
+    commands = block("Five steps")
     assert f"pypi-insiders repos add {REPOSITORY}" in commands
     assert any(re.match(rf"pip install {PROJECT}\b", command) for command in commands)
     return "\n".join(commands) + "\n"
@@ -65,3 +73,39 @@ def test_pasted_in_one_go_they_give_the_insiders_version(
         assert f"mkdocs_material-{VERSION}.dist-info" in listed, told
         assert not any("99.0" in name for name in listed), told
     assert f"watching {REPOSITORY} as {PROJECT}\n" in done.stdout
+
+
+def test_what_comes_after_the_steps_works_as_it_is_written(
+    machine: Machine, forge: Forge, port: int
+) -> None:
+    """Switched off for one command, every day, and the end."""
+    project = forge.create(REPOSITORY, PROJECT)
+    project.write(VERSION)
+    project.push(TAG)
+    machine.write_text(".config/pypi-insiders/config.toml", f"[server]\nport = {port}\n")
+    alias, once = block("Switch it off for one command")
+    assert once == f"no-insiders pip install {PROJECT}"
+    daily = [line.replace("NS/PROJ", REPOSITORY) for line in block("Every day")]
+    unset, uninstall, _program = block("Uninstall")
+    told = 'echo "index: ${PIP_INDEX_URL-}${UV_DEFAULT_INDEX-}${PDM_PYPI_URL-}"'
+    pasted = [
+        "shopt -s expand_aliases",
+        "unset PIP_INDEX_URL UV_DEFAULT_INDEX PDM_PYPI_URL",
+        *block("Five steps")[:-1],
+        told,
+        alias,
+        f"no-insiders sh -c '{told}'",
+        *(f"{line.partition('#')[0]} >said 2>&1 || {{ echo FAILED; cat said; }}"
+          for line in daily[:-1]),
+        daily[-1],
+        unset,
+        told,
+        uninstall,
+    ]  # fmt: skip
+    done = machine.run("bash", input="\n".join(pasted) + "\n", timeout_s=250)
+    assert "FAILED" not in done.stdout, done.stdout + done.stderr
+    url = f"http://127.0.0.1:{port}/simple/"
+    assert re.findall(r"^index: (.*)$", done.stdout, re.MULTILINE) == [url * 3, "", ""]
+    assert daily[-1].startswith("pypi-insiders doctor")
+    assert re.search(r"^(ok|warning|problem) ", done.stdout, re.MULTILINE)
+    assert re.search(r"^removed .*/pypi-insiders-server\.socket$", done.stdout, re.MULTILINE)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fixtures import ROOT
 
 from pypi_insiders.config.schema import as_toml
 from pypi_insiders.config.settings import (
@@ -386,18 +385,6 @@ def test_the_template_says_nothing_and_names_every_key_with_its_default(path: Pa
         assert told[table].keys() == content.keys()
         defaults = {key: value for key, value in content.items() if value is not None}
         assert {key: told[table][key] for key in defaults} == defaults
-
-
-def test_the_template_is_what_the_readme_says() -> None:
-    """Line by line, comments included."""
-    readme = (ROOT / "README.md").read_text()
-    block = readme.partition("All keys, with their defaults:\n\n```toml\n")[2].partition("```")[0]
-    readme_lines = _uncommented(block.partition("[publish]")[0]).splitlines()
-    assert [line for line in readme_lines if " = " in line] == [
-        line
-        for line in _uncommented(template().partition("[publish]")[0]).splitlines()
-        if re.match("[a-z-]+ = ", line)
-    ]
 
 
 @pytest.mark.parametrize(
