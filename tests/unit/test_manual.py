@@ -1,0 +1,265 @@
+"""README and manual: complete, true, plain, and leading where they say."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from fixtures import ROOT
+
+from pypi_insiders.cli import cli
+from pypi_insiders.cli import help as manual
+from pypi_insiders.config import schema
+from pypi_insiders.config.schema import as_toml
+from pypi_insiders.config.settings import Settings, as_document, parse_settings
+from pypi_insiders.repositories import registry
+from pypi_insiders.repositories.model import Repository
+
+PAGES = manual.pages()
+TEXTS = {"README.md": ROOT / "README.md", **{path.name: path for path in PAGES.values()}}
+
+
+@pytest.fixture(params=TEXTS)
+def path(request: pytest.FixtureRequest) -> Path:
+    """The README, and each page."""
+    return TEXTS[request.param]
+
+
+def sections(text: str) -> dict[str, str]:
+    """Return the title of each section, and what it has."""
+    _, *found = re.split(r"^## ", text, flags=re.MULTILINE)
+    return {part.partition("\n")[0]: part.partition("\n")[2] for part in found}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return the code of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def prose(text: str) -> str:
+    """Return the text without blocks of code, on one line."""
+    return " ".join(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL).split())
+
+
+# --- form ---
+
+
+def test_the_readme_is_read_in_some_minutes() -> None:
+    lines = TEXTS["README.md"].read_text().splitlines()
+    assert 120 <= len(lines) <= 150
+    cells = [cell for line in lines if line.startswith("|") for cell in line.split("|")]
+    assert cells
+    assert [cell for cell in cells if len(cell.split()) > 25] == []
+
+
+@pytest.mark.parametrize("topic", PAGES)
+def test_a_page_fits_into_a_terminal(topic: str) -> None:
+    """As does its line in the list of pages."""
+    text = PAGES[topic].read_text()
+    urls = re.sub(r"\]\([^)]*\)", "]", text)
+    assert [line for line in urls.splitlines() if len(line) > 81] == []
+    assert len(manual.summary(PAGES[topic])) <= 80 - len("  configuration  ")
+    assert text.partition("\n")[0].casefold() == f"# {topic}"
+
+
+def anchor(title: str) -> str:
+    """Return how a forge names a heading in a link."""
+    return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "CONTRIBUTING.md"])
+def test_links_lead_to_files_and_headings(name: str) -> None:
+    path = TEXTS.get(name, ROOT / ".github" / name)
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", path.read_text())
+    for target, heading in links:
+        file = (path.parent / target).resolve() if target else path
+        assert file.is_file(), target
+        titles = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+        assert not heading or heading in map(anchor, titles), f"{target}#{heading}"
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    text = TEXTS["README.md"].read_text()
+    assert [
+        topic for topic in PAGES if f"[{topic}](pypi_insiders/manual/{topic}.md)" not in text
+    ] == []
+
+
+# --- settings ---
+
+ENTRY = re.compile(
+    r"^- `(?P<key>[a-z-]+)`: .+?\bDefault: (?P<default>.+?)\. Example: `(?P<example>[^`]+)`\.$"
+)
+
+
+def entries(title: str) -> dict[str, tuple[str, str]]:
+    """Read the keys that a section of the configuration describes: default and example."""
+    text = sections(PAGES["configuration"].read_text())[title]
+    items = [" ".join(item.split()) for item in re.findall(r"^- .+(?:\n  .+)*", text, re.MULTILINE)]
+    found = [ENTRY.match(item) for item in items]
+    assert None not in found, items[found.index(None)]
+    return {item["key"]: (item["default"], item["example"]) for item in found if item}
+
+
+@pytest.mark.parametrize("table", as_document(Settings()))
+def test_every_setting_is_described_with_its_default_and_an_example(table: str) -> None:
+    """In the order of config.toml."""
+    found, content = entries(f"The {table} table"), as_document(Settings())[table]
+    assert list(found) == list(content)
+    for key, (default, example) in found.items():
+        if content[key] is None:
+            assert default
+        else:
+            assert default == f"`{as_toml(content[key])}`"
+        path = Path("config.toml")
+        changed = as_document(parse_settings(path, f"[{table}]\n{example}\n"))[table]
+        assert changed[key] == tomllib.loads(example)[key]
+
+
+def test_every_key_of_a_repository_is_described_with_an_example() -> None:
+    found = entries("Keys of a repository")
+    assert sorted(found) == sorted(schema.write(Repository("me/probe")))
+    for key, (_default, example) in found.items():
+        value = tomllib.loads(example)[key]
+        assert Repository("me/probe").with_key(key, value).keys == {key: value}
+
+
+def test_settings_in_examples_are_valid(path: Path, tmp_path: Path) -> None:
+    """Those of pypi-insiders; what is for clients is given to them in the journeys."""
+    for text in blocks(path.read_text(), "toml"):
+        tables = tomllib.loads(text)
+        if any("/" in name for name in tables):
+            (tmp_path / "repos.toml").write_text(text)
+            assert list(registry.load(tmp_path / "repos.toml")) == list(tables)
+        elif "tool" not in tables:
+            parse_settings(Path("config.toml"), text)
+
+
+# --- commands ---
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Return the words of each command of this program, in blocks and within lines."""
+    lines = [
+        line.removeprefix("$ ")
+        for language in ("console", "sh", "yaml")
+        for block in blocks(text, language)
+        for line in block.replace("\\\n", " ").splitlines()
+        if language != "console" or line.startswith("$ ")
+    ]
+    lines += re.findall(r"`(pypi-insiders(?: [^`]+)?)`", prose(text))
+    lines = [re.sub(r'"\$\(([^)]*)\)"', r"; \1", line) for line in lines]
+    for line in lines:
+        words = shlex.shlex(line, posix=True, punctuation_chars=True)
+        words.whitespace_split = True
+        command: list[str] | None = None
+        for word in [*words, ";"]:
+            if command is not None and re.fullmatch(r"[;&|]+", word):
+                yield command
+                command = None
+            elif command is not None:
+                command.append(word)
+            elif word == "pypi-insiders":
+                command = []
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command as the program does, without running it."""
+    ctx = click.Context(cli, info_name="pypi-insiders")
+    while isinstance(ctx.command, click.Group) and words:
+        name, *words = words
+        command = ctx.command.get_command(ctx, name)
+        assert command is not None, name
+        if isinstance(command, click.Group):
+            ctx = click.Context(command, info_name=name, parent=ctx)
+        else:
+            # A text may name a command without what it needs.
+            ctx = command.make_context(
+                name, words or ["--help"], parent=ctx, resilient_parsing=not words
+            )
+            return
+
+
+def test_commands_are_those_of_the_program(path: Path) -> None:
+    """With options and arguments that it takes."""
+    found = list(commands(path.read_text()))
+    assert found or path.stem in ("architecture", "json")
+    for words in found:
+        try:
+            parse(words)
+        except click.ClickException as error:
+            pytest.fail(f"{words}: {error.format_message()}")
+
+
+# --- words ---
+
+# What these texts said once, and what a stranger did not understand.
+RIDDLES = """
+Tell every step
+Tell only warnings and errors
+Say which repositories are watched
+Watch repositories no longer
+Tell the person
+what does no longer
+Look for what commonly goes wrong
+that lead to the index
+Take the variables back
+Show what is known of
+whoever
+Go on as lines come in
+Only lines as grave as
+Only lines from then on
+Let this user in no longer
+Make the token invalid
+names that ours does not hold
+Such names are not found
+what was built before
+tell what differs
+DIST is the name
+it is what the first build says
+what is wrong is said
+it is watched nevertheless
+it begins anew
+not watched:
+the newest release is
+is not set any more
+until somebody asks
+nobody asked
+was not booted with systemd
+is not there
+not there, nothing is set
+kept from builds, as measured
+none can be had
+can be read from a unit like
+nothing here leads to it
+stale
+what answers at
+trouble with
+goes with one
+there is no terminal to edit on
+none of its Pythons is here
+out of reach
+is for now
+they say so
+Everything else ends
+is excepted from it
+the newest final one
+not lower than that
+is no failure of the unit
+made lead here
+A room imports
+A test holds both
+the person
+"""
+
+
+def test_no_riddle_is_left(path: Path) -> None:
+    text = prose(path.read_text())
+    assert [
+        words
+        for words in RIDDLES.strip().splitlines()
+        if re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE)
+    ] == []
