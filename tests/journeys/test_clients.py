@@ -8,6 +8,7 @@ several tests look at what came of that.
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import tomllib
@@ -28,6 +29,7 @@ from fixtures import COMMAND, Person
 from packaging.version import Version
 from wheels import sdist, wheel
 
+from pypi_insiders.cli import help as manual
 from pypi_insiders.index import yanks
 from pypi_insiders.util.files import locked
 
@@ -367,6 +369,65 @@ def test_the_lines_of_a_projects_page_install_it(
     place.run(Path("/bin/sh"), "-ec", lines)
     assert _installed(place)[PUBLIC] == INSIDERS
     assert DEPENDENCY in _installed(place)
+
+
+# --- what the manual says ---
+
+
+def _of_manual(tool: str, language: str) -> list[str]:
+    """Return the blocks of a client's section, in the manual's order."""
+    text = manual.pages()["clients"].read_text()
+    section = text.partition(f"\n## {tool}\n")[2].partition("\n## ")[0]
+    return re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+
+
+_BLOCKS = {"uv": 1, "PDM": 1, "Poetry": 2, "Hatch": 1}
+_OF_MANUAL = [
+    (tool, number, "hatch-pip" if tool == "Hatch" else tool.casefold())
+    for tool, count in _BLOCKS.items()
+    for number in range(count)
+]
+
+
+def test_the_manual_has_these_blocks_for_clients() -> None:
+    assert {tool: len(_of_manual(tool, "toml")) for tool in _BLOCKS} == _BLOCKS
+
+
+@pytest.mark.parametrize("which", _OF_MANUAL, ids=str)
+def test_with_the_settings_of_the_manual_the_insiders_version_is_installed(
+    which: tuple[str, int, str],
+    index: Index,
+    public_index: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Pasted into a project by somebody who knew the public index only."""
+    tool, number, name = which
+    client = client_named(name, request)
+    place = _newcomer(client, tmp_path / "app", public_index, PUBLIC)
+    block = _of_manual(tool, "toml")[number]
+    lines = block.replace("http://127.0.0.1:31411", index.url).replace("mkdocs-material", PUBLIC)
+    if "explicit" in lines:
+        # Poetry's own default is an address that this machine may not reach.
+        lines += (
+            f'\n[[tool.poetry.source]]\nname = "public"\nurl = "{public_index}"\n'
+            'priority = "primary"\n'
+        )
+    with (place.path / "pyproject.toml").open("a") as file:
+        file.write(lines)
+    client.run(place, client.recipe.install)
+    assert _installed(place)[PUBLIC] == INSIDERS
+    assert DEPENDENCY in _installed(place)
+
+
+def test_with_the_line_of_the_manual_pip_installs_the_insiders_version(
+    index: Index, public_index: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    place = _newcomer(client_named("pip", request), tmp_path / "app", public_index)
+    (line,) = _of_manual("pip", "console")
+    line = line.removeprefix("$ ").replace("http://127.0.0.1:31411", index.url)
+    place.run(Path("/bin/sh"), "-ec", line.replace("mkdocs-material", PUBLIC))
+    assert _installed(place)[PUBLIC] == INSIDERS
 
 
 # --- uv and several indexes ---
