@@ -153,10 +153,10 @@ def _converted(topic: str, markdown: str) -> Iterator[str]:
             lines = code[1].split("\n")
             yield from [".PP"] * (not is_after_heading)
             yield from (".RS 4", ".nf", *map(_escape, lines), ".fi", ".RE")
+        elif re.search(r"^([|#>]|```| +(-|\d+\.) )", block, re.MULTILINE):
+            raise ValueError(f"{topic}: no way to convert: {block}")
         elif re.match(r"- |1\. ", block):
             yield from _list(block)
-        elif re.match(r"[|#>]|  ", block):
-            raise ValueError(f"{topic}: no way to convert: {block}")
         else:
             yield from [".PP"] * (not is_after_heading)
             yield from _lines(_inline(" ".join(block.split())))
