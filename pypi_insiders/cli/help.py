@@ -1,24 +1,21 @@
 """`pypi-insiders help`."""
 
-from typing import TYPE_CHECKING
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from pypi_insiders.cli.common import CommonCommand, Group
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from click.shell_completion import CompletionItem
+from pypi_insiders.util.errors import UsageError
+from pypi_insiders.util.words import two_columns
 
 
 def _complete(
     ctx: click.Context, _parameter: click.Parameter, incomplete: str
-) -> "list[CompletionItem[str]]":
+) -> list[CompletionItem[str]]:
     """Offer the pages and commands, and after a group its commands."""
-    from click.shell_completion import CompletionItem
-
     words = ctx.params.get("words") or ()
     group = _find_command(ctx, words)
     names = group.command.list_commands(group) if isinstance(group.command, Group) else []
@@ -45,8 +42,6 @@ def help_(ctx: click.Context, words: tuple[str, ...]) -> None:
     """Show a page of the manual, or the help of a command."""
     found = pages()
     if not words:
-        from pypi_insiders.util.words import two_columns
-
         click.echo("Pages of the manual:\n")
         rows = [(f"  {topic}", summary(path)) for topic, path in found.items()]
         click.echo("\n".join(two_columns(rows)))
@@ -59,21 +54,19 @@ def help_(ctx: click.Context, words: tuple[str, ...]) -> None:
             click.echo(named.command.get_help(named))
 
 
-def pages() -> "dict[str, Path]":
+def pages() -> dict[str, Path]:
     """Return the pages of the manual: topic to its file, in Markdown."""
-    from pathlib import Path
-
     directory = Path(__file__).resolve().parents[1] / "manual"
     return {path.stem: path for path in sorted(directory.glob("*.md"))}
 
 
-def summary(path: "Path") -> str:
+def summary(path: Path) -> str:
     """Read what a page is about: its first sentence, which follows the title."""
     text = path.read_text(encoding="utf-8")
     return " ".join(text.split("\n\n")[1].split()).removesuffix(".")
 
 
-def _find_command(ctx: click.Context, words: "Sequence[str]") -> click.Context:
+def _find_command(ctx: click.Context, words: Sequence[str]) -> click.Context:
     """Find a command by the words that a user would type.
 
     Raises:
@@ -90,11 +83,7 @@ def _find_command(ctx: click.Context, words: "Sequence[str]") -> click.Context:
     return found
 
 
-def _unknown(words: "Sequence[str]", names: "Sequence[str]") -> Exception:
-    import difflib
-
-    from pypi_insiders.util.errors import UsageError
-
+def _unknown(words: Sequence[str], names: Sequence[str]) -> UsageError:
     *before, word = words
     near = difflib.get_close_matches(word, names, n=1)
     hint = " ".join(("pypi-insiders help", *before, *near))
