@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from pypi_insiders.systemd.following import JournalPosition
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER, Part
 from pypi_insiders.util import log
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import is_there
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
 no_block = click.option("--no-block", is_flag=True, help="Do not wait for the end of the update.")
@@ -52,18 +51,11 @@ def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how
     setup = Setup(paths, load_settings(paths.settings), systemctl.manager())
     is_waited_for = name == "watcher" and not no_block
     failure = None
-    is_new = not is_there(paths.config)
     data_directories.create(paths)
     if is_waited_for:
         # Before the start: what the update logs first comes while `start` is under way.
         place, running_since = following.here(), following.running_since()
-    try:
-        begin(part, setup, **how)
-    except InsidersError:
-        if is_new:  # a start that is refused leaves nothing
-            with suppress(OSError):
-                paths.config.rmdir()
-        raise
+    begin(part, setup, **how)
     if is_waited_for:
         failure = _wait(place)
         if running_since and _has_changed(setup.paths.repositories, running_since):

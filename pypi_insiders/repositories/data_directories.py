@@ -20,7 +20,6 @@ def create(paths: Paths) -> None:
         InsidersError: a directory cannot be created.
     """
     is_new = not is_there(paths.data)
-    make_directory(paths.config)
     make_directory(paths.state)
     make_directory(paths.data)
     if is_new:  # a running server sees a directory that was not there only after a restart

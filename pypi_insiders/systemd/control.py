@@ -21,7 +21,7 @@ from pypi_insiders.systemd import (
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import PARTS, SERVER, Part
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import remove
+from pypi_insiders.util.files import make_directory, remove
 
 _log = logging.getLogger(__name__)
 
@@ -168,6 +168,8 @@ def _installed(part: Part, setup: Setup) -> Iterator[_Installation]:
     change = unit_files.install(setup.manager.unit_directory, texts, part)
     change = _reloaded(part, setup, change, states)
     try:
+        # A confined index sees only what is there when it starts.
+        make_directory(setup.paths.config)
         yield _Installation(change, states)
     # KeyboardInterrupt too: a start that is interrupted leaves no half of the units.
     except BaseException:
