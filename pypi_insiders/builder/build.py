@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pypi_insiders.builder import configuration, environ, environments
+from pypi_insiders.builder import configuration, environments, hook_variables
 from pypi_insiders.builder.artifacts import Distributions, check, release_of
 from pypi_insiders.builder.backend_answers import answer_of
 from pypi_insiders.builder.environments import Bytecode, Environment, RequirementError
@@ -247,7 +247,7 @@ class _Work:
         return directory
 
     def _variables(self, environment: Environment) -> dict[str, str]:
-        inherited = environ.inherited(network=self._recipe.network)
+        inherited = hook_variables.inherited(network=self._recipe.network)
         return {
             **inherited,
             "PATH": f"{environment.python.parent}:{inherited.get('PATH', os.defpath)}",

@@ -20,11 +20,11 @@ from packaging.requirements import Requirement
 from pypi_insiders.util import uv
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import UNFINISHED, hint_for, shortage
+from pypi_insiders.util.formatting import last_line
 from pypi_insiders.util.plain_text import Block
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import Command, ProcessGroup
 from pypi_insiders.util.trees import TooManyError, files_below, remove_foreign_tree
-from pypi_insiders.util.words import last_line
 
 _log = logging.getLogger(__name__)
 

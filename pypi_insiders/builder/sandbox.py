@@ -18,7 +18,7 @@ from pypi_insiders.builder.errors import EndedError, SandboxError
 from pypi_insiders.builder.launcher import Mounts
 from pypi_insiders.systemd import systemctl, transient
 from pypi_insiders.systemd.quoting import quoted
-from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
+from pypi_insiders.util.private_directories import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import Command, ProcessGroup, started_at
 from pypi_insiders.util.trees import remove_foreign_tree

@@ -6,7 +6,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from pypi_insiders.config.paths import default_paths
-from pypi_insiders.config.schema import parse_toml
+from pypi_insiders.config.toml_fields import parse_toml
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
 

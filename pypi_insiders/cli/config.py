@@ -12,11 +12,11 @@ import click
 from pypi_insiders.cli.common import Group, complain, note
 from pypi_insiders.config.editor import Draft
 from pypi_insiders.config.paths import Paths, default_paths
-from pypi_insiders.config.schema import as_toml
 from pypi_insiders.config.settings import Settings, parse_settings, template
+from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.reporting.effective_settings import Effective
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.words import two_columns
+from pypi_insiders.util.formatting import two_columns
 
 config = Group("config", help="Show or edit the settings.")
 

@@ -102,7 +102,7 @@ def _provide(paths: Paths, settings: Settings, *, no_update: bool, is_quiet: boo
 
         password = remote_index.take_password()  # before a program is started
 
-        from pypi_insiders.cli.updating import run, summary
+        from pypi_insiders.cli.run_update import run, summary
         from pypi_insiders.update.request import UpdateRequest
 
         request = UpdateRequest(index_password=password)

@@ -10,7 +10,7 @@ from pypi_insiders.config import validators
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.config.settings import load_settings
 from pypi_insiders.util.errors import UsageError
-from pypi_insiders.util.words import counted
+from pypi_insiders.util.formatting import counted
 
 
 @click.command(cls=CommonCommand)

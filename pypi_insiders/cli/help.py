@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from pypi_insiders.cli.common import CommonCommand, Group
 from pypi_insiders.util.errors import UsageError
-from pypi_insiders.util.words import two_columns
+from pypi_insiders.util.formatting import two_columns
 
 
 def _complete(

@@ -11,11 +11,11 @@ from pypi_insiders.cli.common import CommonCommand, note
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.repositories import changes, legacy_import, registry
-from pypi_insiders.repositories.model import Repository, parse_specification
+from pypi_insiders.repositories.repository import Repository, parse_specification
 from pypi_insiders.update import introduction
 from pypi_insiders.update.introduction import Introduction
 from pypi_insiders.util.errors import UsageError
-from pypi_insiders.util.words import counted
+from pypi_insiders.util.formatting import counted
 
 _no_check = click.option(
     "--no-check", is_flag=True, help="Do not check access, and do not read project names."

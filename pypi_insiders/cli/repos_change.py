@@ -9,12 +9,12 @@ from pypi_insiders.cli.common import CommonCommand, note
 from pypi_insiders.cli.let_go import report_let_go
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
-from pypi_insiders.config.schema import as_toml
+from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.repositories import changes, releases, state
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import removal
 from pypi_insiders.util.errors import UsageError
-from pypi_insiders.util.urls import without_credentials
+from pypi_insiders.util.without_credentials import without_credentials
 
 _SET_HELP = """\
 Change keys of a watched repository.

@@ -13,7 +13,7 @@ from pypi_insiders.config.paths import default_paths
 from pypi_insiders.config.settings import load_settings
 from pypi_insiders.reporting import status as everything
 from pypi_insiders.repositories import data_directories, registry
-from pypi_insiders.repositories.model import parse_name
+from pypi_insiders.repositories.repository import parse_name
 from pypi_insiders.systemd import following, journalctl, service_status, systemctl
 from pypi_insiders.systemd.control import Setup
 from pypi_insiders.systemd.following import JournalPosition

@@ -37,7 +37,7 @@ def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **optio
 
     password = remote_index.take_password()  # before a program is started
 
-    from pypi_insiders.cli import updating
+    from pypi_insiders.cli import run_update
 
-    code = updating.update(names, password, options, as_json=as_json, is_quiet=verbosity(ctx) < 0)
+    code = run_update.update(names, password, options, as_json=as_json, is_quiet=verbosity(ctx) < 0)
     ctx.exit(code)

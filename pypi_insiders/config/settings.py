@@ -4,8 +4,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders.config import addresses, schema, validators
-from pypi_insiders.config.schema import BYTES, SECONDS, key
+from pypi_insiders.config import addresses, toml_fields, validators
+from pypi_insiders.config.toml_fields import BYTES, SECONDS, key
 from pypi_insiders.config.validators import PYPI
 from pypi_insiders.util.files import read_text
 
@@ -123,7 +123,7 @@ def parse_settings(path: Path, text: str) -> Settings:
     Raises:
         InsidersError: it is no TOML, or has unknown keys or wrong values, all named at once.
     """
-    return _check(schema.parse_toml(path, text), path)
+    return _check(toml_fields.parse_toml(path, text), path)
 
 
 def template() -> str:
@@ -140,11 +140,11 @@ def _check(document: dict[str, Any], path: Path) -> Settings:
         is_table = isinstance(content, dict)
         if name not in tables:
             kind = "table" if is_table else "key"
-            problems.append(f"unknown {kind} {name}{schema.did_you_mean(name, tables)}")
+            problems.append(f"unknown {kind} {name}{toml_fields.did_you_mean(name, tables)}")
         elif not is_table:
             problems.append(f"{name} must be a table: [{name}]")
         else:
-            found, wrong = schema.read(tables[name], content, f"{name}.")
+            found, wrong = toml_fields.read(tables[name], content, f"{name}.")
             values[name] = tables[name](**found)
             problems += wrong
     server = values.get("server", ServerSettings())
@@ -153,10 +153,10 @@ def _check(document: dict[str, Any], path: Path) -> Settings:
     ):
         problems.append(f"server.fallback-url {problem}")
     if problems:
-        raise schema.wrong(path, problems)
+        raise toml_fields.wrong(path, problems)
     return Settings(**values)
 
 
 def as_document(settings: Settings) -> dict[str, dict[str, Any]]:
     """Write settings as `config.toml` does: table to key to value; `None`: there is no value."""
-    return {item.name: schema.write(getattr(settings, item.name)) for item in fields(settings)}
+    return {item.name: toml_fields.write(getattr(settings, item.name)) for item in fields(settings)}

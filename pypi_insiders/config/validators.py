@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from pypi_insiders.util.urls import without_credentials
+from pypi_insiders.util.without_credentials import without_credentials
 
 PYPI = "https://pypi.org/simple/"
 

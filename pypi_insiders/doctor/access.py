@@ -6,7 +6,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.doctor.finding import Finding, Verdict, problem, warning
 from pypi_insiders.repositories import access_check
 from pypi_insiders.repositories.access_check import Reply
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.systemd.unit_names import WATCHER
 from pypi_insiders.util.errors import InsidersError
 

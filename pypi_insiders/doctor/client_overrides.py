@@ -18,7 +18,7 @@ from pypi_insiders.doctor.client_settings import (
     uv_files,
 )
 from pypi_insiders.util import shell_words
-from pypi_insiders.util.urls import without_credentials
+from pypi_insiders.util.without_credentials import without_credentials
 
 
 @dataclass(frozen=True)

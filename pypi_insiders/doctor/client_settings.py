@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders.config.schema import parse_toml
+from pypi_insiders.config.toml_fields import parse_toml
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
-from pypi_insiders.util.urls import without_any_credentials
+from pypi_insiders.util.without_credentials import without_any_credentials
 
 
 @dataclass(frozen=True)

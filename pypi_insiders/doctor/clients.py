@@ -14,7 +14,7 @@ from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
 from pypi_insiders.reporting import index_check
 from pypi_insiders.util import shell_words
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.urls import without_credentials
+from pypi_insiders.util.without_credentials import without_credentials
 
 _FULL, _ONLY_OWN = "/simple", "/insiders/simple"
 

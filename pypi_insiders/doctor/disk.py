@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
-from pypi_insiders.util.words import size
+from pypi_insiders.util.formatting import size
 
 _PROBLEM_BYTES = 100 * 1024**2
 _WARNING_BYTES = 1024**3

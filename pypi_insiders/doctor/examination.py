@@ -36,8 +36,8 @@ from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import PARTS
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there
+from pypi_insiders.util.formatting import counted
 from pypi_insiders.util.process_group import ProcessGroup
-from pypi_insiders.util.words import counted
 
 _T = TypeVar("_T")
 

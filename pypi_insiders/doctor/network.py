@@ -14,8 +14,8 @@ from pypi_insiders.doctor.finding import Finding, ok, problem, warning
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
-from pypi_insiders.util.urls import without_credentials
 from pypi_insiders.util.web import NoAnswerError, answer_to
+from pypi_insiders.util.without_credentials import without_credentials
 
 _TIMEOUT_S = 10
 _SLOW_S = 3

@@ -16,8 +16,8 @@ from pypi_insiders.git.mirror import Mirror
 from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, submodules_of
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
+from pypi_insiders.util.formatting import listed
 from pypi_insiders.util.trees import paths_below, remove_tree
-from pypi_insiders.util.words import listed
 
 _log = logging.getLogger(__name__)
 

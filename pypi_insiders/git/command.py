@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypi_insiders.git.errors import UnreachableError, explain
-from pypi_insiders.util import disk
-from pypi_insiders.util.disk import DiskFullError
+from pypi_insiders.util import disk_reserve
+from pypi_insiders.util.disk_reserve import DiskFullError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process_group import activity, kill_with_descendants
 from pypi_insiders.util.time_limit import shortened
@@ -175,8 +175,8 @@ def attempt(
             stdout, stderr, status = _finish(started.proc, until_s, connects=settings.connects)
     except GitCommandNotFound as error:
         raise InsidersError("git was not found", "install git") from error
-    if status is None and disk.is_exhausted():
-        raise DiskFullError(f"git {_name(arguments)}: {disk.ALMOST_FULL}")
+    if status is None and disk_reserve.is_exhausted():
+        raise DiskFullError(f"git {_name(arguments)}: {disk_reserve.ALMOST_FULL}")
     if status is None:
         # It was ended before its time, so it was the host.
         has_stalled = time.monotonic() < until_s
@@ -228,7 +228,7 @@ def _wait(
             raise InsidersError(f"git printed more than {_OUTPUT_LIMIT_BYTES // 1024**2} MiB")
         if output is not None:
             return (*output, process.returncode)
-        if disk.is_exhausted():
+        if disk_reserve.is_exhausted():
             break
         if not connects or time.monotonic() < look_at_s:
             continue

@@ -4,9 +4,9 @@ import re
 import shlex
 
 from pypi_insiders.util.errors import InsidersError, cut
+from pypi_insiders.util.formatting import last_line
 from pypi_insiders.util.network_failures import PASSING_STATUS, UNREACHABLE, UNRESOLVED
-from pypi_insiders.util.urls import without_any_credentials
-from pypi_insiders.util.words import last_line
+from pypi_insiders.util.without_credentials import without_any_credentials
 
 _SHOWN_CHARS = 16 * 1024
 

@@ -11,7 +11,7 @@ from pypi_insiders.git.command import LOCAL, TIMEOUT_S, GitSettings, attempt, in
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot, read_bytes
-from pypi_insiders.util.words import last_line
+from pypi_insiders.util.formatting import last_line
 
 # The last one in a tag is its signature. Source: parse_signed_buffer in git's gpg-interface.c.
 _SIGNATURE = re.compile(r"^-----BEGIN (PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----", re.MULTILINE)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pypi_insiders.git.command import attempt, in_mirror
 from pypi_insiders.git.errors import UnexplainedError, UnfitError
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.urls import without_credentials
+from pypi_insiders.util.without_credentials import without_credentials
 
 _GITLINK = "160000"
 _LONGEST_URL_CHARS = 2048

@@ -20,9 +20,9 @@ from typing import IO
 
 from pypi_insiders.index import distribution, file_contents, zip_files
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.util.disk import Watched, demand_room
+from pypi_insiders.util.disk_reserve import Watched, demand_room
 from pypi_insiders.util.files import sha256
-from pypi_insiders.util.words import listed
+from pypi_insiders.util.formatting import listed
 
 _SHOWN = 3
 _MOST_MEMBERS = 20_000

@@ -11,7 +11,7 @@ from packaging.version import Version
 from pypi_insiders.index import distribution
 from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.index.yanks import Yanks
-from pypi_insiders.util.words import counted
+from pypi_insiders.util.formatting import counted
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.network_failures import PASSING_STATUS, UNREACHABLE, UNRESOLVED
 from pypi_insiders.util.plain_text import one_line
-from pypi_insiders.util.urls import without_any_credentials
+from pypi_insiders.util.without_credentials import without_any_credentials
 
 # Some servers answer with a page of HTML, and the line is for a journal.
 _DETAIL_CHARS = 240

@@ -15,8 +15,8 @@ from urllib.request import Request
 from pypi_insiders.index import distribution
 from pypi_insiders.repositories.public_versions import Public, load, save
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.urls import without_credentials
 from pypi_insiders.util.web import NoAnswerError, answer_to
+from pypi_insiders.util.without_credentials import without_credentials
 
 _log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from pypi_insiders.remote_index.credentials import Credentials
 from pypi_insiders.remote_index.errors import PublishError, failure
-from pypi_insiders.util.urls import without_credentials
 from pypi_insiders.util.web import NoAnswerError, answer_to
+from pypi_insiders.util.without_credentials import without_credentials
 
 _Found = TypeVar("_Found")
 

@@ -14,7 +14,7 @@ from pypi_insiders.remote_index.errors import PublishError, failure
 from pypi_insiders.util import process, uv
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot, sha256
-from pypi_insiders.util.urls import without_credentials
+from pypi_insiders.util.without_credentials import without_credentials
 
 _log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.reporting.notification import Message
+from pypi_insiders.reporting.delivery import Message
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove, write_atomic
+from pypi_insiders.util.formatting import listed
 from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import recall
-from pypi_insiders.util.words import listed
 
 _DAY_S = 86400
 # Desktops show a few, and a command may send them as a text message.

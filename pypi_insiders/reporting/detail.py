@@ -1,4 +1,4 @@
-"""Give an detail of one repository: what was built from what, and what was not."""
+"""Give a detail of one repository: what was built from what, and what was not."""
 
 import json
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from packaging.utils import canonicalize_version
 from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.config.schema import as_toml
+from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.index import store, yanks
 from pypi_insiders.reporting import snapshot
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.verdict import Item, Severity
 from pypi_insiders.repositories import registry, state
-from pypi_insiders.repositories.model import Repository, parse_name
+from pypi_insiders.repositories.repository import Repository, parse_name
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.words import two_columns
+from pypi_insiders.util.formatting import two_columns
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from pypi_insiders.reporting.directory import Sample
 from pypi_insiders.util.errors import reason
-from pypi_insiders.util.words import first_line
+from pypi_insiders.util.formatting import first_line
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _TIMEOUT_S = 2

@@ -15,12 +15,12 @@ from pypi_insiders.reporting.verdict import (
 )
 from pypi_insiders.repositories import comparison
 from pypi_insiders.repositories.comparison import Difference, Kind
-from pypi_insiders.repositories.model import add_command
 from pypi_insiders.repositories.no_release import NoRelease, Reason
+from pypi_insiders.repositories.repository import add_command
 from pypi_insiders.repositories.status import RepositoryStatus
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.words import listed
+from pypi_insiders.util.formatting import listed
 
 _SHOWN = 3
 """Files that are named; the rest is counted."""

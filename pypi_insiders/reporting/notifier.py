@@ -8,12 +8,12 @@ from datetime import datetime
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import NOTIFY_VARIABLE, Settings, load_settings
-from pypi_insiders.reporting import alerts, notification, observation, services_seen, snapshot
+from pypi_insiders.reporting import alerts, delivery, observation, services_seen, snapshot
 from pypi_insiders.reporting.alerts import Alert, AlertStatus, Found
+from pypi_insiders.reporting.delivery import Message
 from pypi_insiders.reporting.directory import Files
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import judge
-from pypi_insiders.reporting.notification import Message
 from pypi_insiders.reporting.verdict import CONFIG, INDEX, PASSWORDS, REPOSITORIES, STATE
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import PARTS, SERVER, WATCHER
@@ -52,7 +52,7 @@ def notify(paths: Paths) -> str | None:
         # Before it is sent: if that fails, or this is killed, the next look knows what is still to
         # be told.
         alerts.save(paths, step.before)
-        program = notification.send(message, command)
+        program = delivery.send(message, command)
         if program is None:
             return f"no notification was sent ({_NO_WAY}): {message.subject}"
         alerts.save(paths, step.after)
@@ -148,7 +148,7 @@ def send_test(paths: Paths) -> str:
     command = notify_command(paths)
     if command == ():
         raise InsidersError("`notify-command = []` turns all messages off", hint)
-    program = notification.send(_TEST, command)
+    program = delivery.send(_TEST, command)
     if program is None:
         raise InsidersError(f"no notification can be sent: {_NO_WAY}", hint)
     return program

@@ -27,9 +27,9 @@ from pypi_insiders.repositories import (
     status,
 )
 from pypi_insiders.repositories.comparison import Comparison, Difference, Kind, Strangers
-from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.repositories.public_versions import Public
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Check, RepositoryState, Sandboxing
 from pypi_insiders.repositories.status import RepositoryStatus, StatusContext
 from pypi_insiders.util.errors import InsidersError

@@ -16,7 +16,7 @@ from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.words import counted, size
+from pypi_insiders.util.formatting import counted, size
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from pypi_insiders.util.plain_text import one_line
-from pypi_insiders.util.urls import without_any_credentials
+from pypi_insiders.util.without_credentials import without_any_credentials
 
 CONFIG, REPOSITORIES, INDEX, STATE = "config.toml", "repos.toml", "index", "state"
 BUILDS, PASSWORDS = "builds", "passwords"

@@ -16,13 +16,13 @@ from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.repositories import tags
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.systemd import systemctl, transient, unit_files, unit_templates
 from pypi_insiders.systemd.quoting import quoted
 from pypi_insiders.systemd.unit_names import WATCHER
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.formatting import first_line
 from pypi_insiders.util.process import run
-from pypi_insiders.util.words import first_line
 
 # `git ls-remote` waits for its host most of the time: ten at once take as long as one.
 _AT_ONCE = 16

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories import held_names, ownership, registry
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 
 
 def add(

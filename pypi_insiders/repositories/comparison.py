@@ -19,7 +19,7 @@ from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.files import is_there, sha256
-from pypi_insiders.util.words import listed
+from pypi_insiders.util.formatting import listed
 
 _SHOWN = 3
 """Files that are named; the rest is counted."""

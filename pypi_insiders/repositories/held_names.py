@@ -20,7 +20,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import registry, releases, state
-from pypi_insiders.repositories.model import Repository, add_command
+from pypi_insiders.repositories.repository import Repository, add_command
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, list_names, locked, read_bytes, write_atomic
 from pypi_insiders.util.json_fields import written

@@ -15,7 +15,7 @@ import tomli_w
 import tomlkit
 from tomlkit.items import Array, InlineTable
 
-from pypi_insiders.config.schema import as_toml
+from pypi_insiders.config.toml_fields import as_toml
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.repositories.model import Repository, parse_distribution, parse_name
+from pypi_insiders.repositories.repository import Repository, parse_distribution, parse_name
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names, read_text
-from pypi_insiders.util.words import counted
+from pypi_insiders.util.formatting import counted
 
 FILE = "repos.json"
 """What `repos.toml` is in the original."""

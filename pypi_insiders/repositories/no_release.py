@@ -13,7 +13,7 @@ from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import comparison, ownership, registry, running, state, status
 from pypi_insiders.repositories.held_names import Names
-from pypi_insiders.repositories.model import Repository, add_command
+from pypi_insiders.repositories.repository import Repository, add_command
 from pypi_insiders.repositories.state import Check, RepositoryState
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, list_names

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index.metadata_cache import MetadataCache, Origin
 from pypi_insiders.repositories import registry, releases, state
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.util.errors import InsidersError
 
 

@@ -12,7 +12,7 @@ from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
 from pypi_insiders.repositories import releases, tags
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.util.files import sha256
 

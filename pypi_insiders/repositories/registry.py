@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pypi_insiders.config import schema
+from pypi_insiders.config import toml_fields
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.repositories.model import Repository, parse_name
+from pypi_insiders.repositories.repository import Repository, parse_name
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import locked, read_text, write_atomic
 
@@ -38,7 +38,7 @@ def _read(path: Path, text: str) -> dict[str, Repository]:
     problems: list[str] = []
     found: dict[str, Repository] = {}
     by_name: dict[str, Repository] = {}
-    for table, content in schema.parse_toml(path, text).items():
+    for table, content in toml_fields.parse_toml(path, text).items():
         item = _from_table(table, content, problems)
         if other := find(by_name, item.name):
             problems.append(f"{other.name} is listed twice, the second time as {table}")
@@ -48,7 +48,7 @@ def _read(path: Path, text: str) -> dict[str, Repository]:
     except InsidersError as error:
         problems.append(error.message)
     if problems:
-        raise schema.wrong(path, problems)
+        raise toml_fields.wrong(path, problems)
     return found
 
 
@@ -62,7 +62,7 @@ def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
         item = replace(item, name=parse_name(name))
     except UsageError as error:
         problems.append(error.message)
-    values, wrong = schema.read(Repository, content)
+    values, wrong = toml_fields.read(Repository, content)
     problems += (f"{name}: {problem}" for problem in wrong)
     return replace(item, **values)
 

@@ -12,8 +12,8 @@ from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index.listing import TICK_NS
-from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.public_versions import Public
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util.errors import InsidersError
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.words import listed
+from pypi_insiders.util.formatting import listed
 
 # `9.5.3-insiders-4.49.0` is built as version `9.5.3+insiders.4.49.0`.
 # Other second parts (`1.0-docker`) say nothing about the version.

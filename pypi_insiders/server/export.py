@@ -21,7 +21,7 @@ from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.published import Project
 from pypi_insiders.repositories import comparison, held_names, no_release, state
 from pypi_insiders.repositories.no_release import NoRelease
-from pypi_insiders.server.web import pages, stop
+from pypi_insiders.server.web import installer_errors, pages
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, locked, read_text, remove, sha256
 from pypi_insiders.util.trees import remove_tree
@@ -314,7 +314,7 @@ def _write_stops(stopped: Collection[NoRelease], simple: Path) -> int:
         project = Project(missing.project, (), {})
         for name, media_type in _PAGES.items():
             written += _write(directory / name, pages.project_detail(project, media_type))
-        problem = stop.problem(stop.of(missing))
+        problem = installer_errors.problem(installer_errors.of(missing))
         written += _write(directory / _PROBLEM, json.dumps(problem).encode())
     return written
 

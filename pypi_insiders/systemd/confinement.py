@@ -12,11 +12,11 @@ from pypi_insiders.config.paths import Paths, runtime_directory
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.systemd import transient
 from pypi_insiders.systemd.quoting import quote
-from pypi_insiders.util.concealed import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_bytes
+from pypi_insiders.util.formatting import last_line
+from pypi_insiders.util.private_directories import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.process import run
-from pypi_insiders.util.words import last_line
 
 # ProtectHome= hides /home, /root and /run/user only. A user has files in these too (mail and cron
 # jobs in /var, disks in /media and /mnt, sites in /srv), and all of them could be read.

@@ -13,8 +13,8 @@ from typing import Any
 from pypi_insiders.config.paths import runtime_directory
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.foreground import attached
+from pypi_insiders.util.formatting import first_line
 from pypi_insiders.util.process import Result, run
-from pypi_insiders.util.words import first_line
 
 # `start` waits for READY=1, and systemd for that as long as DefaultTimeoutStartSec=, 90 s.
 _TIMEOUT_S = 120

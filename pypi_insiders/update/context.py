@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pypi_insiders import remote_index
-from pypi_insiders.builder.environ import build_environment
+from pypi_insiders.builder.hook_variables import build_environment
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index import store
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import comparison, ownership, registry, releases, running, state
 from pypi_insiders.repositories.comparison import Comparison
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Check
-from pypi_insiders.update.build_space import BuildSpace
+from pypi_insiders.update.build_workspace import BuildSpace
 from pypi_insiders.update.progress import Progress
 from pypi_insiders.update.request import UpdateRequest
 from pypi_insiders.util.files import sweep

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.remote_index import PublishError
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Failure
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories import access_check, registry
 from pypi_insiders.repositories.access_check import Reply
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import naming
 from pypi_insiders.update.naming import Naming
 

@@ -10,7 +10,7 @@ from pypi_insiders.index import distribution, store
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import comparison, releases, state
 from pypi_insiders.repositories.comparison import Difference, Kind
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import uploads
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.outcome import Outcome

@@ -12,7 +12,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import SignatureError
 from pypi_insiders.remote_index import public_versions
 from pypi_insiders.repositories import access_check, held_names, ownership, tags
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import project_name
 from pypi_insiders.update.project_name import UnknownNameError
 from pypi_insiders.util.errors import InsidersError

@@ -15,12 +15,12 @@ from pypi_insiders.builder.errors import BuildError, EndedError
 from pypi_insiders.builder.launcher import Launcher
 from pypi_insiders.remote_index import public_versions
 from pypi_insiders.repositories import ownership, registry
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
+from pypi_insiders.util.formatting import listed
 from pypi_insiders.util.trees import remove_foreign_tree
-from pypi_insiders.util.words import listed
 
 _log = logging.getLogger(__name__)
 

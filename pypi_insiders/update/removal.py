@@ -14,7 +14,7 @@ from pypi_insiders.repositories import (
     state,
     unpublish,
 )
-from pypi_insiders.repositories.model import Repository, parse_name
+from pypi_insiders.repositories.repository import Repository, parse_name
 from pypi_insiders.update import retention
 from pypi_insiders.util.trees import remove_tree
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.remote_index import PublishError
 from pypi_insiders.repositories import releases, unpublish
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import failures, retention, uploads
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.plan import Job, Plan, plan

@@ -13,7 +13,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.remote_index import public_versions
 from pypi_insiders.repositories import held_names, registry, running, state
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import context as contexts
 from pypi_insiders.update import lost_files, naming
 from pypi_insiders.update.context import UpdateContext

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders.config.schema import did_you_mean
+from pypi_insiders.config.toml_fields import did_you_mean
 from pypi_insiders.git import SignatureError
 from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import recovery, tags
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.update import failures
 from pypi_insiders.update.context import UpdateContext

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.repositories import state
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Check, RepositoryState
 from pypi_insiders.update import failures
 from pypi_insiders.update.context import UpdateContext

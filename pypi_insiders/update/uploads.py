@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pypi_insiders import remote_index
 from pypi_insiders.index import store
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.update.context import UpdateContext
 

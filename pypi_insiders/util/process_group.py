@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from pypi_insiders.util import disk
+from pypi_insiders.util import disk_reserve
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import Result, cannot_run
 from pypi_insiders.util.time_limit import shortened
@@ -186,7 +186,7 @@ def _wait(process: "subprocess.Popen[bytes]", output: _End, timeout_s: float) ->
             look_at_s = time.monotonic() + _LOOK_S
             if process.poll() is not None:
                 return None
-            if disk.is_exhausted():
+            if disk_reserve.is_exhausted():
                 return "killed because the disk is almost full"
     return f"killed {why}"
 

@@ -28,7 +28,7 @@ from bench_tools import (
 from fixtures import Person
 
 from pypi_insiders.repositories import registry
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 
 RUNS = 7
 START_UP_ROUNDS = 15

@@ -8,7 +8,7 @@ from bench_tools import COMMAND, Goal, home_environment, in_turn, milliseconds, 
 from fixtures import Person
 
 from pypi_insiders.repositories import registry, state
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 
 REPOSITORIES = 100

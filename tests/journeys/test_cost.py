@@ -24,12 +24,12 @@ from pypi_insiders.repositories import tags
 from pypi_insiders.repositories.tags import Pattern
 from pypi_insiders.update import project_name
 from pypi_insiders.update.project_name import UnknownNameError
-from pypi_insiders.util import disk
-from pypi_insiders.util.disk import DiskFullError, Guard
+from pypi_insiders.util import disk_reserve
+from pypi_insiders.util.disk_reserve import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.plain_text import one_line
 from pypi_insiders.util.process_group import family
-from pypi_insiders.util.urls import without_any_credentials
+from pypi_insiders.util.without_credentials import without_any_credentials
 
 _SIZE = 512 * 1024
 _MOST_S = 3.5
@@ -398,7 +398,7 @@ def test_what_is_unpacked_leaves_room_on_the_disk(tmp_path: Path, left_mib: int)
     if left_mib == 8:
         assert re.fullmatch(r"it would take 64 MiB, and \d MiB may be written", told)
     else:
-        assert told == disk.ALMOST_FULL
+        assert told == disk_reserve.ALMOST_FULL
 
 
 def test_what_is_read_to_be_written_stops_when_the_disk_is_full(tmp_path: Path) -> None:
@@ -407,7 +407,7 @@ def test_what_is_read_to_be_written_stops_when_the_disk_is_full(tmp_path: Path) 
     path = tmp_path / "large"
     path.write_bytes(bytes(40 * _MIB))
     with guard.guarding(tmp_path) as use, path.open("rb") as file:
-        watched = disk.Watched(file)
+        watched = disk_reserve.Watched(file)
         assert len(watched.read(17 * _MIB)) == 17 * _MIB
         use.used_bytes = 0
         with pytest.raises(DiskFullError):

@@ -11,7 +11,7 @@ from wheels import wheel
 from pypi_insiders.index import store
 from pypi_insiders.index.metadata_cache import MetadataCache, Origin
 from pypi_insiders.repositories import held_names, no_release, state
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util.files import sha256
 

@@ -34,10 +34,10 @@ from wheels import sdist, wheel
 
 from pypi_insiders.config import passwords
 from pypi_insiders.repositories import registry, state
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util.files import sha256
-from pypi_insiders.util.words import size
+from pypi_insiders.util.formatting import size
 
 ELSEWHERE = "packages.example"
 OPTIONS = [

@@ -20,7 +20,7 @@ from units import port
 from wheels import wheel
 
 from pypi_insiders.repositories import state
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.files import sha256
 

@@ -13,8 +13,8 @@ from wheels import sdist, wheel
 
 from pypi_insiders.index import distribution, yanks
 from pypi_insiders.repositories import registry, state
-from pypi_insiders.repositories.model import Repository
 from pypi_insiders.repositories.public_versions import Public
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, Failure, RepositoryState
 from pypi_insiders.util.files import sha256
 

@@ -12,11 +12,11 @@ from fixtures import ROOT
 
 from pypi_insiders.cli import cli
 from pypi_insiders.cli import help as manual
-from pypi_insiders.config import schema
-from pypi_insiders.config.schema import as_toml
+from pypi_insiders.config import toml_fields
 from pypi_insiders.config.settings import Settings, as_document, parse_settings
+from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.repositories import registry
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 
 PAGES = manual.pages()
 TEXTS = {"README.md": ROOT / "README.md", **{path.name: path for path in PAGES.values()}}
@@ -121,7 +121,7 @@ def test_every_setting_is_described_with_its_default_and_an_example(table: str) 
 
 def test_every_key_of_a_repository_is_described_with_an_example() -> None:
     found = entries("Keys of a repository")
-    assert sorted(found) == sorted(schema.write(Repository("me/probe")))
+    assert sorted(found) == sorted(toml_fields.write(Repository("me/probe")))
     for key, (_default, example) in found.items():
         value = tomllib.loads(example)[key]
         assert Repository("me/probe").with_key(key, value).keys == {key: value}

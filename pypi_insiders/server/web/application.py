@@ -12,12 +12,13 @@ from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.repositories.no_release import NoRelease, Reason
+from pypi_insiders.server.web import installer_errors as stops
 from pypi_insiders.server.web import pages
-from pypi_insiders.server.web import stop as stops
 from pypi_insiders.server.web.downloads import Downloads
 from pypi_insiders.server.web.guard import Refusal, RequestGuard
 from pypi_insiders.server.web.headers import best_media_type
 from pypi_insiders.server.web.held import Held
+from pypi_insiders.server.web.installer_errors import Stop
 from pypi_insiders.server.web.rendered import Rendered, send
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.responses import (
@@ -30,7 +31,6 @@ from pypi_insiders.server.web.responses import (
     wsgi_app,
 )
 from pypi_insiders.server.web.snippets import base_url
-from pypi_insiders.server.web.stop import Stop
 from pypi_insiders.util.errors import InsidersError
 
 # Caches are for what clients send again and again, and must not keep what a stranger makes up.
@@ -86,10 +86,10 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
 
     def make_legacy() -> Handler:
         from pypi_insiders.server.web import (
-            legacy,  # a third of the start, and pages can do without
+            fallback,  # a third of the start, and pages can do without
         )
 
-        return legacy.make_handler(catalog, fallback_url)
+        return fallback.make_handler(catalog, fallback_url)
 
     def make_site() -> Handler:
         from pypi_insiders.server.web.site import Site  # most indexes are asked by installers only

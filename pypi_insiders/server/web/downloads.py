@@ -1,7 +1,7 @@
 """Send files, which never change."""
 
 from pypi_insiders.index.catalog import Catalog
-from pypi_insiders.server.web import stop
+from pypi_insiders.server.web import installer_errors
 from pypi_insiders.server.web.headers import byte_range
 from pypi_insiders.server.web.held import Held
 from pypi_insiders.server.web.request import Request
@@ -64,7 +64,7 @@ class Downloads:
         reason = self._held.missing_file(name)
         if reason is None:
             return not_found(request)
-        return stop.answer(reason, request, is_page=False)
+        return installer_errors.answer(reason, request, is_page=False)
 
     def _metadata(self, request: Request, name: str) -> Response:
         found = self._catalog.metadata(name)

@@ -9,8 +9,8 @@ from pypi_insiders.repositories import no_release, running
 from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.server.http import Waiters
+from pypi_insiders.server.web.installer_errors import Stop
 from pypi_insiders.server.web.request import Request
-from pypi_insiders.server.web.stop import Stop
 
 # Within the shortest time that a client waits for an answer, which are the 15 s of pip and Poetry.
 _WAIT_S = 8.0

@@ -90,4 +90,6 @@ def _html(template: str, **values: object) -> bytes:
 def _templates() -> "Environment":
     from jinja2 import Environment, PackageLoader  # installers ask for JSON
 
-    return Environment(loader=PackageLoader("pypi_insiders.server.web"), autoescape=True)
+    return Environment(
+        loader=PackageLoader("pypi_insiders.server.web", "templates/installers"), autoescape=True
+    )

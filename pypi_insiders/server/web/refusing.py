@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from pypi_insiders.server.web import stop
+from pypi_insiders.server.web import installer_errors
 from pypi_insiders.server.web.guard import RequestGuard
+from pypi_insiders.server.web.installer_errors import Stop
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.responses import Response, wsgi_app
-from pypi_insiders.server.web.stop import Stop
 from pypi_insiders.util.errors import InsidersError
 
 
@@ -23,7 +23,7 @@ def make_app(error: InsidersError, guard: RequestGuard | None) -> WSGIApplicatio
 
     def refuse(request: Request) -> Response:
         is_told = guard is not None and guard.check(request) is None
-        response = stop.answer(
+        response = installer_errors.answer(
             told if is_told else untold, request, is_page=request.path != "/health"
         )
         response.headers = [it for it in response.headers if it[0] != "Content-Length"]

@@ -28,8 +28,8 @@ from pypi_insiders.repositories import state, status
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.repositories.status import RepositoryStatus
 from pypi_insiders.server.readme import Reader, Readme
-from pypi_insiders.server.web import snippets, views
-from pypi_insiders.server.web import stop as stops
+from pypi_insiders.server.web import installer_errors as stops
+from pypi_insiders.server.web import page_data, snippets
 from pypi_insiders.server.web.held import Held
 from pypi_insiders.server.web.pages import HTML
 from pypi_insiders.server.web.rendered import Rendered, send
@@ -39,9 +39,9 @@ from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.formatting import size
 from pypi_insiders.util.plain_text import printable
-from pypi_insiders.util.urls import without_credentials
-from pypi_insiders.util.words import size
+from pypi_insiders.util.without_credentials import without_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -208,7 +208,7 @@ class Site:
         self, url: str, shows: "tuple[Sequence[Project], _Observed]", _: str
     ) -> bytes:
         projects, look = shows
-        rows = views.front(projects, look.standings)
+        rows = page_data.front(projects, look.standings)
         return _render(
             "front.html",
             root="./",
@@ -219,7 +219,7 @@ class Site:
             files=sum(len(project.files) for project in projects),
             checked_at=max((item.check.checked_at or 0 for item in look.standings), default=0),
             services_at=look.services_at,
-            items=views.anchored(rows, look.judgement.items),
+            items=page_data.anchored(rows, look.judgement.items),
             snippets=snippets.for_all(url),
         )
 
@@ -235,7 +235,7 @@ class Site:
             root="../../",
             url=url,
             is_private=self._is_private,
-            project=views.detail(project, builds, remotes, mine, look.judgement),
+            project=page_data.detail(project, builds, remotes, mine, look.judgement),
             readme=readme,
             trouble=problems,
             snippets=snippets.for_one(url, project.name),
@@ -263,7 +263,7 @@ class Site:
         """Read what the newest release tells people."""
         if not project.files:
             return Readme()
-        entries = views.newest(project)
+        entries = page_data.newest(project)
         # A wheel has its metadata in one place; of an sdist all is read.
         entry = next((entry for entry in entries if entry.metadata_sha256), entries[0])
         return self._reader.read(entry.sha256, entry.name, partial(self._open, entry.name))

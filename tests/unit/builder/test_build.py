@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from projects import create
 
-from pypi_insiders.builder import artifacts, build, configuration, environ, environments
+from pypi_insiders.builder import artifacts, build, configuration, environments, hook_variables
 from pypi_insiders.builder.environments import RequirementError
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.builder.launcher import DirectLauncher
@@ -264,7 +264,7 @@ def test_build_requirements_never_come_from_our_own_index(monkeypatch: pytest.Mo
     own = "http://127.0.0.1:31411"
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"{own}/simple/")
     monkeypatch.setenv("UV_INDEX_URL", "https://example.org/simple/")
-    with environ.build_environment(own):
+    with hook_variables.build_environment(own):
         assert "UV_DEFAULT_INDEX" not in os.environ
         assert os.environ["UV_INDEX_URL"] == "https://example.org/simple/"
         assert os.umask(0o022) == 0o022
@@ -299,7 +299,7 @@ def test_build_requirements_come_from_where_our_index_leads(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYPI_INSIDERS_URL", indexes["command"])
     monkeypatch.setenv(variable, value.format(**indexes))
-    with environ.build_environment(indexes["own"], indexes["fallback"]):
+    with hook_variables.build_environment(indexes["own"], indexes["fallback"]):
         assert os.environ.get(variable) == (left and left.format(**indexes))
 
 
@@ -347,7 +347,7 @@ def test_a_requirement_by_url_is_refused(tmp_path: Path, requirement: str) -> No
     wanted = f'requires = ["{requirement}", '
     path.write_text(path.read_text().replace("requires = [", wanted, 1))
     with (
-        environ.build_environment("http://127.0.0.1:1"),
+        hook_variables.build_environment("http://127.0.0.1:1"),
         pytest.raises(BuildError) as caught,
     ):
         build.build_distributions(project.tree, tmp_path, replace(RECIPE, network=True), UNCONFINED)

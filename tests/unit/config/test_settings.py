@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pypi_insiders.config.schema import as_toml
 from pypi_insiders.config.settings import (
     BuildSettings,
     PublishSettings,
@@ -20,6 +19,7 @@ from pypi_insiders.config.settings import (
     parse_settings,
     template,
 )
+from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.config.validators import (
     parse_check_url,
     parse_fallback_url,

@@ -15,7 +15,7 @@ from pypi_insiders.reporting.alerts import (
     save,
     step,
 )
-from pypi_insiders.reporting.notification import Message
+from pypi_insiders.reporting.delivery import Message
 
 END = "`pypi-insiders status` shows the state of everything.\n"
 A, B = Alert("me/a", "tag v1", "tag v1: broken"), Alert("server", "", "failing")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pypi_insiders.config.schema import as_toml
+from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.repositories import registry
 from pypi_insiders.repositories.layout import revise
-from pypi_insiders.repositories.model import Repository
+from pypi_insiders.repositories.repository import Repository
 
 FILE = """\
 # My repositories

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.repositories.model import (
+from pypi_insiders.repositories.registry import add, edit, find, load, save, select
+from pypi_insiders.repositories.repository import (
     Repository,
     parse_distribution,
     parse_name,
     parse_specification,
     parse_url,
 )
-from pypi_insiders.repositories.registry import add, edit, find, load, save, select
 from pypi_insiders.util.errors import InsidersError, UsageError
 
 _URL_HINT = (

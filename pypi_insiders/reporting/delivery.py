@@ -11,9 +11,9 @@ from typing import Any
 
 from pypi_insiders.systemd import transient
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.formatting import last_line
 from pypi_insiders.util.plain_text import one_line, printable
 from pypi_insiders.util.process import Result, run
-from pypi_insiders.util.words import last_line
 
 _BUS = "org.freedesktop.DBus"
 _SERVICE = "org.freedesktop.Notifications"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pypi_insiders.util.words import first_line, last_line, listed, size, two_columns
+from pypi_insiders.util.formatting import first_line, last_line, listed, size, two_columns
 
 
 @pytest.mark.parametrize(

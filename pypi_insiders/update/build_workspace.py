@@ -15,8 +15,8 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Sandboxing
-from pypi_insiders.util import disk
-from pypi_insiders.util.disk import DiskFullError, Guard
+from pypi_insiders.util import disk_reserve
+from pypi_insiders.util.disk_reserve import DiskFullError, Guard
 from pypi_insiders.util.files import make_directory, make_temporary
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import remove_foreign_tree
@@ -130,5 +130,5 @@ class BuildSpace:
                     remove_foreign_tree(workspace)
                 if is_to_blame:
                     output = error.output if isinstance(error, BuildError) else ""
-                    raise BuildError(told, output, disk.HINT) from error
+                    raise BuildError(told, output, disk_reserve.HINT) from error
                 raise DiskFullError(told) from error

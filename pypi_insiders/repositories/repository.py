@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders.config import schema, validators
-from pypi_insiders.config.schema import key
+from pypi_insiders.config import toml_fields, validators
+from pypi_insiders.config.toml_fields import key
 from pypi_insiders.repositories.tags import Pattern, Rules
 from pypi_insiders.util.errors import InsidersError, UsageError
-from pypi_insiders.util.urls import without_credentials
+from pypi_insiders.util.without_credentials import without_credentials
 
 _SCHEMES = ("https", "ssh", "git", "file")
 # White space, control characters, bytes that are no text, and the `::` of git's transport helpers.
@@ -201,7 +201,7 @@ class Repository:
     @property
     def keys(self) -> dict[str, Any]:
         """What `repos.toml` has of it: key to value, without those that are not set."""
-        return {key: value for key, value in schema.write(self).items() if value is not None}
+        return {key: value for key, value in toml_fields.write(self).items() if value is not None}
 
     def with_key(self, key: str, value: object) -> "Repository":
         """Set a key to a value of TOML.
@@ -210,7 +210,7 @@ class Repository:
             ValueError: there is no such key, or the value is of another type, or wrong.
             UsageError: the value is wrong.
         """
-        return replace(self, **schema.parse(Repository, key, value))
+        return replace(self, **toml_fields.parse(Repository, key, value))
 
     def with_text(self, key: str, text: str) -> "Repository":
         """Set a key to what a user typed; an empty text unsets the key.
@@ -219,7 +219,7 @@ class Repository:
             ValueError: there is no such key, or the value is of another type, or wrong.
             UsageError: the value is wrong.
         """
-        return replace(self, **schema.parse_text(Repository, key, text))
+        return replace(self, **toml_fields.parse_text(Repository, key, text))
 
 
 def parse_specification(text: str) -> Repository:

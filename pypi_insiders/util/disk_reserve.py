@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.formatting import size
 from pypi_insiders.util.trees import open_to_us
-from pypi_insiders.util.words import size
 
 _MOST_BYTES = 1024**3
 _DISK_SHARE = 20

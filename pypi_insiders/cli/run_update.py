@@ -12,7 +12,7 @@ from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import Settings, load_settings
 from pypi_insiders.reporting import judgement, snapshot
 from pypi_insiders.repositories import held_names, registry, state
-from pypi_insiders.repositories.model import add_command
+from pypi_insiders.repositories.repository import add_command
 from pypi_insiders.systemd.sd_notify import Notifier
 from pypi_insiders.update import removal
 from pypi_insiders.update.outcome import Outcome

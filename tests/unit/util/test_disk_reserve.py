@@ -15,9 +15,9 @@ import pytest
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.update.build_space import BuildSpace
-from pypi_insiders.util import disk
-from pypi_insiders.util.disk import Guard
+from pypi_insiders.update.build_workspace import BuildSpace
+from pypi_insiders.util import disk_reserve
+from pypi_insiders.util.disk_reserve import Guard
 from pypi_insiders.util.process_group import ProcessGroup
 
 _MIB = 1024 * 1024
@@ -170,18 +170,18 @@ def test_all_are_measured_in_turns(place: Path, monkeypatch: pytest.MonkeyPatch)
         fill(large, 8)
         times = iter([0.0, 0.0])
         monkeypatch.setattr(time, "monotonic", lambda: next(times, 1.0))
-        found = disk._grown([one, other])
+        found = disk_reserve._grown([one, other])
     assert found == {one: 1000 * 4096, other: 8 * _MIB}
 
 
 def test_measuring_takes_little_memory(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not all of very many directories are remembered."""
-    monkeypatch.setattr(disk, "_MOST_WAITING", 100)
+    monkeypatch.setattr(disk_reserve, "_MOST_WAITING", 100)
     with Guard(0).guarding(place) as use:
         for number in range(3000):
             (place / f"{number:0200}").mkdir()
         tracemalloc.start()
-        disk._grown([use])
+        disk_reserve._grown([use])
         peak_bytes = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak_bytes < 256 * 1024
@@ -198,7 +198,7 @@ def test_the_files_of_one_that_is_ended_go_first(place: Path) -> None:
     def build(workspace: Path) -> None:
         with space.ended_in_time(workspace):
             fill(workspace, 9)
-            assert disk.is_exhausted()
+            assert disk_reserve.is_exhausted()
             raise BuildError("killed")
 
     with space.guard.guarding(other) as use, space.workspace() as workspace:
