@@ -1,27 +1,21 @@
 """Check, unpack and repack what lies in sdists and wheels."""
 
-import contextlib
 import csv
 import gzip
-import hashlib
-import lzma
 import os
 import re
 import stat
 import struct
 import tarfile
 import zipfile
-import zlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from pypi_insiders.index import distribution, file_contents, zip_files
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.disk_reserve import Watched, demand_room
-from pypi_insiders.util.files import sha256
 from pypi_insiders.util.formatting import listed
 
 _SHOWN = 3
@@ -35,17 +29,6 @@ _LONGEST_NAME_BYTES = 2048
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")  # uv installs nothing with any of them
 # Source: APPNOTE.TXT, 4.3.16.
 _END_OF_ZIP = struct.Struct("<4s16xH")
-# What `zipfile`, `tarfile` and their codecs raise for bytes that are none; the documentation names
-# the first two.
-_DAMAGES = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    EOFError,
-    NotImplementedError,
-    lzma.LZMAError,
-    struct.error,
-    zlib.error,
-)
 
 
 def check(path: Path) -> None:
@@ -156,44 +139,6 @@ def _refuse_below_files(archive: str, files: set[str], names: Iterable[str]) -> 
         at = bisect_left(ordered, start)
         if at < len(ordered) and ordered[at].startswith(start):
             raise DistributionError(f"{archive} contains {name!r} as a file and as a directory")
-
-
-def differences(one: Path, other: Path) -> str:
-    """Tell in which members two archives of the same name differ; nothing if they are the same.
-
-    Raises:
-        OSError: one cannot be read.
-    """
-    if sha256(one) == sha256(other):
-        return ""
-    before, after = _members(one), _members(other)
-    changed = sorted(
-        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
-    )
-    return listed(changed, _SHOWN, "; ") or "how it is packed"
-
-
-def _members(path: Path) -> dict[str, str]:
-    found = {}
-    with contextlib.suppress(*_DAMAGES):
-        if path.name.endswith(".tar.gz"):
-            with tarfile.open(path) as archive:
-                for member in archive:
-                    if content := archive.extractfile(member) if member.isfile() else None:
-                        found[member.name] = _hash(content)
-        else:
-            with zip_files.opened(path) as archive_of_zip:
-                for name in archive_of_zip.namelist():
-                    with archive_of_zip.open(name) as content_of_zip:
-                        found[name] = _hash(content_of_zip)
-    return found
-
-
-def _hash(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1024 * 1024):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def is_inside(name: str) -> bool:

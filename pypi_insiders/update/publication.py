@@ -14,7 +14,7 @@ from packaging.version import Version
 from pypi_insiders.builder.artifacts import Distributions
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index import archives, release_lists, store
+from pypi_insiders.index import archive_differences, release_lists, store
 from pypi_insiders.index.metadata_cache import Origin
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import registry, releases
@@ -285,7 +285,7 @@ def _report_differences(paths: Paths, name: str, files: Iterable[Path]) -> None:
         published = paths.distributions / file.name
         if not published.exists():
             _log.info("%s: %s is not published", name, file.name)
-        elif differences := archives.differences(published, file):
+        elif differences := archive_differences.differences(published, file):
             _log.warning(
                 "%s: %s, which is published, stays; built again it differs in %s",
                 name, file.name, differences,
