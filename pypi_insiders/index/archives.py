@@ -224,6 +224,8 @@ def _stays_inside(member: tarfile.TarInfo, root: str) -> bool:
         return is_inside(member.linkname)
     if not member.issym() or not member.linkname or member.linkname.startswith("/"):
         return False
+    if _CONTROL.search(member.linkname):  # Python's own words for a NUL differ by version
+        return False
     where = os.path.normpath(str(PurePosixPath(member.name).parent / member.linkname))
     return is_inside(where) and PurePosixPath(where).parts[:1] == (root,)
 
