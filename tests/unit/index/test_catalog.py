@@ -88,6 +88,19 @@ def catalog(directory: Path, record: MetadataCache) -> Catalog:
     return Catalog(directory, record)
 
 
+@pytest.fixture(autouse=True)
+def only_its_own(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Leave out what threads of other tests log, which keep up for ever, of their directories."""
+    others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+
+    def is_own(logged: logging.LogRecord) -> bool:
+        return logged.thread not in others
+
+    caplog.handler.addFilter(is_own)
+    yield
+    caplog.handler.removeFilter(is_own)
+
+
 def age(*files: Path) -> None:
     """Make files look as if they had been there for long."""
     for file in files:
