@@ -199,14 +199,22 @@ def _exchange(client: socket.socket, server: socket.socket, rest: bytes, body_by
 
 
 def _read_header(connection: socket.socket) -> tuple[bytes, bytes]:
+    received = _received(connection)
+    if received is None:
+        raise _Refused("400 Bad Request", "no request, or too long a header")
+    header, _, rest = received.partition(b"\r\n\r\n")
+    return header + b"\r\n\r\n", rest
+
+
+def _received(connection: socket.socket) -> bytes | None:
+    """Read until a header has ended; `None`: it does not, or is too long."""
     received = b""
     while b"\r\n\r\n" not in received:
         part = connection.recv(4096)
         if not part or len(received) > _HEADER_BYTES:
-            raise _Refused("400 Bad Request", "no request, or too long a header")
+            return None
         received += part
-    header, _, rest = received.partition(b"\r\n\r\n")
-    return header + b"\r\n\r\n", rest
+    return received
 
 
 def _target(header: bytes) -> _Target:
@@ -259,12 +267,9 @@ def _reply_of_proxy(proxy: socket.socket) -> bytes:
     Unless it does, it may wait for another request, and nobody would look at that.
     """
     proxy.settimeout(_CONNECT_TIMEOUT_S)
-    received = b""
-    while b"\r\n\r\n" not in received:
-        part = proxy.recv(4096)
-        if not part or len(received) > _HEADER_BYTES:
-            raise _Refused("502 Bad Gateway", "the proxy of this machine gives no answer")
-        received += part
+    received = _received(proxy)
+    if received is None:
+        raise _Refused("502 Bad Gateway", "the proxy of this machine gives no answer")
     proxy.settimeout(None)
     match = _STATUS.match(received)
     if match is None or not match[1].startswith(b"2"):

@@ -316,42 +316,35 @@ def test_what_a_killed_update_left_is_swept(person: Person, watch: Watch) -> Non
     assert list(person.paths.builds.iterdir()) == []
 
 
-def update_killed(person: Person, name: str) -> None:
-    """Run an update that is killed when it is about to give a file its name."""
+def update_at_link(person: Person, name: str, do: str) -> "subprocess.CompletedProcess[str]":
+    """Run an update that does something when it is about to give a file its name."""
     code = f"""
-import os, signal, sys
+import errno, os, signal, sys
 def watch(event, arguments):
     if event == "os.link" and str(arguments[1]).endswith("/{name}"):
-        os.kill(os.getpid(), signal.SIGKILL)
+        {do}
 sys.addaudithook(watch)
 from pypi_insiders.__main__ import main
 sys.argv = ["pypi-insiders", "update"]
 main()
 """
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", code], env=person.environment, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=100,
     )  # fmt: skip
+
+
+def update_killed(person: Person, name: str) -> None:
+    """Run an update that is killed when it is about to give a file its name."""
+    done = update_at_link(person, name, "os.kill(os.getpid(), signal.SIGKILL)")
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def test_a_publication_that_fails_is_forgotten(person: Person, watch: Watch) -> None:
     """The disk refuses the second file: neither is there, and nothing says that it should be."""
     watch("probe").release("1.0")
-    code = f"""
-import errno, sys
-def watch(event, arguments):
-    if event == "os.link" and str(arguments[1]).endswith("/{names("probe-1.0")[0]}"):
-        raise OSError(errno.EDQUOT, "Disk quota exceeded")
-sys.addaudithook(watch)
-from pypi_insiders.__main__ import main
-sys.argv = ["pypi-insiders", "update"]
-main()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=person.environment, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
+    refuse = 'raise OSError(errno.EDQUOT, "Disk quota exceeded")'
+    done = update_at_link(person, names("probe-1.0")[0], refuse)
     assert "Disk quota exceeded" in done.stderr
     assert person.distributions() == []
     path = person.paths.state / "repositories/me/probe.json"

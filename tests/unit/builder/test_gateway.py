@@ -11,6 +11,14 @@ import pytest
 from pypi_insiders.builder import gateway
 
 
+def lead_to_proxy(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Name a proxy of this machine in the environment."""
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def ask(place: Path, request: bytes) -> bytes:
     """Send a request; return the beginning of the answer, which is nothing where the end comes."""
     with socket.socket(socket.AF_UNIX) as client:
@@ -27,10 +35,7 @@ def test_no_method_is_handed_on_that_builds_do_not_need(
     """TRACE would come back with the password of the proxy in it. Source: RFC 9110, 9.3.8."""
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         port = proxy.getsockname()[1]
-        for name in ("http_proxy", "https_proxy"):
-            monkeypatch.setenv(name, f"http://me:secret@127.0.0.1:{port}")
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.delenv("NO_PROXY", raising=False)
+        lead_to_proxy(monkeypatch, f"http://me:secret@127.0.0.1:{port}")
         place = tmp_path / "gateway"
         rest = b" http://192.0.2.7/ HTTP/1.1\r\nHost: 192.0.2.7\r\nMax-Forwards: 0\r\n\r\n"
         with gateway.opened(place):
@@ -62,10 +67,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         serving = threading.Thread(target=serve)
         serving.start()
-        for name in ("http_proxy", "https_proxy"):
-            monkeypatch.setenv(name, f"http://me:secret@127.0.0.1:{server.getsockname()[1]}")
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.delenv("NO_PROXY", raising=False)
+        lead_to_proxy(monkeypatch, f"http://me:secret@127.0.0.1:{server.getsockname()[1]}")
         yield found
         server.shutdown(socket.SHUT_RDWR)
         serving.join()
@@ -144,10 +146,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         serving = threading.Thread(target=_keep_alive, args=(server, found, refusal))
         serving.start()
-        for name in ("http_proxy", "https_proxy"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{server.getsockname()[1]}")
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.delenv("NO_PROXY", raising=False)
+        lead_to_proxy(monkeypatch, f"http://127.0.0.1:{server.getsockname()[1]}")
         yield found
         server.shutdown(socket.SHUT_RDWR)
         serving.join()
