@@ -117,7 +117,7 @@ def _provide(paths: Paths, settings: Settings, *, no_update: bool, is_quiet: boo
         ]
     missing = no_release.of_watched(paths)
     if unnamed := [name for name, is_named in missing.items() if not is_named]:
-        set_name = f"`pypi-insiders repos set {unnamed[0]} distribution=PROJECT`"
+        set_name = f"`pypi-insiders repos set {unnamed[0]} project=PROJECT`"
         raise InsidersError(
             f"the index has no release of {', '.join(unnamed)}, and the project name is unknown: "
             "the command could get a public package of that name",

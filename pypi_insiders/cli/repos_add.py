@@ -98,13 +98,11 @@ def _watch(paths: Paths, new: Sequence[Repository], given: Sequence[str]) -> lis
     for item in new:
         if old := registry.find(before, item.name):
             now = after[old.name].keys
-            keys = ("distribution", *given) if "distribution" in now else given
+            keys = ("project", *given) if "project" in now else given
             said = [f"; {key} = {now[key]}" for key in keys if old.keys.get(key) != now[key]]
             click.echo(f"{item.name} is watched already{''.join(said)}")
         else:
-            click.echo(
-                f"watching {item.name}" + (f" as {item.distribution}" if item.distribution else "")
-            )
+            click.echo(f"watching {item.name}" + (f" as {item.project}" if item.project else ""))
     return [item for name, item in after.items() if name not in before]
 
 
@@ -122,7 +120,7 @@ def _report(fresh: Iterable[Repository], found: Introduction) -> None:
             tags = counted(reply.tags, "tag")
             log.info("%s: %s found, latest release: %s", item.name, tags, reply.newest)
             readable.append(item.name)
-        if item.distribution is None:
+        if item.project is None:
             report_unnamed(item.name, found.namings.get(item.name))
     if readable:
         one = f" {readable[0]}" if len(readable) == 1 else ""

@@ -23,7 +23,7 @@ VALUE is what TOML has, without quotes: true or false, a number, a text, or a li
 KEY= without a value unsets the key: its default applies. All are changed or none.
 
 \b
-distribution, url              what it is
+project, url                   what it is
 tags, pre, max-new, backfill   which tags are releases
 subdirectory, python           what is built
 network, strict                how it is built
@@ -33,7 +33,7 @@ public-until-built             installers get the public project until the first
 submodules                     where submodules may be, beside its own namespace
 token-file, token-credential   what git needs for https
 
-Changing url or distribution starts from scratch; what was published stays.
+Changing url or project starts from scratch; what was published stays.
 """
 
 
@@ -44,9 +44,9 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
     """Change keys of a watched repository."""
     paths = default_paths()
     old, new = changes.change(paths, name, _texts(assignments))
-    if old.distribution and new.distribution != old.distribution:
-        report_let_go(paths, [old.distribution])
-    if new.distribution is None and new.url != old.url:
+    if old.project and new.project != old.project:
+        report_let_go(paths, [old.project])
+    if new.project is None and new.url != old.url:
         report_unnamed(new.name, None)
     if new == old:
         click.echo(f"{old.name}: nothing changed")
@@ -75,9 +75,9 @@ def _report_changes(paths: Paths, old: Repository, new: Repository) -> None:
         elif before.get(key) != now[key]:
             was = f" (it was {as_toml(before[key])})" if key in before else ""
             click.echo(f"{old.name}: {key} = {as_toml(now[key])}{was}")
-    if (old.remote, old.distribution) != (new.remote, new.distribution):
+    if (old.remote, old.project) != (new.remote, new.project):
         known = state.load(paths.state, old.name)
-        if known.builds and not known.is_of(new.remote, new.distribution):
+        if known.builds and not known.is_of(new.remote, new.project):
             note(f"the next update of {old.name} starts from scratch; published files stay")
         elif known.failures:
             note(f"`pypi-insiders update {old.name}` tries failed tags again at once")

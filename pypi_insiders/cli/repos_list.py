@@ -24,7 +24,7 @@ def list_(as_json: bool) -> None:
         {
             "name": item.name,
             "url": seen.watched[item.name].remote,
-            "distribution": item.distribution,
+            "distribution": item.project,
             "version": item.newest.version if item.newest else None,
             "tag": item.newest.tag if item.newest else None,
             "keep": seen.watched[item.name].keep,

@@ -21,4 +21,4 @@ def report_unnamed(name: str, naming: Naming | None) -> None:
             name, f" ({naming.reason})" if naming else "",
         )  # fmt: skip
     project = naming.claimed if naming and naming.claimed else "PROJECT"
-    log.info("hint: `pypi-insiders repos set %s distribution=%s`", name, project)
+    log.info("hint: `pypi-insiders repos set %s project=%s`", name, project)

@@ -5,7 +5,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,14 @@ def _keys(table: type) -> dict[str, _Key]:
         if declared := item.metadata.get("key"):
             suffix = declared.unit.suffix if declared.unit else ""
             name = item.name.removesuffix(suffix).replace("_", "-")
-            found[name] = _Key(
-                declared.parse, declared.kind, declared.unit, declared.hint, item.name
-            )
+            found[name] = replace(declared, field=item.name)
     return found
+
+
+def former_names(table: type) -> dict[str, str]:
+    """Map the names that keys had in an earlier version, and that are still read, to today's."""
+    names: dict[str, str] = getattr(table, "FORMER_KEYS", {})
+    return names
 
 
 def parse(table: type, name: str, value: object, prefix: str = "") -> dict[str, Any]:
@@ -100,6 +104,7 @@ def parse(table: type, name: str, value: object, prefix: str = "") -> dict[str, 
         UsageError: its value is wrong, and there is a hint.
     """
     keys = _keys(table)
+    name = former_names(table).get(name, name)
     if name not in keys:
         raise ValueError(f"unknown key {prefix}{name}{did_you_mean(name, keys)}")
     found = keys[name]
@@ -120,6 +125,7 @@ def parse_text(table: type, name: str, text: str) -> dict[str, Any]:
         ValueError: as `parse`.
         UsageError: as `parse`.
     """
+    name = former_names(table).get(name, name)
     found = _keys(table).get(name)
     if found and not text:
         return {found.field: None}
@@ -163,6 +169,9 @@ def read(
     """
     values: dict[str, Any] = {}
     problems: list[str] = []
+    for former, name in former_names(table).items():
+        if former in content and name in content:
+            problems.append(f"{prefix}{former} is the former name of {prefix}{name}: keep only one")
     for name, value in content.items():
         try:
             values |= parse(table, name, value, prefix)

@@ -30,7 +30,7 @@ from pypi_insiders.reporting import observation, snapshot
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import CONFIG, INDEX, REPOSITORIES, Judgement
-from pypi_insiders.repositories import access_check, comparison
+from pypi_insiders.repositories import access_check, comparison, registry
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import PARTS
@@ -57,6 +57,7 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
     settings = seen.settings if isinstance(seen.settings, Settings) else Settings()
     yield from _file(paths.settings, CONFIG, judged)
     yield from _file(paths.repositories, REPOSITORIES, judged)
+    yield from former_keys(paths.repositories)
     watched = {} if isinstance(seen.watched, InsidersError) else seen.watched
     both = seen.services if isinstance(seen.services, Services) else None
     manager = _manager(seen)
@@ -101,6 +102,20 @@ def _file(path: Path, name: str, judged: Judgement) -> Iterator[Finding]:
     yield from found
     if not any(item.verdict == Verdict.PROBLEM for item in found):
         yield ok(path.name, "can be read" if is_there(path) else "not found, using the defaults")
+
+
+def former_keys(path: Path) -> Iterator[Finding]:
+    """Warn of keys of `repos.toml` by names that a later version will refuse."""
+    try:
+        found = registry.former_keys(path)
+    except InsidersError:  # reported as a problem of the file
+        return
+    for former, name in sorted({pair for keys in found.values() for pair in keys.items()}):
+        yield warning(
+            path.name,
+            f"`{former}` is the former name of `{name}`, and will be refused in a later version",
+            f"replace it in {path}",
+        )
 
 
 def _verify(paths: Paths) -> Iterator[Finding]:

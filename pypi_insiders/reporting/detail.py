@@ -48,17 +48,17 @@ class RepositoryDetail:
         return self.repository.remote if self.repository else self.known.remote
 
     @property
-    def distribution(self) -> str | None:
+    def project(self) -> str | None:
         """What it builds; `None` before the first build, if nobody said so."""
-        named = self.repository.distribution if self.repository else None
-        return named or self.known.distribution
+        named = self.repository.project if self.repository else None
+        return named or self.known.project
 
     @property
     def begins_anew(self) -> bool:
         """Whether what was built is of another URL or distribution than those of now."""
         item = self.repository
         return bool(item and self.known.builds) and not (
-            item and self.known.is_of(item.remote, item.distribution)
+            item and self.known.is_of(item.remote, item.project)
         )
 
     @property
@@ -92,7 +92,7 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
         registry.select(registry.load(paths.repositories), (name,))  # says why
     name = item.name if item else known.name or name
     changed = {file.file for file in seen.differences}
-    yanked = yanks.load(paths.distributions, paths.state).get(known.distribution or "", {})
+    yanked = yanks.load(paths.distributions, paths.state).get(known.project or "", {})
     standing = next((found for found in seen.standings if found.name == name), None)
     return RepositoryDetail(
         name,
@@ -102,7 +102,7 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
         frozenset(file for file in store.present(paths.distributions, known.files)) - changed,
         {canonicalize_version(version): reason for version, reason in yanked.items()},
         standing.newest.version if standing and standing.newest else None,
-        judge(seen).about((name, item.distribution if item else known.distribution)),
+        judge(seen).about((name, item.project if item else known.project)),
     )
 
 
@@ -113,7 +113,7 @@ def as_json(detail: RepositoryDetail) -> str:
         "name": detail.name,
         "watched": detail.repository is not None,
         "url": detail.url,
-        "distribution": detail.distribution,
+        "distribution": detail.project,
         "settings": detail.repository.keys if detail.repository else None,
         "checked_at": _time(detail.check.checked_at),
         "tried_at": _time(detail.check.tried_at),
@@ -188,7 +188,7 @@ def _head(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
     yield detail.name + ("" if item else " (no longer watched)")
     rows = {
         "url": detail.url or "-",
-        "distribution": detail.distribution or "not known before the first build",
+        "distribution": detail.project or "not known before the first build",
     }
     if item:
         shown = {key: value for key, value in item.keys.items() if key not in rows}
@@ -200,7 +200,7 @@ def _head(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
         rows["unreachable"] = f"since {times.told(check.unreachable_since, now)}"
     if detail.begins_anew:
         rows["note"] = (
-            f"what is below was built as {detail.known.distribution} from {detail.known.remote}; "
+            f"what is below was built as {detail.known.project} from {detail.known.remote}; "
             "the next update begins anew"
         )
     yield from _indented([(key, value) for key, value in rows.items() if value])

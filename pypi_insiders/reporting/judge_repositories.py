@@ -41,14 +41,14 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
         yield _without_release(item, missing)
         # The line that there is no release ends with the error that is why: it is told once.
         errors = [error for error in errors if not missing.text.endswith(error)]
-    elif item.distribution is not None:
+    elif item.project is not None:
         yield from _public_meanwhile(snapshot, item)
-    if item.distribution is None and item.name not in snapshot.held.values():
+    if item.project is None and item.name not in snapshot.held.values():
         yield warning(
             item.name,
             "project name unknown; until the first build, installers can get a public package of "
             "that name",
-            f"`pypi-insiders repos set {item.name} distribution=PROJECT`",
+            f"`pypi-insiders repos set {item.name} project=PROJECT`",
         )
     for error in errors:
         yield problem(item.name, error, item.hints.get(error, show), kind_of(error))
@@ -61,11 +61,9 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
         yield warning(item.name, f"its host is unreachable since {at}", show)
     for text in item.warnings:
         yield warning(item.name, text, show)
-    if not missing and item.distribution and _all_yanked(snapshot, item.distribution):
-        hint = f"`pypi-insiders unyank {item.distribution} VERSION`, or publish another release"
-        yield problem(
-            item.name, f"every release of {item.distribution} is yanked", hint, ALL_YANKED
-        )
+    if not missing and item.project and _all_yanked(snapshot, item.project):
+        hint = f"`pypi-insiders unyank {item.project} VERSION`, or publish another release"
+        yield problem(item.name, f"every release of {item.project} is yanked", hint, ALL_YANKED)
     yield from _public(snapshot, item)
 
 
@@ -83,7 +81,7 @@ def _public_meanwhile(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[It
     """Tell that clients get the public releases until there is one, as the user has set."""
     watched = {} if isinstance(snapshot.watched, InsidersError) else snapshot.watched
     if watched[item.name].public_until_built and not item.known.files:
-        what = item.distribution or "its project"
+        what = item.project or "its project"
         text = f"{what} has no release yet, and public-until-built is set: "
         text += f"clients get that of {_fallback(snapshot)}"
         yield warning(item.name, text, f"`pypi-insiders update {item.name}`")
@@ -95,17 +93,17 @@ def why_unserved(snapshot: Snapshot, item: RepositoryStatus) -> str | None:
         return None
     if missing := _missing(snapshot, item):
         return clean(missing.text)
-    if item.distribution and _all_yanked(snapshot, item.distribution):
+    if item.project and _all_yanked(snapshot, item.project):
         return "every release is yanked"
-    return f"the releases of {item.distribution} that are served were not built from {item.name}"
+    return f"the releases of {item.project} that are served were not built from {item.name}"
 
 
 def _missing(snapshot: Snapshot, item: RepositoryStatus) -> NoRelease | None:
     """Find why a watched repository has no release; `None`: it has one."""
-    if item.distribution is not None:
+    if item.project is not None:
         if item.known.builds and not any(build.local for build in item.known.builds):
             return None  # only another index is to have them
-        return snapshot.missing.get(item.distribution)
+        return snapshot.missing.get(item.project)
     update = f"`pypi-insiders update {item.name}`"
     if item.name in snapshot.pending:
         reason, text = Reason.BUILDING, "an update is running"
@@ -166,7 +164,7 @@ def _all_yanked(snapshot: Snapshot, project: str) -> bool:
 
 def _public(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
     """Tell what the fallback index has of a project: a fact, or a stranger."""
-    project = item.distribution
+    project = item.project
     known = snapshot.public.get(project or "")
     where = _fallback(snapshot)
     appeared_at = known.appeared_at if known else None
@@ -197,8 +195,8 @@ def _strangers(snapshot: Snapshot) -> Iterator[Item]:
 
 def _other_names(snapshot: Snapshot) -> Iterator[Item]:
     """Judge the held names that no watched repository has."""
-    told = {item.distribution for item in snapshot.standings}
-    unnamed = {item.name for item in snapshot.standings if item.distribution is None}
+    told = {item.project for item in snapshot.standings}
+    unnamed = {item.name for item in snapshot.standings if item.project is None}
     told |= {name for name, repository in snapshot.held.items() if repository in unnamed}
     for name, missing in snapshot.missing.items():
         if name not in told:

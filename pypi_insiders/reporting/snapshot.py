@@ -139,7 +139,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     seen = observed() if observed else None
     held = {**dict.fromkeys((*there.projects, *there.odd)), **names.repositories}
     # What a build has found counts at once, before the next update writes it down.
-    named = {item.distribution: item.name for item in standings if item.distribution}
+    named = {item.project: item.name for item in standings if item.project}
     names = replace(names, repositories={**held, **named})
     # A project is served as long as one of its files is as it was published.
     served = {
@@ -181,7 +181,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
         strangers=tuple(
             comparison.strangers(
                 there.sizes.keys(),
-                {item.distribution: item.name for item in standings if item.distribution},
+                {item.project: item.name for item in standings if item.project},
                 ((name, it) for name, it in states.items() if isinstance(it, RepositoryState)),
                 entries,
                 taken_back,
@@ -244,13 +244,13 @@ def _recovered(
     taken_back: Releases,
 ) -> RepositoryState | InsidersError:
     """Find by the record what was built of a repository whose state is lost, as an update does."""
-    if isinstance(known, InsidersError) or known.builds or known.distribution:
+    if isinstance(known, InsidersError) or known.builds or known.project:
         return known
     builds = recovery.recorded(entries.values(), taken_back, item)
     if not builds:
         return known
     project = distribution.release_of(next(iter(builds[-1].files)))[0]
-    return replace(known, distribution=project, builds=builds, remote=item.remote)
+    return replace(known, project=project, builds=builds, remote=item.remote)
 
 
 def _compare(

@@ -81,7 +81,7 @@ def row(item: RepositoryStatus, now: datetime) -> tuple[str, ...]:
     newest, check = item.newest, item.check
     return (
         item.name,
-        item.distribution or "-",
+        item.project or "-",
         newest.version if newest else "-",
         newest.tag if newest else "-",
         _ago(newest.built_at if newest else None, now),
@@ -144,7 +144,7 @@ def _repository(item: RepositoryStatus) -> dict[str, Any]:
     newest, check = item.newest, item.check
     return {
         "name": item.name,
-        "distribution": item.distribution,
+        "distribution": item.project,
         "version": newest.version if newest else None,
         "tag": newest.tag if newest else None,
         "commit": newest.commit if newest else None,

@@ -66,7 +66,7 @@ def load(paths: Paths) -> Names:
         found |= {
             name: item.name
             for item in watched.values()
-            if (name := item.distribution or _first_built(paths, item.name))
+            if (name := item.project or _first_built(paths, item.name))
         }
     except InsidersError as broken:
         unread = broken
@@ -95,7 +95,7 @@ def _nameless(
     left = [
         (name, known)
         for name, known in state.everything(paths.state)
-        if name.casefold() not in named and known.distribution is None
+        if name.casefold() not in named and known.project is None
     ]
     if not left:
         return None
@@ -150,15 +150,15 @@ def _from_state(paths: Paths) -> dict[str, str | None]:
     found |= releases.former_projects(paths)
     for name, known in state.everything(paths.state):
         # A version that kept no list of what was taken back left it in the state.
-        is_given_up = known.is_old and known.distribution not in found
-        if known.distribution and not is_given_up:
-            found[known.distribution] = name
+        is_given_up = known.is_old and known.project not in found
+        if known.project and not is_given_up:
+            found[known.project] = name
     return found
 
 
 def _first_built(paths: Paths, repository: str) -> str | None:
     with contextlib.suppress(InsidersError):
-        return state.load(paths.state, repository).distribution
+        return state.load(paths.state, repository).project
     return None
 
 
@@ -245,7 +245,7 @@ def release(paths: Paths, names: Iterable[str]) -> list[str]:
     with locked(paths.locks.held_names):
         before = {**_from_state(paths), **(_remembered(paths)[0] or {})}
         watched = {
-            item.distribution or _first_built(paths, item.name)
+            item.project or _first_built(paths, item.name)
             for item in registry.load(paths.repositories).values()
         }
         published = in_directory(paths.distributions)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.repositories.repository import Repository, parse_distribution, parse_name
+from pypi_insiders.repositories.repository import Repository, parse_name, parse_project
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names, read_text
 from pypi_insiders.util.formatting import counted
 
 FILE = "repos.json"
 """What `repos.toml` is in the original."""
-_HINT = 'it maps each repository to its distribution: {"NS/PROJ": "DIST"}'
+_HINT = 'it maps each repository to its project: {"NS/PROJ": "PROJECT"}'
 _PROCESSES = Path("/proc")
 
 
@@ -43,9 +43,9 @@ def load(path: Path, *, is_argument: bool = False) -> list[Repository]:
         raise InsidersError(f"{path} is no list of repositories", _HINT)
     problems: list[str] = []
     found = []
-    for name, distribution in document.items():
+    for name, project in document.items():
         try:
-            found.append(_repository(name, distribution))
+            found.append(_repository(name, project))
         except InsidersError as error:
             problems.append(error.message)
     if problems:
@@ -53,11 +53,11 @@ def load(path: Path, *, is_argument: bool = False) -> list[Repository]:
     return found
 
 
-def _repository(name: str, distribution: Any) -> Repository:
+def _repository(name: str, project: Any) -> Repository:
     checked = parse_name(name)
-    if not isinstance(distribution, str):
-        raise InsidersError(f"the distribution of {name} must be a string")
-    return Repository(checked, parse_distribution(distribution))
+    if not isinstance(project, str):
+        raise InsidersError(f"the project of {name} must be a string")
+    return Repository(checked, parse_project(project))
 
 
 def remains(paths: Paths, imported: Iterable[Repository]) -> Iterator[str]:

@@ -143,7 +143,7 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
     known, check = read(paths, name)
     if gone := _former(paths, project, name, known):
         return gone
-    if not known.is_of(watched.remote, watched.distribution):
+    if not known.is_of(watched.remote, watched.project):
         # What was built as something else is no release of this one; why its tags fail is still
         # true.
         known = RepositoryState(failures=known.failures)
@@ -176,7 +176,7 @@ def _projects(files: Iterable[str]) -> set[str]:
 
 def _former(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRelease | None:
     """Explain releases of a project as which its repository was known before."""
-    if known.distribution in (None, project):
+    if known.project in (None, project):
         return None
     taken_back = _taken_back(paths, project)
     left = {
@@ -189,7 +189,7 @@ def _former(paths: Paths, project: str, name: str, known: RepositoryState) -> No
     versions = ", ".join(list(left)[-3:])
     text = (
         f"the files of {project} {versions} are gone from {paths.distributions}, and {name} is "
-        f"{known.distribution} now"
+        f"{known.project} now"
     )
     hint = f"`pypi-insiders unpublish {project} --all` gives the name up"
     return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)

@@ -1,4 +1,4 @@
-"""Tell which repository may publish which distribution."""
+"""Tell which repository may publish which project."""
 
 import contextlib
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ from pypi_insiders.util.errors import InsidersError
 
 
 def owners(paths: Paths, watched: Iterable[Repository]) -> dict[str, str]:
-    """Map each distribution to its repository: by what was configured, or else first built."""
+    """Map each project to its repository: by what was configured, or else first built."""
     found: dict[str, str] = {}
     for item in watched:
-        distribution = item.distribution
-        if distribution is None:
+        project = item.project
+        if project is None:
             with contextlib.suppress(InsidersError):  # said when it is the repository's turn
-                distribution = state.load(paths.state, item.name).distribution
-        if distribution is not None:
-            found.setdefault(distribution, item.name)
+                project = state.load(paths.state, item.name).project
+        if project is not None:
+            found.setdefault(project, item.name)
     return found
 
 
@@ -69,5 +69,5 @@ def check(paths: Paths, watched: Iterable[Repository]) -> None:
     listed = list(watched)
     owned = owners(paths, listed)
     for item in listed:
-        if item.distribution and owned[item.distribution] != item.name:
-            raise registry.conflict(item.distribution, owned[item.distribution])
+        if item.project and owned[item.project] != item.name:
+            raise registry.conflict(item.project, owned[item.project])

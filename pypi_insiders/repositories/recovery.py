@@ -47,7 +47,7 @@ def adopt(
     taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
     found = recorded(record.entries().values(), taken_back, repository)
     builds = {build.version: build for build in found}
-    held = releases.held(paths.distributions, repository.distribution or "")
+    held = releases.held(paths.distributions, repository.project or "")
     for tag in tags.unbuilt(refs, (), rules):
         version = rules.pattern.version_of(tag)
         files = held.get(version, []) if version else []
@@ -77,7 +77,7 @@ def recorded(known: Iterable[Entry], taken_back: Releases, repository: Repositor
         and entry.origin.repository.casefold() == repository.name.casefold()
         and not release_lists.names(taken_back, entry.project, entry.version)
     ]
-    project = repository.distribution or (entries[-1].project if entries else None)
+    project = repository.project or (entries[-1].project if entries else None)
     builds: dict[str, Build] = {}
     for entry in entries:
         if entry.origin is not None and entry.project == project:

@@ -44,7 +44,7 @@ def _read(path: Path, text: str) -> dict[str, Repository]:
             problems.append(f"{other.name} is listed twice, the second time as {table}")
         found[table] = by_name[item.name] = item
     try:
-        _check_distributions(by_name.values())
+        _check_projects(by_name.values())
     except InsidersError as error:
         problems.append(error.message)
     if problems:
@@ -96,12 +96,17 @@ def save(path: Path, repositories: Iterable[Repository]) -> None:
     text = read_text(path, newline="")
     old = text or ""
     before = _read(path, old)
+    former = _former_keys(toml_fields.parse_toml(path, old))
     wanted = {item.name: item for item in repositories}
     changes: dict[str, dict[str, Any] | None] = {}
     for table, known in before.items():
         item = wanted.pop(known.name, None)
         if item != known:
-            changes[table] = None if item is None else _difference(known.keys, item.keys)
+            changes[table] = (
+                None
+                if item is None
+                else _renamed(former.get(table, {}), item) | _difference(known.keys, item.keys)
+            )
     changes |= {name: item.keys for name, item in wanted.items()}
     # A file that says the same is not touched: its time would make servers and users look again.
     if changes:
@@ -113,6 +118,31 @@ def save(path: Path, repositories: Iterable[Repository]) -> None:
 def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     keys = dict.fromkeys((*before, *after))
     return {key: after.get(key) for key in keys if before.get(key) != after.get(key)}
+
+
+def former_keys(path: Path) -> dict[str, dict[str, str]]:
+    """Map the tables that use a key by its former name to those names and the names of today.
+
+    Raises:
+        InsidersError: the file cannot be read, or is not TOML.
+    """
+    return _former_keys(toml_fields.parse_toml(path, read_text(path) or ""))
+
+
+def _former_keys(document: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    names = toml_fields.former_names(Repository)
+    return {
+        table: used
+        for table, content in document.items()
+        if isinstance(content, dict)
+        and (used := {old: new for old, new in names.items() if old in content})
+    }
+
+
+def _renamed(former: Mapping[str, str], item: Repository) -> dict[str, Any]:
+    """Return what changes in a table whose keys get their names of today."""
+    removed: dict[str, Any] = dict.fromkeys(former)
+    return removed | {name: item.keys.get(name) for name in former.values()}
 
 
 def find(repositories: dict[str, Repository], name: str) -> Repository | None:
@@ -142,7 +172,7 @@ def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[
     """Add repositories to the list; of those in it already the keys that are given change.
 
     Raises:
-        InsidersError: one is watched with another distribution or URL, or its distribution comes
+        InsidersError: one is watched with another project or URL, or its project comes
             from another repository; all such are named at once.
     """
     result = dict(repositories)
@@ -168,14 +198,14 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
         changed = item
     # A project name may be added where none was known. Another one, or another URL, makes a new
     # repository of it, which only `repos set` does: a mistyped `add` must not.
-    elif (item.distribution or known.distribution, item.url or known.url) != (
-        known.distribution or item.distribution,
+    elif (item.project or known.project, item.url or known.url) != (
+        known.project or item.project,
         known.url,
     ):
-        given = {"distribution": item.distribution, "url": item.url}
+        given = {"project": item.project, "url": item.url}
         words = [f"{key}={value}" for key, value in given.items() if value is not None]
         raise InsidersError(
-            f"{known.name} is watched already, as {known.distribution or 'yet unnamed'} "
+            f"{known.name} is watched already, as {known.project or 'yet unnamed'} "
             f"from {known.remote}",
             f"to change that: `pypi-insiders repos set {known.name} {shlex.join(words)}`",
         )
@@ -184,7 +214,7 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
         for key, value in item.keys.items():
             changed = changed.with_key(key, value)
     result = {**repositories, changed.name: changed}
-    _check_distributions(result.values())
+    _check_projects(result.values())
     return result
 
 
@@ -200,7 +230,7 @@ def change(
 
     Raises:
         UsageError: the name, a key or a value is wrong.
-        InsidersError: it is not watched, or its distribution comes from another repository.
+        InsidersError: it is not watched, or its project comes from another repository.
     """
     (item,) = select(repositories, [name])
     for key, text in texts.items():
@@ -209,20 +239,20 @@ def change(
         except ValueError as error:
             raise UsageError(str(error), "see `pypi-insiders repos set --help`") from error
     others = [other for name, other in repositories.items() if name != item.name]
-    _check_distributions([*others, item])
+    _check_projects([*others, item])
     return {**repositories, item.name: item}
 
 
-def _check_distributions(repositories: Iterable[Repository]) -> None:
+def _check_projects(repositories: Iterable[Repository]) -> None:
     owners: dict[str, str] = {}
     for item in repositories:
-        if item.distribution and owners.setdefault(item.distribution, item.name) != item.name:
-            raise conflict(item.distribution, owners[item.distribution])
+        if item.project and owners.setdefault(item.project, item.name) != item.name:
+            raise conflict(item.project, owners[item.project])
 
 
-def conflict(distribution: str, owner: str) -> InsidersError:
-    """Return the error that a distribution has another owner."""
+def conflict(project: str, owner: str) -> InsidersError:
+    """Return the error that a project comes from another repository."""
     return InsidersError(
-        f"{distribution} comes from {owner} already",
-        "one distribution can come from one repository only",
+        f"{project} comes from {owner} already",
+        "a project can come from only one repository",
     )

@@ -5,7 +5,7 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from packaging.utils import InvalidName, canonicalize_name
@@ -49,8 +49,8 @@ def parse_name(text: str) -> str:
     return name
 
 
-def parse_distribution(text: str) -> str:
-    """Check and normalize the name of a distribution.
+def parse_project(text: str) -> str:
+    """Validate and normalize the name of a project.
 
     Raises:
         UsageError: it is no valid name.
@@ -61,20 +61,20 @@ def parse_distribution(text: str) -> str:
         return canonicalize_name(text, validate=True)
     except InvalidName as error:
         raise UsageError(
-            f"{text!r} is not the name of a distribution",
+            f"{text!r} is not a project name",
             "letters, digits, '.', '_' and '-', such as mkdocs-material",
         ) from error
 
 
-def add_command(name: str, remote: str | None, distribution: str | None = None) -> str:
+def add_command(name: str, remote: str | None, project: str | None = None) -> str:
     """Write the command that watches a repository as it was watched before.
 
     Args:
         name: `NS/PROJ`.
         remote: where it was built from; `None`: nobody knows.
-        distribution: as which.
+        project: its name; `None`: unknown.
     """
-    words = ["pypi-insiders", "repos", "add", f"{name}:{distribution}" if distribution else name]
+    words = ["pypi-insiders", "repos", "add", f"{name}:{project}" if project else name]
     if remote is not None and remote != Repository(name).remote:
         words += ["--url", remote]
     return f"`{shlex.join(words)}`"
@@ -117,10 +117,12 @@ def parse_url(text: str) -> str:
 class Repository:
     """One watched repository; every field but its name is a key of `repos.toml`."""
 
+    FORMER_KEYS: ClassVar = {"distribution": "project"}
+
     name: str
     """`NS/PROJ`, by which the user names it."""
-    distribution: str | None = key(parse_distribution, kind=str)
-    """Normalized name of the distribution; `None`: what the first build says."""
+    project: str | None = key(parse_project, kind=str)
+    """Normalized name of the project; `None`: the one that the first build has."""
     url: str | None = key(parse_url, kind=str)
     """Where Git finds it; `None`: on GitHub, over ssh."""
     keep: int | None = key(validators.parse_keep, kind=int, hint="such as 5")
@@ -223,7 +225,7 @@ class Repository:
 
 
 def parse_specification(text: str) -> Repository:
-    """Read `NS/PROJ` or `NS/PROJ:DIST`, as `repos add` takes it.
+    """Read `NS/PROJ` or `NS/PROJ:PROJECT`, as `repos add` takes it.
 
     Raises:
         UsageError: either part is malformed.
@@ -233,5 +235,5 @@ def parse_specification(text: str) -> Repository:
             f"{without_credentials(text)!r} is not NS/PROJ",
             "name it NS/PROJ, and say where it is with --url URL",
         )
-    name, colon, distribution = text.partition(":")
-    return Repository(parse_name(name), parse_distribution(distribution) if colon else None)
+    name, colon, project = text.partition(":")
+    return Repository(parse_name(name), parse_project(project) if colon else None)

@@ -74,14 +74,14 @@ class Failure:
 class RepositoryState:
     """What is known of one repository."""
 
-    distribution: str | None = None
+    project: str | None = None
     """Normalized name of what its builds produced; `None` before the first."""
     builds: list[Build] = field(default_factory=list)
     """Oldest first."""
     remote: str | None = None
     """Where it was built from, as Git finds it."""
     former_files: list[str] = field(default_factory=list)
-    """Published while the name stood for another repository or distribution."""
+    """Published while the name stood for another repository or project."""
     passed_over: list[str] = field(default_factory=list)
     """Tags that are no version, the first hundred, as they were when the log last named them."""
     left_out: list[str] = field(default_factory=list)
@@ -118,9 +118,9 @@ class RepositoryState:
                 return
         self.builds.append(build)
 
-    def is_of(self, remote: str, distribution: str | None) -> bool:
+    def is_of(self, remote: str, project: str | None) -> bool:
         """Tell whether this is about a repository as it is watched now."""
-        return self.remote == remote and distribution in (None, self.distribution)
+        return self.remote == remote and project in (None, self.project)
 
 
 def load(directory: Path, name: str) -> RepositoryState:
@@ -145,6 +145,8 @@ def _understand(path: Path, content: dict[str, Any]) -> RepositoryState:
         raise ValueError(f"its format is {written!r}")
     now_s = int(time.time())
     content["builds"] = [_build(item, now_s) for item in content["builds"]]
+    # The key keeps its first name: an older version reads this file after a downgrade.
+    content["project"] = content.pop("distribution", None)
     failures = content.get("failures", {})
     content["failures"] = {tag: _failure(item, now_s) for tag, item in failures.items()}
     return shaped(RepositoryState, {**content, "is_old": written in _NO_LIST})
@@ -170,8 +172,8 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     Raises:
         InsidersError: it cannot be written; the file is as it was.
     """
-    content = {"format": _FORMATS[-1], **asdict(state), "name": name}
-    del content["is_old"]
+    content = {"format": _FORMATS[-1], "distribution": state.project, **asdict(state), "name": name}
+    del content["project"], content["is_old"]
     for build in content["builds"]:
         if not build["unfinished"]:
             del build["unfinished"]

@@ -24,7 +24,7 @@ class RepositoryStatus:
 
     name: str
     """`NS/PROJ`."""
-    distribution: str | None
+    project: str | None
     """Normalized name; `None` before the first build, if nobody said so."""
     newest: Build | None
     """Of the releases that are served, or that another index has, and not yanked, the one that
@@ -116,16 +116,16 @@ def of(
     if isinstance(known, InsidersError):
         errors.append(known.message)
         known = RepositoryState()
-    if known.builds and not known.is_of(item.remote, item.distribution):
+    if known.builds and not known.is_of(item.remote, item.project):
         known = RepositoryState()  # it begins anew
-    distribution = item.distribution or known.distribution
+    project = item.project or known.project
     hints = hints_of(check, known)
     errors += [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
-    newest = _newest(known, context, distribution)
-    told = context.public.get(distribution or "")
+    newest = _newest(known, context, project)
+    told = context.public.get(project or "")
     return RepositoryStatus(
         item.name,
-        distribution,
+        project,
         newest,
         told.newest_for(newest.version if newest else "0") if told else None,
         told.asked_at if told else None,
@@ -144,10 +144,8 @@ def hints_of(check: Check, known: RepositoryState) -> dict[str, str]:
     return {**check.hints, **tags}
 
 
-def _newest(
-    known: RepositoryState, context: StatusContext, distribution: str | None
-) -> Build | None:
-    yanked = context.yanked.get(distribution or "", frozenset())
+def _newest(known: RepositoryState, context: StatusContext, project: str | None) -> Build | None:
+    yanked = context.yanked.get(project or "", frozenset())
     there = [
         build
         for build in known.builds

@@ -25,7 +25,7 @@ class Introduction:
         """Return repositories with the project names that were read, where they lack one."""
         projects = {name.casefold(): naming.project for name, naming in self.namings.items()}
         return [
-            replace(item, distribution=item.distribution or projects.get(item.name.casefold()))
+            replace(item, project=item.project or projects.get(item.name.casefold()))
             for item in new
         ]
 
@@ -46,9 +46,9 @@ def check(paths: Paths, new: Iterable[Repository]) -> Introduction:
         old = registry.find(known, item.name)
         if old is None:
             asked.append(item)
-        elif old.distribution is None and item.distribution is None:
+        elif old.project is None and item.project is None:
             asked.append(old)
     replies = access_check.ask(asked, timeout_s=_CHECK_TIMEOUT_S)
     tags = {name: reply.newest for name, reply in replies.items() if reply.newest}
-    unnamed = [item for item in asked if item.distribution is None and item.name in tags]
+    unnamed = [item for item in asked if item.project is None and item.name in tags]
     return Introduction(replies, naming.read(paths, tags, unnamed, timeout_s=_NAME_TIMEOUT_S))

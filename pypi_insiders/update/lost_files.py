@@ -166,7 +166,7 @@ def projects(paths: Paths, chosen: Iterable[Repository]) -> Iterator[tuple[str, 
     """Return repositories with their projects, of those that have one already."""
     for item in chosen:
         with suppress(InsidersError):  # which the log has told
-            if name := item.distribution or state.load(paths.state, item.name).distribution:
+            if name := item.project or state.load(paths.state, item.name).project:
                 yield item.name, name
 
 

@@ -166,7 +166,7 @@ class Publisher:
         """Write down a build, and of a new one also what the repository builds, and from where."""
         known = self._tracked.known
         if project is not None:
-            known.distribution, known.remote = project, self._tracked.repository.remote
+            known.project, known.remote = project, self._tracked.repository.remote
         known.remember(build)
         self._tracked.commit()
 
@@ -198,7 +198,7 @@ class Publisher:
             now = registry.find(registry.load(self._paths.repositories), built.name)
             if now is None:
                 raise RemovedError("it was removed meanwhile; nothing is published")
-            if (now.remote, now.distribution) != (built.remote, built.distribution):
+            if (now.remote, now.project) != (built.remote, built.project):
                 raise RemovedError(
                     "its url or distribution was changed meanwhile; the next update builds it"
                 )

@@ -133,7 +133,7 @@ class ReleaseBuilder:
         with space.workspace() as workspace:
             with space.ended_in_time(workspace):
                 distributions = self._build_twice_at_most(release, workspace, launcher)
-            self._claim(distributions.name, self._repository.distribution or project)
+            self._claim(distributions.name, self._repository.project or project)
             yield BuildResult(distributions, launcher.is_sandbox)
 
     def _build_twice_at_most(
@@ -211,7 +211,7 @@ class ReleaseBuilder:
             raise registry.conflict(f"it builds {built}, which", owner)
 
     def _confirmation(self, built: str) -> str:
-        return f"if that is right: `pypi-insiders repos set {self._name} distribution={built}`"
+        return f"if that is right: `pypi-insiders repos set {self._name} project={built}`"
 
     def _demand_free(self, built: str) -> None:
         """Refuse a name that others use too, unless the user has said yes to it.

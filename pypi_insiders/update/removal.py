@@ -151,6 +151,6 @@ def let_go(paths: Paths, projects: Iterable[str]) -> list[str]:
     held_names.hold(paths, former)  # the state may be all that knows them
     # A list, for the files are removed while they are gone through.
     for name, known in list(state.everything(paths.state)):
-        if known.distribution in free and registry.find(watched, name) is None:
+        if known.project in free and registry.find(watched, name) is None:
             state.forget(paths.state, name)
     return held_names.release(paths, free)

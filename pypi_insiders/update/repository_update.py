@@ -168,7 +168,7 @@ class RepositoryUpdate:
         release, lost = job.release, self._plan.lost_of(job.release.tag)
         if job.is_lost:
             self._builder.verify(release)
-        with self._builder.built(release, self.tracked.known.distribution) as result:
+        with self._builder.built(release, self.tracked.known.project) as result:
             if job.is_lost:
                 done = self._publisher.restore(release, result, lost)
             else:

@@ -89,7 +89,7 @@ def _is_unnamed(paths: Paths, repository: Repository) -> bool:
     """Return whether nobody has said which project a repository builds, nor any build of it."""
     with contextlib.suppress(InsidersError):  # which the log tells of in its turn
         known = state.load(paths.state, repository.name)
-        return repository.distribution is None and known.distribution is None
+        return repository.project is None and known.project is None
     return False
 
 

@@ -58,7 +58,7 @@ class TagSelector:
         if not known.builds and not known.former_files and refs:
             known.builds = recovery.adopt(self._paths, self._cache, repository, refs, self._rules)
             if is_restored := bool(known.builds):
-                known.distribution = repository.distribution or _project_of(known.builds)
+                known.project = repository.project or _project_of(known.builds)
                 known.remote = repository.remote
                 self._tracked.commit()
         signers = _sha256(repository.signers) if repository.signers else None
@@ -165,7 +165,7 @@ class TagSelector:
     def _taken_back(self, refs: dict[str, str]) -> dict[str, str]:
         """Find the tags whose releases were taken back, tag to commit, lowest version first."""
         # As long as nobody knows what the repository builds, there are none: then the build tells.
-        project = self._repository.distribution or self._tracked.known.distribution or ""
+        project = self._repository.project or self._tracked.known.project or ""
         listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
         versions = {
             tag: version

@@ -69,7 +69,7 @@ class TrackedRepository:
             # What failed by other settings may build now, without its pause.
             if failure.settings in (None, settings)
         }
-        if known.builds and not known.is_of(self.repository.remote, self.repository.distribution):
+        if known.builds and not known.is_of(self.repository.remote, self.repository.project):
             _log.info("%s: its URL or distribution has changed; it begins anew", self.name)
             # The objects of another repository would stay in it for ever.
             remove_tree(self._context.paths.mirror(self.name))

@@ -45,10 +45,10 @@ def _furnish(person: Person) -> None:
     for item in watched:
         builds = []
         for number in range(RELEASES):
-            stem = f"{item.distribution}-{number}".replace("project-", "project_", 1)
+            stem = f"{item.project}-{number}".replace("project-", "project_", 1)
             files = dict.fromkeys((f"{stem}.tar.gz", f"{stem}-py3-none-any.whl"), "0" * 64)
             for name in files:
                 (paths.distributions / name).touch()
             builds.append(Build(f"v{number}", "0" * 40, str(number), now_s, files))
-        state.save(paths.state, item.name, RepositoryState(item.distribution, builds, item.remote))
+        state.save(paths.state, item.name, RepositoryState(item.project, builds, item.remote))
     state.save_checks(paths.state, {item.name: Check(now_s) for item in watched})

@@ -87,7 +87,7 @@ WORDS = [
     ),
     Complaint(
         "what cannot be the name of a distribution", "repos add me/probe:-x",
-        "'-x' is not the name of a distribution",
+        "'-x' is not a project name",
         "letters, digits, '.', '_' and '-', such as mkdocs-material", 2,
     ),
     Complaint(
@@ -114,7 +114,7 @@ WORDS = [
     ),
     Complaint(
         "one distribution from two repositories", "repos add me/a:probe me/b:probe",
-        "probe comes from me/a already", "one distribution can come from one repository only",
+        "probe comes from me/a already", "a project can come from only one repository",
     ),
     Complaint(
         "a directory outside the repository", "repos add me/probe --subdirectory ../x",
@@ -124,7 +124,7 @@ WORDS = [
     Complaint(
         "another name for what is watched", "repos add me/probe:other",
         "me/probe is watched already, as probe from file:///nowhere/probe.git",
-        "to change that: `pypi-insiders repos set me/probe distribution=other`",
+        "to change that: `pypi-insiders repos set me/probe project=other`",
         given=f"{WATCH} me/probe:probe",
     ),
     Complaint(
@@ -251,7 +251,7 @@ WORDS = [
     Complaint(
         "a list of something else", "repos import list.json",
         "list.json is no list of repositories",
-        'it maps each repository to its distribution: {"NS/PROJ": "DIST"}',
+        'it maps each repository to its project: {"NS/PROJ": "PROJECT"}',
         given="echo '[]' >list.json",
     ),
     Complaint(
@@ -268,7 +268,7 @@ WORDS = [
         "the index has no release of me/probe, and the project name is unknown: the command could "
         "get a public package of that name",
         "`pypi-insiders update me/probe`, or `pypi-insiders repos set me/probe "
-        "distribution=PROJECT`",
+        "project=PROJECT`",
         given=f"{WATCH} me/probe",
     ),
     Complaint(

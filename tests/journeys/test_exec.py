@@ -582,7 +582,7 @@ def test_a_repository_that_was_never_built_has_no_release(person: Person) -> Non
         "error: the index has no release of me/probe, and the project name is unknown: "
         "the command could get a public package of that name\n"
         "hint: `pypi-insiders update me/probe`, or `pypi-insiders repos set me/probe "
-        "distribution=PROJECT`\n"
+        "project=PROJECT`\n"
     )
 
 

@@ -22,7 +22,7 @@ from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.errors import InsidersError
 
 JSON = "application/vnd.pypi.simple.v1+json"
-WATCHED = '["me/probe"]\ndistribution = "probe"\nurl = "file:///nowhere/probe.git"\n'
+WATCHED = '["me/probe"]\nproject = "probe"\nurl = "file:///nowhere/probe.git"\n'
 PAGES = ("/simple/probe/", "/insiders/simple/probe/")
 LEGACY = "/probe/json"
 

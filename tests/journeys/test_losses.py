@@ -22,7 +22,7 @@ from pypi_insiders.repositories import held_names, releases, state, unpublish
 from pypi_insiders.repositories.state import Build, Failure, RepositoryState
 from pypi_insiders.update import removal
 
-WATCHED = '["me/probe"]\ndistribution = "probe"\nurl = "file:///nowhere/probe.git"\n'
+WATCHED = '["me/probe"]\nproject = "probe"\nurl = "file:///nowhere/probe.git"\n'
 UNNAMED = '["me/probe"]\nurl = "file:///nowhere/probe.git"\n'
 
 

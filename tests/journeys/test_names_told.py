@@ -21,7 +21,7 @@ def watch_default(person: Person, *names: str, project: str | None = None) -> No
     person.paths.config.mkdir(parents=True, exist_ok=True)
     tables = [f'["{name}"]\n' for name in names]
     if project is not None:
-        tables[-1] += f'distribution = "{project}"\n'
+        tables[-1] += f'project = "{project}"\n'
     person.paths.repositories.write_text("".join(tables))
 
 
@@ -55,15 +55,15 @@ def test_the_hint_of_status_is_that_of_the_update(person: Person, watch: Watch) 
     person.paths.config.mkdir(parents=True)
     person.paths.settings.write_text("[watcher]\npublic-versions = false\n")
     watch("probe").release("1.0")
-    person.run("repos", "set", "me/probe", "distribution=wrong")
+    person.run("repos", "set", "me/probe", "project=wrong")
     person.run("update", status=1)
     text, hint = problem(person)
     assert text == ("wrong has no release: tag v1.0: it builds probe, but wrong was expected")
-    assert hint == "if that is right: `pypi-insiders repos set me/probe distribution=probe`"
+    assert hint == "if that is right: `pypi-insiders repos set me/probe project=probe`"
     told = person.run("update", status=1).stderr
     assert "(as before" in told
     assert f"hint: {hint}\n" in told
-    person.run("repos", "set", "me/probe", "distribution=probe")
+    person.run("repos", "set", "me/probe", "project=probe")
     person.run("update")
 
 

@@ -37,7 +37,7 @@ def test_the_name_comes_from_the_tag_that_is_built_first(person: Person, tmp_pat
         "watching me/probe as two\n",
         "me/probe: 3 tags found, latest release: b-2.0\nnext: `pypi-insiders update me/probe`\n",
     )
-    assert 'distribution = "two"' in person.paths.repositories.read_text()
+    assert 'project = "two"' in person.paths.repositories.read_text()
     assert not person.paths.cache.exists() or list(person.paths.cache.iterdir()) == []
     person.run("repos", "remove", "me/probe")
     pre = add(person, project, "--tags", "b-{version}", "--subdirectory", "sub", "--pre")
@@ -72,7 +72,7 @@ def test_what_cannot_be_read_is_told_with_what_it_means(
     added = add(person, project)
     assert added.stdout == "watching me/probe\n"
     assert UNNAMED.format("me/probe", f" ({reason})") in added.stderr
-    person.run("repos", "set", "me/probe", "distribution=probe")
+    person.run("repos", "set", "me/probe", "project=probe")
 
 
 def test_a_link_leads_nowhere(person: Person, tmp_path: Path) -> None:
@@ -142,11 +142,11 @@ def test_a_name_of_another_repository_is_refused(
     assert (failed.stdout, failed.stderr) == (
         "",
         "error: probe comes from me/probe already\n"
-        "hint: one distribution can come from one repository only\n",
+        "hint: a project can come from only one repository\n",
     )
 
 
-CONFIRM = "`pypi-insiders repos set me/probe distribution=probe`"
+CONFIRM = "`pypi-insiders repos set me/probe project=probe`"
 
 
 def test_a_name_of_which_files_lie_here_needs_a_yes(
@@ -172,7 +172,7 @@ def test_a_name_of_which_files_lie_here_needs_a_yes(
         f"hint: if that is right: {CONFIRM}\n"
     )
     assert person.distributions() == ["probe-0.1-py3-none-any.whl"]
-    person.run("repos", "set", "me/probe", "distribution=probe")
+    person.run("repos", "set", "me/probe", "project=probe")
     person.run("update", "me/probe")
     assert person.distributions() == ["probe-0.1-py3-none-any.whl", *names("probe-1.0")]
     (person.paths.distributions / "probe-0.1-py3-none-any.whl").unlink()
@@ -192,7 +192,7 @@ def test_a_public_name_needs_a_yes(person: Person, watch: Watch, fallback: Index
         f"hint: if that is right: {CONFIRM}\n"
     )
     assert person.distributions() == []
-    confirmed = person.run("repos", "set", "me/probe", "distribution=probe")
+    confirmed = person.run("repos", "set", "me/probe", "project=probe")
     assert confirmed.stderr == (
         "note: `pypi-insiders update me/probe` tries failed tags again at once\n"
     )
@@ -246,7 +246,7 @@ def test_a_name_that_was_not_read_is_read_again(person: Person, tmp_path: Path) 
     add(person, project, "--no-check")
     project.release("1.0")
     done = add(person, project, "--keep", "3")
-    assert done.stdout == "me/probe is watched already; distribution = probe; keep = 3\n"
+    assert done.stdout == "me/probe is watched already; project = probe; keep = 3\n"
     done = person.run("repos", "add", "me/probe:other", status=1)
     assert "me/probe is watched already, as probe from " in done.stderr
 

@@ -251,7 +251,7 @@ def held(person: Person) -> Iterator[Site]:
     wheels.wheel(person.paths.distributions, "one", "1.0")
     repos = person.paths.repositories
     repos.parent.mkdir(parents=True)
-    repos.write_text('["me/held"]\ndistribution = "held-name"\nurl = "file:///nowhere"\n')
+    repos.write_text('["me/held"]\nproject = "held-name"\nurl = "file:///nowhere"\n')
     with serving(person, "--fallback-url", FALLBACK) as site:
         yield site
 

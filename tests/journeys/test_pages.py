@@ -198,7 +198,7 @@ def test_the_front_page_tells_what_is_wrong(index: str, visitor: Visitor) -> Non
         f"was built {show}static-analyser`",
         "Warning: me/new-one: project name unknown; until the first build, installers can get a "
         "public package of that name Hint: `pypi-insiders repos set me/new-one "
-        "distribution=PROJECT`",
+        "project=PROJECT`",
         "Note: me/static-analyser: PyPI has static-analyser 0.5.0, which is newer than 0.4.1 here",
     ]
     links = page.get_by_role("navigation", name="Needs attention").get_by_role("link")
@@ -671,6 +671,8 @@ def test_behind_a_proxy_with_tls_the_lines_say_so(index: str, visitor: Visitor) 
                 f"export PIP_INDEX_URL={url}/simple/"
             ]
             page.get_by_role("link", name=THEME).click()
+            # Before the proxy ends, the browser has everything it asks for.
+            page.wait_for_load_state("networkidle")
             assert page.url == f"{url}/project/{THEME}/"
             assert f"--index-url {url}/simple/ {THEME}" in page.content()
 

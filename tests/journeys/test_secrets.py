@@ -138,7 +138,7 @@ def tables(machine: Machine, tmp_path: Path, watcher: Watcher) -> Iterator[list[
             stack.callback(host.close)
             host.on_request = watcher.look
             url = f"{host.url}/me/{name}.git"
-            found.append(f'["me/{name}"]\ndistribution = "{name}"\nurl = "{url}"\n{key}\n')
+            found.append(f'["me/{name}"]\nproject = "{name}"\nurl = "{url}"\n{key}\n')
         yield found
 
 

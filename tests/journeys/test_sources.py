@@ -248,7 +248,7 @@ def test_a_token_may_be_a_credential_of_the_unit(machine: Machine, tmp_path: Pat
     try:
         machine.write_text(
             ".config/pypi-insiders/repos.toml",
-            f'["me/probe"]\ndistribution = "probe"\nurl = "{host.url}/me/probe.git"\n'
+            f'["me/probe"]\nproject = "probe"\nurl = "{host.url}/me/probe.git"\n'
             'token-credential = "forge"\n',
         )
         machine.write_text("secrets/forge", "tok-3141592653\n", mode=0o600)

@@ -137,10 +137,10 @@ def test_another_name_than_the_configured_one_is_refused(person: Person, watch: 
     failed = person.run("update", status=1)
     assert failed.stderr.splitlines()[-2:] == [
         "error: me/probe: tag v99.0: it builds pip, but probe was expected",
-        "hint: if that is right: `pypi-insiders repos set me/probe distribution=pip`",
+        "hint: if that is right: `pypi-insiders repos set me/probe project=pip`",
     ]
     assert person.distributions() == []
-    person.run("repos", "set", "me/probe", "distribution=pip")
+    person.run("repos", "set", "me/probe", "project=pip")
     person.run("update", "me/probe")
     assert person.distributions() == names("pip-99.0")
 

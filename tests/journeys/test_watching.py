@@ -115,10 +115,10 @@ def test_keys_are_set_and_taken_away(person: Person) -> None:
     person.run("repos", "add", "--no-check", "me/probe")
     done = person.run(
         "repos", "set", "ME/Probe", "keep=5", "pre=false", "tags=server-{version}",
-        "python=3.12, 3.13", "token-file=~/token", "url=ssh://git@h/x=y", "distribution=My_Dist",
+        "python=3.12, 3.13", "token-file=~/token", "url=ssh://git@h/x=y", "project=My_Dist",
     )  # fmt: skip
     assert (done.stdout, done.stderr) == (
-        'me/probe: distribution = "my-dist"\n'
+        'me/probe: project = "my-dist"\n'
         'me/probe: url = "ssh://git@h/x=y"\n'
         "me/probe: keep = 5\n"
         'me/probe: tags = "server-{version}"\n'
@@ -135,7 +135,7 @@ def test_keys_are_set_and_taken_away(person: Person) -> None:
         'me/probe: python = ["3.13"] (it was ["3.12", "3.13"])\n'
     )
     assert person.paths.repositories.read_text().partition("\n\n")[2] == (
-        '["me/probe"]\ndistribution = "my-dist"\ntags = "server-{version}"\npre = true\n'
+        '["me/probe"]\nproject = "my-dist"\ntags = "server-{version}"\npre = true\n'
         'python = [\n    "3.13",\n]\ntoken-file = "~/token"\n'
     )
     written_ns = person.paths.repositories.stat().st_mtime_ns
@@ -171,7 +171,7 @@ HELP_HINT = "see `pypi-insiders repos set --help`"
             "such as 'v*' or 'server-{version}'",
         ),
         (
-            "distribution=-", 2, "'-' is not the name of a distribution",
+            "project=-", 2, "'-' is not a project name",
             "letters, digits, '.', '_' and '-', such as mkdocs-material",
         ),
         (
@@ -180,8 +180,8 @@ HELP_HINT = "see `pypi-insiders repos set --help`"
             "leave it out of the URL and give it to git: `git help credentials`",
         ),
         (
-            "distribution=other", 1, "other comes from me/other already",
-            "one distribution can come from one repository only",
+            "project=other", 1, "other comes from me/other already",
+            "a project can come from only one repository",
         ),
     ],
 )  # fmt: skip
@@ -206,10 +206,10 @@ def test_what_another_one_has_built_cannot_be_had(
     person.run("update", "me/probe")
     person.run("repos", "add", "--no-check", "me/after", *nowhere)
     for name in ("me/before", "me/after"):
-        failed = person.run("repos", "set", name, "distribution=probe", status=1)
+        failed = person.run("repos", "set", name, "project=probe", status=1)
         assert failed.stderr == (
             "error: probe comes from me/probe already\n"
-            "hint: one distribution can come from one repository only\n"
+            "hint: a project can come from only one repository\n"
         )
 
 
@@ -225,7 +225,7 @@ def test_with_another_url_it_begins_anew(
     assert done.stderr == (
         "warning: me/probe: project name unknown; until the first build, installers can get a "
         "public package of that name\n"
-        "hint: `pypi-insiders repos set me/probe distribution=PROJECT`\n"
+        "hint: `pypi-insiders repos set me/probe project=PROJECT`\n"
         "note: the next update of me/probe starts from scratch; published files stay\n"
     )
     assert json.loads(person.run("repos", "list", "--json").stdout) == [
@@ -234,8 +234,8 @@ def test_with_another_url_it_begins_anew(
     ]  # fmt: skip
     assert "it begins anew" in person.run("update").stderr
     assert person.distributions() == names("other-2.0", "probe-1.0")
-    same = person.run("repos", "set", "me/probe", "distribution=other")
-    assert (same.stdout, same.stderr) == ('me/probe: distribution = "other"\n', "")
+    same = person.run("repos", "set", "me/probe", "project=other")
+    assert (same.stdout, same.stderr) == ('me/probe: project = "other"\n', "")
 
 
 def test_a_host_out_of_reach_is_said_at_once(person: Person) -> None:

@@ -3,5 +3,5 @@
 UNNAMED = (
     "warning: {0}: project name unknown{1}; until the first build, installers can get a public "
     "package of that name\n"
-    "hint: `pypi-insiders repos set {0} distribution=PROJECT`\n"
+    "hint: `pypi-insiders repos set {0} project=PROJECT`\n"
 )

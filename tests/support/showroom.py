@@ -177,7 +177,7 @@ def _save(
     builds: list[Build],
     failures: dict[str, Failure] | None = None,
 ) -> None:
-    known = RepositoryState(item.distribution, builds, item.remote, failures=failures or {})
+    known = RepositoryState(item.project, builds, item.remote, failures=failures or {})
     state.save(person.paths.state, item.name, known)
 
 

@@ -142,7 +142,7 @@ def test_several_repositories_are_added_at_once_and_again(person: Person) -> Non
     failed = person.run("repos", "add", "me/d", "me/a:other", status=1)
     assert failed.stderr == (
         "error: me/a is watched already, as a-a from git@github.com:me/a.git\n"
-        "hint: to change that: `pypi-insiders repos set me/a distribution=other`\n"
+        "hint: to change that: `pypi-insiders repos set me/a project=other`\n"
     )
     listed = json.loads(person.run("repos", "list", "--json").stdout)
     assert [row["name"] for row in listed] == ["me/a", "me/b", "me/c"]
@@ -167,7 +167,7 @@ def test_commands_keep_what_a_user_wrote(person: Person, tmp_path: Path) -> None
     person.run("repos", "remove", "me/c")
     assert path.read_text() == (
         "# mine\n\n['me/b'] # fork\n  keep = 7 # why\n  pre = true\n\n# on c\n\n# the end\n\n"
-        '["me/a"]\ndistribution = "a"\n\n["me/d"]\ndistribution = "d"\n'
+        '["me/a"]\nproject = "a"\n\n["me/d"]\nproject = "d"\n'
     )
 
 

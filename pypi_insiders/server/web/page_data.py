@@ -82,7 +82,7 @@ def front(projects: Iterable[Project], standings: Iterable[RepositoryStatus]) ->
     """Tell of all projects, those also of which there is nothing yet, by name."""
     watched: dict[str | None, list[RepositoryStatus]] = {}
     for standing in standings:
-        watched.setdefault(standing.distribution, []).append(standing)
+        watched.setdefault(standing.project, []).append(standing)
     rows = [
         _row(project, standing)
         for project in projects
@@ -114,7 +114,7 @@ def _without_files(standing: RepositoryStatus) -> Row:
     # What another index has is told as the newest.
     build = standing.newest
     return Row(
-        standing.distribution or standing.name,
+        standing.project or standing.name,
         repository=standing.name,
         version=build.version if build else None,
         tag=build.tag if build else None,

@@ -148,7 +148,7 @@ class Site:
             return not_found(request)
         stop = stops.of(missing)
         look = self._look()
-        watched = [item.name for item in look.standings if item.distribution == name]
+        watched = [item.name for item in look.standings if item.project == name]
         lines = [item.line for item in look.judgement.about(watched)]
         message = "\n".join(lines) or f"{stop.title}; {stop.detail}"
         status = "503 Service Unavailable" if missing.is_passing else "409 Conflict"
@@ -227,7 +227,7 @@ class Site:
         self, url: str, shows: "tuple[Project, _Observed, Readme]", _: str
     ) -> bytes:
         project, look, readme = shows
-        mine = [item for item in look.standings if item.distribution == project.name]
+        mine = [item for item in look.standings if item.project == project.name]
         origins = {entry.origin.repository for entry in project.files if entry.origin}
         builds, remotes, problems = self._builds({*origins, *(item.name for item in mine)})
         return _render(

@@ -261,7 +261,7 @@ def test_an_addition_follows_the_whole_file(
 def test_nothing_is_written_where_nothing_changes(tmp_path: Path) -> None:
     """Not even what would be spelled otherwise."""
     path = tmp_path / "repos.toml"
-    path.write_text('["a/b.git"]\ndistribution = "My_Dist"\n')
+    path.write_text('["a/b.git"]\nproject = "My_Dist"\n')
     number = path.stat().st_ino
     registry.save(path, registry.load(path).values())
     assert path.stat().st_ino == number
@@ -269,9 +269,9 @@ def test_nothing_is_written_where_nothing_changes(tmp_path: Path) -> None:
 
 def test_a_table_is_found_by_the_name_of_its_repository(tmp_path: Path) -> None:
     path = tmp_path / "repos.toml"
-    path.write_text('["a/b.git"] # x\ndistribution = "My_Dist"\n')
+    path.write_text('["a/b.git"] # x\nproject = "My_Dist"\n')
     registry.save(path, [Repository("a/b", "my-dist", keep=5)])
-    assert path.read_text() == '["a/b.git"] # x\ndistribution = "My_Dist"\nkeep = 5\n'
+    assert path.read_text() == '["a/b.git"] # x\nproject = "My_Dist"\nkeep = 5\n'
 
 
 def test_a_header_that_is_no_longer_true_is_replaced(tmp_path: Path) -> None:

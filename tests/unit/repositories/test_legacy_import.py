@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fixtures import Person, free_port
 
-HINT = 'hint: it maps each repository to its distribution: {"NS/PROJ": "DIST"}\n'
+HINT = 'hint: it maps each repository to its project: {"NS/PROJ": "PROJECT"}\n'
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def test_another_file_can_be_named(person: Person, tmp_path: Path) -> None:
         ('["me/a"]', "{path} is no list of repositories"),
         (
             '{"a": "a", "me/b": "b", "me/c": "-", "me/d": 1}',
-            "{path}: 'a' is not a repository of the form NS/PROJ; '-' is not the name of a "
-            "distribution; the distribution of me/d must be a string",
+            "{path}: 'a' is not a repository of the form NS/PROJ; '-' is not a project "
+            "name; the project of me/d must be a string",
         ),
     ],
 )

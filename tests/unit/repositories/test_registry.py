@@ -7,11 +7,20 @@ from pathlib import Path
 import pytest
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.repositories.registry import add, edit, find, load, save, select
+from pypi_insiders.repositories.registry import (
+    add,
+    change,
+    edit,
+    find,
+    former_keys,
+    load,
+    save,
+    select,
+)
 from pypi_insiders.repositories.repository import (
     Repository,
-    parse_distribution,
     parse_name,
+    parse_project,
     parse_specification,
     parse_url,
 )
@@ -23,7 +32,7 @@ _URL_HINT = (
 
 
 KEYS = (
-    "distribution, url, keep, tags, pre, max-new, backfill, subdirectory, python, network, "
+    "project, url, keep, tags, pre, max-new, backfill, subdirectory, python, network, "
     "strict, allowed-signers, public-until-built, submodules, token-file, token-credential"
 )
 
@@ -64,15 +73,15 @@ def test_other_names_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "name"), [("mkdocs-material", "mkdocs-material"), ("A..B__c", "a-b-c"), ("X1", "x1")]
 )
-def test_distributions_are_normalized(text: str, name: str) -> None:
-    assert parse_distribution(text) == name
+def test_project_names_are_normalized(text: str, name: str) -> None:
+    assert parse_project(text) == name
 
 
 @pytest.mark.parametrize("text", ["", "-a", "a-", "a b", "ä", "../x", "a/b", "a\n", "a\0", "a:b"])
-def test_other_distributions_are_refused(text: str) -> None:
-    assert _refusal(parse_distribution, text) == (
+def test_other_project_names_are_refused(text: str) -> None:
+    assert _refusal(parse_project, text) == (
         UsageError,
-        f"{text!r} is not the name of a distribution",
+        f"{text!r} is not a project name",
         "letters, digits, '.', '_' and '-', such as mkdocs-material",
     )
 
@@ -92,8 +101,8 @@ def test_specifications(text: str, repository: Repository) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a/b:", "'' is not the name of a distribution"),
-        ("a/b:c:d", "'c:d' is not the name of a distribution"),
+        ("a/b:", "'' is not a project name"),
+        ("a/b:c:d", "'c:d' is not a project name"),
         ("a:b", "'a' is not a repository of the form NS/PROJ"),
         ("https://h/x", "'https://h/x' is not NS/PROJ"),
     ],
@@ -186,9 +195,9 @@ def test_a_user_that_looks_like_an_option_is_refused() -> None:
     assert _refusal(parse_url, "ssh://-x@h/y")[1] == "'ssh://h/y' names no repository"
 
 
-def test_one_distribution_cannot_be_listed_for_two_repositories(tmp_path: Path) -> None:
+def test_one_project_cannot_be_listed_for_two_repositories(tmp_path: Path) -> None:
     path = tmp_path / "repos.toml"
-    path.write_text('["a/b"]\ndistribution = "x"\n["c/d"]\ndistribution = "X"\n')
+    path.write_text('["a/b"]\nproject = "x"\n["c/d"]\nproject = "X"\n')
     assert _refusal(load, path)[1] == f"{path}: x comes from a/b already"
 
 
@@ -209,10 +218,10 @@ def test_what_is_saved_is_loaded_in_the_same_order(tmp_path: Path) -> None:
     assert path.read_text() == (
         "# The repositories that pypi-insiders watches, written by `pypi-insiders repos`.\n"
         "# You may edit this file; its commands keep your comments and layout.\n\n"
-        '["z/Last"]\ndistribution = "last"\nurl = "ssh://git@h/last"\n\n'
+        '["z/Last"]\nproject = "last"\nurl = "ssh://git@h/last"\n\n'
         '["a/b.c"]\n\n'
         '["m/n"]\nurl = "file:///srv/n"\n\n'
-        '["a/d"]\ndistribution = "d"\n'
+        '["a/d"]\nproject = "d"\n'
     )
     assert list(load(path).items()) == [(item.name, item) for item in items]
 
@@ -243,7 +252,7 @@ def test_an_edit_that_fails_saves_nothing(tmp_path: Path) -> None:
 
 def test_what_a_person_wrote_is_normalized(tmp_path: Path) -> None:
     path = tmp_path / "repos.toml"
-    path.write_text('["a/b.git"]\ndistribution = "My_Dist"\n')
+    path.write_text('["a/b.git"]\nproject = "My_Dist"\n')
     assert load(path) == {"a/b": Repository("a/b", "my-dist")}
 
 
@@ -255,9 +264,9 @@ def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
 ["c/d"]
 branch = "main"
 ["e/f"]
-distribution = 5
+project = 5
 ["g/h"]
-distribution = "-"
+project = "-"
 ["i/j"]
 url = "http://me:secret@h/x"
 ["k/l"]
@@ -267,8 +276,8 @@ url = "http://me:secret@h/x"
         f'{path}: a/b must be a table: ["a/b"]; '
         "'../x' is not a repository of the form NS/PROJ; "
         f"c/d: unknown key branch (known: {KEYS}); "
-        "e/f: distribution must be a string; "
-        "g/h: '-' is not the name of a distribution; "
+        "e/f: project must be a string; "
+        "g/h: '-' is not a project name; "
         "i/j: 'http://h/x' has a scheme that is not allowed",
         f"edit {path}",
     )
@@ -276,12 +285,34 @@ url = "http://me:secret@h/x"
 
 def test_all_problems_of_one_repository_are_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "repos.toml"
-    path.write_text('["a/b"]\nbranch = "main"\ndistribution = 5\nurl = 6\n')
+    path.write_text('["a/b"]\nbranch = "main"\nproject = 5\nurl = 6\n')
     assert _refusal(load, path) == (
         InsidersError,
         f"{path}: a/b: unknown key branch (known: {KEYS}); "
-        "a/b: distribution must be a string; a/b: url must be a string",
+        "a/b: project must be a string; a/b: url must be a string",
         f"edit {path}",
+    )
+
+
+def test_a_key_is_read_by_its_former_name(tmp_path: Path) -> None:
+    """Also where somebody types it; only the table that changes gets the name of today."""
+    path = tmp_path / "repos.toml"
+    path.write_text('# mine\n["a/b"]\ndistribution = "b"\n\n["c/d"]\ndistribution = "d"\n')
+    watched = load(path)
+    assert [item.project for item in watched.values()] == ["b", "d"]
+    assert former_keys(path) == {name: {"distribution": "project"} for name in ("a/b", "c/d")}
+    save(path, change(watched, "a/b", {"distribution": "x"}).values())
+    assert path.read_text() == '# mine\n["a/b"]\nproject = "x"\n\n["c/d"]\ndistribution = "d"\n'
+    save(path, change(load(path), "c/d", {"keep": "5"}).values())
+    assert path.read_text().endswith('["c/d"]\nproject = "d"\nkeep = 5\n')
+    assert former_keys(path) == {}
+
+
+def test_a_key_by_both_of_its_names_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "repos.toml"
+    path.write_text('["a/b"]\nproject = "b"\ndistribution = "c"\n')
+    assert _refusal(load, path)[1] == (
+        f"{path}: a/b: distribution is the former name of project: keep only one"
     )
 
 
@@ -343,7 +374,7 @@ def test_what_is_watched_already_stays_as_it_is(again: Repository) -> None:
         (
             [Repository("a/B", "other")],
             "A/b is watched already, as ab from git@github.com:A/b.git",
-            "to change that: `pypi-insiders repos set A/b distribution=other`",
+            "to change that: `pypi-insiders repos set A/b project=other`",
         ),
         (
             [Repository("c/d", None, "https://h/x")],
@@ -353,12 +384,12 @@ def test_what_is_watched_already_stays_as_it_is(again: Repository) -> None:
         (
             [Repository("n/1"), Repository("n/2", "ab")],
             "ab comes from A/b already",
-            "one distribution can come from one repository only",
+            "a project can come from only one repository",
         ),
         (
             [Repository("n/1", "x"), Repository("n/2", "x")],
             "x comes from n/1 already",
-            "one distribution can come from one repository only",
+            "a project can come from only one repository",
         ),
     ],
 )

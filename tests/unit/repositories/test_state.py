@@ -140,7 +140,7 @@ def _written(directory: Path, text: str) -> Path:
         ('{"format": 1, "builds": [5]}', "Build: it is no table"),
         ('{"format": 1, "builds": [{"tag": "v1"}]}', "Build: a key is missing"),
         ('{"format": 1, "builds": [], "distribution": 5}',
-         "RepositoryState: distribution has another type"),
+         "RepositoryState: project has another type"),
         ('{"format": 1, "builds": [], "name": "\\ud800"}',
          "RepositoryState: name has another type"),
     ],
