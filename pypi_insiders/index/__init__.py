@@ -1,1 +1,1 @@
-"""What is published."""
+"""Publish files to the distributions directory, scan it and list what it serves."""

@@ -1,4 +1,4 @@
-"""Tell in what two archives of the same name differ."""
+"""Compare two archives of the same name, member by member."""
 
 import contextlib
 import hashlib
@@ -15,8 +15,8 @@ from pypi_insiders.util.files import sha256
 from pypi_insiders.util.formatting import listed
 
 _SHOWN = 3
-# What `zipfile`, `tarfile` and their codecs raise for bytes that are none; the documentation names
-# the first two.
+# What `zipfile`, `tarfile` and their codecs raise for damaged archives; only the first two are
+# documented.
 _DAMAGES = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -29,10 +29,10 @@ _DAMAGES = (
 
 
 def differences(one: Path, other: Path) -> str:
-    """Tell in which members two archives of the same name differ; nothing if they are the same.
+    """Return which members of two archives of the same name differ; empty if both are identical.
 
     Raises:
-        OSError: one cannot be read.
+        OSError: an archive cannot be read.
     """
     if sha256(one) == sha256(other):
         return ""
@@ -40,11 +40,14 @@ def differences(one: Path, other: Path) -> str:
     changed = sorted(
         name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
     )
-    return listed(changed, _SHOWN, "; ") or "how it is packed"
+    # The hashes differ, so if all members are equal, their order, times or compression is not.
+    return listed(changed, _SHOWN, "; ") or "packing only: all members are identical"
 
 
 def _members(path: Path) -> dict[str, str]:
     found = {}
+    # Of a damaged archive the members before the damage are compared: the caller reports a
+    # difference, and is no check of archives.
     with contextlib.suppress(*_DAMAGES):
         if path.name.endswith(".tar.gz"):
             with tarfile.open(path) as archive:

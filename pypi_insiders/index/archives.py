@@ -1,4 +1,4 @@
-"""Check, unpack and repack what lies in sdists and wheels."""
+"""Check the members of sdists and wheels; unpack and pack sdists."""
 
 import csv
 import gzip
@@ -19,35 +19,39 @@ from pypi_insiders.util.disk_reserve import Watched, demand_room
 from pypi_insiders.util.formatting import listed
 
 _SHOWN = 3
+# An sdist of very many members takes minutes to check, unpack and pack again.
 _MOST_MEMBERS = 20_000
 _MOST_LEVELS = 100
+# An archive of zeros of some megabytes unpacks to any size.
 _UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
+# `installer` reads RECORD into memory as a whole.
 _RECORD_LIMIT_BYTES = 16 * 1024 * 1024
-# Of ext4 and most others, and with room for the directory below PATH_MAX. Source: limits.h(0p).
+# NAME_MAX of ext4 and most other file systems; half of PATH_MAX, which leaves room for the path of
+# the directory that the archive is unpacked in. Source: limits.h(0p).
 _LONGEST_PART_BYTES = 255
 _LONGEST_NAME_BYTES = 2048
-_CONTROL = re.compile(r"[\0-\x1f\x7f]")  # uv installs nothing with any of them
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")  # uv refuses to install files with any of them
 # Source: APPNOTE.TXT, 4.3.16.
 _END_OF_ZIP = struct.Struct("<4s16xH")
 
 
 def check(path: Path) -> None:
-    """Check what lies in a wheel or an sdist that `file_contents.read` has found to be whole.
+    """Check the members of a wheel or an sdist that `file_contents.read` has accepted.
 
     Raises:
-        DistributionError: something that should not.
-        OSError: it cannot be read.
+        DistributionError: a member must not be installed or unpacked.
+        OSError: the file cannot be read.
     """
     with file_contents.damage_reported(path.name):
         (_check_wheel if distribution.is_wheel(path.name) else _check_sdist)(path)
 
 
 def _check_wheel(path: Path) -> None:
-    """Check that a wheel holds what its RECORD says, and nothing that would land outside.
+    """Check that the members of a wheel match its RECORD and stay inside its root.
 
     Raises:
-        DistributionError: it does not.
-        OSError: it cannot be read.
+        DistributionError: they do not.
+        OSError: the wheel cannot be read.
 
     Source: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
     """
@@ -59,44 +63,45 @@ def _check_wheel(path: Path) -> None:
             _check_zip(path, archive)
             wheel = WheelFile(archive)
             wheel.validate_record()
-            # `validate_record` looks whether each file of the archive is in RECORD, not whether
-            # each one in RECORD is there: installers would fail half way.
+            # `validate_record` checks that each file of the archive is in RECORD, not that each
+            # entry of RECORD is in the archive: installers would fail half way.
             lines = archive.read(f"{wheel.dist_info_dir}/RECORD").decode().splitlines()
             recorded = {row[0] for row in csv.reader(lines) if row}
             missing = sorted(recorded - set(archive.namelist()))
     except WheelFile.validation_error as error:
-        told = listed(_issues(path, error.issues), _SHOWN, "; ")
-        raise DistributionError(f"{path.name}: {told}") from error
+        issues = listed(_issues(path, error.issues), _SHOWN, "; ")
+        raise DistributionError(f"{path.name}: {issues}") from error
     except InstallerError as error:
         raise DistributionError(f"{path.name}: {error}") from error
     if missing:
         raise DistributionError(
-            f"{path.name}: its RECORD names what it does not hold: {listed(missing, _SHOWN, '; ')}"
+            f"{path.name}: files of its RECORD are missing: {listed(missing, _SHOWN, '; ')}"
         )
 
 
 def _issues(path: Path, issues: Iterable[str]) -> Iterator[str]:
-    """Take the path of the file out of what `installer` says; we have named it."""
+    # `installer` repeats the full path, which the message starts with already.
     for issue in issues:
         yield issue.replace(f"In {path}, ", "").replace(f" from {path}", "")
 
 
 def _check_zip(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse what installers would read otherwise than zipfile does, or not at all."""
+    """Raise for an archive that installers read differently than zipfile does, or not at all."""
     _check_members(path.name, archive.infolist())
     with path.open("rb") as file:
         file.seek(-_END_OF_ZIP.size - len(archive.comment), os.SEEK_END)
         end = _END_OF_ZIP.unpack(file.read(_END_OF_ZIP.size))
-    # zipfile and pip look for the list of members from behind; uv takes nothing but members.
+    # zipfile and pip search for the list of members from the end; uv accepts nothing but members.
     first = min((member.header_offset for member in archive.infolist()), default=0)
     if first or end != (b"PK\5\6", len(archive.comment)):
-        raise DistributionError(f"{path.name} has bytes before its first member or after its end")
+        raise DistributionError(
+            f"{path.name} has extra bytes before its first member or after its end"
+        )
 
 
 def _check_members(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
-    """Refuse what would land outside, twice, or as something else than a file."""
-    # By the sizes that the archive itself states: unpacking stops at them, so nothing larger comes
-    # out.
+    """Raise for members that escape the root, occur twice or are no regular files."""
+    # By the sizes that the archive itself states: unpacking stops at them, so it writes no more.
     seen, size_bytes = set(), 0
     for number, member in enumerate(members, 1):
         shown = repr(member.filename)
@@ -106,33 +111,33 @@ def _check_members(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
         if size_bytes > _UNPACKED_LIMIT_BYTES or (
             is_record and member.file_size > _RECORD_LIMIT_BYTES
         ):
-            raise DistributionError(f"{name} is too large when it is unpacked")
+            raise DistributionError(f"{name} is too large when unpacked")
         if not is_inside(member.filename):
-            raise DistributionError(f"{name} contains {shown}, which would land outside")
-        # Which of both an installer takes is its own affair, and a check may have looked at the
-        # other.
+            raise DistributionError(f"{name} contains {shown}, a path outside the archive")
+        # Installers differ in which of both they install, and the check may have read the other.
         if member.filename in seen:
             raise DistributionError(f"{name} contains {shown} twice")
         seen.add(member.filename)
-        # Otherwise `a/./b` and `a//b` would be `a/b` once more.
+        # Otherwise `a/./b` and `a//b` would be duplicates of `a/b` that `seen` does not notice.
         if {"", "."}.intersection(member.filename.removesuffix("/").split("/")):
             raise DistributionError(f"{name} contains {shown}, which is not a plain path")
-        # 0 is what archives made on other systems have. Links of a wheel would be made as such by
-        # some installers, and lead anywhere.
+        # Archives made on other systems have 0. Some installers create the links of a wheel as
+        # links, which may point anywhere.
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise DistributionError(f"{name} contains {shown}, which is no file")
+            raise DistributionError(f"{name} contains {shown}, which is not a regular file")
     _refuse_below_files(name, {it for it in seen if not it.endswith("/")}, seen)
 
 
 def _refuse_below_files(archive: str, files: set[str], names: Iterable[str]) -> None:
-    """Refuse a member whose place is a file for one member and a directory for another.
+    """Raise for a path that is a file for one member and a directory for another.
 
     Args:
         archive: the name of the archive.
-        files: what are files of it.
-        names: of all members, directories with a slash at their end.
+        files: the paths of its files.
+        names: the paths of all members; those of directories end with a slash.
     """
+    # Sorted, the members below a file follow it: 20,000 make 400 million pairs.
     ordered = sorted(names)
     for name in files:
         start = f"{name}/"
@@ -142,7 +147,7 @@ def _refuse_below_files(archive: str, files: set[str], names: Iterable[str]) -> 
 
 
 def is_inside(name: str) -> bool:
-    """Tell whether a member of an archive stays below the directory where it is unpacked."""
+    """Return whether a member of an archive stays below the directory that it is unpacked in."""
     path = PurePosixPath(name)
     is_drive = re.match(r"[A-Za-z]:", name) is not None
     # On Windows `\` is a separator and `C:` a drive; a distribution is for any system.
@@ -150,7 +155,7 @@ def is_inside(name: str) -> bool:
 
 
 def _check_sdist(path: Path) -> None:
-    """Check that all of an sdist lies in one directory."""
+    """Check that all members of an sdist are in one directory."""
     if path.name.endswith(".zip"):
         with zip_files.opened(path) as archive:
             _check_zip(path, archive)
@@ -160,17 +165,17 @@ def _check_sdist(path: Path) -> None:
         files, directories = set(), set()
         with tarfile.open(path) as archive_of_tar:
             number = 0
-            # Not getmembers(), which reads a whole archive before it says how much that is.
+            # Not getmembers(), which reads the whole archive before the limits could be checked.
             while (member := archive_of_tar.next()) is not None:
                 number += 1
                 _check_limits(path.name, number, member.name)
-                # tarfile remembers each member for a second reading, of which there is none here.
+                # tarfile keeps each member for a second pass, which is not made here.
                 archive_of_tar.members = []  # type: ignore[attr-defined]  # of very many
                 parts, name = PurePosixPath(member.name).parts, os.path.normpath(member.name)
                 target = os.path.normpath(member.linkname)
                 if (
                     not (parts and is_inside(member.name) and _stays_inside(member, parts[0]))
-                    # A link to what comes later, or never, is an error of tarfile without a class.
+                    # tarfile has no error class of its own for a link to a later or missing member.
                     or (member.islnk() and target not in files)
                 ):
                     shown = repr(member.name)
@@ -178,8 +183,8 @@ def _check_sdist(path: Path) -> None:
                 roots.add(parts[0])
                 names[name] += 1
                 if member.islnk():
-                    # A hard link is written through its target: that counts as used, though not as
-                    # written.
+                    # A hard link is written through its target, so the target must not be behind a
+                    # link either; 0, as it is not written a second time.
                     names[target] += 0
                 if member.issym():
                     links.add(name)
@@ -194,18 +199,18 @@ def _check_sdist(path: Path) -> None:
 
 
 def _refuse_through_links(archive: str, names: Counter[str], links: set[str]) -> None:
-    """Refuse members that would be written, or linked to, through a link of the same archive."""
-    # A chain of links, each inside by its words, leads outside in the end; tarfile without its
-    # `data_filter` follows it.
+    """Raise for members that would be written or linked through a link of the same archive."""
+    # A chain of links, each of which stays inside, can end outside; tarfile without `data_filter`
+    # follows it.
     for name, times in names.items():
         if (name in links and times != 1) or any(
             str(parent) in links for parent in PurePosixPath(name).parents
         ):
-            raise DistributionError(f"{archive} contains {name!r}, which lies behind a link")
+            raise DistributionError(f"{archive} contains {name!r}, a path through a link")
 
 
 def _check_limits(archive: str, number: int, member: str) -> None:
-    """Refuse what would keep us busy for long: each file is unpacked, checked and packed again."""
+    # Many or deep members would keep the update busy: each is unpacked, checked and packed again.
     if number > _MOST_MEMBERS:
         raise DistributionError(f"{archive} has more than {_MOST_MEMBERS} members")
     if member.count("/") > _MOST_LEVELS:
@@ -213,40 +218,40 @@ def _check_limits(archive: str, number: int, member: str) -> None:
     parts = [len(part.encode(errors="replace")) for part in member.split("/")]
     is_long = max(parts) > _LONGEST_PART_BYTES or sum(parts) > _LONGEST_NAME_BYTES
     if is_long or _CONTROL.search(member):
-        raise DistributionError(f"{archive} contains a name that no file can have: {member[:80]!r}")
+        raise DistributionError(f"{archive} contains an invalid file name: {member[:80]!r}")
 
 
 def _stays_inside(member: tarfile.TarInfo, root: str) -> bool:
-    """Tell whether a member is a file, a directory, or a link to one in the directory `root`."""
+    """Return whether a member is a file, a directory, or a link to either in `root`."""
     if member.isfile() or member.isdir():
         return True
     if member.islnk():
         return is_inside(member.linkname)
     if not member.issym() or not member.linkname or member.linkname.startswith("/"):
         return False
-    if _CONTROL.search(member.linkname):  # Python's own words for a NUL differ by version
+    if _CONTROL.search(member.linkname):  # Python's message for a NUL differs by version
         return False
     where = os.path.normpath(str(PurePosixPath(member.name).parent / member.linkname))
     return is_inside(where) and PurePosixPath(where).parts[:1] == (root,)
 
 
 def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
-    """Unpack an sdist, in the form in which `pack_sdist` packs; return the one directory in it.
+    """Unpack an sdist with the modes and times that `pack_sdist` packs; return its root directory.
 
     Args:
         path: a tar archive.
-        directory: an empty one.
-        epoch_s: the time that everything in it gets, in seconds of the epoch.
+        directory: an empty directory.
+        epoch_s: the time of all unpacked files, in seconds of the epoch.
 
     Raises:
-        DistributionError: it is damaged, not of the form that the specification demands, or has
-            members that would land outside.
-        DiskFullError: it does not fit on the disk.
+        DistributionError: the sdist is damaged, does not follow the specification, or has members
+            outside of its root.
+        DiskFullError: the unpacked files do not fit on the disk.
 
     Source: https://packaging.python.org/en/latest/specifications/source-distribution-format/
     """
     if not path.name.endswith(".tar.gz"):
-        raise DistributionError(f"{path.name} is no .tar.gz, as an sdist must be")
+        raise DistributionError(f"{path.name} is not a .tar.gz file, as required for an sdist")
     file_contents.read(path)
     check(path)
     # Before anything is written: an archive of zeros of some megabytes fills any disk.
@@ -256,8 +261,7 @@ def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
         gzip.open(path) as stream,
         tarfile.open(fileobj=Watched(stream), mode="r:") as archive,  # type: ignore[call-overload]
     ):
-        # PEP 706; Debian 12 has Python 3.11.2, which lacks it, so everything is checked by
-        # ourselves first.
+        # PEP 706. Debian 12 has Python 3.11.2, which lacks it, so `check` has made the same checks.
         if hasattr(tarfile, "data_filter"):
             archive.extractall(directory, filter="data")
         else:  # Python 3.11 before 3.11.4
@@ -273,14 +277,13 @@ def unpack_sdist(path: Path, directory: Path, epoch_s: int) -> Path:
 
 
 def _readable(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield the members of an archive with permissions that let us read them."""
+    # As the `data` filter does: files of mode 0 could not be read afterwards.
     for member in archive:
         member.mode = 0o755 if member.isdir() or member.mode & stat.S_IXUSR else 0o644
         yield member
 
 
 def _unpacked_bytes(path: Path) -> int:
-    """Add up the sizes of the members of an sdist."""
     found = 0
     with tarfile.open(path) as archive:
         while (member := archive.next()) is not None:
@@ -290,31 +293,30 @@ def _unpacked_bytes(path: Path) -> int:
 
 
 def pack_sdist(root: Path, target: Path, epoch_s: int) -> None:
-    """Pack a directory as an sdist in a form that depends on nothing but its files.
+    """Pack a directory as an sdist whose bytes depend on its files only.
 
     Args:
-        root: becomes the one directory in it.
-        target: is not there yet.
-        epoch_s: the time of everything in it, in seconds of the epoch.
+        root: becomes the root directory of the sdist.
+        target: the path of the new sdist.
+        epoch_s: the time of all members, in seconds of the epoch.
 
     Source: https://reproducible-builds.org/docs/archives/
     """
     with (
         target.open("xb") as file,
-        # An empty name, or gzip writes that of the temporary file into its header.
+        # An empty name, or gzip writes the name of the temporary file into its header.
         gzip.GzipFile("", "wb", fileobj=file, mtime=epoch_s) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for path in _walk(root):
-            # Not gettarinfo(), which takes over owner, group and the full mode of this machine.
+            # Not gettarinfo(), which copies owner, group and the full mode from this machine.
             member = tarfile.TarInfo(str(path.relative_to(root.parent)))
             member.mtime, member.mode = epoch_s, 0o644
             if path.is_symlink():
                 member.type, member.linkname = tarfile.SYMTYPE, str(path.readlink())
                 archive.addfile(member)
             elif path.is_dir():
-                # Directories come with their files; only an empty one has to be said, or it is
-                # lost.
+                # Files imply their directories; only an empty directory needs a member of its own.
                 if not any(path.iterdir()):
                     member.type, member.mode = tarfile.DIRTYPE, 0o755
                     archive.addfile(member)
@@ -325,9 +327,9 @@ def pack_sdist(root: Path, target: Path, epoch_s: int) -> None:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Name everything below a directory, in an order that is always the same; follow no link.
+    """Yield all paths below a directory in a stable order; follow no link.
 
-    What is in a directory comes before that.
+    The content of a directory comes before the directory, whose time it would change.
     """
     # No recursion: a repository may nest a thousand directories, and Python's limit is 1000 calls.
     waiting = [iter(sorted(root.iterdir()))]

@@ -1,4 +1,4 @@
-"""Answer what the distributions directory has, at the cost of one stat(2) while nothing changes."""
+"""Return the projects and files of the index, for one stat(2) while the directory is unchanged."""
 
 import logging
 import os
@@ -20,27 +20,27 @@ from pypi_insiders.util.files import make_directory
 
 _log = logging.getLogger(__package__)
 
-# The directory does not tell of a file that is changed in its place.
+# Changing a file in place does not change its directory, so the files of a project are compared,
+# at most this often.
 _CHECKED_FOR_S = 1.0
 
 
 class Catalog:
-    """The distributions directory, as the index shows it.
+    """The projects and files of the distributions directory that the index serves.
 
-    Files are examined once, each when it is first asked for, or by `keep_up` before. Everything
-    here may be called from several threads.
+    A file is examined once: at the first request for it, or earlier by `keep_up`. All methods are
+    thread-safe.
 
-    While the directory or its list of yanks cannot be read, every question raises `InsidersError`:
-    to say that there is nothing would send an installer to the fallback, for packages of the same
-    names.
+    While the directory or its list of yanks cannot be read, all methods raise `InsidersError`: an
+    empty answer would redirect installers to projects of the same names on the fallback index.
 
     Args:
         directory: the distributions directory.
-        cache: what is known of its files.
-        origins: what else tells where they came from.
-        learn: called with the projects that the directory has, whenever there are new ones.
-        copies: the directory of the state, where there are copies of the lists of releases, and
-            where it is remembered what was published here; `None`: nowhere.
+        cache: the metadata of its files.
+        origins: returns the origins of files that the cache has lost.
+        learn: called with all projects of the directory whenever it has changed.
+        copies: the directory of the state, with copies of the lists of releases and the hashes of
+            published files; `None`: there is no state.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Catalog:
         copies: Path | None = None,
     ) -> None:
         self.directory = directory
-        self._path = str(directory)  # a fifth of the cost of opening a file
+        self._path = str(directory)  # str(Path) was a fifth of the cost of opening a file
         self._cache = cache
         self._learn = learn
         scanner = FileScanner(directory, cache, origins, is_guarded=copies is not None)
@@ -64,19 +64,19 @@ class Catalog:
         """List the directory if it has changed since it was listed.
 
         Raises:
-            InsidersError: it cannot be read, as with every question.
+            InsidersError: it cannot be read.
         """
         self._scan.refresh()
 
     def projects(self) -> tuple[str, ...]:
-        """Return all that have files, sorted; the same object as long as nothing changes."""
+        """Return the projects that have files, sorted; the same object until something changes."""
         return self._scan.refresh().projects
 
     def project(self, name: str) -> Project | None:
-        """Find a project by its normalized name; examine its files if that was not done yet.
+        """Return a project by its normalized name; examine its files first if necessary.
 
-        One of which every file is rejected has none, but is there: its name must not lead to the
-        fallback.
+        A project of rejected files only is returned without files: its name must not be redirected
+        to the fallback index.
         """
         if name not in self._scan.refresh().groups:
             return None
@@ -88,21 +88,20 @@ class Catalog:
             files = published.of_project(name)
             if not files:
                 return None
-            # A file that is gone by now gives `None`: then the snapshot is another one, and all
-            # begins again.
+            # `None` is a file that was removed since: the snapshot was replaced, so start over.
             entries = [entry for entry in map(self._scan.examined, files) if entry is not None]
             if len(entries) == len(files):
                 return published.page(name, entries)
 
     def names(self) -> set[str]:
-        """Return every project of which there is a file, in whatever form and state."""
+        """Return all projects that have a file, including rejected and unknown files."""
         return set(self._scan.refresh().groups)
 
     def rejected(self, name: str) -> list[str] | None:
         """Return why files of a project are not served, by its normalized name.
 
         Returns:
-            One line a file; `None`: the directory has nothing of that name.
+            One line a file; `None`: the directory has no file of that project.
         """
         files = self._scan.refresh().groups.get(name)
         if files is None:
@@ -112,13 +111,13 @@ class Catalog:
         return [entry.problem for entry in entries if entry is not None and entry.problem]
 
     def problem(self, name: str) -> str | None:
-        """Return why a file is not served; `None`: it is served, or not there."""
+        """Return why a file is not served; `None`: it is served, or does not exist."""
         self._scan.refresh()
         entry = self._scan.entry(name)
         return entry.problem if entry is not None else None
 
     def everything(self) -> tuple[Project, ...]:
-        """Find all projects that have files, sorted; the same object as long as nothing changes."""
+        """Return all projects that have files, sorted; the same object until something changes."""
         published, found = self._scan.refresh(), self._everything
         if found[0] is not published:
             projects = filter(None, map(self.project, published.projects))
@@ -127,30 +126,30 @@ class Catalog:
         return found[1]
 
     def find(self, name: str) -> Entry | None:
-        """Find a file by its name."""
+        """Return the entry of a served file by its name."""
         self._scan.refresh()
         entry = self._scan.entry(name)
         return entry if entry is not None and not entry.problem else None
 
     def open(self, name: str) -> tuple[Entry, FileIO] | None:
-        """Open a file for reading, if it is still the one that the pages tell of."""
-        # Once more, for a file that was replaced between the look at the catalog and the opening.
+        """Open a file for reading, unless it differs from its entry."""
+        # Twice, for a file that was replaced between `find` and `os.open`.
         for _ in range(2):
             if (entry := self.find(name)) is None:
                 return None
             try:
                 descriptor = os.open(
                     f"{self._path}/{name}",
-                    # A pipe that has taken its place would be waited for.
+                    # O_NONBLOCK: opening a pipe that has replaced the file would block.
                     os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
                 )
             except FileNotFoundError:
                 return None
             except OSError as error:
-                _log.warning("%s cannot be opened: %s", name, error.strerror)
+                _log.warning("cannot open %s: %s", name, error.strerror)
                 self._scan.check([entry])
                 return None
-            # Of what was opened, not of the name, which may lead elsewhere in the next moment.
+            # fstat() of the descriptor: the name may belong to another file by now.
             if Identity.of(os.fstat(descriptor)) == entry.identity:
                 return entry, FileIO(descriptor)
             os.close(descriptor)
@@ -158,7 +157,7 @@ class Catalog:
         return None
 
     def metadata(self, name: str) -> tuple[str, bytes] | None:
-        """Read the core metadata of a wheel; with their hash, the one that its page tells."""
+        """Return the core metadata of a wheel and their sha256, the one on the project's page."""
         entry = self.find(name)
         if entry is None or entry.metadata_sha256 is None:
             return None
@@ -169,40 +168,40 @@ class Catalog:
             except (DistributionError, OSError):
                 return None
         digest = sha256(found).hexdigest()
-        # pip refuses a wheel whose metadata has another hash than the page tells: better none at
-        # all.
+        # pip refuses a wheel whose metadata has another hash than its page states; without any
+        # metadata it reads the wheel.
         return (digest, found) if digest == entry.metadata_sha256 else None
 
     def summary(self) -> str:
-        """Return projects and files, `12 projects, 57 files`; or why there are none."""
+        """Return the numbers of projects and files, `12 projects, 57 files`, or the error."""
         try:
             return self._scan.refresh().summary
         except InsidersError as error:
             return error.message
 
     def keep_up(self) -> NoReturn:
-        """Examine files as they come; for a thread of its own that ends with the process."""
-        scan, is_first, trouble = self._scan, True, ""
+        """Examine new files until the process ends; run this in a thread of its own."""
+        scan, is_first, problem = self._scan, True, ""
         while True:
-            # Before the look: what comes during it is not missed then.
+            # Before the refresh, so that news during it is not lost.
             scan.news.clear()
             try:
                 scan.refresh()
             except InsidersError as error:
-                # Once for each reason, and not every ten seconds for days.
-                if error.message != trouble:
-                    trouble = error.message
-                    _log.error("%s; until that is mended, nothing is served", trouble)
+                # Once for each error, not every ten seconds for days.
+                if error.message != problem:
+                    problem = error.message
+                    _log.error("%s; nothing is served until this is fixed", problem)
                 scan.news.clear()
                 scan.news.wait(LOOK_AGAIN_AFTER_S)
                 continue
-            if trouble:
-                trouble = ""
-                _log.info("%s can be read again", self._path)
+            if problem:
+                problem = ""
+                _log.info("%s is readable again", self._path)
             if is_first:
                 is_first = False
-                # Only after a listing that succeeded, or a disk that is not mounted yet would lose
-                # all that is known.
+                # Only after a successful listing: with a disk that is not mounted yet, the whole
+                # cache would be dropped.
                 scan.forget_gone()
             self._learn(scan.published.groups)
             while scan.examine_next():
@@ -211,11 +210,11 @@ class Catalog:
                 scan.look_again()
 
     def _check(self, project: str) -> None:
-        """See whether files of a project were changed in their place, once a second at most."""
+        """Compare the files of a project with their entries, at most once a second."""
         now_s = time.monotonic()
         if now_s - self._checked_at_s.get(project, -_CHECKED_FOR_S) >= _CHECKED_FOR_S:
             self._checked_at_s[project] = now_s
-            # A file that was truncated, overwritten or closed to us would still be on the page.
+            # A file that was truncated, overwritten or made unreadable would stay on the page.
             entries = (file.entry for file in self._scan.published.of_project(project))
             self._scan.check(entry for entry in entries if entry and not entry.problem)
 
@@ -223,20 +222,19 @@ class Catalog:
 def make_directory_if_new(
     directory: Path, cache: MetadataCache, origins: Mapping[str, object]
 ) -> None:
-    """Make a distributions directory where there is none and was none.
-
-    Otherwise what was published is gone with it, which an empty one would hide.
+    """Create the distributions directory, unless an earlier one has been lost.
 
     Raises:
-        InsidersError: it cannot be made.
+        InsidersError: it cannot be created.
     """
-    # If anything was ever published, its directory is lost, and that has to be a problem.
+    # If anything was ever published, the directory was deleted or is not mounted: an empty new one
+    # would hide that, and its projects would be redirected to the fallback index.
     if _is_missing(directory) and not cache.entries() and not origins:
         make_directory(directory)
 
 
 def _is_missing(directory: Path) -> bool:
-    """Return whether there is no such directory, and not only none that we may look at."""
+    # Not Path.exists(), which also returns false for some directories that cannot be accessed.
     try:
         directory.stat()
     except FileNotFoundError:

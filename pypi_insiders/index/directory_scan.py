@@ -1,4 +1,4 @@
-"""Keep a snapshot of the distributions directory, and the queue of its files to examine."""
+"""Take snapshots of the distributions directory and queue its new files for examination."""
 
 import logging
 import threading
@@ -17,24 +17,24 @@ from pypi_insiders.util.files import cannot
 
 _log = logging.getLogger(__package__)
 
-# So long a file may still be growing: whoever copies it by hand writes it in place.
+# A file copied by hand grows in place: one modified less than this ago may be incomplete.
 _SETTLED_AFTER_NS = 2_000_000_000
-# `store` enters a file into the cache before it is there.
+# `store` enters a file into the cache before it creates the file; a publication is over by then.
 _ABOUT_TO_COME_US = 3600 * 1_000_000
-# What is rejected may become whole in its place, of which the directory does not tell.
+# A rejected file may be completed in place, which does not change the directory.
 LOOK_AGAIN_AFTER_S = 10.0
 
 
 class DirectoryScan:
-    """The directory as it was listed last; only this class replaces the snapshot.
+    """The last listing of the directory; only this class replaces the snapshot.
 
-    Readers take `published` without a lock. Every file in it is either examined or in the queue.
+    Readers use `published` without a lock. Each file in it is either examined or queued.
 
     Args:
         directory: the distributions directory.
-        cache: what is known of its files.
-        scanner: examines them.
-        copies: the directory of the state, which has a copy of the list of yanks; `None`: none.
+        cache: the metadata of its files.
+        scanner: examines files.
+        copies: the directory of the state, with a copy of the list of yanks; `None`: no copy.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class DirectoryScan:
         self._copies = copies
         self._remembered = cache.entries()
         self._lock = threading.RLock()
-        # One lock a file: two requests for one must not both hash it, and those for others not
-        # wait.
+        # One lock a file: two requests for a file must not hash it twice, and requests for other
+        # files must not wait.
         self._turns: dict[str, threading.Lock] = {}
         self._stamp: listing.Stamp | None = None
         self._inodes: dict[str, int] = {}
@@ -60,7 +60,7 @@ class DirectoryScan:
         self._rejected = _RejectedFiles(cache)
 
     def refresh(self) -> PublishedFiles:
-        """List the directory if it has changed since it was listed; return what it has.
+        """Return the current snapshot; list the directory first if it has changed.
 
         Raises:
             InsidersError: the directory or its list of yanks cannot be read.
@@ -83,24 +83,25 @@ class DirectoryScan:
         return self.published
 
     def entry(self, name: str) -> Entry | None:
-        """Return what a file is, by its name; `None` if it is gone."""
+        """Return the entry of a file by its name; `None` if it is gone."""
+        # Again for a file that is replaced while it is examined.
         while (file := self.published.files.get(name)) is not None:
             if (found := file.entry or self.examined(file)) is not None:
                 return found
         return None
 
     def examined(self, file: ListedFile) -> Entry | None:
-        """Examine a file unless that was done; `None` if it is gone, or another one by now."""
+        """Return the entry of a file, examining it if necessary; `None` if gone or replaced."""
         if file.entry is not None:
             return file.entry
         with self._turns.setdefault(file.name, threading.Lock()):
-            # Unless another file has taken its place, or does so meanwhile.
+            # Checked before and after the slow read: another file may take its place meanwhile.
             if file.entry is None and self.published.files.get(file.name) is file:
                 found = self._scanner.examine(file.name)
                 with self._lock:
                     if file.entry is None and self.published.files.get(file.name) is file:
                         self._enter(file, found)
-        # Whoever waits for this lock still has it, and finds the entry set.
+        # Threads that wait for this lock keep a reference to it, and find the entry set.
         self._turns.pop(file.name, None)
         return file.entry
 
@@ -113,7 +114,7 @@ class DirectoryScan:
         return file is not None
 
     def check(self, entries: Iterable[Entry]) -> None:
-        """Replace the files that are no longer what they were found to be, to be examined anew."""
+        """Queue the files that have changed since they were examined."""
         with self._lock:
             files = self.published.files
             changed = [
@@ -127,19 +128,19 @@ class DirectoryScan:
                 self._replace(changed, changed)
 
     def look_again(self) -> None:
-        """Replace the rejected files that have been mended in their place."""
+        """Queue the rejected files that have changed in place."""
         with self._lock:
             self.check([entry for entry in self._rejected.entries.values() if entry.project])
 
     @property
     def pause_s(self) -> float | None:
-        """After how many seconds files may be worth another look; `None`: not before news."""
+        """Seconds until files are to be checked again; `None`: wait for news."""
         if self._unsettled:
             return _SETTLED_AFTER_NS / 1e9
         return LOOK_AGAIN_AFTER_S if self._rejected.entries else None
 
     def forget_gone(self) -> None:
-        """Drop from the cache what the first listing did not have."""
+        """Drop the files from the cache that the first listing did not contain."""
         with self._lock:
             gone = _forgettable(self._remembered.values(), is_guarded=self._copies is not None)
             self._remembered.clear()
@@ -147,7 +148,7 @@ class DirectoryScan:
             self._cache.forget(gone)
 
     def _scan(self) -> None:
-        # Until all of it has gone well: what raises here is tried again by the next question.
+        # Reset until the end of this method: after an exception, the next request scans again.
         self._stamp = None
         try:
             listed = listing.read(self._directory)
@@ -169,18 +170,18 @@ class DirectoryScan:
         try:
             loaded = yanks.load(self._directory, self._copies)
         except InsidersError as error:
-            # At a start nobody knows what was yanked, and a release that was yanked for a reason
-            # must not be served: then nothing is.
+            # Fail closed: after a start nothing is known of yanks, and a yanked release must not
+            # be offered as a good one. Later the last list that was read stays in force.
             if self.published.yanked is None:
                 self.news.set()
                 raise
-            _log.error("%s; what was yanked before stays so", error.message)
+            _log.error("%s; releases yanked before stay yanked", error.message)
             return
         if loaded != self.published.yanked:
             self.published = replace(self.published, yanked=loaded, pages={})
 
     def _replace(self, gone: Iterable[str], new: Iterable[str]) -> None:
-        """Swap the snapshot for one without the files that are gone, and with the new ones."""
+        """Replace the snapshot by one without the files that are gone and with the new files."""
         for name in gone:
             file = self.published.files[name]
             self._pending.pop(file, None)
@@ -194,10 +195,12 @@ class DirectoryScan:
 
     def _listed(self, name: str) -> ListedFile:
         if not _is_text(name):
-            entry = Entry(name, UNKNOWN, problem=f"the name {name!r} is not UTF-8")
-            _log.warning("not served: %s", entry.problem)  # the cache takes text only
+            entry = Entry(name, UNKNOWN, problem=f"the file name {name!r} is not UTF-8")
+            # Logged here: the cache, which stores what was logged, accepts UTF-8 text only.
+            _log.warning("not served: %s", entry.problem)
             return ListedFile(name, "", entry)
-        # All at once at a start; later one by one, for what another process has just published.
+        # At a start all entries are loaded at once; later one query for each file that another
+        # process has published.
         known = self._remembered.pop(name, None) or self._cache.entry(name)
         if known is not None and known.identity == self._scanner.identity(name):
             if known.problem:
@@ -218,7 +221,8 @@ class DirectoryScan:
         if not found.problem:
             self._rejected.discard(file.name)
         elif file.project:
-            self.published = replace(self.published)  # whose lists leave the file out
+            # A new object, as `projects` and `summary` of the old one are cached with this file.
+            self.published = replace(self.published)
         if _may_grow(found.identity):
             self._unsettled[file] = None
             self.news.set()
@@ -230,12 +234,12 @@ class DirectoryScan:
 def _cannot_read(directory: Path, error: OSError) -> InsidersError:
     found = cannot("read", directory, error)
     if isinstance(error, FileNotFoundError):
-        found.hint = "is anything published? `pypi-insiders update`"
+        found.hint = "publish releases: `pypi-insiders update`"
     return found
 
 
 class _RejectedFiles:
-    """The files that are not served; the log says once why, over restarts too."""
+    """The files that are not served; each reason is logged once, also across restarts."""
 
     def __init__(self, cache: MetadataCache) -> None:
         self._cache = cache
@@ -244,27 +248,29 @@ class _RejectedFiles:
     def add(self, entry: Entry) -> None:
         known = self.entries.get(entry.name)
         self.entries[entry.name] = entry
-        if entry.identity != UNKNOWN:  # which may pass
+        if entry.identity != UNKNOWN:  # an error of reading, which may be temporary
             self._cache.put(entry, None)
         if known is None or known.problem != entry.problem:
             _log.warning("not served: %s", entry.problem)
 
     def discard(self, name: str) -> None:
         if self.entries.pop(name, None):
-            _log.info("%s is served now", name)
+            _log.info("%s is now served", name)
 
 
 def _forgettable(entries: Iterable[Entry], *, is_guarded: bool) -> list[str]:
-    """Return the names of files that are neither about to come nor, if guarded, were published."""
+    """Return the files to forget: neither being published now nor, if guarded, ever published."""
+    # Guarded, a hash outlives its file: a file of that name with other content is then rejected.
     before_us = time.time_ns() // 1000 - _ABOUT_TO_COME_US
     old = (entry for entry in entries if entry.published_us < before_us)
     return [entry.name for entry in old if not (is_guarded and entry.sha256)]
 
 
 def _may_grow(identity: Identity) -> bool:
+    # abs(): a time in the future is of a clock that was set back, and says nothing.
     return abs(time.time_ns() - identity.mtime_ns) < _SETTLED_AFTER_NS
 
 
 def _is_text(name: str) -> bool:
-    """Return whether the bytes of a file name are UTF-8. Source: PEP 383."""
+    # Other bytes of a name are lone surrogates in Python, which encode to `?`. Source: PEP 383.
     return name.encode(errors="replace").decode() == name

@@ -1,4 +1,4 @@
-"""Read off the name of a distribution file which release it is."""
+"""Parse the names of distribution files."""
 
 import contextlib
 import re
@@ -17,14 +17,15 @@ from packaging.version import Version
 
 from pypi_insiders.util.errors import InsidersError
 
-# Old sdists were zip files, and installers still take them; new ones are .tar.gz (PEP 625).
+# Old sdists were zip files, which installers still accept; PEP 625 requires .tar.gz.
 _SDIST_ENDS = (".tar.gz", ".zip")
-# What is or was a distribution, or is taken for one: pip and uv read some of these to this day.
+# Present and former distributions, and archives that may be meant as such: pip and uv still read
+# some of them.
 _ARCHIVE = re.compile(
     r"\.(?:whl|egg|zip|7z|conda|deb|dmg|exe|msi|rpm|tgz|taz|tbz2?|txz|tzst|tlz|tar(?:\.\w+)?)\Z",
     re.IGNORECASE,
 )
-# A form that nobody has heard of, after a version.
+# Any other ending, which counts after a version only.
 _UNKNOWN = re.compile(r"\.[a-z]\w*\Z", re.IGNORECASE)
 _VERSION_AFTER = re.compile(r"[-_ ]+(?=v?\d)", re.IGNORECASE)
 _NO_ARCHIVE = re.compile(
@@ -32,15 +33,16 @@ _NO_ARCHIVE = re.compile(
     r"|png|provenance|py|rst|sh|sha256|sha512|sig|svg|swp|tmp|toml|txt|xml|ya?ml)",
     re.IGNORECASE,
 )
+# Names and versions in a message are foreign text of any length; it is one line of the journal.
 _LINE_CHARS = 400
 _FILE_NAME = re.compile(r"[A-Za-z0-9._+!-]+")
 
 
 class DistributionError(InsidersError):
-    """A file is no sdist or wheel, or does not agree with its own name.
+    """A file is not a valid sdist or wheel, or does not match its name.
 
     Args:
-        message: foreign text in it becomes part of one line of bearable length.
+        message: is cut to one line of readable length, as it contains foreign text.
     """
 
     def __init__(self, message: str) -> None:
@@ -48,24 +50,24 @@ class DistributionError(InsidersError):
 
 
 def is_wheel(name: str) -> bool:
-    """Tell a wheel by its file name."""
+    """Return whether a file name is that of a wheel."""
     return name.endswith(".whl")
 
 
 def release_of(name: str) -> tuple[NormalizedName, Version]:
-    """Read project and version off the name of an sdist or wheel.
+    """Parse project and version from the file name of an sdist or wheel.
 
     Raises:
-        DistributionError: it is not the name of either.
+        DistributionError: the name is neither.
 
     Source: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
     """
     if not _FILE_NAME.fullmatch(name):
-        # No specification allows them, in the tags of a wheel neither, and each would mean
-        # something else in a URL, a page, a header or a log.
-        raise DistributionError(f"{name!r} has characters that no wheel and no sdist has")
+        # The specifications allow no other characters, not even in a wheel's tags, and others have
+        # a meaning of their own in a URL, a page, a header or a log.
+        raise DistributionError(f"{name!r} has characters that are invalid in file names")
     try:
-        # Both functions of `packaging` take what no specification allows in a project's name.
+        # Both functions of `packaging` accept invalid project names: canonicalize_name() checks.
         if is_wheel(name):
             project, version, _, _ = parse_wheel_filename(name)
             return canonicalize_name(project, validate=True), version
@@ -78,12 +80,11 @@ def release_of(name: str) -> tuple[NormalizedName, Version]:
 
 
 def possible_projects(name: str) -> frozenset[str]:
-    """Return the projects of which a file may be that `release_of` rejects; empty for no archive.
+    """Return the projects that a file rejected by `release_of` may belong to; empty for others.
 
-    An old form (`x-1.0.tgz`, `x-1.0.egg`), one that is new or unknown after a version
-    (`x-1.0.tar.zst`, `x-1.0.lz`), a build tag that is none, a name without a version: a file that
-    nobody can be given still says that its project is private. Where it is not clear which part is
-    the name, every reading counts.
+    These are old forms (`x-1.0.tgz`, `x-1.0.egg`), new or unknown endings after a version
+    (`x-1.0.tar.zst`, `x-1.0.lz`), invalid build tags and names without a version. Such a file is
+    not served, but its project is private. Where the name could end in several places, all count.
 
     Args:
         name: a file name.
@@ -110,7 +111,7 @@ def possible_projects(name: str) -> frozenset[str]:
 
 
 def projects_of(name: str) -> frozenset[str]:
-    """Return the projects of which a file is or may be: one, where it is a wheel or an sdist."""
+    """Return the projects that a file may belong to: one for a wheel or an sdist."""
     try:
         return frozenset([release_of(name)[0]])
     except DistributionError:
@@ -118,10 +119,10 @@ def projects_of(name: str) -> frozenset[str]:
 
 
 def releases(names: Iterable[str]) -> Iterator[tuple[str, NormalizedName, Version]]:
-    """Read project and version off each file name that is that of an sdist or wheel.
+    """Yield file name, project and version of each sdist and wheel.
 
     Args:
-        names: of files; others, such as those that start with a dot, are left out.
+        names: file names; other files, such as hidden ones, are skipped.
     """
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""Read what a distribution file says about itself."""
+"""Read and check the core metadata of a distribution file."""
 
 import contextlib
 import errno
@@ -22,19 +22,21 @@ from pypi_insiders.util.files import sha256
 
 _FIELD = re.compile(rb"([!-9;-~]+):")
 _LOOKED_AT = (b"name", b"version", b"requires-python")
-# Of three fields of one line each.
+# For three fields of one line each.
 _LOOKED_AT_LIMIT_BYTES = 64 * 1024
-# READMEs are in it, some with pictures as `data:`.
+# The metadata includes the README, some with pictures as `data:` URLs.
 _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
+# tarfile reads the header of a member into memory whole: an upload of 4.7 MB took 3.1 GiB.
 _HEAD_LIMIT_BYTES = 1024 * 1024
-# EINVAL: it points to before its own begin.
+# Errors of a damaged file, not of the disk. EINVAL: an offset in it is negative.
 _DAMAGES = (None, errno.EINVAL)
+# The same limit as in `archives`, which reads the same files again.
 _UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What one file holds, as far as an index tells it."""
+    """The metadata of one file that an index publishes."""
 
     sha256: str
     """Hexadecimal."""
@@ -49,15 +51,15 @@ class Contents:
 
 
 def read(path: Path, name: str | None = None) -> Contents:
-    """Read and check one distribution file.
+    """Read and check a distribution file.
 
     Args:
         path: the file.
-        name: the file name that it has in the index; by default its own.
+        name: its file name in the index (default: that of `path`).
 
     Raises:
-        DistributionError: it is damaged, or its metadata names another release than its name.
-        OSError: it cannot be read.
+        DistributionError: the file is damaged, or its metadata is of another release than its name.
+        OSError: the file cannot be read.
 
     Source: https://packaging.python.org/en/latest/specifications/core-metadata/
     """
@@ -67,23 +69,23 @@ def read(path: Path, name: str | None = None) -> Contents:
         metadata = _wheel_metadata(path) if is_wheel(name) else _sdist_metadata(path, name)
         claimed, requires_python = _understand(name, metadata)
     if claimed != (project, version):
-        raise DistributionError(f"{name} says of itself that it is {claimed[0]} {claimed[1]}")
+        raise DistributionError(f"{name} has the metadata of {claimed[0]} {claimed[1]}")
     return Contents(sha256(path), metadata, requires_python)
 
 
 @contextlib.contextmanager
 def damage_reported(name: str) -> Iterator[None]:
-    """Raise `DistributionError` for what a file with a damage makes others raise.
+    """Raise `DistributionError` for the exceptions that a damaged file causes.
 
     Args:
-        name: of the file.
+        name: the file name for the message.
     """
     try:
         yield
     except InsidersError:
         raise
     except Exception as error:
-        # What archives and metadata that are damaged make the standard library raise is said
+        # The exceptions of the standard library for damaged archives and metadata are documented
         # nowhere: struct.error, LZMAError, OverflowError, an OSError without a number, and more.
         if isinstance(error, OSError) and error.errno not in _DAMAGES:
             raise
@@ -94,27 +96,30 @@ def _understand(name: str, metadata: bytes) -> tuple[tuple[NormalizedName, Versi
     from packaging.metadata import parse_email
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    # `Metadata.from_email` of packaging would refuse newer versions of the format, as twine 6.1
-    # did, and wrong fields that no index looks at.
+    # Not `Metadata.from_email` of packaging, which refuses newer metadata versions, as twine 6.1
+    # did, and invalid fields that an index does not use.
     fields, _ = parse_email(_looked_at(metadata))
     try:
         release = canonicalize_name(fields.get("name", "")), Version(fields.get("version", ""))
     except InvalidVersion as error:
-        raise DistributionError(f"{name} has a wrong version in its metadata: {error}") from error
+        raise DistributionError(
+            f"{name} has an invalid version in its metadata: {error}"
+        ) from error
     requires_python = fields.get("requires_python")
     if requires_python is not None:
         try:
             SpecifierSet(requires_python)
         except InvalidSpecifier:
-            return release, None  # as if it said nothing: installers would drop the whole file
+            # As if it were not set: installers ignore files with an invalid one.
+            return release, None
     return release, requires_python
 
 
 def _looked_at(metadata: bytes) -> bytes:
-    """Return the lines of the fields that are looked at."""
+    """Return the lines of the fields in `_LOOKED_AT`."""
     kept, is_kept = b"", False
-    # Of all of them, or of a body in parts of parts, `email` and `packaging` take a time that grows
-    # with the square of their number. Source: RFC 5322, 2.2; `headerRE` in email.feedparser.
+    # `email` and `packaging` take a time that grows with the square of the number of fields, or of
+    # nested parts of a body. Source: RFC 5322, 2.2; `headerRE` in email.feedparser.
     for line in metadata.splitlines(keepends=True):
         if line[:1] not in (b" ", b"\t"):
             match = _FIELD.match(line)
@@ -155,7 +160,7 @@ def _limited(content: bytes) -> bytes:
 
 
 def _sdist_metadata(path: Path, name: str) -> bytes:
-    """Read `PKG-INFO`; a tar archive to its end, for only so it is known to be complete."""
+    """Read `PKG-INFO`, and a tar archive to its end, to detect a truncated file."""
     if name.endswith(".zip"):
         with zip_files.opened(path) as archive:
             names = [item for item in archive.namelist() if _is_pkg_info(item)]
@@ -164,11 +169,10 @@ def _sdist_metadata(path: Path, name: str) -> bytes:
     unpacked_bytes = number = 0
     with gzip.open(path) as stream:
         guarded = _Guarded(stream)
-        # As a stream: otherwise tarfile seeks, and gzip would unpack from the beginning for each
-        # seek back.
+        # As a stream: otherwise tarfile seeks, and gzip unpacks from the start for each seek back.
         with tarfile.open(fileobj=guarded, mode="r|") as tar:  # type: ignore[call-overload]
             while (member := tar.next()) is not None:
-                tar.members, tar.pax_headers = [], {}  # they would keep all heads
+                tar.members, tar.pax_headers = [], {}  # tarfile would keep all headers in memory
                 number += 1
                 if number > MOST_MEMBERS:
                     raise ValueError(f"it has more than {MOST_MEMBERS} members")
@@ -190,20 +194,18 @@ def _sdist_metadata(path: Path, name: str) -> bytes:
 
 
 class _Guarded:
-    """Let tarfile read the content of one member, and of the head of the next not too much."""
+    """Limit what tarfile reads for the header of a member."""
 
     def __init__(self, stream: gzip.GzipFile) -> None:
         self._stream = stream
         self.left_bytes = _HEAD_LIMIT_BYTES
 
     def read(self, size: int) -> bytes:
-        """Read some bytes."""
+        """Read up to `size` bytes."""
         block = self._stream.read(size)
-        # It takes the heads into memory whole, and they may be of any size: a few megabytes,
-        # unpacked, would take many gigabytes.
         self.left_bytes -= len(block)
         if self.left_bytes < 0:
-            raise ValueError("the head of a member is too large")
+            raise ValueError("the header of a member is too large")
         return block
 
 

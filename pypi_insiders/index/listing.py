@@ -1,4 +1,4 @@
-"""List the distributions directory, and compare what it has with what it had."""
+"""List the distributions directory and compare two listings."""
 
 import os
 import time
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-# The kernel's clock for files advances in ticks of up to 10 ms; within one, changes look alike.
+# The kernel's clock for files advances in ticks of up to 10 ms: two changes in one tick have the
+# same time. Twice that, to be safe.
 TICK_NS = 20_000_000
-# A clock that was set back says nothing about ticks.
+# A directory changed in the future: the clock was set back, and ticks cannot be compared.
 _SKEW_NS = 2_000_000_000
 
 Stamp = tuple[int, int]
@@ -16,22 +17,22 @@ Stamp = tuple[int, int]
 
 
 class Listing(NamedTuple):
-    """What a directory had when it was listed."""
+    """The files of a directory at one moment."""
 
     inodes: dict[str, int]
-    """Of each file that does not start with a dot, by name."""
+    """File name to inode, without hidden files."""
     stamp: Stamp | None = None
-    """As long as the directory has it, the listing holds; `None`: list the directory again."""
+    """The listing is valid while the directory has this stamp; `None`: list it again."""
 
 
 def stamp(directory: str) -> Stamp:
-    """Return the stamp of a directory, by one stat(2).
+    """Return the stamp of a directory, from one stat(2).
 
     Raises:
-        OSError: there is no such directory, or it cannot be looked at.
+        OSError: the directory does not exist, or cannot be accessed.
     """
     status = os.stat(directory)  # noqa: PTH116 - half the cost of Path.stat
-    # Of the change, which nobody can set back, as backups and archives do with the other time.
+    # ctime, not mtime, which backup and archive programs set back.
     return status.st_ctime_ns, status.st_ino
 
 
@@ -45,18 +46,18 @@ def read(directory: Path) -> Listing:
     begun_ns = time.time_ns()
     with os.scandir(directory) as items:
         inodes = {item.name: item.inode() for item in items if not item.name.startswith(".")}
-    # Another change within the same tick leaves the stamp as it is.
-    # Then there is no stamp, so that the next question lists again: at most for one tick.
+    # Another change within the same tick would not change the stamp. So the listing has none and
+    # the next request lists again, for at most one tick.
     is_recent = -_SKEW_NS < begun_ns - before[0] < TICK_NS
     return Listing(inodes, None if is_recent else before)
 
 
 def diff(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[list[str], list[str]]:
-    """Compare two listings, each name to inode.
+    """Return the names that are gone, and those that are new; a replaced file is both.
 
-    Returns:
-        The names that are gone, and those that are new; a file that took the place of another is
-        both.
+    Args:
+        before: the earlier listing, file name to inode.
+        after: the later one.
     """
     is_now, was = after.get, before.get
     gone = [name for name, inode in before.items() if is_now(name) != inode]

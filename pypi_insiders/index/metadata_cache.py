@@ -1,4 +1,4 @@
-"""Remember what was found out about each distribution file, across processes."""
+"""Cache the metadata of each distribution file in a database shared by processes."""
 
 import contextlib
 import errno
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _FORMAT = 2
-"""Since 2, what is not there any more is kept, unless it was taken back."""
+"""Since 2, entries of missing files are kept, unless their release was taken back."""
 _BUSY_TIMEOUT_S = 10
-# No ORM and no migration tool: what is lost here is found out anew from the files.
+# No ORM and no migration tool: what is lost here is read again from the files.
 _COLUMNS = (
     "name, size_bytes, mtime_ns, inode, project, version, sha256, metadata_sha256, "
     "requires_python, published_us, repository, tag, commit_id, problem"
 )
-# By directory too: `server run --dist-dir` serves another one with the same state.
+# The key has the directory: `server run --dist-dir` serves another one with the same database.
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS files (
     directory TEXT NOT NULL, {_COLUMNS.replace("name,", "name TEXT NOT NULL,", 1)}, metadata BLOB,
@@ -41,7 +41,7 @@ PRAGMA user_version = {_FORMAT};
 
 
 class Identity(NamedTuple):
-    """By what a file is known to be the one that it was."""
+    """What identifies an unchanged file without reading it."""
 
     size_bytes: int
     mtime_ns: int
@@ -49,12 +49,12 @@ class Identity(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> "Identity":
-        """Take it from what stat(2) tells."""
+        """Return the identity of a file from its stat(2)."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 class Origin(NamedTuple):
-    """What a distribution was built from."""
+    """The tag and commit that a distribution was built from."""
 
     repository: str
     """`NS/PROJ`."""
@@ -74,7 +74,7 @@ class Entry:
     sha256: str = ""
     """Hexadecimal, as all hashes here."""
     metadata_sha256: str | None = None
-    """Of the core metadata; `None`: they are not served."""
+    """Of the core metadata; `None`: the metadata is not served."""
     requires_python: str | None = None
     published_us: int = 0
     """Microseconds of the epoch."""
@@ -84,7 +84,7 @@ class Entry:
 
 
 def describe(entry: Entry, contents: "Contents", published_us: int, origin: Origin | None) -> Entry:
-    """Add to an entry what its file holds, when it was published and from what it was built."""
+    """Return an entry with the contents of its file, the time of publication and the origin."""
     project, version = distribution.release_of(entry.name)
     is_wheel = distribution.is_wheel(entry.name)
     return replace(
@@ -100,38 +100,38 @@ def describe(entry: Entry, contents: "Contents", published_us: int, origin: Orig
 
 
 class MetadataCache:
-    """What is known of the files of one directory, in an SQLite database shared by processes.
+    """The metadata of the files of one directory, in an SQLite database shared by processes.
 
-    It is an aid: where it cannot be read or written, that is logged, and what it would have told
-    is found out anew. Times in the future count as now.
+    An error of the database is logged, not raised: the metadata is then read from the files again.
+    Times in the future count as now.
 
     Args:
-        database: made where it is missing; one that is damaged is set aside.
+        database: created if missing; a damaged one is set aside.
         directory: the distributions directory.
     """
 
     def __init__(self, database: Path, directory: Path) -> None:
         self._database = database
         self._directory = str(directory.absolute())
-        # SQLite would let threads share a connection, but a transaction is one of all of them.
+        # SQLite lets threads share a connection, but a transaction is one of all of them.
         self._lock = threading.Lock()
         self._connection = _open(database)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._connection.close()
 
     def entries(self) -> dict[str, Entry]:
-        """Recall all files by name."""
+        """Read all entries, by file name."""
         query = f"SELECT {_COLUMNS} FROM files WHERE directory = ?"  # noqa: S608 - no foreign text
         with self._using() as connection:
             rows = connection.execute(query, (self._directory,))
             return {entry.name: entry for entry in map(_entry, rows)}
-        # `_using` suppresses what is wrong with the database, and then nothing was returned.
+        # Reached after an error of the database only, which `_using` suppresses.
         return {}
 
     def entry(self, name: str) -> Entry | None:
-        """Recall one file."""
+        """Read the entry of a file; `None` if it has none."""
         query = f"SELECT {_COLUMNS} FROM files WHERE directory = ? AND name = ?"  # noqa: S608
         with self._using() as connection:
             row = connection.execute(query, (self._directory, name)).fetchone()
@@ -139,7 +139,7 @@ class MetadataCache:
         return None
 
     def metadata(self, entry: Entry) -> bytes | None:
-        """Recall the core metadata of a file; `None` where they are not known."""
+        """Read the core metadata of a file; `None` if unknown."""
         query = (
             "SELECT metadata FROM files WHERE directory = ? AND name = ? AND metadata_sha256 = ?"
         )
@@ -150,7 +150,7 @@ class MetadataCache:
         return None
 
     def put(self, entry: Entry, metadata: bytes | None) -> None:
-        """Remember one file, instead of what was known under its name."""
+        """Write the entry of a file, replacing the one of its name."""
         values = (
             self._directory, entry.name, *entry.identity, entry.project, entry.version,
             entry.sha256, entry.metadata_sha256, entry.requires_python, entry.published_us,
@@ -164,7 +164,7 @@ class MetadataCache:
             connection.execute(statement, values)
 
     def forget(self, names: Iterable[str]) -> None:
-        """Forget files."""
+        """Delete the entries of files."""
         keys = [(self._directory, name) for name in names]
         with self._using() as connection:
             connection.executemany("DELETE FROM files WHERE directory = ? AND name = ?", keys)
@@ -180,9 +180,10 @@ class MetadataCache:
                     self._connection.close()
                     self._connection = _open(self._database, is_doubtful=True)
                 else:
-                    _log.warning("the record of the distributions cannot be used: %s", error)
+                    _log.warning("cannot use the metadata cache %s: %s", self._database, error)
             except OverflowError:
-                pass  # a time or an inode beyond 64 bits: a file that is examined each time
+                # A time or an inode of the file is beyond 64 bits: it is examined at each start.
+                pass
 
 
 def _entry(row: Sequence[Any]) -> Entry:
@@ -204,15 +205,16 @@ def _entry(row: Sequence[Any]) -> Entry:
 
 
 class _DamagedError(sqlite3.DatabaseError):
-    """A database is none of ours, or not whole."""
+    """A database is damaged, or of another program."""
 
 
 class _NewerError(sqlite3.DatabaseError):
-    """A database is that of a newer version of this program, and stays as it is."""
+    """A database was written by a newer version of this program; it is left unchanged."""
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
-    """Tell a damaged database from one that is only out of reach."""
+    """Return whether a database is damaged, not only locked, full or inaccessible."""
+    # The low byte is the primary result code. Source: https://www.sqlite.org/rescode.html
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return isinstance(error, _DamagedError) or code in (
         sqlite3.SQLITE_CORRUPT,
@@ -221,14 +223,15 @@ def _is_damage(error: sqlite3.Error) -> bool:
 
 
 def _open(database: Path, *, is_doubtful: bool = False) -> sqlite3.Connection:
-    """Open a database, or begin a new one where it is missing or damaged.
+    """Open a database, or create it where it is missing or damaged.
 
     Args:
         database: the file.
-        is_doubtful: whether all of it is to be looked at.
+        is_doubtful: whether the whole file is to be checked.
     """
     try:
-        # Of several processes one makes it: changing the journal's mode waits for nobody.
+        # One process at a time creates it: SQLite's busy timeout does not apply to a change of the
+        # journal mode, which fails at once.
         with locked(database.with_name(f"{database.name}.lock")):
             try:
                 _demand_file(database)
@@ -237,28 +240,24 @@ def _open(database: Path, *, is_doubtful: bool = False) -> sqlite3.Connection:
                 if not _is_damage(error):
                     raise
                 aside = _put_aside(database)
-                _log.warning(
-                    "%s is damaged (%s); it is set aside as %s", database, error, aside.name
-                )
+                _log.warning("%s is damaged: %s; moved to %s", database, error, aside.name)
                 return _connect(str(database))
     except (sqlite3.Error, InsidersError, OSError) as error:
-        _log.warning(
-            "%s cannot be used: %s; what it would tell is lost at the end", database, error
-        )
+        _log.warning("cannot use %s: %s; using a temporary cache in memory", database, error)
         return _connect(":memory:")
 
 
 def _demand_file(database: Path) -> None:
-    """Refuse what can be no database, of which SQLite would only say that it cannot be opened."""
+    # SQLite's own error for all of these is "unable to open database file".
     if os.path.lexists(database):
         if not database.is_file():
-            raise _DamagedError("it is no file")
+            raise _DamagedError("it is not a file")
         if not os.access(database, os.R_OK | os.W_OK):
             raise _DamagedError(os.strerror(errno.EACCES))
 
 
 def _put_aside(database: Path) -> Path:
-    """Rename a database with all that belongs to it: others may have it open, and go on so."""
+    # Renamed, not deleted, together with its journal: other processes may have it open.
     aside = set_aside(database)
     for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
@@ -278,14 +277,15 @@ def _connect(database: str, *, is_doubtful: bool = False) -> sqlite3.Connection:
             is_doubtful
             and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok"
         ):
-            # This check reads the whole file, so it is made only after an error.
+            # quick_check reads the whole file, so it is made after an error only.
             raise _DamagedError(found)
-        # Readers and the one writer do not wait for each other, and a power cut damages nothing.
+        # In WAL mode readers and the one writer do not wait for each other, and a power cut
+        # damages nothing.
         connection.execute("PRAGMA journal_mode = WAL")
-        # In WAL mode that loses at most the last transactions in a power cut, which are found out
-        # anew.
+        # In WAL mode this loses at most the last transactions in a power cut: their files are read
+        # again.
         connection.execute("PRAGMA synchronous = NORMAL")
-        # 256 KiB in place of 2 MiB: the server is to stay small, and reads all of it once.
+        # 256 KiB instead of 2 MiB: the server reads the database once, and keeps its memory small.
         connection.execute("PRAGMA cache_size = -256")
         if version != _FORMAT:
             connection.executescript(_SCHEMA)
@@ -302,21 +302,23 @@ def _check_columns(connection: sqlite3.Connection) -> None:
     try:
         connection.execute(f"SELECT directory, {_COLUMNS}, metadata FROM files LIMIT 0")  # noqa: S608
     except sqlite3.OperationalError as error:
-        # SQLITE_ERROR is for a statement that does not fit the tables; others say that it is busy
-        # or full.
+        # SQLITE_ERROR is for a statement that does not match the tables; other codes are for a
+        # busy database or a full disk.
         if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
             raise
         raise _DamagedError(str(error)) from error
 
 
 def _forget_the_gone(connection: sqlite3.Connection) -> None:
-    """Drop what is not there: older versions did not forget at once what they took back."""
+    """Delete the entries of missing files, once for each upgrade from an older format."""
+    # Format 1 kept the entries of releases that were taken back; from 2 on, an entry of a missing
+    # file means that it was lost.
     with connection:
         keys = connection.execute("SELECT directory, name FROM files").fetchall()
         gone = [
             (directory, name)
             for directory, name in keys
-            # Not of a directory that is lost as a whole.
+            # Not of a directory that is missing as a whole, such as a disk that is not mounted.
             if is_there(Path(directory)) and not os.path.lexists(Path(directory, name))
         ]
         connection.executemany("DELETE FROM files WHERE directory = ? AND name = ?", gone)

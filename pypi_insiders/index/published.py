@@ -1,4 +1,4 @@
-"""What is published, as an immutable snapshot of the distributions directory."""
+"""The published files: an immutable snapshot of the distributions directory."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from pypi_insiders.util.formatting import counted
 
 @dataclass(frozen=True)
 class Project:
-    """What the index holds of one project; the same object as long as that does not change."""
+    """A project of the index; the same object until its files change."""
 
     name: str
     """Normalized."""
@@ -34,17 +34,17 @@ class Project:
 # By identity, so that it can be a key: two listings of one name are two files.
 @dataclass(eq=False, slots=True)
 class ListedFile:
-    """A file as one listing had it; once it has changed, it is another one."""
+    """A file of one listing; a changed file is another object."""
 
     name: str
     project: str
-    """Normalized; empty: it is neither sdist nor wheel, and never served."""
+    """Normalized; empty: the file is neither sdist nor wheel, and never served."""
     entry: Entry | None = None
-    """What it is, found out when first asked for; then it stays the same."""
+    """Set once, when the file is examined."""
 
     @property
     def is_rejected(self) -> bool:
-        """Whether it is known not to be served."""
+        """Whether the file was examined and is not served."""
         return self.entry is not None and self.entry.problem is not None
 
     @property
@@ -59,30 +59,30 @@ Groups = Mapping[str, tuple[ListedFile, ...]]
 
 @dataclass(frozen=True)
 class PublishedFiles:
-    """The files of the directory at one moment; each change makes another snapshot."""
+    """The files of the directory at one moment; each change creates a new snapshot."""
 
     files: Mapping[str, ListedFile] = field(default_factory=dict)
     """By name."""
     groups: Groups = field(default_factory=dict)
-    """Also of files that are only taken for those of a project."""
+    """Including files that only may belong to a project, see `possible_projects`."""
     yanked: Yanks | None = None
     """`None`: the list has not been read yet."""
     pages: dict[str, Project] = field(default_factory=dict)
-    """Projects of which all files have been examined; filled in as they are asked for."""
+    """Projects whose files have all been examined; filled at the first request for each."""
 
     def of_project(self, name: str) -> list[ListedFile]:
-        """Return the sdists and wheels of a project, broken ones too."""
+        """Return the sdists and wheels of a project, including rejected files."""
         return [file for file in self.groups.get(name, ()) if file.project]
 
     def with_changes(self, gone: Iterable[str], new: Sequence[ListedFile]) -> "PublishedFiles":
-        """Return the snapshot after files have gone and others have come."""
+        """Return a snapshot without the files that are gone and with the new files."""
         files = dict(self.files)
         left = {files.pop(name) for name in gone}
         files |= {file.name: file for file in new}
         touched: dict[str, list[ListedFile]] = defaultdict(list)
         for file in left:
             for project in file.projects:
-                # Its page is dropped, also where nothing new comes.
+                # Entered without a new file too, so that the page of the project is dropped.
                 touched[project] = []
         for file in new:
             for project in file.projects:
@@ -96,16 +96,16 @@ class PublishedFiles:
         return replace(self, files=files, groups=groups, pages=pages)
 
     def page(self, name: str, entries: Iterable[Entry]) -> Project:
-        """Put together a project of which all files have been examined."""
+        """Return a project from the entries of all its files."""
         served = (entry for entry in entries if not entry.problem)
         files = sorted(served, key=lambda entry: (Version(entry.version), entry.name))
         project = Project(name, tuple(files), _yanked(files, (self.yanked or {}).get(name, {})))
-        # The first of two threads wins, so that pages are compared by identity and rendered once.
+        # The first of two threads wins: pages are compared by identity, and rendered once.
         return self.pages.setdefault(name, project)
 
     @cached_property
     def projects(self) -> tuple[str, ...]:
-        """All projects of which a file is served, sorted; those not examined yet count."""
+        """The projects with a served file or one to be examined, sorted."""
         return tuple(
             sorted(
                 name
@@ -116,14 +116,14 @@ class PublishedFiles:
 
     @cached_property
     def summary(self) -> str:
-        """Projects and files, `12 projects, 57 files`."""
+        """The numbers of projects and files, `12 projects, 57 files`."""
         files = sum(bool(file.project) and not file.is_rejected for file in self.files.values())
         return f"{counted(len(self.projects), 'project')}, {counted(files, 'file')}"
 
 
 def _yanked(entries: Iterable[Entry], yanked: Mapping[str, str]) -> dict[str, str]:
-    """Return which versions are yanked, in the spelling that the files have."""
-    # The list has what the user typed: 1.0 yanks a file of 1.0.0 too. Source: PEP 440.
+    """Return the yanked versions, spelled as in the file names, and their reasons."""
+    # The list has the spelling that the user typed: 1.0 yanks a file of 1.0.0 too. Source: PEP 440.
     reasons = {canonicalize_version(version): reason for version, reason in yanked.items()}
     return {
         entry.version: reasons[version]

@@ -1,4 +1,4 @@
-"""Keep lists of releases beside the distributions, with a copy in the state."""
+"""Read and write lists of releases beside the distributions, with a copy in the state."""
 
 import contextlib
 import json
@@ -17,31 +17,32 @@ from pypi_insiders.util.own_files import recall
 _log = logging.getLogger(__name__)
 
 Releases = dict[str, dict[str, str]]
-"""Normalized project to version to a word about that release, which may be empty."""
+"""Normalized project to version to a note on that release, which may be empty."""
 
 
 @dataclass(frozen=True)
 class ReleaseList:
-    """A list of releases in two files of the same content, of which either may be lost."""
+    """A list of releases in two files with the same content, either of which may be lost."""
 
     name: str
-    """Of the copy in the state, without its ending."""
+    """The file name of the copy, without its suffix."""
 
     def load(self, directory: Path, copies: Path | None = None) -> Releases:
-        """Read the list: the first of both files that can be read counts.
+        """Read the list from the first of both files that is readable; empty without any.
 
-        One that is damaged is set aside, as the log says; without any the list is empty. Where no
-        copies are kept it stays: what was withdrawn must not come back because it is damaged.
+        A damaged file is set aside, and that is logged.
 
         Args:
             directory: the distributions directory.
-            copies: that of the state; `None`: no copies are kept.
+            copies: the directory of the state; `None`: there are no copies.
 
         Raises:
-            InsidersError: it cannot be read, or without a copy not be understood.
+            InsidersError: the list cannot be read, or is damaged and has no copy.
         """
         paths = self._paths(directory, copies)
         if copies is None:
+            # Not set aside, so that it fails each time: a withdrawn release must not be served
+            # again because the list of withdrawn releases is damaged.
             return _load_only(*paths)
         path, copy = paths
         try:
@@ -49,7 +50,7 @@ class ReleaseList:
         except InsidersError as error:
             if (found := _recall_copy(copy)) is None:
                 raise
-            _log.warning("%s; its copy %s is used", error.message, copy)
+            _log.warning("%s; using its copy %s", error.message, copy)
         return found if found is not None else _recall_copy(copy) or {}
 
     def save(
@@ -58,7 +59,7 @@ class ReleaseList:
         releases: Mapping[str, Mapping[str, str]],
         copies: Path | None = None,
     ) -> None:
-        """Write the list, that beside the distributions last.
+        """Write the list, and its copy first.
 
         Raises:
             InsidersError: a file cannot be written.
@@ -67,14 +68,14 @@ class ReleaseList:
         text = written(content, indent=1)
         done: list[tuple[Path, str | None]] = []
         try:
-            # That beside the distributions last, as a server notices each change there and reads
-            # the list.
+            # The file beside the distributions last: a server notices the change of the directory
+            # and reads the list.
             for path in reversed(self._paths(directory, copies)):
                 before = self._content(path)
                 self._write(path, text if content else None)
                 done.append((path, before))
         except InsidersError:
-            # Or else what failed would be found in the copy, as if it had been done.
+            # Rolled back: otherwise the copy would have the change that was reported as failed.
             for path, before in done:
                 with contextlib.suppress(InsidersError):
                     self._write(path, before)
@@ -94,7 +95,7 @@ class ReleaseList:
             write_atomic(path, text)
 
     def mend(self, directory: Path, copies: Path) -> None:
-        """Write whichever of both files is missing, or says something else.
+        """Write the file of both that is missing or differs.
 
         Raises:
             InsidersError: a file cannot be read or written.
@@ -108,19 +109,19 @@ class ReleaseList:
                 remove(path)
 
     def _paths(self, directory: Path, copies: Path | None) -> list[Path]:
-        # The index does not show what starts with a dot, and notices each change of the directory.
+        # A hidden file: the index does not serve it, but notices its change of the directory.
         found = [directory / f".{self.name}.json"]
         return found if copies is None else [*found, copies / f"{self.name}.json"]
 
 
 YANKED = ReleaseList("yanked")
-"""With the reason, which may be empty. Source: PEP 592."""
+"""The note is the reason. Source: PEP 592."""
 TAKEN_BACK = ReleaseList("taken-back")
-"""What no update builds again: `unpublished` or `pruned`."""
+"""Releases that no update builds again; the note is `unpublished` or `pruned`."""
 
 
 def _recall_copy(copy: Path) -> Releases | None:
-    """Read a copy; one that cannot be read is none: what is beside the distributions counts."""
+    # An unreadable copy is ignored: the file beside the distributions is the authority.
     try:
         return recall(copy, _understand)
     except InsidersError:
@@ -134,45 +135,45 @@ def _load_only(path: Path) -> Releases:
     # RecursionError: json raises it for brackets in brackets.
     except (ValueError, TypeError, RecursionError) as error:
         raise InsidersError(
-            f"cannot understand {path}: {error}", "mend it, or remove it"
+            f"cannot parse {path}: {error}", f"edit {path}, or remove it"
         ) from error
 
 
 def _understand(text: str) -> Releases:
     content = json.loads(text)
     if not isinstance(content, dict):
-        raise TypeError("it is no table")
+        raise TypeError("it is not a JSON object")
     for releases in content.values():
         if not isinstance(releases, dict):
-            raise TypeError("what it has of a project is no table")
-        if not all(isinstance(word, str) for word in releases.values()):
-            raise TypeError("what it has of a release is no text")
+            raise TypeError("the value of a project is not an object")
+        if not all(isinstance(note, str) for note in releases.values()):
+            raise TypeError("the value of a release is not a string")
     return content
 
 
 def versions(releases: Releases, project: str) -> dict[str, str]:
-    """Find the releases of a project in a list: version, in its canonical form, to the word."""
+    """Return the releases of a project: canonical version to note."""
     known = releases.get(project, {})
-    return {canonicalize_version(version): word for version, word in known.items()}
+    return {canonicalize_version(version): note for version, note in known.items()}
 
 
 def names(releases: Releases, project: str, version: object) -> bool:
-    """Tell whether a list names a release, in whatever spelling."""
+    """Return whether a list contains a release, in any spelling of its version."""
     return word(releases, project, version) is not None
 
 
 def word(releases: Releases, project: str, version: object) -> str | None:
-    """Return what a list has of a release, in whatever spelling; `None` if it does not name it."""
+    """Return the note on a release, in any spelling of its version; `None` if not listed."""
     return versions(releases, project).get(canonicalize_version(str(version)))
 
 
 def without(releases: Releases, gone: Iterable[tuple[str, str]]) -> Releases:
-    """Leave releases, each a project and a version, out of a list."""
+    """Return a list without some releases, each a project and a version."""
     left = {(project, canonicalize_version(version)) for project, version in gone}
     return {
         project: {
-            version: word
-            for version, word in known.items()
+            version: note
+            for version, note in known.items()
             if (project, canonicalize_version(version)) not in left
         }
         for project, known in releases.items()

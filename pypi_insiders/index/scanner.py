@@ -1,4 +1,4 @@
-"""Find out what one file of the distributions directory is."""
+"""Examine single files of the distributions directory."""
 
 import contextlib
 import logging
@@ -17,22 +17,22 @@ from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, O
 _log = logging.getLogger(__package__)
 
 UNKNOWN = Identity(0, 0, 0)
-"""Of a file that could not be looked at; no file has it."""
+"""Of a file that could not be read; no file has it."""
 
 Origins = Callable[[], Mapping[str, tuple[str, Origin | None, int]]]
-"""Tell of files what the cache lost: name to sha256, origin, and seconds of the epoch."""
+"""Return what the cache may have lost: file name to sha256, origin, and seconds of the epoch."""
 
 _SAME_FOR_S = 1.0
 
 
 class FileScanner:
-    """Read files once, and enter in the cache what they are.
+    """Read each file once, and write its entry to the cache.
 
     Args:
         directory: the distributions directory.
-        cache: what is known of its files.
-        origins: what else tells where they came from.
-        is_guarded: whether a file is left out that is not the one that was published.
+        cache: the metadata of its files.
+        origins: returns the origins of files that the cache has lost.
+        is_guarded: whether to reject files that differ from the published ones.
     """
 
     def __init__(
@@ -46,26 +46,26 @@ class FileScanner:
         self._found_at_s = -_SAME_FOR_S
 
     def identity(self, name: str) -> Identity | None:
-        """Return by what a file is known now; `None`: it is gone, or closed to us."""
+        """Return the current identity of a file; `None`: it is gone, or not readable."""
         path = f"{self._directory}/{name}"
         try:
             status = os.lstat(path)
         except OSError:
             return None
-        # A mode changes neither size nor time.
+        # chmod(1) changes neither size nor mtime.
         is_closed = stat.S_ISREG(status.st_mode) and not os.access(path, os.R_OK)
         return None if is_closed else Identity.of(status)
 
     def examine(self, name: str) -> Entry | None:
-        """Read a file; `None` if it is gone, an entry with a problem if it is not to be served.
+        """Return the entry of a file, with a problem if it must not be served; `None` if gone.
 
-        Nor is one served that is not the file that was published, by what the state or else the
-        cache remembers; its entry keeps the hash, time and origin of the published one.
+        A guarded file must be the published one, by the hash in the state or else in the cache;
+        otherwise its entry keeps the hash, time and origin of the published file.
         """
         path = self._directory / name
         entry = Entry(name, UNKNOWN)
         try:
-            # First, so that the file is its project's also while it cannot be looked at.
+            # Before stat(2), so that a file that cannot be read still belongs to its project.
             with contextlib.suppress(DistributionError):
                 project, version = distribution.release_of(name)
                 entry = replace(entry, project=project, version=str(version))
@@ -76,30 +76,31 @@ class FileScanner:
             if not stat.S_ISREG(status.st_mode):
                 return replace(entry, problem=f"{name} is a link or a directory, not a file")
             contents = file_contents.read(path)
-            # What was hashed may be half of an old file and half of a new one.
+            # The hash may be of half an old file and half a new one.
             if Identity.of(path.lstat()) != entry.identity:
-                return replace(entry, problem=f"{name} changes while it is read")
+                return replace(entry, problem=f"{name} changed while it was read")
         except FileNotFoundError:
             return None
         except DistributionError as error:
             return replace(entry, problem=error.message)
         except OSError as error:
-            # Of the system or of its mode, and not for ever.
+            # A permission or an error of the disk, which may be temporary: UNKNOWN is not cached.
             reason = f"{name}: {error.strerror or error}"
             return replace(entry, identity=UNKNOWN, problem=reason)
         return self._known_as(entry, contents)
 
     def _known_as(self, entry: Entry, contents: Contents) -> Entry:
-        """Compare a file with the published one, and enter it in the cache if it is that."""
+        """Return the entry of a file that was read, and cache it unless it must be rejected."""
         if entry.sha256 not in ("", contents.sha256):
             if self._is_guarded:
-                self._found_at_s = -_SAME_FOR_S  # an update may have published it just now
+                # Read the origins again: an update may have published the file just now.
+                self._found_at_s = -_SAME_FOR_S
                 entry = self._remembered(entry)
             if self._is_guarded and entry.sha256 != contents.sha256:
-                problem = f"its sha256 is {contents.sha256}, not {entry.sha256}"
-                return replace(entry, problem=f"{entry.name} is not what was published: {problem}")
+                problem = f"sha256 {contents.sha256}, expected {entry.sha256}"
+                return replace(entry, problem=f"{entry.name} is not the published file: {problem}")
             if not self._is_guarded:
-                _log.warning("%s is another file now than the one that was published", entry.name)
+                _log.warning("%s has changed since it was published", entry.name)
                 entry = replace(entry, origin=None, published_us=0)
         published_us = entry.published_us or time.time_ns() // 1000
         entry = describe(entry, contents, published_us, entry.origin)
@@ -107,7 +108,7 @@ class FileScanner:
         return entry
 
     def _remembered(self, entry: Entry) -> Entry:
-        """Add to an entry what is remembered of the file that was published under its name."""
+        """Return an entry with hash, time and origin of the published file of its name."""
         old = self._cache.entry(entry.name)
         digest, origin, built_at_s = self._origins().get(entry.name, ("", None, 0))
         if digest and (old is None or old.sha256 != digest or old.origin is None):
@@ -117,9 +118,8 @@ class FileScanner:
         return replace(entry, sha256=old.sha256, origin=old.origin, published_us=old.published_us)
 
     def _origins(self) -> Mapping[str, tuple[str, Origin | None, int]]:
-        """Find out all origins; of many files at once not for each anew."""
-        # To read all states costs milliseconds a repository, and after a lost record every file
-        # asks.
+        # Kept for a second: reading all states takes milliseconds a repository, and with a lost
+        # cache it is done for every file.
         if time.monotonic() - self._found_at_s >= _SAME_FOR_S:
             self._found, self._found_at_s = self._find_origins(), time.monotonic()
         return self._found

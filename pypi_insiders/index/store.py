@@ -1,4 +1,4 @@
-"""Keep the directory of distributions that the index serves."""
+"""Publish files to the distributions directory and remove them from it."""
 
 import contextlib
 import errno
@@ -21,10 +21,10 @@ from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
 
-# On the disk of the distributions, so that an upload of a gigabyte is not copied once more; the
-# index shows nothing that begins with a dot.
+# On the file system of the distributions, so that an upload of a gigabyte is not copied again;
+# hidden, so that the index does not serve it.
 INBOX = ".upload-"
-"""How the directory of a file begins that is not published yet."""
+"""The prefix of the directory of a file that is not published yet."""
 
 _SET_ASIDE = ".set-aside"
 
@@ -36,30 +36,30 @@ def publish(
     origin: Origin | None = None,
     intend: Callable[[dict[str, str]], None] = lambda _files: None,
 ) -> tuple[dict[str, str], list[str]]:
-    """Make distributions visible to the index, each in one step; nothing published ever changes.
+    """Publish files, each atomically; a published file never changes.
 
-    A file of the same name that is there already stays as it is; if it differs, the log says so.
-    All files are written before the first one is visible; if one fails, none of them stays.
+    An existing file of the same name is kept; a difference is logged. All files are written before
+    the first is visible; if one fails, none is published.
 
     Args:
-        directory: the distributions directory; made where it is missing.
-        cache: in which they are entered.
+        directory: the distributions directory; created if missing.
+        cache: gets the entries of the files.
         files: finished files on any file system.
-        origin: what they were built from.
-        intend: called before any file becomes visible, with the sha256 of each that is to.
+        origin: the tag that they were built from.
+        intend: called before the first file becomes visible, with the sha256 of each new file.
 
     Returns:
-        Those that the directory holds now, file name to sha256 in hexadecimal, without names under
-        which it holds something else; and the names of those that were not there before.
+        The files that are published now, file name to sha256 in hexadecimal, without those whose
+        name another file has; and the names of the new files.
 
     Raises:
-        DistributionError: one is damaged, has what would land outside, or is another release than
-            its name says; none of the files is visible.
-        InsidersError: a file cannot be written; no new file is visible.
+        DistributionError: a file is damaged, unsafe to unpack, or of another release than its name;
+            none is published.
+        InsidersError: a file cannot be written; none is published.
     """
     make_directory(directory)
     checked = []
-    # All are read before any is written: one that is damaged stops the release as a whole.
+    # All files are read before any is written: a damaged file stops the release as a whole.
     for file in files:
         with _says(directory, file):
             checked.append((file, file_contents.read(file)))
@@ -68,11 +68,12 @@ def publish(
         copies = {}
         for file, _ in checked:
             with _says(directory, file):
-                # lexists(): a link that leads nowhere has the name too, and must not be followed.
+                # lexists(): a dangling link occupies the name too, and must not be followed.
                 if not os.path.lexists(directory / file.name):
                     copies[file.name] = stack.enter_context(_copied(directory, file))
         if copies:
-            # Whoever is killed from here on has left in the state what to finish or to take back.
+            # From here on, a killed process leaves in the state what the next one has to finish or
+            # to take back.
             intend({file.name: known.sha256 for file, known in checked if file.name in copies})
         return _show(directory, cache, checked, copies, origin)
 
@@ -84,7 +85,7 @@ def _show(
     copies: Mapping[str, Path],
     origin: Origin | None,
 ) -> tuple[dict[str, str], list[str]]:
-    """Give copies the names of their files: all of them, or else none."""
+    """Rename the copies to their final names: all of them or none."""
     digests: dict[str, str] = {}
     new: list[str] = []
     before = {name: cache.entry(name) for name in copies}
@@ -96,15 +97,16 @@ def _show(
                     new.append(file.name)
                 elif not _is_same(directory / file.name, contents):
                     _log.warning(
-                        "%s is published already, with other content; it stays as it is", file.name
+                        "%s is already published with different content; keeping the old file",
+                        file.name,
                     )
                     continue
             digests[file.name] = contents.sha256
-        # One fsync of the directory for all files, which makes their names last.
+        # One fsync(2) of the directory, for the names of all files: it is slow.
         if new:
             with _says(directory, directory / new[-1]):
                 _sync_directory(directory)
-    # SIGTERM and Ctrl-C come as KeyboardInterrupt.
+    # BaseException: SIGTERM and Ctrl-C are raised as KeyboardInterrupt.
     except BaseException:
         with contextlib.suppress(InsidersError):
             unpublish(directory, new)
@@ -116,7 +118,7 @@ def _show(
 
 
 def _is_same(path: Path, contents: Contents) -> bool:
-    """Tell whether a file has this content; a pipe, which would be waited for, has not."""
+    # Reading a pipe of that name would block.
     return stat.S_ISREG(path.lstat().st_mode) and sha256(path) == contents.sha256
 
 
@@ -130,17 +132,16 @@ def _says(directory: Path, file: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _copied(directory: Path, file: Path) -> Iterator[Path]:
-    """Copy a file into the directory, under a name that the index does not show."""
+    """Copy a file into the directory, under a hidden name."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=directory)
     try:
         with os.fdopen(descriptor, "wb") as copy, file.open("rb") as original:
             shutil.copyfileobj(original, copy)
             copy.flush()
-            # mkstemp() makes files for the user alone; a web server of another user may serve the
+            # mkstemp() creates files with mode 0600; a web server of another user may serve the
             # directory.
             os.fchmod(copy.fileno(), 0o644)
-            # Before it gets its name: after a power cut there would be a file of that name and no
-            # content.
+            # Before the rename: after a power cut a file of that name could be empty.
             os.fsync(copy.fileno())
         yield Path(temporary)
     finally:
@@ -150,18 +151,18 @@ def _copied(directory: Path, file: Path) -> Iterator[Path]:
 def _publish(
     cache: MetadataCache, copy: Path, target: Path, contents: Contents, origin: Origin | None
 ) -> bool:
-    """Give a copy the name of its file, unless that is taken; say whether it was not."""
+    """Rename a copy to its final name; return whether the name was free."""
     known = cache.entry(target.name)
-    # What was lost and is there again was published when it was published first.
+    # A lost file that was built again keeps the time of its first publication.
     is_again = known is not None and known.sha256 == contents.sha256
     published_us = known.published_us if known and is_again else time.time_ns() // 1000
     entry = describe(Entry(target.name, Identity.of(copy.stat())), contents, published_us, origin)
-    # Before the file is visible, so that the index knows it at the first sight.
+    # Before the file is visible: the server then finds its entry and does not examine it.
     cache.put(entry, contents.metadata)
     try:
         _move(copy, target)
     except FileExistsError:
-        _restore(cache, target.name, known)  # somebody else was faster
+        _restore(cache, target.name, known)  # another process has published it meanwhile
         return False
     return True
 
@@ -174,7 +175,7 @@ def _restore(cache: MetadataCache, name: str, entry: Entry | None) -> None:
 
 
 def _move(temporary: Path, target: Path) -> None:
-    """Give a file its name; unlike a mere rename, never replace one that has come meanwhile."""
+    """Rename a file without replacing an existing one."""
     try:
         # link(2) fails if the name is taken; rename(2) would replace it, and a published file never
         # changes. renameat2(2) with RENAME_NOREPLACE is not in Python.
@@ -182,15 +183,16 @@ def _move(temporary: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError as error:
-        # EPERM where a file system has no links, EOPNOTSUPP of some network and FUSE file systems,
-        # EMLINK at its limit. Source: link(2).
+        # EPERM: the file system has no hard links; EOPNOTSUPP: some network and FUSE file systems;
+        # EMLINK: too many links. Source: link(2).
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK) or target.exists():
             raise
-        temporary.rename(target)  # a file system without links
+        # Not atomic with the check above, but the best that such a file system offers.
+        temporary.rename(target)
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make a rename survive a power cut. Source: fsync(2)."""
+    # Otherwise a power cut may undo a rename. Source: fsync(2).
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -199,7 +201,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 def present(directory: Path, names: Iterable[str]) -> list[str]:
-    """Tell which of these files the index holds.
+    """Return which of these files exist in the directory.
 
     Raises:
         InsidersError: the directory cannot be searched.
@@ -211,29 +213,29 @@ def present(directory: Path, names: Iterable[str]) -> list[str]:
 
 
 def unpublish(directory: Path, names: Iterable[str]) -> list[str]:
-    """Remove files from the index; return those that were there.
+    """Remove files from the index; return those that existed.
 
     Raises:
-        InsidersError: one cannot be removed.
+        InsidersError: a file cannot be removed.
     """
     return [name for name in names if remove(directory / name)]
 
 
 def put_aside(directory: Path, name: str) -> Path:
-    """Move a file out of the index, and keep it where no other file ever takes its place.
+    """Move a file out of the index, under a name that is never used again.
 
     Returns:
-        Where it is now.
+        Its new path.
 
     Raises:
-        InsidersError: it cannot be moved.
+        InsidersError: the file cannot be moved.
     """
     place = make_directory(directory / _SET_ASIDE)
     return set_aside(directory / name, place / name)
 
 
 def sweep(directory: Path) -> None:
-    """Remove what publications that were killed left behind, an hour ago or longer."""
+    """Remove the temporary files that killed publications left, an hour ago or longer."""
     with contextlib.suppress(OSError), os.scandir(directory) as items:
         for item in items:
             if not _is_unfinished(item.name) or not is_left(item.stat(follow_symlinks=False)):
@@ -241,11 +243,11 @@ def sweep(directory: Path) -> None:
             with contextlib.suppress(InsidersError):
                 is_inbox = item.is_dir(follow_symlinks=False)
                 (remove_tree if is_inbox else remove)(Path(item.path))
-                _log.info("removed %s, which was left unfinished", item.path)
+                _log.info("removed the unfinished %s", item.path)
 
 
 def _is_unfinished(name: str) -> bool:
-    """Tell by its name what is not visible yet."""
+    """Return whether a name is that of a temporary file or directory of a publication."""
     if name.startswith(INBOX):
         return True
     try:

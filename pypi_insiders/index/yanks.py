@@ -1,4 +1,4 @@
-"""Keep the list of yanked releases, beside the distributions."""
+"""Read and write the list of yanked releases."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 from pypi_insiders.index.release_lists import YANKED, Releases
 
 Yanks = Releases
-"""Normalized project to version to the reason; an empty reason is none."""
+"""Normalized project to version to the reason, which may be empty."""
 
 
 def load(directory: Path, copies: Path | None = None) -> Yanks:
-    """Read which releases of a distributions directory are yanked.
+    """Read the yanked releases of a distributions directory.
 
     Args:
         directory: the distributions directory.
-        copies: the directory of the state, which has a copy of the list.
+        copies: the directory of the state, with a copy of the list.
 
     Raises:
         InsidersError: the list cannot be read.
@@ -27,7 +27,7 @@ def load(directory: Path, copies: Path | None = None) -> Yanks:
 def save(
     directory: Path, yanks: Mapping[str, Mapping[str, str]], copies: Path | None = None
 ) -> None:
-    """Write which releases are yanked, and a copy into the state.
+    """Write the yanked releases, and their copy in the state.
 
     Raises:
         InsidersError: the list cannot be written.

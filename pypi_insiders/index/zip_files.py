@@ -1,4 +1,4 @@
-"""Open zip files whose list of members is not larger than it may be."""
+"""Open zip files whose list of members is of bounded size."""
 
 import zipfile
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+# zipfile creates an object for each member; real wheels have some thousand.
 MOST_MEMBERS = 100_000
 _LIST_LIMIT_BYTES = 16 * 1024 * 1024
 _END_BYTES = 128 * 1024  # with a comment of 64 KiB
@@ -17,8 +18,8 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip file for reading.
 
     Raises:
-        BadZipFile: it is damaged, or has too many members.
-        OSError: it cannot be read.
+        BadZipFile: the file is damaged, or has too many members.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         guarded = _GuardedFile(file, path)
@@ -28,14 +29,14 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 class _GuardedFile:
-    """Let zipfile read the list of members only if that is not too large.
-
-    It takes the list into memory whole, and makes an object of each member, of which some hundred
-    megabytes would become many gigabytes. What the end of the file says of their number is not what
-    zipfile goes by.
+    """Limit the size of the list of members that zipfile reads.
 
     Source: APPNOTE.TXT, 4.3.12 and 4.3.16; `ZipFile._RealGetContents`.
     """
+
+    # zipfile reads the list into memory whole and creates an object for each member: some hundred
+    # megabytes become many gigabytes. It ignores the number of members in the end record, so
+    # counting their signatures is the only limit.
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
@@ -44,7 +45,7 @@ class _GuardedFile:
         """Whether the list has been read."""
 
     def read(self, size: int = -1) -> bytes:
-        """Read some bytes."""
+        """Read up to `size` bytes; all for -1."""
         if self.is_open:
             return self._file.read(size)
         if size > _LIST_LIMIT_BYTES:
@@ -55,13 +56,13 @@ class _GuardedFile:
         return block
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place in it."""
+        """Set the position; return it."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the place where it is read next."""
+        """Return the position."""
         return self._file.tell()
 
     def seekable(self) -> bool:
-        """Return whether there are places to go to."""
+        """Return whether the position can be set."""
         return self._file.seekable()

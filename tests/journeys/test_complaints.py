@@ -196,7 +196,7 @@ WORDS = [
     Complaint(
         "an export of nothing", "export out",
         f"cannot read {{home}}/{DISTS}: No such file or directory",
-        "is anything published? `pypi-insiders update`",
+        "publish releases: `pypi-insiders update`",
     ),
     Complaint(
         "an export over something else", "export out",

@@ -357,7 +357,7 @@ def test_distributions_out_of_reach_do_not_seem_gone(
     failed = export(person, target, status=1)
     assert failed.stderr.splitlines() == [
         f"error: cannot read {dists}: No such file or directory",
-        "hint: is anything published? `pypi-insiders update`",
+        "hint: publish releases: `pypi-insiders update`",
     ]
     assert files(target) == before
 

@@ -142,7 +142,7 @@ def test_a_damaged_file_is_refused(index: Index, tmp_path: Path) -> None:
     lying = file.rename(file.with_name("my_dist-2.0-py3-none-any.whl"))
     done = index.upload("uv", lying)
     assert (done.returncode != 0, index.tree()) == (True, {})
-    assert f"{lying.name} says of itself that it is my-dist 1.0" in done.stderr
+    assert f"{lying.name} has the metadata of my-dist 1.0" in done.stderr
 
 
 def test_the_token_is_stored_hashed(index: Index) -> None:

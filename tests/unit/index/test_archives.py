@@ -187,7 +187,7 @@ def test_a_record_is_not_too_large(tmp_path: Path) -> None:
             archive.writestr("probe-1.0.dist-info/RECORD", bytes(size_bytes))
         with pytest.raises(DistributionError) as caught:
             archives.check(path)
-        is_refused = caught.value.message == f"{path.name} is too large when it is unpacked"
+        is_refused = caught.value.message == f"{path.name} is too large when unpacked"
         assert is_refused is (complaint == "too large")
 
 
@@ -211,7 +211,7 @@ def _wheel(path: Path, members: dict[str, str]) -> Path:
 
 
 _TWICE = "contains 'probe/a' as a file and as a directory"
-_NO_NAME = "contains a name that no file can have: "
+_NO_NAME = "contains an invalid file name: "
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_wheel_is_all_of_its_file(tmp_path: Path, around: tuple[bytes, bytes])
     path.write_bytes(before + path.read_bytes() + after)
     with pytest.raises(DistributionError) as caught:
         archives.check(path)
-    told = f"{path.name} has bytes before its first member or after its end"
+    told = f"{path.name} has extra bytes before its first member or after its end"
     assert caught.value.message == told
 
 

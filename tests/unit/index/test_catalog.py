@@ -311,7 +311,7 @@ def test_a_copy_that_stalls_is_served_in_the_end(
             file.write(content[5000:])
         age(copy)
         threading.Thread(target=catalog.keep_up, daemon=True).start()
-        assert told.get(timeout=60) == f"{copy.name} is served now"
+        assert told.get(timeout=60) == f"{copy.name} is now served"
     assert names(catalog, "my-dist") == [copy.name]
 
 
@@ -363,7 +363,7 @@ def test_a_file_in_the_place_of_another_is_told_as_what_it_is(
     assert after is not None
     assert before.sha256 != after.sha256 == sha256(path)
     assert before.published_us < after.published_us
-    assert caplog.messages == [f"{path.name} is another file now than the one that was published"]
+    assert caplog.messages == [f"{path.name} has changed since it was published"]
 
 
 def test_no_download_differs_from_the_page(directory: Path, catalog: Catalog) -> None:
@@ -464,8 +464,8 @@ def test_nothing_is_told_unless_it_is_known_what_is_yanked(
     for _ in range(2):
         with pytest.raises(InsidersError) as caught:
             catalog.project("my-dist")
-        assert caught.value.message.startswith(f"cannot understand {list_}: ")
-        assert caught.value.hint == "mend it, or remove it"
+        assert caught.value.message.startswith(f"cannot parse {list_}: ")
+        assert caught.value.hint == f"edit {list_}, or remove it"
     list_.write_text('{"my-dist": {"1.0": "x"}}')
     found = catalog.project("my-dist")
     assert found is not None
@@ -521,12 +521,12 @@ def test_what_is_out_of_reach_is_not_forgotten(
     with telling("pypi_insiders.index") as told:
         threading.Thread(target=successor.keep_up, daemon=True).start()
         assert told.get(timeout=60) == (
-            f"cannot read {directory}: No such file or directory; until that is mended, nothing is "
-            "served"
+            f"cannot read {directory}: No such file or directory; nothing is served until this "
+            "is fixed"
         )
         directory.with_name("away").rename(directory)
         assert names(successor, "my-dist") == [file.name]
-        assert told.get(timeout=60) == f"{directory} can be read again"
+        assert told.get(timeout=60) == f"{directory} is readable again"
     found = record.entry(file.name)
     assert found is not None
     assert found.published_us == 10**15

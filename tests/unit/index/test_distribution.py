@@ -99,7 +99,7 @@ def test_a_file_must_be_what_its_name_says(tmp_path: Path) -> None:
     ):
         with pytest.raises(DistributionError) as caught:
             read(built, name)
-        assert caught.value.message == f"{name} says of itself that it is {told}"
+        assert caught.value.message == f"{name} has the metadata of {told}"
     assert read(built, "My_Dist-1.0.0-py3-none-any.whl").sha256 == read(built).sha256
 
 
@@ -126,7 +126,7 @@ def test_an_sdist_must_have_one_pkg_info(
     if reason:
         assert caught.value.message == f"a-1.tar.gz is damaged: {reason}"
     else:
-        assert "wrong version in its metadata" in caught.value.message
+        assert "invalid version in its metadata" in caught.value.message
 
 
 def test_metadata_that_swell_are_not_unpacked(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_damaged_record_is_set_aside(
     assert earlier.read_text() == "earlier"
     assert database.with_name("record.sqlite.damaged.1").stat().st_ino == inode
     assert [entry.levelname for entry in caplog.records] == ["WARNING"]
-    assert caplog.messages[0].startswith(f"{database} is damaged (")
+    assert caplog.messages[0].startswith(f"{database} is damaged: ")
 
 
 def test_a_record_of_a_newer_version_stays_as_it_is(
@@ -132,8 +132,8 @@ def test_a_record_of_a_newer_version_stays_as_it_is(
     assert record.entries() == {ENTRY.name: ENTRY}
     assert database.read_bytes() == content
     assert caplog.messages == [
-        f"{database} cannot be used: it was written by a newer version of this program; "
-        "what it would tell is lost at the end"
+        f"cannot use {database}: it was written by a newer version of this program; "
+        "using a temporary cache in memory"
     ]
 
 
@@ -191,7 +191,7 @@ def test_damage_is_met_where_it_is(
     uses[use](record)
     assert database.with_name("record.sqlite.damaged").exists()
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith(f"{database} is damaged (")
+    assert caplog.messages[0].startswith(f"{database} is damaged: ")
     record.put(ENTRY, b"")
     assert MetadataCache(database, tmp_path).entry(ENTRY.name) == ENTRY
 
@@ -227,4 +227,4 @@ def test_without_a_place_for_it_the_record_lasts_as_long_as_the_process(
     record.put(ENTRY, b"")
     assert record.entries() == {ENTRY.name: ENTRY}
     assert [entry.levelname for entry in caplog.records] == ["WARNING"]
-    assert caplog.messages[0].startswith(f"{database} cannot be used: ")
+    assert caplog.messages[0].startswith(f"cannot use {database}: ")

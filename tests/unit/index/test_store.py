@@ -111,7 +111,7 @@ def test_what_is_published_is_never_replaced(
     )
     assert (_identity(index / WHEEL), record.entry(WHEEL)) == before
     assert [(entry.levelname, entry.getMessage()) for entry in caplog.records] == [
-        ("WARNING", f"{WHEEL} is published already, with other content; it stays as it is")
+        ("WARNING", f"{WHEEL} is already published with different content; keeping the old file")
     ]
 
 
@@ -168,9 +168,7 @@ def test_what_was_left_unfinished_is_swept(
     with caplog.at_level("INFO"):
         sweep(index)
     assert set(index.iterdir()) == {index / WHEEL, index / SDIST, *kept}
-    assert sorted(caplog.messages) == sorted(
-        f"removed {path}, which was left unfinished" for path in left
-    )
+    assert sorted(caplog.messages) == sorted(f"removed the unfinished {path}" for path in left)
 
 
 def test_a_file_that_is_missing_is_named(
@@ -192,7 +190,7 @@ def test_a_file_that_is_another_release_than_its_name_says_is_refused(
     lying = wheel.rename(wheel.with_name("other-1.0-py3-none-any.whl"))
     with pytest.raises(DistributionError) as caught:
         publish(index, record, [sdist, lying])
-    assert caught.value.message == f"{lying.name} says of itself that it is my-dist 1.0"
+    assert caught.value.message == f"{lying.name} has the metadata of my-dist 1.0"
     assert (_content(index), record.entries()) == ({}, {})
 
 
