@@ -1,18 +1,18 @@
-"""Put finished distributions into another package index that takes uploads.
+"""Upload distributions to another package index, and read the simple API of indexes.
 
-The index is asked first, by file name and sha256; what is missing is uploaded; then the index is
-asked again, for some take a file that they do not keep. What it has under a name never changes.
+An upload compares file names and sha256 with the index first, uploads the missing files, and reads
+the index again, as some indexes accept a file and do not keep it. A file of an index never changes.
 
-`uv publish` carries the files, one by one. What decided, tried on devpi and pypiserver:
+`uv publish` uploads the files, one by one. Why, tested with devpi and pypiserver:
 
-* Without a question before, both uv and twine replace a file of a volatile index of devpi, and
-  say that all is well.
-* `uv publish --check-url` takes an index that wants a password for reading as one that does not
-  have the file, and uploads it. So we ask ourselves, and again after every failure.
-* A server that is down or dies makes twine end in a traceback of urllib3; uv tries again, and
-  names the cause in a line of its own.
-* twine would bring more than twenty packages. uv is with us already, and as a process of its own
-  it can be ended, and has the password in its environment alone.
+* Without a check before, both uv and twine replace a file of a volatile devpi index, and report
+  success.
+* `uv publish --check-url` treats an index that requires a password for reading as one without the
+  file, and uploads it. So the check is made here, and repeated after every failure.
+* twine ends with a traceback of urllib3 if the server is down or dies; uv retries, and prints the
+  cause on a line of its own.
+* twine has more than twenty dependencies. uv is installed already, and runs as a process, which can
+  be killed, and gets the password in its environment only.
 
 Source: https://docs.pypi.org/api/upload/, https://docs.astral.sh/uv/guides/package/
 """

@@ -1,4 +1,4 @@
-"""Find out who uploads, and with what password."""
+"""Find the user and password for an upload."""
 
 import netrc
 import os
@@ -18,28 +18,30 @@ VARIABLE = "PYPI_INSIDERS_INDEX_PASSWORD"
 """The environment variable with the password."""
 
 _CREDENTIAL = "pypi-insiders-index-password"
+# The user name for API tokens, of PyPI and indexes like it.
 _DEFAULT_USER = "__token__"
+# A backend of keyring may ask the user to unlock it.
 _KEYRING_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """Somebody who may upload; without a password, as far as one can without."""
+    """A user and a password; `None`: the index is used without one."""
 
     user: str
     password: str | None = field(default=None, repr=False)
 
 
 def take_password() -> str | None:
-    """Take the password out of the environment, which every program that we start inherits."""
+    """Remove the password from the environment; return it."""
+    # Every program that is started later would inherit it, builds included.
     return os.environ.pop(VARIABLE, None)
 
 
 def find_credentials(destination: Destination, environment: Mapping[str, str]) -> Credentials:
-    """Find user and password.
+    """Return user and password from the environment, a systemd credential, netrc or the keyring.
 
-    It looks into the environment, the credentials of a systemd unit, netrc and the keyring; the
-    first password counts.
+    The first password counts.
 
     Raises:
         InsidersError: a file with a password cannot be read.
@@ -47,7 +49,7 @@ def find_credentials(destination: Destination, environment: Mapping[str, str]) -
     Source: systemd.exec(5), `$CREDENTIALS_DIRECTORY`.
     """
     user = destination.user or _DEFAULT_USER
-    # In the order of how near to this call it was said.
+    # The most specific source first: this command, this unit, this user.
     given = destination.password or environment.get(VARIABLE)
     if password := given or _of_unit(environment):
         return Credentials(user, _checked(password))
@@ -59,8 +61,8 @@ def find_credentials(destination: Destination, environment: Mapping[str, str]) -
 def _checked(password: str) -> str:
     if not password.isprintable():
         raise PublishError(
-            "the password of the index has more than one line, or a control character",
-            f"check {VARIABLE}, or the file that it is taken from",
+            "the password of the index has several lines or control characters",
+            f"check {VARIABLE}, or the file with the password",
         )
     return password
 
@@ -72,23 +74,22 @@ def _of_unit(environment: Mapping[str, str]) -> str | None:
 
 
 def _of_netrc(destination: Destination, environment: Mapping[str, str]) -> Credentials | None:
-    """Look into netrc; a password of another user than the one that is set is none."""
-    # As requests does; `netrc` alone looks only into the home.
+    # $NETRC as in requests; the module `netrc` reads ~/.netrc only.
     path = Path(environment.get("NETRC") or _home(environment) / ".netrc")
     try:
         found = netrc.netrc(path).authenticators(urlsplit(destination.url).hostname or "")
     except FileNotFoundError:
         return None
     except netrc.NetrcParseError:
-        # What it says has a word of the file, which may be the password.
-        raise PublishError(f"{path} is no valid netrc file", f"edit {path}") from None
+        # Without its message, which quotes a word of the file: it may be the password.
+        raise PublishError(f"{path} is not a valid netrc file", f"edit {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise PublishError(f"cannot read {path}: {reason}") from None
     if found is None:
         return None
     login, _, password = found
-    # Another user's password would be refused, and count as an attempt on this one's account.
+    # The password of another user would fail, and count as a failed login of this one.
     if not password or (destination.user and login and login != destination.user):
         return None
     return Credentials(destination.user or login or _DEFAULT_USER, _checked(password))
@@ -99,12 +100,12 @@ def _home(environment: Mapping[str, str]) -> Path:
 
 
 def _of_keyring(url: str, user: str, environment: Mapping[str, str]) -> str | None:
-    """Ask the program `keyring`, by the URL as twine does, then by the host as pip and uv do."""
+    """Return the password of the program `keyring`: by URL as twine asks, or by host as pip."""
     program = shutil.which("keyring", path=environment.get("PATH"))
     if program is None:
         return None
-    # By its program, as pip does: its backends are where the user has installed it, and not in an
-    # environment of ours.
+    # The program, not the module, as pip does: the backends are installed where the user's keyring
+    # is, not in the environment of this package.
     for service in (url, urlsplit(url).hostname or ""):
         try:
             done = process.run(

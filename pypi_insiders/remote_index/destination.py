@@ -1,4 +1,4 @@
-"""Know where to upload, and where that index tells what it has."""
+"""Find the upload URL and the simple API of the index to publish to."""
 
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
@@ -11,22 +11,22 @@ PYPI = "https://pypi.org/simple/"
 
 _PYPI_UPLOADS = "upload.pypi.org"
 _SIMPLE = ("simple", "+simple")
-# PyPI, many after it; Azure Artifacts.
+# `legacy` of PyPI and indexes like it; `upload` of Azure Artifacts.
 _BESIDE_SIMPLE = ("legacy", "upload")
 
 
 @dataclass(frozen=True)
 class Destination:
-    """An index that takes uploads."""
+    """An index that accepts uploads."""
 
     url: str
-    """Where files are sent to."""
+    """The upload URL."""
     simple_url: str
-    """Where it tells what it has; a project's name and a slash are added."""
+    """The URL of its simple API; the name of a project and a slash are appended."""
     user: str | None = None
-    """Who uploads; `None` is whoever netrc names, or else `__token__`."""
+    """The user who uploads; `None`: the user in netrc, or else `__token__`."""
     password: str | None = field(default=None, repr=False)
-    """With what password, if that is known already."""
+    """The password, if it is known already."""
 
 
 def destination(
@@ -35,16 +35,16 @@ def destination(
     user: str | None = None,
     password: str | None = None,
 ) -> Destination | None:
-    """Tell where files go, or `None` for nowhere.
+    """Return the index to upload to; `None`: none is set.
 
     Args:
         settings: the `[publish]` table.
-        url: instead of `index-url`; `check-url`, which belongs to that, does not count then.
-        user: instead of `user`.
+        url: replaces `index-url`; `check-url`, which belongs to `index-url`, is then ignored.
+        user: replaces `user`.
         password: of that user, if it is known already.
 
     Raises:
-        PublishError: the URL is none of an index.
+        PublishError: the URL is not valid for an index.
     """
     if url is None or url == settings.index_url:
         url, simple_url = settings.index_url, settings.check_url
@@ -55,16 +55,13 @@ def destination(
     try:
         url = parse_index_url(url)
     except ValueError as error:
-        raise PublishError(f"the URL to upload to {error}") from error
+        raise PublishError(f"the upload URL {error}") from error
     simple_url = _with_slash(simple_url) if simple_url else simple_url_of(url)
     return Destination(url, simple_url, user or settings.user, password)
 
 
 def simple_url_of(url: str) -> str:
-    """Tell from where an index takes uploads where its simple API is, as far as one can.
-
-    Of two segments is what devpi has, except that Nexus and Google have it too.
-    """
+    """Return the probable URL of the simple API of an index, from its upload URL."""
     parts = urlsplit(url)
     if parts.hostname == _PYPI_UPLOADS:
         return PYPI
@@ -73,7 +70,7 @@ def simple_url_of(url: str) -> str:
         segments[-1] = "simple"
     elif segments and segments[-1] in _SIMPLE:
         pass
-    # devpi takes uploads at /USER/INDEX/, and has its simple API at /USER/INDEX/+simple/.
+    # devpi accepts uploads at /USER/INDEX/, and has its simple API at /USER/INDEX/+simple/.
     elif len(segments) == 2 and not _is_no_devpi(parts.hostname or "", segments[0]):
         segments.append("+simple")
     else:
@@ -82,6 +79,7 @@ def simple_url_of(url: str) -> str:
 
 
 def _is_no_devpi(host: str, first: str) -> bool:
+    # The upload URLs of Nexus and of Google's Artifact Registry have two segments too.
     return first == "repository" or host.endswith(".pkg.dev")
 
 

@@ -1,4 +1,4 @@
-"""Say in one line why an index cannot be asked, or does not take a file."""
+"""Describe in one line why an index cannot be read, or refuses a file."""
 
 import html
 import re
@@ -9,18 +9,21 @@ from pypi_insiders.util.network_failures import PASSING_STATUS, UNREACHABLE, UNR
 from pypi_insiders.util.plain_text import one_line
 from pypi_insiders.util.without_credentials import without_any_credentials
 
-# Some servers answer with a page of HTML, and the line is for a journal.
+# Some servers answer with a whole HTML page; the message is one line of the journal.
 _DETAIL_CHARS = 240
+# Shorter passwords are replaced as whole words only: inside of words they would disfigure the text
+# and reveal nothing.
 _SHORT_CHARS = 4
+# uv prints this before the text of the response.
 _SAYS = "Server says:"
 _ADDRESS_HINT = "check index-url under [publish], and check-url if you have set it"
 
 
 class PublishError(InsidersError):
-    """An index cannot be asked, does not take a file, or has another one in its place.
+    """An index cannot be read, refuses a file, or has a different file of its name.
 
     Args:
-        is_unreachable: whether the index was out of reach, which may pass by itself.
+        is_unreachable: whether the index could not be reached, which may be temporary.
     """
 
     def __init__(
@@ -32,7 +35,7 @@ class PublishError(InsidersError):
 
 @dataclass(frozen=True)
 class _Meaning:
-    """What a text means, and what helps."""
+    """A cause, its pattern in foreign text, and a hint."""
 
     pattern: str
     meaning: str
@@ -40,21 +43,24 @@ class _Meaning:
     is_unreachable: bool = False
 
 
-# What uv and Python say. The first match counts.
+# Messages of uv and Python. The first match counts, so certificates come before TLS, and temporary
+# statuses before the rest of 5xx.
 _MEANINGS = (
     _Meaning(
         "status code 40[13]|Missing credentials",
-        "no access: the index does not accept the user and the password",
-        "check both: PYPI_INSIDERS_INDEX_PASSWORD, ~/.netrc, and user under [publish]",
+        "access denied: the index rejects the user or the password",
+        "check PYPI_INSIDERS_INDEX_PASSWORD, ~/.netrc, and user under [publish]",
     ),
     _Meaning(
         "status code 40[45]|status code 410|POST requests are not supported|[Rr]edirect"
         "|status code 30",
-        "there is no index that takes this",
+        "not the upload URL of an index",
         _ADDRESS_HINT,
     ),
     _Meaning(
-        "status code 413", "the index takes no file of this size", "ask who runs it to allow it"
+        "status code 413",
+        "the file is too large for the index",
+        "ask its administrator to raise the limit",
     ),
     _Meaning(
         "CERTIFICATE_VERIFY_FAILED|[Cc]ertificate",
@@ -63,39 +69,39 @@ _MEANINGS = (
     ),
     _Meaning(
         r"\bSSL\b|\bTLS\b|SSL:|received corrupt message|InvalidContentType",
-        "there is no TLS with the index",
-        "check whether its URL begins with http or https",
+        "no TLS connection to the index",
+        "check whether its URL starts with http or https",
     ),
     _Meaning(
         UNRESOLVED,
-        "the name of its host cannot be resolved",
-        "check the name and the network",
+        "its host name cannot be resolved",
+        "check the host name and the network",
         is_unreachable=True,
     ),
     _Meaning(
         "closed connection|[Cc]onnection (?:was )?(?:closed|reset|aborted)|IncompleteRead"
         r"|Broken pipe|incomplete message|unexpected (?:EOF|end of file)|broke off|EOF occurred",
-        "the index broke off",
-        "look at its log; the next run goes on where this one ended",
+        "the index closed the connection",
+        "check the log of the index; the next update uploads the rest",
         is_unreachable=True,
     ),
     _Meaning(
         f"{UNREACHABLE}|timed out|tcp connect error",
-        "the index cannot be reached",
-        "check the network and whether it runs; the next run tries again",
+        "index unreachable",
+        "check the network and whether the index is running; the next update tries again",
         is_unreachable=True,
     ),
     _Meaning(
         f"status code {PASSING_STATUS}",
-        "the index has trouble of its own",
-        "look at its log; the next run tries again",
+        "the index has an internal error",
+        "check the log of the index; the next update tries again",
         is_unreachable=True,
     ),
-    # An answer, which is the same the next time: 501 of a server that takes no uploads at all.
+    # Permanent, such as 501 of a server that does not accept uploads at all.
     _Meaning(
         "status code 5[0-9][0-9]",
-        "the index does not take this",
-        f"look at its log; {_ADDRESS_HINT}",
+        "the index refuses the request",
+        f"check the log of the index; {_ADDRESS_HINT}",
     ),
 )
 
@@ -103,32 +109,32 @@ _MEANINGS = (
 def failure(
     doing: str, text: str, password: str | None, kind: type[PublishError] = PublishError
 ) -> PublishError:
-    """Say in one line what failed and what helps, without any credential.
+    """Return the error of a failed request, in one line, with a hint and without credentials.
 
     Args:
-        doing: what was tried.
-        text: what uv or Python said; after `Server says:`, what the server did.
-        password: which the text may have.
-        kind: of the error.
+        doing: the failed action, such as "cannot upload FILE to URL".
+        text: the message of uv or Python; after `Server says:`, that of the server.
+        password: is removed from the text.
+        kind: the class of the error.
     """
-    told, _, answer = text.partition(_SAYS)
-    told = _clean(told, password).rstrip(":. ")
-    answer = _clean(_plain(answer), password)
-    detail = f"{told}: {answer}" if answer else told
+    message, _, response = text.partition(_SAYS)
+    message = _clean(message, password).rstrip(":. ")
+    response = _clean(_plain(response), password)
+    detail = f"{message}: {response}" if response else message
     detail = detail if len(detail) <= _DETAIL_CHARS else f"{detail[:_DETAIL_CHARS]}..."
-    # Only what the client said: the server's own words may name any of these.
+    # The client's message only: the server's text may contain any of the patterns.
     for item in _MEANINGS:
-        if re.search(item.pattern, told):
+        if re.search(item.pattern, message):
             return kind(
                 f"{doing}: {item.meaning} ({detail})",
                 item.hint,
                 is_unreachable=item.is_unreachable,
             )
-    return kind(f"{doing}: {detail or 'it said nothing'}")
+    return kind(f"{doing}: {detail or 'no reason given'}")
 
 
 def _plain(text: str) -> str:
-    """Take a page for what a person reads of it."""
+    """Return the visible text of an HTML page; other text as it is."""
     if "<" not in text:
         return text
     text = re.sub(r"<(head|style|script)\b.*?</\1>", " ", text, flags=re.DOTALL | re.IGNORECASE)
@@ -136,9 +142,8 @@ def _plain(text: str) -> str:
 
 
 def _clean(text: str, password: str | None) -> str:
-    """Make one line of a text, without credentials."""
+    """Return a text as one line, without credentials."""
     if password:
-        # Inside of words a very short one tells nothing, and would take their letters away.
         is_short = len(password) < _SHORT_CHARS
         around = (r"(?<!\w)", r"(?!\w)") if is_short else ("", "")
         text = re.sub(re.escape(password).join(around), "[password]", text)

@@ -1,4 +1,4 @@
-"""Ask the public index which releases it has of what is watched."""
+"""Look up the latest public versions of projects on the fallback index."""
 
 import json
 import logging
@@ -21,24 +21,26 @@ from pypi_insiders.util.without_credentials import without_credentials
 _log = logging.getLogger(__name__)
 
 _JSON = "application/vnd.pypi.simple.v1+json"
+# Once a day: a public release of a watched project is rare, and every request names the project.
 _EVERY_S = 86400
 _AT_ONCE = 8
 _TIMEOUT_S = 10
+# A response of any length must not fill the memory.
 _LIMIT_BYTES = 64 * 1024 * 1024
 
 
 def look_up(directory: Path, index_url: str, names: Iterable[str]) -> None:
-    """Ask the public index for projects of which that was not done for a day, and remember it.
+    """Update the public versions of the projects that were not looked up for a day.
 
-    What cannot be had is asked for again next time.
+    A failed request is repeated next time.
 
     Args:
-        directory: that of the state.
-        index_url: the URL of its simple API.
-        names: normalized.
+        directory: the directory of the state.
+        index_url: the URL of the simple API of the fallback index.
+        names: normalized project names.
 
     Raises:
-        InsidersError: what was found out cannot be written.
+        InsidersError: the result cannot be written.
     """
     known, now_s = load(directory), int(time.time())
     wanted = {}
@@ -47,7 +49,7 @@ def look_up(directory: Path, index_url: str, names: Iterable[str]) -> None:
         before = known.get(name)
         if before is None or before.url != url:
             before = Public(url, 0)
-        # A time in the future is of a clock that was wrong.
+        # A time in the future was written with a wrong clock, and could be years away.
         if not 0 <= now_s - before.asked_at < _EVERY_S:
             wanted[name] = before
     if not wanted:
@@ -59,14 +61,14 @@ def look_up(directory: Path, index_url: str, names: Iterable[str]) -> None:
 
 
 def has_project(index_url: str, name: str) -> bool:
-    """Ask an index whether it has a project of this name, whatever releases that has.
+    """Return whether an index has a project of this name, with or without releases.
 
     Args:
         index_url: the URL of its simple API.
-        name: normalized.
+        name: normalized project name.
 
     Raises:
-        InsidersError: it does not answer, or not clearly.
+        InsidersError: the index is unreachable, or its response is neither a page nor 404.
     """
     try:
         return _ask(_page_of(index_url, name)).status != NOT_FOUND
@@ -80,7 +82,7 @@ def _page_of(index_url: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What came for the page of a project."""
+    """The response to the request for the page of a project."""
 
     status: int
     """200, 304 or 404."""
@@ -89,43 +91,46 @@ class _Answer:
 
 
 class _UnknownError(Exception):
-    """An index did not answer, or nothing that tells whether it has a project."""
+    """It is unknown whether an index has a project: no response, or an unexpected one."""
 
 
 def _remember(before: Public, answer: _Answer, now_s: int) -> Public:
-    """Add an answer to what was known.
+    """Return the public versions after a response.
 
     Raises:
-        ValueError: it cannot be understood.
+        ValueError: the response is not valid.
     """
     if answer.status == NOT_MODIFIED:
         return replace(before, asked_at=now_s)
+    # A truncated page, longer than the limit, is not valid JSON and raises here.
     files = json.loads(answer.body)["files"] if answer.status != NOT_FOUND else []
     final, pre = _newest(files)
     is_first = before.asked_at == 0
     absent_at, appeared_at = before.absent_at, None
     if is_first and not files:
         absent_at = now_s
-    # Only of a name that was free before: what always had files is the public project of that name.
+    # Appeared means that the name was free before; a project that had files at the first lookup is
+    # the public project of that name.
     if absent_at is not None and files:
         appeared_at = before.appeared_at or now_s
     return Public(before.url, now_s, answer.etag, final, pre, absent_at, appeared_at)
 
 
 def _try(before: Public) -> Public | None:
-    """Ask for what is new of a project; `None` where there is no answer to be understood."""
+    """Return the new public versions of a project; `None` without a valid response."""
+    # The ETag saves most downloads: the page of a large project has megabytes.
     try:
         return _remember(before, _ask(before.url, before.etag), int(time.time()))
     except (_UnknownError, ValueError, LookupError, TypeError, AttributeError) as error:
-        _log.debug("%s tells nothing: %s", without_credentials(before.url), error)
+        _log.debug("no valid response from %s: %s", without_credentials(before.url), error)
         return None
 
 
 def _ask(url: str, etag: str | None = None) -> _Answer:
-    """Ask for the page of a project.
+    """Request the page of a project.
 
     Raises:
-        _UnknownError: the answer is neither that page nor that there is none.
+        _UnknownError: the response is neither a page nor 404.
     """
     headers = {"Accept": _JSON, **({"If-None-Match": etag} if etag else {})}
     request = Request(url, headers=headers)  # noqa: S310 - http or https
@@ -142,11 +147,11 @@ def _ask(url: str, etag: str | None = None) -> _Answer:
 
 
 def _newest(files: Iterable[Any]) -> tuple[str | None, str | None]:
-    """Find the newest version and the newest pre-release that are not yanked.
+    """Return the latest version and the latest pre-release that are not yanked.
 
     Source: PEP 691, "Project Detail"; PEP 592.
     """
-    # Eggs, installers and other files of old are no releases.
+    # `releases` skips eggs, Windows installers and other old files, which installers ignore too.
     names = (file["filename"] for file in files if file.get("yanked", False) is False)
     found = {version for _, _, version in distribution.releases(names)}
     final = max((version for version in found if not version.is_prerelease), default=None)

@@ -1,4 +1,4 @@
-"""Ask an index which files it has of a project, by its simple API.
+"""Read the files of a project from the simple API of an index.
 
 Source: https://packaging.python.org/en/latest/specifications/simple-repository-api/
 """
@@ -26,48 +26,51 @@ _Found = TypeVar("_Found")
 _log = logging.getLogger(__name__)
 
 _JSON = "application/vnd.pypi.simple.v1+json"
+# JSON first, as it has the hash of each file; HTML for indexes without it.
 _ACCEPT = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _TIMEOUT_S = 60
+# A response of any length must not fill the memory.
 _LIMIT_BYTES = 64 * 1024 * 1024
 _BLOCK_BYTES = 1024 * 1024
-# Some indexes list links with spaces, which http.client refuses; `%` stays, as most are quoted.
+# Characters that quote() leaves: some indexes list links with spaces, which http.client rejects.
+# `%` stays, as most links are quoted already.
 _IN_URL = "%/:?&=+,;@!$'()*[]~"
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A file as a page names it."""
+    """A file on the page of a project."""
 
     url: str
     sha256: str | None
-    """Hexadecimal; `None` where the page does not tell."""
+    """Hexadecimal; `None`: the page has none."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What an index has of a project, file name to file."""
+    """The files of a project on an index, by file name."""
 
     url: str
     files: dict[str, Listed]
 
 
 class _NotThereError(PublishError):
-    """The index answers that it has no such thing."""
+    """The index answers 404."""
 
 
 def ask(simple_url: str, project: str, credentials: Credentials | None) -> Page:
-    """Ask for the page of a project; a project that the index does not know has no files.
+    """Read the page of a project; an unknown project has no files.
 
-    Some indexes send whoever asks for a project that they do not know to PyPI. The page says by
-    its URL who answered.
+    Some indexes redirect unknown projects to PyPI: the URL of the page is that of the index that
+    answered.
 
     Args:
         simple_url: the URL of the simple API, with a slash at its end.
-        project: normalized.
-        credentials: who asks; `None` for anybody.
+        project: the normalized name.
+        credentials: user and password; `None`: read anonymously.
 
     Raises:
-        PublishError: there is no answer, or none of an index.
+        PublishError: the index is unreachable, or its response is not a page of a simple API.
     """
     url = f"{simple_url}{project}/"
     try:
@@ -78,25 +81,26 @@ def ask(simple_url: str, project: str, credentials: Credentials | None) -> Page:
         return Page(place, _files(kind, body, place))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise PublishError(
-            f"{without_credentials(url)} is no page of an index ({kind})",
+            f"{without_credentials(url)} is not a page of a simple API ({kind})",
             "check index-url under [publish], and set check-url to the URL of its simple API",
         ) from error
 
 
 def hash_of(listed: Listed, credentials: Credentials | None, limit_bytes: int) -> str | None:
-    """Find out the sha256 of a file whose page does not tell it, by getting the file.
+    """Return the sha256 of a file that its page has without one, by downloading the file.
 
     Returns:
-        Hexadecimal; `None` if it has more bytes than the limit.
+        Hexadecimal; `None` if the file has more bytes than the limit.
 
     Raises:
-        PublishError: it cannot be had.
+        PublishError: the file cannot be downloaded.
     """
 
     def read(answer: http.client.HTTPResponse) -> str | None:
         digest = hashlib.sha256()
         left_bytes = limit_bytes
-        # A limit of what is expected: an index must not be able to send for ever.
+        # The limit is the size of the local file: a larger one differs, whatever its hash, and an
+        # index must not be able to send without end.
         while block := answer.read(_BLOCK_BYTES):
             digest.update(block)
             left_bytes -= len(block)
@@ -109,7 +113,7 @@ def hash_of(listed: Listed, credentials: Credentials | None, limit_bytes: int) -
 
 
 def _whole(answer: http.client.HTTPResponse) -> tuple[str, str, bytes]:
-    """Read a page: its type, from where it came in the end, and its content."""
+    """Return the type of a page, its URL after redirects, and its content."""
     body = answer.read(_LIMIT_BYTES + 1)
     if len(body) > _LIMIT_BYTES:
         raise ValueError("the page is too large")
@@ -118,7 +122,7 @@ def _whole(answer: http.client.HTTPResponse) -> tuple[str, str, bytes]:
 
 
 def _see_the_end(answer: http.client.HTTPResponse) -> None:
-    """Refuse an answer that was cut off; read in parts, it is not said to be."""
+    # http.client raises for a truncated response when it is read as a whole, not in blocks.
     if answer.length:
         raise http.client.IncompleteRead(b"", answer.length)
 
@@ -126,10 +130,10 @@ def _see_the_end(answer: http.client.HTTPResponse) -> None:
 def _get(
     url: str, credentials: Credentials | None, read: Callable[[http.client.HTTPResponse], _Found]
 ) -> _Found:
-    """Get a URL; user and password go to its host alone, wherever that sends us.
+    """Send a GET request, with the credentials for this host only, not for those of redirects.
 
     Raises:
-        PublishError: there is no answer, or none to read.
+        PublishError: there is no response, or it cannot be read.
     """
     redirects = _Redirects(url)
     _log.debug("GET %s", without_credentials(url))
@@ -142,7 +146,7 @@ def _get(
     except NoAnswerError as error:
         kind, text = PublishError, str(error)
     password = credentials.password if credentials else None
-    raise failure(f"cannot ask {without_credentials(redirects.url)}", text, password, kind)
+    raise failure(f"cannot read {without_credentials(redirects.url)}", text, password, kind)
 
 
 def _request(url: str, credentials: Credentials | None) -> urllib.request.Request:
@@ -150,7 +154,7 @@ def _request(url: str, credentials: Credentials | None) -> urllib.request.Reques
         quote(url, safe=_IN_URL),
         headers={
             "Accept": _ACCEPT,
-            "Cache-Control": "no-cache",  # what was uploaded a moment ago is looked for
+            "Cache-Control": "no-cache",  # a cached page lacks the file uploaded a moment ago
         },
     )
     if credentials and credentials.password:
@@ -161,7 +165,7 @@ def _request(url: str, credentials: Credentials | None) -> urllib.request.Reques
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects over HTTP, and take user and password along on the same host only."""
+    """Follow redirects to http and https; send user and password to the same origin only."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -175,11 +179,11 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        """Make the next request of a redirect."""
+        """Return the request that follows a redirect."""
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request is None:
             return None
-        # urllib would follow to ftp as well.
+        # urllib would follow a redirect to ftp too.
         if request.type not in ("http", "https"):
             raise ValueError(f"a redirect to {request.type}")
         if _origin(request.full_url) == _origin(req.full_url) and (
@@ -196,17 +200,17 @@ def _origin(url: str) -> tuple[str, str]:
 
 
 def is_of(url: str, other: str) -> bool:
-    """Tell whether two URLs are of one server."""
+    """Return whether two URLs are of the same origin."""
     return _origin(url) == _origin(other)
 
 
 def _files(kind: str, body: bytes, place: str) -> dict[str, Listed]:
-    """Read a page.
+    """Parse a page.
 
     Raises:
-        ValueError, LookupError, TypeError, AttributeError, RecursionError: it is none.
+        ValueError, LookupError, TypeError, AttributeError, RecursionError: it is not valid.
     """
-    # Some indexes answer JSON under the plain type.
+    # Some indexes send JSON with the plain type.
     if kind in (_JSON, "application/json"):
         return {
             file["filename"]: Listed(urljoin(place, file["url"]), file["hashes"].get("sha256"))
@@ -223,6 +227,7 @@ def _files(kind: str, body: bytes, place: str) -> dict[str, Listed]:
 def _listed(link: str) -> tuple[str, Listed]:
     url, _, fragment = link.partition("#")
     name = unquote(urlsplit(url).path.rpartition("/")[2])
+    # `#sha256=HEX`; other algorithms count as none. Source: PEP 503.
     algorithm, _, digest = fragment.partition("=")
     return name, Listed(url, digest.lower() if algorithm == "sha256" else None)
 
@@ -233,6 +238,6 @@ class _Links(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take what an anchor leads to."""
+        """Collect the link of an anchor."""
         if tag == "a":
             self.found += [value for name, value in attrs if name == "href" and value]

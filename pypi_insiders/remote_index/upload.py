@@ -1,4 +1,4 @@
-"""Upload what an index does not have, and see that it has it then."""
+"""Upload the files that an index lacks, and verify that it has them afterwards."""
 
 import logging
 import time
@@ -18,9 +18,11 @@ from pypi_insiders.util.without_credentials import without_credentials
 
 _log = logging.getLogger(__name__)
 
+# For wheels of gigabytes over slow lines.
 _UPLOAD_TIMEOUT_S = 3600
-# With the last it would write down what it sends.
+# With RUST_LOG uv would log what it sends.
 _NOT_FOR_UV = (VARIABLE, "RUST_LOG")
+# Most indexes show a new file at once; doubled for those that cache their pages.
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 8.0
 
@@ -32,25 +34,25 @@ def publish(
     *,
     patience_s: float = 60,
 ) -> list[str]:
-    """Upload those of the files that the index does not have; nothing that it has changes.
+    """Upload the files that the index does not have; files of the index never change.
 
-    May be called in several threads at once.
+    Thread-safe.
 
     Args:
         destination: the index.
-        files: finished distributions, of any projects.
-        environment: ours, where the password may be, and what uv runs with.
-        patience_s: for how long a file may not be seen in the index after its upload.
+        files: distributions, of any projects.
+        environment: of this process: may have the password, and is the environment of uv.
+        patience_s: how long to wait for a file to appear in the index after its upload.
 
     Returns:
-        The names of those that were not there before; now the index has them all.
+        The names of the uploaded files.
 
     Raises:
-        PublishError: the index has another file of that name, or cannot be asked, or does not
-            take a file. What was uploaded before stays.
-        InsidersError: a file is no distribution, or one with a password cannot be read.
+        PublishError: the index has a different file of that name, cannot be read, or refuses a
+            file. Files uploaded before stay.
+        InsidersError: a file is not a distribution, or a file with a password cannot be read.
     """
-    # By project, for one page tells of all its files.
+    # By project: one request returns all its files.
     wanted: dict[str, list[_Wanted]] = {}
     for file in files:
         wanted.setdefault(distribution.release_of(file.name)[0], []).append(_look_at(file))
@@ -69,7 +71,7 @@ def publish(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A file that the index shall have."""
+    """A local file to upload."""
 
     path: Path
     sha256: str
@@ -80,25 +82,25 @@ def _look_at(file: Path) -> _Wanted:
     try:
         return _Wanted(file, sha256(file), file.stat().st_size)
     except OSError as error:
-        told = cannot("read", file, error)
-        raise PublishError(told.message, told.hint) from error
+        found = cannot("read", file, error)
+        raise PublishError(found.message, found.hint) from error
 
 
 @dataclass(frozen=True)
 class _Index:
-    """An index, and who speaks to it."""
+    """An index, with the credentials and the environment for requests to it."""
 
     destination: Destination
     credentials: Credentials
     environment: Mapping[str, str]
 
     def missing(self, project: str, items: Sequence[_Wanted]) -> list[_Wanted]:
-        """Tell which of the files of a project it does not have.
+        """Return the files of a project that the index does not have.
 
         Raises:
-            PublishError: it has one with other content, or does not tell.
+            PublishError: the index has a different file of that name, or cannot be read.
         """
-        # Anybody may read PyPI; what may upload is for its other host.
+        # PyPI is read anonymously: its upload token is for its upload host only.
         reader = None if self.destination.simple_url == PYPI else self.credentials
         found = simple_api.ask(self.destination.simple_url, project, reader)
         missing = []
@@ -109,31 +111,32 @@ class _Index:
                 continue
             digest = listed.sha256
             if digest is None:
-                is_ours = simple_api.is_of(listed.url, self.destination.simple_url)
-                digest = simple_api.hash_of(listed, reader if is_ours else None, item.size_bytes)
+                # Links may be to any host, which must not get the password.
+                is_same = simple_api.is_of(listed.url, self.destination.simple_url)
+                digest = simple_api.hash_of(listed, reader if is_same else None, item.size_bytes)
             if digest != item.sha256:
                 raise PublishError(
-                    f"{without_credentials(found.url)} has another {item.path.name} already,"
-                    " which stays as it is",
-                    "a file of an index never changes: release another version",
+                    f"{without_credentials(found.url)} already has a different {item.path.name},"
+                    " which is never replaced",
+                    "release a new version",
                 )
         return missing
 
     def upload(self, project: str, item: _Wanted) -> None:
-        """Send one file.
+        """Upload one file.
 
         Raises:
-            PublishError: the index did not take it, and does not have it.
+            PublishError: the upload failed, and the index does not have the file.
         """
         argv = (
             uv.find(), "publish", "--no-config", "--no-progress", "--no-attestations",
-            # The password was found already; uv would ask GitHub, or the keyring, once more, and
-            # for each file.
+            # The password is known; uv would ask GitHub and the keyring again for each file.
             "--trusted-publishing", "never", "--keyring-provider", "disabled",
             "--publish-url", self.destination.url,
-            # Of a path uv would take special characters for a pattern.
+            # As a directory and a name: uv treats a path as a pattern.
             "--directory", str(item.path.absolute().parent), "--", item.path.name,
         )  # fmt: skip
+        # The URL may contain a password, and the message is shown and logged.
         doing = f"cannot upload {item.path.name} to {without_credentials(self.destination.url)}"
         try:
             done = process.run(
@@ -146,20 +149,22 @@ class _Index:
             return
         refusal = failure(doing, _cause(done.stderr), self.credentials.password)
         try:
-            # Somebody else was faster, or the answer was lost.
+            # Another client may have uploaded the file, or the response was lost.
             is_missing = bool(self.missing(project, [item]))
         except PublishError as error:
-            # If it cannot be asked, why it refused says more; another file of that name says most.
+            # If the index is unreachable, the refusal is the better reason; a different file of
+            # that name is the best.
             raise (refusal if error.is_unreachable else error) from refusal
         if is_missing:
             raise refusal
 
     def confirm(self, project: str, items: Sequence[_Wanted], patience_s: float) -> None:
-        """See that the index has what was uploaded; with patience, as some pages are cached.
+        """Wait until the index has the uploaded files, as some pages are cached.
 
         Raises:
-            PublishError: it does not have it.
+            PublishError: a file is still missing.
         """
+        # Old devpi answers 200 to a wrong upload URL, and keeps nothing.
         until_s = time.monotonic() + patience_s
         pause_s = _FIRST_PAUSE_S
         while items and (missing := self.missing(project, items)):
@@ -167,8 +172,8 @@ class _Index:
             if left_s <= 0:
                 page_url = without_credentials(f"{self.destination.simple_url}{project}/")
                 raise PublishError(
-                    f"{without_credentials(self.destination.url)} took {missing[0].path.name},"
-                    f" but {page_url} does not have it",
+                    f"{without_credentials(self.destination.url)} accepted"
+                    f" {missing[0].path.name}, but it is missing from {page_url}",
                     "check index-url under [publish], and set check-url to the URL of its"
                     " simple API",
                 )
@@ -176,10 +181,9 @@ class _Index:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _environment_of_uv(self) -> dict[str, str]:
-        """Say by whom is uploaded, where no other process reads it."""
         return {
-            # As git and Python do: a company's certificate authority is known to the system alone.
-            # First, so that the user can set it otherwise.
+            # As git and Python do: the certificate authority of a company may be known to the
+            # system only. First, so that the user's environment can override it.
             "UV_SYSTEM_CERTS": "1",
             **{
                 name: value
@@ -188,16 +192,16 @@ class _Index:
             },
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
-            # Without a password uv needs a user nevertheless.
+            # uv requires a user even without a password.
             "UV_PUBLISH_USERNAME": self.credentials.user,
-            # In the environment, which only this user can read; arguments can be read by all.
-            # Source: proc(5).
+            # In the environment, which only this user can read; arguments are readable by all
+            # users. Source: proc(5).
             "UV_PUBLISH_PASSWORD": self.credentials.password or "",
         }
 
 
 def _cause(stderr: str) -> str:
-    """Pick what uv calls the innermost cause, with all that the server said, or else the error."""
+    """Return the innermost cause that uv printed, with the server's text, or else the error."""
     for word in ("  cause: ", "error: "):
         _, found, text = f"\n{stderr}".rpartition(f"\n{word}")
         if found:

@@ -138,7 +138,7 @@ def test_one_tag_however_old(person: Person, watch: Watch) -> None:
         (["a/b", "c/d", "--tag", "v1"], "--tag goes with one repository"),
         (["--all-tags"], "--all-tags goes with repositories that are named, and without --tag"),
         (["a/b", "--force"], "--force goes with --tag or --all-tags"),
-        (["--index-url", "ftp://x"], "the URL to upload to must be the URL of an index"),
+        (["--index-url", "ftp://x"], "the upload URL must be the URL of an index"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_said(

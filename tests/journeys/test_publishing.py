@@ -35,7 +35,7 @@ from pypi_insiders.util.files import sha256
 
 VERSION = "1.0+insiders.1"
 NAME = f"my_dist-{VERSION}-py3-none-any.whl"
-CHECK_BOTH = "check both: PYPI_INSIDERS_INDEX_PASSWORD, ~/.netrc, and user under [publish]"
+CHECK_BOTH = "check PYPI_INSIDERS_INDEX_PASSWORD, ~/.netrc, and user under [publish]"
 CHECK_URL = "check index-url under [publish], and check-url if you have set it"
 
 
@@ -336,8 +336,8 @@ def test_another_file_of_the_same_name_is_an_error(any_index: Index, tmp_path: P
         other = wheel(tmp_path / "other", "my-dist", VERSION, content=content)
         error = any_index.refusal(sdist(tmp_path, "my-dist", VERSION), other)
         page = f"{any_index.destination.simple_url}my-dist/"
-        assert error.message == f"{page} has another {NAME} already, which stays as it is"
-        assert error.hint == "a file of an index never changes: release another version"
+        assert error.message == f"{page} already has a different {NAME}, which is never replaced"
+        assert error.hint == "release a new version"
         assert any_index.files() == before
 
 
@@ -387,7 +387,8 @@ def test_what_the_index_forwards_counts_by_its_hash(
                 file = wheel(tmp_path, "my-dist", VERSION, content=content)
                 if content:
                     assert index.refusal(file).message == (
-                        f"{fallback}my-dist/ has another {NAME} already, which stays as it is"
+                        f"{fallback}my-dist/ already has a different {NAME}, "
+                        "which is never replaced"
                     )
                 else:
                     assert index.publish(file) == []
@@ -404,8 +405,8 @@ def test_a_wrong_password_is_told(
     index: Index = request.getfixturevalue(kind)
     error = index.refusal(wheel(tmp_path, "my-dist", VERSION), **{VARIABLE: "wr0ng-one"})
     assert error.message.startswith(
-        f"cannot upload {NAME} to {index.destination.url}: no access: the index does not accept "
-        "the user and the password (Server returned status code 40"
+        f"cannot upload {NAME} to {index.destination.url}: access denied: the index rejects "
+        "the user or the password (Server returned status code 40"
     )
     assert (error.hint, error.is_unreachable) == (CHECK_BOTH, False)
     assert "wr0ng-one" not in error.message + caplog.text
@@ -420,8 +421,8 @@ def test_a_wrong_password_for_reading_is_told(
     with make_pypiserver("--disable-fallback", guarded="update,download,list") as index:
         error = index.refusal(wheel(tmp_path, "my-dist", VERSION), **{VARIABLE: "wr0ng-one"})
         assert error.message == (
-            f"cannot ask {index.destination.simple_url}my-dist/: no access: the index does not "
-            "accept the user and the password (status code 403 Forbidden)"
+            f"cannot read {index.destination.simple_url}my-dist/: access denied: the index "
+            "rejects the user or the password (status code 403 Forbidden)"
         )
         assert error.hint == CHECK_BOTH
 
@@ -431,8 +432,8 @@ def test_a_simple_url_takes_no_uploads(index: Index, tmp_path: Path) -> None:
     wrong = replace(index, destination=at(index.destination.simple_url))
     error = wrong.refusal(wheel(tmp_path, "my-dist", VERSION))
     assert error.message.startswith(
-        f"cannot upload {NAME} to {index.destination.simple_url}: there is no index that takes "
-        "this (POST requests are not supported by the endpoint"
+        f"cannot upload {NAME} to {index.destination.simple_url}: not the upload URL of an "
+        "index (POST requests are not supported by the endpoint"
     )
     assert (error.hint, error.is_unreachable) == (CHECK_URL, False)
 
@@ -443,7 +444,7 @@ def test_an_unknown_index_is_told(devpi_index: Index, tmp_path: Path, path: str)
     root = f"http://127.0.0.1:{devpi_index.port}/"
     wrong = replace(devpi_index, destination=at(f"{root}{path}"))
     error = wrong.refusal(wheel(tmp_path, "my-dist", VERSION))
-    assert f"cannot upload {NAME} to {root}{path}: there is no index that takes this" in (
+    assert f"cannot upload {NAME} to {root}{path}: not the upload URL of an index" in (
         error.message
     )
     assert (error.hint, error.is_unreachable) == (CHECK_URL, False)
@@ -476,7 +477,7 @@ def test_a_page_that_is_of_no_index_is_told(
             wheel(tmp_path, "my-dist", VERSION)
         )
     page = url.replace("/legacy/", "/simple/my-dist/")
-    assert error.message == f"{page} is no page of an index ({kind})"
+    assert error.message == f"{page} is not a page of a simple API ({kind})"
     assert error.hint is not None
     assert "set check-url to the URL of its simple API" in error.hint
 
@@ -496,7 +497,7 @@ def test_a_page_that_is_cut_off_is_no_page(tmp_path: Path, password: str) -> Non
         error = Index(at(url), tmp_path / "home", password).refusal(
             wheel(tmp_path, "my-dist", VERSION)
         )
-    assert "/simple/my-dist/: the index broke off (" in error.message
+    assert "/simple/my-dist/: the index closed the connection (" in error.message
     assert error.is_unreachable
 
 
@@ -539,18 +540,18 @@ def test_a_file_that_is_taken_and_not_kept_is_missed(tmp_path: Path, password: s
             wheel(tmp_path, "my-dist", VERSION)
         )
     page = url.replace("/legacy/", "/simple/my-dist/")
-    assert error.message == f"{url} took {NAME}, but {page} does not have it"
+    assert error.message == f"{url} accepted {NAME}, but it is missing from {page}"
 
 
 @pytest.mark.parametrize(
     ("status", "message", "is_unreachable"),
     [
-        (301, "there is no index that takes this (Redirected URL", False),
+        (301, "not the upload URL of an index (Redirected URL", False),
         (400, "Server returned status code 400 Bad Request: No: <me> [password] & more", False),
-        (413, "the index takes no file of this size (", False),
-        (501, "the index does not take this (", False),
-        (503, "the index has trouble of its own (", True),
-        (505, "the index does not take this (", False),
+        (413, "the file is too large for the index (", False),
+        (501, "the index refuses the request (", False),
+        (503, "the index has an internal error (", True),
+        (505, "the index refuses the request (", False),
     ],
 )
 def test_what_the_index_answers_is_said(
@@ -592,10 +593,10 @@ def test_a_short_password_is_taken_out_as_a_word_only(password: str, told: str) 
 @pytest.mark.parametrize(
     ("host", "message"),
     [
-        ("127.0.0.1", "the index cannot be reached (Connection refused)"),
+        ("127.0.0.1", "index unreachable (Connection refused)"),
         (
             "nowhere.invalid",
-            "the name of its host cannot be resolved (Name or service not known)",
+            "its host name cannot be resolved (Name or service not known)",
         ),
     ],
 )
@@ -603,7 +604,7 @@ def test_an_index_that_is_down_is_unreachable(tmp_path: Path, host: str, message
     """That may pass."""
     url = f"http://{host}:{free_port()}/"
     error = Index(at(url), tmp_path / "home", "").refusal(wheel(tmp_path, "my-dist", VERSION))
-    assert error.message == f"cannot ask {url}simple/my-dist/: {message}"
+    assert error.message == f"cannot read {url}simple/my-dist/: {message}"
     assert error.is_unreachable
 
 
@@ -618,7 +619,8 @@ def test_an_index_that_dies_half_way_gets_the_rest_later(
     with Wire(index.port, limit_bytes=200_000) as wire:
         error = index.through(wire).refusal(small, large)
         assert error.message.startswith(
-            f"cannot upload {NAME} to {index.through(wire).destination.url}: the index broke off ("
+            f"cannot upload {NAME} to {index.through(wire).destination.url}: "
+            "the index closed the connection ("
         )
     assert error.is_unreachable
     assert index.files() == {small.name: sha256(small)}
@@ -730,7 +732,7 @@ def test_a_password_of_somebody_else_is_none(index: Index, tmp_path: Path) -> No
     files = [wheel(tmp_path, "my-dist", VERSION)]
     with Wire(index.port) as wire:
         place = at(index.through(wire).destination.url, user="somebody")
-        with pytest.raises(PublishError, match="no access"):
+        with pytest.raises(PublishError, match="access denied"):
             publish(place, files, nobody(index.home), patience_s=0)
     sent = [line.split()[-1] for head in wire.heads for line in head.splitlines()
             if line.lower().startswith("authorization:")]  # fmt: skip
@@ -774,14 +776,14 @@ def test_a_damaged_netrc_is_named_and_not_repeated(index: Index, tmp_path: Path)
     path.write_text(f"machine 127.0.0.1\nlogin me\n{index.password}\n")
     with pytest.raises(InsidersError) as caught:
         publish(index.destination, [wheel(tmp_path, "my-dist", VERSION)], nobody(index.home))
-    assert caught.value.message == f"{path} is no valid netrc file"
+    assert caught.value.message == f"{path} is not a valid netrc file"
     assert caught.value.hint == f"edit {path}"
 
 
 def test_a_password_of_two_lines_is_refused(index: Index, tmp_path: Path) -> None:
     """It is not what was meant."""
     error = index.refusal(wheel(tmp_path, "my-dist", VERSION), **{VARIABLE: "first\nsecond"})
-    assert error.message.startswith("the password of the index has more than one line")
+    assert error.message.startswith("the password of the index has several lines")
 
 
 def test_without_a_password_one_may_try(
