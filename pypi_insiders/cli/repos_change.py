@@ -103,7 +103,7 @@ def remove(names: tuple[str, ...], purge: bool) -> None:
     for item in gone:
         click.echo(f"removed {item.name}")
         if purge:
-            for name in removal.withdraw(paths, item.name):
+            for name in removal.purge(paths, item.name):
                 click.echo(f"  removed {name} from the index")
             for project in item.projects:
                 if left_over := releases.files_of(paths.distributions, project):

@@ -19,7 +19,7 @@ from pypi_insiders.util.files import sha256
 _log = logging.getLogger(__name__)
 
 
-def adopt(
+def recover_builds(
     paths: Paths,
     record: MetadataCache,
     repository: Repository,

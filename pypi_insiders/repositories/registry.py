@@ -253,6 +253,6 @@ def _check_projects(repositories: Iterable[Repository]) -> None:
 def conflict(project: str, owner: str) -> InsidersError:
     """Return the error that a project comes from another repository."""
     return InsidersError(
-        f"{project} comes from {owner} already",
+        f"{project} already belongs to {owner}",
         "a project can come from only one repository",
     )

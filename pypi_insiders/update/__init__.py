@@ -1,1 +1,1 @@
-"""One pass over the watched repositories: check, build, publish."""
+"""Update the watched repositories: check, fetch, build, publish and upload."""

@@ -1,4 +1,4 @@
-"""What all builds of one update share: a directory, room on the disk and the sandbox."""
+"""The resources that all builds of one update share: directory, disk space and sandbox."""
 
 import threading
 import time
@@ -23,12 +23,12 @@ from pypi_insiders.util.trees import remove_foreign_tree
 
 
 class BuildSpace:
-    """Where the builds of one update run; safe in threads.
+    """Directories, disk space and launcher for the builds of one update; thread-safe.
 
     Args:
-        paths: where everything is.
-        settings: those of `config.toml`.
-        processes: runs the builds, and ends them when this process is to end.
+        paths: all paths of the program.
+        settings: the settings of `config.toml`.
+        processes: runs the builds, and kills them when this process ends.
     """
 
     def __init__(self, paths: Paths, settings: Settings, processes: ProcessGroup) -> None:
@@ -45,27 +45,28 @@ class BuildSpace:
         self._unavailable: SandboxError | None = None
 
     def sweep(self) -> None:
-        """Remove, once, what an update that was killed left behind."""
+        """Remove the units and files of killed updates; only the first call does anything."""
         with self._sweeping:
             if not self._is_swept:
-                # Units first: what still runs would write there again.
+                # Units first: running builds would write to the directory again.
                 sandbox.sweep()
                 remove_foreign_tree(self._paths.builds)
                 make_directory(self._paths.builds)
                 self._is_swept = True
 
     def end(self) -> None:
-        """Remove what builds shared."""
+        """Remove the shared files of the builds."""
         remove_foreign_tree(self._shared)
 
     def launcher(self) -> Launcher:
-        """Return what starts the hooks of builds, which is chosen once.
+        """Return the launcher of build hooks, which the first call selects.
 
         Raises:
-            SandboxError: the settings require a sandbox, and none can be had: nothing is built.
+            SandboxError: a sandbox is required but unavailable, so nothing is built.
         """
         with self._choosing:
-            # A probe may take long, and every repository would wait for one of its own.
+            # The error is kept too: a failing probe may take long, and each repository would wait
+            # for its own.
             if self._unavailable is not None:
                 raise self._unavailable
             if self._chosen is None:
@@ -88,34 +89,36 @@ class BuildSpace:
                 had_before=before.had_at is not None,
             )
         except SandboxError as error:
-            if self._processes.pause(0):  # or else it is our own end that it met
+            # Not after a stop of this process, which ends the probe as well.
+            if self._processes.pause(0):
                 state.save_sandbox(self._paths.state, replace(before, trouble=error.message))
             raise
         if isinstance(chosen, DirectLauncher):
             now = replace(before, trouble=chosen.trouble)
         else:
             now = Sandboxing(had_at=int(time.time()))
-        # "off" says nothing of whether one could be had.
+        # With "off" nothing was probed, so the last result stays.
         if wanted != "off":
             state.save_sandbox(self._paths.state, now)
         return chosen
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
-        """Make a directory for one build, and remove it at the end of the context."""
+        """Create a directory for one build; remove it at the end of the context."""
         directory = make_temporary(self._paths.builds)
         try:
             yield directory
         finally:
+            # Announced: the space that it frees must not be credited to a build that still runs.
             with self.guard.removing():
                 remove_foreign_tree(directory)
 
     @contextmanager
     def ended_in_time(self, workspace: Path) -> Iterator[None]:
-        """End a build before the disk is full; a build that has not filled it is not to blame.
+        """Kill a build before the disk is full; it fails only if it filled the disk.
 
         Raises:
-            BuildError: it has taken most of the room that there was.
+            BuildError: the build has used most of the free space.
             DiskFullError: others have.
         """
         with self.guard.guarding(workspace) as use:
@@ -125,10 +128,13 @@ class BuildSpace:
                 trouble = use.trouble()
                 if trouble is None:
                     raise
-                told, is_to_blame = trouble
-                with self.guard.removing():  # or else the next one would be ended for its files
+                message, is_to_blame = trouble
+                # At once: otherwise the next build would be killed because of these files.
+                with self.guard.removing():
                     remove_foreign_tree(workspace)
+                # A BuildError makes the tag wait before it is tried again; a full disk, which is no
+                # fault of the tag, does not.
                 if is_to_blame:
                     output = error.output if isinstance(error, BuildError) else ""
-                    raise BuildError(told, output, disk_reserve.HINT) from error
-                raise DiskFullError(told) from error
+                    raise BuildError(message, output, disk_reserve.HINT) from error
+                raise DiskFullError(message) from error

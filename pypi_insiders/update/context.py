@@ -1,4 +1,4 @@
-"""What all parts of one update share."""
+"""The context that all parts of one update share."""
 
 import contextlib
 import logging
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class UpdateContext:
-    """What one update works with, from its lock on; its parts are safe in threads."""
+    """The inputs and shared objects of one update, valid under its lock; thread-safe."""
 
     paths: Paths
     settings: Settings
@@ -38,25 +38,25 @@ class UpdateContext:
     watched: dict[str, Repository]
     """All watched repositories, by name."""
     destination: remote_index.Destination | None
-    """Another index, for all that is built."""
+    """The index to upload to; `None`: no uploads."""
     processes: ProcessGroup
-    """Runs foreign code, and ends it when this process is to end."""
+    """Runs foreign code, and kills it when this process ends."""
     cache: MetadataCache
     """Of the distributions directory."""
     builds: BuildSpace
     owners: dict[str, str]
-    """Which repository may publish which project; what is built is added."""
+    """Project to the repository that may publish it; builds add theirs."""
     comparison: Comparison
     checks: Mapping[str, Check]
-    """How the last look at each watched repository ended."""
+    """The last check of each watched repository."""
     began_at: int
     """In seconds of the epoch."""
     interrupted: threading.Event = field(default_factory=threading.Event)
-    """Set when nothing more is to be begun."""
+    """Set when no further step may start."""
 
     @property
     def public_url(self) -> str | None:
-        """Return the fallback index, if it may be asked which names are public."""
+        """Return the fallback index, if the settings allow lookups of project names there."""
         settings = self.settings
         return settings.server.fallback if settings.watcher.public_versions else None
 
@@ -65,22 +65,23 @@ class UpdateContext:
 def opened(
     paths: Paths, settings: Settings, request: UpdateRequest, progress: Progress
 ) -> Iterator[UpdateContext]:
-    """Wait for an update that is running, and clean up after those that were killed.
+    """Wait for a running update, clean up after killed ones, and create the context.
 
     Raises:
-        InsidersError: a name of the request is not watched, or a directory cannot be used.
+        InsidersError: a repository of the request is not watched, or a directory cannot be used.
     """
+    # Before the wait: a wrong URL is reported at once.
     destination = remote_index.destination(
         settings.publish, request.index_url, request.index_user, request.index_password
     )
     with (
         running.updates_stopped(paths, lambda line: _report_waiting(line, progress)),
-        # Once for all threads: os.environ is one for the process, and must not change under them.
+        # Once for all threads: os.environ is global, and must not change while they run.
         build_environment(settings.server.url, settings.server.fallback_url),
     ):
-        # Read only now: while we waited, somebody may have removed a repository.
+        # Read after the wait: a repository may have been added or removed meanwhile.
         watched = registry.load(paths.repositories)
-        # For its error: a name of the request may have been removed meanwhile.
+        # Called for its error about a repository that is not watched any more.
         registry.select(watched, request.names)
         _sweep(paths)
         _unmark(paths, watched)
@@ -90,6 +91,7 @@ def opened(
         builds = BuildSpace(paths, settings, processes)
         checks = state.load_checks(paths.state)
         with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as cache:
+            # An update of named repositories compares only theirs, and so does not count.
             is_whole = not request.names and _is_verification_due(paths, settings, now_s)
             compared = comparison.begin(paths, cache, verify=is_whole)
             try:
@@ -118,24 +120,27 @@ def _report_waiting(line: str, progress: Progress) -> None:
 
 
 def _sweep(paths: Paths) -> None:
-    """Remove what commands that were killed left unfinished."""
+    """Remove the temporary files of killed commands."""
     store.sweep(paths.distributions)
     for directory in (paths.state, paths.config, paths.distributions):
         sweep(directory)
-    with contextlib.suppress(OSError):  # what is fetched there says what is wrong with it
-        # Of any name: where mirrors are is known to `Paths` alone.
+    # A directory that cannot be read is reported by the fetch into it.
+    with contextlib.suppress(OSError):
+        # The name is arbitrary: only `Paths` knows the layout of the mirrors.
         for path in paths.mirror("a/b").parent.parent.glob("*/*.git.new"):
             remove_tree(path)
 
 
 def _unmark(paths: Paths, watched: Mapping[str, Repository]) -> None:
-    """Forget of repositories that are watched again that somebody had stopped that."""
+    # A repository that is watched again would otherwise not be reported when it disappears from
+    # repos.toml without `repos remove`.
     removed = state.load_removed(paths.state)
     if again := removed & {name.casefold() for name in watched}:
         state.save_removed(paths.state, removed - again)
 
 
 def _is_verification_due(paths: Paths, settings: Settings, now_s: int) -> bool:
-    """Return whether all files are read, which takes long, and so is done now and then."""
+    """Return whether all published files are to be read and hashed, which takes long."""
     interval_s = settings.watcher.verify_interval_s
+    # A time in the future, of a clock that was wrong, counts as due.
     return bool(interval_s) and not 0 <= now_s - state.load_verified(paths.state) < interval_s

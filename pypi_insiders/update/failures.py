@@ -1,4 +1,4 @@
-"""Judge failures: their words, which of them last, and when a failed tag is tried again."""
+"""Classify failures: their messages, which are lasting, and when a failed tag is retried."""
 
 import time
 from datetime import datetime
@@ -16,27 +16,28 @@ _LONGEST_PAUSE_S = 86400
 
 
 def pause_s(count: int) -> int:
-    """Return for how many seconds a tag is left alone after its failure number `count`, from 1."""
-    # An hour, two, four ... a day: a tag that does not build costs minutes of processor each time,
-    # and mostly waits for somebody to change something.
+    """Return the seconds to wait after failure number `count` of a tag, counted from 1."""
+    # An hour, two, four ... a day: a failing build costs minutes of processor time, and mostly
+    # succeeds only after a change by the user or upstream.
     return int(min(_FIRST_PAUSE_S * 2 ** (count - 1), _LONGEST_PAUSE_S))
 
 
 def is_lasting(error: Exception) -> bool:
-    """Return whether a tag fails again unless something changes, so that it is tried less often.
+    """Return whether a tag will fail again until something changes, and so is retried less often.
 
-    A shortage of this machine (disk, memory, descriptors) is no fault of the tag.
+    A shortage of this machine (disk, memory, descriptors) is not lasting.
     """
+    # A PublishError may be temporary too; the pause then only delays the next upload.
     return isinstance(error, BuildError | PublishError) and not shortage(error)
 
 
 def is_bug(error: Exception) -> bool:
-    """Return whether an error is a fault of this program, and is logged with its traceback."""
+    """Return whether an error is a bug of this program, which is logged with its traceback."""
     return not isinstance(error, InsidersError | OSError | MemoryError)
 
 
 def in_words(error: Exception) -> InsidersError:
-    """Return an error as the user reads it."""
+    """Return an error with a message and a hint for the user."""
     if isinstance(error, InsidersError):
         return error
     if isinstance(error, MemoryError) and (lacking := shortage(error)):
@@ -45,43 +46,45 @@ def in_words(error: Exception) -> InsidersError:
         place = f" {error.filename}" if error.filename else ""
         return InsidersError(f"{error.strerror or error}{place}", hint_for(error))
     return InsidersError(
-        f"a bug in pypi-insiders: {error!r}", "please report it, with the traceback"
+        f"a bug in pypi-insiders: {error!r}", "report it with the traceback in the log"
     )
 
 
 def following(before: Failure | None, commit: str, error: Exception, settings: str) -> Failure:
-    """Return what is remembered of a tag that has failed now.
+    """Return the failure of a tag for the state.
 
     Args:
-        before: its failure before that; one of another commit does not count.
-        commit: the commit that the tag names.
+        before: its previous failure; ignored if it was of another commit.
+        commit: the commit of the tag.
         error: why it failed.
-        settings: the settings it was built with, as `build_settings` returns them.
+        settings: the settings of the build, from `build_settings`.
     """
     is_same = before is not None and before.commit == commit
     count = before.count + 1 if before and is_same else 1
-    now_s, told = int(time.time()), in_words(error)
-    return Failure(commit, told.message, count, now_s, now_s + pause_s(count), told.hint, settings)
+    now_s, shown = int(time.time()), in_words(error)
+    return Failure(
+        commit, shown.message, count, now_s, now_s + pause_s(count), shown.hint, settings
+    )
 
 
 def is_due(failure: Failure | None, commit: str | None, now_s: float) -> bool:
-    """Return whether a tag is tried: its pause is over, or it names another commit by now."""
+    """Return whether a tag may be built: its pause is over, or it has moved since it failed."""
     return failure is None or failure.commit != commit or now_s >= failure.next_at
 
 
 def repeated(failure: Failure, repository: Repository) -> InsidersError:
-    """Return the error of a tag that failed before and is not tried now."""
+    """Return the error of a failed tag that is not retried yet."""
     at = times.clock(times.at(failure.next_at, datetime.now().astimezone()))
     return InsidersError(
-        f"{failure.message} (as before; the next try is after {at})",
-        failure.hint or f"try it now: `pypi-insiders update {repository.name}`",
+        f"{failure.message} (failed before; next try after {at})",
+        failure.hint or f"retry now: `pypi-insiders update {repository.name}`",
     )
 
 
 def too_long(limit_s: int) -> InsidersError:
-    """Return the error of a repository for which this update has no time left."""
+    """Return the error of a repository whose time limit is over."""
     return InsidersError(
-        f"fetching and building it took longer than {limit_s} s, the `repository-timeout`; "
-        "the next update goes on",
-        "`pypi-insiders config edit` changes it",
+        f"fetch and build took longer than {limit_s} s (`repository-timeout`); "
+        "the next update continues",
+        "raise the limit: `pypi-insiders config edit`",
     )

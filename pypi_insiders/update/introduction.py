@@ -1,4 +1,4 @@
-"""Check repositories before they are watched, and read their project names."""
+"""Check new repositories before they are added, and read their project names."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,19 +10,20 @@ from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import naming
 from pypi_insiders.update.naming import Naming
 
+# Short, as `repos add` waits for both.
 _CHECK_TIMEOUT_S = 10
 _NAME_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
 class Introduction:
-    """What repositories answered before they were added, by name."""
+    """The results of checking new repositories, by name."""
 
     replies: Mapping[str, Reply] = field(default_factory=dict)
     namings: Mapping[str, Naming] = field(default_factory=dict)
 
     def named(self, new: Sequence[Repository]) -> list[Repository]:
-        """Return repositories with the project names that were read, where they lack one."""
+        """Return repositories with the project names that were read for those without one."""
         projects = {name.casefold(): naming.project for name, naming in self.namings.items()}
         return [
             replace(item, project=item.project or projects.get(item.name.casefold()))
@@ -31,14 +32,14 @@ class Introduction:
 
 
 def check(paths: Paths, new: Iterable[Repository]) -> Introduction:
-    """Ask repositories that are new or have no project name yet.
+    """Check repositories that are new or have no project name yet.
 
     Args:
-        paths: where everything is.
-        new: what is to be watched.
+        paths: all paths of the program.
+        new: the repositories to be added.
 
     Raises:
-        InsidersError: it cannot be read what is watched already.
+        InsidersError: `repos.toml` cannot be read.
     """
     known = registry.load(paths.repositories)
     asked = []

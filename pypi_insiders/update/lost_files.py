@@ -1,4 +1,4 @@
-"""Find published files that are lost, and make good what an interrupted update left."""
+"""Find lost published files, and finish or undo interrupted publications."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,9 +23,9 @@ _log = logging.getLogger(__name__)
 
 
 def find(context: UpdateContext, tracked: TrackedRepository) -> tuple[Difference, ...]:
-    """Find what a repository published and is not there as it was; what differs is set aside.
+    """Return the missing or changed files of a repository; set changed files aside.
 
-    Failures of tags of which nothing is lost any more are forgotten.
+    Failures of tags whose files are complete again are deleted.
 
     Raises:
         InsidersError: a file cannot be set aside, or the state not written.
@@ -37,6 +37,7 @@ def find(context: UpdateContext, tracked: TrackedRepository) -> tuple[Difference
     for item in lost:
         _log.warning("%s: %s", tracked.name, _put_aside(context.paths, item))
     differing = {item.build.tag for item in lost if item.build}
+    # These failures were about lost files or a failed upload; both are complete by now.
     healed = [
         build.tag
         for build in known.builds
@@ -57,16 +58,16 @@ def finish_interrupted(
     lost: Iterable[Difference],
     refs: Mapping[str, str],
 ) -> tuple[Difference, ...]:
-    """Go on with releases that a killed update was publishing; return what is still lost.
+    """Finish the releases that a killed update was publishing; return the files still lost.
 
-    What is missing is built again from the same commit. Where the tag does not name that any
-    more, the files that were published last are removed.
+    Missing files are built again from the same commit. If the tag has moved or is gone, the new
+    files of the interrupted publication are removed.
 
     Args:
         context: of the update.
         tracked: the repository.
-        lost: what `find` has found.
-        refs: the tags that the repository has, to the commits that they name.
+        lost: the result of `find`.
+        refs: all tags of the repository, tag to commit.
 
     Raises:
         InsidersError: a file cannot be removed, or the state not written.
@@ -77,8 +78,10 @@ def finish_interrupted(
     for build in unfinished:
         number = known.builds.index(build)
         if build.tag not in differing:
+            # Killed after the last file became visible: the release is complete.
             known.builds[number] = replace(build, unfinished=[])
         elif refs.get(build.tag) != build.commit:
+            # Rebuilt from the new commit, the rest would make one version of two commits.
             removed = store.unpublish(context.paths.distributions, build.unfinished)
             context.cache.forget(build.unfinished)
             context.comparison.forget(build.unfinished)
@@ -87,22 +90,27 @@ def finish_interrupted(
             }
             rest = replace(build, files=left, unfinished=[])
             known.builds[number : number + 1] = [rest] if left else []
-            text = f"publishing {build.version} was interrupted, and tag {build.tag} "
-            text += f"{'has moved' if build.tag in refs else 'is gone'}: removed "
-            tracked.warn([text + (", ".join(removed) or "nothing")])
+            reason = "has moved" if build.tag in refs else "no longer exists"
+            tracked.warn(
+                [
+                    f"publication of {build.version} was interrupted, and tag {build.tag} {reason}:"
+                    f" removed {', '.join(removed) or 'no files'}"
+                ]
+            )
     if unfinished:
         tracked.commit()
     return tuple(item for item in lost if item.build in known.builds)
 
 
 def _migrate(context: UpdateContext, tracked: TrackedRepository) -> None:
-    """Write down what was taken back while no list of that was kept."""
+    """Add the releases to the list of taken-back ones that older versions removed without one."""
     known, name = tracked.known, tracked.name
     expected = context.comparison.expected(known)
     for number, build in enumerate(known.builds):
         if build in expected or not build.files:
             continue
-        # It was published elsewhere; whoever wanted it here no longer has it here.
+        # Published on another index too, so its files may be missing here on purpose: it counts as
+        # published there only.
         if build.uploaded_to:
             known.builds[number] = replace(build, local=False)
         else:
@@ -111,15 +119,15 @@ def _migrate(context: UpdateContext, tracked: TrackedRepository) -> None:
             ]
             releases.take_back(context.paths, gone)
             _log.info(
-                "%s: %s is not in the index, and counts as taken back; "
-                "`pypi-insiders update %s --tag %s --force` publishes it again",
+                "%s: %s is missing from the index and counts as unpublished; "
+                "publish it again: `pypi-insiders update %s --tag %s --force`",
                 name, build.version, name, build.tag,
             )  # fmt: skip
     tracked.commit()
 
 
 def find_of_others(context: UpdateContext, chosen: Iterable[Repository]) -> list[Outcome]:
-    """Find what is lost of what no watched repository has built; what differs is set aside.
+    """Find the lost files that no watched repository has built; set changed files aside.
 
     Returns:
         One outcome a project.
@@ -144,7 +152,7 @@ def find_of_others(context: UpdateContext, chosen: Iterable[Repository]) -> list
 def report_strangers(
     context: UpdateContext, outcomes: Sequence[Outcome], chosen: Iterable[Repository]
 ) -> None:
-    """Report which files of a repository's project no build of it made."""
+    """Report the files of a repository's project that none of its builds produced."""
     paths = context.paths
     found = comparison.strangers(
         list_names(paths.distributions),
@@ -158,22 +166,22 @@ def report_strangers(
         with log.about(item.repository):
             _log.error("%s: %s", item.repository, item.text)
             _log.info("hint: %s", hint)
-        told = [outcome for outcome in outcomes if outcome.repository == item.repository]
-        told[0].errors.append(InsidersError(item.text, hint))
+        of_it = [outcome for outcome in outcomes if outcome.repository == item.repository]
+        of_it[0].errors.append(InsidersError(item.text, hint))
 
 
 def projects(paths: Paths, chosen: Iterable[Repository]) -> Iterator[tuple[str, str]]:
-    """Return repositories with their projects, of those that have one already."""
+    """Yield repositories and their projects, without those that have none yet."""
     for item in chosen:
-        with suppress(InsidersError):  # which the log has told
+        with suppress(InsidersError):  # an unreadable state was logged by the update of it
             if name := item.project or state.load(paths.state, item.name).project:
                 yield item.name, name
 
 
 def _put_aside(paths: Paths, item: Difference) -> str:
-    """Move away what is not the published file; say what is wrong, and where it is now."""
-    # One that cannot be read may be the right one.
+    """Move a changed file away; return the message."""
+    # Only changed files: an unreadable one may be the published file.
     if item.kind != Kind.CHANGED:
         return item.text
     aside = store.put_aside(paths.distributions, item.file)
-    return f"{item.text}; it is set aside as {aside}"
+    return f"{item.text}; moved to {aside}"

@@ -1,4 +1,4 @@
-"""Find out the project names of repositories before their first build."""
+"""Read the project names of repositories before their first build."""
 
 import contextlib
 import time
@@ -20,32 +20,31 @@ from pypi_insiders.util.files import list_names
 from pypi_insiders.util.trees import remove_foreign_tree
 
 _AT_ONCE = 16
+# Reading a name takes seconds: a directory of this age was left by a killed process.
 _LEFT_AFTER_S = 3600
+# Each further tag is another fetch from the host, for which `repos add` waits.
 _MOST_UNSIGNED = 3
 _TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
 class Naming:
-    """The project name of a repository, or why it is not known."""
+    """The project name of a repository, or why it is unknown."""
 
     project: str | None = None
     """Normalized."""
     reason: str | None = None
     claimed: str | None = None
-    """The name that its files give, of which the index has files of another origin."""
+    """The name in its files, if the index has files of that project from elsewhere."""
 
 
 def learn(paths: Paths, repositories: Sequence[Repository], index_url: str | None) -> None:
-    """Hold the names of repositories that were not read when they were added.
-
-    Those of public projects are left to the user, who has not seen them: to hold such a name keeps
-    installers from the public project.
+    """Read the project names that were not read when the repositories were added, and hold them.
 
     Args:
-        paths: where everything lies.
-        repositories: those without a known name.
-        index_url: where public projects are; `None`: it is not asked.
+        paths: all paths of the program.
+        repositories: the repositories without a known name.
+        index_url: the fallback index; `None`: it must not be queried.
 
     Raises:
         InsidersError: the held names cannot be written.
@@ -56,6 +55,8 @@ def learn(paths: Paths, repositories: Sequence[Repository], index_url: str | Non
     newest = {name: reply.newest for name, reply in replies.items() if reply.newest}
     readable = [item for item in repositories if item.name in newest]
     found = read(paths, newest, readable, timeout_s=_TIMEOUT_S)
+    # Without the names of public projects: holding them blocks the public project for installers,
+    # and the user has not confirmed that.
     held_names.hold(
         paths,
         {
@@ -67,6 +68,7 @@ def learn(paths: Paths, repositories: Sequence[Repository], index_url: str | Non
 
 
 def _is_public(index_url: str | None, project: str) -> bool:
+    # If the index does not answer, the name is held: a private name must not be redirected.
     with contextlib.suppress(InsidersError):
         return index_url is not None and public_versions.has_project(index_url, project)
     return False
@@ -75,16 +77,16 @@ def _is_public(index_url: str | None, project: str) -> bool:
 def read(
     paths: Paths, newest: Mapping[str, str], repositories: Sequence[Repository], *, timeout_s: float
 ) -> dict[str, Naming]:
-    """Read the project names of repositories from the files of one tag each, many at once.
+    """Read the project names of repositories from the files of one tag each, concurrently.
 
     Args:
-        paths: where everything lies.
-        newest: name of a repository to the tag that is built first.
-        repositories: those that are in `newest`.
-        timeout_s: how long one of them may take.
+        paths: all paths of the program.
+        newest: repository to the tag that is built first.
+        repositories: the repositories to read; all are in `newest`.
+        timeout_s: the limit for each repository.
 
     Returns:
-        What came of each, by the name of the repository, in the given order.
+        Repository to its project name, in the order of `repositories`.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = pool.map(
@@ -103,6 +105,7 @@ def _read(paths: Paths, repository: Repository, tag: str, timeout_s: float) -> N
 def _fetch(
     paths: Paths, repository: Repository, tag: str, timeout_s: float
 ) -> dict[str, str] | Naming:
+    # One limit for all candidates together.
     until_s = time.monotonic() + timeout_s
     try:
         access = git.Access(repository.token)
@@ -126,7 +129,7 @@ def _fetch(
 def _candidates(
     repository: Repository, access: git.Access, tag: str, timeout_s: float
 ) -> Iterator[str]:
-    """Yield the tag that is built first, and those that take its place if it is not signed."""
+    """Yield the tag that is built first, then those that are built if it is not signed."""
     yield tag
     refs = git.list_tags(repository.remote, access, timeout_s=timeout_s)
     for _ in range(_MOST_UNSIGNED):
@@ -153,16 +156,15 @@ def _parse(paths: Paths, repository: Repository, files: Mapping[str, str]) -> Na
 
 
 def _sweep(directory: Path) -> None:
-    """Remove what processes that were killed left behind, and the directory if it is empty."""
+    """Remove the directories of killed processes, and `directory` itself if it is empty."""
     with contextlib.suppress(InsidersError, OSError):
         for name in list_names(directory):
-            # Another process may be reading names at this moment.
+            # Newer ones may belong to another process that is reading names.
             if (directory / name).stat().st_mtime < time.time() - _LEFT_AFTER_S:
                 remove_foreign_tree(directory / name)
         directory.rmdir()
 
 
 def _place(repository: Repository, name: str) -> str:
-    """Return the path of a file of the project in the repository."""
     directory = repository.subdirectory
     return f"{directory}/{name}" if directory and directory != "." else name

@@ -1,4 +1,4 @@
-"""What one update did for one repository."""
+"""The outcome of an update for one repository."""
 
 from dataclasses import dataclass, field
 
@@ -9,25 +9,25 @@ from pypi_insiders.util.errors import InsidersError
 
 @dataclass
 class Outcome:
-    """What one update did for one repository, or found of a project that none builds."""
+    """The outcome for one repository, or for a project that no watched repository builds."""
 
     repository: str
-    """Or else the project."""
+    """The repository, or the project if not watched."""
     is_watched: bool = True
-    """Whether it is a repository."""
+    """Whether this is a watched repository."""
     published: list[str] = field(default_factory=list)
     """File names, in the order of their publication."""
     errors: list[InsidersError] = field(default_factory=list)
     unreachable: bool = False
-    """Its host is out of reach, not for long enough yet to be an error."""
+    """Its host is unreachable, but not for long enough to be an error."""
     warnings: list[str] = field(default_factory=list)
-    """Of tags that have moved after they were built, and of what was built again."""
+    """About tags that moved after their build, and about files that were built again."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """How long each step took: `check`, `fetch`, `build`, `publish`, `upload`."""
+    """The duration of each step: `check`, `fetch`, `build`, `publish`, `upload`."""
 
     @property
     def summary(self) -> str:
-        """Return which releases were published, and how long that took, in one line."""
+        """Return the published releases and the durations of the steps, in one line."""
         published = (distribution.release_of(name) for name in self.published)
         names = dict.fromkeys(f"{project} {version}" for project, version in published)
         steps = ", ".join(f"{step} {times.took(spent)}" for step, spent in self.seconds.items())

@@ -1,4 +1,4 @@
-"""Plan what an update does for one repository."""
+"""Plan the builds of one repository."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -16,63 +16,65 @@ from pypi_insiders.util.errors import InsidersError
 
 @dataclass(frozen=True)
 class Job:
-    """One tag that is to be built."""
+    """A tag to build."""
 
     release: TaggedRelease
     is_lost: bool = False
-    """Whether it was built before, and is made again as it was."""
+    """Whether it is built again to restore lost files."""
     error: Exception | None = None
-    """Why it cannot be built now."""
+    """Why it cannot be built."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done for a repository; uploads apart, which its state tells."""
+    """The builds of a repository; uploads follow from its state."""
 
     refs: dict[str, str] = field(default_factory=dict)
-    """All its tags, to the commits that they name."""
+    """All tags of the repository, tag to commit."""
     tags: tuple[str, ...] = ()
-    """Those to build, in this order."""
+    """The tags to build, in this order."""
     lost: tuple[Difference, ...] = ()
-    """The files to build again."""
+    """The lost files to build again."""
 
     @property
     def to_restore(self) -> list[Build]:
-        """Return the builds of which something is lost, unless they are built anyway."""
+        """Return the builds with lost files, without those whose tag is built anyway."""
         builds = {item.build.tag: item.build for item in self.lost if item.build}
         return [build for tag, build in builds.items() if tag not in self.tags]
 
     @property
     def count(self) -> int:
-        """Return how many tags are built, for the first time or again."""
+        """Return the number of builds, first ones and repeated ones."""
         return len(self.tags) + len(self.to_restore)
 
     def commit_of(self, built: TaggedRelease | Build) -> str:
-        """Return the commit that a tag names now, or else the one that was built of it."""
+        """Return the commit of a tag now, or of its build if the tag is gone."""
         return self.refs.get(built.tag, built.commit)
 
     def lost_of(self, tag: str) -> list[Difference]:
-        """Return the files to build again of a tag."""
+        """Return the lost files of a tag."""
         return [item for item in self.lost if item.build and item.build.tag == tag]
 
     def lost_for_good(self, tag: str, why: str) -> InsidersError:
         """Return the error of a tag whose lost files cannot be built again."""
         lost = self.lost_of(tag)
+        # Giving up the release is the only command that helps; the copy of a backup is better.
         return InsidersError(
-            f"{', '.join(item.file for item in lost)} cannot be built again: {why}",
-            f"to give it up: `pypi-insiders unpublish {lost[0].project} {lost[0].version}`",
+            f"cannot rebuild {', '.join(item.file for item in lost)}: {why}",
+            "restore the files from a backup, or give up the release: "
+            f"`pypi-insiders unpublish {lost[0].project} {lost[0].version}`",
         )
 
 
 def plan(
     context: UpdateContext, tracked: TrackedRepository, selector: TagSelector, now_s: int
 ) -> Plan:
-    """Read the tags of a repository, and find out which are built, or built again.
+    """List the tags of a repository and plan which to build, for the first time or again.
 
     Args:
         context: of the update.
-        tracked: the repository; its state is read and brought up to date.
-        selector: of its tags.
+        tracked: the repository; its state is read and updated.
+        selector: selects its tags.
         now_s: the time, in seconds of the epoch.
 
     Raises:
@@ -81,11 +83,12 @@ def plan(
     """
     request, repository = context.request, tracked.repository
     tracked.load()
-    # Before the host is asked: what is lost here is known without it, and told also if it is away.
+    # Before the host is contacted: lost files are reported even if it is unreachable.
     lost = lost_files.find(context, tracked)
     refs = git.list_tags(repository.remote, git.Access(repository.token))
     tracked.check = Check(now_s, tried_at=now_s)
     lost = lost_files.finish_interrupted(context, tracked, lost, refs)
+    # With a lost state, files could not be compared before their builds were recovered.
     if selector.restore_state(refs):
         lost = lost_files.find(context, tracked)
     if request.tag is None:
@@ -94,6 +97,7 @@ def plan(
     lost_tags = [item.build.tag for item in lost if item.build]
     lacking = [build.tag for build in uploads.lacking(context, tracked.known.builds)]
     tags = list(dict.fromkeys([*wanted, *lost_tags, *lacking]))
+    # With --tag or --all-tags, `tags` are not those that updates normally build.
     if request.tag is None and not request.all_tags:
         _forget_failures(tracked, tags)
     due = {tag for tag in tags if selector.is_due(refs, tag)}
@@ -110,7 +114,7 @@ def plan(
 
 
 def _forget_failures(tracked: TrackedRepository, tags: Collection[str]) -> None:
-    """Forget why tags failed that are gone, or of which nobody wants a release any more."""
+    # A tag that was deleted or superseded would otherwise be reported as a problem for ever.
     failed = tracked.known.failures
     kept = {tag: failure for tag, failure in failed.items() if tag in tags}
     if kept != failed:

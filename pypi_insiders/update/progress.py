@@ -1,4 +1,4 @@
-"""Keep account of what an update does at each repository, and of how long that takes."""
+"""Track the steps of an update for each repository, and their durations."""
 
 import threading
 import time
@@ -9,21 +9,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Activity:
-    """Something that is done at a repository."""
+    """A step that is running for a repository."""
 
     verb: str
     """`check`, `fetch`, `build`, `publish` or `upload`."""
     what: str = ""
-    """The tag that is built, or the version that was."""
+    """The tag to build, or the version that was built."""
 
     def __str__(self) -> str:
-        """Tell it while it is done."""
+        """Return it as a phrase, `building v1.0`."""
         return f"{self.verb}ing {self.what}".rstrip()
 
 
 @dataclass
 class _Count:
-    """How many of something have been begun, of how many."""
+    """The number of started steps of a kind, and the expected total."""
 
     begun: int = 0
     expected: int = 0
@@ -31,20 +31,20 @@ class _Count:
 
 @dataclass(frozen=True)
 class _Begun:
-    """A step that is under way."""
+    """A running step."""
 
     step: Activity
     number: int
-    """Which of its kind it is, from 1."""
+    """Its number among the steps of its kind, from 1."""
     since_s: float
 
 
 class Progress:
-    """The account of one update; safe in threads.
+    """The progress of one update; thread-safe.
 
     Args:
-        show: told the name of a repository and what is done there now; `None` when nothing is.
-        tell: told in one line what the update does, whenever that changes.
+        show: called with a repository and its new step; `None` when none is running.
+        tell: called with one line on the whole update whenever it changes.
     """
 
     def __init__(
@@ -62,39 +62,40 @@ class Progress:
 
     @property
     def elapsed_s(self) -> float:
-        """For how many seconds the update has been under way."""
+        """Seconds since the start of the update."""
         return time.monotonic() - self._start_s
 
     def seconds(self, repository: str) -> dict[str, float]:
-        """Tell how many seconds were spent on a repository, by verb, in the order of the steps."""
+        """Return the seconds spent on a repository, by verb, in the order of the steps."""
         with self._lock:
             return dict(self._seconds.get(repository, {}))
 
     def expect(self, verb: str, number: int) -> None:
-        """Add to how many checks or builds there will be; a negative number takes away."""
+        """Change the expected number of checks or builds; may be negative."""
         with self._lock:
             self._counts[verb].expected += number
 
     def begin(self, repository: str, verb: str, what: str = "") -> None:
-        """Note that something begins, and that what was done at that repository has ended."""
+        """Start a step of a repository; this ends its previous step."""
         step = Activity(verb, what)
         with self._lock:
             self._end(repository)
             count = self._counts[verb]
             count.begun += 1
+            # Popped by `_end`, so inserted last: `_line` shows the latest step.
             self._now[repository] = _Begun(step, count.begun, time.monotonic())
             self._show(repository, step)
             self._retell(self._line())
 
     def end(self, repository: str) -> None:
-        """Note that nothing is done at a repository any more, for now."""
+        """End the current step of a repository."""
         with self._lock:
             if self._end(repository):
                 self._show(repository, None)
                 self._retell(self._line())
 
     def tell(self, line: str) -> None:
-        """Tell what the update does apart from repositories."""
+        """Report a step that belongs to no repository."""
         with self._lock:
             self._retell(line)
 
@@ -102,6 +103,7 @@ class Progress:
         ended = self._now.pop(repository, None)
         if ended is None:
             return False
+        # Added up, as a repository with several new tags has several steps of a kind.
         spent, verb = self._seconds.setdefault(repository, {}), ended.step.verb
         spent[verb] = spent.get(verb, 0) + time.monotonic() - ended.since_s
         return True
@@ -112,7 +114,7 @@ class Progress:
             self._tell(line)
 
     def _line(self) -> str:
-        """Tell how far the checks are, and what else was begun last; nothing between two steps."""
+        """Return the progress of the checks and the latest other step; empty between two steps."""
         work = [(name, it) for name, it in self._now.items() if it.step.verb != "check"]
         words = []
         if len(work) < len(self._now):

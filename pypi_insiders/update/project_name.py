@@ -1,4 +1,4 @@
-"""Read the name of a project from its files, without running any of its code."""
+"""Read the name of a project from its files, without running its code."""
 
 import ast
 import configparser
@@ -13,32 +13,32 @@ from pypi_insiders.util import bounded
 from pypi_insiders.util.bounded import ExhaustedError
 
 FILES = ("pyproject.toml", "setup.cfg", "setup.py")
-"""The files that can name a project, in its directory."""
+"""The files that may contain the name of a project."""
 
 _MODULES = ("setuptools", "distutils", "distutils.core", "core")
 
 
 class UnknownNameError(ValueError):
-    """The files do not name the project; the message says why."""
+    """The files do not state the project name; the message is the reason."""
 
 
 def read(files: Mapping[str, str]) -> str:
-    """Return the normalized name that the files of a project give it.
-
-    They are read in a process of its own: each of the parsers can be made to take for ever.
+    """Return the normalized project name in the files of a project.
 
     Args:
-        files: name to content, of those of `FILES` that the project has.
+        files: file name to content, for the existing ones of `FILES`.
 
     Raises:
-        UnknownNameError: no file names it, several name it differently, only code could tell, or
-            reading them takes too much time or memory.
-        InsidersError: they cannot be read now.
+        UnknownNameError: no file states a name, several state different names, code computes it,
+            or parsing takes too much time or memory.
+        InsidersError: the process for parsing cannot run.
 
     Source: https://packaging.python.org/en/latest/specifications/pyproject-toml/ (a name in
     `[project]` is never dynamic); flit, "The pyproject.toml config file"; Poetry, "The
     pyproject.toml file"; setuptools, "Configuring setuptools using setup.cfg files".
     """
+    # In a process with limits: each of the parsers can be made to run for very long; the time of
+    # tomllib grows with the square of dotted keys.
     try:
         name, reason = bounded.ask(__name__, dict(files))
     except ExhaustedError as error:
@@ -57,7 +57,7 @@ def _answer(files: Mapping[str, str]) -> tuple[str | None, str | None]:
 
 def _read(files: Mapping[str, str]) -> str:
     document = _toml(files.get("pyproject.toml", ""))
-    # Then every backend takes it from there, and whatever else says another name is not read.
+    # Every backend takes the name from [project] if that exists, and ignores all other places.
     if "project" in document:
         return _normalized(_get(document, "project", "name"), "[project] in pyproject.toml")
     found = {
@@ -71,7 +71,8 @@ def _read(files: Mapping[str, str]) -> str:
 
 
 def _candidates(files: Mapping[str, str], document: dict[str, Any]) -> Iterator[tuple[object, str]]:
-    """Yield each name that is given where its build backend looks, and its place."""
+    """Yield each name at a place that the build backend reads, and the place."""
+    # PEP 517: without a [build-system] table, setuptools builds.
     backend = str(_get(document, "build-system", "build-backend") or "setuptools").partition(".")[0]
     if backend not in ("flit_core", "flit", "setuptools"):
         yield _get(document, "tool", "poetry", "name"), "[tool.poetry] in pyproject.toml"
@@ -82,7 +83,7 @@ def _candidates(files: Mapping[str, str], document: dict[str, Any]) -> Iterator[
             "[tool.flit.metadata] in pyproject.toml",
         )
     if backend not in ("flit_core", "flit", "poetry"):
-        # What setup.py says counts more than setup.cfg, so what it hides may be another name.
+        # setup.py overrides setup.cfg, so a name that it computes may differ from setup.cfg's.
         if "setup.py" in files:
             yield _in_setup_py(files["setup.py"]), "setup.py"
         if "setup.cfg" in files:
@@ -98,7 +99,7 @@ def _toml(text: str) -> dict[str, Any]:
 
 
 def _get(document: object, *keys: str) -> Any:
-    """Return what stands at the end of nested tables; `None` if one of them is missing."""
+    """Return the value of a key in nested tables; `None` if a table is missing."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     return document
@@ -115,6 +116,7 @@ def _normalized(name: object, place: str) -> str:
 
 def _in_setup_cfg(text: str) -> str | None:
     bounded.begin("its setup.cfg")
+    # Not ConfigParser: setuptools does not interpolate `%` either.
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(text)
@@ -124,29 +126,29 @@ def _in_setup_cfg(text: str) -> str | None:
 
 
 def _in_setup_py(text: str) -> str | None:
-    """Find the name in the one call of `setup`; `None` if that call gives none.
+    """Return the name in the only call of `setup`; `None` if the call has none.
 
     Raises:
-        UnknownNameError: only code can tell.
+        UnknownNameError: code computes the name.
     """
     bounded.begin("its setup.py")
     try:
-        # Invalid escapes of foreign code are no affair of our log.
+        # Warnings about invalid escapes in foreign code do not belong into the log.
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(text)
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_setup(node)]
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UnknownNameError("setup.py cannot be parsed") from error
-    # Two calls stand in branches of an `if`, of which only running the code would tell one.
+    # Two calls are mostly in branches of an `if`; only running the code would select one.
     if len(calls) != 1:
-        raise UnknownNameError("setup.py computes it")
+        raise UnknownNameError("setup.py computes the name")
     for keyword in calls[0].keywords:
         is_literal = isinstance(keyword.value, ast.Constant) and isinstance(
             keyword.value.value, str
         )
-        # `setup(**arguments)` can have any name in it.
+        # None: `setup(**arguments)`, which may contain a name.
         if keyword.arg is None or (keyword.arg == "name" and not is_literal):
-            raise UnknownNameError("setup.py computes it")
+            raise UnknownNameError("setup.py computes the name")
     values = {keyword.arg: keyword.value for keyword in calls[0].keywords}
     name = values.get("name")
     return str(name.value) if isinstance(name, ast.Constant) else None

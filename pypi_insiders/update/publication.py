@@ -1,4 +1,4 @@
-"""Publish what was built of a release, and what was lost of it."""
+"""Publish new releases, and restore lost files of published ones."""
 
 import contextlib
 import logging
@@ -32,16 +32,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Publication:
-    """What publishing a release has brought."""
+    """The result of publishing a release."""
 
     new: Sequence[str] = ()
-    """The names of the files that were not there before."""
+    """The names of the new files."""
     warnings: tuple[str, ...] = ()
-    """What is to be known of it, one line each."""
+    """Warnings for the user, one line each."""
 
 
 class RemovedError(InsidersError):
-    """A repository was removed, or became another one, while it was built."""
+    """A repository was removed or changed while it was built."""
 
 
 class Publisher:
@@ -49,7 +49,7 @@ class Publisher:
 
     Args:
         context: of the update.
-        tracked: the repository; its state knows of each file before it is published.
+        tracked: the repository; a file is in its state before it is published.
     """
 
     def __init__(self, context: UpdateContext, tracked: TrackedRepository) -> None:
@@ -69,14 +69,14 @@ class Publisher:
         """Publish a release, unless it was taken back.
 
         Args:
-            release: which one.
-            result: what was built of it.
-            lost: the files that were published of its tag and differ now; they are set aside.
-            is_forced: whether it is published also if it was taken back.
+            release: the release.
+            result: its build.
+            lost: the lost files of its tag; changed ones are set aside.
+            is_forced: whether to publish it even if it was taken back.
 
         Raises:
-            InsidersError: it cannot be published; the state is as before.
-            RemovedError: its repository is not watched any more; nothing is published.
+            InsidersError: publishing failed; the state is unchanged.
+            RemovedError: the repository is no longer watched; nothing is published.
         """
         built, is_local = result.distributions, self._context.settings.publish.local
         builds = self._tracked.known.builds
@@ -88,9 +88,10 @@ class Publisher:
         listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
         word = release_lists.word(listed, built.name, built.version)
         if word is not None and not is_forced:
+            # Its state has no files, but its commit: the next update does not build it again.
             _log.info(
-                "%s: tag %s: %s %s was taken back, and is not published; "
-                "`pypi-insiders update %s --tag %s --force` does it",
+                "%s: tag %s: %s %s was taken back and is not published; "
+                "publish it again: `pypi-insiders update %s --tag %s --force`",
                 self._name, release.tag, built.name, built.version, self._name, release.tag,
             )  # fmt: skip
             self._remember(built.name, build)
@@ -101,12 +102,13 @@ class Publisher:
             _report_differences(self._paths, self._name, built.files)
 
         def intend(files: Mapping[str, str]) -> None:
-            # Written down before the first file is visible: of a release that a killed update left
-            # half done, the next one knows.
+            # Saved before the first file is visible, so that the next update finishes or undoes
+            # the release of a killed one.
             begun = _merged(self._paths, before, replace(build, files=dict(files)), list(files))
             self._remember(built.name, replace(begun, unfinished=list(files)))
 
-        # While the lock is held `repos remove` waits: it finds all of the release, or none of it.
+        # `repos remove` waits for the lock of `_still_watched`, so it finds the whole release or
+        # nothing of it.
         with self._rolled_back(), self._still_watched(), _given_back(self._paths, built, word):
             if is_local or self._context.destination is None:
                 files, new = self._publish_here(release, built, intend)
@@ -119,28 +121,29 @@ class Publisher:
     def restore(
         self, release: TaggedRelease, result: BuildResult, lost: Sequence[Difference]
     ) -> Publication:
-        """Publish those files of a release that are lost.
+        """Publish the lost files of a release again.
 
         Args:
-            release: of the tag and the commit as which it was published.
-            result: what was built of it again.
-            lost: its files that are missing or differ; what is in their place is set aside.
+            release: with the tag and the commit of its publication.
+            result: its new build.
+            lost: its missing or changed files; changed ones are set aside.
 
         Raises:
-            InsidersError: it is not what it was; nothing is published.
-            RemovedError: its repository is not watched any more; nothing is published.
+            InsidersError: the build lacks a lost file, or publishing failed.
+            RemovedError: the repository is no longer watched; nothing is published.
         """
         built, builds = result.distributions, self._tracked.known.builds
         before = next(build for build in builds if build.tag == release.tag)
         found = {path.name: path for path in built.files}
         if missing := [item.file for item in lost if item.file not in found]:
             raise BuildError(
-                f"built again it gives {', '.join(found)}, and not {', '.join(missing)}",
-                hint="to give the release up: "
+                f"the rebuild produced {', '.join(found)} instead of {', '.join(missing)}",
+                hint="restore the files from a backup, or give up the release: "
                 f"`pypi-insiders unpublish {built.name} {before.version}`",
             )
         hashes = {item.file: sha256(found[item.file]) for item in lost}
         build = replace(before, files={**before.files, **hashes})
+        # Identical files are those of the old build; different ones make it a new build.
         if warnings := _warnings(lost, hashes):
             build = replace(
                 build, built_at=int(time.time()), requirements=built.requirements,
@@ -150,7 +153,7 @@ class Publisher:
         with self._still_watched():
             files = [found[item.file] for item in lost]
             self._demand_room(files)
-            # First, or else the index would take for damaged what is about to come.
+            # The state first: the server would reject files whose hash is not in it.
             self._remember(None, build)
             self._set_aside(lost)
             origin = Origin(self._name, release.tag, release.commit)
@@ -159,11 +162,11 @@ class Publisher:
                 self._remember(None, replace(build, unfinished=[]))
         for item in lost:
             if hashes[item.file] == item.recorded_sha256:
-                _log.info("%s: %s is there again, the same as before", self._name, item.file)
+                _log.info("%s: restored %s, identical to the lost file", self._name, item.file)
         return Publication(new, warnings)
 
     def _remember(self, project: str | None, build: Build) -> None:
-        """Write down a build, and of a new one also what the repository builds, and from where."""
+        """Save a build; for a new release also the project and the URL of the repository."""
         known = self._tracked.known
         if project is not None:
             known.project, known.remote = project, self._tracked.repository.remote
@@ -172,46 +175,49 @@ class Publisher:
 
     @contextmanager
     def _rolled_back(self) -> Iterator[None]:
-        """Forget what was about to be published, if it is not."""
+        """Restore the state in memory and on disk if the publication fails."""
         known = self._tracked.known
         before = replace(known, builds=[*known.builds], failures={**known.failures})
         try:
             yield
         except BaseException:
             if known.builds != before.builds:
-                # In place, for others hold this object.
+                # In place, as other objects have references to it.
                 vars(known).update(vars(before))
-                with contextlib.suppress(InsidersError):  # or else the next update finishes it
+                # If it cannot be written, the next update finishes or undoes the release.
+                with contextlib.suppress(InsidersError):
                     self._tracked.commit()
             raise
 
     @contextmanager
     def _still_watched(self) -> Iterator[None]:
-        """Let nobody remove the repository while something of it is published.
+        """Lock `repos.toml` while files of the repository are published.
 
         Raises:
-            RemovedError: somebody has, or has made it another one.
+            RemovedError: the repository was removed or changed since the update started.
         """
         built = self._tracked.repository
         with ExitStack() as stack:
             stack.enter_context(locked(self._paths.locks.repositories))
             now = registry.find(registry.load(self._paths.repositories), built.name)
             if now is None:
-                raise RemovedError("it was removed meanwhile; nothing is published")
+                raise RemovedError("removed while it was built; nothing published")
             if (now.remote, now.project) != (built.remote, built.project):
                 raise RemovedError(
-                    "its url or distribution was changed meanwhile; the next update builds it"
+                    "its url or project changed while it was built; the next update builds it"
                 )
             if not self._context.settings.publish.local:
-                stack.close()  # an upload may take long
+                # Unlocked: an upload may take long, and `repos` commands would wait for it.
+                stack.close()
             yield
 
     def _set_aside(self, lost: Iterable[Difference]) -> None:
-        """Move away what is still in the place of files: it could not be read, or is new there."""
+        """Move files away that occupy the names of lost files."""
         for item in lost:
+            # Changed files were set aside before the build; this one could not be read, or is new.
             if os.path.lexists(self._paths.distributions / item.file):
                 aside = store.put_aside(self._paths.distributions, item.file)
-                _log.warning("%s: %s is set aside as %s", self._name, item.file, aside)
+                _log.warning("%s: moved %s to %s", self._name, item.file, aside)
 
     def _publish_here(
         self,
@@ -224,14 +230,14 @@ class Publisher:
         files, new = store.publish(
             self._paths.distributions, self._context.cache, built.files, origin, intend
         )
-        _log.info("%s: published %s", self._name, ", ".join(new) or "nothing new")
+        _log.info("%s: published %s", self._name, ", ".join(new) or "no new files")
         return files, new
 
     def _demand_room(self, files: Iterable[Path]) -> None:
-        """Check that files may be copied into the distributions directory.
+        """Check that the disk has space for copies of files.
 
         Raises:
-            DiskFullError: they do not fit.
+            DiskFullError: the files do not fit.
         """
         size_bytes = sum(file.stat().st_size for file in files)
         directory = make_directory(self._paths.distributions)
@@ -239,21 +245,23 @@ class Publisher:
 
 
 def _warnings(lost: Iterable[Difference], files: Mapping[str, str]) -> tuple[str, ...]:
-    """Say which files have another content than before they were lost."""
+    """Return a warning for each restored file that differs from the lost one."""
+    # Lock files of installers have the old hash, which they will not find any more.
     return tuple(
-        f"{item.file} was {'missing' if item.kind == Kind.MISSING else 'changed'}; built again it "
-        f"has another sha256, {files[item.file]}, and not {item.recorded_sha256} any more"
+        f"{item.file} was {'missing' if item.kind == Kind.MISSING else 'changed'}; the rebuilt "
+        f"file has sha256 {files[item.file]}, different from {item.recorded_sha256}"
         for item in lost
         if files.get(item.file, item.recorded_sha256) != item.recorded_sha256
     )
 
 
 def _merged(paths: Paths, before: Build | None, build: Build, new: Sequence[str]) -> Build:
-    """Return what is to be remembered of a build, if its tag was built before."""
+    """Return the build to save, merged with an earlier build of its tag."""
     if before is None:
         return build
     urls = list(dict.fromkeys([*before.uploaded_to, *build.uploaded_to]))
-    # What published nothing changes nothing; and what is published stays remembered.
+    # Without new files, the published files are still those of the earlier build. With new ones,
+    # files that both published stay in the state.
     if not new:
         return replace(before, uploaded_to=urls)
     held = store.present(paths.distributions, before.files)
@@ -263,12 +271,12 @@ def _merged(paths: Paths, before: Build | None, build: Build, new: Sequence[str]
 
 @contextmanager
 def _given_back(paths: Paths, built: Distributions, word: str | None) -> Iterator[None]:
-    """Count a release as taken back no longer, unless it is not published.
+    """Remove a release from the list of taken-back ones; restore the entry if publishing fails.
 
     Args:
-        paths: where everything is.
-        built: what is published.
-        word: how it was taken back; `None`: it was not.
+        paths: all paths of the program.
+        built: the release to publish.
+        word: the note in the list; `None`: it was not listed.
     """
     releases.give_back(paths, built.name, built.version)
     try:
@@ -280,15 +288,15 @@ def _given_back(paths: Paths, built: Distributions, word: str | None) -> Iterato
 
 
 def _report_differences(paths: Paths, name: str, files: Iterable[Path]) -> None:
-    """Report in what newly built files differ from those that are published."""
+    """Log how rebuilt files differ from the published ones."""
     for file in files:
         published = paths.distributions / file.name
         if not published.exists():
             _log.info("%s: %s is not published", name, file.name)
         elif differences := archive_differences.differences(published, file):
             _log.warning(
-                "%s: %s, which is published, stays; built again it differs in %s",
+                "%s: keeping the published %s; the rebuilt file differs in %s",
                 name, file.name, differences,
             )  # fmt: skip
         else:
-            _log.info("%s: %s is the same as the published one", name, file.name)
+            _log.info("%s: the rebuilt %s is identical to the published file", name, file.name)

@@ -1,4 +1,4 @@
-"""Build one release: from a tag to checked distributions."""
+"""Build the distributions of one release from its tag."""
 
 import logging
 from collections.abc import Iterator
@@ -27,21 +27,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TaggedRelease:
-    """A tag of a repository that is to be built."""
+    """A tag of a repository to build."""
 
     repository: Repository
     tag: str
     commit: str
     is_moved: bool = False
-    """Whether the tag names another commit by now."""
+    """Whether the tag names a different commit now."""
 
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What was built of a release, and may be published."""
+    """The build of a release, ready to be published."""
 
     distributions: Distributions
-    """Their files exist as long as the context in which they were built is open."""
+    """Their files exist until the context of the build is closed."""
     is_sandboxed: bool
 
 
@@ -50,7 +50,7 @@ class ReleaseBuilder:
 
     Args:
         context: of the update.
-        repository: which one.
+        repository: the repository.
     """
 
     def __init__(self, context: UpdateContext, repository: Repository) -> None:
@@ -61,15 +61,15 @@ class ReleaseBuilder:
 
     @property
     def _access(self) -> git.Access:
-        """With the token, which can be missing here: that is the fault of this repository alone."""
+        # Read when needed: a missing token fails this repository, not the whole update.
         return git.Access(self._repository.token)
 
     def fetch(self) -> None:
-        """Bring the mirror of the repository up to date.
+        """Fetch the repository into its mirror.
 
         Raises:
-            DiskFullError: it does not fit on the disk.
-            InsidersError: the repository cannot be read, or the disk not written.
+            DiskFullError: the mirror does not fit on the disk.
+            InsidersError: the repository cannot be read, or the mirror cannot be written.
         """
         self._context.progress.begin(self._name, "fetch")
         with self._guarded():
@@ -77,25 +77,27 @@ class ReleaseBuilder:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """End what fills the mirror before the disk is full.
+        """Stop a fetch before the disk is full.
 
         Raises:
-            DiskFullError: that has happened, or the disk is almost full already.
+            DiskFullError: the fetch was stopped, or the disk is almost full already.
         """
         guard, mirror = self._context.builds.guard, self._mirror
         directory = make_directory(mirror.parent)
+        # git does not say how large a fetch will be, so it is watched while it runs.
         guard.demand_room(directory)
         with guard.guarding(mirror, mirror.with_name(f"{mirror.name}.new"), disk=directory):
             yield
 
     def fetch_sources(self, release: TaggedRelease) -> None:
-        """Fetch what a release is built from into the mirror, which is up to date.
+        """Fetch the commit and the submodules of a release, after `fetch`.
 
         Raises:
-            BuildError: it wants submodules that it may not bring in, or its tag names no commit.
-            InsidersError: the repository cannot be read, or the disk not written.
+            BuildError: it requires submodules that are not allowed, or its tag has no commit.
+            InsidersError: the repository cannot be read, or the mirror cannot be written.
         """
-        if release.is_moved:  # no tag names its commit any more
+        if release.is_moved:
+            # A fetch of tags does not include a commit that no tag names any more.
             with self._guarded():
                 git.fetch_commit(
                     self._repository.remote, self._mirror, release.commit, self._access
@@ -105,25 +107,25 @@ class ReleaseBuilder:
             git.bring(self._mirror, release.commit, self._access, submodules=submodules)
 
     def verify(self, release: TaggedRelease) -> None:
-        """Check that an allowed signer has signed a tag, if its repository wants that.
+        """Verify the signature of a tag, if its repository has allowed signers.
 
         Raises:
-            SignatureError: none has.
-            InsidersError: that cannot be found out.
+            SignatureError: no allowed signer has signed the tag.
+            InsidersError: the signature cannot be verified.
         """
         if signers := self._repository.signers:
             git.verify(self._mirror, release.tag, release.commit, signers)
 
     @contextmanager
     def built(self, release: TaggedRelease, project: str | None) -> Iterator[BuildResult]:
-        """Build a release, and keep what was built for as long as the context is open.
+        """Build a release; its files exist until the context is closed.
 
         Args:
-            release: whose sources were fetched.
-            project: what the repository has built before, normalized.
+            release: a release whose sources were fetched.
+            project: the normalized project of earlier builds; `None`: there are none.
 
         Raises:
-            InsidersError: it does not build, or is not what it should be.
+            InsidersError: the build failed, or is of a project that is not allowed.
         """
         space = self._context.builds
         space.guard.demand_room(self._context.paths.builds)
@@ -139,21 +141,21 @@ class ReleaseBuilder:
     def _build_twice_at_most(
         self, release: TaggedRelease, workspace: Path, launcher: Launcher
     ) -> Distributions:
-        """Build a release, and once more if others have ended that.
-
-        A hook can bring the kernel to end all of its unit, for want of memory: what is ended each
-        time is the fault of its project, or each update would try it again.
-        """
+        """Build a release, and again if the build was killed from outside."""
+        # A hook can use so much memory that the kernel kills its whole unit. Killed twice, it is
+        # the fault of the project, and the tag waits before its next try; otherwise every update
+        # would try it again.
         attempts = [make_directory(workspace / name) for name in ("first", "second")]
         try:
             return self._build(release, attempts[0], launcher)
         except EndedError as error:
             _log.info("%s: tag %s: %s; trying again", self._name, release.tag, error.message)
+        # Both attempts would count as the space that this build uses.
         remove_foreign_tree(attempts[0])
         try:
             return self._build(release, attempts[1], launcher)
         except EndedError as error:
-            raise BuildError(f"{error.message}, for the second time") from error
+            raise BuildError(f"{error.message} (twice)") from error
 
     def _build(self, release: TaggedRelease, workspace: Path, launcher: Launcher) -> Distributions:
         repository, source = self._repository, workspace / "source"
@@ -181,7 +183,7 @@ class ReleaseBuilder:
 
     @contextmanager
     def _faults_told(self) -> Iterator[None]:
-        """Say what of the repository cannot be built, and how it may bring in other submodules."""
+        """Raise faults of the repository as `BuildError`, with the command to allow submodules."""
         try:
             yield
         except git.UnfitError as error:
@@ -190,20 +192,22 @@ class ReleaseBuilder:
             value = ",".join((*(self._repository.submodules or ()), error.place))
             raise BuildError(
                 error.message,
-                hint=f"if that is right: `pypi-insiders repos set {self._name} submodules={value}`",
+                hint="allow it if you trust it: "
+                f"`pypi-insiders repos set {self._name} submodules={value}`",
             ) from error
 
     def _claim(self, built: str, expected: str | None) -> None:
-        """Refuse what was built unless its name is the one that this repository may have."""
+        """Check that this repository may publish the project that it has built."""
         if expected and built != expected:
             raise BuildError(
-                f"it builds {built}, but {expected} was expected", hint=self._confirmation(built)
+                f"the build is of project {built}, expected {expected}",
+                hint=self._confirmation(built),
             )
         owners = self._context.owners
         self._check_owner(owners.get(built, self._name), built)
         if not expected:
             self._demand_free(built)
-        # Again, and in one step: another thread may have built the same name meanwhile.
+        # Again and atomically: another thread may have built the same project meanwhile.
         self._check_owner(owners.setdefault(built, self._name), built)
 
     def _check_owner(self, owner: str, built: str) -> None:
@@ -211,52 +215,53 @@ class ReleaseBuilder:
             raise registry.conflict(f"it builds {built}, which", owner)
 
     def _confirmation(self, built: str) -> str:
-        return f"if that is right: `pypi-insiders repos set {self._name} project={built}`"
+        return f"if this is correct: `pypi-insiders repos set {self._name} project={built}`"
 
     def _demand_free(self, built: str) -> None:
-        """Refuse a name that others use too, unless the user has said yes to it.
+        """Check that nobody else uses a project name that the user has not confirmed.
 
         Raises:
-            BuildError: others use it.
-            InsidersError: that cannot be found out.
+            BuildError: the index or the fallback index has the project.
+            InsidersError: the fallback index cannot be queried.
         """
         context, hint = self._context, self._confirmation(built)
         if foreign := ownership.foreign_files(context.paths, built, self._name, context.cache):
             raise BuildError(
-                f"it builds {built}, and the index has {listed(foreign, 2)} of another "
-                "origin; nothing is published",
+                f"the build is of project {built}, of which the index has {listed(foreign, 2)} "
+                "from elsewhere; nothing published",
                 hint=hint,
             )
         try:
-            # Where the fallback must not be asked, nobody can say whether the name is free: the
-            # user has to.
+            # Fail closed: if the fallback index must not be queried, the user has to confirm.
             if not context.settings.watcher.public_versions:
                 raise InsidersError("public-versions = false")
             is_public = public_versions.has_project(context.settings.server.fallback, built)
         except InsidersError as error:
             raise InsidersError(
-                f"it builds {built}; cannot check whether that is a public project too "
-                f"({error.message}); nothing is published",
+                f"cannot check whether {built} is also a public project: {error.message}; "
+                "nothing published",
                 hint,
             ) from error
         if is_public:
             raise BuildError(
-                f"it builds {built}, which is also a public project; nothing is published",
+                f"the build is of project {built}, which is also a public project; "
+                "nothing published",
                 hint=hint,
             )
 
 
 def check_version(release: TaggedRelease, built: str) -> None:
-    """Compare the version that was built with what the tag says.
+    """Compare the version of a build with its tag.
 
     Raises:
-        BuildError: they differ, and the settings of the repository are strict about that.
+        BuildError: they differ, and the repository is `strict`.
     """
     repository = release.repository
-    says = repository.rules(1).pattern.version_of(release.tag)
-    if says is None or says == Version(built):
+    # The metadata is the version; the tag only proposes it.
+    expected = repository.rules(1).pattern.version_of(release.tag)
+    if expected is None or expected == Version(built):
         return
-    message = f"it builds version {built}, and the tag says {says}"
+    message = f"the build has version {built}, expected {expected}"
     if repository.strict:
         raise BuildError(message)
     _log.warning("%s: tag %s: %s", repository.name, release.tag, message)

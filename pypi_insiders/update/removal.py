@@ -1,4 +1,4 @@
-"""Stop watching repositories, and remove what they published."""
+"""Stop watching repositories, and remove their published files."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -25,20 +25,19 @@ class Removed:
 
     name: str
     files: tuple[str, ...]
-    """What it published, which stays in the index."""
+    """Its published files, which stay in the index."""
     projects: tuple[str, ...]
-    """The names that are held for it."""
+    """The project names that are held for it."""
 
 
 def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
-    """Remove repositories from `repos.toml`, and remember that a user did so.
+    """Remove repositories from `repos.toml`, and record that a user did so.
 
-    Repositories that were removed before, and of which something is published or held, count as
-    removed again.
+    Repositories that were removed before, but still have a state or a held name, are accepted too.
 
     Raises:
         UsageError: a name is malformed.
-        InsidersError: a repository is neither watched nor remembered; nothing is removed.
+        InsidersError: a repository is neither watched nor known; nothing is removed.
     """
     wanted = [parse_name(name) for name in names]
     with registry.edit(paths) as watched:
@@ -52,11 +51,11 @@ def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
             for name in wanted
             if name.casefold() in projects or name.casefold() in known
         }
-        # Watched ones first: a name may be typed in another case than in the file.
+        # Watched repositories first: the typed name may differ in case from the file.
         gone = [item.name for item in registry.select({**watched, **remembered}, wanted)]
         for name in gone:
             watched.pop(name, None)
-        # Before the notes: what is noted as removed is so.
+        # In this order, so that a repository that is recorded as removed really is.
         registry.save(paths.repositories, watched.values())
         removed = state.load_removed(paths.state)
         state.save_removed(paths.state, {*removed, *(name.casefold() for name in gone)})
@@ -71,12 +70,13 @@ def _published(paths: Paths, name: str) -> list[str]:
 
 
 def unlisted(paths: Paths, watched: Collection[str]) -> list[str]:
-    """Name the repositories that nobody removed, where `repos.toml` lists none at all.
+    """Return the known repositories that nobody removed, if `repos.toml` lists none at all.
 
     Args:
-        paths: where everything is.
-        watched: what it lists.
+        paths: all paths of the program.
+        watched: the repositories in `repos.toml`.
     """
+    # An empty list was probably lost, or emptied by an accident; a shorter one was edited.
     if watched:
         return []
     removed = state.load_removed(paths.state)
@@ -85,15 +85,15 @@ def unlisted(paths: Paths, watched: Collection[str]) -> list[str]:
 
 
 def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
-    """Remove from the index what is older than a repository's newest versions.
+    """Remove the files of a repository's old versions from the index.
 
-    Waits for an update that is under way.
+    Waits for a running update.
 
     Args:
-        paths: where everything is.
-        name: of the repository.
-        keep: how many versions stay; 0 is all.
-        dry_run: only tell.
+        paths: all paths of the program.
+        name: the repository.
+        keep: the number of versions to keep; 0 keeps all.
+        dry_run: only return the files.
 
     Returns:
         The removed files.
@@ -107,19 +107,20 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
         return names if dry_run else unpublish.remove_files(paths, names, releases.PRUNED)
 
 
-def withdraw(paths: Paths, name: str) -> list[str]:
-    """Remove from the index what a repository published, and forget the repository.
+def purge(paths: Paths, name: str) -> list[str]:
+    """Remove the published files of a repository, its state and its mirror.
 
-    If it is watched again, it starts from scratch. Waits for an update that is under way.
+    If it is watched again, it starts from scratch. Waits for a running update.
 
     Returns:
         The removed files.
 
     Raises:
-        InsidersError: a file cannot be removed; what is known of the repository stays.
+        InsidersError: a file cannot be removed; the state stays.
     """
     with running.updates_stopped(paths):
         files = state.load(paths.state, name).files
+        # The state after the files: with it, an interrupted purge can be repeated.
         removed = unpublish.remove_files(paths, files)
         state.forget(paths.state, name)
         releases.forget_taken_back(paths, files)
@@ -128,28 +129,29 @@ def withdraw(paths: Paths, name: str) -> list[str]:
 
 
 def let_go(paths: Paths, projects: Iterable[str]) -> list[str]:
-    """Release the held names of projects that are not watched, and of which nothing is published.
+    """Release the held names of projects that are neither watched nor published.
 
-    What is lost, and was not unpublished, counts as published. What an update that runs publishes
-    meanwhile is held again at its end.
+    A lost file counts as published unless it was unpublished. If an update is running, it holds
+    the names of what it publishes again at its end.
 
     Args:
-        paths: where everything is.
+        paths: all paths of the program.
         projects: normalized names.
 
     Returns:
-        The names that installers get from the fallback index now.
+        The released names, which are now redirected to the fallback index.
 
     Raises:
-        InsidersError: it cannot be read what is watched or published.
+        InsidersError: `repos.toml`, the state or the index cannot be read.
     """
     wanted = set(projects)
     watched = registry.load(paths.repositories)
     lost = {item.project for item in comparison.compare(paths)}
     former = releases.former_projects(paths)
     free = wanted - lost - former.keys() - releases.projects(paths.distributions)
-    held_names.hold(paths, former)  # the state may be all that knows them
-    # A list, for the files are removed while they are gone through.
+    # Before states are deleted below: former names may be recorded there only.
+    held_names.hold(paths, former)
+    # A list, as the files are deleted while iterating.
     for name, known in list(state.everything(paths.state)):
         if known.project in free and registry.find(watched, name) is None:
             state.forget(paths.state, name)

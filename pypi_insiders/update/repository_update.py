@@ -22,11 +22,11 @@ _log = logging.getLogger(__name__)
 
 
 class RepositoryUpdate:
-    """The update of one repository: `check`, `fetch` and `build`, in this order, in any thread.
+    """The update of one repository: call `check`, `fetch` and `build` in this order.
 
     Args:
         context: of the update.
-        repository: which one.
+        repository: the repository.
     """
 
     def __init__(self, context: UpdateContext, repository: Repository) -> None:
@@ -40,17 +40,17 @@ class RepositoryUpdate:
         self._publisher = Publisher(context, self.tracked)
         self._limit = TimeLimit(context.settings.watcher.repository_timeout_s or None)
         self._plan = Plan()
-        """What is to be done; known when the repository is checked."""
+        """Set by `check`."""
         self._jobs: list[Job] = []
-        """What is built, in this order; known when the repository is fetched."""
+        """The builds in their order; set by `fetch`."""
 
     @property
     def is_steady(self) -> bool:
-        """Return whether nothing of it failed last time; known when it is checked."""
+        """Return whether the last update had no failure; valid after `check`."""
         return self.tracked.was_well and not self.tracked.known.failures
 
     def check(self) -> bool:
-        """Find out what is to be done; return whether that is anything."""
+        """Plan the update; return whether there is anything to build or upload."""
         tracked, now_s = self.tracked, int(time.time())
         self._progress.begin(self.name, "check")
         tracked.check = replace(tracked.check, errors=[], warnings=[], hints={}, tried_at=now_s)
@@ -59,6 +59,7 @@ class RepositoryUpdate:
         except UnreachableError as error:
             tracked.record_unreachable(error, now_s)
             return False
+        # Everything, bugs too: a failure of one repository must not stop the others.
         except Exception as error:
             tracked.fail(error)
             return False
@@ -73,7 +74,8 @@ class RepositoryUpdate:
         return is_anything
 
     def fetch(self) -> bool:
-        """Fetch all that is built, so that builds wait for no host; then `build` is called."""
+        """Fetch the sources of all builds; return true, as `build` follows."""
+        # Separate from the builds, so that a hanging host does not occupy their threads.
         if self._plan.count:
             try:
                 with self._limit.counting():
@@ -92,7 +94,6 @@ class RepositoryUpdate:
         return True
 
     def _fetch_jobs(self) -> list[Job]:
-        """Fetch the sources of what is built."""
         repository, refs = self._repository, self._plan.refs
         jobs = []
         for build in self._plan.to_restore:
@@ -112,21 +113,21 @@ class RepositoryUpdate:
         return [*jobs, *map(self._fetch_job, new)]
 
     def _fetch_job(self, job: Job) -> Job:
-        """Fetch what a tag is built from; that this cannot be done is the fault of no other tag."""
+        """Fetch the sources of a tag; return the job, with the error of its tag if that failed."""
         release = job.release
         if release.tag not in self._plan.refs:
-            why = "the repository has no such tag any more"
+            why = "the tag was deleted from the repository"
             return replace(job, error=self._plan.lost_for_good(release.tag, why))
         try:
             self._builder.fetch_sources(release)
-        # The next tag would meet the same host, and wait as long for it.
+        # Not an error of this tag: every other tag would wait for the same host.
         except UnreachableError:
             raise
         except Exception as error:
             if not (release.is_moved and isinstance(error, InsidersError)):
                 return replace(job, error=error)
             why = (
-                f"the tag names another commit now, and {release.commit:.9} cannot be fetched: "
+                f"the tag has moved, and commit {release.commit:.9} cannot be fetched: "
                 f"{error.message}"
             )
             return replace(job, error=self._plan.lost_for_good(release.tag, why))
@@ -136,11 +137,12 @@ class RepositoryUpdate:
         return failures.too_long(self._context.settings.watcher.repository_timeout_s)
 
     def build(self) -> bool:
-        """Build what was fetched, publish and upload it; then nothing is left to do."""
+        """Build, publish and upload the fetched tags; return false, as no step follows."""
         self._progress.end(self.name)
         for job in self._jobs:
             if self._context.interrupted.is_set():
                 return False
+            # Of the repository, not of the tag: the tags that are left have not failed.
             if self._limit.is_over:
                 self.tracked.fail(self._too_long())
                 break
@@ -153,19 +155,21 @@ class RepositoryUpdate:
                 self._progress.end(self.name)
                 return False
             except Exception as error:
-                # A tag that had little of the time is tried again with all of it.
-                told = self._too_long() if self._limit.is_over and not had_most else error
-                self.tracked.fail_tag(job.release.tag, self._plan.commit_of(job.release), told)
+                # A tag that started late is not to blame: the next update tries it again, with all
+                # of the time. One that had most of it waits, or it would use it up each time.
+                reason = self._too_long() if self._limit.is_over and not had_most else error
+                self.tracked.fail_tag(job.release.tag, self._plan.commit_of(job.release), reason)
         self._upload()
         self._prune()
         self._progress.end(self.name)
         return False
 
     def _build(self, job: Job) -> None:
-        """Build a tag and publish it, or what is lost of it."""
+        """Build and publish a tag, or restore its lost files."""
         if job.error is not None:
             raise job.error
         release, lost = job.release, self._plan.lost_of(job.release.tag)
+        # New tags were verified when they were selected, before their sources were fetched.
         if job.is_lost:
             self._builder.verify(release)
         with self._builder.built(release, self.tracked.known.project) as result:
@@ -174,13 +178,14 @@ class RepositoryUpdate:
             else:
                 check_version(release, result.distributions.version)
                 request = self._context.request
+                # Not with --all-tags, which would publish again all that was taken back.
                 is_forced = request.force and request.tag is not None
                 done = self._publisher.publish(release, result, lost, is_forced=is_forced)
         self.tracked.outcome.published += done.new
         self.tracked.warn(done.warnings)
 
     def _upload(self) -> None:
-        """Upload to the other index what only ours has."""
+        """Upload the published releases that the other index lacks."""
         known = self.tracked.known
         for number, build in enumerate(known.builds):
             if self._context.interrupted.is_set():
@@ -196,7 +201,7 @@ class RepositoryUpdate:
             except PublishError as error:
                 if error.is_unreachable and self.tracked.is_within_grace(build.built_at):
                     _log.info("%s: %s", self.name, error.message)
-                    # The other releases would only wait for the same index.
+                    # The other releases would wait for the same index.
                     self.tracked.outcome.unreachable = True
                     return
                 self.tracked.fail_tag(build.tag, self._plan.commit_of(build), error)
@@ -204,7 +209,7 @@ class RepositoryUpdate:
                 self.tracked.fail(error, build.tag)
 
     def _prune(self) -> None:
-        """Remove what is older than the newest versions that are kept."""
+        """Remove the files of versions older than those to keep."""
         paths, keep = self._context.paths, self._repository.keep
         try:
             builds = self.tracked.known.builds
@@ -215,6 +220,6 @@ class RepositoryUpdate:
             return
         if removed:
             _log.info(
-                "%s: removed %s; the newest %d versions are kept",
+                "%s: removed %s (keep = %d)",
                 self.name, ", ".join(removed), keep,
             )  # fmt: skip

@@ -1,5 +1,6 @@
-"""What one update is asked to do."""
+"""The request for one update."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,31 +9,38 @@ from pypi_insiders.util.errors import UsageError
 
 @dataclass(frozen=True)
 class UpdateRequest:
-    """What one update is to do."""
+    """The repositories and tags of one update, and where to upload their releases."""
 
     names: Sequence[str] = ()
-    """Of the repositories to bring up to date; none are all."""
+    """The repositories to update; empty: all."""
     tag: str | None = None
-    """The one tag to build, of the one repository that is named."""
+    """The only tag to build, which requires exactly one repository."""
     all_tags: bool = False
-    """Whether all releases are built, however old."""
+    """Whether to build all releases, however old."""
     force: bool = False
-    """Whether what was built before is built again."""
+    """Whether to build again, and to publish releases that were taken back."""
     index_url: str | None = None
-    """Another index for what is built, instead of the one that the settings name."""
+    """The index to upload to, instead of `index-url` in the settings."""
     index_user: str | None = None
-    """Who uploads there."""
+    """The user for the upload."""
     index_password: str | None = field(default=None, repr=False)
-    """With what password, if that is known already."""
+    """The password, if it is known already."""
 
     def __post_init__(self) -> None:
-        """Check that the parts fit together."""
+        """Validate the combination of options."""
         if self.tag is not None and len(self.names) != 1:
-            raise UsageError("--tag goes with one repository", "name it: update NS/PROJ --tag TAG")
-        if self.all_tags and (self.tag is not None or not self.names):
             raise UsageError(
-                "--all-tags goes with repositories that are named, and without --tag",
-                "update NS/PROJ --all-tags",
+                "--tag requires exactly one repository",
+                f"`pypi-insiders update NS/PROJ --tag {shlex.quote(self.tag)}`",
+            )
+        if self.all_tags and (self.tag is not None or not self.names):
+            # A build takes minutes, and an old repository may have hundreds of tags: never for all.
+            raise UsageError(
+                "--all-tags requires a repository, and excludes --tag",
+                "`pypi-insiders update NS/PROJ --all-tags`",
             )
         if self.force and self.tag is None and not self.all_tags:
-            raise UsageError("--force goes with --tag or --all-tags", "say which tag: --tag TAG")
+            raise UsageError(
+                "--force requires --tag or --all-tags",
+                "`pypi-insiders update NS/PROJ --tag TAG --force`",
+            )

@@ -1,4 +1,4 @@
-"""Keep only the newest versions of what a repository published."""
+"""Select the old releases of a repository that are to be removed."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,23 +10,24 @@ from pypi_insiders.repositories.state import Build
 
 
 def superfluous(directory: Path, builds: Iterable[Build], keep: int) -> list[str]:
-    """Tell which files of the index are of none of the newest versions that it holds.
-
-    Files of other origin are not among them.
+    """Return the published files of a repository that are not of its latest versions.
 
     Args:
         directory: the distributions directory.
-        builds: all of one repository.
-        keep: how many versions stay; 0 is all.
+        builds: all builds of the repository.
+        keep: the number of versions to keep; 0 keeps all.
 
     Raises:
         InsidersError: the directory cannot be searched.
     """
     if not keep:
         return []
+    # Only builds whose files exist: missing ones must not count as kept versions.
     builds = [build for build in builds if store.present(directory, build.files)]
     versions = sorted({Version(build.version) for build in builds}, reverse=True)
     kept = versions[:keep]
+    # By build, not by project: files of other origin are never removed, and a file may be of two
+    # builds, of which one is kept.
     stay = {name for build in builds if Version(build.version) in kept for name in build.files}
     names = (name for build in builds for name in build.files if name not in stay)
     return store.present(directory, dict.fromkeys(names))

@@ -1,4 +1,4 @@
-"""Bring the index up to date: one pass over the watched repositories."""
+"""Run an update: the repositories in parallel, then what belongs to none of them."""
 
 import contextlib
 import logging
@@ -26,7 +26,7 @@ from pypi_insiders.util.errors import InsidersError
 
 _log = logging.getLogger(__name__)
 
-# A check is one connection; a fetch takes disk and processor as well.
+# A check is one connection to a host; a fetch uses disk and processor too.
 _CHECKS_AT_ONCE = 16
 _FETCHES_AT_ONCE = 8
 
@@ -34,22 +34,22 @@ _FETCHES_AT_ONCE = 8
 def update(
     paths: Paths, settings: Settings, request: UpdateRequest, progress: Progress
 ) -> list[Outcome]:
-    """Check repositories, build their new tags and publish what was built.
+    """Check repositories, build their new tags and publish the results.
 
-    A failure of one repository does not stop the others, one of a tag not the other tags. Of two
-    updates at once the second waits for the first.
+    A failure stops neither other repositories nor other tags. A second update waits for the first.
 
     Args:
-        paths: where everything lies.
-        settings: those of `config.toml`.
-        request: what is to be done.
-        progress: told what is done, from several threads.
+        paths: all paths of the program.
+        settings: the settings of `config.toml`.
+        request: the repositories and tags to update.
+        progress: gets each step, from several threads.
 
     Returns:
-        One outcome a repository, and one a project of which files are lost that none builds.
+        One outcome for each repository, and one for each project with lost files that no watched
+        repository builds.
 
     Raises:
-        InsidersError: one of the names is not watched.
+        InsidersError: a repository of the request is not watched.
     """
     with contexts.opened(paths, settings, request, progress) as context:
         keep = settings.watcher.keep
@@ -57,15 +57,15 @@ def update(
             item if item.keep is not None else replace(item, keep=keep)
             for item in registry.select(context.watched, request.names)
         ]
-        # Before the builds, for names that were written into the file by hand; and after them, for
-        # those that builds have found.
+        # Before the builds, for projects that were added to repos.toml by hand; and after them, for
+        # projects that builds have revealed.
         held_names.sync(paths)
         unnamed = [item for item in chosen if _is_unnamed(paths, item)]
         naming.learn(paths, unnamed, context.public_url)
         outcomes = _update(context, chosen)
         held_names.sync(paths)
         if context.public_url is not None:
-            progress.tell("asking which releases are public")
+            progress.tell("looking up public versions")
             names = (project for _, project in lost_files.projects(paths, chosen))
             public_versions.look_up(paths.state, context.public_url, names)
     _report(outcomes, progress)
@@ -73,8 +73,9 @@ def update(
 
 
 def _update(context: UpdateContext, chosen: Sequence[Repository]) -> list[Outcome]:
-    """Update repositories, and compare what nobody builds with what was published."""
+    """Update repositories, and check the files that none of them has built."""
     paths = context.paths
+    # Announced to the server: clients of a project wait while its first release is built.
     with running.announced(paths, [item.name for item in chosen]) as finish:
         outcomes = UpdateRun(context, chosen).run(finish)
     lost_files.report_strangers(context, outcomes, chosen)
@@ -86,15 +87,15 @@ def _update(context: UpdateContext, chosen: Sequence[Repository]) -> list[Outcom
 
 
 def _is_unnamed(paths: Paths, repository: Repository) -> bool:
-    """Return whether nobody has said which project a repository builds, nor any build of it."""
-    with contextlib.suppress(InsidersError):  # which the log tells of in its turn
+    """Return whether the project of a repository is neither set nor known from a build."""
+    with contextlib.suppress(InsidersError):  # the update of the repository reports it
         known = state.load(paths.state, repository.name)
         return repository.project is None and known.project is None
     return False
 
 
 def _report(outcomes: Iterable[Outcome], progress: Progress) -> None:
-    """Log what was published, and below it what is to be known of it."""
+    """Log the published releases, then all warnings."""
     for outcome in outcomes:
         outcome.seconds = progress.seconds(outcome.repository)
         if outcome.published:
@@ -113,16 +114,16 @@ class _Stage(Enum):
 
 
 class UpdateRun:
-    """Check, fetch and build repositories, many of them at once.
-
-    Each of the three has threads of its own, so that no host that hangs keeps others from being
-    built. A repository of which nothing failed last time never waits for one of which something
-    did: until all of the former are fetched, none of the latter is begun.
+    """Check, fetch and build repositories, several at once.
 
     Args:
         context: of the update.
         chosen: the repositories.
     """
+
+    # Each stage has its own threads, so that a hanging host does not delay builds. Repositories
+    # without a failure last time never wait for those with one: none of the latter is fetched
+    # before all of the former are.
 
     def __init__(self, context: UpdateContext, chosen: Iterable[Repository]) -> None:
         self._context = context
@@ -132,7 +133,7 @@ class UpdateRun:
         """Update all repositories.
 
         Args:
-            finish: called with the name of each repository that is finished.
+            finish: called with the name of each finished repository.
         """
         self._context.progress.expect("check", len(self._updates))
         builds_at_once = self._context.settings.build.jobs or os.cpu_count() or 1
@@ -145,7 +146,7 @@ class UpdateRun:
             try:
                 self._run(pools, finish)
             except BaseException:
-                # What is being published is finished and recorded; nothing else is begun.
+                # A publication that is running is finished and recorded; no other step starts.
                 self._context.interrupted.set()
                 self._context.processes.end()
                 git.end()
@@ -157,13 +158,13 @@ class UpdateRun:
     def _run(
         self, pools: Mapping[_Stage, ThreadPoolExecutor], finish: Callable[[str], None]
     ) -> None:
-        """Bring each repository from one stage to the next."""
+        """Run the stages of all repositories."""
         pending: dict[Future[bool], tuple[_Stage, RepositoryUpdate]] = {}
 
         def submit(stage: _Stage, item: RepositoryUpdate) -> None:
             pending[pools[stage].submit(_do, stage, item)] = (stage, item)
 
-        # Those that were well first: what hangs takes a thread of the pool until its time is over.
+        # Repositories without a failure first: a hanging one occupies a thread until its timeout.
         for item in sorted(self._updates, key=lambda item: not item.tracked.was_well):
             submit(_Stage.CHECK, item)
         unchecked, delayed = len(self._updates), list[RepositoryUpdate]()
@@ -173,8 +174,8 @@ class UpdateRun:
                 is_more = future.result()
                 if stage is _Stage.CHECK:
                     unchecked -= 1
-                    # As soon as all are checked: a build may take an hour, and `status` tells of
-                    # hosts before that.
+                    # As soon as all are checked: a build may take an hour, and `status` shows
+                    # unreachable hosts before its end.
                     if not unchecked:
                         self._save_checks()
                 if not is_more:
@@ -194,7 +195,7 @@ class UpdateRun:
 
 
 def _do(stage: _Stage, item: RepositoryUpdate) -> bool:
-    """Do one stage for a repository; return whether another one follows."""
+    """Run one stage of a repository; return whether another one follows."""
     steps = {_Stage.CHECK: item.check, _Stage.FETCH: item.fetch, _Stage.BUILD: item.build}
     with log.about(item.name):
         return steps[stage]()
@@ -203,7 +204,7 @@ def _do(stage: _Stage, item: RepositoryUpdate) -> bool:
 def _may_begin(
     waiting: Collection[RepositoryUpdate], pending: Iterable[tuple[_Stage, RepositoryUpdate]]
 ) -> list[RepositoryUpdate]:
-    """Choose what is fetched now: what failed last time waits until nothing else is before it."""
+    """Return the repositories to fetch now: those that failed last time wait for all others."""
     if first := [item for item in waiting if item.is_steady]:
         return first
     is_any_ahead = any(

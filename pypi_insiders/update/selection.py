@@ -1,4 +1,4 @@
-"""Select which tags of a repository are built, and report the others."""
+"""Select the tags of a repository to build, and report the others."""
 
 import hashlib
 import logging
@@ -23,17 +23,18 @@ from pypi_insiders.util.files import read_bytes
 
 _log = logging.getLogger(__name__)
 
+# The state is read for every repository by each command; a repository may have thousands of tags.
 _MOST_REMEMBERED = 100
 
 
 class TagSelector:
-    """Selects the tags of one repository that are built.
+    """Selects the tags of one repository to build.
 
-    `refs` are all tags that it has, to the commits that they name.
+    In all methods, `refs` are all tags of the repository, tag to commit.
 
     Args:
         context: of the update.
-        tracked: the repository, whose state was read.
+        tracked: the repository, after `load`.
     """
 
     def __init__(self, context: UpdateContext, tracked: TrackedRepository) -> None:
@@ -45,10 +46,10 @@ class TagSelector:
         self._rules = tracked.repository.rules(context.settings.watcher.max_new)
 
     def restore_state(self, refs: dict[str, str]) -> bool:
-        """Find out anew what was lost, and forget what does not hold any more.
+        """Recover the builds of a lost state, and drop outdated results of signature checks.
 
         Returns:
-            Whether builds were found again.
+            Whether builds were recovered.
 
         Raises:
             InsidersError: the index cannot be read, or the state not written.
@@ -56,38 +57,37 @@ class TagSelector:
         known, repository = self._tracked.known, self._repository
         is_restored = False
         if not known.builds and not known.former_files and refs:
-            known.builds = recovery.adopt(self._paths, self._cache, repository, refs, self._rules)
+            known.builds = recovery.recover_builds(
+                self._paths, self._cache, repository, refs, self._rules
+            )
             if is_restored := bool(known.builds):
                 known.project = repository.project or _project_of(known.builds)
                 known.remote = repository.remote
                 self._tracked.commit()
         signers = _sha256(repository.signers) if repository.signers else None
-        # Another key may have signed what was unsigned; and whoever names a repository wants all
-        # tried.
+        # A changed file of signers may have the key of tags that counted as unsigned; and an update
+        # of a named repository tries all its tags again.
         if signers != known.signers or self._request.names:
             known.signers, known.unsigned = signers, {}
         return is_restored
 
     def demand_chosen(self, refs: dict[str, str]) -> None:
-        """Refuse settings by which nothing was ever built, and nothing is.
+        """Raise if the settings exclude all tags of a repository that was never built.
 
-        Call it where no tag was chosen.
+        Call it if no tag was chosen.
 
         Raises:
-            InsidersError: no tag is built by them.
+            InsidersError: the settings exclude all tags.
         """
         known = self._tracked.known
         if not known.builds and not known.failures and self._request.tag is None:
             _demand_chosen(self._repository, known, refs, self._rules)
 
     def choose(self, refs: dict[str, str]) -> tuple[str, ...]:
-        """Choose the tags to build, of those that are not known to be unsigned.
-
-        Returns:
-            In the order in which they are to be built.
+        """Return the tags to build in their order, without those that are known to be unsigned.
 
         Raises:
-            InsidersError: the tag that is asked for is not there.
+            InsidersError: the requested tag was not found.
         """
         request, known = self._request, self._tracked.known
         refs = {tag: commit for tag, commit in refs.items() if known.unsigned.get(tag) != commit}
@@ -95,6 +95,7 @@ class TagSelector:
             return self._named(refs, request.tag)
         if request.all_tags:
             done = self._taken_back(refs)
+            # Even with --force, not what was taken back.
             built = done if request.force else {**known.built, **done}
             return tags.unbuilt(refs, built, self._rules)
         return tags.choose(refs, self._done(refs), self._rules, known.left_out).build
@@ -102,20 +103,20 @@ class TagSelector:
     def signed(
         self, refs: dict[str, str], chosen: tuple[str, ...], verify: Callable[[str], None]
     ) -> tuple[str, ...]:
-        """Leave out tags that no allowed signer has signed; others take their place.
+        """Return the chosen tags with an allowed signature; others replace those without.
 
         Args:
             refs: all tags.
-            chosen: those of them that were chosen.
-            verify: raises `SignatureError` for a tag that no allowed signer has signed.
+            chosen: the result of `choose`.
+            verify: raises `SignatureError` for a tag without an allowed signature.
 
         Raises:
-            SignatureError: nobody has signed the one tag that is asked for.
-            InsidersError: it cannot be found out which tags are signed.
+            SignatureError: the requested tag has no allowed signature.
+            InsidersError: the signatures cannot be verified.
         """
         if self._repository.signers is None:
             return chosen
-        # Until all are signed: a tag that takes the place of an unsigned one may be unsigned too.
+        # Repeated, as a tag that replaces an unsigned one may be unsigned too.
         good: set[str] = set()
         while True:
             unsigned = {}
@@ -129,7 +130,7 @@ class TagSelector:
                         raise
                     unsigned[tag] = refs[tag]
                     name = self._repository.name
-                    _log.warning("%s: tag %s is passed over: %s", name, tag, error.message)
+                    _log.warning("%s: tag %s skipped: %s", name, tag, error.message)
             if not unsigned:
                 return chosen
             self._tracked.known.unsigned |= unsigned
@@ -142,29 +143,29 @@ class TagSelector:
             return ()
         if tag not in refs:
             raise InsidersError(
-                f"it has no tag {tag}{did_you_mean(tag, refs) if refs else ''}",
-                f"its tags: `git ls-remote --tags {repository.remote}`",
+                f"tag {tag} not found{did_you_mean(tag, refs) if refs else ''}",
+                f"list its tags: `git ls-remote --tags {repository.remote}`",
             )
         if tag in known.built and not self._request.force:
-            _log.info("%s: tag %s is built already; --force builds it again", repository.name, tag)
+            _log.info("%s: tag %s is already built; rebuild it with --force", repository.name, tag)
             return ()
         if not self._request.force and tag in self._taken_back(refs):
             _log.info(
-                "%s: the release of tag %s was taken back; --force publishes it again",
+                "%s: the release of tag %s was taken back; publish it again with --force",
                 repository.name, tag,
             )  # fmt: skip
             return ()
         return (tag,)
 
     def _done(self, refs: dict[str, str]) -> dict[str, str]:
-        """Return what is not built any more, tag to commit, in the order in which it was built."""
+        """Return the tags that are not built again, tag to commit, in the order of their builds."""
         built = self._tracked.known.built
         taken_back = self._taken_back(refs).items()
         return built | {tag: commit for tag, commit in taken_back if tag not in built}
 
     def _taken_back(self, refs: dict[str, str]) -> dict[str, str]:
-        """Find the tags whose releases were taken back, tag to commit, lowest version first."""
-        # As long as nobody knows what the repository builds, there are none: then the build tells.
+        """Return the tags whose releases were taken back, tag to commit, lowest version first."""
+        # While the project is unknown, none is found; `Publisher.publish` checks again.
         project = self._repository.project or self._tracked.known.project or ""
         listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
         versions = {
@@ -176,18 +177,15 @@ class TagSelector:
         return {tag: refs[tag] for tag in sorted(versions, key=versions.__getitem__)}
 
     def is_due(self, refs: dict[str, str], tag: str) -> bool:
-        """Return whether a tag is tried now: a failed one after its pause, or if asked for."""
+        """Return whether a tag may be built now: a failed one after its pause, or on request."""
         failure = self._tracked.known.failures.get(tag)
         return bool(self._request.names) or failures.is_due(failure, refs.get(tag), time.time())
 
     def report_skipped(self, refs: dict[str, str]) -> list[str]:
-        """Report once which tags are not built.
-
-        Returns:
-            What is to be reported each time: which tags have moved.
+        """Log the tags that are not built, once; return a warning for each tag that has moved.
 
         Raises:
-            InsidersError: none of its tags is a release, or the state cannot be written.
+            InsidersError: no tag is a release, or the state cannot be written.
         """
         known, name, rules = self._tracked.known, self._repository.name, self._rules
         choice = tags.choose(refs, self._done(refs), rules, known.left_out)
@@ -195,19 +193,19 @@ class TagSelector:
         passed_over = list(choice.passed_over[:_MOST_REMEMBERED])
         if passed_over and passed_over != known.passed_over:
             _log.info(
-                "%s: passed over, because no version: %s", name, tags.summary(choice.passed_over)
+                "%s: skipped tags that are not versions: %s", name, tags.summary(choice.passed_over)
             )
         known.passed_over = passed_over
         if choice.left_out:
             _log.info(
-                "%s: left out, because there are newer ones: %s; build them with "
-                "`pypi-insiders update %s --tag TAG`, or all with --all-tags",
+                "%s: skipped older tags: %s; build one: "
+                "`pypi-insiders update %s --tag TAG`, or all: --all-tags",
                 name, tags.summary(choice.left_out), name,
             )  # fmt: skip
         taken_back = self._taken_back(refs)
         if taken_back and not known.builds:
             _log.info(
-                "%s: not built, because it was taken back: %s; publish it again with "
+                "%s: skipped tags whose releases were taken back: %s; publish one again: "
                 "`pypi-insiders update %s --tag TAG --force`",
                 name, tags.summary(reversed(taken_back)), name,
             )  # fmt: skip
@@ -218,8 +216,8 @@ class TagSelector:
             self._tracked.commit()
         tags.demand_release(refs, rules.pattern)
         return [
-            f"tag {tag} was built from {known.built[tag]:.9} and names {refs[tag]:.9} now; "
-            "what is published stays"
+            f"tag {tag} has moved from {known.built[tag]:.9} to {refs[tag]:.9} since its build; "
+            "its published files stay"
             for tag in choice.moved
         ]
 
@@ -227,23 +225,19 @@ class TagSelector:
 def _demand_chosen(
     repository: Repository, known: RepositoryState, refs: dict[str, str], rules: tags.Rules
 ) -> None:
-    """Refuse settings by which nothing of a repository is ever built.
-
-    Raises:
-        InsidersError: all of its versions are pre-releases, or no allowed signer has signed one.
-    """
+    # An error, not a success without releases: until the first one, installers get no version.
     set_command = f"pypi-insiders repos set {repository.name}"
     versions = {tag: version for tag in refs if (version := rules.pattern.version_of(tag))}
     if rules.pre is False and all(version.is_prerelease for version in versions.values()):
         raise InsidersError(
-            f"all its versions are pre-releases, and pre is false: {_newest_first(versions)}",
-            f"`{set_command} pre=true`",
+            f"all its versions are pre-releases, and pre = false: {_newest_first(versions)}",
+            f"build pre-releases: `{set_command} pre=true`",
         )
     is_unsigned = versions and all(known.unsigned.get(tag) == refs[tag] for tag in versions)
     if repository.signers and is_unsigned:
         raise InsidersError(
-            f"no allowed signer has signed any of its tags: {_newest_first(versions)}",
-            f"add the key of who signs them to {repository.signers}, or name another file: "
+            f"none of its tags has an allowed signature: {_newest_first(versions)}",
+            f"add the key of the signer to {repository.signers}, or set another file: "
             f"`{set_command} allowed-signers=FILE`",
         )
 
@@ -253,13 +247,13 @@ def _newest_first(versions: dict[str, Version]) -> str:
 
 
 def _project_of(builds: Sequence[Build]) -> str | None:
-    """Tell which project some builds are of."""
+    # The latest first, as a project may have been renamed.
     files = (name for build in reversed(builds) for name in build.files)
     return next((str(project) for _, project, _ in distribution.releases(files)), None)
 
 
 def _sha256(path: Path) -> str | None:
-    """Hash a file of the person; `None` where it cannot be read, which is said when it matters."""
+    # An unreadable file is reported when a signature is verified with it.
     try:
         return hashlib.sha256(read_bytes(path)).hexdigest()
     except OSError:

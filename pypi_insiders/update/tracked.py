@@ -1,4 +1,4 @@
-"""What an update knows and reports of one repository."""
+"""The state and the report of one repository during an update."""
 
 import hashlib
 import json
@@ -22,22 +22,22 @@ from pypi_insiders.util.trees import remove_tree
 _log = logging.getLogger(__name__)
 
 
-# Of a tag that failed, nothing changes by these: it is not tried before its time.
+# Keys without an influence on builds: changing them does not end the pause of a failed tag.
 _NOT_OF_BUILDS = ("keep", "max-new", "backfill", "public-until-built")
 
 
 def build_settings(item: Repository) -> str:
-    """Return the keys of a repository on which it depends whether a tag builds, as one text."""
+    """Return a hash of the keys of a repository that may change the result of a build."""
     text = json.dumps([item.name, item.remote, {**item.keys, **dict.fromkeys(_NOT_OF_BUILDS)}])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class TrackedRepository:
-    """A repository that is updated, with its state, which `commit` alone writes.
+    """A repository during its update, with its state; only `commit` writes the state.
 
     Args:
         context: of the update.
-        repository: which one.
+        repository: the repository.
     """
 
     def __init__(self, context: UpdateContext, repository: Repository) -> None:
@@ -47,16 +47,16 @@ class TrackedRepository:
         self.name = repository.name
         self.known = RepositoryState()
         self.check = self._before
-        """How this look at it ends."""
+        """The result of this check."""
         self.outcome = Outcome(repository.name)
 
     @property
     def was_well(self) -> bool:
-        """Return whether nothing failed at the last look, tags that do not build apart."""
+        """Return whether the last check had no failure; failed tags do not count."""
         return not self._before.errors and self._before.unreachable_since is None
 
     def load(self) -> None:
-        """Read what was built of it, unless its name stands for another repository now.
+        """Read its state, unless its name belongs to another repository now.
 
         Raises:
             InsidersError: the state cannot be read.
@@ -66,13 +66,15 @@ class TrackedRepository:
         known.failures = {
             tag: failure
             for tag, failure in known.failures.items()
-            # What failed by other settings may build now, without its pause.
+            # A tag that failed with other settings may build now, so it does not wait. `None` is
+            # of an older version, which did not record them.
             if failure.settings in (None, settings)
         }
         if known.builds and not known.is_of(self.repository.remote, self.repository.project):
-            _log.info("%s: its URL or distribution has changed; it begins anew", self.name)
-            # The objects of another repository would stay in it for ever.
+            _log.info("%s: its url or project has changed; starting from scratch", self.name)
+            # The objects of the other repository would stay in the mirror for ever.
             remove_tree(self._context.paths.mirror(self.name))
+            # The names of its files stay: they are still published, and their project is held.
             known = RepositoryState(former_files=known.files)
         self.known = known
 
@@ -80,45 +82,46 @@ class TrackedRepository:
         """Write its state.
 
         Raises:
-            InsidersError: it cannot be written; the file is as it was.
+            InsidersError: the state cannot be written; the old one stays.
         """
         state.save(self._context.paths.state, self.name, self.known)
 
     def warn(self, lines: Iterable[str]) -> None:
-        """Report what is to be known of it, one line each."""
+        """Add warnings to the outcome and to the check, one line each."""
         for line in lines:
             self.outcome.warnings.append(line)
             self.check.warnings.append(line)
 
     def fail(self, error: Exception, tag: str | None = None) -> None:
-        """Report what failed; a bug with its traceback, for it must not stop the others either.
+        """Report a failure; a bug with its traceback.
 
         Args:
-            error: why.
-            tag: the tag that failed; `None`: all of the repository.
+            error: the reason.
+            tag: the failed tag; `None`: the repository as a whole.
         """
         self._context.progress.end(self.name)
-        # Then it was ended by us, and nothing is wrong with it.
+        # The error is a consequence of the interruption, which has killed git and the builds.
         if self._context.interrupted.is_set():
             return
         subject = f"{self.name}: tag {tag}" if tag else self.name
         if isinstance(error, BuildError) and error.output:
-            _log.info("%s: what the build wrote:\n%s", subject, Block(error.output.rstrip()))
-        told = failures.in_words(error)
-        if tag is None or not failures.is_lasting(error):  # what lasts is in the state
+            _log.info("%s: output of the build:\n%s", subject, Block(error.output.rstrip()))
+        shown = failures.in_words(error)
+        # The lasting failure of a tag is in the state, until the tag builds.
+        if tag is None or not failures.is_lasting(error):
             place = f"tag {tag}: " if tag else ""
-            text = f"{place}{told.message}"
+            text = f"{place}{shown.message}"
             self.check.errors.append(text)
-            if told.hint:
-                self.check.hints[text] = told.hint
+            if shown.hint:
+                self.check.hints[text] = shown.hint
         bug = error if failures.is_bug(error) else None
-        _log.error("%s: %s", subject, told.message, exc_info=bug)
-        if told.hint:
-            _log.info("hint: %s", told.hint)
-        self.outcome.errors.append(told)
+        _log.error("%s: %s", subject, shown.message, exc_info=bug)
+        if shown.hint:
+            _log.info("hint: %s", shown.hint)
+        self.outcome.errors.append(shown)
 
     def fail_tag(self, tag: str, commit: str, error: Exception) -> None:
-        """Report why a tag failed, and remember it, if it fails again unless something changes."""
+        """Report the failure of a tag, and save it if it is lasting."""
         if failures.is_lasting(error) and not self._context.interrupted.is_set():
             before = self.known.failures.get(tag)
             settings = build_settings(self.repository)
@@ -130,18 +133,18 @@ class TrackedRepository:
         self.fail(error, tag)
 
     def report_again(self, tag: str) -> None:
-        """Report a tag that failed before and is not tried now: the update is no success."""
+        """Report a failed tag that is not retried yet, so that the update fails too."""
         error = failures.repeated(self.known.failures[tag], self.repository)
         _log.error("%s: tag %s: %s", self.name, tag, error.message)
         _log.info("hint: %s", error.hint)
         self.outcome.errors.append(error)
 
     def record_unreachable(self, error: UnreachableError, now_s: int) -> None:
-        """Be quiet about a host that is out of reach, unless it is so for long.
+        """Record an unreachable host; report it as a failure after the grace time.
 
-        But not where nothing was built yet: installers have nothing of it meanwhile.
+        Before the first build it is a failure at once, as installers have no version meanwhile.
         """
-        # It may answer, and hang whenever it is to send something: so the last look counts too.
+        # The last check counts too: a host may answer, and hang whenever it has to send objects.
         since_s = self.check.unreachable_since or self._before.unreachable_since or now_s
         self.check = replace(self.check, unreachable_since=since_s)
         if not (self.is_within_grace(since_s) and self.known.builds):
@@ -152,12 +155,11 @@ class TrackedRepository:
         self._context.progress.end(self.name)
 
     def is_within_grace(self, since_s: int) -> bool:
-        """Return whether an unreachable host is no failure yet.
-
-        It is one at once where its repository was named: that user waits for the answer.
+        """Return whether a host is not yet unreachable for long enough to be a failure.
 
         Args:
-            since_s: since when it is, in seconds of the epoch.
+            since_s: when it became unreachable, in seconds of the epoch.
         """
         grace_s = self._context.settings.watcher.unreachable_grace_s
+        # No grace for a named repository: the user waits for the result.
         return not self._context.request.names and time.time() - since_s < grace_s

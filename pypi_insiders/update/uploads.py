@@ -1,4 +1,4 @@
-"""Upload releases to another index."""
+"""Upload releases to the index in `[publish]`."""
 
 import logging
 import os
@@ -16,7 +16,8 @@ _log = logging.getLogger(__name__)
 
 
 def is_lacking(context: UpdateContext, build: Build) -> bool:
-    """Return whether the other index does not have a release yet that ours has."""
+    """Return whether a published release still has to be uploaded."""
+    # Complete releases only: the files of an incomplete one are built again first.
     return (
         context.destination is not None
         and context.destination.url not in build.uploaded_to
@@ -26,20 +27,20 @@ def is_lacking(context: UpdateContext, build: Build) -> bool:
 
 
 def lacking(context: UpdateContext, builds: Iterable[Build]) -> list[Build]:
-    """Return the builds that the other index does not have yet, and ours has."""
+    """Return the builds that still have to be uploaded."""
     return [build for build in builds if is_lacking(context, build)]
 
 
 def urls(context: UpdateContext) -> list[str]:
-    """Return the URL of the other index, if there is one."""
+    """Return the URL of the index to upload to, if one is set."""
     return [context.destination.url] if context.destination else []
 
 
 def upload(context: UpdateContext, repository: Repository, build: Build) -> Build:
-    """Upload a release that our index has; return it with a note of that.
+    """Upload a published release; return its build with the URL added.
 
     Raises:
-        PublishError: the other index does not take it.
+        PublishError: the upload failed.
     """
     context.progress.begin(repository.name, "upload", build.version)
     if context.destination is not None:
@@ -49,11 +50,11 @@ def upload(context: UpdateContext, repository: Repository, build: Build) -> Buil
 
 
 def upload_files(destination: remote_index.Destination, files: Sequence[Path]) -> list[str]:
-    """Upload files; return the names of those that were not there before.
+    """Upload files; return the names of those that the index did not have.
 
     Raises:
-        PublishError: the index does not take them.
+        PublishError: the upload failed.
     """
     new = remote_index.publish(destination, files, os.environ)
-    _log.info("uploaded to %s: %s", destination.url, ", ".join(new) or "nothing new")
+    _log.info("uploaded to %s: %s", destination.url, ", ".join(new) or "no new files")
     return new

@@ -88,8 +88,8 @@ def test_at_most_so_many_new_ones_and_the_newest(person: Person, watch: Watch) -
         project.release(f"1.{minor}")
     told = person.run("update").stderr
     assert (
-        "me/probe: left out, because there are newer ones: v1.3, v1.2, v1.1; build them with "
-        "`pypi-insiders update me/probe --tag TAG`, or all with --all-tags\n"
+        "me/probe: skipped older tags: v1.3, v1.2, v1.1; build one: "
+        "`pypi-insiders update me/probe --tag TAG`, or all: --all-tags\n"
     ) in told
     assert built(person) == ["v1.0", "v1.5", "v1.4"]
     quiet = person.run("update")
@@ -123,21 +123,21 @@ def test_one_tag_however_old(person: Person, watch: Watch) -> None:
     person.run("update", "me/probe", "--tag", "first")
     assert person.distributions() == names("probe-1.0")
     again = person.run("update", "me/probe", "--tag", "first")
-    assert again.stderr == ("me/probe: tag first is built already; --force builds it again\n")
+    assert again.stderr == ("me/probe: tag first is already built; rebuild it with --force\n")
     wrong = person.run("update", "me/probe", "--tag", "v1.l", status=1)
     assert wrong.stderr == (
-        "error: me/probe: it has no tag v1.l (did you mean v1.1?)\n"
-        f"hint: its tags: `git ls-remote --tags {project.url}`\n"
+        "error: me/probe: tag v1.l not found (did you mean v1.1?)\n"
+        f"hint: list its tags: `git ls-remote --tags {project.url}`\n"
     )
 
 
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (["--tag", "v1"], "--tag goes with one repository"),
-        (["a/b", "c/d", "--tag", "v1"], "--tag goes with one repository"),
-        (["--all-tags"], "--all-tags goes with repositories that are named, and without --tag"),
-        (["a/b", "--force"], "--force goes with --tag or --all-tags"),
+        (["--tag", "v1"], "--tag requires exactly one repository"),
+        (["a/b", "c/d", "--tag", "v1"], "--tag requires exactly one repository"),
+        (["--all-tags"], "--all-tags requires a repository, and excludes --tag"),
+        (["a/b", "--force"], "--force requires --tag or --all-tags"),
         (["--index-url", "ftp://x"], "the upload URL must be the URL of an index"),
     ],
 )  # fmt: skip
@@ -158,12 +158,12 @@ def test_force_tells_what_differs_and_replaces_nothing(person: Person, watch: Wa
     before = {name: (person.paths.distributions / name).read_bytes() for name in names("probe-1.0")}
     same = person.run("update", "me/probe", "--tag", "v1.0", "--force").stderr
     for name in before:
-        assert f"me/probe: {name} is the same as the published one\n" in same
+        assert f"me/probe: the rebuilt {name} is identical to the published file\n" in same
     (project.package / "__init__.py").write_text('"""Another."""\n\nversion = "1.0"\n')
     project.push("v1.0", force=True)
     other = person.run("update", "me/probe", "--tag", "v1.0", "--force").stderr
     assert (
-        "warning: me/probe: probe-1.0-py3-none-any.whl, which is published, stays; built again it "
+        "warning: me/probe: keeping the published probe-1.0-py3-none-any.whl; the rebuilt file "
         "differs in probe-1.0.dist-info/RECORD; probe/__init__.py\n"
     ) in other
     assert before == {name: (person.paths.distributions / name).read_bytes() for name in before}
@@ -184,8 +184,8 @@ def test_moved_tags_are_told_in_the_end_of_each_run_and_gone_ones_stay(
     (project.package / "more.py").write_text("")
     new = project.push("v1.0", force=True)
     warning = (
-        f"warning: me/probe: tag v1.0 was built from {old[:9]} and names {new[:9]} now; "
-        "what is published stays"
+        f"warning: me/probe: tag v1.0 has moved from {old[:9]} to {new[:9]} since its build; "
+        "its published files stay"
     )
     project.release("1.1")
     assert person.run("update").stderr.splitlines()[-1] == warning
@@ -209,8 +209,8 @@ def test_what_fails_is_tried_less_and_less(person: Person, watch: Watch) -> None
     paused = person.run("update", status=1)
     assert paused.stdout == "1 checked, 0 files published, failed: me/probe\n"
     assert re.fullmatch(
-        r"error: me/probe: tag v1\.0: .*broken \(as before; the next try is after .*\)\n"
-        r"hint: try it now: `pypi-insiders update me/probe`\n",
+        r"error: me/probe: tag v1\.0: .*broken \(failed before; next try after .*\)\n"
+        r"hint: retry now: `pypi-insiders update me/probe`\n",
         paused.stderr,
     )
     assert known(person)["failures"]["v1.0"] == first
@@ -295,14 +295,14 @@ def test_a_build_of_another_version_than_its_tag(person: Person, watch: Watch) -
     """That is a warning, or an error if the person wants; it is not built again and again."""
     project = watch("probe")
     project.release("1.0", "v1.5")
-    told = "me/probe: tag v1.5: it builds version 1.0, and the tag says 1.5\n"
+    told = "me/probe: tag v1.5: the build has version 1.0, expected 1.5\n"
     assert f"warning: {told}" in person.run("update").stderr
     assert person.run("update").stderr == ""
     path = person.paths.config / "repos.toml"
     path.write_text(path.read_text() + "strict = true\n")
     project.release("1.1", "v2.0")
     failed = person.run("update", status=1).stderr
-    assert "error: me/probe: tag v2.0: it builds version 1.1, and the tag says 2.0\n" in failed
+    assert "error: me/probe: tag v2.0: the build has version 1.1, expected 2.0\n" in failed
     assert person.distributions() == names("probe-1.0")
 
 

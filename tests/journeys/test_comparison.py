@@ -163,7 +163,7 @@ def test_what_is_lost_or_changed_is_left_out_and_built_again(
         done = run_limited(person, "update")
         assert untimed(done.stdout) == "1 checked, 8 files published\n", done.stderr
         for name in sorted(set(before) - set(whole)):
-            assert f"me/probe: {name} is there again, the same as before\n" in done.stderr
+            assert f"me/probe: restored {name}, identical to the lost file\n" in done.stderr
         assert listed(url, "probe") == before
     assert hashes(person) == before
     aside = sorted(path.name for path in (directory / ".set-aside").iterdir())
@@ -208,7 +208,7 @@ def test_what_was_taken_back_stays_so_without_any_state(person: Person, watch: W
         assert done.stdout.endswith("checked, 0 files published\n")
         assert person.distributions() == []
     told = person.run("update", "me/probe", "--tag", "v1.0").stderr
-    assert "the release of tag v1.0 was taken back; --force publishes it again\n" in told
+    assert "the release of tag v1.0 was taken back; publish it again with --force\n" in told
     person.run("update", "me/probe", "--tag", "v1.0", "--force")
     assert person.distributions() == names("probe-1.0")
     person.paths.distributions.joinpath(WHEEL).unlink()
@@ -247,7 +247,7 @@ def test_a_build_that_is_not_reproducible(person: Person, watch: Watch) -> None:
     state_file = person.paths.state / "repositories/me/probe.json"
     before, text = hashes(person), state_file.read_text()
     forced = person.run("update", "me/probe", "--tag", "v1.0", "--force")
-    assert f"{WHEEL}, which is published, stays; built again it differs" in forced.stderr
+    assert f"keeping the published {WHEEL}; the rebuilt file differs" in forced.stderr
     assert json.loads(state_file.read_text())["builds"] == json.loads(text)["builds"]
     assert hashes(person) == before
     (person.paths.distributions / WHEEL).unlink()
@@ -256,8 +256,8 @@ def test_a_build_that_is_not_reproducible(person: Person, watch: Watch) -> None:
     assert after[SDIST] == before[SDIST]
     assert after[WHEEL] != before[WHEEL]
     line = (
-        f"{WHEEL} was missing; built again it has another sha256, {after[WHEEL]}, "
-        f"and not {before[WHEEL]} any more"
+        f"{WHEEL} was missing; the rebuilt file has sha256 {after[WHEEL]}, "
+        f"different from {before[WHEEL]}"
     )
     assert f"warning: me/probe: {line}\n" in done.stderr
     assert state.load_checks(person.paths.state)["me/probe"].warnings == [line]
@@ -277,7 +277,7 @@ def test_a_tag_that_has_moved_or_gone(person: Person, watch: Watch) -> None:
     (person.paths.distributions / WHEEL).unlink()
     shutil.rmtree(person.paths.mirror("me/probe"))
     done = person.run("update")
-    assert f"me/probe: {WHEEL} is there again, the same as before\n" in done.stderr
+    assert f"me/probe: restored {WHEEL}, identical to the lost file\n" in done.stderr
     assert hashes(person) == before
     for place in (project.tree, project.remote):
         git(place, "tag", "--delete", "v1.0")
@@ -286,8 +286,9 @@ def test_a_tag_that_has_moved_or_gone(person: Person, watch: Watch) -> None:
     for _ in range(2):
         failed = person.run("update", status=1)
         assert (
-            f"error: me/probe: tag v1.0: {WHEEL} cannot be built again: the repository has no such "
-            "tag any more\nhint: to give it up: `pypi-insiders unpublish probe 1.0`\n"
+            f"error: me/probe: tag v1.0: cannot rebuild {WHEEL}: the tag was deleted from the "
+            "repository\nhint: restore the files from a backup, or give up the release: "
+            "`pypi-insiders unpublish probe 1.0`\n"
         ) in failed.stderr
     assert f"gave up {WHEEL}\n" in person.run("unpublish", "probe", "1.0").stdout
     assert person.run("update").stdout == "1 checked, 0 files published\n"
@@ -377,7 +378,7 @@ def test_what_an_older_version_took_back_stays_so(person: Person, watch: Watch) 
     for name in names("probe-1.0"):
         (person.paths.distributions / name).unlink()
     as_of_old()
-    assert "1.0 is not in the index, and counts as taken back" in person.run("update").stderr
+    assert "1.0 is missing from the index and counts as unpublished" in person.run("update").stderr
     assert person.distributions() == names("probe-1.1")
     shutil.rmtree(person.paths.distributions)
     person.run("update")
@@ -529,8 +530,8 @@ def test_what_is_damaged_is_set_aside_and_said_in_one_line(
             aside = path.with_name(f"{path.name}.damaged.1")
             assert aside.lstat().st_ino == inode
             (line,) = caplog.messages
-            assert line.startswith(f"{path} is damaged (")
-            assert line.endswith(f"it is set aside as {aside.name}")
+            assert line.startswith(f"{path} is damaged")
+            assert line.endswith(f" {aside.name}")
 
 
 def test_a_state_directory_that_nobody_may_read(person: Person, watch: Watch, port: int) -> None:

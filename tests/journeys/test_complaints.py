@@ -114,7 +114,7 @@ WORDS = [
     ),
     Complaint(
         "one distribution from two repositories", "repos add me/a:probe me/b:probe",
-        "probe comes from me/a already", "a project can come from only one repository",
+        "probe already belongs to me/a", "a project can come from only one repository",
     ),
     Complaint(
         "a directory outside the repository", "repos add me/probe --subdirectory ../x",
@@ -165,17 +165,17 @@ WORDS = [
     ),
     Complaint("showing what is not known", "show me/probe", "not watched: me/probe", LIST_HINT),
     Complaint(
-        "a tag of no repository", "update --tag v1", "--tag goes with one repository",
-        "name it: update NS/PROJ --tag TAG", 2,
+        "a tag of no repository", "update --tag v1", "--tag requires exactly one repository",
+        "`pypi-insiders update NS/PROJ --tag v1`", 2,
     ),
     Complaint(
         "all tags of all repositories", "update --all-tags",
-        "--all-tags goes with repositories that are named, and without --tag",
-        "update NS/PROJ --all-tags", 2,
+        "--all-tags requires a repository, and excludes --tag",
+        "`pypi-insiders update NS/PROJ --all-tags`", 2,
     ),
     Complaint(
-        "force without a tag", "update --force", "--force goes with --tag or --all-tags",
-        "say which tag: --tag TAG", 2,
+        "force without a tag", "update --force", "--force requires --tag or --all-tags",
+        "`pypi-insiders update NS/PROJ --tag TAG --force`", 2,
     ),
     Complaint(
         "yanking what is not there", "yank probe 1.0", "the index does not hold probe 1.0",

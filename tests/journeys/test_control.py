@@ -245,7 +245,7 @@ def test_a_failing_repository_fails_the_unit_and_not_the_others(
     listed = machine.run("ls", ".local/share/pypi-insiders/dists").stdout
     assert listed == "good-1.0-py3-none-any.whl\ngood-1.0.tar.gz\n"
     logs = machine.run("pypi-insiders", "watcher", "logs", "-n", "100").stdout
-    assert "me/bad: tag v1.0: what the build wrote:" in logs
+    assert "me/bad: tag v1.0: output of the build:" in logs
     assert "flux capacitor is missing" in logs
     errors = machine.journal("-t", "pypi-insiders-watcher", "-p", "err")
     assert errors.splitlines() == [

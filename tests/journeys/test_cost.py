@@ -173,7 +173,7 @@ def test_an_update_goes_on_beside_a_configuration_that_takes_for_ever(
     failed = person.run("update", status=1)
     assert f"error: me/evil: tag v1.0: {TOO_MUCH}\n" in failed.stderr
     assert person.distributions() == names("good-1.0")
-    assert "(as before; the next try is after " in person.run("update", status=1).stderr
+    assert "(failed before; next try after " in person.run("update", status=1).stderr
 
 
 def test_to_watch_a_repository_takes_no_longer_for_its_configuration(
@@ -272,7 +272,7 @@ def test_tags_that_name_no_commit_have_failed(person: Person, watch: Watch) -> N
     assert "error: me/probe: tag v9.0: the tag names a blob, and no commit\n" in failed.stderr
     assert "made anew" not in failed.stderr
     again = person.run("-v", "update", status=1)
-    assert "names a blob, and no commit (as before; the next try is after " in again.stderr
+    assert "names a blob, and no commit (failed before; next try after " in again.stderr
     assert " fetch " not in again.stderr
 
 

@@ -247,7 +247,7 @@ def test_a_tag_that_had_little_time_has_not_failed(
     url = f"ssh://host{project.remote}"
     person.run("repos", "add", "me/probe:probe", "--url", url, status=0, **environment)
     failed = person.run("update", status=1, **{**environment, "RELAY": "slow"})
-    assert "fetching and building it took longer than 6 s, the `repository" in failed.stderr
+    assert "fetch and build took longer than 6 s (`repository-timeout`)" in failed.stderr
     assert failures(person, "probe") == []
 
 
@@ -392,8 +392,8 @@ def test_what_failed_last_time_waits(person: Person, watch: Watch) -> None:
         for line in told
     )
     assert (
-        "error: me/bad: fetching and building it took longer than 4 s, the `repository-timeout`; "
-        "the next update goes on"
+        "error: me/bad: fetch and build took longer than 4 s (`repository-timeout`); "
+        "the next update continues"
     ) in told
     path = person.paths.state / "repositories/me/bad.json"
     known = json.loads(path.read_text())

@@ -77,7 +77,7 @@ def test_a_failed_update_is_reported_and_the_units_stay(machine: Machine, projec
     machine.run("systemctl", "--user", "is-enabled", "pypi-insiders-watcher.timer")
     again = machine.run("pypi-insiders", "-q", "watcher", "start", check=False)
     assert again.returncode == 1  # though it is not tried again so soon
-    assert " (as before; the next try is after " in again.stderr
+    assert " (failed before; next try after " in again.stderr
 
 
 def test_without_blocking_it_returns_at_once(machine: Machine, project: Project) -> None:

@@ -61,7 +61,7 @@ def test_the_journal_knows_of_which_repository_an_entry_is(
     where = ("pypi-insiders-watcher", "pypi-insiders-watcher.service", "journal")
     assert told[0][0].startswith("me/bad: building tag v1.0 (")
     output = told[1][0]
-    assert output.startswith("me/bad: tag v1.0: what the build wrote:\n")
+    assert output.startswith("me/bad: tag v1.0: output of the build:\n")
     assert f"\none\n\n  {300_000 * 'x'}\n" in output
     assert [entry[1:] for entry in told[:2]] == [("6", *where)] * 2
     assert told[2:] == [(FAILURE, "3", *where)]
@@ -83,7 +83,7 @@ def test_logs_of_one_repository(machine: Machine, watched: dict[str, Project]) -
         assert [line for line in told if "me/bad" in line or "systemd" in line] == []
         assert "me/good: published good-1.0.tar.gz, good-1.0-py3-none-any.whl" in told[1]
     told = logs(machine, "me/bad").splitlines()
-    begin = next(number for number, line in enumerate(told) if "what the build wrote:" in line)
+    begin = next(number for number, line in enumerate(told) if "output of the build:" in line)
     one = next(number for number, line in enumerate(told) if line.strip() == "one")
     assert begin < one
     assert told[one + 2].strip() == 300_000 * "x"

@@ -58,10 +58,10 @@ def test_the_hint_of_status_is_that_of_the_update(person: Person, watch: Watch) 
     person.run("repos", "set", "me/probe", "project=wrong")
     person.run("update", status=1)
     text, hint = problem(person)
-    assert text == ("wrong has no release: tag v1.0: it builds probe, but wrong was expected")
-    assert hint == "if that is right: `pypi-insiders repos set me/probe project=probe`"
+    assert text == ("wrong has no release: tag v1.0: the build is of project probe, expected wrong")
+    assert hint == "if this is correct: `pypi-insiders repos set me/probe project=probe`"
     told = person.run("update", status=1).stderr
-    assert "(as before" in told
+    assert "(failed before" in told
     assert f"hint: {hint}\n" in told
     person.run("repos", "set", "me/probe", "project=probe")
     person.run("update")

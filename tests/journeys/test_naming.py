@@ -57,7 +57,7 @@ def test_only_what_is_asked_for_is_fetched(person: Person, tmp_path: Path, filte
 @pytest.mark.parametrize(
     ("path", "content", "reason"),
     [
-        ("setup.py", "setup(name=read())\n", "setup.py computes it"),
+        ("setup.py", "setup(name=read())\n", "setup.py computes the name"),
         ("setup.py", "#" * 600_000, "setup.py is larger than 512 KiB"),
         ("readme", "text", "no name in pyproject.toml, setup.cfg or setup.py"),
     ],
@@ -141,7 +141,7 @@ def test_a_name_of_another_repository_is_refused(
     failed = person.run("repos", "add", "you/probe", "--url", other.url, status=1)
     assert (failed.stdout, failed.stderr) == (
         "",
-        "error: probe comes from me/probe already\n"
+        "error: probe already belongs to me/probe\n"
         "hint: a project can come from only one repository\n",
     )
 
@@ -167,9 +167,9 @@ def test_a_name_of_which_files_lie_here_needs_a_yes(
     )
     failed = person.run("update", status=1)
     assert failed.stderr.endswith(
-        "error: me/probe: tag v1.0: it builds probe, and the index has "
-        "probe-0.1-py3-none-any.whl of another origin; nothing is published\n"
-        f"hint: if that is right: {CONFIRM}\n"
+        "error: me/probe: tag v1.0: the build is of project probe, of which the index has "
+        "probe-0.1-py3-none-any.whl from elsewhere; nothing published\n"
+        f"hint: if this is correct: {CONFIRM}\n"
     )
     assert person.distributions() == ["probe-0.1-py3-none-any.whl"]
     person.run("repos", "set", "me/probe", "project=probe")
@@ -187,9 +187,9 @@ def test_a_public_name_needs_a_yes(person: Person, watch: Watch, fallback: Index
     project.release("1.0")
     failed = person.run("update", status=1)
     assert failed.stderr.endswith(
-        "error: me/probe: tag v1.0: it builds probe, which is also a public project; nothing is "
-        "published\n"
-        f"hint: if that is right: {CONFIRM}\n"
+        "error: me/probe: tag v1.0: the build is of project probe, which is also a public project; "
+        "nothing published\n"
+        f"hint: if this is correct: {CONFIRM}\n"
     )
     assert person.distributions() == []
     confirmed = person.run("repos", "set", "me/probe", "project=probe")
@@ -221,11 +221,9 @@ def test_what_cannot_be_checked_is_not_published(
     person.paths.settings.write_text(settings.format(port=free_port()))
     for _ in range(2):
         failed = person.run("update", status=1)
-        assert "it builds probe; cannot check whether that is a public project too (" in (
-            failed.stderr
-        )
+        assert "cannot check whether probe is also a public project: " in (failed.stderr)
         assert reason in failed.stderr
-        assert failed.stderr.endswith(f"hint: if that is right: {CONFIRM}\n")
+        assert failed.stderr.endswith(f"hint: if this is correct: {CONFIRM}\n")
     assert person.distributions() == []
 
 

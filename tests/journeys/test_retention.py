@@ -31,8 +31,7 @@ def test_update_keeps_the_newest_versions(person: Person, tmp_path: Path) -> Non
     person.paths.settings.write_text("[watcher]\nkeep = 2\n")
     done = person.run("update")
     assert (
-        "me/probe: removed probe-1.0.tar.gz, probe-1.0-py3-none-any.whl; "
-        "the newest 2 versions are kept\n"
+        "me/probe: removed probe-1.0.tar.gz, probe-1.0-py3-none-any.whl (keep = 2)\n"
     ) in done.stderr
     added = person.run("repos", "add", "me/probe", "--keep", "1")
     assert added.stdout == "me/probe is watched already; keep = 1\n"

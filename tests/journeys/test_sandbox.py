@@ -646,7 +646,7 @@ def test_what_is_ended_from_outside_is_tried_once_more(machine: Machine, project
     assert len([line for line in lines if line.endswith("; trying again")]) == 1
     error = "error: me/probe: tag v1.0: the unit of the build was ended from outside: "
     told = [line for line in lines if line.startswith(error)]
-    assert [line.endswith(", for the second time") for line in told] == [True]
+    assert [line.endswith(" (twice)") for line in told] == [True]
     assert machine.processes("sleep 14142") == []
     state = json.loads(machine.read_text(_STATE))
     assert state["failures"]["v1.0"]["count"] == 1

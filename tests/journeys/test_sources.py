@@ -140,7 +140,8 @@ def test_submodules_of_others_are_named_by_the_user(
     assert failed.stderr.splitlines()[-2:] == [
         f"error: me/probe: tag v1.0: the submodule probe/keys is "
         f"{secret.url}, outside of the namespace {namespace}/me of its repository",
-        f"hint: if that is right: `pypi-insiders repos set me/probe submodules={namespace}/secret`",
+        "hint: allow it if you trust it: "
+        f"`pypi-insiders repos set me/probe submodules={namespace}/secret`",
     ]
     assert person.distributions() == []
     person.run("repos", "set", "me/probe", f"submodules={namespace}/secret")

@@ -265,7 +265,8 @@ def test_trouble_stays_until_it_is_over(person: Person, watch: Watch) -> None:
     person.run("update")
     (warning,) = row(person)["warnings"]
     assert re.fullmatch(
-        "tag v2.0 was built from [0-9a-f]{9} and names [0-9a-f]{9} now; what is published stays",
+        "tag v2.0 has moved from [0-9a-f]{9} to [0-9a-f]{9} since its build; "
+        "its published files stay",
         warning,
     )
     assert f"\nwarning  me/probe: {warning}\n" in person.run("status", status=3).stdout

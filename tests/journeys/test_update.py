@@ -84,7 +84,7 @@ def test_a_tag_that_is_no_version_is_passed_over_and_named_once(
     project.release("1.0")
     project.push("nightly")
     project.push("2.1.x")
-    line = "me/probe: passed over, because no version: 2.1.x, nightly\n"
+    line = "me/probe: skipped tags that are not versions: 2.1.x, nightly\n"
     assert line in person.run("update").stderr
     assert line not in person.run("update").stderr
     assert person.distributions() == names("probe-1.0")
@@ -99,8 +99,8 @@ def test_a_moved_tag_changes_nothing_that_is_published(person: Person, watch: Wa
     (project.package / "more.py").write_text("")
     new = project.push("v1.0", force=True)
     assert person.run("update").stderr == (
-        f"warning: me/probe: tag v1.0 was built from {old[:9]} and names {new[:9]} now; "
-        "what is published stays\n"
+        f"warning: me/probe: tag v1.0 has moved from {old[:9]} to {new[:9]} since its build; "
+        "its published files stay\n"
     )
     assert before == {name: (person.paths.distributions / name).read_bytes() for name in before}
 
@@ -136,8 +136,8 @@ def test_another_name_than_the_configured_one_is_refused(person: Person, watch: 
     project.push("v99.0")
     failed = person.run("update", status=1)
     assert failed.stderr.splitlines()[-2:] == [
-        "error: me/probe: tag v99.0: it builds pip, but probe was expected",
-        "hint: if that is right: `pypi-insiders repos set me/probe project=pip`",
+        "error: me/probe: tag v99.0: the build is of project pip, expected probe",
+        "hint: if this is correct: `pypi-insiders repos set me/probe project=pip`",
     ]
     assert person.distributions() == []
     person.run("repos", "set", "me/probe", "project=pip")
@@ -155,7 +155,9 @@ def test_a_name_that_was_built_once_may_not_change(
     Project("pip", project.tree, project.remote).write("99.0")
     project.push("v99.0")
     failed = person.run("update", status=1)
-    assert "error: me/probe: tag v99.0: it builds pip, but probe was expected" in failed.stderr
+    assert (
+        "error: me/probe: tag v99.0: the build is of project pip, expected probe" in failed.stderr
+    )
     assert person.distributions() == names("probe-1.0")
 
 
@@ -170,7 +172,7 @@ def test_one_distribution_comes_from_one_repository(
     other.release("2.0")
     failed = person.run("update", "you/probe", status=1)
     assert (
-        "error: you/probe: tag v2.0: it builds probe, which comes from me/probe already"
+        "error: you/probe: tag v2.0: it builds probe, which already belongs to me/probe"
         in failed.stderr
     )
     assert person.distributions() == names("probe-1.0")
@@ -226,7 +228,7 @@ def test_what_was_removed_meanwhile_is_not_published(
     pipe.open("w").close()
     out, errors = update.communicate(timeout=60)
     assert (out, update.returncode) == ("1 checked, 0 files published\n", 0)
-    assert "warning: me/probe: it was removed meanwhile; nothing is published\n" in errors
+    assert "warning: me/probe: removed while it was built; nothing published\n" in errors
     assert person.distributions() == []
     assert held_names.load(person.paths).repositories == {}
 
@@ -383,8 +385,10 @@ def test_a_publication_that_was_killed_is_finished_or_taken_back(
     update_killed(person, names("probe-3.0")[0])
     git(project.remote, "tag", "--delete", "v3.0")
     done = person.run("update")
-    warning = "warning: me/probe: publishing {0} was interrupted, and tag v{0} {1}: removed {2}\n"
-    assert warning.format("3.0", "is gone", "probe-3.0.tar.gz") in done.stderr
+    warning = (
+        "warning: me/probe: publication of {0} was interrupted, and tag v{0} {1}: removed {2}\n"
+    )
+    assert warning.format("3.0", "no longer exists", "probe-3.0.tar.gz") in done.stderr
     assert shown() == names("probe-1.0", "probe-2.0")
     with contextlib.closing(
         MetadataCache(person.paths.record, person.paths.distributions)
@@ -545,7 +549,7 @@ def test_a_name_that_stands_for_another_repository_begins_anew(
     person.run("repos", "add", "me/probe:other", "--url", other.url)
     assert json.loads(person.run("repos", "list", "--json").stdout)[0]["version"] is None
     done = person.run("update")
-    assert "me/probe: its URL or distribution has changed; it begins anew" in done.stderr
+    assert "me/probe: its url or project has changed; starting from scratch" in done.stderr
     assert person.distributions() == names("other-1.0", "probe-1.0")
     person.run("repos", "remove", "--purge", "me/probe")
     assert person.distributions() == []
@@ -575,7 +579,7 @@ def test_a_second_tag_of_one_version_publishes_nothing_and_says_so(
     project.push("v1.1")
     done = person.run("update")
     assert done.stdout == "1 checked, 0 files published\n"
-    assert done.stderr.splitlines()[-1] == "me/probe: published nothing new"
+    assert done.stderr.splitlines()[-1] == "me/probe: published no new files"
 
 
 def test_what_is_private_stays_private(person: Person, watch: Watch) -> None:
@@ -596,4 +600,4 @@ def test_a_repository_cannot_be_added_for_what_another_one_built(
     watch("probe", named=False).release("1.0")
     person.run("update")
     failed = person.run("repos", "add", "you/new:probe", status=1)
-    assert failed.stderr.startswith("error: probe comes from me/probe already\n")
+    assert failed.stderr.startswith("error: probe already belongs to me/probe\n")

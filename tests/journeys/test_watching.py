@@ -180,7 +180,7 @@ HELP_HINT = "see `pypi-insiders repos set --help`"
             "leave it out of the URL and give it to git: `git help credentials`",
         ),
         (
-            "project=other", 1, "other comes from me/other already",
+            "project=other", 1, "other already belongs to me/other",
             "a project can come from only one repository",
         ),
     ],
@@ -208,7 +208,7 @@ def test_what_another_one_has_built_cannot_be_had(
     for name in ("me/before", "me/after"):
         failed = person.run("repos", "set", name, "project=probe", status=1)
         assert failed.stderr == (
-            "error: probe comes from me/probe already\n"
+            "error: probe already belongs to me/probe\n"
             "hint: a project can come from only one repository\n"
         )
 
@@ -232,7 +232,7 @@ def test_with_another_url_it_begins_anew(
         {"name": "me/probe", "url": other.url, "distribution": None, "version": None, "tag": None,
          "keep": None, "reason": "no release yet: no tag of it is a release"}
     ]  # fmt: skip
-    assert "it begins anew" in person.run("update").stderr
+    assert "starting from scratch" in person.run("update").stderr
     assert person.distributions() == names("other-2.0", "probe-1.0")
     same = person.run("repos", "set", "me/probe", "project=other")
     assert (same.stdout, same.stderr) == ('me/probe: project = "other"\n', "")

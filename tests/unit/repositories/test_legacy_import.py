@@ -91,7 +91,7 @@ def test_conflicts_are_named_and_nothing_is_taken(person: Person, written: Path)
     failed = person.run("repos", "import", status=1)
     assert (failed.stdout, failed.stderr) == (
         "",
-        "error: devboard comes from me/a already; me/b is watched already, as other from "
+        "error: devboard already belongs to me/a; me/b is watched already, as other from "
         "git@github.com:me/b.git\n"
         "hint: `pypi-insiders repos set NS/PROJ KEY=VALUE` changes what is watched\n",
     )

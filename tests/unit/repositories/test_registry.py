@@ -198,7 +198,7 @@ def test_a_user_that_looks_like_an_option_is_refused() -> None:
 def test_one_project_cannot_be_listed_for_two_repositories(tmp_path: Path) -> None:
     path = tmp_path / "repos.toml"
     path.write_text('["a/b"]\nproject = "x"\n["c/d"]\nproject = "X"\n')
-    assert _refusal(load, path)[1] == f"{path}: x comes from a/b already"
+    assert _refusal(load, path)[1] == f"{path}: x already belongs to a/b"
 
 
 def test_without_a_url_git_goes_to_github_over_ssh() -> None:
@@ -383,12 +383,12 @@ def test_what_is_watched_already_stays_as_it_is(again: Repository) -> None:
         ),
         (
             [Repository("n/1"), Repository("n/2", "ab")],
-            "ab comes from A/b already",
+            "ab already belongs to A/b",
             "a project can come from only one repository",
         ),
         (
             [Repository("n/1", "x"), Repository("n/2", "x")],
-            "x comes from n/1 already",
+            "x already belongs to n/1",
             "a project can come from only one repository",
         ),
     ],
