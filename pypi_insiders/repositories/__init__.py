@@ -1,1 +1,1 @@
-"""What is watched, and what is known of it."""
+"""The watched repositories: their list, state, tags and held project names."""

@@ -1,4 +1,4 @@
-"""Find out which repositories can be read: from here, and from a unit like the watcher's."""
+"""Check which repositories are readable, from this process and from a unit like the watcher."""
 
 import base64
 import json
@@ -24,13 +24,13 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.formatting import first_line
 from pypi_insiders.util.process import run
 
-# `git ls-remote` waits for its host most of the time: ten at once take as long as one.
+# `git ls-remote` mostly waits for its host: ten at once take as long as one.
 _AT_ONCE = 16
 _SPARE_S = 30
-# What would lead systemd-run itself astray; none of them is a secret.
+# Variables for the unit only: they would change systemd-run itself. None of them is a secret.
 _NOT_FOR_SYSTEMD_RUN = ("DBUS_", "LD_", "SYSTEMD_", "XDG_RUNTIME_DIR")
-# A transient unit gets nothing of another one: what makes repositories readable there is copied,
-# property by property. Others, such as limits, have no part in whether a host answers.
+# A transient unit inherits nothing from another one, so the properties that make repositories
+# readable are copied. Others, such as limits, do not affect access to a host.
 _LISTS = (
     "ImportCredential",
     "InaccessiblePaths",
@@ -38,7 +38,7 @@ _LISTS = (
     "ReadWritePaths",
     "UnsetEnvironment",
 )
-# What a drop-in may set, by which a repository can come out of reach.
+# Properties that a drop-in may set, and that can make a repository unreachable.
 _CONFINING = (
     "NoNewPrivileges",
     "PrivateNetwork",
@@ -51,30 +51,30 @@ _CONFINING = (
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of asking one repository for its tags."""
+    """The result of listing the tags of one repository."""
 
     tags: int = 0
-    """How many it has."""
+    """The number of its tags."""
     error: str | None = None
     """Why it cannot be read; `None`: it can."""
     hint: str | None = None
     is_away: bool = False
-    """Whether its host is out of reach, which may pass."""
+    """Whether its host is unreachable, which may be temporary."""
     newest: str | None = None
-    """The tag that is built first; `None`: none is."""
+    """The tag that is built first; `None`: no tag is built."""
     lack: str | None = None
-    """Why none is, although it can be read."""
+    """Why no tag is built, although the repository is readable."""
 
 
 def ask(watched: Iterable[Repository], *, timeout_s: float = git.TIMEOUT_S) -> dict[str, Reply]:
-    """Ask repositories for their tags from this process, many at once.
+    """List the tags of repositories from this process, concurrently.
 
     Args:
-        watched: which ones.
-        timeout_s: after so long the host of one counts as out of reach.
+        watched: the repositories.
+        timeout_s: a host that takes longer counts as unreachable.
 
     Returns:
-        What came, by the name of the repository, in the given order.
+        Repository to result, in the order of `watched`.
     """
     listed = list(watched)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -96,40 +96,40 @@ def _ask(repository: Repository, *, timeout_s: float) -> Reply:
         return Reply(len(refs), lack=error.message, hint=error.hint)
     choice = tags.choose(refs, {}, rules)
     if not choice.build:
-        hint = f"`pypi-insiders repos set {repository.name} pre=true` builds those too"
-        return Reply(len(refs), lack="all of its releases are pre-releases", hint=hint)
+        hint = f"build pre-releases: `pypi-insiders repos set {repository.name} pre=true`"
+        return Reply(len(refs), lack="all its releases are pre-releases", hint=hint)
     return Reply(len(refs), newest=choice.build[0])
 
 
 def as_json(replies: Mapping[str, Reply]) -> str:
-    """Write replies so that another process reads them."""
+    """Return replies as JSON, for `ask_from_unit`."""
     return json.dumps({name: asdict(reply) for name, reply in replies.items()})
 
 
 def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
-    """Ask all watched repositories from a unit that has what the watcher's has.
+    """List the tags of all watched repositories from a transient unit like the watcher's.
 
-    It sees neither the variables nor the ssh agent of this shell, unless the watcher does.
+    Like the watcher, it has neither the variables nor the ssh agent of this shell.
 
     Args:
-        paths: where everything lies.
-        number: how many repositories there are.
+        paths: all paths of the program.
+        number: the number of watched repositories.
 
     Raises:
-        InsidersError: no such unit runs.
+        InsidersError: the unit cannot run.
 
     Source: systemd-run(1).
     """
     if shutil.which("systemd-run") is None:
-        raise InsidersError("systemd-run was not found", "install systemd")
-    # As long as all of them take if each one hangs.
+        raise InsidersError("systemd-run not found", "install systemd")
+    # The time for all of them if each one hangs.
     timeout_s = git.TIMEOUT_S * (number // _AT_ONCE + 1) + _SPARE_S
-    # In memory, and for this user alone: there may be secrets in it.
+    # The runtime directory is in memory and readable by this user only: credentials are secrets.
     with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_RUNTIME_DIR")) as scratch:
         like = _watcher(paths, Path(scratch))
         argv = transient.command(
             (*unit_templates.installed_words(), "doctor", "--access"),
-            "A look at the repositories of pypi-insiders",
+            "Check access to the repositories of pypi-insiders",
             (*like.properties, f"RuntimeMaxSec={timeout_s}"),
             unit=_unit(),
             variables=_assignments(like.variables),
@@ -141,24 +141,24 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
         }
         environment = {**os.environ, "LC_ALL": "C.UTF-8", **inherited}
         try:
-            # Later than RuntimeMaxSec= ends the unit, so that systemd's word comes first.
+            # Longer than RuntimeMaxSec=, so that systemd stops the unit and reports it.
             result = run(argv, timeout_s=timeout_s + _SPARE_S, environment=environment)
-        # systemd-run ends with us, but the unit that it started does not.
+        # Ctrl-C kills systemd-run, but not the unit that it has started.
         except BaseException:
             end()
             raise
     try:
         return {name: Reply(**item) for name, item in json.loads(result.stdout).items()}
     except (ValueError, TypeError, AttributeError) as error:
-        said = first_line(result.stderr, f"it ended with {result.status}")
+        reason = first_line(result.stderr, f"exit status {result.status}")
         raise InsidersError(
-            f"a unit like {WATCHER.service} does not run: {said}",
-            "see why: `journalctl --user --since=-1min`",
+            f"cannot run a unit like {WATCHER.service}: {reason}",
+            "show the log: `journalctl --user --since=-1min`",
         ) from error
 
 
 def end() -> None:
-    """End the unit that `ask_from_unit` started from this process, in whatever thread, if any."""
+    """Stop the unit of `ask_from_unit` in this process, if it is running; thread-safe."""
     systemctl.try_call("stop", "--", _unit())
 
 
@@ -168,22 +168,22 @@ def _unit() -> str:
 
 @dataclass(frozen=True)
 class _Like:
-    """What makes a unit like the watcher's."""
+    """The environment and the properties of the watcher's unit."""
 
     variables: dict[str, str]
     properties: tuple[str, ...]
-    """As systemd-run takes them."""
+    """For `systemd-run --property`."""
 
 
 def _watcher(paths: Paths, scratch: Path) -> _Like:
-    """Find out what the watcher's service has, or would have if it were installed.
+    """Return the environment and properties of the watcher, or those it would be installed with.
 
     Args:
-        paths: where everything lies.
-        scratch: for credentials: other users see what stands in a command line.
+        paths: all paths of the program.
+        scratch: a directory for credentials: command lines are visible to other users.
     """
     if not unit_files.is_installed(systemctl.manager().unit_path, WATCHER):
-        # Before anything is installed: the same directories, and all else as the manager has it.
+        # Not installed yet: the same directories, and the manager's defaults for everything else.
         return _Like(unit_templates.variables(paths), ())
     has = systemctl.service(WATCHER.service)
     variables = dict(item.split("=", 1) for item in has["Environment"])
@@ -194,7 +194,7 @@ def _properties(has: Mapping[str, Any], scratch: Path) -> Iterator[str]:
     if has["Slice"]:
         yield f"Slice={has['Slice']}"
     for path, may_be_missing in has["EnvironmentFiles"]:
-        # Read by systemd in the unit, as for the watcher: what is in it may be a token.
+        # As a file, which systemd reads: a token in it must not be in a command line.
         yield f"EnvironmentFile={'-' if may_be_missing else ''}{path}"
     for name in _LISTS:
         for word in has.get(name, ()):
@@ -204,23 +204,21 @@ def _properties(has: Mapping[str, Any], scratch: Path) -> Iterator[str]:
             yield f"LoadCredential{kind}={name}:{path}"
     for name in _CONFINING:
         value = has.get(name)
-        # What is off by default is not said: an older systemd-run refuses properties that it does
-        # not know.
+        # Only properties that are set: an older systemd-run rejects unknown ones.
         if value not in (None, False, "no"):
             yield f"{name}={'yes' if value is True else value}"
 
 
 def _credentials(has: Mapping[str, Any], kind: str, scratch: Path) -> dict[str, str]:
-    """Tell from where to load each credential; those that are set are written to files."""
+    """Return the path of each credential; the values of `SetCredential=` are written to files."""
     found = {}
     for name, content in has.get(f"SetCredential{kind}", ()):
         file = scratch / f"{name}{kind}"
-        # systemd decodes an encrypted credential from base64, in a file as well. Source:
-        # systemd-creds(1).
+        # systemd expects encrypted credentials in base64, in files too. Source: systemd-creds(1).
         file.write_bytes(base64.b64encode(bytes(content)) if kind else bytes(content))
         found[name] = str(file)
     for name, path in has.get(f"LoadCredential{kind}", ()):
-        # What is set counts where there is nothing to load. Source: systemd.exec(5),
+        # SetCredential= is the fallback of a missing file. Source: systemd.exec(5),
         # `SetCredential=`.
         if name not in found or Path(path).exists():
             found[name] = path
@@ -228,6 +226,7 @@ def _credentials(has: Mapping[str, Any], kind: str, scratch: Path) -> dict[str, 
 
 
 def _assignments(variables: Mapping[str, str]) -> Iterator[str]:
-    # There other users do not see them.
+    # A name alone copies the variable from the environment, which other users cannot see, unlike
+    # the command line.
     for name, value in variables.items():
         yield f"{name}={value}" if name.startswith(_NOT_FOR_SYSTEMD_RUN) else name

@@ -1,4 +1,4 @@
-"""Change what is watched: `repos.toml`, checked against the owners of projects, and held names."""
+"""Change `repos.toml` and the held names, and check the owners of projects."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,20 +10,20 @@ from pypi_insiders.repositories.repository import Repository
 def add(
     paths: Paths, new: Iterable[Repository]
 ) -> tuple[dict[str, Repository], dict[str, Repository]]:
-    """Add repositories; of those that are watched already, the given keys change.
+    """Add repositories; for watched ones, change the given keys.
 
     Returns:
         The watched repositories by name, before and after.
 
     Raises:
-        InsidersError: as of `registry.add`, or another repository has built a project; nothing
+        InsidersError: see `registry.add`; or another repository has built a project. Nothing is
             changed.
     """
     with registry.edit(paths) as watched:
         before = dict(watched)
         watched.update(registry.add(before, new))
         ownership.check(paths, watched.values())
-    # At once, not by the next update: from now on an installer must not get a public package of
+    # Now, not by the next update: from this moment, installers must not get a public project of
     # that name.
     held_names.sync(paths)
     return before, watched
@@ -33,22 +33,22 @@ def change(paths: Paths, name: str, texts: Mapping[str, str]) -> tuple[Repositor
     """Change keys of a watched repository, all or none.
 
     Args:
-        paths: where everything is.
-        name: of the repository.
-        texts: key to what a user typed; an empty text unsets the key.
+        paths: all paths of the program.
+        name: the repository.
+        texts: key to the text that the user typed; an empty text resets the key.
 
     Returns:
         The repository before and after.
 
     Raises:
-        UsageError: the name, a key or a value is wrong.
-        InsidersError: the repository is not watched, or its project is another repository's.
+        UsageError: the name, a key or a value is not valid.
+        InsidersError: the repository is not watched, or its project belongs to another one.
     """
     with registry.edit(paths) as watched:
         (old,) = registry.select(watched, [name])
         new = registry.change(watched, name, texts)[old.name]
         others = [item for item in watched.values() if item.name != old.name]
-        # Last, so that a repository that has built a project before is its owner.
+        # The changed one last, so that a repository that has built the project is its owner.
         ownership.check(paths, (*others, new))
         watched[old.name] = new
     held_names.sync(paths)

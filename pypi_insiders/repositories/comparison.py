@@ -1,4 +1,4 @@
-"""Compare what is remembered of published files with what the distributions directory has."""
+"""Compare the distributions directory with the recorded hashes of published files."""
 
 import contextlib
 import errno
@@ -22,11 +22,11 @@ from pypi_insiders.util.files import is_there, sha256
 from pypi_insiders.util.formatting import listed
 
 _SHOWN = 3
-"""Files that are named; the rest is counted."""
+"""The number of file names in a message."""
 
 
 class Kind(StrEnum):
-    """In what a file differs from what is remembered of it."""
+    """How a file differs from its record."""
 
     MISSING = "missing"
     CHANGED = "changed"
@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """A published file that is not there as it was published."""
+    """A published file that is missing, changed or unreadable."""
 
     file: str
     kind: Kind
@@ -45,44 +45,43 @@ class Difference:
     recorded_sha256: str
     """Hexadecimal."""
     found_sha256: str | None = None
-    """Of what is there now; `None`: nothing that can be read."""
+    """The current sha256; `None`: the file is missing, unreadable or not a regular file."""
     reason: str | None = None
     """Why it cannot be read."""
     repository: str | None = None
-    """`NS/PROJ`, from which it was built; `None`: it was uploaded, or dropped in by hand."""
+    """`NS/PROJ`, from which it was built; `None`: it was uploaded, or copied into the directory."""
     build: Build | None = None
-    """As which it was published; `None`: nothing can build it again."""
+    """The build that published it; `None`: it cannot be built again."""
 
     @property
     def text(self) -> str:
-        """Say what is wrong, in one line."""
+        """Return the message of the problem, one line."""
         if self.kind == Kind.MISSING:
             return f"{self.file} is missing"
         if self.kind == Kind.UNREADABLE:
             return f"{self.file} cannot be read: {self.reason}"
-        found = f"its sha256 is {self.found_sha256}" if self.found_sha256 else "it is no file"
-        return f"{self.file} is not what was published: {found}, not {self.recorded_sha256}"
+        found = f"sha256 {self.found_sha256}" if self.found_sha256 else "not a regular file"
+        return f"{self.file} is not the published file: {found}, expected {self.recorded_sha256}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Compares files, one by one, with what is remembered of them.
+    """Compares published files with their recorded hashes.
 
-    Of a file that has not changed since it was recorded, by its size, time and inode, the hash of
-    then counts; all others are read.
+    Files with the recorded size, time and inode are not read again, unless `verify` is set.
     """
 
     directory: Path
     """The distributions directory, which may be missing."""
     entries: dict[str, Entry]
-    """What the record knows, by file name."""
+    """The entries of the metadata cache, by file name."""
     taken_back: Releases
-    """Releases that are to be missing."""
+    """Releases whose files are missing on purpose."""
     verify: bool = False
-    """Whether every file is read."""
+    """Whether to read every file."""
 
     def of(self, repository: str, known: RepositoryState) -> list[Difference]:
-        """Find the files of a repository that are not there as they were published."""
+        """Return the missing, changed and unreadable files of a repository."""
         return [
             replace(found, repository=repository, build=build)
             for build in self.expected(known)
@@ -91,32 +90,30 @@ class Comparison:
         ]
 
     def expected(self, known: RepositoryState) -> list[Build]:
-        """Tell which builds are to be there.
-
-        Versions of this program that kept no list of what was taken back left it in the state: of
-        theirs, what is missing as a whole was taken back, unless the directory itself is missing.
-        """
+        """Return the builds whose files should exist."""
         builds = [build for build in known.builds if build.local]
+        # Versions without a list of taken-back releases left them in the state: a build of theirs
+        # without any file was taken back, unless the directory itself is missing.
         if not known.is_old or not is_there(self.directory):
             return builds
         return [build for build in builds if self.has(build)]
 
     def has(self, build: Build) -> bool:
-        """Tell whether any file of a build is there, be it as it was published or not."""
+        """Return whether any file of a build exists, changed or not."""
         return any(os.path.lexists(self.directory / file) for file in build.files)
 
     def forget(self, files: Iterable[str]) -> None:
-        """Expect files no longer that were removed since this comparison was begun."""
+        """Drop files that were removed since the start of this comparison."""
         for file in files:
             self.entries.pop(file, None)
 
     def of_others(self, known_files: Collection[str]) -> list[Difference]:
-        """Find the files that only the record knows, and that are not there as they were.
+        """Return the missing, changed and unreadable files that only the metadata cache knows.
 
-        They were uploaded or dropped in by hand, or what was known of their repository is lost.
+        They were uploaded or copied into the directory, or the state of their repository is lost.
 
         Args:
-            known_files: all that were built from repositories of which something is known.
+            known_files: the files in the states of all repositories.
         """
         return [
             replace(found, repository=entry.origin.repository if entry.origin else None)
@@ -126,11 +123,12 @@ class Comparison:
         ]
 
     def _compare(self, file: str, recorded: str) -> Difference | None:
-        """Compare one file; `None` if it is as it was published, or is to be missing."""
+        """Compare one file; `None` if it is unchanged, or was taken back."""
         try:
             project, version = distribution.release_of(file)
         except DistributionError:
-            return None  # no version of this program publishes it
+            # No version of this program publishes files of such a name.
+            return None
         if release_lists.names(self.taken_back, project, version):
             return None
         found = Difference(file, Kind.MISSING, project, str(version), recorded)
@@ -145,17 +143,17 @@ class Comparison:
         return replace(found, kind=Kind.CHANGED, found_sha256=digest)
 
     def _hash(self, file: str) -> str | None:
-        """Hash a file, if it is not known what that gives; `None`: what is there is no file."""
+        """Return the sha256 of a file, from its entry if unchanged; `None`: not a regular file."""
         path, entry = self.directory / file, self.entries.get(file)
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
             return None
         is_same = entry is not None and entry.identity == Identity.of(status)
-        # What had a problem when it was read may have been mended in its place, with the old size
+        # A file with a problem is always read: it may have been fixed in place, with its old size
         # and time.
         if entry is None or not is_same or entry.problem or self.verify:
             return sha256(path)
-        # Its hash is known, but whoever serves it could not read it.
+        # Its hash is known, but the server could not read the file.
         if not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return entry.sha256
@@ -164,18 +162,18 @@ class Comparison:
 def compare(
     paths: Paths, record: MetadataCache | None = None, *, verify: bool = False
 ) -> list[Difference]:
-    """Find all published files that are not in the index as they were published.
+    """Return all published files that are missing, changed or unreadable.
 
-    Of every repository of which something is known, watched or not, and of what was uploaded or
-    dropped in by hand. It costs a stat(2) a file, unless some have changed.
+    These include the files of repositories that are no longer watched, uploads, and files that
+    were copied into the directory. An unchanged file costs one stat(2).
 
     Args:
-        paths: where everything lies.
-        record: of the distributions; by default it is opened for this.
-        verify: whether every file is read.
+        paths: all paths of the program.
+        record: the metadata cache (default: opened for this call).
+        verify: whether to read every file.
 
     Raises:
-        InsidersError: the list of what was taken back cannot be read.
+        InsidersError: the list of taken-back releases cannot be read.
     """
     if record is None:
         with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as opened:
@@ -190,34 +188,30 @@ def compare(
     for item in found if verify else ():
         entry = comparison.entries.get(item.file)
         if item.kind == Kind.CHANGED and entry and not entry.problem:
-            # Or else nobody would see it any more who does not read the file.
+            # Recorded, as comparisons that do not read the file could not detect the change.
             record.put(replace(entry, problem=item.text), None)
     return found
 
 
 @dataclass(frozen=True)
 class Strangers:
-    """Files of a release of a watched project that no known build made."""
+    """Files of a release of a watched project that none of its builds produced."""
 
     repository: str
-    """`NS/PROJ`, that is watched."""
+    """The watched repository, `NS/PROJ`."""
     release: str
     """`PROJECT VERSION`."""
     tag: str | None
-    """From which the release was built; `None`: it was not."""
+    """The tag that the release was built from; `None`: it was not built."""
     files: list[str] = field(default_factory=list)
 
     @property
     def text(self) -> str:
-        """Say what is wrong, in one line."""
-        is_one = len(self.files) == 1
-        return (
-            f"{self.release}: {listed(self.files, _SHOWN)} {'is' if is_one else 'are'} in the "
-            f"index, but no known build of {self.repository} made {'it' if is_one else 'them'}"
-        )
+        """Return the message of the problem, one line."""
+        return f"{self.release}: not built from {self.repository}: {listed(self.files, _SHOWN)}"
 
     def hint(self, directory: Path) -> str:
-        """Say what to do.
+        """Return what to do.
 
         Args:
             directory: the distributions directory.
@@ -235,17 +229,17 @@ def strangers(
     entries: dict[str, Entry],
     taken_back: Releases,
 ) -> list[Strangers]:
-    """Find files of watched projects that no known build made, and that installers may choose.
+    """Return the files of watched projects that no build produced and installers may choose.
 
-    These are files of a version that was built here or of a higher one, and files that the record
-    knows as built from the repository. Of a project of which nothing was built all are by hand.
+    These are files of a built version or of a higher one, and files that the metadata cache has as
+    built from the repository. A project without builds has no strangers.
 
     Args:
         files: names of the files in the distributions directory.
-        projects: normalized name to the watched repository.
-        states: what is known of repositories, watched or not, by `NS/PROJ`.
-        entries: what the record knows of files.
-        taken_back: releases of which nothing is to be there.
+        projects: normalized project to watched repository.
+        states: the states of all repositories, by `NS/PROJ`.
+        entries: the entries of the metadata cache, by file name.
+        taken_back: releases whose files are missing on purpose.
     """
     known = {name.casefold(): item for name, item in states}
     others = set(files).difference(*(item.files for item in known.values()))
@@ -261,7 +255,7 @@ def strangers(
         }
         entry = entries.get(file)
         origin = entry.origin.repository if entry and entry.origin else ""
-        # A lower version is chosen by nobody who does not pin it.
+        # A lower version is chosen only if it is pinned.
         is_chosen = bool(tags) and (version in tags or version > max(tags))
         if is_chosen or origin.casefold() == repository.casefold():
             release = f"{project} {version}"
@@ -271,20 +265,20 @@ def strangers(
 
 
 def hint(difference: Difference) -> str:
-    """Say what to type to mend a difference of which no watched repository builds the file."""
+    """Return how to restore a file that no watched repository builds, or to give it up."""
     release = f"{difference.project} {difference.version}"
-    give_up = f"`pypi-insiders unpublish {release}` gives that release up"
+    give_up = f"give up the release: `pypi-insiders unpublish {release}`"
     if difference.repository is not None:
         repository = f"{difference.repository}:{difference.project}"
-        return f"`pypi-insiders repos add {repository}`, then `pypi-insiders update`; {give_up}"
-    return f"publish the same file again; {give_up}"
+        return f"`pypi-insiders repos add {repository}`, then `pypi-insiders update`; or {give_up}"
+    return f"publish the same file again; or {give_up}"
 
 
 def begin(paths: Paths, record: MetadataCache, *, verify: bool = False) -> Comparison:
-    """Read what is remembered of files, to compare them.
+    """Return a comparison with the current records.
 
     Raises:
-        InsidersError: the list of what was taken back cannot be read.
+        InsidersError: the list of taken-back releases cannot be read.
     """
     taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
     return Comparison(paths.distributions, record.entries(), taken_back, verify)

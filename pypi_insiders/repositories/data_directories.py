@@ -12,9 +12,7 @@ from pypi_insiders.util.files import is_there, make_directory
 
 
 def create(paths: Paths) -> None:
-    """Create the directories that a confined service could not create itself.
-
-    An empty distributions directory never takes the place of a lost one.
+    """Create the directories that a sandboxed service cannot create itself.
 
     Raises:
         InsidersError: a directory cannot be created.
@@ -22,7 +20,9 @@ def create(paths: Paths) -> None:
     is_new = not is_there(paths.data)
     make_directory(paths.state)
     make_directory(paths.data)
-    if is_new:  # a running server sees a directory that was not there only after a restart
+    # The mounts of a running server do not include a directory that was created after its start.
+    if is_new:
         systemctl.try_call("try-restart", SERVER.service)
+    # Unless an earlier one was lost: an empty directory would hide that.
     with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
         catalog.make_directory_if_new(paths.distributions, record, state.origins(paths.state))

@@ -1,7 +1,7 @@
-"""Know the project names that belong to this index, whatever state the machine is in.
+"""Read and write the held names: the projects that are never redirected to the fallback index.
 
-A name is held as long as it is watched, published or remembered. It never leads to the fallback
-index: an installer would get a public package where a private one is meant.
+A name is held while its project is watched, published or recorded here. For a name that is not held
+but private, an installer would get a public project instead.
 """
 
 import contextlib
@@ -29,35 +29,34 @@ from pypi_insiders.util.own_files import recall
 _log = logging.getLogger(__name__)
 
 _AGAIN_S = 1.0
-"""How soon what could not be read is read again."""
-# Names are read even from a list that is no TOML: to hold one too many is the safe mistake.
+"""The pause before files that could not be read are read again."""
+# Names are read even from a list that is not valid TOML: holding one too many is the safe mistake.
 _TABLE = re.compile(r"""^\s*\[\s*["']?([^"'\]]+)""")
 _DISTRIBUTION = re.compile(r"""\bdistribution["']?\s*=\s*["']+([^"']*)["']""")
 
 
 @dataclass(frozen=True)
 class Names:
-    """All held names, as they are written down; the directory may add some."""
+    """All recorded held names; files in the distributions directory may add more."""
 
     repositories: Mapping[str, str | None]
-    """Normalized project name to the repository that it comes from; `None`: a file by hand."""
+    """Normalized project to its repository; `None`: its file was copied into the directory."""
     watched: Mapping[str, Repository]
-    """The watched repositories, by `NS/PROJ`; none if their list cannot be read."""
+    """The watched repositories, by `NS/PROJ`; empty if `repos.toml` cannot be read."""
     unread: InsidersError | None = None
-    """Why the list of watched repositories cannot be read."""
+    """Why `repos.toml` cannot be read."""
     error: InsidersError | None = None
-    """Why nobody can know all names: then any other name may be a private one too."""
+    """Why names are lost, so that any unknown name may be private."""
 
 
 def load(paths: Paths) -> Names:
     """Read all held names.
 
-    The list of watched repositories, and the list of remembered names in its three files, each make
-    up for the loss of the others; a remembered list that is damaged is set aside and made anew from
-    the state.
+    `repos.toml` and the three files with held names replace each other if one is lost; a damaged
+    file is set aside, and written again from the state.
     """
     remembered, lost = _remembered(paths)
-    # A list that lost something looks like any other: what else is known counts as well.
+    # Always all sources: an incomplete list cannot be told from a complete one.
     found: dict[str, str | None] = {**_from_state(paths), **(remembered or {})}
     watched: dict[str, Repository] = {}
     unread = error = None
@@ -73,15 +72,15 @@ def load(paths: Paths) -> Names:
         found = _salvaged(paths.repositories) | found
     if remembered is None:
         error = unread or lost
-    # An empty list is as bad as a lost one: of a repository that was never built only the list knew
-    # its name.
+    # An empty list counts as a lost one: the project name of a repository that was never built was
+    # in that list only.
     if error is None and not watched:
         error = _nameless(paths, found, unread)
     return Names(found, watched, unread, error)
 
 
 def are_any(paths: Paths) -> bool:
-    """Tell whether any name is held, or it cannot be known which are."""
+    """Return whether any name is held, or names are lost."""
     names = load(paths)
     return bool(names.repositories) or names.error is not None
 
@@ -89,7 +88,7 @@ def are_any(paths: Paths) -> bool:
 def _nameless(
     paths: Paths, found: Mapping[str, str | None], unread: InsidersError | None
 ) -> InsidersError | None:
-    """Say of which repositories the project name is lost with the list of repositories."""
+    """Return the error about known repositories whose project names are lost; `None`: none is."""
     named = {name.casefold() for name in found.values() if name}
     named |= state.load_removed(paths.state)
     left = [
@@ -103,20 +102,21 @@ def _nameless(
     why = f"{paths.repositories} lists no repositories" if unread is None else unread.message
     adds = " ".join(add_command(name, known.remote) for name, known in left)
     return InsidersError(
-        f"the project name of {names} is lost: {why}, and nobody removed {names}",
-        f"restore that file, or {adds}, or `pypi-insiders repos remove {names.replace(',', '')}`",
+        f"project name of {names} lost: {why}, and {names} was not removed",
+        f"restore the file, or {adds}, or `pypi-insiders repos remove {names.replace(',', '')}`",
     )
 
 
 def _remembered(paths: Paths) -> tuple[dict[str, str | None] | None, InsidersError | None]:
-    """Read the remembered names, those of all files.
+    """Read the held names from all three files.
 
     Returns:
-        `None` where there is no list, or none that can be read, and why it cannot.
+        The names, `None` without a readable file; and the error of an unreadable one.
     """
     found: dict[str, str | None] | None = None
     lost = None
-    # The union of all: a name too many costs a message, one that is missing a public package.
+    # The union of all files: a name too many costs an error message, a missing one installs a
+    # public project.
     for path in (*paths.held_names_copies, paths.held_names):
         try:
             names = recall(path, _understand)
@@ -132,24 +132,24 @@ def _remembered(paths: Paths) -> tuple[dict[str, str | None] | None, InsidersErr
 def _understand(text: str) -> dict[str, str | None]:
     content = json.loads(text)
     if not isinstance(content, dict):
-        raise TypeError("it is no table")
+        raise TypeError("it is not a JSON object")
     if not all(isinstance(value, str | None) for value in content.values()):
-        raise TypeError("a repository is no text")
+        raise TypeError("a repository is not a string")
     return content
 
 
 def _from_state(paths: Paths) -> dict[str, str | None]:
     found: dict[str, str | None] = dict.fromkeys(in_directory(paths.distributions))
-    # A project of which everything was yanked or taken back has no file and no build.
+    # A project whose releases were all yanked or taken back may have neither file nor build.
     found |= dict.fromkeys(releases.listed_projects(paths))
-    # To open the cache would make it, and an empty one tells nothing.
+    # Opening a missing cache would create an empty one.
     if is_there(paths.record):
         with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
             entries = record.entries().values()
             found |= {entry.project: None for entry in entries if entry.project and entry.sha256}
     found |= releases.former_projects(paths)
     for name, known in state.everything(paths.state):
-        # A version that kept no list of what was taken back left it in the state.
+        # Versions without a list of taken-back releases left given-up projects in the state.
         is_given_up = known.is_old and known.project not in found
         if known.project and not is_given_up:
             found[known.project] = name
@@ -163,7 +163,7 @@ def _first_built(paths: Paths, repository: str) -> str | None:
 
 
 def in_directory(directory: Path) -> set[str]:
-    """Return the projects of which a directory has a file, in whatever form; none if unreadable."""
+    """Return the projects that have a file in a directory; none if it is unreadable."""
     found: set[str] = set()
     with contextlib.suppress(InsidersError):
         for name in list_names(directory):
@@ -173,14 +173,14 @@ def in_directory(directory: Path) -> set[str]:
 
 
 def _salvaged(path: Path) -> dict[str, str | None]:
-    """Find names, and their repositories, in a list of repositories that cannot be read as one."""
+    """Return the project names in a `repos.toml` that is not valid TOML, to their repositories."""
     found: dict[str, str | None] = {}
     repository = None
     with contextlib.suppress(OSError):
         for line in read_bytes(path).decode(errors="replace").splitlines():
             if table := _TABLE.match(line):
                 repository = table[1]
-            # In a file that is no TOML nothing else can be told; a name in a comment is held too.
+            # Matched line by line; a name in a comment is held too.
             for match in _DISTRIBUTION.finditer(line):
                 with contextlib.suppress(InvalidName):
                     found[canonicalize_name(match[1], validate=True)] = repository
@@ -188,22 +188,22 @@ def _salvaged(path: Path) -> dict[str, str | None]:
 
 
 def sync(paths: Paths, *, in_state_only: bool = False) -> None:
-    """Write down every name that is watched, published or remembered now.
+    """Write the names of all projects that are watched, published or recorded now.
 
     Args:
-        paths: where everything is.
-        in_state_only: not beside the distributions, in which a server may not write.
+        paths: all paths of the program.
+        in_state_only: not beside the distributions, where a server cannot write.
 
     Raises:
-        InsidersError: the list cannot be written; it is as it was.
+        InsidersError: the list cannot be written; the old one stays.
     """
     with locked(paths.locks.held_names):
         found = load(paths)
         if found.error is not None:
-            return  # a list without those names would look complete
+            # A list without the lost names would look complete.
+            return
         after = dict.fromkeys(in_directory(paths.distributions)) | dict(found.repositories)
-        # Not written where nothing changes: a server reads the list again whenever its time is
-        # another.
+        # Not written if unchanged: a server reads the list again whenever its time changes.
         if after != _recalled(paths.held_names):
             _save(paths.held_names, after)
         for path in paths.held_names_copies:
@@ -212,35 +212,35 @@ def sync(paths: Paths, *, in_state_only: bool = False) -> None:
 
 
 def hold(paths: Paths, names: Mapping[str, str]) -> None:
-    """Remember names of repositories that have published nothing yet.
+    """Hold the project names of repositories that have published nothing yet.
 
     Args:
-        paths: where everything is.
-        names: normalized project name to `NS/PROJ`; what is held already stays as it is.
+        paths: all paths of the program.
+        names: normalized project to `NS/PROJ`; names that are held already do not change.
 
     Raises:
-        InsidersError: the list cannot be written; it is as it was.
+        InsidersError: the list cannot be written; the old one stays.
     """
     with locked(paths.locks.held_names):
         before = _remembered(paths)[0] or {}
         if new := {project: name for project, name in names.items() if project not in before}:
-            # The copies first: a server notices the last one, and reads all of them then.
+            # The copies first: a server watches the main file, and then reads all of them.
             _save_copies(paths, {**before, **new})
             _save(paths.held_names, {**before, **new})
 
 
 def release(paths: Paths, names: Iterable[str]) -> list[str]:
-    """Let go of names that are neither watched nor published: they belong to the fallback index.
+    """Release names that are neither watched nor published: they are redirected from now on.
 
     Args:
-        paths: where everything is.
-        names: normalized.
+        paths: all paths of the program.
+        names: normalized project names.
 
     Returns:
-        Those that were held and are not any more, sorted.
+        The released names, sorted.
 
     Raises:
-        InsidersError: the list cannot be written, or it cannot be read what is watched.
+        InsidersError: the list cannot be written, or `repos.toml` cannot be read.
     """
     with locked(paths.locks.held_names):
         before = {**_from_state(paths), **(_remembered(paths)[0] or {})}
@@ -251,7 +251,8 @@ def release(paths: Paths, names: Iterable[str]) -> list[str]:
         published = in_directory(paths.distributions)
         gone = sorted(before.keys() & set(names) - watched - published)
         if gone:
-            # Each of these would hold them again; the last is what a server notices.
+            # Each of these files alone would hold the names again. The main file last: a server
+            # watches it.
             releases.give_up(paths, set(gone))
             left = {name: value for name, value in before.items() if name not in gone}
             _save_copies(paths, left)
@@ -266,12 +267,12 @@ def _recalled(path: Path) -> dict[str, str | None] | None:
 
 
 def _save_copies(paths: Paths, names: Mapping[str, str | None]) -> None:
-    """Write all copies, but make no directory of distributions: that would hide its loss."""
     for path in paths.held_names_copies:
         _save_copy(paths, path, names)
 
 
 def _save_copy(paths: Paths, path: Path, names: Mapping[str, str | None]) -> None:
+    # Never creates a missing distributions directory, which would hide its loss.
     is_possible = path.parent != paths.distributions or is_there(paths.distributions)
     if is_possible and names != (_recalled(path) or {}):
         _save(path, names)
@@ -282,10 +283,7 @@ def _save(path: Path, names: Mapping[str, str | None]) -> None:
 
 
 class HeldNames:
-    """The held names as a server needs them: read again only where a file has changed.
-
-    Everything here may be called from several threads.
-    """
+    """The held names for a server, read again when a file has changed; thread-safe."""
 
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
@@ -295,7 +293,7 @@ class HeldNames:
         self._read_s = 0.0
 
     def current(self) -> Names:
-        """Return all names; costs two calls of stat(2) as long as nothing changes."""
+        """Return all names, for two calls of stat(2) while the files are unchanged."""
         seen = self._stamp()
         if self._is_stale(seen):
             with self._lock:
@@ -303,14 +301,14 @@ class HeldNames:
                     self._sync()
                     seen = self._stamp()
                     self._names, self._read_s = load(self.paths), time.monotonic()
-                    # Last: whoever finds it takes the names as they are, without the lock.
+                    # Last: other threads that find this stamp use the names without the lock.
                     self._seen = seen
         return self._names
 
     def _is_stale(self, seen: object) -> bool:
-        """Return whether to read again; an error may pass, or end in files that are not stamped."""
         if seen != self._seen:
             return True
+        # After an error again and again: it may be temporary, or fixed in a file without a stamp.
         is_whole = self._names.error is None and self._names.unread is None
         return not is_whole and time.monotonic() - self._read_s >= _AGAIN_S
 
@@ -320,15 +318,16 @@ class HeldNames:
             try:
                 status = path.stat()
             except OSError as error:
-                # A file that cannot be read is something else than one that is missing.
+                # With the number, so that unreadable differs from missing.
                 found.append((error.errno, 0, 0))
             else:
-                # Each write makes another inode; time and size are for editors that write in place.
+                # This program's writes change the inode; time and size are for editors that write
+                # in place.
                 found.append((status.st_mtime_ns, status.st_ino, status.st_size))
         return tuple(found)
 
     def learn(self, projects: Iterable[str]) -> None:
-        """Remember projects that the directory has, for the day on which it is gone."""
+        """Record the projects of the directory, in case it is lost."""
         if not set(projects) <= self.current().repositories.keys():
             self._sync()
 
@@ -336,4 +335,4 @@ class HeldNames:
         try:
             sync(self.paths, in_state_only=True)
         except InsidersError as error:
-            _log.warning("the held names cannot be written down: %s", error.message)
+            _log.warning("cannot save the held names: %s", error.message)

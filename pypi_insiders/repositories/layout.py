@@ -1,9 +1,4 @@
-"""Change the text of `repos.toml`, and leave the user's comments, order and layout in it.
-
-tomlkit changes values where they are. Whole documents are not left to it: it counts the comments
-above a table to the table before, so that a new key would be written below them, and a removed
-table would take them along (tomlkit 0.15).
-"""
+"""Change the text of `repos.toml`, and preserve its comments, order and layout."""
 
 import re
 import tomllib
@@ -17,14 +12,18 @@ from tomlkit.items import Array, InlineTable
 
 from pypi_insiders.config.toml_fields import as_toml
 
+# tomlkit changes single values only, never the whole document: it counts the comments above a table
+# to the table before, so a new key would be written below them, and a removed table would take them
+# along (tomlkit 0.15).
+
 
 @dataclass(frozen=True)
 class _Statement:
     text: str
     name: str | None = None
-    """Of the table."""
+    """The table."""
     key: str | None = None
-    """`None`: the whole table, by a header or as an inline table."""
+    """`None`: the whole table, a header or an inline table."""
 
     @property
     def is_header(self) -> bool:
@@ -40,16 +39,16 @@ class _Statement:
 
 
 def revise(text: str, changes: Mapping[str, Mapping[str, Any] | None]) -> str:
-    """Change tables of a document; what is not changed stays byte for byte.
+    """Return a document with changed tables; all other text stays byte for byte.
 
     Args:
-        text: valid TOML, of which each value at the top is a table without tables in it.
-        changes: the name of a table to its keys that change, each with its new value, or `None` to
-            remove the key; or `None` to remove the table. Unknown tables are added at the end.
+        text: valid TOML whose top-level values are tables without tables in them.
+        changes: table to its changed keys, each with the new value or `None` to remove the key; or
+            `None` to remove the table. New tables are added at the end.
 
     Returns:
-        The new text. From a removed table everything goes from its header to its last key; comments
-        above and below stay, set apart by a blank line.
+        The new text. A removed table goes from its header to its last key; the comments above and
+        below stay, separated by a blank line.
     """
     newline = "\r\n" if "\r\n" in text else "\n"
     statements = list(_statements(text))
@@ -67,14 +66,14 @@ def revise(text: str, changes: Mapping[str, Mapping[str, Any] | None]) -> str:
 def _statements(text: str) -> Iterator[_Statement]:
     table: str | None = None
     begun = ""
-    # Not splitlines, which splits at characters that may be in strings and comments of TOML.
+    # Not splitlines(), which also splits at characters that TOML allows in strings and comments.
     for line in re.findall(r"[^\n]*\n|[^\n]+", text):
         begun += line
         try:
-            # Of the statement alone: whether it is complete, only a parser can tell. Few statements
-            # have more than one line, so that this stays linear in practice.
+            # Only a parser knows whether a statement is complete. Few have more than one line, so
+            # this is linear in practice.
             document = tomllib.loads(begun)
-        except tomllib.TOMLDecodeError:  # the value goes on in the next line
+        except tomllib.TOMLDecodeError:  # the value continues in the next line
             continue
         text, begun = begun, ""
         if not document:
@@ -86,7 +85,7 @@ def _statements(text: str) -> Iterator[_Statement]:
             yield _Statement(text, table, *document)
         else:
             (name,) = document
-            # tomllib gives the same for `a = {b = 1}` and `a.b = 1`.
+            # tomllib returns the same for `a = {b = 1}` and `a.b = 1`.
             is_inline = isinstance(tomlkit.parse(text)[name], InlineTable)
             yield _Statement(text, name) if is_inline else _Statement(text, name, *document[name])
 
@@ -98,16 +97,16 @@ def _places(statements: Sequence[_Statement], name: str) -> list[int]:
 def _remove(statements: list[_Statement], name: str, newline: str) -> None:
     places = _places(statements, name)
     if statements[places[0]].is_header:
-        # Up to its last key: what stands below may be a comment on the next table.
+        # Up to its last key: a comment below may be on the next table.
         places = list(range(places[0], places[-1] + 1))
-    # From the end, so that the other numbers stay right.
+    # From the end, so that the other indexes stay valid.
     for place in reversed(places):
         del statements[place]
     _close_gap(statements, places[0], newline)
 
 
 def _close_gap(statements: list[_Statement], place: int, newline: str) -> None:
-    """Leave one blank line where a table was removed, or none at an end of the document."""
+    """Leave one blank line in place of a removed table, or none at an end of the document."""
     is_begin, is_end = place == 0, place == len(statements)
     is_blank_before = not is_begin and statements[place - 1].is_blank
     is_blank_after = not is_end and statements[place].is_blank
@@ -116,7 +115,7 @@ def _close_gap(statements: list[_Statement], place: int, newline: str) -> None:
     elif is_end and is_blank_before:
         del statements[place - 1]
     elif not (is_begin or is_end or is_blank_after) and statements[place - 1].is_comment:
-        # Else a comment on the removed table would seem to be one on the next.
+        # Otherwise a comment on the removed table would look like one on the next table.
         statements.insert(place, _Statement(newline))
 
 
@@ -130,12 +129,14 @@ def _set(statements: list[_Statement], name: str, key: str, value: Any, newline:
         path = (key,) if whole.is_header else (name, key)
         text = _in_place(statements[place].text, path, value, newline)
         statements[place] = _Statement(text, name, key)
-    elif place is not None and len(places) == 1:  # without it nothing would name the table
+    elif place is not None and len(places) == 1:
+        # The last dotted key of a table: without it, the table would be gone.
         statements[place] = _Statement(f"{as_toml(name)} = {{}}{newline}", name)
     elif place is not None:
         del statements[place]
     elif value is not None:
         last = statements[places[-1]]
+        # After the last key, not at the end of the table, where a comment on the next one may be.
         indent = "" if last.is_header else last.text[: -len(last.text.lstrip())]
         prefix = "" if whole.is_header else f"{as_toml(name)}."
         written = tomli_w.dumps({key: value}).replace("\n", newline)
@@ -145,6 +146,7 @@ def _set(statements: list[_Statement], name: str, key: str, value: Any, newline:
 
 def _in_place(text: str, path: Sequence[str], value: Any, newline: str) -> str:
     """Change, add or remove (`None`) a value in one statement."""
+    # tomlkit writes new values with `\n`, so the ends of lines are restored.
     document = tomlkit.parse(text)
     *tables, key = path
     holder: Any = document
@@ -160,7 +162,7 @@ def _in_place(text: str, path: Sequence[str], value: Any, newline: str) -> str:
 
 
 def _change_array(array: Array, values: Sequence[str]) -> None:
-    """Change a list item by item, so that the comments on those that stay do so too."""
+    """Change a list item by item, so that the remaining items keep their comments."""
     for place in reversed(range(len(array))):
         if array[place] not in values:
             del array[place]

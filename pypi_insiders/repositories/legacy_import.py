@@ -1,4 +1,4 @@
-"""Take over from the original pypi-insiders (1.1.1 on PyPI), which keeps its list as JSON."""
+"""Import the list of repositories of the original pypi-insiders (1.1.1 on PyPI)."""
 
 import json
 import os
@@ -14,33 +14,31 @@ from pypi_insiders.util.files import list_names, read_text
 from pypi_insiders.util.formatting import counted
 
 FILE = "repos.json"
-"""What `repos.toml` is in the original."""
+"""The list of repositories of the original."""
 _HINT = 'it maps each repository to its project: {"NS/PROJ": "PROJECT"}'
 _PROCESSES = Path("/proc")
 
 
 def load(path: Path, *, is_argument: bool = False) -> list[Repository]:
-    """Read its `repos.json`; nothing is written to it.
+    """Read the `repos.json` of the original.
 
     Args:
         path: the file.
         is_argument: whether the user has named it, so that it may be a pipe.
 
     Raises:
-        InsidersError: the file is not there, cannot be read or is no such list; everything wrong
-            is named at once.
+        InsidersError: the file is missing, unreadable or not such a list; the message has all
+            problems.
     """
     text = read_text(path, is_argument=is_argument)
     if text is None:
-        raise InsidersError(
-            f"{path} is not there", "say where it is: `pypi-insiders repos import FILE`"
-        )
+        raise InsidersError(f"{path} not found", "name the file: `pypi-insiders repos import FILE`")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InsidersError(f"{path} is not valid JSON: {error}", _HINT) from error
     if not isinstance(document, dict):
-        raise InsidersError(f"{path} is no list of repositories", _HINT)
+        raise InsidersError(f"{path} is not a list of repositories", _HINT)
     problems: list[str] = []
     found = []
     for name, project in document.items():
@@ -61,26 +59,24 @@ def _repository(name: str, project: Any) -> Repository:
 
 
 def remains(paths: Paths, imported: Iterable[Repository]) -> Iterator[str]:
-    """Describe what else of it is here, and what that means now; nothing is changed.
-
-    It has no units: its server and watcher are processes that were left running.
-    """
+    """Yield a line on each process, file and clone of the original that is left."""
+    # The original has no units: its server and watcher are processes in the background.
     for number, part in _running():
-        takes = ", on a port that ours may want" if part == "server" else ""
-        yield f"the original's {part} still runs{takes}; to end it: `kill {number}`"
+        port = " and may use the port of this server" if part == "server" else ""
+        yield f"the {part} of the original is running{port}; stop it: `kill {number}`"
     files = [name for name in list_names(paths.data) if name.endswith((".whl", ".tar.gz"))]
     if files:
         yield (
-            f"what it published lies in {paths.data} ({counted(len(files), 'file')}); what you "
-            f"move from there to {paths.distributions} is served"
+            f"its published files are in {paths.data} ({counted(len(files), 'file')}); "
+            f"to serve them, move them to {paths.distributions}"
         )
     clones = [item.name for item in imported if (paths.cache / item.name / ".git").exists()]
     if clones:
-        yield f"its clones are of no use any more: {', '.join(clones)} in {paths.cache}"
+        yield f"its clones in {paths.cache} are no longer used: {', '.join(clones)}"
 
 
 def _running() -> list[tuple[int, str]]:
-    """Find its processes of this user, by the words with which it starts them: number and part.
+    """Return process id and part, `server` or `watcher`, of this user's original processes.
 
     Source: proc_pid_cmdline(5).
     """
@@ -90,9 +86,9 @@ def _running() -> list[tuple[int, str]]:
         try:
             if process.stat().st_uid != os.getuid():
                 continue
-            # Not `pgrep`, which a bare Debian lacks.
+            # Not pgrep(1), which a minimal Debian lacks.
             words = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         line = b" ".join(words[1:4]).decode(errors="replace")
         if match := re.fullmatch("-Impypi_insiders (server|watcher) run", line):

@@ -1,4 +1,4 @@
-"""Say why the index has no release of a project that belongs to it."""
+"""Explain why the index has no release of a held project."""
 
 import contextlib
 from collections.abc import Collection, Iterable, Sequence
@@ -36,43 +36,43 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class NoRelease:
-    """A project that belongs to the index, and has no release in it."""
+    """A held project without a release in the index."""
 
     project: str
     """Normalized."""
     repository: str | None
-    """Where it comes from, `NS/PROJ`; `None`: it was a file put there by hand."""
+    """Its repository, `NS/PROJ`; `None`: its file was copied into the directory."""
     reason: Reason
     text: str
-    """What is wrong, in one line that names the project."""
+    """The message, one line with the name of the project."""
     hint: str
-    """What to do, with the next command."""
+    """The hint, with the next command."""
 
     @property
     def is_passing(self) -> bool:
-        """Whether an update that runs, or the next one, mends it."""
+        """Whether the running update or the next one fixes it."""
         return self.reason in (Reason.BUILDING, Reason.LOST)
 
     @property
     def is_damage(self) -> bool:
-        """Whether it had one, and nobody took it back."""
+        """Whether a release was lost: it was published, and not taken back."""
         return self.reason in (Reason.LOST, Reason.REJECTED, Reason.NOT_WATCHED, Reason.UNKNOWN)
 
 
 def find(
     paths: Paths, names: Names, project: str, rejected: Sequence[str] | None
 ) -> NoRelease | None:
-    """Say why a project of which nothing is served has no release; `None`: its name is not held.
+    """Return why a project without a served file has no release; `None`: its name is not held.
 
-    Nor is it while its repository says `public-until-built`. What cannot be read is as if it were
-    not there: there is always an answer.
+    A name is also not held while its repository is `public-until-built` and was never published.
 
     Args:
-        paths: where everything is.
+        paths: all paths of the program.
         names: all held names.
         project: normalized name.
-        rejected: what is wrong with its files in the directory; `None`: there are none.
+        rejected: the problems of its files in the directory; `None`: it has no files.
     """
+    # Files that cannot be read count as missing: clients get an answer in any case.
     if project not in names.repositories and rejected is None:
         return None
     name = names.repositories.get(project)
@@ -84,7 +84,7 @@ def find(
 
 
 def _was_published(paths: Paths, project: str, repository: str) -> bool:
-    """Tell whether there ever was a release, by whatever is left of what is remembered."""
+    """Return whether a release was ever published, from the state, the lists or the cache."""
     if read(paths, repository)[0].files or _taken_back(paths, project):
         return True
     if not is_there(paths.record):
@@ -94,12 +94,13 @@ def _was_published(paths: Paths, project: str, repository: str) -> bool:
 
 
 def of_watched(paths: Paths) -> dict[str, bool]:
-    """Return the repositories of which the directory has no release as it was published.
+    """Return the watched repositories without an intact release in the directory.
 
-    Each to whether its project name is known, so that installers would be stopped.
+    Returns:
+        Repository to whether its project name is known, so that installers get an error.
 
     Raises:
-        InsidersError: the directory, or the list of repositories, cannot be read.
+        InsidersError: the directory or `repos.toml` cannot be read.
     """
     watched = registry.load(paths.repositories)
     differing = {item.file for item in comparison.compare(paths)}
@@ -107,6 +108,7 @@ def of_watched(paths: Paths) -> dict[str, bool]:
     served = {project for _, project, _ in distribution.releases(files)}
     owners = ownership.owners(paths, watched.values())
     found = {name for project, name in owners.items() if project in served}
+    # Until their first release, installers get the public project, and no error.
     found |= {
         item.name
         for item in watched.values()
@@ -119,10 +121,11 @@ def of_watched(paths: Paths) -> dict[str, bool]:
 def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) -> NoRelease:
     name = names.repositories.get(project)
     watched = names.watched.get(name or "")
+    # Before all other reasons, which the running update may fix.
     if name is not None and name in running.pending(paths):
         text = f"{project} has no release yet: an update of {name} is running"
         return NoRelease(
-            project, name, Reason.BUILDING, text, "`pypi-insiders watcher logs -f` follows it"
+            project, name, Reason.BUILDING, text, "follow it: `pypi-insiders watcher logs -f`"
         )
     if rejected:
         more = f" (and {len(rejected) - 1} more)" if len(rejected) > 1 else ""
@@ -144,8 +147,8 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
     if gone := _former(paths, project, name, known):
         return gone
     if not known.is_of(watched.remote, watched.project):
-        # What was built as something else is no release of this one; why its tags fail is still
-        # true.
+        # The state is of a former url or project, whose builds do not count; the failures of its
+        # tags still do.
         known = RepositoryState(failures=known.failures)
     lost = _lost(paths, project, name, known)
     is_taken_back = bool(_taken_back(paths, project))
@@ -153,7 +156,7 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
 
 
 def _lost(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRelease | None:
-    """Explain releases that were published here, and that nobody took back."""
+    """Explain releases that were published here and not taken back."""
     taken_back = _taken_back(paths, project)
     left = [
         build
@@ -165,8 +168,8 @@ def _lost(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRe
     if not left:
         return None
     versions = ", ".join(build.version for build in left[-3:])
-    text = f"the files of {project} {versions} are gone from {paths.distributions}"
-    hint = f"`pypi-insiders update {name}` builds them again"
+    text = f"the files of {project} {versions} are missing from {paths.distributions}"
+    hint = f"build them again: `pypi-insiders update {name}`"
     return NoRelease(project, name, Reason.LOST, text, hint)
 
 
@@ -175,7 +178,7 @@ def _projects(files: Iterable[str]) -> set[str]:
 
 
 def _former(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRelease | None:
-    """Explain releases of a project as which its repository was known before."""
+    """Explain releases of a former project of a repository."""
     if known.project in (None, project):
         return None
     taken_back = _taken_back(paths, project)
@@ -188,15 +191,15 @@ def _former(paths: Paths, project: str, name: str, known: RepositoryState) -> No
         return None
     versions = ", ".join(list(left)[-3:])
     text = (
-        f"the files of {project} {versions} are gone from {paths.distributions}, and {name} is "
-        f"{known.project} now"
+        f"the files of {project} {versions} are missing from {paths.distributions}, and {name} "
+        f"now builds {known.project}"
     )
-    hint = f"`pypi-insiders unpublish {project} --all` gives the name up"
+    hint = f"restore the files, or give up the name: `pypi-insiders unpublish {project} --all`"
     return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)
 
 
 def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:
-    """Read what is known of a repository, and how the last update of it ended."""
+    """Read the state and the last check of a repository; empty if unreadable."""
     known = RepositoryState()
     with contextlib.suppress(InsidersError):
         known = state.load(paths.state, name)
@@ -213,13 +216,13 @@ def _taken_back(paths: Paths, project: str) -> Collection[str]:
 
 
 def _not_watched(paths: Paths, project: str, name: str | None) -> NoRelease:
-    """Explain a name that is only remembered."""
-    origin = f"from {name}" if name else "put there by hand"
-    text = f"{project} was served ({origin}), and its files are gone from {paths.distributions}"
-    hint = f"put them back, or give up the name: `pypi-insiders unpublish {project} --all`"
+    """Explain a held name whose repository is not watched."""
+    origin = f"from {name}" if name else "copied there by hand"
+    text = f"{project} was served ({origin}); its files are missing from {paths.distributions}"
+    hint = f"restore the files, or give up the name: `pypi-insiders unpublish {project} --all`"
     if name:
         add = add_command(name, read(paths, name)[0].remote)
-        hint = f"{add} watches it again; {hint}"
+        hint = f"watch it again: {add}; or {hint}"
     return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)
 
 
@@ -231,24 +234,26 @@ def _unpublished(
     *,
     is_taken_back: bool,
 ) -> NoRelease:
-    """Explain a watched repository of which nothing is, or no longer is, published here."""
+    """Explain a watched repository without a published release."""
     name = watched.name
-    again = f"`pypi-insiders update {name}` tries again"
+    again = f"try again: `pypi-insiders update {name}`"
     failed = [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
     if errors := [*check.errors, *failed]:
         text = f"{project} has no release: {name}: {errors[0]}"
         hint = status.hints_of(check, known).get(errors[0], again)
         return NoRelease(project, name, Reason.FAILING, text, hint)
     if check.unreachable_since is not None:
-        text = f"{project} has no release: the host of {name} cannot be reached"
+        text = f"{project} has no release: the host of {name} is unreachable"
         return NoRelease(project, name, Reason.UNREACHABLE, text, again)
     if known.builds and not any(build.local for build in known.builds):
         where = ", ".join(dict.fromkeys(url for build in known.builds for url in build.uploaded_to))
         text = f"{project} is published to {where or 'another index'} only"
-        return NoRelease(project, name, Reason.ELSEWHERE, text, "let the installer use that index")
+        return NoRelease(project, name, Reason.ELSEWHERE, text, "install it from that index")
     if known.builds or is_taken_back:
-        text = f"{project} has no release: all that {name} published was unpublished"
-        hint = f"`pypi-insiders update {name} --tag TAG --force` publishes one again"
+        text = f"{project} has no release: all releases of {name} were unpublished"
+        hint = f"publish one again: `pypi-insiders update {name} --tag TAG --force`"
         return NoRelease(project, name, Reason.UNPUBLISHED, text, hint)
-    text = f"{project} has no release yet: {name} was not built"
-    return NoRelease(project, name, Reason.UNBUILT, text, f"`pypi-insiders update {name}`")
+    text = f"{project} has no release yet: {name} was never built"
+    return NoRelease(
+        project, name, Reason.UNBUILT, text, f"build it: `pypi-insiders update {name}`"
+    )

@@ -1,4 +1,4 @@
-"""Tell which repository may publish which project."""
+"""Map projects to the repositories that may publish them."""
 
 import contextlib
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ from pypi_insiders.util.errors import InsidersError
 
 
 def owners(paths: Paths, watched: Iterable[Repository]) -> dict[str, str]:
-    """Map each project to its repository: by what was configured, or else first built."""
+    """Return project to repository, from `repos.toml` or else from the builds."""
     found: dict[str, str] = {}
     for item in watched:
         project = item.project
         if project is None:
-            with contextlib.suppress(InsidersError):  # said when it is the repository's turn
+            with contextlib.suppress(InsidersError):  # the update of the repository reports it
                 project = state.load(paths.state, item.name).project
         if project is not None:
             found.setdefault(project, item.name)
@@ -26,13 +26,13 @@ def owners(paths: Paths, watched: Iterable[Repository]) -> dict[str, str]:
 def foreign_files(
     paths: Paths, project: str, repository: str, record: MetadataCache | None = None
 ) -> list[str]:
-    """Name the files of a project in the index that are not known to come from a repository.
+    """Return the files of a project in the index that were not built from a repository.
 
     Args:
-        paths: where everything lies.
+        paths: all paths of the program.
         project: normalized.
         repository: `NS/PROJ`.
-        record: of the distributions directory, if it is open already.
+        record: the metadata cache, if it is open already.
 
     Raises:
         InsidersError: the directory cannot be read.
@@ -40,31 +40,32 @@ def foreign_files(
     files = releases.files_of(paths.distributions, project)
     if not files:
         return []
-    remembered, ours = state.origins(paths.state), repository.casefold()
+    known, own = state.origins(paths.state), repository.casefold()
     opened = record or MetadataCache(paths.record, paths.distributions)
     try:
-        return [name for name in files if _origin(opened, remembered, name) != ours]
+        return [name for name in files if _origin(opened, known, name) != own]
     finally:
         if opened is not record:
             opened.close()
 
 
 def _origin(
-    record: MetadataCache, remembered: dict[str, tuple[str, Origin, int]], name: str
+    record: MetadataCache, known: dict[str, tuple[str, Origin, int]], name: str
 ) -> str | None:
-    """Return the folded name of the repository of which a file was built, if that is known."""
+    """Return the repository of a file, with its case folded; `None`: unknown."""
+    # Either the cache or the state may have been lost.
     entry = record.entry(name)
     origin = entry.origin if entry else None
-    if origin is None and name in remembered:
-        origin = remembered[name][1]
+    if origin is None and name in known:
+        origin = known[name][1]
     return origin.repository.casefold() if origin else None
 
 
 def check(paths: Paths, watched: Iterable[Repository]) -> None:
-    """Refuse a list in which a repository is to have what another one has built.
+    """Check that no repository is configured for a project that another one has built.
 
     Raises:
-        InsidersError: they have.
+        InsidersError: a project belongs to another repository.
     """
     listed = list(watched)
     owned = owners(paths, listed)

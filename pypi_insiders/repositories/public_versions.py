@@ -1,4 +1,4 @@
-"""Keep which releases the public index has of what is watched."""
+"""Read and write the public versions of projects, as the fallback index has them."""
 
 import contextlib
 import json
@@ -21,50 +21,47 @@ _FILE = "public.json"
 
 @dataclass(frozen=True)
 class Public:
-    """What the public index has of a project, as it said when it was asked last."""
+    """The public versions of a project, at the last lookup."""
 
     url: str
-    """Of the page that was asked for."""
+    """The URL of the page."""
     asked_at: int
     """Seconds of the epoch."""
     etag: str | None = None
     final: str | None = None
-    """The newest version that is no pre-release; `None`: there is none. Yanked do not count."""
+    """The latest final version that is not yanked; `None`: there is none."""
     pre: str | None = None
-    """The newest pre-release."""
+    """The latest pre-release that is not yanked."""
     absent_at: int | None = None
-    """When it was first found to have no files of the project, in seconds of the epoch.
+    """When the index was first found without files of the project, in seconds of the epoch.
 
-    `None`: it had some when it was first asked, or has not answered yet."""
+    `None`: it had files at the first lookup, or there was none yet."""
     appeared_at: int | None = None
     """When files were first seen after `absent_at`; `None`: there are none, or there always were.
 
-    Somebody has published under a name that was free when its repository was first watched."""
+    Then a project was published under a name that was free before."""
 
     def newest_for(self, version: str) -> str | None:
-        """Tell the newest release that is to be compared with a version of ours.
-
-        Pre-releases are compared with pre-releases only: nobody else gets them.
-        """
+        """Return the latest public version to compare with a version of this index."""
+        # Installers take pre-releases only if asked for, so final versions are not compared with
+        # them.
         found = [self.final, self.pre if Version(version).is_prerelease else None]
         return max(filter(None, found), key=Version, default=None)
 
     def supersedes(self, version: str) -> str | None:
-        """Tell which public release is equal to a version of ours or newer, if one is.
-
-        `1.0+insiders.2` is newer than `1.0`. Source: PEP 440, "Local version identifiers".
-        """
+        """Return the public version that equals a version of this index or is newer, if any."""
+        # `1.0+insiders.2` is newer than `1.0`. Source: PEP 440, "Local version identifiers".
         newest = self.newest_for(version)
         return newest if newest and Version(newest) >= Version(version) else None
 
 
 def load(directory: Path) -> dict[str, Public]:
-    """Read what is known of each project, by its normalized name; what is damaged is left out.
+    """Read the public versions of projects, by normalized name, without invalid entries.
 
-    A file that is damaged is set aside, as the log says.
+    A damaged file is set aside, and that is logged.
 
     Args:
-        directory: that of the state.
+        directory: the directory of the state.
     """
     try:
         return recall(directory / _FILE, _understand) or {}
@@ -77,21 +74,22 @@ def _understand(text: str) -> dict[str, Public]:
     found = {}
     content = json.loads(text)
     for name, item in content.items():
-        with contextlib.suppress(ValueError):  # the others are not lost with it
+        with contextlib.suppress(ValueError):  # keeps the other entries
             known = shaped(Public, item)
             for version in filter(None, (known.final, known.pre)):
                 Version(version)
             found[name] = known
+    # Without any valid entry it is not such a file, and is set aside.
     if content and not found:
-        raise ValueError("nothing in it is a project")
+        raise ValueError("no valid entry")
     return found
 
 
 def save(directory: Path, known: Mapping[str, Public]) -> None:
-    """Write what is known of each project.
+    """Write the public versions of projects.
 
     Raises:
-        InsidersError: it cannot be written.
+        InsidersError: the file cannot be written.
     """
     content = {name: asdict(item) for name, item in sorted(known.items())}
     write_atomic(directory / _FILE, written(content, indent=1))

@@ -1,4 +1,4 @@
-"""Find out anew what was built from what, where that was lost."""
+"""Recover the builds of a repository whose state was lost."""
 
 import logging
 import stat
@@ -26,23 +26,23 @@ def recover_builds(
     refs: Mapping[str, str],
     rules: tags.Rules,
 ) -> list[Build]:
-    """Find the releases that a repository published, by the record and by its tags.
+    """Return the builds of a repository, from the metadata cache and from its tags.
 
-    What the record knows of it counts, also where the file is missing. Of other files a release
-    counts that has an sdist and a wheel, and of which nobody knows that it comes from elsewhere.
+    Entries of the cache count even if their file is missing. Files without an origin count for a
+    tag of their version if there are an sdist and a wheel.
 
     Args:
-        paths: where everything lies.
-        record: what is known of the distributions.
-        repository: whose builds are lost.
-        refs: what it has, tag to commit.
+        paths: all paths of the program.
+        record: the metadata cache.
+        repository: the repository.
+        refs: all its tags, tag to commit.
         rules: which tags are releases.
 
     Returns:
-        Lowest version first.
+        The builds, lowest version first.
 
     Raises:
-        InsidersError: the directory, or the list of what was taken back, cannot be read.
+        InsidersError: the directory or the list of taken-back releases cannot be read.
     """
     taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
     found = recorded(record.entries().values(), taken_back, repository)
@@ -51,7 +51,7 @@ def recover_builds(
     for tag in tags.unbuilt(refs, (), rules):
         version = rules.pattern.version_of(tag)
         files = held.get(version, []) if version else []
-        # An update publishes both kinds, so one kind alone was put there by hand.
+        # An update publishes both kinds, so a single kind was copied there by hand.
         if str(version) in builds or len({distribution.is_wheel(name) for name in files}) < 2:
             continue
         unfinished = Build(tag, refs[tag], str(version), 0, {})
@@ -60,7 +60,7 @@ def recover_builds(
     found = sorted(builds.values(), key=lambda build: Version(build.version))
     if found:
         _log.info(
-            "%s: what was built of it was lost; found again: %s",
+            "%s: its state was lost; recovered: %s",
             repository.name,
             tags.summary(build.version for build in found),
         )
@@ -68,7 +68,7 @@ def recover_builds(
 
 
 def recorded(known: Iterable[Entry], taken_back: Releases, repository: Repository) -> list[Build]:
-    """Find what the record knows to be built from a repository, and nobody took back."""
+    """Return the builds of a repository in the metadata cache, without taken-back ones."""
     entries = [
         entry
         for entry in sorted(known, key=lambda item: item.published_us)
@@ -77,6 +77,7 @@ def recorded(known: Iterable[Entry], taken_back: Releases, repository: Repositor
         and entry.origin.repository.casefold() == repository.name.casefold()
         and not release_lists.names(taken_back, entry.project, entry.version)
     ]
+    # The latest one: the repository may have built another project before.
     project = repository.project or (entries[-1].project if entries else None)
     builds: dict[str, Build] = {}
     for entry in entries:
@@ -90,20 +91,21 @@ def recorded(known: Iterable[Entry], taken_back: Releases, repository: Repositor
 def _recall(
     directory: Path, record: MetadataCache, repository: str, build: Build, files: list[str]
 ) -> Build | None:
-    """Fill in what the index knows of the files; `None`: they are of another origin."""
+    """Return a build with its files; `None`: they are not of this repository."""
     commits, hashes, times_s = {build.commit}, {}, [0.0]
     for name in files:
         entry = record.entry(name)
         if entry is not None and entry.origin is not None:
             if entry.origin.repository.casefold() != repository.casefold():
                 return None
+            # The tag may have moved since.
             commits = {entry.origin.commit}
         try:
             if not stat.S_ISREG((directory / name).lstat().st_mode):
                 return None
             is_known = entry is not None and entry.sha256
             hashes[name] = entry.sha256 if entry and is_known else sha256(directory / name)
-            # When it was published, as far as can be told: files are written once.
+            # mtime is the time of publication, as files are written once.
             times_s.append((directory / name).stat().st_mtime)
         except OSError:
             return None

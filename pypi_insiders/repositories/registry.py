@@ -1,7 +1,7 @@
 """Read and write `repos.toml`, the list of watched repositories."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ _HEADER = """\
 # You may edit this file; its commands keep your comments and layout.
 
 """
-# What the header promised before the commands kept them.
+# The header of versions whose commands did not keep comments.
 _FORMER_PROMISE = (
     "# You may edit this file; comments are lost at the next `add`, `set`, `import` or `remove`.\n"
 )
@@ -28,13 +28,13 @@ def load(path: Path) -> dict[str, Repository]:
     """Read the watched repositories by name, in the order of the file; none without a file.
 
     Raises:
-        InsidersError: the file cannot be read or is wrong; everything wrong is named at once.
+        InsidersError: the file cannot be read or is not valid; the message has all problems.
     """
     return {item.name: item for item in _read(path, read_text(path) or "").values()}
 
 
 def _read(path: Path, text: str) -> dict[str, Repository]:
-    """Read the repositories by the names of their tables, of which `NS/PROJ.git` is one too."""
+    """Return the repositories by the names of their tables, which may end with `.git`."""
     problems: list[str] = []
     found: dict[str, Repository] = {}
     by_name: dict[str, Repository] = {}
@@ -53,7 +53,7 @@ def _read(path: Path, text: str) -> dict[str, Repository]:
 
 
 def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
-    """Read one table; add to the problems what is wrong with it."""
+    """Read one table; add its problems to `problems`."""
     item = Repository(name)
     if not isinstance(content, dict):
         problems.append(f'{name} must be a table: ["{name}"]')
@@ -69,12 +69,12 @@ def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
 
 @contextmanager
 def edit(paths: Paths) -> Iterator[dict[str, Repository]]:
-    """Hold the lock of `repos.toml`; yield the watched repositories by name, and save changes.
+    """Lock `repos.toml`, yield the watched repositories by name, and save changes to them.
 
     If the caller raises, nothing is saved.
 
     Raises:
-        InsidersError: the file cannot be read, is wrong, or cannot be written.
+        InsidersError: the file cannot be read, is not valid, or cannot be written.
     """
     with locked(paths.locks.repositories):
         watched = load(paths.repositories)
@@ -83,16 +83,16 @@ def edit(paths: Paths) -> Iterator[dict[str, Repository]]:
 
 
 def save(path: Path, repositories: Iterable[Repository]) -> None:
-    """Write the watched repositories; comments, order and layout of the file stay.
+    """Write the watched repositories; preserve comments, order and layout of the file.
 
-    New repositories follow the others, in the given order.
+    New repositories are appended in the given order.
 
     Raises:
-        InsidersError: the file is wrong, or cannot be written; it is as it was.
+        InsidersError: the file is not valid, or cannot be written; the old one stays.
     """
     from pypi_insiders.repositories import layout
 
-    # With the ends of lines as they are, so that a file from Windows stays one.
+    # newline="" preserves the ends of lines of a file from Windows.
     text = read_text(path, newline="")
     old = text or ""
     before = _read(path, old)
@@ -108,7 +108,7 @@ def save(path: Path, repositories: Iterable[Repository]) -> None:
                 else _renamed(former.get(table, {}), item) | _difference(known.keys, item.keys)
             )
     changes |= {name: item.keys for name, item in wanted.items()}
-    # A file that says the same is not touched: its time would make servers and users look again.
+    # Not written if unchanged: servers read the file again whenever its time changes.
     if changes:
         promise = _HEADER.splitlines(keepends=True)[1]
         start = _HEADER if text is None else old.replace(_FORMER_PROMISE, promise, 1)
@@ -121,7 +121,7 @@ def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
 
 
 def former_keys(path: Path) -> dict[str, dict[str, str]]:
-    """Map the tables that use a key by its former name to those names and the names of today.
+    """Return the tables with former names of keys, each former name to the current one.
 
     Raises:
         InsidersError: the file cannot be read, or is not TOML.
@@ -140,23 +140,24 @@ def _former_keys(document: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _renamed(former: Mapping[str, str], item: Repository) -> dict[str, Any]:
-    """Return what changes in a table whose keys get their names of today."""
+    """Return the changes that replace former names of keys by the current ones."""
     removed: dict[str, Any] = dict.fromkeys(former)
     return removed | {name: item.keys.get(name) for name in former.values()}
 
 
 def find(repositories: dict[str, Repository], name: str) -> Repository | None:
-    """Find a repository by its name; hosts of Git ignore the case of names."""
+    """Return a repository by its name in any case; `None`: not found."""
+    # Git hosts ignore the case of names.
     folded = name.casefold()
     return next((item for key, item in repositories.items() if key.casefold() == folded), None)
 
 
 def select(repositories: dict[str, Repository], names: Iterable[str]) -> list[Repository]:
-    """Find the named repositories; all of them where no name is given.
+    """Return the named repositories; all of them without names.
 
     Raises:
         UsageError: a name is malformed.
-        InsidersError: one is not watched; all of those are named.
+        InsidersError: some are not watched; the message has all of them.
     """
     wanted = [parse_name(name) for name in names]
     if not wanted:
@@ -164,16 +165,28 @@ def select(repositories: dict[str, Repository], names: Iterable[str]) -> list[Re
     found = {name: find(repositories, name) for name in wanted}
     missing = [name for name, item in found.items() if item is None]
     if missing:
-        raise InsidersError(f"not watched: {', '.join(missing)}", "see `pypi-insiders repos list`")
+        raise _not_watched(repositories, missing)
     return list({item.name: item for item in found.values() if item}.values())
 
 
+def _not_watched(repositories: Iterable[str], names: Sequence[str]) -> InsidersError:
+    import difflib
+
+    message = f"{', '.join(names)} "
+    message += "is not a watched repository" if len(names) == 1 else "are not watched repositories"
+    known = list(repositories)
+    near = [match for name in names for match in difflib.get_close_matches(name, known, n=1)]
+    if near:
+        message += f"; did you mean {' or '.join(dict.fromkeys(near))}?"
+    return InsidersError(message, "see `pypi-insiders repos list`")
+
+
 def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[str, Repository]:
-    """Add repositories to the list; of those in it already the keys that are given change.
+    """Return the list with new repositories; for watched ones, the given keys change.
 
     Raises:
-        InsidersError: one is watched with another project or URL, or its project comes
-            from another repository; all such are named at once.
+        InsidersError: one is watched with another project or URL, or its project belongs to another
+            repository; the message has all of them.
     """
     result = dict(repositories)
     problems: list[InsidersError] = []
@@ -187,7 +200,7 @@ def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[
     if problems:
         raise InsidersError(
             "; ".join(error.message for error in problems),
-            "`pypi-insiders repos set NS/PROJ KEY=VALUE` changes what is watched",
+            "change a watched repository: `pypi-insiders repos set NS/PROJ KEY=VALUE`",
         )
     return result
 
@@ -196,8 +209,8 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
     known = find(repositories, item.name)
     if known is None:
         changed = item
-    # A project name may be added where none was known. Another one, or another URL, makes a new
-    # repository of it, which only `repos set` does: a mistyped `add` must not.
+    # A project name may be added if none was known. Another name or URL starts from scratch, which
+    # only `repos set` does: a mistyped `add` must not.
     elif (item.project or known.project, item.url or known.url) != (
         known.project or item.project,
         known.url,
@@ -205,9 +218,9 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
         given = {"project": item.project, "url": item.url}
         words = [f"{key}={value}" for key, value in given.items() if value is not None]
         raise InsidersError(
-            f"{known.name} is watched already, as {known.project or 'yet unnamed'} "
-            f"from {known.remote}",
-            f"to change that: `pypi-insiders repos set {known.name} {shlex.join(words)}`",
+            f"{known.name} is already watched: project {known.project or 'not known yet'}, "
+            f"url {known.remote}",
+            f"change it: `pypi-insiders repos set {known.name} {shlex.join(words)}`",
         )
     else:
         changed = known
@@ -224,13 +237,13 @@ def change(
     """Change keys of a watched repository, all or none.
 
     Args:
-        repositories: what is watched.
-        name: of the one that changes.
-        texts: key to what a user typed; an empty text unsets the key.
+        repositories: the watched repositories.
+        name: the repository to change.
+        texts: key to the text that the user typed; an empty text resets the key.
 
     Raises:
-        UsageError: the name, a key or a value is wrong.
-        InsidersError: it is not watched, or its project comes from another repository.
+        UsageError: the name, a key or a value is not valid.
+        InsidersError: it is not watched, or its project belongs to another repository.
     """
     (item,) = select(repositories, [name])
     for key, text in texts.items():
@@ -251,8 +264,8 @@ def _check_projects(repositories: Iterable[Repository]) -> None:
 
 
 def conflict(project: str, owner: str) -> InsidersError:
-    """Return the error that a project comes from another repository."""
+    """Return the error that a project belongs to another repository."""
     return InsidersError(
         f"{project} already belongs to {owner}",
-        "a project can come from only one repository",
+        "a project can belong to one repository only",
     )

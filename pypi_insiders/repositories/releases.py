@@ -1,4 +1,4 @@
-"""Find and yank the releases that the index holds, and list those that were taken back."""
+"""Find and yank the releases of the index, and list those that were taken back."""
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ class Release:
 
 
 def find(directory: Path, project: str, version: str) -> Release:
-    """Find a release that the index holds.
+    """Return a release of the index.
 
     Args:
         directory: the distributions directory.
@@ -43,24 +43,24 @@ def find(directory: Path, project: str, version: str) -> Release:
         version: in any spelling.
 
     Raises:
-        UsageError: one of them cannot be what was meant.
-        InsidersError: the index does not hold that release.
+        UsageError: the project or the version is malformed.
+        InsidersError: the release is not in the index.
     """
     name, wanted = _meant(project, version)
     return _pick(held(directory, name), name, wanted)
 
 
 def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[Release]:
-    """Find releases that were published, also where their files are lost.
+    """Return published releases, including those whose files are lost.
 
     Args:
-        paths: where everything lies.
+        paths: all paths of the program.
         project: in any spelling.
-        versions: in any spelling; none are all.
+        versions: in any spelling; empty: all.
 
     Raises:
-        UsageError: one of them cannot be what was meant.
-        InsidersError: nothing is known of one of them.
+        UsageError: the project or a version is malformed.
+        InsidersError: a release was not published.
     """
     name = _meant(project, "0")[0]
     files = {file for files in held(paths.distributions, name).values() for file in files}
@@ -71,12 +71,15 @@ def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[
             known.setdefault(version, []).append(file)
     wanted = [_meant(project, version)[1] for version in versions] or sorted(known)
     if not wanted:
-        raise InsidersError(f"the index does not hold {name}", "it holds nothing of it")
+        raise InsidersError(
+            f"{name} has no releases here",
+            "list the watched repositories: `pypi-insiders repos list`",
+        )
     return [_pick(known, name, version) for version in dict.fromkeys(wanted)]
 
 
 def _remembered(paths: Paths) -> Iterator[str]:
-    """Name the files that were published and not taken back."""
+    """Yield the recorded files that were published and not taken back."""
     with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
         names = {name for name, entry in record.entries().items() if entry.sha256}
     for _, known in state.everything(paths.state):
@@ -87,7 +90,7 @@ def _remembered(paths: Paths) -> Iterator[str]:
 
 
 def _left(paths: Paths, names: Iterable[str]) -> Iterator[tuple[str, NormalizedName]]:
-    """Leave out the files of releases that were taken back; return the project of each other."""
+    """Yield file name and project, without the files of taken-back releases."""
     taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
     for name, project, version in distribution.releases(names):
         if not release_lists.names(taken_back, project, version):
@@ -95,10 +98,10 @@ def _left(paths: Paths, names: Iterable[str]) -> Iterator[tuple[str, NormalizedN
 
 
 def former_projects(paths: Paths) -> dict[str, str]:
-    """Name the projects that repositories published before they stood for another project.
+    """Return the projects that repositories published before their url or project changed.
 
     Returns:
-        Normalized project name to `NS/PROJ`; none of which all was taken back.
+        Normalized project to `NS/PROJ`, without those whose releases were all taken back.
     """
     found: dict[str, str] = {}
     for name, known in state.everything(paths.state):
@@ -112,8 +115,8 @@ def _pick(held: dict[Version, list[str]], name: str, wanted: Version) -> Release
     if wanted not in held:
         versions = ", ".join(map(str, sorted(held)))
         raise InsidersError(
-            f"the index does not hold {name} {wanted}",
-            f"it holds {versions}" if versions else f"it holds nothing of {name}",
+            f"{name} {wanted} not found in the index",
+            f"its versions: {versions}" if versions else f"{name} has no releases here",
         )
     spelled = next(version for version in held if version == wanted)  # 1.0, not 1.0.0
     return Release(name, str(spelled), tuple(held[wanted]))
@@ -133,7 +136,7 @@ def _meant(project: str, version: str) -> tuple[NormalizedName, Version]:
 
 
 def held(directory: Path, project: str) -> dict[Version, list[str]]:
-    """Name the files of a project that the index holds, sorted, by version.
+    """Return the files of a project in the index, sorted, by version.
 
     Raises:
         InsidersError: the directory cannot be read.
@@ -150,7 +153,7 @@ def _files(directory: Path) -> Iterator[tuple[str, NormalizedName, Version]]:
 
 
 def projects(directory: Path) -> set[str]:
-    """Name the projects of which the index holds a release.
+    """Return the projects with a release in the index.
 
     Raises:
         InsidersError: the directory cannot be read.
@@ -159,7 +162,7 @@ def projects(directory: Path) -> set[str]:
 
 
 def files_of(directory: Path, project: str) -> list[str]:
-    """Name the files of a project that the index holds, sorted.
+    """Return the files of a project in the index, sorted.
 
     Args:
         directory: the distributions directory.
@@ -172,18 +175,18 @@ def files_of(directory: Path, project: str) -> list[str]:
 
 
 def yank(paths: Paths, release: Release, reason: str) -> bool:
-    """Mark a release as one that is to be installed only by who asks for exactly this version.
+    """Yank a release: installers skip it unless it is pinned exactly.
 
     Args:
-        paths: where everything lies.
-        release: what to yank.
-        reason: told to whoever asks; may be empty.
+        paths: all paths of the program.
+        release: the release.
+        reason: shown by installers; may be empty.
 
     Returns:
-        Whether that is new.
+        Whether anything changed.
 
     Raises:
-        InsidersError: the list of yanks cannot be read or written; it is as it was.
+        InsidersError: the list of yanks cannot be read or written; the old one stays.
 
     Source: PEP 592.
     """
@@ -195,10 +198,10 @@ def yank(paths: Paths, release: Release, reason: str) -> bool:
 
 
 def unyank(paths: Paths, project: str, version: str) -> str | None:
-    """Take a yank back, also of what the index does not hold.
+    """Remove the yank of a release, which need not be in the index.
 
     Args:
-        paths: where everything lies.
+        paths: all paths of the program.
         project: in any spelling.
         version: in any spelling.
 
@@ -206,8 +209,8 @@ def unyank(paths: Paths, project: str, version: str) -> str | None:
         The release, `NAME VERSION`; `None` if it was not yanked.
 
     Raises:
-        UsageError: one of them cannot be what was meant.
-        InsidersError: the list of yanks cannot be read or written; it is as it was.
+        UsageError: the project or the version is malformed.
+        InsidersError: the list of yanks cannot be read or written; the old one stays.
     """
     name, wanted = _meant(project, version)
     with _changing(paths) as releases:
@@ -216,7 +219,7 @@ def unyank(paths: Paths, project: str, version: str) -> str | None:
 
 
 def _drop(releases: Releases, project: str, version: Version) -> list[str]:
-    """Take a version out of the list, in whatever spelling it is there; return those."""
+    """Remove all spellings of a version from the list; return them."""
     known = releases.get(project, {})
     wanted = canonicalize_version(version)
     found = [spelled for spelled in known if canonicalize_version(spelled) == wanted]
@@ -236,7 +239,7 @@ def _changing(paths: Paths, listed: ReleaseList = YANKED) -> Iterator[Releases]:
 
 
 def mend_lists(paths: Paths) -> None:
-    """Write the lists of yanked and taken-back releases again where one of their files is lost.
+    """Restore lost files of the lists of yanked and taken-back releases.
 
     Raises:
         InsidersError: a file cannot be read or written.
@@ -249,16 +252,16 @@ def mend_lists(paths: Paths) -> None:
 UNPUBLISHED = "unpublished"
 PRUNED = "pruned"
 GIVEN_UP = "given up"
-"""Of a project that nobody watches any more, and that belongs to the fallback index again."""
+"""The note on releases of a project whose name was released to the fallback index."""
 
 
 def drop_yanks(paths: Paths, gone: Collection[tuple[str, Version]]) -> None:
-    """Take the yanks back of those of some releases of which the index holds nothing.
+    """Remove the yanks of releases that have no file in the index any more.
 
     Raises:
         InsidersError: the list cannot be read or written.
     """
-    # Some files of a release may stay: those of a wheel for another Python, put there by hand.
+    # Some files of a release may stay, such as a wheel for another Python, copied there by hand.
     left = {(project, version) for _, project, version in _files(paths.distributions)}
     if yanks.load(paths.distributions, paths.state):
         with _changing(paths) as listed:
@@ -268,7 +271,7 @@ def drop_yanks(paths: Paths, gone: Collection[tuple[str, Version]]) -> None:
 
 
 def take_back(paths: Paths, gone: Iterable[tuple[str, Version]], word: str = UNPUBLISHED) -> None:
-    """List releases as taken back, so that no update publishes them.
+    """Add releases to the list of taken-back ones, which no update publishes.
 
     Raises:
         InsidersError: the list cannot be read or written.
@@ -280,9 +283,9 @@ def take_back(paths: Paths, gone: Iterable[tuple[str, Version]], word: str = UNP
 
 
 def listed_projects(paths: Paths) -> set[str]:
-    """Name the projects of which a release is yanked or taken back, and that were not given up.
+    """Return the projects with a yanked or taken-back release, without those given up.
 
-    A list that cannot be read names none.
+    An unreadable list counts as empty.
     """
     found: set[str] = set()
     for listed in (YANKED, TAKEN_BACK):
@@ -294,11 +297,12 @@ def listed_projects(paths: Paths) -> set[str]:
 
 
 def give_up(paths: Paths, projects: AbstractSet[str]) -> None:
-    """Mark projects in the lists as no longer held; what was taken back stays taken back.
+    """Mark projects in the lists as given up, so that their names are no longer held.
 
     Raises:
         InsidersError: a list cannot be read or written.
     """
+    # The entries stay: if a project is watched again, no update publishes these releases.
     with _changing(paths, TAKEN_BACK) as listed:
         for project in projects & listed.keys():
             listed[project] = dict.fromkeys(listed[project], GIVEN_UP)
@@ -308,7 +312,7 @@ def give_up(paths: Paths, projects: AbstractSet[str]) -> None:
 
 
 def forget_taken_back(paths: Paths, files: Iterable[str]) -> None:
-    """Take all releases of the projects of some files off the list of those that were taken back.
+    """Remove all releases of the projects of some files from the list of taken-back ones.
 
     Raises:
         InsidersError: the list cannot be read or written.
@@ -319,11 +323,12 @@ def forget_taken_back(paths: Paths, files: Iterable[str]) -> None:
 
 
 def give_back(paths: Paths, project: str, version: str) -> None:
-    """Take a release off the list of those that were taken back.
+    """Remove a release from the list of taken-back ones.
 
     Raises:
         InsidersError: the list cannot be read or written.
     """
+    # Read without the lock first: hardly any release is in the list.
     if release_lists.names(TAKEN_BACK.load(paths.distributions, paths.state), project, version):
         with _changing(paths, TAKEN_BACK) as listed:
             _drop(listed, project, Version(version))

@@ -1,4 +1,4 @@
-"""Describe one watched repository, and validate what a user sets of it."""
+"""A watched repository, and the validation of its keys."""
 
 import os
 import re
@@ -17,34 +17,35 @@ from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.without_credentials import without_credentials
 
 _SCHEMES = ("https", "ssh", "git", "file")
-# White space, control characters, bytes that are no text, and the `::` of git's transport helpers.
-# `::` names a transport helper, and `ext::` runs a command. Source: gitremote-helpers(7).
+# White space, control characters, bytes that are not UTF-8, and `::`, which names a transport
+# helper: `ext::` runs a command. Source: gitremote-helpers(7).
 _NEVER_IN_A_URL = r"[\s\x00-\x1f\x7f\ud800-\udfff]|^[^/]*::"
 # `user@host:path`. Source: git-clone(1), "GIT URLS".
 _SCP_LIKE = (
     r"(?!(?:https?|ssh|git|file):)"
-    # No part begins with `-`: ssh would take a host like `-oProxyCommand=...` for an option
+    # No part starts with `-`: ssh would take a host like `-oProxyCommand=...` for an option
     # (CVE-2017-1000117).
     r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!//)[^-@][^@]*"
 )
 _URL_HINT = (
-    "give https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
+    "use https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
 )
 
 
 def parse_name(text: str) -> str:
-    """Check `NS/PROJ`, the name of a repository.
+    """Validate `NS/PROJ`, the name of a repository.
 
     Raises:
-        UsageError: it is not of that form, or could leave its directory, or look like an option.
+        UsageError: it is malformed.
     """
-    # It becomes a path in state and cache, and an argument of commands.
+    # The name becomes a path in the state and the cache, and an argument of commands: it must not
+    # contain `..`, or look like an option.
     part = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.-]*"
     name = text.removesuffix(".git")
     if re.fullmatch(f"{part}/{part}", name) is None:
         raise UsageError(
             f"{text!r} is not a repository of the form NS/PROJ",
-            "for example squidfunk/mkdocs-material-insiders; for another host add --url URL",
+            "for example squidfunk/mkdocs-material-insiders; for other hosts than GitHub add --url",
         )
     return name
 
@@ -53,7 +54,7 @@ def parse_project(text: str) -> str:
     """Validate and normalize the name of a project.
 
     Raises:
-        UsageError: it is no valid name.
+        UsageError: it is not a valid name.
 
     Source: https://packaging.python.org/en/latest/specifications/name-normalization/
     """
@@ -62,17 +63,17 @@ def parse_project(text: str) -> str:
     except InvalidName as error:
         raise UsageError(
             f"{text!r} is not a project name",
-            "letters, digits, '.', '_' and '-', such as mkdocs-material",
+            "use letters, digits, '.', '_' and '-', such as mkdocs-material",
         ) from error
 
 
 def add_command(name: str, remote: str | None, project: str | None = None) -> str:
-    """Write the command that watches a repository as it was watched before.
+    """Return the command that adds a repository again, in backticks.
 
     Args:
         name: `NS/PROJ`.
-        remote: where it was built from; `None`: nobody knows.
-        project: its name; `None`: unknown.
+        remote: the URL that it was built from; `None`: unknown.
+        project: the project name; `None`: unknown.
     """
     words = ["pypi-insiders", "repos", "add", f"{name}:{project}" if project else name]
     if remote is not None and remote != Repository(name).remote:
@@ -81,10 +82,10 @@ def add_command(name: str, remote: str | None, project: str | None = None) -> st
 
 
 def parse_url(text: str) -> str:
-    """Check the URL of a Git repository: https, ssh (also `user@host:path`), git or file.
+    """Validate the URL of a Git repository: https, ssh (also `user@host:path`), git or file.
 
     Raises:
-        UsageError: another scheme, a leading `-`, what could be a credential, no host or no path.
+        UsageError: it has another scheme, a leading `-`, a possible credential, no host or no path.
     """
     shown = repr(without_credentials(text))
     if text.startswith("-") or re.search(_NEVER_IN_A_URL, text):
@@ -99,17 +100,17 @@ def parse_url(text: str) -> str:
     if not parts.scheme:
         raise UsageError(f"{shown} is not the URL of a Git repository", _URL_HINT)
     if parts.scheme not in _SCHEMES:
-        raise UsageError(f"{shown} has a scheme that is not allowed", _URL_HINT)
-    # For https even the user can be a token, as GitHub takes it.
+        raise UsageError(f"{shown} has an unsupported scheme", _URL_HINT)
+    # For https the user may be a token, as GitHub accepts it.
     has_user = parts.username is not None
     if parts.password is not None or parts.query or (has_user and parts.scheme == "https"):
         raise UsageError(
-            f"{shown} contains a credential, which would be stored in the clear",
-            "leave it out of the URL and give it to git: `git help credentials`",
+            f"{shown} contains a credential, which would be stored in plain text",
+            "remove it from the URL and store it in git: `git help credentials`",
         )
     is_option = parts.netloc.startswith("-") or (host or "").startswith("-")
     if is_option or not (host or parts.scheme == "file") or not parts.path.strip("/"):
-        raise UsageError(f"{shown} names no repository", _URL_HINT)
+        raise UsageError(f"{shown} has no host or no path", _URL_HINT)
     return text
 
 
@@ -120,39 +121,39 @@ class Repository:
     FORMER_KEYS: ClassVar = {"distribution": "project"}
 
     name: str
-    """`NS/PROJ`, by which the user names it."""
+    """`NS/PROJ`."""
     project: str | None = key(parse_project, kind=str)
-    """Normalized name of the project; `None`: the one that the first build has."""
+    """Normalized name of the project; `None`: the project of the first build."""
     url: str | None = key(parse_url, kind=str)
-    """Where Git finds it; `None`: on GitHub, over ssh."""
+    """The URL for Git; `None`: GitHub over ssh."""
     keep: int | None = key(validators.parse_keep, kind=int, hint="such as 5")
-    """How many of its newest versions the index keeps; `None`: as many as `config.toml` says."""
+    """The number of latest versions to keep in the index; `None`: as set in `config.toml`."""
     tags: str | None = key(
         lambda text: Pattern(text).text, kind=str, hint="such as 'v*' or 'server-{version}'"
     )
-    """Which tags are releases, as `Pattern` reads it; `None`: all that are versions."""
+    """The pattern of tags that are releases, see `Pattern`; `None`: all tags that are versions."""
     pre: bool | None = key(kind=bool)
-    """Whether pre-releases are built; `None`: only where there is no final release at first."""
+    """Whether to build pre-releases; `None`: after the first build, or without final releases."""
     max_new: int | None = key(validators.parse_number, kind=int)
-    """How many new tags one update builds at most; `None`: as many as `config.toml` says."""
+    """The maximum of new tags to build in one update; `None`: as set in `config.toml`."""
     backfill: int | None = key(validators.parse_number, kind=int)
-    """How many of its newest versions are built, also those from before it was watched."""
+    """The number of latest versions to build, including those before the first build."""
     subdirectory: str | None = key(
         validators.parse_subdirectory, kind=str, hint="such as packages/server"
     )
-    """Where in the repository the project is; `None`: at its top."""
+    """The directory of the project in the repository; `None`: the root."""
     python: tuple[str, ...] | None = key(validators.parse_pythons, kind=list)
-    """For which interpreters wheels are built that are not for all; `None`: the one of ours."""
+    """The interpreters for platform wheels; `None`: the interpreter of this program."""
     network: bool | None = key(kind=bool)
     """Whether its builds may use HTTP and HTTPS to other machines."""
     strict: bool | None = key(kind=bool)
-    """Whether a build must have the version that its tag says."""
+    """Whether the version of a build must be that of its tag."""
     allowed_signers: str | None = key(validators.parse_path, kind=str)
-    """A file with the keys by which a tag must be signed."""
+    """The file with the allowed keys for signed tags; `None`: tags need no signature."""
     public_until_built: bool | None = key(kind=bool)
     """Whether installers get the public project of that name until the first release is built."""
     submodules: tuple[str, ...] | None = key(validators.parse_submodules, kind=list)
-    """Where its submodules may be, beside its own namespace."""
+    """The allowed places of its submodules outside of its own namespace."""
     token_file: str | None = key(validators.parse_path, kind=str)
     """A file with the token for https."""
     token_credential: str | None = key(validators.parse_credential, kind=str)
@@ -170,10 +171,10 @@ class Repository:
 
     @property
     def token(self) -> Path | None:
-        """The file with the token for https, given by its path or as a credential of the unit.
+        """The file with the token for https, from `token-file` or `token-credential`.
 
         Raises:
-            InsidersError: it is a credential, and this process has none.
+            InsidersError: it is a credential of a unit, and this process is not in that unit.
 
         Source: systemd.exec(5), `$CREDENTIALS_DIRECTORY`.
         """
@@ -181,17 +182,17 @@ class Repository:
             directory = os.environ.get("CREDENTIALS_DIRECTORY")
             if directory is None:
                 raise InsidersError(
-                    f"its token is the credential {self.token_credential} of the watcher's unit",
-                    "`pypi-insiders watcher start` runs an update there",
+                    f"its token is the credential {self.token_credential} of the watcher",
+                    "run an update in the watcher: `pypi-insiders watcher start`",
                 )
             return Path(directory, self.token_credential)
         return Path(self.token_file).expanduser() if self.token_file else None
 
     def rules(self, max_new: int) -> Rules:
-        """Return the rules by which tags are releases to build.
+        """Return the rules that select its tags to build.
 
         Args:
-            max_new: how many new ones at once, where it does not say so itself.
+            max_new: the maximum of new tags if it sets none.
         """
         return Rules(
             Pattern(self.tags) if self.tags else Pattern(),
@@ -202,30 +203,30 @@ class Repository:
 
     @property
     def keys(self) -> dict[str, Any]:
-        """What `repos.toml` has of it: key to value, without those that are not set."""
+        """Its keys and values in `repos.toml`, without those that are not set."""
         return {key: value for key, value in toml_fields.write(self).items() if value is not None}
 
     def with_key(self, key: str, value: object) -> "Repository":
-        """Set a key to a value of TOML.
+        """Return the repository with a key set to a value of TOML.
 
         Raises:
-            ValueError: there is no such key, or the value is of another type, or wrong.
-            UsageError: the value is wrong.
+            ValueError: the key is unknown, or the value has another type or is not valid.
+            UsageError: the value is not valid.
         """
         return replace(self, **toml_fields.parse(Repository, key, value))
 
     def with_text(self, key: str, text: str) -> "Repository":
-        """Set a key to what a user typed; an empty text unsets the key.
+        """Return the repository with a key set to a text of the user; an empty text resets it.
 
         Raises:
-            ValueError: there is no such key, or the value is of another type, or wrong.
-            UsageError: the value is wrong.
+            ValueError: the key is unknown, or the value has another type or is not valid.
+            UsageError: the value is not valid.
         """
         return replace(self, **toml_fields.parse_text(Repository, key, text))
 
 
 def parse_specification(text: str) -> Repository:
-    """Read `NS/PROJ` or `NS/PROJ:PROJECT`, as `repos add` takes it.
+    """Parse `NS/PROJ` or `NS/PROJ:PROJECT`, the argument of `repos add`.
 
     Raises:
         UsageError: either part is malformed.
@@ -233,7 +234,7 @@ def parse_specification(text: str) -> Repository:
     if "://" in text or "@" in text or text.startswith("/"):
         raise UsageError(
             f"{without_credentials(text)!r} is not NS/PROJ",
-            "name it NS/PROJ, and say where it is with --url URL",
+            "name the repository NS/PROJ, and add its URL: --url URL",
         )
     name, colon, project = text.partition(":")
     return Repository(parse_name(name), parse_project(project) if colon else None)

@@ -1,4 +1,4 @@
-"""Wait for an update that runs now, and tell which repositories it has still to finish."""
+"""Wait for a running update, and read which repositories it has not finished yet."""
 
 import contextlib
 import fcntl
@@ -17,31 +17,31 @@ from pypi_insiders.util.json_fields import written
 _log = logging.getLogger(__name__)
 
 
-WAITING = "an update is running; waiting for it to end"
+WAITING = "an update is running; waiting for its end"
 
 
 def updates_stopped(
     paths: Paths, on_wait: Callable[[str], None] = _log.info
 ) -> contextlib.AbstractContextManager[None]:
-    """Hold the lock of updates: wait for the end of one that runs, and let no other one begin.
+    """Return a context with the lock of updates: a running update ends first, none starts in it.
 
     Args:
-        paths: where the lock is.
-        on_wait: told in one line that it is waited, if it is.
+        paths: all paths of the program.
+        on_wait: called with one line if an update is running.
     """
     return locked(paths.locks.updates, lambda: on_wait(WAITING))
 
 
 @contextlib.contextmanager
 def announced(paths: Paths, names: Iterable[str]) -> Iterator[Callable[[str], None]]:
-    """Publish which repositories this update has still to finish, until the block ends.
+    """Write the list of repositories that this update has not finished yet, until the block ends.
 
     Args:
-        paths: where the list is; the caller holds the lock of updates.
-        names: `NS/PROJ` of each repository that is going to be updated.
+        paths: all paths of the program; the caller has the lock of updates.
+        names: `NS/PROJ` of each repository to update.
 
     Yields:
-        A function that takes a finished repository off the list; threads may call it.
+        A thread-safe function that removes a finished repository from the list.
 
     Raises:
         InsidersError: the list cannot be written.
@@ -51,13 +51,13 @@ def announced(paths: Paths, names: Iterable[str]) -> Iterator[Callable[[str], No
 
     def finish(name: str) -> None:
         with changing:
-            # A repository is finished once, however many of its stages end.
             if name in left:
                 left.remove(name)
-                with contextlib.suppress(InsidersError):  # others only wait longer
+                # If the list cannot be written, clients only wait longer.
+                with contextlib.suppress(InsidersError):
                     _write(paths.pending, left)
 
-    # The kernel releases the lock when this process ends, however it ends.
+    # The kernel releases the lock even if this process is killed: then the list is ignored.
     with locked(paths.locks.pending):
         _write(paths.pending, left)
         try:
@@ -72,26 +72,26 @@ def _write(path: Path, names: list[str]) -> None:
 
 
 def pending(paths: Paths) -> frozenset[str]:
-    """Return the repositories that a running update has still to finish; none if none runs."""
+    """Return the repositories that a running update has not finished; empty without an update."""
     if not _is_held(paths.locks.pending):
         return frozenset()
     try:
-        # The lock says that an update runs; the list may be half an update old, which is good
-        # enough.
+        # Between lock and list the list may be that of an earlier update, which only makes a
+        # client wait.
         return frozenset(json.loads(read_text(paths.pending) or "[]"))
     except (InsidersError, ValueError, TypeError):
         return frozenset()
 
 
 def _is_held(lock: Path) -> bool:
-    """Return whether a process holds a lock, without waiting for it. Source: flock(2)."""
+    """Return whether a process has a lock, without waiting for it. Source: flock(2)."""
     try:
-        # Without O_CREAT: to look must not make a lock. The confined server may not write there.
+        # Without O_CREAT: a check must not create the lock, and the sandboxed server cannot.
         descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        # Shared, so that two who look at once do not take each other for an update.
+        # Shared, so that two checks at once do not take each other for an update.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

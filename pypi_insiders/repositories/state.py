@@ -1,4 +1,4 @@
-"""Remember what was built from what."""
+"""Read and write the state of repositories: builds, failures and checks."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from pypi_insiders.util.own_files import NewerError, recall
 _log = logging.getLogger(__name__)
 
 _FORMATS = (1, 2, 3)
-"""Which can be read; the last is written. From 3 on there is a list of what was taken back."""
+"""The readable formats; the last is written. Since 3, taken-back releases are in a list."""
 _NO_LIST = (1, 2)
 _CHECKS = "checks.json"
 _VERIFIED = "verified.json"
@@ -31,7 +31,7 @@ _SANDBOX = "sandbox.json"
 
 @dataclass(frozen=True)
 class Build:
-    """One tag that was built and published."""
+    """A tag that was built and published."""
 
     tag: str
     commit: str
@@ -39,17 +39,17 @@ class Build:
     built_at: int
     """Seconds of the epoch."""
     files: dict[str, str]
-    """What was published of it: file name to sha256, in hexadecimal."""
+    """The published files, file name to sha256 in hexadecimal."""
     requirements: dict[str, str] = field(default_factory=dict)
-    """What was installed to build it, name to version."""
+    """The build requirements that were installed, name to version."""
     sandboxed: bool | None = None
-    """Whether its code ran in a sandbox; `None`: nobody knows."""
+    """Whether its code ran in a sandbox; `None`: unknown."""
     uploaded_to: list[str] = field(default_factory=list)
-    """The URLs of other indexes that have it too."""
+    """The URLs of other indexes that it was uploaded to."""
     local: bool = True
-    """Whether it was published here, and not only in another index."""
+    """Whether it was published here, and not to another index only."""
     unfinished: list[str] = field(default_factory=list)
-    """Files whose publication was begun, and is not known to have ended."""
+    """Files whose publication was started and not confirmed."""
 
 
 @dataclass(frozen=True)
@@ -59,43 +59,42 @@ class Failure:
     commit: str
     message: str
     count: int
-    """How often."""
+    """The number of failures."""
     failed_at: int
-    """When it was tried last, in seconds of the epoch."""
+    """The time of the last try, in seconds of the epoch."""
     next_at: int
-    """When it is tried again, in seconds of the epoch."""
+    """The time of the next try, in seconds of the epoch."""
     hint: str | None = None
-    """What helps."""
     settings: str | None = None
-    """By which settings it was built, as `build_settings` returns them."""
+    """The settings of the build, from `build_settings`."""
 
 
 @dataclass
 class RepositoryState:
-    """What is known of one repository."""
+    """The state of one repository."""
 
     project: str | None = None
-    """Normalized name of what its builds produced; `None` before the first."""
+    """Normalized project of its builds; `None` before the first."""
     builds: list[Build] = field(default_factory=list)
     """Oldest first."""
     remote: str | None = None
-    """Where it was built from, as Git finds it."""
+    """The URL that it was built from."""
     former_files: list[str] = field(default_factory=list)
-    """Published while the name stood for another repository or project."""
+    """Files that were published before its url or project changed."""
     passed_over: list[str] = field(default_factory=list)
-    """Tags that are no version, the first hundred, as they were when the log last named them."""
+    """The first hundred tags that are not versions, as last logged."""
     left_out: list[str] = field(default_factory=list)
-    """Tags that came with too many newer ones, and are not built by themselves."""
+    """Tags beyond `max-new`, which are built on request only."""
     failures: dict[str, Failure] = field(default_factory=dict)
-    """Tag to why it was not built."""
+    """Tag to its failure."""
     unsigned: dict[str, str] = field(default_factory=dict)
-    """Tags that no allowed signer has signed, to the commit that they named."""
+    """Tags without an allowed signature, to their commits at that time."""
     signers: str | None = None
     """The sha256 of the file of allowed signers at that time, in hexadecimal."""
     name: str | None = field(default=None, compare=False)
     """`NS/PROJ`, as it was spelled when this was written."""
     is_old: bool = field(default=False, compare=False)
-    """Whether it was written by a version that kept no list of what was taken back."""
+    """Whether it was written by a version without a list of taken-back releases."""
 
     @property
     def built(self) -> dict[str, str]:
@@ -104,12 +103,12 @@ class RepositoryState:
 
     @property
     def files(self) -> list[str]:
-        """Every file that was published, each once."""
+        """All published files, each once."""
         built = [name for build in self.builds for name in build.files]
         return list(dict.fromkeys([*self.former_files, *built]))
 
     def remember(self, build: Build) -> None:
-        """Add a build; one of a tag that was built before only where it was published."""
+        """Add a build, or replace that of its tag; a build without files replaces none."""
         self.failures.pop(build.tag, None)
         for number, old in enumerate(self.builds):
             if old.tag == build.tag:
@@ -119,15 +118,15 @@ class RepositoryState:
         self.builds.append(build)
 
     def is_of(self, remote: str, project: str | None) -> bool:
-        """Tell whether this is about a repository as it is watched now."""
+        """Return whether this is the state of a repository with this URL and project."""
         return self.remote == remote and project in (None, self.project)
 
 
 def load(directory: Path, name: str) -> RepositoryState:
-    """Read what is known of the repository `NS/PROJ`; nothing, if it was never built.
+    """Read the state of the repository `NS/PROJ`; empty if it was never built.
 
-    A file that is damaged is set aside, as the log says, and nothing is known then. Times in the
-    future count as now: the clock was wrong when they were written.
+    A damaged file is set aside, and that is logged; the state is then empty. Times in the future
+    count as now: the clock was wrong when they were written.
 
     Raises:
         InsidersError: the file was written by a newer version, or the directory cannot be read.
@@ -140,12 +139,12 @@ def _understand(path: Path, content: dict[str, Any]) -> RepositoryState:
     written = content.pop("format")
     if isinstance(written, int) and written > _FORMATS[-1]:
         raise NewerError(path)
-    # To Python `true` of JSON is 1.
+    # In Python, `true` of JSON equals 1.
     if isinstance(written, bool) or written not in _FORMATS:
         raise ValueError(f"its format is {written!r}")
     now_s = int(time.time())
     content["builds"] = [_build(item, now_s) for item in content["builds"]]
-    # The key keeps its first name: an older version reads this file after a downgrade.
+    # The key keeps its old name, for an older version that reads this file after a downgrade.
     content["project"] = content.pop("distribution", None)
     failures = content.get("failures", {})
     content["failures"] = {tag: _failure(item, now_s) for tag, item in failures.items()}
@@ -154,12 +153,13 @@ def _understand(path: Path, content: dict[str, Any]) -> RepositoryState:
 
 def _build(content: object, now_s: int) -> Build:
     build = shaped(Build, content)
+    # Raises for a wrong version here, not in the many places that compare versions.
     Version(build.version)
     return replace(build, built_at=min(build.built_at, now_s))
 
 
 def _failure(content: object, now_s: int) -> Failure:
-    """Read a failure; one of the future is tried again at once."""
+    # A failure in the future was recorded with a wrong clock: its tag may be retried at once.
     failure = shaped(Failure, content)
     if failure.failed_at <= now_s:
         return failure
@@ -167,13 +167,14 @@ def _failure(content: object, now_s: int) -> Failure:
 
 
 def save(directory: Path, name: str, state: RepositoryState) -> None:
-    """Write what is known of the repository `NS/PROJ`.
+    """Write the state of the repository `NS/PROJ`.
 
     Raises:
-        InsidersError: it cannot be written; the file is as it was.
+        InsidersError: the state cannot be written; the old one stays.
     """
     content = {"format": _FORMATS[-1], "distribution": state.project, **asdict(state), "name": name}
     del content["project"], content["is_old"]
+    # An older version rejects keys that it does not know, so this one is written when needed only.
     for build in content["builds"]:
         if not build["unfinished"]:
             del build["unfinished"]
@@ -182,25 +183,26 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
 
 
 def forget(directory: Path, name: str) -> bool:
-    """Remove what is known of the repository `NS/PROJ`; say whether there was anything.
+    """Remove the state of the repository `NS/PROJ`; return whether it had one.
 
     Raises:
         InsidersError: a file cannot be removed or written.
     """
     checks = load_checks(directory)
     left = {key: check for key, check in checks.items() if key.casefold() != name.casefold()}
-    if left != checks:  # or who watches it again would be told how it was then
+    # Otherwise a repository that is watched again would show the problems of its last check.
+    if left != checks:
         save_checks(directory, left)
     return remove(_path(directory, name))
 
 
 def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
-    """Read what is known of all repositories, watched or not, each with its name `NS/PROJ`.
+    """Yield name, `NS/PROJ`, and state of all known repositories, watched or not.
 
-    What cannot be read is left out; `load` says why.
+    Unreadable states are skipped; `load` raises for them.
     """
     for path in _paths(directory):
-        # In lower case; a file of an older version has no other.
+        # In lower case: files of older versions do not contain the name.
         name = f"{path.parent.name}/{path.stem}"
         with contextlib.suppress(InsidersError):
             known = load(directory, name)
@@ -208,7 +210,8 @@ def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
 
 
 def _paths(directory: Path) -> list[Path]:
-    """Find the file of each repository; none in directories that cannot be read."""
+    """Return the state files of all repositories, without unreadable directories."""
+    # os.walk() skips such directories; Path.rglob() raises for them.
     return sorted(
         Path(place, name)
         for place, _, names in os.walk(directory / "repositories")
@@ -218,39 +221,39 @@ def _paths(directory: Path) -> list[Path]:
 
 
 def origins(directory: Path) -> dict[str, tuple[str, Origin, int]]:
-    """Tell where all published files came from: name to sha256, origin and time of its build."""
+    """Return file name to sha256, origin and build time of all published files."""
     found: dict[str, tuple[str, Origin, int]] = {}
     for name, known in everything(directory):
         for build in known.builds:
             origin = Origin(name, build.tag, build.commit)
             for file, digest in build.files.items():
-                # Of two builds of one file the first published it; a later one found it there.
+                # Of two builds of one file, the first published it; the second kept it.
                 found.setdefault(file, (digest, origin, build.built_at))
     return found
 
 
 @dataclass(frozen=True)
 class Check:
-    """How the last look at a repository ended."""
+    """The result of the last check of a repository."""
 
     checked_at: int | None = None
-    """When its tags were last read, in seconds of the epoch."""
+    """When its tags were last listed, in seconds of the epoch."""
     unreachable_since: int | None = None
-    """Since when its host is out of reach, in seconds of the epoch."""
+    """Since when its host is unreachable, in seconds of the epoch."""
     errors: list[str] = field(default_factory=list)
-    """What else went wrong in the last update, beside tags that do not build: one line each."""
+    """The errors of the last update, one line each, without failures of tags."""
     warnings: list[str] = field(default_factory=list)
-    """What the last update warned of."""
+    """The warnings of the last update."""
     tried_at: int | None = None
-    """When an update last began to look at it, in seconds of the epoch."""
+    """When the last check started, in seconds of the epoch."""
     hints: dict[str, str] = field(default_factory=dict)
-    """Error to what helps."""
+    """Error to hint."""
 
 
 def load_checks(directory: Path) -> dict[str, Check]:
-    """Read how the last looks ended, by the name of the repository; none where that is lost.
+    """Read the last checks, by repository; empty if the file is missing or unreadable.
 
-    A file that is damaged is set aside, as the log says. Times in the future count as now.
+    A damaged file is set aside, and that is logged. Times in the future count as now.
     """
     try:
         return recall(directory / _CHECKS, _understand_checks) or {}
@@ -278,17 +281,17 @@ def _past(epoch_s: int | None, now_s: int) -> int | None:
 
 
 def save_checks(directory: Path, checks: dict[str, Check]) -> None:
-    """Write how the last looks ended.
+    """Write the last checks.
 
     Raises:
-        InsidersError: it cannot be written; the file is as it was.
+        InsidersError: the file cannot be written; the old one stays.
     """
     content = {name: asdict(check) for name, check in sorted(checks.items())}
     write_atomic(directory / _CHECKS, written(content, indent=1))
 
 
 def load_verified(directory: Path) -> int:
-    """Tell when all files were read and compared last, in seconds of the epoch; 0 is never."""
+    """Read when all files were last verified, in seconds of the epoch; 0: never."""
     try:
         found = recall(directory / _VERIFIED, lambda text: shaped(_Verified, json.loads(text)))
     except InsidersError as error:
@@ -298,10 +301,10 @@ def load_verified(directory: Path) -> int:
 
 
 def save_verified(directory: Path, at_s: int) -> None:
-    """Write when all files were read and compared.
+    """Write when all files were verified.
 
     Raises:
-        InsidersError: it cannot be written; the file is as it was.
+        InsidersError: the file cannot be written; the old one stays.
     """
     write_atomic(directory / _VERIFIED, written(asdict(_Verified(at_s))))
 
@@ -311,13 +314,13 @@ class Sandboxing:
     """Whether builds are sandboxed."""
 
     had_at: int | None = None
-    """When a sandbox could last be had, in seconds of the epoch; `None`: never."""
+    """When a sandbox was last available, in seconds of the epoch; `None`: never."""
     trouble: str | None = None
-    """Why none could be had when the last update wanted one; `None`: it could."""
+    """Why no sandbox was available in the last update; `None`: one was."""
 
 
 def load_sandbox(directory: Path) -> Sandboxing:
-    """Read whether builds are sandboxed; where that is lost, one could be had.
+    """Read whether builds are sandboxed; a damaged file counts as sandboxed.
 
     Raises:
         InsidersError: the file cannot be read.
@@ -325,8 +328,7 @@ def load_sandbox(directory: Path) -> Sandboxing:
     path = directory / _SANDBOX
     is_there = os.path.lexists(path)
     found = recall(path, lambda text: shaped(Sandboxing, json.loads(text)))
-    # A file that was damaged says that there was one: then a sandbox is required, as after any
-    # loss.
+    # Fail closed: with a damaged file, a sandbox counts as available before, and is then required.
     return found or Sandboxing(had_at=0 if is_there else None)
 
 
@@ -334,13 +336,13 @@ def save_sandbox(directory: Path, sandboxing: Sandboxing) -> None:
     """Write whether builds are sandboxed.
 
     Raises:
-        InsidersError: it cannot be written; the file is as it was.
+        InsidersError: the file cannot be written; the old one stays.
     """
     write_atomic(directory / _SANDBOX, written(asdict(sandboxing)))
 
 
 def load_removed(directory: Path) -> set[str]:
-    """Read which repositories somebody stopped watching, in lower case."""
+    """Read the repositories that were removed with `repos remove`, in lower case."""
     try:
         return recall(directory / _REMOVED, _understand_removed) or set()
     except InsidersError as error:
@@ -353,10 +355,10 @@ def _understand_removed(text: str) -> set[str]:
 
 
 def save_removed(directory: Path, names: Iterable[str]) -> None:
-    """Write which repositories somebody stopped watching.
+    """Write the repositories that were removed with `repos remove`.
 
     Raises:
-        InsidersError: it cannot be written; the file is as it was.
+        InsidersError: the file cannot be written; the old one stays.
     """
     write_atomic(directory / _REMOVED, written(asdict(_Removed(sorted(names)))))
 
@@ -372,5 +374,5 @@ class _Verified:
 
 
 def _path(directory: Path, name: str) -> Path:
-    # Hosts of Git ignore case, so A/B and a/b are one repository.
+    # Git hosts ignore case, so A/B and a/b are one repository.
     return directory / "repositories" / f"{name.casefold()}.json"

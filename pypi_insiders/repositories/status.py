@@ -1,4 +1,4 @@
-"""Tell in one line each how the watched repositories stand."""
+"""Determine the status of the watched repositories."""
 
 import contextlib
 import os
@@ -20,68 +20,68 @@ from pypi_insiders.util.errors import InsidersError
 
 @dataclass(frozen=True)
 class RepositoryStatus:
-    """How one repository stands."""
+    """The status of one repository."""
 
     name: str
     """`NS/PROJ`."""
     project: str | None
-    """Normalized name; `None` before the first build, if nobody said so."""
+    """Normalized name; `None`: neither set nor known from a build."""
     newest: Build | None
-    """Of the releases that are served, or that another index has, and not yanked, the one that
-    installers take: the newest final one, or else the newest."""
+    """The release that installers choose: the latest final one that is served here or uploaded and
+    not yanked, or else the latest pre-release."""
     public: str | None
-    """The newest release of that name in the public index; `None`: there is none, or nobody knows.
-    """
+    """The latest public version of the project; `None`: there is none, or it is unknown."""
     public_asked_at: int | None
-    """When the public index was asked, in seconds of the epoch."""
+    """When the fallback index was queried, in seconds of the epoch."""
     superseded_by: str | None
-    """The public release, as new as ours or newer, that ours hides."""
+    """The public version that equals `newest` or is newer, and that this index hides."""
     check: Check
-    """How the last look at it ended."""
+    """The last check."""
     errors: tuple[str, ...]
-    """What is wrong: one line each."""
+    """The problems, one line each."""
     warnings: tuple[str, ...]
-    """What is to be known: one line each."""
+    """The warnings, one line each."""
     hints: Mapping[str, str] = field(default_factory=dict)
-    """Error to what helps, where the update said so."""
+    """Error to hint."""
     known: RepositoryState = field(default_factory=RepositoryState, compare=False)
-    """What was built of it, if that is of the repository as it is watched now."""
+    """The state; empty if it is of a former url or project."""
 
     @property
     def public_newer(self) -> str | None:
-        """A fact about a public release that is as new as ours, or newer."""
+        """The public version that equals the local one or is newer, and how it compares."""
         if self.superseded_by is None or self.newest is None:
             return None
-        ours, theirs = Version(self.newest.version), Version(self.superseded_by)
-        word = "newer than" if theirs > ours else "as new as"
-        return f"{self.superseded_by}, which is {word} {self.newest.version} here"
+        local, public = Version(self.newest.version), Version(self.superseded_by)
+        relation = "newer than" if public > local else "as new as"
+        return f"{self.superseded_by}, which is {relation} {self.newest.version} here"
 
 
 @dataclass(frozen=True)
 class StatusContext:
-    """What is known of all repositories together."""
+    """The data on all repositories that the status of each depends on."""
 
     served: frozenset[str]
-    """The files that the index has, without those that it leaves out."""
+    """The files of the index, without rejected ones."""
     yanked: Mapping[str, frozenset[str]]
-    """Normalized project to versions in their canonical form."""
+    """Normalized project to canonical versions."""
     public: Mapping[str, Public]
     checks: Mapping[str, Check]
 
 
 def stamp(paths: Paths) -> object:
-    """Make a value that is another one whenever there may be something else to tell.
+    """Return a value that differs whenever the status may have changed.
 
-    It costs a stat(2) for each directory in which something is replaced, and opens nothing.
+    It costs one stat(2) for each directory, and opens no file.
     """
     repositories_at = paths.state / "repositories"
-    # Every write there is a rename, which changes the time of the directory.
+    # Each write in these directories is a rename, which changes the time of the directory.
     watched = [paths.repositories, paths.state, repositories_at]
     with contextlib.suppress(OSError), os.scandir(repositories_at) as items:
         watched += [Path(item.path) for item in items]
     found = [_changed(path) for path in watched]
     is_recent = 0 <= time.time_ns() - max(when_ns for when_ns, _ in found) < TICK_NS
-    # An object is equal to nothing else: within a tick everything is read again.
+    # A second change in the same tick of the clock would not change the times: the object, which
+    # equals nothing else, makes the caller read everything again.
     return object() if is_recent else tuple(found)
 
 
@@ -94,7 +94,7 @@ def _changed(path: Path) -> tuple[int, int]:
 
 
 def canonical(yanked: Mapping[str, Mapping[str, str]]) -> dict[str, frozenset[str]]:
-    """Return which versions of which project are yanked, in their canonical form."""
+    """Return the yanked versions of each project in their canonical form."""
     return {
         project: frozenset(map(canonicalize_version, versions))
         for project, versions in yanked.items()
@@ -104,32 +104,33 @@ def canonical(yanked: Mapping[str, Mapping[str, str]]) -> dict[str, frozenset[st
 def of(
     item: Repository, known: RepositoryState | InsidersError, context: StatusContext
 ) -> RepositoryStatus:
-    """Tell how a watched repository stands.
+    """Return the status of a watched repository.
 
     Args:
         item: the repository.
-        known: what is known of it, or why that cannot be read.
-        context: what is known of all.
+        known: its state, or the error of reading it.
+        context: the data on all repositories.
     """
     check = context.checks.get(item.name, Check())
     errors = list(check.errors)
     if isinstance(known, InsidersError):
         errors.append(known.message)
         known = RepositoryState()
+    # As `TrackedRepository.load`: the next update starts from scratch.
     if known.builds and not known.is_of(item.remote, item.project):
-        known = RepositoryState()  # it begins anew
+        known = RepositoryState()
     project = item.project or known.project
     hints = hints_of(check, known)
     errors += [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
     newest = _newest(known, context, project)
-    told = context.public.get(project or "")
+    public = context.public.get(project or "")
     return RepositoryStatus(
         item.name,
         project,
         newest,
-        told.newest_for(newest.version if newest else "0") if told else None,
-        told.asked_at if told else None,
-        told.supersedes(newest.version) if told and newest else None,
+        public.newest_for(newest.version if newest else "0") if public else None,
+        public.asked_at if public else None,
+        public.supersedes(newest.version) if public and newest else None,
         check,
         tuple(dict.fromkeys(errors)),
         tuple(_warnings(check, known)),
@@ -139,7 +140,7 @@ def of(
 
 
 def hints_of(check: Check, known: RepositoryState) -> dict[str, str]:
-    """Map the errors of a repository to what helps, as far as the update said so."""
+    """Return error to hint, for the errors that have one."""
     tags = {f"tag {tag}: {it.message}": it.hint for tag, it in known.failures.items() if it.hint}
     return {**check.hints, **tags}
 
@@ -163,5 +164,5 @@ def _rank(version: Version) -> tuple[bool, Version]:
 def _warnings(check: Check, known: RepositoryState) -> list[str]:
     warnings = list(check.warnings)
     if known.unsigned:
-        warnings.append(f"not signed by an allowed signer: {', '.join(known.unsigned)}")
+        warnings.append(f"tags without an allowed signature: {', '.join(known.unsigned)}")
     return warnings

@@ -1,4 +1,4 @@
-"""Decide which tags of a repository are releases to build."""
+"""Select the tags of a repository that are releases to build."""
 
 import fnmatch
 import re
@@ -11,39 +11,41 @@ from packaging.version import InvalidVersion, Version
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.formatting import listed
 
-# `9.5.3-insiders-4.49.0` is built as version `9.5.3+insiders.4.49.0`.
-# Other second parts (`1.0-docker`) say nothing about the version.
+# `9.5.3-insiders-4.49.0` is built as version `9.5.3+insiders.4.49.0`. Other suffixes, such as
+# `1.0-docker`, are no part of a version.
 _INSIDERS = re.compile(
     r"(?P<public>v?\d[^-+]*)-(?P<local>insiders(?:[-._][a-z0-9]+)*)", re.IGNORECASE
 )
 
 _VERSION = "{version}"
-# No file name could have a longer version in it. Python refuses numbers of some thousand digits,
-# and patterns take a time that grows with the square of the length. Source: path_resolution(7).
+# NAME_MAX: no file name could contain a longer version. Python rejects numbers of some thousand
+# digits, and the time of a pattern grows with the square of the length. Source:
+# path_resolution(7).
 _LONGEST_CHARS = 255
 _MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """Which tags are releases: a glob, with or without the place of the version in it.
+    """A pattern of tags that are releases, with or without `{version}`.
 
     Args:
-        text: `*` and `?` stand for any text and any character, `[...]` for one of several;
-            `{version}` for the part of the tag that is its version (without it, all of the tag).
+        text: `*` matches any text, `?` any character, `[...]` one of several characters, and
+            `{version}` the version in the tag (default: the whole tag).
 
     Raises:
-        ValueError: it can match no tag.
+        ValueError: the pattern cannot match a tag.
     """
 
     text: str = "*"
 
     def __post_init__(self) -> None:
-        """Check the text."""
+        """Validate the text."""
+        # Characters that git-check-ref-format(1) forbids in tags.
         if not self.text or re.search(r"[\s\x00-\x1f\x7f~^:\\]", self.text):
             raise ValueError(f"must be a pattern of tags, not {self.text!r}")
         if self.text.count(_VERSION) > 1:
-            raise ValueError(f"must have {_VERSION} once, not {self.text!r}")
+            raise ValueError(f"must contain {_VERSION} only once, not {self.text!r}")
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
@@ -51,29 +53,29 @@ class Pattern:
         if not mark:
             return re.compile(f"(?P<version>{fnmatch.translate(before)})")
         parts = [
-            # Python 3.14 writes `\z`.
+            # translate() ends with `\Z`, from Python 3.14 on with `\z`.
             fnmatch.translate(part).removesuffix(r"\Z").removesuffix(r"\z")
             for part in (before, after)
         ]
         return re.compile(rf"{parts[0]}(?P<version>.+?){parts[1]}\Z")
 
     def version_of(self, tag: str) -> Version | None:
-        """Read the version that a tag proposes; `None` where it is none or does not match."""
+        """Return the version in a tag; `None` if it has none or does not match."""
         if len(tag) > _LONGEST_CHARS:
             return None
         match = self._regex.match(tag)
         return version_of(match["version"]) if match else None
 
     def matches(self, tag: str) -> bool:
-        """Check whether a tag has this form, whatever its version."""
+        """Return whether a tag matches, with or without a valid version."""
         return len(tag) <= _LONGEST_CHARS and self._regex.match(tag) is not None
 
 
 def version_of(tag: str) -> Version | None:
-    """Read the version that a tag proposes; `None` where it proposes none, or is very long.
+    """Return the version in a tag; `None` if it has none or is too long.
 
-    Understood are the versions of the specification (`1.2.0.1.1.0`, `v1.0`, `2.0-rc1`) and
-    Insiders tags, whose second part is a local version label (`9.5.3-insiders-4.49.0`).
+    These are the versions of the specification (`1.2.0.1.1.0`, `v1.0`, `2.0-rc1`) and Insiders
+    tags, whose second part is a local version label (`9.5.3-insiders-4.49.0`).
 
     Source: https://packaging.python.org/en/latest/specifications/version-specifiers/
     """
@@ -93,45 +95,44 @@ def version_of(tag: str) -> Version | None:
 
 @dataclass(frozen=True)
 class Rules:
-    """Which tags of a repository are releases to build."""
+    """The rules that select the tags of a repository to build."""
 
     pattern: Pattern = Pattern()
     pre: bool | None = None
-    """Whether pre-releases are; `None`: all but the first one, unless there is no final release."""
+    """Whether to build pre-releases; `None`: after the first build, or without final releases."""
     max_new: int = 5
-    """How many new ones at once; the newest."""
+    """The maximum of new tags in one update; the newest are built."""
     backfill: int = 0
-    """How many of the newest ones, even where they are older than the first that was built."""
+    """The number of newest tags to build even if they are older than the first build."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What to do about the tags of one repository."""
+    """The selection from the tags of one repository."""
 
     build: tuple[str, ...] = ()
     """Tags to build, highest version first."""
     moved: tuple[str, ...] = ()
-    """Tags that were built from another commit than the one they name now."""
+    """Tags that have moved since they were built."""
     passed_over: tuple[str, ...] = ()
-    """Tags of the right form that are no version, sorted."""
+    """Tags that match the pattern but are not versions, sorted."""
     left_out: tuple[str, ...] = ()
-    """Tags that are older than the most that are built at once, highest version first."""
+    """New tags beyond the maximum of one update, highest version first."""
 
 
 def choose(
     refs: dict[str, str], built: dict[str, str], rules: Rules, left_out: Collection[str] = ()
 ) -> Choice:
-    """Choose the tags that are not built yet.
+    """Select the tags to build.
 
-    The first time that is the newest final release, or the newest pre-release where there is
-    no final one; from then on every tag whose version is not built yet and is not lower than
-    that first one.
+    At first that is the latest final release, or the latest pre-release without a final one; later
+    every newer version that was not built.
 
     Args:
-        refs: what the repository has, tag to commit.
-        built: what was built before, tag to commit, in the order in which it was built.
+        refs: all tags of the repository, tag to commit.
+        built: the tags that were built, tag to commit, in the order of their builds.
         rules: which tags are releases.
-        left_out: tags that were left out before, and are so for good.
+        left_out: tags that earlier updates skipped, which are built on request only.
     """
     versions, passed_over = _versions(refs, rules)
     moved = tuple(tag for tag in sorted(refs) if tag in built and built[tag] != refs[tag])
@@ -148,35 +149,35 @@ def choose(
         and (tag in newest or tag not in left_out)
         and (tag in newest or (built and (since is None or version > since)))
     ]
-    # Whoever asks for the ten newest gets them at once, though `max-new` is five.
+    # `backfill = 10` builds ten tags in one update, even if `max-new` is 5.
     limit = max(rules.max_new, rules.backfill)
     return Choice(tuple(fresh[:limit]), moved, passed_over, tuple(fresh[limit:]))
 
 
 def demand_release(refs: Iterable[str], pattern: Pattern) -> None:
-    """Refuse tags of which none is a version.
+    """Check that at least one tag is a release.
 
     Raises:
-        InsidersError: there are no tags, or none has the right form; some of them are named.
+        InsidersError: there are no tags, or none is a version that matches the pattern.
     """
     named = sorted(refs)
     hint = "releases are built from tags such as v1.0"
     if not named:
-        raise InsidersError("it has no tags", hint)
+        raise InsidersError("no tags found", hint)
     if not any(pattern.version_of(tag) for tag in named):
-        form = "" if pattern == Pattern() else f" of the form {pattern.text}"
+        form = "" if pattern == Pattern() else f" and matches {pattern.text}"
         raise InsidersError(f"none of its tags is a version{form}: {summary(named)}", hint)
 
 
 def unbuilt(refs: Iterable[str], built: Collection[str], rules: Rules) -> tuple[str, ...]:
-    """Name all tags that are releases and not built yet, however old; highest version first."""
+    """Return all releases that were not built, however old; highest version first."""
     versions, _ = _versions(refs, rules)
     done = {version for tag in built if (version := rules.pattern.version_of(tag))}
     return tuple(tag for tag, version in _ranked(versions) if version not in done)
 
 
 def _versions(refs: Iterable[str], rules: Rules) -> tuple[dict[str, Version], tuple[str, ...]]:
-    """Read the versions of tags of the right form; name those that have none."""
+    """Return the versions of the matching tags, and the matching tags without a version."""
     matching = [tag for tag in sorted(refs) if rules.pattern.matches(tag)]
     versions = {tag: version for tag in matching if (version := rules.pattern.version_of(tag))}
     passed_over = tuple(tag for tag in matching if tag not in versions)
@@ -186,20 +187,20 @@ def _versions(refs: Iterable[str], rules: Rules) -> tuple[dict[str, Version], tu
 
 
 def _ranked(versions: dict[str, Version]) -> list[tuple[str, Version]]:
-    """Sort by version, highest first; of several spellings of a version the first in order."""
+    """Return the tags sorted by version, highest first, one tag for each version."""
     spelled: dict[Version, str] = {}
     for tag in sorted(versions):
-        # `v1.0` and `1.0` are one version, of which one tag is built.
+        # `v1.0` and `1.0` are the same version: only one tag is built.
         spelled.setdefault(versions[tag], tag)
     return [(spelled[version], version) for version in sorted(spelled, reverse=True)]
 
 
 def _finals_first(ranked: list[tuple[str, Version]], rules: Rules) -> list[str]:
-    """Name those that can be the first to build: final releases, if there are any."""
+    """Return the tags of final releases; without any, or with `pre`, all tags."""
     finals = [tag for tag, version in ranked if not version.is_prerelease]
     return [tag for tag, _ in ranked] if rules.pre or not finals else finals
 
 
 def summary(tags: Iterable[str]) -> str:
-    """Name a few tags, and how many more there are."""
+    """Return some tags and the number of the others, as one text."""
     return listed(tags, _MOST_NAMED)

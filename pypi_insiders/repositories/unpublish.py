@@ -1,4 +1,4 @@
-"""Remove releases from the index, so that no update publishes them again."""
+"""Remove releases from the index for good."""
 
 import contextlib
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from pypi_insiders.repositories.releases import UNPUBLISHED, Release
 def unpublish(paths: Paths, wanted: Iterable[Release]) -> list[str]:
     """Remove releases from the index; return the removed files.
 
-    No update builds them again. Waits for an update that is under way.
+    No update builds them again. Waits for a running update.
 
     Raises:
         InsidersError: a file cannot be removed.
@@ -23,15 +23,12 @@ def unpublish(paths: Paths, wanted: Iterable[Release]) -> list[str]:
 
 
 def remove_files(paths: Paths, names: Sequence[str], word: str = UNPUBLISHED) -> list[str]:
-    """Remove files from the index, so that no update publishes their releases again.
-
-    The yanks go of releases of which nothing is left, or else a version that comes back some day
-    would be yanked for a reason that is gone.
+    """Remove files from the index, and add their releases to the list of taken-back ones.
 
     Args:
-        paths: where everything lies; the caller holds the lock of updates.
-        names: of the files.
-        word: as what their releases are listed.
+        paths: all paths of the program; the caller has the lock of updates.
+        names: the files.
+        word: the note in the list.
 
     Returns:
         The removed files.
@@ -42,10 +39,11 @@ def remove_files(paths: Paths, names: Sequence[str], word: str = UNPUBLISHED) ->
     if not names:
         return []
     gone = [(project, version) for _, project, version in distribution.releases(names)]
-    # First, so that nothing is published again if this is where it ends.
+    # The list first: if this process is killed, no update publishes the removed files again.
     releases.take_back(paths, gone, word)
     removed = store.unpublish(paths.distributions, names)
     with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
         record.forget(names)
+    # Otherwise a version that is published again would be yanked for a reason that is gone.
     releases.drop_yanks(paths, gone)
     return removed

@@ -318,7 +318,7 @@ def test_lost_state_is_found_again_by_what_the_index_holds(person: Person, watch
     shutil.rmtree(person.paths.state)
     done = person.run("update")
     assert done.stdout == "1 checked, 0 files published\n"
-    assert done.stderr == "me/probe: what was built of it was lost; found again: 1.0, 1.1\n"
+    assert done.stderr == "me/probe: its state was lost; recovered: 1.0, 1.1\n"
     after = known(person)
     kept = ("tag", "commit", "version", "files")
     assert [{key: build[key] for key in kept} for build in after["builds"]] == [

@@ -312,7 +312,7 @@ def test_what_was_dropped_in_by_hand_is_missed_until_it_is_given_up(
     with serving(person, port):
         pass
     told = person.run("doctor", status=1).stdout
-    assert "problem  mine: mine was served (put there by hand), and its files are gone" in told
+    assert "problem  mine: mine was served (copied there by hand); its files are missing" in told
     assert person.run("unpublish", "mine", "--all").stdout == (
         f"gave up {path.name}\nmine is no longer held: installers get it from the fallback index\n"
     )
@@ -646,7 +646,7 @@ def test_what_nobody_knows_cannot_be_unpublished(person: Person) -> None:
     wheel(person.paths.distributions, "mine", "1.0")
     person.run("unpublish", "mine", "1.0")
     for versions in (["1.0"], []):
-        with pytest.raises(InsidersError, match="the index does not hold mine"):
+        with pytest.raises(InsidersError, match=r"^mine has no releases here|^mine 1\.0 not found"):
             releases.find_published(person.paths, "mine", versions)
     wrong = person.run("unpublish", "mine", status=2)
     assert wrong.stderr == (

@@ -15,9 +15,9 @@ PORT = re.compile(r":\d+(?= could)")
 FOUND = r"%p %y %m %s %T@\n"
 COUNTED = "1 checked, 0 files published, failed: me/probe\n"
 WATCH = "pypi-insiders repos add --no-check --url file:///nowhere/probe.git"
-NAME_HINT = "for example squidfunk/mkdocs-material-insiders; for another host add --url URL"
+NAME_HINT = "for example squidfunk/mkdocs-material-insiders; for other hosts than GitHub add --url"
 URL_HINT = (
-    "give https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
+    "use https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
 )
 LIST_HINT = "see `pypi-insiders repos list`"
 WITHOUT = "`pypi-insiders exec`, `server run` and `update` work without it"
@@ -75,7 +75,7 @@ WORDS = [
     Complaint(
         "a URL in place of a name", "repos add https://github.com/me/probe",
         "'https://github.com/me/probe' is not NS/PROJ",
-        "name it NS/PROJ, and say where it is with --url URL", 2,
+        "name the repository NS/PROJ, and add its URL: --url URL", 2,
     ),
     Complaint(
         "a name that leaves its directory", "repos add me/..",
@@ -88,7 +88,7 @@ WORDS = [
     Complaint(
         "what cannot be the name of a distribution", "repos add me/probe:-x",
         "'-x' is not a project name",
-        "letters, digits, '.', '_' and '-', such as mkdocs-material", 2,
+        "use letters, digits, '.', '_' and '-', such as mkdocs-material", 2,
     ),
     Complaint(
         "a URL that would run a program", "repos add me/probe --url 'ext::sh -c id'",
@@ -96,17 +96,18 @@ WORDS = [
     ),
     Complaint(
         "a URL that others could change on its way", "repos add me/probe --url http://h/probe.git",
-        "'http://h/probe.git' has a scheme that is not allowed", URL_HINT, 2,
+        "'http://h/probe.git' has an unsupported scheme", URL_HINT, 2,
     ),
     Complaint(
         "a URL with a password",
         "repos add me/probe --url https://me:s3cret@example.org/probe.git",
-        "'https://example.org/probe.git' contains a credential, which would be stored in the clear",
-        "leave it out of the URL and give it to git: `git help credentials`", 2,
+        "'https://example.org/probe.git' contains a credential, "
+        "which would be stored in plain text",
+        "remove it from the URL and store it in git: `git help credentials`", 2,
     ),
     Complaint(
         "a URL without a host", "repos add me/probe --url https:///probe.git",
-        "'https:///probe.git' names no repository", URL_HINT, 2,
+        "'https:///probe.git' has no host or no path", URL_HINT, 2,
     ),
     Complaint(
         "one URL for two repositories", "repos add me/a me/b --url https://example.org/a",
@@ -114,7 +115,7 @@ WORDS = [
     ),
     Complaint(
         "one distribution from two repositories", "repos add me/a:probe me/b:probe",
-        "probe already belongs to me/a", "a project can come from only one repository",
+        "probe already belongs to me/a", "a project can belong to one repository only",
     ),
     Complaint(
         "a directory outside the repository", "repos add me/probe --subdirectory ../x",
@@ -123,17 +124,18 @@ WORDS = [
     ),
     Complaint(
         "another name for what is watched", "repos add me/probe:other",
-        "me/probe is watched already, as probe from file:///nowhere/probe.git",
-        "to change that: `pypi-insiders repos set me/probe project=other`",
+        "me/probe is already watched: project probe, url file:///nowhere/probe.git",
+        "change it: `pypi-insiders repos set me/probe project=other`",
         given=f"{WATCH} me/probe:probe",
     ),
     Complaint(
         "a list of the original that is not there", "repos import /nowhere/repos.json",
-        "/nowhere/repos.json is not there",
-        "say where it is: `pypi-insiders repos import FILE`",
+        "/nowhere/repos.json not found",
+        "name the file: `pypi-insiders repos import FILE`",
     ),
     Complaint(
-        "a key of what is not watched", "repos set me/probe keep=5", "not watched: me/probe",
+        "a key of what is not watched", "repos set me/probe keep=5",
+        "me/probe is not a watched repository",
         LIST_HINT,
     ),
     Complaint(
@@ -157,13 +159,17 @@ WORDS = [
         "set EDITOR to what needs none", environment={"VISUAL": "", "EDITOR": ""},
     ),
     Complaint(
-        "removing what is not watched", "repos remove me/probe", "not watched: me/probe", LIST_HINT
+        "removing what is not watched", "repos remove me/probe",
+        "me/probe is not a watched repository", LIST_HINT,
     ),
     Complaint(
         "updating what is not watched", "update me/probe me/other",
-        "not watched: me/probe, me/other", LIST_HINT,
+        "me/probe, me/other are not watched repositories", LIST_HINT,
     ),
-    Complaint("showing what is not known", "show me/probe", "not watched: me/probe", LIST_HINT),
+    Complaint(
+        "showing what is not known", "show me/probe",
+        "me/probe is not a watched repository", LIST_HINT,
+    ),
     Complaint(
         "a tag of no repository", "update --tag v1", "--tag requires exactly one repository",
         "`pypi-insiders update NS/PROJ --tag v1`", 2,
@@ -178,12 +184,12 @@ WORDS = [
         "`pypi-insiders update NS/PROJ --tag TAG --force`", 2,
     ),
     Complaint(
-        "yanking what is not there", "yank probe 1.0", "the index does not hold probe 1.0",
-        "it holds nothing of probe",
+        "yanking what is not there", "yank probe 1.0", "probe 1.0 not found in the index",
+        "probe has no releases here",
     ),
     Complaint(
-        "yanking another version", "yank probe 2.0", "the index does not hold probe 2.0",
-        "it holds 1.0", given=f"mkdir -p {DISTS} && touch {DISTS}/probe-1.0.tar.gz",
+        "yanking another version", "yank probe 2.0", "probe 2.0 not found in the index",
+        "its versions: 1.0", given=f"mkdir -p {DISTS} && touch {DISTS}/probe-1.0.tar.gz",
     ),
     Complaint(
         "a project that cannot be", "yank '?' 1.0", "'?' is not the name of a project",
@@ -245,12 +251,12 @@ WORDS = [
         given=f"{WATCH} me/probe",
     ),
     Complaint(
-        "no list of the original", "repos import", f"{{home}}/{CONFIG}/repos.json is not there",
-        "say where it is: `pypi-insiders repos import FILE`",
+        "no list of the original", "repos import", f"{{home}}/{CONFIG}/repos.json not found",
+        "name the file: `pypi-insiders repos import FILE`",
     ),
     Complaint(
         "a list of something else", "repos import list.json",
-        "list.json is no list of repositories",
+        "list.json is not a list of repositories",
         'it maps each repository to its project: {"NS/PROJ": "PROJECT"}',
         given="echo '[]' >list.json",
     ),
@@ -352,7 +358,7 @@ UPDATES = [
         given=f"{WATCH} me/probe",
     ),
     Complaint(
-        "a repository without tags", "update", "me/probe: it has no tags",
+        "a repository without tags", "update", "me/probe: no tags found",
         "releases are built from tags such as v1.0",
         given=f"git init -q --bare probe.git; {WATCH.replace('/nowhere', '$PWD')} me/probe",
     ),

@@ -536,7 +536,7 @@ def test_a_unit_that_cannot_run_is_a_problem(machine: Machine, port: int, tmp_pa
     drop_in(machine, "EnvironmentFile=%h/missing\n")
     found = examine(machine, status=1)["access"]
     assert found["verdict"] == "problem"
-    assert found["message"].startswith(f"{UNIT} does not run: ")
+    assert found["message"].startswith(f"cannot run {UNIT}: ")
 
 
 def test_what_the_unit_does_not_watch_is_a_problem(

@@ -99,19 +99,19 @@ def _only_in_the_record(person: Person) -> None:
 
 
 STATES: dict[str, tuple[Callable[[Person], None], str]] = {
-    "watched": (_only_watched, "probe has no release yet: me/probe was not built"),
+    "watched": (_only_watched, "probe has no release yet: me/probe was never built"),
     "a broken list": (
         _only_in_a_list_that_is_broken,
         "probe has no release, and its repository is unknown: ",
     ),
-    "state": (_only_in_the_state, "probe was served (from me/probe), and its files are gone"),
-    "remembered": (_only_remembered, "probe was served (from me/probe), and its files are gone"),
+    "state": (_only_in_the_state, "probe was served (from me/probe); its files are missing"),
+    "remembered": (_only_remembered, "probe was served (from me/probe); its files are missing"),
     "removed by hand": (_removed_from_the_list_by_hand, "probe was served (from me/probe)"),
     "a lost list": (_in_a_list_that_was_lost_later, "probe was served (from me/probe)"),
     "damaged names": (_by_a_damaged_list_of_names, "probe was served (from me/probe)"),
     "odd file": (_by_a_file_that_is_no_distribution, "probe has no usable file: probe-1.0.tgz"),
     "damaged file": (_by_a_file_that_is_damaged, "probe has no usable file: probe-1.0.tar.gz"),
-    "record": (_only_in_the_record, "probe was served (put there by hand)"),
+    "record": (_only_in_the_record, "probe was served (copied there by hand)"),
     "emptied": (_by_files_of_which_the_directory_was_emptied, "the files of probe 1.0 are gone"),
 }
 
@@ -314,7 +314,7 @@ def test_a_client_that_waits_hears_of_the_failure(tmp_path: Path) -> None:
             _until(waiting.running)
             finish("me/probe")
             answer = waiting.result()
-        assert (answer.status, b"was not built" in answer.body) == (409, True)
+        assert (answer.status, b"was never built" in answer.body) == (409, True)
 
 
 @pytest.mark.parametrize(

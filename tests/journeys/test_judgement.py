@@ -125,18 +125,18 @@ CASES = {
     ),
     "an emptied directory": Case(
         shell(f"rm {DISTS}/*"),
-        "me/probe", r"the files of probe 1\.0 are gone from .*/dists",
-        "`pypi-insiders update me/probe` builds them again",
+        "me/probe", r"the files of probe 1\.0 are missing from .*/dists",
+        "build them again: `pypi-insiders update me/probe`",
     ),
     "unbuilt": Case(
         watch_other,
-        "me/other", "other has no release yet: me/other was not built",
+        "me/other", "other has no release yet: me/other was never built",
         "`pypi-insiders update me/other`",
     ),
     "failing": Case(
         fail_to_build,
         "me/other", r"other has no release: tag v2\.0: .*broken",
-        "`pypi-insiders update me/other` tries again",
+        "build it: `pypi-insiders update me/other`",
     ),
     "no access": Case(
         lose_access,

@@ -108,7 +108,7 @@ def test_logs_of_what_is_watched_no_more(machine: Machine, watched: dict[str, Pr
     machine.run("pypi-insiders", "repos", "remove", "me/bad")
     assert logs(machine, "ME/bad") == before
     assert logs(machine, "me/new", status=1) == (
-        "error: not watched: me/new\nhint: see `pypi-insiders repos list`\n"
+        "error: me/new is not a watched repository\nhint: see `pypi-insiders repos list`\n"
     )
     assert logs(machine, "new", status=2).startswith(
         "error: 'new' is not a repository of the form NS/PROJ\n"

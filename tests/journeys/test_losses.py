@@ -169,11 +169,11 @@ def test_a_repository_whose_name_is_lost_can_be_removed(person: Person) -> None:
     error = held_names.load(person.paths).error
     assert error is not None
     assert error.message == (
-        f"the project name of me/probe is lost: {person.paths.repositories} lists no "
-        "repositories, and nobody removed me/probe"
+        f"project name of me/probe lost: {person.paths.repositories} lists no "
+        "repositories, and me/probe was not removed"
     )
     assert error.hint == (
-        "restore that file, or `pypi-insiders repos add me/probe`, "
+        "restore the file, or `pypi-insiders repos add me/probe`, "
         "or `pypi-insiders repos remove me/probe`"
     )
     person.run("repos", "remove", "me/probe")
@@ -240,7 +240,7 @@ def test_a_former_name_is_known_by_the_state_alone(person: Person) -> None:
     assert answer.status == 409
     status = call(person, "status")
     assert "and me/probe is other now" in status.stdout
-    hint = "`pypi-insiders unpublish probe --all` gives the name up"
+    hint = "restore the files, or give up the name: `pypi-insiders unpublish probe --all`"
     assert (status.returncode, hint in status.stdout) == (1, True)
     assert "probe is no longer held" in person.run("unpublish", "probe", "--all").stdout
     _lose_names(person)
@@ -365,7 +365,7 @@ STATES: dict[Callable[[Person, Path], None], str | None] = {
     _nothing: None,
     _well: None,
     _list_lost: None,
-    _without_tags: "it has no tags",
+    _without_tags: "no tags found",
     _without_versions: "none of its tags is a version: latest",
     _only_pre_releases: "`pypi-insiders repos set me/probe pre=true`",
     _unsigned: "`pypi-insiders repos set me/probe allowed-signers=FILE`",
@@ -421,7 +421,7 @@ def test_what_the_user_took_back_is_no_failure_of_an_update(person: Person, tmp_
     _well(person, tmp_path)
     person.run("unpublish", "probe", "--all")
     assert person.run("update").returncode == 0
-    assert "all that me/probe published was unpublished" in (call(person, "status").stdout)
+    assert "all releases of me/probe were unpublished" in (call(person, "status").stdout)
 
 
 DIRECTORIES = {

@@ -101,7 +101,7 @@ def test_a_lost_list_is_made_again_with_the_urls(person: Person) -> None:
     ) in person.run("update").stderr
     (person.paths.distributions / "k1-1.0-py3-none-any.whl").unlink()
     text = person.run("status", status=1).stdout
-    assert text.count("repos add me/k1 --url https://git.example/k1.git` watches it again") == 1
+    assert text.count("watch it again: `pypi-insiders repos add me/k1 --url ") == 1
 
 
 def test_what_the_record_knows_is_told_where_the_state_is_lost(
@@ -174,9 +174,12 @@ def test_what_is_lost_of_a_former_name_is_told_as_that(person: Person) -> None:
     found = no_release.find(person.paths, held_names.load(person.paths), "aa", None)
     assert found is not None
     assert found.text == (
-        f"the files of aa 1.0 are gone from {person.paths.distributions}, and me/aa is aaa now"
+        f"the files of aa 1.0 are missing from {person.paths.distributions}, "
+        "and me/aa now builds aaa"
     )
-    assert found.hint == "`pypi-insiders unpublish aa --all` gives the name up"
+    assert (
+        found.hint == "restore the files, or give up the name: `pypi-insiders unpublish aa --all`"
+    )
     person.run("unpublish", "aa", "--all")
     names = held_names.load(person.paths).repositories
     assert dict(names) == {"aaa": "me/aa"}

@@ -142,7 +142,7 @@ def test_a_name_of_another_repository_is_refused(
     assert (failed.stdout, failed.stderr) == (
         "",
         "error: probe already belongs to me/probe\n"
-        "hint: a project can come from only one repository\n",
+        "hint: a project can belong to one repository only\n",
     )
 
 
@@ -246,7 +246,7 @@ def test_a_name_that_was_not_read_is_read_again(person: Person, tmp_path: Path) 
     done = add(person, project, "--keep", "3")
     assert done.stdout == "me/probe is watched already; project = probe; keep = 3\n"
     done = person.run("repos", "add", "me/probe:other", status=1)
-    assert "me/probe is watched already, as probe from " in done.stderr
+    assert "me/probe is already watched: project probe, url " in done.stderr
 
 
 def test_an_update_holds_a_name_before_it_is_built(

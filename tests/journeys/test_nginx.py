@@ -261,7 +261,7 @@ def test_a_held_name_without_release_stops_each_client(held: Site) -> None:
     for path in HELD:
         answer = held.get(path, Accept=JSON)
         assert (answer.status, answer.headers["Content-Type"]) == (409, "application/problem+json")
-        assert b"held-name has no release yet: me/held was not built" in answer.body
+        assert b"held-name has no release yet: me/held was never built" in answer.body
         pip = held.get(path, **{"User-Agent": "pip/26.3 {}"})
         assert pip.status == 200
         assert "has no release of it" in pip.headers["Content-Type"]

@@ -564,7 +564,7 @@ def test_a_watched_project_without_files_says_why(person: Person) -> None:
     person.run("repos", "add", "--no-check", "me/probe:probe")
     with serving(person) as url:
         answer = ask(url, "/project/probe/")
-    reason = "me/probe: probe has no release yet: me/probe was not built"
+    reason = "me/probe: probe has no release yet: me/probe was never built"
     assert (answer.status, answer.body.splitlines()[0]) == (409, reason)
 
 

@@ -31,14 +31,14 @@ from pypi_insiders.util.files import locked
 
 INSIDERS, PUBLIC = "1.0", "99.0"
 HELD = {
-    "unbuilt": "unbuilt has no release yet, me/unbuilt was not built",
+    "unbuilt": "unbuilt has no release yet, me/unbuilt was never built",
     "failing": "failing has no release, me/failing, tag v1.0",
-    "unpublished": "unpublished has no release, all that me/unpublished published was unpublished",
-    "pruned": "pruned has no release, all that me/pruned published was unpublished",
-    "lost": "the files of lost 1.0 are gone from",
+    "unpublished": "unpublished has no release, all releases of me/unpublished were unpublished",
+    "pruned": "pruned has no release, all releases of me/pruned were unpublished",
+    "lost": "the files of lost 1.0 are missing from",
     "changed": "changed has no usable file",
     "odd": "odd has no usable file",
-    "damaged": "damaged has no release yet, me/damaged was not built",
+    "damaged": "damaged has no release yet, me/damaged was never built",
 }
 """Project to what each client says of it, with a comma for each colon."""
 SERVED = ("good", "yanked")

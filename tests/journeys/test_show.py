@@ -192,7 +192,7 @@ def test_what_is_no_longer_watched_is_still_told(person: Person, project: Projec
     failed = person.run("show", "me/probe", status=1)
     assert (failed.stdout, failed.stderr) == (
         "",
-        "error: not watched: me/probe\nhint: see `pypi-insiders repos list`\n",
+        "error: me/probe is not a watched repository\nhint: see `pypi-insiders repos list`\n",
     )
 
 
@@ -290,7 +290,7 @@ def test_the_list_has_the_version_that_is_served(person: Person, project: Projec
     none, reason = listed()
     assert (none, reason is None) == (None, False)
     assert reason is not None
-    assert reason.startswith("the files of probe 1.0, 1.1 are gone from ")
+    assert reason.startswith("the files of probe 1.0, 1.1 are missing from ")
     lines = person.run("repos", "list").stdout.splitlines()
     assert lines[1].split()[:3] == ["me/probe", "probe", "-"]
     assert lines[2] == f"  not served: {reason}"

@@ -259,7 +259,7 @@ def test_a_token_may_be_a_credential_of_the_unit(machine: Machine, tmp_path: Pat
             f"Environment=GIT_SSL_CAINFO={certificate}\n",
         )
         failed = machine.run("pypi-insiders", "update", "me/probe", check=False)
-        assert "its token is the credential forge of the watcher's unit" in failed.stderr
+        assert "its token is the credential forge of the watcher" in failed.stderr
         machine.run("pypi-insiders", "watcher", "start")
         machine.wait_for_journal(r"published probe-1.0.tar.gz")
     finally:

@@ -170,7 +170,7 @@ def test_what_is_stopped_ends_3_and_what_fails_ends_1(
         "repository  distribution  version  tag  built  public  checked\n"
         "me/probe    probe         -        -    -      -       never\n"
         "\n"
-        "problem  me/probe: probe has no release yet: me/probe was not built\n"
+        "problem  me/probe: probe has no release yet: me/probe was never built\n"
         "         hint: `pypi-insiders update me/probe`\n"
         "warning  server: not installed\n"
         "         hint: `pypi-insiders server enable`\n"
@@ -242,7 +242,7 @@ def test_without_a_user_manager_the_rest_is_told(person: Person, watch: Watch) -
     assert (
         "\n\nrepository  distribution  version  tag  built  public  checked\n"
         "me/probe    probe         -        -    -      -       never\n"
-        "\nproblem  me/probe: probe has no release yet: me/probe was not built\n"
+        "\nproblem  me/probe: probe has no release yet: me/probe was never built\n"
     ) in told.stdout
 
 

@@ -108,7 +108,7 @@ def test_a_moved_tag_changes_nothing_that_is_published(person: Person, watch: Wa
 @pytest.mark.parametrize(
     ("tags", "error", "hint"),
     [
-        ([], "it has no tags", "releases are built from tags such as v1.0"),
+        ([], "no tags found", "releases are built from tags such as v1.0"),
         (
             ["nightly"],
             "none of its tags is a version: nightly",
@@ -208,7 +208,7 @@ def test_of_two_updates_at_once_the_second_waits(
     first = start_update(person)
     wait_for_line(first, "building tag v1.0")
     second = start_update(person)
-    wait_for_line(second, "an update is running; waiting for it to end")
+    wait_for_line(second, "an update is running; waiting for its end")
     pipe.open("w").close()
     assert untimed(first.communicate(timeout=60)[0]) == "1 checked, 2 files published\n"
     assert second.communicate(timeout=60)[0] == "1 checked, 0 files published\n"
@@ -279,7 +279,7 @@ def test_a_token_that_only_the_watcher_has_stops_no_other_repository(
     person.run("repos", "set", "me/two", "token-credential=forge")
     failed = person.run("update", status=1)
     assert (
-        "error: me/two: its token is the credential forge of the watcher's unit"
+        "error: me/two: its token is the credential forge of the watcher"
     ) in failed.stderr.splitlines()
     assert person.distributions() == names("one-1.0")
 
@@ -415,8 +415,7 @@ def test_a_file_that_no_build_made_beside_a_release_is_a_problem(
         return [(item.line, item.hint) for item in judge(seen).problems]
 
     assert problems() == []  # all of it is by hand
-    text = f"me/probe: probe 2.0: {hand_made.name} is in the index, "
-    text += "but no known build of me/probe made it"
+    text = f"me/probe: probe 2.0: not built from me/probe: {hand_made.name}"
     hint = f"move that file out of {directory}, then "
     hint += "`pypi-insiders update me/probe --tag v2.0 --force`"
     for _ in range(2):
@@ -448,7 +447,9 @@ def test_a_lost_file_that_nothing_builds_is_an_error(person: Person, watch: Watc
         second = wheel(person.home, "other", "1.1")
         store.publish(directory, record, [second])
     (directory / file.name).unlink()
-    hint = "publish the same file again; `pypi-insiders unpublish other 1.0` gives that release up"
+    hint = (
+        "publish the same file again; or give up the release: `pypi-insiders unpublish other 1.0`"
+    )
     done = person.run("update", status=1)
     assert untimed(done.stdout) == "1 checked, 2 files published, failed: other\n"
     assert f"error: {file.name} is missing\nhint: {hint}\n" in done.stderr
@@ -529,7 +530,7 @@ def test_an_update_that_waited_leaves_out_what_was_removed_meanwhile(
     wait_for_line(first, "building tag v1.0")
     watch("gone").release("1.0")
     second = start_update(person)
-    wait_for_line(second, "an update is running; waiting for it to end")
+    wait_for_line(second, "an update is running; waiting for its end")
     person.run("repos", "remove", "me/gone")
     pipe.open("w").close()
     first.communicate(timeout=60)

@@ -41,19 +41,19 @@ def test_what_was_added_is_asked_for_its_tags(person: Person, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("tags", "options", "told"),
     [
-        ((), (), f"it has no tags\n{NO_VERSION_HINT}"),
+        ((), (), f"no tags found\n{NO_VERSION_HINT}"),
         (
             ("latest", "rel"), (),
             f"none of its tags is a version: latest, rel\n{NO_VERSION_HINT}",
         ),
         (
             ("v1.0",), ("--tags", "server-{version}"),
-            "none of its tags is a version of the form server-{version}: v1.0\n" + NO_VERSION_HINT,
+            "none of its tags is a version and matches server-{version}: v1.0\n" + NO_VERSION_HINT,
         ),
         (
             ("v1.0rc1",), ("--no-pre",),
-            "all of its releases are pre-releases\n"
-            "hint: `pypi-insiders repos set me/probe pre=true` builds those too\n",
+            "all its releases are pre-releases\n"
+            "hint: build pre-releases: `pypi-insiders repos set me/probe pre=true`\n",
         ),
     ],
 )  # fmt: skip
@@ -172,16 +172,16 @@ HELP_HINT = "see `pypi-insiders repos set --help`"
         ),
         (
             "project=-", 2, "'-' is not a project name",
-            "letters, digits, '.', '_' and '-', such as mkdocs-material",
+            "use letters, digits, '.', '_' and '-', such as mkdocs-material",
         ),
         (
             "url=https://me:s3cret@h/x", 2,
-            "'https://h/x' contains a credential, which would be stored in the clear",
-            "leave it out of the URL and give it to git: `git help credentials`",
+            "'https://h/x' contains a credential, which would be stored in plain text",
+            "remove it from the URL and store it in git: `git help credentials`",
         ),
         (
             "project=other", 1, "other already belongs to me/other",
-            "a project can come from only one repository",
+            "a project can belong to one repository only",
         ),
     ],
 )  # fmt: skip
@@ -209,7 +209,7 @@ def test_what_another_one_has_built_cannot_be_had(
         failed = person.run("repos", "set", name, "project=probe", status=1)
         assert failed.stderr == (
             "error: probe already belongs to me/probe\n"
-            "hint: a project can come from only one repository\n"
+            "hint: a project can belong to one repository only\n"
         )
 
 

@@ -141,8 +141,8 @@ def test_several_repositories_are_added_at_once_and_again(person: Person) -> Non
     )
     failed = person.run("repos", "add", "me/d", "me/a:other", status=1)
     assert failed.stderr == (
-        "error: me/a is watched already, as a-a from git@github.com:me/a.git\n"
-        "hint: to change that: `pypi-insiders repos set me/a project=other`\n"
+        "error: me/a is already watched: project a-a, url git@github.com:me/a.git\n"
+        "hint: change it: `pypi-insiders repos set me/a project=other`\n"
     )
     listed = json.loads(person.run("repos", "list", "--json").stdout)
     assert [row["name"] for row in listed] == ["me/a", "me/b", "me/c"]

@@ -63,6 +63,7 @@ INNER_IMPORTS = {
     "cli.run_update:run": "where nothing is watched nothing is built",
     "cli.run_update:_display": "rich: only on a terminal",
     "config.toml_fields:did_you_mean": "difflib: only for wrong keys",
+    "repositories.registry:_not_watched": "difflib: only for wrong names",
     "config.addresses:_address": "socket: only for hosts that are no plain address",
     "index.archives:_check_wheel": "installer: the index starts without it",
     "index.file_contents:_understand": "packaging.metadata: most files are known already",

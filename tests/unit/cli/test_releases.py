@@ -94,11 +94,11 @@ def test_unpublish_removes_a_release(person: Person, directory: Path) -> None:
     [
         (
             "my-dist 3.0", 1,
-            "error: the index does not hold my-dist 3.0\nhint: it holds 1.0, 1.1+insiders.2\n",
+            "error: my-dist 3.0 not found in the index\nhint: its versions: 1.0, 1.1+insiders.2\n",
         ),
         (
             "unknown 1.0", 1,
-            "error: the index does not hold unknown 1.0\nhint: it holds nothing of unknown\n",
+            "error: unknown 1.0 not found in the index\nhint: unknown has no releases here\n",
         ),
         (
             "my/dist 1.0", 2,
@@ -130,7 +130,7 @@ def test_without_an_index_there_is_nothing_to_yank(person: Person) -> None:
     """No directory is made for it."""
     done = person.run("yank", "my-dist", "1.0", status=1)
     assert done.stderr == (
-        "error: the index does not hold my-dist 1.0\nhint: it holds nothing of my-dist\n"
+        "error: my-dist 1.0 not found in the index\nhint: my-dist has no releases here\n"
     )
     assert not person.paths.distributions.exists()
 

@@ -20,7 +20,7 @@ def test_an_error_that_has_ended_is_not_kept(
     names = HeldNames(paths)
     error = names.current().error
     assert error is not None
-    assert error.message.startswith("the project name of me/lost is lost: ")
+    assert error.message.startswith("project name of me/lost lost: ")
     state.save_removed(paths.state, {"me/lost"})
     assert names.current().error is None
 

@@ -64,7 +64,7 @@ def test_another_file_can_be_named(person: Person, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "{path} is not valid JSON: Expecting value: line 1 column 1 (char 0)"),
-        ('["me/a"]', "{path} is no list of repositories"),
+        ('["me/a"]', "{path} is not a list of repositories"),
         (
             '{"a": "a", "me/b": "b", "me/c": "-", "me/d": 1}',
             "{path}: 'a' is not a repository of the form NS/PROJ; '-' is not a project "
@@ -91,9 +91,9 @@ def test_conflicts_are_named_and_nothing_is_taken(person: Person, written: Path)
     failed = person.run("repos", "import", status=1)
     assert (failed.stdout, failed.stderr) == (
         "",
-        "error: devboard already belongs to me/a; me/b is watched already, as other from "
+        "error: devboard already belongs to me/a; me/b is already watched: project other, url "
         "git@github.com:me/b.git\n"
-        "hint: `pypi-insiders repos set NS/PROJ KEY=VALUE` changes what is watched\n",
+        "hint: change a watched repository: `pypi-insiders repos set NS/PROJ KEY=VALUE`\n",
     )
     assert person.paths.repositories.read_text() == before
 
@@ -113,10 +113,10 @@ def test_what_else_is_there_of_it_is_said(person: Person, written: Path) -> None
         told = person.run("repos", "import", "--no-check").stderr
         server.terminate()
     assert told == (
-        "note: the original's server still runs, on a port that ours may want; to end it: "
-        f"`kill {server.pid}`\n"
-        f"note: what it published lies in {paths.data} (2 files); what you move from there to "
-        f"{paths.distributions} is served\n"
-        f"note: its clones are of no use any more: me/b in {paths.cache}\n"
+        "note: the server of the original is running and may use the port of this server; "
+        f"stop it: `kill {server.pid}`\n"
+        f"note: its published files are in {paths.data} (2 files); "
+        f"to serve them, move them to {paths.distributions}\n"
+        f"note: its clones in {paths.cache} are no longer used: me/b\n"
     )
     assert len(list(paths.data.glob("devboard-*"))) == 2

@@ -27,7 +27,7 @@ from pypi_insiders.repositories.repository import (
 from pypi_insiders.util.errors import InsidersError, UsageError
 
 _URL_HINT = (
-    "give https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
+    "use https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
 )
 
 
@@ -66,7 +66,7 @@ def test_other_names_are_refused(text: str) -> None:
     assert _refusal(parse_name, text) == (
         UsageError,
         f"{text!r} is not a repository of the form NS/PROJ",
-        "for example squidfunk/mkdocs-material-insiders; for another host add --url URL",
+        "for example squidfunk/mkdocs-material-insiders; for other hosts than GitHub add --url",
     )
 
 
@@ -82,7 +82,7 @@ def test_other_project_names_are_refused(text: str) -> None:
     assert _refusal(parse_project, text) == (
         UsageError,
         f"{text!r} is not a project name",
-        "letters, digits, '.', '_' and '-', such as mkdocs-material",
+        "use letters, digits, '.', '_' and '-', such as mkdocs-material",
     )
 
 
@@ -133,22 +133,22 @@ def test_urls(url: str) -> None:
         ("https://h/x\n", "is not the URL of a Git repository"),
         ("https://h/x\0", "is not the URL of a Git repository"),
         ("https://h/a b", "is not the URL of a Git repository"),
-        ("ssh://-oProxyCommand=x/y", "names no repository"),
-        ("https://", "names no repository"),
-        ("https://h", "names no repository"),
-        ("https:///x", "names no repository"),
-        ("file:///", "names no repository"),
-        ("http://", "has a scheme that is not allowed"),
-        ("http://h/x", "has a scheme that is not allowed"),
-        ("ftp://h/x", "has a scheme that is not allowed"),
-        ("git+ssh://h/x", "has a scheme that is not allowed"),
-        ("javascript:", "has a scheme that is not allowed"),
+        ("ssh://-oProxyCommand=x/y", "has no host or no path"),
+        ("https://", "has no host or no path"),
+        ("https://h", "has no host or no path"),
+        ("https:///x", "has no host or no path"),
+        ("file:///", "has no host or no path"),
+        ("http://", "has an unsupported scheme"),
+        ("http://h/x", "has an unsupported scheme"),
+        ("ftp://h/x", "has an unsupported scheme"),
+        ("git+ssh://h/x", "has an unsupported scheme"),
+        ("javascript:", "has an unsupported scheme"),
         ("git@-h:x", "is not the URL of a Git repository"),
         ("git@h:-x", "is not the URL of a Git repository"),
         ("/srv/git/x", "is not the URL of a Git repository"),
         ("../x", "is not the URL of a Git repository"),
         ("", "is not the URL of a Git repository"),
-        ("https:/h/x", "names no repository"),
+        ("https:/h/x", "has no host or no path"),
         ("https://h/\udcff", "is not the URL of a Git repository"),
         ("ssh://h:99999/x", "is not a URL"),
         ("https://[::1/x", "is not a URL"),
@@ -170,8 +170,8 @@ def test_other_urls_are_refused(url: str, complaint: str) -> None:
 def test_credentials_are_refused_without_repeating_them(url: str, shown: str) -> None:
     assert _refusal(parse_url, url) == (
         UsageError,
-        f"{shown!r} contains a credential, which would be stored in the clear",
-        "leave it out of the URL and give it to git: `git help credentials`",
+        f"{shown!r} contains a credential, which would be stored in plain text",
+        "remove it from the URL and store it in git: `git help credentials`",
     )
 
 
@@ -188,11 +188,11 @@ def test_no_refusal_repeats_a_password(url: str) -> None:
 
 def test_a_query_is_refused_because_it_could_be_a_token() -> None:
     message = _refusal(parse_url, "https://h/x?token=secret")[1]
-    assert message == "'https://h/x' contains a credential, which would be stored in the clear"
+    assert message == "'https://h/x' contains a credential, which would be stored in plain text"
 
 
 def test_a_user_that_looks_like_an_option_is_refused() -> None:
-    assert _refusal(parse_url, "ssh://-x@h/y")[1] == "'ssh://h/y' names no repository"
+    assert _refusal(parse_url, "ssh://-x@h/y")[1] == "'ssh://h/y' has no host or no path"
 
 
 def test_one_project_cannot_be_listed_for_two_repositories(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ url = "http://me:secret@h/x"
         f"c/d: unknown key branch (known: {KEYS}); "
         "e/f: project must be a string; "
         "g/h: '-' is not a project name; "
-        "i/j: 'http://h/x' has a scheme that is not allowed",
+        "i/j: 'http://h/x' has an unsupported scheme",
         f"edit {path}",
     )
 
@@ -347,10 +347,16 @@ def test_select(names: tuple[str, ...], found: list[Repository]) -> None:
 def test_select_names_all_that_are_not_watched() -> None:
     assert _refusal(select, KNOWN, ["x/y", "a/b", "z/z"]) == (
         InsidersError,
-        "not watched: x/y, z/z",
+        "x/y, z/z are not watched repositories",
         "see `pypi-insiders repos list`",
     )
     assert _refusal(select, KNOWN, ["a/b", "../x"])[0] is UsageError
+
+
+def test_select_suggests_the_name_that_was_mistyped() -> None:
+    near = {"me/probe": Repository("me/probe"), "you/other": Repository("you/other")}
+    message = "me/prob is not a watched repository; did you mean me/probe?"
+    assert _refusal(select, near, ["me/prob"])[1] == message
 
 
 def test_add_appends_and_changes_nothing_that_was_given() -> None:
@@ -373,23 +379,23 @@ def test_what_is_watched_already_stays_as_it_is(again: Repository) -> None:
     [
         (
             [Repository("a/B", "other")],
-            "A/b is watched already, as ab from git@github.com:A/b.git",
-            "to change that: `pypi-insiders repos set A/b project=other`",
+            "A/b is already watched: project ab, url git@github.com:A/b.git",
+            "change it: `pypi-insiders repos set A/b project=other`",
         ),
         (
             [Repository("c/d", None, "https://h/x")],
-            "c/D is watched already, as yet unnamed from git@github.com:c/D.git",
-            "to change that: `pypi-insiders repos set c/D url=https://h/x`",
+            "c/D is already watched: project not known yet, url git@github.com:c/D.git",
+            "change it: `pypi-insiders repos set c/D url=https://h/x`",
         ),
         (
             [Repository("n/1"), Repository("n/2", "ab")],
             "ab already belongs to A/b",
-            "a project can come from only one repository",
+            "a project can belong to one repository only",
         ),
         (
             [Repository("n/1", "x"), Repository("n/2", "x")],
             "x already belongs to n/1",
-            "a project can come from only one repository",
+            "a project can belong to one repository only",
         ),
     ],
 )
@@ -425,7 +431,10 @@ def test_every_key_survives_being_written(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ('tags = "v 1"', "tags must be a pattern of tags, not 'v 1'"),
-        ('tags = "{version}{version}"', "tags must have {version} once, not '{version}{version}'"),
+        (
+            'tags = "{version}{version}"',
+            "tags must contain {version} only once, not '{version}{version}'",
+        ),
         ("pre = 1", "pre must be true or false"),
         ("max-new = 0", "max-new must be 1 or more, not 0"),
         (

@@ -21,4 +21,4 @@ def test_whoever_waits_for_an_update_says_so(tmp_path: Path) -> None:
         held.__exit__(None, None, None)
 
     with running.updates_stopped(paths, end_update):
-        assert said == ["an update is running; waiting for it to end"]
+        assert said == ["an update is running; waiting for its end"]
