@@ -1,1 +1,1 @@
-"""What answers requests."""
+"""The HTTP server of the index, its web pages, and the export as static files."""

@@ -1,4 +1,4 @@
-"""Write the index as plain files, for any web server, object store or CDN."""
+"""Export the index as static files, for any web server, object store or CDN."""
 
 import contextlib
 import errno
@@ -35,26 +35,26 @@ _PROBLEM = "problem.json"
 _METADATA = ".metadata"
 _TEMPORARY = ".export-"
 _BLOCK_BYTES = 1024 * 1024
-# A file that is replaced while it is copied is copied again; one that is damaged never fits.
+# A file that is replaced while it is copied is copied again; a damaged one fails each time.
 _TRIES = 3
 
 
 class ExportResult(NamedTuple):
-    """What an export has done; all are numbers."""
+    """The numbers of an export."""
 
     projects: int
     files: int
-    """Distributions that are there now."""
+    """Exported distributions."""
     new: int
-    """Distributions that were not there before."""
+    """New distributions."""
     removed: int
-    """Distributions that are no longer there."""
+    """Removed distributions."""
     pages: int
-    """Pages that were written."""
+    """Written pages."""
 
 
 class _ChangedError(Exception):
-    """A file is not the one that the catalog told of."""
+    """A file differs from its entry in the catalog."""
 
 
 def export(
@@ -63,20 +63,20 @@ def export(
     fallback_url: str | None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> ExportResult:
-    """Make a directory show what the index shows, touching only what differs.
+    """Export the index to a directory, writing only files that differ.
 
-    New packages come first, then pages, and what is gone goes last: nobody meets a page that names
-    a file which is not there. An export that broke off is finished by the next one.
+    The next export completes an interrupted one.
 
     Args:
-        paths: where the index lies.
-        directory: made where it is missing, as are its parents.
-        fallback_url: the index for all other names; `None` is none.
-        on_wait: called before waiting for another export to end.
+        paths: all paths of the program.
+        directory: the target; created if missing, with its parents.
+        fallback_url: the fallback index; `None`: there is none.
+        on_wait: called before waiting for another export.
 
     Raises:
-        InsidersError: the directory holds something else, or it or the index cannot be used.
+        InsidersError: the directory has other files, or the directory or the index cannot be used.
     """
+    # New files first, then pages, and removals last: no page ever lists a missing file.
     source = paths.distributions
     with (
         locked(paths.locks.exports, on_wait),
@@ -84,7 +84,7 @@ def export(
         contextlib.closing(MetadataCache(paths.record, source)) as cache,
     ):
         catalog = Catalog(source, cache, lambda: state.origins(paths.state), copies=paths.state)
-        catalog.refresh()  # before anything is made
+        catalog.refresh()  # raises before the target is created
         held_names.sync(paths)
         _claim(directory, source)
         _write(directory / _CONFIGURATION, _configuration(fallback_url).encode())
@@ -99,7 +99,7 @@ def export(
 
 @contextlib.contextmanager
 def _says(directory: Path) -> Iterator[None]:
-    """Translate whatever the file system refuses into one line."""
+    """Raise errors of the file system as `InsidersError`."""
     try:
         yield
     except OSError as error:
@@ -110,76 +110,76 @@ def _says(directory: Path) -> Iterator[None]:
 
 
 def _claim(directory: Path, source: Path) -> None:
-    """Make the directory, or make sure that it is ours.
+    """Create the directory, or check that an export has created it.
 
     Raises:
-        InsidersError: it is not: what lies there would be lost.
+        InsidersError: it has other files, which an export would remove.
     """
     here, there = directory.resolve(), source.resolve()
-    # An export removes what it does not know, and the index would list what it writes.
+    # An export removes unknown files, and the index would serve the files that it writes.
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise InsidersError(
-            f"cannot export to {directory}: the index keeps its distributions in {source}",
-            "name a directory elsewhere",
+            f"cannot export to {directory}: the index stores its distributions in {source}",
+            "name another directory",
         )
     for missing in reversed([path for path in (here, *here.parents) if not path.exists()]):
         _make_directory(missing)
-    # A first export that was killed has left only these.
+    # A killed first export leaves only temporary files.
     found = [path for path in here.iterdir() if not path.name.startswith(_TEMPORARY)]
-    # By a file of ours, for the rest of the directory looks like any mirror of an index.
+    # Identified by its configuration: all other files look like any mirror of an index.
     is_ours = (read_text(here / _CONFIGURATION) or "").startswith(_MARK)
     if found and not is_ours:
         raise InsidersError(
-            f"{directory} is not empty, and no `pypi-insiders export` has made it",
+            f"{directory} is not empty, and was not created by `pypi-insiders export`",
             "name a new or an empty directory",
         )
 
 
 def _make_directory(path: Path) -> Path:
-    """Make a directory that a web server's user can read, unless it is there; return it."""
+    """Create a directory that the web server's user can read; return its path."""
     try:
         path.mkdir()
     except FileExistsError:
-        if path.is_symlink() or not path.is_dir():  # what lies behind a link is not ours
+        if path.is_symlink() or not path.is_dir():  # a link may point to files of others
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
     else:
-        # After mkdir(), whose mode the umask of the user narrows.
+        # chmod(), as the umask of the user restricts the mode of mkdir().
         path.chmod(0o755)
     return path
 
 
 def _configuration(fallback_url: str | None) -> str:
-    """Render what nginx must know."""
+    """Return the configuration for nginx."""
     template = Path(__file__).with_name(f"{_CONFIGURATION}.in").read_text(encoding="utf-8")
     answer = "404"
     if fallback_url is not None:
-        # In nginx, a dollar sign or a quotation mark has a meaning that nothing takes away.
+        # nginx has no escape for a dollar sign or a quotation mark in a string.
         url = quote(fallback_url.rstrip("/"), safe=":/?#[]@!&'()*+,;=%~")
         answer = f'303 "{url}/$insiders_name/"'
     return template.replace("@FALLBACK@", answer)
 
 
 def _copy_packages(catalog: Catalog, directory: Path) -> tuple[list[Project], set[str]]:
-    """Copy what is not there yet.
+    """Copy new and changed files.
 
     Returns:
-        All projects, each as its files are there now; and the names of the files that are new.
+        All exported projects, and the names of the new files.
 
     Raises:
-        InsidersError: a project changes all the time, or a file is damaged.
+        InsidersError: a project keeps changing, or a file is damaged.
         OSError: a file cannot be read or written.
     """
     packages = _make_directory(directory / "packages")
     projects, new = [], set[str]()
     for name in catalog.projects():
-        told = _told_hashes(directory / "simple" / name / "index.json")
+        exported = _exported_hashes(directory / "simple" / name / "index.json")
         for _ in range(_TRIES):
             project = catalog.project(name)
             if project is None:
-                break  # it has gone meanwhile
+                break  # removed meanwhile
             with contextlib.suppress(_ChangedError):
                 for entry in project.files:
-                    if not _is_current(packages / entry.name, entry, told.get(entry.name)):
+                    if not _is_current(packages / entry.name, entry, exported.get(entry.name)):
                         _copy(catalog, entry, packages)
                         new.add(entry.name)
                     _copy_metadata(catalog, entry, packages)
@@ -187,28 +187,28 @@ def _copy_packages(catalog: Catalog, directory: Path) -> tuple[list[Project], se
                 break
         else:
             raise InsidersError(
-                f"{name} changes while it is exported, or one of its files is damaged", "try again"
+                f"{name} changes during the export, or one of its files is damaged", "try again"
             )
     return projects, new
 
 
-def _told_hashes(page: Path) -> dict[str, str]:
-    """Read off the page of the last export which files it has copied: name to sha256."""
+def _exported_hashes(page: Path) -> dict[str, str]:
+    """Return file name to sha256 from the page of the last export; empty without one."""
     with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
         files = json.loads(page.read_bytes())["files"]
         return {file["filename"]: file["hashes"]["sha256"] for file in files}
     return {}
 
 
-def _is_current(copy: Path, entry: Entry, told_sha256: str | None) -> bool:
-    """Tell whether a copy is the file of the index; it is read only where that is in doubt."""
+def _is_current(copy: Path, entry: Entry, exported_sha256: str | None) -> bool:
+    """Return whether a copy is the file of the index; it is read only if its times differ."""
     try:
         status = copy.lstat()
     except FileNotFoundError:
         return False
     if not stat.S_ISREG(status.st_mode) or status.st_size != entry.identity.size_bytes:
         return False
-    if told_sha256 == entry.sha256 and status.st_mtime_ns == entry.identity.mtime_ns:
+    if exported_sha256 == entry.sha256 and status.st_mtime_ns == entry.identity.mtime_ns:
         return True
     return sha256(copy) == entry.sha256
 
@@ -219,25 +219,24 @@ def _copy(catalog: Catalog, entry: Entry, packages: Path) -> None:
         raise _ChangedError
     _, file = opened
     with file:
-        # With the time of the published file: rsync and `_is_current` then know it without reading
-        # it.
+        # With the mtime of the published file, by which rsync and `_is_current` skip it unread.
         _put(packages / entry.name, _checked(file, entry.sha256), entry.identity.mtime_ns)
     _log.debug("copied %s", entry.name)
 
 
 def _checked(file: FileIO, sha256: str) -> Iterator[bytes]:
-    """Read a file block by block, to its end only if it is the one that is meant."""
+    """Yield the blocks of a file; raise at its end if its hash differs."""
     digest = hashlib.sha256()
     while block := file.read(_BLOCK_BYTES):
         digest.update(block)
         yield block
-    # Raised from within the writing, so that no file gets its name.
+    # Raised while `_put` writes, so that the copy never gets its final name.
     if digest.hexdigest() != sha256:
         raise _ChangedError
 
 
 def _copy_metadata(catalog: Catalog, entry: Entry, packages: Path) -> None:
-    """Write the core metadata of a wheel beside it, unless they are there. Source: PEP 658."""
+    """Write the core metadata of a wheel beside it, if missing or changed. Source: PEP 658."""
     if entry.metadata_sha256 is None:
         return
     path = packages / f"{entry.name}{_METADATA}"
@@ -251,14 +250,14 @@ def _copy_metadata(catalog: Catalog, entry: Entry, packages: Path) -> None:
 
 
 def _write_pages(projects: Collection[Project], simple: Path) -> int:
-    """Write the pages that differ, the list of all projects last; return how many."""
+    """Write the pages that differ; return their number."""
     _make_directory(simple)
     written = 0
     for project in projects:
         directory = _make_directory(simple / project.name)
         for name, media_type in _PAGES.items():
             written += _write(directory / name, pages.project_detail(project, media_type))
-    # Last: a name in the list has its page by then.
+    # The list last, so that each project in it has its page.
     names = [project.name for project in projects]
     for name, media_type in _PAGES.items():
         written += _write(simple / name, pages.project_list(names, media_type))
@@ -266,24 +265,24 @@ def _write_pages(projects: Collection[Project], simple: Path) -> int:
 
 
 class _Untouched(NamedTuple):
-    """What was exported before and is damaged in the index: it stays until that is mended."""
+    """Exported projects and files that are damaged in the index, and stay until that is fixed."""
 
     projects: set[str]
-    """Of which nothing else is left; their pages stay too."""
+    """Projects without any other file; their pages stay too."""
     files: set[str]
-    """Distributions. Lock files may name them."""
+    """Distributions, which lock files may refer to."""
 
 
 def _without_release(
     catalog: Catalog, paths: Paths, projects: Collection[Project], directory: Path
 ) -> tuple[list[NoRelease], _Untouched]:
-    """Find the held names that have no release in the index.
+    """Find the held names without a release in the index.
 
     Returns:
-        Those whose pages are to stop installers, and what stays as it is.
+        The projects whose pages must stop installers, and the damaged ones that stay.
 
     Raises:
-        InsidersError: nobody can know which names are held.
+        InsidersError: held names are lost.
     """
     names = held_names.load(paths)
     if names.error is not None:
@@ -294,23 +293,23 @@ def _without_release(
         missing = no_release.find(paths, names, name, catalog.rejected(name))
         if missing is None:
             continue
-        told = _told_hashes(directory / "simple" / name / "index.json")
-        if told and missing.is_damage:
-            _log.warning("%s; what was exported of it stays", missing.text)
+        exported = _exported_hashes(directory / "simple" / name / "index.json")
+        if exported and missing.is_damage:
+            _log.warning("%s; its exported files stay", missing.text)
             untouched.projects.add(name)
-            untouched.files.update(told)
+            untouched.files.update(exported)
         else:
             stopped.append(missing)
     return stopped, untouched
 
 
 def _write_stops(stopped: Collection[NoRelease], simple: Path) -> int:
-    """Write the pages of projects that have no release; return how many differ."""
+    """Write the pages of projects without a release; return how many differ."""
     written = 0
     for missing in stopped:
         directory = _make_directory(simple / missing.project)
-        # A page without a file stops an installer on any web server; nginx finds the reason beside
-        # it.
+        # An empty page stops an installer on any web server; nginx also sends the reason, from a
+        # file beside it.
         project = Project(missing.project, (), {})
         for name, media_type in _PAGES.items():
             written += _write(directory / name, pages.project_detail(project, media_type))
@@ -320,19 +319,19 @@ def _write_stops(stopped: Collection[NoRelease], simple: Path) -> int:
 
 
 def _write(path: Path, content: bytes) -> bool:
-    """Put content at a path unless it is there; tell whether it was not."""
+    """Write a file unless it has this content already; return whether it was written."""
     changed_ns = time.time_ns()
     with contextlib.suppress(FileNotFoundError):
         if path.read_bytes() == content:
             return False
-        # nginx's ETag and rsync tell files apart by size and second.
+        # At least a second later, as nginx's ETag and rsync compare size and seconds.
         changed_ns = max(changed_ns, (int(path.stat().st_mtime) + 1) * 1_000_000_000)
     _put(path, [content], changed_ns)
     return True
 
 
 def _put(path: Path, blocks: Iterable[bytes], mtime_ns: int) -> None:
-    """Put a file at a path in one step, readable for a web server's user."""
+    """Write a file atomically, readable for the web server's user."""
     descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -353,12 +352,12 @@ def _remove_gone(
     untouched: _Untouched,
     directory: Path,
 ) -> int:
-    """Remove what is gone from the index, and what a killed export left; return how many files."""
-    # The lock of exports is held, so nobody else is writing them.
+    """Remove files that are no longer in the index, and temporary ones; return their number."""
+    # Under the lock of exports, so no other process is writing them.
     for left in directory.glob(f"{_TEMPORARY}*"):
         remove(left)
     held = {item.project for item in stopped} | untouched.projects
-    # Only now, when no page names these files any more.
+    # After the new pages were written, which no longer list these files.
     _sweep(directory / "simple", {*_PAGES, *held, *(project.name for project in projects)})
     for project in projects:
         _sweep(directory / "simple" / project.name, _PAGES)
@@ -373,7 +372,7 @@ def _remove_gone(
 
 
 def _sweep(directory: Path, expected: Collection[str]) -> list[str]:
-    """Remove all but the expected; return the names of what is gone."""
+    """Remove all but the expected entries of a directory; return their names."""
     with os.scandir(directory) as items:
         gone = [item for item in items if item.name not in expected]
     for item in gone:

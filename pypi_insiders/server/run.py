@@ -1,4 +1,4 @@
-"""Run the index: put its parts together, and serve it."""
+"""Run the index server: create its parts, and serve requests."""
 
 import contextlib
 import logging
@@ -31,9 +31,9 @@ from pypi_insiders.util.files import is_there
 
 _log = logging.getLogger(__name__)
 
-# Of a request that is refused anyway.
+# Without uploads, requests with a body are refused anyway.
 _MAX_BODY_BYTES = 64 * 1024
-# Well below TimeoutStartSec= of the unit.
+# Well below TimeoutStartSec= of the unit, after which systemd would kill the process.
 _REFUSING_FOR_S = 5
 
 
@@ -48,32 +48,32 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
     must_read: bool = False,
     load: Callable[[], ServerSettings] | None = None,
 ) -> None:
-    """Serve a directory of distributions until a signal, or until nobody asks.
+    """Serve a directory of distributions until a signal or the idle timeout.
 
     Args:
-        paths: where everything else lies.
-        settings: their host and port do not matter here.
-        directory: made where it is missing.
+        paths: all other paths of the program.
+        settings: the settings; host and port are ignored.
+        directory: the distributions directory; created if missing.
         sockets: listening sockets.
         on_ready: called with the URL up to the port as soon as requests are answered.
-        password: where one must be given, this one instead of those that the person has set.
-        must_read: whether a directory that cannot be read is an error, and not answered with 503.
+        password: replaces the passwords that the user has set.
+        must_read: whether to raise for an unreadable directory, instead of answering 503.
         load: reads the settings again after SIGHUP; `None`: SIGHUP ends the process.
 
     Raises:
-        InsidersError: the fallback is the index itself, a socket can be reached by others and
-            readers need no password, or a password that is needed is missing.
+        InsidersError: the fallback index is this server itself, a socket is reachable from other
+            machines without a password, or a required password is missing.
     """
     bound = [ServerSettings(*item.getsockname()[:2]) for item in sockets]
     guard = _guard(paths, settings, bound, password)
     names = HeldNames(paths)
-    names.current()  # the first request is not to wait for it
+    names.current()  # before the first request, which would wait for it
     cache = MetadataCache(paths.record, directory)
-    # What is watched is published elsewhere, if this is another directory.
+    # Updates publish to the default directory only, so another one has nothing of repositories.
     watching = paths if directory.resolve() == paths.distributions.resolve() else None
     try:
         make_directory_if_new(directory, cache, state.origins(paths.state))
-    except InsidersError as error:  # requests are told so as well
+    except InsidersError as error:  # requests are answered with the same error
         if must_read:
             raise
         _log.error("%s", error)
@@ -89,11 +89,11 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
     waiters = http.Waiters()
     take_upload, max_body_bytes = None, _MAX_BODY_BYTES
     if settings.uploads:
-        from pypi_insiders.server.web import uploads  # most have no use for it
+        from pypi_insiders.server.web import uploads  # only few servers take uploads
 
         take_upload = uploads.Uploads(directory, cache, names.learn).take
         max_body_bytes = uploads.MAX_BYTES
-    # A daemon: it waits for files for ever, and must not keep the process.
+    # A daemon thread: it waits for files for ever, and must not delay the exit.
     threading.Thread(target=catalog.keep_up, name="catalog", daemon=True).start()
     held = Held(catalog, names, waiters)
 
@@ -102,26 +102,28 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
 
     def ready() -> None:
         on_ready(bound[0].url)
-        _ask_for_notification(paths)
+        _request_notification(paths)
 
     app = make(settings, guard)
-    trouble = ""
+    problem = ""
 
     def reload(load: Callable[[], ServerSettings]) -> tuple[WSGIApplication, float]:
-        nonlocal app, settings, trouble
+        nonlocal app, settings, problem
         try:
             wanted = load()
-            # The sockets are systemd's, and the table of uploads was made at the start.
+            # systemd owns the sockets, and the handler of uploads is created at the start only.
             new = replace(wanted, host=settings.host, port=settings.port, uploads=settings.uploads)
             app = make(new, _guard(paths, new, bound, password))
         except InsidersError as error:
-            trouble = f"; the old settings stay: {error.message}"
-            _log.error("the old settings stay: %s", error.message)
+            problem = f"; keeping the old settings: {error.message}"
+            _log.error("keeping the old settings: %s", error.message)
         else:
-            trouble = ""
+            problem = ""
             if new != wanted:
-                _log.warning("host, port and uploads change at `pypi-insiders server restart`")
-            _log.info("the settings were read again")
+                _log.warning(
+                    "host, port and uploads change only with `pypi-insiders server restart`"
+                )
+            _log.info("reloaded the settings")
             settings = new
         return app, settings.idle_timeout_s
 
@@ -129,24 +131,20 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
         app,
         sockets,
         ready,
-        status=lambda: catalog.summary() + trouble,
+        status=lambda: catalog.summary() + problem,
         idle_timeout_s=settings.idle_timeout_s,
         max_body_bytes=max_body_bytes,
         waiters=waiters,
-        # Without systemd nobody would start it again.
+        # With systemd only, which starts the server again at the next request.
         is_outlived=partial(_is_outlived, catalog, (paths.config, paths.state)) if load else None,
         on_reload=partial(reload, load) if load else None,
     )
 
 
 def _is_outlived(catalog: Catalog, others: Iterable[Path]) -> bool:
-    """Tell whether the directories may be others than this process sees.
-
-    systemd shows a service those that were there when it started: one that is removed and made
-    again, or only made later, is not seen.
-
-    Source: systemd.exec(5), `BindReadOnlyPaths=`.
-    """
+    """Return whether a directory may have been replaced since the start of this process."""
+    # The mounts of a service have the directories that existed at its start: one that was created
+    # again, or later, is invisible. Source: systemd.exec(5), `BindReadOnlyPaths=`.
     try:
         catalog.refresh()
     except InsidersError:
@@ -155,7 +153,7 @@ def _is_outlived(catalog: Catalog, others: Iterable[Path]) -> bool:
 
 
 def _is_removed(directory: Path) -> bool:
-    """Tell whether a directory is not there, or only because something still has it open."""
+    """Return whether a directory was removed, even if this process still has it open."""
     try:
         return directory.stat().st_nlink == 0
     except FileNotFoundError:
@@ -172,17 +170,15 @@ def refuse(
 ) -> None:
     """Answer every request with 503 and the reason for a few seconds, or until a signal.
 
-    Without an answer, clients would hang behind the sockets of systemd, which stay open. systemd
-    never learns that the service is ready, so its start fails as without this. When the settings
-    have been mended it ends at once, before it takes another connection: systemd starts the index
-    that serves it.
-
     Args:
-        error: why the index cannot serve.
+        error: why the server cannot start.
         sockets: listening sockets.
-        paths: where everything lies.
+        paths: all paths of the program.
         load: reads the settings again.
     """
+    # Without an answer, clients would hang, as the sockets of systemd stay open. READY=1 is never
+    # sent, so the start of the service fails all the same. Once the settings are fixed, this ends
+    # before it accepts another connection, for which systemd then starts the server.
     bound = [ServerSettings(*item.getsockname()[:2]) for item in sockets]
     is_mended = False
 
@@ -199,34 +195,34 @@ def refuse(
         refusing.make_app(error, RequestGuard() if is_local else None),
         sockets,
         lambda: None,
-        status=lambda: "mended, to be started" if is_mended else f"cannot serve: {error.message}",
+        status=lambda: "fixed, restarting" if is_mended else f"cannot serve: {error.message}",
         refusing_for_s=_REFUSING_FOR_S,
-        # What the settings do not explain would be tried again and again without an answer.
+        # Only for errors of the settings: for others, systemd would start it again and again
+        # without any answer to clients.
         is_mended=can_serve if is_by_settings else None,
     )
 
 
-def _ask_for_notification(paths: Paths) -> None:
-    """Have the services looked at again if anything was wrong: now they may be well."""
-    # By a file, as the bus is hidden from the service; without systemd nobody is asked. Source:
+def _request_notification(paths: Paths) -> None:
+    """Request a check of the services if there was a problem, which may be fixed now."""
+    # A path unit watches this file, as the bus is hidden from the service. Source:
     # systemd.exec(5), `RuntimeDirectory=`.
     place = os.environ.get("RUNTIME_DIRECTORY")
     before = services_seen.load(paths)
-    # Otherwise each start of the index would start another program for nothing.
+    # Only after a problem: otherwise each start of the server would start another program.
     if place and (is_there(paths.troubles) or (before and before.items)):
         request = Path(place, "notify")
         with contextlib.suppress(OSError):
-            request.unlink()  # it may be a link that leads nowhere
+            request.unlink()  # a dangling link has the name too
         with contextlib.suppress(OSError):
-            # O_EXCL follows no link: the directory belongs to the user, whose other programs may
-            # put one there.
+            # O_EXCL follows no link, which another program of the user may have created.
             request.touch(exist_ok=False)
 
 
 def _guard(
     paths: Paths, settings: ServerSettings, bound: Sequence[ServerSettings], password: str | None
 ) -> RequestGuard:
-    """Make what is asked of requests, if the settings may be those of an index that listens so."""
+    """Return the guard of requests, after checking that the settings are safe for the sockets."""
     access.refuse_own_fallback(settings, bound)
     access.demand_auth(settings.auth, bound)
     checker: passwords.Checker | passwords.Single
@@ -245,23 +241,23 @@ def _guard(
 def served_beside(
     paths: Paths, settings: ServerSettings, listening: socket.socket, password: str | None
 ) -> AbstractContextManager[None]:
-    """Serve the index in a process of its own for as long as the context is open, or this process.
+    """Serve the index in another process until the context or this process ends.
 
-    Nobody can upload there, and nobody but who asks on this socket is told that it is served.
+    It takes no uploads.
 
     Args:
-        paths: where everything lies.
-        settings: host, port, names and time limits do not matter here.
-        listening: on a loopback address; of use here only until the context is entered.
-        password: where one must be given.
+        paths: all paths of the program.
+        settings: the settings; host, port, names and time limits are ignored.
+        listening: a socket on a loopback address, used here until the context is entered.
+        password: replaces the passwords that the user has set.
 
     Raises:
-        InsidersError: on entering; as `serve`.
+        InsidersError: on entering, as in `serve`.
     """
     settings = replace(settings, uploads=False, names=(), idle_timeout_s=0)
 
     def work(on_ready: Callable[[], None]) -> None:
-        # systemd's are those of the command.
+        # They belong to the unit of the calling command, if it has one.
         for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
             os.environ.pop(name, None)
         serve(

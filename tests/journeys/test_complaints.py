@@ -206,7 +206,7 @@ WORDS = [
     ),
     Complaint(
         "an export over something else", "export out",
-        "out is not empty, and no `pypi-insiders export` has made it",
+        "out is not empty, and was not created by `pypi-insiders export`",
         "name a new or an empty directory", given=f"mkdir -p {DISTS} out && touch out/thesis.tex",
     ),
     Complaint(

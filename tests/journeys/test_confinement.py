@@ -365,21 +365,23 @@ def test_a_reload_reads_the_settings_and_drops_no_connection(machine: Machine, p
     changed = settings.replace(str(port), str(port + 1))
     machine.write_text(CONFIG, f'{changed}fallback-url = "{second}"\n')
     machine.run("systemctl", "--user", "reload", SERVER)
-    machine.wait_for_journal("^host, port and uploads change at `pypi-insiders server restart`$")
-    machine.wait_for_journal("^the settings were read again$")
+    machine.wait_for_journal(
+        "^host, port and uploads change only with `pypi-insiders server restart`$"
+    )
+    machine.wait_for_journal("^reloaded the settings$")
     machine.run("sh", "-c", "echo >go")
     assert next(lines) == f"303 {second}nothing/"
 
     machine.write_text(CONFIG, "[server\n")
     machine.run("systemctl", "--user", "reload", SERVER)
-    why = machine.wait_for_journal("^the old settings stay: ")
+    why = machine.wait_for_journal("^keeping the old settings: ")
     status = ("systemctl", "--user", "show", "-P", "StatusText", SERVER)
     machine.wait_for(status, lambda done: done.stdout.strip().endswith(f"; {why}"))
     url = f"http://127.0.0.1:{port}"
     assert get(machine, f"{url}/simple/nothing/").location == f"{second}nothing/"
     machine.write_text(CONFIG, f"{settings}auth = true\n")
     machine.run("systemctl", "--user", "reload", SERVER)
-    machine.wait_for_journal("^the old settings stay: auth is set, and .* has no user$")
+    machine.wait_for_journal("^keeping the old settings: auth is set, and .* has no user$")
     machine.run("sh", "-c", "echo secret | pypi-insiders server password me")
     machine.run("systemctl", "--user", "reload", SERVER)
     machine.wait_for(status, lambda done: "stay" not in done.stdout)

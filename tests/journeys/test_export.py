@@ -169,7 +169,7 @@ def test_what_is_lost_stays_as_it_was_exported(person: Person, dists: Path, targ
     before = files(target / "packages")
     for path in dists.glob("*-*"):
         path.unlink()
-    assert "what was exported of it stays" in export(person, target).stderr
+    assert "its exported files stay" in export(person, target).stderr
     assert files(target / "packages") == before
     assert named(target) == {f"packages/{name}" for name in before if ".metadata" not in name}
 
@@ -198,7 +198,7 @@ def test_a_damaged_file_of_the_index_is_not_spread(
     os.utime(damaged, ns=(status.st_atime_ns, status.st_mtime_ns))
     failed = export(person, target, status=1)
     assert failed.stderr.splitlines()[-2:] == [
-        "error: one changes while it is exported, or one of its files is damaged",
+        "error: one changes during the export, or one of its files is damaged",
         "hint: try again",
     ]
     assert files(target) == before
@@ -318,13 +318,13 @@ def test_a_directory_that_is_not_its_own_is_refused(
     before = files(tmp_path)
     error, hint = export(person, to, status=1).stderr.splitlines()
     if where == "full":
-        assert error == f"error: {to} is not empty, and no `pypi-insiders export` has made it"
+        assert error == f"error: {to} is not empty, and was not created by `pypi-insiders export`"
         assert hint == "hint: name a new or an empty directory"
     else:
         assert error == (
-            f"error: cannot export to {to}: the index keeps its distributions in {dists}"
+            f"error: cannot export to {to}: the index stores its distributions in {dists}"
         )
-        assert hint == "hint: name a directory elsewhere"
+        assert hint == "hint: name another directory"
     after = files(tmp_path)
     assert {name: after[name] for name in before} == before
     assert not (dists / "web").exists()

@@ -1,4 +1,4 @@
-"""Serve an application over HTTP until it is told to stop, to any client, however it behaves."""
+"""Serve a WSGI application over HTTP, robust against slow and hostile clients."""
 
 import logging
 import math
@@ -27,16 +27,16 @@ _log = logging.getLogger(__name__)
 # Well below the 90 s after which systemd kills what does not stop (DefaultTimeoutStopSec=).
 _DRAIN_S = 10
 _PAUSE_S = 10.0
-# A mend is to be seen while its user still looks.
+# How soon fixed settings are noticed, while a user waits for it.
 _LOOK_S = 0.25
-# So seldom does a process end for another that may be no better off.
+# Not more often, as a new process may find the same and end too.
 _OUTLIVED_S = 5
 # waitress has no value for "none"; the limits here are those of `Clients`.
 _UNLIMITED = 2**31
-# What is less goes out at once, header and body.
+# Smaller answers are sent in one piece, header and body.
 _ANSWER_BYTES = 64 * 1024
 _LIMITS = Limits()
-# A page takes some hundred microseconds and is of Python: more threads would wait for each other.
+# A page takes some hundred microseconds of Python: more threads would wait for its global lock.
 _THREADS = 4
 
 
@@ -55,39 +55,38 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
     is_outlived: Callable[[], bool] | None = None,
     on_reload: Callable[[], tuple[WSGIApplication, float]] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, or until nobody asks; then finish the requests under way.
+    """Serve until SIGTERM, SIGINT or the idle timeout; then finish the running requests.
 
-    What is no request is answered 400, 413 or 431, and the client is at fault. 500 and an error
-    with a traceback in the log are the application's: it has raised. At level debug, there is a
-    line in the log for every answer.
+    Invalid requests are answered with 400, 413 or 431; an exception of the application with 500 and
+    a traceback in the log. At level debug, each answer is logged.
 
     Args:
-        app: the application. Files it had better hand over as `wsgi.file_wrapper`: of anything
-            else, four clients that do not read more than 16 MiB hold up all threads.
+        app: the application. It should return files as `wsgi.file_wrapper`: with anything else,
+            four clients that do not read more than 16 MiB block all threads.
         sockets: listening sockets.
         on_ready: called as soon as requests are answered.
-        status: what there is to serve, in a few words; called within a second of a request, and
+        status: returns the status text for systemd; called within a second of a request, and
             every 10 s.
-        idle_timeout_s: end after so long without a request; 0 is never.
-        max_body_bytes: what a request's body may have, chunks with their framing.
-        limits: what a client may take otherwise.
-        waiters: the requests that the application lets wait.
-        refusing_for_s: end after so long, and never report readiness: the application only says
-            why the index cannot serve.
-        is_mended: tells whether the index could serve now, while it refuses: asked before each
-            connection is taken, and several times a second. If so it ends at once, and whoever
-            waits in the kernel's queue is answered by its successor.
-        is_outlived: tells whether a successor could serve what this process cannot; asked some
-            seconds after the start and later on. If so it ends, and the next request starts that.
-        on_reload: called after SIGHUP, returns the application and the idle timeout from then on;
-            requests under way are finished by the one before. `None`: SIGHUP is left alone.
+        idle_timeout_s: stop after this time without a request; 0: never.
+        max_body_bytes: the maximum of a request's body, chunks with their framing.
+        limits: all other limits of a client.
+        waiters: the waiting requests of the application.
+        refusing_for_s: stop after this time, and never report readiness, as the application only
+            answers with an error.
+        is_mended: returns whether the error is fixed; called before each connection is accepted,
+            and several times a second. If so, stop at once; the next process accepts the queued
+            connections.
+        is_outlived: returns whether a new process could serve what this one cannot; called every
+            few seconds. If so, stop; the next request starts that process.
+        on_reload: called after SIGHUP; returns the new application and idle timeout. Running
+            requests are finished by the old one. `None`: SIGHUP is not handled.
 
     Raises:
-        InsidersError: a limit is not in force.
+        InsidersError: a limit has no effect.
 
     Source: sd_notify(3), sd_watchdog_enabled(3).
     """
-    # One line for nearly every request while all threads are busy.
+    # waitress logs a line for nearly every request while all threads are busy.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     asked_s = time.monotonic()
 
@@ -97,12 +96,12 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
         return app(environ, start_response)
 
     make = partial(_make, noted, limits, max_body_bytes)
-    # On a server of its own, before the real one takes a connection.
+    # Tested on another server, before this one accepts a connection.
     demand_limits(make)
     channels: dict[int, Any] = {}
     server = make(sockets, channels)
     waiters = waiters or Waiters()
-    # A thread more for each request that waits, or four of them would leave none for the others.
+    # One more thread for each waiting request: four of them would leave none for other requests.
     waiters.serve_with(lambda number: server.task_dispatcher.set_thread_count(_THREADS + number))
     clients = Clients(channels, limits, is_logged=_log.isEnabledFor(logging.DEBUG))
     pulse = Pulse(server.task_dispatcher, status)
@@ -113,7 +112,7 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal stopping
-        # Nothing else in a handler: it may have interrupted code that holds a lock.
+        # Nothing else in a handler, which may have interrupted code with a lock.
         stopping = True
         waiters.stopping.set()
         wake.pull_trigger()
@@ -124,11 +123,11 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
         wake.pull_trigger()
 
     def turn(pause_s: float) -> None:
-        # poll(2) does not tell of what has been read already.
+        # poll(2) does not report data that has been read already.
         if clients.resume():
             pause_s = min(pause_s, clients.tick_s)
-        # One round at a time, for between two of them the limits are looked at. poll and not
-        # select, which cannot have descriptors from 1024 on.
+        # One round at a time, as the limits are checked between rounds. poll(2), as select(2) fails
+        # for descriptors from 1024 on.
         server.asyncore.loop(timeout=pause_s, map=channels, count=1, use_poll=True)
         clients.dismiss_slow()
 
@@ -141,7 +140,7 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
 
         clients.admit_until(is_over)
 
-    # Before READY=1: systemd may stop it in the next moment.
+    # Before READY=1, after which systemd may stop the service at once.
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     if on_reload is not None:
         handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, reload)
@@ -156,18 +155,18 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
                 with pulse.reloading():
                     app, idle_timeout_s = on_reload()
             idle_s = time.monotonic() - asked_s
-            # A connection with a request on its way counts as busy. One that arrives after this
-            # look is in the queue of systemd's socket, which starts the index again: none is lost,
-            # in 30 of 30 tries.
+            # A connection with an incoming request counts as busy. A later one stays in the queue
+            # of systemd's socket, which starts the server again: none was lost in 30 of 30 tries.
             if idle_timeout_s and idle_s >= idle_timeout_s and not clients.are_busy:
-                _log.info(
-                    "nobody asked for %.0f s; the next request starts the index again", idle_s
-                )
+                _log.info("idle for %.0f s, stopping; the next request starts the server", idle_s)
                 break
             if is_outlived is not None and time.monotonic() >= look_s:
                 look_s = time.monotonic() + _OUTLIVED_S
                 if is_outlived():
-                    _log.info("the index ends here; the next request starts it again")
+                    _log.info(
+                        "directories unreadable or replaced, stopping; "
+                        "the next request starts the server"
+                    )
                     break
             left_s = idle_timeout_s - idle_s if idle_timeout_s > idle_s else _PAUSE_S
             clients.admit()
@@ -177,7 +176,7 @@ def serve(  # noqa: C901, PLR0913, PLR0915  # one caller, which names them
         pulse.notify("STOPPING=1")
         _drain(clients, turn)
     finally:
-        # It would name the task that went for the watchdog.
+        # waitress would log the task that answers the watchdog as dropped.
         logging.getLogger("waitress").setLevel(logging.ERROR)
         server.task_dispatcher.shutdown()
         for number, handler in handlers.items():
@@ -195,12 +194,12 @@ def _make(
         app,
         map=channels,
         sockets=list(sockets),
-        # No `Server:` header: nobody needs to know the version of what is attacked.
+        # No `Server:` header, which would reveal a version to attackers.
         ident=None,
-        max_request_header_size=limits.header_bytes + 1,  # the first that is too many
+        max_request_header_size=limits.header_bytes + 1,  # waitress refuses this size too
         max_request_body_size=max_body_bytes + 1,
         send_bytes=_ANSWER_BYTES,
-        log_socket_errors=False,  # a client that is gone is no news
+        log_socket_errors=False,  # clients that disconnect are normal
         connection_limit=_UNLIMITED,
         channel_timeout=_UNLIMITED,
         threads=_THREADS,
@@ -208,7 +207,7 @@ def _make(
 
 
 def _drain(clients: Clients, turn: Callable[[float], None]) -> None:
-    """Take no new connections and finish the requests that have begun."""
+    """Accept no new connections, and finish the running requests."""
     clients.shut_out()
     deadline = time.monotonic() + _DRAIN_S
     while clients.are_busy and time.monotonic() < deadline:

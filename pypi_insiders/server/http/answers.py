@@ -1,4 +1,4 @@
-"""Answer when the application cannot, and write the log of what was answered."""
+"""Answer with 500 if the application raises, and log answers."""
 
 import logging
 from typing import Any
@@ -13,13 +13,13 @@ _METHOD_LENGTH = 20
 
 
 class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
-    """The application's answer; 500 without details if it raises, which is a bug of ours."""
+    """The application's answer; 500 without details if it raises, which is a bug."""
 
     def service(self) -> None:
-        """Answer the request; called by a thread that serves requests.
+        """Answer the request; called by a thread of waitress.
 
         Raises:
-            ClientDisconnected: nobody is there to be answered.
+            ClientDisconnected: the client is gone.
         """
         try:
             self.start()
@@ -27,32 +27,32 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
             self.finish()
         except ClientDisconnected:
             raise
-        # Also an OSError: those of the connection do not come to here.
+        # OSError too: errors of the connection are ClientDisconnected.
         except Exception:
-            _log.exception("the answer to %s failed", _named(self.request))
+            _log.exception("cannot answer %s", _named(self.request))
             self._give_up()
 
     def _give_up(self) -> None:
         if self.wrote_header:
-            self.close_on_finish = True  # which tells the client that there should be more
+            self.close_on_finish = True  # so that the client notices the missing rest
             return
-        body = b"internal error; the log of the index says more\n"
+        body = b"internal error; see the log: pypi-insiders server logs\n"
         self.status = "500 Internal Server Error"
         self.response_headers = [("Content-Type", "text/plain")]
         self.content_length = len(body)
         self.complete = True
-        # The application may have left a body unread, which would be taken for the next request.
+        # An unread body of this request would be parsed as the next request.
         self.set_close_on_finish()
         self.write(body)
 
 
 class _Logged:
-    """Write one line to the log when a request has been answered."""
+    """Log one line for each answer."""
 
     _header_bytes = 0
 
     def build_response_header(self: Any) -> bytes:
-        # waitress does not say how long the header was, and the log tells the length of the body.
+        # waitress counts header and body together; the log has the length of the body.
         header: bytes = super().build_response_header()  # type: ignore[misc]
         self._header_bytes = len(header)
         return header
@@ -64,27 +64,27 @@ class _Logged:
         finally:
             if self.wrote_header:
                 body_bytes = self.channel.written_bytes - before_bytes - self._header_bytes
-                # Client, method, path and status, and how many bytes the body has. Without the
-                # query and all header fields: there may be credentials in them.
+                # Client, method, path, status and bytes of the body. Without query and header
+                # fields, which may contain credentials.
                 _log.debug(
                     "%s %s %s %d",
                     self.channel.addr[0],
                     _named(self.request),
                     self.status.partition(" ")[0],
-                    max(0, body_bytes),  # less than the header, if the client is gone
+                    max(0, body_bytes),  # negative if the client left during the header
                 )
 
 
 class LoggedAnswerTask(_Logged, AnswerTask):
-    """The application's answer, and a line in the log."""
+    """The application's answer, which is logged."""
 
 
 class LoggedRefusalTask(_Logged, ErrorTask):  # type: ignore[misc]
-    """waitress's answer to what is no request, and a line in the log."""
+    """waitress's answer to an invalid request, which is logged."""
 
 
 def _named(request: Any) -> str:
-    """Name a request by method and path, so that it can be shown: printable, short, one line."""
+    """Return method and path of a request, printable and short, for the log."""
     if not request.request_uri:
         return "- -"
     path = request.request_uri.partition("?")[0].partition("#")[0]

@@ -1,4 +1,4 @@
-"""Decide which clients may stay: how many, and how slow."""
+"""Limit the number of connections, and close slow ones."""
 
 import logging
 import resource
@@ -16,30 +16,30 @@ from pypi_insiders.server.http.limits import Limits
 _log = logging.getLogger(__package__)
 
 _LOOK_S = 1.0
-# Its own, the file that it is sent, and what waitress writes to disk of its body and its answer.
+# Its socket, the file that is sent, and the temporary files of waitress for body and answer.
 _FILES_PER_CONNECTION = 4
-# The database, the journal, sockets, pipes, what is examined and rendered.
+# The database, the journal, sockets, pipes, and files that are examined or rendered.
 _FILES_OF_OURS = 64
 
 
 class Clients:
-    """The connections of all clients; everything is called by the loop, between its rounds.
-
-    waitress's own limits are not used: that of connections locks out everybody but those who have
-    one, idle or not; that of time does not count a request that trickles in, and waits until a
-    client that does not read can be written to.
+    """The connections of all clients; all methods are called between two rounds of the loop.
 
     Args:
-        channels: waitress's map of all that is open.
-        limits: of each client.
-        is_logged: whether there is a line in the log for each answer.
+        channels: waitress's map of all open channels.
+        limits: the limits of each client.
+        is_logged: whether to log each answer.
     """
+
+    # Without waitress's own limits: its maximum of connections locks out all new clients, even if
+    # the others are idle; its timeout ignores a request that arrives slowly, and never ends for a
+    # client that does not read.
 
     def __init__(self, channels: dict[int, Any], limits: Limits, *, is_logged: bool) -> None:
         self._is_logged = is_logged
         self._channels = channels
         self._limits = limits
-        # accept() would fail for want of a descriptor, at once and again: the loop would run hot.
+        # Without free descriptors accept() fails at once, again and again: the loop would spin.
         self._connections = min(limits.connections, _affordable_connections())
         self.tick_s = min(_LOOK_S, limits.shortest_s / 4)
         self._next_look_s = 0.0
@@ -48,20 +48,19 @@ class Clients:
             listener.channel_class = LoggedConnection if is_logged else Connection
 
     def all(self) -> list[Connection]:
-        """All connections, the oldest first."""
+        """Return all connections, the oldest first."""
         return [item for item in list(self._channels.values()) if isinstance(item, Connection)]
 
     @property
     def are_busy(self) -> bool:
-        """Whether a request is under way, or on its way."""
+        """Whether a request is running or arriving."""
         return any(map(_is_busy, self.all()))
 
     def admit(self) -> None:
         """Make room for the next client.
 
-        At the limit, a connection on which no request is under way makes room, that which is idle
-        for longest; then one whose request is still not there. If there is none, who comes waits
-        in the kernel's queue: nobody is refused.
+        At the limit, the connection that is idle for longest is closed, or else one whose request
+        has not arrived. Without any, new clients wait in the kernel's queue.
         """
         may_come = len(self._channels) <= self._connections or self._make_room()
         for listener in self._listeners:
@@ -71,7 +70,7 @@ class Clients:
         connections = self.all()
         excess = len(connections) - self._connections
         if excess > 0:
-            # The newest are those who came too many: they are what room is made for.
+            # The newest connections are those beyond the limit, which room is made for.
             dispensable = sorted(filter(_is_dispensable, connections[:-excess]), key=_rank)
             for connection in dispensable[:excess]:
                 connection.abort()
@@ -79,22 +78,22 @@ class Clients:
         return excess < 0 or (excess == 0 and any(map(_is_dispensable, connections)))
 
     def shut_out(self) -> None:
-        """Admit nobody any more."""
+        """Accept no new connections."""
         for listener in self._listeners:
-            # Not close(): with systemd's socket, whoever connects now waits for our successor.
+            # Not close(): in the queue of systemd's socket, they wait for the next process.
             listener.accepting = False
 
     def admit_until(self, is_over: Callable[[], bool]) -> None:
-        """Ask before each connection whether it is over; then whoever comes waits for a successor.
+        """Accept connections until a condition is true; later ones wait for the next process.
 
         Args:
-            is_over: after it has been true once, end.
+            is_over: the condition, called before each connection is accepted.
         """
         for listener in self._listeners:
             listener.accept = partial(_accept, listener.accept, is_over)
 
     def resume(self) -> bool:
-        """Go on with requests that have been read already.
+        """Continue with requests that were received already.
 
         Returns:
             Whether there are any connections.
@@ -106,9 +105,9 @@ class Clients:
         return bool(connections)
 
     def dismiss_slow(self) -> None:
-        """End the connections whose time is over; looks for them once in `tick_s`."""
+        """Close the connections beyond a time limit; checks them once in `tick_s`."""
         now_s = time.monotonic()
-        # A round of the loop may take microseconds, and this goes through all connections.
+        # Rounds of the loop take microseconds, and this visits all connections.
         if now_s < self._next_look_s:
             return
         self._next_look_s = now_s + self.tick_s
@@ -120,7 +119,7 @@ class Clients:
 
 
 def _accept(accept: Callable[[], object], is_over: Callable[[], bool]) -> object:
-    # waitress takes None for "somebody else was faster", and waits on.
+    # waitress treats None as a connection that another process has accepted.
     return None if is_over() else accept()
 
 
@@ -128,7 +127,7 @@ def _is_overdue(connection: Connection, now_s: float, limits: Limits) -> bool:
     match connection.state:
         case ConnectionState.LINGERING:
             return now_s - connection.idle_s > limits.linger_s
-        # Installers keep connections for their next request; who has never asked has less time.
+        # Installers reuse connections; those without any request have less time.
         case ConnectionState.IDLE if connection.has_asked:
             connection.mark(now_s)
             return now_s - connection.idle_s > limits.idle_s
@@ -139,26 +138,26 @@ def _is_overdue(connection: Connection, now_s: float, limits: Limits) -> bool:
             connection.idle_s = now_s
             return _lags(connection, now_s, limits.body_s, limits.bytes_per_s)
     connection.idle_s = now_s
-    # Only if there is something to be taken: an answer that takes long to make is our own fault.
+    # Only with bytes to be read: a slow answer of the application is not the client's fault.
     if connection.total_outbufs_len:
         return _lags(connection, now_s, limits.answer_s, limits.bytes_per_s)
-    connection.mark(now_s)  # it waits for us
+    connection.mark(now_s)  # the client waits for the application
     return False
 
 
 def _lags(connection: Connection, now_s: float, window_s: float, bytes_per_s: int) -> bool:
-    """Tell whether too little has moved in the window that is over; if so, open the next."""
+    """Return whether too few bytes have moved in the last window; at its end, start the next."""
     elapsed_s = now_s - connection.mark_s
     if elapsed_s < window_s:
         return False
-    # Over a window, not since the last byte: who takes a byte a second would stay for ever.
+    # Over a window, not since the last byte: a client with a byte a second would stay for ever.
     moved_bytes = connection.moved_bytes - connection.mark_bytes
     connection.mark(now_s)
     return moved_bytes < bytes_per_s * elapsed_s
 
 
 def _affordable_connections() -> int:
-    """Tell how many connections this process has file descriptors for."""
+    """Return the number of connections that this process has file descriptors for."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         files = 2**31
@@ -166,7 +165,7 @@ def _affordable_connections() -> int:
 
 
 def _is_dispensable(connection: Connection) -> bool:
-    # Up to here nothing is lost that a client cannot ask for again.
+    # Up to this state, a client can send its request again without loss.
     return connection.state <= ConnectionState.HEADER and not connection.rest
 
 

@@ -1,4 +1,4 @@
-"""Hold one client's connection: one request after the other, and manners when it is refused."""
+"""The connection of one client: one request after the other, and a clean end if refused."""
 
 import contextlib
 import enum
@@ -21,30 +21,29 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class ConnectionState(enum.IntEnum):
-    """What a connection is at; the lower, the less is lost when it ends."""
+    """The state of a connection; the lower, the less is lost if it is closed."""
 
-    LINGERING = enum.auto()  # refused; what still comes is dropped
+    LINGERING = enum.auto()  # refused; further input is dropped
     IDLE = enum.auto()
-    HEADER = enum.auto()  # a request's header comes in
-    BODY = enum.auto()  # a request's body comes in
-    ANSWER = enum.auto()  # a request is answered, or waits for it
+    HEADER = enum.auto()  # the header of a request is arriving
+    BODY = enum.auto()  # the body of a request is arriving
+    ANSWER = enum.auto()  # a request is being answered, or waits for a thread
 
 
 class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
-    """One client's connection.
-
-    Requests that a client sends without waiting for answers are read one by one, each when the
-    answer before it has gone out. waitress answers them at once, whether the client reads or not:
-    some hundred of them would take all our file descriptors, and a few with large answers, by four
-    clients, all threads.
+    """The connection of one client.
 
     Attributes:
-        has_asked: whether there has been a whole request.
-        idle_s: when it was opened, or busy for the last time, on the monotonic clock.
-        mark_s: since when it has had to move, on the monotonic clock.
-        mark_bytes: how much it had moved then.
-        rest: what has been read of the next request.
+        has_asked: whether a whole request was received.
+        idle_s: when it was opened, or last busy, on the monotonic clock.
+        mark_s: the start of the current window, on the monotonic clock.
+        mark_bytes: `moved_bytes` at that time.
+        rest: the received bytes of the next request.
     """
+
+    # Pipelined requests are read one by one, each after the previous answer was sent. waitress
+    # answers them at once, even if the client does not read: some hundred would use up all file
+    # descriptors, and a few with large answers, from four clients, all threads.
 
     task_class = AnswerTask
 
@@ -59,14 +58,14 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # Of a file, waitress reads as much at once as the kernel could take, some megabytes.
+        # waitress reads as much of a file at once as the kernel could take, some megabytes.
         self.sendbuf_len = _MOST_AT_ONCE_BYTES
         self.idle_s = time.monotonic()
         self.mark(self.idle_s)
 
     @property
     def state(self) -> ConnectionState:
-        """What it is at."""
+        """The current state."""
         if self._is_lingering:
             return ConnectionState.LINGERING
         if self.requests or self.total_outbufs_len:
@@ -77,41 +76,42 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     @property
     def begun_s(self) -> float:
-        """When the request that comes in has begun; the first begins with the connection."""
-        # Otherwise a client that connects and says nothing would have all the time there is.
+        """The start of the arriving request; for the first one, of the connection."""
+        # Otherwise a client that connects and sends nothing would have no time limit.
         return float(self.request.begun_s) if self.has_asked else self.idle_s
 
     @property
     def moved_bytes(self) -> int:
-        """How much has come in, and has been taken by the client's side.
+        """The bytes received from the client, and acknowledged by its side.
 
-        What the kernel has taken from us says less: it takes some megabytes without the client,
-        and then nothing until a third of them has gone. Source: tcp(7), `SIOCOUTQ`.
+        Source: tcp(7), `SIOCOUTQ`.
         """
+        # Not the bytes that send(2) has taken: the kernel buffers some megabytes, and then takes
+        # none until a third of them is acknowledged.
         waiting = bytes(4)
-        with contextlib.suppress(OSError):  # only Linux can tell
+        with contextlib.suppress(OSError):  # only on Linux
             waiting = fcntl.ioctl(self.socket, termios.TIOCOUTQ, waiting)
         return self._received_bytes + self._sent_bytes - int.from_bytes(waiting, sys.byteorder)
 
     @property
     def written_bytes(self) -> int:
-        """How much has been answered: gone out, or about to."""
-        # A thread adds to the one number what it takes from the other.
+        """The bytes of answers, sent or buffered."""
+        # Under the lock, as threads move bytes from one number to the other.
         with self.outbuf_lock:
             return int(self._sent_bytes + self.total_outbufs_len)
 
     def mark(self, now_s: float) -> None:
-        """Remember that up to now it has moved as it has to."""
+        """Start the next window."""
         self.mark_s, self.mark_bytes = now_s, self.moved_bytes
 
     def parser_class(self, adjustments: Any) -> RequestParser:
-        """Make the parser of the next request; called by waitress."""
+        """Create the parser of the next request; called by waitress."""
         self._parser = RequestParser(adjustments)
         return self._parser
 
     def handle_read(self) -> None:
-        """Go on with what has been read, or read what has come; called by waitress."""
-        # waitress would parse it at once, and queue it behind the request that is answered now.
+        """Parse the bytes in `rest`, or read from the socket; called by waitress."""
+        # waitress would parse `rest` at once, and queue its request behind the current one.
         if self.rest:
             rest, self.rest = self.rest, b""
             self.received(rest)
@@ -119,7 +119,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             super().handle_read()
 
     def received(self, data: bytes) -> bool:
-        """Take what has come, up to the end of a request; called by waitress."""
+        """Parse received bytes up to the end of a request; called by waitress."""
         if self._is_lingering:
             return False
         self._received_bytes += len(data)
@@ -134,39 +134,35 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         return is_taken
 
     def send(self, data: bytes, do_close: bool = True) -> int:
-        """Send what the kernel takes; called by waitress."""
+        """Send as many bytes as the kernel takes; called by waitress."""
         sent: int = super().send(data, do_close)
         self._sent_bytes += sent
         return sent
 
     def writable(self) -> bool:
-        """Tell whether the loop should send what is to be sent; called by waitress.
-
-        As long as a thread is at it, that sends; to wait for room then would mean to wake at once,
-        again and again. It waits for the loop when there is more than waitress's high watermark.
-        """
+        """Return whether the loop should send buffered bytes; called by waitress."""
+        # While a thread answers, it sends by itself, and the loop would wake up again and again for
+        # a writable socket. Beyond waitress's high watermark the thread waits for the loop.
         if self.requests and self.total_outbufs_len <= self.adj.outbuf_high_watermark:
             return bool(self.will_close)
         return bool(self.total_outbufs_len or self.will_close or self.close_when_flushed)
 
     def handle_expt(self) -> None:
-        """Part with a client that sends urgent data, which HTTP has not; called by waitress.
-
-        Nobody reads it, so that it would wake the loop for ever.
-        """
+        """Close the connection of a client that sends urgent data; called by waitress."""
+        # HTTP has no urgent data: as it is never read, it would wake the loop for ever.
         self.handle_close()
 
     def handle_close(self) -> None:
-        """Close, but hear out who was refused; called by waitress.
+        """Close the connection; after a refusal, first drop the rest of the request.
 
-        A client that sends a large body gets a reset in the middle of it otherwise, and many then
-        do not look for the answer. Source: RFC 9112, 9.6.
+        Called by waitress. Source: RFC 9112, 9.6.
         """
+        # Otherwise a client gets a reset while it sends a large body, and many clients then do not
+        # read the answer.
         is_answered = self.will_close and self.connected and not self.total_outbufs_len
         if self._is_refused and is_answered and not self._is_lingering:
             with contextlib.suppress(OSError):
-                # The answer is complete for the client, which can still send what it is at. Source:
-                # RFC 9112, 9.6.
+                # Ends the answer for the client, which can still send its request.
                 self.socket.shutdown(socket.SHUT_WR)
                 self._is_lingering = True
                 self.will_close = False
@@ -175,16 +171,16 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         super().handle_close()
 
     def abort(self) -> None:
-        """Close at once; what the client has not taken is lost."""
+        """Close at once; unsent bytes are lost."""
         if self.socket is not None and self.total_outbufs_len:
-            # The kernel would go on offering what it has in its buffer.
+            # Otherwise the kernel keeps the socket until the client has read its buffer.
             with contextlib.suppress(OSError):
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         super().handle_close()
 
 
 class LoggedConnection(Connection):
-    """One client's connection, and a line in the log for every answer."""
+    """The connection of one client, with a line in the log for every answer."""
 
     task_class = LoggedAnswerTask
     error_task_class = LoggedRefusalTask

@@ -1,22 +1,22 @@
-"""Say what a client may take."""
+"""The limits of a client."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client may take; beyond it is refused, or its connection ends.
+    """The limits of a client; beyond them, its request is refused or its connection closed.
 
     Attributes:
-        header_bytes: request line and header fields of a request, together.
-        connections: at once, of all clients.
-        header_s: from the first byte of a request, or from the connection for the first request,
-            to the end of its header.
-        body_s: over how many seconds a body must arrive with `bytes_per_s`.
-        answer_s: over how many seconds an answer must be taken with `bytes_per_s`.
-        bytes_per_s: at which rate bodies and answers must at least move.
-        idle_s: without a request on a connection that has had one.
-        linger_s: to hear out a client that was refused, so that it reads why.
+        header_bytes: maximum of request line and header fields together.
+        connections: maximum of all clients together.
+        header_s: maximum from the first byte of a request (or from the connection, for the first
+            request) to the end of its header.
+        body_s: the window in which a body must arrive with `bytes_per_s` on average.
+        answer_s: the window in which an answer must be read with `bytes_per_s` on average.
+        bytes_per_s: the minimum rate of bodies and answers.
+        idle_s: maximum between two requests of a connection.
+        linger_s: maximum to receive the rest of a refused request, so that its client reads why.
     """
 
     header_bytes: int = 32 * 1024
@@ -30,5 +30,5 @@ class Limits:
 
     @property
     def shortest_s(self) -> float:
-        """The time that is over first."""
+        """The shortest of the time limits."""
         return min(self.header_s, self.body_s, self.answer_s, self.idle_s, self.linger_s)

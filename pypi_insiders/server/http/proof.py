@@ -1,4 +1,4 @@
-"""Prove that limits are in force before anybody is served."""
+"""Test the limits of clients before the server starts."""
 
 import socket
 import time
@@ -22,8 +22,8 @@ from pypi_insiders.server.http.connection import ConnectionState
 from pypi_insiders.server.http.limits import Limits
 from pypi_insiders.util.errors import InsidersError
 
-# What the server reads, sets, calls or overrides of waitress, by the class to which it belongs.
-# Of none of these does the documentation of waitress speak, so a patch release may rename them.
+# The members of waitress that the server reads, sets, calls or overrides, by class. None of them
+# is documented, so a patch release may rename them.
 MEMBERS = {
     Adjustments: "max_request_body_size max_request_header_size outbuf_high_watermark",
     BaseWSGIServer: "accepting asyncore channel_class task_dispatcher",
@@ -47,25 +47,24 @@ _Seen = TypeVar("_Seen")
 
 
 class _NotInForceError(Exception):
-    """What was tried has not been limited."""
+    """A limit has no effect."""
 
 
 def demand_limits(make_server: Callable[[list[socket.socket], dict[int, Any]], Any]) -> None:
-    """Try the limits of a server that serves only this process, and ends with the call.
-
-    They are put into waitress by its internals, of which another version may know nothing; it
-    would serve on without a word.
+    """Test the limits with a temporary server for this process only.
 
     Args:
-        make_server: makes a waitress server on listening sockets, with a map of its own.
+        make_server: creates a waitress server on listening sockets, with a map of its own.
 
     Raises:
-        InsidersError: a limit is not in force.
+        InsidersError: a limit has no effect.
     """
+    # The limits are implemented with internals of waitress: with another version they could be
+    # ignored silently.
     try:
         _expect_members()
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind("")  # a name that nobody else has. Source: unix(7), "Autobind feature"
+            listener.bind("")  # a unique name. Source: unix(7), "Autobind feature"
             channels: dict[int, Any] = {}
             server = make_server([listener], channels)
             try:
@@ -76,8 +75,8 @@ def demand_limits(make_server: Callable[[list[socket.socket], dict[int, Any]], A
                     channel.close()
     except (_NotInForceError, AttributeError, TypeError) as error:
         raise InsidersError(
-            f"the server's limits are not in force with waitress {version('waitress')}: {error}",
-            "install pypi-insiders again, with the waitress that it requires",
+            f"limits of clients have no effect with waitress {version('waitress')}: {error}",
+            "reinstall pypi-insiders with the required version of waitress",
         ) from error
 
 
@@ -89,17 +88,16 @@ def _expect_members() -> None:
 
 
 def _names(kind: type) -> Iterator[str]:
-    """Name what a class has, and what its methods give its instances."""
+    """Yield the members of a class, and the names that its methods use."""
     yield from vars(kind)
-    # Attributes that only __init__ sets are in no class: the names that its methods use tell of
-    # them.
+    # Attributes that only methods set are not in the class, but in the names of their code.
     for member in vars(kind).values():
         if isinstance(member, FunctionType):
             yield from member.__code__.co_names
 
 
 def _try(server: Any, channels: dict[int, Any], address: str) -> None:
-    # With no time at all, so that nothing has to be waited for.
+    # With limits of 0 s, so that the test does not have to wait.
     clients = Clients(channels, Limits(header_s=0, idle_s=0), is_logged=False)
 
     def turn() -> None:
@@ -143,7 +141,7 @@ def _connected(address: str) -> Iterator[socket.socket]:
 
 
 def _wait(turn: Callable[[], None], look: Callable[[], _Seen], what: str) -> _Seen:
-    """Let the server go on until something is seen there."""
+    """Run the server until `look` returns something true; return that."""
     deadline = time.monotonic() + _PATIENCE_S
     while not (seen := look()):
         _expect(time.monotonic() < deadline, what)

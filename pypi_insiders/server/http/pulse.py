@@ -1,4 +1,4 @@
-"""Tell systemd that requests are served, and what there is to serve."""
+"""Report readiness, status and watchdog to systemd."""
 
 import os
 import threading
@@ -14,10 +14,10 @@ _LOOK_S = 1.0
 
 
 class Pulse:
-    """Tell systemd that requests are served, and what there is to serve.
+    """Reports readiness and status to systemd, and answers its watchdog.
 
-    The watchdog is answered only after a task has gone through the threads that serve requests:
-    when all of them hang, systemd restarts the service.
+    The watchdog is answered only after a task has run in a thread for requests: if all of them
+    hang, systemd restarts the service.
 
     Source: sd_notify(3), sd_watchdog_enabled(3).
     """
@@ -36,11 +36,11 @@ class Pulse:
             os.environ.pop("WATCHDOG_PID", "") == str(os.getpid()) and timeout_us.isdecimal()
         )
         self._is_watched = is_watched
-        # sd_watchdog_enabled(3) recommends half; with a third, one that comes late does no harm.
+        # sd_watchdog_enabled(3) recommends half of the timeout; a third tolerates one late message.
         self._interval_s = int(timeout_us) / 1e6 / 3 if is_watched else _PAUSE_S
 
     def notify(self, *lines: str) -> None:
-        """Tell systemd something, and the status if it has changed."""
+        """Send lines to systemd, and the status if it has changed."""
         status = self._status()
         self._next_look_s = time.monotonic() + _LOOK_S
         if status != self._told:
@@ -51,11 +51,11 @@ class Pulse:
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """Tell systemd that the settings are read again, and when that has ended.
+        """Report the start and the end of a reload.
 
         Source: sd_notify(3), `RELOADING=1`.
         """
-        # By the time systemd knows which of two reloads is meant. Source: systemd.service(5),
+        # The time tells systemd which of two reloads this is. Source: systemd.service(5),
         # `Type=notify-reload`, since 253.
         self.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
@@ -64,14 +64,12 @@ class Pulse:
             self.notify("READY=1")
 
     def beat(self) -> float:
-        """Tell a changed status, and answer the watchdog when it is time, if requests are served.
-
-        The status is looked at once in a second at most: while many files come in, each look
-        could mean to count them all.
+        """Send a changed status, and answer the watchdog when due, if the threads respond.
 
         Returns:
-            After how many seconds to call it again, at the latest.
+            The maximum of seconds until the next call.
         """
+        # At most once a second: while many files are added, each status would count all of them.
         now_s = time.monotonic()
         pause_s = self._next_look_s - now_s
         if pause_s <= 0:
@@ -79,15 +77,15 @@ class Pulse:
             pause_s = _PAUSE_S
         if self._is_watched and now_s >= self._next_s and self._served.is_set():
             self._next_s = now_s + self._interval_s
-            # Until a thread has been there: no beat goes out on behalf of threads that hang.
+            # Set again by `service` in a thread, so that hanging threads stop the beat.
             self._served.clear()
             self._dispatcher.add_task(self)
             self.notify("WATCHDOG=1")
         return min(pause_s, self._interval_s, _PAUSE_S)
 
     def service(self) -> None:
-        """Go through a thread; called by it."""
+        """Record that a thread responds; called by it."""
         self._served.set()
 
     def cancel(self) -> None:
-        """Be dropped; called when the threads end."""
+        """Do nothing; called when the threads end."""

@@ -1,4 +1,4 @@
-"""Read requests strictly: what is none is refused at once, cheaply, and as the client's fault."""
+"""Parse requests strictly: invalid ones are refused early, and with a status of 4xx."""
 
 import re
 import time
@@ -7,36 +7,36 @@ from ipaddress import IPv6Address
 from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented
 from waitress.utilities import BadRequest, Error, RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
-# Of the request targets CONNECT's is missing: a proxy we are not. Source: RFC 9112, 3 and 3.2.
+# Without the target of CONNECT, which is for proxies. Source: RFC 9112, 3 and 3.2.
 _REQUEST_LINE = re.compile(
     rb"(?:[!#$%&'*+\-.^_`|~0-9A-Z]+ (?:/|(?i:https?)://)[\x21-\x7e]*|OPTIONS \*) HTTP/1\.[0-9]"
 )
 _METHOD_START = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-# Source: RFC 3986, 3.2.2 and 3.2.3; which brackets hold an address is for `ip_address`.
+# Source: RFC 3986, 3.2.2 and 3.2.3; the address in brackets is checked by `IPv6Address`.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|[\w\-.~!$&'()*+,;=%]*)(?::([0-9]{0,5}))?", re.ASCII)
-# No client sends so many; the time of waitress's expressions is nothing for fewer.
+# More than any client sends; for fewer, the quadratic time of waitress's expressions is harmless.
 _MANY_BLANKS = b" " * 64
 
 
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
-    """One request, as far as it has been received.
+    """One request, as far as it was received.
 
     Attributes:
-        begun_s: when its first byte came, on the monotonic clock; 0 before.
-        rest: what came after its end.
+        begun_s: the time of its first byte, on the monotonic clock; 0 before.
+        rest: the bytes after its end.
 
     Source: RFC 9112.
     """
 
-    # waitress names them in its log also where there was nothing to find them in.
+    # waitress logs them even if there was no request line.
     command = path = request_uri = ""
     begun_s = 0.0
     rest = b""
 
     def received(self, data: bytes) -> int:
-        """Take what has come; return how much of it this request has taken.
+        """Parse received bytes; return how many were used.
 
-        After its end it takes all, and keeps the rest for whoever reads the next request.
+        After the end of the request all are used, and `rest` has those of the next one.
         """
         if self.completed:
             return 0
@@ -55,24 +55,23 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
         if not self.completed:
             return len(data) - len(new) + taken
         if isinstance(self.error, RequestHeaderFieldsTooLarge):
-            # waitress makes up a request line then.
+            # waitress invents a request line for this error.
             self.command = self.request_uri = ""
-        # There is no body to ask for; waitress would, and wait for it.
+        # The request is complete; waitress would send 100 Continue, and wait for a body.
         self.expect_continue = False
         self.rest = new[taken:]
         return len(data)
 
     def _look_for_faults(self) -> None:
-        """Refuse what waitress waits for in vain, or keeps without a bound."""
+        """Refuse requests for which waitress would wait for ever or use memory without a limit."""
         if self.completed:
             return
         if not self.headers_finished:
-            # waitress looks for CR LF twice and would wait for ever; RFC 9112, 2.2 lets a server
-            # refuse that.
+            # waitress waits for CR LF twice, so for ever; RFC 9112, 2.2 lets a server refuse LF.
             if b"\n\n" in self.header_plus:
                 self._refuse(BadRequest("Lines must end in CR LF"))
         elif self.chunked:
-            # Its limit on bodies counts what is in chunks, not the lines between them.
+            # waitress's limit of bodies counts the chunks, not the lines between them.
             chunks = self.body_rcv
             if len(chunks.control_line) + len(chunks.trailer) > self.adj.max_request_header_size:
                 self._refuse(BadRequest("A chunk's header or the trailer is too long"))
@@ -89,13 +88,13 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
         """Parse request line and header fields.
 
         Raises:
-            ParsingError: they are not as the specification says, or not supported.
+            ParsingError: they violate the specification, or are not supported.
         """
         _check(header_plus)
         try:
             super().parse_header(header_plus)
         except TransferEncodingNotImplemented as error:
-            # Would be 501, and look as if we were at fault.
+            # waitress would answer 501, an error of the server.
             raise ParsingError(*error.args) from error
         except ValueError as error:  # urlsplit's, and int's of thousands of digits
             raise ParsingError("The request target or Content-Length is invalid") from error
@@ -112,10 +111,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
 
 
 def _check(header_plus: bytes) -> None:
-    """Refuse what waitress lets pass, or takes minutes to refuse.
+    """Check a header for faults that waitress accepts, or takes minutes to refuse.
 
     Raises:
-        ParsingError: it is refused.
+        ParsingError: the header is not valid.
     """
     # Its regular expressions take quadratic time for a request line that matches none, and for
     # blanks before a value. Folded lines could put such blanks together.
@@ -128,10 +127,10 @@ def _check(header_plus: bytes) -> None:
 
 
 def _check_host(host: str | None) -> None:
-    """Refuse what is no host, or more than one: to take it apart raises.
+    """Check that there is one valid Host, as the application parses it.
 
     Raises:
-        ParsingError: it is refused. Source: RFC 9112, 3.2.
+        ParsingError: it is missing, repeated or not valid. Source: RFC 9112, 3.2.
     """
     match = None if host is None else _HOST.fullmatch(host)
     if match is None or int(match[2] or 0) > 65535:

@@ -1,4 +1,4 @@
-"""Let requests wait without keeping the others from being served."""
+"""Let requests wait without blocking others."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 
 class Waiters:
-    """The requests that wait for something; each has a thread lent to it, up to a bound.
+    """The waiting requests; each gets an additional thread, up to a limit.
 
     Args:
-        most: how many may wait at the same time.
+        most: the maximum of requests that wait at the same time.
     """
 
     def __init__(self, most: int = 64) -> None:
@@ -18,19 +18,19 @@ class Waiters:
         self._lock = threading.Lock()
         self._lend: Callable[[int], None] = lambda _number: None
         self.stopping = threading.Event()
-        """Set when the server is to end: nobody waits any longer."""
+        """Set when the server stops, which ends all waits."""
 
     def serve_with(self, lend: Callable[[int], None]) -> None:
-        """Use a server's threads.
+        """Set the server that provides the threads.
 
         Args:
-            lend: called with the number of requests that wait, whenever that changes.
+            lend: called with the number of waiting requests whenever it changes.
         """
         self._lend = lend
 
     @contextmanager
     def waiting(self) -> Iterator[bool]:
-        """Lend a thread to a request; `False`: too many wait already, this one must not."""
+        """Reserve a thread for a waiting request; yield false if too many are waiting already."""
         with self._lock:
             may_wait = self._number < self._most and not self.stopping.is_set()
             if may_wait:
@@ -42,6 +42,6 @@ class Waiters:
             if may_wait:
                 with self._lock:
                     self._number -= 1
-                    # The threads are being shut down then, and a new number would start some again.
+                    # During the shutdown, a new number would start threads again.
                     if not self.stopping.is_set():
                         self._lend(self._number)

@@ -434,7 +434,7 @@ def test_what_the_application_raises_is_logged_and_not_told(path: str) -> None:
         answer = server.ask(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         log = server.end()
     assert (status(answer), b"detail" in answer) == (500, False)
-    assert log.startswith(f"error: the answer to GET {path} failed\nTraceback")
+    assert log.startswith(f"error: cannot answer GET {path}\nTraceback")
     assert log.endswith("Error: a detail\n")
 
 

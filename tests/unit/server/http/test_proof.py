@@ -64,10 +64,10 @@ def test_a_waitress_that_has_changed_does_not_serve(
     tmp_path: Path, change: tuple[str, str], complaint: str
 ) -> None:
     message, hint = serve(tmp_path, change)
-    start = f"the server's limits are not in force with waitress {version('waitress')}: "
+    start = f"limits of clients have no effect with waitress {version('waitress')}: "
     assert message.startswith(start)
     assert message.endswith(complaint)
-    assert hint == "install pypi-insiders again, with the waitress that it requires"
+    assert hint == "reinstall pypi-insiders with the required version of waitress"
 
 
 def test_the_waitress_that_is_required_serves(tmp_path: Path) -> None:
