@@ -363,9 +363,9 @@ LONG = (MARKDOWN, "", "word " * 400_000)
 # It is nine to the power of forty words.
 TIMES_NINE = [f".. |a{n}| replace:: {f'|a{n + 1}| ' * 9}" for n in range(40)]
 ENDLESS = ("", *TIMES_NINE, ".. |a40| replace:: x", "", "|a0|")
-IT_IS_LONG = "It is very long; here is how it begins."
-IT_IS_ENDLESS = "It cannot be rendered."
-WAIT = "Another one is being rendered; load this page again."
+IT_IS_LONG = "The README is very long; this is its start."
+IT_IS_ENDLESS = "The README cannot be rendered."
+WAIT = "Another README is being rendered; reload this page."
 
 
 @pytest.mark.parametrize(("lines", "problem"), [(LONG, IT_IS_LONG), (ENDLESS, IT_IS_ENDLESS)])
@@ -389,7 +389,9 @@ def test_readmes_do_not_keep_all_threads_busy(person: Person) -> None:
         wheel(person.paths.distributions, f"probe-{number}", "1.0", *ENDLESS)
     with serving(person) as url, ThreadPoolExecutor(3) as pool:
         answers = list(pool.map(partial(ask, url), [f"/project/probe-{n}/" for n in range(3)]))
-    found = re.findall(r"<p>(It cannot .*|Another .*)</p>", "".join(item.body for item in answers))
+    found = re.findall(
+        r"<p>(The README cannot .*|Another .*)</p>", "".join(item.body for item in answers)
+    )
     assert sorted(found) == [WAIT, WAIT, IT_IS_ENDLESS]
 
 

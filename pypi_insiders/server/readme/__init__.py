@@ -1,4 +1,4 @@
-"""Read what a distribution tells people, and render its README, in a process of its own."""
+"""Read summary, links and README of a distribution, rendered in a separate process."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from pypi_insiders.util.process import run
 
 _log = logging.getLogger(__name__)
 
-# Beyond the limit of the processor's time that the process sets itself.
+# Longer than the limit of processor time that the process sets itself.
 _TIMEOUT_S = 15
 _PATIENCE_S = 2
 _KEPT = 16
@@ -21,48 +21,47 @@ _KEPT = 16
 
 @dataclass(frozen=True)
 class Readme:
-    """What a distribution tells people of itself."""
+    """The summary, links and README of a distribution."""
 
     summary: str = ""
     """One line."""
     links: dict[str, str] = field(default_factory=dict)
     """Label to URL, of http or https."""
     html: str = ""
-    """The README, safe to be shown within a page; empty where there is none.
+    """The README, safe within a page; empty: there is none.
 
-    It makes no request, its links leave with `rel="noopener nofollow noreferrer"`, its headings
-    begin at level 3, and every `id` in it starts with `readme-`.
+    It makes no requests, its links have `rel="noopener nofollow noreferrer"`, its headings start
+    at level 3, and every `id` in it starts with `readme-`.
     """
     problem: str = ""
-    """Why it is not shown as it was meant."""
+    """Why it is missing, cut or not rendered."""
 
 
-_BUSY = Readme(problem="Another one is being rendered; load this page again.")
+_BUSY = Readme(problem="Another README is being rendered; reload this page.")
 
 
 class Reader:
-    """Read distributions, and keep what was found out of the last ones.
+    """Reads distributions, and caches the last results."""
 
-    What renders a README takes 30 MB and may take long: it does so elsewhere, and one at a time.
-    """
+    # Rendering takes 30 MB and may take long, so it runs in a process, one at a time.
 
     def __init__(self) -> None:
         self._known: dict[str, Readme] = {}
         self._turn = threading.Lock()
 
     def read(self, sha256: str, name: str, open_file: Callable[[], FileIO | None]) -> Readme:
-        """Read a distribution; the same object as long as it is kept.
+        """Read a distribution; returns the same object while it is cached.
 
         Args:
-            sha256: of the file.
-            name: its name.
-            open_file: opens it; `None`: it is gone.
+            sha256: the hash of the file.
+            name: its file name.
+            open_file: opens the file; returns `None` if it is gone.
         """
         known = self._known.get(sha256)
         if known is not None:
             return known
         if not self._turn.acquire(timeout=_PATIENCE_S):
-            return _BUSY  # whoever installs must not wait for a thread
+            return _BUSY  # the waiting thread would be missing for installers
         try:
             return self._known.get(sha256) or self._find_out(sha256, name, open_file)
         finally:
@@ -89,5 +88,5 @@ def _read(name: str, file: FileIO) -> Readme:
         reason = f"status {done.status}: {done.stderr.strip()[-400:]}"
     except (InsidersError, ValueError, TypeError) as error:
         reason = str(error)
-    _log.warning("the README of %s cannot be rendered: %s", name, reason)
-    return Readme(problem="It cannot be rendered.")
+    _log.warning("cannot render the README of %s: %s", name, reason)
+    return Readme(problem="The README cannot be rendered.")

@@ -1,6 +1,6 @@
 """Render the README of the distribution on standard input, as JSON on standard output.
 
-Whoever wrote it may want harm: this process has little time and memory, and nothing to write to.
+The README may be hostile: this process has limits of time and memory, and cannot write files.
 """
 
 import json
@@ -21,24 +21,24 @@ _MOST_LINKS = 20
 
 
 def main() -> None:
-    """Do it."""
-    # Before anything foreign is read: docutils and regular expressions take what they are given.
+    """Write the rendered README as JSON."""
+    # Before foreign text is read: docutils and regular expressions have no limits of their own.
     bounded.limit(_PROCESSOR_S, _MEMORY_BYTES)
     # The server has opened the file, so this process needs no right to any.
     contents = file_contents.read(Path("/dev/stdin"), sys.argv[1])
     fields, _ = parse_email(contents.metadata)
     html, problem = _render(fields)
-    told = {
+    found = {
         "summary": fields.get("summary", "")[:_LONGEST_LINE_CHARS],
         "links": _links(fields),
         "html": html,
         "problem": problem,
     }
-    sys.stdout.write(json.dumps(told))
+    sys.stdout.write(json.dumps(found))
 
 
 def _links(fields: RawMetadata) -> dict[str, str]:
-    """Read the URLs that a project names. Source: Core metadata, `Project-URL`, `Home-page`."""
+    """Return the URLs of a project. Source: Core metadata, `Project-URL`, `Home-page`."""
     found = {"Homepage": fields.get("home_page", ""), **fields.get("project_urls", {})}
     return {
         label[:_LONGEST_LINE_CHARS]: url
@@ -48,7 +48,7 @@ def _links(fields: RawMetadata) -> dict[str, str]:
 
 
 def _render(fields: RawMetadata) -> tuple[str, str]:
-    """Render the README; tell HTML that is safe, and what was wrong.
+    """Return safe HTML of the README, and the problem of rendering it.
 
     Source: Core metadata, `Description-Content-Type`.
     """
@@ -57,14 +57,16 @@ def _render(fields: RawMetadata) -> tuple[str, str]:
     text = fields.get("description", "").strip()
     problem = ""
     if len(text) > _LONGEST_CHARS:
-        text, problem = text[:_LONGEST_CHARS], "It is very long; here is how it begins."
+        text, problem = text[:_LONGEST_CHARS], "The README is very long; this is its start."
     if not text:
         return "", ""
     html = rich(text, fields.get("description_content_type", ""))
     if html is None:
-        return plain(text), problem or "It is not what it says it is; here is its text."
+        return plain(
+            text
+        ), problem or "The README is not valid for its content type; this is its text."
     if len(html) > _LONGEST_HTML_CHARS:
-        return plain(text), "It becomes very long; here is its text."
+        return plain(text), "The rendered README is too long; this is its text."
     return html, problem
 
 

@@ -1,4 +1,4 @@
-"""Make safe HTML of a README."""
+"""Render a README as safe HTML."""
 
 from html import escape
 from html.parser import HTMLParser
@@ -32,7 +32,7 @@ _DEEPER, _DEEPEST = 2, 6
 
 
 def rich(text: str, content_type: str) -> str | None:
-    """Render a README; `None` where it is plain text or not what it says it is.
+    """Return a README as HTML; `None` if it is not valid for its content type.
 
     Args:
         text: the README.
@@ -48,19 +48,19 @@ def rich(text: str, content_type: str) -> str | None:
                 html = rst.render(text)
             case _:
                 return plain(text)
-    except Exception:  # which, docutils and its parsers say nowhere
+    except Exception:  # the exceptions of docutils and its parsers are not documented
         return None
     return None if html is None else _safe(html)
 
 
 def plain(text: str) -> str:
-    """Show text as it is."""
+    """Return text as HTML, unformatted."""
     return f"<pre>{escape(text)}</pre>"
 
 
 def _safe(html: str) -> str:
-    """Take out of rendered HTML whatever makes requests, runs or disguises itself."""
-    # Rewritten first, cleaned last: only what nh3 has let through reaches the page.
+    """Remove everything from HTML that makes requests, runs code or imitates the page."""
+    # Cleaned last: only output of nh3 reaches the page.
     rewriter = _Rewriter()
     rewriter.feed(html)
     rewriter.close()
@@ -78,13 +78,13 @@ def _safe(html: str) -> str:
 
 
 def _filter(_: str, attribute: str, value: str) -> str | None:
-    """Let links lead within the README, or to other hosts; never into the index itself."""
+    """Keep links within the README and to other hosts; remove links into the index."""
     if attribute != "href":
         return value
-    # nh3 puts the prefix before `id`, and not into links to it.
+    # nh3 adds the prefix to `id` only, not to links.
     if value.startswith("#"):
         return f"#{_PREFIX}{value[1:]}"
-    # A relative link would be one into the index, with the user's password if there is one.
+    # A relative link would be to this index, and be opened with the user's password.
     return value if _is_absolute(value) else None
 
 
@@ -97,20 +97,20 @@ def _is_absolute(url: str) -> bool:
 
 
 class _Rewriter(HTMLParser):
-    """Replace what a page of ours cannot have; nothing that it makes is trusted.
+    """Replace elements that the page does not allow; its output is not trusted.
 
-    Pictures would be requests to other hosts: they become links. Headings go below those of the
-    page, check boxes become characters, links without text go.
+    Pictures, which would make requests to other hosts, become links. Headings are lowered below
+    those of the page, check boxes become characters, links without text are removed.
     """
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.out: list[str] = []
         self._link: int | None = None
-        """Where in `out` the link begins that is open."""
+        """The index in `out` of the open link."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take a tag that begins."""
+        """Rewrite a start tag."""
         given = {name: value or "" for name, value in attrs}
         if tag == "img":
             self._picture(given)
@@ -127,7 +127,7 @@ class _Rewriter(HTMLParser):
             self._begin(_lowered(tag), given)
 
     def handle_endtag(self, tag: str) -> None:
-        """Take a tag that ends."""
+        """Rewrite an end tag."""
         if tag == "a" and self._link is not None:
             self._end_link()
         elif tag == "table":
@@ -136,12 +136,12 @@ class _Rewriter(HTMLParser):
             self.out.append(f"</{_lowered(tag)}>")
 
     def handle_data(self, data: str) -> None:
-        """Take text."""
+        """Add text."""
         self.out.append(escape(data))
 
     def _begin(self, tag: str, attributes: dict[str, str]) -> None:
-        told = "".join(f' {name}="{escape(value)}"' for name, value in attributes.items())
-        self.out.append(f"<{tag}{told}>")
+        pairs = "".join(f' {name}="{escape(value)}"' for name, value in attributes.items())
+        self.out.append(f"<{tag}{pairs}>")
 
     def _picture(self, given: dict[str, str]) -> None:
         text = escape(given.get("alt", "").strip() or "picture")
@@ -158,7 +158,7 @@ class _Rewriter(HTMLParser):
         if any(not part.startswith("<") and part.strip() for part in inner):
             self.out.append("</a>")
         else:
-            self.out[begin:] = inner  # nobody could hear where it leads
+            self.out[begin:] = inner  # screen readers could not announce it
 
 
 def _lowered(tag: str) -> str:
