@@ -124,7 +124,7 @@ def failure(
                 item.hint,
                 is_unreachable=item.is_unreachable,
             )
-    return kind(f"{doing}: {detail or 'it said nothing'}")
+    return kind(f"{doing}: {detail or 'no output'}")
 
 
 def _plain(text: str) -> str:

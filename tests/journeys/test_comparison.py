@@ -530,7 +530,7 @@ def test_what_is_damaged_is_set_aside_and_said_in_one_line(
             assert aside.lstat().st_ino == inode
             (line,) = caplog.messages
             assert line.startswith(f"{path} is damaged (")
-            assert line.endswith(f"it is set aside as {aside.name}")
+            assert line.endswith(f"set aside as {aside.name}")
 
 
 def test_a_state_directory_that_nobody_may_read(person: Person, watch: Watch, port: int) -> None:

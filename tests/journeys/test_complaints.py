@@ -256,11 +256,11 @@ WORDS = [
     ),
     Complaint(
         "a command that is not there", "exec -- nosuch", "nosuch was not found",
-        "see how it is spelled, and $PATH", 127,
+        "check its spelling and $PATH", 127,
     ),
     Complaint(
         "a command that cannot be run", "exec --no-update -- ./script",
-        "./script is not executable", "`chmod +x`, or name its shell", 126,
+        "./script is not executable", "run `chmod +x`, or name its interpreter", 126,
         given="touch script",
     ),
     Complaint(
@@ -309,7 +309,7 @@ FILES = [
     Complaint(
         "config.toml is a directory", "update",
         f"cannot read {{home}}/{CONFIG}/config.toml: Is a directory",
-        "move away what is in its place", given=f"mkdir -p {CONFIG}/config.toml",
+        "move that file or directory away", given=f"mkdir -p {CONFIG}/config.toml",
     ),
     Complaint(
         "repos.toml is wrong", "update",
@@ -322,18 +322,18 @@ FILES = [
     Complaint(
         "repos.toml leads to itself", "repos add me/probe",
         f"cannot read {{home}}/{CONFIG}/repos.toml: Too many levels of symbolic links",
-        "move away what is in its place",
+        "move that file or directory away",
         given=f"mkdir -p {CONFIG} && ln -s repos.toml {CONFIG}/repos.toml",
     ),
     Complaint(
         "the home is no directory", "repos add me/probe",
-        f"cannot make the directory {{home}}/{STATE}: Not a directory",
-        "move away what is in its place", given="mkdir .local && touch .local/state",
+        f"cannot create the directory {{home}}/{STATE}: Not a directory",
+        "move that file or directory away", given="mkdir .local && touch .local/state",
     ),
     Complaint(
         "what is remembered is of a newer version", "show me/probe",
         f"{{home}}/{STATE}/repositories/me/probe.json was written by a newer version of this "
-        "program", "install that version again; the file is left as it is",
+        "program", "install that version again; the file is left unchanged",
         given=f"{WATCH} me/probe; mkdir -p {STATE}/repositories/me; "
         f"echo '{{\"format\": 99}}' >{STATE}/repositories/me/probe.json",
     ),
@@ -478,13 +478,13 @@ MANAGER = [
     Complaint(
         "a file that is closed", "env",
         f"cannot read {{home}}/{CONFIG}/config.toml: Permission denied",
-        "check who owns it: `ls -ld`",
+        "check its owner and mode: `ls -ld`",
         given=f"mkdir -p {CONFIG} && touch {CONFIG}/config.toml && chmod 0 {CONFIG}/config.toml",
     ),
     Complaint(
         "a directory that is closed", "repos add --no-check me/probe",
         f"cannot write {{home}}/{CONFIG}/repos.toml: Permission denied",
-        "check who owns it: `ls -ld`", given=f"mkdir -p {CONFIG} && chmod 500 {CONFIG}",
+        "check its owner and mode: `ls -ld`", given=f"mkdir -p {CONFIG} && chmod 500 {CONFIG}",
     ),
     Complaint(
         "no sandbox where one is required", "update",

@@ -156,7 +156,10 @@ def test_a_parser_that_others_end_is_no_fault_of_the_text() -> None:
     os.kill(children[0], signal.SIGKILL)
     asking.join()
     assert [(error.message, error.hint) for error in found] == [
-        ("pypi_insiders.builder.configuration was ended by signal 9", "the next update tries again")
+        (
+            "pypi_insiders.builder.configuration was killed by signal 9",
+            "the next update tries again",
+        )
     ]
 
 
@@ -343,7 +346,7 @@ def test_a_checkout_leaves_room_on_the_disk(person: Person, watch: Watch) -> Non
     before = free_bytes(person.home)
     failed = person.run("update", status=1)
     assert re.search(
-        r"^error: me/bomb: tag v1\.0: it was ended when it had written \d+ MiB and less than the "
+        r"^error: me/bomb: tag v1\.0: the build was killed after writing \d+ MiB: less than the "
         r"`disk-reserve` of ", failed.stderr, re.MULTILINE,
     )  # fmt: skip
     assert free_bytes(person.home) > before - 150 * _MIB
@@ -366,7 +369,7 @@ def test_a_mirror_leaves_room_on_the_disk(person: Person, watch: Watch) -> None:
     reserve_all_but(person, 150 * _MIB)
     failed = person.run("update", status=1)
     assert re.search(
-        r"^error: me/heavy: (tag v1\.0: )?git fetch: it was ended because the disk is almost full$",
+        r"^error: me/heavy: (tag v1\.0: )?git fetch: stopped because the disk is almost full$",
         failed.stderr, re.MULTILINE,
     )  # fmt: skip
     path = person.paths.state / "repositories/me/heavy.json"
@@ -396,7 +399,7 @@ def test_what_is_unpacked_leaves_room_on_the_disk(tmp_path: Path, left_mib: int)
             archives.unpack_sdist(path, tmp_path / "unpacked", 0)
     told = caught.value.message
     if left_mib == 8:
-        assert re.fullmatch(r"it would take 64 MiB, and \d MiB may be written", told)
+        assert re.fullmatch(r"64 MiB required, \d MiB available on disk", told)
     else:
         assert told == disk_reserve.ALMOST_FULL
 

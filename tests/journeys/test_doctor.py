@@ -317,7 +317,7 @@ def test_who_holds_the_port_is_named(machine: Machine, port: int) -> None:
         (found,) = of("port", examine_all(machine, status=1))
         server.shutdown()
     assert re.fullmatch(
-        rf"{port} is held by a process of the user \S+ that cannot be looked at, so the index "
+        rf"{port} is held by a process of user \S+, so the index "
         rf"cannot listen there|127\.0\.0\.1:{port} belongs to the user \S+: clients would .*",
         found[1],
     )

@@ -369,18 +369,19 @@ def test_the_status_is_known_whatever_we_inherit(person: Person) -> None:
 @pytest.mark.parametrize(
     ("command", "status", "message", "hint"),
     [
-        ("nope", 127, "nope was not found", "see how it is spelled, and $PATH"),
+        ("nope", 127, "nope was not found", "check its spelling and $PATH"),
         (
             "uv sync", 127, "uv sync was not found",
-            "it is one word; a line for a shell: `sh -c 'uv sync'`",
+            "to run a shell command line, use `sh -c 'uv sync'`",
         ),
-        ("{home}/nope", 127, "{home}/nope was not found", "see how it is spelled, and $PATH"),
+        ("{home}/nope", 127, "{home}/nope was not found", "check its spelling and $PATH"),
         (
-            "{home}/plain", 126, "{home}/plain is not executable", "`chmod +x`, or name its shell",
+            "{home}/plain", 126, "{home}/plain is not executable",
+            "run `chmod +x`, or name its interpreter",
         ),
-        ("{home}", 126, "{home} is not executable", "`chmod +x`, or name its shell"),
-        ("plain", 126, "plain is not executable", "`chmod +x`, or name its shell"),
-        ("garbage", 126, "garbage cannot be run: Exec format error", "see what it is: `file`"),
+        ("{home}", 126, "{home} is not executable", "run `chmod +x`, or name its interpreter"),
+        ("plain", 126, "plain is not executable", "run `chmod +x`, or name its interpreter"),
+        ("garbage", 126, "cannot run garbage: Exec format error", "check its type with `file`"),
     ],
 )  # fmt: skip
 def test_a_command_that_cannot_be_run(
@@ -534,7 +535,7 @@ def test_an_index_that_does_not_come_up_is_said(person: Person) -> None:
     assert (failed.stdout, failed.stderr) == (
         "",
         f"{NONE_WATCHED}error: cannot read {person.paths.distributions}: Not a directory"
-        "\nhint: move away what is in its place\n",
+        "\nhint: move that file or directory away\n",
     )
 
 

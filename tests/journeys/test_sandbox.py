@@ -728,7 +728,7 @@ def test_a_build_leaves_room_on_the_disk(
     assert failed.returncode == 1
     assert "could take all room at once" not in failed.stderr
     assert re.search(
-        r"^error: me/probe: tag v1\.0: it was ended when it had written \d+ MiB and less than the "
+        r"^error: me/probe: tag v1\.0: the build was killed after writing \d+ MiB: less than the "
         r"`disk-reserve` of ", failed.stderr, re.MULTILINE,
     )  # fmt: skip
     assert list(json.loads(machine.read_text(_STATE))["failures"]) == ["v1.0"]

@@ -118,7 +118,7 @@ def test_an_unreadable_file_is_named(person: Person, file: str) -> None:
     path.mkdir(parents=True)
     failed = person.run("update", status=1)
     assert failed.stderr == (
-        f"error: cannot read {path}: Is a directory\nhint: move away what is in its place\n"
+        f"error: cannot read {path}: Is a directory\nhint: move that file or directory away\n"
     )
 
 

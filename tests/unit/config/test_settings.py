@@ -187,7 +187,7 @@ def test_an_unreadable_file_is_no_missing_file(path: Path) -> None:
     path.mkdir()
     assert _refusal(path) == (
         f"cannot read {path}: Is a directory",
-        "move away what is in its place",
+        "move that file or directory away",
     )
 
 
