@@ -153,8 +153,8 @@ WORDS = [
         "say once what it is to be", 2,
     ),
     Complaint(
-        "no terminal to edit on", "config edit", "there is no terminal to edit on",
-        "set EDITOR to what needs none", environment={"VISUAL": "", "EDITOR": ""},
+        "no terminal to edit on", "config edit", "not a terminal",
+        "set EDITOR to a program that needs none", environment={"VISUAL": "", "EDITOR": ""},
     ),
     Complaint(
         "removing what is not watched", "repos remove me/probe", "not watched: me/probe", LIST_HINT
@@ -272,16 +272,16 @@ WORDS = [
         given=f"{WATCH} me/probe",
     ),
     Complaint(
-        "nothing to edit with", "config edit", "there is no terminal to edit on",
-        "set EDITOR to what needs none", environment={"EDITOR": "", "VISUAL": ""},
+        "nothing to edit with", "config edit", "not a terminal",
+        "set EDITOR to a program that needs none", environment={"EDITOR": "", "VISUAL": ""},
     ),
     Complaint(
-        "an editor that fails", "config edit", "false ended with 1", "nothing was changed",
+        "an editor that fails", "config edit", "false exited with 1", "nothing was changed",
         given=f"mkdir -p {CONFIG}", environment={"EDITOR": "false", "VISUAL": ""},
     ),
     Complaint(
-        "a user that cannot be", "server password a:b", "'a:b' cannot be a user name",
-        "letters, digits, '.', '_', '-', '@'", 2, stdin="secret\n",
+        "a user that cannot be", "server password a:b", "'a:b' is not a valid user name",
+        "use letters, digits, '.', '_', '-' and '@'", 2, stdin="secret\n",
     ),
 ]  # fmt: skip
 
@@ -371,25 +371,25 @@ PLACES = [
     ),
     Complaint(
         "an index that all could read", "server run --host 0.0.0.0 --port 0",
-        "whoever reaches 0.0.0.0:PORT could read the index",
-        "set `auth = true` under [server], and `pypi-insiders server password USER`",
+        "0.0.0.0:PORT is reachable from other machines without a password",
+        "set `auth = true` under [server], and run `pypi-insiders server password USER`",
     ),
     Complaint(
         "nobody who may read", "server run --port 0",
-        f"auth is set, and {{home}}/{CONFIG}/passwords has no user",
+        f"`auth` is set, but {{home}}/{CONFIG}/passwords has no user",
         "`pypi-insiders server password USER`",
         given=f"mkdir -p {CONFIG} && printf '[server]\\nauth = true\\n' >{CONFIG}/config.toml",
     ),
     Complaint(
         "uploads without a token", "server run --port 0",
-        f"uploads are on, and {{home}}/{CONFIG}/passwords has no token",
+        f"`uploads` is set, but {{home}}/{CONFIG}/passwords has no token",
         "`pypi-insiders server token`",
         given=f"mkdir -p {CONFIG} && printf '[server]\\nuploads = true\\n' >{CONFIG}/config.toml",
     ),
     Complaint(
         "passwords that others may read", "server run --port 0",
-        f"{{home}}/{CONFIG}/passwords has mode 0644: others may read it",
-        f"chmod 600 {{home}}/{CONFIG}/passwords",
+        f"{{home}}/{CONFIG}/passwords is accessible by other users (mode 0644)",
+        f"`chmod 600 {{home}}/{CONFIG}/passwords`",
         given=f"mkdir -p {CONFIG} && printf '[server]\\nauth = true\\n' >{CONFIG}/config.toml && "
         f"(umask 022; touch {CONFIG}/passwords)",
     ),

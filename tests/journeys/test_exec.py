@@ -253,8 +253,8 @@ def test_the_command_gets_our_environment_and_the_variables(
     ("variable", "what"),
     [
         ("PIP_EXTRA_INDEX_URL", "pip takes the highest version, from there or from the index"),
-        ("UV_INDEX", "uv asks there before the index"),
-        ("UV_EXTRA_INDEX_URL", "uv asks there before the index"),
+        ("UV_INDEX", "uv asks it before the index"),
+        ("UV_EXTRA_INDEX_URL", "uv asks it before the index"),
         ("PIP_FIND_LINKS", "pip takes the highest version, from there or from the index"),
         ("UV_FIND_LINKS", "uv takes the highest version, from there or from the index"),
     ],
@@ -278,10 +278,10 @@ def test_an_index_that_could_get_in_between_is_named(
         ((), {"UV_INDEX_STRATEGY": "unsafe-best-match"}, []),
         (
             ("--uv-index",), {"UV_INDEX_STRATEGY": "unsafe-best-match", "PIP_NO_INDEX": "1"},
-            ["UV_INDEX_STRATEGY is set: uv may take another version than that of the first index"],
+            ["UV_INDEX_STRATEGY is set: uv may take a version from another index than the first"],
         ),
         ((), {"UV_OFFLINE": "1", "PIP_NO_INDEX": "yes"},
-         ["PIP_NO_INDEX is set: pip asks no index", "UV_OFFLINE is set: uv asks no index"]),
+         ["PIP_NO_INDEX is set: pip uses no index", "UV_OFFLINE is set: uv uses no index"]),
     ],
 )  # fmt: skip
 def test_only_what_bends_the_address_is_named(

@@ -291,7 +291,7 @@ def test_an_index_that_lets_nobody_in_is_one_problem(
     machine.write_text(CONFIG, config)
     nobody = {
         "subject": "passwords",
-        "text": f"auth is set, and {passwords} has no user",
+        "text": f"`auth` is set, but {passwords} has no user",
         "hint": "`pypi-insiders server password USER`",
     }
     bad = {
