@@ -60,7 +60,7 @@ def test_a_subdirectory_must_be_there(person: Person, watch: Watch) -> None:
     project.release("1.0")
     person.run("repos", "add", "me/probe", "--subdirectory", "nowhere")
     failed = person.run("update", status=1)
-    assert "error: me/probe: tag v1.0: it has no directory nowhere" in failed.stderr
+    assert "error: me/probe: tag v1.0: the repository has no directory nowhere" in failed.stderr
 
 
 def test_pre_releases_as_the_person_wants(person: Person, watch: Watch) -> None:

@@ -488,9 +488,9 @@ MANAGER = [
     ),
     Complaint(
         "no sandbox where one is required", "update",
-        "me/probe: tag v1.0: no sandbox can be had here: no session with a user manager here: "
+        "me/probe: tag v1.0: the sandbox is unavailable: no session with a user manager here: "
         "XDG_RUNTIME_DIR is not set",
-        'without one nothing is built while `sandbox = "required"`',
+        'with `sandbox = "required"`, nothing is built without it',
         given=f"mkdir -p {CONFIG} && printf '[build]\\nsandbox = \"required\"\\n'"
         f" >{CONFIG}/config.toml && git init -q probe && git -C probe -c user.name=A "
         "-c user.email=a@example.org commit -q --allow-empty -m 1 && git -C probe tag v1.0 && "
