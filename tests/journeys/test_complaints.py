@@ -346,7 +346,7 @@ UPDATES = [
     ),
     Complaint(
         "a repository that is not there", "update",
-        "me/probe: no such repository, or no access to it ('/nowhere/probe.git' does not appear "
+        "me/probe: repository not found, or no access to it ('/nowhere/probe.git' does not appear "
         "to be a git repository)",
         "check the name, and that your sponsorship or account gives access",
         given=f"{WATCH} me/probe",

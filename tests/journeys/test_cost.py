@@ -251,7 +251,7 @@ def test_a_url_of_a_submodule_is_short() -> None:
     """Each `../` of it would be taken off a copy of the rest."""
     with pytest.raises(InsidersError) as caught:
         submodules.absolute(filled("../"), "https://host.invalid/me/probe")
-    assert caught.value.message.endswith("... is too long for the URL of a submodule")
+    assert caught.value.message.startswith("the URL of a submodule is too long: ")
 
 
 @pytest.mark.usefixtures("cheap")
@@ -272,10 +272,10 @@ def test_tags_that_name_no_commit_have_failed(person: Person, watch: Watch) -> N
     git(project.tree, "tag", "v9.0", blob)
     git(project.tree, "push", "--quiet", "origin", "--tags")
     failed = person.run("-v", "update", status=1)
-    assert "error: me/probe: tag v9.0: the tag names a blob, and no commit\n" in failed.stderr
+    assert "error: me/probe: tag v9.0: the tag refers to a blob, not to a commit\n" in failed.stderr
     assert "made anew" not in failed.stderr
     again = person.run("-v", "update", status=1)
-    assert "names a blob, and no commit (as before; the next try is after " in again.stderr
+    assert "refers to a blob, not to a commit (as before; the next try is after " in again.stderr
     assert " fetch " not in again.stderr
 
 
@@ -291,7 +291,7 @@ def test_a_commit_of_a_time_that_no_file_can_have_has_failed(
     git(project.tree, "commit", "--quiet", "--message", "x", **when)
     git(project.tree, "tag", "v1.0")
     git(project.tree, "push", "--quiet", "origin", "HEAD", "--tags")
-    told = f"its commit has a time that no file can have: {time_s}"
+    told = f"the time of the commit is out of range: {time_s}"
     assert f"tag v1.0: {told}\n" in person.run("update", status=1).stderr
     assert f"{told} (as before; " in person.run("update", status=1).stderr
 

@@ -146,7 +146,9 @@ def test_a_part_of_git_that_is_killed_is_no_damage(
     with pytest.raises(InsidersError) as caught:
         remotes.fetch(f"ssh://slow{project.remote}", mirror)
     killer.join()
-    assert caught.value.message.startswith("git fetch was ended, by others or for want of memory (")
+    assert caught.value.message.startswith(
+        "git fetch was killed, by another process or for lack of memory ("
+    )
     assert "damaged" not in caplog.text
 
 

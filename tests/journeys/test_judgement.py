@@ -140,7 +140,7 @@ CASES = {
     ),
     "no access": Case(
         lose_access,
-        "me/probe", "no such repository, or no access to it .*",
+        "me/probe", "repository not found, or no access to it .*",
         "check the name, and that your sponsorship or account gives access",
     ),
     "odd files only": Case(

@@ -258,7 +258,7 @@ def test_an_attempt_that_is_no_build_is_told_too(person: Person, project: Projec
     project.remote.rename(project.remote.with_name("away.git"))
     person.run("update", status=1)
     why = (
-        "no such repository, or no access to it "
+        "repository not found, or no access to it "
         f"('{project.remote}' does not appear to be a git repository)"
     )
     told = show(person)

@@ -138,8 +138,8 @@ def test_submodules_of_others_are_named_by_the_user(
     failed = person.run("update", status=1)
     namespace = f"{tmp_path}/git".strip("/")
     assert failed.stderr.splitlines()[-2:] == [
-        f"error: me/probe: tag v1.0: the submodule probe/keys is "
-        f"{secret.url}, outside of the namespace {namespace}/me of its repository",
+        f"error: me/probe: tag v1.0: submodule probe/keys is outside of the "
+        f"namespace {namespace}/me of its repository: {secret.url}",
         f"hint: if that is right: `pypi-insiders repos set me/probe submodules={namespace}/secret`",
     ]
     assert person.distributions() == []

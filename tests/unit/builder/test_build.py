@@ -39,7 +39,10 @@ def build_sdist(directory, settings=None):
 """
 _DEEP = 100_000 * b"["
 _TOLD_SDIST = "the build backend returned {} from build_sdist, expected a file name"
-_TOLD_REQUIRES = "the build backend returned {} from get_requires_for_build_sdist, "
+_TOLD_REQUIRES = (
+    "the build backend returned {} from get_requires_for_build_sdist, "
+    "expected a list of requirements"
+)
 
 
 def _returns(text: str) -> bytes:
