@@ -1,4 +1,4 @@
-"""What a build has made, checked to be one release."""
+"""The files of a built release, and their validation."""
 
 import re
 from collections.abc import Sequence
@@ -17,31 +17,32 @@ class Distributions:
     """One sdist and the wheels of the same release."""
 
     name: str
-    """Normalized."""
+    """The normalized project name."""
     version: str
     sdist: Path
     wheels: tuple[Path, ...]
     requirements: dict[str, str] = field(default_factory=dict)
-    """What was installed to build it, name to version."""
+    """The installed build requirements, name to version."""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All of them."""
+        """Return the sdist and the wheels."""
         return (self.sdist, *self.wheels)
 
 
 def check(
     sdist: Path, wheels: Sequence[Path], requirements: dict[str, str] | None = None
 ) -> Distributions:
-    """Check that an sdist and wheels are of one release, by their names.
+    """Require that the file names of an sdist and wheels are of one release.
 
     Raises:
-        BuildError: they are not.
+        BuildError: they are of different releases, or a file name is invalid.
     """
     name, version = release_of(sdist.name)
+    # Installers and pypiserver split such a name differently: `a-1-2.0` is release 2.0 of `a-1`, or
+    # 1-2.0 of `a`.
     if re.search(r"-\d", sdist.name.rpartition("-")[0]):
-        # Installers and pypiserver do not agree on where such a name ends and its version begins.
-        raise BuildError(f"{sdist.name} can be read as another distribution")
+        raise BuildError(f"{sdist.name} is ambiguous: its project name has a digit after a hyphen")
     for wheel in wheels:
         if release_of(wheel.name) != (name, version):
             raise BuildError(f"{sdist.name} and {wheel.name} are not the same release")
@@ -49,10 +50,10 @@ def check(
 
 
 def release_of(name: str) -> tuple[str, Version]:
-    """Read name and version out of a file name.
+    """Parse the project name and version in a file name.
 
     Raises:
-        BuildError: it is the name of no distribution.
+        BuildError: it is not the file name of a distribution.
     """
     try:
         return distribution.release_of(name)

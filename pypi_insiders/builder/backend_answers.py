@@ -1,4 +1,4 @@
-"""Read what a build backend answers, as far as it is an answer."""
+"""Validate the answers of build backends."""
 
 import json
 import os
@@ -15,14 +15,15 @@ _SHOWN_CHARS = 80
 _ANSWER_LIMIT_BYTES = 1024 * 1024
 
 
-def read_left(path: Path, limit_bytes: int) -> bytes | None:
-    """Read a file that foreign code has left; `None`: it is a link, a pipe, or too much.
+def read_foreign(path: Path, limit_bytes: int) -> bytes | None:
+    """Read a file of foreign code; `None` if it is no regular file or too large.
 
     Raises:
-        FileNotFoundError: there is none.
-        OSError: nothing can be read now.
+        FileNotFoundError: it does not exist.
+        OSError: memory or file descriptors are exhausted.
     """
     try:
+        # No link, which could lead to a private file; and opening a FIFO must not block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if isinstance(error, FileNotFoundError) or shortage(error):
@@ -37,53 +38,63 @@ def read_left(path: Path, limit_bytes: int) -> bytes | None:
 
 
 def answer_of(hook: str, path: Path) -> bytes:
-    """Read what a hook has left as its answer, and give it on as far as `build` knows it.
+    """Return the validated answer of a hook, as JSON for `build`.
 
     Raises:
-        BuildError: it is no answer, or not of the type that the hook has.
+        BuildError: the answer is missing, malformed, or of the wrong type for the hook.
         OSError: it cannot be read.
 
     Source: PEP 517, "Build backend interface"; `_in_process.py` of pyproject_hooks.
     """
-    wanted = "a list of requirements" if hook.startswith("get_requires") else "a file name"
+    expected = "a list of requirements" if hook.startswith("get_requires") else "a file name"
     try:
-        raw = read_left(path, _ANSWER_LIMIT_BYTES)
+        raw = read_foreign(path, _ANSWER_LIMIT_BYTES)
     except FileNotFoundError as error:
-        raise BuildError(f"its build backend answers nothing to {hook}, not {wanted}") from error
+        raise BuildError(
+            f"the build backend returned nothing from {hook}, expected {expected}"
+        ) from error
     try:
         answer = None if raw is None else json.loads(raw)
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise BuildError(f"its build backend answers what cannot be read to {hook}, not {wanted}")
+        raise BuildError(
+            f"the build backend returned an unreadable answer from {hook}, expected {expected}"
+        )
+    # Each answer is written anew from its known fields: unknown ones could mean something to a
+    # later version of `build`.
     if answer.get("unsupported"):
         return json.dumps({"unsupported": True, "traceback": _text(answer, "traceback")}).encode()
     if answer.get("no_backend"):
-        told = {name: _text(answer, name) for name in ("traceback", "backend_error")}
-        return json.dumps({"no_backend": True, **told}).encode()
+        texts = {name: _text(answer, name) for name in ("traceback", "backend_error")}
+        return json.dumps({"no_backend": True, **texts}).encode()
     value = answer.get("return_val")
     if not (_are_texts(value) if hook.startswith("get_requires") else _is_file_name(value)):
-        raise BuildError(f"its build backend answers {_shown(value)} to {hook}, not {wanted}")
+        raise BuildError(
+            f"the build backend returned {_shown(value)} from {hook}, expected {expected}"
+        )
     return json.dumps({"return_val": value, "warnings": list(_warnings(answer))}).encode()
 
 
 def _text(answer: dict[str, Any], name: str) -> str:
     text = answer.get(name)
-    # Of a module that is not in the backend-path there is no traceback.
+    # A module that is missing from the backend-path has no traceback.
     if text is None:
         return ""
     if not isinstance(text, str):
-        raise BuildError(f"its build backend answers {_shown(text)} as its {name}, not a text")
+        raise BuildError(f"the build backend returned {_shown(text)} as {name}, expected a text")
     return text
 
 
 def _warnings(answer: dict[str, Any]) -> Iterator[dict[str, object]]:
-    """Take over the texts of warnings; where they come from is not told."""
-    told = answer.get("warnings", [])
-    for item in told if isinstance(told, list) else [told]:
+    found = answer.get("warnings", [])
+    for item in found if isinstance(found, list) else [found]:
         text = item.get("message") if isinstance(item, dict) else item
         if not isinstance(text, str):
-            raise BuildError(f"its build backend answers {_shown(text)} as a warning, not a text")
+            raise BuildError(
+                f"the build backend returned {_shown(text)} as a warning, expected a text"
+            )
+        # Without file and line, which the backend could make up.
         yield {"message": text, "filename": "", "lineno": 1}
 
 
@@ -92,14 +103,14 @@ def _are_texts(value: object) -> bool:
 
 
 def _is_file_name(value: object) -> bool:
-    """Tell whether a value names a file in a directory, wherever that lies."""
+    # `build` joins it to a directory of ours, out of which it must not lead.
     if not isinstance(value, str) or value in ("", ".", "..") or "/" in value or "\0" in value:
         return False
     return encodable(value) == value
 
 
 def _shown(value: object) -> str:
-    """Show a value of JSON in a few words."""
+    """Describe a JSON value in a few words."""
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):

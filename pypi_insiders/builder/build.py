@@ -28,7 +28,7 @@ from pypi_insiders.util.files import hint_for, shortage
 from pypi_insiders.util.process_group import Command
 from pypi_insiders.util.trees import open_to_us, remove_foreign_tree
 
-# `build` and its kin are imported where something is built: most updates have nothing to build.
+# `build` is imported when a build starts: most updates have nothing to build.
 if TYPE_CHECKING:
     from build import DistributionType
 
@@ -42,22 +42,22 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a release is built."""
+    """The settings of a build."""
 
     epoch_s: int
-    """The clock of the build: the time of the commit, in seconds of the epoch."""
+    """`SOURCE_DATE_EPOCH`: the time of the commit in seconds of the epoch."""
     subdirectory: str = "."
-    """Where in the source tree the project lies."""
+    """The directory of the project in the source tree."""
     pythons: tuple[str, ...] = ()
-    """For which interpreters; none: for the one that runs us."""
+    """Python versions to build wheels for; empty: the interpreter of this process."""
     network: bool = False
-    """Whether its hooks may use HTTP and HTTPS to other machines."""
+    """Whether build hooks may use HTTP and HTTPS to other machines."""
     as_of_commit: bool = True
-    """Whether build requirements are those of the time of the commit."""
+    """Whether build requirements are resolved as of the time of the commit."""
     readable: tuple[Path, ...] = ()
-    """What the hooks may read beside the source tree."""
+    """Additional paths that build hooks may read."""
     bytecode: Bytecode | None = None
-    """That of build requirements, shared with other builds."""
+    """Bytecode of build requirements, shared between builds."""
 
 
 def build_distributions(
@@ -65,22 +65,22 @@ def build_distributions(
 ) -> Distributions:
     """Build an sdist from a source tree, and wheels from that sdist, in isolated environments.
 
-    The same source tree and recipe give the same bytes, as far as its build backend lets them.
+    The same source tree and recipe give the same bytes, unless the build backend prevents it.
 
     Args:
-        source: a source tree below the workspace.
-        workspace: an existing directory for everything that comes up; the results lie in it.
-        recipe: how it is built.
-        launcher: starts its build hooks.
+        source: the source tree, below the workspace.
+        workspace: an existing directory for all files of the build, including the results.
+        recipe: the settings of the build.
+        launcher: runs the build hooks.
 
     Raises:
-        BuildError: the project does not build, or what it built does not agree with itself.
-        InsidersError: it cannot be built now, for no reason of its own.
+        BuildError: the project does not build, or its files are inconsistent.
+        InsidersError: the build cannot run now; the project is not at fault.
 
     Source: PEP 517; https://reproducible-builds.org/specs/source-date-epoch/
     """
     with _FIRST_USE:
-        # Its first call is not safe in threads: https://github.com/python/cpython/issues/92452
+        # The first call is not thread-safe: https://github.com/python/cpython/issues/92452
         sysconfig.get_config_vars()
     work = _Work(workspace, recipe, launcher)
     with _translated(work):
@@ -90,7 +90,7 @@ def build_distributions(
 
 
 class _Work:
-    """One build: a workspace, the environments in it, and what its hooks wrote."""
+    """One build: its workspace, its environments and the output of its hooks."""
 
     def __init__(self, workspace: Path, recipe: Recipe, launcher: Launcher) -> None:
         self.output = ""
@@ -108,17 +108,16 @@ class _Work:
         self._environments: dict[tuple[str, frozenset[str]], Environment] = {}
 
     def sdist(self, source: Path) -> Path:
-        """Build an sdist, pack it anew in a fixed form, and return it unpacked.
-
-        It is named as its directory.
-        """
+        """Build and repack an sdist; return the directory of its unpacked files."""
         pythons = self._pythons()
         project = source / self._recipe.subdirectory
+        # Resolved: a directory of the repository may be a link to anywhere.
         if not project.resolve().is_relative_to(source.resolve()) or not project.is_dir():
-            raise BuildError(f"it has no directory {self._recipe.subdirectory}")
+            raise BuildError(f"the repository has no directory {self._recipe.subdirectory}")
         built = self._build("sdist", project, source, pythons[0])
         directory = self._workspace / "sdist"
         directory.mkdir()
+        # Repacked with fixed times, owners and order: backends write the times of generated files.
         root = archives.unpack_sdist(built, directory, self._recipe.epoch_s)
         if built.name != f"{root.name}.tar.gz":
             raise BuildError(f"{built.name} must contain the directory {built.name[:-7]}")
@@ -126,24 +125,26 @@ class _Work:
         return root
 
     def wheels(self, unpacked: Path) -> Iterator[Path]:
-        """Build a wheel from an unpacked sdist, or one for each interpreter where they differ."""
+        """Build a wheel from an unpacked sdist for each interpreter."""
         done = set()
         for number, python in enumerate(self._pythons()):
             if number:
-                # As it was before the first build.
+                # Unpacked again: the hooks of the last build may have changed the files.
                 remove_foreign_tree(unpacked)
                 archive = self.finished / f"{unpacked.name}.tar.gz"
                 archives.unpack_sdist(archive, unpacked.parent, self._recipe.epoch_s)
             built = self._build("wheel", unpacked, unpacked, python)
+            # An abi3 wheel has the same name for several interpreters.
             if built.name not in done:
                 archives.check(built)
                 done.add(built.name)
                 yield Path(shutil.move(built, self.finished / built.name))
+            # A pure wheel is the same for all interpreters.
             if built.name.endswith("-none-any.whl"):
                 return
 
     def _pythons(self) -> list[str]:
-        """Find the interpreters that are wanted, those that are here."""
+        """Return the paths of the recipe's interpreters that are installed."""
         if not self._recipe.pythons:
             return [sys.executable]
         processes = self._launcher.processes
@@ -152,26 +153,28 @@ class _Work:
             for version in self._recipe.pythons
         }
         if missing := [version for version, path in found.items() if path is None]:
-            _log.warning("no Python %s is here: no wheel is built for it", ", ".join(missing))
+            _log.warning("Python %s not found, building no wheel for it", ", ".join(missing))
         if not (paths := [path for path in found.values() if path is not None]):
-            raise BuildError(f"none of its Pythons is here: {', '.join(found)}")
+            raise BuildError(f"no matching Python interpreter found: {', '.join(found)}")
         return paths
 
     def _build(self, kind: "DistributionType", project: Path, tree: Path, python: str) -> Path:
-        """Run the hooks that build a distribution; return the file.
+        """Run the hooks that build a distribution; return the built file.
 
         Args:
-            kind: of the distribution.
-            project: the directory of its `pyproject.toml`.
-            tree: what the hooks may change, the project in it.
+            kind: sdist or wheel.
+            project: the directory of `pyproject.toml`.
+            tree: the directory that hooks may change; contains the project.
             python: path of the interpreter.
         """
         import build
 
+        # Before each build: hooks of the last one may have replaced the file.
         configuration.check(project)
         hooks = _Hooks(self, project, tree)
         builder = build.ProjectBuilder(project, "python", hooks)
         required = builder.build_system_requires
+        # First with the static requirements alone, as `get_requires_for_build_*` runs in them.
         hooks.environment = self._environment(python, required)
         required |= builder.get_requires_for_build(kind)
         hooks.environment = self._environment(python, required)
@@ -179,10 +182,9 @@ class _Work:
         return self._taken(kind)
 
     def _environment(self, python: str, requirements: set[str]) -> Environment:
-        """Make an environment, or give the one with the same requirements.
-
-        An environment is never changed: after a hook has run in it, that would not be safe.
-        """
+        """Return an environment with exactly these requirements."""
+        # Nothing is added to an existing environment: a hook has run in it, and uv would execute
+        # what the hook left there, outside of the sandbox.
         key = (python, frozenset(requirements))
         if key not in self._environments:
             recipe = self._recipe
@@ -201,7 +203,7 @@ class _Work:
     def _compile(
         self, argv: Sequence[str], environment: Environment, output: Path, timeout_s: float
     ) -> Path:
-        """Compile modules where build hooks run: they are as foreign."""
+        """Compile modules in the sandbox: they are foreign code, too."""
         mounts = Mounts(
             self._workspace,
             writable=(output,),
@@ -213,13 +215,14 @@ class _Work:
         return output / modules.removeprefix("/")
 
     def run(self, argv: Sequence[str], place: "_Place", variables: Mapping[str, str]) -> None:
-        """Run a hook, and keep what it writes."""
+        """Run a hook and record its output."""
         recipe, environment = self._recipe, place.environment
         mounts = Mounts(
             self._workspace,
             writable=(place.tree, self._dist, self._home, place.control),
             readable=(environment.directory, *environment.shown, *recipe.readable),
-            # Not that of the environment, in which a requirement can replace what it imports.
+            # The relay runs on it. Not the environment's Python, in which a requirement could have
+            # replaced the modules that the relay imports.
             network=environment.interpreter if recipe.network else None,
         )
         command = Command(
@@ -236,11 +239,11 @@ class _Work:
             raise subprocess.CalledProcessError(result.status, argv)
 
     def inside(self, text: str) -> str:
-        """Write the paths in a text as a hook sees them."""
+        """Replace the paths in a text by those that a hook sees."""
         return self._launcher.inside(Mounts(self._workspace, ()), text)
 
     def control(self) -> Path:
-        """Make a directory for what goes to and from one run of a hook."""
+        """Create a directory for the input and output of one hook."""
         self._runs += 1
         directory = self._workspace / f"control-{self._runs}"
         directory.mkdir()
@@ -251,8 +254,10 @@ class _Work:
         return {
             **inherited,
             "PATH": f"{environment.python.parent}:{inherited.get('PATH', os.defpath)}",
+            # Empty and private, so that no build depends on the user's configuration.
             "HOME": str(self._home),
             "TMPDIR": str(self._home),
+            # The same for everyone, for reproducible builds: sorting, dates, order of sets.
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
             "PYTHONHASHSEED": "0",
@@ -261,39 +266,41 @@ class _Work:
         }
 
     def _bytecode(self) -> dict[str, str]:
-        """Keep it out of the source tree."""
+        # A __pycache__ in the source tree would get into the sdist.
         if self._recipe.bytecode is not None:
             return {"PYTHONDONTWRITEBYTECODE": "1"}
         return {"PYTHONPYCACHEPREFIX": str(self._home / ".pycache")}
 
     def _taken(self, kind: str) -> Path:
-        """Take what a hook has built out of its reach; refuse anything beside it."""
-        # A hook may have closed it, or what it has built, to us as well.
+        """Move the built file out of the hooks' reach; refuse additional files."""
+        # A hook may have taken away our permissions on the directory, or on the file.
         open_to_us(self._dist)
-        with os.scandir(self._dist) as entries:  # of which there may be very many
+        # Not by the name that the hook returned, which need not be true. Bounded: a hook can
+        # create any number of files.
+        with os.scandir(self._dist) as entries:
             names = sorted(entry.name for entry in itertools.islice(entries, _SHOWN))
         if len(names) != 1:
-            raise BuildError(
-                f"it built {', '.join(names)[:_LINE_CHARS] or 'nothing'} instead of one {kind}"
-            )
+            listed = ", ".join(names)[:_LINE_CHARS] or "nothing"
+            raise BuildError(f"the build produced {listed} instead of one {kind}")
         built = self._dist / names[0]
         release_of(built.name)
         if distribution.is_wheel(built.name) != (kind == "wheel"):
-            raise BuildError(f"it built {built.name} instead of one {kind}")
+            raise BuildError(f"the build produced {built.name} instead of one {kind}")
+        # Before anything reads it: a link could lead to a private file of the user.
         if not stat.S_ISREG(built.lstat().st_mode):
-            raise BuildError(f"it built {built.name}, which is no file")
+            raise BuildError(f"the build produced {built.name}, which is not a regular file")
         open_to_us(built)
         return built.rename(self._taken_directory / built.name)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a hook runs."""
+    """The directories and the environment of a hook."""
 
     project: Path
-    """The directory of its `pyproject.toml`."""
+    """The directory of `pyproject.toml`."""
     tree: Path
-    """What it may change, the project in it."""
+    """The directory that the hook may change; contains the project."""
     control: Path
     environment: Environment
 
@@ -301,9 +308,7 @@ class _Place:
 class _Hooks:
     """Run the hooks of a build backend for `build`.
 
-    Nothing that a hook can write is given to `build` unseen: it gets a copy.
-
-    Source: `pyproject_hooks`, whose script runs the hook and leaves the answer beside its input.
+    Source: `pyproject_hooks`, whose script runs a hook and writes its answer next to its input.
     """
 
     def __init__(self, work: _Work, project: Path, tree: Path) -> None:
@@ -318,7 +323,9 @@ class _Hooks:
         cwd: str | None = None,  # noqa: ARG002 - it is that of the project
         extra_environ: Mapping[str, str] | None = None,
     ) -> None:
-        """Run one hook."""
+        """Run a hook: the runner of `build.ProjectBuilder`."""
+        # The hook gets a directory of its own, and `build` a validated copy of its answer: in the
+        # directory of `build`, the hook could replace files while they are read.
         _, script, hook, directory = cmd
         control = self._work.control()
         shutil.copyfile(script, control / "hook.py")
@@ -334,7 +341,7 @@ class _Hooks:
 
 @contextlib.contextmanager
 def _translated(work: _Work) -> Iterator[None]:
-    """Turn every way in which a build can fail into one error with the build's output."""
+    """Translate the errors of a build into one error with the build's output."""
     import build
 
     try:
@@ -347,16 +354,18 @@ def _translated(work: _Work) -> Iterator[None]:
         if isinstance(error.exception, BuildError):
             raise BuildError(error.exception.message, work.output) from error
         if isinstance(error.exception, InsidersError):
-            raise error.exception from error  # which is no fault of the project
-        if lacking := shortage(error.exception):  # nor is this
+            raise error.exception from error  # of the machine, not of the project
+        # Not the project's fault either: the tag must not be marked as failed.
+        if lacking := shortage(error.exception):
             raise InsidersError(
-                f"it cannot be built now: {lacking.strerror}", hint_for(lacking)
+                f"cannot build now: {lacking.strerror}", hint_for(lacking)
             ) from error
         cause = _last_line(work.output) or _last_line(str(error.exception))
         what = str(error)
         traceback = getattr(error.exception, "traceback", None)
-        if traceback and repr(traceback) in what:  # of an UnsupportedOperation of the backend
-            what, cause = "its build backend refuses", _last_line(traceback)
+        # `build` shows the repr of the traceback when a backend raises UnsupportedOperation.
+        if traceback and repr(traceback) in what:
+            what, cause = "the build backend refuses", _last_line(traceback)
         raise BuildError(f"{what}: {cause}", work.output) from error
     except build.BuildException as error:
         raise BuildError(str(error), work.output) from error

@@ -1,11 +1,11 @@
-"""Check a `pyproject.toml` before `build` reads it, which it does outside of any sandbox."""
+"""Validate a `pyproject.toml` before `build` reads it outside of the sandbox."""
 
 import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from pypi_insiders.builder.backend_answers import read_left
+from pypi_insiders.builder.backend_answers import read_foreign
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.util import bounded
 from pypi_insiders.util.bounded import ExhaustedError
@@ -13,45 +13,43 @@ from pypi_insiders.util.bounded import ExhaustedError
 _LIMIT_BYTES = 1024 * 1024
 _SHOWN_CHARS = 400
 _MOST_LEVELS = 100
-_TOO_DEEP = f"its pyproject.toml has more than {_MOST_LEVELS} levels of tables and lists"
+_TOO_DEEP = f"pyproject.toml has more than {_MOST_LEVELS} levels of tables and lists"
 
 
 def check(project: Path) -> None:
-    """Refuse a `pyproject.toml` that leads elsewhere, or that `build` could not understand.
-
-    It is read outside of any sandbox.
+    """Require a `pyproject.toml` that `build` can read safely, or none.
 
     Raises:
-        BuildError: it is such a one.
-        InsidersError: it cannot be read now.
+        BuildError: the file is invalid or unsafe.
+        InsidersError: it cannot be read now; the project is not at fault.
         OSError: likewise.
     """
     path = project / "pyproject.toml"
+    # lexists: a broken link is refused, and not taken for a project without the file.
     if not os.path.lexists(path):
         return
-    content = read_left(path, _LIMIT_BYTES)
+    content = read_foreign(path, _LIMIT_BYTES)
     if content is None:
-        raise BuildError("its pyproject.toml is no file, or too large")
+        raise BuildError("pyproject.toml is not a regular file, or too large")
     try:
         text = content.decode()
     except ValueError as error:
-        raise BuildError(f"its pyproject.toml cannot be parsed: {error}") from error
+        raise BuildError(f"cannot parse pyproject.toml: {error}") from error
     if found := complaint(text):
         raise BuildError(found)
 
 
 def complaint(text: str) -> str | None:
-    """Tell why a `pyproject.toml` is refused, or `None` if `build` may read it.
-
-    It is read in a process of its own: for keys of many parts, tomllib takes a time that grows
-    with the square of their length. What that process can read in its time, `build` can as well.
+    """Return why a `pyproject.toml` is refused; `None` if `build` may read it.
 
     Args:
-        text: what is in the file.
+        text: the content of the file.
 
     Raises:
-        InsidersError: it cannot be read now.
+        InsidersError: it cannot be parsed now; the project is not at fault.
     """
+    # In a child process with limits: tomllib takes quadratic time for dotted keys of many parts. If
+    # the child can parse it in time, so can `build`.
     try:
         found = bounded.ask(__name__, text)
     except ExhaustedError as error:
@@ -60,37 +58,39 @@ def complaint(text: str) -> str | None:
 
 
 def _complaint(text: str) -> str | None:
-    bounded.begin("its pyproject.toml")
+    bounded.begin("pyproject.toml")
     try:
         document = tomllib.loads(text)
     except RecursionError:
         return _TOO_DEEP
     except ValueError as error:
-        return f"its pyproject.toml cannot be parsed: {str(error)[:_SHOWN_CHARS]}"
+        return f"cannot parse pyproject.toml: {str(error)[:_SHOWN_CHARS]}"
     if _is_deep(document):
         return _TOO_DEEP
     return next(_of_backend(document.get("build-system")), None)
 
 
 def _of_backend(system: object) -> Iterator[str]:
-    """Complain of what becomes arguments and variables of a hook."""
+    """Report invalid values that would become arguments and variables of a hook."""
     system = system if isinstance(system, dict) else {}
     backend, paths = system.get("build-backend", ""), system.get("backend-path", [])
-    # Others than texts `build` complains of.
+    # `build` itself reports values of a wrong type.
     paths = paths if isinstance(paths, list) else []
     if len(paths) > _MOST_LEVELS:
-        yield f"its pyproject.toml has more than {_MOST_LEVELS} items in backend-path"
+        yield f"pyproject.toml has more than {_MOST_LEVELS} items in backend-path"
     for text in (backend, *paths):
         if isinstance(text, str) and not (text.isprintable() and len(text) <= _SHOWN_CHARS):
-            yield "the build backend in its pyproject.toml has a name that none can have"
+            yield "pyproject.toml has an invalid name of a build backend"
     if all(isinstance(text, str) for text in paths):
         for text in paths:
+            # PEP 517 forbids it. pyproject_hooks raises a bare ValueError for it, which would look
+            # like a bug of this program.
             if text.startswith("/") or os.path.normpath(text).partition("/")[0] == os.pardir:
-                yield f"the backend-path {text!r} in its pyproject.toml leads out of it"
+                yield f"the backend-path {text!r} in pyproject.toml leads out of the project"
 
 
 def _is_deep(document: object) -> bool:
-    """Tell whether what is nested in each other is more than who reads it recursively can read."""
+    # Level by level: recursion would fail on the very nesting that it is to find.
     level = [document]
     for _ in range(_MOST_LEVELS):
         level = [

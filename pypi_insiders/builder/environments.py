@@ -1,4 +1,4 @@
-"""Make isolated environments with the requirements of a build, through uv."""
+"""Create isolated environments with build requirements, with uv."""
 
 import contextlib
 import hashlib
@@ -36,10 +36,10 @@ _COMPILE_MEMORY_BYTES = 1024**3
 
 
 class RequirementError(InsidersError):
-    """What a build requires cannot be had.
+    """Build requirements cannot be installed.
 
     Args:
-        output: what uv wrote, complete.
+        output: the complete output of uv.
     """
 
     def __init__(self, message: str, output: str = "") -> None:
@@ -49,30 +49,31 @@ class RequirementError(InsidersError):
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment of which no code has been run yet.
+    """A virtual environment whose code must run only in the sandbox.
 
-    What is installed in it may have replaced any file, `pyvenv.cfg` too: nothing of it may be run
-    but in the sandbox of a build.
+    An installed wheel may have replaced any of its files, including `pyvenv.cfg`.
     """
 
     directory: Path
     interpreter: Path
-    """The interpreter from which it was made."""
+    """The interpreter it was created from."""
     shown: frozenset[Path]
-    """The directories of that interpreter, and those behind every link on the way to it."""
+    """The directories of that interpreter and of all links that lead to it."""
 
     @property
     def python(self) -> Path:
-        """Return the path of its own interpreter."""
+        """Return the path of the environment's interpreter."""
         return self.directory / "bin" / "python"
 
     @property
     def versions(self) -> dict[str, str]:
-        """Return what is installed, normalized name to version.
+        """Return the installed projects, normalized name to version.
 
         Raises:
-            RequirementError: that is very much; a wheel can look like any number of others.
+            RequirementError: too many projects are installed.
         """
+        # By the names of directories alone: importlib.metadata would read files of foreign wheels.
+        # A wheel can contain any number of such names.
         found: dict[str, str] = {}
         for library in _names(self.directory / "lib", "python*"):
             packages = self.directory / "lib" / library / "site-packages"
@@ -81,19 +82,20 @@ class Environment:
                 found[name.lower().replace("_", "-")] = version
                 if len(found) > _MOST_REQUIREMENTS:
                     raise RequirementError(
-                        f"what its build requires is more than {_MOST_REQUIREMENTS} distributions"
+                        f"the build requirements are more than {_MOST_REQUIREMENTS} projects"
                     )
         return dict(sorted(found.items()))
 
 
 def _names(directory: Path, pattern: str) -> Iterator[str]:
-    """Read the names in a directory that match a pattern, without those that do not."""
+    # Not Path.glob, which lists the whole directory before it matches.
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as items:
         yield from (item.name for item in items if fnmatchcase(item.name, pattern))
 
 
-# $1: a directory of modules, $2: where the bytecode goes. What compiling may take is limited: a
-# few kilobytes of source can become gigabytes.
+# $1: a directory of modules, $2: the directory for bytecode. Memory is limited: a few kilobytes of
+# source can compile to gigabytes. UNCHECKED_HASH: times of files differ between environments, and
+# the key of the cache guarantees the content.
 _COMPILE = f"""
 import compileall, importlib.util, os, py_compile, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, ({_COMPILE_MEMORY_BYTES}, {_COMPILE_MEMORY_BYTES}))
@@ -104,33 +106,32 @@ compileall.compile_dir(sys.argv[1], quiet=2, invalidation_mode=mode)
 
 
 class Compile(Protocol):
-    """A way to run a program that reads an environment and writes to another directory."""
+    """A function that runs the compiler in the sandbox."""
 
     def __call__(
         self, argv: Sequence[str], environment: Environment, output: Path, timeout_s: float
     ) -> Path:
-        """Run the program to its end, whatever its status.
+        """Run a program, whatever its exit status.
 
         Args:
-            argv: the program and its arguments, with paths as they are outside.
-            environment: what it may read.
-            output: an existing directory, where alone it may write.
-            timeout_s: after this many seconds it is killed.
+            argv: the program and its arguments, with paths outside of the sandbox.
+            environment: the environment that it may read.
+            output: an existing directory, the only one that it may write to.
+            timeout_s: the program is killed after this many seconds.
 
         Returns:
-            Where in the output lies what was compiled from the modules of the environment.
+            The directory below `output` with the bytecode of the environment's modules.
         """
         ...
 
 
 class Bytecode:
-    """What Python compiles the modules of environments to, done once and shared.
+    """A cache of the bytecode of environments' modules; thread-safe.
 
-    Safe in threads. The same bytecode is given only to environments with the same modules, byte
-    for byte. Files of an environment are never written to: uv may share them with its cache.
+    Environments share bytecode only if all their modules are identical.
 
     Args:
-        directory: where it lies; made where it is missing.
+        directory: of the cache; created if missing.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -139,20 +140,21 @@ class Bytecode:
         self._locks: dict[str, threading.Lock] = {}
 
     def bring(self, environment: Environment, compile_: Compile) -> None:
-        """Put the bytecode of its modules into an environment; without it builds are slower only.
+        """Copy the bytecode of an environment's modules into it; compile them first if needed.
 
         Raises:
-            RequirementError: it has more files than can be looked at.
+            RequirementError: the environment has too many files.
 
         Source: https://docs.python.org/3/library/compileall.html, PEP 552.
         """
         try:
             self._bring(environment, compile_)
         except TooManyError as error:
-            raise RequirementError(f"what its build requires is too large: {error}") from error
+            raise RequirementError(f"the build requirements are too large: {error}") from error
 
     def _bring(self, environment: Environment, compile_: Compile) -> None:
         key = _key(environment)
+        # A lock per key: other environments need not wait while one is compiled.
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
@@ -163,8 +165,8 @@ class Bytecode:
         lib = environment.directory / "lib"
         for path in files_below(shared):
             module = lib / path.relative_to(shared)
+            # A wheel may have a file in place of the directory. Bytecode only saves time.
             with contextlib.suppress(OSError):
-                # A wheel may have something else in any of these places.
                 _put(path, module.parent / "__pycache__" / module.name)
 
     def _compile(self, environment: Environment, shared: Path, compile_: Compile) -> None:
@@ -181,19 +183,20 @@ class Bytecode:
 
 
 def _key(environment: Environment) -> str:
-    """Hash the interpreter, and the path and the content of each module."""
+    """Hash the interpreter's path and the path and content of each module."""
     digest = hashlib.sha256(str(environment.interpreter).encode())
     for path in files_below(environment.directory / "lib"):
         if path.suffix == ".py":
             name = os.fsencode(path.relative_to(environment.directory))
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").digest()
+            # With its length, so that no name can end in what looks like the next entry.
             digest.update(b"%d:%b%b" % (len(name), name, content))
     return digest.hexdigest()
 
 
 def _put(path: Path, target: Path) -> None:
-    """Copy a file to a new one, and give that the name; what had it before is not written to."""
+    # By a rename: writing into an existing file could change uv's cache, which may share it.
     target.parent.mkdir(exist_ok=True)
     new = target.with_name(f".{target.name}{UNFINISHED}")
     new.unlink(missing_ok=True)
@@ -202,7 +205,8 @@ def _put(path: Path, target: Path) -> None:
 
 
 def _interpreter(python: Path) -> tuple[Path, frozenset[Path]]:
-    """Return the interpreter behind links, and the directories on the way to it."""
+    """Resolve the links to an interpreter; return it and the directories of all links."""
+    # Not Path.resolve: the sandbox must show every link in between, such as pyenv's and uv's.
     found = set()
     while python.is_symlink():
         python = python.parent / python.readlink()
@@ -210,7 +214,7 @@ def _interpreter(python: Path) -> tuple[Path, frozenset[Path]]:
     return python, frozenset(found - {Path("/"), Path("/usr")})
 
 
-def make(  # one thing that an environment is made of each
+def make(
     directory: Path,
     requirements: Iterable[str],
     *,
@@ -218,22 +222,19 @@ def make(  # one thing that an environment is made of each
     as_of_s: int | None,
     processes: ProcessGroup,
 ) -> Environment:
-    """Make an environment, from wheels only.
-
-    A requirement that is a source would run its own code, with all of our environment (which may
-    be needed to reach an index).
+    """Create an environment and install requirements from wheels.
 
     Args:
-        directory: is not there yet; beside it lies nothing that foreign code could have written.
-        requirements: each of the form of PEP 508.
+        directory: must not exist; foreign code must not have written to its parent.
+        requirements: PEP 508 requirements.
         python: path or version of the interpreter.
-        as_of_s: what the index got later than these seconds of the epoch is left out, unless
-            nothing can be found so; `None`: nothing is.
-        processes: ends what runs when this process is to end.
+        as_of_s: ignore files that were uploaded after this time (seconds of the epoch), unless
+            installation fails then; `None`: ignore none.
+        processes: kills uv when this process ends.
 
     Raises:
-        RequirementError: a requirement is malformed or not allowed, or cannot be installed.
-        InsidersError: uv cannot make the environment.
+        RequirementError: a requirement is malformed, not allowed or cannot be installed.
+        InsidersError: uv cannot create the environment.
 
     Source: https://docs.astral.sh/uv/reference/cli/#uv-pip-install
     """
@@ -245,11 +246,13 @@ def make(  # one thing that an environment is made of each
         date = datetime.fromtimestamp(as_of_s, UTC).isoformat().replace("+00:00", "Z")
         limits = [("--exclude-newer", date), ()]
     for limit in limits:
-        # Anew each time, and all in one step: foreign code may lie in the environment from then
-        # on, and uv would run it when it asks the interpreter.
+        # A new environment for each attempt: uv runs the environment's interpreter to inspect it,
+        # and a wheel that was installed before could have replaced that.
         remove_foreign_tree(directory)
         environment = _make_empty(directory, python, processes)
-        # No hard links to files of the user's cache, which later environments get.
+        # --no-build: a source distribution would run its code here, with our whole environment,
+        # which may contain an index's password. Copies: a hard link into uv's cache would let a
+        # hook change what later environments get.
         result = _uv(
             processes, directory.parent,
             "pip", "install", "--no-build", "--link-mode=copy",
@@ -260,11 +263,9 @@ def make(  # one thing that an environment is made of each
         if limit and len(limits) > 1:
             _log.debug("%s", Block(result.stdout))
             last = cause(result.stdout)
-            _log.info(
-                "build requirements as of %s cannot be had, the newest are taken: %s", date, last
-            )
-    message = f"its build requirements cannot be installed: {cause(result.stdout)}"
-    # As the standard library of Rust writes it.
+            _log.info("no build requirements found as of %s, using the latest: %s", date, last)
+    message = f"cannot install the build requirements: {cause(result.stdout)}"
+    # The form of Rust's standard library, in which uv is written.
     if match := re.search(r"\(os error (\d+)\)$", message):
         lacking = OSError(int(match[1]), message)
         if shortage(lacking):
@@ -278,64 +279,66 @@ def _make_empty(directory: Path, python: str, processes: ProcessGroup) -> Enviro
         "venv", "--quiet", "--no-project", "--relocatable", "--python", python, str(directory),
     )  # fmt: skip
     if made.status != 0:
-        raise InsidersError(f"no environment for the build can be made: {cause(made.stdout)}")
+        raise InsidersError(f"cannot create the build environment: {cause(made.stdout)}")
     return Environment(directory, *_interpreter(directory / "bin" / "python"))
 
 
 def _checked(requirements: Iterable[str]) -> list[str]:
-    """Refuse what uv would read as something else than the name of a distribution.
-
-    A URL is fetched outside the sandbox: it could lead to this machine, or its wheel require files
-    of this machine, which uv accepts of what is required by URL alone.
-    """
+    """Validate requirements: only names with version specifiers, extras and markers."""
     found: list[str] = []
     for text in sorted(requirements):
         if not text.isprintable() or len(text) > _LONGEST_CHARS or len(found) >= _MOST_REQUIREMENTS:
-            raise RequirementError("its build requirements are too many, too long or no text")
+            raise RequirementError("the build requirements are too many, too long or not printable")
         try:
             url = Requirement(text).url
         except (ValueError, SyntaxError, RecursionError) as error:
-            raise RequirementError(f"{text!r} is no requirement of the form of PEP 508") from error
+            raise RequirementError(
+                f"build requirement {text!r} is not a valid PEP 508 requirement"
+            ) from error
+        # A URL could lead to this machine. And a wheel from a URL may require local files, which uv
+        # refuses of all others.
         if url is not None:
             raise RequirementError(
-                f"it requires {text!r} to build, and a URL would be fetched outside the sandbox"
+                f"build requirement {text!r} is a URL, which would be fetched outside the sandbox"
             )
         found.append(text)
     return found
 
 
 def find_python(version: str, processes: ProcessGroup, directory: Path) -> str | None:
-    """Find an interpreter of a version that is on this machine.
+    """Find an installed interpreter of a version.
 
     Args:
         version: such as `3.13`.
-        processes: ends what runs when this process is to end.
-        directory: an existing one.
+        processes: kills uv when this process ends.
+        directory: an existing working directory for uv.
 
     Returns:
-        Its path; `None` if there is none.
+        Its path; `None` if not found.
     """
     result = _uv(
         processes, directory,
         "python", "find", "--no-project", "--no-python-downloads", version,
     )  # fmt: skip
-    # Beside it may be warnings, of interpreters that do not work.
+    # uv also prints warnings about interpreters that do not work.
     found = [line for line in result.stdout.splitlines() if os.access(line, os.X_OK)]
     return found[-1] if result.status == 0 and found else None
 
 
 def _uv(processes: ProcessGroup, directory: Path, *arguments: str) -> Result:
+    # PYTHONPATH would reach the interpreters that uv runs; VIRTUAL_ENV would be preferred by
+    # `uv python find`.
     environ = {
         key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")
     }
-    # In a directory where no uv.toml of a project is found.
+    # A working directory without a project, whose uv.toml would be read.
     return processes.run(Command((uv.find(), *arguments), environ, directory, _TIMEOUT_S))
 
 
 def cause(text: str) -> str:
-    """Pick what uv calls the innermost cause of its failure, or else the error."""
+    """Return the innermost cause in uv's output, or its error, or its last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for word in ("cause: ", "error: "):
-        if told := [line.removeprefix(word) for line in lines if line.startswith(word)]:
-            return told[-1]
+        if found := [line.removeprefix(word) for line in lines if line.startswith(word)]:
+            return found[-1]
     return last_line(text)

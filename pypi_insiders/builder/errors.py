@@ -1,19 +1,19 @@
-"""The errors of builds."""
+"""Errors of builds."""
 
 from pypi_insiders.util.errors import InsidersError
 
 SANDBOX_LOST = (
-    'see `pypi-insiders doctor`; the next update tries again, and with `sandbox = "off"` under '
-    "[build] builds run with your permissions"
+    'run `pypi-insiders doctor`; the next update tries again. With `sandbox = "off"` under '
+    "[build], builds run with your permissions"
 )
-"""What to do where there is no sandbox any more."""
+"""The hint if the sandbox has become unavailable."""
 
 
 class BuildError(InsidersError):
     """A project does not build.
 
     Args:
-        output: what the build wrote, complete.
+        output: the complete output of the build.
     """
 
     def __init__(self, message: str, output: str = "", hint: str | None = None) -> None:
@@ -22,8 +22,8 @@ class BuildError(InsidersError):
 
 
 class SandboxError(InsidersError):
-    """A sandbox cannot be had, or was lost: no fault of what was to run in it."""
+    """The sandbox is unavailable; the project is not at fault."""
 
 
 class EndedError(SandboxError):
-    """What ran in a sandbox was ended by neither itself nor us."""
+    """Another process has stopped the unit of a build."""

@@ -1,4 +1,4 @@
-"""Let builds reach other machines over HTTP, and nothing on this one."""
+"""An HTTP proxy through which builds reach other machines, but not this one."""
 
 import contextlib
 import logging
@@ -18,30 +18,30 @@ from pypi_insiders.builder.relay import carry, join
 
 _log = logging.getLogger(__name__)
 
-# Each takes two descriptors and two threads of ours, and there is a gateway for each build.
+# Each connection takes two descriptors and two threads, and each build has a gateway.
 _CONNECTIONS = 64
 _HEADER_BYTES = 32 * 1024
-_LOOK_S = 0.1
+_POLL_S = 0.1
 _CONNECT_TIMEOUT_S = 60
 _HEADER_TIMEOUT_S = 60
-# Others send nothing of a build. TRACE would have the proxy of this machine tell our password.
+# All that builds need. TRACE would make this machine's proxy return our password for it.
 _METHODS = (b"CONNECT", b"GET", b"HEAD", b"POST")
 _REQUEST = re.compile(rb"([A-Z]+) ([\x21-\x7e]+) HTTP/1\.[01]\r\n")
-# A line of a header as RFC 9112, 5 has it. For some who read others, such as one that ends with a
-# line feed alone, the header ends there, and what follows is a request that nobody looked at.
+# A field line exactly as in RFC 9112, section 5. Some servers are more lenient, for example with a
+# bare line feed: for them the header would end earlier, and an unchecked request would follow.
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[^\r\n]*")
-# Those of a proxy, which are not for whom it asks. Source: RFC 9110, 7.6.1.
+# Hop-by-hop fields, which a proxy must not forward. Source: RFC 9110, section 7.6.1.
 _HOST = re.compile(rb"(?im)^host[ \t]*:[^\n]*\n")
-_OF_PROXY = re.compile(rb"(?im)^(?:proxy-[\w-]+|connection|keep-alive):[^\n]*\n")
+_HOP_BY_HOP = re.compile(rb"(?im)^(?:proxy-[\w-]+|connection|keep-alive):[^\n]*\n")
 
 
-class _Refused(Exception):  # noqa: N818 - it is an answer
-    """What is asked for is not given.
+class _Refused(Exception):  # noqa: N818 - it becomes an answer
+    """A request that is refused.
 
     Args:
-        status: as HTTP has it.
-        why: one line.
+        status: the HTTP status of the answer.
+        why: the reason, in one line.
     """
 
     def __init__(self, status: str, why: str) -> None:
@@ -50,7 +50,7 @@ class _Refused(Exception):  # noqa: N818 - it is an answer
 
 
 class _Target(NamedTuple):
-    """What a request asks for."""
+    """The target of a request."""
 
     method: bytes
     scheme: str
@@ -59,32 +59,30 @@ class _Target(NamedTuple):
     uri: bytes
 
 
-class _Way(NamedTuple):
-    """How a request goes on."""
+class _Route(NamedTuple):
+    """The connection on which a request is forwarded."""
 
     server: socket.socket
-    greeting: bytes = b""
-    """What is said first."""
+    header: bytes = b""
+    """The header to send first."""
     body_bytes: int | None = None
-    """How much more of the client is handed on; `None`: all, as it is for one host alone."""
+    """How many more bytes of the client to forward; `None`: all, as the server is one host."""
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[None]:
     """Serve an HTTP proxy on a Unix socket for as long as the context lasts.
 
-    It leads to other machines, directly or by the proxy that the environment names. Addresses of
-    this machine are refused, however they are named: its loopback, and what it has of its own. A
-    proxy on this machine is given addresses and no names, which it would resolve again: by then
-    they could be names of this machine. A proxy gets one request on a connection, and no more.
+    It forwards requests to other machines, directly or through the proxy in the environment.
+    Requests for addresses of this machine are refused.
 
     Args:
-        path: of the socket, which is not there yet.
+        path: of the socket; must not exist.
 
     Source: RFC 9110, 9.3.6 and 9.3.8; RFC 9112, 3.2.2.
     """
     with socket.socket(socket.AF_UNIX) as server:
-        # The path of a socket may have 107 characters. Source: unix(7).
+        # Through a descriptor: the path of a socket is limited to 107 bytes. Source: unix(7).
         directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
         try:
             server.bind(f"/proc/self/fd/{directory}/{path.name}")
@@ -107,40 +105,43 @@ class _Gateway:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._closed = threading.Event()
-        self._room = threading.BoundedSemaphore(_CONNECTIONS)
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
 
     def serve(self) -> None:
-        """Take connections until it is closed."""
+        """Accept connections until the gateway is closed."""
         while not self._closed.is_set():
-            if not self._room.acquire(timeout=_LOOK_S):
-                continue  # more of them wait until one ends
+            # Further connections wait in the backlog.
+            if not self._free.acquire(timeout=_POLL_S):
+                continue
             try:
                 client, _ = self._server.accept()
-            except OSError:  # closed, or no descriptor is left
-                self._room.release()
-                self._closed.wait(_LOOK_S)
+            except OSError:  # closed, or out of descriptors
+                self._free.release()
+                self._closed.wait(_POLL_S)
                 continue
-            threading.Thread(target=self._attend, args=(client,), daemon=True).start()
+            threading.Thread(target=self._handle, args=(client,), daemon=True).start()
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
+        # `shutdown`, and not `close`: only it wakes threads that wait in `accept` or `recv`.
         with self._lock:
             self._closed.set()
             for connection in (self._server, *self._open):
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def _attend(self, client: socket.socket) -> None:
+    def _handle(self, client: socket.socket) -> None:
         with contextlib.ExitStack() as stack:
-            stack.callback(self._room.release)
+            stack.callback(self._free.release)
             stack.enter_context(contextlib.suppress(OSError))
-            self._keep(client, stack)
+            self._register(client, stack)
             self._answer(client, stack)
 
-    def _keep(self, connection: socket.socket, stack: contextlib.ExitStack) -> None:
-        """Close a connection at the end of its thread, or with all others."""
+    def _register(self, connection: socket.socket, stack: contextlib.ExitStack) -> None:
+        """Close a connection at the end of its thread, or when the gateway is closed."""
         stack.enter_context(connection)
         with self._lock:
+            # `close` has run since the connection was made, and would not see it.
             if self._closed.is_set():
                 raise ConnectionAbortedError
             self._open.add(connection)
@@ -156,15 +157,15 @@ class _Gateway:
             header, rest = _read_header(client)
             client.settimeout(None)
             target = _target(header)
-            way = _reach(target, header)
-            self._keep(way.server, stack)
-            way.server.sendall(way.greeting)
+            route = _connect(target, header)
+            self._register(route.server, stack)
+            route.server.sendall(route.header)
             reply = b""
             if target.method == b"CONNECT":
                 established = b"HTTP/1.1 200 Connection established\r\n\r\n"
-                reply = _reply_of_proxy(way.server) if way.greeting else established
+                reply = _reply_of_proxy(route.server) if route.header else established
         except _Refused as error:
-            _log.debug("a build was refused the network: %s", error)
+            _log.debug("refused a request of a build: %s", error)
             body = f"{error}\n"
             client.sendall(
                 f"HTTP/1.1 {error.status}\r\nContent-Type: text/plain\r\nConnection: close\r\n"
@@ -172,15 +173,16 @@ class _Gateway:
             )
             return
         client.sendall(reply)
-        if way.body_bytes is None:
-            way.server.sendall(rest)
-            join(client, way.server)
+        if route.body_bytes is None:
+            route.server.sendall(rest)
+            join(client, route.server)
         else:
-            _exchange(client, way.server, rest, way.body_bytes)
+            _exchange(client, route.server, rest, route.body_bytes)
 
 
 def _exchange(client: socket.socket, server: socket.socket, rest: bytes, body_bytes: int) -> None:
-    """Carry the answer to one request, and of the client no more than the body of that."""
+    """Forward the body of one request and its answer."""
+    # Exactly its length: anything behind it would be a second, unchecked request to the proxy.
 
     def send() -> None:
         part, left_bytes = rest, body_bytes
@@ -201,13 +203,13 @@ def _exchange(client: socket.socket, server: socket.socket, rest: bytes, body_by
 def _read_header(connection: socket.socket) -> tuple[bytes, bytes]:
     received = _received(connection)
     if received is None:
-        raise _Refused("400 Bad Request", "no request, or too long a header")
+        raise _Refused("400 Bad Request", "no request, or its header is too long")
     header, _, rest = received.partition(b"\r\n\r\n")
     return header + b"\r\n\r\n", rest
 
 
 def _received(connection: socket.socket) -> bytes | None:
-    """Read until a header has ended; `None`: it does not, or is too long."""
+    """Read until the end of a header; `None` if it is incomplete or too long."""
     received = b""
     while b"\r\n\r\n" not in received:
         part = connection.recv(4096)
@@ -218,7 +220,7 @@ def _received(connection: socket.socket) -> bytes | None:
 
 
 def _target(header: bytes) -> _Target:
-    """Read whom a request is for."""
+    """Parse the target of a request."""
     match = _REQUEST.match(header)
     try:
         if match is None:
@@ -228,109 +230,112 @@ def _target(header: bytes) -> _Target:
         port = url.port or {"http": 80, "https": 443}[url.scheme]
         if not url.hostname or (method != b"CONNECT" and url.scheme != "http"):
             raise ValueError
+        # Raises UnicodeError, which is a ValueError, for an invalid host name.
         url.hostname.encode("idna")
     except (ValueError, KeyError) as error:
-        raise _Refused("400 Bad Request", "no request to a proxy for HTTP") from error
+        raise _Refused("400 Bad Request", "not a valid request to an HTTP proxy") from error
     if method not in _METHODS:
         raise _Refused(
-            "501 Not Implemented", f"builds may use {b', '.join(_METHODS).decode()} and no other"
+            "501 Not Implemented", f"builds may only use {b', '.join(_METHODS).decode()}"
         )
-    _fields(header)  # are fields
+    _fields(header)  # raises for a malformed one, also where no field is needed
     return _Target(method, url.scheme, url.hostname, port, uri)
 
 
 def _fields(header: bytes) -> list[tuple[bytes, bytes]]:
-    """Read the fields of a header, the names in lower case."""
+    """Parse the fields of a header; names are returned in lower case."""
     found = []
     for line in header.removesuffix(b"\r\n\r\n").split(b"\r\n")[1:]:
         match = _FIELD.fullmatch(line)
         if match is None:
-            raise _Refused("400 Bad Request", "a line of the header is none")
+            raise _Refused("400 Bad Request", "the header has a malformed line")
         found.append((match[1].lower(), match[2].strip()))
     return found
 
 
 def _body_bytes(header: bytes) -> int:
-    """Tell how long the body of a request is."""
+    """Return the length of a request's body."""
     fields = _fields(header)
     sizes = [value for name, value in fields if name == b"content-length"]
+    # Chunks would have to be parsed to find the end of the body, as the proxy parses them.
     if any(name == b"transfer-encoding" for name, _ in fields):
-        raise _Refused("411 Length Required", "a proxy is given only what says its length")
+        raise _Refused("411 Length Required", "a request through a proxy needs a Content-Length")
+    # Two lengths: the proxy might use the other one (request smuggling).
     if len(sizes) > 1 or not all(re.fullmatch(rb"[0-9]{1,18}", size) for size in sizes):
-        raise _Refused("400 Bad Request", "no length of a body")
+        raise _Refused("400 Bad Request", "the Content-Length is malformed")
     return int(sizes[0]) if sizes else 0
 
 
 def _reply_of_proxy(proxy: socket.socket) -> bytes:
-    """Wait until another proxy leads to whom a request is for; return what it says.
-
-    Unless it does, it may wait for another request, and nobody would look at that.
-    """
+    """Wait for the answer of this machine's proxy to CONNECT; return it if it succeeded."""
+    # Without a tunnel the proxy waits for another request on this connection, unchecked.
     proxy.settimeout(_CONNECT_TIMEOUT_S)
     received = _received(proxy)
     if received is None:
-        raise _Refused("502 Bad Gateway", "the proxy of this machine gives no answer")
+        raise _Refused("502 Bad Gateway", "the proxy of this machine does not answer")
     proxy.settimeout(None)
     match = _STATUS.match(received)
     if match is None or not match[1].startswith(b"2"):
-        told = match[0].decode(errors="replace") if match else "nothing of HTTP"
-        raise _Refused("502 Bad Gateway", f"the proxy of this machine answers {told}")
+        status = match[0].decode(errors="replace") if match else "something other than HTTP"
+        raise _Refused("502 Bad Gateway", f"the proxy of this machine answers {status}")
     return received
 
 
-def _reach(target: _Target, header: bytes) -> _Way:
-    """Connect to whom a request is for."""
+def _connect(target: _Target, header: bytes) -> _Route:
+    """Connect to the target of a request, or to a proxy."""
     addresses = _addresses(target.host, target.port)
     for address in addresses:
         if is_own(address[0]):
             raise _Refused(
-                "403 Forbidden", f"{target.host} is this machine, of which builds reach nothing"
+                "403 Forbidden", f"{target.host} is this machine, which builds may not reach"
             )
     proxies = getproxies_environment()
     proxy = proxies.get(target.scheme)
     if proxy and not proxy_bypass(f"{target.host}:{target.port}", proxies):
         return _by_proxy(proxy, target, addresses, header)
     if not addresses:
-        raise _Refused("502 Bad Gateway", f"the name {target.host} cannot be resolved")
+        raise _Refused("502 Bad Gateway", f"cannot resolve {target.host}")
     connection = _connected(addresses)
     if target.method == b"CONNECT":
-        return _Way(connection)
+        return _Route(connection)
     first = b"%s %s HTTP/1.1" % (target.method, _origin(target))
-    return _Way(connection, _rewritten(header, first))
+    return _Route(connection, _rewritten(header, first))
 
 
 def _by_proxy(
     proxy: str, target: _Target, addresses: Sequence[tuple[str, int]], header: bytes
-) -> _Way:
-    """Hand a request on to another proxy, with the password that only we know."""
+) -> _Route:
+    """Connect to this machine's proxy, with the password from the environment."""
     url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if url.scheme != "http" or not url.hostname:
-        raise _Refused("502 Bad Gateway", "the proxy of this machine is not one for HTTP")
+        raise _Refused("502 Bad Gateway", "the proxy of this machine is not an http:// URL")
     places = _addresses(url.hostname, url.port or 80)
     if not places:
-        raise _Refused("502 Bad Gateway", f"the name {url.hostname} cannot be resolved")
+        raise _Refused("502 Bad Gateway", f"cannot resolve {url.hostname}")
     first = header.partition(b"\r\n")[0]
+    # A proxy on this machine gets the checked address: it would resolve the name again, and by
+    # then the name could mean this machine (DNS rebinding).
     if any(is_own(place[0]) for place in places):
         if not addresses:
-            raise _Refused("502 Bad Gateway", f"the name {target.host} cannot be resolved")
+            raise _Refused("502 Bad Gateway", f"cannot resolve {target.host}")
         first = _addressed(target, addresses[0])
-    # A proxy may go by the name in the header, which may be another one. Source: RFC 9112, 3.2.2.
+    # The build's own Host field could name another host, and some proxies prefer it. Source: RFC
+    # 9112, section 3.2.2.
     header = _HOST.sub(b"", header)
     fields = [b"Host: " + _authority(target.host, target.port).encode()]
-    words = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()
+    credentials = f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()
     if url.username:
-        fields.append(b"Proxy-Authorization: Basic %s" % b64encode(words))
+        fields.append(b"Proxy-Authorization: Basic %s" % b64encode(credentials))
     body_bytes = None if target.method == b"CONNECT" else _body_bytes(header)
-    return _Way(_connected(places), _rewritten(header, first, *fields), body_bytes)
+    return _Route(_connected(places), _rewritten(header, first, *fields), body_bytes)
 
 
 def _authority(host: str, port: int) -> str:
-    """Write host and port as a URL has them."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _addressed(target: _Target, address: tuple[str, int]) -> bytes:
-    """Write the request line to a proxy with an address; a field of the header has the name."""
+    """Return a request line with an address; the Host field has the name."""
     place = _authority(*address).encode()
     if target.method == b"CONNECT":
         return b"CONNECT %s HTTP/1.1" % place
@@ -338,21 +343,21 @@ def _addressed(target: _Target, address: tuple[str, int]) -> bytes:
 
 
 def _origin(target: _Target) -> bytes:
-    """Return path and query of what is asked for."""
+    """Return the path and query of a target."""
     url = urlsplit(target.uri)
     return (url.path or b"/") + (b"?" + url.query if url.query else b"")
 
 
 def _rewritten(header: bytes, *first: bytes) -> bytes:
-    """Write another request line, without what concerned only us."""
-    rest = _OF_PROXY.sub(b"", header.partition(b"\r\n")[2])
-    # One request on a connection: the next may be for another host.
+    """Replace the request line of a header, and remove hop-by-hop fields."""
+    rest = _HOP_BY_HOP.sub(b"", header.partition(b"\r\n")[2])
+    # A single request per connection: the next could be for another host.
     closing = () if header.startswith(b"CONNECT ") else (b"Connection: close",)
     return b"\r\n".join((*first, *closing, rest))
 
 
 def _addresses(host: str, port: int) -> list[tuple[str, int]]:
-    """Resolve a name, once: what is looked at is what is connected to."""
+    # Once per request: the addresses that are checked are those that are connected to.
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -374,9 +379,7 @@ def _connected(addresses: Sequence[tuple[str, int]]) -> socket.socket:
 
 
 def is_own(address: str) -> bool:
-    """Tell whether an address leads to this machine, or to what stands between it and others.
-
-    To reach itself, the kernel sends from the address that it sends to. Nothing is sent here.
+    """Return whether an address is this machine's, link-local or multicast.
 
     Source: ip-route(8), the table `local`; udp(7), connect(2).
     """
@@ -385,9 +388,11 @@ def is_own(address: str) -> bool:
     if mapped.is_loopback or mapped.is_unspecified or mapped.is_link_local or mapped.is_multicast:
         return True
     family = socket.AF_INET if mapped.version == 4 else socket.AF_INET6
+    # The kernel is asked instead of a list of interfaces: for a local address it chooses the same
+    # address as the source. Connecting a datagram socket sends nothing.
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((str(mapped), 9))
         except OSError:
-            return False  # there is no way to it
+            return False  # no route
         return bool(ip_address(probe.getsockname()[0].partition("%")[0]) == mapped)

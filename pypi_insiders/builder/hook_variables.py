@@ -1,4 +1,4 @@
-"""Give `build`, its installer and its hooks the environment variables that they may have."""
+"""Environment variables for `build`, its installer and its hooks."""
 
 import contextlib
 import logging
@@ -11,11 +11,11 @@ from pypi_insiders.config.client_variables import URL
 
 _log = logging.getLogger(__name__)
 
-# What a build hook gets of our environment. The rest may hold credentials.
+# The variables that a build hook inherits. All others may contain credentials.
 _INHERITED = ("PATH",)
 _CERTIFICATES = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE")
 _PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy")
-# Debian and Arch, Fedora and SUSE. Where there is none, uv brings certificates of its own.
+# Debian and Arch, Fedora and SUSE. Without a system store uv uses its bundled certificates.
 _CERTIFICATE_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs")
 _ONLY_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
 _INDEX_VARIABLES = (*_ONLY_INDEX_VARIABLES, "UV_INDEX", "UV_EXTRA_INDEX_URL")
@@ -23,26 +23,25 @@ _INDEX_VARIABLES = (*_ONLY_INDEX_VARIABLES, "UV_INDEX", "UV_EXTRA_INDEX_URL")
 
 @contextlib.contextmanager
 def build_environment(own_index: str, fallback_url: str | None = None) -> Iterator[None]:
-    """Set up this process so that `build` and its installer work unattended.
-
-    Build requirements must not come from our own index, or a package that needs itself to build
-    would depend on what it built before.
+    """Prepare the environment of this process for `build` and uv.
 
     Args:
-        own_index: the URL of our index up to the port, such as `http://127.0.0.1:31411`.
-        fallback_url: where it leads for other names, which takes its place as the only index;
-            `None` is uv's own default.
+        own_index: URL of our index up to the port, such as `http://127.0.0.1:31411`.
+        fallback_url: the index to use instead of ours; `None`: uv's default.
     """
+    # In os.environ, which uv inherits; once for all builds, before their threads start.
     before = os.environ.copy()
+    # Reproducible file modes in archives, whatever the user's umask is.
     umask = os.umask(0o022)
     show = warnings.showwarning
-    # Those of the build backends, which `build` repeats here: for who asks for every step.
+    # `build` repeats the warnings of build backends.
     warnings.showwarning = lambda message, *_: _log.debug("%s", message)
     try:
+        # The system's store may have a company's own authority, and units lack SSL_CERT_FILE.
         if any(Path(store).is_dir() for store in _CERTIFICATE_STORES):
-            # A company's own authority is known there, and no unit has SSL_CERT_FILE set.
             os.environ.setdefault("UV_SYSTEM_CERTS", "1")
-        _lead_past({own_index, os.environ.get(URL, own_index)}, fallback_url)
+        # A project that needs itself to build would otherwise depend on its own last release.
+        _remove_indexes({own_index, os.environ.get(URL, own_index)}, fallback_url)
         yield
     finally:
         warnings.showwarning = show
@@ -51,12 +50,12 @@ def build_environment(own_index: str, fallback_url: str | None = None) -> Iterat
         os.environ.update(before)
 
 
-def _lead_past(indexes: Iterable[str], fallback_url: str | None) -> None:
-    """Take these indexes out of the variables of uv, and leave all others.
+def _remove_indexes(indexes: Iterable[str], fallback_url: str | None) -> None:
+    """Remove indexes from the variables of uv; keep all others.
 
     Args:
-        indexes: their URLs up to the port.
-        fallback_url: what takes the place of one that is to be the only one.
+        indexes: URLs up to the port.
+        fallback_url: replaces an index that is the default index.
     """
     starts = tuple(
         f"{index.replace('//127.0.0.1:', f'//{host}:')}/"
@@ -76,14 +75,14 @@ def _lead_past(indexes: Iterable[str], fallback_url: str | None) -> None:
 
 
 def inherited(*, network: bool) -> dict[str, str]:
-    """Return what a build hook gets of our environment.
+    """Return the variables of our environment that build hooks inherit.
 
     Args:
-        network: whether it may use the network: then proxies, in both spellings, that need no
-            password, and where certificates are.
+        network: whether hooks may use the network; then proxies and certificates are included.
     """
     names = [*_INHERITED]
     if network:
+        # Not a proxy with a password: hooks are foreign code. The gateway adds it for them.
         proxies = (*_PROXIES, *map(str.upper, _PROXIES))
         names += [name for name in proxies if "@" not in os.environ.get(name, "@")]
         names += _CERTIFICATES

@@ -1,4 +1,4 @@
-"""Run foreign code with few files in sight, or as what it is: with the permissions of the user."""
+"""The interface of launchers, which run foreign code, and the launcher without a sandbox."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,65 +10,66 @@ from pypi_insiders.util.process_group import Command, ProcessGroup
 
 @dataclass(frozen=True)
 class Mounts:
-    """What a confined program sees, beside the programs and libraries of the system."""
+    """The directories that a sandboxed program sees besides those of the system."""
 
+    # Reproducible builds need the same path in every build: many compilers record it.
     root: Path
-    """Directory whose parts it sees below a path that is always the same."""
+    """A directory that the program sees at a fixed path."""
     writable: tuple[Path, ...]
     """Below the root."""
     readable: tuple[Path, ...] = ()
-    """Anywhere; what is not below the root is seen at its own path."""
+    """Anywhere; outside of the root they keep their paths."""
     network: Path | None = None
-    """A Python that it sees, if it may use HTTP to other machines; `None`: no network."""
+    """A visible Python for the relay to other machines; `None`: no network."""
 
 
 class Launcher(Protocol):
-    """A way to run foreign code."""
+    """Runs foreign code."""
 
     @property
     def is_sandbox(self) -> bool:
-        """Tell whether anything is kept from it."""
+        """Return whether programs are isolated."""
         ...
 
     @property
     def processes(self) -> ProcessGroup:
-        """What runs it, and ends it when this process is to end."""
+        """Return the processes that are killed when this process ends."""
         ...
 
     def inside(self, mounts: Mounts, text: str) -> str:
-        """Write the paths in a text as the program sees them."""
+        """Replace the paths in a text by those that the program sees."""
         ...
 
     def run(self, command: Command, mounts: Mounts) -> Result:
-        """Run a program to its end; nothing that it started outlives it.
+        """Run a program and kill all processes that it leaves behind.
 
         Args:
-            command: what is run, with all paths as they are outside.
-            mounts: what it sees.
+            command: the program, with paths outside of the sandbox.
+            mounts: the directories that it sees.
 
         Returns:
-            Its status, and all that it wrote, in `stdout`.
+            Its exit status, and its output and errors in `stdout`.
 
         Raises:
-            SandboxError: it did not run, or did not run to its end, for no reason of its own.
-            InsidersError: it cannot be run.
+            SandboxError: the sandbox failed; the program is not at fault.
+            InsidersError: the program cannot be run.
         """
         ...
 
 
 @dataclass(frozen=True)
 class DirectLauncher:
-    """Foreign code that may do what the person may."""
+    """Runs foreign code with the permissions of the user."""
 
     processes: ProcessGroup
     is_sandbox: bool = False
     trouble: str | None = None
-    """Why there is no sandbox; `None`: none was wanted."""
+    """Why the sandbox is unavailable; `None`: it is switched off."""
 
     def inside(self, mounts: Mounts, text: str) -> str:  # noqa: ARG002
-        """Write the paths in a text as the program sees them: as they are."""
+        """Return the text unchanged."""
         return text
 
     def run(self, command: Command, mounts: Mounts) -> Result:  # noqa: ARG002
-        """Run a program to its end."""
+        """Run a program."""
         return self.processes.run(command)

@@ -1,7 +1,9 @@
-"""Lead a program's connections out of a network of its own, to a Unix socket.
+"""Relay TCP connections of a program in its own network namespace to a Unix socket.
 
-Runs by itself, with whatever Python there is: `relay.py SOCKET PROGRAM [ARGUMENT...]`.
+A script for any Python: `relay.py SOCKET PROGRAM [ARGUMENT...]`.
 """
+
+# Without imports of this package: the program's files are not visible in the sandbox.
 
 import contextlib
 import os
@@ -10,11 +12,11 @@ import sys
 import threading
 
 PORT = 3128
-"""Where the program finds it, on its own loopback."""
+"""The port of the relay on the program's loopback interface."""
 
 
 def join(one: socket.socket, other: socket.socket) -> None:
-    """Carry what comes on each of two connections to the other, until both have ended."""
+    """Copy data between two connections in both directions until both have ended."""
     back = threading.Thread(target=carry, args=(other, one), daemon=True)
     back.start()
     carry(one, other)
@@ -22,28 +24,31 @@ def join(one: socket.socket, other: socket.socket) -> None:
 
 
 def carry(source: socket.socket, sink: socket.socket) -> None:
-    """Carry what comes on a connection to another one, until it ends."""
+    """Copy data from one connection to another until it ends."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)
+    # Half-closed: the other direction may go on, as an answer after the end of a request.
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
 
 
-def _lead(connection: socket.socket, path: str) -> None:
+def _forward(connection: socket.socket, path: str) -> None:
     with connection, socket.socket(socket.AF_UNIX) as out, contextlib.suppress(OSError):
         out.connect(path)
         join(connection, out)
 
 
 def main(path: str, *argv: str) -> None:
-    """Become a program, and lead its connections out beside it."""
+    """Execute a program in this process, and relay its connections in a child process."""
+    # Before the fork, so that the program can connect at once.
     server = socket.create_server(("127.0.0.1", PORT))
+    # The parent becomes the program, so that its exit status is that of the unit.
     if os.fork():
         os.execvp(argv[0], argv)
     while True:
         connection, _ = server.accept()
-        threading.Thread(target=_lead, args=(connection, path), daemon=True).start()
+        threading.Thread(target=_forward, args=(connection, path), daemon=True).start()
 
 
 if __name__ == "__main__":

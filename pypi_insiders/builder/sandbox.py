@@ -1,4 +1,4 @@
-"""Run foreign code where it sees neither the home nor this machine's network, in a user unit."""
+"""Run foreign code in a transient user unit without access to the home and the network."""
 
 import itertools
 import logging
@@ -27,33 +27,33 @@ _log = logging.getLogger(__name__)
 
 _INSIDE = "/run/build"
 _UNIT = "pypi-insiders-build"
-# Before a unit is tried again that systemd could not set up, as happens under load.
+# Between attempts: under load systemd sometimes cannot set up a user namespace (status 217).
 PAUSES_S = (1, 2, 4, 8)
-# Outside of the process namespace and the session of what it runs: who is in there has no way to
-# its descriptors, nor to itself, and cannot keep it from telling that all of it has ended. It tells
-# that by its standard input, which is open for writing and given to nobody else. What nobody reads
-# any more, as systemd began it too late, runs nothing.
+# The wrapper reports begin and end of the program on its standard input, the writing end of a pipe.
+# It runs outside of the program's process namespace and session, so the program can reach neither
+# its descriptors nor the wrapper itself, and cannot forge or prevent a report. If nobody reads the
+# pipe any more, because systemd started the unit too late, the program is not run.
 _WRAPPER = 'echo begun >&0 || exit; "$@" </dev/null; status=$?; echo ended >&0; exit $status'
-_TOLD_BYTES = 4096
-# Of the directories in `/`, those in which programs of the system lie. All others are hidden: mail,
-# the journal, disks, shares, and where else users and services keep what is theirs.
+_REPORT_BYTES = 4096
+# The directories in `/` with programs of the system. All others are hidden, among them mail, the
+# journal, disks and network shares.
 _SYSTEM = {
     "bin", "dev", "etc", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "opt", "proc", "sbin",
     "snap", "sys", "usr",
 }  # fmt: skip
-_OPTIONAL = Path("/opt")  # what is mounted below it is hidden, too
+_OPTIONAL = Path("/opt")  # mounts below it are hidden, too
 _OCTAL = re.compile(rb"\\([0-7]{3})")
-# The same for everybody: what is found there must not depend on who builds.
+# Fixed: the programs that a build finds must not depend on the user's shell.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# The kernel counts the processes and waiting signals of a user in each user namespace, and in those
-# above it. Within its own a build can be limited; LimitNPROC= would limit all that the user has, so
-# that no build could begin beside another one that forks, or on a desktop with many threads.
+# The kernel counts a user's processes and pending signals per user namespace, and in all namespaces
+# above. prlimit(1) within the namespace limits one build. LimitNPROC= would count all processes of
+# the user: no build could start while another one forks, or on a desktop with many threads.
 # Source: setrlimit(2), user_namespaces(7).
 _MOST_PROCESSES = 1024
 _MOST_SIGNALS = 1024
-# In user units most of these do nothing without PrivateUsers=. `measure` looks at what they do.
-# ProtectKernelTunables= is not among them: with it no /proc of its own could be mounted.
+# In user units most of these are silently ignored without PrivateUsers=, so `measure` tests their
+# effect. ProtectKernelTunables= is missing, because with it no new /proc can be mounted.
 # Source: systemd.exec(5), systemd.resource-control(5).
 _PROPERTIES = (
     "CPUSchedulingPolicy=idle",
@@ -64,7 +64,8 @@ _PROPERTIES = (
     "LockPersonality=yes",
     "MemoryMax=75%",
     "NoNewPrivileges=yes",
-    # The kernel ends what takes too much memory, and the rest still tells how it has ended.
+    # The kernel kills the process that takes too much memory, and the wrapper still reports the
+    # end; systemd's default would kill the wrapper, too.
     "OOMPolicy=continue",
     "PrivateDevices=yes",
     "PrivateIPC=yes",
@@ -77,11 +78,11 @@ _PROPERTIES = (
     "RestrictSUIDSGID=yes",
     "SystemCallArchitectures=native",
     "SystemCallFilter=@system-service",
-    "SystemCallFilter=@mount",  # for a /proc of its own
-    # Of watches and keys a user has few, and a build could take all that are left for others. Not
-    # ENOSYS: systemd 257 answers unknown calls with that, and adds no rule that says the same.
+    "SystemCallFilter=@mount",  # `unshare --mount-proc` mounts a new /proc
+    # A user has few inotify watches and keys, and a build could use up all of them. Not ENOSYS,
+    # which systemd 257 uses for unknown calls: it then drops the rule as redundant.
     "SystemCallFilter=~@keyring:EPERM inotify_init:EMFILE inotify_init1:EMFILE",
-    # A disk would be full before anybody could look; glibc then writes instead.
+    # One call could fill the disk between two checks of the guard; glibc falls back to writing.
     "SystemCallFilter=~fallocate:EOPNOTSUPP",
     "TasksMax=1024",
     "TemporaryFileSystem=/dev/shm",
@@ -92,33 +93,32 @@ _PROPERTIES = (
     "UMask=0022",
 )
 _WITHOUT_NETWORK = ("RestrictAddressFamilies=AF_UNIX",)
-# In the directory of one run: what it writes as its temporary files, and its way to the network.
+# In the directory of a run: its temporary files, and the relay with the gateway's socket.
 _TEMPORARY_FILES = "tmp"
-_WAY = "way"
+_NETWORK = "network"
 _GATEWAY = "gateway"
 _RELAY = f"http://127.0.0.1:{relay.PORT}"
-# curl heeds only the small `http_proxy`, others only large ones.
+# curl reads only the lower-case `http_proxy`, other programs only upper-case ones.
 _PROXIES = {
     **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), _RELAY),
     **dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1"),
 }
 _WITH_NETWORK = (
     "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
-    "BindReadOnlyPaths=-/var/lib/ca-certificates",  # to which /etc/ssl leads on SUSE
+    "BindReadOnlyPaths=-/var/lib/ca-certificates",  # the target of links in /etc/ssl on SUSE
 )
 
 
 class Sandbox:
-    """Foreign code in a transient unit of the user's service manager.
+    """Runs foreign code in a transient unit of the user manager.
 
-    It has a network, processes, devices and temporary directories of its own, reads what every
-    user of the system may read, but no home, and writes only where the mounts say so. No socket of
-    the session can be seen: who speaks to the user's bus could start a unit that is not confined.
+    A program has its own network, processes, devices and temporary directories. It reads system
+    files, but no home directories, and writes only to the mounts.
 
     Args:
-        processes: ends what runs when this process is to end.
-        hidden: directories of the person, wherever they lie.
-        pauses_s: after how many seconds a unit is tried again that could not be set up.
+        processes: kills programs when this process ends.
+        hidden: private directories of the user, anywhere.
+        pauses_s: seconds between attempts to set up a unit.
 
     Source: systemd-run(1), unshare(1), prlimit(1), setsid(1); systemd.exec(5), "PROCESS EXIT
     CODES".
@@ -143,51 +143,56 @@ class Sandbox:
         self._numbers = itertools.count(1)
 
     def inside(self, mounts: Mounts, text: str) -> str:
-        """Write the paths in a text as the program sees them."""
+        """Replace the paths in a text by those that the program sees."""
         return text.replace(str(mounts.root), _INSIDE)
 
     def run(self, command: Command, mounts: Mounts) -> Result:
-        """Run a program to its end."""
+        """Run a program in a new unit."""
         for pause_s in (*self._pauses_s, None):
             place = Path(tempfile.mkdtemp(prefix="run-", dir=mounts.root))
             try:
-                for name in (_TEMPORARY_FILES, _WAY):
+                for name in (_TEMPORARY_FILES, _NETWORK):
                     (place / name).mkdir()
-                way = place / _WAY / _GATEWAY
-                with gateway.opened(way) if mounts.network else nullcontext():
-                    result, told = self._run_unit(command, mounts, place)
+                socket = place / _NETWORK / _GATEWAY
+                with gateway.opened(socket) if mounts.network else nullcontext():
+                    result, reports = self._run_unit(command, mounts, place)
             finally:
                 remove_foreign_tree(place)
-            # An exit status alone does not tell whose it is.
-            if "ended" in told or ("begun" in told and result.status == -signal.SIGKILL):
+            # The exit status alone could be the program's or systemd's. SIGKILL is ours, at a
+            # time limit or for the disk: the wrapper was killed as well, and cannot report.
+            if "ended" in reports or ("begun" in reports and result.status == -signal.SIGKILL):
                 return result
-            said = last_line(result.stdout) or f"systemd-run ended with {result.status}"
-            if "begun" in told:
-                raise EndedError(f"the unit of the build was ended from outside: {said}")
+            detail = last_line(result.stdout) or f"systemd-run exited with {result.status}"
+            if "begun" in reports:
+                raise EndedError(f"another process stopped the unit of the build: {detail}")
             if pause_s is None or not self.processes.pause(pause_s):
                 break
-            _log.info("systemd could not set up the unit of a build, trying again: %s", said)
-        raise SandboxError(f"systemd could not set up the unit of the build: {said}")
+            _log.info("systemd could not set up the unit of a build, trying again: %s", detail)
+        raise SandboxError(f"systemd could not set up the unit of the build: {detail}")
 
     def _run_unit(self, command: Command, mounts: Mounts, place: Path) -> tuple[Result, list[str]]:
-        """Run a program once; return its result, and whether it has `begun` and `ended`."""
+        """Run a program once; return its result and the reports of the wrapper."""
+        # With the start time: the number of this process may belong to another one at a `sweep`.
         unit = f"{_UNIT}-{os.getpid()}-{started_at(os.getpid())}-{next(self._numbers)}.service"
         paths = command.environ.get("PATH", "").split(":")
         own = [path for path in paths if Path(path).is_relative_to(mounts.root)]
         variables = {**command.environ, "PATH": ":".join([*own, _PATH])}
-        led: list[str] = []
+        through_relay: list[str] = []
         if mounts.network:
             variables = _without_proxies(variables) | _PROXIES
-            # What it is led by it may read and use, and not put something else in its place.
-            mounts = replace(mounts, readable=(*mounts.readable, place / _WAY))
-            script = str(shutil.copy(relay.__file__, place / _WAY))
-            led = [str(mounts.network), "-I", "-S", script, str(place / _WAY / _GATEWAY)]
+            # Only readable: the program may use the socket, and must not replace it or the script.
+            mounts = replace(mounts, readable=(*mounts.readable, place / _NETWORK))
+            script = str(shutil.copy(relay.__file__, place / _NETWORK))
+            through_relay = [
+                *(str(mounts.network), "-I", "-S", script),
+                str(place / _NETWORK / _GATEWAY),
+            ]
         words = [
             *("sh", "-c", _WRAPPER, "sh"),
-            *led,
-            # Of all processes it sees its own; and with the first of them the others end.
+            *through_relay,
+            # It sees only its own processes, and all of them end with the first.
             *("unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child"),
-            # A signal to its process group reaches those in other namespaces, too: kill(2).
+            # setsid: a signal to the process group would reach the wrapper, too. Source: kill(2).
             *("--mount-proc", "--", "prlimit", f"--nproc={_MOST_PROCESSES}"),
             *(f"--sigpending={_MOST_SIGNALS}", "setsid", "env", "-i"),
             *(f"{name}={value}" for name, value in variables.items()),
@@ -196,38 +201,38 @@ class Sandbox:
         temporary = quoted(place / _TEMPORARY_FILES)
         argv = transient.command(
             (self.inside(mounts, word) for word in words),
-            "Build of an Insiders release",
+            "Build a release",
             (
                 "Slice=background.slice",
                 f"WorkingDirectory={self.inside(mounts, str(command.directory))}",
                 *self._properties(mounts, command.timeout_s),
-                # What it writes there lies in a directory that is removed, and may be measured.
+                # Instead of PrivateTmp=, so that the disk guard can measure the files.
                 *(f"BindPaths={temporary}:{path}" for path in TEMPORARY),
             ),
             unit=unit,
         )
-        told: list[str] = []
-        with _pipe() as (ours, theirs):
+        reports: list[str] = []
+        with _pipe() as (reader, writer):
             try:
                 result = self.processes.run(
-                    Command(argv, os.environ, Path("/"), command.timeout_s), stdin=theirs
+                    Command(argv, os.environ, Path("/"), command.timeout_s), stdin=writer
                 )
-                told = _words(ours)
+                reports = _reports(reader)
             finally:
-                # However systemd-run has ended, and whatever was told: the unit may run, and
-                # nothing of it must; or systemd is still to begin it, and then nobody listens.
-                os.close(ours)
-                if "ended" not in told:
+                # The unit may still run, whether systemd-run has ended or was killed, or systemd
+                # may not have started it yet. Closing the reader first makes a late wrapper exit.
+                os.close(reader)
+                if "ended" not in reports:
                     systemctl.try_call("kill", "--signal=KILL", "--", unit)
                 systemctl.try_call("stop", "--", unit)
-        return result, told
+        return result, reports
 
     def _properties(self, mounts: Mounts, timeout_s: float) -> Iterable[str]:
         yield from _PROPERTIES
         if _knows_idle_weight():
             yield "CPUWeight=idle"
         yield from _WITH_NETWORK if mounts.network else _WITHOUT_NETWORK
-        yield f"RuntimeMaxSec={timeout_s + 60:.0f}"  # if nobody is left to end it
+        yield f"RuntimeMaxSec={timeout_s + 60:.0f}"  # in case this process is killed
         for path in self._hidden:
             yield f"TemporaryFileSystem={quoted(path)}:ro"
         for path in mounts.readable:
@@ -242,32 +247,28 @@ class Sandbox:
 
 @contextmanager
 def _pipe() -> Iterator[tuple[int, int]]:
-    """Make a pipe; give the ends from which is read, without waiting, and to which is written.
-
-    The caller closes the first.
-    """
-    ours, theirs = os.pipe()
+    """Create a pipe; return its non-blocking reader, which the caller closes, and its writer."""
+    reader, writer = os.pipe()
     try:
-        os.set_blocking(ours, False)
-        yield ours, theirs
+        os.set_blocking(reader, False)
+        yield reader, writer
     finally:
-        os.close(theirs)
+        os.close(writer)
 
 
-def _words(descriptor: int) -> list[str]:
-    """Read the words that have come."""
+def _reports(descriptor: int) -> list[str]:
     try:
-        return os.read(descriptor, _TOLD_BYTES).decode().split()
+        return os.read(descriptor, _REPORT_BYTES).decode().split()
     except BlockingIOError:
         return []
 
 
 def _foreign_directories() -> Iterator[Path]:
-    """Find the directories that are not the system's, and lie in `/` or are mounted in `/opt`.
+    """Find the directories in `/` and the mounts below `/opt` that are not the system's.
 
     Source: proc(5), `/proc/PID/mountinfo`.
     """
-    with os.scandir("/") as entries:  # looks at none: the host of a share may be gone
+    with os.scandir("/") as entries:  # without stat(2), which hangs for an unreachable NFS share
         names = sorted(it.name for it in entries if it.is_dir(follow_symlinks=False))
     for path in (Path("/", name) for name in names if name not in _SYSTEM):
         if not is_below(path, (*HOMES, *TEMPORARY)):
@@ -288,23 +289,20 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
 
 @cache
 def _knows_idle_weight() -> bool:
-    """Tell whether a unit can get what others leave of the processors, however many they are.
-
-    Source: systemd.resource-control(5), `CPUWeight=`.
-    """
+    """Return whether systemd knows `CPUWeight=idle`. Source: systemd.resource-control(5)."""
     return systemctl.manager().number >= 252
 
 
 def last_line(text: str) -> str:
-    """Return the last line of what a program wrote; empty where that is nothing."""
+    """Return the last line of a program's output; empty without output."""
     lines = text.strip().splitlines()
     return lines[-1] if lines else ""
 
 
 def sweep() -> None:
-    """End the builds of processes that are gone, whatever has their numbers by now."""
+    """Stop the units of builds whose process no longer exists."""
     for unit in systemctl.active(f"{_UNIT}-*"):
         numbers = re.match(r"(\d+)-(\d+)-", unit.removeprefix(f"{_UNIT}-"))
         if numbers is None or started_at(int(numbers[1])) != int(numbers[2]):
-            _log.info("ending %s, which was left behind", unit)
+            _log.info("stopping %s, left behind by a killed update", unit)
             systemctl.try_call("stop", "--", unit)

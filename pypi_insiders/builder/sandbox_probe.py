@@ -1,4 +1,4 @@
-"""Find out whether a sandbox can be had, and choose in what builds run."""
+"""Test whether a sandbox is available, and choose the launcher of builds."""
 
 import logging
 import os
@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 _PROBE_TIMEOUT_S = 30
 _PATIENT_PROBE_TIMEOUT_S = 180
 
-# Prints of each thing whether it is hidden or seen. $1: a file of the person, $2: the user's bus,
-# $3: where it may write.
+# Prints for each resource whether it is hidden or visible. $1: a file of the user, $2: the user's
+# bus, $3: a writable directory.
 _PROBE = """
 is() { echo "$2 $1"; }
 [ -e "$1" ] && is seen home || is hidden home
@@ -42,45 +42,45 @@ done
 is $groups groups
 echo >"$3/written" || :
 """
-# What is kept from a build, and what it means if it is not.
-_TOLD = {
-    "home": ("home", "the files of the person are seen"),
-    "bus": ("bus", "the bus of the user is seen"),
-    "processes": ("other processes", "the processes of others are seen"),
-    "network": ("network", "the network is seen"),
-    "groups": ("writing to control groups", "control groups can be written"),
+# The name of each isolated resource, and the problem if it is not isolated.
+_RESOURCES = {
+    "home": ("home", "the user's files are visible"),
+    # Through the bus a build could start a unit outside of the sandbox.
+    "bus": ("bus", "the user's bus is visible"),
+    "processes": ("other processes", "other processes are visible"),
+    "network": ("network", "the network is visible"),
+    "groups": ("control groups", "control groups are writable"),
 }
 
 
 @dataclass(frozen=True)
 class SandboxReport:
-    """What a sandbox was measured to keep from what runs in it."""
+    """The measured isolation of a sandbox."""
 
     kept: tuple[str, ...] = ()
-    """What that cannot see or do, in words for people."""
+    """The isolated resources, in words for people."""
     trouble: str | None = None
-    """Why it is no sandbox, though it keeps that much; `None`: it is one."""
+    """Why the sandbox is unavailable or incomplete; `None`: it is complete."""
 
 
 def measure(
     processes: ProcessGroup, hidden: Sequence[Path], scratch: Path, *, is_patient: bool = False
 ) -> SandboxReport:
-    """Measure whether a sandbox can be had here, and what it keeps from what runs in it.
-
-    Units silently ignore what they cannot do; so the effect is looked at.
+    """Measure whether a sandbox is available, and what it isolates.
 
     Args:
-        processes: ends what runs when this process is to end.
-        hidden: as for `Sandbox`.
-        scratch: an existing directory of the person.
-        is_patient: whether to try again, and to wait longer, where it should work.
+        processes: kills the probe when this process ends.
+        hidden: as in `Sandbox`.
+        scratch: an existing directory of the user.
+        is_patient: whether to retry and to wait longer, because a sandbox is expected.
 
     Raises:
-        InsidersError: nothing can be written in `scratch`.
+        InsidersError: `scratch` is not writable.
     """
+    # By a probe that runs in it: systemd silently ignores directives that it cannot apply.
     for program in ("systemd-run", "unshare", "prlimit", "setsid", "env"):
         if shutil.which(program) is None:
-            return SandboxReport(trouble=f"{program} was not found")
+            return SandboxReport(trouble=f"{program} not found")
     try:
         systemctl.manager()
     except InsidersError as error:
@@ -106,17 +106,17 @@ def measure(
 
 
 def _judge(result: Result, *, has_written: bool) -> SandboxReport:
-    """Read what the probe says; only what it has seen to be kept from it counts."""
     lines = result.stdout.strip().splitlines()
     if result.status != 0:
-        said = last_line(result.stdout) or f"systemd-run ended with {result.status}"
-        return SandboxReport(trouble=said)
-    is_kept = {key: f"{key} hidden" in lines for key in _TOLD}
-    troubles = [trouble for key, (_, trouble) in _TOLD.items() if not is_kept[key]]
+        detail = last_line(result.stdout) or f"systemd-run exited with {result.status}"
+        return SandboxReport(trouble=detail)
+    # Fail closed: without the line that it is hidden, a resource counts as visible.
+    is_kept = {key: f"{key} hidden" in lines for key in _RESOURCES}
+    problems = [problem for key, (_, problem) in _RESOURCES.items() if not is_kept[key]]
     if not has_written:
-        troubles.append("nothing can be written")
-    kept = tuple(words for key, (words, _) in _TOLD.items() if is_kept[key])
-    return SandboxReport(kept, "; ".join(troubles) or None)
+        problems.append("the writable directory is not writable")
+    kept = tuple(text for key, (text, _) in _RESOURCES.items() if is_kept[key])
+    return SandboxReport(kept, "; ".join(problems) or None)
 
 
 def choose(
@@ -127,32 +127,32 @@ def choose(
     *,
     had_before: bool,
 ) -> Launcher:
-    """Choose in what builds run.
+    """Choose the launcher of builds.
 
     Args:
-        wanted: the setting: `auto` (a sandbox where one can be had), `required` or `off`.
-        processes: ends what runs when this process is to end.
-        hidden: as for `Sandbox`.
-        scratch: an existing directory of the person.
-        had_before: whether one could be had here before; then none is built without one.
+        wanted: the setting: `auto` (use a sandbox if available), `required` or `off`.
+        processes: kills builds when this process ends.
+        hidden: as in `Sandbox`.
+        scratch: an existing directory of the user.
+        had_before: whether the sandbox was available at an earlier update.
 
     Raises:
-        SandboxError: it is required, or could be had before, and none can be had.
+        SandboxError: the sandbox is required, or was available before, and is unavailable now.
     """
     if wanted == "off":
         return DirectLauncher(processes)
+    # With `auto`, too: a sandbox that was available fails for a passing reason, or because
+    # something has broken it. Neither may let foreign code run with the user's permissions.
     is_needed = wanted == "required" or had_before
     trouble = measure(processes, hidden, scratch, is_patient=is_needed).trouble
     if trouble is None:
         return Sandbox(processes, hidden)
     if wanted == "required":
         raise SandboxError(
-            f"no sandbox can be had here: {trouble}",
-            'without one nothing is built while `sandbox = "required"`',
+            f"the sandbox is unavailable: {trouble}",
+            'with `sandbox = "required"`, nothing is built without it',
         )
     if had_before:
-        raise SandboxError(
-            f"the sandbox of builds is not available any more: {trouble}", SANDBOX_LOST
-        )
+        raise SandboxError(f"the sandbox of builds has become unavailable: {trouble}", SANDBOX_LOST)
     _log.warning("builds are not sandboxed: %s", trouble)
     return DirectLauncher(processes, trouble=trouble)

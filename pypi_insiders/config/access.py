@@ -1,4 +1,4 @@
-"""Check settings against where the index really listens: who reaches it, and by which passwords."""
+"""Check settings against the addresses of the real sockets."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,34 +10,36 @@ from pypi_insiders.util.errors import InsidersError
 
 
 def demand_auth(auth: bool, bound: Iterable[ServerSettings]) -> None:
-    """Refuse to be reached by others without passwords.
+    """Require passwords if the index is reachable from other machines.
 
     Args:
-        auth: whether readers must give one.
+        auth: whether readers need a password.
         bound: host and port of each socket.
 
     Raises:
-        InsidersError: they need none, and an address is not of the loopback.
+        InsidersError: no password is required, and an address is not on the loopback interface.
     """
-    # By the sockets, not by the settings: a drop-in can make systemd listen anywhere.
+    # The sockets and not the settings: a drop-in can make systemd listen anywhere.
     for item in bound:
         if not addresses.is_loopback(item.host) and not auth:
             raise InsidersError(
-                f"whoever reaches {', '.join(item.addresses)} could read the index",
-                "set `auth = true` under [server], and `pypi-insiders server password USER`",
+                f"{', '.join(item.addresses)} is reachable from other machines without a password",
+                "set `auth = true` under [server], and run `pypi-insiders server password USER`",
             )
 
 
 def refuse_own_fallback(settings: ServerSettings, bound: Iterable[ServerSettings]) -> None:
-    """Check that the fallback is not the index itself, where it really listens.
+    """Require a fallback index other than this index.
 
     Args:
-        settings: with the fallback and the names of the index.
-        bound: each address on which it listens; a port of 0 has become one by now.
+        settings: contain the fallback URL and the host names of the index.
+        bound: host and port of each socket.
 
     Raises:
-        InsidersError: it is.
+        InsidersError: the fallback URL leads to this index.
     """
+    # Checked again here, after the settings: port 0 has become a real one, and a drop-in may have
+    # changed the addresses.
     url, names = settings.fallback_url, settings.names
     for item in bound:
         if problem := addresses.own_fallback(url, item.host, item.port, names):
@@ -48,23 +50,25 @@ def refuse_own_fallback(settings: ServerSettings, bound: Iterable[ServerSettings
 
 
 def passwords_for(settings: ServerSettings, path: Path) -> passwords.Checker:
-    """Make the checker of passwords.
+    """Create the password checker.
 
     Args:
-        settings: they say who is to have one.
-        path: the file that has them, unless a systemd credential takes its place.
+        settings: say whether readers and uploaders need a password.
+        path: the password file, unless a systemd credential replaces it.
 
     Raises:
-        InsidersError: there is none for anybody who is to have one, or they cannot be read.
+        InsidersError: a required password or token is missing, or the file cannot be read.
     """
     path = passwords.source(path)
+    # Only if used: a damaged file that nothing needs must not stop the index.
     users = passwords.load(path) if settings.auth or settings.uploads else {}
+    # Fail closed, and at the start, where the user sees it, not with 401 for each client.
     if settings.auth and not users:
         raise InsidersError(
-            f"auth is set, and {path} has no user", "`pypi-insiders server password USER`"
+            f"`auth` is set, but {path} has no user", "`pypi-insiders server password USER`"
         )
     if settings.uploads and passwords.UPLOADER not in users:
         raise InsidersError(
-            f"uploads are on, and {path} has no token", "`pypi-insiders server token`"
+            f"`uploads` is set, but {path} has no token", "`pypi-insiders server token`"
         )
     return passwords.Checker(path)

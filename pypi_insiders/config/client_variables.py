@@ -1,4 +1,4 @@
-"""Name the variables that point pip, uv and PDM to an index, and unset them."""
+"""Compute the environment variables that point pip, uv and PDM to the index, and unset them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -7,44 +7,47 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from pypi_insiders.config import addresses
 
 INDEX = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL")
-"""Where pip, uv and PDM look for the index."""
+"""The main index of pip, uv and PDM."""
 UV_INDEX = "UV_INDEX"
-"""Where uv looks before it asks its default index."""
+"""Indexes that uv asks before its default index."""
 TRUSTED_HOST = "PIP_TRUSTED_HOST"
-"""What lets pip use http with another host than this machine."""
+"""Hosts other than this machine with which pip may use http."""
 URL = "PYPI_INSIDERS_URL"
-"""Where the index is that serves one command, up to the port; updates among it do not use it."""
+"""The URL, up to the port, of the index that `exec` starts for its command.
+
+Builds of an update that the command runs must not use that index.
+"""
 
 _TAKES_HIGHEST = "takes the highest version, from there or from the index"
-_NO_LATER = "takes no release that the index got later"
+_NO_LATER = "ignores releases that were added to the index later"
 _OFF = ("0", "false", "no", "off", "f", "n")
 # Tried with the real clients: each of these brought a package from elsewhere, or none, although the
 # index variables were right.
 RIVALS = {
     "PIP_EXTRA_INDEX_URL": f"pip {_TAKES_HIGHEST}",
     "PIP_FIND_LINKS": f"pip {_TAKES_HIGHEST}",
-    "PIP_NO_INDEX": "pip asks no index",
-    "PIP_PROXY": "pip asks it instead of the index, whatever no_proxy says",
+    "PIP_NO_INDEX": "pip uses no index",
+    "PIP_PROXY": "pip uses that proxy instead of the index, despite no_proxy",
     "PIP_UPLOADED_PRIOR_TO": f"pip {_NO_LATER}",
-    UV_INDEX: "uv asks there before the index",
-    "UV_EXTRA_INDEX_URL": "uv asks there before the index",
+    UV_INDEX: "uv asks it before the index",
+    "UV_EXTRA_INDEX_URL": "uv asks it before the index",
     "UV_FIND_LINKS": f"uv {_TAKES_HIGHEST}",
-    "UV_OFFLINE": "uv asks no index",
+    "UV_OFFLINE": "uv uses no index",
     "UV_EXCLUDE_NEWER": f"uv {_NO_LATER}",
-    "UV_INDEX_STRATEGY": "uv may take another version than that of the first index",
+    "UV_INDEX_STRATEGY": "uv may take a version from another index than the first",
 }
-"""What brings other packages than those of the index, or none, and how."""
+"""Variables that override the index, and their effect."""
 
 
 def rivals(environment: Mapping[str, str], *, for_uv: bool) -> dict[str, str]:
-    """Pick which variables keep clients from taking what the index has, and how.
+    """Return the variables that keep clients from using the index, with their effect.
 
     Args:
-        environment: that of the clients.
-        for_uv: whether only uv is led to the index, beside its usual one.
+        environment: the environment of the clients.
+        for_uv: whether the index is only an additional index of uv.
     """
     has_others = for_uv or environment.get(UV_INDEX) or environment.get("UV_EXTRA_INDEX_URL")
-    # With one index there is nothing to choose from, so that any strategy does.
+    # With a single index all strategies give the same result.
     harmless = {"UV_INDEX_STRATEGY": ("first-index",) if has_others else _STRATEGIES}
     return {
         name: what
@@ -59,53 +62,56 @@ _STRATEGIES = ("first-index", "unsafe-first-match", "unsafe-best-match")
 
 
 NO_PROXY = ("no_proxy", "NO_PROXY")
-"""What goes to no proxy, hosts between commas; both, for who reads the one may not read the other.
+"""Hosts that are not reached through a proxy, separated by commas.
 
-Source: https://about.gitlab.com/blog/we-need-to-talk-no-proxy/
+Both spellings, because no client reads both. Source:
+https://about.gitlab.com/blog/we-need-to-talk-no-proxy/
 """
 LOOPBACK = "127.0.0.1"
 MEMORY = "PYPI_INSIDERS_ENV"
-"""What `env` has set, and what was there before, so that `env --unset` takes back just that."""
+"""The variables that `env` has set and their values before, for `env --unset`."""
 
 _PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 _LISTS = {UV_INDEX: " ", TRUSTED_HOST: " ", **dict.fromkeys(NO_PROXY, ",")}
-"""Variables of several words, and what stands between these: those of the user are kept."""
+"""Variables that are lists, with their separators; the user's items are kept."""
 
 
 def leading_to(url: str, *, for_uv: bool = False) -> dict[str, str]:
-    """Return the variables that point clients to an index, and their values.
+    """Return the variables that point clients to the index, with their values.
 
     Args:
-        url: of the index, up to the port.
-        for_uv: only uv, and only for what the index holds.
+        url: URL of the index, up to the port.
+        for_uv: only for uv, and only for the projects that the index serves itself.
 
     Source: https://pip.pypa.io/en/stable/topics/configuration/,
     https://docs.astral.sh/uv/reference/environment/, https://pdm-project.org/latest/reference/configuration/
     """
+    # This endpoint answers 404 and does not redirect, so uv.lock records the local URL only for
+    # projects of the index, and PyPI's for all others.
     if for_uv:
         return {UV_INDEX: f"{url}/insiders/simple/"}
     values = dict.fromkeys(INDEX, f"{url}/simple/")
-    # Without this variable, pip trusts http with this machine only.
+    # pip uses http only with this machine and with hosts in this variable.
     if not addresses.is_loopback(urlsplit(url).hostname or ""):
         values[TRUSTED_HOST] = url.partition("//")[2]
     return values
 
 
 def past_proxies(environment: Mapping[str, str], host: str = LOOPBACK) -> dict[str, str]:
-    """Return the variables that keep requests to this machine from going to a proxy.
+    """Return the `no_proxy` variables that keep requests to the index off a proxy.
 
-    Where no proxy is set there are none. What is excepted already stays so.
+    They are empty if no proxy is set. Hosts that are in them already stay.
 
     Args:
-        environment: that of the clients.
-        host: the one in the URL of the index.
+        environment: the environment of the clients.
+        host: the host in the URL of the index.
     """
     if not any(map(environment.get, _PROXIES)):
         return {}
     lower, upper = NO_PROXY
     excepted = {
-        # Each client reads one of both first: what is only in the other would no longer be excepted
-        # for it.
+        # A client reads the one it prefers and then ignores the other, so a new variable starts
+        # with the hosts of the old one.
         lower: environment.get(lower) or environment.get(upper) or "",
         upper: environment.get(upper) or environment.get(lower) or "",
     }
@@ -113,32 +119,30 @@ def past_proxies(environment: Mapping[str, str], host: str = LOOPBACK) -> dict[s
         name: hosts if host in _words(hosts, ",") else _joined((hosts, host), ",")
         for name, hosts in excepted.items()
     }
-    # pip reads this one first, and understands `*` only by itself: with an address behind it, all
-    # that was excepted would go to the proxy again.
+    # pip reads the lower-case one first, and knows `*` only alone: with a host appended, every
+    # request would go to the proxy again.
     if is_everything(excepted[lower]):
         with_host[lower] = excepted[lower]
     return with_host
 
 
 def is_everything(excepted: str) -> bool:
-    """Check whether `no_proxy` excepts all hosts: then it has to be left alone.
-
-    pip understands `*` only by itself, and reads `no_proxy` first; to uv, which reads `NO_PROXY`
-    first, `*` is all names, but no IP addresses.
-    """
+    """Return whether `no_proxy` excepts all hosts."""
+    # For pip. For uv, which reads `NO_PROXY` first, `*` means all names and no IP addresses.
     return excepted.strip() == "*"
 
 
 def beside_own(
     values: Mapping[str, str], environment: Mapping[str, str], ours: Collection[str]
 ) -> dict[str, str]:
-    """Put the words that the user has in variables of several words behind those of the index.
+    """Append the user's items of list variables to those that point to the index.
 
     Args:
-        values: what leads to the index.
-        environment: what is set now.
-        ours: URLs of the index, up to the port; words that lead there are not the user's.
+        values: the variables that point to the index.
+        environment: the current environment.
+        ours: URLs of the index, up to the port; items with them are not the user's.
     """
+    # The index comes first: uv takes a project from the first index that knows it.
     changes = remembered(environment)
     return {
         name: _joined(
@@ -151,7 +155,8 @@ def beside_own(
 
 
 def _is_ours(word: str, ours: Collection[str]) -> bool:
-    """Check whether a word of a variable leads to the index: a URL, or `HOST:PORT`."""
+    """Return whether an item of a variable is a URL or `HOST:PORT` of the index."""
+    # uv allows a name before an index's URL: `NAME=URL`.
     named, equals, url = word.partition("=")
     word = url if equals and "/" not in named else word
     return word.rstrip("/") in {
@@ -163,18 +168,18 @@ def _is_ours(word: str, ours: Collection[str]) -> bool:
 
 @dataclass(frozen=True)
 class EnvChange:
-    """What `env` did to a variable."""
+    """A variable that `env` has changed."""
 
     value: str
     before: str | None = None
-    """`None`: it was not set."""
+    """`None`: it was unset."""
 
 
 def remembered(environment: Mapping[str, str]) -> dict[str, EnvChange]:
-    """Read what `env` has set in a shell; nothing if that cannot be made out."""
+    """Read the changes that `env` has made in a shell; empty if the record is damaged."""
     try:
         found = parse_qs(environment.get(MEMORY, ""), keep_blank_values=True)
-    except ValueError:  # too many fields: not ours
+    except ValueError:  # too many fields
         return {}
     return {
         name: EnvChange(values[0], values[1] if len(values) > 1 else None)
@@ -184,13 +189,14 @@ def remembered(environment: Mapping[str, str]) -> dict[str, EnvChange]:
 
 
 def remember(values: Mapping[str, str], environment: Mapping[str, str]) -> str:
-    """Write what `env` sets and what was set before, as one word without quotes.
+    """Return the record of what `env` sets and what was set before.
 
-    What an earlier `env` set, and is still so, is not what the user had before.
+    It is a word that needs no quotes in any shell.
     """
     changes = remembered(environment)
     for name, value in values.items():
         earlier, now = changes.get(name), environment.get(name)
+        # If `env` runs twice, the value of the first run is not the user's.
         if earlier and now is not None:
             if earlier.value == now:
                 now = earlier.before
@@ -205,15 +211,15 @@ def remember(values: Mapping[str, str], environment: Mapping[str, str]) -> str:
 
 
 def taken_back(environment: Mapping[str, str], ours: Collection[str]) -> dict[str, str | None]:
-    """Return what becomes of the variables when all that `env` set is unset.
+    """Return the variables that undo `env`.
 
     Args:
-        environment: what is set now.
-        ours: URLs of the index, up to the port: what leads there is ours, also if another program
-            has set it, as at a login.
+        environment: the current environment.
+        ours: URLs of the index, up to the port. Values with them are removed, also if they come
+            from elsewhere, such as from environment.d at login.
 
     Returns:
-        Only what changes: the value, or `None` to unset.
+        The variables that change: the new value, or `None` to unset.
     """
     changes = remembered(environment)
     result: dict[str, str | None] = {}
@@ -236,17 +242,19 @@ def taken_back(environment: Mapping[str, str], ours: Collection[str]) -> dict[st
 
 
 def _without(name: str, now: str, change: EnvChange | None, ours: Collection[str]) -> str | None:
-    """Take our words out of a list that was changed since, and keep those of the user."""
+    """Remove our items from a list, also if it was changed since; keep the user's."""
     between = _LISTS[name]
     words = _words(now, between)
     if change:
         own = _words(change.before or "", between)
         for word in _words(change.value, between):
             if word not in own and word in words:
-                words.reverse()  # the last one is ours
+                # The last of equal items is ours: `list.remove` takes the first.
+                words.reverse()
                 words.remove(word)
                 words.reverse()
-    if name not in NO_PROXY:  # where an address alone does not tell whose it is
+    # In no_proxy 127.0.0.1 may well be the user's.
+    if name not in NO_PROXY:
         words = [word for word in words if not _is_ours(word, ours)]
     if words == _words(now, between):
         return now

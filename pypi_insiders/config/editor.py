@@ -1,4 +1,4 @@
-"""Edit a file through a copy, of which nothing is lost."""
+"""Edit a file through a draft, which survives errors."""
 
 import os
 import secrets
@@ -15,30 +15,32 @@ _FOUND_ANYWHERE = ("editor", "nano", "vi")
 
 
 def editor(*, on_terminal: bool) -> tuple[str, ...]:
-    """Find the editor of the user: `$VISUAL`, `$EDITOR`, or one that is there.
+    """Return the user's editor: `$VISUAL`, `$EDITOR`, or one that is installed.
 
     Args:
-        on_terminal: whether one may be started that nobody asked for.
+        on_terminal: whether there is a terminal for an editor that the user did not name.
 
     Returns:
-        The words of the command; the file comes after them.
+        The command; the file is appended.
 
     Raises:
-        InsidersError: there is none.
+        InsidersError: no editor was found.
 
     Source: environ(7); systemctl(1), `$EDITOR`; sensible-editor(1).
     """
     for variable in ("VISUAL", "EDITOR"):
         try:
+            # Often with options: `code --wait`.
             words = shlex.split(os.environ.get(variable, ""))
         except ValueError as error:
             raise InsidersError(
-                f"{variable} cannot be understood: {error}", "write it as a shell wants it"
+                f"cannot parse ${variable}: {error}", "check its quotes, as in a shell"
             ) from error
         if words:
             return tuple(words)
+    # Without a terminal vi would wait for ever.
     if not on_terminal:
-        raise InsidersError("there is no terminal to edit on", "set EDITOR to what needs none")
+        raise InsidersError("not a terminal", "set EDITOR to a program that needs none")
     for program in _FOUND_ANYWHERE:
         if shutil.which(program):
             return (program,)
@@ -47,62 +49,66 @@ def editor(*, on_terminal: bool) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Draft:
-    """A copy of a file, beside it."""
+    """A copy of a file in the same directory."""
 
     path: Path
     of: Path
     original: str | None
-    """What the file has; `None`: there is no file."""
+    """The content of the file when the draft was created; `None`: the file did not exist."""
     begun_as: str
-    """What the copy had at first."""
+    """The first content of the draft."""
 
     @classmethod
     def begin(cls, of: Path, template: str) -> "Draft":
-        """Make a copy of a file, or of the template where there is no file.
+        """Create a draft of a file, or of the template if the file does not exist.
 
         Raises:
-            InsidersError: the file cannot be read, or the copy not written.
+            InsidersError: the file cannot be read, or the draft cannot be written.
         """
         original = read_text(of)
         text = template if original is None else original
-        # Beside the file, for editors find out by the ending what it is, and the user finds it
-        # again. Another name each time: two editors at once must not write one copy.
+        # In the same directory, where the user finds it again, and with the same suffix, by which
+        # editors know the syntax. A random name: two editors must not share a draft.
         path = of.with_name(f".{of.stem}.{secrets.token_hex(4)}{of.suffix}")
         # The settings may name a command with a token in it.
         write_atomic(path, text, mode=0o600)
         return cls(path, of, original, text)
 
     def edit(self, words: tuple[str, ...]) -> str:
-        """Run an editor on the copy; return what the copy has then.
+        """Run an editor on the draft; return the new content of the draft.
 
         Raises:
-            InsidersError: the editor fails, or takes the copy away.
+            InsidersError: the editor fails, or removes the draft.
         """
         status = interactive((*words, str(self.path)))
+        # Such as `:cq` in vi: the user has cancelled.
         if status != 0:
-            raise InsidersError(f"{words[0]} ended with {status}", "nothing was changed")
+            raise InsidersError(f"{words[0]} exited with {status}", "nothing was changed")
         text = read_text(self.path)
         if text is None:
             raise InsidersError(f"{words[0]} left no file", "nothing was changed")
         return text
 
     def save(self, text: str) -> None:
-        """Write a text to the file, unless somebody else has changed it meanwhile.
+        """Write a text to the file and remove the draft.
 
         Raises:
-            InsidersError: they have, or it cannot be written; the file is as it was.
+            InsidersError: the file was changed meanwhile, or cannot be written.
         """
         if read_text(self.of) != self.original:
-            raise InsidersError(f"{self.of} was changed meanwhile", "nothing was saved; edit again")
+            raise InsidersError(
+                f"{self.of} was changed by another program", "nothing was saved; edit again"
+            )
         write_atomic(self.of, text)
+        # Only after the file is written: until then the draft is the only copy of the changes.
         remove(self.path)
 
     def discard(self) -> None:
-        """Remove the copy."""
+        """Remove the draft."""
         remove(self.path)
 
     def close(self) -> Path | None:
-        """Remove the copy if it has nothing new; else return its path."""
+        """Remove the draft if it has no changes; otherwise return its path."""
         if read_text(self.path) in (None, self.begun_as, self.original):
             remove(self.path)
             return None

@@ -1,4 +1,4 @@
-"""Keep and check the passwords of those who may read or upload, hashed."""
+"""Store and check hashed passwords of readers and uploaders."""
 
 import base64
 import hashlib
@@ -21,23 +21,24 @@ from pypi_insiders.util.files import read_text, write_atomic
 _log = logging.getLogger(__name__)
 
 UPLOADER = "__token__"
-"""The user name that goes with a token for uploads, as on PyPI."""
+"""The user name for tokens, as on PyPI."""
 CREDENTIAL = "pypi-insiders-passwords"
-"""The systemd credential that takes the place of the file. Source: systemd.exec(5)."""
+"""The systemd credential that replaces the file. Source: systemd.exec(5)."""
 
-# Of one guess: whoever writes the file must not take all memory, or a thread for minutes.
+# The file may be written by another tool: no entry may take all memory for one guess, or block a
+# thread for minutes.
 _MOST_MEMORY_BYTES = 64 * 1024 * 1024
-# scrypt with `p` larger takes as many times longer, and hardly more memory.
+# `p` multiplies the time of scrypt, and hardly changes its memory.
 _MOST_PARALLEL = 4
 _HASH_BYTES = range(8, 65)
 _ANSWERS = 256
-# One is found out, and one waits: no more threads than that, or nobody else would be answered.
+# One is computed and one waits. With more, guesses would occupy all threads of the server.
 _GUESSES_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What scrypt takes for each guess. Source: RFC 7914."""
+    """The cost parameters of scrypt. Source: RFC 7914."""
 
     log_n: int = 14
     block: int = 8
@@ -45,12 +46,12 @@ class Cost:
 
     @property
     def memory_bytes(self) -> int:
-        """How much memory it takes."""
+        """The memory that one computation takes."""
         return 128 * self.block * ((1 << self.log_n) + self.parallel + 2)
 
     @property
     def is_bearable(self) -> bool:
-        """Whether it can be spent."""
+        """Whether the cost is within the limits of this program."""
         return (
             0 < self.log_n < 32
             and self.block > 0
@@ -59,16 +60,16 @@ class Cost:
         )
 
 
-# What scrypt's author recommends for logins. Each request of an installer is one, so answers are
-# remembered.
+# The recommendation of scrypt's author for logins. An installer logs in with each request, so
+# answers are cached.
 COST = Cost()
-"""That of new passwords: 16 MiB of memory, and some 40 ms."""
+"""The cost of new passwords: 16 MiB of memory, about 40 ms."""
 _NO_HASH = bytes(32)
 
 
 @dataclass(frozen=True)
 class Hash:
-    """A password, hashed; written as `$scrypt$ln=14,r=8,p=1$SALT$HASH`, both in base64.
+    """A hashed password; its text is `$scrypt$ln=14,r=8,p=1$SALT$HASH`, both in base64.
 
     Source: the PHC string format, https://github.com/P-H-C/phc-string-format.
     """
@@ -78,7 +79,7 @@ class Hash:
     cost: Cost = COST
 
     def __str__(self) -> str:
-        """Write it."""
+        """Return its line in the file."""
         cost = f"ln={self.cost.log_n},r={self.cost.block},p={self.cost.parallel}"
         return f"$scrypt${cost}${_encoded(self.salt)}${_encoded(self.digest)}"
 
@@ -87,21 +88,21 @@ Derive = Callable[[str, Hash], bytes]
 
 
 def derive(password: str, like: Hash) -> bytes:
-    """Hash a password as another was hashed; this is what takes time and memory."""
+    """Return the scrypt hash of a password with the salt and cost of another hash."""
     return hashlib.scrypt(
         password.encode(),
         salt=like.salt,
         n=1 << like.cost.log_n,
         r=like.cost.block,
         p=like.cost.parallel,
-        # OpenSSL's own limit of 32 MiB would refuse what others may have written.
+        # OpenSSL's default limit is 32 MiB, less than `_MOST_MEMORY_BYTES`.
         maxmem=like.cost.memory_bytes,
         dklen=len(like.digest),
     )
 
 
 def hashed(password: str) -> Hash:
-    """Hash a password with a salt of its own."""
+    """Hash a password with a new salt."""
     new = Hash(secrets.token_bytes(16), _NO_HASH)
     return replace(new, digest=derive(password, new))
 
@@ -112,7 +113,7 @@ def _encoded(content: bytes) -> str:
 
 def _decoded(text: str) -> bytes:
     plain = text.rstrip("=")
-    # The format leaves the `=` at the end out; others write them all the same.
+    # The PHC format omits the padding; some tools write it.
     content = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     if len(content) not in _HASH_BYTES:
         raise ValueError(text)
@@ -124,11 +125,12 @@ _OLD = re.compile(r"scrypt:([^:]+):([^:]+)")
 
 
 def _read(text: str) -> Hash:
-    """Read a hashed password, also as it was written before it named its cost.
+    """Parse a hashed password.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a hash.
     """
+    # Written by versions before the cost was part of the text; it was the default.
     if old := _OLD.fullmatch(text):
         return Hash(_decoded(old[1]), _decoded(old[2]))
     match = _PHC.fullmatch(text)
@@ -139,26 +141,29 @@ def _read(text: str) -> Hash:
 
 
 def source(path: Path) -> Path:
-    """Find where the passwords are: in a credential of the service, or else in the file."""
+    """Return the path of the passwords: the service's credential if it exists, else the file."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     credential = Path(directory, CREDENTIAL) if directory else None
     return credential if credential is not None and credential.exists() else path
 
 
 def load(path: Path) -> dict[str, Hash]:
-    """Read user names and hashed passwords, one `USER:HASH` a line; none without a file.
+    """Read users and their hashed passwords, one `USER:HASH` per line; empty without a file.
 
     Raises:
-        InsidersError: the file cannot be read, others than its owner may read it, or a line is
-            not of that form, or asks for too much memory or time.
+        InsidersError: the file cannot be read, is accessible by other users, or has a line that is
+            malformed or too costly to check.
     """
     text = read_text(path)
     if text is None:
         return {}
-    # Hashes are no passwords, but whoever can read them guesses as fast as their machine allows.
+    # Like ssh with private keys: who can read the hashes can guess offline.
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        raise InsidersError(f"{path} has mode {mode:04o}: others may read it", f"chmod 600 {path}")
+        raise InsidersError(
+            f"{path} is accessible by other users (mode {mode:04o})",
+            f"`chmod 600 {shlex.quote(str(path))}`",
+        )
     users = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
@@ -174,40 +179,45 @@ def load(path: Path) -> dict[str, Hash]:
             )
         if not users[user].cost.is_bearable:
             raise InsidersError(
-                f"{path}, line {number}: to check the password of {user} takes too much memory",
+                f"{path}, line {number}: checking the password of {user} takes too much memory",
                 _without(path, number, user),
             )
     return users
 
 
 def _without(path: Path, number: int, user: str) -> str:
-    """Write how to replace a line that keeps the file from being read, and so from being set."""
+    """Return the hint to replace a malformed line."""
     if path.name == CREDENTIAL:
-        return f"correct the file that LoadCredential={CREDENTIAL} names"
+        return f"correct the file in LoadCredential={CREDENTIAL}"
+    # `server password` alone cannot help: it reads the file first, and fails on the line.
     remove_line = f"sed -i {number}d {shlex.quote(str(path))}"
     return f"remove the line: `{remove_line}`, then `pypi-insiders server password {user}`"
 
 
 def save(path: Path, user: str, password: str) -> None:
-    """Set the password of a user; the caller lets nobody else write meanwhile.
+    """Set the password of a user; the caller holds the lock of the file.
 
     Raises:
-        UsageError: the name or the password cannot be sent by HTTP.
-        InsidersError: the file cannot be written; it is as it was.
+        UsageError: the user name or password cannot be sent over HTTP.
+        InsidersError: the file cannot be written.
 
-    Source: RFC 7617, on what they may hold.
+    Source: RFC 7617, section 2.
     """
     if not user or ":" in user or user.startswith("#") or not user.isprintable() or " " in user:
-        raise UsageError(f"{user!r} cannot be a user name", "letters, digits, '.', '_', '-', '@'")
-    # They cannot be sent: the server refuses credentials with them, for the hash of a password ends
-    # at a NUL.
+        raise UsageError(
+            f"{user!r} is not a valid user name",
+            "use letters, digits, '.', '_', '-' and '@'",
+        )
+    # The server refuses credentials with control characters.
     if re.search(r"[\x00-\x1f\x7f]", password):
-        raise UsageError("a password cannot have control characters", "letters and digits")
+        raise UsageError(
+            "a password must not contain control characters", "use letters, digits and punctuation"
+        )
     _write(path, load(path) | {user: hashed(password)})
 
 
 def remove(path: Path, user: str) -> bool:
-    """Take the password of a user away; say whether there was one. As `save` otherwise."""
+    """Remove a user; return whether it existed. The caller holds the lock of the file."""
     users = load(path)
     if users.pop(user, None) is None:
         return False
@@ -220,27 +230,27 @@ def _write(path: Path, users: Mapping[str, Hash]) -> None:
 
 
 class TooManyGuessesError(Exception):
-    """So many passwords are being found out about that one more has to wait."""
+    """Too many unknown passwords are being checked."""
 
 
 class Single:
-    """Check for one password, whoever gives it; for a process that makes one up."""
+    """Check a single generated password, for any user name."""
 
     def __init__(self, password: str) -> None:
         self._password = password.encode()
 
     def is_right(self, _user: str, password: str) -> bool:
-        """Check whether this is the password."""
-        # `==` ends at the first difference, and the time tells how much of a guess was right.
+        """Return whether the password is right."""
+        # `==` stops at the first difference: its time reveals how much of a guess is right.
         return hmac.compare_digest(password.encode(), self._password)
 
 
 class Checker:
-    """Check passwords against a file that may change while this runs.
+    """Check passwords against a file, which is read again when it changes.
 
     Args:
-        path: as `load` reads it.
-        derive: hashes a password.
+        path: the file of `load`.
+        derive: the hash function.
     """
 
     def __init__(self, path: Path, derive: Derive = derive) -> None:
@@ -250,21 +260,21 @@ class Checker:
         self._users: dict[str, Hash] = {}
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        # Apart, so that no number of guesses makes the right ones be found out again.
+        # Separate caches: wrong guesses, however many, do not evict right passwords.
         self._answers: dict[bool, set[bytes]] = {True: set(), False: set()}
         self._guesses: Counter[bytes] = Counter()
         self._turn = threading.Lock()
 
     def is_right(self, user: str, password: str) -> bool:
-        """Check whether this is the password of that user; remember the last answers.
+        """Return whether the password of a user is right; cache the answer.
 
-        While the file cannot be read, or others may read it, nobody has a password.
+        Every password is wrong while the file cannot be read.
 
         Raises:
-            TooManyGuessesError: others are found out about, which takes as long as they please;
-                what is known is told at any time.
+            TooManyGuessesError: other unknown passwords are being checked; cached answers are
+                always available.
         """
-        # Hashed with a key of this process: passwords do not stay in memory.
+        # The cache's key is a keyed hash, so that passwords do not stay in memory.
         asked = hmac.digest(self._key, f"{user}:{password}".encode(), "sha256")
         with self._lock:
             self._reload()
@@ -275,12 +285,12 @@ class Checker:
                 raise TooManyGuessesError
             self._guesses[asked] += 1
         try:
-            with self._turn:  # one at a time: each takes memory
+            with self._turn:  # one at a time: each takes up to `_MOST_MEMORY_BYTES`
                 return self._find_out(asked, user, password)
         finally:
             with self._lock:
                 self._guesses[asked] -= 1
-                self._guesses += Counter()  # without those that nobody waits for
+                self._guesses += Counter()  # drops counts of zero
 
     def _known(self, asked: bytes) -> bool | None:
         return next((answer for answer, of in self._answers.items() if asked in of), None)
@@ -290,21 +300,20 @@ class Checker:
             known, wanted = self._known(asked), self._users.get(user)
             costs = [it.cost for it in self._users.values()]
         if known is not None:
-            return known  # by whoever had the turn before
-        # By the dearest of all costs: an answer that comes sooner would tell which users there are.
-        # As slow for a user who is not there.
+            return known  # computed while this thread waited for its turn
+        # An unknown user takes as long as the most expensive known one: a quicker answer would
+        # reveal which users exist.
         cost = max(costs, key=lambda it: it.memory_bytes * it.parallel, default=COST)
         tried = wanted or Hash(bytes(16), _NO_HASH, cost)
         is_same = hmac.compare_digest(self._derive(password, tried), tried.digest)
         is_right = is_same and wanted is not None
         with self._lock:
-            # The file may have changed while this was found out; then the answer was about another
-            # hash.
+            # If the file has changed meanwhile, the answer is about an old hash.
             if self._users.get(user) == wanted:
                 answers = self._answers[is_right]
                 if len(answers) >= _ANSWERS:
-                    # To forget one by one would need an order; all of them are asked for again, one
-                    # by one.
+                    # All at once: evicting the oldest would need an order. They are computed again
+                    # one at a time.
                     answers.clear()
                 answers.add(asked)
         return is_right
@@ -312,8 +321,8 @@ class Checker:
     def _reload(self) -> None:
         try:
             status = self._path.stat()
-            # ctime and not mtime: `chmod` changes only the former, and backups set the latter back.
-            seen = (status.st_ctime_ns, status.st_ino)  # of its mode, too
+            # ctime and not mtime: chmod changes only ctime, and a restored backup has an old mtime.
+            seen = (status.st_ctime_ns, status.st_ino)
         except OSError:
             seen = (0, 0)
         if seen != self._seen:
@@ -323,8 +332,9 @@ class Checker:
             try:
                 self._users = load(self._path)
             except (InsidersError, OSError) as error:
-                _log.error("%s; until then nobody is let in", error)
+                # Fail closed. The server goes on, so that a corrected file takes effect at once.
+                _log.error("%s; all requests are refused", error)
                 self._users = {}
             else:
                 if not self._users:
-                    _log.error("%s has no user: nobody is let in", self._path)
+                    _log.error("%s has no user: all requests are refused", self._path)

@@ -1,4 +1,4 @@
-"""Return where the files of the user and of the program are."""
+"""The paths of the user's and the program's files."""
 
 import os
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from platformdirs import PlatformDirs
 
 
 class Locks:
-    """The files of which one process at a time holds the lock.
+    """The lock files.
 
     Args:
-        state: the directory in which they are.
+        state: their directory.
 
     Source: flock(2).
     """
@@ -21,48 +21,48 @@ class Locks:
 
     @property
     def updates(self) -> Path:
-        """Held by whoever builds, publishes or purges."""
+        """Held while releases are built, published or purged."""
         return self._state / "update.lock"
 
     @property
     def pending(self) -> Path:
-        """Held by an update while it works on the list of what it has still to finish."""
+        """Held by an update while it reads or writes the list of pending repositories."""
         return self._state / "pending.lock"
 
     @property
     def held_names(self) -> Path:
-        """Held by whoever changes the list of held names."""
+        """Held while the list of held names is changed."""
         return self._state / "held.lock"
 
     @property
     def yanks(self) -> Path:
-        """Held by whoever yanks or takes a yank back."""
+        """Held while releases are yanked or unyanked."""
         return self._state / "yanks.lock"
 
     @property
     def repositories(self) -> Path:
-        """Held by whoever changes `repos.toml`."""
+        """Held while `repos.toml` is changed."""
         return self._state / "repos.lock"
 
     @property
     def passwords(self) -> Path:
-        """Held by whoever changes a password."""
+        """Held while a password is changed."""
         return self._state / "passwords.lock"
 
     @property
     def exports(self) -> Path:
-        """Held by whoever exports the index."""
+        """Held while the index is exported."""
         return self._state / "export.lock"
 
     @property
     def troubles(self) -> Path:
-        """Held by whoever notifies the user of problems."""
+        """Held while notifications are sent."""
         return self._state / "troubles.lock"
 
 
 @dataclass(frozen=True)
 class Paths:
-    """The four base directories, and what is in them.
+    """The four base directories and the paths below them.
 
     Source: XDG Base Directory Specification.
     """
@@ -74,22 +74,23 @@ class Paths:
 
     @property
     def locks(self) -> Locks:
-        """The locks; in the state, which every process of the user can write."""
+        """The locks."""
+        # In the state directory, which sandboxed services can write, unlike the configuration.
         return Locks(self.state)
 
     @property
     def settings(self) -> Path:
-        """`config.toml`: written by the user, also through `config edit`."""
+        """`config.toml`: written by the user and by `config edit`."""
         return self.config / "config.toml"
 
     @property
     def repositories(self) -> Path:
-        """`repos.toml`: written by `repos add` and its kin, or by the user."""
+        """`repos.toml`: written by the `repos` commands and by the user."""
         return self.config / "repos.toml"
 
     @property
     def passwords(self) -> Path:
-        """`passwords`: who may read or upload, hashed; written by `server password` and `token`."""
+        """`passwords`: hashed passwords; written by `server password` and `server token`."""
         return self.config / "passwords"
 
     @property
@@ -99,60 +100,65 @@ class Paths:
 
     @property
     def record(self) -> Path:
-        """What is known of each distribution file; if it is lost, that is found out anew."""
+        """A cache of the metadata of all distribution files."""
         return self.state / "distributions.sqlite"
 
     @property
     def pending(self) -> Path:
-        """Which repositories a running update has still to finish; there only while one runs."""
+        """The repositories that a running update has not finished; exists only meanwhile."""
         return self.state / "pending.json"
 
     @property
     def held_names(self) -> Path:
-        """Every project name that this index answers for, whatever else is lost."""
+        """Every project name that is never redirected to the fallback index."""
         return self.state / "held.json"
 
     @property
     def held_names_copies(self) -> tuple[Path, Path]:
-        """The same once more, and beside the distributions: any file, or the state, may be lost."""
+        """Copies of `held_names`."""
+        # The second is outside of the state directory: if that is lost, private names must still
+        # not be asked of the fallback index.
         return (self.state / "held-copy.json", self.distributions / ".held.json")
 
     @property
     def services_seen(self) -> Path:
-        """What was judged of the services when somebody last looked at them."""
+        """The last reported status of the services."""
         return self.state / "services.json"
 
     @property
     def troubles(self) -> Path:
-        """The problems that the user was notified of; exists only while there are any."""
+        """The problems that were notified and still exist; missing if there are none."""
         return self.state / "troubles"
 
     def mirror(self, name: str) -> Path:
-        """A bare copy of the repository `NS/PROJ`; may be deleted at any time."""
+        """The bare mirror of the repository `NS/PROJ`; may be deleted at any time."""
+        # Forges ignore case: two spellings of a name are one repository.
         return self.cache / "mirrors" / f"{name.casefold()}.git"
 
     @property
     def glances(self) -> Path:
-        """Repositories of one commit each, for as long as their files are read."""
+        """Temporary repositories of a single commit, whose files are read."""
         return self.cache / "glances"
 
     @property
     def builds(self) -> Path:
-        """Source trees under construction; emptied by the next update."""
+        """Workspaces of builds; emptied by the next update."""
         return self.cache / "builds"
 
     def hidden_from_builds(self) -> tuple[Path, ...]:
-        """Return the directories of the user that no sandboxed build sees."""
+        """Return the directories that are hidden from sandboxed builds."""
+        # Besides the home: XDG variables may place the others outside of it.
         return (Path.home(), self.config, self.data, self.state, self.cache)
 
 
 def runtime_directory() -> Path:
-    """Return `$XDG_RUNTIME_DIR`, or where systemd has it, for a shell that lacks the variable."""
+    """Return `$XDG_RUNTIME_DIR`, or systemd's default."""
+    # sudo, su and cron start shells without the variable.
     return Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
 
 
 def default_paths() -> Paths:
-    """Find the directories of the current user, `$XDG_*_HOME` respected."""
+    """Return the paths of the current user, with `$XDG_*_HOME` respected."""
     directories = PlatformDirs("pypi-insiders", appauthor=False)
     return Paths(
         config=directories.user_config_path,

@@ -10,7 +10,7 @@ from pypi_insiders.config.validators import PYPI
 from pypi_insiders.util.files import read_text
 
 NOTIFY_VARIABLE = "PYPI_INSIDERS_NOTIFY_COMMAND"
-"""Has the `notify-command` as a shell would quote it, for when `config.toml` cannot be read."""
+"""Contains `notify-command`, quoted for a shell, for units if `config.toml` cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -20,29 +20,29 @@ class ServerSettings:
     host: str = key(validators.parse_host, "localhost")
     port: int = key(validators.parse_port, 31411)
     fallback_url: str | None = key(validators.parse_fallback_url)
-    """Where unknown names are redirected; `None` is pypiserver's own default, which is PyPI."""
+    """The fallback index; `None`: pypiserver's default, which is PyPI."""
     idle_timeout_s: int = key(validators.parse_timeout, 600, unit=SECONDS)
-    """After how long without a request the service ends, to be started by the next; 0 is never."""
+    """Time without requests after which the service stops until the next one; 0: never."""
     names: tuple[str, ...] = key(validators.parse_names, ())
-    """Host names by which clients may call it, beside `localhost`."""
+    """Host names of the index besides `localhost`."""
     auth: bool = key(validators.parse_flag, False)
-    """Whether readers must give a user and a password."""
+    """Whether readers need a user name and a password."""
     uploads: bool = key(validators.parse_flag, False)
-    """Whether whoever has the token may upload."""
+    """Whether uploads with the token are allowed."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Each address to listen on, such as `127.0.0.1:31411` or `[::1]:31411`."""
+        """The addresses to listen on, such as `127.0.0.1:31411` and `[::1]:31411`."""
         return tuple(addresses.join(it, self.port) for it in addresses.of_host(self.host))
 
     @property
     def fallback(self) -> str:
-        """Where unknown names are redirected."""
+        """The URL of the fallback index."""
         return self.fallback_url or PYPI
 
     @property
     def url(self) -> str:
-        """Where the index is found on this machine, up to the port."""
+        """The URL of the index on this machine, up to the port."""
         return addresses.url(self.host, self.port)
 
 
@@ -53,19 +53,19 @@ class WatcherSettings:
     interval_s: int = key(validators.parse_interval, 1800, unit=SECONDS)
     """Time between two updates."""
     keep: int = key(validators.parse_keep, 0)
-    """How many of a repository's newest versions the index keeps; 0 is all."""
+    """How many of the newest versions of a repository the index keeps; 0: all."""
     max_new: int = key(validators.parse_number, 5)
-    """How many new tags of a repository one update builds at most, the newest first."""
+    """How many new tags of a repository one update builds at most, newest first."""
     unreachable_grace_s: int = key(validators.parse_grace, 86400, unit=SECONDS)
-    """For how long a host may be out of reach before that is a failure; 0 is at once."""
+    """How long a host may be unreachable before that is a failure; 0: not at all."""
     verify_interval_s: int = key(validators.parse_timeout, 604800, unit=SECONDS)
-    """Time between two updates that read all published files to compare them; 0 is never."""
+    """Time between two verifications of all published files; 0: never."""
     repository_timeout_s: int = key(validators.parse_timeout, 3600, unit=SECONDS)
-    """How long one update fetches and builds a repository; 0 is without a limit."""
+    """Time limit for fetching and building a repository in one update; 0: none."""
     public_versions: bool = key(validators.parse_flag, True)
-    """Whether the fallback is asked, once a day, which releases it has of what is watched."""
+    """Whether the fallback index is asked once a day for its releases of watched projects."""
     notify_command: tuple[str, ...] | None = key(validators.parse_command)
-    """What sends a message about problems to the user; `None` is the desktop, `()` is nothing."""
+    """The command that sends notifications; `None`: the desktop's, `()`: none."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class BuildSettings:
     """The `[build]` table."""
 
     sandbox: str = key(validators.parse_sandbox, "auto")
-    """`required` refuses to build where no sandbox can be had, `off` uses none."""
+    """`auto`, `required` (build only in a sandbox) or `off`."""
     jobs: int = key(validators.parse_jobs, 0)
-    """How many builds run at once; 0 is one a processor."""
+    """How many builds run at once; 0: one per processor."""
     disk_reserve_bytes: int | None = key(validators.parse_reserve, unit=BYTES)
-    """What builds leave free on the disk where they write; `None`: as much as suits the disk."""
+    """Disk space that builds keep free; `None`: a share of the disk."""
     as_of_tag: bool = key(validators.parse_flag, True)
-    """Whether build requirements are those of the time of the tag."""
+    """Whether build requirements are resolved as of the time of the tag."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ class PublishSettings:
     """The `[publish]` table."""
 
     index_url: str | None = key(validators.parse_index_url)
-    """Where else what is built is uploaded to; `None` is nowhere."""
+    """The upload URL of another index for all builds; `None`: none."""
     user: str | None = key(validators.parse_user)
-    """Who uploads; `None` is whoever netrc names, or else `__token__`."""
+    """The user name for uploads; `None`: the one in netrc, or `__token__`."""
     local: bool = key(validators.parse_flag, True)
-    """Whether the index of this machine has it too."""
+    """Whether builds are published in the local index, too."""
     check_url: str | None = key(validators.parse_check_url)
-    """Where that index tells what it has; `None` is what `index_url` lets one expect."""
+    """The simple index of the other index; `None`: derived from `index_url`."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,11 @@ class Settings:
 
 
 def load_settings(path: Path) -> Settings:
-    """Read the settings; without a file, all defaults.
+    """Read the settings; defaults if the file does not exist.
 
     Raises:
-        InsidersError: the file cannot be read, is no TOML, or has unknown keys or wrong values,
-            all of which are named at once.
+        InsidersError: the file cannot be read, is not valid TOML, or has unknown keys or invalid
+            values, all of which are named.
     """
     text = read_text(path)
     return Settings() if text is None else parse_settings(path, text)
@@ -121,19 +121,20 @@ def parse_settings(path: Path, text: str) -> Settings:
     """Parse the text of `config.toml`.
 
     Raises:
-        InsidersError: it is no TOML, or has unknown keys or wrong values, all named at once.
+        InsidersError: it is not valid TOML, or has unknown keys or invalid values, all of which
+            are named.
     """
     return _check(toml_fields.parse_toml(path, text), path)
 
 
 def template() -> str:
-    """Return a `config.toml` that sets nothing, with all keys and their defaults in comments."""
+    """Return the text of a `config.toml` with all keys and defaults in comments."""
     return Path(__file__).with_name("config.toml").read_text(encoding="utf-8")
 
 
 def _check(document: dict[str, Any], path: Path) -> Settings:
     tables = {item.name: type(getattr(Settings(), item.name)) for item in fields(Settings)}
-    # All at once: whoever edits a file should not have to try again for each mistake.
+    # All problems at once, so that the user need not try again for each.
     problems: list[str] = []
     values: dict[str, Any] = {}
     for name, content in document.items():
@@ -147,6 +148,7 @@ def _check(document: dict[str, Any], path: Path) -> Settings:
             found, wrong = toml_fields.read(tables[name], content, f"{name}.")
             values[name] = tables[name](**found)
             problems += wrong
+    # Across keys, so after each was validated alone.
     server = values.get("server", ServerSettings())
     if problem := addresses.own_fallback(
         server.fallback_url, server.host, server.port, server.names
@@ -158,5 +160,5 @@ def _check(document: dict[str, Any], path: Path) -> Settings:
 
 
 def as_document(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Write settings as `config.toml` does: table to key to value; `None`: there is no value."""
+    """Return the settings as tables of `config.toml`; unset keys are `None`."""
     return {item.name: toml_fields.write(getattr(settings, item.name)) for item in fields(settings)}

@@ -1,4 +1,4 @@
-"""Read, write and set the keys of TOML tables, which the fields of frozen dataclasses declare."""
+"""Map TOML tables to frozen dataclasses whose fields declare the keys."""
 
 import functools
 import json
@@ -16,15 +16,15 @@ _KINDS = {str: "a string", int: "a number", bool: "true or false", list: "a list
 
 @dataclass(frozen=True)
 class Unit:
-    """What a number counts that TOML has as a text, such as `10min`."""
+    """The units of a number that is a text in TOML, such as `10min`."""
 
     suffix: str
-    """Ends the name of the field; the key lacks it."""
+    """Suffix of the field's name, which the key lacks."""
     sizes: tuple[tuple[int, str], ...]
-    """The largest first; one divides every number that can be set."""
+    """Largest first; at least one divides every valid number."""
 
     def written(self, number: int) -> str | int:
-        """Write a number in the largest unit that divides it; 0 has none."""
+        """Return the text of a number in its largest unit, or 0."""
         if not number:
             return 0
         return next(f"{number // size}{name}" for size, name in self.sizes if number % size == 0)
@@ -39,7 +39,7 @@ BYTES = Unit(
 
 @dataclass(frozen=True)
 class _Key:
-    """What a field declares."""
+    """The declaration of a key."""
 
     parse: Callable[[Any], Any]
     kind: type | None
@@ -59,17 +59,18 @@ def key(
     """Declare a field of a dataclass as a key of a table; its name has `-` for `_`.
 
     Args:
-        parse: validates a value of TOML and returns what the field holds; raises ValueError with
-            what continues the key's name (`must be ...`), or UsageError with a whole message.
-        default: what the field holds where the table lacks the key.
-        kind: the type of TOML; `None`: several, or `parse` reports a wrong one.
-        unit: of a number that TOML has as a text.
-        hint: what to do about a wrong value, where `parse` raises ValueError.
+        parse: validates a TOML value and returns the field's value. Raises ValueError with a
+            message that continues the key's name (`must be ...`), or UsageError with a complete
+            one.
+        default: value of the field if the key is missing.
+        kind: the TOML type; `None`: any, or `parse` reports a wrong type.
+        unit: of a number that is a text in TOML.
+        hint: hint for a ValueError of `parse`.
     """
     return field(default=default, metadata={"key": _Key(parse, kind, unit, hint)})
 
 
-# Read once for each class: `repos list` asks for the keys of every repository.
+# Cached per class: `repos list` reads the keys of every repository.
 @functools.cache
 def _keys(table: type) -> dict[str, _Key]:
     found: dict[str, _Key] = {}
@@ -92,23 +93,23 @@ def parse(table: type, name: str, value: object, prefix: str = "") -> dict[str, 
 
     Args:
         table: the dataclass.
-        name: of the key.
-        value: as TOML has it.
-        prefix: precedes the key's name in messages, such as `server.`.
+        name: the key.
+        value: its TOML value.
+        prefix: prefix of the key in messages, such as `server.`.
 
     Returns:
-        The name of the field and its value, as `dataclasses.replace` takes them.
+        The field and its value, as arguments of `dataclasses.replace`.
 
     Raises:
-        ValueError: the key is unknown, or its value is wrong.
-        UsageError: its value is wrong, and there is a hint.
+        ValueError: the key is unknown, or its value is invalid.
+        UsageError: its value is invalid, with a hint.
     """
     keys = _keys(table)
     name = former_names(table).get(name, name)
     if name not in keys:
         raise ValueError(f"unknown key {prefix}{name}{did_you_mean(name, keys)}")
     found = keys[name]
-    # `isinstance` would take true for a number.
+    # Not isinstance: `true` is an int in Python.
     if found.kind and type(value) is not found.kind:
         raise ValueError(f"{prefix}{name} must be {_KINDS[found.kind]}")
     try:
@@ -119,7 +120,7 @@ def parse(table: type, name: str, value: object, prefix: str = "") -> dict[str, 
 
 
 def parse_text(table: type, name: str, text: str) -> dict[str, Any]:
-    """Validate what a user typed for a key, as `parse` does; an empty text unsets the key.
+    """Validate a value from the command line, as `parse` does; an empty text unsets the key.
 
     Raises:
         ValueError: as `parse`.
@@ -129,14 +130,14 @@ def parse_text(table: type, name: str, text: str) -> dict[str, Any]:
     found = _keys(table).get(name)
     if found and not text:
         return {found.field: None}
-    # What cannot be read stays text, which is then of the wrong kind.
+    # An invalid text stays a text, of which `parse` then reports the wrong type.
     readers = {int: _read_number, bool: _read_flag, list: _read_list}
     reader = readers.get(found.kind) if found and found.kind else None
     return parse(table, name, reader(text) if reader else text)
 
 
 def _read_number(text: str) -> int | str:
-    # int() would read `1_000` and digits of other scripts too, and raises for some thousand digits.
+    # int() also accepts `1_000` and digits of other scripts, and raises beyond 4300 digits.
     return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text
 
 
@@ -148,7 +149,7 @@ def _read_list(text: str) -> Any:
     if not text.startswith("["):
         return [part.strip() for part in text.split(",")]
     try:
-        # As it would be written in the file, quotes and escapes included.
+        # The syntax of the file, including quotes and escapes.
         return tomllib.loads(f"list = {text}")["list"]
     except tomllib.TOMLDecodeError:
         return text
@@ -157,15 +158,15 @@ def _read_list(text: str) -> Any:
 def read(
     table: type, content: Mapping[str, Any], prefix: str = ""
 ) -> tuple[dict[str, Any], list[str]]:
-    """Read a table.
+    """Validate a table.
 
     Args:
         table: the dataclass that declares the keys.
-        content: the table, as TOML has it.
-        prefix: as of `parse`.
+        content: the TOML table.
+        prefix: as in `parse`.
 
     Returns:
-        The names of fields and their values, and everything that is wrong, in the table's order.
+        The fields and their values, and all problems in the order of the table.
     """
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -183,7 +184,7 @@ def read(
 
 
 def write(item: Any) -> dict[str, Any]:
-    """Write a dataclass as a table: each key and its value of TOML; `None`: it is not set."""
+    """Return a dataclass as a TOML table; unset keys are `None`."""
     return {
         name: _written(found.unit, getattr(item, found.field))
         for name, found in _keys(item.__class__).items()
@@ -200,7 +201,7 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
     """Parse TOML.
 
     Raises:
-        InsidersError: it is no TOML; the message says where.
+        InsidersError: it is not valid TOML; the message names the line.
     """
     try:
         return tomllib.loads(text)
@@ -210,19 +211,19 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
 
 
 def as_toml(value: bool | int | str | list[str]) -> str:
-    """Write a value on one line as TOML does, which is as JSON does."""
-    # Strings, numbers, flags and lists of them are the same in both; of escapes TOML has all that
-    # JSON writes.
+    """Return a value as TOML on one line."""
+    # JSON is TOML here: strings, numbers, booleans and lists of them are written alike, and TOML
+    # has all escapes of JSON. The standard library cannot write TOML.
     return json.dumps(value, ensure_ascii=False)
 
 
 def wrong(path: Path, problems: Iterable[str]) -> InsidersError:
-    """Return the error that reports everything that is wrong in a file."""
+    """Return the error that reports all problems of a file."""
     return InsidersError(f"{path}: {'; '.join(problems)}", f"edit {path}")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a suffix that names the nearest of the known words, or all of them."""
+    """Return a suffix for messages with the most similar known word, or with all."""
     known = list(known)
     import difflib
 

@@ -1,7 +1,7 @@
-"""Validate values of TOML, for whatever a user may set.
+"""Validate the values of settings.
 
-Each function takes a value, returns what the program holds of it, and raises ValueError with what
-continues the name of the key: `must be ...`.
+Each function returns the validated value, or raises ValueError with a message that continues the
+name of the key: `must be ...`.
 """
 
 import re
@@ -21,8 +21,8 @@ def parse_host(value: object) -> str:
     if value == "localhost":
         return "localhost"
     try:
-        # ip_address() takes a zone, which neither a URL nor ListenStream= could carry.
-        if isinstance(value, str) and "%" not in value:  # no zone of a link-local address
+        # ip_address() accepts a zone (fe80::1%eth0), which URLs and ListenStream= do not.
+        if isinstance(value, str) and "%" not in value:
             return str(ip_address(value))
     except ValueError:
         pass
@@ -31,7 +31,7 @@ def parse_host(value: object) -> str:
 
 def _number(expected: str, least: int, most: float = float("inf")) -> Callable[[object], int]:
     def parse(value: object) -> int:
-        if type(value) is int and least <= value <= most:  # True is an int as well
+        if type(value) is int and least <= value <= most:  # not isinstance: True is an int
             return value
         raise ValueError(f"must be {expected}, not {value!r}")
 
@@ -41,16 +41,15 @@ def _number(expected: str, least: int, most: float = float("inf")) -> Callable[[
 parse_port = _number("a port from 1 to 65535", 1, 65535)
 parse_number = _number("1 or more", 1)
 parse_keep = _number("0 for all or a number of versions", 0)
-parse_jobs = _number("0 for one a processor, or a number", 0)
+parse_jobs = _number("0 for one per processor, or a number", 0)
 
 
 def _index_url(example: str, *, is_prefix: bool) -> Callable[[object], str]:
-    """Return a validator of the http(s) URL of an index.
+    """Return a validator for the http or https URL of an index.
 
     Args:
-        example: for the message.
-        is_prefix: whether names of projects are appended; after a query or a fragment, they would
-            be no part of the path.
+        example: a valid URL for messages.
+        is_prefix: whether project names are appended to it.
     """
 
     def parse(value: object) -> str:
@@ -58,10 +57,11 @@ def _index_url(example: str, *, is_prefix: bool) -> Callable[[object], str]:
             shown = without_credentials(value) if isinstance(value, str) else value
             raise ValueError(f'must be the URL of an index such as "{example}", not {shown!r}')
         parts = urlsplit(value)
-        # Credentials are refused: those of a fallback would be sent to every client in the
-        # `Location` of a redirect, all others be stored in the clear.
+        # Those of a fallback would be sent to every client in the `Location` of a redirect, and
+        # others would be stored in clear text.
         if parts.username or parts.password:
             raise ValueError("must not contain credentials")
+        # A name appended to a query or a fragment would not be part of the path.
         if is_prefix and ("?" in value or "#" in value):
             raise ValueError(
                 f'must not have a query or a fragment, as names are appended to it: "{example}"'
@@ -83,8 +83,8 @@ def _is_web_url(text: str) -> bool:
             parts.scheme in ("http", "https")
             and parts.hostname
             and parts.port != 0
-            # urlsplit() takes tabs and line ends out in silence; in a header or an nginx.conf they
-            # are not.
+            # urlsplit() silently removes tabs and line ends, which would stay in a header or in an
+            # exported nginx.conf.
             and not re.search(r"[\s\x00-\x1f]", text)
         )
     except ValueError:
@@ -101,11 +101,12 @@ def _span_s(value: object) -> int | None:
 
 
 def _is_zero(value: object) -> bool:
+    # False == 0 in Python.
     return value == 0 and not isinstance(value, bool)
 
 
 def _span(zero: str, examples: str) -> Callable[[object], int]:
-    """Return a validator of a time span or 0, which returns seconds."""
+    """Return a validator for a time span or 0; the validator returns seconds."""
 
     def parse(value: object) -> int:
         span_s = 0 if _is_zero(value) else _span_s(value)
@@ -121,13 +122,12 @@ parse_grace = _span("none", '"30min", "6h" or "1d"')
 
 
 def parse_interval(value: object) -> int:
-    """Read a span of seconds, minutes or hours that divides the next larger unit; in seconds.
-
-    Only such spans can be written as a calendar event, and only calendar events are made up for
-    after the machine slept or was off.
+    """Validate a time span that divides a minute, an hour or a day; return seconds.
 
     Source: systemd.time(7), systemd.timer(5) on `Persistent=`.
     """
+    # Only such spans can be expressed as OnCalendar=, and Persistent=, which catches up after the
+    # machine slept or was off, works with OnCalendar= only.
     if span_s := _span_s(value):
         for smaller_s, larger_s in ((1, 60), (60, 3600), (3600, 86400)):
             if smaller_s <= span_s <= larger_s and not (span_s % smaller_s or larger_s % span_s):
@@ -138,13 +138,13 @@ def parse_interval(value: object) -> int:
 
 
 def parse_reserve(value: object) -> int:
-    """Read a size, or 0 for none; return bytes."""
+    """Validate a size, or 0 for none; return bytes."""
     if _is_zero(value):
         return 0
     match = re.fullmatch(r"([0-9]+)\s*([KMGT]i?B)", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f'must be 0 for none, or a size such as "500MB" or "2GiB", not {value!r}')
-    # As IEC 80000-13 has them, and systemd does not (its K is 1024): so the units are written out.
+    # Decimal and binary units as in IEC 80000-13. A plain `K` is refused: it is 1024 in systemd.
     base = 1024 if "i" in match[2] else 1000
     size_bytes: int = int(match[1]) * base ** ("KMGT".index(match[2][0]) + 1)
     return size_bytes
@@ -158,23 +158,24 @@ def parse_flag(value: object) -> bool:
 
 
 def parse_sandbox(value: object) -> str:
-    """Validate in what builds run: a sandbox where it is available, always, or never."""
+    """Validate the mode of the sandbox."""
     if isinstance(value, str) and value in ("auto", "required", "off"):
         return value
     raise ValueError(f'must be "auto", "required" or "off", not {value!r}')
 
 
 def parse_user(value: object) -> str:
-    """Validate the name of a user of an index. Source: RFC 7617, section 2."""
+    """Validate a user name of HTTP. Source: RFC 7617, section 2."""
+    # A colon ends the user name in the Authorization header.
     if isinstance(value, str) and value.isprintable() and value and ":" not in value:
         return value
-    raise ValueError(f"must be the name of a user, not {value!r}")
+    raise ValueError(f"must be a user name without a colon, not {value!r}")
 
 
 def _words(
     expected: str, pattern: str, *, may_be_empty: bool = False
 ) -> Callable[[object], tuple[str, ...]]:
-    """Return a validator of a list of printable words of one form, which removes repetitions."""
+    """Return a validator for a list of printable words of a pattern; it removes duplicates."""
 
     def parse(value: Any) -> tuple[str, ...]:
         is_list = isinstance(value, list | tuple) and (value or may_be_empty)
@@ -189,7 +190,7 @@ def _words(
 
 
 parse_pythons = _words('of versions such as ["3.12", "3.13"]', r"3\.\d{1,2}t?")
-# Places of submodules: `NS`, `NS/PROJ`, or either with `HOST/` before it.
+# Where submodules may come from: `NS`, `NS/PROJ`, or either with `HOST/` before it.
 parse_submodules = _words('such as ["other-namespace", "HOST/NS/PROJ"]', r"[^\s/,][^\s,]*")
 _parse_names = _words(
     'of host names such as ["packages.example"]',
@@ -204,10 +205,8 @@ def parse_names(value: object) -> tuple[str, ...]:
 
 
 def parse_command(value: object) -> tuple[str, ...]:
-    """Validate a program and its arguments, or an empty list for none.
-
-    The message never repeats them, as they may contain a secret.
-    """
+    """Validate a program and its arguments, or an empty list for none."""
+    # The message does not quote the value, as a command may contain a token.
     if (
         isinstance(value, list | tuple)
         and all(isinstance(word, str) and word.isprintable() for word in value)
@@ -218,7 +217,7 @@ def parse_command(value: object) -> tuple[str, ...]:
 
 
 def parse_subdirectory(text: str) -> str:
-    """Validate and normalize the directory of a project within its repository."""
+    """Validate and normalize a project's directory within its repository."""
     path = PurePosixPath(text)
     if not text or not text.isprintable() or path.is_absolute() or ".." in path.parts:
         raise ValueError(f"must be a path below the repository, not {text!r}")
@@ -226,10 +225,12 @@ def parse_subdirectory(text: str) -> str:
 
 
 def parse_path(text: str) -> str:
-    """Validate the path of a file of the user: absolute, or below the home directory (`~/`)."""
+    """Validate the path of a user's file: absolute or relative to the home directory (`~/`)."""
+    # Other relative paths would depend on the working directory, which units and shells do not
+    # share.
     if text.startswith(("/", "~/")) and text.isprintable():
         return text
-    raise ValueError(f'must be an absolute path, or one such as "~/FILE", not {text!r}')
+    raise ValueError(f'must be an absolute path or start with "~/", not {text!r}')
 
 
 def parse_credential(text: str) -> str:

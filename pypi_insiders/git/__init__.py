@@ -1,4 +1,4 @@
-"""Speak to Git repositories, through GitPython."""
+"""Read Git repositories, with GitPython."""
 
 from pypi_insiders.git.checkout import bring, export
 from pypi_insiders.git.command import TIMEOUT_S, end

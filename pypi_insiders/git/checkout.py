@@ -1,4 +1,4 @@
-"""Check out commits as work trees that need no network."""
+"""Check out commits as self-contained work trees."""
 
 import contextlib
 import hashlib
@@ -21,20 +21,19 @@ from pypi_insiders.util.trees import paths_below, remove_tree
 
 _log = logging.getLogger(__name__)
 
-# Git itself follows submodules without end: two repositories that name each other would.
+# Git itself has no limit: two repositories can be submodules of each other.
 _DEPTH = 10
 _TIME_DIGITS = 10
 
-# Names that no file, and targets that no link can have. Source: verify_path in git's read-cache.c.
+# Invalid file names and link targets. Source: verify_path in git's read-cache.c.
 _IMPOSSIBLE = re.compile(
     r"^error: (?:invalid path '|unable to create symlink .*: No such file)|: File name too long$"
-    r"|^fatal: cannot create directory at '.{1000}",  # git leaves out the end
+    r"|^fatal: cannot create directory at '.{1000}",  # git cuts off the end, with the reason
     re.MULTILINE,
 )
 
-# What whoever builds finds, whatever settings the machine has. No remote: nothing connects.
-# Written into the repository, and not given as options: hooks of builds run git themselves, which
-# does not get ours.
+# The same settings on every machine, and no remote, so that git never connects. Written into the
+# repository and not passed as options, because build hooks run git themselves.
 _CONFIG = """\
 [core]
 	autocrlf = false
@@ -61,52 +60,53 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     tag: str | None = None,
     submodules: Sequence[str] | None = None,
 ) -> int:
-    """Check out one commit as a work tree of its own, with history, tags and submodules.
+    """Check out a commit as a new work tree with history, tags and submodules.
 
-    History and tags are there because many build backends ask git for the version. What is missing
-    in the mirror is fetched at once; after that, git in the tree connects to nothing: the tree has
-    no remote, and borrows its objects from the mirror, which must stay where it is. The content of
-    files of other commits may not be there. No settings, hooks, or filters of the person or the
-    repository are applied: files of Git LFS stay pointers. All files have the commit's time.
+    Missing objects are fetched first. The tree has no remote and uses the objects of the mirror,
+    which must not be moved; contents of other commits may be missing. No settings, hooks or filters
+    apply, so files of Git LFS stay pointers. All files get the time of the commit.
 
     Args:
-        mirror: what `fetch` filled.
+        mirror: a mirror filled by `fetch`.
         commit: full hash.
-        tree: a directory that is not there yet.
-        access: by what the host is asked for what is missing.
-        tag: names the commit in the tree, whatever it names in the mirror.
-        submodules: where they may be beside the namespace of the repository; `None`: anywhere.
+        tree: a directory that does not exist.
+        access: the access to the host for missing objects.
+        tag: the name of the commit in the tree, whatever it names in the mirror.
+        submodules: allowed places of submodules besides the namespace of the repository; `None`:
+            anywhere.
 
     Returns:
-        The commit's time, in seconds of the epoch.
+        The time of the commit in seconds of the epoch.
 
     Raises:
-        OutsideError: a submodule is where it may not be.
-        UnfitError: it is no commit, or has a time, a name or a `.gitmodules` that none can have.
-        UnreachableError: something is missing, and the host cannot be reached.
-        InsidersError: the commit is not there, or the disk cannot be written.
+        OutsideError: a submodule is in a place that is not allowed.
+        UnfitError: it is not a commit, or its time, a file name or `.gitmodules` is invalid.
+        UnreachableError: an object is missing, and the host is unreachable.
+        InsidersError: the commit is missing, or the disk cannot be written.
 
     Source: gitrepository-layout(5), `objects/info/alternates`; gitattributes(5).
     """
+    # With history and tags, because many build backends derive the version from them.
     exporter, of = _opened(mirror, access, submodules)
     exporter.check_out(of, commit, tree)
     time_s = _time_of(mirror, commit)
     if tag is not None:
         in_tree(tree, "tag", "--force", tag, commit)
-    # Last, for a tag and a checkout touch files too.
+    # Last, because a checkout and a tag change times of files, too.
     exporter.settle(tree, time_s)
     return time_s
 
 
 def _time_of(mirror: Path, commit: str) -> int:
-    """Read the time of a commit.
+    """Return the time of a commit.
 
     Raises:
-        UnfitError: archives cannot have it. Source: RFC 1952, `MTIME`, of 32 bits.
+        UnfitError: the time is out of range.
     """
     text = in_mirror(mirror, "show", "--no-patch", "--format=%ct", commit, "--").strip()
+    # A gzip header has 32 bits for it. Source: RFC 1952, `MTIME`.
     if not (text.isdecimal() and len(text) <= _TIME_DIGITS and int(text) < 2**32):
-        raise UnfitError(f"its commit has a time that no file can have: {text[:20] or 'none'}")
+        raise UnfitError(f"the time of the commit is out of range: {text[:20] or 'none'}")
     return int(text)
 
 
@@ -117,18 +117,18 @@ def bring(
     *,
     submodules: Sequence[str] | None = None,
 ) -> None:
-    """Bring what `export` of a commit needs, so that this connects to no host.
+    """Fetch all objects that `export` of a commit needs.
 
     Args:
-        mirror: what `fetch` filled.
+        mirror: a mirror filled by `fetch`.
         commit: full hash.
-        access: by what the host is asked.
-        submodules: as for `export`.
+        access: the access to the host.
+        submodules: as in `export`.
 
     Raises:
-        OutsideError: a submodule is where it may not be.
-        UnreachableError: something is missing, and the host cannot be reached.
-        InsidersError: the commit is not there, or the disk cannot be written.
+        OutsideError: a submodule is in a place that is not allowed.
+        UnreachableError: an object is missing, and the host is unreachable.
+        InsidersError: the commit is missing, or the disk cannot be written.
     """
     exporter, of = _opened(mirror, access, submodules)
     exporter.bring(of, commit)
@@ -155,7 +155,7 @@ class _Exporter:
         self._trees: list[Path] = []
 
     def bring(self, mirror: Mirror, commit: str, depth: int = 0) -> None:
-        """Bring what a commit and its submodules are checked out from."""
+        """Fetch the objects of a commit and its submodules."""
 
         def read() -> list[Submodule]:
             mirror.bring(commit)
@@ -166,11 +166,11 @@ class _Exporter:
                 self.bring(self._fetched(submodule), submodule.commit, depth + 1)
 
     def check_out(self, mirror: Mirror, commit: str, tree: Path, depth: int = 0) -> None:
-        """Check out a commit, and at its paths the submodules."""
+        """Check out a commit and its submodules."""
 
         def read() -> list[Submodule]:
             mirror.bring(commit)
-            # A first try may have left half of one, after which the mirror was made anew.
+            # The first attempt may have left half a checkout before the mirror was recreated.
             remove_tree(tree / ".git")
             _check_out(mirror.path, commit, tree)
             return list(submodules_of(mirror.path, commit, mirror.url))
@@ -180,16 +180,16 @@ class _Exporter:
         _warn_of_pointers(tree)
         for submodule in _bounded(submodules, depth):
             place = tree / submodule.path
-            # A commit of foreign make can have a link where a submodule is to be.
-            # Git has made the directory, and no path of a commit leads through a link of its.
+            # Git has created the directory. A crafted commit could have a link in its place, which
+            # would lead the checkout out of the tree.
             if place.resolve() != tree.resolve() / submodule.path or not place.is_dir():
-                raise InsidersError(f"the submodule {submodule.path} has no place in the tree")
+                raise InsidersError(f"submodule {submodule.path} is not a directory in the tree")
             with self._about(submodule):
                 self.check_out(self._fetched(submodule), submodule.commit, place, depth + 1)
 
     def _fetched(self, submodule: Submodule) -> Mirror:
-        # By the URL alone, so that all repositories that share a submodule share its mirror: the
-        # name is foreign text of any length, and may have slashes.
+        # A hash, because a URL is foreign text of any length; of the URL alone, so that commits
+        # with the same submodule share its mirror.
         name = hashlib.sha256(submodule.url.encode()).hexdigest()[:32]
         mirror = Mirror(
             self._modules / f"{name}.git", submodule.url, self._settings, submodule.commit
@@ -200,53 +200,46 @@ class _Exporter:
 
     @contextlib.contextmanager
     def _about(self, submodule: Submodule) -> Iterator[None]:
-        """Check where a submodule is; say of which one it is that anything fails."""
-        # Before anything is fetched: to ask for a repository already tells its host who asks for
-        # what.
+        """Require an allowed place, and name the submodule in errors."""
+        # Before anything is fetched: the request alone reveals to the host who wants what.
         if self._allowed is not None:
             check_place(submodule, self._url, self._allowed)
         try:
             yield
         except OutsideError as error:
-            told = f"submodule {submodule.path}: {error.message}"
-            raise OutsideError(told, error.hint, place=error.place) from error
+            message = f"submodule {submodule.path}: {error.message}"
+            raise OutsideError(message, error.hint, place=error.place) from error
         except InsidersError as error:
-            told = f"submodule {submodule.path}: {error.message}"
-            # The class decides what an update does about it, whether it waits or counts it as
-            # failed.
-            raise type(error)(told, error.hint) from error
+            message = f"submodule {submodule.path}: {error.message}"
+            # The class stays: by it an update decides whether to wait or to record a failure.
+            raise type(error)(message, error.hint) from error
 
     def settle(self, tree: Path, time_s: int) -> None:
-        """Give every file the commit's time, and let git take note of it."""
+        """Set the time of every file, and refresh git's index."""
         try:
             _set_times(tree, time_s)
         except OSError as error:
             raise cannot("set the times of files in", tree, error) from error
         for place in self._trees:
-            _take_note(place)
+            _refresh_index(place)
 
 
 def _bounded(submodules: Sequence[Submodule], depth: int) -> Sequence[Submodule]:
-    """Refuse submodules that lie in each other too deep.
-
-    Raises:
-        InsidersError: they do.
-    """
     if submodules and depth >= _DEPTH:
-        raise InsidersError(f"submodules lie in each other more than {_DEPTH} deep")
+        raise InsidersError(f"submodules are nested more than {_DEPTH} levels deep")
     return submodules
 
 
 def _check_out(mirror: Path, commit: str, tree: Path) -> None:
-    # Not `git clone --shared`, which leaves a remote, nor `git worktree`, which would share
-    # settings, hooks and refs with the mirror. A template of the user would bring hooks.
+    # Not `git clone --shared`, which adds a remote, nor `git worktree`, which shares settings,
+    # hooks and refs with the mirror. No template: the user's may contain hooks.
     git("init", "--quiet", "--template=", "--initial-branch=main", "--", str(tree))
     directory = tree / ".git"
-    # One file for all tags, as git packs them.
+    # All tags in one file, as in `git pack-refs`: thousands of single files would be slow.
     tags = in_mirror(mirror, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags")
     try:
-        # No object is copied. `gc` in the mirror could take objects away that only this tree names,
-        # so the mirror is never tidied while a build reads.
+        # Objects are borrowed, not copied. `gc` in the mirror could remove objects that only this
+        # tree refers to, so it never runs during a build.
         (directory / "objects/info/alternates").write_text(f"{mirror.resolve() / 'objects'}\n")
         (directory / "packed-refs").write_text(tags, encoding="utf-8", errors="surrogateescape")
         with (directory / "config").open("a", encoding="utf-8") as file:
@@ -259,34 +252,34 @@ def _check_out(mirror: Path, commit: str, tree: Path) -> None:
     )  # fmt: skip
     if done.status != 0:
         why = explain(done.stderr, "checkout", connects=False)
-        # A mirror that is made anew has the same names in it.
+        # Recreating the mirror would not change the names.
         if isinstance(why, UnexplainedError) and _IMPOSSIBLE.search(done.stderr):
             raise UnfitError(why.message)
         raise why
 
 
 def _warn_of_pointers(tree: Path) -> None:
-    # Asked of git, whose attributes say which files these are: a pointer is text like any other.
+    # By git's attributes: the content of a pointer is ordinary text.
     pointers = in_tree(tree, "ls-files", "--", ":(attr:filter=lfs)").splitlines()
     if pointers:
         _log.warning(
-            "%d files are kept in Git LFS; what is built has pointers to them: %s",
+            "%d files are in Git LFS; the build contains pointers instead of their content: %s",
             len(pointers), listed(pointers, 3),
         )  # fmt: skip
 
 
 def _set_times(tree: Path, time_s: int) -> None:
     for path in paths_below(tree, but=".git"):
-        # A link may lead out of the tree, to a file of the user.
+        # A link may lead to a file of the user outside of the tree.
         os.utime(path, (time_s, time_s), follow_symlinks=False)
     os.utime(tree, (time_s, time_s))
 
 
-def _take_note(tree: Path) -> None:
-    """Let git see that files have other times and still the same content."""
+def _refresh_index(tree: Path) -> None:
+    # Otherwise `git describe --dirty`, which does not refresh, takes the new times for changes.
     attempt(f"--git-dir={tree / '.git'}", "update-index", "-q", "--refresh", directory=tree)
-    # Some differ from their commit as soon as git has written them, where attributes want other
-    # ends of lines than were committed; `git describe --dirty` must not tell of those.
+    # With attributes that convert line ends, some files differ from their commit right after the
+    # checkout. They must not count as dirty either.
     differing = in_tree(tree, "diff-files", "--name-only", "--ignore-submodules").splitlines()
     if differing:
         in_tree(tree, "update-index", "--assume-unchanged", "--stdin", stdin=differing)

@@ -1,4 +1,4 @@
-"""Run git, through GitPython."""
+"""Run git, with GitPython."""
 
 import contextlib
 import logging
@@ -19,7 +19,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process_group import activity, kill_with_descendants
 from pypi_insiders.util.time_limit import shortened
 
-# GitPython looks for git when it is imported, and fails there without one.
+# GitPython looks for git when it is imported, and raises ImportError without it.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 from git.cmd import Git
@@ -28,22 +28,22 @@ from git.exc import GitCommandNotFound
 _log = logging.getLogger(__name__)
 
 TIMEOUT_S = 60
-# For a host that is slow, not for one that hangs: that is what STALL_TIMEOUT_S ends.
+# For a slow host. A host that hangs is ended by STALL_TIMEOUT_S.
 FETCH_TIMEOUT_S = 1800
 STALL_TIMEOUT_S = 120
-"""After so long without anything that moves, a host that should send something hangs."""
-_LOOKS = 8
-_LOOK_S = 0.1
-"""How often it is looked whether there is room on the disk, and how much was printed."""
+"""A host that makes no progress for this time is treated as unreachable."""
+_CHECKS_PER_STALL = 8
+_CHECK_S = 0.1
+"""How often the disk and the amount of output are checked."""
 _OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024
-"""More than the list of a million tags has."""
+"""More than a list of a million tags."""
 _END_TIMEOUT_S = 5
-# A damaged repository can end git by a signal, but by none of these.
-_FROM_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
-# ssh may go on asking whether its host is alive, and what git asks by https with wakes up often.
+# Signals from outside. A damaged repository can crash git with others, such as SIGSEGV.
+_EXTERNAL_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+# ssh may send keep-alive messages to a host that hangs, and git-remote-https polls.
 _APART, _WAITING = ("ssh",), ("git-remote-",)
 
-# These would make git work on the repository around us.
+# With these, git would work on another repository, for example when called by a hook of git.
 # Source: git-rev-parse(1), `--local-env-vars`.
 _LOCAL_ENVIRONMENT = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -65,24 +65,25 @@ _LOCAL_ENVIRONMENT = (
 
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
-    # ssh asks this program instead of the terminal, whatever `core.sshCommand` says, and the
-    # program says nothing. Source: ssh(1), "ENVIRONMENT"; OpenSSH >= 8.4.
+    # ssh asks this program for passwords instead of the terminal, and it answers nothing. Not
+    # GIT_SSH_COMMAND with BatchMode, which would override the user's `core.sshCommand`.
+    # Source: ssh(1), "ENVIRONMENT"; OpenSSH >= 8.4.
     "SSH_ASKPASS": "false",
     "SSH_ASKPASS_REQUIRE": "force",
     "GIT_ASKPASS": "false",
     "LC_ALL": "C.UTF-8",
-    # A git that would rather have these otherwise cannot be read by an older one.
+    # A repository in a newer format could not be read by an older git.
     "GIT_DEFAULT_HASH": "sha1",
     "GIT_DEFAULT_REF_FORMAT": "files",
     "GIT_TRACE_REDACT": "1",
-    # What is missing in a mirror is not fetched unasked: a host that has only files would make git
-    # start git without end. Older than 2.39.4, git does not know this variable.
+    # Missing objects are fetched explicitly, all at once. On its own git would fetch one by one,
+    # and with a host that serves files only, start itself without end. Git before 2.39.4 ignores
+    # this variable.
     "GIT_NO_LAZY_FETCH": "1",
 }
 
-# Nothing runs that a repository could bring along, and nothing in the background. A file system
-# monitor is asked about work trees only: mirrors have none, and those of builds are checked out
-# without the user's settings.
+# No code of a repository runs, and nothing in the background. core.fsmonitor needs no mention: it
+# concerns work trees only, and those are checked out without the user's settings.
 _OPTIONS = (
     "core.hooksPath=/dev/null",
     "gc.auto=0",
@@ -92,22 +93,22 @@ _OPTIONS = (
 
 @dataclass(frozen=True)
 class GitSettings:
-    """What git is told beside a command."""
+    """Settings and environment of a git command."""
 
     options: tuple[str, ...] = ()
-    """Settings, each `KEY=VALUE`, which win over those of files."""
+    """Settings `KEY=VALUE`, which override configuration files."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables."""
+    """Environment variables."""
     connects: bool = False
-    """Whether it is about a host, which may not answer."""
+    """Whether the command connects to a host."""
     access_hint: str | None = None
-    """What helps if the host gives no access."""
+    """The hint if the host denies access."""
 
 
 LOCAL = GitSettings(
     options=("core.attributesFile=/dev/null", "core.excludesFile=/dev/null"),
     environment={
-        # Not the person's settings, which could change what is checked out.
+        # The user's settings could change the checked out files.
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_SYSTEM": os.devnull,
         "GIT_CONFIG_COUNT": "0",
@@ -116,12 +117,12 @@ LOCAL = GitSettings(
         "GIT_ALLOW_PROTOCOL": "none",
     },
 )
-"""For what has no need of a host: without the person's settings, and without any connection."""
+"""For local commands: without the user's settings, and without connections."""
 
 
 @dataclass(frozen=True)
 class GitResult:
-    """What git left behind."""
+    """The exit status and output of git."""
 
     status: int
     stdout: str
@@ -136,22 +137,22 @@ def attempt(
     timeout_s: float = TIMEOUT_S,
     file_limit_bytes: int | None = None,
 ) -> GitResult:
-    """Run git without prompts, without the repository around us and without hooks.
+    """Run git without prompts and hooks; return its result, whatever its status.
 
     Args:
         arguments: the command and its arguments.
-        directory: where it runs.
-        settings: by default none of the person's, and no connection.
-        stdin: lines to read.
-        timeout_s: after this many seconds it is killed, or before that at a `TimeLimit`.
-        file_limit_bytes: of a file that it writes; if one grows larger, git fails.
+        directory: the working directory.
+        settings: settings and environment (default: `LOCAL`).
+        stdin: lines of its standard input.
+        timeout_s: git is killed after this many seconds, or at the `TimeLimit` of this thread.
+        file_limit_bytes: git fails if a file that it writes grows larger.
 
     Raises:
-        UnreachableError: it connects, and took too long, or the host sent nothing for long.
-        DiskFullError: it was killed because the disk is almost full.
-        InsidersError: there is no git, it took too long, or was killed by others.
+        UnreachableError: git connects, and takes too long or makes no progress.
+        DiskFullError: git was killed because the disk is almost full.
+        InsidersError: git is missing, took too long, or another process killed it.
     """
-    # GitPython adds to the environment and cannot take away from it.
+    # From os.environ: GitPython adds to the environment, and cannot remove variables.
     for name in _LOCAL_ENVIRONMENT:
         os.environ.pop(name, None)
     timeout_s = shortened(timeout_s)
@@ -160,8 +161,8 @@ def attempt(
     command = [*_limited(file_limit_bytes), "git", *options, *arguments]
     _log.debug("+ %s", shlex.join(command))
     try:
-        # A file, for GitPython hands it to git as it is: a pipe would have to be written while
-        # output is read.
+        # A file and not a pipe, which would have to be written while output is read. GitPython
+        # passes it on to git as standard input.
         with tempfile.TemporaryFile() as lines:
             lines.writelines(f"{line}\n".encode() for line in stdin)
             lines.seek(0)
@@ -178,19 +179,19 @@ def attempt(
     if status is None and disk_reserve.is_exhausted():
         raise DiskFullError(f"git {_name(arguments)}: {disk_reserve.ALMOST_FULL}")
     if status is None:
-        # It was ended before its time, so it was the host.
+        # Killed before its time, so the host made no progress.
         has_stalled = time.monotonic() < until_s
         what = (
             f"the host sent nothing for {STALL_TIMEOUT_S:g} s"
             if has_stalled
-            else f"git {_name(arguments)} took longer than {timeout_s:.0f} s"
+            else f"git {_name(arguments)} timed out after {timeout_s:.0f} s"
         )
         kind = UnreachableError if settings.connects else InsidersError
         raise kind(what, "the next update tries again")
-    # To try again helps, and to make the mirror anew, as after other failures, would not.
-    if -status in _FROM_OTHERS:
+    # Not UnexplainedError, after which the mirror is recreated: that would not help here.
+    if -status in _EXTERNAL_SIGNALS:
         raise InsidersError(
-            f"git {_name(arguments)} was ended by signal {-status}", "the next update tries again"
+            f"git {_name(arguments)} was killed by signal {-status}", "the next update tries again"
         )
     return GitResult(status, _decoded(stdout), _decoded(stderr).rstrip("\n"))
 
@@ -198,10 +199,10 @@ def attempt(
 def _finish(
     process: "subprocess.Popen[bytes] | None", until_s: float, *, connects: bool
 ) -> tuple[bytes, bytes, int | None]:
-    """Wait for the end of a process; return its output and status, `None` if it was killed.
+    """Wait for a process; return its output and its status, `None` if it was killed.
 
-    It is killed at a time of the monotonic clock, or before that if it waits for a host in vain,
-    or fills the disk.
+    It is killed at `until_s` of the monotonic clock, or earlier if the host makes no progress or
+    the disk is almost full.
     """
     if process is None:
         raise RuntimeError("git has ended already")
@@ -213,16 +214,16 @@ def _wait(
     process: "subprocess.Popen[bytes]", until_s: float, *, connects: bool
 ) -> tuple[bytes, bytes, int | None]:
     seen, since_s = None, time.monotonic()
-    look_at_s = since_s
+    check_at_s = since_s
     while (left_s := until_s - time.monotonic()) > 0:
         output: tuple[bytes, bytes] | None = None
         try:
-            # communicate() goes on where it was after a timeout, and loses nothing of the output.
-            output = process.communicate(timeout=min(left_s, _LOOK_S))
+            # After a timeout, communicate() can be called again and loses no output.
+            output = process.communicate(timeout=min(left_s, _CHECK_S))
             printed = sum(map(len, output))
         except subprocess.TimeoutExpired as error:
             printed = len(error.output or b"") + len(error.stderr or b"")
-        # A host can have as many refs as it likes, and all of them would be in memory at once.
+        # A host can list any number of refs, all of which would be in memory.
         if printed > _OUTPUT_LIMIT_BYTES:
             kill_with_descendants(process.pid)
             raise InsidersError(f"git printed more than {_OUTPUT_LIMIT_BYTES // 1024**2} MiB")
@@ -230,20 +231,20 @@ def _wait(
             return (*output, process.returncode)
         if disk_reserve.is_exhausted():
             break
-        if not connects or time.monotonic() < look_at_s:
+        if not connects or time.monotonic() < check_at_s:
             continue
-        # Each look reads /proc for all descendants, so it is not done ten times a second.
-        look_at_s = time.monotonic() + STALL_TIMEOUT_S / _LOOKS
+        # Less often than the disk, because it reads /proc for all descendants.
+        check_at_s = time.monotonic() + STALL_TIMEOUT_S / _CHECKS_PER_STALL
         before, seen = seen, activity(process.pid, apart=_APART, waiting=_WAITING)
-        # Nothing can be seen where /proc is hidden: then only the time limit counts.
+        # `None` if /proc is hidden: then only the time limit applies.
         if seen is None or seen != before:
             since_s = time.monotonic()
         elif time.monotonic() - since_s >= STALL_TIMEOUT_S:
             break
-    # GitPython's own way to kill needs `pgrep` or `ps`: without them ssh and others stay, and keep
-    # the pipes open.
+    # Not GitPython's kill, which needs ps(1) to find descendants: without it ssh would survive and
+    # keep the pipes open.
     kill_with_descendants(process.pid)
-    # What was killed cannot hold the pipes open, but a descendant that has left the group could.
+    # With a timeout: a descendant that has detached itself may still keep the pipes open.
     with contextlib.suppress(subprocess.TimeoutExpired):
         return (*process.communicate(timeout=_END_TIMEOUT_S), None)
     return b"", b"", None
@@ -262,24 +263,25 @@ def _running(pid: int) -> Iterator[None]:
 
 
 def end() -> None:
-    """Kill all that git does now, in whatever thread."""
+    """Kill all running git processes of all threads."""
     for pid in tuple(_pids):
         kill_with_descendants(pid)
 
 
 def _decoded(output: bytes) -> str:
+    # File names and refs are bytes in git; this way they survive unchanged.
     return output.decode(errors="surrogateescape")
 
 
 def _limited(file_limit_bytes: int | None) -> tuple[str, ...]:
-    """Write what must stand before a command so that no file that it writes grows larger.
+    """Return the prefix of a command line that limits the size of files.
 
     Source: POSIX, `ulimit`, which counts blocks of 512 bytes.
     """
     if file_limit_bytes is None:
         return ()
-    # By a shell, for preexec_fn is not safe where threads run. Source: subprocess, in Python's
-    # documentation. Beyond the limit git gets SIGXFSZ.
+    # With a shell, because preexec_fn is not safe in a process with threads (Python's subprocess).
+    # Beyond the limit git gets SIGXFSZ.
     return ("sh", "-c", f'ulimit -f {file_limit_bytes // 512} && exec "$@"', "sh")
 
 
@@ -291,12 +293,12 @@ def git(
     timeout_s: float = TIMEOUT_S,
     file_limit_bytes: int | None = None,
 ) -> str:
-    """Run git as `attempt` does; return what it prints.
+    """Run git as `attempt` does; return its output.
 
     Raises:
-        UnreachableError: the host cannot be reached.
-        UnexplainedError: git failed, and we do not know why.
-        InsidersError: git failed; the message says why.
+        UnreachableError: the host is unreachable.
+        UnexplainedError: git failed for an unknown reason.
+        InsidersError: git failed for a known reason.
     """
     result = attempt(
         *arguments,
@@ -317,7 +319,7 @@ def git(
 
 
 def _name(arguments: Sequence[str]) -> str:
-    """Name the command of git, behind its own options."""
+    """Return the git command that follows git's own options."""
     words = iter(arguments)
     for word in words:
         if word == "-c":
@@ -335,11 +337,10 @@ def in_mirror(
     timeout_s: float = TIMEOUT_S,
     file_limit_bytes: int | None = None,
 ) -> str:
-    """Run git on a bare repository, whatever repository is around it."""
+    """Run git on a bare repository."""
     return git(
-        # Without it git looks for a repository in the directories above, and its settings would
-        # count. It also skips the check of safe.directory, which fails for mirrors of another
-        # owner.
+        # Otherwise git would search the parent directories for a repository and use its settings.
+        # It also skips the check of safe.directory, which fails for a mirror of another owner.
         f"--git-dir={mirror}",
         *arguments,
         settings=settings,
@@ -352,7 +353,7 @@ def in_mirror(
 def in_tree(
     tree: Path, *arguments: str, stdin: Iterable[str] = (), timeout_s: float = TIMEOUT_S
 ) -> str:
-    """Run git on a work tree, whatever repository is around it."""
+    """Run git on a work tree."""
     return git(
         f"--git-dir={tree / '.git'}", *arguments, directory=tree, stdin=stdin, timeout_s=timeout_s
     )

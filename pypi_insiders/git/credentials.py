@@ -1,7 +1,8 @@
-"""Give git a token from a file, and no one else."""
+"""Configure git's access to hosts, with a token from a file or its own credentials."""
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,18 +12,18 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot, open_file
 
 _TOKEN_FILE = "PYPI_INSIDERS_TOKEN_FILE"  # noqa: S105  # the name of a variable
-# Not http, which shows the token and the code to the network; not ext, which runs commands.
+# Not http, which sends tokens and code in clear text; not ext, which runs commands.
 _PROTOCOLS = "https:ssh:git:file"
 _PROTOCOLS_WITHOUT_FILES = "https:ssh:git"
 
-# Any user name does with a token for GitHub, GitLab (personal, project and group tokens), Gitea,
-# Forgejo and Azure DevOps; this is the one that GitHub wants for the tokens of its apps.
+# GitHub requires this user name for tokens of its apps. For other tokens, GitHub, GitLab (personal,
+# project and group tokens), Gitea, Forgejo and Azure DevOps accept any user name.
 # Source: docs.github.com, "Authenticating as a GitHub App installation"; docs.gitlab.com,
 # "Personal access tokens".
 _USER = "x-access-token"
 
-# The token goes from the file into git by a pipe: no argument, no variable has it. Git asks for
-# more than `get`: to store and to erase are no business of ours.
+# The token goes through a pipe from the file to git, so that no argument and no variable contains
+# it. Git also calls helpers with `store` and `erase`, which are ignored.
 # Source: gitcredentials(7), "CUSTOM HELPERS"; git-credential(1), "INPUT/OUTPUT FORMAT".
 _HELPER = (
     '!f() { test "$1" = get || exit 0; '
@@ -32,56 +33,52 @@ _HELPER = (
 
 @dataclass(frozen=True)
 class Access:
-    """By what a host is asked, beside all that git has of its own."""
+    """The access to a host."""
 
     token_file: Path | None = None
-    """A file with a token, for https; `None`: keys, agents and helpers are those of git."""
+    """A file with a token for https; `None`: git's own keys, agents and helpers."""
 
 
 GITS_OWN = Access()
-"""The access that git has in a shell: ssh keys and agent, credential helpers, `~/.netrc`."""
+"""Git's access as in a shell: ssh keys and agent, credential helpers, `~/.netrc`."""
 
 
 def settings(url: str, access: Access) -> GitSettings:
-    """Say how git is to ask the host of a URL.
-
-    The helper is asked for this one host only, and there in place of the person's own, one of which
-    could store the token. Where git is older than 2.46, what `~/.netrc` has for the host goes
-    first.
+    """Return the git settings for the host of a URL.
 
     Raises:
-        InsidersError: the token cannot be used.
+        InsidersError: the token file is missing, unreadable, malformed or accessible by others.
 
     Source: gitcredentials(7), "CONFIGURATION OPTIONS"; git-config(1), `http.proactiveAuth`.
     """
     environment = {"GIT_ALLOW_PROTOCOL": _PROTOCOLS}
     token_file = access.token_file
-    # Over ssh or git a token is of no use; for http it would be sent in the clear.
+    # ssh and git do not use tokens; over http it would be sent in clear text.
     if token_file is None or not url.lower().startswith("https://"):
         return GitSettings(environment=environment, connects=True)
     _check(token_file)
-    # User names in the URL are no part of the section by which git finds the helper.
+    # For this host only: a redirect or a submodule elsewhere must not get the token. The section's
+    # name has no user name.
     host = f"https://{urlsplit(url).netloc.rpartition('@')[2]}"
     return GitSettings(
         options=(
-            # An empty value takes away the helpers of files. Source: gitcredentials(7), `helper`.
+            # An empty value removes the user's helpers, which could store the token.
+            # Source: gitcredentials(7), `helper`.
             f"credential.{host}.helper=",
             f"credential.{host}.helper={_HELPER}",
-            # Otherwise curl takes what ~/.netrc has, and git asks a helper only when that is
-            # refused.
+            # Otherwise curl tries ~/.netrc first, and git calls a helper only if that is refused.
+            # Git before 2.46 ignores this setting.
             f"http.{host}.proactiveAuth=basic",
         ),
         environment={**environment, _TOKEN_FILE: str(token_file.absolute())},
         connects=True,
-        access_hint=f"the token in {token_file} may have expired, or not be for this repository",
+        access_hint=f"check that the token in {token_file} is valid for this repository",
     )
 
 
 def for_submodules(settings: GitSettings, url: str) -> GitSettings:
-    """Say how git is to ask the hosts of a repository's submodules.
-
-    What is not on this machine has no business with repositories that are.
-    """
+    """Return the git settings for the submodules of a repository."""
+    # A remote repository must not read repositories of this machine through its submodules.
     is_here = url.startswith(("/", "file:"))
     protocols = _PROTOCOLS if is_here else _PROTOCOLS_WITHOUT_FILES
     environment = {**settings.environment, "GIT_ALLOW_PROTOCOL": protocols}
@@ -89,31 +86,34 @@ def for_submodules(settings: GitSettings, url: str) -> GitSettings:
 
 
 def _check(path: Path) -> None:
-    """Look whether a file has a token that is a secret.
+    """Require a private file with a single token.
 
     Raises:
-        InsidersError: it has none, cannot be read, or others can read it.
+        InsidersError: it is missing, unreadable, malformed or accessible by others.
     """
     try:
         with open_file(path) as file:
             status = os.fstat(file.fileno())
-            # Far more than a token has: whatever else was named by mistake is not read whole.
+            # Far more than a token: a wrong file may be huge.
             content = file.read(64 * 1024)
     except FileNotFoundError as error:
         raise InsidersError(
-            f"the token file {path} is not there", "write the token into it: one line"
+            f"token file {path} not found", "write the token into it, on one line"
         ) from error
     except OSError as error:
         raise cannot("read the token file", path, error) from error
-    # Source: sshkey_perm_ok in OpenSSH, which looks at the modes of one's own files only: those of
-    # others are theirs to choose, such as systemd's credentials.
+    # Only for the user's own files, like sshkey_perm_ok in OpenSSH: systemd's credentials belong to
+    # others, and have other modes.
     if status.st_uid == os.getuid() and status.st_mode & 0o077:
-        raise InsidersError(f"the token file {path} can be read by others", f"`chmod 600 {path}`")
+        raise InsidersError(
+            f"token file {path} is accessible by other users (mode {status.st_mode & 0o777:04o})",
+            f"`chmod 600 {shlex.quote(str(path))}`",
+        )
     token = content.rstrip(b"\r\n")
     if not token:
-        raise InsidersError(f"the token file {path} is empty", "write the token into it: one line")
-    # A line end within would let the helper say more than a password to git.
+        raise InsidersError(f"token file {path} is empty", "write the token into it, on one line")
+    # A line end in it would add further attributes to the helper's answer.
     if re.fullmatch(rb"[\x21-\x7e]+", token) is None:
         raise InsidersError(
-            f"the token file {path} has more than a token", "write the token into it: one line"
+            f"token file {path} contains more than a token", "write the token into it, on one line"
         )

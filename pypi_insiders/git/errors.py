@@ -1,4 +1,4 @@
-"""Say in one line why git failed, and what helps."""
+"""Translate the messages of git into errors with hints."""
 
 import re
 import shlex
@@ -12,10 +12,7 @@ _SHOWN_CHARS = 16 * 1024
 
 
 class UnreachableError(InsidersError):
-    """The host cannot be reached, or has trouble of its own; whether it gives access is not known.
-
-    A laptop without a network meets it, and nothing is wrong with the repository.
-    """
+    """The host is unreachable or fails; the repository is not at fault."""
 
 
 class AccessError(InsidersError):
@@ -23,84 +20,83 @@ class AccessError(InsidersError):
 
 
 class RefusedError(InsidersError):
-    """The host does not give an object that none of its tags and branches names."""
+    """The host does not send an object that no tag or branch refers to."""
 
 
 class UnfitError(InsidersError):
-    """What a tag names can be no release, now and later."""
+    """The object of a tag cannot become a release, now or later."""
 
 
 class UnexplainedError(InsidersError):
-    """Git says something that we do not know; our own copy may be damaged."""
+    """Git failed with an unknown message; the mirror may be damaged."""
 
 
-# What git, ssh and curl say, what that means, and what helps. The first match counts.
-# As they are in the C locale, which LC_ALL sets; curl 7 and 8 use different words.
+# Messages of git, ssh and curl in the C locale, which LC_ALL sets; curl 7 and 8 differ. The first
+# match counts, so specific patterns come first: ssh and git add general lines to a specific one.
 _MEANINGS: tuple[tuple[str, type[InsidersError], str, str], ...] = (
     (
         r"Permission denied \(|Too many authentication failures|[Aa]ccess denied"
         + r"|Authentication failed|Invalid username or|could not read (?:Username|Password)"
         + r"|unable to read askpass|returned error: 40[13]",
         AccessError,
-        "no access: the host does not accept the credentials that git has here",
+        "no access: the host does not accept the credentials",
         "try `git ls-remote URL` in a shell; a key with a passphrase must be in the ssh agent",
     ),
     (
         r"Host key for (?P<host>\S+) has changed",
         InsidersError,
-        "the host's ssh key is not the one that is known here: it was changed, or another host "
-        + "answers",
-        "ask the host's owner; if it was changed: `ssh-keygen -R {host}`, then connect once with "
-        + "`ssh` and check the fingerprint",
+        "the host's ssh key has changed, or another host answers",
+        "ask the host's owner; if it has changed, run `ssh-keygen -R {host}`, then connect once "
+        + "with `ssh` and check the fingerprint",
     ),
     (
         r"Host key verification failed|no \w+ host key is known|No matching host key",
         InsidersError,
-        "the host's ssh key is not known here",
+        "the host's ssh key is unknown",
         "connect once with `ssh` and check the fingerprint",
     ),
     (
         r"SSL certificate problem|certificate verification failed|SSL: no alternative certificate",
         InsidersError,
-        "the host's certificate is not trusted here",
-        "`git help config` tells of http.sslCAInfo",
+        "the host's certificate is not trusted",
+        "set `http.sslCAInfo` of git to the certificate of its authority",
     ),
     (
         UNRESOLVED,
         UnreachableError,
-        "the host's name cannot be resolved",
+        "cannot resolve the name of the host",
         "check the name and the network",
     ),
     (
         UNREACHABLE + r"|Failed to connect|Couldn't connect|unable to connect",
         UnreachableError,
-        "the host cannot be reached",
+        "host unreachable",
         "check the network; the next update tries again",
     ),
     (
         r"(?:returned error:|HTTP code|tunnel failed, response) " + PASSING_STATUS,
         UnreachableError,
-        "the host has trouble of its own",
+        "the host fails",
         "the next update tries again",
     ),
-    # An answer, which is the same the next time.
+    # Other statuses of servers, which will be the same at the next attempt.
     (
         r"(?:returned error:|HTTP code|tunnel failed, response) 5\d\d\b",
         InsidersError,
-        "the host, or a proxy, does not serve this",
+        "the host or a proxy refuses the request",
         "check the URL and the proxy",
     ),
     (
         r"unadvertised object|not our ref",
         RefusedError,
-        "the host does not give a commit that was asked for",
-        "it may be gone; the next update tries again",
+        "the host does not send a requested commit",
+        "the commit may have been removed; the next update tries again",
     ),
     (
         r"does not appear to be a git repository|(?i:cannot find repository)"
         + r"|(?i:repository|project)\b.* (?:not found|not be found|does not exist)",
         InsidersError,
-        "no such repository, or no access to it",
+        "repository not found, or no access to it",
         "check the name, and that your sponsorship or account gives access",
     ),
     (
@@ -108,8 +104,8 @@ _MEANINGS: tuple[tuple[str, type[InsidersError], str, str], ...] = (
         + r"|not supported or disabled in libcurl"
         + r'|Protocol "[\w-]+" disabled',
         InsidersError,
-        "git may not use that transport here",
-        "use https, ssh, git or file",
+        "this transport is not allowed",
+        "use a URL of https, ssh, git or file",
     ),
     (
         r"RPC failed|early EOF|hung up unexpectedly|unexpected disconnect",
@@ -123,29 +119,31 @@ _MEANINGS: tuple[tuple[str, type[InsidersError], str, str], ...] = (
 def explain(
     stderr: str, command: str, *, connects: bool, access_hint: str | None = None
 ) -> InsidersError:
-    """Say in one line why git failed, without any credential.
+    """Return the error for a failed git command, without credentials.
 
     Args:
-        stderr: what git wrote.
-        command: of git, without its arguments.
-        connects: whether it asked a host.
-        access_hint: what helps if the host gives no access; by default what helps without a token.
+        stderr: git's errors.
+        command: the git command, without its arguments.
+        connects: whether it connects to a host.
+        access_hint: the hint if access is denied (default: for access without a token).
     """
-    # Shortened first: the patterns take time with the length of the text.
+    # Shortened first, because patterns on a text of a hostile host take time.
     text = without_any_credentials(_shortened(stderr.strip()))
     detail = _telling_line(text)
     if re.search(r"No space left on device|Disk quota exceeded|Out of diskspace", text):
-        return InsidersError(f"the disk is full ({detail})", "make room on that disk")
-    # Git does not say why; what it reads is not at fault. Source: write_entry in git's entry.c.
+        return InsidersError(f"the disk is full ({detail})", "free space on that disk")
+    # Git does not print the reason; the repository is not at fault. Source: write_entry in git's
+    # entry.c.
     if re.search(r"unable to write file", text):
-        return InsidersError(f"the disk is full, or fails ({detail})", "make room on that disk")
-    # Whoever ended a part of git, by TERM or KILL: what it worked on is not at fault.
+        return InsidersError(f"the disk is full, or fails ({detail})", "free space on that disk")
+    # A subprocess of git was killed, by the OOM killer or a user; the repository is not at fault.
     if re.search(r"died of signal (?:9|15)\b", text):
         return InsidersError(
-            f"git {command} was ended, by others or for want of memory ({detail})",
+            f"git {command} was killed, by another process or for lack of memory ({detail})",
             "the next update tries again",
         )
-    # A local command may print file names of the repository, which can say anything.
+    # Not for local commands: they print file names of the repository, which may look like any
+    # message.
     for pattern, kind, meaning, hint in _MEANINGS if connects else ():
         if match := re.search(pattern, text):
             is_access = kind is AccessError and access_hint is not None
@@ -156,14 +154,14 @@ def explain(
 
 
 def _shortened(text: str) -> str:
-    """Leave out most of a very long text, which a host may have sent to keep us busy."""
+    # A hostile host can send any amount of text.
     if len(text) > 2 * _SHOWN_CHARS:
         text = f"{text[:_SHOWN_CHARS]}\n{text[-_SHOWN_CHARS:]}"
     return "\n".join(map(cut, text.splitlines()))
 
 
 def _telling_line(text: str) -> str:
-    """Pick the line that says most: the first fatal one or error, or else the last."""
+    """Return the first line with an error, or the last line."""
     for line in map(str.strip, text.splitlines()):
         if re.match(
             r"(?:fatal|error|ERROR|ssh(?!-)|.*: Permission denied|Host key|remote: ERROR)", line

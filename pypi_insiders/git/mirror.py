@@ -1,4 +1,4 @@
-"""Keep bare copies of repositories, without the content of files that nobody has asked for."""
+"""Keep bare mirrors of repositories, without contents of files that are not needed."""
 
 import contextlib
 import logging
@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 
 _Got = TypeVar("_Got")
 
-# History without content: for the version a build asks for commits and tags, and only the files of
-# one commit are unpacked. Hosts that know no filter send everything, with a warning.
+# History without contents: builds read commits and tags for the version, and the files of a single
+# commit. Hosts without filters send everything, with a warning.
 _SPARING = "--filter=blob:none"
 _TAGS = "+refs/tags/*:refs/tags/*"
 _BRANCHES = "+refs/heads/*:refs/heads/*"
@@ -36,19 +36,19 @@ _BRANCHES = "+refs/heads/*:refs/heads/*"
 def list_tags(
     url: str, access: Access = GITS_OWN, *, timeout_s: float = TIMEOUT_S
 ) -> dict[str, str]:
-    """Ask a repository for its tags, over one connection.
+    """Return the tags of a repository, with a single connection.
 
     Args:
         url: of the repository.
-        access: by what its host is asked.
-        timeout_s: after so long the host counts as out of reach.
+        access: the access to its host.
+        timeout_s: the host counts as unreachable after this many seconds.
 
     Returns:
-        Tag to the commit that it names (not to the tag object).
+        Tag to commit (not to the tag object).
 
     Raises:
-        UnreachableError: the host cannot be reached.
-        InsidersError: the repository cannot be read; the message says why.
+        UnreachableError: the host is unreachable.
+        InsidersError: the repository cannot be read.
 
     Source: git-ls-remote(1); `^{}` marks what an annotated tag points to.
     """
@@ -59,25 +59,25 @@ def list_tags(
         commit, _, ref = line.partition("\t")
         if ref.startswith("refs/tags/"):
             tag = ref.removeprefix("refs/tags/")
-            # The line with `^{}` comes after that of the tag object, and so replaces it.
+            # The line with `^{}` follows that of the tag object, and replaces it here.
             refs[tag.removesuffix("^{}")] = commit
     return refs
 
 
 def fetch(url: str, mirror: Path, access: Access = GITS_OWN) -> None:
-    """Bring all tags, with their history, into a bare repository; make it where it is missing.
+    """Fetch all tags with their history into a mirror; create it if missing, recreate if damaged.
 
-    The content of files stays behind where the host can leave it out: `export` brings what a commit
-    needs. A mirror that is damaged is made anew. One caller at a time may have to do with a mirror.
+    Contents of files are not fetched if the host supports that; `export` fetches those of a
+    commit. Only one caller at a time may use a mirror.
 
     Args:
         url: of the repository.
-        mirror: where it is kept.
-        access: by what its host is asked.
+        mirror: path of the mirror.
+        access: the access to its host.
 
     Raises:
-        UnreachableError: the host cannot be reached.
-        InsidersError: the repository cannot be read, or the disk not written.
+        UnreachableError: the host is unreachable.
+        InsidersError: the repository cannot be read, or the disk cannot be written.
 
     Source: git-fetch(1), `--filter`; partial clone, in git's technical documentation.
     """
@@ -85,40 +85,40 @@ def fetch(url: str, mirror: Path, access: Access = GITS_OWN) -> None:
 
 
 def fetch_commit(url: str, mirror: Path, commit: str, access: Access = GITS_OWN) -> None:
-    """Bring one commit into what `fetch` made, though no tag may name it any more.
+    """Fetch a commit into a mirror, even if no tag refers to it any more.
 
     Args:
         url: of the repository.
-        mirror: where it is kept.
+        mirror: path of the mirror.
         commit: full hash.
-        access: by what its host is asked.
+        access: the access to its host.
 
     Raises:
-        UnreachableError: the host cannot be reached.
-        InsidersError: the host does not give it.
+        UnreachableError: the host is unreachable.
+        InsidersError: the host does not send the commit.
     """
     Mirror(mirror, url, credentials.settings(url, access), commit).fetch_commit()
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """A bare copy of a repository."""
+    """A bare mirror of a repository."""
 
     path: Path
     url: str
     settings: GitSettings
-    """How its host is asked."""
+    """The git settings for its host."""
     commit: str | None = None
-    """What it is kept for; `None`: all tags that there are."""
+    """The only commit to keep; `None`: all tags."""
 
     def fetch(self) -> None:
-        """Bring it up to date; if that fails and the host is not at fault, make it anew.
+        """Update the mirror; if that fails and the host is not at fault, recreate it.
 
         Raises:
-            UnreachableError: the host cannot be reached.
-            InsidersError: the repository cannot be read, or the disk not written.
+            UnreachableError: the host is unreachable.
+            InsidersError: the repository cannot be read, or the disk cannot be written.
         """
-        # Git writes HEAD first, but the directory gets its name only when the fetch is complete.
+        # Git writes HEAD first, but a new mirror is renamed to this path only when it is complete.
         if not (self.path / "HEAD").is_file():
             self._make()
             return
@@ -128,11 +128,11 @@ class Mirror:
             self._make_after(error)
 
     def fetch_commit(self) -> None:
-        """Bring the commit for which it is kept, unless it is there already.
+        """Fetch the commit unless the mirror has it; keep it from being removed by `gc`.
 
         Raises:
-            UnreachableError: the host cannot be reached.
-            InsidersError: the host does not give it.
+            UnreachableError: the host is unreachable.
+            InsidersError: the host does not send the commit.
         """
         commit = self.commit or ""
         if self._has(commit):
@@ -141,11 +141,11 @@ class Mirror:
             self._update_to(self.path, commit)
 
     def reading(self, read: Callable[[], _Got]) -> _Got:
-        """Read something from it; if that fails, make it anew and try once more.
+        """Read from the mirror; if that fails, recreate the mirror and read again.
 
         Raises:
-            UnreachableError: the host cannot be reached.
-            InsidersError: it fails once more.
+            UnreachableError: the host is unreachable.
+            InsidersError: reading fails again.
         """
         try:
             return read()
@@ -154,42 +154,41 @@ class Mirror:
             return read()
 
     def bring(self, commit: str) -> None:
-        """Bring the content of all files of a commit that are missing, over one connection.
+        """Fetch the missing file contents of a commit with a single connection.
 
         Raises:
-            UnreachableError: the host cannot be reached.
-            UnfitError: it is no commit.
-            InsidersError: the commit is not there, or the content cannot be had.
+            UnreachableError: the host is unreachable.
+            UnfitError: it is not a commit.
+            InsidersError: the commit is missing, or the host does not send the contents.
 
-        Source: git-rev-list(1), `--missing=print`; that this is how git itself fetches what is
-        missing: fetch_objects in git's promisor-remote.c.
+        Source: git-rev-list(1), `--missing=print`; fetch_objects in git's promisor-remote.c, which
+        fetches missing objects in this way.
         """
         if not self._has(commit):
-            # Tags of trees and of single files exist in the wild: junio-gpg-pub in git itself.
+            # Tags of trees and of single files exist: junio-gpg-pub in git's own repository.
             if kind := self._kind(commit):
-                raise UnfitError(f"the tag names a {kind}, and no commit")
+                raise UnfitError(f"the tag refers to a {kind}, not to a commit")
             raise UnexplainedError(
-                f"the commit {commit:.9} is in none of its tags", "the next update looks again"
+                f"commit {commit:.9} not found in the tags", "the next update tries again"
             )
         listed = in_mirror(
             self.path, "rev-list", "--objects", "--no-object-names", "--missing=print",
-            # Of the tree alone, for the history is to stay without content.
+            # Of the tree alone: the contents of the history are not needed.
             f"{commit}^{{tree}}", "--", timeout_s=FETCH_TIMEOUT_S,
         )  # fmt: skip
-        # Asked for all at once: with GIT_NO_LAZY_FETCH=0 git would fetch them one by one, as it
-        # meets them.
+        # All at once: with lazy fetching git would fetch each object when it needs it.
         missing = [line[1:] for line in listed.splitlines() if line.startswith("?")]
         if not missing:
             return
         try:
             self._fetch(self.path, _SPARING, "--stdin", stdin=missing)
         except RefusedError:
-            # Git as it was before protocol 2, or is where ssh does not hand on GIT_PROTOCOL.
-            _log.debug("the host gives no single file; all are fetched")
+            # A server before protocol 2, or behind an ssh that does not pass on GIT_PROTOCOL.
+            _log.debug("the host sends no single objects, fetching all contents")
             self._fetch(self.path, "--no-filter", "--refetch", "--force", refspecs=self._refspecs)
 
     def has_fetched(self) -> bool:
-        """Tell whether the commit for which it is kept has been fetched already."""
+        """Return whether the commit has been fetched."""
         wanted = _ref_of(self.commit or "")
         seen = attempt(f"--git-dir={self.path}", "rev-parse", "--verify", "--quiet", wanted)
         return seen.status == 0
@@ -200,7 +199,7 @@ class Mirror:
         )
 
     def _kind(self, name: str) -> str | None:
-        """Tell what kind of object has this name; `None` if it is not there."""
+        """Return the type of an object; `None` if it is missing."""
         found = attempt(f"--git-dir={self.path}", "cat-file", "-t", name)
         return found.stdout.strip() if found.status == 0 else None
 
@@ -211,43 +210,43 @@ class Mirror:
         return (_TAGS, f"+{self.commit}:{_ref_of(self.commit)}")
 
     def _make_after(self, error: InsidersError) -> None:
-        _log.info("the mirror %s may be damaged (%s); it is made anew", self.path, error.message)
+        _log.info("mirror %s may be damaged (%s), recreating it", self.path, error.message)
         self._make()
 
     def _make(self) -> None:
-        """Make it beside an old one, which it replaces when it is complete."""
-        # Beside it, for a rename must stay on one file system.
+        # In the same directory, because rename(2) does not cross file systems. The old mirror stays
+        # until the new one is complete.
         unfinished = self.path.with_name(f"{self.path.name}.new")
         remove_tree(unfinished)
         make_directory(unfinished)
         git("init", "--quiet", "--bare", "--template=", "--", str(unfinished))
         self._update(unfinished)
-        # rename(2) replaces no directory that has something in it.
+        # rename(2) replaces only an empty directory.
         remove_tree(self.path)
         unfinished.rename(self.path)
 
     def _update(self, path: Path) -> None:
-        # The URL in the file, not on the command line: other users see the arguments of processes,
-        # and git knows by the remote which objects it may ask for.
+        # In the configuration and not on the command line: other users see arguments of processes,
+        # and git fetches missing objects from a configured remote only.
         in_mirror(path, "config", "remote.origin.url", self.url)
         if self.commit is None:
             self._fetch(path, _SPARING, "--force", "--prune", refspecs=self._refspecs)
         else:
             self._update_to(path, self.commit)
-        # `--auto` and not detached: with 6700 loose objects or fifty packs, as git does by itself.
-        # Never while a build reads.
+        # With git's default thresholds (6700 loose objects, fifty packs). In the foreground, so
+        # that it never runs while a build reads the mirror.
         in_mirror(
             path, "-c", "gc.auto=6700", "-c", "gc.autoDetach=false", "gc", "--auto", "--quiet",
             timeout_s=FETCH_TIMEOUT_S,
         )  # fmt: skip
 
     def _update_to(self, path: Path, commit: str) -> None:
-        """Bring one commit, by its hash, or from some branch where the host wants a name."""
+        """Fetch a commit by its hash, or with all branches if the host refuses that."""
         try:
             self._fetch(path, _SPARING, "--force", refspecs=self._refspecs)
         except RefusedError as error:
-            # Before protocol 2, a server gives only what a ref names
-            # (uploadpack.allowTipSHA1InWant), so the commit comes along with a branch that has it.
+            # Before protocol 2, a server sends only commits that a ref names
+            # (uploadpack.allowTipSHA1InWant), so a branch with the commit is fetched.
             self._fetch(path, _SPARING, "--force", refspecs=(_TAGS, _BRANCHES))
             try:
                 in_mirror(path, "update-ref", _ref_of(commit), commit)
@@ -257,9 +256,8 @@ class Mirror:
     def _fetch(
         self, path: Path, *options: str, refspecs: Iterable[str] = (), stdin: Sequence[str] = ()
     ) -> None:
-        # Otherwise git offers all its commits to the host, one after the other, to find what both
-        # have.
-        # What is asked for by its hash is not there, whatever commits are.
+        # No negotiation for objects by hash: git would list all its commits to the host to find
+        # common ones, which say nothing about missing contents.
         negotiation = ("-c", "fetch.negotiationAlgorithm=noop") if stdin else ()
         try:
             _remove_unfinished(path)
@@ -274,12 +272,12 @@ class Mirror:
 
 
 def _remove_unfinished(mirror: Path) -> None:
-    """Remove the packs that a git which was killed has left: git itself keeps them for weeks."""
+    # A killed git leaves temporary packs behind, which git itself removes after weeks only.
     with contextlib.suppress(OSError):
         for file in (mirror / "objects/pack").glob("tmp_*"):
             file.unlink()
 
 
 def _ref_of(commit: str) -> str:
-    """Name the ref by which a mirror keeps a commit for the sake of which it was fetched."""
+    """Return the ref that protects a fetched commit from `gc`."""
     return f"refs/commits/{commit}"

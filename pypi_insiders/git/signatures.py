@@ -1,4 +1,4 @@
-"""Check who has signed a tag."""
+"""Verify signatures of tags."""
 
 import re
 import shutil
@@ -13,66 +13,64 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot, read_bytes
 from pypi_insiders.util.formatting import last_line
 
-# The last one in a tag is its signature. Source: parse_signed_buffer in git's gpg-interface.c.
+# The last match in a tag is its signature. Source: parse_signed_buffer in git's gpg-interface.c.
 _SIGNATURE = re.compile(r"^-----BEGIN (PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----", re.MULTILINE)
 _KINDS = {"PGP": "an OpenPGP", "SSH": "an ssh", "SIGNED": "an X.509"}
 # Source: ssh-keygen(1), "ALLOWED SIGNERS"; sshd(8), "AUTHORIZED_KEYS FILE FORMAT".
 _KEY_TYPE = r"(?:sk-)?(?:ssh-|ecdsa-)[a-z0-9@.-]+"
-_SIGN_HINT = "`git tag --sign` makes signed ones"
-_SSH_HINT = "one line a key: `PRINCIPAL KEYTYPE KEY`, such as `* ssh-ed25519 AAAA...`"
+_SIGN_HINT = "`git tag --sign` creates signed tags"
+_SSH_HINT = "write one key per line: `PRINCIPAL KEYTYPE KEY`, such as `* ssh-ed25519 AAAA...`"
 # Source: RFC 9580, section 4.2; GnuPG's kbx/keybox-blob.c.
 _ARMORED = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _KEYBOX = b"KBXf"
 
-# What gpg says of a signature. Source: GnuPG's doc/DETAILS, "General status codes".
+# Status codes of gpg. Source: GnuPG's doc/DETAILS, "General status codes".
 _REASONS = {
     "NO_PUBKEY": " by a key that is not in {signers}",
-    "BADSIG": ", and the signature does not fit: the tag was changed after it",
-    "REVKEYSIG": " by a key that is revoked",
-    "EXPKEYSIG": " by a key that has expired",
-    "EXPSIG": " by a signature that has expired",
-    "ERRSIG": ", and the signature cannot be checked",
+    "BADSIG": ", but the signature is invalid: the tag was changed after signing",
+    "REVKEYSIG": " by a revoked key",
+    "EXPKEYSIG": " by an expired key",
+    "EXPSIG": " with an expired signature",
+    "ERRSIG": ", but the signature cannot be verified",
 }
 
 
 class SignatureError(InsidersError):
-    """A tag is not signed by whom it should be."""
+    """A tag is not signed by an allowed key."""
 
 
 def verify(mirror: Path, tag: str, commit: str, signers: Path) -> None:
-    """Check that a tag was signed by an allowed key, under this name and for this commit.
-
-    Only what the tag itself says counts: a lightweight tag says nothing, and the signature of its
-    commit is no release.
+    """Require that a tag is signed by an allowed key, with this name and for this commit.
 
     Args:
-        mirror: what `fetch` filled.
+        mirror: a mirror filled by `fetch`.
         tag: its name.
-        commit: full hash of what is to be built.
+        commit: full hash of the commit to build.
         signers: a file with ssh's allowed signers, or with public keys of OpenPGP.
 
     Raises:
-        SignatureError: the tag is not signed by one of them; the message says why.
-        InsidersError: the file cannot be read or is neither, or the program to check with is not
-            there.
+        SignatureError: the tag is not signed by an allowed key.
+        InsidersError: the file cannot be read or has another format, or ssh-keygen or gpg is
+            missing.
 
     Source: git-verify-tag(1); git-config(1), `gpg.ssh.allowedSignersFile`; ssh-keygen(1), "ALLOWED
     SIGNERS".
     """
     name, kind = _object_of(mirror, tag)
     if kind != "tag":
-        raise SignatureError(f"tag {tag} is not signed: it is a lightweight one", _SIGN_HINT)
+        # The signature of its commit does not count: many commits are signed that are no release.
+        raise SignatureError(f"tag {tag} is not signed: it is a lightweight tag", _SIGN_HINT)
     content = in_mirror(mirror, "cat-file", "tag", name)
     _check_words(content, tag, commit)
     signatures = _SIGNATURE.findall(content)
     if not signatures:
         raise SignatureError(f"tag {tag} is not signed", _SIGN_HINT)
     wanted = "SSH" if _has_ssh_keys(signers) else "PGP"
-    # Not whatever git supports: with keys of ssh in the file, gpg would check by the keyring of the
-    # user, and trust anyone in there.
+    # Only the kind of the keys in the file: an OpenPGP signature, for example, would be verified
+    # with the user's keyring, and any key in it would be trusted.
     if signatures[-1] != wanted:
         raise SignatureError(
-            f"tag {tag} has {_KINDS[signatures[-1]]} signature, and {signers} has no such keys"
+            f"tag {tag} has {_KINDS[signatures[-1]]} signature, but {signers} has no such keys"
         )
     if wanted == "SSH":
         _verify_by_ssh(mirror, name, tag, signers)
@@ -81,7 +79,7 @@ def verify(mirror: Path, tag: str, commit: str, signers: Path) -> None:
 
 
 def _object_of(mirror: Path, tag: str) -> tuple[str, str]:
-    """Name the object to which a tag leads, and its type."""
+    """Return the object of a tag and its type."""
     listed = in_mirror(
         mirror, "for-each-ref", "--format=%(objectname) %(objecttype) %(refname)", "refs/tags"
     )
@@ -89,38 +87,38 @@ def _object_of(mirror: Path, tag: str) -> tuple[str, str]:
         name, kind, ref = line.split(" ", 2)
         if ref == f"refs/tags/{tag}":
             return name, kind
-    raise SignatureError(f"tag {tag} is not there any more", "the next update looks again")
+    raise SignatureError(f"tag {tag} not found any more", "the next update tries again")
 
 
 def _check_words(content: str, tag: str, commit: str) -> None:
-    """Check that a tag object names this commit and itself.
+    """Require that a tag object has this name and this commit.
 
     Raises:
-        SignatureError: it does not.
+        SignatureError: it has another name or another object.
     """
     found = re.match(r"object ([0-9a-f]+)\ntype (\w+)\ntag ([^\n]+)\n", content)
     if found is None:
         raise SignatureError(f"tag {tag} is malformed")
-    # Otherwise an old one could stand under a new name. Source: git-mktag(1).
+    # A signed old release could be offered under the name of a new one. Source: git-mktag(1).
     if found[3] != tag:
-        raise SignatureError(f"tag {tag} was made as {found[3]}: somebody has renamed it")
+        raise SignatureError(f"tag {tag} was signed as {found[3]}, and has been renamed")
     if found[2] != "commit" or found[1] != commit:
         raise SignatureError(
-            f"tag {tag} is for the {found[2]} {found[1]:.9}, not for the commit {commit:.9}"
+            f"tag {tag} is signed for {found[2]} {found[1]:.9}, not for commit {commit:.9}"
         )
 
 
 def _has_ssh_keys(signers: Path) -> bool:
-    """Tell whether a file has ssh's allowed signers, or else public keys of OpenPGP.
+    """Return whether a file has ssh's allowed signers; `False` for public keys of OpenPGP.
 
     Raises:
-        InsidersError: it cannot be read, or is neither.
+        InsidersError: it cannot be read, or has another format.
     """
     try:
         content = read_bytes(signers)
     except OSError as error:
         raise cannot("read", signers, error) from error
-    # 0x80 is the first bit of each packet of OpenPGP; no text in ASCII has it.
+    # Every packet of OpenPGP starts with the bit 0x80, which ASCII text never has.
     if _ARMORED in content or content[8:12] == _KEYBOX or content[:1] >= b"\x80":
         return False
     lines = [line.strip() for line in content.decode(errors="replace").splitlines()]
@@ -128,35 +126,35 @@ def _has_ssh_keys(signers: Path) -> bool:
     if not keys:
         raise InsidersError(f"{signers} has no keys", _SSH_HINT)
     for line in keys:
-        # The most common mistake is the public key as it is, without a principal: ssh-keygen would
-        # say that nobody matches.
+        # The usual mistake is a public key without a principal, for which ssh-keygen would only
+        # report that no principal matches.
         if re.match(rf"(?!{_KEY_TYPE}\s)\S+.*\s{_KEY_TYPE}\s+[A-Za-z0-9+/]", line) is None:
-            raise InsidersError(f"{signers} has a line that is no allowed signer", _SSH_HINT)
+            raise InsidersError(f"{signers} has a malformed line", _SSH_HINT)
     return True
 
 
 def _verify_by_ssh(mirror: Path, name: str, tag: str, signers: Path) -> None:
     _need("ssh-keygen", "install OpenSSH's client")
-    # A signature by any key is good, but trusted is only one that was found in the file.
+    # By default git accepts a valid signature of any key; `fully` requires a key of the file.
     settings = _with(
         f"gpg.ssh.allowedSignersFile={signers.absolute()}",
         "gpg.minTrustLevel=fully",
-        # Whatever the kind of a signature says, git can run nothing but ssh-keygen.
+        # Git chooses the program by the kind of the signature; only ssh-keygen may run.
         "gpg.openpgp.program=false",
         "gpg.x509.program=false",
     )
     result = attempt(f"--git-dir={mirror}", "verify-tag", "--raw", name, settings=settings)
     if result.status == 0:
         return
-    said = result.stderr
-    # Its exit status is the same whatever is wrong.
-    if "No principal matched" in said:
+    errors = result.stderr
+    # By its messages: the exit status of ssh-keygen is the same for all of these.
+    if "No principal matched" in errors:
         raise SignatureError(f"tag {tag} is signed by a key that is not in {signers}")
-    if "incorrect signature" in said or "Could not verify signature" in said:
+    if "incorrect signature" in errors or "Could not verify signature" in errors:
         raise SignatureError(
-            f"tag {tag} is signed, and the signature does not fit: the tag was changed after it"
+            f"tag {tag} is signed, but the signature is invalid: the tag was changed after signing"
         )
-    raise SignatureError(f"tag {tag} is not signed by a key of {signers}: {last_line(said)}")
+    raise SignatureError(f"tag {tag} is not signed by a key in {signers}: {last_line(errors)}")
 
 
 def _verify_by_gpg(mirror: Path, name: str, tag: str, signers: Path) -> None:
@@ -174,24 +172,26 @@ def _verify_by_gpg(mirror: Path, name: str, tag: str, signers: Path) -> None:
     for status, reason in _REASONS.items():
         if status in statuses:
             raise SignatureError(f"tag {tag} is signed{reason.format(signers=signers)}")
-    raise SignatureError(f"tag {tag} is not signed by a key of {signers}")
+    raise SignatureError(f"tag {tag} is not signed by a key in {signers}")
 
 
 @contextmanager
 def _gpg_home(signers: Path) -> Iterator[Path]:
-    """Make a home for gpg in which there are the signers' keys and nothing else.
+    """Create a home directory of gpg with only the signers' keys.
 
     Raises:
-        InsidersError: they cannot be read.
+        InsidersError: the keys cannot be read.
 
-    Source: gpg(1), "OPTIONS"; `common.conf` keeps a newer gpg from starting a daemon for its keys.
+    Source: gpg(1), "OPTIONS".
     """
+    # Not the user's home: any key in its keyring could have signed.
     with tempfile.TemporaryDirectory(prefix="pypi-insiders-", ignore_cleanup_errors=True) as name:
         home = Path(name)
+        # Without this file a newer gpg starts keyboxd, which would outlive the directory.
         (home / "common.conf").touch()
-        # `trust-model always`: that the keys are in the file of signers is all the trust there is.
+        # `trust-model always`: a key in the file of signers is trusted, without a web of trust.
         (home / "gpg.conf").write_text("no-autostart\nno-auto-key-retrieve\ntrust-model always\n")
-        # gpg cannot import a keybox, as it can armored and binary keys.
+        # A keybox is copied, because gpg imports only armored and binary keys.
         if read_bytes(signers)[8:12] == _KEYBOX:
             shutil.copyfile(signers, home / "pubring.kbx")
         else:
@@ -202,14 +202,14 @@ def _gpg_home(signers: Path) -> Iterator[Path]:
             if imported.status != 0:
                 raise InsidersError(
                     f"{signers} has no public keys ({last_line(imported.stderr)})",
-                    "`gpg --export KEY` writes such a file",
+                    "create the file with `gpg --export KEY`",
                 )
         yield home
 
 
 def _need(program: str, hint: str) -> None:
     if shutil.which(program) is None:
-        raise InsidersError(f"{program} was not found, which checks signatures", hint)
+        raise InsidersError(f"{program}, which verifies signatures, was not found", hint)
 
 
 def _with(*options: str, environment: Mapping[str, str] | None = None) -> GitSettings:

@@ -1,4 +1,4 @@
-"""Read what a commit says of its submodules."""
+"""Read and validate the submodules of a commit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,57 +23,56 @@ class Submodule:
 
 
 def submodules_of(mirror: Path, commit: str, url: str) -> Iterator[Submodule]:
-    """Name the submodules of a commit, without those that are not to be checked out.
+    """Yield the submodules of a commit that are checked out by default.
 
     Args:
-        mirror: with the commit and the content of its files.
+        mirror: contains the commit and its file contents.
         commit: full hash.
-        url: of its repository, to which the URLs of submodules may be relative.
+        url: of its repository, to which URLs of submodules may be relative.
 
     Raises:
-        UnfitError: a submodule has no URL, or one that cannot be.
+        UnfitError: a submodule has no URL or an invalid one.
 
     Source: gitmodules(5).
     """
     blob = f"{commit}:.gitmodules"
-    # `config --blob` fails alike for a file that is not there and for one that is malformed.
+    # `config --blob` fails in the same way for a missing file and for a malformed one.
     listed = attempt(f"--git-dir={mirror}", "ls-tree", "-z", commit, "--", ".gitmodules")
     if listed.status != 0:
-        raise UnexplainedError(f"the commit {commit:.9} cannot be read")
+        raise UnexplainedError(f"cannot read commit {commit:.9}")
     if not listed.stdout:
         return
-    # `include.path` may name any file of the user.
+    # --no-includes: `include.path` could name any file of the user.
     reading = ("config", "--no-includes", "--blob", blob, "--null", "--list")
-    said = attempt(f"--git-dir={mirror}", *reading)
-    if said.status != 0:
-        raise UnfitError(f"its .gitmodules cannot be read ({said.stderr.strip()})")
-    known = _sections(said.stdout)
-    # By path, as git does: the name of a section may be anything, also that of another submodule.
+    result = attempt(f"--git-dir={mirror}", *reading)
+    if result.status != 0:
+        raise UnfitError(f"cannot parse .gitmodules ({result.stderr.strip()})")
+    known = _sections(result.stdout)
+    # By path, as git does: the name of a section is arbitrary.
     by_path = {keys["path"]: keys for keys in known.values() if "path" in keys}
     for entry in in_mirror(mirror, "ls-tree", "-r", "-z", commit).split("\0"):
         about, _, path = entry.partition("\t")
         if not about.startswith(f"{_GITLINK} "):
             continue
         keys = by_path.get(path, {})
-        # `update = none` says that it is not checked out unless somebody asks. Source:
-        # gitmodules(5).
+        # `update = none`: not checked out unless requested. Source: gitmodules(5).
         if keys.get("update") == "none":
             continue
         if "url" not in keys:
-            raise UnfitError(f".gitmodules does not say where the submodule {path} is")
+            raise UnfitError(f".gitmodules has no URL for submodule {path}")
         yield Submodule(path, absolute(keys["url"], url), about.split(" ")[2])
 
 
 def absolute(url: str, base: str) -> str:
-    """Resolve the URL of a submodule against the one of its repository.
+    """Resolve the URL of a submodule relative to the URL of its repository.
 
     Raises:
-        UnfitError: it cannot be the URL of a repository.
+        UnfitError: the URL is invalid.
 
     Source: git-submodule(1), "add"; relative_url in git's remote.c.
     """
     if len(url) > _LONGEST_URL_CHARS:
-        raise UnfitError(f"{url[:80]!r}... is too long for the URL of a submodule")
+        raise UnfitError(f"the URL of a submodule is too long: {url[:80]!r}...")
     if url.startswith(("./", "../")):
         base, separator = base.rstrip("/"), "/"
         while url.startswith(("./", "../")):
@@ -81,17 +80,17 @@ def absolute(url: str, base: str) -> str:
                 base, separator = _parent(base)
             url = url.partition("/")[2]
         url = f"{base}{separator}{url}".rstrip("/")
-    # `ext::` and its like run programs; a leading `-` would be an option of git.
+    # `ext::` and the like run programs; a leading `-` would be an option of git.
     if url.startswith("-") or not url.isprintable() or "::" in url.partition("/")[0]:
-        raise UnfitError(f"{without_credentials(url)!r} is not the URL of a submodule")
+        raise UnfitError(f"invalid URL of a submodule: {without_credentials(url)!r}")
     return url
 
 
 class OutsideError(InsidersError):
-    """A submodule is in a namespace that its repository may not bring in.
+    """A submodule is in a namespace that is not allowed.
 
     Args:
-        place: how the user can allow it.
+        place: the item of the setting `submodules` that allows it.
     """
 
     def __init__(self, message: str, hint: str | None = None, *, place: str = "") -> None:
@@ -100,19 +99,18 @@ class OutsideError(InsidersError):
 
 
 def check_place(submodule: Submodule, url: str, allowed: Sequence[str]) -> None:
-    """Check that a submodule is in the namespace of its repository, or in an allowed one.
-
-    Whoever writes `.gitmodules` could name any repository that the user's credentials open, and
-    its files would become part of what is published.
+    """Require that a submodule is in the namespace of its repository, or in an allowed place.
 
     Args:
         submodule: with an absolute URL.
-        url: of the repository that is built.
-        allowed: further places, `NS` or `NS/PROJ` on the same host, or either with `HOST/` before.
+        url: of the repository to build.
+        allowed: further places: `NS` or `NS/PROJ` on the same host, or either with `HOST/` before.
 
     Raises:
-        OutsideError: it is in neither.
+        OutsideError: it is elsewhere.
     """
+    # .gitmodules can name any repository that the user's credentials open, and its files would
+    # become part of a published release.
     host, path = _place(submodule.url)
     own_host, own_path = _place(url)
     candidates = [(host, *path)]
@@ -127,9 +125,9 @@ def check_place(submodule: Submodule, url: str, allowed: Sequence[str]) -> None:
     namespace = path[:-1] or path
     place = "/".join(namespace if host == own_host else (host, *namespace))
     raise OutsideError(
-        f"the submodule {submodule.path} is {without_credentials(submodule.url)}, outside of the "
-        f"namespace {'/'.join(own_path[:-1])} of its repository",
-        f'if that is right: `submodules = ["{place}"]` in repos.toml',
+        f"submodule {submodule.path} is outside of the namespace {'/'.join(own_path[:-1])} of its "
+        f"repository: {without_credentials(submodule.url)}",
+        f'to allow it, set `submodules = ["{place}"]` in repos.toml',
         place=place,
     )
 
@@ -139,7 +137,7 @@ def _starts(path: tuple[str, ...], namespace: tuple[str, ...]) -> bool:
 
 
 def _place(url: str) -> tuple[str, tuple[str, ...]]:
-    """Split a URL into the host, with a port where it names one, and the parts of its path.
+    """Split a URL into its host, with the port if given, and the parts of its path.
 
     Source: git-clone(1), "GIT URLS".
     """
@@ -153,15 +151,15 @@ def _place(url: str) -> tuple[str, tuple[str, ...]]:
     if scheme == "file":
         host = ""
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    # A host may resolve these in its own way, so no comparison of names is safe.
+    # Hosts resolve these in different ways, so names cannot be compared: `?` equals no namespace.
     if ".." in parts or "~" in path or "%" in path:
-        parts = ["?", *parts]  # nobody knows where that leads
+        parts = ["?", *parts]
     parts[-1:] = [part.removesuffix(".git") for part in parts[-1:]]
     return host.rpartition("@")[2].casefold(), tuple(parts)
 
 
 def _parent(base: str) -> tuple[str, str]:
-    """Take the last part off a URL, and tell by what it hung there: `HOST:PATH` has no slash."""
+    """Remove the last part of a URL; return the rest and the separator: `HOST:PATH` has `:`."""
     slash = base.rfind("/")
     if slash >= 0:
         return base[:slash], "/"
@@ -169,7 +167,7 @@ def _parent(base: str) -> tuple[str, str]:
 
 
 def _sections(listed: str) -> dict[str, dict[str, str]]:
-    """Read the sections of submodules in what `git config --null --list` prints."""
+    """Parse the sections of submodules in the output of `git config --null --list`."""
     sections: dict[str, dict[str, str]] = {}
     for item in listed.split("\0"):
         key, _, value = item.partition("\n")

@@ -1,4 +1,4 @@
-"""Read a few files of one tag, without a mirror."""
+"""Read a few files of a tag without a mirror."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_temporary
 from pypi_insiders.util.trees import remove_foreign_tree
 
-# Of a pack: a commit and its trees are far smaller, and who has more has not left out the files.
+# Of a pack. A commit and its trees are far smaller; a larger pack contains the files, too.
 _LIMIT_BYTES = 32 * 1024 * 1024
 _FILE_LIMIT_BYTES = 512 * 1024
 _REGULAR = ("100644", "100755")
@@ -22,36 +22,34 @@ _REGULAR = ("100644", "100755")
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which files of which tag of which repository."""
+    """Files of a tag of a repository."""
 
     url: str
     tag: str
     files: Sequence[str]
     """Paths in the repository."""
     signers: Path | None = None
-    """Who must have signed the tag, as `verify` takes it."""
+    """The file of allowed signers, as in `verify`; `None`: no signature is required."""
 
 
 def read_files(
     wanted: Wanted, scratch: Path, access: Access = GITS_OWN, *, timeout_s: float
 ) -> dict[str, str]:
-    """Fetch files of a tag and return their text.
-
-    Only the one commit is fetched, and of its files only these if the host can leave out others.
+    """Fetch the commit of a tag and return the text of some of its files.
 
     Args:
-        wanted: which files.
-        scratch: a directory for a repository that is removed again; made where it is missing.
-        access: by what the host is asked.
-        timeout_s: how long all of it may take.
+        wanted: the files.
+        scratch: a directory for the temporary repository; created if missing.
+        access: the access to the host.
+        timeout_s: time limit of the whole operation.
 
     Returns:
-        Path to text, of the files that are there.
+        Path to text of the files that exist.
 
     Raises:
-        UnreachableError: the host cannot be reached, or takes too long.
-        SignatureError: the tag is not signed as it must be.
-        InsidersError: the repository cannot be read, is too large, or a file is no regular one.
+        UnreachableError: the host is unreachable, or takes too long.
+        SignatureError: the tag is not signed by an allowed key.
+        InsidersError: the repository cannot be read or is too large, or a file is not regular.
 
     Source: git-fetch(1), `--depth`, `--filter`; git-ls-tree(1).
     """
@@ -60,11 +58,11 @@ def read_files(
     try:
         return _Glance(wanted, directory, access, until_s).read()
     except InsidersError as error:
-        # What ran out of time fails with any message; then the time is what is wrong.
+        # A command that was killed at the time limit can fail with any message.
         if time.monotonic() < until_s:
             raise
         raise UnreachableError(
-            f"fetching the files of tag {wanted.tag} took longer than {timeout_s:.0f} s"
+            f"fetching the files of tag {wanted.tag} timed out after {timeout_s:.0f} s"
         ) from error
     finally:
         remove_foreign_tree(directory)
@@ -80,7 +78,7 @@ class _Glance:
 
     @property
     def _left_s(self) -> float:
-        # With 0 git would be killed at once, and that would be told as its own failure.
+        # With 0 git would be killed at once, and the error would look like its own failure.
         return max(0.1, self._until_s - time.monotonic())
 
     def read(self) -> dict[str, str]:
@@ -92,27 +90,27 @@ class _Glance:
         self._fetch("--depth=1", "--filter=blob:none", refspecs=(f"+{self._ref}:{self._ref}",))
         if self._wanted.signers:
             commit = self._ask("rev-parse", "--verify", f"{self._ref}^{{commit}}").strip()
-            # Before any file is read: the name of a project must come from whoever may release it.
+            # Before any file is read: the project name must come from an allowed signer.
             verify(self._directory, self._wanted.tag, commit, self._wanted.signers)
         objects = self._objects()
         self._bring(objects.values())
         return {path: self._content(path, name) for path, name in objects.items()}
 
     def _objects(self) -> dict[str, str]:
-        """Map the paths of the files that are there to the names of their content."""
+        """Return the existing files: path to blob."""
         listed = self._ask("ls-tree", "-z", "--full-tree", self._ref, "--", *self._wanted.files)
         found = {}
         for entry in filter(None, listed.split("\0")):
             about, _, path = entry.partition("\t")
             mode, _, name = about.split(" ")
-            # A link could lead to any other file, and its content would be a path.
+            # The blob of a link contains the path of its target.
             if mode not in _REGULAR:
-                raise InsidersError(f"{path} is no regular file")
+                raise InsidersError(f"{path} is not a regular file")
             found[path] = name
         return found
 
     def _bring(self, names: Iterable[str]) -> None:
-        """Fetch what the host has left out."""
+        """Fetch the blobs that the filter has left out."""
         missing = [
             name
             for name in dict.fromkeys(names)
@@ -123,7 +121,7 @@ class _Glance:
         try:
             self._fetch("--filter=blob:none", "--stdin", stdin=missing)
         except RefusedError:
-            # As in `Mirror.bring`: a host that gives no object by its name.
+            # As in `Mirror.bring`: the host sends no single objects.
             refspec = f"+{self._ref}:{self._ref}"
             self._fetch("--no-filter", "--refetch", "--depth=1", refspecs=(refspec,))
 
@@ -140,7 +138,8 @@ class _Glance:
     ) -> None:
         negotiation = ("-c", "fetch.negotiationAlgorithm=noop") if stdin else ()
         in_mirror(
-            # So that all comes as one pack, to which the limit of a file's size applies.
+            # Keep the pack, to which the limit of the file size applies; git would unpack a small
+            # one into single files.
             self._directory, *negotiation, "-c", "fetch.unpackLimit=1", "fetch", "--quiet",
             "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
             "--no-auto-maintenance", "--force", *options, "origin", *refspecs,

@@ -209,7 +209,7 @@ def _closed(*directories: Path) -> dict[Path, str]:
                 if is_link
                 else f"`chmod u+rwx {path}`"
                 if path.is_dir()
-                else "move away what is in its place"
+                else "move that file or directory away"
             )
     return found
 

@@ -1,4 +1,4 @@
-"""Do work in a process beside this one."""
+"""Run work in a background process."""
 
 import contextlib
 import json
@@ -20,47 +20,52 @@ _READY = b"\0"
 
 @contextlib.contextmanager
 def background_process(work: Callable[[Callable[[], None]], None]) -> Iterator[None]:
-    """Do something in a process of its own until the context ends, or this process, however.
+    """Run work in a child process until the context or this process ends.
 
-    To be called while there are no other threads. That process is in a session of its own, so no
-    terminal ends it, and of our files it uses standard error only.
+    Call it while this process has a single thread. Of the open files the child uses only standard
+    error.
 
     Args:
-        work: is given what it calls as soon as it is ready, for which the context waits; it is
-            killed, whatever it does.
+        work: runs in the child; its argument is a function to call when it is ready. The context
+            begins then, and the child is killed when the context ends.
 
     Raises:
-        InsidersError: raised there before it was ready.
+        InsidersError: `work` raised it before it was ready.
 
     Source: fork(2), setsid(2).
     """
-    ours, theirs = socket.socketpair()
-    with ours:
-        with theirs:
+    parent_end, child_end = socket.socketpair()
+    with parent_end:
+        with child_end:
+            # A fork copies only the calling thread: locks that others hold would stay locked.
             process = os.fork()
             if process == 0:
-                ours.close()
-                _work_beside(work, theirs)
+                # Its own copy would keep `recv` below from ever seeing the parent's end.
+                parent_end.close()
+                _run_child(work, child_end)
         try:
-            told = b""
-            while not told.endswith(_READY) and (part := ours.recv(65536)):
-                told += part
-            if told != _READY:
-                raise _as_told(told)
+            # Either the ready mark, or an error as JSON, or nothing where the child was killed.
+            received = b""
+            while not received.endswith(_READY) and (part := parent_end.recv(65536)):
+                received += part
+            if received != _READY:
+                raise _child_error(received)
             yield
         finally:
+            # SIGKILL: work may be anywhere, also in a handler of its own.
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
 
 
-def _work_beside(work: Callable[[Callable[[], None]], None], channel: socket.socket) -> NoReturn:
-    """Be the other process."""
+def _run_child(work: Callable[[Callable[[], None]], None], channel: socket.socket) -> NoReturn:
     try:
+        # Ctrl-C reaches the foreground process group; the parent decides when the child ends.
         os.setsid()
+        # The child must not write into the output of the command that is run in the foreground.
         nothing = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1):
             os.dup2(nothing, descriptor)
-        # At the other end's end, by whatever way.
+        # `recv` returns when the parent has ended, even by SIGKILL, which runs no `finally`.
         threading.Thread(target=lambda: os._exit(bool(channel.recv(1))), daemon=True).start()
         work(lambda: channel.sendall(_READY))
     except InsidersError as error:
@@ -69,9 +74,12 @@ def _work_beside(work: Callable[[Callable[[], None]], None], channel: socket.soc
     except BaseException:
         traceback.print_exc()
     finally:
+        # Not sys.exit: the parent's `finally` blocks and atexit handlers are copied here, too.
         os._exit(1)
 
 
-def _as_told(told: bytes) -> Exception:
-    """Read what the other process said, which is nothing if it met a bug or was killed."""
-    return InsidersError(*json.loads(told)) if told else RuntimeError("ended before it was ready")
+def _child_error(received: bytes) -> Exception:
+    # Empty after a bug, whose traceback is on standard error, or a signal.
+    if not received:
+        return RuntimeError("the background process ended before it was ready")
+    return InsidersError(*json.loads(received))

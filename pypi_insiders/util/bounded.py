@@ -1,6 +1,6 @@
-"""Answer questions about foreign text in a process of its own, with little time and memory.
+"""Parse foreign text in a child process with limited time and memory.
 
-What parses foreign text may take a time that grows with its square, or end the process.
+A parser of foreign text may take quadratic time, or crash its process.
 """
 
 import json
@@ -15,34 +15,35 @@ from pypi_insiders.util.process import run
 
 _PROCESSOR_S = 2
 _MEMORY_BYTES = 1024 * 1024 * 1024
-# On a machine with much to do, that much of a processor takes longer.
+# Wall-clock time: on a loaded machine two seconds of processor time take longer.
 _TIMEOUT_S = 60
 _EXHAUSTED = 3
-# Also by the kernel, which wants memory for others.
-_FROM_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+# Signals that do not mean that the text is at fault. SIGKILL is also the kernel's OOM killer.
+_EXTERNAL_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 
 
 class ExhaustedError(InsidersError):
-    """The answer would take too much time or memory.
+    """Parsing takes too much time or memory.
 
     Args:
-        doing: what was parsed, as `begin` was called with it.
+        subject: what was parsed, as passed to `begin`.
     """
 
-    def __init__(self, doing: str) -> None:
-        super().__init__(f"{doing} takes too much time or memory to parse")
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"{subject} takes too much time or memory to parse")
 
 
 def limit(processor_s: int, memory_bytes: int) -> None:
-    """Limit what this process may use from now on; it cannot write files any more.
+    """Limit the resources of this process from now on; it can write no files any more.
 
     Args:
-        processor_s: time of a processor; after so many seconds the process is killed.
+        processor_s: processor time, after which the process is killed.
         memory_bytes: address space.
 
     Source: setrlimit(2).
     """
-    # First by SIGXCPU, by which nobody else ends it.
+    # The soft limit sends SIGXCPU, which is sent for nothing else, a second before the hard limit's
+    # SIGKILL: so `ask` knows that the text was at fault and not the machine.
     resource.setrlimit(resource.RLIMIT_CPU, (processor_s, processor_s + 1))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -50,37 +51,40 @@ def limit(processor_s: int, memory_bytes: int) -> None:
 
 
 def ask(module: str, question: object) -> Any:
-    """Return what a module answers that is run in a process of its own.
+    """Run a module in a child process and return its answer.
 
     Args:
-        module: which calls `answer` when it is run.
-        question: what can be written as JSON.
+        module: calls `answer` when it is run.
+        question: a JSON value.
 
     Raises:
-        ExhaustedError: the process met its limits.
-        InsidersError: it cannot be run, or was ended by others.
+        ExhaustedError: the child reached its limits.
+        InsidersError: the child cannot be run, or another process killed it.
     """
+    # -I: neither the current directory nor PYTHONPATH may add modules.
     argv = (sys.executable, "-I", "-m", module)
     text = json.dumps(question)
     done = run(argv, timeout_s=_TIMEOUT_S, environment={"LC_ALL": "C.UTF-8"}, stdin=text)
     if done.status == 0:
         return json.loads(done.stdout)
-    if -done.status in _FROM_OTHERS:
+    if -done.status in _EXTERNAL_SIGNALS:
         raise InsidersError(
-            f"{module} was ended by signal {-done.status}", "the next update tries again"
+            f"{module} was killed by signal {-done.status}", "the next update tries again"
         )
-    if done.status < 0 or done.status == _EXHAUSTED:  # SIGSEGV: the stack of a parser in C
+    # Other signals are the text's doing, such as SIGSEGV where a parser in C overflows its stack.
+    if done.status < 0 or done.status == _EXHAUSTED:
         raise ExhaustedError("".join(done.stderr.splitlines()[-1:]))
-    raise RuntimeError(f"{module} ended with {done.status}: {done.stderr}")
+    raise RuntimeError(f"{module} exited with {done.status}: {done.stderr}")
 
 
 def answer(reply: Callable[[Any], object]) -> None:
-    """Read a question on standard input, and write the answer to standard output.
+    """Read a question from standard input and write its answer to standard output.
 
     Args:
-        reply: gives the answer.
+        reply: returns the answer to a question.
     """
     question = json.load(sys.stdin)
+    # Only now: the imports of the module are not the text's fault.
     limit(_PROCESSOR_S, _MEMORY_BYTES)
     try:
         sys.stdout.write(json.dumps(reply(question)))
@@ -90,6 +94,7 @@ def answer(reply: Callable[[Any], object]) -> None:
 
 
 def begin(doing: str) -> None:
-    """Note, in a process that answers, what is parsed now."""
+    """Name the text that this child parses next, for the error message of `ask`."""
+    # Standard error survives a crash; a result could not be written any more.
     sys.stderr.write(f"{doing}\n")
     sys.stderr.flush()

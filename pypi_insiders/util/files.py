@@ -1,4 +1,4 @@
-"""Change files so that no reader ever meets one half done."""
+"""Read, write, lock and remove files; a reader never sees a partly written one."""
 
 import contextlib
 import errno
@@ -20,26 +20,32 @@ from pypi_insiders.util.errors import InsidersError
 _log = logging.getLogger(__name__)
 
 UNFINISHED = ".unfinished"
-"""How the name of a file ends that `write_atomic` is writing, and of which nobody else knows."""
+"""Suffix of the temporary files of `write_atomic`."""
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""The numbers of errors that are no fault of what was to be done."""
+"""Error numbers of exhausted process or system limits."""
+# A temporary file is written within seconds; an hour also allows for a stopped process.
 _LEFT_AFTER_S = 3600
 
 
 def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
-    """Put `text` at `path` in one step, so that a crash leaves the old file or the new one.
+    """Write a text file in one step: a crash leaves either the old file or the new one.
 
-    Without a mode, that of an old file stays, and a new one is readable for all who reach it.
-    Missing parent directories are made. A symbolic link is followed, so that a file kept elsewhere
-    (dotfiles under version control) stays a link.
+    Missing parent directories are created.
+
+    Args:
+        path: the file.
+        text: its new content.
+        mode: its new mode (default: the old file's mode, or 0644).
 
     Raises:
         InsidersError: the file cannot be written.
     """
-    with _says("write", path):
+    with _translated("write", path):
         with contextlib.suppress(FileNotFoundError):
-            old_mode = stat.S_IMODE(path.stat().st_mode)  # fails for a link that leads to itself
+            # Before `resolve`, which does not complain of a link that refers to itself.
+            old_mode = stat.S_IMODE(path.stat().st_mode)
             mode = old_mode if mode is None else mode
+        # A symbolic link stays one: dotfiles are often kept elsewhere, under version control.
         path = path.resolve()
         make_directory(path.parent)
         descriptor, temporary = tempfile.mkstemp(
@@ -49,7 +55,10 @@ def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
+                # mkstemp creates it with mode 0600, so a secret is never readable by others.
                 os.fchmod(file.fileno(), 0o644 if mode is None else mode)
+                # Before the rename: after a power failure some file systems would otherwise have
+                # the new name with an empty file.
                 os.fsync(file.fileno())
             Path(temporary).replace(path)
         except BaseException:
@@ -58,24 +67,24 @@ def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
 
 
 class NotAFileError(OSError):
-    """Something else is in the place of a file: a FIFO, a socket or a device."""
+    """A path is not a regular file: it is a FIFO, a socket or a device."""
 
 
 _KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a regular file for reading, or /dev/null, which stands for an empty one.
+    """Open a regular file for reading, or /dev/null, which counts as an empty one.
 
-    Whatever else is in its place is not opened: a FIFO would be waited for without end, and to open
-    a device may do something. A symbolic link is followed.
+    Symbolic links are followed.
 
     Raises:
-        NotAFileError: it is no file.
+        NotAFileError: it is not a regular file.
         OSError: it cannot be opened.
     """
+    # Before it is opened: opening a FIFO blocks until a writer comes, opening a device may act.
     _demand_file(path.stat())
-    # It may be another one by now.
+    # It may have been replaced since, so the open does not block and the file is checked again.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     file = os.fdopen(os.open(path, flags), "rb")
     try:
@@ -96,42 +105,45 @@ def _demand_file(status: os.stat_result) -> None:
 
 
 def _is_null(status: os.stat_result) -> bool:
+    # Device 1:3 of Linux. A link to /dev/null is systemd's way to mask a file.
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file, as `open_file` opens it.
+    """Read a regular file.
 
     Raises:
-        OSError: it is no file, or cannot be read.
+        OSError: it is not a regular file, or cannot be read.
     """
     with open_file(path) as file:
         return file.read()
 
 
 def read_all(file: BinaryIO, newline: str | None = None) -> str:
-    """Read the rest of a UTF-8 file, with ends of lines as `open` has them."""
+    """Read the rest of a UTF-8 file, with `newline` as in `open`."""
     return io.TextIOWrapper(file, encoding="utf-8", newline=newline).read()
 
 
 def read_text(path: Path, newline: str | None = None, *, is_argument: bool = False) -> str | None:
-    """Read a UTF-8 file; `None` where there is none.
+    """Read a UTF-8 file; return `None` if it does not exist.
 
     Args:
-        path: of the file.
-        newline: as of `open`; an empty text keeps the ends of lines as they are.
-        is_argument: whether the user has named it for this once, so that it may be a pipe.
+        path: the file.
+        newline: as in `open`; an empty text keeps line ends as they are.
+        is_argument: whether the user named the file on the command line; then it may be a pipe,
+            such as `<(...)` in bash.
 
     Raises:
-        InsidersError: the file is there and cannot be read, or it or a directory above it is a link
-            that leads nowhere.
+        InsidersError: the file exists and cannot be read, or a link on its path is broken.
     """
     try:
         with path.open("rb") if is_argument else open_file(path) as file:
             return read_all(file, newline)
     except FileNotFoundError as error:
+        # A broken link is an accident (an unmounted disk, moved dotfiles): settings behind it must
+        # not silently become the defaults.
         link = _broken_link(path)
-        if link is not None:  # what it says is not that there is nothing
+        if link is not None:
             what, kind = ("it", "file") if link == path else (f"{link}", "directory")
             raise InsidersError(
                 f"cannot read {path}: {what} is a link to {link.readlink()}, which does not exist",
@@ -147,7 +159,7 @@ def read_text(path: Path, newline: str | None = None, *, is_argument: bool = Fal
 
 
 def _broken_link(path: Path) -> Path | None:
-    """Find the link that leads nowhere because of which there is no such path."""
+    """Find the broken link that makes a path not found."""
     with contextlib.suppress(OSError):
         for place in (path, *path.parents):
             if place.exists():
@@ -158,56 +170,56 @@ def _broken_link(path: Path) -> Path | None:
 
 
 def is_there(path: Path) -> bool:
-    """Tell whether there is something at a path; what we may not look at is not."""
-    return os.path.exists(path)  # noqa: PTH110 - Path raises where we may not look
+    """Return whether a path exists; `False` if permission to look is missing."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises PermissionError
 
 
 def set_aside(path: Path, place: Path | None = None) -> Path:
-    """Move away what is in a file's place, under a name that nothing else has; return its new path.
+    """Rename a damaged file, or anything else at its path, to an unused name; return the new path.
 
     Args:
-        path: a file, or whatever else has taken its place.
-        place: what it is called then; by default its name with `.damaged` after it. Where something
-            has that name already, a number follows.
+        path: the file, directory or other object.
+        place: its new path (default: the old one with `.damaged` appended). If that exists, a
+            number is appended.
 
     Raises:
-        InsidersError: it cannot be moved.
+        InsidersError: it cannot be renamed.
     """
     wanted = place or path.with_name(f"{path.name}.damaged")
-    with _says("move away", path):
+    with _translated("move away", path):
         for number in itertools.count():
+            # lexists: a broken link occupies the name, too, and rename would replace it.
             aside = wanted.with_name(f"{wanted.name}.{number}") if number else wanted
             if not os.path.lexists(aside):
                 path.rename(aside)
                 return aside
-    raise AssertionError  # there is always another number
+    raise AssertionError  # itertools.count() does not end
 
 
 def sweep(directory: Path) -> None:
-    """Remove what `write_atomic` left in a directory when it was killed, an hour ago or longer."""
+    """Remove the temporary files below a directory that a killed `write_atomic` left behind."""
     for place, _, names in os.walk(directory):
         for name in names:
             path = Path(place, name)
+            # Exactly the names that mkstemp makes: a user's own file must not match.
             if not re.fullmatch(r"\..+\.[a-z0-9_]{8}" + re.escape(UNFINISHED), name):
                 continue
             with contextlib.suppress(OSError, InsidersError):
                 if is_left(path.lstat()) and remove(path):
-                    _log.info("removed %s, which was left unfinished", path)
+                    _log.info("removed unfinished file %s", path)
 
 
 def is_left(status: os.stat_result) -> bool:
-    """Tell whether nobody writes a file any more: for an hour, or since a time in the future.
-
-    The clock was wrong then.
-    """
+    """Return whether a file has not been written to for an hour."""
+    # abs: a time in the future comes from a wrong clock, and would keep the file for ever.
     return abs(time.time() - status.st_mtime) > _LEFT_AFTER_S
 
 
 def list_names(path: Path) -> list[str]:
-    """Name what a directory has; nothing where there is no directory.
+    """Return the names in a directory; empty if it does not exist.
 
     Raises:
-        InsidersError: it is there and cannot be read.
+        InsidersError: it exists and cannot be read.
     """
     try:
         return os.listdir(path)  # noqa: PTH208 - names are all that is wanted
@@ -218,10 +230,10 @@ def list_names(path: Path) -> list[str]:
 
 
 def remove(path: Path) -> bool:
-    """Remove a file; say whether it was there.
+    """Remove a file; return whether it existed.
 
     Raises:
-        InsidersError: the file is there and cannot be removed.
+        InsidersError: the file exists and cannot be removed.
     """
     try:
         path.unlink()
@@ -233,14 +245,15 @@ def remove(path: Path) -> bool:
 
 
 def make_directory(path: Path) -> Path:
-    """Make a directory and its parents where they are missing, for the user alone; return it.
+    """Create a directory and its missing parents with mode 0700; return it.
 
     Raises:
-        InsidersError: it cannot be made.
+        InsidersError: it cannot be created.
 
     Source: XDG Base Directory Specification, "Referencing this specification".
     """
-    with _says("make the directory", path):
+    with _translated("create the directory", path):
+        # Not mkdir(parents=True), which gives the parents the default mode.
         for directory in (*reversed(path.parents), path):
             with contextlib.suppress(FileExistsError):
                 directory.mkdir(mode=0o700)
@@ -250,20 +263,20 @@ def make_directory(path: Path) -> Path:
 
 
 def make_temporary(parent: Path) -> Path:
-    """Make a directory that nobody else has in another one, which is made where it is missing.
+    """Create a new directory with a unique name; create its parent if missing.
 
     Raises:
-        InsidersError: it cannot be made.
+        InsidersError: it cannot be created.
     """
-    with _says("make a directory in", make_directory(parent)):
+    with _translated("create a directory in", make_directory(parent)):
         return Path(tempfile.mkdtemp(dir=parent))
 
 
 def sha256(path: Path) -> str:
-    """Hash a file; hexadecimal.
+    """Return the SHA-256 of a file in hexadecimal.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     import hashlib
 
@@ -273,18 +286,18 @@ def sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock at `path`; wait for whoever holds it.
-
-    The kernel drops the lock with its process, so a crash leaves none behind.
+    """Hold a file lock in this context; wait until another process releases it.
 
     Args:
-        path: the lock file; made where it is missing, and left there.
-        on_wait: called once before waiting, if somebody else holds the lock.
+        path: the lock file; created if missing, never removed.
+        on_wait: called once before waiting.
 
     Source: flock(2).
     """
     make_directory(path.parent)
-    with _says("lock", path):
+    with _translated("lock", path):
+        # Never removed: a process that waits for the old file and one that locks a new file of the
+        # same name would both hold "the" lock.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
@@ -294,12 +307,12 @@ def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[N
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        # Releases the lock; so does the kernel when the process ends, so a crash leaves none.
         os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _says(doing: str, path: Path) -> Iterator[None]:
-    """Translate whatever the file system refuses into one line that names the file."""
+def _translated(doing: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -307,16 +320,18 @@ def _says(doing: str, path: Path) -> Iterator[None]:
 
 
 def cannot(doing: str, path: Path, error: OSError) -> InsidersError:
-    """Return the error that names what cannot be done to a path, and what helps."""
+    """Return the error for a failed operation on a path, with its hint."""
     return InsidersError(f"cannot {doing} {path}: {error.strerror or error}", hint_for(error))
 
 
 def shortage(error: BaseException | None) -> OSError | None:
-    """Find out whether an error comes of what this process lacks, whatever it was doing.
+    """Return the error of an exhausted limit (memory, open files) that caused an error.
 
     Returns:
-        What the system, or else Python, said of that, with a number; `None`: it is no such error.
+        A new `OSError` without a file name; `None` if there is no such cause.
     """
+    # Through the whole chain: libraries wrap the error, and the file at which the limit was met is
+    # an accident. A chain can be circular.
     seen = set()
     while error is not None and error not in seen:
         if isinstance(error, MemoryError):
@@ -329,20 +344,20 @@ def shortage(error: BaseException | None) -> OSError | None:
 
 
 def hint_for(error: OSError) -> str | None:
-    """Say what a person can do about what the file system refused."""
+    """Return the hint for an error of the file system."""
     if isinstance(error, NotAFileError):
-        return _IN_ITS_PLACE
+        return _MOVE_AWAY
     return _HINTS.get(error.errno or 0)
 
 
-_IN_ITS_PLACE = "move away what is in its place"
+_MOVE_AWAY = "move that file or directory away"
 _HINTS = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on that disk and try again"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM), "check who owns it: `ls -ld`"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space on that disk and try again"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "check its owner and mode: `ls -ld`"),
     errno.EROFS: "that file system is mounted read-only",
     **dict.fromkeys(
         (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENOTEMPTY),
-        _IN_ITS_PLACE,
+        _MOVE_AWAY,
     ),
     **dict.fromkeys(
         (errno.EMFILE, errno.ENFILE), "close programs, or raise the limit: `ulimit -n`"

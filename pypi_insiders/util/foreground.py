@@ -1,4 +1,4 @@
-"""Run programs that have our terminal."""
+"""Run programs on this process's terminal."""
 
 import logging
 import os
@@ -16,13 +16,13 @@ from pypi_insiders.util.process import cannot_run
 
 _log = logging.getLogger(__name__)
 
-# What a terminal sends to all processes of its foreground.
-_OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
-_HANDED_ON = (*_OF_TERMINAL, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+# Ctrl-C and Ctrl-\: a terminal sends them to every process of its foreground group.
+_FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+_FORWARDED = (*_FROM_TERMINAL, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def attached(argv: Sequence[str]) -> int:
-    """Run a program that prints for the person, on our own standard output; return its status.
+    """Run a program on our standard output and error; return its exit status.
 
     Raises:
         InsidersError: the program is missing.
@@ -35,15 +35,14 @@ def attached(argv: Sequence[str]) -> int:
 
 
 def interactive(argv: Sequence[str]) -> int:
-    """Run a program that a person works with, such as an editor; return its status.
-
-    Ctrl-C is meant for it, and not for us. Source: launch_specified_editor in git's editor.c.
+    """Run an interactive program, such as an editor; return its exit status.
 
     Raises:
         InsidersError: the program cannot be run.
     """
     _log.debug("+ %s", shlex.join(argv))
-    # A handler, for the program would inherit that they are ignored. Source: execve(2).
+    # Ctrl-C in an editor is for the editor, as in git (launch_specified_editor in its editor.c).
+    # A handler and not SIG_IGN, which the program would inherit. Source: execve(2).
     keys = (signal.SIGINT, signal.SIGQUIT)
     before = {number: signal.signal(number, lambda *_: None) for number in keys}
     try:
@@ -56,7 +55,7 @@ def interactive(argv: Sequence[str]) -> int:
 
 
 def exec_program(argv: Sequence[str]) -> NoReturn:
-    """Replace this process by a program, which inherits the terminal and ends in our place.
+    """Replace this process by a program.
 
     Raises:
         InsidersError: the program is missing.
@@ -71,78 +70,84 @@ def exec_program(argv: Sequence[str]) -> NoReturn:
 
 
 class CommandNotFoundError(InsidersError):
-    """There is no such command."""
+    """A command was not found."""
 
     exit_status = 127
 
 
 class NotExecutableError(InsidersError):
-    """The command is there, and cannot be run."""
+    """A command was found and cannot be executed."""
 
     exit_status = 126
 
 
 def find_command(name: str) -> None:
-    """Make sure that there is a command of this name, or at this path.
+    """Require that a command of this name or path exists.
 
     Raises:
-        CommandNotFoundError: there is none.
-        NotExecutableError: nobody may run it.
+        CommandNotFoundError: it was not found.
+        NotExecutableError: it is not executable.
 
     Source: env(1), "EXIT STATUS".
     """
     if shutil.which(name) is None:
+        # `which` does not tell the two apart, and a shell exits with 126 for the one, 127 for the
+        # other.
         directories = [""] if os.sep in name else os.get_exec_path()
         if any(Path(directory, name).exists() for directory in directories):
-            raise NotExecutableError(f"{name} is not executable", "`chmod +x`, or name its shell")
+            hint = "run `chmod +x`, or name its interpreter"
+            raise NotExecutableError(f"{name} is not executable", hint)
         raise _not_found(name)
 
 
 def _not_found(command: str) -> CommandNotFoundError:
-    hint = f"it is one word; a line for a shell: `sh -c {shlex.quote(command)}`"
+    # A name with a space is most likely a whole command line in quotes.
+    hint = f"to run a shell command line, use `sh -c {shlex.quote(command)}`"
     return CommandNotFoundError(
-        f"{command} was not found", hint if " " in command else "see how it is spelled, and $PATH"
+        f"{command} was not found", hint if " " in command else "check its spelling and $PATH"
     )
 
 
 def run_foreground(argv: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a command that has our terminal, input and output; return its status as a shell does.
+    """Run a command on our terminal; return its exit status as a shell does.
 
-    Signals that we get are handed on; the command ends by them or not, and we wait. What a
-    terminal sends, it sends to the command as well. What we ignore, it ignores too (nohup).
+    Signals to this process are forwarded to the command, and this process waits for its end.
 
     Args:
         argv: the command and its arguments.
-        environment: all of its environment.
+        environment: its whole environment.
 
     Returns:
-        Its exit status, or 128 and the number of the signal that ended it.
+        Its exit status, or 128 plus the number of the signal that killed it.
 
     Raises:
-        CommandNotFoundError: there is none.
-        NotExecutableError: it cannot be run.
+        CommandNotFoundError: it was not found.
+        NotExecutableError: it cannot be executed.
 
     Source: env(1), "EXIT STATUS"; tty_ioctl(4), tcgetpgrp(3).
     """
     _log.debug("+ %s", shlex.join(argv))
     command: subprocess.Popen[bytes] | None = None
+    # Signals between the installation of the handlers and the start of the command.
     early: list[int] = []
 
-    def hand_on(number: int, _frame: FrameType | None) -> None:
-        if number in _OF_TERMINAL and _is_in_foreground():
+    def forward(number: int, _frame: FrameType | None) -> None:
+        # The terminal has sent it to the command as well, which must not see a second Ctrl-C.
+        if number in _FROM_TERMINAL and _is_in_foreground():
             return
         if command is None:
             early.append(number)
         else:
             command.send_signal(number)
 
+    # An ignored signal stays ignored, here and in the command, as nohup(1) intends.
     handlers = {
-        number: signal.signal(number, hand_on)
-        for number in _HANDED_ON
+        number: signal.signal(number, forward)
+        for number in _FORWARDED
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
-        # As env(1) does, with all files that we were given: a socket, say, or make's job server.
+        # Inherited files stay open, as with env(1): a socket, or the job server of make.
         command = subprocess.Popen(argv, env=environment, close_fds=False)
         for number in early:
             command.send_signal(number)
@@ -150,8 +155,8 @@ def run_foreground(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     except FileNotFoundError as error:
         raise _not_found(argv[0]) from error
     except OSError as error:
-        message = f"{argv[0]} cannot be run: {error.strerror or error}"
-        raise NotExecutableError(message, "see what it is: `file`") from error
+        message = f"cannot run {argv[0]}: {error.strerror or error}"
+        raise NotExecutableError(message, "check its type with `file`") from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -159,7 +164,6 @@ def run_foreground(argv: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def _is_in_foreground() -> bool:
-    """Tell whether we are among those to whom a terminal sends its signals."""
     try:
         terminal = os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

@@ -1,4 +1,4 @@
-"""Send entries to the journal through its native protocol, which knows fields."""
+"""Send entries with fields to the journal, through its native protocol."""
 
 import re
 from pathlib import Path
@@ -10,44 +10,46 @@ _PROGRAM = "pypi-insiders"
 
 
 class Journal:
-    """A way to the journal, for several threads.
+    """A sender of journal entries; thread-safe.
 
     Raises:
-        OSError: the process may not make a socket.
+        OSError: no socket can be created.
 
     Source: https://systemd.io/JOURNAL_NATIVE_PROTOCOL/; systemd.journal-fields(7).
     """
 
     def __init__(self) -> None:
-        # Not connected: the journal may be restarted, and has another socket then.
+        # Not connected: a restarted journald has a new socket, and a connected one would fail.
         self._transport = JournaldTransport(SOCKET, connected=False)
         self._identifier = identifier(_cgroup())
 
     def send(self, message: str, priority: int, fields: dict[str, str]) -> None:
-        """Add one entry, of however many lines and bytes.
+        """Send one entry, of any number of lines and bytes.
 
         Args:
-            message: what people read.
-            priority: 0 to 7, as syslog(3) counts them.
-            fields: further ones, by their names.
+            message: the text.
+            priority: 0 to 7, as in syslog(3).
+            fields: further fields by name.
 
         Raises:
-            OSError: the journal cannot be reached, and has nothing of the entry.
+            OSError: the journal is unreachable; nothing was sent.
         """
-        # What no text should have is written as Python writes it to standard error.
+        # Lone surrogates cannot be encoded; Python escapes them on standard error, too.
         text = message.encode(errors="backslashreplace").decode()
         own = {"MESSAGE": text, "PRIORITY": priority, "SYSLOG_IDENTIFIER": self._identifier}
         self._transport.send((own | fields).items())
 
 
 def identifier(cgroup: str) -> str:
-    """Tell under which name the entries of a process are filed: that of our unit, or its template.
+    """Return the syslog identifier of a process: its unit or template, or the program's name.
 
     Args:
-        cgroup: of the process, as `/proc/self/cgroup` tells it.
+        cgroup: the text of `/proc/self/cgroup`.
 
     Source: cgroups(7), "/proc files"; systemd.exec(5), `SyslogIdentifier=`.
     """
+    # SyslogIdentifier= of a unit applies to its standard error only; entries of the native protocol
+    # must set the same, because the log commands select by it.
     unit = re.search(rf"/({_PROGRAM}-[^/@\n]+)(@[^/\n]*)?\.service$", cgroup, re.MULTILINE)
     return unit[1] if unit else _PROGRAM
 

@@ -1,4 +1,4 @@
-"""Check what was read from JSON against the fields of a dataclass, and write what passes that."""
+"""Validate JSON against the fields of a dataclass, and write JSON that passes."""
 
 import json
 import types
@@ -9,31 +9,31 @@ from pypi_insiders.util.plain_text import encodable
 
 _T = TypeVar("_T")
 
-# Times are seconds of the epoch; later ones than the year 9999 no calendar can tell.
+# Seconds of the epoch at the end of the year 9999, the last that `datetime` can represent.
 _BEYOND = 253_402_300_800
 
 
 def shaped(kind: type[_T], content: object) -> _T:
-    """Make a dataclass of a table, if each value is what its field says.
+    """Create a dataclass from a JSON object after validating each field.
 
     Args:
-        kind: a dataclass whose fields are of types that JSON has, in lists and tables too.
-        content: as `json.loads` returns it; or with values that are dataclasses already.
+        kind: a dataclass whose fields have JSON types, lists and tables of them, or dataclasses.
+        content: as `json.loads` returns it; values may be dataclasses already.
 
     Raises:
-        ValueError: it is no such table; the message says why.
+        ValueError: a key is unknown or missing, or a value has the wrong type.
     """
     if not isinstance(content, dict):
-        raise ValueError(f"{kind.__name__}: it is no table")
+        raise ValueError(f"{kind.__name__}: not a table")
     hints = _hints(kind)  # type: ignore[arg-type]  # a class has a hash
     for key, value in content.items():
         if key not in hints:
             raise ValueError(f"{kind.__name__}: unknown key {key!r}")
         if not _fits(value, hints[key]):
-            raise ValueError(f"{kind.__name__}: {key} has another type")
+            raise ValueError(f"{kind.__name__}: {key} has the wrong type")
     try:
         return kind(**content)
-    except TypeError as error:
+    except TypeError as error:  # of the constructor: a field without a default
         raise ValueError(f"{kind.__name__}: a key is missing") from error
 
 
@@ -53,6 +53,8 @@ def _fits(value: object, kind: Any) -> bool:
             _fits(key, arguments[0]) and _fits(item, arguments[1]) for key, item in value.items()
         )
     if kind is int:
+        # `true` is an int in Python, and a time outside of the calendar would fail only later,
+        # where it is shown.
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _BEYOND
     if kind is str:
         return isinstance(value, str) and _is_text(value)
@@ -60,16 +62,16 @@ def _fits(value: object, kind: Any) -> bool:
 
 
 def _is_text(value: str) -> bool:
-    """Tell whether it can be written as UTF-8: JSON can name halves of characters."""
+    # JSON's \u escapes can spell half a character (a surrogate), which UTF-8 cannot encode.
     return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def written(content: object, indent: int | None = None) -> str:
-    """Write what JSON has, so that `shaped` takes it back: with `?` for what UTF-8 does not have.
+    """Return JSON text that `shaped` accepts, with `?` for lone surrogates.
 
     Args:
         content: as for `json.dumps`.
-        indent: by how many spaces; `None`: all in one line.
+        indent: number of spaces; `None`: one line.
     """
     return json.dumps(_encodable(content), indent=indent) + "\n"
 

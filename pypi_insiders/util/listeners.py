@@ -1,4 +1,4 @@
-"""Find out who listens on a TCP port of this machine."""
+"""Find the processes that listen on a TCP port of this machine."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ _LISTEN = "0A"  # Source: the kernel's include/net/tcp_states.h
 
 @dataclass(frozen=True)
 class Listener:
-    """A socket that takes connections."""
+    """A listening socket."""
 
     address: IPv4Address | IPv6Address
     user_id: int
@@ -22,12 +22,12 @@ class Listener:
 
     @property
     def is_own(self) -> bool:
-        """Whether a process of this user listens, also the user's own service manager."""
+        """Whether the socket belongs to this user, for example to the user manager."""
         return self.user_id == os.getuid()
 
     @property
     def user(self) -> str:
-        """The name of the user who listens, or the number where there is no name."""
+        """The name of the socket's user, or the number of a user without a name."""
         try:
             return pwd.getpwuid(self.user_id).pw_name
         except KeyError:
@@ -35,7 +35,8 @@ class Listener:
 
     @property
     def holder(self) -> str:
-        """Say in words whose it is, as far as that can be seen."""
+        """Describe the processes that have the socket open, or its user."""
+        # A socket can be open in several: systemd passes it on and keeps it.
         found = [
             f"{_name(process)} (process {process.name})"
             for process in Path("/proc").glob("[0-9]*")
@@ -43,11 +44,11 @@ class Listener:
         ]
         if found:
             return " and ".join(sorted(found))
-        return f"a process of the user {self.user} that cannot be looked at"
+        return f"a process of user {self.user}"
 
 
 def on(port: int, addresses: tuple[str, ...]) -> list[Listener]:
-    """Find who listens on a port at one of these addresses, or at all addresses."""
+    """Find the listeners on a port at one of these addresses, or at the wildcard address."""
     wanted = {ip_address(address) for address in addresses}
     return [
         listener
@@ -59,16 +60,17 @@ def on(port: int, addresses: tuple[str, ...]) -> list[Listener]:
 
 
 def strangers(port: int, addresses: tuple[str, ...]) -> list[Listener]:
-    """Find which of those who listen there are other users: what they serve is not ours."""
+    """Find the listeners of other users on a port, one per user."""
     found = {it.user_id: it for it in on(port, addresses) if not it.is_own}
     return list(found.values())
 
 
 def _all(port: int) -> Iterator[Listener]:
-    """Read the kernel's list. Source: proc(5), `/proc/net/tcp`."""
+    """Read the kernel's tables. Source: proc(5), `/proc/net/tcp`."""
+    # Not ss(8): minimal systems have no iproute2.
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         lines = []
-        with contextlib.suppress(OSError):  # no IPv6
+        with contextlib.suppress(OSError):  # tcp6 is missing on a kernel without IPv6
             lines = Path(table).read_text(encoding="ascii").splitlines()[1:]
         for columns in map(str.split, lines):
             address, _, its_port = columns[1].partition(":")
@@ -77,17 +79,17 @@ def _all(port: int) -> Iterator[Listener]:
 
 
 def _address(words: str) -> IPv4Address | IPv6Address:
-    """Read an address: words of 32 bits, each a number of this machine."""
+    # The kernel prints each 32-bit word as a number in the byte order of this machine.
     numbers = (int(words[at : at + 8], 16) for at in range(0, len(words), 8))
     address = ip_address(b"".join(struct.pack("=I", number) for number in numbers))
+    # An IPv6 socket also listens on IPv4, as ::ffff:127.0.0.1.
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def _has(process: Path, socket: str) -> bool:
-    """Tell whether a process has a socket open; of others' that cannot be seen."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # EACCES: the process belongs to another user
         for descriptor in (process / "fd").iterdir():
-            with contextlib.suppress(OSError):  # it may just be closed
+            with contextlib.suppress(OSError):  # closed since it was listed
                 if os.readlink(descriptor) == socket:  # noqa: PTH115 - it is no path
                     return True
     return False
@@ -96,4 +98,4 @@ def _has(process: Path, socket: str) -> bool:
 def _name(process: Path) -> str:
     with contextlib.suppress(OSError):
         return (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
-    return "something that has just ended"
+    return "a process that has just ended"

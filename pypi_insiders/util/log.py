@@ -1,4 +1,4 @@
-"""Send log records to standard error, as the terminal wants them, or to the journal."""
+"""Write log records to standard error or to the journal."""
 
 import copy
 import logging
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from pypi_insiders.util.journal import Journal
 
 REPOSITORY_FIELD = "PYPI_INSIDERS_REPOSITORY"
-"""The field of an entry in the journal that names the repository which it is about."""
+"""The journal field with the name of the repository."""
 
+# A context variable: git and uv far below know nothing of repositories, and several are updated at
+# once in threads.
 _repository: ContextVar[str | None] = ContextVar("repository", default=None)
 
-# Source: sd-daemon(3), the prefixes that systemd takes off a line for its priority.
+# The syslog priorities; as a `<N>` prefix systemd strips them off a line. Source: sd-daemon(3).
 _PRIORITIES = {
     logging.CRITICAL: 2,
     logging.ERROR: 3,
@@ -30,13 +32,15 @@ _PRIORITIES = {
 
 
 def setup(verbosity: int = 0) -> None:
-    """Make this program's records visible on standard error.
+    """Show this program's log records on standard error.
 
     Args:
-        verbosity: below 0 only warnings and errors, 0 what happens, above 0 every step.
+        verbosity: below 0 for warnings and errors only, 0 for events, above 0 for each step.
     """
     level = logging.WARNING if verbosity < 0 else logging.DEBUG if verbosity else logging.INFO
+    # Not the root logger: records of libraries stay out.
     logger = logging.getLogger("pypi_insiders")
+    # Replaced, not added: `tell` may have called `setup` before the options were parsed.
     logger.handlers[:] = [_JournalHandler() if is_journal(sys.stderr) else _StreamHandler()]
     logger.setLevel(level)
     logger.propagate = False
@@ -44,11 +48,7 @@ def setup(verbosity: int = 0) -> None:
 
 @contextmanager
 def about(repository: str) -> Iterator[None]:
-    """Say that what this thread logs is about a repository.
-
-    Args:
-        repository: its name.
-    """
+    """Add the name of a repository to all journal entries of this thread in this context."""
     token = _repository.set(repository)
     try:
         yield
@@ -57,24 +57,27 @@ def about(repository: str) -> Iterator[None]:
 
 
 def tell(text: str, *, is_error: bool = False) -> None:
-    """Let a text go the way of the records, however quiet the log is, so that it keeps its place.
+    """Write a text where the log goes, whatever the verbosity.
 
     Args:
-        text: of one or more lines.
-        is_error: whether something has failed.
+        text: one or more lines.
+        is_error: whether it reports a failure.
     """
     logger = logging.getLogger("pypi_insiders")
     if not logger.handlers:
         setup()
     level = logging.ERROR if is_error else logging.INFO
+    # `handle` skips the level check. Through the handlers and not print, so that it stays in order
+    # with the records.
     logger.handle(logger.makeRecord(logger.name, level, "", 0, text, (), None))
 
 
 def is_journal(stream: TextIO) -> bool:
-    """Tell whether a stream is connected to the journal.
+    """Return whether a stream is connected to the journal.
 
     Source: systemd.exec(5), `$JOURNAL_STREAM` (device and inode of the stream, `DEV:INODE`).
     """
+    # The variable alone is not enough: children inherit it even where their output is a pipe.
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         status = os.fstat(stream.fileno())
@@ -84,19 +87,18 @@ def is_journal(stream: TextIO) -> bool:
 
 
 class _StreamHandler(logging.Handler):
-    """Write to what standard error is at that moment: a live display takes its place."""
-
     def __init__(self, formatter: logging.Formatter | None = None) -> None:
         super().__init__()
         self.setFormatter(formatter or _TerminalFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
+        # Looked up each time, unlike logging.StreamHandler: a live display replaces sys.stderr.
         sys.stderr.write(f"{self.format(record)}\n")
         sys.stderr.flush()
 
 
 class _JournalHandler(_StreamHandler):
-    """Send each record as one entry; where that cannot be, write lines with their priority."""
+    """Send each record as one journal entry; if that fails, write lines with `<N>` prefixes."""
 
     def __init__(self) -> None:
         super().__init__(_LineFormatter())
@@ -110,7 +112,7 @@ class _JournalHandler(_StreamHandler):
     def _send(self, journal: "Journal", record: logging.LogRecord) -> bool:
         repository = _repository.get()
         fields = {REPOSITORY_FIELD: repository} if repository else {}
-        with suppress(OSError):
+        with suppress(OSError):  # journald restarts, or a sandbox hides its socket
             journal.send(self._entry.format(record), _priority(record), fields)
             return True
         return False
@@ -129,11 +131,7 @@ def _priority(record: logging.LogRecord) -> int:
 
 
 class _InOneLine:
-    """What is put into a message: names and other texts, which must not begin a line of their own.
-
-    Args:
-        value: what it stands for.
-    """
+    """Wrap an argument of a log message, so that `%s` and `%r` format it in one line."""
 
     def __init__(self, value: object) -> None:
         self._value = value
@@ -146,19 +144,22 @@ class _InOneLine:
 
 
 def _as_one_line(text: str) -> str:
-    """Return a text in one line; what is one already keeps the spaces around it."""
     text = printable(text)
+    # Only if needed: `one_line` strips spaces, which a single line may have on purpose.
     return one_line(text) if "\n" in text else text
 
 
 def _in_one_line(value: object) -> object:
+    # Numbers stay numbers for `%d` and `%.1f`.
     return value if isinstance(value, int | float | Block) else _InOneLine(value)
 
 
 class _EntryFormatter(logging.Formatter):
-    """Write the text alone: the rest is in fields."""
+    """Format the message only: level, time and repository are journal fields."""
 
     def format(self, record: logging.LogRecord) -> str:
+        # Arguments are foreign (tags, versions, file names): a newline in one could forge an entry
+        # of the log. Other handlers get the same record, so a copy is changed.
         record, arguments = copy.copy(record), record.args
         if isinstance(arguments, Mapping):
             record.args = {name: _in_one_line(value) for name, value in arguments.items()}
@@ -168,16 +169,14 @@ class _EntryFormatter(logging.Formatter):
 
 
 class _LineFormatter(_EntryFormatter):
-    """Prefix every line with its priority, also each line of a longer text."""
-
     def format(self, record: logging.LogRecord) -> str:
+        # Each line is an entry of its own in the journal, so each needs its priority.
         prefix = f"<{_priority(record)}>"
         return "\n".join(prefix + line for line in super().format(record).splitlines() or [""])
 
 
 class _TerminalFormatter(_EntryFormatter):
-    """Name the level of warnings and errors only: the rest reads as plain sentences."""
-
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
+        # As git and uv do: "warning: ...", and no prefix for progress.
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text

@@ -1,4 +1,4 @@
-"""Read files that the program wrote for itself, and that may be damaged."""
+"""Read the program's own state files, and set damaged ones aside."""
 
 import logging
 import os
@@ -15,60 +15,61 @@ _T = TypeVar("_T")
 
 
 class NewerError(InsidersError):
-    """A file was written by a newer version of this program, and is not damaged."""
+    """A file was written by a newer version of this program."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
             f"{path} was written by a newer version of this program",
-            "install that version again; the file is left as it is",
+            "install that version again; the file is left unchanged",
         )
         self.path = path
 
 
-def recall(path: Path, understand: Callable[[str], _T]) -> _T | None:
-    """Read a file, or set it aside where it is damaged: then it is as if there were none.
+def recall(path: Path, parse: Callable[[str], _T]) -> _T | None:
+    """Read and parse a state file; set it aside if it is damaged.
 
-    Damaged is what cannot be understood, what nobody may read, and a directory or a FIFO in its
-    place. One line in the log says that it was set aside, and why.
+    A file is damaged if it cannot be parsed or read, or if it is a directory or FIFO.
 
     Args:
         path: the file.
-        understand: makes of its text what it says; raises whatever it likes for other texts.
+        parse: parses its text, and raises ValueError, TypeError or LookupError for invalid ones.
 
     Returns:
-        What it says; `None` where there is no such file, or no longer.
+        The parsed content; `None` if the file does not exist or was set aside.
 
     Raises:
-        NewerError: `understand` does; the file stays as it is.
-        InsidersError: the directory cannot be read, or a damaged file not be set aside.
+        NewerError: raised by `parse`; the file is left unchanged.
+        InsidersError: the file system fails, or a damaged file cannot be set aside.
     """
     seen = None
     try:
         with open_file(path) as file:
             seen = os.fstat(file.fileno()).st_ino
-            return understand(read_all(file))
+            return parse(read_all(file))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except NewerError:
         raise
     except OSError as error:
+        # EIO, EMFILE and the like pass: the file may be whole, and must not be set aside for them.
         if not isinstance(error, PermissionError | IsADirectoryError | NotAFileError):
             reason = error.strerror or str(error)
             raise InsidersError(f"cannot read {path}: {reason}", hint_for(error)) from error
         reason = error.strerror or str(error)
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         reason = str(error) or type(error).__name__
+    # A damaged file must not stop every update from now on, so it counts as missing. A file that
+    # another process has written since is whole, and stays.
     if seen is None or _is_still(path, seen):
         try:
             aside = set_aside(path)
         except InsidersError as error:
             raise InsidersError(f"cannot read {path}: {reason}", error.hint) from error
-        _log.warning("%s is damaged (%s); it is set aside as %s", path, reason, aside.name)
+        _log.warning("%s is damaged (%s); set aside as %s", path, reason, aside.name)
     return None
 
 
 def _is_still(path: Path, inode: int) -> bool:
-    """Tell whether no other file has taken its place meanwhile."""
     try:
         return path.stat().st_ino == inode
     except OSError:

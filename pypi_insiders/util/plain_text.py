@@ -1,44 +1,44 @@
-"""Show text of foreign origin as what it is."""
+"""Make foreign text safe to print."""
 
 import re
 
 # Source: console_codes(4), "CSI sequences".
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"
-# They would show a line in another order than it is. Source: Unicode Standard Annex 9, section 2.
+# They reorder a line on screen, so it reads as something else. Source: Unicode Standard Annex 9,
+# section 2.
 _BIDIRECTIONAL = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-# What JSON can name, and file names in another encoding become: no stream and no file takes them.
+# From JSON's \u escapes and from file names in other encodings. Writing them raises
+# UnicodeEncodeError.
 _SURROGATES = r"\ud800-\udfff"
 _UNSHOWN = re.compile(f"[{_CONTROLS}{_BIDIRECTIONAL}{_SURROGATES}]")
 
 
 class Block(str):
-    """Text of foreign origin that is logged as the lines that it has."""
+    """Foreign text of several lines that is logged with its line ends."""
 
     __slots__ = ()
 
 
 def printable(text: str) -> str:
-    """Return a text with `?` for what would move the cursor, colour the rest or turn it around.
+    """Replace control characters, bidirectional marks and surrogates in a text by `?`.
 
-    Also for what cannot be encoded. Lines and tabs stay. To be called wherever a text that may come
-    from a repository, a build or a host leaves this program for people: tags, versions, summaries,
-    what a hook has written.
+    Line ends and tabs stay, colours are dropped. Call it wherever text of a repository, build or
+    host is shown: tags, versions, summaries, output of hooks.
     """
+    # Nearly every text is of this kind, and the substitutions are slow.
     if text.isascii() and text.isprintable():
         return text
+    # A lone carriage return would let the rest of a line overwrite its begin.
     return _UNSHOWN.sub("?", re.sub("\r\n?", "\n", _SEQUENCE.sub("", text)))
 
 
 def one_line(text: str) -> str:
-    """Return a text as `printable` does, in one line: a space takes the place of each line end.
-
-    To be called where a line has a meaning, so that no name can add another one.
-    """
+    """Return a text as `printable` does, with its lines joined by spaces."""
     lines = (line.strip() for line in printable(text).split("\n"))
     return " ".join(line for line in lines if line)
 
 
 def encodable(text: str) -> str:
-    """Return a text with `?` for what UTF-8 does not have."""
+    """Return a text with `?` for characters that UTF-8 cannot encode."""
     return text.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Run other programs to their end, or read what they print."""
+"""Run other programs, and capture or stream their output."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Result:
-    """What a program that has ended left behind."""
+    """The exit status and the output of a program."""
 
     status: int
     stdout: str
@@ -34,20 +34,20 @@ def run(
     environment: Mapping[str, str] | None = None,
     stdin: FileIO | str | None = None,
 ) -> Result:
-    """Run a program to its end, without a shell or a terminal; any exit status is a result.
+    """Run a program without a shell or a terminal and return its result, whatever its status.
 
     Args:
         argv: the program and its arguments.
-        timeout_s: after this many seconds it is killed.
-        environment: all of its environment; by default ours with the C locale, so that its
-            messages are the ones that we know.
-        stdin: a file that it reads, or a text; by default it has nothing to read.
+        timeout_s: the program is killed after this many seconds.
+        environment: its whole environment (default: ours with the locale C.UTF-8).
+        stdin: a file or a text that it reads (default: empty).
 
     Raises:
         InsidersError: the program is missing or took too long.
     """
     _log.debug("+ %s", shlex.join(argv))
     if environment is None:
+        # Untranslated messages: callers match some of them.
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(
@@ -63,7 +63,7 @@ def run(
     except OSError as error:
         raise cannot_run(argv[0], error) from error
     except subprocess.TimeoutExpired as error:
-        raise InsidersError(f"{argv[0]} took longer than {timeout_s:g} s") from error
+        raise InsidersError(f"{argv[0]} timed out after {timeout_s:g} s") from error
     return Result(done.returncode, done.stdout, done.stderr)
 
 
@@ -74,7 +74,7 @@ def _input(stdin: FileIO | str | None) -> dict[str, Any]:
 
 
 class Lines:
-    """The lines that a program prints while it runs, one after the other."""
+    """The lines of a running program's output."""
 
     def __init__(self, stream: IO[bytes] | None) -> None:
         self._stream = stream
@@ -82,16 +82,18 @@ class Lines:
 
     @property
     def has_ended(self) -> bool:
-        """Return whether nothing will come any more."""
+        """Return whether all lines have been read."""
         return self._stream is None and b"\n" not in self._waiting
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until something has come, or for so many seconds."""
+        """Wait until output is available, at most `timeout_s` seconds."""
         if b"\n" not in self._waiting:
             select.select([self._stream] if self._stream else [], [], [], timeout_s)
 
     def next(self, timeout_s: float) -> str | None:
-        """Return the next line without its end; `None` if none comes within so many seconds."""
+        """Return the next line without its line end; `None` after `timeout_s` seconds."""
+        # Not readline: it would block in the middle of a line, and its buffer hides from select
+        # what has been read already.
         until_s = time.monotonic() + timeout_s
         while b"\n" not in self._waiting:
             self.wait(left_s := max(0.0, until_s - time.monotonic()))
@@ -109,9 +111,9 @@ class Lines:
 
 @contextlib.contextmanager
 def printing(argv: Sequence[str]) -> Iterator[Lines]:
-    """Run a program for as long as the context lasts, and read what it prints.
+    """Run a program in this context and stream its output.
 
-    A terminal ends us and not the program, which ends with the context.
+    The program is killed when the context ends.
 
     Raises:
         InsidersError: the program is missing.
@@ -124,6 +126,7 @@ def printing(argv: Sequence[str]) -> Iterator[Lines]:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "LC_ALL": "C.UTF-8"},
+            # Ctrl-C reaches only this process, which first reads the last lines.
             start_new_session=True,
         )
     except OSError as error:
@@ -137,12 +140,12 @@ def printing(argv: Sequence[str]) -> Iterator[Lines]:
 
 
 def cannot_run(program: str, error: OSError) -> InsidersError:
-    """Return the error that says why a program cannot be run."""
-    # Python names the program or, if that is what is missing, the directory where it should run.
-    # What this process lacks it would lack at any place.
+    """Return the error for a program that cannot be run."""
+    # Python's error names the program, or the working directory if that is missing. An exhausted
+    # limit has nothing to do with either.
     lacking = shortage(error)
     place = "" if lacking or error.filename in (program, None) else f": {error.filename}"
     if isinstance(error, FileNotFoundError) and not place:
         return InsidersError(f"{program} was not found", f"install {program}")
     hint = hint_for(error) if lacking else None
-    return InsidersError(f"{program} cannot be run: {error.strerror}{place}", hint)
+    return InsidersError(f"cannot run {program}: {error.strerror}{place}", hint)

@@ -1,4 +1,4 @@
-"""Run foreign code in process groups that end with this process."""
+"""Run foreign code in process groups that are killed when this process ends."""
 
 import contextlib
 import logging
@@ -26,31 +26,30 @@ _log = logging.getLogger(__name__)
 
 _OUTPUT_LIMIT_BYTES = 4 * 1024 * 1024
 _BLOCK_BYTES = 64 * 1024
-# Nothing of ours kills by these: the session ends.
-_FROM_OTHERS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-_LOOK_S = 0.1
-"""How often it is looked whether a program may go on."""
+# This program kills with SIGKILL only, so these come from outside: the session ends.
+_EXTERNAL_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_CHECK_S = 0.1
+"""How often the time limit and the disk are checked."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program that is run to its end."""
+    """A program to run."""
 
     argv: Sequence[str]
     """The program and its arguments."""
     environ: Mapping[str, str]
-    """All of its environment."""
+    """Its whole environment."""
     directory: Path
-    """Where it runs."""
+    """Its working directory."""
     timeout_s: float
-    """After so many seconds it is killed."""
+    """The program is killed after this many seconds."""
 
 
 class ProcessGroup:
-    """Run foreign code without our terminal, and end it with all that it started.
+    """Run foreign code without our terminal, and kill it with all processes of its group.
 
-    Held is what stays in the process group. A process that leaves it is not; under systemd it ends
-    with the unit.
+    A process that leaves its group is not killed; under systemd it ends with the unit.
 
     Source: setsid(2), killpg(3).
     """
@@ -60,22 +59,22 @@ class ProcessGroup:
         self._ended = threading.Event()
 
     def run(self, command: Command, *, stdin: int = subprocess.DEVNULL) -> Result:
-        """Run a program to its end; no process of its group outlives it.
+        """Run a program and return its result; kill the rest of its process group.
 
         Args:
-            command: what is run; it is killed before its time at a `TimeLimit` or when it fills a
-                disk that a `Guard` keeps free.
-            stdin: a descriptor that becomes its standard input; by default there is nothing to
-                read.
+            command: the program. It is killed early at the `TimeLimit` of this thread, or when it
+                fills a disk that a `Guard` keeps free.
+            stdin: the descriptor of its standard input (default: empty).
 
         Returns:
-            Its status, -9 if it was killed, and what it wrote, in `stdout`; of very much the end.
+            Its status, -9 if it was killed, and the last 4 MiB of its output and errors in
+            `stdout`.
 
         Raises:
-            InsidersError: the program cannot be run, or was ended by others.
+            InsidersError: the program cannot be run, or another process killed it.
         """
         _log.debug("+ %s", shlex.join(command.argv))
-        # A file would grow as foreign code likes, on a disk that nobody measures.
+        # Not a file, which foreign code could let grow on a disk that no guard measures.
         reader, writer = os.pipe()
         with os.fdopen(reader, "rb", buffering=0) as stream:
             os.set_blocking(reader, False)
@@ -97,63 +96,66 @@ class ProcessGroup:
             output = _End(stream)
             self._groups.add(process.pid)
             try:
+                # `end` may have run between the start of the process and its registration.
                 if self._ended.is_set():
                     _kill_group(process.pid)
                 why = _wait(process, output, command.timeout_s)
             finally:
+                # Also children that a program left in its group, and after an exception.
                 _kill_group(process.pid)
                 status = process.wait()
                 self._groups.discard(process.pid)
-            if -status in _FROM_OTHERS and not self._ended.is_set():
+            if -status in _EXTERNAL_SIGNALS and not self._ended.is_set():
                 raise InsidersError(
-                    f"{Path(command.argv[0]).name} was ended by signal {-status}",
+                    f"{Path(command.argv[0]).name} was killed by signal {-status}",
                     "the next update tries again",
                 )
             output.drain()
-            told = f"\n{why}\n" if why else ""
-            return Result(status, output.text() + told, "")
+            reason = f"\n{why}\n" if why else ""
+            return Result(status, output.text() + reason, "")
 
     def pause(self, seconds: float) -> bool:
-        """Wait for so many seconds; return whether more may be run then."""
+        """Wait; return `False` as soon as `end` is called."""
         return not self._ended.wait(seconds)
 
     def end(self) -> None:
-        """Kill all that runs, in whatever thread, and whatever is begun from now on."""
+        """Kill all running programs of all threads, and all that are started from now on."""
+        # First the flag, then the groups: a program that starts meanwhile sees one or the other.
         self._ended.set()
         for group in tuple(self._groups):
             _kill_group(group)
 
 
 class _End:
-    """The end of what a process and those that it has started write.
-
-    They are waited for no longer than for the process: one that is left behind keeps its pipe open.
+    """The last bytes of the output of a process and its children.
 
     Args:
-        stream: the pipe, which does not block.
+        stream: a non-blocking pipe.
     """
 
     def __init__(self, stream: FileIO) -> None:
         self._stream = stream
-        self._poll = select.poll()  # takes any descriptor
+        self._poll = select.poll()  # unlike select, takes descriptors above 1023
         self._poll.register(stream, select.POLLIN)
         self._kept = bytearray()
         self.is_open = True
-        """Whether more can come."""
+        """Whether the pipe has a writer."""
 
     def take(self, timeout_s: float) -> None:
-        """Read some of what has come, or comes within so many seconds."""
+        """Read a block of output; wait for it at most `timeout_s` seconds."""
         if self._poll.poll(timeout_s * 1000):
             self._take()
 
     def drain(self) -> None:
-        """Read what has come, but not for ever."""
+        """Read the output that is in the pipe."""
+        # Not until the end of the file: a process that left the group keeps the pipe open, and may
+        # write into it without end.
         read_bytes = 0
         while read_bytes < _OUTPUT_LIMIT_BYTES and (count := self._take()):
             read_bytes += count
 
     def text(self) -> str:
-        """Return what was read last."""
+        """Return the last 4 MiB."""
         return self._kept[-_OUTPUT_LIMIT_BYTES:].decode(errors="replace")
 
     def _take(self) -> int:
@@ -162,28 +164,32 @@ class _End:
             return 0
         self.is_open = bool(part)
         self._kept += part
+        # At twice the limit, so that not every block moves 4 MiB in memory.
         if len(self._kept) > 2 * _OUTPUT_LIMIT_BYTES:
             del self._kept[:-_OUTPUT_LIMIT_BYTES]
         return len(part)
 
 
 def _wait(process: "subprocess.Popen[bytes]", output: _End, timeout_s: float) -> str | None:
-    """Wait for the end of a process; return why it is to be killed if it must not go on."""
+    """Wait for the end of a process; return why it must be killed, or `None` if it ended."""
     left_s = shortened(timeout_s)
     until_s = time.monotonic() + left_s
     why = (
         "at the time limit of its repository" if left_s < timeout_s else f"after {timeout_s:.0f} s"
     )
-    look_at_s = time.monotonic() + _LOOK_S
+    check_at_s = time.monotonic() + _CHECK_S
     while (left_s := until_s - time.monotonic()) > 0:
-        wait_s = min(left_s, max(0.0, look_at_s - time.monotonic()))
+        wait_s = min(left_s, max(0.0, check_at_s - time.monotonic()))
+        # The end of the output is no end of the process, which may close it and go on; nor is the
+        # end of the process one of the output, which a child may keep open.
         if output.is_open:
             output.take(wait_s)
         else:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(wait_s)
-        if time.monotonic() >= look_at_s or not output.is_open:
-            look_at_s = time.monotonic() + _LOOK_S
+        # Not after every block: a program that prints much would be slowed down by statvfs(3).
+        if time.monotonic() >= check_at_s or not output.is_open:
+            check_at_s = time.monotonic() + _CHECK_S
             if process.poll() is not None:
                 return None
             if disk_reserve.is_exhausted():
@@ -191,8 +197,9 @@ def _wait(process: "subprocess.Popen[bytes]", output: _End, timeout_s: float) ->
     return f"killed {why}"
 
 
-# A session of its own gets nothing from our terminal, and need not ignore what we ignore: under
-# nohup(1), or as a job of a script, a build that ends its helpers by SIGINT would wait for ever.
+# Ignored signals are inherited. Under nohup(1), or as a background job of a script, a build that
+# stops its helpers by SIGINT would wait for ever. In its own session it gets no signals from our
+# terminal, so defaults are safe.
 _RESET = """
 import os, signal, sys
 for number in map(int, sys.argv[1].split()):
@@ -202,13 +209,14 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 
 def _with_default_signals(command: Command) -> Sequence[str]:
-    """Let a program begin with default signals; `preexec_fn` is not for a process with threads."""
+    """Return the command line that runs a program with default signal handlers."""
+    # Not `preexec_fn`, which can deadlock in a process with threads.
     ignored = [
         str(int(number))
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
         if signal.getsignal(number) is signal.SIG_IGN
     ]
-    # What is not found is to be complained of as always.
+    # A missing program must raise FileNotFoundError here, and not fail inside the wrapper.
     if not ignored or shutil.which(command.argv[0], path=command.environ.get("PATH")) is None:
         return command.argv
     return (sys.executable, "-I", "-S", "-c", _RESET, " ".join(ignored), *command.argv)
@@ -220,7 +228,7 @@ def _kill_group(leader: int) -> None:
 
 
 def kill_with_descendants(process: int) -> None:
-    """Kill a process and all that it started, as far as they have not left it.
+    """Kill a process and its descendants, except those that init has adopted.
 
     Source: proc_pid_status(5), `PPid`.
     """
@@ -230,15 +238,15 @@ def kill_with_descendants(process: int) -> None:
 
 
 def activity(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> int | None:
-    """Return a number that stays the same for as long as a process and its children get nowhere.
+    """Return a number that changes while a process and its descendants make progress.
 
     Args:
         process: its ID.
-        apart: what the names of children begin with that do not count.
-        waiting: likewise, of those that also take time of a processor while they wait.
+        apart: prefixes of the names of processes that are not counted.
+        waiting: prefixes of those whose processor time is not counted, as they poll.
 
     Returns:
-        The number; `None` where the kernel does not tell what they do.
+        Bytes read and written plus clock ticks; `None` if the kernel does not show them.
 
     Source: proc_pid_io(5), `rchar` and `wchar`; proc_pid_stat(5), `utime` and `stime`.
     """
@@ -251,19 +259,21 @@ def activity(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> i
             moved = re.findall(r"^[rw]char: (\d+)$", (place / "io").read_text(), re.MULTILINE)
             found += sum(map(int, moved))
             if not name.startswith(tuple(waiting)):
+                # The name in parentheses may contain spaces and parentheses: split after the last.
                 fields = (place / "stat").read_text(errors="replace").rpartition(")")[2].split()
                 found += int(fields[11]) + int(fields[12])
         except OSError:
+            # Ended since it was listed; if it still exists, access is denied.
             if place.exists():
                 return None
     return found
 
 
 def started_at(process: int) -> int | None:
-    """Return when a process began; with its ID, no other has that until the system is started.
+    """Return when a process started; with its ID it is unique until the next boot.
 
     Returns:
-        Clock ticks since then; `None` if there is no such process.
+        Clock ticks from boot to its start; `None` if the process does not exist.
 
     Source: proc_pid_stat(5), `starttime`.
     """
@@ -275,16 +285,17 @@ def started_at(process: int) -> int | None:
 
 
 def family(process: int) -> list[int]:
-    """Name a process and all that it started, as far as they have not left it."""
+    """Return the IDs of a process and its descendants, except those that init has adopted."""
     parents = _parents()
     family = [process]
-    for parent in family:  # which grows
+    for parent in family:  # the list grows while it is read
         family += [child for child, of in parents.items() if of == parent]
     return family
 
 
 def _parents() -> dict[int, int]:
-    """Map the numbers of all processes that can be seen to those of their parents."""
+    """Map the IDs of all visible processes to those of their parents."""
+    # Not ps(1) or pgrep(1): minimal systems have no procps.
     found = {}
     for path in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Remove and walk directories, however deep and whoever made them."""
+"""Remove and walk directory trees of any depth, also those that foreign code has made."""
 
 import contextlib
 import errno
@@ -14,22 +14,23 @@ from pypi_insiders.util.files import cannot
 
 _log = logging.getLogger(__name__)
 
+# Both bound the memory for names: foreign code can make millions of files within minutes.
 _MOST_STUCK = 1000
 _MOST_ENTRIES = 200_000
 
 
 class TooManyError(InsidersError):
-    """Below a directory lies more than can be listed."""
+    """A directory tree has too many entries to list."""
 
     def __init__(self) -> None:
         super().__init__(f"it has more than {_MOST_ENTRIES} files and directories")
 
 
 def remove_tree(path: Path) -> bool:
-    """Remove a directory with all that is in it; say whether it was there.
+    """Remove a directory tree; return whether it existed.
 
     Raises:
-        InsidersError: something in it cannot be removed.
+        InsidersError: a file or directory in it cannot be removed.
     """
     try:
         _remove_directory(path, force=False)
@@ -41,25 +42,24 @@ def remove_tree(path: Path) -> bool:
 
 
 def remove_foreign_tree(path: Path) -> None:
-    """Remove a directory in which foreign code has written, as far as that goes.
-
-    It may have closed directories even to us, whose they are. What is left is in the log, and
-    stops nothing else.
-    """
+    """Remove a directory tree in which foreign code has written; log what cannot be removed."""
     try:
+        # The code may have taken away our permissions on its directories (mode 000).
         _remove_directory(path, force=True)
     except FileNotFoundError:
         pass
     except OSError as error:
+        # No error: the next sweep tries again, and the update has nothing to do with it.
         _log.warning("%s", cannot("remove all of", path, error).message)
 
 
 def open_to_us(path: Path) -> None:
-    """Let ourselves read a file, or read and change a directory, that foreign code may have closed.
+    """Give this user permission to read a file, or to read and change a directory.
 
     Raises:
-        OSError: that cannot be done, as with a link, which is not followed.
+        OSError: the mode cannot be changed, or the path is a link.
     """
+    # O_PATH needs no permission on the file, and O_NOFOLLOW keeps the change off a link's target.
     place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         _open_up(place, 0o700 if stat.S_ISDIR(os.fstat(place).st_mode) else 0o600)
@@ -68,56 +68,58 @@ def open_to_us(path: Path) -> None:
 
 
 def _open_up(place: int, mode: int) -> None:
-    """Change the mode of what was opened with `O_PATH`, whatever has its name by now."""
+    # fchmod refuses O_PATH descriptors. By descriptor and not by name, which may have been
+    # replaced by a link since.
     os.chmod(f"/proc/self/fd/{place}", mode)  # noqa: PTH101 - no path
 
 
 def _remove_directory(path: Path, *, force: bool) -> None:
-    """Remove a directory, however deep others lie in it, and without following any link.
-
-    Paths may be longer than the kernel takes, so each directory is opened in its parent. There may
-    be more levels than files that may be open, and than calls that Python lets lie in each other:
-    what lies deeper is moved up first.
+    """Remove a directory tree without following links.
 
     Args:
         path: not a link.
-        force: whether to open directories that are closed to us.
+        force: whether to change the mode of closed directories.
 
     Raises:
-        OSError: the first of what cannot be removed; the rest is removed, unless that is very much.
+        OSError: the first error; the rest of the tree is removed, up to `_MOST_STUCK` errors.
 
     Source: openat(2), renameat(2); readdir(3), of what is removed meanwhile.
     """
+    # Not shutil.rmtree: a tree may be deeper than the longest path that the kernel takes, than the
+    # files that may be open, and than Python's recursion limit. So each directory is opened in its
+    # parent, and its subdirectories are first moved up to the root.
     root = _open_directory(path, None, force=force)
-    trouble: OSError | None = None
+    first_error: OSError | None = None
     try:
         numbers = itertools.count()
         stuck: set[str] = set()
+        # readdir may skip or repeat names while others are removed, so until a pass finds none.
         is_empty = False
         while not is_empty and len(stuck) <= _MOST_STUCK:
             is_empty = True
-            with os.scandir(root) as entries:  # names are not listed: there may be very many
+            with os.scandir(root) as entries:  # streamed: there may be millions of names
                 for name in (entry.name for entry in entries if entry.name not in stuck):
                     is_empty = False
                     try:
                         _remove_in(root, name, numbers, force=force)
                     except OSError as error:
-                        trouble = trouble or error
+                        first_error = first_error or error
                         stuck.add(name)
                         if len(stuck) > _MOST_STUCK:
                             break
     finally:
         os.close(root)
-    if trouble is not None:
-        raise trouble
+    if first_error is not None:
+        raise first_error
     path.rmdir()
 
 
 def _remove_in(root: int, name: str, numbers: Iterator[int], *, force: bool) -> None:
-    """Remove a file or a directory; what is below that directory is moved to the root."""
+    """Remove a file, or a directory whose subdirectories are moved up to the root."""
     try:
+        # Tried first instead of a stat: the kernel says EISDIR, and there is no race.
         os.unlink(name, dir_fd=root)
-    except FileNotFoundError:  # the reader had it from before it was removed
+    except FileNotFoundError:  # a stale entry of readdir
         return
     except IsADirectoryError:
         directory = _open_directory(name, root, force=force)
@@ -142,7 +144,7 @@ def _take_out(root: int, directory: int, name: str, numbers: Iterator[int], *, f
     except FileNotFoundError:
         pass
     except IsADirectoryError:
-        if force:  # only what we may write to can be moved
+        if force:  # moving a directory changes its `..`, which needs write permission on it
             os.close(_open_directory(name, directory, force=True))
         _move_up(root, directory, name, numbers)
 
@@ -171,20 +173,19 @@ def _open_directory(name: Path | str, parent: int | None, *, force: bool) -> int
 
 
 def paths_below(root: Path, *, but: str) -> Iterator[Path]:
-    """Yield all that is below a directory, as it is read: a directory may have very many names.
+    """Yield the paths below a directory in the order in which they are read.
 
-    However deep directories lie in each other, unlike os.walk before Python 3.12; no symbolic link
-    is followed.
+    Symbolic links are not followed.
 
     Args:
         root: the directory.
-        but: the name of directories that are left out.
+        but: the name of directories to skip.
 
     Raises:
         OSError: a directory cannot be read.
-
-    Source: https://github.com/python/cpython/issues/89727
     """
+    # Not os.walk, which recurses before Python 3.12 and lists whole directories.
+    # Source: https://github.com/python/cpython/issues/89727
     waiting = [root]
     while waiting:
         with os.scandir(waiting.pop()) as entries:
@@ -198,13 +199,12 @@ def paths_below(root: Path, *, but: str) -> Iterator[Path]:
 
 
 def files_below(root: Path) -> Iterator[Path]:
-    """Yield the regular files below a directory that foreign code has filled, in a fixed order.
+    """Yield the regular files below a directory of foreign code, in a fixed order.
 
-    However deep directories lie in each other; no symbolic link is followed. What cannot be read is
-    left out.
+    Symbolic links are not followed, unreadable directories are skipped.
 
     Raises:
-        TooManyError: there is more than may be listed: nobody knows how many names a directory has.
+        TooManyError: the tree has too many entries.
     """
     waiting, left = [root], _MOST_ENTRIES
     while waiting:

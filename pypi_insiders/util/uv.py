@@ -1,4 +1,4 @@
-"""Find uv, the program that comes with `build`."""
+"""Find the uv program."""
 
 from functools import cache
 
@@ -7,5 +7,5 @@ from uv import find_uv_bin
 
 @cache
 def find() -> str:
-    """Tell its path."""
+    """Return the path of the uv that is installed with this program."""
     return find_uv_bin()

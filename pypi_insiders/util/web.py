@@ -1,4 +1,4 @@
-"""Ask web servers, by the proxies and certificates of this shell."""
+"""Send HTTP requests with the proxies and certificates of the environment."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ USER_AGENT = f"pypi-insiders/{__version__}"
 
 
 class NoAnswerError(Exception):
-    """There is no answer, or it broke off; the message says why.
+    """A request got no answer, or an incomplete one.
 
     Args:
-        cause: what the library raised.
+        cause: the library's error.
     """
 
     def __init__(self, cause: BaseException) -> None:
@@ -28,25 +28,25 @@ class NoAnswerError(Exception):
 def answer_to(
     request: Request, timeout_s: float, *handlers: BaseHandler
 ) -> Iterator[HTTPResponse | HTTPError]:
-    """Send a request; whatever the status is, there is an answer.
+    """Send a request and return the answer, whatever its status.
 
     Args:
-        request: with an http or https URL.
-        timeout_s: how long nothing may come.
-        handlers: of urllib, such as one that follows redirects in another way.
+        request: for an http or https URL.
+        timeout_s: timeout of each read.
+        handlers: additional handlers of urllib, for example for redirects.
 
     Raises:
-        NoAnswerError: there is none, or it cannot be read to its end.
+        NoAnswerError: the server is unreachable, or its answer is incomplete.
     """
     request.add_header("User-Agent", USER_AGENT)
     try:
         try:
             answer = build_opener(*handlers).open(request, timeout=timeout_s)
-        except HTTPError as error:  # every status from 300 on
+        except HTTPError as error:  # urllib raises the answers of status 300 and above
             answer = error
         with answer:
             yield answer
-    # ValueError: of headers and chunks that are none.
+    # http.client raises ValueError for malformed headers and chunks.
     except (OSError, HTTPException, ValueError) as error:
         inner = error.reason if isinstance(error, URLError) else None
         raise NoAnswerError(inner if isinstance(inner, BaseException) else error) from error

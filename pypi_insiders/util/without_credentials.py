@@ -1,21 +1,23 @@
-"""Keep credentials out of what is shown."""
+"""Remove credentials from URLs before they are shown."""
 
 import re
 
 
 def without_credentials(url: str) -> str:
-    """Take user, password and query out of a URL, even out of a malformed one.
+    """Remove user, password and query from a URL, even from a malformed one.
 
-    Of `user@host:path` the user stays.
+    The user of `user@host:path` stays.
     """
+    # Not urlsplit: what it cannot parse would be shown with its password.
     url = url.partition("?")[0]
+    # ssh's short form has no password, and its user is part of the address.
     if re.fullmatch(r"[A-Za-z0-9_.-]+@[^@]*", url):
         return url
     return re.sub(r"^([a-z+]+:/*)?.*@", r"\1", url, flags=re.DOTALL | re.IGNORECASE)
 
 
 def without_any_credentials(text: str) -> str:
-    """Take user and password out of every URL in a text."""
-    # It begins where a word does, or a long word would be read again from each letter of it.
+    """Remove user and password from every URL in a text."""
+    # Only from the start of a word: the search would be quadratic in the length of a word.
     pattern = r"(?<![a-z+])[a-z+]+://[^\s'\"]+"
     return re.sub(pattern, lambda match: without_credentials(match[0]), text)

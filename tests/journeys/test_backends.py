@@ -68,14 +68,14 @@ def test_a_hook_sees_no_credential_and_not_the_home(
 @pytest.mark.parametrize(
     ("pyproject", "message"),
     [
-        ("[build-system", "its pyproject.toml cannot be parsed: "),
+        ("[build-system", "cannot parse pyproject.toml: "),
         (
             '[build-system]\nrequires = ["flit_core"]\nbuild-backend = "not_there"\n',
             "Backend 'not_there' is not available.",
         ),
         (
             '[build-system]\nrequires = ["no-such-distribution-anywhere"]\n',
-            "its build requirements cannot be installed: ",
+            "cannot install the build requirements:  ",
         ),
     ],
 )

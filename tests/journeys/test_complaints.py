@@ -155,8 +155,8 @@ WORDS = [
         "say once what it is to be", 2,
     ),
     Complaint(
-        "no terminal to edit on", "config edit", "there is no terminal to edit on",
-        "set EDITOR to what needs none", environment={"VISUAL": "", "EDITOR": ""},
+        "no terminal to edit on", "config edit", "not a terminal",
+        "set EDITOR to a program that needs none", environment={"VISUAL": "", "EDITOR": ""},
     ),
     Complaint(
         "removing what is not watched", "repos remove me/probe",
@@ -262,11 +262,11 @@ WORDS = [
     ),
     Complaint(
         "a command that is not there", "exec -- nosuch", "nosuch was not found",
-        "see how it is spelled, and $PATH", 127,
+        "check its spelling and $PATH", 127,
     ),
     Complaint(
         "a command that cannot be run", "exec --no-update -- ./script",
-        "./script is not executable", "`chmod +x`, or name its shell", 126,
+        "./script is not executable", "run `chmod +x`, or name its interpreter", 126,
         given="touch script",
     ),
     Complaint(
@@ -278,16 +278,16 @@ WORDS = [
         given=f"{WATCH} me/probe",
     ),
     Complaint(
-        "nothing to edit with", "config edit", "there is no terminal to edit on",
-        "set EDITOR to what needs none", environment={"EDITOR": "", "VISUAL": ""},
+        "nothing to edit with", "config edit", "not a terminal",
+        "set EDITOR to a program that needs none", environment={"EDITOR": "", "VISUAL": ""},
     ),
     Complaint(
-        "an editor that fails", "config edit", "false ended with 1", "nothing was changed",
+        "an editor that fails", "config edit", "false exited with 1", "nothing was changed",
         given=f"mkdir -p {CONFIG}", environment={"EDITOR": "false", "VISUAL": ""},
     ),
     Complaint(
-        "a user that cannot be", "server password a:b", "'a:b' cannot be a user name",
-        "letters, digits, '.', '_', '-', '@'", 2, stdin="secret\n",
+        "a user that cannot be", "server password a:b", "'a:b' is not a valid user name",
+        "use letters, digits, '.', '_', '-' and '@'", 2, stdin="secret\n",
     ),
 ]  # fmt: skip
 
@@ -315,7 +315,7 @@ FILES = [
     Complaint(
         "config.toml is a directory", "update",
         f"cannot read {{home}}/{CONFIG}/config.toml: Is a directory",
-        "move away what is in its place", given=f"mkdir -p {CONFIG}/config.toml",
+        "move that file or directory away", given=f"mkdir -p {CONFIG}/config.toml",
     ),
     Complaint(
         "repos.toml is wrong", "update",
@@ -328,18 +328,18 @@ FILES = [
     Complaint(
         "repos.toml leads to itself", "repos add me/probe",
         f"cannot read {{home}}/{CONFIG}/repos.toml: Too many levels of symbolic links",
-        "move away what is in its place",
+        "move that file or directory away",
         given=f"mkdir -p {CONFIG} && ln -s repos.toml {CONFIG}/repos.toml",
     ),
     Complaint(
         "the home is no directory", "repos add me/probe",
-        f"cannot make the directory {{home}}/{STATE}: Not a directory",
-        "move away what is in its place", given="mkdir .local && touch .local/state",
+        f"cannot create the directory {{home}}/{STATE}: Not a directory",
+        "move that file or directory away", given="mkdir .local && touch .local/state",
     ),
     Complaint(
         "what is remembered is of a newer version", "show me/probe",
         f"{{home}}/{STATE}/repositories/me/probe.json was written by a newer version of this "
-        "program", "install that version again; the file is left as it is",
+        "program", "install that version again; the file is left unchanged",
         given=f"{WATCH} me/probe; mkdir -p {STATE}/repositories/me; "
         f"echo '{{\"format\": 99}}' >{STATE}/repositories/me/probe.json",
     ),
@@ -352,7 +352,7 @@ UPDATES = [
     ),
     Complaint(
         "a repository that is not there", "update",
-        "me/probe: no such repository, or no access to it ('/nowhere/probe.git' does not appear "
+        "me/probe: repository not found, or no access to it ('/nowhere/probe.git' does not appear "
         "to be a git repository)",
         "check the name, and that your sponsorship or account gives access",
         given=f"{WATCH} me/probe",
@@ -377,25 +377,25 @@ PLACES = [
     ),
     Complaint(
         "an index that all could read", "server run --host 0.0.0.0 --port 0",
-        "whoever reaches 0.0.0.0:PORT could read the index",
-        "set `auth = true` under [server], and `pypi-insiders server password USER`",
+        "0.0.0.0:PORT is reachable from other machines without a password",
+        "set `auth = true` under [server], and run `pypi-insiders server password USER`",
     ),
     Complaint(
         "nobody who may read", "server run --port 0",
-        f"auth is set, and {{home}}/{CONFIG}/passwords has no user",
+        f"`auth` is set, but {{home}}/{CONFIG}/passwords has no user",
         "`pypi-insiders server password USER`",
         given=f"mkdir -p {CONFIG} && printf '[server]\\nauth = true\\n' >{CONFIG}/config.toml",
     ),
     Complaint(
         "uploads without a token", "server run --port 0",
-        f"uploads are on, and {{home}}/{CONFIG}/passwords has no token",
+        f"`uploads` is set, but {{home}}/{CONFIG}/passwords has no token",
         "`pypi-insiders server token`",
         given=f"mkdir -p {CONFIG} && printf '[server]\\nuploads = true\\n' >{CONFIG}/config.toml",
     ),
     Complaint(
         "passwords that others may read", "server run --port 0",
-        f"{{home}}/{CONFIG}/passwords has mode 0644: others may read it",
-        f"chmod 600 {{home}}/{CONFIG}/passwords",
+        f"{{home}}/{CONFIG}/passwords is accessible by other users (mode 0644)",
+        f"`chmod 600 {{home}}/{CONFIG}/passwords`",
         given=f"mkdir -p {CONFIG} && printf '[server]\\nauth = true\\n' >{CONFIG}/config.toml && "
         f"(umask 022; touch {CONFIG}/passwords)",
     ),
@@ -484,19 +484,19 @@ MANAGER = [
     Complaint(
         "a file that is closed", "env",
         f"cannot read {{home}}/{CONFIG}/config.toml: Permission denied",
-        "check who owns it: `ls -ld`",
+        "check its owner and mode: `ls -ld`",
         given=f"mkdir -p {CONFIG} && touch {CONFIG}/config.toml && chmod 0 {CONFIG}/config.toml",
     ),
     Complaint(
         "a directory that is closed", "repos add --no-check me/probe",
         f"cannot write {{home}}/{CONFIG}/repos.toml: Permission denied",
-        "check who owns it: `ls -ld`", given=f"mkdir -p {CONFIG} && chmod 500 {CONFIG}",
+        "check its owner and mode: `ls -ld`", given=f"mkdir -p {CONFIG} && chmod 500 {CONFIG}",
     ),
     Complaint(
         "no sandbox where one is required", "update",
-        "me/probe: tag v1.0: no sandbox can be had here: no session with a user manager here: "
+        "me/probe: tag v1.0: the sandbox is unavailable: no session with a user manager here: "
         "XDG_RUNTIME_DIR is not set",
-        'without one nothing is built while `sandbox = "required"`',
+        'with `sandbox = "required"`, nothing is built without it',
         given=f"mkdir -p {CONFIG} && printf '[build]\\nsandbox = \"required\"\\n'"
         f" >{CONFIG}/config.toml && git init -q probe && git -C probe -c user.name=A "
         "-c user.email=a@example.org commit -q --allow-empty -m 1 && git -C probe tag v1.0 && "

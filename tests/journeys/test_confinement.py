@@ -381,10 +381,10 @@ def test_a_reload_reads_the_settings_and_drops_no_connection(machine: Machine, p
     assert get(machine, f"{url}/simple/nothing/").location == f"{second}nothing/"
     machine.write_text(CONFIG, f"{settings}auth = true\n")
     machine.run("systemctl", "--user", "reload", SERVER)
-    machine.wait_for_journal("^keeping the old settings: auth is set, and .* has no user$")
+    machine.wait_for_journal("^keeping the old settings: `auth` is set, but .* has no user$")
     machine.run("sh", "-c", "echo secret | pypi-insiders server password me")
     machine.run("systemctl", "--user", "reload", SERVER)
-    machine.wait_for(status, lambda done: "stay" not in done.stdout)
+    machine.wait_for(status, lambda done: "keeping" not in done.stdout)
     assert get(machine, f"{url}/simple/").status == 401
     assert (show(machine, SERVER, "MainPID"), show(machine, SERVER, "NRestarts")) == (pid, "0")
 

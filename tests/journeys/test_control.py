@@ -280,8 +280,8 @@ def test_the_index_is_not_opened_to_others_without_passwords(machine: Machine, p
     assert (done.returncode, done.stdout, done.stderr) == (
         1,
         "",
-        f"error: whoever reaches 0.0.0.0:{port} could read the index\n"
-        "hint: set `auth = true` under [server], and `pypi-insiders server password USER`\n",
+        f"error: 0.0.0.0:{port} is reachable from other machines without a password\n"
+        "hint: set `auth = true` under [server], and run `pypi-insiders server password USER`\n",
     )
     machine.write_text(".config/pypi-insiders/config.toml", f"{settings}auth = true\n")
     machine.run("sh", "-c", "echo secret | pypi-insiders server password me")
@@ -298,7 +298,7 @@ def test_an_index_whose_passwords_are_missing_does_not_start(machine: Machine, p
     )
     done = machine.run("pypi-insiders", "server", "start", check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "auth is set, and " in done.stderr
+    assert "`auth` is set, but " in done.stderr
     assert "`pypi-insiders server password USER`" in done.stderr
     assert machine.run("pypi-insiders", "server", "status", check=False).returncode == 4
 

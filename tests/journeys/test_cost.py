@@ -68,8 +68,8 @@ def numbered(form: str) -> str:
     return "".join(form % number for number in range(_SIZE // (len(form) + 4)))
 
 
-TOO_MUCH = "its pyproject.toml takes too much time or memory to parse"
-TOO_DEEP = "its pyproject.toml has more than 100 levels of tables and lists"
+TOO_MUCH = "pyproject.toml takes too much time or memory to parse"
+TOO_DEEP = "pyproject.toml has more than 100 levels of tables and lists"
 _TWENTY = ".".join(["a"] * 20)
 
 TOML: dict[str, tuple[str, str | None]] = {
@@ -112,10 +112,10 @@ def test_a_configuration_is_read_or_refused_in_time(kind: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a = " + filled("1"), "its pyproject.toml cannot be parsed: Exceeds the limit"),
-        (filled("."), "its pyproject.toml cannot be parsed: Invalid statement"),
-        ('a = "' + filled('\\"'), "its pyproject.toml cannot be parsed: Unterminated string"),
-        (filled("a" * 64 + "\n"), "its pyproject.toml cannot be parsed: Expected '='"),
+        ("a = " + filled("1"), "cannot parse pyproject.toml: Exceeds the limit"),
+        (filled("."), "cannot parse pyproject.toml: Invalid statement"),
+        ('a = "' + filled('\\"'), "cannot parse pyproject.toml: Unterminated string"),
+        (filled("a" * 64 + "\n"), "cannot parse pyproject.toml: Expected '='"),
     ],
 )
 def test_what_is_no_configuration_is_told_in_time(text: str, message: str) -> None:
@@ -156,7 +156,10 @@ def test_a_parser_that_others_end_is_no_fault_of_the_text() -> None:
     os.kill(children[0], signal.SIGKILL)
     asking.join()
     assert [(error.message, error.hint) for error in found] == [
-        ("pypi_insiders.builder.configuration was ended by signal 9", "the next update tries again")
+        (
+            "pypi_insiders.builder.configuration was killed by signal 9",
+            "the next update tries again",
+        )
     ]
 
 
@@ -248,7 +251,7 @@ def test_a_url_of_a_submodule_is_short() -> None:
     """Each `../` of it would be taken off a copy of the rest."""
     with pytest.raises(InsidersError) as caught:
         submodules.absolute(filled("../"), "https://host.invalid/me/probe")
-    assert caught.value.message.endswith("... is too long for the URL of a submodule")
+    assert caught.value.message.startswith("the URL of a submodule is too long: ")
 
 
 @pytest.mark.usefixtures("cheap")
@@ -269,10 +272,10 @@ def test_tags_that_name_no_commit_have_failed(person: Person, watch: Watch) -> N
     git(project.tree, "tag", "v9.0", blob)
     git(project.tree, "push", "--quiet", "origin", "--tags")
     failed = person.run("-v", "update", status=1)
-    assert "error: me/probe: tag v9.0: the tag names a blob, and no commit\n" in failed.stderr
+    assert "error: me/probe: tag v9.0: the tag refers to a blob, not to a commit\n" in failed.stderr
     assert "made anew" not in failed.stderr
     again = person.run("-v", "update", status=1)
-    assert "names a blob, and no commit (failed before; next try after " in again.stderr
+    assert "refers to a blob, not to a commit (failed before; next try after " in again.stderr
     assert " fetch " not in again.stderr
 
 
@@ -288,7 +291,7 @@ def test_a_commit_of_a_time_that_no_file_can_have_has_failed(
     git(project.tree, "commit", "--quiet", "--message", "x", **when)
     git(project.tree, "tag", "v1.0")
     git(project.tree, "push", "--quiet", "origin", "HEAD", "--tags")
-    told = f"its commit has a time that no file can have: {time_s}"
+    told = f"the time of the commit is out of range: {time_s}"
     assert f"tag v1.0: {told}\n" in person.run("update", status=1).stderr
     assert f"{told} (as before; " in person.run("update", status=1).stderr
 
@@ -343,7 +346,7 @@ def test_a_checkout_leaves_room_on_the_disk(person: Person, watch: Watch) -> Non
     before = free_bytes(person.home)
     failed = person.run("update", status=1)
     assert re.search(
-        r"^error: me/bomb: tag v1\.0: it was ended when it had written \d+ MiB and less than the "
+        r"^error: me/bomb: tag v1\.0: the build was killed after writing \d+ MiB: less than the "
         r"`disk-reserve` of ", failed.stderr, re.MULTILINE,
     )  # fmt: skip
     assert free_bytes(person.home) > before - 150 * _MIB
@@ -366,7 +369,7 @@ def test_a_mirror_leaves_room_on_the_disk(person: Person, watch: Watch) -> None:
     reserve_all_but(person, 150 * _MIB)
     failed = person.run("update", status=1)
     assert re.search(
-        r"^error: me/heavy: (tag v1\.0: )?git fetch: it was ended because the disk is almost full$",
+        r"^error: me/heavy: (tag v1\.0: )?git fetch: stopped because the disk is almost full$",
         failed.stderr, re.MULTILINE,
     )  # fmt: skip
     path = person.paths.state / "repositories/me/heavy.json"
@@ -396,7 +399,7 @@ def test_what_is_unpacked_leaves_room_on_the_disk(tmp_path: Path, left_mib: int)
             archives.unpack_sdist(path, tmp_path / "unpacked", 0)
     told = caught.value.message
     if left_mib == 8:
-        assert re.fullmatch(r"it would take 64 MiB, and \d MiB may be written", told)
+        assert re.fullmatch(r"64 MiB required, \d MiB available on disk", told)
     else:
         assert told == disk_reserve.ALMOST_FULL
 

@@ -120,7 +120,7 @@ def test_where_all_is_well_it_says_so(
         r"ok       watcher: running, last update succeeded \d+ s ago, next update in .*",
         "ok       releases: 1 project, each with a release that is served as it was published",
         "ok       sandbox: kept from builds, as measured: home, bus, other processes, network and "
-        "writing to control groups",
+        "control groups",
         rf"ok       fallback: {fallback} answers \(\d\.\d s\)",
         f"ok       clock: as at {fallback}.*",
         "ok       pip: does not use the index: nothing here leads to it",
@@ -317,7 +317,7 @@ def test_who_holds_the_port_is_named(machine: Machine, port: int) -> None:
         (found,) = of("port", examine_all(machine, status=1))
         server.shutdown()
     assert re.fullmatch(
-        rf"{port} is held by a process of the user \S+ that cannot be looked at, so the index "
+        rf"{port} is held by a process of user \S+, so the index "
         rf"cannot listen there|127\.0\.0\.1:{port} belongs to the user \S+: clients would .*",
         found[1],
     )
@@ -427,8 +427,8 @@ def test_a_sandbox_is_as_strong_as_was_measured(machine: Machine, port: int) -> 
     assert of("sandbox", examine_all(machine, status=0)) == [
         (
             "warning",
-            "none can be had, builds may do what you may: the network is seen (kept from them "
-            "would be home, bus, other processes and writing to control groups)",
+            "none can be had, builds may do what you may: the network is visible (kept from them "
+            "would be home, bus, other processes and control groups)",
             "watch only repositories that you trust as much as packages that you install",
         )
     ]

@@ -253,8 +253,8 @@ def test_the_command_gets_our_environment_and_the_variables(
     ("variable", "what"),
     [
         ("PIP_EXTRA_INDEX_URL", "pip takes the highest version, from there or from the index"),
-        ("UV_INDEX", "uv asks there before the index"),
-        ("UV_EXTRA_INDEX_URL", "uv asks there before the index"),
+        ("UV_INDEX", "uv asks it before the index"),
+        ("UV_EXTRA_INDEX_URL", "uv asks it before the index"),
         ("PIP_FIND_LINKS", "pip takes the highest version, from there or from the index"),
         ("UV_FIND_LINKS", "uv takes the highest version, from there or from the index"),
     ],
@@ -278,10 +278,10 @@ def test_an_index_that_could_get_in_between_is_named(
         ((), {"UV_INDEX_STRATEGY": "unsafe-best-match"}, []),
         (
             ("--uv-index",), {"UV_INDEX_STRATEGY": "unsafe-best-match", "PIP_NO_INDEX": "1"},
-            ["UV_INDEX_STRATEGY is set: uv may take another version than that of the first index"],
+            ["UV_INDEX_STRATEGY is set: uv may take a version from another index than the first"],
         ),
         ((), {"UV_OFFLINE": "1", "PIP_NO_INDEX": "yes"},
-         ["PIP_NO_INDEX is set: pip asks no index", "UV_OFFLINE is set: uv asks no index"]),
+         ["PIP_NO_INDEX is set: pip uses no index", "UV_OFFLINE is set: uv uses no index"]),
     ],
 )  # fmt: skip
 def test_only_what_bends_the_address_is_named(
@@ -369,18 +369,19 @@ def test_the_status_is_known_whatever_we_inherit(person: Person) -> None:
 @pytest.mark.parametrize(
     ("command", "status", "message", "hint"),
     [
-        ("nope", 127, "nope was not found", "see how it is spelled, and $PATH"),
+        ("nope", 127, "nope was not found", "check its spelling and $PATH"),
         (
             "uv sync", 127, "uv sync was not found",
-            "it is one word; a line for a shell: `sh -c 'uv sync'`",
+            "to run a shell command line, use `sh -c 'uv sync'`",
         ),
-        ("{home}/nope", 127, "{home}/nope was not found", "see how it is spelled, and $PATH"),
+        ("{home}/nope", 127, "{home}/nope was not found", "check its spelling and $PATH"),
         (
-            "{home}/plain", 126, "{home}/plain is not executable", "`chmod +x`, or name its shell",
+            "{home}/plain", 126, "{home}/plain is not executable",
+            "run `chmod +x`, or name its interpreter",
         ),
-        ("{home}", 126, "{home} is not executable", "`chmod +x`, or name its shell"),
-        ("plain", 126, "plain is not executable", "`chmod +x`, or name its shell"),
-        ("garbage", 126, "garbage cannot be run: Exec format error", "see what it is: `file`"),
+        ("{home}", 126, "{home} is not executable", "run `chmod +x`, or name its interpreter"),
+        ("plain", 126, "plain is not executable", "run `chmod +x`, or name its interpreter"),
+        ("garbage", 126, "cannot run garbage: Exec format error", "check its type with `file`"),
     ],
 )  # fmt: skip
 def test_a_command_that_cannot_be_run(
@@ -534,7 +535,7 @@ def test_an_index_that_does_not_come_up_is_said(person: Person) -> None:
     assert (failed.stdout, failed.stderr) == (
         "",
         f"{NONE_WATCHED}error: cannot read {person.paths.distributions}: Not a directory"
-        "\nhint: move away what is in its place\n",
+        "\nhint: move that file or directory away\n",
     )
 
 

@@ -280,7 +280,7 @@ def test_a_file_goes_only_after_the_pages_that_name_it(
     failed = export(person, target, status=1)
     assert failed.stderr.splitlines() == [
         f"error: cannot export to {target}: Is a directory ({page})",
-        "hint: move away what is in its place",
+        "hint: move that file or directory away",
     ]
     assert set(files(target)) == before - {"simple/one/index.html"}
 
@@ -377,7 +377,7 @@ def test_a_full_disk_and_missing_rights_are_one_line(
         unavailable(full.stderr.strip())
     assert full.stderr.splitlines()[-2:] == [
         f"error: cannot export to {target}: No space left on device",
-        "hint: make room on that disk and try again",
+        "hint: free space on that disk and try again",
     ]
     target.chmod(0o500)
     without_rights = [need("setpriv"), "--bounding-set", "-all"] if os.geteuid() == 0 else []
@@ -387,7 +387,7 @@ def test_a_full_disk_and_missing_rights_are_one_line(
     )  # fmt: skip
     assert re.fullmatch(
         rf"error: cannot export to {target}: Permission denied \(\S+\)\n"
-        "hint: check who owns it: `ls -ld`\n",
+        "hint: check its owner and mode: `ls -ld`\n",
         denied.stderr,
     )
 

@@ -146,7 +146,9 @@ def test_a_part_of_git_that_is_killed_is_no_damage(
     with pytest.raises(InsidersError) as caught:
         remotes.fetch(f"ssh://slow{project.remote}", mirror)
     killer.join()
-    assert caught.value.message.startswith("git fetch was ended, by others or for want of memory (")
+    assert caught.value.message.startswith(
+        "git fetch was killed, by another process or for lack of memory ("
+    )
     assert "damaged" not in caplog.text
 
 
@@ -258,7 +260,7 @@ def test_a_build_that_others_end_has_not_failed(person: Person, watch: Watch) ->
     project.hook("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nsignal.pause()")
     project.push("v1.0")
     told = person.run("update", status=1).stderr.splitlines()
-    assert "error: me/probe: tag v1.0: python was ended by signal 15" in told
+    assert "error: me/probe: tag v1.0: python was killed by signal 15" in told
     assert failures(person, "probe") == []
 
 
@@ -313,7 +315,7 @@ def test_a_build_does_not_fill_the_disk(person: Person, watch: Watch) -> None:
     told = on_small_disk(person, person.paths.cache, "512m", "update")
     assert "it has met the end of the disk" not in told
     assert re.search(
-        r"^error: me/large: tag v1\.0: it was ended when it had written \d+ MiB and less than the "
+        r"^error: me/large: tag v1\.0: the build was killed after writing \d+ MiB: less than the "
         rf"`disk-reserve` of {_RESERVED} MiB was free$", told, re.MULTILINE,
     )  # fmt: skip
     assert (failures(person, "large"), failures(person, "well")) == (["v1.0"], [])
@@ -343,7 +345,7 @@ def test_on_a_full_disk_nothing_is_built(person: Person, watch: Watch) -> None:
     told = on_small_disk(person, person.paths.cache, "64m", "update")
     assert (
         f"error: me/probe: the disk of {person.paths.mirror('me/probe').parent} is almost full: "
-        "builds leave 100 MiB free"
+        "builds keep 100 MiB free"
     ) in told.splitlines()
     assert "building" not in told
     assert failures(person, "probe") == []

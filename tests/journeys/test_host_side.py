@@ -84,7 +84,7 @@ def test_a_host_cannot_send_git_out_of_https(
             remotes.list_tags(f"{host.url}/me/probe.git")
     finally:
         host.close()
-    assert caught.value.message.startswith("git may not use that transport here (")
+    assert caught.value.message.startswith("this transport is not allowed (")
 
 
 def test_a_host_that_has_only_files_is_asked_nothing_twice(
@@ -143,14 +143,14 @@ def test_a_changed_host_key_is_told_as_one(machine: Machine) -> None:
         failed = machine.run("pypi-insiders", "update", "me/probe", check=False)
         told.append(failed.stderr)
     server.stop()
-    assert "me/probe: the host's ssh key is not known here (" in told[0]
+    assert "me/probe: the host's ssh key is unknown (" in told[0]
     lines = told[1].splitlines()
     assert (
-        "error: me/probe: the host's ssh key is not the one that is known here: it was changed, or "
-        f"another host answers (Host key for [127.0.0.1]:{port} has changed and you have requested "
+        "error: me/probe: the host's ssh key has changed, or another host answers "
+        f"(Host key for [127.0.0.1]:{port} has changed and you have requested "
         "strict checking.)"
     ) in lines
     assert (
-        f"hint: ask the host's owner; if it was changed: `ssh-keygen -R '[127.0.0.1]:{port}'`, "
+        f"hint: ask the host's owner; if it has changed, run `ssh-keygen -R '[127.0.0.1]:{port}'`, "
         "then connect once with `ssh` and check the fingerprint"
     ) in lines

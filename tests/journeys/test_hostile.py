@@ -809,7 +809,7 @@ def test_passwords_that_others_may_read_let_nobody_in(tmp_path: Path) -> None:
             path.chmod(mode)
             for _ in range(2):
                 assert index.ask(request("GET", "/simple/", _READER)).status == status
-        told = f"error: {path} has mode 0644: others may read it; until then nobody is let in\n"
+        told = f"error: {path} is accessible by other users (mode 0644); all requests are refused\n"
         assert index.log == told
 
 

@@ -141,7 +141,7 @@ def test_without_access_the_update_says_which_door_is_closed(
     assert added.stdout.splitlines()[0] == "watching sponsor/probe as probe"
     assert added.stderr.splitlines()[0] == "sponsor/probe: 1 tag found, latest release: v1.0"
     assert added.stderr.splitlines()[1].startswith(
-        "warning: sponsor/nope: no such repository, or no access to it ("
+        "warning: sponsor/nope: repository not found, or no access to it ("
     )
 
     def complaint(name: str) -> str:
@@ -150,16 +150,16 @@ def test_without_access_the_update_says_which_door_is_closed(
         return failed.stderr.splitlines()[-2]
 
     assert complaint("sponsor/nope").startswith(
-        "error: sponsor/nope: no such repository, or no access to it ("
+        "error: sponsor/nope: repository not found, or no access to it ("
     )
     key = machine.read_text(".ssh/id_ed25519")
     machine.run("rm", ".ssh/id_ed25519")
     assert complaint("sponsor/probe") == (
-        "error: sponsor/probe: no access: the host does not accept the credentials that git has "
-        "here (git@127.0.0.1: Permission denied (publickey,password,keyboard-interactive).)"
+        "error: sponsor/probe: no access: the host does not accept the credentials "
+        "(git@127.0.0.1: Permission denied (publickey,password,keyboard-interactive).)"
     )
     machine.write_text(".ssh/id_ed25519", key, mode=0o600)
     machine.run("rm", ".ssh/known_hosts")
     assert complaint("sponsor/probe") == (
-        "error: sponsor/probe: the host's ssh key is not known here (Host key verification failed.)"
+        "error: sponsor/probe: the host's ssh key is unknown (Host key verification failed.)"
     )

@@ -140,7 +140,7 @@ CASES = {
     ),
     "no access": Case(
         lose_access,
-        "me/probe", "no such repository, or no access to it .*",
+        "me/probe", "repository not found, or no access to it .*",
         "check the name, and that your sponsorship or account gives access",
     ),
     "odd files only": Case(
@@ -291,7 +291,7 @@ def test_an_index_that_lets_nobody_in_is_one_problem(
     machine.write_text(CONFIG, config)
     nobody = {
         "subject": "passwords",
-        "text": f"auth is set, and {passwords} has no user",
+        "text": f"`auth` is set, but {passwords} has no user",
         "hint": "`pypi-insiders server password USER`",
     }
     bad = {

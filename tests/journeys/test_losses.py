@@ -394,8 +394,8 @@ def test_an_update_fails_of_what_status_calls_a_problem(
 
 HINTS: dict[Callable[[Path], None], str] = {
     lambda path: path.symlink_to("nowhere/else"): "restore nowhere/else, or remove the link: `rm ",
-    lambda path: path.touch(): "move away what is in its place",
-    os.mkfifo: "move away what is in its place",
+    lambda path: path.touch(): "move that file or directory away",
+    os.mkfifo: "move that file or directory away",
 }
 
 

@@ -81,7 +81,7 @@ def test_a_link_leads_nowhere(person: Person, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text('[project]\nname = "secret"\n')
     (project.tree / "pyproject.toml").symlink_to(tmp_path / "secret")
     project.push("v1.0")
-    assert "(pyproject.toml is no regular file)" in add(person, project).stderr
+    assert "(pyproject.toml is not a regular file)" in add(person, project).stderr
 
 
 def test_a_tag_that_nobody_signed_names_nothing(person: Person, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_it_does_not_take_longer_than_it_may(person: Person, tmp_path: Path) -> 
     begin_s = time.monotonic()
     added = person.run("repos", "add", "me/probe", "--url", project.url, PATH=str(programs))
     assert 10 <= time.monotonic() - begin_s < 60
-    reason = " (fetching the files of tag v1.0 took longer than 10 s)"
+    reason = " (fetching the files of tag v1.0 timed out after 10 s)"
     assert UNNAMED.format("me/probe", reason) in added.stderr
     assert list(person.paths.cache.iterdir()) == []
 

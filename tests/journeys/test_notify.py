@@ -76,7 +76,7 @@ def lost(project: Project) -> str:
     """Take a repository away; tell what git says then."""
     project.remote.rename(project.remote.with_name("away.git"))
     return (
-        "no such repository, or no access to it "
+        "repository not found, or no access to it "
         f"('{project.remote}' does not appear to be a git repository)"
     )
 

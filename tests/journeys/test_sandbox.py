@@ -225,23 +225,24 @@ def test_forks_without_end_end(machine: Machine, project: Project, namespaces: i
     [
         (
             "open(os.path.join(directory, 'pip-99.0-py3-none-any.whl'), 'w').close()",
-            r"it built pip-99.0-py3-none-any.whl, probe-1.0-py3-none-any.whl instead of one wheel",
+            r"the build produced pip-99.0-py3-none-any.whl, probe-1.0-py3-none-any.whl "
+            "instead of one wheel",
         ),
         (
             "os.symlink('/etc/passwd', os.path.join(directory, 'probe-1.0-py3-none-any.whl'))\n"
             "return 'probe-1.0-py3-none-any.whl'",
-            r"it built probe-1.0-py3-none-any.whl, which is no file",
+            r"the build produced probe-1.0-py3-none-any.whl, which is not a regular file",
         ),
         (
             "open(os.path.join(directory, 'pip-99.0-py3-none-any.whl'), 'w').close()\n"
             "return '../../pip-99.0-py3-none-any.whl'",
-            'its build backend answers "../../pip-99.0-py3-none-any.whl" to build_wheel, not a '
-            "file name",
+            'the build backend returned "../../pip-99.0-py3-none-any.whl" from build_wheel, '
+            "expected a file name",
         ),
         (
             "open(os.path.join(directory, 'probe-1.0.tar.gz'), 'w').close()\n"
             "return 'probe-1.0.tar.gz'",
-            r"it built probe-1.0.tar.gz instead of one wheel",
+            r"the build produced probe-1.0.tar.gz instead of one wheel",
         ),
         (
             "import sys, zipfile\n"
@@ -419,7 +420,7 @@ def test_without_a_sandbox_one_warning_says_so(machine: Machine, project: Projec
     refused = machine.run("pypi-insiders", "update", env=without, check=False)
     assert refused.returncode == 1
     assert re.search(
-        r"^error: me/probe: tag v1.1: no sandbox can be had here: ", refused.stderr, re.MULTILINE
+        r"^error: me/probe: tag v1.1: the sandbox is unavailable: ", refused.stderr, re.MULTILINE
     )
     machine.write_text(settings, "")
     done = machine.run("pypi-insiders", "update", "me/probe", "--all-tags", env=without)
@@ -644,7 +645,7 @@ def test_what_is_ended_from_outside_is_tried_once_more(machine: Machine, project
     assert update.wait() == 1
     lines = update.stderr_text().splitlines()
     assert len([line for line in lines if line.endswith("; trying again")]) == 1
-    error = "error: me/probe: tag v1.0: the unit of the build was ended from outside: "
+    error = "error: me/probe: tag v1.0: another process stopped the unit of the build:  "
     told = [line for line in lines if line.startswith(error)]
     assert [line.endswith(" (twice)") for line in told] == [True]
     assert machine.processes("sleep 14142") == []
@@ -691,7 +692,7 @@ def test_a_build_is_left_behind_whatever_has_its_number_by_now(
     machine.run("systemd-run", "--user", "--quiet", f"--unit={unit}", "sleep", "14144.5")
     project.release("1.0")
     done = machine.run("pypi-insiders", "update", "-v")
-    assert f"ending {unit}, which was left behind" in done.stderr
+    assert f"stopping {unit}, left behind by a killed update" in done.stderr
     assert machine.processes("sleep 14144") == []
 
 
@@ -728,7 +729,7 @@ def test_a_build_leaves_room_on_the_disk(
     assert failed.returncode == 1
     assert "could take all room at once" not in failed.stderr
     assert re.search(
-        r"^error: me/probe: tag v1\.0: it was ended when it had written \d+ MiB and less than the "
+        r"^error: me/probe: tag v1\.0: the build was killed after writing \d+ MiB: less than the "
         r"`disk-reserve` of ", failed.stderr, re.MULTILINE,
     )  # fmt: skip
     assert list(json.loads(machine.read_text(_STATE))["failures"]) == ["v1.0"]
@@ -745,7 +746,7 @@ def test_a_sandbox_that_is_lost_is_missed(machine: Machine, project: Project) ->
         failed = machine.run("pypi-insiders", "update", env=without, check=False)
         assert failed.returncode == 1
         assert re.search(
-            r"^error: me/probe: tag v1.1: the sandbox of builds is not available any more: no se",
+            r"^error: me/probe: tag v1.1: the sandbox of builds has become unavailable: no se",
             failed.stderr, re.MULTILINE,
         )  # fmt: skip
     assert "probe-1.1" not in machine.run("ls", _INDEX).stdout
@@ -779,7 +780,7 @@ def test_an_update_that_is_stopped_takes_its_builds_along(
     assert machine.run(*units).stdout != ""
     project.release("1.1")
     again = machine.run("pypi-insiders", "update", check=False, timeout_s=200)
-    assert "which was left behind" in again.stderr
+    assert "left behind by a killed update" in again.stderr
     assert machine.run(*units).stdout == ""
 
 

@@ -248,7 +248,7 @@ def test_a_name_that_is_none_and_a_state_that_is_damaged_are_said(
     remembered(person).write_text("{")
     (warning,) = person.run("show", "me/probe").stderr.splitlines()
     assert warning.startswith(f"warning: {remembered(person)} is damaged (")
-    assert warning.endswith("; it is set aside as probe.json.damaged")
+    assert warning.endswith("; set aside as probe.json.damaged")
 
 
 def test_an_attempt_that_is_no_build_is_told_too(person: Person, project: Project) -> None:
@@ -258,7 +258,7 @@ def test_an_attempt_that_is_no_build_is_told_too(person: Person, project: Projec
     project.remote.rename(project.remote.with_name("away.git"))
     person.run("update", status=1)
     why = (
-        "no such repository, or no access to it "
+        "repository not found, or no access to it "
         f"('{project.remote}' does not appear to be a git repository)"
     )
     told = show(person)

@@ -190,7 +190,7 @@ def test_what_is_stopped_ends_3_and_what_fails_ends_1(
     told = screen(machine, status=1)
     assert re.search(rf"^watcher  running, last update failed {AGO}, {NEXT}$", told, re.MULTILINE)
     assert (
-        "\nproblem  me/probe: no such repository, or no access to it "
+        "\nproblem  me/probe: repository not found, or no access to it "
         f"('{project.remote}' does not appear to be a git repository)\n"
         "         hint: check the name, and that your sponsorship or account gives access\n"
     ) in told
@@ -274,7 +274,7 @@ def test_trouble_stays_until_it_is_over(person: Person, watch: Watch) -> None:
     person.run("repos", "add", "me/far", "--url", far)
     person.run("update", status=1)
     assert re.search(
-        r"\nproblem  me/far: no release yet: the host cannot be reached \(.*\n(.*\n)*"
+        r"\nproblem  me/far: no release yet: host unreachable \(.*\n(.*\n)*"
         r"warning  me/far: project name unknown; .*\n",
         person.run("status", status=1).stdout,
     )

@@ -300,11 +300,9 @@ def test_a_full_disk_leaves_nothing_half_written(person: Person, watch: Watch) -
     if "unshare" in done.stderr or "mount:" in done.stderr:
         unavailable(done.stderr.strip())
     error, hint = done.stderr.splitlines()[-2:]
-    full = rf"the disk of {directory} is too full: \d+ KiB are to be written, and \d+ KiB may be"
+    full = rf"the disk of {directory} is too full: \d+ KiB required, \d+ KiB available"
     assert re.fullmatch(rf"error: me/probe: tag v1\.0: {full}", error)
-    assert hint == (
-        "hint: make room on that disk; `disk-reserve` under [build] is what builds leave free"
-    )
+    assert hint == ("hint: free space on that disk, or lower `disk-reserve` under [build]")
     assert done.stdout == "1 checked, 0 files published, failed: me/probe\n"  # and no file
     assert untimed(person.run("update").stdout) == "1 checked, 2 files published\n"
 

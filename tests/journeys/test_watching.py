@@ -76,7 +76,8 @@ def test_what_is_wrong_with_the_access_is_said(person: Person) -> None:
     added = person.run("repos", "add", "me/probe", "--url", "file:///nowhere/probe.git")
     assert added.stdout == "watching me/probe\n"
     assert added.stderr == (
-        "warning: me/probe: no such repository, or no access to it ('/nowhere/probe.git' does not "
+        "warning: me/probe: repository not found, or no access to it ('/nowhere/probe.git' does "
+        "not "
         "appear to be a git repository)\n"
         "hint: check the name, and that your sponsorship or account gives access\n"
         + UNNAMED.format("me/probe", "")
@@ -104,7 +105,7 @@ def test_several_are_asked_and_the_silent_one_not_for_long(person: Person) -> No
         added = person.run("repos", "add", "me/probe", "--url", url)
         took_s = time.monotonic() - begin_s
     assert added.stderr == (
-        "warning: me/probe: git ls-remote took longer than 10 s\n"
+        "warning: me/probe: git ls-remote timed out after 10 s\n"
         "hint: the next update tries again\n" + UNNAMED.format("me/probe", "")
     )
     assert 10 <= took_s < 20
@@ -243,7 +244,7 @@ def test_a_host_out_of_reach_is_said_at_once(person: Person) -> None:
     url = f"https://127.0.0.1:{free_port()}/me/far.git"
     told = person.run("repos", "add", "me/far", "--url", url).stderr
     assert re.fullmatch(
-        r"warning: me/far: the host cannot be reached \(.*\)\n"
+        r"warning: me/far: host unreachable \(.*\)\n"
         r"hint: check the network; the next update tries again\n"
         + re.escape(UNNAMED.format("me/far", "")),
         told,

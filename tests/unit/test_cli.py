@@ -118,7 +118,7 @@ def test_an_unreadable_file_is_named(person: Person, file: str) -> None:
     path.mkdir(parents=True)
     failed = person.run("update", status=1)
     assert failed.stderr == (
-        f"error: cannot read {path}: Is a directory\nhint: move away what is in its place\n"
+        f"error: cannot read {path}: Is a directory\nhint: move that file or directory away\n"
     )
 
 
@@ -209,8 +209,8 @@ def test_an_index_does_not_start_as_its_own_fallback(person: Person, host: str) 
     failed = person.run("server", "run", *options, "--fallback-url", url, status=1)
     assert (failed.stdout, failed.stderr) == (
         "",
-        "error: the fallback URL must be another index than this one, which would redirect to "
-        f"itself, not {url!r}\n"
+        "error: the fallback URL must not be this index itself, which would redirect in a loop: "
+        f"{url!r}\n"
         'hint: set another `fallback-url` under [server], such as "https://pypi.org/simple/"\n',
     )
     person.paths.config.mkdir(parents=True)

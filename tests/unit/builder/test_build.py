@@ -38,9 +38,10 @@ def build_sdist(directory, settings=None):
     {sdist}
 """
 _DEEP = 100_000 * b"["
-_TOLD_SDIST = "its build backend answers {} to build_sdist, not a file name"
+_TOLD_SDIST = "the build backend returned {} from build_sdist, expected a file name"
 _TOLD_REQUIRES = (
-    "its build backend answers {} to get_requires_for_build_sdist, not a list of requirements"
+    "the build backend returned {} from get_requires_for_build_sdist, "
+    "expected a list of requirements"
 )
 
 
@@ -57,7 +58,7 @@ def _returns(text: str) -> bytes:
             ('"a\\u0000b"', '"a\\u0000b"'), ('"\\ud800.tar.gz"', '"\\ud800.tar.gz"'),
             ('"../../x/y"', '"../../x/y"'), (f'"{90 * "a"}/"', f'"{79 * "a"}...'),
         )),
-        *((raw, "what cannot be read") for raw in (
+        *((raw, "an unreadable answer") for raw in (
             b"", b"{", b"\xff", b"[1]", b"5", b"null", _DEEP, _returns(6000 * "9"),
             _returns(f'"{2_000_000 * "a"}"'), b'{"return_val":' + _DEEP,
         )),
@@ -86,19 +87,19 @@ def test_odd_requirements_are_told(tmp_path: Path, answer: str, told: str) -> No
     ("answer", "told"),
     [
         ({"unsupported": True, "traceback": 5},
-         "its build backend answers 5 as its traceback, not a text"),
+         "the build backend returned 5 as traceback, expected a text"),
         ({"unsupported": True, "traceback": "\ud800 boom\nthe end"},
-         "its build backend refuses: the end"),
+         "the build backend refuses: the end"),
         ({"no_backend": True, "backend_error": [1]},
-         "its build backend answers a list with 1 in it as its backend_error, not a text"),
+         "the build backend returned a list with 1 in it as backend_error, expected a text"),
         ({"no_backend": True, "backend_error": "\ud800", "traceback": "\ud800 t"},
          "Backend 'backend' is not available.: "),
         ({"return_val": "x", "warnings": [{"message": 5, "filename": "x", "lineno": 1}]},
-         "its build backend answers 5 as a warning, not a text"),
+         "the build backend returned 5 as a warning, expected a text"),
         ({"return_val": "x", "warnings": 5},
-         "its build backend answers 5 as a warning, not a text"),
+         "the build backend returned 5 as a warning, expected a text"),
         ({"return_val": "x", "warnings": [{"message": "w", "lineno": "x"}]},
-         "it built nothing instead of one sdist"),
+         "the build produced nothing instead of one sdist"),
     ],
 )  # fmt: skip
 def test_what_comes_beside_an_answer_is_told(
@@ -113,11 +114,11 @@ def test_what_comes_beside_an_answer_is_told(
     ("code", "told"),
     [
         ("pass", "nothing"),
-        ("path.mkdir()", "what cannot be read"),
-        ("path.symlink_to('/etc/hostname')", "what cannot be read"),
-        ("path.symlink_to('nowhere')", "what cannot be read"),
-        ("os.mkfifo(path)", "what cannot be read"),
-        ("socket.socket(socket.AF_UNIX).bind(path.name)", "what cannot be read"),
+        ("path.mkdir()", "an unreadable answer"),
+        ("path.symlink_to('/etc/hostname')", "an unreadable answer"),
+        ("path.symlink_to('nowhere')", "an unreadable answer"),
+        ("os.mkfifo(path)", "an unreadable answer"),
+        ("socket.socket(socket.AF_UNIX).bind(path.name)", "an unreadable answer"),
     ],
 )
 def test_what_is_no_answer_is_told(tmp_path: Path, code: str, told: str) -> None:
@@ -150,7 +151,7 @@ def test_an_odd_name_of_a_file_stays_in_its_line(tmp_path: Path, name: bytes, to
         f"[open(p + b'/' + n, 'w') for n in (b'probe-1.0.tar.gz', {name!r})]; return 'x'"
     )
     message = _complaint(tmp_path, code).message
-    assert message.startswith(f"it built {told}")
+    assert message.startswith(f"the build produced {told}")
     assert message.encode().splitlines() == [message.encode()]
 
 
@@ -185,19 +186,19 @@ _IN_TREE = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-pa
         (b"a = " + _DEEP, configuration._TOO_DEEP),
         (b"a = " + 101 * b"[" + 101 * b"]", configuration._TOO_DEEP),
         (b"a" + 2_000 * b".a" + b" = 1", configuration._TOO_DEEP),
-        (b"\xff", "its pyproject.toml cannot be parsed: 'utf-8' codec can't decode byte 0xff "),
-        (b"a = " + 6000 * b"9", "its pyproject.toml cannot be parsed: "),
-        (b"#" + 1024 * 1024 * b"x", "its pyproject.toml is no file, or too large"),
+        (b"\xff", "cannot parse pyproject.toml: 'utf-8' codec can't decode byte 0xff "),
+        (b"a = " + 6000 * b"9", "cannot parse pyproject.toml: "),
+        (b"#" + 1024 * 1024 * b"x", "pyproject.toml is not a regular file, or too large"),
         (_IN_TREE.encode().replace(b'"."', b'"../.."'),
-         "the backend-path '../..' in its pyproject.toml leads out of it"),
+         "the backend-path '../..' in pyproject.toml leads out of the project"),
         (_IN_TREE.encode().replace(b'"."', b'"/etc"'),
-         "the backend-path '/etc' in its pyproject.toml leads out of it"),
+         "the backend-path '/etc' in pyproject.toml leads out of the project"),
         (_IN_TREE.encode().replace(b'"backend"', b'"a\\u0000b"'),
-         "the build backend in its pyproject.toml has a name that none can have"),
+         "pyproject.toml has an invalid name of a build backend"),
         (_IN_TREE.encode().replace(b'"backend"', b'"' + 300_000 * b"a" + b'"'),
-         "the build backend in its pyproject.toml has a name that none can have"),
+         "pyproject.toml has an invalid name of a build backend"),
         (_IN_TREE.encode().replace(b'"."', b'"\\u0000"'),
-         "the build backend in its pyproject.toml has a name that none can have"),
+         "pyproject.toml has an invalid name of a build backend"),
         *((text, "Failed to validate `build-system` in pyproject.toml: ") for text in (
             b"build-system = 5",
             b"[build-system]\nrequires = [[1]]",
@@ -234,7 +235,7 @@ def test_a_configuration_that_is_no_file_is_told(tmp_path: Path, kind: str) -> N
     make[kind]()
     with pytest.raises(BuildError) as caught:
         build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
-    assert caught.value.message == "its pyproject.toml is no file, or too large"
+    assert caught.value.message == "pyproject.toml is not a regular file, or too large"
 
 
 def test_a_backend_that_is_not_where_it_should_be_is_told(tmp_path: Path) -> None:
@@ -312,7 +313,7 @@ def test_build_requirements_come_from_where_our_index_leads(
         ),
         (
             "owned-99.0-1.tar.gz", "owned_99_0-1-py3-none-any.whl",
-            "owned-99.0-1.tar.gz can be read as another distribution",
+            "owned-99.0-1.tar.gz is ambiguous: its project name has a digit after a hyphen",
         ),
         (
             "probe-1.0.tar.gz", "probe.whl",
@@ -352,11 +353,11 @@ def test_a_requirement_by_url_is_refused(tmp_path: Path, requirement: str) -> No
     ):
         build.build_distributions(project.tree, tmp_path, replace(RECIPE, network=True), UNCONFINED)
     assert caught.value.message == (
-        f"it requires {requirement!r} to build, and a URL would be fetched outside the sandbox"
+        f"build requirement {requirement!r} is a URL, which would be fetched outside the sandbox"
     )
 
 
-_TOO_MUCH = "its build requirements are too many, too long or no text"
+_TOO_MUCH = "the build requirements are too many, too long or not printable"
 
 
 @pytest.mark.parametrize(
@@ -366,9 +367,9 @@ _TOO_MUCH = "its build requirements are too many, too long or no text"
         (["a" * 1001], _TOO_MUCH),
         (["a\n--index-url=https://host.invalid/"], _TOO_MUCH),
         (["a\x1b[31m"], _TOO_MUCH),
-        (["--help"], "'--help' is no requirement of the form of PEP 508"),
-        (["./directory"], "'./directory' is no requirement of the form of PEP 508"),
-        (["a >"], "'a >' is no requirement of the form of PEP 508"),
+        (["--help"], "build requirement '--help' is not a valid PEP 508 requirement"),
+        (["./directory"], "build requirement './directory' is not a valid PEP 508 requirement"),
+        (["a >"], "build requirement 'a >' is not a valid PEP 508 requirement"),
     ],
     ids=["many", "long", "two lines", "an escape", "an option", "a path", "no version"],
 )

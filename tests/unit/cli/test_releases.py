@@ -64,7 +64,7 @@ def test_what_is_no_directory_is_named(person: Person, command: str) -> None:
     path.touch()
     done = person.run(command, "my-dist", "1.0", status=1)
     assert done.stderr == (
-        f"error: cannot read {path}: Not a directory\nhint: move away what is in its place\n"
+        f"error: cannot read {path}: Not a directory\nhint: move that file or directory away\n"
     )
 
 

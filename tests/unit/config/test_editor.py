@@ -184,10 +184,10 @@ def test_whoever_is_ended_while_editing_loses_nothing(person: Person, settings: 
 @pytest.mark.parametrize(
     ("editor", "message", "hint"),
     [
-        ("false", "false ended with 1", "nothing was changed"),
+        ("false", "false exited with 1", "nothing was changed"),
         ("no-such-editor -w", "no-such-editor was not found", "install no-such-editor"),
         (SHELL.format('rm "$1"'), "sh left no file", "nothing was changed"),
-        ("", "there is no terminal to edit on", "set EDITOR to what needs none"),
+        ("", "not a terminal", "set EDITOR to a program that needs none"),
     ],
 )
 def test_without_an_edit_nothing_changes(
@@ -203,8 +203,8 @@ def test_an_editor_that_cannot_be_understood_is_named(person: Person, settings: 
     """Its words are taken apart as a shell does."""
     assert edit(person, "vi '", status=1) == (
         "",
-        "error: EDITOR cannot be understood: No closing quotation\n"
-        "hint: write it as a shell wants it\n",
+        "error: cannot parse $EDITOR: No closing quotation\n"
+        "hint: check its quotes, as in a shell\n",
     )
 
 
@@ -234,7 +234,7 @@ def test_what_somebody_else_saved_meanwhile_stays(person: Person, settings: Path
     assert (stdout, stderr) == (
         "",
         f"note: what was written is kept in {copy}\n"
-        f"error: {settings} was changed meanwhile\n"
+        f"error: {settings} was changed by another program\n"
         "hint: nothing was saved; edit again\n",
     )
     assert settings.read_text() == f"{OLD}# theirs\n"

@@ -192,8 +192,8 @@ def test_a_file_that_others_may_read_is_refused(path: Path, mode: int) -> None:
     with pytest.raises(InsidersError) as caught:
         load(path)
     assert (caught.value.message, caught.value.hint) == (
-        f"{path} has mode {mode:04o}: others may read it",
-        f"chmod 600 {path}",
+        f"{path} is accessible by other users (mode {mode:04o})",
+        f"`chmod 600 {path}`",
     )
 
 
@@ -320,7 +320,7 @@ def test_a_password_that_takes_too_much_is_refused(path: Path, cost: str) -> Non
     with pytest.raises(InsidersError) as caught:
         load(path)
     assert (caught.value.message, caught.value.hint) == (
-        f"{path}, line 2: to check the password of me takes too much memory",
+        f"{path}, line 2: checking the password of me takes too much memory",
         f"remove the line: `sed -i 2d {path}`, then `pypi-insiders server password me`",
     )
     assert not Checker(path).is_right("me", "secret")
@@ -374,7 +374,7 @@ def test_a_damaged_credential_is_not_to_be_edited(tmp_path: Path) -> None:
     path.chmod(0o400)
     with pytest.raises(InsidersError) as caught:
         load(path)
-    assert caught.value.hint == "correct the file that LoadCredential=pypi-insiders-passwords names"
+    assert caught.value.hint == "correct the file in LoadCredential=pypi-insiders-passwords"
 
 
 def test_that_nobody_is_left_is_logged(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -384,7 +384,7 @@ def test_that_nobody_is_left_is_logged(path: Path, caplog: pytest.LogCaptureFixt
     assert checker.is_right("me", "secret")
     assert remove(path, "me")
     assert not checker.is_right("me", "secret")
-    assert caplog.messages == [f"{path} has no user: nobody is let in"]
+    assert caplog.messages == [f"{path} has no user: all requests are refused"]
 
 
 @pytest.mark.parametrize("user", ["", "a:b", "a b", "#a", "a\n"])
@@ -412,12 +412,12 @@ def test_a_credential_takes_the_place_of_the_file(
     [
         (
             ServerSettings(auth=True),
-            "auth is set, and {path} has no user",
+            "`auth` is set, but {path} has no user",
             "`pypi-insiders server password USER`",
         ),
         (
             ServerSettings(uploads=True),
-            "uploads are on, and {path} has no token",
+            "`uploads` is set, but {path} has no token",
             "`pypi-insiders server token`",
         ),
     ],
@@ -445,8 +445,8 @@ def test_only_loopback_needs_no_password(host: str, is_open: bool) -> None:
         return
     with pytest.raises(InsidersError) as caught:
         access.demand_auth(False, bound)
-    assert caught.value.message.startswith("whoever reaches ")
-    assert "could read the index" in caught.value.message
+    assert caught.value.message.endswith("is reachable from other machines without a password")
+    assert "reachable from other machines" in caught.value.message
 
 
 def test_a_password_is_read_from_standard_input(person: Person) -> None:

@@ -102,14 +102,14 @@ def test_every_key(path: Path) -> None:
             "[build]\nsandbox = true",
             'build.sandbox must be "auto", "required" or "off", not True',
         ),
-        ("[build]\njobs = -1", "build.jobs must be 0 for one a processor, or a number, not -1"),
+        ("[build]\njobs = -1", "build.jobs must be 0 for one per processor, or a number, not -1"),
         (
             '[build]\ndisk-reserve = "5%"',
             'build.disk-reserve must be 0 for none, or a size such as "500MB" or '
             "\"2GiB\", not '5%'",
         ),
         ("[build]\nas-of-tag = 1", "build.as-of-tag must be true or false, not 1"),
-        ('[publish]\nuser = "a:b"', "publish.user must be the name of a user, not 'a:b'"),
+        ('[publish]\nuser = "a:b"', "publish.user must be a user name without a colon, not 'a:b'"),
         (
             '[publish]\nindex-url = "https://me:secret@h/"',
             "publish.index-url must not contain credentials",
@@ -187,7 +187,7 @@ def test_an_unreadable_file_is_no_missing_file(path: Path) -> None:
     path.mkdir()
     assert _refusal(path) == (
         f"cannot read {path}: Is a directory",
-        "move away what is in its place",
+        "move that file or directory away",
     )
 
 
@@ -309,7 +309,7 @@ def test_names_cannot_be_appended_to_a_query_or_a_fragment(
         parse(f"https://example.org/simple/{tail}")
 
 
-SELF = "must be another index than this one, which would redirect to itself"
+SELF = "must not be this index itself, which would redirect in a loop"
 
 
 @pytest.mark.parametrize("path_", ["", "/", "/simple", "/simple/", "/insiders/simple/"])
@@ -340,7 +340,7 @@ def test_the_index_is_not_its_own_fallback(path: Path, host: str, at: str, path_
         'names = ["packages.example"]\n'
     )
     assert _refusal(path) == (
-        f"{path}: server.fallback-url {SELF}, not {url!r}",
+        f"{path}: server.fallback-url {SELF}: {url!r}",
         f"edit {path}",
     )
 

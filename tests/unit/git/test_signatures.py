@@ -85,9 +85,9 @@ def test_a_tag_without_a_signature_does_not_pass(
     git(project.tree, "tag", "v1.1")
     assert checked.complaint("v1.0", ann.file, "v1.0^{commit}") == "tag v1.0 is not signed"
     assert checked.complaint("v1.1", ann.file) == (
-        "tag v1.1 is not signed: it is a lightweight one"
+        "tag v1.1 is not signed: it is a lightweight tag"
     )
-    assert checked.complaint("v9", ann.file) == "tag v9 is not there any more"
+    assert checked.complaint("v9", ann.file) == "tag v9 not found any more"
 
 
 def test_a_signature_is_for_one_name_and_one_commit(
@@ -98,11 +98,11 @@ def test_a_signature_is_for_one_name_and_one_commit(
     ann.sign(project, "v1.0")
     git(project.tree, "update-ref", "refs/tags/v2.0", git(project.tree, "rev-parse", "v1.0"))
     assert checked.complaint("v2.0", ann.file) == (
-        "tag v2.0 was made as v1.0: somebody has renamed it"
+        "tag v2.0 was signed as v1.0, and has been renamed"
     )
     head, old = (git(project.tree, "rev-parse", name)[:9] for name in ("HEAD", "v0.1"))
     assert checked.complaint("v1.0", ann.file, "v0.1") == (
-        f"tag v1.0 is for the commit {head}, not for the commit {old}"
+        f"tag v1.0 is signed for commit {head}, not for commit {old}"
     )
 
 
@@ -117,7 +117,7 @@ def test_a_tag_that_was_changed_does_not_pass(
     retag(project, "v1.0", (head, old), "v1.0")
     for tag, commit in (("v2.0", "HEAD"), ("v1.0", "v0.1")):
         assert checked.complaint(tag, ann.file, commit) == (
-            f"tag {tag} is signed, and the signature does not fit: the tag was changed after it"
+            f"tag {tag} is signed, but the signature is invalid: the tag was changed after signing"
         )
 
 
@@ -131,16 +131,16 @@ def test_a_signature_of_the_other_kind_does_not_pass(
     by_gpg.sign(project, "v1.0")
     by_ssh.sign(project, "v1.1")
     assert checked.complaint("v1.0", by_ssh.file) == (
-        f"tag v1.0 has an OpenPGP signature, and {by_ssh.file} has no such keys"
+        f"tag v1.0 has an OpenPGP signature, but {by_ssh.file} has no such keys"
     )
     assert checked.complaint("v1.1", by_gpg.file) == (
-        f"tag v1.1 has an ssh signature, and {by_gpg.file} has no such keys"
+        f"tag v1.1 has an ssh signature, but {by_gpg.file} has no such keys"
     )
     options = [word for option in by_gpg.options for word in ("-c", option)]
     message = "v1.2\n\n-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----"
     git(project.tree, *options, "tag", "--sign", "--message", message, "v1.2")
     assert checked.complaint("v1.2", by_ssh.file) == (
-        f"tag v1.2 has an OpenPGP signature, and {by_ssh.file} has no such keys"
+        f"tag v1.2 has an OpenPGP signature, but {by_ssh.file} has no such keys"
     )
 
 
@@ -164,16 +164,16 @@ def test_an_expired_key_does_not_pass(
     """It could have been stolen since."""
     ann = gpg_signer(tmp_path, gpg_homes, "ann", "--faked-system-time", "20200101T000000")
     ann.sign(project, "v1.0")
-    assert checked.complaint("v1.0", ann.file) == "tag v1.0 is signed by a key that has expired"
+    assert checked.complaint("v1.0", ann.file) == "tag v1.0 is signed by an expired key"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "FILE has no keys; one line a key: "),
-        (b"# nobody\n", "FILE has no keys; one line a key: "),
-        (b"hello\n", "FILE has a line that is no allowed signer; one line a key: "),
-        (b"ssh-ed25519 AAAA me\n", "FILE has a line that is no allowed signer; one line a key: "),
+        (b"", "FILE has no keys; write one key per line: "),
+        (b"# nobody\n", "FILE has no keys; write one key per line: "),
+        (b"hello\n", "FILE has a malformed line; write one key per line: "),
+        (b"ssh-ed25519 AAAA me\n", "FILE has a malformed line; write one key per line: "),
         (b"\x99nonsense", "FILE has no public keys (gpg: "),
         (None, "cannot read FILE: No such file or directory; None"),
     ],
@@ -205,5 +205,7 @@ def test_without_the_program_that_checks_it_is_said(
     (programs / "git").symlink_to(need("git"))
     monkeypatch.setenv("PATH", str(programs))
     commit = git(checked.project.tree, "rev-parse", "HEAD")
-    with pytest.raises(InsidersError, match=r"^(gpg|ssh-keygen) was not found, which checks"):
+    with pytest.raises(
+        InsidersError, match=r"^(gpg|ssh-keygen), which verifies signatures, was not"
+    ):
         remotes.verify(checked.mirror, "v1.0", commit, ann.file)

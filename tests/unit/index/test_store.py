@@ -246,7 +246,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path, record: Metada
     taken.touch()
     with pytest.raises(InsidersError) as caught:
         publish(taken, record, [])
-    assert caught.value.message == f"cannot make the directory {taken}: File exists"
+    assert caught.value.message == f"cannot create the directory {taken}: File exists"
 
 
 def test_present_and_unpublish_name_what_is_there(

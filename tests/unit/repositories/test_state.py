@@ -137,12 +137,12 @@ def _written(directory: Path, text: str) -> Path:
         ('{"format": 1, "bui', "Unterminated string starting at: line 1 column 15 (char 14)"),
         ('{"format": "1", "builds": []}', "its format is '1'"),
         ('{"format": 1, "builds": [], "news": 1}', "RepositoryState: unknown key 'news'"),
-        ('{"format": 1, "builds": [5]}', "Build: it is no table"),
+        ('{"format": 1, "builds": [5]}', "Build: not a table"),
         ('{"format": 1, "builds": [{"tag": "v1"}]}', "Build: a key is missing"),
         ('{"format": 1, "builds": [], "distribution": 5}',
-         "RepositoryState: project has another type"),
+         "RepositoryState: project has the wrong type"),
         ('{"format": 1, "builds": [], "name": "\\ud800"}',
-         "RepositoryState: name has another type"),
+         "RepositoryState: name has the wrong type"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_understood_is_set_aside(
@@ -152,7 +152,7 @@ def test_a_file_that_is_not_understood_is_set_aside(
     path = _written(tmp_path, text)
     assert load(tmp_path, "NS/PROJ") == RepositoryState()
     assert path.with_name("proj.json.damaged").read_text() == text
-    assert caplog.messages == [f"{path} is damaged ({why}); it is set aside as proj.json.damaged"]
+    assert caplog.messages == [f"{path} is damaged ({why}); set aside as proj.json.damaged"]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_file_of_a_newer_version_is_named_and_kept(tmp_path: Path) -> None:
         load(tmp_path, "NS/PROJ")
     assert (caught.value.message, caught.value.hint) == (
         f"{path} was written by a newer version of this program",
-        "install that version again; the file is left as it is",
+        "install that version again; the file is left unchanged",
     )
     assert path.read_text() == text
 

@@ -117,7 +117,7 @@ def test_what_is_free_at_the_end_of_one_was_its_own(place: Path, beside: str) ->
     assert told is not None
     assert told[1] is (not beside)
     if not beside:
-        assert told[0].startswith("it was ended when it had written 13 MiB and less than ")
+        assert told[0].startswith("the build was killed after writing 13 MiB: less than ")
 
 
 def test_what_it_removes_itself_is_not_counted_twice(place: Path) -> None:
@@ -132,7 +132,7 @@ def test_what_it_removes_itself_is_not_counted_twice(place: Path) -> None:
         (own / "large").unlink()
         told = use.trouble()
     assert told is not None
-    assert told[0].startswith("it was ended when it had written 8 MiB and less than ")
+    assert told[0].startswith("the build was killed after writing 8 MiB: less than ")
     assert told[1] is False
 
 
@@ -203,7 +203,7 @@ def test_the_files_of_one_that_is_ended_go_first(place: Path) -> None:
 
     with space.guard.guarding(other) as use, space.workspace() as workspace:
         fill(other, 4)
-        with pytest.raises(BuildError, match="it was ended when it had written 9 MiB"):
+        with pytest.raises(BuildError, match="the build was killed after writing 9 MiB"):
             build(workspace)
         assert not use.is_to_end
 

@@ -23,7 +23,7 @@ from pypi_insiders.util.files import locked, make_directory, read_text, remove, 
 pytestmark = pytest.mark.timeout(120)
 
 
-IN_ITS_PLACE = "move away what is in its place"
+IN_ITS_PLACE = "move that file or directory away"
 
 
 def _refusal(call: Callable[..., object], *arguments: object) -> tuple[str, str | None]:
@@ -222,7 +222,7 @@ def test_make_directory(tmp_path: Path) -> None:
     taken = tmp_path / "file"
     taken.touch()
     assert _refusal(make_directory, taken) == (
-        f"cannot make the directory {taken}: File exists",
+        f"cannot create the directory {taken}: File exists",
         IN_ITS_PLACE,
     )
 

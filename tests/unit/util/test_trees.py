@@ -100,7 +100,7 @@ def test_of_very_many_files_beside_what_was_built_some_are_told(tmp_path: Path) 
     fill(tmp_path / "dist")
     with little_memory(), pytest.raises(BuildError) as caught:
         work._taken("sdist")
-    assert caught.value.message.startswith("it built ")
+    assert caught.value.message.startswith("the build produced ")
     assert caught.value.message.endswith(" instead of one sdist")
     assert len(caught.value.message) < 500
 
@@ -122,7 +122,7 @@ def test_a_wheel_with_very_many_files_is_the_fault_of_who_requires_it(
     with pytest.raises(RequirementError) as caught:
         Bytecode(tmp_path / "shared").bring(_environment(tmp_path / "env"), _never)
     assert caught.value.message == (
-        "what its build requires is too large: it has more than 100 files and directories"
+        "the build requirements are too large: it has more than 100 files and directories"
     )
 
 
@@ -141,4 +141,4 @@ def test_a_wheel_does_not_look_like_very_many_others(
         (packages / f"other-{number}-1.0.dist-info").mkdir()
     with pytest.raises(RequirementError) as caught:
         _ = environment.versions
-    assert caught.value.message == "what its build requires is more than 3 distributions"
+    assert caught.value.message == "the build requirements are more than 3 projects"

@@ -533,8 +533,9 @@ def test_an_index_without_passwords_is_not_opened_to_others(tmp_path: Path) -> N
         assert _end(process) == (
             1,
             "",
-            f"error: whoever reaches 0.0.0.0:{port} could read the index\n"
-            "hint: set `auth = true` under [server], and `pypi-insiders server password USER`\n",
+            f"error: 0.0.0.0:{port} is reachable from other machines without a password\n"
+            "hint: set `auth = true` under [server], and run "
+            "`pypi-insiders server password USER`\n",
         )
 
 
