@@ -12,7 +12,7 @@ from pypi_insiders.git import credentials
 from pypi_insiders.git.command import FETCH_TIMEOUT_S, GitSettings, attempt, git, in_mirror, in_tree
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import UnexplainedError, UnfitError, explain
-from pypi_insiders.git.mirror import Mirror
+from pypi_insiders.git.mirror import SHA256, Mirror
 from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, submodules_of
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 # Git itself follows submodules without end: two repositories that name each other would.
 _DEPTH = 10
 _TIME_DIGITS = 10
+_SHA256_DIGITS = 64
 
 # Names that no file, and targets that no link can have. Source: verify_path in git's read-cache.c.
 _IMPOSSIBLE = re.compile(
@@ -74,7 +75,8 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
         commit: full hash.
         tree: a directory that is not there yet.
         access: by what the host is asked for what is missing.
-        tag: names the commit in the tree, whatever it names in the mirror.
+        tag: alone names the commit in the tree, whatever it and other tags name in the mirror;
+            `None`: the tags are as in the mirror.
         submodules: where they may be beside the namespace of the repository; `None`: anywhere.
 
     Returns:
@@ -92,10 +94,26 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     exporter.check_out(of, commit, tree)
     time_s = _time_of(mirror, commit)
     if tag is not None:
-        in_tree(tree, "tag", "--force", tag, commit)
+        _name_by(tag, commit, tree)
     # Last, for a tag and a checkout touch files too.
     exporter.settle(tree, time_s)
     return time_s
+
+
+def _name_by(tag: str, commit: str, tree: Path) -> None:
+    """Let one tag alone name the commit in a tree.
+
+    Tools that read the version from git would take any of several: `v1` in place of `v1.2.3`.
+    """
+    listed = in_tree(
+        tree, "for-each-ref", "--format=%(refname:lstrip=2)", f"--points-at={commit}", "refs/tags"
+    )
+    names = listed.splitlines()
+    if others := [f"delete refs/tags/{name}" for name in names if name != tag]:
+        # There can be more of them than fit on a command line.
+        in_tree(tree, "update-ref", "--stdin", stdin=others)
+    if tag not in names:
+        in_tree(tree, "tag", "--force", "--", tag, commit)
 
 
 def _time_of(mirror: Path, commit: str) -> int:
@@ -240,7 +258,9 @@ def _bounded(submodules: Sequence[Submodule], depth: int) -> Sequence[Submodule]
 def _check_out(mirror: Path, commit: str, tree: Path) -> None:
     # Not `git clone --shared`, which leaves a remote, nor `git worktree`, which would share
     # settings, hooks and refs with the mirror. A template of the user would bring hooks.
-    git("init", "--quiet", "--template=", "--initial-branch=main", "--", str(tree))
+    # A repository borrows objects only from one that names them by the same hash.
+    options = (SHA256,) if len(commit) == _SHA256_DIGITS else ()
+    git("init", "--quiet", "--template=", "--initial-branch=main", *options, "--", str(tree))
     directory = tree / ".git"
     # One file for all tags, as git packs them.
     tags = in_mirror(mirror, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags")

@@ -30,8 +30,16 @@ class UnfitError(InsidersError):
     """What a tag names can be no release, now and later."""
 
 
+class NoCommitError(InsidersError):
+    """A tag names a directory or a file, of which no release can be built."""
+
+
 class UnexplainedError(InsidersError):
     """Git says something that we do not know; our own copy may be damaged."""
+
+
+class ObjectFormatError(UnexplainedError):
+    """The host's repository names its objects by another hash than the mirror."""
 
 
 # What git, ssh and curl say, what that means, and what helps. The first match counts.
@@ -145,6 +153,8 @@ def explain(
             f"git {command} was ended, by others or for want of memory ({detail})",
             "the next update tries again",
         )
+    if re.search(r"mismatched algorithms: client", text):
+        return ObjectFormatError(f"git {command} failed: {detail}")
     # A local command may print file names of the repository, which can say anything.
     for pattern, kind, meaning, hint in _MEANINGS if connects else ():
         if match := re.search(pattern, text):

@@ -17,7 +17,12 @@ from pypi_insiders.git.command import (
     in_mirror,
 )
 from pypi_insiders.git.credentials import GITS_OWN, Access
-from pypi_insiders.git.errors import RefusedError, UnexplainedError, UnfitError
+from pypi_insiders.git.errors import (
+    NoCommitError,
+    ObjectFormatError,
+    RefusedError,
+    UnexplainedError,
+)
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
 from pypi_insiders.util.trees import remove_tree
@@ -29,6 +34,8 @@ _Got = TypeVar("_Got")
 # History without content: for the version a build asks for commits and tags, and only the files of
 # one commit are unpacked. Hosts that know no filter send everything, with a warning.
 _SPARING = "--filter=blob:none"
+SHA256 = "--object-format=sha256"
+"""The option of `git init` for a repository whose objects have names of 64 digits."""
 _TAGS = "+refs/tags/*:refs/tags/*"
 _BRANCHES = "+refs/heads/*:refs/heads/*"
 
@@ -100,6 +107,21 @@ def fetch_commit(url: str, mirror: Path, commit: str, access: Access = GITS_OWN)
     Mirror(mirror, url, credentials.settings(url, access), commit).fetch_commit()
 
 
+def check_commit(mirror: Path, name: str) -> None:
+    """Refuse a tag of a directory or of a file: such tags exist, as junio-gpg-pub in git itself.
+
+    Args:
+        mirror: what `fetch` filled.
+        name: what the tag names, as `list_tags` returns it.
+
+    Raises:
+        NoCommitError: it is no commit.
+    """
+    kind = Mirror(mirror, "", GitSettings()).kind(name)
+    if kind not in ("commit", None):
+        raise NoCommitError(f"it names a {kind}, and not a commit")
+
+
 @dataclass(frozen=True)
 class Mirror:
     """A bare copy of a repository."""
@@ -158,16 +180,12 @@ class Mirror:
 
         Raises:
             UnreachableError: the host cannot be reached.
-            UnfitError: it is no commit.
             InsidersError: the commit is not there, or the content cannot be had.
 
         Source: git-rev-list(1), `--missing=print`; that this is how git itself fetches what is
         missing: fetch_objects in git's promisor-remote.c.
         """
         if not self._has(commit):
-            # Tags of trees and of single files exist in the wild: junio-gpg-pub in git itself.
-            if kind := self._kind(commit):
-                raise UnfitError(f"the tag names a {kind}, and no commit")
             raise UnexplainedError(
                 f"the commit {commit:.9} is in none of its tags", "the next update looks again"
             )
@@ -199,8 +217,8 @@ class Mirror:
             attempt(f"--git-dir={self.path}", "cat-file", "-e", f"{commit}^{{commit}}").status == 0
         )
 
-    def _kind(self, name: str) -> str | None:
-        """Tell what kind of object has this name; `None` if it is not there."""
+    def kind(self, name: str) -> str | None:
+        """Return what kind of object has a name, such as `commit`; `None`: there is none."""
         found = attempt(f"--git-dir={self.path}", "cat-file", "-t", name)
         return found.stdout.strip() if found.status == 0 else None
 
@@ -214,14 +232,25 @@ class Mirror:
         _log.info("the mirror %s may be damaged (%s); it is made anew", self.path, error.message)
         self._make()
 
-    def _make(self) -> None:
-        """Make it beside an old one, which it replaces when it is complete."""
+    def _make(self, *options: str) -> None:
+        """Make it beside an old one, which it replaces when it is complete.
+
+        Args:
+            options: of `git init`.
+        """
         # Beside it, for a rename must stay on one file system.
         unfinished = self.path.with_name(f"{self.path.name}.new")
         remove_tree(unfinished)
         make_directory(unfinished)
-        git("init", "--quiet", "--bare", "--template=", "--", str(unfinished))
-        self._update(unfinished)
+        git("init", "--quiet", "--bare", "--template=", *options, "--", str(unfinished))
+        try:
+            self._update(unfinished)
+        except ObjectFormatError:
+            if options:
+                raise
+            # Only the first answer tells which hash the host uses; nearly all use git's default.
+            self._make(SHA256)
+            return
         # rename(2) replaces no directory that has something in it.
         remove_tree(self.path)
         unfinished.rename(self.path)

@@ -105,12 +105,14 @@ class ReleaseBuilder:
             git.bring(self._mirror, release.commit, self._access, submodules=submodules)
 
     def verify(self, release: TaggedRelease) -> None:
-        """Check that an allowed signer has signed a tag, if its repository wants that.
+        """Check that a tag names a commit, and has a signature where its repository wants one.
 
         Raises:
-            SignatureError: none has.
+            NoCommitError: it names something else.
+            SignatureError: no allowed signer has signed it.
             InsidersError: that cannot be found out.
         """
+        git.check_commit(self._mirror, release.commit)
         if signers := self._repository.signers:
             git.verify(self._mirror, release.tag, release.commit, signers)
 
@@ -175,7 +177,7 @@ class ReleaseBuilder:
                 release.commit,
                 source,
                 self._access,
-                tag=release.tag if release.is_moved else None,
+                tag=release.tag,
                 submodules=self._repository.submodules or (),
             )
 

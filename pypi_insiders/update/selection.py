@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from pypi_insiders.config.toml_fields import did_you_mean
-from pypi_insiders.git import SignatureError
+from pypi_insiders.git import NoCommitError, SignatureError
 from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import recovery, tags
@@ -24,6 +24,7 @@ from pypi_insiders.util.files import read_bytes
 _log = logging.getLogger(__name__)
 
 _MOST_REMEMBERED = 100
+_MOST_LOWER = 1000
 
 
 class TagSelector:
@@ -81,7 +82,7 @@ class TagSelector:
             _demand_chosen(self._repository, known, refs, self._rules)
 
     def choose(self, refs: dict[str, str]) -> tuple[str, ...]:
-        """Choose the tags to build, of those that are not known to be unsigned.
+        """Choose the tags to build, of those that are not known to be unsigned or no commits.
 
         Returns:
             In the order in which they are to be built.
@@ -90,49 +91,53 @@ class TagSelector:
             InsidersError: the tag that is asked for is not there.
         """
         request, known = self._request, self._tracked.known
-        refs = {tag: commit for tag, commit in refs.items() if known.unsigned.get(tag) != commit}
+        unfit = (*known.unsigned.items(), *known.no_commits.items())
+        refs = {tag: commit for tag, commit in refs.items() if (tag, commit) not in unfit}
         if request.tag is not None:
             return self._named(refs, request.tag)
         if request.all_tags:
             done = self._taken_back(refs)
             built = done if request.force else {**known.built, **done}
             return tags.unbuilt(refs, built, self._rules)
-        return tags.choose(refs, self._done(refs), self._rules, known.left_out).build
+        return self._choice(refs).build
 
-    def signed(
+    def verified(
         self, refs: dict[str, str], chosen: tuple[str, ...], verify: Callable[[str], None]
     ) -> tuple[str, ...]:
-        """Leave out tags that no allowed signer has signed; others take their place.
+        """Leave out tags that name no commit, or are not signed; others take their place.
 
         Args:
             refs: all tags.
             chosen: those of them that were chosen.
-            verify: raises `SignatureError` for a tag that no allowed signer has signed.
+            verify: raises `SignatureError` for a tag that no allowed signer has signed, and
+                `NoCommitError` for one that names no commit.
 
         Raises:
-            SignatureError: nobody has signed the one tag that is asked for.
+            SignatureError: no allowed signer has signed the one tag that is asked for.
+            NoCommitError: the one tag that is asked for names no commit.
             InsidersError: it cannot be found out which tags are signed.
         """
-        if self._repository.signers is None:
-            return chosen
-        # Until all are signed: a tag that takes the place of an unsigned one may be unsigned too.
-        good: set[str] = set()
+        # Until all are good: a tag that takes the place of an unsigned one may be unsigned too.
+        known, good = self._tracked.known, set[str]()
         while True:
-            unsigned = {}
+            unsigned: dict[str, str] = {}
+            no_commits: dict[str, str] = {}
             for tag in chosen:
                 try:
                     if tag not in good:
                         verify(tag)
                     good.add(tag)
-                except SignatureError as error:
+                except (SignatureError, NoCommitError) as error:
                     if self._request.tag is not None:
                         raise
-                    unsigned[tag] = refs[tag]
+                    is_unsigned = isinstance(error, SignatureError)
+                    (unsigned if is_unsigned else no_commits)[tag] = refs[tag]
                     name = self._repository.name
                     _log.warning("%s: tag %s is passed over: %s", name, tag, error.message)
-            if not unsigned:
+            if not (unsigned or no_commits):
                 return chosen
-            self._tracked.known.unsigned |= unsigned
+            known.unsigned |= unsigned
+            known.no_commits |= no_commits
             self._tracked.commit()
             chosen = tuple(tag for tag in self.choose(refs) if self.is_due(refs, tag))
 
@@ -155,6 +160,11 @@ class TagSelector:
             )  # fmt: skip
             return ()
         return (tag,)
+
+    def _choice(self, refs: dict[str, str]) -> tags.Choice:
+        known = self._tracked.known
+        produced = {build.tag: build.version for build in known.builds}
+        return tags.choose(refs, self._done(refs), self._rules, known.left_out, produced)
 
     def _done(self, refs: dict[str, str]) -> dict[str, str]:
         """Return what is not built any more, tag to commit, in the order in which it was built."""
@@ -190,14 +200,21 @@ class TagSelector:
             InsidersError: none of its tags is a release, or the state cannot be written.
         """
         known, name, rules = self._tracked.known, self._repository.name, self._rules
-        choice = tags.choose(refs, self._done(refs), rules, known.left_out)
-        before = (known.passed_over, known.left_out)
+        choice = self._choice(refs)
+        before = (known.passed_over, known.left_out, known.lower)
         passed_over = list(choice.passed_over[:_MOST_REMEMBERED])
         if passed_over and passed_over != known.passed_over:
             _log.info(
-                "%s: passed over, because no version: %s", name, tags.summary(choice.passed_over)
+                "%s: passed over, because not a release: %s", name, tags.summary(choice.passed_over)
             )
         known.passed_over = passed_over
+        if lower := [tag for tag in choice.lower[:_MOST_LOWER] if tag not in known.lower]:
+            _log.info(
+                "%s: not built, because lower than the first release that is built: %s; build one "
+                "with `pypi-insiders update %s --tag TAG`",
+                name, tags.summary(lower), name,
+            )  # fmt: skip
+        known.lower = list(choice.lower[:_MOST_LOWER])
         if choice.left_out:
             _log.info(
                 "%s: left out, because there are newer ones: %s; build them with "
@@ -214,9 +231,9 @@ class TagSelector:
         known.left_out = [
             tag for tag in dict.fromkeys([*known.left_out, *choice.left_out]) if tag in refs
         ]
-        if (known.passed_over, known.left_out) != before:
+        if (known.passed_over, known.left_out, known.lower) != before:
             self._tracked.commit()
-        tags.demand_release(refs, rules.pattern)
+        tags.demand_release(refs, rules.pattern, name)
         return [
             f"tag {tag} was built from {known.built[tag]:.9} and names {refs[tag]:.9} now; "
             "what is published stays"
