@@ -16,10 +16,14 @@ _MOST_LEVELS = 100
 _TOO_DEEP = f"its pyproject.toml has more than {_MOST_LEVELS} levels of tables and lists"
 
 
-def check(project: Path) -> None:
+def check(project: Path, tree: Path) -> None:
     """Refuse a `pyproject.toml` that leads elsewhere, or that `build` could not understand.
 
     It is read outside of any sandbox.
+
+    Args:
+        project: its directory.
+        tree: the source tree; a link may lead to another file in it.
 
     Raises:
         BuildError: it is such a one.
@@ -29,6 +33,11 @@ def check(project: Path) -> None:
     path = project / "pyproject.toml"
     if not os.path.lexists(path):
         return
+    # Some projects keep one file for several packages. No hook runs while this is read, so the link
+    # still leads there when `build` follows it.
+    target = path.resolve()
+    if path.is_symlink() and target.is_relative_to(tree.resolve()) and target.is_file():
+        path = target
     content = read_left(path, _LIMIT_BYTES)
     if content is None:
         raise BuildError("its pyproject.toml is no file, or too large")

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from pypi_insiders.git import credentials
 from pypi_insiders.git.command import FETCH_TIMEOUT_S, GitSettings, attempt, git, in_mirror, in_tree
@@ -23,7 +24,9 @@ _log = logging.getLogger(__name__)
 
 # Git itself follows submodules without end: two repositories that name each other would.
 _DEPTH = 10
-_TIME_DIGITS = 10
+_TIME_DIGITS = 20
+# Of gzip (RFC 1952, `MTIME` of 32 bits); that of zip is 2107.
+_LATEST_S = 2**32 - 1
 _SHA256_DIGITS = 64
 
 # Names that no file, and targets that no link can have. Source: verify_path in git's read-cache.c.
@@ -53,6 +56,9 @@ _CONFIG = """\
 """
 
 
+Allowed = Sequence[str] | Literal[False] | None
+
+
 def export(  # noqa: PLR0913  # what a commit is checked out with
     mirror: Path,
     commit: str,
@@ -60,7 +66,7 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     access: Access = GITS_OWN,
     *,
     tag: str | None = None,
-    submodules: Sequence[str] | None = None,
+    submodules: Allowed = None,
 ) -> int:
     """Check out one commit as a work tree of its own, with history, tags and submodules.
 
@@ -77,7 +83,8 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
         access: by what the host is asked for what is missing.
         tag: alone names the commit in the tree, whatever it and other tags name in the mirror;
             `None`: the tags are as in the mirror.
-        submodules: where they may be beside the namespace of the repository; `None`: anywhere.
+        submodules: where they may be beside the namespace of the repository; `None`: anywhere;
+            `False`: none is checked out.
 
     Returns:
         The commit's time, in seconds of the epoch.
@@ -117,15 +124,21 @@ def _name_by(tag: str, commit: str, tree: Path) -> None:
 
 
 def _time_of(mirror: Path, commit: str) -> int:
-    """Read the time of a commit.
-
-    Raises:
-        UnfitError: archives cannot have it. Source: RFC 1952, `MTIME`, of 32 bits.
-    """
+    """Read the time of a commit, in seconds of the epoch; one that archives cannot have is cut."""
     text = in_mirror(mirror, "show", "--no-patch", "--format=%ct", commit, "--").strip()
-    if not (text.isdecimal() and len(text) <= _TIME_DIGITS and int(text) < 2**32):
-        raise UnfitError(f"its commit has a time that no file can have: {text[:20] or 'none'}")
-    return int(text)
+    if not text.isdecimal():
+        # Git prints nothing for a time that it cannot read, and a dash for one before 1970.
+        time_s = 0
+    # Python refuses to read a number of some thousand digits.
+    elif len(text) > _TIME_DIGITS or int(text) > _LATEST_S:
+        time_s = _LATEST_S
+    else:
+        return int(text)
+    _log.warning(
+        "the commit %.9s has the time %s, which archives cannot have; it is built with %d",
+        commit, text[:_TIME_DIGITS] or "of no number", time_s,
+    )  # fmt: skip
+    return time_s
 
 
 def bring(
@@ -133,7 +146,7 @@ def bring(
     commit: str,
     access: Access = GITS_OWN,
     *,
-    submodules: Sequence[str] | None = None,
+    submodules: Allowed = None,
 ) -> None:
     """Bring what `export` of a commit needs, so that this connects to no host.
 
@@ -152,9 +165,7 @@ def bring(
     exporter.bring(of, commit)
 
 
-def _opened(
-    mirror: Path, access: Access, submodules: Sequence[str] | None
-) -> tuple["_Exporter", Mirror]:
+def _opened(mirror: Path, access: Access, submodules: Allowed) -> tuple["_Exporter", Mirror]:
     url = in_mirror(mirror, "config", "--get", "remote.origin.url").rstrip("\n")
     settings = credentials.settings(url, access)
     modules = credentials.for_submodules(settings, url)
@@ -163,9 +174,7 @@ def _opened(
 
 
 class _Exporter:
-    def __init__(
-        self, modules: Path, settings: GitSettings, url: str, allowed: Sequence[str] | None
-    ) -> None:
+    def __init__(self, modules: Path, settings: GitSettings, url: str, allowed: Allowed) -> None:
         self._modules = modules
         self._settings = settings
         self._url = url
@@ -177,7 +186,7 @@ class _Exporter:
 
         def read() -> list[Submodule]:
             mirror.bring(commit)
-            return list(submodules_of(mirror.path, commit, mirror.url))
+            return self._submodules(mirror, commit)
 
         for submodule in _bounded(mirror.reading(read), depth):
             with self._about(submodule):
@@ -191,7 +200,7 @@ class _Exporter:
             # A first try may have left half of one, after which the mirror was made anew.
             remove_tree(tree / ".git")
             _check_out(mirror.path, commit, tree)
-            return list(submodules_of(mirror.path, commit, mirror.url))
+            return self._submodules(mirror, commit)
 
         submodules = mirror.reading(read)
         self._trees.append(tree)
@@ -204,6 +213,11 @@ class _Exporter:
                 raise InsidersError(f"the submodule {submodule.path} has no place in the tree")
             with self._about(submodule):
                 self.check_out(self._fetched(submodule), submodule.commit, place, depth + 1)
+
+    def _submodules(self, mirror: Mirror, commit: str) -> list[Submodule]:
+        if self._allowed is False:
+            return []
+        return list(submodules_of(mirror.path, commit, mirror.url))
 
     def _fetched(self, submodule: Submodule) -> Mirror:
         # By the URL alone, so that all repositories that share a submodule share its mirror: the
@@ -222,7 +236,7 @@ class _Exporter:
         # Before anything is fetched: to ask for a repository already tells its host who asks for
         # what.
         if self._allowed is not None:
-            check_place(submodule, self._url, self._allowed)
+            check_place(submodule, self._url, self._allowed or ())
         try:
             yield
         except OutsideError as error:
@@ -230,9 +244,11 @@ class _Exporter:
             raise OutsideError(told, error.hint, place=error.place) from error
         except InsidersError as error:
             told = f"submodule {submodule.path}: {error.message}"
+            without = "`submodules = false` in repos.toml builds without any"
+            hint = f"{error.hint}; {without}" if error.hint else without
             # The class decides what an update does about it, whether it waits or counts it as
             # failed.
-            raise type(error)(told, error.hint) from error
+            raise type(error)(told, hint) from error
 
     def settle(self, tree: Path, time_s: int) -> None:
         """Give every file the commit's time, and let git take note of it."""

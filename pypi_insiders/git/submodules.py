@@ -1,5 +1,6 @@
 """Read what a commit says of its submodules."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from pypi_insiders.git.command import attempt, in_mirror
 from pypi_insiders.git.errors import UnexplainedError, UnfitError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.without_credentials import without_credentials
+
+_log = logging.getLogger(__name__)
 
 _GITLINK = "160000"
 _LONGEST_URL_CHARS = 2048
@@ -31,7 +34,7 @@ def submodules_of(mirror: Path, commit: str, url: str) -> Iterator[Submodule]:
         url: of its repository, to which the URLs of submodules may be relative.
 
     Raises:
-        UnfitError: a submodule has no URL, or one that cannot be.
+        UnfitError: a submodule has a URL that cannot be one.
 
     Source: gitmodules(5).
     """
@@ -59,8 +62,10 @@ def submodules_of(mirror: Path, commit: str, url: str) -> Iterator[Submodule]:
         # gitmodules(5).
         if keys.get("update") == "none":
             continue
+        # A repository that was added as a directory by mistake: nobody who clones gets its files.
         if "url" not in keys:
-            raise UnfitError(f".gitmodules does not say where the submodule {path} is")
+            _log.info("the submodule %s has no entry in .gitmodules, and stays empty", path)
+            continue
         yield Submodule(path, absolute(keys["url"], url), about.split(" ")[2])
 
 

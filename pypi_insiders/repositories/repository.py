@@ -5,7 +5,7 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from packaging.utils import InvalidName, canonicalize_name
@@ -151,8 +151,10 @@ class Repository:
     """A file with the keys by which a tag must be signed."""
     public_until_built: bool | None = key(kind=bool)
     """Whether installers get the public project of that name until the first release is built."""
-    submodules: tuple[str, ...] | None = key(validators.parse_submodules, kind=list)
-    """Where its submodules may be, beside its own namespace."""
+    submodules: tuple[str, ...] | Literal[False] | None = key(
+        validators.parse_submodules, kind=toml_fields.ListOrFalse
+    )
+    """Where its submodules may be, beside its own namespace; `False`: it is built without any."""
     token_file: str | None = key(validators.parse_path, kind=str)
     """A file with the token for https."""
     token_credential: str | None = key(validators.parse_credential, kind=str)

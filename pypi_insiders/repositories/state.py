@@ -84,18 +84,18 @@ class RepositoryState:
     """Published while the name stood for another repository or project."""
     passed_over: list[str] = field(default_factory=list)
     """Tags that are no version, the first hundred, as they were when the log last named them."""
-    lower: list[str] = field(default_factory=list)
-    """Tags that are lower than the first that was built, as the log last named them."""
     left_out: list[str] = field(default_factory=list)
     """Tags that came with too many newer ones, and are not built by themselves."""
     failures: dict[str, Failure] = field(default_factory=dict)
     """Tag to why it was not built."""
     unsigned: dict[str, str] = field(default_factory=dict)
     """Tags that no allowed signer has signed, to the commit that they named."""
-    no_commits: dict[str, str] = field(default_factory=dict)
-    """Tags that name a directory or a file, to what they named."""
     signers: str | None = None
     """The sha256 of the file of allowed signers at that time, in hexadecimal."""
+    lower: list[str] = field(default_factory=list)
+    """Tags that are lower than the first that was built, as the log last named them."""
+    no_commits: dict[str, str] = field(default_factory=dict)
+    """Tags that name a directory or a file, to what they named."""
     name: str | None = field(default=None, compare=False)
     """`NS/PROJ`, as it was spelled when this was written."""
     is_old: bool = field(default=False, compare=False)

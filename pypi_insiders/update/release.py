@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from packaging.version import Version
 
@@ -60,6 +61,12 @@ class ReleaseBuilder:
         self._mirror = context.paths.mirror(repository.name)
 
     @property
+    def _submodules(self) -> tuple[str, ...] | Literal[False]:
+        """Where its submodules may be, beside its own namespace, which is the default."""
+        given = self._repository.submodules
+        return () if given is None else given
+
+    @property
     def _access(self) -> git.Access:
         """With the token, which can be missing here: that is the fault of this repository alone."""
         return git.Access(self._repository.token)
@@ -100,9 +107,8 @@ class ReleaseBuilder:
                 git.fetch_commit(
                     self._repository.remote, self._mirror, release.commit, self._access
                 )
-        submodules = self._repository.submodules or ()
         with self._faults_told(), self._guarded():
-            git.bring(self._mirror, release.commit, self._access, submodules=submodules)
+            git.bring(self._mirror, release.commit, self._access, submodules=self._submodules)
 
     def verify(self, release: TaggedRelease) -> None:
         """Check that a tag names a commit, and has a signature where its repository wants one.
@@ -178,7 +184,7 @@ class ReleaseBuilder:
                 source,
                 self._access,
                 tag=release.tag,
-                submodules=self._repository.submodules or (),
+                submodules=self._submodules,
             )
 
     @contextmanager
@@ -189,10 +195,12 @@ class ReleaseBuilder:
         except git.UnfitError as error:
             raise BuildError(error.message) from error
         except git.OutsideError as error:
-            value = ",".join((*(self._repository.submodules or ()), error.place))
+            value = ",".join((*(self._submodules or ()), error.place))
+            command = f"pypi-insiders repos set {self._name}"
             raise BuildError(
                 error.message,
-                hint=f"if that is right: `pypi-insiders repos set {self._name} submodules={value}`",
+                hint=f"if that is right: `{command} submodules={value}`; to build without them: "
+                f"`{command} submodules=false`",
             ) from error
 
     def _claim(self, built: str, expected: str | None) -> None:

@@ -67,6 +67,8 @@ class TagSelector:
         # tried.
         if signers != known.signers or self._request.names:
             known.signers, known.unsigned = signers, {}
+        if self._request.names:
+            known.no_commits = {}
         return is_restored
 
     def demand_chosen(self, refs: dict[str, str]) -> None:

@@ -137,12 +137,18 @@ def test_submodules_of_others_are_named_by_the_user(
     project.push("v1.0")
     failed = person.run("update", status=1)
     namespace = f"{tmp_path}/git".strip("/")
+    command = "pypi-insiders repos set me/probe"
     assert failed.stderr.splitlines()[-2:] == [
         f"error: me/probe: tag v1.0: the submodule probe/keys is "
         f"{secret.url}, outside of the namespace {namespace}/me of its repository",
-        f"hint: if that is right: `pypi-insiders repos set me/probe submodules={namespace}/secret`",
+        f"hint: if that is right: `{command} submodules={namespace}/secret`; to build without "
+        f"them: `{command} submodules=false`",
     ]
     assert person.distributions() == []
+    person.run("repos", "set", "me/probe", "submodules=false")
+    assert untimed(person.run("update", "me/probe").stdout) == "1 checked, 2 files published\n"
+    project.write("1.1")
+    project.push("v1.1")
     person.run("repos", "set", "me/probe", f"submodules={namespace}/secret")
     assert untimed(person.run("update", "me/probe").stdout) == "1 checked, 2 files published\n"
 
