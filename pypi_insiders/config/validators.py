@@ -203,6 +203,13 @@ def parse_submodules(value: object) -> tuple[str, ...] | Literal[False]:
     return False if value is False else _parse_places(value)
 
 
+def parse_history(text: str) -> str:
+    """Validate how much of the history a build finds beside commits and tags: `full`, the files."""
+    if text != "full":
+        raise ValueError(f'must be "full", not {text!r}')
+    return text
+
+
 def parse_names(value: object) -> tuple[str, ...]:
     """Validate a list of host names; return them in lower case."""
     return tuple(name.lower() for name in _parse_names(value))

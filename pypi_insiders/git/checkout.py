@@ -147,6 +147,7 @@ def bring(
     access: Access = GITS_OWN,
     *,
     submodules: Allowed = None,
+    is_full: bool = False,
 ) -> None:
     """Bring what `export` of a commit needs, so that this connects to no host.
 
@@ -155,6 +156,7 @@ def bring(
         commit: full hash.
         access: by what the host is asked.
         submodules: as for `export`.
+        is_full: the content of older commits is brought too, but not that of submodules.
 
     Raises:
         OutsideError: a submodule is where it may not be.
@@ -162,6 +164,8 @@ def bring(
         InsidersError: the commit is not there, or the disk cannot be written.
     """
     exporter, of = _opened(mirror, access, submodules)
+    if is_full:
+        of.reading(lambda: of.bring(commit, is_full=True))
     exporter.bring(of, commit)
 
 

@@ -175,8 +175,12 @@ class Mirror:
             self._make_after(error)
             return read()
 
-    def bring(self, commit: str) -> None:
+    def bring(self, commit: str, *, is_full: bool = False) -> None:
         """Bring the content of all files of a commit that are missing, over one connection.
+
+        Args:
+            commit: full hash.
+            is_full: those of all commits before it and of all tags too.
 
         Raises:
             UnreachableError: the host cannot be reached.
@@ -192,7 +196,8 @@ class Mirror:
         listed = in_mirror(
             self.path, "rev-list", "--objects", "--no-object-names", "--missing=print",
             # Of the tree alone, for the history is to stay without content.
-            f"{commit}^{{tree}}", "--", timeout_s=FETCH_TIMEOUT_S,
+            *([commit, "--tags"] if is_full else [f"{commit}^{{tree}}"]), "--",
+            timeout_s=FETCH_TIMEOUT_S,
         )  # fmt: skip
         # Asked for all at once: with GIT_NO_LAZY_FETCH=0 git would fetch them one by one, as it
         # meets them.

@@ -155,6 +155,8 @@ class Repository:
         validators.parse_submodules, kind=toml_fields.ListOrFalse
     )
     """Where its submodules may be, beside its own namespace; `False`: it is built without any."""
+    history: str | None = key(validators.parse_history, kind=str, hint="leave it out otherwise")
+    """Whether hooks find the files of older commits too; `None`: only commits and tags."""
     token_file: str | None = key(validators.parse_path, kind=str)
     """A file with the token for https."""
     token_credential: str | None = key(validators.parse_credential, kind=str)

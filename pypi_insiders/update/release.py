@@ -1,6 +1,7 @@
 """Build one release: from a tag to checked distributions."""
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,17 @@ from pypi_insiders.util.formatting import listed
 from pypi_insiders.util.trees import remove_foreign_tree
 
 _log = logging.getLogger(__name__)
+
+# What git prints for a file of an older commit, which the mirror has without its content.
+_LACKS_OBJECTS = re.compile(
+    r"(?:fatal|error): (?:.*unable to read [0-9a-f]{40}|(?:bad|invalid) object |cannot read '"
+    r"|Not a valid object name)|lazy fetching disabled"
+)
+# What glibc, curl, Node and Python print where a name cannot be resolved.
+_LACKS_NETWORK = re.compile(
+    r"Temporary failure in name resolution|Name or service not known|[Cc]ould not resolve host"
+    r"|getaddrinfo (?:EAI_AGAIN|ENOTFOUND)|\[Errno -[23]\]"
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +120,10 @@ class ReleaseBuilder:
                     self._repository.remote, self._mirror, release.commit, self._access
                 )
         with self._faults_told(), self._guarded():
-            git.bring(self._mirror, release.commit, self._access, submodules=self._submodules)
+            git.bring(
+                self._mirror, release.commit, self._access,
+                submodules=self._submodules, is_full=self._repository.history == "full",
+            )  # fmt: skip
 
     def verify(self, release: TaggedRelease) -> None:
         """Check that a tag names a commit, and has a signature where its repository wants one.
@@ -174,7 +189,20 @@ class ReleaseBuilder:
             (self._mirror,),
             self._context.builds.bytecode,
         )
-        return build_distributions(source, workspace, recipe, launcher)
+        try:
+            return build_distributions(source, workspace, recipe, launcher)
+        except BuildError as error:
+            hint = error.hint or self._advice(error.output)
+            raise BuildError(error.message, error.output, hint) from error
+
+    def _advice(self, output: str) -> str | None:
+        """Return which key of the repository may help, by what a build wrote; `None`: none."""
+        command = f"pypi-insiders repos set {self._name}"
+        if _LACKS_OBJECTS.search(output) and self._repository.history is None:
+            return f"`{command} history=full` fetches the files of older commits too"
+        if _LACKS_NETWORK.search(output) and not self._repository.network:
+            return f"`{command} network=true` lets its builds use HTTP and HTTPS"
+        return None
 
     def _export(self, release: TaggedRelease, source: Path) -> int:
         with self._faults_told():

@@ -153,6 +153,42 @@ def test_submodules_of_others_are_named_by_the_user(
     assert untimed(person.run("update", "me/probe").stdout) == "1 checked, 2 files published\n"
 
 
+@pytest.mark.parametrize(
+    ("code", "setting", "does"),
+    [
+        ('subprocess.run(["git", "show", "v1.0:words.txt"], check=True)', "history=full",
+         "fetches the files of older commits too"),
+        ('import socket; socket.getaddrinfo("name.invalid", 443)', "network=true",
+         "lets its builds use HTTP and HTTPS"),
+    ],
+)  # fmt: skip
+def test_a_build_that_fails_for_want_of_a_setting_names_it(
+    person: Person, watch: Watch, code: str, setting: str, does: str
+) -> None:
+    """Files of older commits are not fetched, and names are not resolved in a sandbox."""
+    project = watch("probe")
+    git(project.remote, "config", "uploadpack.allowFilter", "true")
+    (project.tree / "words.txt").write_text("first\n")
+    project.push("v1.0", annotated=False)
+    (project.tree / "words.txt").write_text("second\n")
+    project.write("1.1")
+    backend = project.tree / "buildapi.py"
+    backend.write_text(
+        backend.read_text().replace(
+            "def build_sdist(directory, settings=None):\n",
+            f"import subprocess\n\ndef build_sdist(directory, settings=None):\n    {code}\n",
+        )
+    )
+    project.push("v1.1")
+    failed = person.run("update", status=1)
+    hint = f"hint: `pypi-insiders repos set me/probe {setting}` {does}"
+    assert failed.stderr.splitlines()[-1] == hint
+    person.run("repos", "set", "me/probe", setting)
+    # No setting makes a name resolve that does not exist.
+    again = person.run("update", "me/probe", status=int(setting == "network=true"))
+    assert "hint: `pypi-insiders repos set" not in again.stderr
+
+
 def _other_pythons() -> dict[str, Path]:
     """Find other Pythons with what a compiler needs, installed beside the one that runs us."""
     found = {}
