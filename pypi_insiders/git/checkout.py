@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -67,6 +68,7 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     *,
     tag: str | None = None,
     submodules: Allowed = None,
+    project: str = ".",
 ) -> int:
     """Check out one commit as a work tree of its own, with history, tags and submodules.
 
@@ -85,6 +87,8 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
             `None`: the tags are as in the mirror.
         submodules: where they may be beside the namespace of the repository; `None`: anywhere;
             `False`: none is checked out.
+        project: a directory of the repository. Links from it to files elsewhere in the repository
+            become copies: `LICENSE` is often such a link, and backends refuse what leads outside.
 
     Returns:
         The commit's time, in seconds of the epoch.
@@ -102,6 +106,7 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     time_s = _time_of(mirror, commit)
     if tag is not None:
         _name_by(tag, commit, tree)
+    _copy_linked(tree / project, tree)
     # Last, for a tag and a checkout touch files too.
     exporter.settle(tree, time_s)
     return time_s
@@ -121,6 +126,19 @@ def _name_by(tag: str, commit: str, tree: Path) -> None:
         in_tree(tree, "update-ref", "--stdin", stdin=others)
     if tag not in names:
         in_tree(tree, "tag", "--force", "--", tag, commit)
+
+
+def _copy_linked(project: Path, tree: Path) -> None:
+    """Replace links that lead out of a project to files of its repository by those files."""
+    inside, around = project.resolve(), tree.resolve()
+    if inside == around or not inside.is_relative_to(around):
+        return
+    for link in [path for path in paths_below(inside, but=".git") if path.is_symlink()]:
+        target = link.resolve()
+        is_elsewhere = target.is_relative_to(around) and not target.is_relative_to(inside)
+        if is_elsewhere and target.is_file():
+            link.unlink()
+            shutil.copy(target, link)
 
 
 def _time_of(mirror: Path, commit: str) -> int:

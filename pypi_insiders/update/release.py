@@ -213,6 +213,7 @@ class ReleaseBuilder:
                 self._access,
                 tag=release.tag,
                 submodules=self._submodules,
+                project=self._repository.subdirectory or ".",
             )
 
     @contextmanager

@@ -791,6 +791,32 @@ def test_one_tag_alone_names_the_commit_in_a_tree(tmp_path: Path, annotated: boo
     assert offline(tmp_path / "all", "tag").split() == ["nightly", "v1", "v1.0", "v1.2.3"]
 
 
+def test_links_out_of_a_project_to_its_repository_become_files(tmp_path: Path) -> None:
+    """Backends refuse a LICENSE that leads outside; git sees no difference to the commit."""
+    project, mirror = create(tmp_path, "probe"), tmp_path / "mirror.git"
+    (tmp_path / "private").write_text("private")
+    inner = project.tree / "packages/p"
+    inner.mkdir(parents=True)
+    (project.tree / "LICENSE").write_text("free")
+    (inner / "own").write_text("own")
+    for name, target in {
+        "LICENSE": "../../LICENSE", "inside": "own", "outside": tmp_path / "private",
+        "nowhere": "../none", "above": "..",
+    }.items():  # fmt: skip
+        (inner / name).symlink_to(target)
+    commit = project.push("v1.0")
+    remotes.fetch(project.url, mirror)
+    remotes.export(mirror, commit, tmp_path / "tree", tag="v1.0", project="packages/p")
+    made = tmp_path / "tree/packages/p"
+    assert {path.name for path in made.iterdir() if path.is_symlink()} == {
+        "inside", "outside", "nowhere", "above",
+    }  # fmt: skip
+    assert (made / "LICENSE").read_text() == "free"
+    assert offline(tmp_path / "tree", "describe", "--dirty") == "v1.0"
+    remotes.export(mirror, commit, tmp_path / "top")
+    assert (tmp_path / "top/packages/p/LICENSE").is_symlink()
+
+
 def test_a_repository_of_sha256_objects_is_read(tmp_path: Path) -> None:
     """Its tags, the files of one of them, and a tree with a history."""
     project, mirror = create(tmp_path, "probe"), tmp_path / "mirror.git"
