@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import logging
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -14,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
 
 from pypi_insiders.builder import configuration, environments, hook_variables
 from pypi_insiders.builder.artifacts import Distributions, check, release_of
@@ -85,7 +88,7 @@ def build_distributions(
     work = _Work(workspace, recipe, launcher)
     with _translated(work):
         unpacked = work.sdist(source)
-        wheels = tuple(work.wheels(unpacked))
+        wheels = work.wheels(unpacked, source)
         return check(work.finished / f"{unpacked.name}.tar.gz", wheels, work.requirements)
 
 
@@ -121,19 +124,46 @@ class _Work:
         root = archives.unpack_sdist(built, directory, self._recipe.epoch_s)
         if built.name != f"{root.name}.tar.gz":
             raise BuildError(f"{built.name} must contain the directory {built.name[:-7]}")
-        archives.pack_sdist(root, self.finished / built.name, self._recipe.epoch_s)
+        root = root.rename(root.with_name(_clear_name(root.name)))
+        archives.pack_sdist(root, self.finished / f"{root.name}.tar.gz", self._recipe.epoch_s)
         return root
 
-    def wheels(self, unpacked: Path) -> Iterator[Path]:
-        """Build a wheel from an unpacked sdist for each interpreter."""
+    def wheels(self, unpacked: Path, source: Path) -> tuple[Path, ...]:
+        """Build wheels from an unpacked sdist, or from the source tree where it lacks files.
+
+        `pip wheel` and `uv build --wheel` build from the tree, so projects exist whose sdist was
+        never tried.
+        """
+        import build
+
+        try:
+            return tuple(self._wheels(unpacked, unpacked))
+        except build.BuildBackendException as error:
+            if not isinstance(error.exception, subprocess.CalledProcessError):
+                raise
+            cause, output = _last_line(self.output), self.output
+            remove_foreign_tree(self._dist)
+            self._dist.mkdir()
+            try:
+                wheels = tuple(self._wheels(source / self._recipe.subdirectory, source))
+            except build.BuildBackendException:
+                # The tree fails too, so what the sdist lacks is not the reason.
+                self.output = output
+                raise error from None
+        _log.warning("no wheel can be built from %s, so it is built from the source tree: %s",
+                     f"{unpacked.name}.tar.gz", cause)  # fmt: skip
+        return wheels
+
+    def _wheels(self, project: Path, tree: Path) -> Iterator[Path]:
+        """Build a wheel, or one for each interpreter where they differ."""
         done = set()
         for number, python in enumerate(self._pythons()):
-            if number:
+            archive = self.finished / f"{project.name}.tar.gz"
+            if number and project == tree and archive.exists():
                 # Unpacked again: the hooks of the last build may have changed the files.
-                remove_foreign_tree(unpacked)
-                archive = self.finished / f"{unpacked.name}.tar.gz"
-                archives.unpack_sdist(archive, unpacked.parent, self._recipe.epoch_s)
-            built = self._build("wheel", unpacked, unpacked, python)
+                remove_foreign_tree(project)
+                archives.unpack_sdist(archive, project.parent, self._recipe.epoch_s)
+            built = self._build("wheel", project, tree, python)
             # An abi3 wheel has the same name for several interpreters.
             if built.name not in done:
                 archives.check(built)
@@ -170,7 +200,7 @@ class _Work:
         import build
 
         # Before each build: hooks of the last one may have replaced the file.
-        configuration.check(project)
+        configuration.check(project, tree)
         hooks = _Hooks(self, project, tree)
         builder = build.ProjectBuilder(project, "python", hooks)
         required = builder.build_system_requires
@@ -291,6 +321,20 @@ class _Work:
             raise BuildError(f"the build produced {built.name}, which is not a regular file")
         open_to_us(built)
         return built.rename(self._taken_directory / built.name)
+
+
+def _clear_name(name: str) -> str:
+    """Return a name of an sdist, without its ending, of which all read the same project.
+
+    Setuptools before 69.3 kept the dash in `mesh-3d-1.0`, where old tools take `3d-1.0` for the
+    version.
+
+    Source: PEP 625
+    """
+    project, _, version = name.rpartition("-")
+    if not re.search(r"-\d", project):
+        return name
+    return f"{canonicalize_name(project).replace('-', '_')}-{version}"
 
 
 @dataclass(frozen=True)

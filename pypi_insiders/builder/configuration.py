@@ -16,8 +16,12 @@ _MOST_LEVELS = 100
 _TOO_DEEP = f"pyproject.toml has more than {_MOST_LEVELS} levels of tables and lists"
 
 
-def check(project: Path) -> None:
+def check(project: Path, tree: Path) -> None:
     """Require a `pyproject.toml` that `build` can read safely, or none.
+
+    Args:
+        project: its directory.
+        tree: the source tree; a link may lead to another file in it.
 
     Raises:
         BuildError: the file is invalid or unsafe.
@@ -28,6 +32,11 @@ def check(project: Path) -> None:
     # lexists: a broken link is refused, and not taken for a project without the file.
     if not os.path.lexists(path):
         return
+    # Some projects keep one file for several packages. No hook runs while this is read, so the link
+    # has the same target when `build` follows it.
+    target = path.resolve()
+    if path.is_symlink() and target.is_relative_to(tree.resolve()) and target.is_file():
+        path = target
     content = read_foreign(path, _LIMIT_BYTES)
     if content is None:
         raise BuildError("pyproject.toml is not a regular file, or too large")

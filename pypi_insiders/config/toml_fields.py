@@ -11,7 +11,18 @@ from typing import Any
 
 from pypi_insiders.util.errors import InsidersError, UsageError
 
-_KINDS = {str: "a string", int: "a number", bool: "true or false", list: "a list"}
+
+class ListOrFalse:
+    """A list, or `false` for nothing at all, which an empty list does not say clearly enough."""
+
+
+_KINDS = {
+    str: "a string",
+    int: "a number",
+    bool: "true or false",
+    list: "a list",
+    ListOrFalse: "a list or false",
+}
 
 
 @dataclass(frozen=True)
@@ -109,14 +120,20 @@ def parse(table: type, name: str, value: object, prefix: str = "") -> dict[str, 
     if name not in keys:
         raise ValueError(f"unknown key {prefix}{name}{did_you_mean(name, keys)}")
     found = keys[name]
-    # Not isinstance: `true` is an int in Python.
-    if found.kind and type(value) is not found.kind:
+    if found.kind and not _is_of(found.kind, value):
         raise ValueError(f"{prefix}{name} must be {_KINDS[found.kind]}")
     try:
         return {found.field: found.parse(value)}
     except ValueError as error:
         message = f"{prefix}{name} {error}"
         raise UsageError(message, found.hint) if found.hint else ValueError(message) from error
+
+
+def _is_of(kind: type, value: object) -> bool:
+    if kind is ListOrFalse:
+        return value is False or type(value) is list
+    # `isinstance` would take true for a number.
+    return type(value) is kind
 
 
 def parse_text(table: type, name: str, text: str) -> dict[str, Any]:
@@ -131,7 +148,12 @@ def parse_text(table: type, name: str, text: str) -> dict[str, Any]:
     if found and not text:
         return {found.field: None}
     # An invalid text stays a text, of which `parse` then reports the wrong type.
-    readers = {int: _read_number, bool: _read_flag, list: _read_list}
+    readers: dict[type, Callable[[str], Any]] = {
+        int: _read_number,
+        bool: _read_flag,
+        list: _read_list,
+        ListOrFalse: lambda text: False if text == "false" else _read_list(text),
+    }
     reader = readers.get(found.kind) if found and found.kind else None
     return parse(table, name, reader(text) if reader else text)
 

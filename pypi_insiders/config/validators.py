@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pypi_insiders.util.without_credentials import without_credentials
@@ -191,12 +191,24 @@ def _words(
 
 parse_pythons = _words('of versions such as ["3.12", "3.13"]', r"3\.\d{1,2}t?")
 # Where submodules may come from: `NS`, `NS/PROJ`, or either with `HOST/` before it.
-parse_submodules = _words('such as ["other-namespace", "HOST/NS/PROJ"]', r"[^\s/,][^\s,]*")
+_parse_places = _words('such as ["other-namespace", "HOST/NS/PROJ"]', r"[^\s/,][^\s,]*")
 _parse_names = _words(
     'of host names such as ["packages.example"]',
     r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?",
     may_be_empty=True,
 )
+
+
+def parse_submodules(value: object) -> tuple[str, ...] | Literal[False]:
+    """Validate a list of places of submodules, or `False`: there are to be none."""
+    return False if value is False else _parse_places(value)
+
+
+def parse_history(text: str) -> str:
+    """Validate how much of the history a build finds beside commits and tags: `full`, the files."""
+    if text != "full":
+        raise ValueError(f'must be "full", not {text!r}')
+    return text
 
 
 def parse_names(value: object) -> tuple[str, ...]:

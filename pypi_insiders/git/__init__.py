@@ -3,8 +3,8 @@
 from pypi_insiders.git.checkout import bring, export
 from pypi_insiders.git.command import TIMEOUT_S, end
 from pypi_insiders.git.credentials import GITS_OWN, Access
-from pypi_insiders.git.errors import UnfitError, UnreachableError
-from pypi_insiders.git.mirror import fetch, fetch_commit, list_tags
+from pypi_insiders.git.errors import NoCommitError, UnfitError, UnreachableError
+from pypi_insiders.git.mirror import check_commit, fetch, fetch_commit, list_tags
 from pypi_insiders.git.signatures import SignatureError, verify
 from pypi_insiders.git.submodules import OutsideError
 from pypi_insiders.git.tag_files import Wanted, read_files
@@ -13,12 +13,14 @@ __all__ = [
     "GITS_OWN",
     "TIMEOUT_S",
     "Access",
+    "NoCommitError",
     "OutsideError",
     "SignatureError",
     "UnfitError",
     "UnreachableError",
     "Wanted",
     "bring",
+    "check_commit",
     "end",
     "export",
     "fetch",

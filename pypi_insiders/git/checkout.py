@@ -5,14 +5,16 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from pypi_insiders.git import credentials
 from pypi_insiders.git.command import FETCH_TIMEOUT_S, GitSettings, attempt, git, in_mirror, in_tree
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import UnexplainedError, UnfitError, explain
-from pypi_insiders.git.mirror import Mirror
+from pypi_insiders.git.mirror import SHA256, Mirror
 from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, submodules_of
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
@@ -23,7 +25,10 @@ _log = logging.getLogger(__name__)
 
 # Git itself has no limit: two repositories can be submodules of each other.
 _DEPTH = 10
-_TIME_DIGITS = 10
+_TIME_DIGITS = 20
+# Of gzip (RFC 1952, `MTIME` of 32 bits); that of zip is 2107.
+_LATEST_S = 2**32 - 1
+_SHA256_DIGITS = 64
 
 # Invalid file names and link targets. Source: verify_path in git's read-cache.c.
 _IMPOSSIBLE = re.compile(
@@ -51,6 +56,9 @@ _CONFIG = """\
 """
 
 
+Allowed = Sequence[str] | Literal[False] | None
+
+
 def export(  # noqa: PLR0913  # what a commit is checked out with
     mirror: Path,
     commit: str,
@@ -58,7 +66,8 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     access: Access = GITS_OWN,
     *,
     tag: str | None = None,
-    submodules: Sequence[str] | None = None,
+    submodules: Allowed = None,
+    project: str = ".",
 ) -> int:
     """Check out a commit as a new work tree with history, tags and submodules.
 
@@ -71,9 +80,12 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
         commit: full hash.
         tree: a directory that does not exist.
         access: the access to the host for missing objects.
-        tag: the name of the commit in the tree, whatever it names in the mirror.
+        tag: the only name of the commit in the tree, whatever it and other tags name in the mirror;
+            `None`: the tags are as in the mirror.
         submodules: allowed places of submodules besides the namespace of the repository; `None`:
-            anywhere.
+            anywhere; `False`: none is checked out.
+        project: a directory of the repository. Links from it to files elsewhere in the repository
+            become copies: `LICENSE` is often such a link, and backends refuse to leave the project.
 
     Returns:
         The time of the commit in seconds of the epoch.
@@ -91,23 +103,58 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     exporter.check_out(of, commit, tree)
     time_s = _time_of(mirror, commit)
     if tag is not None:
-        in_tree(tree, "tag", "--force", tag, commit)
+        _name_by(tag, commit, tree)
+    _copy_linked(tree / project, tree)
     # Last, because a checkout and a tag change times of files, too.
     exporter.settle(tree, time_s)
     return time_s
 
 
-def _time_of(mirror: Path, commit: str) -> int:
-    """Return the time of a commit.
+def _name_by(tag: str, commit: str, tree: Path) -> None:
+    """Remove all other tags of a commit from a tree.
 
-    Raises:
-        UnfitError: the time is out of range.
+    Tools that read the version from git would take any of several: `v1` in place of `v1.2.3`.
     """
+    listed = in_tree(
+        tree, "for-each-ref", "--format=%(refname:lstrip=2)", f"--points-at={commit}", "refs/tags"
+    )
+    names = listed.splitlines()
+    if others := [f"delete refs/tags/{name}" for name in names if name != tag]:
+        # There can be more of them than fit on a command line.
+        in_tree(tree, "update-ref", "--stdin", stdin=others)
+    if tag not in names:
+        in_tree(tree, "tag", "--force", "--", tag, commit)
+
+
+def _copy_linked(project: Path, tree: Path) -> None:
+    """Replace links that lead out of a project to files of its repository by those files."""
+    inside, around = project.resolve(), tree.resolve()
+    if inside == around or not inside.is_relative_to(around):
+        return
+    for link in [path for path in paths_below(inside, but=".git") if path.is_symlink()]:
+        target = link.resolve()
+        is_elsewhere = target.is_relative_to(around) and not target.is_relative_to(inside)
+        if is_elsewhere and target.is_file():
+            link.unlink()
+            shutil.copy(target, link)
+
+
+def _time_of(mirror: Path, commit: str) -> int:
+    """Read the time of a commit, in seconds of the epoch; one that archives cannot have is cut."""
     text = in_mirror(mirror, "show", "--no-patch", "--format=%ct", commit, "--").strip()
-    # A gzip header has 32 bits for it. Source: RFC 1952, `MTIME`.
-    if not (text.isdecimal() and len(text) <= _TIME_DIGITS and int(text) < 2**32):
-        raise UnfitError(f"the time of the commit is out of range: {text[:20] or 'none'}")
-    return int(text)
+    if not text.isdecimal():
+        # Git prints nothing for an invalid time, and a minus sign for one before 1970.
+        time_s = 0
+    # Python refuses to read a number of some thousand digits.
+    elif len(text) > _TIME_DIGITS or int(text) > _LATEST_S:
+        time_s = _LATEST_S
+    else:
+        return int(text)
+    _log.warning(
+        "time %s of commit %.9s is out of range for archives; using %d",
+        text[:_TIME_DIGITS] or "(invalid)", commit, time_s,
+    )  # fmt: skip
+    return time_s
 
 
 def bring(
@@ -115,7 +162,8 @@ def bring(
     commit: str,
     access: Access = GITS_OWN,
     *,
-    submodules: Sequence[str] | None = None,
+    submodules: Allowed = None,
+    is_full: bool = False,
 ) -> None:
     """Fetch all objects that `export` of a commit needs.
 
@@ -124,6 +172,7 @@ def bring(
         commit: full hash.
         access: the access to the host.
         submodules: as in `export`.
+        is_full: whether the files of older commits are fetched too, those of submodules excepted.
 
     Raises:
         OutsideError: a submodule is in a place that is not allowed.
@@ -131,12 +180,12 @@ def bring(
         InsidersError: the commit is missing, or the disk cannot be written.
     """
     exporter, of = _opened(mirror, access, submodules)
+    if is_full:
+        of.reading(lambda: of.bring(commit, is_full=True))
     exporter.bring(of, commit)
 
 
-def _opened(
-    mirror: Path, access: Access, submodules: Sequence[str] | None
-) -> tuple["_Exporter", Mirror]:
+def _opened(mirror: Path, access: Access, submodules: Allowed) -> tuple["_Exporter", Mirror]:
     url = in_mirror(mirror, "config", "--get", "remote.origin.url").rstrip("\n")
     settings = credentials.settings(url, access)
     modules = credentials.for_submodules(settings, url)
@@ -145,9 +194,7 @@ def _opened(
 
 
 class _Exporter:
-    def __init__(
-        self, modules: Path, settings: GitSettings, url: str, allowed: Sequence[str] | None
-    ) -> None:
+    def __init__(self, modules: Path, settings: GitSettings, url: str, allowed: Allowed) -> None:
         self._modules = modules
         self._settings = settings
         self._url = url
@@ -159,7 +206,7 @@ class _Exporter:
 
         def read() -> list[Submodule]:
             mirror.bring(commit)
-            return list(submodules_of(mirror.path, commit, mirror.url))
+            return self._submodules(mirror, commit)
 
         for submodule in _bounded(mirror.reading(read), depth):
             with self._about(submodule):
@@ -173,7 +220,7 @@ class _Exporter:
             # The first attempt may have left half a checkout before the mirror was recreated.
             remove_tree(tree / ".git")
             _check_out(mirror.path, commit, tree)
-            return list(submodules_of(mirror.path, commit, mirror.url))
+            return self._submodules(mirror, commit)
 
         submodules = mirror.reading(read)
         self._trees.append(tree)
@@ -186,6 +233,11 @@ class _Exporter:
                 raise InsidersError(f"submodule {submodule.path} is not a directory in the tree")
             with self._about(submodule):
                 self.check_out(self._fetched(submodule), submodule.commit, place, depth + 1)
+
+    def _submodules(self, mirror: Mirror, commit: str) -> list[Submodule]:
+        if self._allowed is False:
+            return []
+        return list(submodules_of(mirror.path, commit, mirror.url))
 
     def _fetched(self, submodule: Submodule) -> Mirror:
         # A hash, because a URL is foreign text of any length; of the URL alone, so that commits
@@ -203,7 +255,7 @@ class _Exporter:
         """Require an allowed place, and name the submodule in errors."""
         # Before anything is fetched: the request alone reveals to the host who wants what.
         if self._allowed is not None:
-            check_place(submodule, self._url, self._allowed)
+            check_place(submodule, self._url, self._allowed or ())
         try:
             yield
         except OutsideError as error:
@@ -211,8 +263,10 @@ class _Exporter:
             raise OutsideError(message, error.hint, place=error.place) from error
         except InsidersError as error:
             message = f"submodule {submodule.path}: {error.message}"
+            without = "`submodules = false` in repos.toml builds without submodules"
+            hint = f"{error.hint}; {without}" if error.hint else without
             # The class stays: by it an update decides whether to wait or to record a failure.
-            raise type(error)(message, error.hint) from error
+            raise type(error)(message, hint) from error
 
     def settle(self, tree: Path, time_s: int) -> None:
         """Set the time of every file, and refresh git's index."""
@@ -233,7 +287,9 @@ def _bounded(submodules: Sequence[Submodule], depth: int) -> Sequence[Submodule]
 def _check_out(mirror: Path, commit: str, tree: Path) -> None:
     # Not `git clone --shared`, which adds a remote, nor `git worktree`, which shares settings,
     # hooks and refs with the mirror. No template: the user's may contain hooks.
-    git("init", "--quiet", "--template=", "--initial-branch=main", "--", str(tree))
+    # A repository borrows objects only from one that names them by the same hash.
+    options = (SHA256,) if len(commit) == _SHA256_DIGITS else ()
+    git("init", "--quiet", "--template=", "--initial-branch=main", *options, "--", str(tree))
     directory = tree / ".git"
     # All tags in one file, as in `git pack-refs`: thousands of single files would be slow.
     tags = in_mirror(mirror, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags")

@@ -27,8 +27,16 @@ class UnfitError(InsidersError):
     """The object of a tag cannot become a release, now or later."""
 
 
+class NoCommitError(InsidersError):
+    """A tag names a directory or a file, of which no release can be built."""
+
+
 class UnexplainedError(InsidersError):
     """Git failed with an unknown message; the mirror may be damaged."""
+
+
+class ObjectFormatError(UnexplainedError):
+    """The host's repository names its objects by another hash than the mirror."""
 
 
 # Messages of git, ssh and curl in the C locale, which LC_ALL sets; curl 7 and 8 differ. The first
@@ -142,6 +150,8 @@ def explain(
             f"git {command} was killed, by another process or for lack of memory ({detail})",
             "the next update tries again",
         )
+    if re.search(r"mismatched algorithms: client", text):
+        return ObjectFormatError(f"git {command} failed: {detail}")
     # Not for local commands: they print file names of the repository, which may look like any
     # message.
     for pattern, kind, meaning, hint in _MEANINGS if connects else ():

@@ -17,7 +17,12 @@ from pypi_insiders.git.command import (
     in_mirror,
 )
 from pypi_insiders.git.credentials import GITS_OWN, Access
-from pypi_insiders.git.errors import RefusedError, UnexplainedError, UnfitError
+from pypi_insiders.git.errors import (
+    NoCommitError,
+    ObjectFormatError,
+    RefusedError,
+    UnexplainedError,
+)
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
 from pypi_insiders.util.trees import remove_tree
@@ -29,6 +34,8 @@ _Got = TypeVar("_Got")
 # History without contents: builds read commits and tags for the version, and the files of a single
 # commit. Hosts without filters send everything, with a warning.
 _SPARING = "--filter=blob:none"
+SHA256 = "--object-format=sha256"
+"""The option of `git init` for a repository whose objects have names of 64 digits."""
 _TAGS = "+refs/tags/*:refs/tags/*"
 _BRANCHES = "+refs/heads/*:refs/heads/*"
 
@@ -100,6 +107,21 @@ def fetch_commit(url: str, mirror: Path, commit: str, access: Access = GITS_OWN)
     Mirror(mirror, url, credentials.settings(url, access), commit).fetch_commit()
 
 
+def check_commit(mirror: Path, name: str) -> None:
+    """Refuse a tag of a directory or of a file: such tags exist, as junio-gpg-pub in git itself.
+
+    Args:
+        mirror: what `fetch` filled.
+        name: what the tag names, as `list_tags` returns it.
+
+    Raises:
+        NoCommitError: it is no commit.
+    """
+    kind = Mirror(mirror, "", GitSettings()).kind(name)
+    if kind not in ("commit", None):
+        raise NoCommitError(f"it refers to a {kind}, not to a commit")
+
+
 @dataclass(frozen=True)
 class Mirror:
     """A bare mirror of a repository."""
@@ -153,28 +175,29 @@ class Mirror:
             self._make_after(error)
             return read()
 
-    def bring(self, commit: str) -> None:
+    def bring(self, commit: str, *, is_full: bool = False) -> None:
         """Fetch the missing file contents of a commit with a single connection.
+
+        Args:
+            commit: full hash.
+            is_full: those of all commits before it and of all tags too.
 
         Raises:
             UnreachableError: the host is unreachable.
-            UnfitError: it is not a commit.
             InsidersError: the commit is missing, or the host does not send the contents.
 
         Source: git-rev-list(1), `--missing=print`; fetch_objects in git's promisor-remote.c, which
         fetches missing objects in this way.
         """
         if not self._has(commit):
-            # Tags of trees and of single files exist: junio-gpg-pub in git's own repository.
-            if kind := self._kind(commit):
-                raise UnfitError(f"the tag refers to a {kind}, not to a commit")
             raise UnexplainedError(
                 f"commit {commit:.9} not found in the tags", "the next update tries again"
             )
         listed = in_mirror(
             self.path, "rev-list", "--objects", "--no-object-names", "--missing=print",
-            # Of the tree alone: the contents of the history are not needed.
-            f"{commit}^{{tree}}", "--", timeout_s=FETCH_TIMEOUT_S,
+            # Of the tree alone: by default the contents of the history are not needed.
+            *([commit, "--tags"] if is_full else [f"{commit}^{{tree}}"]), "--",
+            timeout_s=FETCH_TIMEOUT_S,
         )  # fmt: skip
         # All at once: with lazy fetching git would fetch each object when it needs it.
         missing = [line[1:] for line in listed.splitlines() if line.startswith("?")]
@@ -198,8 +221,8 @@ class Mirror:
             attempt(f"--git-dir={self.path}", "cat-file", "-e", f"{commit}^{{commit}}").status == 0
         )
 
-    def _kind(self, name: str) -> str | None:
-        """Return the type of an object; `None` if it is missing."""
+    def kind(self, name: str) -> str | None:
+        """Return the type of an object, such as `commit`; `None` if it is missing."""
         found = attempt(f"--git-dir={self.path}", "cat-file", "-t", name)
         return found.stdout.strip() if found.status == 0 else None
 
@@ -213,14 +236,22 @@ class Mirror:
         _log.info("mirror %s may be damaged (%s), recreating it", self.path, error.message)
         self._make()
 
-    def _make(self) -> None:
+    def _make(self, *options: str) -> None:
+        """Create the mirror, with options of `git init`."""
         # In the same directory, because rename(2) does not cross file systems. The old mirror stays
         # until the new one is complete.
         unfinished = self.path.with_name(f"{self.path.name}.new")
         remove_tree(unfinished)
         make_directory(unfinished)
-        git("init", "--quiet", "--bare", "--template=", "--", str(unfinished))
-        self._update(unfinished)
+        git("init", "--quiet", "--bare", "--template=", *options, "--", str(unfinished))
+        try:
+            self._update(unfinished)
+        except ObjectFormatError:
+            if options:
+                raise
+            # Only the first answer shows which hash the host uses; nearly all use git's default.
+            self._make(SHA256)
+            return
         # rename(2) replaces only an empty directory.
         remove_tree(self.path)
         unfinished.rename(self.path)

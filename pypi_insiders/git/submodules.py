@@ -1,5 +1,6 @@
 """Read and validate the submodules of a commit."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from pypi_insiders.git.command import attempt, in_mirror
 from pypi_insiders.git.errors import UnexplainedError, UnfitError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.without_credentials import without_credentials
+
+_log = logging.getLogger(__name__)
 
 _GITLINK = "160000"
 _LONGEST_URL_CHARS = 2048
@@ -31,7 +34,7 @@ def submodules_of(mirror: Path, commit: str, url: str) -> Iterator[Submodule]:
         url: of its repository, to which URLs of submodules may be relative.
 
     Raises:
-        UnfitError: a submodule has no URL or an invalid one.
+        UnfitError: a submodule has an invalid URL.
 
     Source: gitmodules(5).
     """
@@ -58,8 +61,10 @@ def submodules_of(mirror: Path, commit: str, url: str) -> Iterator[Submodule]:
         # `update = none`: not checked out unless requested. Source: gitmodules(5).
         if keys.get("update") == "none":
             continue
+        # A repository that was added as a directory by mistake: nobody who clones gets its files.
         if "url" not in keys:
-            raise UnfitError(f".gitmodules has no URL for submodule {path}")
+            _log.info("submodule %s has no entry in .gitmodules and stays empty", path)
+            continue
         yield Submodule(path, absolute(keys["url"], url), about.split(" ")[2])
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from pypi_insiders.git import credentials
 from pypi_insiders.git.command import GitSettings, attempt, git, in_mirror
 from pypi_insiders.git.credentials import GITS_OWN, Access
-from pypi_insiders.git.errors import RefusedError, UnreachableError
+from pypi_insiders.git.errors import ObjectFormatError, RefusedError, UnreachableError
+from pypi_insiders.git.mirror import SHA256
 from pypi_insiders.git.signatures import verify
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_temporary
@@ -82,12 +83,11 @@ class _Glance:
         return max(0.1, self._until_s - time.monotonic())
 
     def read(self) -> dict[str, str]:
-        git(
-            "init", "--quiet", "--bare", "--template=", "--", str(self._directory),
-            timeout_s=self._left_s,
-        )  # fmt: skip
-        self._ask("config", "remote.origin.url", self._wanted.url)
-        self._fetch("--depth=1", "--filter=blob:none", refspecs=(f"+{self._ref}:{self._ref}",))
+        try:
+            self._begin()
+        except ObjectFormatError:
+            self._directory /= "sha256"
+            self._begin(SHA256)
         if self._wanted.signers:
             commit = self._ask("rev-parse", "--verify", f"{self._ref}^{{commit}}").strip()
             # Before any file is read: the project name must come from an allowed signer.
@@ -95,6 +95,15 @@ class _Glance:
         objects = self._objects()
         self._bring(objects.values())
         return {path: self._content(path, name) for path, name in objects.items()}
+
+    def _begin(self, *options: str) -> None:
+        """Fetch the commit of the tag into a new repository."""
+        git(
+            "init", "--quiet", "--bare", "--template=", *options, "--", str(self._directory),
+            timeout_s=self._left_s,
+        )  # fmt: skip
+        self._ask("config", "remote.origin.url", self._wanted.url)
+        self._fetch("--depth=1", "--filter=blob:none", refspecs=(f"+{self._ref}:{self._ref}",))
 
     def _objects(self) -> dict[str, str]:
         """Return the existing files: path to blob."""

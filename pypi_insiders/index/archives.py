@@ -30,6 +30,8 @@ _RECORD_LIMIT_BYTES = 16 * 1024 * 1024
 # the directory that the archive is unpacked in. Source: limits.h(0p).
 _LONGEST_PART_BYTES = 255
 _LONGEST_NAME_BYTES = 2048
+_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
+_POINTER_LIMIT_BYTES = 1024
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")  # uv refuses to install files with any of them
 # Source: APPNOTE.TXT, 4.3.16.
 _END_OF_ZIP = struct.Struct("<4s16xH")
@@ -68,15 +70,31 @@ def _check_wheel(path: Path) -> None:
             lines = archive.read(f"{wheel.dist_info_dir}/RECORD").decode().splitlines()
             recorded = {row[0] for row in csv.reader(lines) if row}
             missing = sorted(recorded - set(archive.namelist()))
+            pointers = [it.filename for it in archive.infolist() if _is_pointer(archive, it)]
     except WheelFile.validation_error as error:
         issues = listed(_issues(path, error.issues), _SHOWN, "; ")
         raise DistributionError(f"{path.name}: {issues}") from error
     except InstallerError as error:
         raise DistributionError(f"{path.name}: {error}") from error
+    if pointers:
+        raise DistributionError(
+            f"{path.name} has pointers of Git LFS in place of files: {listed(pointers, _SHOWN)}"
+        )
     if missing:
         raise DistributionError(
             f"{path.name}: files of its RECORD are missing: {listed(missing, _SHOWN, '; ')}"
         )
+
+
+def _is_pointer(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    """Check whether a file of a wheel is what Git LFS keeps in a repository in place of a file.
+
+    Source: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md, "The Pointer"
+    """
+    if not len(_POINTER) < member.file_size < _POINTER_LIMIT_BYTES:
+        return False
+    with archive.open(member) as file:
+        return file.read(len(_POINTER)) == _POINTER
 
 
 def _issues(path: Path, issues: Iterable[str]) -> Iterator[str]:
@@ -148,10 +166,11 @@ def _refuse_below_files(archive: str, files: set[str], names: Iterable[str]) -> 
 
 def is_inside(name: str) -> bool:
     """Return whether a member of an archive stays below the directory that it is unpacked in."""
-    path = PurePosixPath(name)
+    # On Windows `\` is a separator and `C:` a drive; a distribution is for any system. Elsewhere a
+    # name may contain a `\`: systemd writes `dev-hugepages\x2dmaybe.mount`.
+    path = PurePosixPath(name.replace("\\", "/"))
     is_drive = re.match(r"[A-Za-z]:", name) is not None
-    # On Windows `\` is a separator and `C:` a drive; a distribution is for any system.
-    return not (path.is_absolute() or ".." in path.parts or "\\" in name or is_drive or not name)
+    return bool(name) and not (path.is_absolute() or ".." in path.parts or is_drive)
 
 
 def _check_sdist(path: Path) -> None:
@@ -179,6 +198,8 @@ def _check_sdist(path: Path) -> None:
                     or (member.islnk() and target not in files)
                 ):
                     shown = repr(member.name)
+                    if member.issym() or member.islnk():
+                        shown += f", a link to {member.linkname!r}"
                     raise DistributionError(f"{path.name} contains {shown}, which is not allowed")
                 roots.add(parts[0])
                 names[name] += 1

@@ -91,7 +91,7 @@ def _ask(repository: Repository, *, timeout_s: float) -> Reply:
         return Reply(error=error.message, hint=error.hint, is_away=is_away)
     rules = repository.rules(max_new=1)
     try:
-        tags.demand_release(refs, rules.pattern)
+        tags.demand_release(refs, rules.pattern, repository.name)
     except InsidersError as error:
         return Reply(len(refs), lack=error.message, hint=error.hint)
     choice = tags.choose(refs, {}, rules)

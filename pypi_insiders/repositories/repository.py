@@ -5,7 +5,7 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from packaging.utils import InvalidName, canonicalize_name
@@ -152,8 +152,12 @@ class Repository:
     """The file with the allowed keys for signed tags; `None`: tags need no signature."""
     public_until_built: bool | None = key(kind=bool)
     """Whether installers get the public project of that name until the first release is built."""
-    submodules: tuple[str, ...] | None = key(validators.parse_submodules, kind=list)
-    """The allowed places of its submodules outside of its own namespace."""
+    submodules: tuple[str, ...] | Literal[False] | None = key(
+        validators.parse_submodules, kind=toml_fields.ListOrFalse
+    )
+    """The allowed places of its submodules outside of its own namespace; `False`: no submodules."""
+    history: str | None = key(validators.parse_history, kind=str, hint="leave it out otherwise")
+    """Whether builds find the files of older commits; `None`: only commits and tags."""
     token_file: str | None = key(validators.parse_path, kind=str)
     """A file with the token for https."""
     token_credential: str | None = key(validators.parse_credential, kind=str)

@@ -20,7 +20,7 @@ from pypi_insiders.util.own_files import NewerError, recall
 
 _log = logging.getLogger(__name__)
 
-_FORMATS = (1, 2, 3)
+_FORMATS = (1, 2, 3, 4)
 """The readable formats; the last is written. Since 3, taken-back releases are in a list."""
 _NO_LIST = (1, 2)
 _CHECKS = "checks.json"
@@ -91,6 +91,10 @@ class RepositoryState:
     """Tags without an allowed signature, to their commits at that time."""
     signers: str | None = None
     """The sha256 of the file of allowed signers at that time, in hexadecimal."""
+    lower: list[str] = field(default_factory=list)
+    """Tags that are lower than the first that was built, as the log last named them."""
+    no_commits: dict[str, str] = field(default_factory=dict)
+    """Tags that name a directory or a file, to what they named."""
     name: str | None = field(default=None, compare=False)
     """`NS/PROJ`, as it was spelled when this was written."""
     is_old: bool = field(default=False, compare=False)

@@ -133,7 +133,7 @@ def of(
         public.supersedes(newest.version) if public and newest else None,
         check,
         tuple(dict.fromkeys(errors)),
-        tuple(_warnings(check, known)),
+        tuple(_warnings(item, newest, check, known)),
         hints,
         known,
     )
@@ -161,8 +161,14 @@ def _rank(version: Version) -> tuple[bool, Version]:
     return not version.is_prerelease, version
 
 
-def _warnings(check: Check, known: RepositoryState) -> list[str]:
+def _warnings(
+    item: Repository, newest: Build | None, check: Check, known: RepositoryState
+) -> list[str]:
     warnings = list(check.warnings)
+    said = item.rules(1).pattern.version_of(newest.tag) if newest else None
+    # A local version, such as that of Insiders tags, is a detail that many projects leave out.
+    if newest and said and Version(newest.version).public != said.public:
+        warnings.append(f"tag {newest.tag} was built as version {newest.version}")
     if known.unsigned:
         warnings.append(f"tags without an allowed signature: {', '.join(known.unsigned)}")
     return warnings

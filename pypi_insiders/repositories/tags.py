@@ -2,7 +2,9 @@
 
 import fnmatch
 import re
-from collections.abc import Collection, Iterable
+import shlex
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +20,11 @@ _INSIDERS = re.compile(
 )
 
 _VERSION = "{version}"
+# `20240115` and `202401151230`: days and minutes, as some projects tag their builds.
+_DATE = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{4}|\d{6})?")
+_FIRST_YEAR = 1900
+# `rel_1_2_3`, `release-4-0-0rc1`: a prefix, and a version with any of three separators.
+_PREFIXED = re.compile(r"(?P<prefix>|.*?[^\d.])(?P<version>\d+(?:[._-]\d+)+.*)")
 # NAME_MAX: no file name could contain a longer version. Python rejects numbers of some thousand
 # digits, and the time of a pattern grows with the square of the length. Source:
 # path_resolution(7).
@@ -64,7 +71,13 @@ class Pattern:
         if len(tag) > _LONGEST_CHARS:
             return None
         match = self._regex.match(tag)
-        return version_of(match["version"]) if match else None
+        if match is None:
+            return None
+        text = match["version"]
+        if _VERSION not in self.text:
+            return version_of(text)
+        # Where the user says which part is the version, `1_2_3` and `1-2-3` can be nothing else.
+        return version_of(text) or next(filter(None, map(version_of, _dotted(text))), None)
 
     def matches(self, tag: str) -> bool:
         """Return whether a tag matches, with or without a valid version."""
@@ -93,6 +106,12 @@ def version_of(tag: str) -> Version | None:
     return None
 
 
+def _dotted(text: str) -> Iterator[str]:
+    """Yield a text with dots in place of underscores, and of dashes too."""
+    yield text.replace("_", ".")
+    yield re.sub(r"[_-]", ".", text)
+
+
 @dataclass(frozen=True)
 class Rules:
     """The rules that select the tags of a repository to build."""
@@ -115,13 +134,19 @@ class Choice:
     moved: tuple[str, ...] = ()
     """Tags that have moved since they were built."""
     passed_over: tuple[str, ...] = ()
-    """Tags that match the pattern but are not versions, sorted."""
+    """Tags that match the pattern but are not releases, sorted."""
     left_out: tuple[str, ...] = ()
     """New tags beyond the maximum of one update, highest version first."""
+    lower: tuple[str, ...] = ()
+    """Tags with a lower version than the first build, highest version first."""
 
 
 def choose(
-    refs: dict[str, str], built: dict[str, str], rules: Rules, left_out: Collection[str] = ()
+    refs: dict[str, str],
+    built: dict[str, str],
+    rules: Rules,
+    left_out: Collection[str] = (),
+    produced: Mapping[str, str] | None = None,
 ) -> Choice:
     """Select the tags to build.
 
@@ -133,6 +158,7 @@ def choose(
         built: the tags that were built, tag to commit, in the order of their builds.
         rules: which tags are releases.
         left_out: tags that earlier updates skipped, which are built on request only.
+        produced: the versions of builds, by tag.
     """
     versions, passed_over = _versions(refs, rules)
     moved = tuple(tag for tag in sorted(refs) if tag in built and built[tag] != refs[tag])
@@ -140,7 +166,7 @@ def choose(
     least = rules.backfill if built else max(1, rules.backfill)
     newest = set(_finals_first(ranked, rules)[:least])
     done = {version for tag in built if (version := rules.pattern.version_of(tag))}
-    since = rules.pattern.version_of(next(iter(built))) if built else None
+    since = _floor(built, produced or {}, rules.pattern)
     fresh = [
         tag
         for tag, version in ranked
@@ -151,11 +177,36 @@ def choose(
     ]
     # `backfill = 10` builds ten tags in one update, even if `max-new` is 5.
     limit = max(rules.max_new, rules.backfill)
-    return Choice(tuple(fresh[:limit]), moved, passed_over, tuple(fresh[limit:]))
+    build = tuple(fresh[:limit])
+    lower = tuple(
+        tag
+        for tag, version in ranked
+        if since and version < since and version not in done and tag not in built
+    )
+    return Choice(build, moved, passed_over, tuple(fresh[limit:]), lower)
 
 
-def demand_release(refs: Iterable[str], pattern: Pattern) -> None:
+def _floor(
+    built: Mapping[str, str], produced: Mapping[str, str], pattern: Pattern
+) -> Version | None:
+    """Return the version below which nothing is built; `None`: it is unknown."""
+    if not built:
+        return None
+    first = next(iter(built))
+    # A tag such as `20240115` may have built 1.2.3, and a tag v1.0 version 2024.1. By the higher of
+    # both, the tags that follow would count as old, and none of them would ever be built.
+    said, made = pattern.version_of(first), produced.get(first)
+    found = [version for version in (said, Version(made) if made else None) if version]
+    return min(found, default=None)
+
+
+def demand_release(refs: Iterable[str], pattern: Pattern, name: str) -> None:
     """Check that at least one tag is a release.
+
+    Args:
+        refs: all tags of a repository.
+        pattern: which of them are releases.
+        name: `NS/PROJ`, for the hint.
 
     Raises:
         InsidersError: there are no tags, or none is a version that matches the pattern.
@@ -166,31 +217,84 @@ def demand_release(refs: Iterable[str], pattern: Pattern) -> None:
         raise InsidersError("no tags found", hint)
     if not any(pattern.version_of(tag) for tag in named):
         form = "" if pattern == Pattern() else f" and matches {pattern.text}"
+        if fitting := _fitting(named):
+            hint = f"`pypi-insiders repos set {name} tags={shlex.quote(fitting)}`"
         raise InsidersError(f"none of its tags is a version{form}: {summary(named)}", hint)
 
 
-def unbuilt(refs: Iterable[str], built: Collection[str], rules: Rules) -> tuple[str, ...]:
+def _fitting(tags: Iterable[str]) -> str | None:
+    """Return the pattern that reads a version from most of the tags; `None` without any."""
+    found: Counter[str] = Counter()
+    for tag in tags:
+        match = _PREFIXED.fullmatch(tag)
+        # `[`, `*` and `?` stand for other characters in a pattern.
+        if match and not re.search(r"[][*?{}]", match["prefix"]):
+            pattern = Pattern(match["prefix"] + _VERSION)
+            found[pattern.text] += pattern.version_of(tag) is not None
+    best = found.most_common(1)
+    return best[0][0] if best and best[0][1] else None
+
+
+def unbuilt(refs: Mapping[str, str], built: Collection[str], rules: Rules) -> tuple[str, ...]:
     """Return all releases that were not built, however old; highest version first."""
     versions, _ = _versions(refs, rules)
     done = {version for tag in built if (version := rules.pattern.version_of(tag))}
     return tuple(tag for tag, version in _ranked(versions) if version not in done)
 
 
-def _versions(refs: Iterable[str], rules: Rules) -> tuple[dict[str, Version], tuple[str, ...]]:
-    """Return the versions of the matching tags, and the matching tags without a version."""
+def _versions(refs: Mapping[str, str], rules: Rules) -> tuple[dict[str, Version], tuple[str, ...]]:
+    """Return the versions of the matching tags, and the matching tags that are not releases."""
     matching = [tag for tag in sorted(refs) if rules.pattern.matches(tag)]
-    versions = {tag: version for tag in matching if (version := rules.pattern.version_of(tag))}
+    read = {tag: version for tag in matching if (version := rules.pattern.version_of(tag))}
+    aliases = _aliases(refs, read) | _dates(read)
+    versions = {tag: version for tag, version in read.items() if tag not in aliases}
     passed_over = tuple(tag for tag in matching if tag not in versions)
     if rules.pre is False:
         versions = {tag: item for tag, item in versions.items() if not item.is_prerelease}
     return versions, passed_over
 
 
+def _aliases(refs: Mapping[str, str], versions: Mapping[str, Version]) -> set[str]:
+    """Find the tags that name a commit less exactly than another does: `v1` beside `v1.2.3`."""
+    by_commit: dict[str, list[Version]] = {}
+    for tag, version in versions.items():
+        by_commit.setdefault(refs[tag], []).append(version)
+    return {
+        tag
+        for tag, version in versions.items()
+        if any(_is_shorter(version, other) for other in by_commit[refs[tag]])
+    }
+
+
+def _is_shorter(version: Version, other: Version) -> bool:
+    count = len(version.release)
+    # A pre-release, a fix or a local version is no alias, however few numbers it has.
+    is_bare = version.public == version.base_version and version.local is None
+    return (
+        is_bare
+        and count < len(other.release)
+        # `20240115` is of another series than `v1.2.3`, and less exact too.
+        and (count == 1 or version.release == other.release[:count])
+    )
+
+
+def _dates(versions: Mapping[str, Version]) -> set[str]:
+    """Find the tags that are a date, beside tags that are versions: they would be the highest."""
+    others = [item for item in versions.values() if len(item.release) > 1]
+    if not any(item.major < _FIRST_YEAR for item in others):
+        return set()
+    return {
+        tag
+        for tag, item in versions.items()
+        if len(item.release) == 1 and _DATE.fullmatch(item.public)
+    }
+
+
 def _ranked(versions: dict[str, Version]) -> list[tuple[str, Version]]:
     """Return the tags sorted by version, highest first, one tag for each version."""
     spelled: dict[Version, str] = {}
-    for tag in sorted(versions):
-        # `v1.0` and `1.0` are the same version: only one tag is built.
+    # `v2` and `v2.0.0` are the same version: only the most exact tag is built, as `v2` often moves.
+    for tag in sorted(versions, key=lambda tag: (-len(versions[tag].release), tag)):
         spelled.setdefault(versions[tag], tag)
     return [(spelled[version], version) for version in sorted(spelled, reverse=True)]
 

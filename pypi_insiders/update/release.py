@@ -1,10 +1,12 @@
 """Build the distributions of one release from its tag."""
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from packaging.version import Version
 
@@ -23,6 +25,17 @@ from pypi_insiders.util.formatting import listed
 from pypi_insiders.util.trees import remove_foreign_tree
 
 _log = logging.getLogger(__name__)
+
+# What git prints for a file of an older commit, which the mirror has without its content.
+_LACKS_OBJECTS = re.compile(
+    r"(?:fatal|error): (?:.*unable to read [0-9a-f]{40}|(?:bad|invalid) object |cannot read '"
+    r"|Not a valid object name)|lazy fetching disabled"
+)
+# What glibc, curl, Node and Python print where a name cannot be resolved.
+_LACKS_NETWORK = re.compile(
+    r"Temporary failure in name resolution|Name or service not known|[Cc]ould not resolve host"
+    r"|getaddrinfo (?:EAI_AGAIN|ENOTFOUND)|\[Errno -[23]\]"
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,12 @@ class ReleaseBuilder:
         self._repository = repository
         self._name = repository.name
         self._mirror = context.paths.mirror(repository.name)
+
+    @property
+    def _submodules(self) -> tuple[str, ...] | Literal[False]:
+        """Where its submodules may be, beside its own namespace, which is the default."""
+        given = self._repository.submodules
+        return () if given is None else given
 
     @property
     def _access(self) -> git.Access:
@@ -102,17 +121,21 @@ class ReleaseBuilder:
                 git.fetch_commit(
                     self._repository.remote, self._mirror, release.commit, self._access
                 )
-        submodules = self._repository.submodules or ()
         with self._faults_told(), self._guarded():
-            git.bring(self._mirror, release.commit, self._access, submodules=submodules)
+            git.bring(
+                self._mirror, release.commit, self._access,
+                submodules=self._submodules, is_full=self._repository.history == "full",
+            )  # fmt: skip
 
     def verify(self, release: TaggedRelease) -> None:
-        """Verify the signature of a tag, if its repository has allowed signers.
+        """Check that a tag names a commit, and verify its signature if there are allowed signers.
 
         Raises:
+            NoCommitError: the tag names another object.
             SignatureError: no allowed signer has signed the tag.
             InsidersError: the signature cannot be verified.
         """
+        git.check_commit(self._mirror, release.commit)
         if signers := self._repository.signers:
             git.verify(self._mirror, release.tag, release.commit, signers)
 
@@ -168,7 +191,20 @@ class ReleaseBuilder:
             (self._mirror,),
             self._context.builds.bytecode,
         )
-        return build_distributions(source, workspace, recipe, launcher)
+        try:
+            return build_distributions(source, workspace, recipe, launcher)
+        except BuildError as error:
+            hint = error.hint or self._advice(error.output)
+            raise BuildError(error.message, error.output, hint) from error
+
+    def _advice(self, output: str) -> str | None:
+        """Return which key of the repository may help, by what a build wrote; `None`: none."""
+        command = f"pypi-insiders repos set {self._name}"
+        if _LACKS_OBJECTS.search(output) and self._repository.history is None:
+            return f"`{command} history=full` fetches the files of older commits too"
+        if _LACKS_NETWORK.search(output) and not self._repository.network:
+            return f"`{command} network=true` lets its builds use HTTP and HTTPS"
+        return None
 
     def _export(self, release: TaggedRelease, source: Path) -> int:
         with self._faults_told():
@@ -177,8 +213,9 @@ class ReleaseBuilder:
                 release.commit,
                 source,
                 self._access,
-                tag=release.tag if release.is_moved else None,
-                submodules=self._repository.submodules or (),
+                tag=release.tag,
+                submodules=self._submodules,
+                project=self._repository.subdirectory or ".",
             )
 
     @contextmanager
@@ -189,11 +226,12 @@ class ReleaseBuilder:
         except git.UnfitError as error:
             raise BuildError(error.message) from error
         except git.OutsideError as error:
-            value = ",".join((*(self._repository.submodules or ()), error.place))
+            value = ",".join((*(self._submodules or ()), error.place))
+            command = f"pypi-insiders repos set {self._name}"
             raise BuildError(
                 error.message,
-                hint="allow it if you trust it: "
-                f"`pypi-insiders repos set {self._name} submodules={value}`",
+                hint=f"allow it if you trust it: `{command} submodules={value}`; or build without "
+                f"submodules: `{command} submodules=false`",
             ) from error
 
     def _claim(self, built: str, expected: str | None) -> None:

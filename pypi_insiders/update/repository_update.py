@@ -105,7 +105,7 @@ class RepositoryUpdate:
         def verify(tag: str) -> None:
             self._builder.verify(TaggedRelease(repository, tag, refs[tag]))
 
-        wanted = self._selector.signed(refs, self._plan.tags, verify)
+        wanted = self._selector.verified(refs, self._plan.tags, verify)
         if not wanted:
             self._selector.demand_chosen(refs)
         self._progress.expect("build", len(wanted) - len(self._plan.tags))

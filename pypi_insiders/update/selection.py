@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from pypi_insiders.config.toml_fields import did_you_mean
-from pypi_insiders.git import SignatureError
+from pypi_insiders.git import NoCommitError, SignatureError
 from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import recovery, tags
@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 # The state is read for every repository by each command; a repository may have thousands of tags.
 _MOST_REMEMBERED = 100
+_MOST_LOWER = 1000
 
 
 class TagSelector:
@@ -69,6 +70,8 @@ class TagSelector:
         # of a named repository tries all its tags again.
         if signers != known.signers or self._request.names:
             known.signers, known.unsigned = signers, {}
+        if self._request.names:
+            known.no_commits = {}
         return is_restored
 
     def demand_chosen(self, refs: dict[str, str]) -> None:
@@ -84,13 +87,14 @@ class TagSelector:
             _demand_chosen(self._repository, known, refs, self._rules)
 
     def choose(self, refs: dict[str, str]) -> tuple[str, ...]:
-        """Return the tags to build in their order, without those that are known to be unsigned.
+        """Return the tags to build in their order, without those known to be unsigned or no commit.
 
         Raises:
             InsidersError: the requested tag was not found.
         """
         request, known = self._request, self._tracked.known
-        refs = {tag: commit for tag, commit in refs.items() if known.unsigned.get(tag) != commit}
+        unfit = (*known.unsigned.items(), *known.no_commits.items())
+        refs = {tag: commit for tag, commit in refs.items() if (tag, commit) not in unfit}
         if request.tag is not None:
             return self._named(refs, request.tag)
         if request.all_tags:
@@ -98,42 +102,45 @@ class TagSelector:
             # Even with --force, not what was taken back.
             built = done if request.force else {**known.built, **done}
             return tags.unbuilt(refs, built, self._rules)
-        return tags.choose(refs, self._done(refs), self._rules, known.left_out).build
+        return self._choice(refs).build
 
-    def signed(
+    def verified(
         self, refs: dict[str, str], chosen: tuple[str, ...], verify: Callable[[str], None]
     ) -> tuple[str, ...]:
-        """Return the chosen tags with an allowed signature; others replace those without.
+        """Return the chosen tags that are commits with a valid signature; others replace the rest.
 
         Args:
             refs: all tags.
             chosen: the result of `choose`.
-            verify: raises `SignatureError` for a tag without an allowed signature.
+            verify: raises `SignatureError` for a tag without an allowed signature, `NoCommitError`
+                for a tag of another object.
 
         Raises:
             SignatureError: the requested tag has no allowed signature.
+            NoCommitError: the requested tag names another object than a commit.
             InsidersError: the signatures cannot be verified.
         """
-        if self._repository.signers is None:
-            return chosen
         # Repeated, as a tag that replaces an unsigned one may be unsigned too.
-        good: set[str] = set()
+        known, good = self._tracked.known, set[str]()
         while True:
-            unsigned = {}
+            unsigned: dict[str, str] = {}
+            no_commits: dict[str, str] = {}
             for tag in chosen:
                 try:
                     if tag not in good:
                         verify(tag)
                     good.add(tag)
-                except SignatureError as error:
+                except (SignatureError, NoCommitError) as error:
                     if self._request.tag is not None:
                         raise
-                    unsigned[tag] = refs[tag]
+                    is_unsigned = isinstance(error, SignatureError)
+                    (unsigned if is_unsigned else no_commits)[tag] = refs[tag]
                     name = self._repository.name
                     _log.warning("%s: tag %s skipped: %s", name, tag, error.message)
-            if not unsigned:
+            if not (unsigned or no_commits):
                 return chosen
-            self._tracked.known.unsigned |= unsigned
+            known.unsigned |= unsigned
+            known.no_commits |= no_commits
             self._tracked.commit()
             chosen = tuple(tag for tag in self.choose(refs) if self.is_due(refs, tag))
 
@@ -156,6 +163,11 @@ class TagSelector:
             )  # fmt: skip
             return ()
         return (tag,)
+
+    def _choice(self, refs: dict[str, str]) -> tags.Choice:
+        known = self._tracked.known
+        produced = {build.tag: build.version for build in known.builds}
+        return tags.choose(refs, self._done(refs), self._rules, known.left_out, produced)
 
     def _done(self, refs: dict[str, str]) -> dict[str, str]:
         """Return the tags that are not built again, tag to commit, in the order of their builds."""
@@ -188,14 +200,21 @@ class TagSelector:
             InsidersError: no tag is a release, or the state cannot be written.
         """
         known, name, rules = self._tracked.known, self._repository.name, self._rules
-        choice = tags.choose(refs, self._done(refs), rules, known.left_out)
-        before = (known.passed_over, known.left_out)
+        choice = self._choice(refs)
+        before = (known.passed_over, known.left_out, known.lower)
         passed_over = list(choice.passed_over[:_MOST_REMEMBERED])
         if passed_over and passed_over != known.passed_over:
             _log.info(
-                "%s: skipped tags that are not versions: %s", name, tags.summary(choice.passed_over)
+                "%s: skipped tags that are not releases: %s", name, tags.summary(choice.passed_over)
             )
         known.passed_over = passed_over
+        if lower := [tag for tag in choice.lower[:_MOST_LOWER] if tag not in known.lower]:
+            _log.info(
+                "%s: not built, because lower than the first release that is built: %s; build one "
+                "with `pypi-insiders update %s --tag TAG`",
+                name, tags.summary(lower), name,
+            )  # fmt: skip
+        known.lower = list(choice.lower[:_MOST_LOWER])
         if choice.left_out:
             _log.info(
                 "%s: skipped older tags: %s; build one: "
@@ -212,9 +231,9 @@ class TagSelector:
         known.left_out = [
             tag for tag in dict.fromkeys([*known.left_out, *choice.left_out]) if tag in refs
         ]
-        if (known.passed_over, known.left_out) != before:
+        if (known.passed_over, known.left_out, known.lower) != before:
             self._tracked.commit()
-        tags.demand_release(refs, rules.pattern)
+        tags.demand_release(refs, rules.pattern, name)
         return [
             f"tag {tag} has moved from {known.built[tag]:.9} to {refs[tag]:.9} since its build; "
             "its published files stay"

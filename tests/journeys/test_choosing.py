@@ -298,6 +298,8 @@ def test_a_build_of_another_version_than_its_tag(person: Person, watch: Watch) -
     told = "me/probe: tag v1.5: the build has version 1.0, expected 1.5\n"
     assert f"warning: {told}" in person.run("update").stderr
     assert person.run("update").stderr == ""
+    seen = json.loads(person.run("status", "--json", status=3).stdout)["repositories"]
+    assert [item["warnings"] for item in seen] == [["tag v1.5 was built as version 1.0"]]
     path = person.paths.config / "repos.toml"
     path.write_text(path.read_text() + "strict = true\n")
     project.release("1.1", "v2.0")

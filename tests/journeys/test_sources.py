@@ -137,15 +137,56 @@ def test_submodules_of_others_are_named_by_the_user(
     project.push("v1.0")
     failed = person.run("update", status=1)
     namespace = f"{tmp_path}/git".strip("/")
+    command = "pypi-insiders repos set me/probe"
     assert failed.stderr.splitlines()[-2:] == [
         "error: me/probe: tag v1.0: submodule probe/keys is outside of the "
         f"namespace {namespace}/me of its repository: {secret.url}",
-        "hint: allow it if you trust it: "
-        f"`pypi-insiders repos set me/probe submodules={namespace}/secret`",
+        f"hint: allow it if you trust it: `{command} submodules={namespace}/secret`; or build "
+        f"without submodules: `{command} submodules=false`",
     ]
     assert person.distributions() == []
+    person.run("repos", "set", "me/probe", "submodules=false")
+    assert untimed(person.run("update", "me/probe").stdout) == "1 checked, 2 files published\n"
+    project.write("1.1")
+    project.push("v1.1")
     person.run("repos", "set", "me/probe", f"submodules={namespace}/secret")
     assert untimed(person.run("update", "me/probe").stdout) == "1 checked, 2 files published\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "setting", "does"),
+    [
+        ('subprocess.run(["git", "show", "v1.0:words.txt"], check=True)', "history=full",
+         "fetches the files of older commits too"),
+        ('import socket; socket.getaddrinfo("name.invalid", 443)', "network=true",
+         "lets its builds use HTTP and HTTPS"),
+    ],
+)  # fmt: skip
+def test_a_build_that_fails_for_want_of_a_setting_names_it(
+    person: Person, watch: Watch, code: str, setting: str, does: str
+) -> None:
+    """Files of older commits are not fetched, and names are not resolved in a sandbox."""
+    project = watch("probe")
+    git(project.remote, "config", "uploadpack.allowFilter", "true")
+    (project.tree / "words.txt").write_text("first\n")
+    project.push("v1.0", annotated=False)
+    (project.tree / "words.txt").write_text("second\n")
+    project.write("1.1")
+    backend = project.tree / "buildapi.py"
+    backend.write_text(
+        backend.read_text().replace(
+            "def build_sdist(directory, settings=None):\n",
+            f"import subprocess\n\ndef build_sdist(directory, settings=None):\n    {code}\n",
+        )
+    )
+    project.push("v1.1")
+    failed = person.run("update", status=1)
+    hint = f"hint: `pypi-insiders repos set me/probe {setting}` {does}"
+    assert failed.stderr.splitlines()[-1] == hint
+    person.run("repos", "set", "me/probe", setting)
+    # No setting makes a name resolve that does not exist.
+    again = person.run("update", "me/probe", status=int(setting == "network=true"))
+    assert "hint: `pypi-insiders repos set" not in again.stderr
 
 
 def _other_pythons() -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,20 @@ def get_requires_for_build_sdist(settings=None):
 
 def build_sdist(directory, settings=None):
     {sdist}
+"""
+_OLD_NAME = """
+
+def build_sdist(directory, settings=None, build=build_sdist):
+    import io, pathlib, tarfile
+    built = pathlib.Path(directory, build(directory, settings))
+    old = built.with_name(built.name.replace("mesh_3d", "mesh-3d"))
+    with tarfile.open(built) as source, tarfile.open(old, "w:gz") as target:
+        for member in source:
+            content = source.extractfile(member)
+            member.name = member.name.replace("mesh_3d-", "mesh-3d-", 1)
+            target.addfile(member, content)
+    built.unlink()
+    return old.name
 """
 _DEEP = 100_000 * b"["
 _TOLD_SDIST = "the build backend returned {} from build_sdist, expected a file name"
@@ -217,6 +232,62 @@ def test_an_odd_configuration_is_told(tmp_path: Path, pyproject: bytes, message:
         build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
     assert caught.value.message.startswith(message)
     assert is_lasting(caught.value)
+
+
+def test_a_configuration_may_be_a_link_in_the_repository(tmp_path: Path) -> None:
+    """Also from the directory of the project to one above it, and nowhere else."""
+    project = tmp_path / "tree/packages/probe"
+    project.mkdir(parents=True)
+    (tmp_path / "tree/pyproject.toml").write_text("not = [TOML")
+    (tmp_path / "pyproject.toml").write_text("not = [TOML")
+    link = project / "pyproject.toml"
+    told = []
+    for target in ("../../pyproject.toml", "../../../pyproject.toml"):
+        link.symlink_to(target)
+        with pytest.raises(BuildError) as caught:
+            configuration.check(project, tmp_path / "tree")
+        told.append(caught.value.message)
+        link.unlink()
+    assert told[0].startswith("its pyproject.toml cannot be parsed: ")
+    assert told[1] == "its pyproject.toml is no file, or too large"
+
+
+def test_the_name_of_an_sdist_can_be_read_in_one_way_only(tmp_path: Path) -> None:
+    """Old versions of setuptools kept the dash, after which old tools saw the version `3d-1.0`."""
+    project = create(tmp_path, "mesh-3d")
+    project.write("1.0")
+    backend = project.tree / "buildapi.py"
+    backend.write_text(backend.read_text() + _OLD_NAME)
+    built = build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
+    assert [path.name for path in built.files] == [
+        "mesh_3d-1.0.tar.gz", "mesh_3d-1.0-py3-none-any.whl",
+    ]  # fmt: skip
+    with tarfile.open(built.sdist) as archive:
+        assert {name.partition("/")[0] for name in archive.getnames()} == {"mesh_3d-1.0"}
+
+
+def test_what_an_sdist_lacks_is_found_in_the_source_tree(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `pip wheel` builds it, which makes no sdist; a project that fails there too has failed."""
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    (project.tree / "words.txt").write_text("words")
+    project.hook("open('words.txt').read()")
+    workspace = tmp_path / "first"
+    workspace.mkdir()
+    built = build.build_distributions(project.tree, workspace, RECIPE, UNCONFINED)
+    assert [path.name for path in built.files] == [
+        "probe-1.0.tar.gz", "probe-1.0-py3-none-any.whl",
+    ]  # fmt: skip
+    assert caplog.messages == [
+        "no wheel can be built from probe-1.0.tar.gz, so it is built from the source tree: "
+        "FileNotFoundError: [Errno 2] No such file or directory: 'words.txt'"
+    ]
+    (project.tree / "words.txt").unlink()
+    (workspace := tmp_path / "second").mkdir()
+    with pytest.raises(BuildError, match=r"No such file or directory: 'words\.txt'$"):
+        build.build_distributions(project.tree, workspace, RECIPE, UNCONFINED)
 
 
 @pytest.mark.parametrize("kind", ["directory", "pipe", "link", "link to nowhere"])

@@ -1,6 +1,7 @@
 """remotes: real git on real repositories."""
 
 import contextlib
+import logging
 import os
 import shutil
 import subprocess
@@ -774,8 +775,76 @@ def test_a_commit_that_nobody_can_check_out_is_no_damage(
     assert mirror.stat().st_ino == before
 
 
-def test_no_file_of_the_user_becomes_part_of_gitmodules(tmp_path: Path) -> None:
+@pytest.mark.parametrize("annotated", [True, False])
+def test_one_tag_alone_names_the_commit_in_a_tree(tmp_path: Path, annotated: bool) -> None:
+    """Tools that take the version from git see the tag that is built; older tags stay."""
+    project, mirror = create(tmp_path, "probe"), tmp_path / "mirror.git"
+    project.release("1.0", annotated=annotated)
+    commit = project.release("1.2.3", annotated=annotated)
+    for tag in ("v1", "nightly"):
+        git(project.tree, "tag", tag)
+    git(project.tree, "push", "--quiet", "origin", "--tags")
+    remotes.fetch(project.url, mirror)
+    remotes.export(mirror, commit, tmp_path / "tree", tag="v1.2.3")
+    assert offline(tmp_path / "tree", "tag").split() == ["v1.0", "v1.2.3"]
+    assert offline(tmp_path / "tree", "describe", "--tags") == "v1.2.3"
+    remotes.export(mirror, commit, tmp_path / "all")
+    assert offline(tmp_path / "all", "tag").split() == ["nightly", "v1", "v1.0", "v1.2.3"]
+
+
+def test_links_out_of_a_project_to_its_repository_become_files(tmp_path: Path) -> None:
+    """Backends refuse a LICENSE that leads outside; git sees no difference to the commit."""
+    project, mirror = create(tmp_path, "probe"), tmp_path / "mirror.git"
+    (tmp_path / "private").write_text("private")
+    inner = project.tree / "packages/p"
+    inner.mkdir(parents=True)
+    (project.tree / "LICENSE").write_text("free")
+    (inner / "own").write_text("own")
+    for name, target in {
+        "LICENSE": "../../LICENSE", "inside": "own", "outside": str(tmp_path / "private"),
+        "nowhere": "../none", "above": "..",
+    }.items():  # fmt: skip
+        (inner / name).symlink_to(target)
+    commit = project.push("v1.0")
+    remotes.fetch(project.url, mirror)
+    remotes.export(mirror, commit, tmp_path / "tree", tag="v1.0", project="packages/p")
+    made = tmp_path / "tree/packages/p"
+    assert {path.name for path in made.iterdir() if path.is_symlink()} == {
+        "inside", "outside", "nowhere", "above",
+    }  # fmt: skip
+    assert (made / "LICENSE").read_text() == "free"
+    assert offline(tmp_path / "tree", "describe", "--dirty") == "v1.0"
+    remotes.export(mirror, commit, tmp_path / "top")
+    assert (tmp_path / "top/packages/p/LICENSE").is_symlink()
+
+
+def test_a_repository_of_sha256_objects_is_read(tmp_path: Path) -> None:
+    """Its tags, the files of one of them, and a tree with a history."""
+    project, mirror = create(tmp_path, "probe"), tmp_path / "mirror.git"
+    for path in (project.remote, project.tree):
+        shutil.rmtree(path)
+        path.mkdir()
+        git(path, "init", "--quiet", "--template=", "--object-format=sha256",
+            *(["--bare"] if path == project.remote else []))  # fmt: skip
+    git(project.tree, "remote", "add", "origin", str(project.remote))
+    commit = project.release("1.0")
+    assert remotes.list_tags(project.url) == {"v1.0": commit}
+    assert len(commit) == 64
+    wanted = remotes.Wanted(project.url, "v1.0", ["pyproject.toml"])
+    assert (
+        "probe" in remotes.read_files(wanted, tmp_path / "scratch", timeout_s=60)["pyproject.toml"]
+    )
+    for _ in range(2):
+        remotes.fetch(project.url, mirror)
+    remotes.export(mirror, commit, tmp_path / "tree", tag="v1.0")
+    assert offline(tmp_path / "tree", "describe", "--dirty") == "v1.0"
+
+
+def test_no_file_of_the_user_becomes_part_of_gitmodules(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A name in it is the only way to a submodule: it includes nothing."""
+    caplog.set_level(logging.INFO)
     other = create(tmp_path, "other")
     wanted = other.release("1.0")
     project, mirror = create(tmp_path, "probe"), tmp_path / "mirror.git"
@@ -788,5 +857,6 @@ def test_no_file_of_the_user_becomes_part_of_gitmodules(tmp_path: Path) -> None:
     git(project.tree, "commit", "--quiet", "--message", "1.0")
     git(project.tree, "push", "--quiet", "origin", "HEAD:refs/tags/v1.0")
     remotes.fetch(project.url, mirror)
-    with pytest.raises(remotes.UnfitError, match=r"^\.gitmodules has no URL for submodule x$"):
-        remotes.bring(mirror, git(project.tree, "rev-parse", "HEAD"))
+    remotes.export(mirror, git(project.tree, "rev-parse", "HEAD"), tmp_path / "tree")
+    assert list((tmp_path / "tree/x").iterdir()) == []
+    assert caplog.messages == ["submodule x has no entry in .gitmodules and stays empty"]

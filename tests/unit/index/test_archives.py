@@ -38,6 +38,8 @@ def test_no_member_leads_outside_on_any_system(name: str) -> None:
     """Installers on Windows split names at backslashes too, and know drives."""
     assert not archives.is_inside(name)
     assert archives.is_inside("a/b..c/x")
+    # A file of systemd, for one; pip and uv install it on Linux as it is.
+    assert archives.is_inside("units/dev-hugepages\\x2dmaybe.mount")
 
 
 @pytest.mark.parametrize(
@@ -210,6 +212,19 @@ def _wheel(path: Path, members: dict[str, str]) -> Path:
     return path
 
 
+def test_a_pointer_of_git_lfs_is_no_file_of_a_wheel(tmp_path: Path) -> None:
+    """What installers would get in place of the file, told by its first line."""
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    path = _wheel(tmp_path / "probe-1.0-py3-none-any.whl", {"probe/model.bin": pointer})
+    with pytest.raises(DistributionError) as caught:
+        archives.check(path)
+    assert caught.value.message == (
+        f"{path.name} has pointers of Git LFS in place of files: probe/model.bin"
+    )
+    other = {"probe/a": f"# {pointer}", "probe/b": pointer + 1000 * "x", "probe/c": "version"}
+    archives.check(_wheel(tmp_path / "probe-1.1-py3-none-any.whl", other))
+
+
 _TWICE = "contains 'probe/a' as a file and as a directory"
 _NO_NAME = "contains an invalid file name: "
 
@@ -259,6 +274,7 @@ def test_a_comment_belongs_to_a_wheel(tmp_path: Path) -> None:
     archives.check(path)
 
 
+_LINK = "contains 'probe-1.0/a', a link to "
 _BOTH = "contains 'probe-1.0/a' as a file and as a directory"
 
 
@@ -272,12 +288,12 @@ _BOTH = "contains 'probe-1.0/a' as a file and as a directory"
         ([_member(".")], "contains 'probe-1.0' as a file and as a directory"),
         ([_member(256 * "a")], f"{_NO_NAME}{'probe-1.0/' + 70 * 'a'!r}"),
         ([_member("a", path="probe-1.0/a\0b")], f"{_NO_NAME}'probe-1.0/a\\x00b'"),
-        ([_member("a", LINK, linkpath="a\0b")], "contains 'probe-1.0/a', which is not allowed"),
-        ([_member("a", LINK, "..")], "contains 'probe-1.0/a', which is not allowed"),
-        ([_member("a", LINK, "../other/b")], "contains 'probe-1.0/a', which is not allowed"),
-        ([_member("a", HARD, "probe-1.0/b")], "contains 'probe-1.0/a', which is not allowed"),
-        ([_member("a", HARD, "probe-1.0/a")], "contains 'probe-1.0/a', which is not allowed"),
-        ([_member("a", HARD, "probe-1.0")], "contains 'probe-1.0/a', which is not allowed"),
+        ([_member("a", LINK, linkpath="a\0b")], f"{_LINK}'a\\x00b', which is not allowed"),
+        ([_member("a", LINK, "..")], f"{_LINK}'..', which is not allowed"),
+        ([_member("a", LINK, "../other/b")], f"{_LINK}'../other/b', which is not allowed"),
+        ([_member("a", HARD, "probe-1.0/b")], f"{_LINK}'probe-1.0/b', which is not allowed"),
+        ([_member("a", HARD, "probe-1.0/a")], f"{_LINK}'probe-1.0/a', which is not allowed"),
+        ([_member("a", HARD, "probe-1.0")], f"{_LINK}'probe-1.0', which is not allowed"),
         ([_member("a", mtime="nan")], "is damaged: Invalid value NaN (not a number)"),
         ([_member("a", mtime="1e400")], "is damaged: timestamp out of range for platform time_t"),
     ],

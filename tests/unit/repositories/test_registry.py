@@ -33,7 +33,8 @@ _URL_HINT = (
 
 KEYS = (
     "project, url, keep, tags, pre, max-new, backfill, subdirectory, python, network, "
-    "strict, allowed-signers, public-until-built, submodules, token-file, token-credential"
+    "strict, allowed-signers, public-until-built, submodules, history, "
+    "token-file, token-credential"
 )
 
 

@@ -65,7 +65,7 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
         _path(tmp_path).read_text()
         == """\
 {
- "format": 3,
+ "format": 4,
  "distribution": "dist",
  "builds": [
   {
@@ -89,6 +89,8 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
  "failures": {},
  "unsigned": {},
  "signers": null,
+ "lower": [],
+ "no_commits": {},
  "name": "NS/Proj"
 }
 """
@@ -167,7 +169,7 @@ def test_other_json_is_set_aside_too(tmp_path: Path, text: str) -> None:
 
 
 def test_a_file_of_a_newer_version_is_named_and_kept(tmp_path: Path) -> None:
-    text = '{"format": 4, "builds": [], "news": 1}'
+    text = '{"format": 5, "builds": [], "news": 1}'
     path = _written(tmp_path, text)
     with pytest.raises(InsidersError) as caught:
         load(tmp_path, "NS/PROJ")

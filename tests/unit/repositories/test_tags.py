@@ -8,10 +8,12 @@ from pypi_insiders.repositories.tags import (
     Pattern,
     Rules,
     choose,
+    demand_release,
     summary,
     unbuilt,
     version_of,
 )
+from pypi_insiders.util.errors import InsidersError
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,13 @@ def test_version_of(tag: str, version: str | None) -> None:
         ("server-{version}", "client-6.19.1", None),
         ("server-{version}", "my-server-6.19.1", None),
         ("server-{version}", "server-latest", None),
+        ("rel_{version}", "rel_1_2_3", "1.2.3"),
+        ("{version}", "1_2_3", "1.2.3"),
+        ("rel-{version}", "rel-1-2-3", "1.2.3"),
+        ("rel_{version}", "rel_1_2_3_rc1", "1.2.3rc1"),
+        ("rel-{version}", "rel-1.2-1", "1.2.post1"),  # PEP 440, "Implicit post releases"
+        ("rel_*", "rel_1_2_3", None),
+        ("*", "1_2_3", None),
         ("rel/{version}/?", "rel/v1/x", "1"),
         ("{version}+py*", "1.0+py3", "1.0"),
         ("*", "latest", None),
@@ -83,7 +92,8 @@ def _choose(tags: str, built: str = "", rules: Rules = Rules()) -> Choice:  # no
         ("1.0 2.0rc1 2.0.dev3", ("1.0",)),
         ("1.0a1 1.0rc1 1.0b7 0.9.dev1", ("1.0rc1",)),
         ("9.5.3 9.5.3-insiders-4.9.0 9.5.3-insiders-4.10.0", ("9.5.3-insiders-4.10.0",)),
-        ("v1.0 1.0 1.0.0", ("1.0",)),
+        ("v1.0 1.0 1.0.0", ("1.0.0",)),
+        ("v1.0 1.0", ("1.0",)),
         ("", ()),
         ("latest", ()),
     ],
@@ -120,6 +130,86 @@ def test_moved_tags_and_tags_that_are_no_version_are_named_and_not_built() -> No
     assert choose(refs, built, Rules()) == Choice(
         build=("1.2",), moved=("1.1",), passed_over=("docs", "nightly")
     )
+
+
+@pytest.mark.parametrize(
+    ("refs", "chosen", "passed_over"),
+    [
+        # Of tags on one commit the most exact counts: `v1` moves, and a date is no version.
+        ({"v1.2.3": "a", "v1": "a", "v1.2": "a"}, "v1.2.3", ("v1", "v1.2")),
+        ({"v1.2.3": "a", "20240115": "a"}, "v1.2.3", ("20240115",)),
+        ({"1.2.3": "a", "1.2.3.1": "a"}, "1.2.3.1", ("1.2.3",)),
+        # On another commit as well, where `v2` was moved along, or is a version of its own.
+        ({"v2.0.0": "a", "v2": "b"}, "v2.0.0", ()),
+        ({"v1.9": "a", "v2": "b"}, "v2", ()),
+        # Neither pre-releases nor other series are names of another release.
+        ({"1.0rc1": "a", "1.0.0": "a"}, "1.0.0", ()),
+        ({"2.0": "a", "1.0.0": "a"}, "2.0", ()),
+        ({"9.5.3": "a", "9.5.3-insiders-4.49.0": "a"}, "9.5.3-insiders-4.49.0", ()),
+        # A date would be the highest for ever; it counts where all versions are such.
+        ({"v1.2.3": "a", "20240115": "b", "202401151230": "c"}, "v1.2.3",
+         ("20240115", "202401151230")),
+        ({"20240115": "a", "20240116": "b"}, "20240116", ()),
+        ({"2023.1": "a", "20240116": "b"}, "20240116", ()),
+        ({"v1.2.3": "a", "20241315": "b"}, "20241315", ()),
+    ],
+)  # fmt: skip
+def test_a_tag_that_is_no_release_of_its_own_is_passed_over(
+    refs: dict[str, str], chosen: str, passed_over: tuple[str, ...]
+) -> None:
+    choice = choose(refs, {}, Rules())
+    assert (choice.build, choice.passed_over) == ((chosen,), passed_over)
+    assert not {*passed_over} & {*unbuilt(refs, (), Rules())}
+
+
+@pytest.mark.parametrize(
+    ("first", "version", "chosen"),
+    [
+        ("20240115", "1.2.3", ("v1.3.0",)),
+        ("v1.2", "2024.1", ("v1.3.0",)),
+        ("v1.4", "1.4", ()),
+        ("v1.2", None, ("v1.3.0",)),
+        ("latest", "1.2", ("v1.3.0",)),
+    ],
+)
+def test_what_was_built_first_counts_by_the_lower_of_its_versions(
+    first: str, version: str | None, chosen: tuple[str, ...]
+) -> None:
+    """The one that the tag says, and the one that was built."""
+    produced = {first: version} if version else {}
+    refs = {first: "a", "v1.3.0": "b", "v1.1": "c"}
+    assert choose(refs, {first: "a"}, Rules(), (), produced).build == chosen
+
+
+def test_lower_versions_than_the_first_are_named() -> None:
+    """What was built later is not among them; before the first is built, nothing is lower."""
+    tags = "1.0 1.1 1.2 1.3rc1 1.3 docs"
+    assert _choose(tags).lower == ()
+    assert _choose(tags, "1.3").lower == ("1.3rc1", "1.2", "1.1", "1.0")
+    assert _choose(tags, "1.2 1.0").lower == ("1.1",)
+    assert _choose(tags, "1.0").lower == ()
+
+
+@pytest.mark.parametrize(
+    ("tags", "fitting"),
+    [
+        ("rel_1_2_3", "rel_{version}"),
+        ("server-1.0 server-1.1 client-1.0", "server-{version}"),
+        ("release-4-0-0rc1 nightly", "release-{version}"),
+        ("release/2024/1.0", "release/2024/{version}"),
+        ("1_2_3", "{version}"),
+        ("latest docs", None),
+        ("what?1.0", None),
+    ],
+)
+def test_where_no_tag_is_a_version_the_fitting_pattern_is_offered(
+    tags: str, fitting: str | None
+) -> None:
+    with pytest.raises(InsidersError, match="none of its tags is a version") as caught:
+        demand_release(tags.split(), Pattern(), "me/probe")
+    command = f"`pypi-insiders repos set me/probe tags='{fitting}'`"
+    expected = command if fitting else "releases are built from tags such as v1.0"
+    assert caught.value.hint == expected
 
 
 @pytest.mark.parametrize(
@@ -171,7 +261,7 @@ def test_as_many_of_the_newest_as_wanted(
 
 
 def test_all_that_was_never_built() -> None:
-    tags = ["latest", "v0.1", "0.1", "1.0", "2.0rc1", "1.5"]
+    tags = dict.fromkeys(["latest", "v0.1", "0.1", "1.0", "2.0rc1", "1.5"], "old")
     assert unbuilt(tags, ["1.5"], Rules()) == ("2.0rc1", "1.0", "0.1")
     assert unbuilt(tags, ["1.5"], Rules(pre=False)) == ("1.0", "0.1")
 
