@@ -61,8 +61,8 @@ def answer_of(hook: str, path: Path) -> bytes:
         raise BuildError(
             f"the build backend returned an unreadable answer from {hook}, expected {expected}"
         )
-    # Each answer is written anew from its known fields: unknown ones could mean something to a
-    # later version of `build`.
+    # Each answer is rebuilt from its known fields: others could mean something to a later version
+    # of `build`.
     if answer.get("unsupported"):
         return json.dumps({"unsupported": True, "traceback": _text(answer, "traceback")}).encode()
     if answer.get("no_backend"):

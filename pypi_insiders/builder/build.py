@@ -368,7 +368,7 @@ class _Hooks:
         extra_environ: Mapping[str, str] | None = None,
     ) -> None:
         """Run a hook: the runner of `build.ProjectBuilder`."""
-        # The hook gets a directory of its own, and `build` a validated copy of its answer: in the
+        # The hook gets a separate directory, and `build` a validated copy of its answer: in the
         # directory of `build`, the hook could replace files while they are read.
         _, script, hook, directory = cmd
         control = self._work.control()

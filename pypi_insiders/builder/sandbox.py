@@ -31,8 +31,8 @@ _UNIT = "pypi-insiders-build"
 PAUSES_S = (1, 2, 4, 8)
 # The wrapper reports begin and end of the program on its standard input, the writing end of a pipe.
 # It runs outside of the program's process namespace and session, so the program can reach neither
-# its descriptors nor the wrapper itself, and cannot forge or prevent a report. If nobody reads the
-# pipe any more, because systemd started the unit too late, the program is not run.
+# its descriptors nor the wrapper itself, and cannot forge or prevent a report. If the reader of the
+# pipe is closed, because systemd started the unit too late, the program is not run.
 _WRAPPER = 'echo begun >&0 || exit; "$@" </dev/null; status=$?; echo ended >&0; exit $status'
 _REPORT_BYTES = 4096
 # The directories in `/` with programs of the system. All others are hidden, among them mail, the

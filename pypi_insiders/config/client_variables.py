@@ -20,6 +20,7 @@ Builds of an update that the command runs must not use that index.
 
 _TAKES_HIGHEST = "takes the highest version, from there or from the index"
 _NO_LATER = "ignores releases that were added to the index later"
+# The values that pip and uv accept for false.
 _OFF = ("0", "false", "no", "off", "f", "n")
 # Tried with the real clients: each of these brought a package from elsewhere, or none, although the
 # index variables were right.
@@ -54,6 +55,7 @@ def rivals(environment: Mapping[str, str], *, for_uv: bool) -> dict[str, str]:
         for name, what in RIVALS.items()
         if (value := environment.get(name))
         and value.lower() not in harmless.get(name, _OFF)
+        # There `env --uv-index` itself sets UV_INDEX, and pip does not use the index at all.
         and not (for_uv and (name == UV_INDEX or name.startswith("PIP_")))
     }
 
@@ -133,20 +135,21 @@ def is_everything(excepted: str) -> bool:
 
 
 def beside_own(
-    values: Mapping[str, str], environment: Mapping[str, str], ours: Collection[str]
+    values: Mapping[str, str], environment: Mapping[str, str], own_urls: Collection[str]
 ) -> dict[str, str]:
     """Append the user's items of list variables to those that point to the index.
 
     Args:
         values: the variables that point to the index.
         environment: the current environment.
-        ours: URLs of the index, up to the port; items with them are not the user's.
+        own_urls: URLs of the index, up to the port; items with them are not the user's.
     """
     # The index comes first: uv takes a project from the first index that knows it.
     changes = remembered(environment)
     return {
         name: _joined(
-            (value, _without(name, environment.get(name, ""), changes.get(name), ours) or ""), " "
+            (value, _without(name, environment.get(name, ""), changes.get(name), own_urls) or ""),
+            " ",
         )
         if name in _LISTS
         else value
@@ -154,14 +157,14 @@ def beside_own(
     }
 
 
-def _is_ours(word: str, ours: Collection[str]) -> bool:
+def _is_ours(word: str, own_urls: Collection[str]) -> bool:
     """Return whether an item of a variable is a URL or `HOST:PORT` of the index."""
     # uv allows a name before an index's URL: `NAME=URL`.
     named, equals, url = word.partition("=")
     word = url if equals and "/" not in named else word
     return word.rstrip("/") in {
         form
-        for url in ours
+        for url in own_urls
         for form in (url, f"{url}/simple", f"{url}/insiders/simple", url.partition("//")[2])
     }
 
@@ -184,6 +187,7 @@ def remembered(environment: Mapping[str, str]) -> dict[str, EnvChange]:
     return {
         name: EnvChange(values[0], values[1] if len(values) > 1 else None)
         for name, values in found.items()
+        # Only variables that `env` sets, whatever the record contains.
         if name in (*INDEX, *_LISTS)
     }
 
@@ -210,12 +214,12 @@ def remember(values: Mapping[str, str], environment: Mapping[str, str]) -> str:
     return urlencode(fields, doseq=True)
 
 
-def taken_back(environment: Mapping[str, str], ours: Collection[str]) -> dict[str, str | None]:
+def taken_back(environment: Mapping[str, str], own_urls: Collection[str]) -> dict[str, str | None]:
     """Return the variables that undo `env`.
 
     Args:
         environment: the current environment.
-        ours: URLs of the index, up to the port. Values with them are removed, also if they come
+        own_urls: URLs of the index, up to the port. Values with them are removed, also if they come
             from elsewhere, such as from environment.d at login.
 
     Returns:
@@ -231,9 +235,9 @@ def taken_back(environment: Mapping[str, str], ours: Collection[str]) -> dict[st
         if change and change.value == now:
             after = change.before
         elif name in _LISTS:
-            after = _without(name, now, change, ours)
+            after = _without(name, now, change, own_urls)
         else:
-            after = None if _is_ours(now, ours) else now
+            after = None if _is_ours(now, own_urls) else now
         if after != now:
             result[name] = after
     if MEMORY in environment:
@@ -241,21 +245,23 @@ def taken_back(environment: Mapping[str, str], ours: Collection[str]) -> dict[st
     return result
 
 
-def _without(name: str, now: str, change: EnvChange | None, ours: Collection[str]) -> str | None:
-    """Remove our items from a list, also if it was changed since; keep the user's."""
+def _without(
+    name: str, now: str, change: EnvChange | None, own_urls: Collection[str]
+) -> str | None:
+    """Remove the items that `env` added to a list, also if it was changed since."""
     between = _LISTS[name]
     words = _words(now, between)
     if change:
         own = _words(change.before or "", between)
         for word in _words(change.value, between):
             if word not in own and word in words:
-                # The last of equal items is ours: `list.remove` takes the first.
+                # `list.remove` removes the first of equal items, and `env` added the last.
                 words.reverse()
                 words.remove(word)
                 words.reverse()
     # In no_proxy 127.0.0.1 may well be the user's.
     if name not in NO_PROXY:
-        words = [word for word in words if not _is_ours(word, ours)]
+        words = [word for word in words if not _is_ours(word, own_urls)]
     if words == _words(now, between):
         return now
     return between.join(words) or None

@@ -80,6 +80,7 @@ class Draft:
         Raises:
             InsidersError: the editor fails, or removes the draft.
         """
+        # The draft stays after an error: `close` removes it only if it has no changes.
         status = interactive((*words, str(self.path)))
         # Such as `:cq` in vi: the user has cancelled.
         if status != 0:

@@ -26,7 +26,8 @@ class Locks:
 
     @property
     def pending(self) -> Path:
-        """Held by an update while it reads or writes the list of pending repositories."""
+        """Held by an update for as long as its list of pending repositories is valid."""
+        # Not `updates`, which other commands hold, too: whether an update runs is seen by this one.
         return self._state / "pending.lock"
 
     @property
@@ -36,12 +37,13 @@ class Locks:
 
     @property
     def yanks(self) -> Path:
-        """Held while releases are yanked or unyanked."""
+        """Held while the lists of yanked and withdrawn releases are changed."""
         return self._state / "yanks.lock"
 
     @property
     def repositories(self) -> Path:
-        """Held while `repos.toml` is changed."""
+        """Held while `repos.toml` is changed, and while a release is published."""
+        # Both, so that no release of a repository is published after its removal.
         return self._state / "repos.lock"
 
     @property

@@ -19,6 +19,7 @@ class ServerSettings:
 
     host: str = key(validators.parse_host, "localhost")
     port: int = key(validators.parse_port, 31411)
+    # `None` and not PyPI's URL, so that builds use uv's default index, which the user may have set.
     fallback_url: str | None = key(validators.parse_fallback_url)
     """The fallback index; `None`: pypiserver's default, which is PyPI."""
     idle_timeout_s: int = key(validators.parse_timeout, 600, unit=SECONDS)
@@ -146,6 +147,7 @@ def _check(document: dict[str, Any], path: Path) -> Settings:
             problems.append(f"{name} must be a table: [{name}]")
         else:
             found, wrong = toml_fields.read(tables[name], content, f"{name}.")
+            # Of the valid keys alone, for the check across keys; with any problem it is discarded.
             values[name] = tables[name](**found)
             problems += wrong
     # Across keys, so after each was validated alone.

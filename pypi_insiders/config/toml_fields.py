@@ -249,5 +249,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     known = list(known)
     import difflib
 
+    # An underscore in place of a hyphen is the most likely mistake in a key.
     close = difflib.get_close_matches(word.replace("_", "-"), known, n=1)
     return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(known)})"

@@ -87,7 +87,7 @@ def _object_of(mirror: Path, tag: str) -> tuple[str, str]:
         name, kind, ref = line.split(" ", 2)
         if ref == f"refs/tags/{tag}":
             return name, kind
-    raise SignatureError(f"tag {tag} not found any more", "the next update tries again")
+    raise SignatureError(f"tag {tag} not found", "the next update tries again")
 
 
 def _check_words(content: str, tag: str, commit: str) -> None:

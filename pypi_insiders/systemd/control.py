@@ -1,4 +1,4 @@
-"""Start and stop the two services, with units that are up to date."""
+"""Install, start, stop and remove the units of both services."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Setup:
-    """What a service is set up from."""
+    """The input of unit files."""
 
     paths: Paths
     settings: Settings
@@ -37,50 +37,50 @@ class Setup:
 
 @dataclass(frozen=True)
 class _Installation:
-    """Units that are installed now, and how they were before."""
+    """Installed units and their former state."""
 
     change: unit_files.Change
     states: Mapping[str, Mapping[str, str]]
-    """Name of a unit to its properties before."""
+    """Unit to its properties before the installation."""
 
     def was_active(self, *units: str) -> bool:
         return all(_is_active_in(self.states[unit]) for unit in units)
 
 
 def start(part: Part, setup: Setup, *, at_login: bool) -> None:
-    """Install or refresh the units and start a service; if that fails, all is as it was before.
+    """Install or update the units and start a service; undo everything if that fails.
 
-    What runs already keeps running, unless its units or the settings have changed since.
+    A running service is restarted only if its units or settings have changed.
 
     Args:
         part: the service.
-        setup: what its units are made from.
-        at_login: start it at each login from now on.
+        setup: the input of its units.
+        at_login: whether to enable it.
 
     Raises:
-        InsidersError: there is no user manager, a unit cannot be installed, the index would be
-            open to everybody, or the service does not come up.
+        InsidersError: the user manager is unavailable, a unit cannot be installed, the index would
+            be reachable without a password, or the service does not start.
     """
     with _installed(part, setup) as installed:
         changed = installed.change.units
         if part.trigger in changed:
-            # A socket cannot be bound anew while its service runs; an update need not end.
+            # A socket unit cannot start while its service runs. A running update may go on.
             systemctl.call("stop", *(part.units if part == SERVER else (part.trigger,)))
-        # Restarted, and not stopped and started: the socket keeps listening meanwhile, so that
-        # clients wait in its queue and nobody is refused.
+        # `restart`, not `stop` and `start`: the socket keeps listening, and clients wait in its
+        # backlog.
         elif part == SERVER and part.service in changed and installed.was_active(part.service):
             _call_of_server("restart")
-        # For the watcher `start` always means an update now, also where its timer runs already.
+        # Starting the watcher always runs an update, even if its timer is active.
         is_running = part == SERVER and installed.was_active(*part.units, unit_names.REQUESTS)
         if changed or not is_running:
             _start(part, setup)
         if at_login:
-            # After the start: `enable --now` enables also what then fails to start, at every login.
+            # Last: `enable --now` enables a unit even if it then fails to start.
             systemctl.call("enable", part.trigger)
 
 
 def restart(part: Part, setup: Setup) -> None:
-    """Start a service anew; clients of the index wait meanwhile, unless its address changes.
+    """Restart a service; clients of the index wait meanwhile, unless its address changes.
 
     Raises:
         InsidersError: as `start`.
@@ -96,24 +96,23 @@ def restart(part: Part, setup: Setup) -> None:
 def _start(part: Part, setup: Setup) -> None:
     if part != SERVER:
         systemctl.call("start", part.trigger)
-        # `start` of a oneshot waits for its end, which may take hours: whoever wants that follows
-        # it.
+        # Without --no-block, `start` of a oneshot waits for its end, which may take hours.
         systemctl.call("start", "--no-block", part.service)
         return
-    # It would make the notifier start the socket once more, as after an upgrade of the program.
+    # Otherwise the notifier would start the socket again, as after the program was reinstalled.
     remove(unit_names.gone())
     try:
         systemctl.call("start", part.trigger)
     except InsidersError as error:
         raise _port_taken(setup) or error from error
-    # Notifications of the server depend on it, and where the server runs already nothing else
-    # starts it again.
+    # The path unit starts with the server, but not again while the server runs.
     if not _is_active(unit_names.REQUESTS):
-        # A unit that came to its limit of starts refuses another one until it is reset.
+        # A unit at its start limit cannot be started until it is reset.
         systemctl.try_call("reset-failed", unit_names.NOTIFIERS, unit_names.REQUESTS)
         systemctl.try_call("start", unit_names.REQUESTS)
-    # Started at once, though the socket would do: so what is wrong shows here. A process that
-    # refuses, for what may have been mended since, would fail the start that waits for its end.
+    # Although the socket would start it on the first request: errors show here. `restart` if it is
+    # not active: a process that is just failing, for a reason that may be fixed, would make a
+    # `start` that waits for it fail.
     _call_of_server("start" if _is_active(SERVER.service) else "restart")
 
 
@@ -121,34 +120,33 @@ def _call_of_server(verb: str) -> None:
     """Start or restart the server.
 
     Raises:
-        InsidersError: it does not come up; the message has what systemd could not do for it.
+        InsidersError: it does not start.
     """
     try:
         systemctl.call(verb, SERVER.service)
     except InsidersError as error:
-        # systemctl tells the same line for every failure; the number says what systemd could not
-        # do.
+        # systemctl prints the same line for every failure; the status names the failed step.
         status = systemctl.show(SERVER.service, "ExecMainStatus")["ExecMainStatus"]
         why = exit_codes.explain(SERVER.service, status)
         if why is None:
             raise
-        hint = "see what it is set to: `systemctl --user cat pypi-insiders-server.service`"
+        hint = "check its settings: `systemctl --user cat pypi-insiders-server.service`"
         raise InsidersError(why, hint) from error
 
 
 def demand_passwords(settings: Settings, paths: Paths) -> None:
-    """Require the passwords and the token without which the index would end.
+    """Require the passwords and the token that the server needs to start.
 
     Raises:
-        InsidersError: one is missing, and no credential of the service takes its place.
+        InsidersError: one is missing, and no credential of the service replaces it.
     """
     try:
-        # Before anything is stopped: an index that serves should not end for one that refuses to
+        # Before anything is stopped: a running index must not be replaced by one that refuses to
         # start.
         access.passwords_for(settings.server, paths.passwords)
     except InsidersError:
         service = systemctl.service(SERVER.service)
-        # Here the credential cannot be read: systemd gives it to the service alone.
+        # Only its name is checked: systemd shows the content to the service alone.
         kinds = (f"{kind}Credential{how}" for kind in ("Load", "Set") for how in ("", "Encrypted"))
         given = [name for kind in kinds for name, *_ in service.get(kind, ())]
         if passwords.CREDENTIAL not in given:
@@ -157,9 +155,9 @@ def demand_passwords(settings: Settings, paths: Paths) -> None:
 
 @contextmanager
 def _installed(part: Part, setup: Setup) -> Iterator[_Installation]:
-    """Have the units installed; take them back if what follows fails."""
+    """Install the units; undo that if the context fails."""
     if part == SERVER:
-        # The server refuses that as well, but by then its units would have been changed.
+        # The server checks it, too, but only after its units have been changed.
         access.demand_auth(setup.settings.server.auth, [setup.settings.server])
     units = (*part.units, unit_names.REQUESTS)
     found = systemctl.show_each(units, "ActiveState", "NeedDaemonReload")
@@ -168,14 +166,13 @@ def _installed(part: Part, setup: Setup) -> Iterator[_Installation]:
     change = unit_files.install(setup.manager.unit_directory, texts, part)
     change = _reloaded(part, setup, change, states)
     try:
-        # A confined index sees only what is there when it starts.
+        # A confined server sees only directories that exist when it starts.
         make_directory(setup.paths.config)
         yield _Installation(change, states)
-    # KeyboardInterrupt too: a start that is interrupted leaves no half of the units.
+    # BaseException includes KeyboardInterrupt: Ctrl-C must not leave half of the units.
     except BaseException:
         was_active = [unit for unit in part.units if _is_active_in(states[unit])]
-        # Before the files are put back: with the old ones systemd may not know the units that run
-        # now.
+        # Stopped before the old files are restored, with which systemd may not know these units.
         if change.before:
             systemctl.try_call("stop", *part.units, unit_names.NOTIFIERS)
             change.undo()
@@ -189,28 +186,29 @@ def _installed(part: Part, setup: Setup) -> Iterator[_Installation]:
 
 
 def _confined(part: Part, setup: Setup, states: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Render the units, confined where that can be; a service that runs so now has shown it."""
+    """Render the units, confined if possible."""
     texts = wanted(setup)
-    # The probe is a unit of its own, for which a `start` that changes nothing need not wait.
-    is_shown = _is_active_in(states[part.service]) and unit_files.are_current(
+    # A service that runs with these units proves it, and saves the time of the probe.
+    is_proven = _is_active_in(states[part.service]) and unit_files.are_current(
         setup.manager.unit_directory, texts, part
     )
-    trouble = None if is_shown else confinement.trouble()
-    if trouble is None:
+    problem = None if is_proven else confinement.trouble()
+    if problem is None:
         return texts
-    _log.warning("the services are not confined, they run with your permissions: %s", trouble)
+    _log.warning("the services are not confined, they run with your permissions: %s", problem)
     return wanted(setup, is_confined=False)
 
 
 def _reloaded(
     part: Part, setup: Setup, change: unit_files.Change, states: Mapping[str, Mapping[str, str]]
 ) -> unit_files.Change:
-    """Have systemd read the units; take them back if the index could not start with them."""
-    # `systemctl edit` reloads, but an editor does not: then the unit runs as it was before.
+    """Reload systemd; undo the change of units if the server could not start with them."""
+    # Units that were changed with an editor, without `systemctl edit` and its reload.
     edited = {unit for unit in part.units if states[unit]["NeedDaemonReload"] == "yes"}
     try:
         if change.before or edited:
-            # A socket whose addresses have changed, by a drop-in say, listens no more after that.
+            # A socket whose addresses have changed stops listening after a reload, so an edited one
+            # counts as changed.
             systemctl.call("daemon-reload")
             change = replace(change, units=change.units | (edited & {part.trigger}))
         if part == SERVER:
@@ -224,21 +222,21 @@ def _reloaded(
 
 
 def wanted(setup: Setup, *, is_confined: bool = True) -> dict[str, str]:
-    """Render what `start` writes into the user's directory of units.
-
-    What a package of the system brings is used where it lies: a copy would hide the next version.
+    """Render the files that `start` writes into the user's unit directory.
 
     Args:
-        setup: what the units are made from.
-        is_confined: whether the services can be confined.
+        setup: the input of the units.
+        is_confined: whether services can be confined.
 
     Raises:
-        InsidersError: the manager does not answer.
+        InsidersError: the user manager does not answer.
     """
     manager, command, program = setup.manager, unit_templates.installed_command(), None
     if is_confined:
         words = unit_templates.installed_words()
         program = confinement.find_program(words, manager.variables, setup.paths)
+    # Identical units of a system package are used in place: a copy in the home would override the
+    # package's next version.
     if unit_files.are_packaged(_of_packages(manager), command):
         variables = systemctl.environment()
         return unit_templates.render_drop_ins(setup.paths, setup.settings, variables, program)
@@ -258,7 +256,7 @@ def _is_active_in(has: Mapping[str, str]) -> bool:
 
 
 def _port_taken(setup: Setup) -> InsidersError | None:
-    """Find out whether the port is why the socket did not start; systemd tells only its journal."""
+    # systemd reports the reason only in the journal, so the port is tried here.
     server = setup.settings.server
     try:
         for address in addresses.of_host(server.host):
@@ -270,7 +268,7 @@ def _port_taken(setup: Setup) -> InsidersError | None:
 
 
 def stop(part: Part) -> bool:
-    """Stop a service, until the next login if it is enabled; say whether it was installed."""
+    """Stop a service until the next login; return whether it was installed."""
     if not unit_files.is_installed(systemctl.manager().unit_path, part):
         return False
     systemctl.call("stop", *part.units)
@@ -278,7 +276,7 @@ def stop(part: Part) -> bool:
 
 
 def disable(part: Part) -> bool:
-    """Stop a service, and no longer start it at login; say whether it was installed."""
+    """Stop and disable a service; return whether it was installed."""
     if not unit_files.is_installed(systemctl.manager().unit_path, part):
         return False
     systemctl.call("disable", "--now", part.trigger)
@@ -289,28 +287,26 @@ def disable(part: Part) -> bool:
 def uninstall() -> list[Path]:
     """Stop, disable and remove all units; return the removed files.
 
-    What a package of the system brings stays, stopped and disabled.
+    Units of a system package are stopped and disabled, but not removed.
 
     Raises:
-        InsidersError: there is no user manager, or a file cannot be removed.
+        InsidersError: the user manager is unavailable, or a file cannot be removed.
     """
     manager = systemctl.manager()
     for part in PARTS:
         if any(unit_files.find(manager.unit_path, unit) for unit in part.units):
-            # Each of these may fail on what is half installed, and the rest still has to go: so
-            # `try_call`.
+            # `try_call`: each may fail for incomplete units, and the others must still be removed.
             systemctl.try_call("disable", "--now", part.trigger)
             systemctl.try_call("stop", *part.units)
-            # The time of the last run, which Persistent= keeps.
+            # The time stamp of Persistent=.
             systemctl.try_call("clean", "--what=state", part.trigger)
     systemctl.try_call("clean", "--what=runtime", SERVER.service)
     systemctl.try_call("stop", unit_names.NOTIFIERS, unit_names.REQUESTS)
     removed = unit_files.uninstall(manager.unit_directory)
     systemctl.try_call("daemon-reload")
-    # A slice that nothing needs any more stays active until the manager ends. Source:
-    # systemd.slice(5).
+    # An unused slice stays active until the manager ends. Source: systemd.slice(5).
     _stop_former_slices()
-    # A template is never loaded: of it there is only what NOTIFIERS matches.
+    # A template itself is never loaded, only its instances, which NOTIFIERS matches.
     loaded = [unit for unit in unit_names.UNITS if unit != unit_names.NOTIFIER]
     systemctl.try_call("reset-failed", *loaded, unit_names.NOTIFIERS)
     return removed
@@ -324,10 +320,10 @@ def _stop_former_slices() -> None:
 
 
 def packaged_units() -> list[Path]:
-    """Find the units that a package of the system brings.
+    """Return the units of a system package.
 
     Raises:
-        InsidersError: there is no user manager.
+        InsidersError: the user manager is unavailable.
     """
     directories = _of_packages(systemctl.manager())
     return [path for unit in unit_names.UNITS if (path := unit_files.find(directories, unit))]

@@ -1,4 +1,4 @@
-"""Give the variables that lead to the index to everything that the user's manager starts."""
+"""Install the variables that point clients to the index in environment.d."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,27 +15,27 @@ _NAME = "60-pypi-insiders.conf"
 
 
 def install(values: Mapping[str, str], excepted: Mapping[str, str]) -> tuple[Path, bool]:
-    """Write the variables where the manager reads them, and have it read them.
+    """Write a file of variables, and reload the user manager.
 
     Args:
-        values: what they are to be; no value has a quote, a `$`, a backslash or a space.
-        excepted: the host to except from the proxies of the session, for each variable that says
-            so; what is excepted already stays so.
+        values: the variables; values must not contain quotes, `$`, backslashes or spaces.
+        excepted: `no_proxy` variables and the host to add to them.
 
     Returns:
-        The file, and whether it is new or was changed.
+        The file, and whether it was created or changed.
 
     Raises:
-        InsidersError: there is no user manager, the file is not ours, or it cannot be written.
+        InsidersError: the user manager is unavailable, the file was not written by this program, or
+            it cannot be written.
 
     Source: environment.d(5); systemd.environment-generator(7), which daemon-reload runs.
     """
     path = _file(systemctl.manager())
     lines = [f"{name}={value}\n" for name, value in values.items()]
-    # Expanded by the manager when it reads the file, as a login of another place may set a proxy
-    # that this shell does not know. `:+` leaves the comma out where nothing was excepted.
+    # The manager expands it, because other files may set a no_proxy that this shell does not have.
+    # `:+` adds the comma only if the variable is set.
     lines += [f"{name}=${{{name}:+${name},}}{host}\n" for name, host in excepted.items()]
-    # Shells of the session inherit it, and `env --unset` takes the values back there too.
+    # Shells of the session inherit the record, so `env --unset` works there, too.
     lines.append(f"{MEMORY}={remember({**values, **excepted}, {})}\n")
     text = _HEAD + "".join(lines)
     if _read_ours(path) == text:
@@ -46,18 +46,15 @@ def install(values: Mapping[str, str], excepted: Mapping[str, str]) -> tuple[Pat
 
 
 def uninstall(paths: Paths) -> Path | None:
-    """Remove what `install` wrote; return the file, or `None` if there was none.
-
-    Works without a user manager, too; then it is looked for where this shell would have it.
+    """Remove the file of `install`; return its path, or `None` if it does not exist.
 
     Raises:
-        InsidersError: the file is not ours, or cannot be removed.
+        InsidersError: the file was not written by this program, or cannot be removed.
     """
     try:
         path = _file(systemctl.manager())
     except InsidersError:
-        # Whoever uninstalls in a container or over ssh without a manager must be able to remove it
-        # too.
+        # In a container or over ssh there may be no user manager, and the file must go, too.
         path = _in(paths.config.parent)
     if _read_ours(path) is None:
         return None
@@ -67,7 +64,7 @@ def uninstall(paths: Paths) -> Path | None:
 
 
 def _file(manager: systemctl.Manager) -> Path:
-    # Beside its units: XDG_CONFIG_HOME may be set only in this shell.
+    # In the manager's configuration directory: XDG_CONFIG_HOME may be set in this shell only.
     return _in(manager.unit_directory.parent.parent)
 
 
@@ -78,5 +75,8 @@ def _in(config_home: Path) -> Path:
 def _read_ours(path: Path) -> str | None:
     text = read_text(path)
     if text is not None and not text.startswith(_MARK):
-        raise InsidersError(f"{path} is there and was not written by pypi-insiders", "move it away")
+        raise InsidersError(
+            f"{path} already exists, and was not written by pypi-insiders",
+            "move that file away",
+        )
     return text

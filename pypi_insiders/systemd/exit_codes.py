@@ -1,10 +1,10 @@
-"""Explain the exit codes by which systemd reports that it could not run a program.
+"""Explain the exit statuses with which systemd reports that it could not run a program.
 
 Source: systemd.exec(5), "PROCESS EXIT CODES".
 """
 
-# Between 200 and 245 systemd reports what it could not set up before the program ran. A program can
-# use these numbers itself; ours does not.
+# systemd uses 200 to 245 for steps before the program runs. A program could use them, too; this one
+# does not.
 _CODES = {
     200: ("CHDIR", "enter the working directory of"),
     201: ("NICE", "set the priority of"),
@@ -53,10 +53,10 @@ _CODES = {
 
 
 def explain(unit: str, status: str) -> str | None:
-    """Return why systemd could not run the program of a unit; `None`: it was run.
+    """Return why systemd could not run the program of a unit; `None` if it was run.
 
     Args:
-        unit: name of the service.
+        unit: the service.
         status: its property `ExecMainStatus`.
     """
     if not status.isdecimal() or int(status) not in _CODES:

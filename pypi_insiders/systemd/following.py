@@ -1,4 +1,4 @@
-"""Follow the update that the watcher's service runs, to its end."""
+"""Follow an update of the watcher until it ends."""
 
 import json
 import logging
@@ -14,11 +14,11 @@ from pypi_insiders.util.errors import InsidersError
 
 _log = logging.getLogger(__name__)
 
-# Each look is a process, and four in a second are live enough for people.
+# Each poll runs systemctl; four in a second look live.
 _EVERY_S = 0.25
-# The manager may tell the end of a unit before journald has stored its last lines.
+# The manager may report the end of a unit before journald has stored its last lines.
 _LAST_LINES_S = 3
-# Source: sd-daemon(3), the priorities of syslog.
+# Priorities of syslog. Source: sd-daemon(3).
 _LEVELS = {
     **dict.fromkeys("0123", logging.ERROR),
     "4": logging.WARNING,
@@ -33,66 +33,66 @@ _STATE = (
 
 @dataclass(frozen=True)
 class JournalPosition:
-    """A place in the journal."""
+    """A position in the journal."""
 
     cursor: str | None
     """`None`: the journal cannot be read."""
 
 
 def here() -> JournalPosition:
-    """Return the end of the journal as it is now."""
+    """Return the current end of the journal."""
     return JournalPosition(journalctl.cursor())
 
 
 def running_since() -> int | None:
-    """Return when the update that runs was started, in seconds of the epoch; `None`: none runs.
+    """Return when the running update was started, in seconds of the epoch; `None` if none runs.
 
     Raises:
-        InsidersError: the manager does not answer.
+        InsidersError: the user manager does not answer.
     """
     state = _state()
     return int(state["ExecMainStartTimestamp"].lstrip("@") or 0) if _is_busy(state) else None
 
 
 def follow(since: JournalPosition, show: Callable[[str], None]) -> None:
-    """Wait for the end of the update that is queued or runs, and log what it logs.
+    """Wait for the end of the queued or running update, and log its log entries.
 
     Args:
-        since: where in the journal its lines begin.
-        show: is given its status line, whenever that changes.
+        since: the position in the journal to start from.
+        show: called with the status line whenever it changes.
 
     Raises:
-        InsidersError: the update failed or was stopped, or the manager does not answer.
+        InsidersError: the update failed or was stopped, or the user manager does not answer.
 
     Source: systemctl(1), "start"; org.freedesktop.systemd1(5), `Job`.
     """
     shown, invocation, is_over = "", "", False
     with journalctl.followed(WATCHER.identifier, WATCHER.service, since.cursor, _FIELDS) as journal:
-        # `start --no-block` returns before the job is queued for sure, and a queued job has no
-        # state of its own: so both the job and the state count.
+        # A queued job does not change the state of its unit, so both are checked.
         while _is_busy(state := _state()):
-            if state["ActiveState"] == "activating":  # before that, it tells of the last update
+            if state["ActiveState"] == "activating":  # before that, all is of the last update
                 invocation = state["InvocationID"]
                 if state["StatusText"] != shown:
                     show(shown := state["StatusText"])
-            # It waits here, for lines, in place of a sleep: whatever comes is shown at once.
-            is_over = _hand_on(journal, _EVERY_S) or is_over
+            # Waiting for lines takes the place of a sleep, so that they are shown at once.
+            is_over = _log_entries(journal, _EVERY_S) or is_over
         until_s = time.monotonic() + _LAST_LINES_S
-        # The manager writes the entry with JOB_RESULT= when the start is over; where no entry can
-        # be read, a few seconds have to do.
+        # Until the manager's entry with JOB_RESULT=, the last one of the job; if the journal cannot
+        # be read, for a few seconds.
         while not (is_over or journal.has_ended) and time.monotonic() < until_s:
-            is_over = _hand_on(journal, _EVERY_S)
+            is_over = _log_entries(journal, _EVERY_S)
     if state["Result"] != "success":
         why = exit_codes.explain(WATCHER.service, state["ExecMainStatus"])
-        # In the order of how much they say: "exit-code" alone helps nobody.
-        told = why or state["StatusText"] or state["Result"]
-        raise InsidersError(f"the update failed: {told}", "`pypi-insiders status` shows why")
-    # systemd forgets a service that is stopped together with its timer.
-    # All its properties are then those of a unit that never ran, which look like success.
+        # The most specific reason first; `Result` is just "exit-code" or the like.
+        reason = why or state["StatusText"] or state["Result"]
+        raise InsidersError(f"the update failed: {reason}", "run `pypi-insiders status`")
+    # systemd unloads a service that is stopped together with its timer. Its properties are then
+    # those of a unit that never ran, which look like success.
     is_known = invocation in ("", state["InvocationID"])
     if state["ExecMainStatus"] != "0" or not is_known:
         raise InsidersError(
-            "the update was stopped before its end", "`pypi-insiders watcher start` runs another"
+            "the update was stopped before it finished",
+            "run another one: `pypi-insiders watcher start`",
         )
 
 
@@ -104,11 +104,11 @@ def _is_busy(state: dict[str, str]) -> bool:
     return state["ActiveState"] in ("activating", "deactivating") or bool(state["Job"])
 
 
-def _hand_on(journal: process.Lines, timeout_s: float) -> bool:
-    """Log the entries that have come, or come in this time; return whether the job is over."""
+def _log_entries(journal: process.Lines, timeout_s: float) -> bool:
+    """Log all available entries, after waiting for the first; return whether the job is over."""
     is_over = False
     while (line := journal.next(timeout_s)) is not None:
-        # Only the first line is waited for; all that is there by now comes with it.
+        # Only the first line is waited for.
         timeout_s = 0
         entry = _entry(line)
         if entry.get("SYSLOG_IDENTIFIER") == WATCHER.identifier:
@@ -127,10 +127,8 @@ def _entry(line: str) -> dict[str, Any]:
 
 
 def _text(message: Any) -> str:
-    """Read a message, which is a list of bytes if it is no plain text.
-
-    Source: systemd.io, "Journal Export Formats".
-    """
+    # journalctl prints a message with control characters as a list of bytes. Source: systemd.io,
+    # "Journal Export Formats".
     if isinstance(message, list):
         return bytes(message).decode(errors="replace")
     return str(message or "")

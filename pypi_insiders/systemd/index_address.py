@@ -1,4 +1,4 @@
-"""Find out where clients reach the index: where its socket listens, or where it will."""
+"""Find the address of the index: that of its socket, or of the settings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,14 @@ from pypi_insiders.util.errors import InsidersError
 
 @dataclass(frozen=True)
 class Address:
-    """Where clients reach the index."""
+    """The address of the index."""
 
     url: str
-    """Up to the port."""
+    """The URL for clients, up to the port."""
     configured: str
-    """What `config.toml` sets."""
+    """The URL by the settings in `config.toml`."""
     note: str | None = None
-    """In what they differ, and what to do."""
+    """The difference between both, and what to do."""
 
     @property
     def host(self) -> str:
@@ -29,16 +29,16 @@ class Address:
 
     @property
     def strangers(self) -> list[str]:
-        """Name the other users who listen there."""
+        """Return the names of other users who listen there."""
         port = urlsplit(self.url).port or 0
         return sorted(it.user for it in listeners.strangers(port, (self.host,)))
 
 
 def find(path: Path) -> Address:
-    """Find the address by the socket, if it listens or a drop-in moves it, and else by settings.
+    """Find the address: that of an active or edited socket, or else of the settings.
 
     Args:
-        path: of `config.toml`.
+        path: `config.toml`.
 
     Raises:
         InsidersError: `config.toml` cannot be read, and no socket listens.
@@ -47,8 +47,8 @@ def find(path: Path) -> Address:
     try:
         settings = load_settings(path)
     except InsidersError as error:
-        # While the index listens, clients need no config.toml: an error in it should not take `env`
-        # away.
+        # While the index listens, its address is known: an error in config.toml must not break
+        # `env`.
         if listening is None:
             raise
         return Address(listening.url, Settings().server.url, error.message)
@@ -56,9 +56,9 @@ def find(path: Path) -> Address:
     if listening is None or listening.url == configured:
         return Address(configured, configured)
     hint = (
-        f"a drop-in says so: `systemctl --user cat {SERVER.trigger}`"
+        f"a drop-in sets its address: `systemctl --user cat {SERVER.trigger}`"
         if listening.is_moved
-        else "`pypi-insiders server restart` moves it"
+        else "run `pypi-insiders server restart` to move it"
     )
     note = f"config.toml sets {configured}, but the index listens at {listening.url}; {hint}"
     return Address(listening.url, configured, note)
@@ -68,16 +68,15 @@ def find(path: Path) -> Address:
 class _Listening:
     url: str
     is_moved: bool
-    """Whether a drop-in of the user may say where."""
+    """Whether a drop-in of the user may set the address."""
 
 
 def _listening() -> _Listening | None:
-    """Ask the socket; `None`: config.toml says where it will listen at the next start."""
+    """Return the address of the socket; `None`: config.toml sets it at the next start."""
     try:
         socket = systemctl.show(SERVER.trigger, "ActiveState", "DropInPaths")
-        # A socket that is stopped tells where it would listen by what was loaded last. That is
-        # right for a drop-in of the user; after a change of config.toml it is the address of
-        # before.
+        # A stopped socket has the address of the loaded files. That of a user's drop-in is right;
+        # that of our own is outdated after a change of config.toml.
         is_moved = bool(unit_names.own_drop_ins(socket["DropInPaths"]))
         if socket["ActiveState"] != "active" and not is_moved:
             return None

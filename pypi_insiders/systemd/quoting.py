@@ -1,21 +1,21 @@
-"""Write words so that systemd reads them back unchanged."""
+"""Quote words for unit files and properties of systemd."""
 
 from pathlib import Path
 
 
 def quoted(word: Path | str) -> str:
-    """Write a word for a property that takes several. Source: systemd.syntax(7), "QUOTING"."""
+    """Quote a word of a list property. Source: systemd.syntax(7), "QUOTING"."""
     text = str(word).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'
 
 
 def quote(word: str) -> str:
-    """Write one word of a unit file so that systemd reads it back unchanged.
+    """Quote a word of a unit file if needed.
 
-    Source: systemd.service(5), "COMMAND LINES"; systemd.unit(5), "SPECIFIERS". The path of the
-    program is not subject to the replacement of variables, so `$` stays.
+    Source: systemd.service(5), "COMMAND LINES"; systemd.unit(5), "SPECIFIERS".
     """
-    # Specifiers are replaced before quotes are read, and within them too.
+    # Specifiers are expanded within quotes, too. `$` stays: variables are not expanded in the path
+    # of a program.
     word = word.replace("%", "%%")
     if any(character in word for character in " \t'\"\\;"):
         return quoted(word)

@@ -1,4 +1,4 @@
-"""Tell systemd how a service is."""
+"""Send the state of a service to systemd."""
 
 import os
 
@@ -8,20 +8,19 @@ from pypi_insiders.util.plain_text import one_line
 
 
 class Notifier:
-    """A way to the service manager; without one nobody is told.
-
-    The variable that names its socket is taken away: no program that we start is to use it.
+    """Sends notifications to the service manager; does nothing without one.
 
     Source: sd_notify(3).
     """
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier()
-        # With NotifyAccess=main systemd ignores them, but logs a warning for each message.
+        # Children must not use it: with NotifyAccess=main, systemd logs a warning for each of their
+        # messages.
         os.environ.pop("NOTIFY_SOCKET", None)
 
     def notify(self, *lines: str) -> None:
-        """Send assignments such as `READY=1`, in one message."""
+        """Send assignments such as `READY=1` in a single message."""
         text = "\n".join(map(one_line, lines))
-        # What it sends is Latin-1, and systemd reads UTF-8.
+        # sdnotify encodes as Latin-1, but systemd expects UTF-8.
         self._notifier.notify(text.encode(errors="replace").decode("latin-1"))

@@ -1,4 +1,4 @@
-"""Write the command that runs a program in a transient unit, to its end."""
+"""Build the command that runs a program in a transient unit."""
 
 from collections.abc import Iterable
 
@@ -11,27 +11,27 @@ def command(
     unit: str | None = None,
     variables: Iterable[str] = (),
 ) -> tuple[str, ...]:
-    """Write a command that waits for the unit, and has its standard streams and exit status.
+    """Return a systemd-run command that waits, with the streams and exit status of the program.
 
     Args:
-        words: of the program.
-        description: seen by all who may read the journal.
+        words: the program and its arguments.
+        description: of the unit; visible to all readers of the journal.
         properties: `NAME=VALUE`, as in a unit file.
-        unit: its name; `None`: one that systemd makes up.
-        variables: `NAME=VALUE`, or `NAME` for the value in the environment of the command, which
-            other users do not see.
+        unit: its name; `None`: chosen by systemd.
+        variables: `NAME=VALUE`, or `NAME` for the value in our environment, which other users
+            cannot see.
 
     Source: systemd-run(1).
     """
     return (
-        # Without `--collect` a unit that failed would stay loaded, and be in `systemctl --failed`
-        # for ever. `--pipe` hands our streams on; `--wait` gives the exit status of the program.
+        # Without --collect a failed unit would stay loaded, and in `systemctl --failed`. --pipe
+        # passes our streams, --wait returns the exit status.
         *("systemd-run", "--user", "--wait", "--pipe", "--collect", "--quiet"),
         *((f"--unit={unit}",) if unit else ()),
         f"--description={description}",
         *(f"--setenv={word}" for word in variables),
         *(f"--property={line}" for line in properties),
         "--",
-        # `$` begins a variable of the manager. Source: systemd.service(5), "COMMAND LINES".
+        # The manager expands `$NAME` in arguments. Source: systemd.service(5), "COMMAND LINES".
         *(word.replace("$", "$$") for word in words),
     )

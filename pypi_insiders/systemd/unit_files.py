@@ -1,4 +1,4 @@
-"""Install and remove the unit files."""
+"""Install, compare and remove unit files."""
 
 import contextlib
 import os
@@ -24,15 +24,15 @@ from pypi_insiders.util.files import read_text, remove, write_atomic
 
 @dataclass(frozen=True)
 class Change:
-    """What an installation changed."""
+    """The changes of an installation."""
 
     before: dict[Path, str | None]
-    """Each file that was written or removed, to its text before; `None`: there was none."""
+    """Changed files and their former text; `None`: the file did not exist."""
     units: frozenset[str]
-    """The units concerned."""
+    """The changed units."""
 
     def undo(self) -> None:
-        """Put every file back as it was."""
+        """Restore all files."""
         for path, text in self.before.items():
             if text is None:
                 remove(path)
@@ -42,30 +42,28 @@ class Change:
 
 
 def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
-    """Write the units of one part where they are missing or stale.
-
-    Files that are right already are not touched. A person's own drop-ins stay.
+    """Write the missing and outdated units of a service; keep the user's drop-ins.
 
     Args:
-        directory: where the manager looks for units.
-        texts: what `render` made.
-        part: whose units are wanted.
+        directory: the user's unit directory.
+        texts: the result of `render`.
+        part: the service.
 
     Raises:
-        InsidersError: a file of that name is not ours, or cannot be written; all is as it was.
+        InsidersError: a file was not written by this program, or cannot be written; all changes are
+            undone.
     """
     before: dict[Path, str | None] = {}
     units = set()
     try:
-        # The units of the other service are left alone: its own `start` brings them up to date, and
-        # restarts what runs.
+        # Not the units of the other service, which its own `start` updates and restarts.
         for unit in (*part.units, *SHARED, *_former(directory)):
             for name in files_of(unit):
                 path, text = directory / name, texts.get(name)
                 old = _read_ours(path)
                 if old == text:
                     continue
-                # Before the write: one that fails half way is undone with the others.
+                # Recorded before the write, so that a failed write is undone, too.
                 before[path] = old
                 units.add(unit)
                 if text is None:
@@ -80,35 +78,40 @@ def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
 
 
 def _former(directory: Path) -> tuple[str, ...]:
-    """Name what older versions installed, and nobody has masked or replaced."""
+    """Return units of older versions that the user has not masked or replaced."""
     return tuple(
         unit
         for unit in FORMER
-        # `systemctl mask` makes a link to /dev/null, and that is the user's word.
+        # A link to /dev/null is of `systemctl mask`, and the user's decision.
         if not (directory / unit).is_symlink()
         and unit_templates.is_ours(read_text(directory / unit) or "")
     )
 
 
 def _read_ours(path: Path) -> str | None:
-    # To write through a link would change a file of a dotfiles repository, or /dev/null.
+    # Writing through a link would change a file of a dotfiles repository, or /dev/null.
     if path.is_symlink():
         masked = path.resolve() == Path(os.devnull)
         raise InsidersError(
-            f"{path.name} is masked" if masked else f"{path} is a link, which is not ours",
-            f"`systemctl --user unmask {path.name}`" if masked else "move it away",
+            f"{path.name} is masked"
+            if masked
+            else f"{path} is a link, which was not created by pypi-insiders",
+            f"`systemctl --user unmask {path.name}`" if masked else "move that link away",
         )
     text = read_text(path)
     if text is not None and not unit_templates.is_ours(text):
-        raise InsidersError(f"{path} is there and was not written by pypi-insiders", "move it away")
+        raise InsidersError(
+            f"{path} already exists, and was not written by pypi-insiders",
+            "move that file away",
+        )
     return text
 
 
 def are_current(directory: Path, texts: Mapping[str, str], part: Part) -> bool:
-    """Return whether the files of a part are just as they would be written now.
+    """Return whether all files of a service are up to date.
 
     Raises:
-        InsidersError: a file of that name is not ours, or cannot be read.
+        InsidersError: a file was not written by this program, or cannot be read.
     """
     return all(
         _read_ours(directory / name) == texts.get(name)
@@ -118,28 +121,28 @@ def are_current(directory: Path, texts: Mapping[str, str], part: Part) -> bool:
 
 
 class Freshness(Enum):
-    """How an installed file compares with what would be written now."""
+    """The state of an installed file."""
 
     CURRENT = auto()
     MISSING = auto()
     UNCONFINED = auto()
-    """It would confine a service, and is missing."""
+    """The missing file is a drop-in that confines a service."""
     STALE = auto()
-    """It is of another version, command, directory or setting."""
+    """Written by another version, or for another command, directory or setting."""
     EDITED = auto()
-    """It was changed after it was written."""
+    """Changed after it was written."""
 
 
 def freshness(directory: Path, name: str, texts: Mapping[str, str]) -> Freshness:
-    """Compare an installed file with what would be written now.
+    """Compare an installed file with its current text.
 
     Args:
-        directory: where the manager looks for units.
+        directory: the user's unit directory.
         name: one of `names`.
-        texts: what `render` made.
+        texts: the result of `render`.
 
     Raises:
-        InsidersError: a file of that name is not ours, or cannot be read.
+        InsidersError: the file was not written by this program, or cannot be read.
     """
     text = _read_ours(directory / name)
     if text == texts.get(name):
@@ -157,41 +160,36 @@ def find(directories: Iterable[Path], unit: str) -> Path | None:
 
 
 def is_installed(directories: Iterable[Path], part: Part) -> bool:
-    """Tell whether the units of a part are there, in whatever directory the manager looks."""
+    """Return whether the units of a service exist in a directory of the manager."""
     return all(find(directories, unit) for unit in part.units)
 
 
 def are_packaged(directories: Iterable[Path], command: str) -> bool:
-    """Tell whether a package of the system brings all units just as this program writes them.
-
-    Those of another version, or that run another command, are not ours to use.
+    """Return whether a system package has all units, with the same text and command.
 
     Args:
-        directories: where the manager looks, without that of the user.
+        directories: the manager's unit directories without the user's.
         command: quoted, for `ExecStart=`.
 
     Raises:
         InsidersError: a unit cannot be read.
     """
     return all(
-        # Text by text, for another version may need another sandbox or another option of the
-        # command.
+        # The whole text: units of another version may have another confinement or other options.
         (path := find(directories, unit)) is not None and read_text(path) == text
         for unit, text in unit_templates.render(command, None, Settings()).items()
     )
 
 
 def uninstall(directory: Path) -> list[Path]:
-    """Remove all unit files and drop-ins that are ours; return them.
-
-    Goes on after a failure.
+    """Remove all unit files and drop-ins of this program; return the removed files.
 
     Raises:
-        InsidersError: some could not be removed; the first one is named.
+        InsidersError: the first error, after all other files were removed.
     """
     removed, failed = [], []
     for unit in (*UNITS, *_former(directory)):
-        # Drop-ins first: if a removal stops here, what is left is a unit that works without them.
+        # Drop-ins first: if this is interrupted, the unit still works.
         for path in map(directory.joinpath, reversed(files_of(unit))):
             try:
                 if not path.is_symlink() and _read_ours(path) is not None and remove(path):
@@ -199,7 +197,8 @@ def uninstall(directory: Path) -> list[Path]:
             except InsidersError as error:
                 failed.append(error)
         _remove_empty(directory / f"{unit}.d")
-    for wants in directory.glob("*.wants"):  # what `systemctl disable` cannot do without the unit
+    # `systemctl disable` leaves the links of a unit whose file is missing.
+    for wants in directory.glob("*.wants"):
         for part in PARTS:
             link = wants / part.trigger
             if link.is_symlink() and remove(link):

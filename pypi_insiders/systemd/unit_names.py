@@ -1,87 +1,89 @@
-"""Name the units, and the files that belong to each."""
+"""Names of the units and of their files."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.config.paths import runtime_directory
 
-# Sorts before `override.conf`, which `systemctl edit` writes: the user has the last word.
+# Sorts before `override.conf` of `systemctl edit`, so that the user's settings win.
 DROP_IN = "10-config.conf"
 CONFINEMENT = "20-confinement.conf"
 
 
 @dataclass(frozen=True)
 class Part:
-    """A service, and the unit that starts it when it is needed."""
+    """A service and the unit that starts it on demand."""
 
     name: str
-    """As the command line calls it."""
+    """The name of its commands."""
     trigger: str
-    """The socket or timer: it is what is started, stopped and enabled."""
+    """The socket or timer, which is started, stopped and enabled."""
     service: str
 
     @property
     def identifier(self) -> str:
-        """The `SyslogIdentifier=` of its lines."""
+        """The `SyslogIdentifier=` of the service."""
         return self.service.removesuffix(".service")
 
     @property
     def units(self) -> tuple[str, str]:
-        """Both units; stopped in this order, so that nothing starts the service again."""
+        """Both units."""
+        # In the order in which they are stopped: the trigger could start the service again.
         return (self.trigger, self.service)
 
 
 SERVER = Part("server", "pypi-insiders-server.socket", "pypi-insiders-server.service")
 WATCHER = Part("watcher", "pypi-insiders-watcher.timer", "pypi-insiders-watcher.service")
 PARTS = (SERVER, WATCHER)
-# Tells the person what is wrong; the instance says who found out.
+# Sends notifications; the instance is the part that requested them.
 NOTIFIER = "pypi-insiders-notify@.service"
 NOTIFIERS = NOTIFIER.replace("@", "@*")
 REQUESTS = "pypi-insiders-notify.path"
-# Either service may fail alone, and needs what tells of it.
+# Either service can be installed alone, and needs notifications.
 SHARED = (NOTIFIER, REQUESTS)
-"""Installed with either part."""
+"""Installed with either service."""
 UNITS = (*SERVER.units, *WATCHER.units, *SHARED)
-# Builds ran in a slice of our own, which had no weight beside the desktop's: systemd nests
-# `a-b.slice` in an implicit `a.slice`. Now they are in background.slice.
+# Older versions ran builds in their own slice. Its CPUWeight= had no effect next to the desktop's
+# slice, because systemd nests `a-b.slice` in an implicit `a.slice`. Now builds run in
+# background.slice.
 FORMER = ("pypi-insiders.slice",)
-"""What older versions installed."""
+"""Units of older versions."""
 FORMER_SLICES = (*FORMER, "pypi.slice")
-"""The second is made by systemd itself, for the dash in the name. Source: systemd.slice(5)."""
+"""Slices of older versions; systemd created the second for the dash (systemd.slice(5))."""
 CONFINED = {"server": SERVER.service, "watcher": WATCHER.service, "notify": NOTIFIER}
 
 
 def gone() -> Path:
-    """Name the file by which the notifier remembers that it stopped the index.
+    """Return the path of the file that the notifier creates when it has stopped the index.
 
-    It does so where the program of the units, or its interpreter, is gone.
+    It stops the index if the program or its interpreter is missing.
     """
     return runtime_directory() / "pypi-insiders/gone"
 
 
 def names(part: Part) -> tuple[str, ...]:
-    """Name the files of a part, below the unit directory, whether they are wanted or not."""
+    """Return all possible files of a service, relative to the unit directory."""
     return tuple(name for unit in (*part.units, *SHARED) for name in files_of(unit))
 
 
 def files_of(unit: str) -> tuple[str, ...]:
-    """Name the files of a unit, below the unit directory."""
+    """Return all possible files of a unit, relative to the unit directory."""
     confined = (confinement_of(unit),) if unit in CONFINED.values() else ()
     return (unit, drop_in_of(unit), *confined)
 
 
 def drop_in_of(unit: str) -> str:
-    """Name the drop-in that carries what `config.toml` changes."""
+    """Return the drop-in of a unit with the settings of `config.toml`."""
     return f"{unit}.d/{DROP_IN}"
 
 
 def confinement_of(unit: str) -> str:
-    """Name the drop-in that confines a service."""
+    """Return the drop-in that confines a service."""
     return f"{unit}.d/{CONFINEMENT}"
 
 
 def own_drop_ins(listed: str) -> list[str]:
-    """Pick the drop-ins that are not ours from the property `DropInPaths` of a unit."""
-    # By name: of the same drop-in a package may bring one in /usr, and we one in the home.
+    """Return the user's drop-ins in the property `DropInPaths` of a unit."""
+    # By name: ours may be in the home or, of a system package, in /usr.
     ours = (f"/{DROP_IN}", f"/{CONFINEMENT}")
     return [path for path in listed.split() if not path.endswith(ours)]

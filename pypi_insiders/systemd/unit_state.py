@@ -1,4 +1,4 @@
-"""Find out whether the units are as this program writes them, and as systemd has read them."""
+"""Compare installed units with their current text, and with the units that systemd has loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,35 +15,35 @@ from pypi_insiders.util.errors import InsidersError
 
 @dataclass(frozen=True)
 class UnitState:
-    """The units of one service."""
+    """The state of a service's units."""
 
     part: Part
     missing: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
     """Written by another version, or for other settings."""
     edited: tuple[str, ...] = ()
-    """Of this version, which never writes them so."""
+    """Changed after they were written."""
     unconfined: tuple[str, ...] = ()
-    """Drop-ins that confine services where that is possible."""
+    """Missing drop-ins that confine services."""
     bad: tuple[tuple[str, str], ...] = ()
-    """Those that systemd cannot load, with its word for why."""
+    """Units that systemd cannot load, with their `LoadState`."""
     not_reloaded: tuple[str, ...] = ()
-    """Changed on disk since systemd read them."""
+    """Changed since systemd has loaded them."""
     errors: tuple[InsidersError, ...] = ()
-    """What cannot be compared, a masked unit for example."""
+    """Errors of files that cannot be compared, such as a masked unit."""
 
 
 def find(services: Services, paths: Paths, settings: Settings | None) -> tuple[UnitState, ...]:
-    """Look at the units of each service that has any.
+    """Return the state of the units of each installed service.
 
     Args:
-        services: what systemd has.
-        paths: what the units are made from.
-        settings: those of `config.toml`; `None`: nobody knows what the units should be.
+        services: the state of the services in systemd.
+        paths: the program's paths.
+        settings: the settings; `None`: unknown, so that files are not compared.
     """
     found = []
     for part in PARTS:
-        # Half of the units may be gone; who has none of them has just not installed that service.
+        # With some of the units missing a service is damaged; without any it is not installed.
         has_any = any(unit_files.find(services.manager.unit_path, name) for name in part.units)
         if services.of(part).condition == Condition.NOT_INSTALLED and not has_any:
             continue
@@ -56,7 +56,7 @@ def find(services: Services, paths: Paths, settings: Settings | None) -> tuple[U
 
 
 def _files(services: Services, paths: Paths, settings: Settings, part: Part) -> UnitState:
-    """Compare the files with what `start` would write."""
+    """Compare the files of a service with those that `start` would write."""
     manager = services.manager
     texts = control.wanted(Setup(paths, settings, manager))
     missing, stale, edited, unconfined, errors = [], [], [], [], []
@@ -66,11 +66,10 @@ def _files(services: Services, paths: Paths, settings: Settings, part: Part) -> 
         except InsidersError as error:
             errors.append(error)
             continue
-        # Not in the home, but in a package: then the one in the package is used, and is another
-        # one.
+        # Missing in the home, but in a system package: then that one is used, which differs.
         if found == Freshness.MISSING and not unit_files.find(manager.unit_path, name):
             missing.append(name)
-        elif found in (Freshness.STALE, Freshness.MISSING):  # a package has another one
+        elif found in (Freshness.STALE, Freshness.MISSING):
             stale.append(name)
         elif found == Freshness.UNCONFINED:
             unconfined.append(name)
@@ -82,11 +81,12 @@ def _files(services: Services, paths: Paths, settings: Settings, part: Part) -> 
 
 
 def _loaded(state: UnitState, has: Mapping[str, Mapping[str, str]]) -> UnitState:
-    """Add what systemd made of the files; of a template it tells nothing."""
+    """Add the state of the loaded units."""
     bad, not_reloaded = [], []
+    # Without the notifier: a template is never loaded.
     for unit in (*state.part.units, REQUESTS):
         load = has[unit]["LoadState"]
-        if load not in ("loaded", "masked", "not-found"):  # the files tell of these
+        if load not in ("loaded", "masked", "not-found"):  # `_files` reports the latter two
             bad.append((unit, load))
         elif load == "loaded" and has[unit]["NeedDaemonReload"] == "yes":
             not_reloaded.append(unit)

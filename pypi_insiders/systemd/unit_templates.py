@@ -1,4 +1,4 @@
-"""Render the unit files and drop-ins."""
+"""Render unit files and drop-ins."""
 
 import hashlib
 import os
@@ -27,32 +27,29 @@ from pypi_insiders.systemd.unit_names import (
 
 _SOURCE = Path(__file__).with_name("units")
 _MARK = "# Installed by pypi-insiders"
+# Defaults are not written into units: they would fix the place even if the home moves.
 # Source: XDG Base Directory Specification.
-# A variable that says what is so anyway would only pin today's place into the unit.
 _DEFAULT_DIRECTORIES = {
     "XDG_CONFIG_HOME": ".config",
     "XDG_DATA_HOME": ".local/share",
     "XDG_STATE_HOME": ".local/state",
     "XDG_CACHE_HOME": ".cache",
 }
-# Since then a reload ends when the service says so. Source: systemd.service(5), `Type=`.
+# From this version on, `reload` waits for the service. Source: systemd.service(5), `Type=`.
 _NOTIFY_RELOAD = 253
 _OLD_TYPE = "Type=notify\nExecReload=/bin/sh -c 'kill -HUP $MAINPID'"
 _NEW_TYPE = "Type=notify-reload"
 
 
 def installed_command() -> str:
-    """Find this program, as `ExecStart=` wants it."""
+    """Return the command of this program for `ExecStart=`."""
     program, *rest = installed_words()
     return " ".join((quote(program), *rest))
 
 
 def installed_words() -> tuple[str, ...]:
-    """Find the absolute path of this program, or the words that run it.
-
-    The path by which it was called is kept, links included: that of `uv tool` and `pipx` stays
-    the same over upgrades.
-    """
+    """Return the absolute path of this program, or the command that runs it."""
+    # Links are kept: those of `uv tool` and `pipx` survive upgrades, their targets do not.
     called = Path(sys.argv[0]).absolute()
     if called.name == "pypi-insiders" and os.access(called, os.X_OK):
         return (str(called),)
@@ -69,14 +66,14 @@ def render(
     program: Program | None = None,
     systemd: int = 0,
 ) -> dict[str, str]:
-    """Render all units, and a drop-in for each setting that differs from what the unit says.
+    """Render all units, and drop-ins for settings that differ from the units.
 
     Args:
         command: quoted, for `ExecStart=`.
-        paths: handed to the services, so that they agree with this shell; `None`: each user has
-            their own, as is right for a package.
-        settings: those of `config.toml`.
-        program: what the services run; `None`: they are not confined.
+        paths: the paths of this shell, passed to the services; `None`: each user's own, for a
+            system package.
+        settings: the settings of `config.toml`.
+        program: the files that services need; `None`: they are not confined.
         systemd: the version of the manager; 0: any.
 
     Returns:
@@ -86,8 +83,8 @@ def render(
     values = {
         "version": __version__,
         "command": command,
-        # `ExecStartPre=` hands it to sh as arguments, where systemd replaces variables; in the path
-        # of a program, which `command` is, it does not.
+        # As arguments of sh in ExecStartPre=, where systemd expands `$NAME`; it does not in the
+        # path of a program.
         "arguments": command.replace("$", "$$"),
         "environment": "\n".join(_environment(variables(paths)) if paths else ()),
         "type": _NEW_TYPE if systemd >= _NOTIFY_RELOAD else _OLD_TYPE,
@@ -113,13 +110,13 @@ def render_drop_ins(
     environment: Mapping[str, str],
     program: Program | None = None,
 ) -> dict[str, str]:
-    """Render what changes units that a package brings.
+    """Render the drop-ins for units of a system package.
 
     Args:
-        paths: handed to the services where they would find others.
-        settings: those of `config.toml`.
-        environment: what the manager hands to each service.
-        program: as for `render`.
+        paths: the paths of this shell, passed to the services if they differ.
+        settings: the settings of `config.toml`.
+        environment: the variables that the manager passes to each service.
+        program: as in `render`.
 
     Returns:
         As `render`, without the units.
@@ -145,20 +142,18 @@ def _with_hash(text: str) -> str:
 
 
 def _hash(text: str) -> str:
-    # 48 bits: nobody wants to deceive here, an edit only has to be seen.
+    # 48 bits are enough to notice an edit; this is no protection against forgery.
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def is_ours(text: str) -> bool:
-    """Return whether we wrote a unit file or drop-in, by its text."""
+    """Return whether this program has written a file, by its first line."""
     return text.startswith(_MARK)
 
 
 def is_edited(text: str) -> bool:
-    """Return whether a file of ours was changed after we wrote it.
-
-    Of a file of an older version, which wrote no hash, that is not known.
-    """
+    """Return whether a file of this program was edited; `False` for a file without a hash."""
+    # Older versions wrote no hash.
     first, _, rest = text.partition("\n")
     written = re.match(rf"{_MARK}(?: \S+)? \(sha256 ([0-9a-f]+)\),", first)
     return written is not None and written[1] != _hash(rest)
@@ -172,7 +167,7 @@ def _in_files(drop_ins: Mapping[str, list[str]]) -> dict[str, str]:
 
 
 def variables(paths: Paths) -> dict[str, str]:
-    """Tell by which variables a service finds what this shell does."""
+    """Return the variables by which a service uses the paths of this shell."""
     return {
         "XDG_CONFIG_HOME": str(paths.config.parent),
         "XDG_DATA_HOME": str(paths.data.parent),
@@ -186,7 +181,7 @@ def _environment(values: Mapping[str, str]) -> list[str]:
 
 
 def _render_unit(unit: str, values: Mapping[str, str]) -> str:
-    # Files without `.in` have nothing to fill in: they are used as they are, also by packagers.
+    # Files without `.in` have no placeholders, and packagers install them unchanged.
     path = _SOURCE / unit
     if path.exists():
         return path.read_text(encoding="utf-8")
@@ -198,7 +193,7 @@ def _render_unit(unit: str, values: Mapping[str, str]) -> str:
 
 
 def _drop_ins(settings: Settings) -> dict[str, list[str]]:
-    """Say in systemd's words what the settings change."""
+    """Return the lines of drop-ins for settings that differ from the defaults."""
     drop_ins = {}
     server, watcher = settings.server, settings.watcher
     if (server.host, server.port) != (ServerSettings.host, ServerSettings.port):
@@ -206,9 +201,9 @@ def _drop_ins(settings: Settings) -> dict[str, list[str]]:
         # An empty assignment resets a list. Source: systemd.socket(5), systemd.timer(5).
         drop_ins[SERVER.trigger] = ["[Socket]", "ListenStream=", *listen]
         if server.host != ServerSettings.host:
-            drop_ins[SERVER.trigger].append("FreeBind=no")  # a wrong address is to be noticed
-    # The server reads these from config.toml itself. systemd ignores keys that start with X-, but
-    # by the lines a change is seen.
+            drop_ins[SERVER.trigger].append("FreeBind=no")  # so that a wrong address fails
+    # The server itself reads these from config.toml. systemd ignores X- keys, but a changed line
+    # makes `start` restart the service.
     own = {
         "FallbackURL": (server.fallback_url, ServerSettings.fallback_url),
         "IdleTimeoutSec": (server.idle_timeout_s, ServerSettings.idle_timeout_s),
@@ -224,22 +219,20 @@ def _drop_ins(settings: Settings) -> dict[str, list[str]]:
             "[Timer]",
             "OnCalendar=",
             f"OnCalendar={calendar_event(watcher.interval_s)}",
-            # A tenth, so that two updates stay about one interval apart: 3 min of 30, as in the
-            # unit.
+            # A tenth of the interval, as 3 of 30 minutes in the unit.
             f"RandomizedDelaySec={watcher.interval_s // 10}",
-            # By default systemd may be a minute late to wake the machine less often, which is more
-            # than the shortest interval.
+            # The default accuracy of one minute is more than the shortest interval.
             f"AccuracySec={min(60, max(1, watcher.interval_s // 10))}",
         ]
     if watcher.notify_command is not None:
-        # For when config.toml is what is wrong.
+        # The notifier cannot read it from config.toml if that file is the problem.
         variable = f"{NOTIFY_VARIABLE}={shlex.join(watcher.notify_command)}"
         drop_ins[NOTIFIER] = ["[Service]", f"Environment={quote(variable)}"]
     return drop_ins
 
 
 def calendar_event(interval_s: int) -> str:
-    """Write a span that divides a minute, an hour or a day evenly as a calendar event.
+    """Return the calendar event for a span that divides a minute, an hour or a day.
 
     Source: systemd.time(7), "CALENDAR EVENTS".
     """

@@ -52,7 +52,7 @@ def background_process(work: Callable[[Callable[[], None]], None]) -> Iterator[N
                 raise _child_error(received)
             yield
         finally:
-            # SIGKILL: work may be anywhere, also in a handler of its own.
+            # SIGKILL, because the child may ignore or handle other signals.
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
 

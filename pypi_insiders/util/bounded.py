@@ -34,7 +34,7 @@ class ExhaustedError(InsidersError):
 
 
 def limit(processor_s: int, memory_bytes: int) -> None:
-    """Limit the resources of this process from now on; it can write no files any more.
+    """Limit the resources of this process; it cannot write files from now on.
 
     Args:
         processor_s: processor time, after which the process is killed.
@@ -95,6 +95,6 @@ def answer(reply: Callable[[Any], object]) -> None:
 
 def begin(doing: str) -> None:
     """Name the text that this child parses next, for the error message of `ask`."""
-    # Standard error survives a crash; a result could not be written any more.
+    # To standard error, because after a crash there is no result.
     sys.stderr.write(f"{doing}\n")
     sys.stderr.flush()

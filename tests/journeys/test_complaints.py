@@ -20,7 +20,7 @@ URL_HINT = (
     "use https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
 )
 LIST_HINT = "see `pypi-insiders repos list`"
-WITHOUT = "`pypi-insiders exec`, `server run` and `update` work without it"
+WITHOUT = "`pypi-insiders exec`, `server run` and `update` work without systemd"
 CONFIG = ".config/pypi-insiders"
 DISTS = ".local/share/pypi-insiders/dists"
 STATE = ".local/state/pypi-insiders"
@@ -367,13 +367,13 @@ UPDATES = [
 PLACES = [
     Complaint(
         "a container, or a system without systemd", "server start",
-        "systemctl was not found: this system does not run systemd", WITHOUT,
+        "systemctl not found: systemd is not running here", WITHOUT,
         environment={"PATH": "/nonexistent"},
     ),
     Complaint(
         "an address of another machine", "server run --host 192.0.2.7",
         "cannot listen on 192.0.2.7:31411: Cannot assign requested address",
-        "see the addresses of this machine: `ip address`",
+        "list the addresses of this machine: `ip address`",
     ),
     Complaint(
         "an index that all could read", "server run --host 0.0.0.0 --port 0",
@@ -445,19 +445,19 @@ MANAGER = [
     Complaint(
         "no session", "watcher enable",
         "no session with a user manager here: XDG_RUNTIME_DIR is not set",
-        f"log in as insider by ssh or `machinectl shell insider@`, not by `su`; {WITHOUT}",
+        f"log in as insider with ssh or `machinectl shell insider@`, not with `su`; {WITHOUT}",
         environment={"XDG_RUNTIME_DIR": "", "DBUS_SESSION_BUS_ADDRESS": ""},
     ),
     Complaint(
         "the session of another user", "server status",
         "XDG_RUNTIME_DIR is /usr, which belongs to another user",
-        "log in as insider (`machinectl shell insider@`), not by `su` or `sudo`",
+        "log in as insider (`machinectl shell insider@`), not with `su` or `sudo`",
         environment={"XDG_RUNTIME_DIR": "/usr", "DBUS_SESSION_BUS_ADDRESS": ""},
     ),
     Complaint(
         "a user manager that is not running", "server logs",
-        "no user manager is running for insider (nothing at /nonexistent)",
-        f"`sudo loginctl enable-linger insider` starts one; {WITHOUT}",
+        "no user manager is running for insider (no socket in /nonexistent)",
+        f"start one: `sudo loginctl enable-linger insider`; {WITHOUT}",
         environment={"XDG_RUNTIME_DIR": "/nonexistent", "DBUS_SESSION_BUS_ADDRESS": ""},
     ),
     Complaint(
@@ -467,19 +467,20 @@ MANAGER = [
     ),
     Complaint(
         "a unit of somebody else", "server start",
-        f"{{home}}/{UNITS}/{SERVER}.socket is there and was not written by pypi-insiders",
-        "move it away",
+        f"{{home}}/{UNITS}/{SERVER}.socket already exists, and was not written by pypi-insiders",
+        "move that file away",
         given=f"mkdir -p {UNITS} && echo '[Socket]' >{UNITS}/{SERVER}.socket",
     ),
     Complaint(
         "a unit that is a link", "server start",
-        f"{{home}}/{UNITS}/{SERVER}.socket is a link, which is not ours", "move it away",
+        f"{{home}}/{UNITS}/{SERVER}.socket is a link, which was not created by pypi-insiders",
+        "move that link away",
         given=f"mkdir -p {UNITS} && touch other && ln -s ~/other {UNITS}/{SERVER}.socket",
     ),
     Complaint(
         "a port for root", "server run --port 80",
         "cannot listen on 127.0.0.1:80: Permission denied",
-        "ports below 1024 are for root: choose a higher one",
+        "choose a port above 1023; lower ones are reserved for root",
     ),
     Complaint(
         "a file that is closed", "env",

@@ -112,7 +112,7 @@ def test_a_taken_port_is_named_and_all_is_as_before(machine: Machine, port: int)
         assert failed.returncode == 1
         assert failed.stderr == (
             f"error: cannot listen on 127.0.0.1:{port}: the port is taken\n"
-            f"hint: see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port: "
+            f"hint: find its process: `ss -ltnp 'sport = :{port}'`; or choose another port: "
             f"[server] port in {machine.home}/.config/pypi-insiders/config.toml\n"
         )
         assert installed_units(machine) == set()
@@ -145,7 +145,7 @@ def test_a_service_that_does_not_come_up_is_taken_back(machine: Machine, port: i
     failed = machine.run("pypi-insiders", "server", "start", check=False)
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: systemctl --user restart: Job for ")
-    assert failed.stderr.endswith("\nhint: see why: `journalctl --user --since=-1min`\n")
+    assert failed.stderr.endswith("\nhint: see the journal: `journalctl --user --since=-1min`\n")
     assert installed_units(machine) == {
         "pypi-insiders-server.service.d",
         "pypi-insiders-server.service.d/override.conf",
@@ -465,21 +465,21 @@ def test_without_a_user_manager_every_verb_says_so(make_machine: MakeMachine, ve
     without = {
         ("XDG_RUNTIME_DIR=",): (
             "no session with a user manager here: XDG_RUNTIME_DIR is not set",
-            "log in as insider by ssh or `machinectl shell insider@`, not by `su`; "
-            "`pypi-insiders exec`, `server run` and `update` work without it",
+            "log in as insider with ssh or `machinectl shell insider@`, not with `su`; "
+            "`pypi-insiders exec`, `server run` and `update` work without systemd",
         ),
         ("XDG_RUNTIME_DIR=/nonexistent",): (
-            "no user manager is running for insider (nothing at /nonexistent)",
-            "`sudo loginctl enable-linger insider` starts one; "
-            "`pypi-insiders exec`, `server run` and `update` work without it",
+            "no user manager is running for insider (no socket in /nonexistent)",
+            "start one: `sudo loginctl enable-linger insider`; "
+            "`pypi-insiders exec`, `server run` and `update` work without systemd",
         ),
         ("XDG_RUNTIME_DIR=/usr",): (
             "XDG_RUNTIME_DIR is /usr, which belongs to another user",
-            "log in as insider (`machinectl shell insider@`), not by `su` or `sudo`",
+            "log in as insider (`machinectl shell insider@`), not with `su` or `sudo`",
         ),
         ("PATH=/nonexistent",): (
-            "systemctl was not found: this system does not run systemd",
-            "`pypi-insiders exec`, `server run` and `update` work without it",
+            "systemctl not found: systemd is not running here",
+            "`pypi-insiders exec`, `server run` and `update` work without systemd",
         ),
     }
     with make_machine() as machine:
@@ -500,8 +500,8 @@ def test_on_a_system_without_systemd_that_is_said(machine: Machine) -> None:
         "pypi-insiders", "server", "start", check=False,
     )  # fmt: skip
     assert failed.stderr == (
-        "error: this system was not booted with systemd (a container?)\n"
-        "hint: `pypi-insiders exec`, `server run` and `update` work without it\n"
+        "error: systemd is not running here (in a container?)\n"
+        "hint: `pypi-insiders exec`, `server run` and `update` work without systemd\n"
     )
 
 
@@ -532,6 +532,5 @@ def test_under_sudo_the_person_is_told_to_go_without(make_machine: MakeMachine) 
             "pypi-insiders", "server", "start", check=False,
         )  # fmt: skip
         assert failed.stderr == (
-            "error: under sudo there is no user manager to speak to\n"
-            "hint: run it without sudo, as jo\n"
+            "error: no user manager under sudo\nhint: run the command without sudo, as jo\n"
         )

@@ -150,8 +150,8 @@ def test_a_bus_that_is_not_the_managers_is_told_apart(machine: Machine, port: in
     )
     assert (found["user bus"]["verdict"], found["user bus"]["hint"]) == (
         "warning",
-        "install dbus-user-session and log in again; `echo $DBUS_SESSION_BUS_ADDRESS` should say "
-        f"unix:path=/run/user/{uid}/bus, or nothing",
+        "install dbus-user-session and log in again; `echo $DBUS_SESSION_BUS_ADDRESS` should print "
+        f"unix:path=/run/user/{uid}/bus or an empty line",
     )
     assert found["sandbox"]["verdict"] == "warning"
 
@@ -477,7 +477,7 @@ def test_what_only_the_shell_can_read_is_a_problem(
     found = examine(machine, status=1, **shell)["me/probe"]
     assert found["verdict"] == "problem"
     assert found["message"].startswith(
-        f"can be read from your shell, but not from {UNIT}: no such repository"
+        f"can be read from your shell, but not from {UNIT}: repository not found"
     )
     assert found["hint"] == FROM_SHELL
     machine.run("systemctl", "--user", "set-environment", *(f"{k}={v}" for k, v in shell.items()))
@@ -555,7 +555,7 @@ def test_what_nobody_can_read_is_told_once(machine: Machine, port: int) -> None:
     """In git's words, with the hint that an update gives too; the others are looked at."""
     machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", f"{NOWHERE}probe.git")
     found = examine(machine, status=1)["me/probe"]
-    assert found["message"].startswith(f"cannot be read from {UNIT}: no such repository")
+    assert found["message"].startswith(f"cannot be read from {UNIT}: repository not found")
     assert found["hint"] == "check the name, and that your sponsorship or account gives access"
 
 

@@ -87,11 +87,12 @@ def test_a_file_of_somebody_else_is_left_alone(machine: Machine, port: int) -> N
         assert (failed.returncode, failed.stdout, failed.stderr) == (
             1,
             "",
-            f"error: {path} is there and was not written by pypi-insiders\nhint: move it away\n",
+            f"error: {path} already exists, and was not written by pypi-insiders\n"
+            "hint: move that file away\n",
         )
     machine.run("pypi-insiders", "server", "start")
     done = machine.run("pypi-insiders", "uninstall")
-    assert done.stderr == f"note: {path} is there and was not written by pypi-insiders\n"
+    assert done.stderr == f"note: {path} already exists, and was not written by pypi-insiders\n"
     assert "pypi-insiders-server.socket" in done.stdout
     assert machine.read_text(FILE) == "A=1\n"
 
@@ -145,7 +146,7 @@ def test_env_gives_the_address_that_listens(machine: Machine, port: int) -> None
     assert shown(machine) == (
         f"{here}/simple/;",
         f"note: config.toml sets {there}, but the index listens at {here}; "
-        "`pypi-insiders server restart` moves it\n",
+        "run `pypi-insiders server restart` to move it\n",
     )
     machine.write_text(settings, "nonsense\n")
     url, said = shown(machine)
@@ -168,7 +169,7 @@ def test_env_gives_the_address_of_a_drop_in(machine: Machine, port: int) -> None
     expected = (
         f"http://127.0.0.1:{moved}/simple/;",
         f"note: config.toml sets http://127.0.0.1:{port}, but the index listens at "
-        f"http://127.0.0.1:{moved}; a drop-in says so: "
+        f"http://127.0.0.1:{moved}; a drop-in sets its address: "
         "`systemctl --user cat pypi-insiders-server.socket`\n",
     )
     assert shown(machine) == expected

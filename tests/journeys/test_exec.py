@@ -554,7 +554,7 @@ def test_the_command_does_not_run_without_a_release_of_a_repository(
     )
     failed = person.run("exec", "echo", "no", status=1)
     assert failed.stdout == ""
-    assert "error: me/gone: no such repository" in failed.stderr
+    assert "error: me/gone: repository not found" in failed.stderr
     told = TOOK.sub("", failed.stderr)
     assert told.endswith(f"2 checked, 2 files published, failed: me/gone\n{message}")
     again = person.run("exec", "--no-update", "echo", "no", status=1)

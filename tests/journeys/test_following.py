@@ -70,7 +70,7 @@ def test_a_failed_update_is_reported_and_the_units_stay(machine: Machine, projec
     assert re.fullmatch(RUNNING.format("failed"), failed.stdout)
     assert failed.stderr.endswith(
         "error: the update failed: 1 checked, 0 files published, failed: me/probe\n"
-        "hint: `pypi-insiders status` shows why\n"
+        "hint: run `pypi-insiders status`\n"
     )
     assert "error: me/probe: tag v1.0: Backend subprocess exited" in failed.stderr
     assert statuses(machine, "watcher") == [0]
@@ -133,8 +133,8 @@ def test_an_update_that_is_stopped_is_no_success(machine: Machine, project: Proj
     machine.run("pypi-insiders", "watcher", "stop")
     assert waiting.wait(30) == 1
     assert waiting.stderr_text().endswith(
-        "error: the update was stopped before its end\n"
-        "hint: `pypi-insiders watcher start` runs another\n"
+        "error: the update was stopped before it finished\n"
+        "hint: run another one: `pypi-insiders watcher start`\n"
     )
 
 

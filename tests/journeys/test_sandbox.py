@@ -755,7 +755,7 @@ def test_a_sandbox_that_is_lost_is_missed(machine: Machine, project: Project) ->
     assert missed.returncode == 1
     problems = json.loads(missed.stdout)["problems"]
     assert [item["subject"] for item in problems] == ["builds", "me/probe"]
-    assert problems[0]["text"].startswith("nothing is built: the sandbox of builds is not avail")
+    assert problems[0]["text"].startswith("nothing is built: the sandbox of builds has become")
     machine.run("pypi-insiders", "update")
     well = json.loads(machine.run("pypi-insiders", "status", "--json", check=False).stdout)
     assert [item["subject"] for item in (*well["problems"], *well["notes"])] == []

@@ -227,14 +227,14 @@ def test_an_index_that_fails_ends_1(machine: Machine, port: int) -> None:
 
 def test_without_a_user_manager_the_rest_is_told(person: Person, watch: Watch) -> None:
     """In a container there are no services, and still repositories."""
-    why = "systemctl was not found: this system does not run systemd"
+    why = "systemctl not found: systemd is not running here"
     told = person.run(status=3, PATH="/nonexistent")
     assert (told.stdout, told.stderr) == (
         f"server   not known: {why}\n"
         "index    0 projects, 0 files\n"
         "\n"
         f"warning  server: not known: {why}\n"
-        "         hint: `pypi-insiders exec`, `server run` and `update` work without it\n",
+        "         hint: `pypi-insiders exec`, `server run` and `update` work without systemd\n",
         "no repositories are watched; `pypi-insiders repos add NS/PROJ`\n",
     )
     watch("probe")

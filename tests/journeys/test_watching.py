@@ -164,7 +164,7 @@ HELP_HINT = "see `pypi-insiders repos set --help`"
         ),
         (
             "token-file=token", 2,
-            "token-file must be an absolute path, or one such as \"~/FILE\", not 'token'",
+            "token-file must be an absolute path or start with \"~/\", not 'token'",
             HELP_HINT,
         ),
         (

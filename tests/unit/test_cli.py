@@ -175,8 +175,8 @@ def test_without_systemd_that_is_said(person: Person) -> None:
     """Where no manager answers, units cannot be had, and the foreground works."""
     failed = person.run("server", "start", status=1, PATH="/nonexistent")
     assert failed.stderr == (
-        "error: systemctl was not found: this system does not run systemd\n"
-        "hint: `pypi-insiders exec`, `server run` and `update` work without it\n"
+        "error: systemctl not found: systemd is not running here\n"
+        "hint: `pypi-insiders exec`, `server run` and `update` work without systemd\n"
     )
 
 
@@ -196,7 +196,7 @@ def test_a_taken_port_is_said(person: Person) -> None:
         failed = person.run("server", "run", "--port", str(port), status=1)
     assert failed.stderr == (
         f"error: cannot listen on 127.0.0.1:{port}: the port is taken\n"
-        f"hint: see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port\n"
+        f"hint: find its process: `ss -ltnp 'sport = :{port}'`; or choose another port\n"
     )
 
 
@@ -251,7 +251,7 @@ def test_verbose_and_quiet(person: Person) -> None:
             r"^\+ git -c core.hooksPath=/dev/null .* ls-remote --tags", told, re.MULTILINE
         )
     quiet = person.run("update", "-q", status=1).stderr
-    assert quiet.startswith("error: me/probe: no such repository")
+    assert quiet.startswith("error: me/probe: repository not found")
     assert quiet.count("\n") == 1
 
 
@@ -294,7 +294,7 @@ def test_purge_works_without_a_user_manager_and_says_when_there_is_nothing(perso
     """In a container it takes what `update` has made."""
     person.run("repos", "add", "--no-check", "me/probe")
     done = person.run("uninstall", "--purge", PATH="/nonexistent")
-    assert done.stderr == "note: systemctl was not found: this system does not run systemd\n"
+    assert done.stderr == "note: systemctl not found: systemd is not running here\n"
     assert done.stdout.splitlines() == [
         f"removed {person.paths.config}",
         f"removed {person.paths.state}",

@@ -87,7 +87,7 @@ def test_env_installs_nothing_where_nobody_would_read_it(person: Person) -> None
     failed = person.run("env", "--install", status=1, PATH="/nonexistent")
     assert (failed.stdout, failed.stderr) == (
         "",
-        "error: systemctl was not found: this system does not run systemd\n"
+        "error: systemctl not found: systemd is not running here\n"
         'hint: for this shell: `eval "$(pypi-insiders env)"`\n',
     )
     assert list(person.home.iterdir()) == []

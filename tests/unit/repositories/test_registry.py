@@ -450,7 +450,7 @@ def test_every_key_survives_being_written(tmp_path: Path) -> None:
         ('python = "3.12"', "python must be a list"),
         (
             'token-file = "token"',
-            "token-file must be an absolute path, or one such as \"~/FILE\", not 'token'",
+            "token-file must be an absolute path or start with \"~/\", not 'token'",
         ),
         (
             'token-credential = "../x"',

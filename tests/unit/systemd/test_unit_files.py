@@ -73,7 +73,7 @@ def _unhashed(texts: dict[str, str]) -> dict[str, str]:
 
 def _head(unit: str, who: str) -> str:
     return (
-        f"# Installed by {who}, which overwrites this file; to change something:\n"
+        f"# Installed by {who}, which overwrites this file; to change it:\n"
         f"#   systemctl --user edit {unit}\n"
     )
 
@@ -84,12 +84,12 @@ def test_the_service_of_the_server() -> None:
     ) + (
         """\
 [Unit]
-Description=Package index of Insiders releases
+Description=Index of Insiders releases
 Documentation=man:pypi-insiders-server(1)
 Requires=pypi-insiders-server.socket
 After=pypi-insiders-server.socket
 Wants=pypi-insiders-notify.path
-# The default limit of starts would take the socket down as well.
+# The default start limit would also stop the socket.
 StartLimitIntervalSec=0
 
 [Service]
@@ -100,18 +100,18 @@ Environment=XDG_CONFIG_HOME=/home/me/c
 Environment=XDG_DATA_HOME=/home/me/d
 Environment=XDG_STATE_HOME=/home/me/s
 Environment=XDG_CACHE_HOME=/home/me/k
-# Stopped before it could answer.
+# SIGTERM before it is ready is not a failure.
 SuccessExitStatus=143
-# It answers while requests are served; when it hangs, every thread's stack lands in the journal.
+# When it hangs, SIGABRT of the watchdog writes the stacks of all threads to the journal.
 WatchdogSec=30
 Environment=PYTHONFAULTHANDLER=1
 Restart=on-failure
 RestartSec=1
-# One notification that it fails; when it runs again it asks for another one itself. OnFailure= of
-# systemd 252 would never send one: it waits until nothing is restarted any more. The bus is hidden
-# from this service, so it asks by a file, for which pypi-insiders-notify.path waits. Nothing is
-# written through what else may have that name. systemd 252 logs at each stop that PrivateNetwork=
-# is ignored here: the network belongs to another user namespace. `+` would fail, by the mounts.
+# Request one notification about a failure; the server requests another one when it works again.
+# OnFailure= of systemd 252 would never fire: it waits for the last restart. The bus is hidden from
+# this service, so a request is a file, which pypi-insiders-notify.path watches. `set -C`: never
+# write through a link of that name. systemd 252 logs at each stop that PrivateNetwork= is ignored
+# here, as the network belongs to another user namespace; with `+` the mounts would fail.
 RuntimeDirectory=pypi-insiders
 RuntimeDirectoryPreserve=yes
 ExecStopPost=-/bin/sh -c '\\
@@ -150,21 +150,21 @@ Environment=XDG_CONFIG_HOME=/home/me/c
 Environment=XDG_DATA_HOME=/home/me/d
 Environment=XDG_STATE_HOME=/home/me/s
 Environment=XDG_CACHE_HOME=/home/me/k
-# It tells what it is doing.
+# For STATUS= of the running update.
 NotifyAccess=main
-# `update` ends so after SIGTERM, with everything published recorded.
+# `update` exits with this status after SIGTERM; all published files are recorded.
 SuccessExitStatus=143
 TimeoutStartSec=6h
-# An update that succeeds may be the end of a problem, or show one that is no failure of it.
+# A successful update may end a problem, or find one that is not a failure of the update.
 ExecStartPost=-systemctl --user start --no-block pypi-insiders-notify@watcher.service
 SyslogIdentifier=pypi-insiders-watcher
-# The desktop's own place for what may wait. Source: systemd.special(7).
+# The slice for work in the background. Source: systemd.special(7).
 Slice=background.slice
 # Measured: fetching a repository with 80,000 commits took 0.2 GiB and 9 tasks, uv 26 tasks on two
-# processors; eight repositories are fetched at once. Builds have units, and limits, of their own.
+# processors; eight repositories are fetched at once. Builds have their own units and limits.
 MemoryMax=50%
 TasksMax=4096
-# Only what takes too much is ended.
+# Kill only the process that takes too much memory, not the update.
 OOMPolicy=continue
 CPUSchedulingPolicy=batch
 IOSchedulingClass=idle
@@ -180,10 +180,10 @@ def test_the_service_that_tells_the_person() -> None:
     assert _unhashed(TEXTS)[NOTIFIER] == _head(NOTIFIER, f"pypi-insiders {__version__}") + (
         """\
 [Unit]
-Description=Tell what is new of trouble with Insiders releases (%i)
+Description=Send notifications about Insiders releases (%i)
 Documentation=man:pypi-insiders-notify(1)
-# The server asks at most once a second. What asks without end is stopped, and with it
-# pypi-insiders-notify.path, which is a problem that `status` reports.
+# The server requests a notification at most once a second. A request that repeats without end
+# stops this unit and pypi-insiders-notify.path, which `status` reports as a problem.
 StartLimitIntervalSec=60
 StartLimitBurst=60
 
@@ -191,8 +191,9 @@ StartLimitBurst=60
 Type=oneshot
 RuntimeDirectory=pypi-insiders
 RuntimeDirectoryPreserve=yes
-# Whoever asks from now on, asks for another notification; what cannot be removed would ask without
-# end. A program that was gone may be back.
+# Removed before the notifier runs, so that a request from now on starts it again. A request that
+# cannot be removed would repeat without end. If the program was missing and works again, the index
+# is started again.
 ExecStartPre=-/bin/sh -c '\\
   request=$$RUNTIME_DIRECTORY/notify gone=$$RUNTIME_DIRECTORY/gone; \\
   rm -rf "$$request" 2>/dev/null || { \\
@@ -208,13 +209,13 @@ Environment=XDG_CONFIG_HOME=/home/me/c
 Environment=XDG_DATA_HOME=/home/me/d
 Environment=XDG_STATE_HOME=/home/me/s
 Environment=XDG_CACHE_HOME=/home/me/k
-# Stopped, or no longer wanted.
+# SIGTERM is not a failure.
 SuccessExitStatus=143
 TimeoutStartSec=2min
 SyslogIdentifier=pypi-insiders-notify
 UMask=0077
-# A program that is gone, or whose interpreter is, cannot report it, and clients would wait for an
-# index that never answers: after five attempts the socket is closed, with one message.
+# A program whose files or interpreter are missing cannot report that itself, and clients would wait
+# for an index that never answers. After five attempts the socket is closed, with one message.
 ExecStopPost=-/bin/sh -c '\\
   [ "$$SERVICE_RESULT" != success ] || exit 0; \\
   gone=$$RUNTIME_DIRECTORY/gone socket=pypi-insiders-server.socket; \\
@@ -528,8 +529,8 @@ def test_a_file_that_is_not_ours_is_refused_and_all_is_as_it_was(
     with pytest.raises(InsidersError) as caught:
         install(directory, render(COMMAND, PATHS, Settings(ServerSettings(port=1))), SERVER)
     assert (caught.value.message, caught.value.hint) == (
-        f"{directory / name} is there and was not written by pypi-insiders",
-        "move it away",
+        f"{directory / name} already exists, and was not written by pypi-insiders",
+        "move that file away",
     )
     assert _content(directory) == old
 
@@ -558,7 +559,7 @@ def test_a_link_to_elsewhere_is_refused_and_its_target_kept(
     link.symlink_to(target)
     with pytest.raises(InsidersError) as caught:
         install(directory, {**TEXTS, SERVER.service: "# Installed by pypi-insiders 9\n"}, SERVER)
-    assert caught.value.message == f"{link} is a link, which is not ours"
+    assert caught.value.message == f"{link} is a link, which was not created by pypi-insiders"
     assert (list(directory.iterdir()), target.read_text()) == ([link], TEXTS[SERVER.service])
 
 
@@ -579,7 +580,7 @@ def test_uninstall_names_a_file_that_is_not_ours_and_still_removes_the_rest(
     with pytest.raises(InsidersError) as caught:
         uninstall(directory)
     assert caught.value.message == (
-        f"{directory / SERVER.trigger} is there and was not written by pypi-insiders"
+        f"{directory / SERVER.trigger} already exists, and was not written by pypi-insiders"
     )
     assert _content(directory) == mine
 

@@ -511,7 +511,7 @@ def test_a_taken_port_is_one_line_and_a_hint(tmp_path: Path) -> None:
                 1,
                 "",
                 f"error: cannot listen on 127.0.0.1:{port}: the port is taken\n"
-                f"hint: see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port\n",
+                f"hint: find its process: `ss -ltnp 'sport = :{port}'`; or choose another port\n",
             )
 
 
@@ -522,7 +522,7 @@ def test_an_address_of_another_machine_is_one_line(tmp_path: Path) -> None:
             1,
             "",
             "error: cannot listen on 192.0.2.1:0: Cannot assign requested address\n"
-            "hint: see the addresses of this machine: `ip address`\n",
+            "hint: list the addresses of this machine: `ip address`\n",
         )
 
 
@@ -554,7 +554,7 @@ def test_a_port_that_is_taken_on_the_second_address_is_not_passed_over(tmp_path:
                 1,
                 "",
                 f"error: cannot listen on [::1]:{port}: the port is taken\n"
-                f"hint: see who has it: `ss -ltnp 'sport = :{port}'`; or choose another port\n",
+                f"hint: find its process: `ss -ltnp 'sport = :{port}'`; or choose another port\n",
             )
 
 
