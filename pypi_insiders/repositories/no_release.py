@@ -136,6 +136,7 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
             else f"replace or remove it in {paths.distributions}"
         )
         return NoRelease(project, name, Reason.REJECTED, text, hint)
+    # Its repository may be watched, by the list that cannot be read.
     if names.unread is not None and watched is None:
         text = f"{project} has no release, and its repository is unknown: {names.unread.message}"
         return NoRelease(
@@ -167,6 +168,7 @@ def _lost(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRe
     ]
     if not left:
         return None
+    # The latest three: some installers display the message in one line.
     versions = ", ".join(build.version for build in left[-3:])
     text = f"the files of {project} {versions} are missing from {paths.distributions}"
     hint = f"build them again: `pypi-insiders update {name}`"

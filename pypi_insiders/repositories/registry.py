@@ -76,6 +76,7 @@ def edit(paths: Paths) -> Iterator[dict[str, Repository]]:
     Raises:
         InsidersError: the file cannot be read, is not valid, or cannot be written.
     """
+    # Locked for the read too: of two commands at once, the second would undo the first.
     with locked(paths.locks.repositories):
         watched = load(paths.repositories)
         yield watched
@@ -166,6 +167,7 @@ def select(repositories: dict[str, Repository], names: Iterable[str]) -> list[Re
     missing = [name for name, item in found.items() if item is None]
     if missing:
         raise _not_watched(repositories, missing)
+    # Each once, as it may be named twice, in another case or with `.git`.
     return list({item.name: item for item in found.values() if item}.values())
 
 

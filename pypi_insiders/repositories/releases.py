@@ -80,6 +80,7 @@ def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[
 
 def _remembered(paths: Paths) -> Iterator[str]:
     """Yield the recorded files that were published and not taken back."""
+    # From cache and state: the cache alone knows uploads, the state survives a lost cache.
     with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
         names = {name for name, entry in record.entries().items() if entry.sha256}
     for _, known in state.everything(paths.state):
@@ -230,6 +231,8 @@ def _drop(releases: Releases, project: str, version: Version) -> list[str]:
 
 @contextmanager
 def _changing(paths: Paths, listed: ReleaseList = YANKED) -> Iterator[Releases]:
+    # One lock for both lists. Locked for the read too: of two commands at once, the second would
+    # undo the first.
     with locked(paths.locks.yanks):
         before = listed.load(paths.distributions, paths.state)
         after = {project: dict(releases) for project, releases in before.items()}

@@ -41,6 +41,7 @@ def parse_name(text: str) -> str:
     # The name becomes a path in the state and the cache, and an argument of commands: it must not
     # contain `..`, or look like an option.
     part = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.-]*"
+    # `.git` is what a name copied from a clone URL ends with.
     name = text.removesuffix(".git")
     if re.fullmatch(f"{part}/{part}", name) is None:
         raise UsageError(

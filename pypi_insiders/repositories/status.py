@@ -147,6 +147,7 @@ def hints_of(check: Check, known: RepositoryState) -> dict[str, str]:
 
 def _newest(known: RepositoryState, context: StatusContext, project: str | None) -> Build | None:
     yanked = context.yanked.get(project or "", frozenset())
+    # By file, not by the state alone: a release counts if one of its files is still served.
     there = [
         build
         for build in known.builds

@@ -139,7 +139,9 @@ def choose(
     ranked = _ranked(versions)
     least = rules.backfill if built else max(1, rules.backfill)
     newest = set(_finals_first(ranked, rules)[:least])
+    # By version: a tag `v1.0` beside a built `1.0` is not built.
     done = {version for tag in built if (version := rules.pattern.version_of(tag))}
+    # The first build is the lower limit: older versions were not wanted then.
     since = rules.pattern.version_of(next(iter(built))) if built else None
     fresh = [
         tag
@@ -181,6 +183,7 @@ def _versions(refs: Iterable[str], rules: Rules) -> tuple[dict[str, Version], tu
     matching = [tag for tag in sorted(refs) if rules.pattern.matches(tag)]
     versions = {tag: version for tag in matching if (version := rules.pattern.version_of(tag))}
     passed_over = tuple(tag for tag in matching if tag not in versions)
+    # After `passed_over`: pre-releases are versions, and not reported as skipped.
     if rules.pre is False:
         versions = {tag: item for tag, item in versions.items() if not item.is_prerelease}
     return versions, passed_over

@@ -166,6 +166,7 @@ def report_strangers(
         with log.about(item.repository):
             _log.error("%s: %s", item.repository, item.text)
             _log.info("hint: %s", hint)
+        # Each chosen repository has exactly one outcome.
         of_it = [outcome for outcome in outcomes if outcome.repository == item.repository]
         of_it[0].errors.append(InsidersError(item.text, hint))
 

@@ -96,6 +96,7 @@ def plan(
     wanted = selector.choose(refs)
     lost_tags = [item.build.tag for item in lost if item.build]
     lacking = [build.tag for build in uploads.lacking(context, tracked.known.builds)]
+    # Each once: a tag may be forced, have lost files and lack an upload at the same time.
     tags = list(dict.fromkeys([*wanted, *lost_tags, *lacking]))
     # With --tag or --all-tags, `tags` are not those that updates normally build.
     if request.tag is None and not request.all_tags:

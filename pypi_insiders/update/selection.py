@@ -133,6 +133,7 @@ class TagSelector:
                     _log.warning("%s: tag %s skipped: %s", name, tag, error.message)
             if not unsigned:
                 return chosen
+            # Saved, so that the next update neither fetches nor verifies them again.
             self._tracked.known.unsigned |= unsigned
             self._tracked.commit()
             chosen = tuple(tag for tag in self.choose(refs) if self.is_due(refs, tag))
@@ -209,6 +210,7 @@ class TagSelector:
                 "`pypi-insiders update %s --tag TAG --force`",
                 name, tags.summary(reversed(taken_back)), name,
             )  # fmt: skip
+        # Kept for good: otherwise the next update would build the tags that this one skipped.
         known.left_out = [
             tag for tag in dict.fromkeys([*known.left_out, *choice.left_out]) if tag in refs
         ]
