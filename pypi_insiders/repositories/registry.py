@@ -40,9 +40,11 @@ def _read(path: Path, text: str) -> dict[str, Repository]:
     by_name: dict[str, Repository] = {}
     for table, content in toml_fields.parse_toml(path, text).items():
         item = _from_table(table, content, problems)
+        # TOML itself rejects equal tables, but not those that differ in case or by `.git`.
         if other := find(by_name, item.name):
             problems.append(f"{other.name} is listed twice, the second time as {table}")
         found[table] = by_name[item.name] = item
+    # All problems in one message, so that the file is edited once.
     try:
         _check_projects(by_name.values())
     except InsidersError as error:
@@ -100,6 +102,7 @@ def save(path: Path, repositories: Iterable[Repository]) -> None:
     former = _former_keys(toml_fields.parse_toml(path, old))
     wanted = {item.name: item for item in repositories}
     changes: dict[str, dict[str, Any] | None] = {}
+    # Only tables that differ are written, so that the user's spelling of the others stays.
     for table, known in before.items():
         item = wanted.pop(known.name, None)
         if item != known:

@@ -69,6 +69,7 @@ def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[
     for file, of_project, version in distribution.releases(sorted(files)):
         if of_project == name:
             known.setdefault(version, []).append(file)
+    # `Version` compares 1.0 and 1.0.0 as equal, so any spelling is found.
     wanted = [_meant(project, version)[1] for version in versions] or sorted(known)
     if not wanted:
         raise InsidersError(
@@ -106,6 +107,7 @@ def former_projects(paths: Paths) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name, known in state.everything(paths.state):
+        # Older versions did not list what was taken back, so these may be missing on purpose.
         if known.former_files and not known.is_old:
             with contextlib.suppress(InsidersError):
                 found |= {project: name for _, project in _left(paths, known.former_files)}
@@ -281,6 +283,7 @@ def take_back(paths: Paths, gone: Iterable[tuple[str, Version]], word: str = UNP
     """
     with _changing(paths, TAKEN_BACK) as listed:
         for project, version in gone:
+            # The new note replaces that of another spelling.
             _drop(listed, project, version)
             listed.setdefault(project, {})[str(version)] = word
 
@@ -292,6 +295,7 @@ def listed_projects(paths: Paths) -> set[str]:
     """
     found: set[str] = set()
     for listed in (YANKED, TAKEN_BACK):
+        # The other sources of held names still count; the server reports an unreadable list.
         with contextlib.suppress(InsidersError):
             for project, known in listed.load(paths.distributions, paths.state).items():
                 if any(word != GIVEN_UP for word in known.values()):

@@ -91,6 +91,7 @@ def parse_url(text: str) -> str:
     shown = repr(without_credentials(text))
     if text.startswith("-") or re.search(_NEVER_IN_A_URL, text):
         raise UsageError(f"{shown} is not the URL of a Git repository", _URL_HINT)
+    # Before urlsplit(), which takes `user@host` for a path, and `host:` for a scheme.
     if re.fullmatch(_SCP_LIKE, text):
         return text
     try:
@@ -179,6 +180,7 @@ class Repository:
 
         Source: systemd.exec(5), `$CREDENTIALS_DIRECTORY`.
         """
+        # A credential is readable in its unit only: systemd decrypts or copies it there.
         if self.token_credential:
             directory = os.environ.get("CREDENTIALS_DIRECTORY")
             if directory is None:

@@ -121,6 +121,7 @@ def of(
         known = RepositoryState()
     project = item.project or known.project
     hints = hints_of(check, known)
+    # The same text as in `hints_of`, which is the key of its hint.
     errors += [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
     newest = _newest(known, context, project)
     public = context.public.get(project or "")

@@ -39,6 +39,7 @@ class Plan:
     @property
     def to_restore(self) -> list[Build]:
         """Return the builds with lost files, without those whose tag is built anyway."""
+        # By tag: several files of a build may be lost.
         builds = {item.build.tag: item.build for item in self.lost if item.build}
         return [build for tag, build in builds.items() if tag not in self.tags]
 

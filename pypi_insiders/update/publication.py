@@ -136,6 +136,7 @@ class Publisher:
         built, builds = result.distributions, self._tracked.known.builds
         before = next(build for build in builds if build.tag == release.tag)
         found = {path.name: path for path in built.files}
+        # The rebuilt wheel may have another name, such as for another Python version.
         if missing := [item.file for item in lost if item.file not in found]:
             raise BuildError(
                 f"the rebuild produced {', '.join(found)} instead of {', '.join(missing)}",
