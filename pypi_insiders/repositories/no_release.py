@@ -261,6 +261,4 @@ def _unpublished(
         hint = f"publish one again: `pypi-insiders update {name} --tag TAG --force`"
         return NoRelease(project, name, Reason.UNPUBLISHED, text, hint)
     text = f"{project} has no release yet: {name} was never built"
-    return NoRelease(
-        project, name, Reason.UNBUILT, text, f"build it: `pypi-insiders update {name}`"
-    )
+    return NoRelease(project, name, Reason.UNBUILT, text, f"`pypi-insiders update {name}`")
