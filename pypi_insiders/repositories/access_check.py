@@ -26,6 +26,7 @@ from pypi_insiders.util.process import run
 
 # `git ls-remote` mostly waits for its host: ten at once take as long as one.
 _AT_ONCE = 16
+# For the start of the unit, and of Python in it.
 _SPARE_S = 30
 # Variables for the unit only: they would change systemd-run itself. None of them is a secret.
 _NOT_FOR_SYSTEMD_RUN = ("DBUS_", "LD_", "SYSTEMD_", "XDG_RUNTIME_DIR")
@@ -150,6 +151,7 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
     try:
         return {name: Reply(**item) for name, item in json.loads(result.stdout).items()}
     except (ValueError, TypeError, AttributeError) as error:
+        # Without valid JSON the unit did not run, and systemd-run prints the reason to stderr.
         reason = first_line(result.stderr, f"exit status {result.status}")
         raise InsidersError(
             f"cannot run a unit like {WATCHER.service}: {reason}",
@@ -163,6 +165,7 @@ def end() -> None:
 
 
 def _unit() -> str:
+    # With the process id: two commands may run at once, and `end` must stop the unit of its own.
     return f"pypi-insiders-doctor-{os.getpid()}.service"
 
 

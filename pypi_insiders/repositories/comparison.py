@@ -100,6 +100,7 @@ class Comparison:
 
     def has(self, build: Build) -> bool:
         """Return whether any file of a build exists, changed or not."""
+        # lexists(): a dangling link in its place is a changed file, not a missing one.
         return any(os.path.lexists(self.directory / file) for file in build.files)
 
     def forget(self, files: Iterable[str]) -> None:
@@ -134,6 +135,7 @@ class Comparison:
         found = Difference(file, Kind.MISSING, project, str(version), recorded)
         try:
             digest = self._hash(file)
+        # ENOTDIR: a file is in the place of the directory, which is then missing.
         except (FileNotFoundError, NotADirectoryError):
             return found
         except OSError as error:
@@ -145,6 +147,7 @@ class Comparison:
     def _hash(self, file: str) -> str | None:
         """Return the sha256 of a file, from its entry if unchanged; `None`: not a regular file."""
         path, entry = self.directory / file, self.entries.get(file)
+        # lstat(): a link to an identical file is not the published file either.
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
             return None
@@ -241,6 +244,7 @@ def strangers(
         entries: the entries of the metadata cache, by file name.
         taken_back: releases whose files are missing on purpose.
     """
+    # Git hosts ignore the case of names.
     known = {name.casefold(): item for name, item in states}
     others = set(files).difference(*(item.files for item in known.values()))
     found: dict[str, Strangers] = {}

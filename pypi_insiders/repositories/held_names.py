@@ -62,6 +62,7 @@ def load(paths: Paths) -> Names:
     unread = error = None
     try:
         watched = registry.load(paths.repositories)
+        # repos.toml wins: a project may have moved to another repository since it was recorded.
         found |= {
             name: item.name
             for item in watched.values()
@@ -90,6 +91,7 @@ def _nameless(
 ) -> InsidersError | None:
     """Return the error about known repositories whose project names are lost; `None`: none is."""
     named = {name.casefold() for name in found.values() if name}
+    # A removed repository is missing from the list on purpose.
     named |= state.load_removed(paths.state)
     left = [
         (name, known)
@@ -202,6 +204,7 @@ def sync(paths: Paths, *, in_state_only: bool = False) -> None:
         if found.error is not None:
             # A list without the lost names would look complete.
             return
+        # The directory first, so that a known repository replaces its `None`.
         after = dict.fromkeys(in_directory(paths.distributions)) | dict(found.repositories)
         # Not written if unchanged: a server reads the list again whenever its time changes.
         if after != _recalled(paths.held_names):
@@ -297,7 +300,9 @@ class HeldNames:
         seen = self._stamp()
         if self._is_stale(seen):
             with self._lock:
+                # Again under the lock: another thread may have read the files meanwhile.
                 if self._is_stale(seen):
+                    # Stamped after the write, which changes a file, and before the read.
                     self._sync()
                     seen = self._stamp()
                     self._names, self._read_s = load(self.paths), time.monotonic()

@@ -185,4 +185,5 @@ def _append(statements: list[_Statement], text: str, newline: str) -> None:
 
 
 def _ended(text: str, newline: str) -> str:
+    # The last line of a file that was written by hand may have no end.
     return text if text.endswith("\n") else text + newline

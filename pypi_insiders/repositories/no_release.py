@@ -73,6 +73,7 @@ def find(
         rejected: the problems of its files in the directory; `None`: it has no files.
     """
     # Files that cannot be read count as missing: clients get an answer in any case.
+    # `rejected`: a file in the directory holds its name even if no list has it.
     if project not in names.repositories and rejected is None:
         return None
     name = names.repositories.get(project)
@@ -87,6 +88,7 @@ def _was_published(paths: Paths, project: str, repository: str) -> bool:
     """Return whether a release was ever published, from the state, the lists or the cache."""
     if read(paths, repository)[0].files or _taken_back(paths, project):
         return True
+    # Opening a missing cache would create it.
     if not is_there(paths.record):
         return False
     with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
@@ -103,6 +105,7 @@ def of_watched(paths: Paths) -> dict[str, bool]:
         InsidersError: the directory or `repos.toml` cannot be read.
     """
     watched = registry.load(paths.repositories)
+    # Changed files are in the directory, but are not served.
     differing = {item.file for item in comparison.compare(paths)}
     files = set(list_names(paths.distributions)) - differing
     served = {project for _, project, _ in distribution.releases(files)}
@@ -136,6 +139,7 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
             else f"replace or remove it in {paths.distributions}"
         )
         return NoRelease(project, name, Reason.REJECTED, text, hint)
+    # Its repository may be watched, by the list that cannot be read.
     if names.unread is not None and watched is None:
         text = f"{project} has no release, and its repository is unknown: {names.unread.message}"
         return NoRelease(
@@ -144,6 +148,7 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
     if name is None or watched is None:
         return _not_watched(paths, project, name)
     known, check = read(paths, name)
+    # Before `is_of`, which is false for a state of a former project.
     if gone := _former(paths, project, name, known):
         return gone
     if not known.is_of(watched.remote, watched.project):
@@ -167,6 +172,7 @@ def _lost(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRe
     ]
     if not left:
         return None
+    # The latest three: some installers display the message in one line.
     versions = ", ".join(build.version for build in left[-3:])
     text = f"the files of {project} {versions} are missing from {paths.distributions}"
     hint = f"build them again: `pypi-insiders update {name}`"
@@ -238,6 +244,7 @@ def _unpublished(
     name = watched.name
     again = f"try again: `pypi-insiders update {name}`"
     failed = [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
+    # Only the first is shown: an error of the whole repository concerns its tags too.
     if errors := [*check.errors, *failed]:
         text = f"{project} has no release: {name}: {errors[0]}"
         hint = status.hints_of(check, known).get(errors[0], again)
@@ -254,6 +261,4 @@ def _unpublished(
         hint = f"publish one again: `pypi-insiders update {name} --tag TAG --force`"
         return NoRelease(project, name, Reason.UNPUBLISHED, text, hint)
     text = f"{project} has no release yet: {name} was never built"
-    return NoRelease(
-        project, name, Reason.UNBUILT, text, f"build it: `pypi-insiders update {name}`"
-    )
+    return NoRelease(project, name, Reason.UNBUILT, text, f"`pypi-insiders update {name}`")

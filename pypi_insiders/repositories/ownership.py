@@ -38,6 +38,7 @@ def foreign_files(
         InsidersError: the directory cannot be read.
     """
     files = releases.files_of(paths.distributions, project)
+    # The usual case, which needs neither the states nor the cache.
     if not files:
         return []
     known, own = state.origins(paths.state), repository.casefold()

@@ -46,6 +46,7 @@ def recover_builds(
     """
     taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
     found = recorded(record.entries().values(), taken_back, repository)
+    # The cache first: it knows tag and commit, which are only guessed for other files.
     builds = {build.version: build for build in found}
     held = releases.held(paths.distributions, repository.project or "")
     for tag in tags.unbuilt(refs, (), rules):
@@ -103,6 +104,7 @@ def _recall(
         try:
             if not stat.S_ISREG((directory / name).lstat().st_mode):
                 return None
+            # The recorded hash, so that a file that was changed meanwhile is noticed.
             is_known = entry is not None and entry.sha256
             hashes[name] = entry.sha256 if entry and is_known else sha256(directory / name)
             # mtime is the time of publication, as files are written once.

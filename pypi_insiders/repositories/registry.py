@@ -40,9 +40,11 @@ def _read(path: Path, text: str) -> dict[str, Repository]:
     by_name: dict[str, Repository] = {}
     for table, content in toml_fields.parse_toml(path, text).items():
         item = _from_table(table, content, problems)
+        # TOML itself rejects equal tables, but not those that differ in case or by `.git`.
         if other := find(by_name, item.name):
             problems.append(f"{other.name} is listed twice, the second time as {table}")
         found[table] = by_name[item.name] = item
+    # All problems in one message, so that the file is edited once.
     try:
         _check_projects(by_name.values())
     except InsidersError as error:
@@ -76,6 +78,7 @@ def edit(paths: Paths) -> Iterator[dict[str, Repository]]:
     Raises:
         InsidersError: the file cannot be read, is not valid, or cannot be written.
     """
+    # Locked for the read too: of two commands at once, the second would undo the first.
     with locked(paths.locks.repositories):
         watched = load(paths.repositories)
         yield watched
@@ -99,6 +102,7 @@ def save(path: Path, repositories: Iterable[Repository]) -> None:
     former = _former_keys(toml_fields.parse_toml(path, old))
     wanted = {item.name: item for item in repositories}
     changes: dict[str, dict[str, Any] | None] = {}
+    # Only tables that differ are written, so that the user's spelling of the others stays.
     for table, known in before.items():
         item = wanted.pop(known.name, None)
         if item != known:
@@ -166,6 +170,7 @@ def select(repositories: dict[str, Repository], names: Iterable[str]) -> list[Re
     missing = [name for name, item in found.items() if item is None]
     if missing:
         raise _not_watched(repositories, missing)
+    # Each once, as it may be named twice, in another case or with `.git`.
     return list({item.name: item for item in found.values() if item}.values())
 
 

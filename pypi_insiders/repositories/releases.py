@@ -69,6 +69,7 @@ def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[
     for file, of_project, version in distribution.releases(sorted(files)):
         if of_project == name:
             known.setdefault(version, []).append(file)
+    # `Version` compares 1.0 and 1.0.0 as equal, so any spelling is found.
     wanted = [_meant(project, version)[1] for version in versions] or sorted(known)
     if not wanted:
         raise InsidersError(
@@ -80,6 +81,7 @@ def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[
 
 def _remembered(paths: Paths) -> Iterator[str]:
     """Yield the recorded files that were published and not taken back."""
+    # From cache and state: the cache alone knows uploads, the state survives a lost cache.
     with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
         names = {name for name, entry in record.entries().items() if entry.sha256}
     for _, known in state.everything(paths.state):
@@ -105,6 +107,7 @@ def former_projects(paths: Paths) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name, known in state.everything(paths.state):
+        # Older versions did not list what was taken back, so these may be missing on purpose.
         if known.former_files and not known.is_old:
             with contextlib.suppress(InsidersError):
                 found |= {project: name for _, project in _left(paths, known.former_files)}
@@ -230,6 +233,8 @@ def _drop(releases: Releases, project: str, version: Version) -> list[str]:
 
 @contextmanager
 def _changing(paths: Paths, listed: ReleaseList = YANKED) -> Iterator[Releases]:
+    # One lock for both lists. Locked for the read too: of two commands at once, the second would
+    # undo the first.
     with locked(paths.locks.yanks):
         before = listed.load(paths.distributions, paths.state)
         after = {project: dict(releases) for project, releases in before.items()}
@@ -278,6 +283,7 @@ def take_back(paths: Paths, gone: Iterable[tuple[str, Version]], word: str = UNP
     """
     with _changing(paths, TAKEN_BACK) as listed:
         for project, version in gone:
+            # The new note replaces that of another spelling.
             _drop(listed, project, version)
             listed.setdefault(project, {})[str(version)] = word
 
@@ -289,6 +295,7 @@ def listed_projects(paths: Paths) -> set[str]:
     """
     found: set[str] = set()
     for listed in (YANKED, TAKEN_BACK):
+        # The other sources of held names still count; the server reports an unreadable list.
         with contextlib.suppress(InsidersError):
             for project, known in listed.load(paths.distributions, paths.state).items():
                 if any(word != GIVEN_UP for word in known.values()):

@@ -41,6 +41,7 @@ def parse_name(text: str) -> str:
     # The name becomes a path in the state and the cache, and an argument of commands: it must not
     # contain `..`, or look like an option.
     part = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.-]*"
+    # `.git` is what a name copied from a clone URL ends with.
     name = text.removesuffix(".git")
     if re.fullmatch(f"{part}/{part}", name) is None:
         raise UsageError(
@@ -90,6 +91,7 @@ def parse_url(text: str) -> str:
     shown = repr(without_credentials(text))
     if text.startswith("-") or re.search(_NEVER_IN_A_URL, text):
         raise UsageError(f"{shown} is not the URL of a Git repository", _URL_HINT)
+    # Before urlsplit(), which takes `user@host` for a path, and `host:` for a scheme.
     if re.fullmatch(_SCP_LIKE, text):
         return text
     try:
@@ -182,6 +184,7 @@ class Repository:
 
         Source: systemd.exec(5), `$CREDENTIALS_DIRECTORY`.
         """
+        # A credential is readable in its unit only: systemd decrypts or copies it there.
         if self.token_credential:
             directory = os.environ.get("CREDENTIALS_DIRECTORY")
             if directory is None:

@@ -114,6 +114,7 @@ class RepositoryState:
     def remember(self, build: Build) -> None:
         """Add a build, or replace that of its tag; a build without files replaces none."""
         self.failures.pop(build.tag, None)
+        # In its place: the first build of the list is the lower limit of `tags.choose`.
         for number, old in enumerate(self.builds):
             if old.tag == build.tag:
                 if build.files:
@@ -182,6 +183,7 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     for build in content["builds"]:
         if not build["unfinished"]:
             del build["unfinished"]
+    # Migrated by now: from this format on, the list of taken-back releases counts.
     state.is_old = False
     write_atomic(_path(directory, name), written(content, indent=1))
 
@@ -330,6 +332,7 @@ def load_sandbox(directory: Path) -> Sandboxing:
         InsidersError: the file cannot be read.
     """
     path = directory / _SANDBOX
+    # Before `recall`, which renames a damaged file.
     is_there = os.path.lexists(path)
     found = recall(path, lambda text: shaped(Sandboxing, json.loads(text)))
     # Fail closed: with a damaged file, a sandbox counts as available before, and is then required.

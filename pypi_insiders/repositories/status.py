@@ -121,6 +121,7 @@ def of(
         known = RepositoryState()
     project = item.project or known.project
     hints = hints_of(check, known)
+    # The same text as in `hints_of`, which is the key of its hint.
     errors += [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
     newest = _newest(known, context, project)
     public = context.public.get(project or "")
@@ -147,6 +148,7 @@ def hints_of(check: Check, known: RepositoryState) -> dict[str, str]:
 
 def _newest(known: RepositoryState, context: StatusContext, project: str | None) -> Build | None:
     yanked = context.yanked.get(project or "", frozenset())
+    # By file, not by the state alone: a release counts if one of its files is still served.
     there = [
         build
         for build in known.builds

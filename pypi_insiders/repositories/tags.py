@@ -165,7 +165,9 @@ def choose(
     ranked = _ranked(versions)
     least = rules.backfill if built else max(1, rules.backfill)
     newest = set(_finals_first(ranked, rules)[:least])
+    # By version: a tag `v1.0` beside a built `1.0` is not built.
     done = {version for tag in built if (version := rules.pattern.version_of(tag))}
+    # The first build is the lower limit: older versions were not wanted then.
     since = _floor(built, produced or {}, rules.pattern)
     fresh = [
         tag
@@ -249,6 +251,7 @@ def _versions(refs: Mapping[str, str], rules: Rules) -> tuple[dict[str, Version]
     aliases = _aliases(refs, read) | _dates(read)
     versions = {tag: version for tag, version in read.items() if tag not in aliases}
     passed_over = tuple(tag for tag in matching if tag not in versions)
+    # After `passed_over`: pre-releases are versions, and not reported as skipped.
     if rules.pre is False:
         versions = {tag: item for tag, item in versions.items() if not item.is_prerelease}
     return versions, passed_over

@@ -40,6 +40,7 @@ def in_words(error: Exception) -> InsidersError:
     """Return an error with a message and a hint for the user."""
     if isinstance(error, InsidersError):
         return error
+    # MemoryError has no message of its own.
     if isinstance(error, MemoryError) and (lacking := shortage(error)):
         return InsidersError(str(lacking.strerror), hint_for(lacking))
     if isinstance(error, OSError):
@@ -59,6 +60,7 @@ def following(before: Failure | None, commit: str, error: Exception, settings: s
         error: why it failed.
         settings: the settings of the build, from `build_settings`.
     """
+    # A moved tag starts with the shortest pause again.
     is_same = before is not None and before.commit == commit
     count = before.count + 1 if before and is_same else 1
     now_s, shown = int(time.time()), in_words(error)

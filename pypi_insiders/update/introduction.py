@@ -47,6 +47,7 @@ def check(paths: Paths, new: Iterable[Repository]) -> Introduction:
         old = registry.find(known, item.name)
         if old is None:
             asked.append(item)
+        # Watched, but its name could not be read at that time.
         elif old.project is None and item.project is None:
             asked.append(old)
     replies = access_check.ask(asked, timeout_s=_CHECK_TIMEOUT_S)

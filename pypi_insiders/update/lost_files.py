@@ -136,6 +136,7 @@ def find_of_others(context: UpdateContext, chosen: Iterable[Repository]) -> list
     found: list[Difference] = []
     known_files: set[str] = set()
     outcomes: dict[str, Outcome] = {}
+    # All states count as known, so that files of watched repositories are not reported here too.
     for name, known in state.everything(context.paths.state):
         known_files.update(file for build in known.builds for file in build.files)
         if name.casefold() not in watched:
@@ -166,6 +167,7 @@ def report_strangers(
         with log.about(item.repository):
             _log.error("%s: %s", item.repository, item.text)
             _log.info("hint: %s", hint)
+        # Each chosen repository has exactly one outcome.
         of_it = [outcome for outcome in outcomes if outcome.repository == item.repository]
         of_it[0].errors.append(InsidersError(item.text, hint))
 

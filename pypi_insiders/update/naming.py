@@ -152,6 +152,7 @@ def _parse(paths: Paths, repository: Repository, files: Mapping[str, str]) -> Na
         return Naming(reason=str(error))
     except InsidersError as error:
         return Naming(reason=error.message)
+    # With files from elsewhere in the index, the user has to confirm the name.
     return Naming(claimed=project) if foreign else Naming(project)
 
 

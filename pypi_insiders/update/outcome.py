@@ -29,6 +29,7 @@ class Outcome:
     def summary(self) -> str:
         """Return the published releases and the durations of the steps, in one line."""
         published = (distribution.release_of(name) for name in self.published)
+        # Each release once, as it has an sdist and wheels.
         names = dict.fromkeys(f"{project} {version}" for project, version in published)
         steps = ", ".join(f"{step} {times.took(spent)}" for step, spent in self.seconds.items())
         return f"{', '.join(names)} in {times.took(sum(self.seconds.values()))} ({steps})"

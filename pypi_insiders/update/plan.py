@@ -39,6 +39,7 @@ class Plan:
     @property
     def to_restore(self) -> list[Build]:
         """Return the builds with lost files, without those whose tag is built anyway."""
+        # By tag: several files of a build may be lost.
         builds = {item.build.tag: item.build for item in self.lost if item.build}
         return [build for tag, build in builds.items() if tag not in self.tags]
 
@@ -96,6 +97,7 @@ def plan(
     wanted = selector.choose(refs)
     lost_tags = [item.build.tag for item in lost if item.build]
     lacking = [build.tag for build in uploads.lacking(context, tracked.known.builds)]
+    # Each once: a tag may be forced, have lost files and lack an upload at the same time.
     tags = list(dict.fromkeys([*wanted, *lost_tags, *lacking]))
     # With --tag or --all-tags, `tags` are not those that updates normally build.
     if request.tag is None and not request.all_tags:

@@ -54,6 +54,7 @@ class Progress:
         self._tell = tell
         self._told = ""
         self._lock = threading.Lock()
+        # Not time.time(): the clock may be set while an update runs for an hour.
         self._start_s = time.monotonic()
         self._counts: dict[str, _Count] = defaultdict(_Count)
         self._now: dict[str, _Begun] = {}
@@ -99,6 +100,7 @@ class Progress:
         with self._lock:
             self._retell(line)
 
+    # Called with the lock.
     def _end(self, repository: str) -> bool:
         ended = self._now.pop(repository, None)
         if ended is None:
@@ -109,12 +111,14 @@ class Progress:
         return True
 
     def _retell(self, line: str) -> None:
+        # Empty between two steps: then the last line stays, and does not flicker.
         if line and line != self._told:
             self._told = line
             self._tell(line)
 
     def _line(self) -> str:
         """Return the progress of the checks and the latest other step; empty between two steps."""
+        # Many checks run at a time, so they are only counted; other steps are shown by name.
         work = [(name, it) for name, it in self._now.items() if it.step.verb != "check"]
         words = []
         if len(work) < len(self._now):

@@ -97,6 +97,7 @@ class Publisher:
             self._remember(built.name, build)
             return Publication()
         self._context.progress.begin(self._name, "publish", built.version)
+        # Before publishing, which never replaces an existing file.
         self._set_aside(lost)
         if before is not None:
             _report_differences(self._paths, self._name, built.files)
@@ -135,6 +136,7 @@ class Publisher:
         built, builds = result.distributions, self._tracked.known.builds
         before = next(build for build in builds if build.tag == release.tag)
         found = {path.name: path for path in built.files}
+        # The rebuilt wheel may have another name, such as for another Python version.
         if missing := [item.file for item in lost if item.file not in found]:
             raise BuildError(
                 f"the rebuild produced {', '.join(found)} instead of {', '.join(missing)}",
@@ -199,6 +201,7 @@ class Publisher:
         built = self._tracked.repository
         with ExitStack() as stack:
             stack.enter_context(locked(self._paths.locks.repositories))
+            # Read again: the build may have taken an hour.
             now = registry.find(registry.load(self._paths.repositories), built.name)
             if now is None:
                 raise RemovedError("removed while it was built; nothing published")

@@ -151,6 +151,7 @@ class ReleaseBuilder:
             InsidersError: the build failed, or is of a project that is not allowed.
         """
         space = self._context.builds
+        # A build that starts on an almost full disk would be killed at once.
         space.guard.demand_room(self._context.paths.builds)
         launcher = space.launcher()
         self._context.progress.begin(self._name, "build", release.tag)
@@ -223,6 +224,7 @@ class ReleaseBuilder:
         """Raise faults of the repository as `BuildError`, with the command to allow submodules."""
         try:
             yield
+        # A fault of the commit, so the tag waits like one that does not build.
         except git.UnfitError as error:
             raise BuildError(error.message) from error
         except git.OutsideError as error:
@@ -243,6 +245,7 @@ class ReleaseBuilder:
             )
         owners = self._context.owners
         self._check_owner(owners.get(built, self._name), built)
+        # A name that is set, or was built before, has been confirmed already.
         if not expected:
             self._demand_free(built)
         # Again and atomically: another thread may have built the same project meanwhile.

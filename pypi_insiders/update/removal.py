@@ -41,6 +41,7 @@ def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
     """
     wanted = [parse_name(name) for name in names]
     with registry.edit(paths) as watched:
+        # Read before the removal, after which the names from repos.toml would be missing.
         held = held_names.load(paths).repositories
         projects: dict[str, list[str]] = {}
         for project, name in held.items():
@@ -101,6 +102,7 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
     Raises:
         InsidersError: a file cannot be removed.
     """
+    # Read under the lock: a running update may be publishing a version.
     with running.updates_stopped(paths):
         builds = state.load(paths.state, name).builds
         names = retention.superfluous(paths.distributions, builds, keep)
@@ -123,6 +125,7 @@ def purge(paths: Paths, name: str) -> list[str]:
         # The state after the files: with it, an interrupted purge can be repeated.
         removed = unpublish.remove_files(paths, files)
         state.forget(paths.state, name)
+        # `remove_files` has listed them as taken back, which would exclude them from a new start.
         releases.forget_taken_back(paths, files)
         remove_tree(paths.mirror(name))
     return removed

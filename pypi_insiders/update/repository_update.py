@@ -83,6 +83,7 @@ class RepositoryUpdate:
                     self._builder.fetch()
                     self._jobs = self._fetch_jobs()
             except Exception as error:
+                # These builds are cancelled, and the progress must reach its total.
                 self._progress.expect("build", -self._plan.count)
                 if self._limit.is_over:
                     self.tracked.fail(self._too_long())
@@ -105,6 +106,7 @@ class RepositoryUpdate:
         def verify(tag: str) -> None:
             self._builder.verify(TaggedRelease(repository, tag, refs[tag]))
 
+        # After the fetch, as types of objects and signatures are read from the mirror.
         wanted = self._selector.verified(refs, self._plan.tags, verify)
         if not wanted:
             self._selector.demand_chosen(refs)
@@ -146,6 +148,7 @@ class RepositoryUpdate:
             if self._limit.is_over:
                 self.tracked.fail(self._too_long())
                 break
+            # Measured before the build, which uses up the time.
             had_most = self._limit.share_left > 0.5
             try:
                 with self._limit.counting():

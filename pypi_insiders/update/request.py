@@ -39,6 +39,7 @@ class UpdateRequest:
                 "--all-tags requires a repository, and excludes --tag",
                 "`pypi-insiders update NS/PROJ --all-tags`",
             )
+        # Without either, it would be unclear which of many releases to build again.
         if self.force and self.tag is None and not self.all_tags:
             raise UsageError(
                 "--force requires --tag or --all-tags",

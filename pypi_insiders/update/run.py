@@ -145,10 +145,12 @@ class UpdateRun:
             pools = {_Stage.CHECK: checks, _Stage.FETCH: fetches, _Stage.BUILD: builds}
             try:
                 self._run(pools, finish)
+            # BaseException: SIGTERM and Ctrl-C are raised as KeyboardInterrupt.
             except BaseException:
                 # A publication that is running is finished and recorded; no other step starts.
                 self._context.interrupted.set()
                 self._context.processes.end()
+                # Threads that wait for git would delay the exit until their hosts answer.
                 git.end()
                 for pool in pools.values():
                     pool.shutdown(cancel_futures=True)

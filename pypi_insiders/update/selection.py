@@ -139,6 +139,7 @@ class TagSelector:
                     _log.warning("%s: tag %s skipped: %s", name, tag, error.message)
             if not (unsigned or no_commits):
                 return chosen
+            # Saved, so that the next update neither fetches nor verifies them again.
             known.unsigned |= unsigned
             known.no_commits |= no_commits
             self._tracked.commit()
@@ -228,6 +229,7 @@ class TagSelector:
                 "`pypi-insiders update %s --tag TAG --force`",
                 name, tags.summary(reversed(taken_back)), name,
             )  # fmt: skip
+        # Kept for good: otherwise the next update would build the tags that this one skipped.
         known.left_out = [
             tag for tag in dict.fromkeys([*known.left_out, *choice.left_out]) if tag in refs
         ]

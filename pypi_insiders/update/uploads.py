@@ -55,6 +55,7 @@ def upload_files(destination: remote_index.Destination, files: Sequence[Path]) -
     Raises:
         PublishError: the upload failed.
     """
+    # os.environ: uv needs the user's proxy and certificates.
     new = remote_index.publish(destination, files, os.environ)
     _log.info("uploaded to %s: %s", destination.url, ", ".join(new) or "no new files")
     return new

@@ -136,7 +136,7 @@ CASES = {
     "failing": Case(
         fail_to_build,
         "me/other", r"other has no release: tag v2\.0: .*broken",
-        "build it: `pypi-insiders update me/other`",
+        "try again: `pypi-insiders update me/other`",
     ),
     "no access": Case(
         lose_access,
