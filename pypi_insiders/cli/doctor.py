@@ -1,8 +1,6 @@
 """`pypi-insiders doctor`."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import datetime
 
 import click
@@ -11,11 +9,12 @@ from pypi_insiders.cli.common import CommonCommand
 from pypi_insiders.cli.verdicts import echo_verdicts
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.doctor import Finding, Verdict, examine
+from pypi_insiders.reporting import json_output
 from pypi_insiders.repositories import access_check, registry
 
 
 @click.command(cls=CommonCommand)
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 @click.option("--verify", is_flag=True, help="Read every published file and compare its hash.")
 @click.option("--access", is_flag=True, hidden=True)
 @click.pass_context
@@ -35,7 +34,7 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
     findings: list[Finding] = []
     if as_json:
         findings.extend(found)
-        _print_json(findings)
+        click.echo(json_output.document({"findings": list(map(_members, findings))}))
     else:
         # Line by line: some checks take seconds.
         echo_verdicts((item.verdict, item.line, item.hint) for item in _kept(found, findings))
@@ -54,5 +53,14 @@ def _print_access() -> None:
     click.echo(access_check.as_json(access_check.ask(watched.values())))
 
 
-def _print_json(findings: list[Finding]) -> None:
-    click.echo(json.dumps([asdict(item) for item in findings], indent=2))
+def _members(item: Finding) -> dict[str, str | None]:
+    return {
+        "check": item.check,
+        "severity": item.verdict,
+        "repository": item.repository,
+        "text": item.message,
+        "hint": item.hint,
+        # Deprecated, as `help json` says.
+        "verdict": item.verdict,
+        "message": item.message,
+    }

@@ -12,7 +12,7 @@ from pypi_insiders.util.plain_text import printable
 
 @click.command(cls=CommonCommand)
 @click.argument("name", metavar="NS/PROJ", shell_complete=completers.repositories)
-@click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show details of a repository.

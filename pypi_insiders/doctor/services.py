@@ -50,11 +50,11 @@ def look(snapshot: Snapshot, judgement: Judgement) -> Iterator[Finding]:
     services = snapshot.services if isinstance(snapshot.services, Services) else None
     if services:
         found = [of_item(item) for item in judgement.about((SERVER.name,))]
-        yield from found or [ok(SERVER.name, services.server.told)]
+        yield from found or [ok(SERVER.name, services.server.summary)]
     yield from _index(snapshot, judgement)
     if services:
         found = [of_item(item) for item in judgement.about((WATCHER.name,))]
-        yield from found or [ok(WATCHER.name, services.watcher.told)]
+        yield from found or [ok(WATCHER.name, services.watcher.summary)]
 
 
 def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:

@@ -1,6 +1,5 @@
 """Give a detail of one repository: what was built from what, and what was not."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,8 @@ from packaging.version import Version
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.index import store, yanks
-from pypi_insiders.reporting import snapshot
+from pypi_insiders.reporting import json_output, snapshot
+from pypi_insiders.reporting.json_output import moment
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.verdict import Item, Severity
 from pypi_insiders.repositories import registry, state
@@ -54,7 +54,7 @@ class RepositoryDetail:
         return named or self.known.project
 
     @property
-    def begins_anew(self) -> bool:
+    def is_outdated(self) -> bool:
         """Whether what was built is of another URL or distribution than those of now."""
         item = self.repository
         return bool(item and self.known.builds) and not (
@@ -107,41 +107,54 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
 
 
 def as_json(detail: RepositoryDetail) -> str:
-    """Write an detail for scripts; what nobody knows is `null`."""
-    known = detail.known
-    content = {
+    """Return the details for scripts; what is unknown is `null`."""
+    known, check = detail.known, detail.check
+    is_watched = detail.repository is not None
+    by_severity = {
+        severity: [json_output.item(item) for item in detail.items if item.severity == severity]
+        for severity in Severity
+    }
+    return json_output.document({
         "name": detail.name,
-        "watched": detail.repository is not None,
+        "watched": is_watched,
         "url": detail.url,
-        "distribution": detail.project,
+        "project": detail.project,
         "settings": detail.repository.keys if detail.repository else None,
-        "checked_at": _time(detail.check.checked_at),
-        "tried_at": _time(detail.check.tried_at),
-        "unreachable_since": _time(detail.check.unreachable_since),
-        "version": detail.served,
-        "errors": detail.check.errors,
-        "warnings": detail.check.warnings,
-        "problems": [item.text for item in detail.items if item.severity == Severity.PROBLEM],
-        "begins_anew": detail.begins_anew,
+        "checked_at": moment(check.checked_at),
+        "tried_at": moment(check.tried_at),
+        "first_unreachable_at": moment(check.unreachable_since),
+        "served_version": detail.served,
+        "problems": by_severity[Severity.PROBLEM],
+        "warnings": by_severity[Severity.WARNING],
+        "notes": by_severity[Severity.NOTE],
+        "outdated": detail.is_outdated,
         "builds": [_build(detail, build) for build in detail.builds],
         "failures": [
             {
                 "tag": tag,
                 "commit": failure.commit,
                 "message": failure.message,
+                "hint": failure.hint,
                 "count": failure.count,
-                "failed_at": _time(failure.failed_at),
-                "next_at": _time(failure.next_at),
+                "failed_at": moment(failure.failed_at),
+                "next_at": moment(failure.next_at),
             }
             for tag, failure in known.failures.items()
         ],
+        "skipped_tags": known.left_out,
+        "ignored_tags": known.passed_over,
+        "former_files": [
+            {"name": name, "served": name in detail.held, "held": name in detail.held}
+            for name in known.former_files
+        ],
+        # Deprecated, as `help json` says.
+        "distribution": detail.project,
+        "unreachable_since": moment(check.unreachable_since),
+        "errors": check.errors,
+        "begins_anew": detail.is_outdated,
         "left_out": known.left_out,
         "passed_over": known.passed_over,
-        "former_files": [
-            {"name": name, "held": name in detail.held} for name in known.former_files
-        ],
-    }
-    return json.dumps(content, indent=2)
+    })  # fmt: skip
 
 
 def _build(detail: RepositoryDetail, build: Build) -> dict[str, Any]:
@@ -151,21 +164,22 @@ def _build(detail: RepositoryDetail, build: Build) -> dict[str, Any]:
         "version": build.version,
         "tag": build.tag,
         "commit": build.commit,
-        "built_at": _time(build.built_at),
+        "built_at": moment(build.built_at),
         "sandboxed": build.sandboxed,
         "requirements": build.requirements or (None if is_recalled else {}),
         "uploaded_to": build.uploaded_to,
         "yanked": yank is not None,
         "yank_reason": yank or None,
         "files": [
-            {"name": name, "sha256": digest, "held": name in detail.held}
+            {
+                "name": name,
+                "sha256": digest,
+                "served": name in detail.held,
+                "held": name in detail.held,
+            }
             for name, digest in build.files.items()
         ],
     }
-
-
-def _time(epoch_s: int | None) -> str | None:
-    return None if epoch_s is None else times.rfc3339(epoch_s)
 
 
 def as_text(detail: RepositoryDetail, now: datetime, *, in_full: bool) -> str:
@@ -188,7 +202,7 @@ def _head(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
     yield detail.name + ("" if item else " (no longer watched)")
     rows = {
         "url": detail.url or "-",
-        "distribution": detail.project or "not known before the first build",
+        "project": detail.project or "unknown until the first build",
     }
     if item:
         shown = {key: value for key, value in item.keys.items() if key not in rows}
@@ -198,10 +212,10 @@ def _head(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
     rows["last attempt"] = _last_try(detail, now)
     if check.unreachable_since is not None:
         rows["unreachable"] = f"since {times.told(check.unreachable_since, now)}"
-    if detail.begins_anew:
+    if detail.is_outdated:
         rows["note"] = (
             f"what is below was built as {detail.known.project} from {detail.known.remote}; "
-            "the next update begins anew"
+            "the next update starts from scratch"
         )
     yield from _indented([(key, value) for key, value in rows.items() if value])
 

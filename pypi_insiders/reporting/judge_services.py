@@ -36,7 +36,7 @@ def _server(snapshot: Snapshot) -> Iterator[Item]:
         yield Item(Severity.WARNING, SERVER.name, text, services.hint, is_stopped=True)
     elif services is not None:
         if services.server.has_failed:
-            yield problem(SERVER.name, services.server.told, _LOGS)
+            yield problem(SERVER.name, services.server.summary, _LOGS)
         else:
             yield from _stopped(services.server)
         yield from _requests(services)
@@ -63,7 +63,7 @@ def _stopped(seen: Overview) -> Iterator[Item]:
         return
     verb = "enable" if seen.condition == Condition.NOT_INSTALLED else "start"
     hint = f"`pypi-insiders {seen.part.name} {verb}`"
-    yield Item(Severity.WARNING, seen.part.name, seen.told, hint, is_stopped=True)
+    yield Item(Severity.WARNING, seen.part.name, seen.summary, hint, is_stopped=True)
 
 
 def _index(snapshot: Snapshot) -> Iterator[Item]:

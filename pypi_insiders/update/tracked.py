@@ -116,6 +116,8 @@ class TrackedRepository:
         if told.hint:
             _log.info("hint: %s", told.hint)
         self.outcome.errors.append(told)
+        if tag is not None:
+            self.outcome.failed_tags[told] = tag
 
     def fail_tag(self, tag: str, commit: str, error: Exception) -> None:
         """Report why a tag failed, and remember it, if it fails again unless something changes."""
@@ -135,6 +137,7 @@ class TrackedRepository:
         _log.error("%s: tag %s: %s", self.name, tag, error.message)
         _log.info("hint: %s", error.hint)
         self.outcome.errors.append(error)
+        self.outcome.failed_tags[error] = tag
 
     def record_unreachable(self, error: UnreachableError, now_s: int) -> None:
         """Be quiet about a host that is out of reach, unless it is so for long.

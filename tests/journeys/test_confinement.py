@@ -309,9 +309,10 @@ def test_where_no_namespace_can_be_had_the_services_run_unconfined(
     machine.run("test", "-e", f"/proc/{show(machine, SERVER, 'MainPID')}/root{machine.home}/bin")
     names = f"{SERVER}.d/20-confinement.conf, pypi-insiders-notify@.service.d/20-confinement.conf"
     said = f"not confined, run with your permissions: {names} is missing"
-    found = json.loads(machine.run("pypi-insiders", "doctor", "--json", check=False).stdout)
-    about = {item["message"]: item for item in found if item["check"] == "server units"}
-    assert about[said]["verdict"] == "warning"
+    done = machine.run("pypi-insiders", "doctor", "--json", check=False)
+    found = json.loads(done.stdout)["findings"]
+    about = {item["text"]: item for item in found if item["check"] == "server units"}
+    assert about[said]["severity"] == "warning"
     assert said in machine.run("pypi-insiders", "status", check=False).stdout
     machine.run("pypi-insiders", "server", "start")
     machine.run(

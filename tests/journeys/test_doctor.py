@@ -45,7 +45,7 @@ def examine_all(
     done = machine.run(*shell, "pypi-insiders", "doctor", "--json", check=False, env=environment)
     assert done.returncode == status, done.stdout + done.stderr
     assert done.stderr == ""
-    found: list[dict[str, Any]] = json.loads(done.stdout)
+    found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
     return found
 
 
@@ -58,7 +58,7 @@ def examine(machine: Machine, *, status: int, **environment: str) -> dict[str, d
 def of(check: str, found: list[dict[str, Any]]) -> list[tuple[str, str, str | None]]:
     """Pick what one check found: verdict, message and hint of each."""
     return [
-        (item["verdict"], item["message"], item["hint"]) for item in found if item["check"] == check
+        (item["severity"], item["text"], item["hint"]) for item in found if item["check"] == check
     ]
 
 
@@ -141,19 +141,19 @@ def test_where_all_is_well_it_says_so(
 def test_a_bus_that_is_not_the_managers_is_told_apart(machine: Machine, port: int) -> None:
     """systemctl answers without it; what starts units and waits for them does not work."""
     found = examine(machine, status=0, DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
-    assert found["user manager"]["verdict"] == "ok"
+    assert found["user manager"]["severity"] == "ok"
     uid = machine.run("id", "-u").stdout.strip()
     assert re.fullmatch(
         "does not lead to the user manager: Failed to connect to .*bus.*: "
         "No such file or directory",
-        found["user bus"]["message"],
+        found["user bus"]["text"],
     )
-    assert (found["user bus"]["verdict"], found["user bus"]["hint"]) == (
+    assert (found["user bus"]["severity"], found["user bus"]["hint"]) == (
         "warning",
         "install dbus-user-session and log in again; `echo $DBUS_SESSION_BUS_ADDRESS` should say "
         f"unix:path=/run/user/{uid}/bus, or nothing",
     )
-    assert found["sandbox"]["verdict"] == "warning"
+    assert found["sandbox"]["severity"] == "warning"
 
 
 _STALE = "out of date, as after an upgrade or a change of settings: "
@@ -364,9 +364,9 @@ def test_an_update_that_hangs_is_a_warning(machine: Machine, port: int) -> None:
     machine.run("pypi-insiders", "watcher", "start", "--no-block")
     done = machine.wait_for(
         ["pypi-insiders", "doctor", "--json"],
-        lambda done: of("watcher", json.loads(done.stdout))[0][0] == "warning",
+        lambda done: of("watcher", json.loads(done.stdout)["findings"])[0][0] == "warning",
     )
-    ((_, message, hint),) = of("watcher", json.loads(done.stdout))
+    ((_, message, hint),) = of("watcher", json.loads(done.stdout)["findings"])
     assert re.fullmatch(r"the running update began at .*, more than 3 intervals ago", message)
     assert hint == "see why: `pypi-insiders watcher logs`"
 
@@ -475,27 +475,27 @@ def test_what_only_the_shell_can_read_is_a_problem(
         machine.run("pypi-insiders", "watcher", "start", "--no-block")
         machine.wait_for_journal("Failed to start pypi-insiders-watcher.service")
     found = examine(machine, status=1, **shell)["me/probe"]
-    assert found["verdict"] == "problem"
-    assert found["message"].startswith(
+    assert found["severity"] == "problem"
+    assert found["text"].startswith(
         f"can be read from your shell, but not from {UNIT}: no such repository"
     )
     assert found["hint"] == FROM_SHELL
     machine.run("systemctl", "--user", "set-environment", *(f"{k}={v}" for k, v in shell.items()))
-    assert examine(machine, status=1)["me/probe"]["verdict"] == "ok"
+    assert examine(machine, status=1)["me/probe"]["severity"] == "ok"
 
 
 def test_what_only_the_unit_can_read_is_well(machine: Machine, port: int, tmp_path: Path) -> None:
     """`Environment=` of a person's drop-in is the watcher's, with values that need quoting."""
     project = watch(machine, tmp_path, at=f"{NOWHERE}probe.git")
     machine.run("pypi-insiders", "watcher", "start", "--no-block")
-    assert examine(machine, status=1)["me/probe"]["verdict"] == "problem"
+    assert examine(machine, status=1)["me/probe"]["severity"] == "problem"
     odd = {"ODD": r"a $HOME ${HOME} 'b' %% \\ c"}
     drop_in(machine, assignments({**found_at(project), **odd}))
     found = examine(machine, status=1)["me/probe"]  # for nothing is built yet
-    assert (found["verdict"], found["message"]) == ("ok", f"can be read from {UNIT}")
+    assert (found["severity"], found["text"]) == ("ok", f"can be read from {UNIT}")
     # An update of the unit says the same.
     machine.run("systemctl", "--user", "start", "pypi-insiders-watcher.service")
-    assert examine(machine, status=0)["me/probe"]["verdict"] == "ok"
+    assert examine(machine, status=0)["me/probe"]["severity"] == "ok"
 
 
 def test_a_file_of_variables_and_credentials_are_those_of_the_unit(
@@ -524,9 +524,9 @@ def test_a_file_of_variables_and_credentials_are_those_of_the_unit(
         "EnvironmentFile=%h/variables\nEnvironmentFile=-%h/missing\nUnsetEnvironment=GONE\n"
         "SetCredential=set:s3cret as set\nLoadCredential=load:%h/from-a-file\n",
     )
-    assert examine(machine, status=1)["me/probe"]["verdict"] == "ok"  # nothing is built yet
+    assert examine(machine, status=1)["me/probe"]["severity"] == "ok"  # nothing is built yet
     drop_in(machine, "EnvironmentFile=%h/variables\nUnsetEnvironment=GONE\n")
-    assert examine(machine, status=1)["me/probe"]["verdict"] == "problem"
+    assert examine(machine, status=1)["me/probe"]["severity"] == "problem"
 
 
 def test_a_unit_that_cannot_run_is_a_problem(machine: Machine, port: int, tmp_path: Path) -> None:
@@ -535,8 +535,8 @@ def test_a_unit_that_cannot_run_is_a_problem(machine: Machine, port: int, tmp_pa
     machine.run("pypi-insiders", "watcher", "start")
     drop_in(machine, "EnvironmentFile=%h/missing\n")
     found = examine(machine, status=1)["access"]
-    assert found["verdict"] == "problem"
-    assert found["message"].startswith(f"{UNIT} does not run: ")
+    assert found["severity"] == "problem"
+    assert found["text"].startswith(f"{UNIT} does not run: ")
 
 
 def test_what_the_unit_does_not_watch_is_a_problem(
@@ -547,7 +547,7 @@ def test_what_the_unit_does_not_watch_is_a_problem(
     machine.run("pypi-insiders", "watcher", "start")
     drop_in(machine, "Environment=XDG_CONFIG_HOME=%h/elsewhere\n")
     found = examine(machine, status=1)["me/probe"]
-    assert found["message"] == f"is not among those that {UNIT} watches"
+    assert found["text"] == f"is not among those that {UNIT} watches"
     assert found["hint"] == "`pypi-insiders watcher restart` hands on where your files lie"
 
 
@@ -555,7 +555,7 @@ def test_what_nobody_can_read_is_told_once(machine: Machine, port: int) -> None:
     """In git's words, with the hint that an update gives too; the others are looked at."""
     machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", f"{NOWHERE}probe.git")
     found = examine(machine, status=1)["me/probe"]
-    assert found["message"].startswith(f"cannot be read from {UNIT}: no such repository")
+    assert found["text"].startswith(f"cannot be read from {UNIT}: no such repository")
     assert found["hint"] == "check the name, and that your sponsorship or account gives access"
 
 
@@ -567,13 +567,13 @@ def test_services_that_do_not_run_are_told(machine: Machine, port: int) -> None:
         "watcher": "`pypi-insiders watcher enable`",
         "access": "`pypi-insiders repos add NS/PROJ`",
     }
-    assert found["index"]["message"] == (
+    assert found["index"]["text"] == (
         f"no answer at http://127.0.0.1:{port}/simple/ (Connection refused)"
     )
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "server", "stop")
     found = examine(machine, status=0)
-    assert (found["server"]["message"], found["server"]["hint"]) == (
+    assert (found["server"]["text"], found["server"]["hint"]) == (
         "stopped",
         "`pypi-insiders server start`",
     )
@@ -589,8 +589,8 @@ def test_an_index_that_fails_is_a_problem(machine: Machine, port: int) -> None:
     machine.run("systemctl", "--user", "daemon-reload")
     machine.run("systemctl", "--user", "restart", "pypi-insiders-server.service", check=False)
     found = examine(machine, status=1)
-    assert found["server"]["verdict"] == "problem"
-    assert found["server"]["message"].startswith("failing (")
+    assert found["server"]["severity"] == "problem"
+    assert found["server"]["text"].startswith("failing (")
     assert found["server"]["hint"] == "see why: `pypi-insiders server logs`"
 
 
@@ -604,9 +604,9 @@ def test_a_sandbox_is_asked_for_as_the_settings_say(machine: Machine, port: int)
             ".config/pypi-insiders/config.toml", f'{settings}[build]\nsandbox = "{wanted}"\n'
         )
         told[wanted] = examine(machine, status=status)["sandbox"]
-    assert [item["verdict"] for item in told.values()] == ["ok", "warning", "problem"]
-    assert told["off"]["message"] == "off, as config.toml says: builds may do what you may"
-    assert told["required"]["message"].startswith("none can be had: ")
+    assert [item["severity"] for item in told.values()] == ["ok", "warning", "problem"]
+    assert told["off"]["text"] == "off, as config.toml says: builds may do what you may"
+    assert told["required"]["text"].startswith("none can be had: ")
 
 
 def test_without_a_user_manager_it_looks_from_where_it_is(person: Person, tmp_path: Path) -> None:
@@ -656,16 +656,18 @@ def test_a_missing_git_and_another_server_are_problems(person: Person) -> None:
         threading.Thread(target=other.serve_forever, daemon=True).start()
         found = person.run("doctor", "--json", status=1, PATH="/nonexistent").stdout
         other.shutdown()
-    told = {item["check"]: item for item in json.loads(found)}
+    told = {item["check"]: item for item in json.loads(found)["findings"]}
     assert told["git"] == {
         "check": "git",
+        "severity": "problem",
+        "repository": None,
+        "text": "git was not found",
+        "hint": "install git",
         "verdict": "problem",
         "message": "git was not found",
-        "hint": "install git",
-        "repository": None,
     }
-    assert told["index"]["verdict"] == "problem"
-    assert told["index"]["message"] == f"http://127.0.0.1:{port} belongs to another program (501)"
+    assert told["index"]["severity"] == "problem"
+    assert told["index"]["text"] == f"http://127.0.0.1:{port} belongs to another program (501)"
     hint = "end it, or set another `port` under [server]"
     assert told["index"]["hint"] == told["port"]["hint"] == hint
 

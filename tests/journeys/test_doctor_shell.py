@@ -427,5 +427,5 @@ def test_a_directory_that_is_gone_has_no_lock_files(shell: Shell) -> None:
     """All else is looked at."""
     command = 'rmdir "$PWD" && exec "$0" doctor --json'
     done = shell.run("sh", "-c", command, COMMAND)
-    found = [item for item in json.loads(done.stdout) if item["check"] == "lock files"]
-    assert [item["message"] for item in found] == ["the current directory is gone"]
+    found = [item for item in json.loads(done.stdout)["findings"] if item["check"] == "lock files"]
+    assert [item["text"] for item in found] == ["the current directory is gone"]

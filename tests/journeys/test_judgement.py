@@ -216,11 +216,12 @@ def test_each_state_is_one_line_everywhere(
         page = get(machine, f"http://127.0.0.1:{port}/").body
         shown = re.sub(r"<[^>]*>", "", page)
         assert f"{case.severity.capitalize()}: {line}" in html.unescape(shown)
-    examined = json.loads(machine.run("pypi-insiders", "doctor", "--json", check=False).stdout)
+    done = machine.run("pypi-insiders", "doctor", "--json", check=False)
+    examined = json.loads(done.stdout)["findings"]
     told = [
         item["hint"]
         for item in examined
-        if (item["check"], item["message"], item["verdict"]) == (case.subject, text, case.severity)
+        if (item["check"], item["text"], item["severity"]) == (case.subject, text, case.severity)
     ]
     assert told == [hint]
     for _ in range(2):  # once
@@ -241,7 +242,7 @@ def test_a_restart_loop_is_a_problem_at_every_moment(machine: Machine, project: 
         for _ in range(2):
             found = status(machine)
             assert found["health"] == "failing"
-            assert found["server"]["condition"] == "failing"
+            assert found["server"]["state"] == "failing"
             (item,) = (item for item in found["problems"] if item["subject"] == "server")
             reason = "exit-code|protocol|not ready"
             assert re.fullmatch(rf"failing \(({reason}), restarted .*\)", item["text"])

@@ -59,8 +59,8 @@ def told(machine: Machine, status: int) -> list[tuple[str, str, str | None]]:
     done = machine.run("pypi-insiders", "doctor", "--json", check=False)
     assert done.returncode == status, done.stdout
     return [
-        (it["verdict"], it["message"], it["hint"])
-        for it in json.loads(done.stdout)
+        (it["severity"], it["text"], it["hint"])
+        for it in json.loads(done.stdout)["findings"]
         if it["check"] == "program"
     ]
 

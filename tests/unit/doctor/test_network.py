@@ -60,8 +60,8 @@ def ask(
     person.paths.settings.write_text(settings)
     done = person.run("doctor", "--json", status=status, **environment)
     return {
-        item["check"]: [item["verdict"], item["message"], item["hint"]]
-        for item in json.loads(done.stdout)
+        item["check"]: [item["severity"], item["text"], item["hint"]]
+        for item in json.loads(done.stdout)["findings"]
         if item["check"] in ("fallback", "clock")
     }
 
