@@ -22,7 +22,7 @@ _DAY_S = 86400
 _LINES = 20
 _SUBJECTS = 3
 _PARTS = (SERVER.name, WATCHER.name)
-_FLAPPING = "it comes and goes; no further message about it for a day"
+_FLAPPING = "comes and goes; no further message about it for a day"
 
 
 class AlertStatus(StrEnum):

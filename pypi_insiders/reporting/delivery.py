@@ -73,10 +73,11 @@ def send(message: Message, command: tuple[str, ...] | None) -> str | None:
     else:
         result = run(argv, timeout_s=_TIMEOUT_S, stdin=message.text)
     if result.status != 0:
-        reason = last_line(result.stderr, f"it ended with status {result.status}")
+        reason = last_line(result.stderr, f"exit status {result.status}")
         raise InsidersError(
             f"{argv[0]} failed to send the message: {reason}",
-            "try `pypi-insiders notify --test`; `notify-command` in config.toml sets another way",
+            "test it with `pypi-insiders notify --test`, or set another `notify-command` in "
+            "config.toml",
         )
     return argv[0]
 
@@ -100,7 +101,7 @@ def _run_outside(argv: Sequence[str], text: str) -> Result:
         transient.command(
             argv,
             # Not the words of the command, which may have a secret: the journal would have them.
-            "A message of pypi-insiders",
+            "Notification of pypi-insiders",
             (f"RuntimeMaxSec={_TIMEOUT_S}",),
             variables=kept,
         ),

@@ -227,7 +227,7 @@ def _last_try(detail: RepositoryDetail, now: datetime) -> str:
         return ""
     outcome = "failed" if check.errors else "succeeded"
     if not check.errors and check.unreachable_since is not None:
-        outcome = "its host was unreachable"
+        outcome = "host unreachable"
     return f"{times.told(check.tried_at, now)}, {outcome}"
 
 
@@ -243,8 +243,8 @@ def _last_check(detail: RepositoryDetail, now: datetime) -> str:
     if detail.check.checked_at is not None:
         return times.told(detail.check.checked_at, now)
     if detail.known != RepositoryState():
-        return "not known"
-    return f"never; `pypi-insiders update {detail.name}` does it now"
+        return "unknown"
+    return f"never; `pypi-insiders update {detail.name}` checks it now"
 
 
 def _build_lines(
@@ -284,9 +284,9 @@ def _failures(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
 def _tags_and_files(detail: RepositoryDetail) -> Iterator[str]:
     known = detail.known
     rows = {
-        "skipped, because there are newer ones": known.left_out,
-        "skipped, because not a version": known.passed_over,
-        "published before it stood for another repository or distribution": known.former_files,
+        "skipped tags, older than those that were built": known.left_out,
+        "ignored tags, not a version": known.passed_over,
+        "files of an earlier url or project": known.former_files,
     }
     for what, names in rows.items():
         if names:

@@ -81,7 +81,7 @@ def rejected(project: str, files: Files, problems: Mapping[str, str]) -> list[st
     names = files.projects.get(project, ())
     return [
         *(problems.get(name, f"{name} is not served") for name in names),
-        *(f"{name} is in no form that is served" for name in files.odd.get(project, ())),
+        *(f"{name} is not a file that an index serves" for name in files.odd.get(project, ())),
     ]
 
 

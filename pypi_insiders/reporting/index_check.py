@@ -120,7 +120,7 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
             answer, body = _get(connection, path, headers, _PAGE_BYTES)
             if answer.status == 401:
                 found = replace(found, refused_user=login[0])
-                raise _WrongError("it does not accept the password in ~/.netrc")
+                raise _WrongError("wrong password in ~/.netrc")
         listed = {canonicalize_name(item["name"]) for item in _page(answer, body)["projects"]}
         found = replace(found, projects=frozenset(listed))
         mine = [sample for sample in samples if sample.project in listed]
@@ -133,7 +133,7 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
         listed_files = {file["filename"]: file for file in _page(answer, body)["files"]}
         local = [item for item in mine if item.path.name in listed_files]
         if not local:
-            raise _WrongError("it lists no file that the directory has")
+            raise _WrongError("it lists none of the files in the directory")
         sample = min(local, key=lambda sample: (sample.size_bytes, sample.path.name))
         file = listed_files[sample.path.name]
         # From the page, not from the name: that the link leads to the file is a part of what is
@@ -177,11 +177,11 @@ def _compare(
         raise _WrongError(f"status {answer.status}")
     with sample.path.open("rb") as local:
         if local.read(_FIRST_BYTES) != body[:_FIRST_BYTES]:
-            raise _WrongError("its first bytes are not those of the file on the disk")
+            raise _WrongError("its first bytes differ from the file on disk")
     digest = hashlib.sha256(body).hexdigest()
     # Of a file that is longer than what was fetched the hash cannot be known.
     if len(body) == sample.size_bytes and digest != file["hashes"]["sha256"]:
-        raise _WrongError("its SHA-256 is not the one that the page tells")
+        raise _WrongError("its SHA-256 differs from the one on the page")
 
 
 def _credentials(url: str) -> tuple[str, str] | None:

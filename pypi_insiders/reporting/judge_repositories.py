@@ -58,7 +58,7 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
             yield _differs(snapshot, item.name, release, differing)
     if item.check.unreachable_since is not None and not item.errors:
         at = times.clock(times.at(item.check.unreachable_since, snapshot.now))
-        yield warning(item.name, f"its host is unreachable since {at}", show)
+        yield warning(item.name, f"host unreachable since {at}", show)
     for text in item.warnings:
         yield warning(item.name, text, show)
     if not missing and item.project and _all_yanked(snapshot, item.project):
@@ -82,8 +82,8 @@ def _public_meanwhile(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[It
     watched = {} if isinstance(snapshot.watched, InsidersError) else snapshot.watched
     if watched[item.name].public_until_built and not item.known.files:
         what = item.project or "its project"
-        text = f"{what} has no release yet, and public-until-built is set: "
-        text += f"clients get that of {_fallback(snapshot)}"
+        text = f"{what} has no release yet: installers get the one of {_fallback(snapshot)}, "
+        text += "as public-until-built is set"
         yield warning(item.name, text, f"`pypi-insiders update {item.name}`")
 
 
@@ -111,11 +111,11 @@ def _missing(snapshot: Snapshot, item: RepositoryStatus) -> NoRelease | None:
         reason, text = Reason.FAILING, item.errors[0]
         update = item.hints.get(text, update)
     elif item.check.unreachable_since is not None:
-        reason, text = Reason.UNREACHABLE, "its host cannot be reached"
+        reason, text = Reason.UNREACHABLE, "host unreachable"
     elif item.check.checked_at is None:
-        reason, text = Reason.UNBUILT, "it was not built"
+        reason, text = Reason.UNBUILT, "not built"
     else:
-        reason, text = Reason.UNBUILT, "no tag of it is a release"
+        reason, text = Reason.UNBUILT, "no tag is a release"
     return NoRelease("", item.name, reason, f"no release yet: {text}", update)
 
 
@@ -172,9 +172,9 @@ def _public(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
         at = times.clock(times.at(appeared_at, snapshot.now))
         yield warning(
             item.name,
-            f"{where} has {project} since {at}, and had none when {item.name} was added; "
+            f"{where} has {project} since {at}, but did not when {item.name} was added; "
             "this index keeps serving yours",
-            f"look who published it: {known.url}",
+            f"check who published it: {known.url}",
         )
     elif item.public_newer:
         yield note(item.name, f"{where} has {project} {item.public_newer}")
@@ -211,7 +211,8 @@ def _other_names(snapshot: Snapshot) -> Iterator[Item]:
         if repository.casefold() not in watched:
             yield warning(
                 REPOSITORIES,
-                f"{repository} is no longer in it, and nobody removed it: it gets no updates",
+                f"{repository} is no longer in it, but was not removed with `repos remove`: it "
+                "gets no updates",
                 f"{add_command(repository, snapshot.remotes.get(repository))}, or "
                 f"`pypi-insiders repos remove {repository}`",
                 repository,

@@ -15,7 +15,7 @@ from pypi_insiders.util.errors import InsidersError
 # One may be missed while the machine sleeps, and another by a long update.
 _OVERDUE = 3
 """Intervals."""
-_OTHER_PORT = "end it, or set another `port` under [server]"
+_OTHER_PORT = "stop that program, or set another `port` under [server]"
 _LOGS = "see why: `pypi-insiders server logs`"
 
 
@@ -32,7 +32,7 @@ def judge_services(snapshot: Snapshot) -> Iterator[Item]:
 def _server(snapshot: Snapshot) -> Iterator[Item]:
     services = snapshot.services
     if isinstance(services, InsidersError):
-        text = f"not known: {services.message}"
+        text = f"unknown: {services.message}"
         yield Item(Severity.WARNING, SERVER.name, text, services.hint, is_stopped=True)
     elif services is not None:
         if services.server.has_failed:
@@ -51,7 +51,7 @@ def _requests(services: Services) -> Iterator[Item]:
         state = f"failed ({has['Result']})" if has["ActiveState"] == "failed" else "is stopped"
         yield problem(
             SERVER.name,
-            f"its failures are not notified: {REQUESTS} {state}",
+            f"failures are not notified: {REQUESTS} {state}",
             f"`pypi-insiders server start`; see why: `journalctl --user -u {REQUESTS}`",
             "notifications",
         )
@@ -91,8 +91,7 @@ def _index(snapshot: Snapshot) -> Iterator[Item]:
     elif fetched.needs_password:
         yield note(
             INDEX,
-            f"no page of {fetched.url}/simple/ was fetched: it asks for a password, and ~/.netrc "
-            "has none for it",
+            f"not checked: {fetched.url}/simple/ requires a password, and ~/.netrc has none for it",
             "see `machine` in netrc(5); `pypi-insiders server password USER` sets a password",
         )
 
@@ -109,7 +108,7 @@ def _watcher(snapshot: Snapshot) -> Iterator[Item]:
     if not seen.is_working and seen.next_run is None:
         yield problem(
             WATCHER.name,
-            f"no next update: {WATCHER.trigger} is active, but does not elapse any more",
+            f"no next update: {WATCHER.trigger} is active, but never elapses",
             f"see its OnCalendar=: `systemctl --user cat {WATCHER.trigger}`",
             "timer",
         )
@@ -128,15 +127,13 @@ def _builds(snapshot: Snapshot) -> Iterator[Item]:
         return
     wanted = settings.build.sandbox
     if wanted == "off":
-        yield note(
-            BUILDS, 'not sandboxed, as `sandbox = "off"` says: they run with your permissions'
-        )
+        yield note(BUILDS, "not sandboxed, as config.toml says: builds run with your permissions")
     elif found.trouble is not None and (wanted == "required" or found.had_at is not None):
         yield problem(BUILDS, f"nothing is built: {found.trouble}", SANDBOX_LOST)
     elif found.trouble is not None:
         yield warning(
             BUILDS,
-            f"not sandboxed, they run with your permissions: {found.trouble}",
+            f"not sandboxed, builds run with your permissions: {found.trouble}",
             "see `pypi-insiders doctor`; watch only repositories that you trust",
         )
 
@@ -188,19 +185,19 @@ def _units(state: UnitState) -> Iterator[Item]:
         yield problem(subject, f"systemd cannot load {name} ({word})", hint, name)
     if state.stale:
         what = ", ".join(state.stale)
-        text = f"out of date, as after an upgrade or a change of settings: {what}"
+        text = f"out of date (upgrade or changed settings): {what}"
         yield warning(subject, text, restart)
     if state.unconfined:
         yield warning(
             subject,
             f"not confined, run with your permissions: {', '.join(state.unconfined)} is missing",
-            f"{restart} tries again, and tells why that fails",
+            f"{restart} tries again, and reports why it fails",
         )
     if state.edited:
         yield warning(
             subject,
             f"changed since they were installed: {', '.join(state.edited)}",
-            "the next `start` overwrites that; keep it by `systemctl --user edit "
+            "the next `start` overwrites the change; keep it with `systemctl --user edit "
             f"{state.edited[0]}`",
         )
     for name in state.not_reloaded:

@@ -74,15 +74,15 @@ def _read(snapshot: Snapshot) -> Iterator[Item]:
     for error in snapshot.errors:
         yield problem(STATE, error.message, error.hint, error.message)
     for path, hint in snapshot.closed.items():
-        yield problem(STATE, f"no update can write in {path}", hint, str(path))
+        yield problem(STATE, f"updates cannot write in {path}", hint, str(path))
 
 
 def _aside(snapshot: Snapshot) -> Iterator[Item]:
     for path in snapshot.set_aside:
         yield warning(
             STATE,
-            f"{_original(path)} was damaged, and is set aside as {path.name}",
-            f"what it had is found again where possible; look at {path}, then remove it",
+            f"{_original(path)} was damaged, and moved to {path.name}",
+            f"its content is restored where possible; check {path}, then remove it",
         )
 
 

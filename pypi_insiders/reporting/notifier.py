@@ -23,7 +23,7 @@ from pypi_insiders.util.files import locked
 _NO_WAY = "no desktop here, and no `notify-command` is set"
 _TEST = Message(
     "pypi-insiders: a test",
-    "pypi-insiders notifies you like this of each new problem, and of its end.\n",
+    "pypi-insiders notifies you like this of each new problem, and when it has ended.\n",
 )
 
 
@@ -83,7 +83,7 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
     )
     services = seen.services
     if not isinstance(services, Services):
-        raise services or InsidersError("nobody looked at the services")
+        raise services or InsidersError("the services were not checked")
     watcher = services.units[WATCHER.service]
     # In start-post the update is over: it is this look that ExecStartPost= has started.
     is_updating = bool(seen.pending) or not (

@@ -95,7 +95,7 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
             services = error
         else:
             units = unit_state.find(services, paths, known)
-    fetched = fetch(files, services or InsidersError("nobody looked"), known)
+    fetched = fetch(files, services or InsidersError("the services were not checked"), known)
     passwords = None if known is None else _passwords(paths, known, services)
     return Observed(services, units, passwords, fetched)
 

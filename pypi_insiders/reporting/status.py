@@ -77,7 +77,7 @@ def summary(status: Status) -> Iterator[tuple[Health, str, str]]:
         for look in (services.server, services.watcher):
             yield _health(look), look.part.name, ", ".join(_words(look, now))
     elif services is not None:
-        yield Health.STOPPED, "server", f"not known: {services.message}"
+        yield Health.STOPPED, "server", f"unknown: {services.message}"
     files = status.snapshot.files
     if isinstance(files, InsidersError):
         yield Health.FAILING, "index", files.message

@@ -265,7 +265,7 @@ def test_an_index_whose_program_is_gone_is_stopped_until_it_is_back(
     assert status.stdout.startswith("server: stopped: its program could not be run\n")
     assert machine.run("pypi-insiders", "status", check=False).returncode == 1
     found = machine.run("pypi-insiders", "doctor", check=False).stdout
-    assert f"{SERVER} cannot run: {program} is gone" in found
+    assert f"{SERVER} cannot run: {program} was not found" in found
     machine.run("systemctl", "--user", "start", NOTIFIER, check=False)
     assert machine.read_text("mail") == told
 

@@ -224,8 +224,6 @@ def test_doctor_knows_units_of_a_package(equipped: Machine, command: Path) -> No
         *("-notify@.service", "-notify.path"),
     )
     stale = ", ".join(f"pypi-insiders{name}" for name in names)
-    assert told() == [
-        ("warning", f"out of date, as after an upgrade or a change of settings: {stale}")
-    ]
+    assert told() == [("warning", f"out of date (upgrade or changed settings): {stale}")]
     equipped.run(command, "server", "restart")
     assert told() == [("ok", "up to date")]

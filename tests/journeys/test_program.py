@@ -67,7 +67,7 @@ def told(machine: Machine, status: int) -> list[tuple[str, str, str | None]]:
 
 @pytest.mark.parametrize(
     ("version", "verdict", "end"),
-    [(ORIGINAL, "problem", ": the original of the same name"), ("2.99", "warning", "")],
+    [(ORIGINAL, "problem", ": the original project of that name"), ("2.99", "warning", "")],
 )
 def test_units_that_run_the_original_are_told(
     machine: Machine, port: int, version: str, verdict: str, end: str

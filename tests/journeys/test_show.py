@@ -63,12 +63,12 @@ def test_of_a_repository_that_was_never_checked_that_is_said(
         f"  url           {project.url}\n"
         "  project       unknown until the first build\n"
         '  settings      keep = 3, tags = "v*"\n'
-        "  last checked  never; `pypi-insiders update me/probe` does it now\n"
+        "  last checked  never; `pypi-insiders update me/probe` checks it now\n"
         "\n"
-        "problem: no release yet: it was not built\n"
+        "problem: no release yet: not built\n"
         f"warning: {UNNAMED}\n"
     )
-    lacking = "no release yet: it was not built"
+    lacking = "no release yet: not built"
     assert shown(person) == {
         "version": 1,
         "name": "me/probe",
@@ -136,7 +136,7 @@ def test_people_read_what_was_built_from_what(person: Person, project: Project) 
         rf"  probe-1\.9\.tar\.gz            sha256:{hashes['probe-1.9.tar.gz']}",
         rf"  {re.escape(wheels[1])}  sha256:{hashes[wheels[1]]}",
         "",
-        "skipped, because not a version: nightly",
+        "ignored tags, not a version: nightly",
     ]
     lines = show(person).splitlines()
     assert len(lines) == len(expected), lines
@@ -292,7 +292,7 @@ def test_the_list_has_the_version_that_is_served(person: Person, project: Projec
         (row,) = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
         return row["served_version"], row["reason"]
 
-    assert listed() == (None, "no release yet: it was not built")
+    assert listed() == (None, "no release yet: not built")
     for number in ("1.0", "1.1"):
         project.release(number)
         person.run("update")

@@ -243,10 +243,10 @@ def test_without_a_user_manager_the_rest_is_told(person: Person, watch: Watch) -
     why = "systemctl was not found: this system does not run systemd"
     told = person.run(status=3, PATH="/nonexistent")
     assert (told.stdout, told.stderr) == (
-        f"server   not known: {why}\n"
+        f"server   unknown: {why}\n"
         "index    0 projects, 0 files\n"
         "\n"
-        f"warning  server: not known: {why}\n"
+        f"warning  server: unknown: {why}\n"
         "         hint: `pypi-insiders exec`, `server run` and `update` work without it\n",
         "no repositories are watched; `pypi-insiders repos add NS/PROJ`\n",
     )

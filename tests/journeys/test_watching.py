@@ -231,7 +231,7 @@ def test_with_another_url_it_begins_anew(
     )
     assert json.loads(person.run("repos", "list", "--json").stdout)["repositories"] == [
         {"name": "me/probe", "url": other.url, "project": None, "served_version": None,
-         "tag": None, "keep": None, "reason": "no release yet: no tag of it is a release",
+         "tag": None, "keep": None, "reason": "no release yet: no tag is a release",
          "distribution": None, "version": None}
     ]  # fmt: skip
     assert "it begins anew" in person.run("update").stderr

@@ -150,7 +150,7 @@ def test_several_repositories_are_added_at_once_and_again(person: Person) -> Non
     person.run("repos", "remove", "me/a", "me/c")
     assert person.run("repos", "list").stdout == (
         "repository  project  version  url\nme/b        -        -        git@github.com:me/b.git\n"
-        "  not served: no release yet: it was not built\n"
+        "  not served: no release yet: not built\n"
     )
 
 

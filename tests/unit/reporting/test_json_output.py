@@ -80,7 +80,7 @@ def test_a_problem_names_its_tag_and_what_helps() -> None:
     [
         ("tag v1.0: it fails", "v1.0"),
         ("tag a/b-1.0 was built from 0123 and names 4567 now", "a/b-1.0"),
-        ("no tag of it is a release", None),
+        ("no tag is a release", None),
         ("tags v1: odd", None),
         ("", None),
     ],
