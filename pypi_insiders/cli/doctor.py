@@ -21,11 +21,10 @@ from pypi_insiders.repositories import access_check, registry
 def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> None:
     """Check for common problems.
 
-    Settings, git, systemd, disks, the published files, the units, the index, the sandbox for
-    builds, the index for all other names, the clock, what pip, uv and PDM use in this shell, lock
-    files below this directory, and whether each repository can be read: not from this shell, but
-    from a unit like the watcher's. Exit status 1 if there is a problem; what may be as it should be
-    is a warning.
+    Checks settings, git, systemd, disks, published files, units, the index, the sandbox of builds,
+    the fallback index, the clock, the settings of pip, uv and PDM in this shell, lock files below
+    this directory, and whether the watcher can read each repository. Exits with 1 if a problem is
+    found; warnings may be intended.
     """
     if access:
         _print_access()
@@ -48,7 +47,8 @@ def _kept(found: Iterator[Finding], findings: list[Finding]) -> Iterator[Finding
 
 
 def _print_access() -> None:
-    """Tell which repositories can be read from this process: this runs in a unit."""
+    """Print which repositories this process can read."""
+    # `--access` is hidden, as `doctor` itself runs it in a unit that has what the watcher has.
     watched = registry.load(default_paths().repositories)
     click.echo(access_check.as_json(access_check.ask(watched.values())))
 

@@ -33,6 +33,7 @@ def list_(as_json: bool) -> None:
     else:
         keys = ("name", "project", "served_version", "url")
         cells = [[str(row[key] or "-") for key in keys] for row in rows]
+        # Without it a repository with `-` for its version looks as if it were only new.
         reasons = [[f"not served: {row['reason']}"] if row["reason"] else [] for row in rows]
         echo_table(_COLUMNS, list(zip(cells, reasons, strict=True)), ("url",))
 

@@ -17,9 +17,8 @@ from pypi_insiders.util.plain_text import printable
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show details of a repository.
 
-    The last check and the last attempt with its error, what was built from what and which of its
-    files are served, and which tags failed or were not built. With -v also what was installed to
-    build each version.
+    Shows the last check, the last attempt and its error, each build with its tag, commit and files,
+    and tags that failed or were skipped. With -v, also the build requirements of each version.
     """
     from pypi_insiders.reporting import detail
 

@@ -1,4 +1,4 @@
-"""Give a detail of one repository: what was built from what, and what was not."""
+"""Report one repository: what was built from what, and what was not."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,37 +25,37 @@ from pypi_insiders.util.formatting import two_columns
 
 @dataclass(frozen=True)
 class RepositoryDetail:
-    """What there is to tell of a repository."""
+    """The details of one repository."""
 
     name: str
-    """`NS/PROJ`, as it is spelled in `repos.toml`."""
+    """`NS/PROJ`, as in `repos.toml`."""
     repository: Repository | None
-    """As it is watched; `None`: it is not any more."""
+    """Its table in `repos.toml`; `None`: it is no longer watched."""
     known: RepositoryState
     check: Check
     held: frozenset[str]
-    """The files that the index still holds, of all that were published."""
+    """The published files that the index serves as they were published."""
     yanked: dict[str, str]
-    """Version to the reason, for its distribution; versions in their canonical form."""
+    """Yanked version, in its canonical form, to the reason."""
     served: str | None = None
-    """The version that installers get; `None`: none, or it is not watched any more."""
+    """The version that installers get; `None`: none, or it is no longer watched."""
     items: tuple[Item, ...] = ()
-    """What the judgement says of it."""
+    """The items of the judgement about it."""
 
     @property
     def url(self) -> str | None:
-        """Where Git finds it."""
+        """The URL that Git fetches from."""
         return self.repository.remote if self.repository else self.known.remote
 
     @property
     def project(self) -> str | None:
-        """What it builds; `None` before the first build, if nobody said so."""
+        """The project name; `None`: unknown until the first build."""
         named = self.repository.project if self.repository else None
         return named or self.known.project
 
     @property
     def is_outdated(self) -> bool:
-        """Whether what was built is of another URL or distribution than those of now."""
+        """Whether its builds are of another URL or project than `repos.toml` has now."""
         item = self.repository
         return bool(item and self.known.builds) and not (
             item and self.known.is_of(item.remote, item.project)
@@ -67,21 +67,21 @@ class RepositoryDetail:
         return sorted(self.known.builds, key=lambda build: Version(build.version), reverse=True)
 
     def yank_of(self, build: Build) -> str | None:
-        """Tell why a build is yanked, in words that may be empty; `None`: it is not."""
+        """Return why a build is yanked, which may be empty; `None`: it is not yanked."""
         return self.yanked.get(canonicalize_version(build.version))
 
 
 def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
-    """Find out what is known of a repository, also of one that is watched no longer.
+    """Return the details of a repository, also of one that is no longer watched.
 
     Args:
         paths: where everything is.
         name: `NS/PROJ`, in any case.
-        now: with a time zone, in which times are told.
+        now: its time zone is that of all times.
 
     Raises:
         UsageError: the name is malformed.
-        InsidersError: nothing is known of it, or what is known cannot be read.
+        InsidersError: the repository is unknown, or its state cannot be read.
     """
     name = parse_name(name)
     seen = snapshot.take(paths, now)
@@ -89,7 +89,7 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
     known = state.load(paths.state, name)
     item = registry.find(watched, name)
     if item is None and known == RepositoryState():
-        registry.select(registry.load(paths.repositories), (name,))  # says why
+        registry.select(registry.load(paths.repositories), (name,))  # raises, with suggestions
     name = item.name if item else known.name or name
     changed = {file.file for file in seen.differences}
     yanked = yanks.load(paths.distributions, paths.state).get(known.project or "", {})
@@ -158,7 +158,8 @@ def as_json(detail: RepositoryDetail) -> str:
 
 
 def _build(detail: RepositoryDetail, build: Build) -> dict[str, Any]:
-    is_recalled = build.sandboxed is None  # found again by the tags: how it was made is lost
+    # Restored by the tags after the state was lost: an empty table would deny its requirements.
+    is_recalled = build.sandboxed is None
     yank = detail.yank_of(build)
     return {
         "version": build.version,
@@ -183,12 +184,12 @@ def _build(detail: RepositoryDetail, build: Build) -> dict[str, Any]:
 
 
 def as_text(detail: RepositoryDetail, now: datetime, *, in_full: bool) -> str:
-    """Write an detail for people.
+    """Return the details as text.
 
     Args:
-        detail: what there is to tell.
-        now: for "12 min ago"; with a time zone, in which times are told.
-        in_full: also with what was installed to build each version.
+        detail: of the repository.
+        now: for "12 min ago"; its time zone is that of all times.
+        in_full: also list the build requirements of each version.
     """
     sections = [_head(detail, now), _judged(detail)]
     sections += [_build_lines(detail, build, now, in_full=in_full) for build in detail.builds]
@@ -205,6 +206,7 @@ def _head(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
         "project": detail.project or "unknown until the first build",
     }
     if item:
+        # Those with a row of their own are not repeated.
         shown = {key: value for key, value in item.keys.items() if key not in rows}
         rows["settings"] = ", ".join(f"{key} = {as_toml(value)}" for key, value in shown.items())
     rows["served"] = detail.served or ""
@@ -221,7 +223,7 @@ def _head(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
 
 
 def _last_try(detail: RepositoryDetail, now: datetime) -> str:
-    """Tell of the last update that looked at it, unless that is the last check and it is well."""
+    """Return the last attempt of an update; nothing if that is the last check, and succeeded."""
     check = detail.check
     if check.tried_at is None or (not check.errors and check.tried_at == check.checked_at):
         return ""
@@ -232,7 +234,7 @@ def _last_try(detail: RepositoryDetail, now: datetime) -> str:
 
 
 def _judged(detail: RepositoryDetail) -> Iterator[str]:
-    """Write what is wrong; tags that fail follow below, with all there is to know of them."""
+    """Yield what is wrong; failed tags follow below, with when they are tried again."""
     failing = {f"tag {tag}: {failure.message}" for tag, failure in detail.known.failures.items()}
     for item in detail.items:
         if item.text not in failing:

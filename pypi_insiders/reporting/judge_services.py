@@ -1,4 +1,4 @@
-"""Judge the two services, their units, and what a client of the index gets."""
+"""Judge the two services, their units, and the answers of the index to clients."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ _LOGS = "see why: `pypi-insiders server logs`"
 
 
 def judge_services(snapshot: Snapshot) -> Iterator[Item]:
-    """Judge what runs, and in what builds run."""
+    """Judge the services, the index and the sandbox of builds."""
     yield from _server(snapshot)
     yield from _index(snapshot)
     yield from _watcher(snapshot)
@@ -33,6 +33,7 @@ def _server(snapshot: Snapshot) -> Iterator[Item]:
     services = snapshot.services
     if isinstance(services, InsidersError):
         text = f"unknown: {services.message}"
+        # No problem: in a container all else works without.
         yield Item(Severity.WARNING, SERVER.name, text, services.hint, is_stopped=True)
     elif services is not None:
         if services.server.has_failed:
@@ -43,9 +44,11 @@ def _server(snapshot: Snapshot) -> Iterator[Item]:
 
 
 def _requests(services: Services) -> Iterator[Item]:
-    """Judge the unit by which the server asks for notifications; it is started with the server."""
+    """Judge the path unit by which the server requests notifications."""
+    # The server sees neither the bus nor the desktop: it writes a file, and this unit reacts to it.
     has, server = services.units[REQUESTS], services.units[SERVER.service]
-    # Stopped by hand, or by its limit of starts: with the server not running it is as it should be.
+    # It runs with the server, and is inactive beside it only if stopped by hand or by its limit of
+    # starts.
     is_missed = has["ActiveState"] == "inactive" and server["ActiveState"] == "active"
     if has["LoadState"] == "loaded" and (has["ActiveState"] == "failed" or is_missed):
         state = f"failed ({has['Result']})" if has["ActiveState"] == "failed" else "is stopped"
@@ -58,7 +61,7 @@ def _requests(services: Services) -> Iterator[Item]:
 
 
 def _stopped(seen: Overview) -> Iterator[Item]:
-    """Tell what does not run, and does not fail."""
+    """Report a service that is stopped, or not installed."""
     if seen.condition == Condition.RUNNING:
         return
     verb = "enable" if seen.condition == Condition.NOT_INSTALLED else "start"
@@ -67,19 +70,20 @@ def _stopped(seen: Overview) -> Iterator[Item]:
 
 
 def _index(snapshot: Snapshot) -> Iterator[Item]:
-    """Judge what came of asking the index as a client does."""
+    """Judge the answers of the index to a client."""
     fetched, services = snapshot.fetched, snapshot.services
     if fetched is None:
         return
     if snapshot.passwords is not None and (fetched.needs_password or fetched.refused_user):
-        return  # no password would do
+        return  # no password is accepted at all, which is a problem of its own
     is_listening = isinstance(services, Services) and (
         services.server.condition == Condition.RUNNING or services.server.url is not None
     )
     if fetched.error is not None:
         if not fetched.is_answering and not is_listening:
-            return  # nothing listens, as the line of the server says
-        if fetched.is_other:  # and this one does not run, as the line of the server says
+            return  # the server is stopped, which has a line already
+        # A warning, as the index of this user does not run anyway.
+        if fetched.is_other:
             yield warning(INDEX, fetched.error, _OTHER_PORT)
             return
         if fetched.refused_user:
@@ -104,7 +108,7 @@ def _watcher(snapshot: Snapshot) -> Iterator[Item]:
     yield from _stopped(seen)
     if seen.condition != Condition.RUNNING:
         return
-    # As with a drop-in whose OnCalendar= is a date that is over.
+    # As by a drop-in whose OnCalendar= is a date in the past.
     if not seen.is_working and seen.next_run is None:
         yield problem(
             WATCHER.name,
@@ -128,6 +132,7 @@ def _builds(snapshot: Snapshot) -> Iterator[Item]:
     wanted = settings.build.sandbox
     if wanted == "off":
         yield note(BUILDS, "not sandboxed, as config.toml says: builds run with your permissions")
+    # Where builds had a sandbox once, updates do not go on without: nobody has decided that.
     elif found.trouble is not None and (wanted == "required" or found.had_at is not None):
         yield problem(BUILDS, f"nothing is built: {found.trouble}", SANDBOX_LOST)
     elif found.trouble is not None:
@@ -139,13 +144,14 @@ def _builds(snapshot: Snapshot) -> Iterator[Item]:
 
 
 def _is_explained(snapshot: Snapshot, services: Services) -> bool:
-    """Tell whether other lines say why the last update failed, or a later one did not."""
+    """Return whether other lines have why the last update failed, or a later one succeeded."""
     if isinstance(snapshot.settings, InsidersError) or isinstance(snapshot.watched, InsidersError):
-        # Both are problems of their own, and each update fails of them.
+        # Both are problems of their own, and each update fails because of them.
         return True
-    # That repositories fail is why it exits with 1.
+    # It exits with 1 if a repository fails; with any other status its program does.
     if services.units[WATCHER.service]["ExecMainStatus"] != "1" or not snapshot.standings:
         return False
+    # A manual update may have succeeded since: the unit keeps the result of its own last run.
     checked = [item.check.checked_at or 0 for item in snapshot.standings]
     return any(item.errors for item in snapshot.standings) or (
         min(checked) > (services.watcher.last_run or 0)
@@ -153,18 +159,19 @@ def _is_explained(snapshot: Snapshot, services: Services) -> bool:
 
 
 def _overdue(snapshot: Snapshot, services: Services) -> str | None:
-    """Tell for how long nothing was updated, where that is too long."""
+    """Return that the last update is too long ago; `None`: it is not."""
     timer, service = (services.units[unit] for unit in WATCHER.units)
     if unit_names.own_drop_ins(timer["DropInPaths"]) or isinstance(
         snapshot.settings, InsidersError
     ):
-        return None  # then the interval need not be that of the settings
+        return None  # a drop-in may set another interval than config.toml
     seen = services.watcher
     if seen.is_working:
         what = "the running update began"
         at_s = float(service["InactiveExitTimestamp"].lstrip("@") or 0)
     else:
-        what = "the last update ended"  # or none did, since the timer is active
+        # Before the first update ends, the timer is as old as the wait.
+        what = "the last update ended"
         at_s = max(seen.last_run or 0, seen.since or 0)
     interval_s = snapshot.settings.watcher.interval_s
     if not at_s or snapshot.now.timestamp() - at_s <= _OVERDUE * interval_s:
@@ -176,6 +183,7 @@ def _overdue(snapshot: Snapshot, services: Services) -> str | None:
 def _units(state: UnitState) -> Iterator[Item]:
     subject = f"{state.part.name} units"
     restart = f"`pypi-insiders {state.part.name} restart`"
+    # Each a line of its own, with its name as its kind: one that is repaired ends by itself.
     for error in state.errors:
         yield problem(subject, error.message, error.hint, error.message)
     for name in state.missing:

@@ -28,7 +28,7 @@ from pypi_insiders.util.formatting import counted
 
 @dataclass(frozen=True)
 class Status:
-    """The state of everything."""
+    """The state of everything, and its judgement."""
 
     snapshot: Snapshot
     judgement: Judgement
@@ -72,6 +72,7 @@ def _only(status: Status, names: Sequence[str]) -> Status:
 
 def summary(status: Status) -> Iterator[tuple[Health, str, str]]:
     """Return a line for each service and the index: its health, its name and its state as text."""
+    # Without a user manager the index still has its line: `exec` and `server run` serve it.
     now, services = status.snapshot.now, status.snapshot.services
     if isinstance(services, Services):
         for look in (services.server, services.watcher):
@@ -96,6 +97,7 @@ def _health(look: Overview) -> Health:
 def _words(look: Overview, now: datetime) -> Iterator[str]:
     since = f" since {times.told(look.since, now)}" if look.part == SERVER and look.since else ""
     yield f"{look.summary}{since}"
+    # An idle index has no process: to some users that looks as if it were stopped.
     if look.part == SERVER and look.condition == Condition.RUNNING:
         activity = service_report.activity(look)
         yield from (activity,) if activity else ()
