@@ -81,7 +81,7 @@ def _print_json(paths: Paths, found: list[Effective]) -> None:
             "from": "config.toml" if item.line else "default",
             "line": item.line,
             "drop_ins": item.drop_ins,
-            # Deprecated, as `help json` says.
+            # Deprecated (`help json`).
             "drop-ins": item.drop_ins,
         }
     click.echo(json_output.document({"files": _files(paths), "settings": settings}))

@@ -60,7 +60,7 @@ def _members(item: Finding) -> dict[str, str | None]:
         "repository": item.repository,
         "text": item.message,
         "hint": item.hint,
-        # Deprecated, as `help json` says.
+        # Deprecated (`help json`).
         "verdict": item.verdict,
         "message": item.message,
     }

@@ -48,7 +48,7 @@ def _members(seen: Snapshot, watched: Repository, item: RepositoryStatus) -> dic
         "tag": item.newest.tag if item.newest else None,
         "keep": watched.keep,
         "reason": why_unserved(seen, item),
-        # Deprecated, as `help json` says.
+        # Deprecated (`help json`).
         "distribution": item.project,
         "version": version,
     }

@@ -174,7 +174,7 @@ def _json(outcomes: list[Outcome], elapsed_s: float) -> str:
         "seconds": round(elapsed_s, 3),
         "repositories": [_members(outcome) for outcome in outcomes if outcome.is_watched],
         "problems": [problem for outcome in others for problem in _problems(outcome)],
-        # Deprecated, as `help json` says.
+        # Deprecated (`help json`).
         "errors": [error.message for outcome in others for error in outcome.errors],
     })  # fmt: skip
 
@@ -192,7 +192,7 @@ def _members(outcome: Outcome) -> dict[str, Any]:
         ],
         "unreachable": outcome.unreachable,
         "seconds": {step: round(spent, 3) for step, spent in outcome.seconds.items()},
-        # Deprecated, as `help json` says.
+        # Deprecated (`help json`).
         "errors": [error.message for error in outcome.errors],
     }
 

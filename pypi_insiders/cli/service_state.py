@@ -18,7 +18,7 @@ _INDENT = "  "
 
 
 def show(ctx: click.Context, name: str, *, as_json: bool) -> None:
-    """Print the state of a service, and exit with the status that says the same."""
+    """Print the state of a service, and exit with the status of `systemctl status`."""
     part, now = service.part_of(name), datetime.now().astimezone()
     look = service_status.look(part, now)
     if as_json:

@@ -49,7 +49,7 @@ def _fitting(columns: Sequence[str], rows: Sequence[Row], gives_way: Sequence[st
     empty = [
         name for name in gives_way if all(row[columns.index(name)] == _NOTHING for row, _ in rows)
     ]
-    # A column in which nobody has anything is worth less than any that tells something.
+    # An empty column is worth less than any other.
     leaving = [columns.index(name) for name in dict.fromkeys([*empty, *gives_way])]
     most = terminal_width()
     while _width(columns, rows, shown) > most:

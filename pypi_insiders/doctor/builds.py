@@ -22,7 +22,7 @@ def look(paths: Paths, settings: Settings, processes: ProcessGroup) -> Finding:
     """
     wanted = settings.build.sandbox
     if wanted == "off":
-        return ok("sandbox", "off, as config.toml says: builds run with your permissions")
+        return ok("sandbox", 'off (`sandbox = "off"`): builds run with your permissions')
     had_before = False
     # By what builds start in, not by the version of systemd: containers, AppArmor and sysctls take
     # away parts of a sandbox, and systemd ignores in silence what it cannot do.
@@ -41,7 +41,7 @@ def look(paths: Paths, settings: Settings, processes: ProcessGroup) -> Finding:
     if wanted == "required":
         hint = 'nothing is built while `sandbox = "required"` is set under [build]'
         return problem("sandbox", f"unavailable: {strength.trouble}{but}", hint)
-    # Where builds were sandboxed once, updates refuse to build without: somebody relies on it.
+    # Where builds were sandboxed once, updates refuse to build without: the user relies on it.
     if had_before:
         return problem("sandbox", f"no longer available: {strength.trouble}{but}", SANDBOX_LOST)
     hint = "watch only repositories that you trust as much as packages that you install"

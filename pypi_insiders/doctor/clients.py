@@ -159,7 +159,7 @@ def _merging(found: _Setup) -> Finding:
     if not ours:
         return _unused(found)
     # pip merges all its indexes: as an extra one the index loses to a higher version of a private
-    # name that somebody uploads to PyPI (dependency confusion).
+    # name that is uploaded to PyPI (dependency confusion).
     if sources.main not in ours:
         return problem(
             name,
@@ -189,7 +189,7 @@ def _in_order(found: _Setup) -> Finding:
     is_main = ours == sources.main
     if wrong := _wrong_page(found, ours, *((_FULL,) if is_main else (_FULL, _ONLY_OWN))):
         return wrong
-    # uv stops at the first index that has a name, so whoever takes a private name there wins.
+    # uv stops at the first index that has a name, so a private name that is taken there wins.
     if at:
         return problem(
             found.name,

@@ -18,7 +18,7 @@ class Finding:
     """The result of one check."""
 
     check: str
-    """What was looked at."""
+    """What was checked."""
     verdict: Verdict
     message: str
     hint: str | None = None

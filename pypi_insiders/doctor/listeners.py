@@ -8,7 +8,7 @@ _ROOT = 0
 
 
 def stranger(check: str, port: int, addresses: tuple[str, ...], hint: str) -> Finding | None:
-    """Return the finding that another user listens there; `None`: nobody else does.
+    """Return the finding that another user listens there; `None`: none does.
 
     Args:
         check: the name of the check.

@@ -37,7 +37,7 @@ _NOT_OURS = ("node_modules", "site-packages", "venv", "__pycache__")
 class Caught:
     """How many packages of a lock file have the URL of the index."""
 
-    held: int
+    own: int
     """Those of the index itself."""
     others: int
     """Public ones, to which the index only redirects."""
@@ -71,15 +71,15 @@ def look(place: ClientContext, index: Index, distributions: Path) -> Iterator[Fi
         # is locked to 127.0.0.1 fails for everybody else, and in CI.
         if caught.others:
             message = (
-                f"{_packages(caught.others + caught.held, shown)} the URL of this index, "
+                f"{_packages(caught.others + caught.own, shown)} the URL of this index, "
                 f"{caught.others} of them public: not installable without this index"
             )
             hint = _HINTS.get(path.name) or _uv_hint(replace(place, directory=path.parent), index)
             yield warning("lock files", message, hint)
-        elif caught.held:
+        elif caught.own:
             yield ok(
                 "lock files",
-                f"{_packages(caught.held, shown)} the URL of this index, none of them public",
+                f"{_packages(caught.own, shown)} the URL of this index, none of them public",
             )
         is_any = is_any or caught != Caught(0, 0)
     if not is_any:
@@ -126,7 +126,7 @@ def _read(path: Path, port: int, held: set[str]) -> Caught:
         OSError: the file cannot be read.
         ValueError: it is not a lock file.
     """
-    # By address and port, as the name in the URL depends on how whoever locked had called it.
+    # By address and port, as a host may be written in several ways.
     ours = re.compile(rf"https?://([^/@]*@)?(127\.[0-9.]+|\[::1\]|localhost):{port}/")
     text = read_bytes(path).decode()
     if not ours.search(text):  # most have none, and reading TOML takes its time

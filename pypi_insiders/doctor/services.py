@@ -43,7 +43,7 @@ def is_listening(snapshot: Snapshot) -> bool:
 
 def look(snapshot: Snapshot, judgement: Judgement) -> Iterator[Finding]:
     """Check the port, the index and the watcher."""
-    # With a broken config.toml, and nothing that listens, nobody knows which port is meant.
+    # With a broken config.toml, and nothing that listens, the port is unknown.
     settings = snapshot.settings if isinstance(snapshot.settings, Settings) else Settings()
     if is_listening(snapshot) or isinstance(snapshot.settings, Settings):
         yield _port(snapshot, settings.server)
@@ -69,10 +69,10 @@ def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:
     holders = [item.holder for item in listening.on(port, addresses.of_host(settings.host))]
     if not holders:
         return ok("port", f"{port} is free")
-    who = " and ".join(sorted(set(holders)))
+    users = " and ".join(sorted(set(holders)))
     if snapshot.fetched is not None and snapshot.fetched.is_index:
-        return ok("port", f"{port} is used by {who}, an index")
-    message = f"{port} is used by {who}, so the index cannot listen there"
+        return ok("port", f"{port} is used by {users}, an index")
+    message = f"{port} is used by {users}, so the index cannot listen there"
     return problem("port", message, _OTHER_PORT)
 
 

@@ -147,7 +147,7 @@ def as_json(detail: RepositoryDetail) -> str:
             {"name": name, "served": name in detail.held, "held": name in detail.held}
             for name in known.former_files
         ],
-        # Deprecated, as `help json` says.
+        # Deprecated (`help json`).
         "distribution": detail.project,
         "unreachable_since": moment(check.unreachable_since),
         "errors": check.errors,

@@ -43,7 +43,7 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
         errors = [error for error in errors if not missing.text.endswith(error)]
     elif item.project is not None:
         yield from _public_meanwhile(snapshot, item)
-    # A name in the index holds back public packages already; without any name nothing does.
+    # A name in the index hides the public project already; without any name nothing does.
     if item.project is None and item.name not in snapshot.held.values():
         yield warning(
             item.name,
@@ -172,8 +172,8 @@ def _public(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
     known = snapshot.public.get(project or "")
     where = _fallback(snapshot)
     appeared_at = known.appeared_at if known else None
-    # The name was free when it was first watched: whoever took it may want its users (dependency
-    # confusion). A public project of the same people was there before.
+    # The name was free when it was first watched: its owner may want the users of this one
+    # (dependency confusion). A public project of the same people existed before.
     if known is not None and appeared_at is not None:
         at = times.clock(times.at(appeared_at, snapshot.now))
         yield warning(

@@ -131,8 +131,8 @@ def _builds(snapshot: Snapshot) -> Iterator[Item]:
         return
     wanted = settings.build.sandbox
     if wanted == "off":
-        yield note(BUILDS, "not sandboxed, as config.toml says: builds run with your permissions")
-    # Where builds had a sandbox once, updates do not go on without: nobody has decided that.
+        yield note(BUILDS, 'not sandboxed (`sandbox = "off"`), builds run with your permissions')
+    # Where builds had a sandbox once, updates do not go on without: that is for the user to decide.
     elif found.trouble is not None and (wanted == "required" or found.had_at is not None):
         yield problem(BUILDS, f"nothing is built: {found.trouble}", SANDBOX_LOST)
     elif found.trouble is not None:

@@ -160,6 +160,6 @@ def notify_command(paths: Paths) -> tuple[str, ...] | None:
     try:
         return load_settings(paths.settings).watcher.notify_command
     except InsidersError:
-        # Otherwise the one problem that nobody hears of would be a broken config.toml.
+        # Otherwise a broken config.toml would be the one problem without a notification.
         command = os.environ.get(NOTIFY_VARIABLE)
         return None if command is None else tuple(shlex.split(command))

@@ -30,7 +30,7 @@ class Observed:
     """`None`: not observed."""
     units: tuple[UnitState, ...]
     passwords: InsidersError | None
-    """Why nobody can log in or upload, though the settings require passwords."""
+    """Why no password is accepted, though the settings require one."""
     fetched: Fetched | None
     """`None`: nothing was fetched from the index."""
 

@@ -50,7 +50,7 @@ def activity(look: Overview) -> str | None:
 def hint(look: Overview) -> str | None:
     """Return the next command, if the service does not run as it should."""
     name = look.part.name
-    # First, as a service that fails may be stopped as well: to start it again would tell nothing.
+    # First, as a service that fails may be stopped as well: to start it again would not show why.
     if look.has_failed:
         return f"see why: `pypi-insiders {name} logs`"
     if look.condition == Condition.NOT_INSTALLED:
@@ -67,7 +67,7 @@ def members(look: Overview) -> dict[str, Any]:
         "hint": hint(look),
         "started_at": moment(look.since),
         **own,
-        # Deprecated, as `help json` says.
+        # Deprecated (`help json`).
         "condition": _state(look).replace("_", " "),
         "since": moment(look.since),
     }

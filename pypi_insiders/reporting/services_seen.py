@@ -16,7 +16,7 @@ from pypi_insiders.util.own_files import recall
 
 _log = logging.getLogger(__name__)
 
-# Not the server: it runs, or nobody would see the page.
+# Not the server: it runs where the page is seen.
 _SUBJECTS = (WATCHER.name, *(f"{part.name} units" for part in PARTS))
 _LASTS_S = 60
 

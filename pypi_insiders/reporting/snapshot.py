@@ -60,7 +60,7 @@ class Snapshot:
     """`None`: not observed."""
     units: "tuple[UnitState, ...]" = ()
     passwords: InsidersError | None = None
-    """Why nobody can log in or upload, though the settings require passwords."""
+    """Why no password is accepted, though the settings require one."""
     fetched: "Fetched | None" = None
     """`None`: nothing was fetched from the index."""
     standings: tuple[RepositoryStatus, ...] = ()

@@ -61,7 +61,7 @@ def _only(status: Status, names: Sequence[str]) -> Status:
         raise found.watched
     wanted = {item.name for item in registry.select(dict(found.watched), names)}
     standings = tuple(item for item in found.standings if item.name in wanted)
-    # A problem is about the repository or, where no build tells which it is of, about its project.
+    # A problem is about the repository or, where no repository is known for its files, the project.
     subjects = {*wanted, *(item.project for item in standings)} - {None}
     problems, warnings, notes = (
         tuple(item for item in items if item.subject in subjects)
@@ -160,7 +160,7 @@ def _repository(item: RepositoryStatus) -> dict[str, Any]:
         "superseded_by": item.superseded_by,
         "checked_at": moment(check.checked_at),
         "first_unreachable_at": moment(check.unreachable_since),
-        # Deprecated, as `help json` says; what is wrong is in the lists of the whole.
+        # Deprecated (`help json`): what is wrong is in the lists at the top.
         "distribution": item.project,
         "version": version,
         "unreachable_since": moment(check.unreachable_since),

@@ -427,8 +427,8 @@ def test_a_sandbox_is_as_strong_as_was_measured(machine: Machine, port: int) -> 
     assert of("sandbox", examine_all(machine, status=0)) == [
         (
             "warning",
-            "unavailable, builds run with your permissions: the network is seen (kept from them "
-            "would be home, bus, other processes and writing to control groups)",
+            "unavailable, builds run with your permissions: the network is seen (it would "
+            "isolate home, bus, other processes and writing to control groups)",
             "watch only repositories that you trust as much as packages that you install",
         )
     ]
@@ -605,7 +605,8 @@ def test_a_sandbox_is_asked_for_as_the_settings_say(machine: Machine, port: int)
         )
         told[wanted] = examine(machine, status=status)["sandbox"]
     assert [item["severity"] for item in told.values()] == ["ok", "warning", "problem"]
-    assert told["off"]["text"] == "off, as config.toml says: builds run with your permissions"
+    off = 'off (`sandbox = "off"`): builds run with your permissions'
+    assert told["off"]["text"] == off
     assert told["required"]["text"].startswith("unavailable: ")
 
 
