@@ -32,6 +32,7 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
     found = examine(default_paths(), datetime.now().astimezone(), verify=verify)
     findings: list[Finding] = []
     if as_json:
+        # Whole, as half of an array is no JSON.
         findings.extend(found)
         click.echo(json_output.document({"findings": list(map(_members, findings))}))
     else:

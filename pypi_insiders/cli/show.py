@@ -27,5 +27,6 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     if as_json:
         click.echo(detail.as_json(found))
     else:
+        # Errors of builds are in it, which are foreign text.
         text = detail.as_text(found, now, in_full=verbosity(ctx) > 0)
         click.echo(printable(text))

@@ -31,6 +31,7 @@ def status(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
         click.echo(state.as_json(found))
         ctx.exit(found.judgement.health)
     is_first = True
+    # Of some repositories the services are not asked for, and do not count for the exit status.
     for health, name, text in () if names else state.summary(found):
         echo_verdict(name, text, health.name, is_heading=True)
         is_first = False

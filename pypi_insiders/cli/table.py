@@ -39,6 +39,7 @@ def echo_table(columns: Sequence[str], rows: Sequence[Row], gives_way: Sequence[
 
 def terminal_width() -> int:
     """Return how wide the terminal is, as `shutil` does, which is slow to import."""
+    # First, as users set it to override the width; and of a serial line the kernel has none.
     given = os.environ.get("COLUMNS", "")
     return (int(given) if given.isdecimal() else 0) or os.get_terminal_size(1).columns or 80
 
@@ -79,6 +80,7 @@ def _lines(columns: Sequence[str], rows: Sequence[Row], shown: Sequence[int]) ->
 def _blocks(columns: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
     """Write each row as a block, as `systemctl status` and `git worktree list --porcelain` do."""
     for number, (cells, below) in enumerate(rows):
+        # As between units in systemctl(1): the eye finds where the next one begins.
         if number:
             yield ""
         yield cells[0]

@@ -39,6 +39,7 @@ def echo_verdicts(lines: Iterable[tuple[str, str, str | None]]) -> None:
     before = None
     for verdict, text, hint in lines:
         echo_verdict(verdict, text, verdict)
+        # Ten repositories that fail for one reason would show one command ten times.
         if hint and hint != before:
             echo_hint(hint, _INDENT)
         before = hint
@@ -63,6 +64,7 @@ def _wrapped(text: str, indent: str) -> Iterator[str]:
         yield text
         return
     bound = re.sub(r"`[^`]*`", lambda match: match[0].replace(" ", _BOUND), text)
+    # Where the terminal is narrower still, it breaks the lines itself.
     width = max(terminal_width() - len(indent), _NARROWEST)
     lines = textwrap.wrap(bound, width, break_long_words=False, break_on_hyphens=False)
     yield from (line.replace(_BOUND, " ") for line in lines or [""])

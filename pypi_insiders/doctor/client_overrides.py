@@ -89,6 +89,7 @@ def uv(use: ClientUse) -> Iterator[Bend]:
         if source.url != "first-index" and not use.is_alone:
             what = "may take a version from another index"
             yield _of_uv(place, source, "index-strategy", what, is_public=True)
+    # Those of the two tables add up, so one line each.
     for source in _links(place):
         yield _of_uv(place, source, "find-links", _BY_LINKS, is_public=True)
     yield from _uv_limits(place)
@@ -138,6 +139,7 @@ def _uv(place: ClientContext, key: str, variable: str | None) -> Iterator[Source
         yield Source(place.environment[variable], variable)
         return
     files = list(uv_files(place))
+    # In the order of the files: the first one that has the key counts.
     own = [
         Source(_text(it["pip"][key]), f"[pip] of {path}")
         for path, it in files
@@ -237,7 +239,8 @@ def _shown(source: Source, key: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
-    if isinstance(value, dict):  # of packages
+    # `exclude-newer-package = { name = "2020-01-01", other = false }`
+    if isinstance(value, dict):
         return " ".join(f"{name}={it}" for name, it in value.items() if it is not False)
     return str(value)
 

@@ -97,6 +97,7 @@ def pip_options(place: ClientContext) -> dict[str, Source]:
             if parser.has_section(section):
                 items = parser.items(section)
                 found |= {key.replace("_", "-"): Source(it, str(path)) for key, it in items}
+    # PIP_INDEX_URL is `--index-url`: each option has a variable by this rule.
     variables = {
         name.removeprefix("PIP_").lower().replace("_", "-"): Source(value, name)
         for name, value in place.environment.items()
@@ -117,6 +118,7 @@ def _pip_files(place: ClientContext) -> Iterator[Path]:
     if own == os.devnull:
         return
     yield from (directory / "pip/pip.conf" for directory in place.system)
+    # pip reads it in addition to $XDG_CONFIG_DIRS.
     yield Path("/etc/pip.conf")
     # A PIP_CONFIG_FILE that exists takes the place of the user's own files.
     if not own or not _is_file(Path(own)):
@@ -171,6 +173,7 @@ def _uv(place: ClientContext) -> tuple[list[Source], list[Source], list[Source]]
         main += [it for name, it in _uv_variable(place.environment, variable) if is_new(name)]
     for variable in ("UV_INDEX", "UV_EXTRA_INDEX_URL"):
         others += [it for name, it in _uv_variable(place.environment, variable) if is_new(name)]
+    # After the variables, which override files; and each file adds to those that count more.
     for path, options in uv_files(place):
         for index in options.get("index", ()):
             kind = main if index.get("default") else others
@@ -254,6 +257,7 @@ def pdm(place: ClientContext) -> Sources:
         url = options.get("pypi", {}).get("url") or options.get("pypi.url")
         if main is None and url:
             main = Source(str(url), str(path))
+        # Stored ones are used for each project, beside the sources of its pyproject.toml.
         others += [Source(str(it["url"]), str(path)) for it in _stored(options)]
     is_ordered = bool(tool.get("resolution", {}).get("respect-source-order")) and is_first
     return Sources(main, tuple(others), tuple(single), is_ordered)

@@ -119,8 +119,11 @@ def look(place: ClientContext, index: Index) -> Iterator[Finding]:
             yield from _bends(client, found)
         except InsidersError as error:
             yield warning(client.name, error.message, error.hint)
-        except (AttributeError, TypeError) as error:  # of a file with something else in it
+        # A file with something else in it, such as `[index]` for `[[index]]`, of which the client
+        # itself complains in its own words.
+        except (AttributeError, TypeError) as error:
             yield warning(client.name, f"its settings cannot be read ({error})", None)
+    # Other tools run one of the two, such as pipx, and users see only the tool.
     if "pip" in uses and "uv" in uses and uses["pip"] != uses["uv"]:
         yield _one_of_two(place, uses_pip=uses["pip"])
 
@@ -168,6 +171,7 @@ def _merging(found: _Setup) -> Finding:
         )
     if wrong := _wrong_page(found, ours[0], _FULL):
         return wrong
+    # PDM with `respect-source-order` stops at the first that has it, so others do no harm.
     others = [it for it in sources.others if it not in ours]
     if others and not sources.is_ordered:
         return problem(
@@ -218,6 +222,7 @@ def _unused(found: _Setup) -> Finding:
     name, sources = found.name, found.sources
     if single := [it for it in sources.single if found.index.is_at(it.url)]:
         return ok(name, f"uses the index for single packages ({single[0].place})")
+    # An address of this machine at another port: a former one, or the index of another user.
     for source in (sources.main, *sources.others):
         at = _split(source.url if source else "")
         if source and at.scheme == "http" and addresses.is_loopback(at.hostname or ""):

@@ -100,6 +100,7 @@ def _of_python(
     no_proxy = _lower_first(environment, "no_proxy")
     if no_proxy and is_excepted({"no": environment[no_proxy]}):
         return None
+    # The index is called by http, so `https_proxy` does not count.
     return _lower_first(environment, "http_proxy") or _lower_first(environment, "all_proxy")
 
 

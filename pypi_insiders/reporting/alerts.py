@@ -128,9 +128,11 @@ def step(alerts: Alerts, found: Found, now_s: int) -> AlertChanges:
     )
     for key, alert in there.items():
         known = before.get(key)
+        # The time of its end is forgotten after a day, so that what comes back later is new.
         if known is None or known.status == AlertStatus.RECOVERED:
             before[key] = replace(alert, since=now_s, is_flapping=known is not None)
     new = tuple(alert for alert in before.values() if alert.status == AlertStatus.NEW)
+    # Only after the message: if it cannot be sent, the next call finds them new again.
     for alert in new:
         after[alert.key] = replace(alert, status=AlertStatus.NOTIFIED, notified_at=now_s)
     return AlertChanges(new, recovered, before, after)
@@ -160,6 +162,7 @@ def message(step: AlertChanges) -> Message | None:
     lines += [f"recovered: {alert.line}" for alert in step.recovered]
     if not lines:
         return None
+    # The new ones name the message: that something has ended is less urgent.
     subjects = dict.fromkeys(alert.subject for alert in step.new or step.recovered)
     if len(lines) > _LINES:
         lines[_LINES:] = [f"and {len(lines) - _LINES} more"]
@@ -227,6 +230,7 @@ def save(paths: Paths, alerts: Alerts) -> None:
         if alert.status == AlertStatus.RECOVERED
     }
     _put(_recovered(paths), ended)
+    # Empty, it is removed with the last problem; otherwise rmdir(2) fails, as it should.
     with contextlib.suppress(OSError):
         paths.troubles.rmdir()
 

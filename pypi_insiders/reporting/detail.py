@@ -56,6 +56,7 @@ class RepositoryDetail:
     @property
     def is_outdated(self) -> bool:
         """Whether its builds are of another URL or project than `repos.toml` has now."""
+        # The state is of what was built last: `repos set` does not touch it, the next update does.
         item = self.repository
         return bool(item and self.known.builds) and not (
             item and self.known.is_of(item.remote, item.project)
@@ -64,6 +65,7 @@ class RepositoryDetail:
     @property
     def builds(self) -> list[Build]:
         """Newest version first."""
+        # By version, not by time: `update --tag` builds older ones later.
         return sorted(self.known.builds, key=lambda build: Version(build.version), reverse=True)
 
     def yank_of(self, build: Build) -> str | None:
@@ -84,15 +86,19 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
         InsidersError: the repository is unknown, or its state cannot be read.
     """
     name = parse_name(name)
+    # Files only: what one repository has built does not depend on systemd, and `show` is fast.
     seen = snapshot.take(paths, now)
     watched = {} if isinstance(seen.watched, InsidersError) else dict(seen.watched)
     known = state.load(paths.state, name)
     item = registry.find(watched, name)
     if item is None and known == RepositoryState():
         registry.select(registry.load(paths.repositories), (name,))  # raises, with suggestions
+    # As it is spelled there, not as it was typed: hosts ignore the case of names.
     name = item.name if item else known.name or name
+    # A file with other bytes than were published is not served, though it is in the directory.
     changed = {file.file for file in seen.differences}
     yanked = yanks.load(paths.distributions, paths.state).get(known.project or "", {})
+    # The newest build need not be the one that installers get: it may be yanked or a pre-release.
     standing = next((found for found in seen.standings if found.name == name), None)
     return RepositoryDetail(
         name,
@@ -191,6 +197,7 @@ def as_text(detail: RepositoryDetail, now: datetime, *, in_full: bool) -> str:
         now: for "12 min ago"; its time zone is that of all times.
         in_full: also list the build requirements of each version.
     """
+    # Lazy parts that turn out to be empty must not leave two blank lines.
     sections = [_head(detail, now), _judged(detail)]
     sections += [_build_lines(detail, build, now, in_full=in_full) for build in detail.builds]
     sections.append(_failures(detail, now))
@@ -228,6 +235,7 @@ def _last_try(detail: RepositoryDetail, now: datetime) -> str:
     if check.tried_at is None or (not check.errors and check.tried_at == check.checked_at):
         return ""
     outcome = "failed" if check.errors else "succeeded"
+    # Within `unreachable-grace` this is no failure, and no success either.
     if not check.errors and check.unreachable_since is not None:
         outcome = "host unreachable"
     return f"{times.told(check.tried_at, now)}, {outcome}"
@@ -235,6 +243,7 @@ def _last_try(detail: RepositoryDetail, now: datetime) -> str:
 
 def _judged(detail: RepositoryDetail) -> Iterator[str]:
     """Yield what is wrong; failed tags follow below, with when they are tried again."""
+    # In the same words as the judgement has them.
     failing = {f"tag {tag}: {failure.message}" for tag, failure in detail.known.failures.items()}
     for item in detail.items:
         if item.text not in failing:
@@ -244,6 +253,7 @@ def _judged(detail: RepositoryDetail) -> Iterator[str]:
 def _last_check(detail: RepositoryDetail, now: datetime) -> str:
     if detail.check.checked_at is not None:
         return times.told(detail.check.checked_at, now)
+    # Built, so it was checked; the file with the times of checks is lost.
     if detail.known != RepositoryState():
         return "unknown"
     return f"never; `pypi-insiders update {detail.name}` checks it now"
@@ -254,6 +264,7 @@ def _build_lines(
 ) -> Iterator[str]:
     words = [f"{build.version}  {build.tag} ({build.commit:.9})"]
     words.append(f"built {times.told(build.built_at, now)}")
+    # Unknown of a restored build: "not sandboxed" would be a claim.
     if build.sandboxed is not None:
         words.append("sandboxed" if build.sandboxed else "not sandboxed")
     yank = detail.yank_of(build)

@@ -93,5 +93,6 @@ def samples(files: Files) -> Iterator[Sample]:
     """List the files that the index should serve."""
     for project, names in files.projects.items():
         for name in names:
+            # A file of unknown size was removed meanwhile.
             if files.sizes[name] >= 0:
                 yield Sample(project, files.directory / name, files.sizes[name])

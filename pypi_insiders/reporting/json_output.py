@@ -48,5 +48,6 @@ def message(
 def tag_of(text: str) -> str | None:
     """Return the tag that a message begins with, as updates write those of one tag."""
     # No tag has a blank or a colon. Source: git-check-ref-format(1).
+    # Errors come as text from states that older versions wrote, so the tag is read from it.
     found = re.match(r"tag ([^ :]+)(?=:? |$)", text)
     return found[1] if found else None

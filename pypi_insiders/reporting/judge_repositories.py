@@ -36,6 +36,7 @@ def judge_repositories(snapshot: Snapshot) -> Iterator[Item]:
 
 def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
     show = f"`pypi-insiders show {item.name}`"
+    # Why the project has no release comes first: it is what installers meet.
     errors = list(item.errors)
     if missing := _missing(snapshot, item):
         yield _without_release(item, missing)
@@ -51,6 +52,7 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
             "that name",
             f"`pypi-insiders repos set {item.name} project=PROJECT`",
         )
+    # With the hint that the update stored, as only it knew whether the network or a build failed.
     for error in errors:
         yield problem(item.name, error, item.hints.get(error, show), kind_of(error))
     # Items with these reasons already report that the files are lost, or are being built.
@@ -72,6 +74,7 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
 def _without_release(item: RepositoryStatus, missing: NoRelease) -> Item:
     if missing.reason == Reason.BUILDING:
         return note(item.name, missing.text, missing.hint)
+    # By the error, not by the reason: a second tag that fails is another problem.
     is_failing = missing.reason == Reason.FAILING and item.errors
     kind = kind_of(item.errors[0]) if is_failing else missing.reason
     # The line begins with the repository, which the text of clients names as well.
@@ -187,6 +190,7 @@ def _public(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
 
 
 def _fallback(snapshot: Snapshot) -> str:
+    # PyPI by its name, as most users have never set another index.
     settings = snapshot.settings
     if isinstance(settings, InsidersError) or settings.server.fallback_url is None:
         return "PyPI"

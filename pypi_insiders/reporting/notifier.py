@@ -45,6 +45,8 @@ def notify(paths: Paths) -> str | None:
         subjects = {item.subject for item in known.values() if item.status != AlertStatus.RECOVERED}
         step = alerts.step(known, look(paths, subjects), int(time.time()))
         message = alerts.message(step)
+        # `notify-command = []` turns messages off; the alerts are stored all the same, so that old
+        # problems are not sent when it is turned on again.
         if message is None or command == ():
             if step.after != known:
                 alerts.save(paths, step.after)
@@ -93,6 +95,7 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
     # Their state is unknown while an update is running.
     by_updates = {WATCHER.name, *(watched or ()), *filter(None, seen.held.values()), *seen.held}
     subjects = {CONFIG, PASSWORDS, REPOSITORIES, STATE, *(f"{part.name} units" for part in PARTS)}
+    # Without an answer, or with one that only wants a password, its state is unknown.
     if seen.fetched is not None and not seen.fetched.needs_password:
         subjects.add(INDEX)
     # Between two restarts it seems to run: that is no recovery.
@@ -124,6 +127,7 @@ def _fetch(
 
 
 def _failure(unit: Mapping[str, str]) -> bool:
+    # While ExecStopPost= runs the result is known, and the state not yet `failed`.
     is_ending = unit["ActiveState"] == "deactivating" and unit["Result"] != "success"
     return unit["ActiveState"] == "failed" or is_ending
 

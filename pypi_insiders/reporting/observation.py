@@ -74,6 +74,7 @@ def _begin(  # noqa: PLR0913, PLR0917  # as `Observe` says
     # systemctl and the index take as long as all files; in a thread both are waited for at once.
     pool = ThreadPoolExecutor(1)
     future = pool.submit(_look, fetch, with_services, paths, now, settings, files)
+    # The one task still runs; only no other is taken.
     pool.shutdown(wait=False)
     return future.result
 
@@ -122,6 +123,7 @@ def fetch_as_client(
 ) -> Fetched | None:
     """Fetch from the index at the address of its socket, as a client does."""
     # Also where nothing should listen: what answers there then is `server run`, or another program.
+    # A drop-in may have moved the socket, so its own address counts before that of config.toml.
     url, is_idle = settings.server.url if settings else None, False
     if isinstance(services, Services):
         server = services.server

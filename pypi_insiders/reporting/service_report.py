@@ -25,6 +25,7 @@ def rows(look: Overview, now: datetime) -> Iterator[tuple[str, str]]:
     """
     if look.since is not None:
         yield "since", times.told(look.since, now)
+    # Also while it fails: the socket keeps requests until the next restart.
     if look.listens:
         yield "sockets", ", ".join(look.listens)
     if look.part == SERVER:
@@ -76,6 +77,7 @@ def members(look: Overview) -> dict[str, Any]:
 def _of_server(look: Overview) -> dict[str, Any]:
     is_idle = look.condition == Condition.RUNNING and not look.is_working
     return {
+        # Of the socket: where a drop-in sets another address than config.toml, this one is right.
         "url": f"{look.url}/simple/" if look.url else None,
         "addresses": look.listens,
         "idle": is_idle,

@@ -124,6 +124,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     sandboxing = read(lambda: state.load_sandbox(paths.state), Sandboxing())
     states = {
         name: _tried(partial(state.load, paths.state, name))
+        # Also of repositories that are no longer watched: their files are still served.
         for name in dict.fromkeys([*listed, *_others(paths, listed)])
     }
     # The state of a repository may be lost while its files are still known: a look at it must show
@@ -132,6 +133,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     for item in listed.values():
         states[item.name] = _recovered(item, states[item.name], entries, taken_back)
     differences = _compare(paths, states, entries, taken_back)
+    # A file that differs from what was published is left out by the index, as a broken one is.
     problems = {name: entry.problem for name, entry in entries.items() if entry.problem}
     problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
     view = StatusContext(
@@ -143,7 +145,8 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     # The name that a build found counts at once, before the next update stores it.
     named = {item.project: item.name for item in standings if item.project}
     names = replace(names, repositories={**held, **named})
-    # A project is served as long as one of its files is as it was published.
+    # A project is served as long as one of its files is as it was published: installers get that
+    # one, and the others are problems of their own.
     served = {
         project for project, files in there.projects.items() if not problems.keys() >= set(files)
     }
@@ -228,6 +231,7 @@ def _others(paths: Paths, listed: Mapping[str, Repository]) -> Iterator[str]:
     """Yield the repositories that have a state and are not watched."""
     watched = {name.casefold() for name in listed}
     for name, _known in state.everything(paths.state):
+        # What they published stays in the index, so their states count.
         if name.casefold() not in watched:
             yield name
 
@@ -248,6 +252,7 @@ def _recovered(
     taken_back: Releases,
 ) -> RepositoryState | InsidersError:
     """Return the state of a repository, restored from the records if it is lost, as updates do."""
+    # A state that cannot be read is not lost: an update refuses to overwrite it.
     if isinstance(known, InsidersError) or known.builds or known.project:
         return known
     builds = recovery.recorded(entries.values(), taken_back, item)
@@ -270,6 +275,7 @@ def _compare(
         if not isinstance(known, InsidersError):
             found += compared.of(known.name or name, known)
             built.update(known.files)
+    # Files that were published by hand or by upload have no repository, but a recorded hash.
     return (*found, *compared.of_others(built))
 
 

@@ -57,6 +57,7 @@ def _only(status: Status, names: Sequence[str]) -> Status:
     if not names:
         return status
     found, judged = status.snapshot, status.judgement
+    # Without the list no name can be compared; all else of the status would be of other things.
     if isinstance(found.watched, InsidersError):
         raise found.watched
     wanted = {item.name for item in registry.select(dict(found.watched), names)}
@@ -84,6 +85,7 @@ def summary(status: Status) -> Iterator[tuple[Health, str, str]]:
         yield Health.FAILING, "index", files.message
         return
     held = f"{counted(len(files.projects), 'project')}, {counted(len(files.sizes), 'file')}"
+    # Of all other subjects the line of a service or a repository has the health.
     is_wrong = any(item.subject == INDEX for item in status.judgement.problems)
     yield Health.FAILING if is_wrong else Health.WELL, "index", held
 
@@ -129,6 +131,7 @@ def _ago(epoch_s: int | None, now: datetime) -> str:
 def as_json(status: Status) -> str:
     """Return the state of everything for scripts; what is unknown is `null`."""
     found, judged = status.snapshot, status.judgement
+    # A script must not take an error for an index without files: unknown is `null`, not 0.
     services = found.services if isinstance(found.services, Services) else None
     files = None if isinstance(found.files, InsidersError) else found.files
     return json_output.document({

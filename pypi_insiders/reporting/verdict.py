@@ -71,11 +71,13 @@ class Judgement:
         """The health of everything: a problem counts more than a stopped service."""
         if self.problems:
             return Health.FAILING
+        # What is stopped is a warning, but scripts that watch a service want to know: status 3.
         is_stopped = any(item.is_stopped for item in self.warnings)
         return Health.STOPPED if is_stopped else Health.WELL
 
     def about(self, subjects: Iterable[str | None]) -> tuple[Item, ...]:
         """Return the items about some subjects."""
+        # `None` among them is of a repository whose project is unknown, and is no subject.
         wanted = set(subjects)
         return tuple(item for item in self.items if item.subject in wanted)
 
