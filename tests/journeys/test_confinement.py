@@ -396,8 +396,8 @@ def test_the_page_tells_of_services_that_the_server_does_not_see(
     machine.run("pypi-insiders", "watcher", "start")
     url = f"http://127.0.0.1:{port}/"
     before = get(machine, url).body
-    assert "no update can write" not in before
-    assert "not known" not in before
+    assert "updates cannot write" not in before
+    assert "unknown:" not in before
     drop_in(machine, WATCHER, "ExecStart=", "ExecStart=/bin/false")
     machine.run("systemctl", "--user", "start", WATCHER, check=False)
     known = f"{STATE}/troubles/watcher.json"
