@@ -38,6 +38,7 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
     else:
         # Line by line: some checks take seconds.
         echo_verdicts((item.verdict, item.line, item.hint) for item in _kept(found, findings))
+    # Unlike `status` it has no 3: a stopped service is a warning among many here.
     ctx.exit(1 if any(item.verdict == Verdict.PROBLEM for item in findings) else 0)
 
 

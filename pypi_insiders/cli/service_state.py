@@ -24,6 +24,7 @@ def show(ctx: click.Context, name: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json_output.document(service_report.members(look)))
         ctx.exit(look.condition)
+    # systemctl prints twenty lines about two units, and the address is in none of them.
     click.echo(service_report.head(look))
     for line in two_columns(list(service_report.rows(look, now))):
         click.echo(f"{_INDENT}{printable(line)}")

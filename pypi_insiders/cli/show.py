@@ -20,6 +20,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     Shows the last check, the last attempt and its error, each build with its tag, commit and files,
     and tags that failed or were skipped. With -v, also the build requirements of each version.
     """
+    # TAB completes its argument without this.
     from pypi_insiders.reporting import detail
 
     now = datetime.now().astimezone()

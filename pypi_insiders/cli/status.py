@@ -23,6 +23,7 @@ def status(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     a file are fetched from the index, which starts it if it is idle. Exit status: 0 all is well, 1
     a problem was found, 3 a service is stopped.
     """
+    # TAB completes its arguments without this.
     from pypi_insiders.reporting import status as state
 
     now = datetime.now().astimezone()

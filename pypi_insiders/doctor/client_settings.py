@@ -254,6 +254,7 @@ def pdm(place: ClientContext) -> Sources:
     if main is None and variable:
         main = Source(variable, "PDM_PYPI_URL")
     for path, options in pdm_files(place):
+        # A table, or one key with a dot in it, in quotes.
         url = options.get("pypi", {}).get("url") or options.get("pypi.url")
         if main is None and url:
             main = Source(str(url), str(path))

@@ -167,6 +167,7 @@ def _clients(url: str | None, paths: Paths, settings: Settings) -> Iterator[Find
     # Behind a socket of another kind no URL of a client is recognized as that of the index.
     if port is None:
         return
+    # Another shell may have removed the directory in which this one is.
     try:
         directory = Path.cwd()
     except OSError:

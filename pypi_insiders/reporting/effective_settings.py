@@ -66,6 +66,7 @@ def lines_of(text: str) -> dict[tuple[str, str], int]:
     # A key is on the line after which the text so far has it: strings and lists of several lines,
     # dotted keys and inline tables need no care of their own.
     for number in range(1, len(lines) + 1):
+        # A text that ends within a string or a list is not valid yet; the next line may end it.
         try:
             document = tomllib.loads("\n".join(lines[:number]) + "\n")
         except tomllib.TOMLDecodeError:

@@ -72,6 +72,7 @@ def fetch(url: str, samples: Iterable[Sample], *, is_idle: bool = False) -> Fetc
         connection = HTTPConnection(place.hostname or "", place.port, timeout=timeout_s)
         with contextlib.closing(connection):
             return _fetch(connection, found, samples)
+    # Before the first answer, so it is the connection that failed; `_fetch` has the rest.
     except (OSError, ValueError, HTTPException, _WrongError) as error:
         return replace(found, error=f"no answer at {url}/simple/ ({reason(error)})")
 

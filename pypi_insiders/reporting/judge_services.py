@@ -174,6 +174,7 @@ def _overdue(snapshot: Snapshot, services: Services) -> str | None:
         what = "the last update ended"
         at_s = max(seen.last_run or 0, seen.since or 0)
     interval_s = snapshot.settings.watcher.interval_s
+    # A clock that was set back makes the time negative, and nothing overdue.
     if not at_s or snapshot.now.timestamp() - at_s <= _OVERDUE * interval_s:
         return None
     at = times.clock(times.at(at_s, snapshot.now))

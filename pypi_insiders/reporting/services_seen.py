@@ -46,6 +46,7 @@ def remember(paths: Paths, snapshot: Snapshot, judged: Judgement) -> None:
     """
     if not isinstance(snapshot.services, Services):
         return
+    # The server runs confined, without a bus: it reads this file instead of systemd.
     items = judged.about(_SUBJECTS)
     at_s = int(snapshot.now.timestamp())
     before = load(paths)
