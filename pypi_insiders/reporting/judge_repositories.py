@@ -182,7 +182,7 @@ def _public(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
         yield warning(
             item.name,
             f"{where} has {project} since {at}, but did not when {item.name} was added; "
-            "this index keeps serving yours",
+            "this index still serves yours",
             f"check who published it: {known.url}",
         )
     elif item.public_newer:

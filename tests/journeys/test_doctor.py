@@ -20,7 +20,7 @@ __all__ = ["fallback", "port"]
 
 UNIT = "a unit like pypi-insiders-watcher.service"
 FROM_SHELL = (
-    "that sees neither the variables nor the ssh agent of your shell: `systemctl --user "
+    "the watcher sees neither the variables nor the ssh agent of your shell: `systemctl --user "
     "import-environment SSH_AUTH_SOCK`, a key that needs no agent, or ~/.config/environment.d/"
 )
 NOWHERE = "file:///nowhere/"

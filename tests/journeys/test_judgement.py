@@ -159,7 +159,7 @@ CASES = {
         shell("cd .config/systemd/user && sed -i 's/^# Installed by [^,]*,.*/# Installed by "
               f"pypi-insiders 0.0.1, older/' {SOCKET} {SERVER}; systemctl --user daemon-reload"),
         "server units",
-        f"out of date (upgrade or changed settings): {SOCKET}, {SERVER}",
+        rf"out of date \(upgrade or changed settings\): {SOCKET}, {SERVER}",
         "`pypi-insiders server restart`", severity="warning", status=0,
     ),
     "a masked timer": Case(
@@ -294,12 +294,14 @@ def test_an_index_that_lets_nobody_in_is_one_problem(
         "subject": "passwords",
         "text": f"auth is set, and {passwords} has no user",
         "hint": "`pypi-insiders server password USER`",
+        "tag": None,
     }
     bad = {
         "subject": "passwords",
         "text": f"{passwords}, line 1: not USER:HASH",
         "hint": f"remove the line: `sed -i 1d {passwords}`, then "
         "`pypi-insiders server password USER`",
+        "tag": None,
     }
 
     def told() -> tuple[list[Any], list[Any]]:
