@@ -98,7 +98,7 @@ def _uv_hint(place: ClientContext, index: Index) -> str:
     commands = [shell_words.unset(variables, fish=fish)] if variables else []
     commands += [shell_words.evaluated("--uv-index", fish=fish), "uv lock"]
     first = f"remove {index.settings.url}/simple/ from {together(files)}; then " if files else ""
-    return f"{first}`{'; '.join(commands)}`, and only packages of this index have its URL then"
+    return f"{first}`{'; '.join(commands)}`"
 
 
 def _packages(number: int, file: Path) -> str:
