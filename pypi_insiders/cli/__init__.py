@@ -37,7 +37,7 @@ COMMANDS = {
     ),
     "exec": ("pypi_insiders.cli.exec:exec_", "Run a command with the index, without systemd."),
     "export": ("pypi_insiders.cli.export:export", "Write the index to DIR as plain files."),
-    "doctor": ("pypi_insiders.cli.doctor:doctor", "Look for what commonly goes wrong."),
+    "doctor": ("pypi_insiders.cli.doctor:doctor", "Check for common problems."),
     "notify": ("pypi_insiders.cli.notify:notify", "Send failure and recovery notifications."),
     "completion": (
         "pypi_insiders.cli.completion:completion",

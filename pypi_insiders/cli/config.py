@@ -1,6 +1,5 @@
 """`pypi-insiders config`."""
 
-import json
 import sys
 from dataclasses import replace
 from itertools import groupby
@@ -14,6 +13,7 @@ from pypi_insiders.config.editor import Draft
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import Settings, parse_settings, template
 from pypi_insiders.config.toml_fields import as_toml
+from pypi_insiders.reporting import json_output
 from pypi_insiders.reporting.effective_settings import Effective
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.formatting import two_columns
@@ -22,7 +22,7 @@ config = Group("config", help="Show or edit the settings.")
 
 
 @config.command("show")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 def show(as_json: bool) -> None:
     """Show all settings, and where each comes from.
 
@@ -80,9 +80,11 @@ def _print_json(paths: Paths, found: list[Effective]) -> None:
             "value": item.value,
             "from": "config.toml" if item.line else "default",
             "line": item.line,
+            "drop_ins": item.drop_ins,
+            # Deprecated (`help json`).
             "drop-ins": item.drop_ins,
         }
-    click.echo(json.dumps({"files": _files(paths), "settings": settings}, indent=2))
+    click.echo(json_output.document({"files": _files(paths), "settings": settings}))
 
 
 @config.command("edit")

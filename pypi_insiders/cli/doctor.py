@@ -1,8 +1,6 @@
 """`pypi-insiders doctor`."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import datetime
 
 import click
@@ -11,22 +9,22 @@ from pypi_insiders.cli.common import CommonCommand
 from pypi_insiders.cli.verdicts import echo_verdicts
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.doctor import Finding, Verdict, examine
+from pypi_insiders.reporting import json_output
 from pypi_insiders.repositories import access_check, registry
 
 
 @click.command(cls=CommonCommand)
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 @click.option("--verify", is_flag=True, help="Read every published file and compare its hash.")
 @click.option("--access", is_flag=True, hidden=True)
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> None:
-    """Look for what commonly goes wrong.
+    """Check for common problems.
 
-    Settings, git, systemd, disks, the published files, the units, the index, the sandbox for
-    builds, the index for all other names, the clock, what pip, uv and PDM use in this shell, lock
-    files below this directory, and whether each repository can be read: not from this shell, but
-    from a unit like the watcher's. Exit status 1 if there is a problem; what may be as it should be
-    is a warning.
+    Checks settings, git, systemd, disks, published files, units, the index, the sandbox of builds,
+    the fallback index, the clock, the settings of pip, uv and PDM in this shell, lock files below
+    this directory, and whether the watcher can read each repository. Exits with 1 if a problem is
+    found; warnings may be intended.
     """
     if access:
         _print_access()
@@ -34,11 +32,13 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
     found = examine(default_paths(), datetime.now().astimezone(), verify=verify)
     findings: list[Finding] = []
     if as_json:
+        # Whole, as half of an array is no JSON.
         findings.extend(found)
-        _print_json(findings)
+        click.echo(json_output.document({"findings": list(map(_members, findings))}))
     else:
         # Line by line: some checks take seconds.
         echo_verdicts((item.verdict, item.line, item.hint) for item in _kept(found, findings))
+    # Unlike `status` it has no 3: a stopped service is a warning among many here.
     ctx.exit(1 if any(item.verdict == Verdict.PROBLEM for item in findings) else 0)
 
 
@@ -49,10 +49,20 @@ def _kept(found: Iterator[Finding], findings: list[Finding]) -> Iterator[Finding
 
 
 def _print_access() -> None:
-    """Tell which repositories can be read from this process: this runs in a unit."""
+    """Print which repositories this process can read."""
+    # `--access` is hidden, as `doctor` itself runs it in a unit that has what the watcher has.
     watched = registry.load(default_paths().repositories)
     click.echo(access_check.as_json(access_check.ask(watched.values())))
 
 
-def _print_json(findings: list[Finding]) -> None:
-    click.echo(json.dumps([asdict(item) for item in findings], indent=2))
+def _members(item: Finding) -> dict[str, str | None]:
+    return {
+        "check": item.check,
+        "severity": item.verdict,
+        "repository": item.repository,
+        "text": item.message,
+        "hint": item.hint,
+        # Deprecated (`help json`).
+        "verdict": item.verdict,
+        "message": item.message,
+    }

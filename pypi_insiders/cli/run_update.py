@@ -1,6 +1,5 @@
 """Run an update, with its progress on standard error, and write what came of it."""
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,7 +9,7 @@ from typing import Any
 from pypi_insiders.cli.common import is_live, none_watched, note, result
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import Settings, load_settings
-from pypi_insiders.reporting import judgement, snapshot
+from pypi_insiders.reporting import json_output, judgement, snapshot
 from pypi_insiders.repositories import held_names, registry, state
 from pypi_insiders.repositories.repository import add_command
 from pypi_insiders.systemd.sd_notify import Notifier
@@ -170,25 +169,38 @@ def summary(outcomes: list[Outcome], elapsed_s: float) -> str:
 
 
 def _json(outcomes: list[Outcome], elapsed_s: float) -> str:
-    content = {
+    others = [outcome for outcome in outcomes if not outcome.is_watched]
+    return json_output.document({
         "seconds": round(elapsed_s, 3),
-        "repositories": [
-            {
-                "name": outcome.repository,
-                "published": outcome.published,
-                "errors": [error.message for error in outcome.errors],
-                "warnings": outcome.warnings,
-                "unreachable": outcome.unreachable,
-                "seconds": {step: round(spent, 3) for step, spent in outcome.seconds.items()},
-            }
-            for outcome in outcomes
-            if outcome.is_watched
+        "repositories": [_members(outcome) for outcome in outcomes if outcome.is_watched],
+        "problems": [problem for outcome in others for problem in _problems(outcome)],
+        # Deprecated (`help json`).
+        "errors": [error.message for outcome in others for error in outcome.errors],
+    })  # fmt: skip
+
+
+def _members(outcome: Outcome) -> dict[str, Any]:
+    name = outcome.repository
+    show = f"`pypi-insiders show {name}`"
+    return {
+        "name": name,
+        "published": outcome.published,
+        "problems": _problems(outcome),
+        "warnings": [
+            json_output.message(name, text, show, json_output.tag_of(text))
+            for text in outcome.warnings
         ],
-        "errors": [
-            error.message
-            for outcome in outcomes
-            if not outcome.is_watched
-            for error in outcome.errors
-        ],
+        "unreachable": outcome.unreachable,
+        "seconds": {step: round(spent, 3) for step, spent in outcome.seconds.items()},
+        # Deprecated (`help json`).
+        "errors": [error.message for error in outcome.errors],
     }
-    return json.dumps(content, indent=2)
+
+
+def _problems(outcome: Outcome) -> list[dict[str, str | None]]:
+    return [
+        json_output.message(
+            outcome.repository, error.message, error.hint, outcome.failed_tags.get(error)
+        )
+        for error in outcome.errors
+    ]

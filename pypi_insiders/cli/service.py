@@ -1,6 +1,5 @@
 """What the commands of both services have in common."""
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
@@ -11,7 +10,6 @@ import click
 from pypi_insiders.cli.common import is_live, note, verbosity
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.config.settings import load_settings
-from pypi_insiders.reporting import status as everything
 from pypi_insiders.repositories import data_directories, registry
 from pypi_insiders.repositories.repository import parse_name
 from pypi_insiders.systemd import following, journalctl, service_status, systemctl
@@ -21,7 +19,6 @@ from pypi_insiders.systemd.unit_names import SERVER, WATCHER, Part
 from pypi_insiders.util import log
 from pypi_insiders.util.errors import InsidersError
 
-as_json = click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
 no_block = click.option("--no-block", is_flag=True, help="Do not wait for the end of the update.")
 _LOG_OPTIONS = (
     click.option("-f", "--follow", is_flag=True, help="Follow the log."),
@@ -105,19 +102,6 @@ def _wait(place: JournalPosition) -> InsidersError | None:
 def report(name: str, was_installed: bool, done: str) -> None:
     """Report what was done to a service, if it is installed."""
     click.echo(f"{name}: {done if was_installed else 'not installed'}")
-
-
-def show(name: str, *, as_json: bool) -> int:
-    """Show the state of a service; return the exit status that says the same."""
-    part = part_of(name)
-    look = service_status.look(part, datetime.now().astimezone())
-    if as_json:
-        click.echo(json.dumps(everything.service(look), indent=2))
-        return look.condition
-    click.echo(look.line)
-    if look.condition != service_status.Condition.NOT_INSTALLED:
-        systemctl.print_status(part.units)
-    return look.condition
 
 
 def show_log(

@@ -12,15 +12,15 @@ from pypi_insiders.util.plain_text import printable
 
 @click.command(cls=CommonCommand)
 @click.argument("name", metavar="NS/PROJ", shell_complete=completers.repositories)
-@click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show details of a repository.
 
-    The last check and the last attempt with its error, what was built from what and which of its
-    files are served, and which tags failed or were not built. With -v also what was installed to
-    build each version.
+    Shows the last check, the last attempt and its error, each build with its tag, commit and files,
+    and tags that failed or were skipped. With -v, also the build requirements of each version.
     """
+    # TAB completes its argument without this.
     from pypi_insiders.reporting import detail
 
     now = datetime.now().astimezone()
@@ -28,5 +28,6 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     if as_json:
         click.echo(detail.as_json(found))
     else:
+        # Errors of builds are in it, which are foreign text.
         text = detail.as_text(found, now, in_full=verbosity(ctx) > 0)
         click.echo(printable(text))

@@ -4,37 +4,52 @@ from datetime import datetime
 
 import click
 
+from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import CommonCommand, none_watched
 from pypi_insiders.cli.table import echo_table
 from pypi_insiders.cli.verdicts import echo_verdict, echo_verdicts
 from pypi_insiders.config.paths import default_paths
-from pypi_insiders.reporting import status as state
 
 
 @click.command(cls=CommonCommand)
-@click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
+@click.argument("names", metavar="[NS/PROJ]...", nargs=-1, shell_complete=completers.repositories)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 @click.pass_context
-def status(ctx: click.Context, as_json: bool) -> None:
+def status(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Show the state of everything.
 
-    The index, the watcher, each repository with the release that is served, its tag and what PyPI
-    has, and everything that is wrong. A page and a file are fetched from the index, which starts it
-    if it is idle. Exit status: 0 all is well, 1 there is a problem, 3 something is stopped.
+    The index, the watcher, each repository with the release that is served, its tag and the version
+    on PyPI, and all problems. With NS/PROJ, only these repositories and their problems. A page and
+    a file are fetched from the index, which starts it if it is idle. Exit status: 0 all is well, 1
+    a problem was found, 3 a service is stopped.
     """
+    # TAB completes its arguments without this.
+    from pypi_insiders.reporting import status as state
+
     now = datetime.now().astimezone()
-    found = state.take(default_paths(), now)
+    found = state.take(default_paths(), now, names)
     if as_json:
         click.echo(state.as_json(found))
         ctx.exit(found.judgement.health)
-    for health, name, words in state.summary(found):
-        echo_verdict(name, words, health.name, is_heading=True)
+    is_first = True
+    # Of some repositories the services are not asked for, and do not count for the exit status.
+    for health, name, text in () if names else state.summary(found):
+        echo_verdict(name, text, health.name, is_heading=True)
+        is_first = False
     if found.snapshot.standings:
-        click.echo()
+        _separate(is_first)
+        is_first = False
         rows = [(state.row(item, now), ()) for item in found.snapshot.standings]
-        echo_table(state.COLUMNS, rows)
+        echo_table(state.COLUMNS, rows, state.GIVES_WAY)
     elif found.snapshot.watched == {}:
         none_watched()
     if found.judgement.items:
-        click.echo()
+        _separate(is_first)
         echo_verdicts((item.severity, item.line, item.hint) for item in found.judgement.items)
     ctx.exit(found.judgement.health)
+
+
+def _separate(is_first: bool) -> None:
+    """Print a blank line between two parts."""
+    if not is_first:
+        click.echo()

@@ -23,7 +23,7 @@ from pypi_insiders.cli.common import CommonCommand, verbosity
     help="Upload to this index as well; see `help publishing`.",
 )
 @click.option("--index-user", metavar="USER", help="Who uploads there.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts: what came of each repository.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 @click.pass_context
 def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Build and publish new releases.

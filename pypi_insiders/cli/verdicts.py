@@ -1,10 +1,14 @@
 """Print lines that begin with how grave they are, and what helps below them."""
 
-from collections.abc import Iterable
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
 
 import click
 
 from pypi_insiders.cli.common import colour
+from pypi_insiders.cli.table import terminal_width
 from pypi_insiders.util.plain_text import printable
 
 _COLOURS = {
@@ -12,12 +16,19 @@ _COLOURS = {
     "FAILING": "red", "STOPPED": "yellow", "WELL": "green",
 }  # fmt: skip
 _WIDTH = 7
+_INDENT = " " * (_WIDTH + 2)
+_HINT = "hint: "
+# No text has it, for `printable` takes it out; and textwrap does not take it for a blank.
+_BOUND = "\0"
+_NARROWEST = 30
 
 
 def echo_verdict(label: str, text: str, verdict: str, *, is_heading: bool = False) -> None:
     """Print a label in the colour of a verdict, and a text beside it."""
     shown = click.style(label.ljust(_WIDTH), fg=_COLOURS[verdict], bold=is_heading or None)
-    click.echo(f"{shown}  {printable(text)}", color=colour())
+    first, *others = _wrapped(printable(text), _INDENT)
+    for line in (f"{shown}  {first}", *(f"{_INDENT}{line}" for line in others)):
+        click.echo(line, color=colour())
 
 
 def echo_verdicts(lines: Iterable[tuple[str, str, str | None]]) -> None:
@@ -28,7 +39,32 @@ def echo_verdicts(lines: Iterable[tuple[str, str, str | None]]) -> None:
     before = None
     for verdict, text, hint in lines:
         echo_verdict(verdict, text, verdict)
+        # Ten repositories that fail for one reason would show one command ten times.
         if hint and hint != before:
-            word = click.style("hint:", fg="cyan")
-            click.echo(f"{' ' * (_WIDTH + 2)}{word} {printable(hint)}", color=colour())
+            echo_hint(hint, _INDENT)
         before = hint
+
+
+def echo_hint(hint: str, indent: str) -> None:
+    """Print what helps, below what it helps against."""
+    word = click.style(_HINT.strip(), fg="cyan")
+    first, *others = _wrapped(printable(hint), f"{indent}{_HINT}")
+    click.echo(f"{indent}{word} {first}", color=colour())
+    for line in others:
+        click.echo(f"{indent}{' ' * len(_HINT)}{line}")
+
+
+def _wrapped(text: str, indent: str) -> Iterator[str]:
+    """Wrap a text at its blanks, where that is for a terminal.
+
+    Commands in backticks stay whole, however long: a line break that is in the text itself would
+    be copied with them, and the shell would run the half before it.
+    """
+    if not sys.stdout.isatty():
+        yield text
+        return
+    bound = re.sub(r"`[^`]*`", lambda match: match[0].replace(" ", _BOUND), text)
+    # Where the terminal is narrower still, it breaks the lines itself.
+    width = max(terminal_width() - len(indent), _NARROWEST)
+    lines = textwrap.wrap(bound, width, break_long_words=False, break_on_hyphens=False)
+    yield from (line.replace(_BOUND, " ") for line in lines or [""])

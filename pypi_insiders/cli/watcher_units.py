@@ -2,7 +2,7 @@
 
 import click
 
-from pypi_insiders.cli import completers, service
+from pypi_insiders.cli import completers, service, service_state
 from pypi_insiders.cli.common import CommonCommand
 from pypi_insiders.systemd import control
 
@@ -41,14 +41,15 @@ def restart(no_block: bool) -> None:
 
 
 @click.command(cls=CommonCommand)
-@service.as_json
+@service_state.as_json
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
     """Show the state of the watcher of the repositories.
 
-    Exit status: 0 running, 3 stopped, 4 not installed.
+    With -v, also what `systemctl status` prints of its units. Exit status: 0 running, 3 stopped, 4
+    not installed.
     """
-    ctx.exit(service.show("watcher", as_json=as_json))
+    service_state.show(ctx, "watcher", as_json=as_json)
 
 
 @click.command(cls=CommonCommand)

@@ -1,4 +1,4 @@
-"""Look for what commonly goes wrong."""
+"""Check for common problems."""
 
 from pypi_insiders.doctor.examination import examine
 from pypi_insiders.doctor.finding import Finding, Verdict

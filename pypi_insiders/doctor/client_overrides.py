@@ -1,4 +1,4 @@
-"""Find settings of pip, uv and PDM that bend a right address: what they take is not the index's."""
+"""Find settings because of which pip, uv and PDM bypass the index, though its URL is set."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from pypi_insiders.util.without_credentials import without_credentials
 
 @dataclass(frozen=True)
 class Bend:
-    """A setting, and what it does."""
+    """A setting, and its effect."""
 
     message: str
     hint: str
     is_public: bool = True
-    """Whether it can bring a package of the same name from elsewhere; otherwise it brings none."""
+    """Whether a package of the same name can come from elsewhere; otherwise none is found."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,21 @@ class ClientUse:
     place: ClientContext
     sources: Sources
     is_alone: bool
-    """Whether no other index is asked."""
+    """Whether it is the only index."""
     host: str
-    """Under which the index is called."""
+    """The host in its URL."""
     port: int
     is_here: bool
-    """Whether that is this machine, so that a proxy has no business there."""
+    """Whether that is this machine, to which no request should go by a proxy."""
 
 
-_BY_LINKS = "takes the highest version, be it from there or from the index"
-_NONE = "asks no index at all"
-_LATER = "takes no release that the index got later"
+_BY_LINKS = "takes the highest version from there or from the index"
+_NONE = "disables all indexes"
+_LATER = "ignores releases that were uploaded later"
 
 
 def pip(use: ClientUse) -> Iterator[Bend]:
-    """Find what bends pip. Source: https://pip.pypa.io/en/stable/cli/pip_install/."""
+    """Find the settings of pip. Source: https://pip.pypa.io/en/stable/cli/pip_install/."""
     options = pip_options(use.place)
 
     def undo(name: str) -> str:
@@ -64,10 +64,13 @@ def pip(use: ClientUse) -> Iterator[Bend]:
         yield Bend(
             f"{_name(options['no-index'], 'no-index')}: {_NONE}", undo("no-index"), is_public=False
         )
+    # The times of uploads to the index are those of its builds: a limit for public packages
+    # hides each newer release of the index as well.
     if (before := options.get("uploaded-prior-to")) and not _is_future(before.url):
         what = f"{_shown(before, 'uploaded-prior-to')}: {_LATER}"
         yield Bend(what, undo("uploaded-prior-to"), is_public=False)
     if proxy := _proxy(use, proxies.pip):
+        # pip has no exceptions for the proxy of its own options, unlike for `https_proxy`.
         if proxy == "PIP_PROXY":
             hint = _around_pip_proxy(use.place)
         elif proxy in use.place.environment:
@@ -78,14 +81,15 @@ def pip(use: ClientUse) -> Iterator[Bend]:
 
 
 def uv(use: ClientUse) -> Iterator[Bend]:
-    """Find what bends uv. Source: https://docs.astral.sh/uv/reference/settings/."""
+    """Find the settings of uv. Source: https://docs.astral.sh/uv/reference/settings/."""
     yield from _uv_pip(use)
     place = use.place
     for source in _uv(place, "index-strategy", "UV_INDEX_STRATEGY"):
         # With one index every strategy takes the same.
         if source.url != "first-index" and not use.is_alone:
-            what = "may take another version than that of the first index which has the package"
+            what = "may take a version from another index"
             yield _of_uv(place, source, "index-strategy", what, is_public=True)
+    # Those of the two tables add up, so one line each.
     for source in _links(place):
         yield _of_uv(place, source, "find-links", _BY_LINKS, is_public=True)
     yield from _uv_limits(place)
@@ -98,8 +102,9 @@ def uv(use: ClientUse) -> Iterator[Bend]:
 
 
 def _uv_pip(use: ClientUse) -> Iterator[Bend]:
-    """Compare where `uv pip` and the rest of uv look: a table of files is for the former alone."""
+    """Compare the index of `uv pip`, which has a table of its own, with that of all else in uv."""
     main = use.sources.main
+    # A variable counts for both.
     if main and main.place in use.place.environment:
         return
     for path, options in uv_files(use.place):
@@ -110,13 +115,13 @@ def _uv_pip(use: ClientUse) -> Iterator[Bend]:
             yield Bend(message, env_command(use.place))
         elif url and main and main.url.rstrip("/") != str(url).rstrip("/"):
             shown = _shown(Source(str(url), where), "index-url")
-            yield Bend(f"{shown}: `uv pip` asks there", remedy(use.place, where, "index-url"))
+            yield Bend(f"{shown}: `uv pip` uses that index", remedy(use.place, where, "index-url"))
         if url:
             return
 
 
 def _uv_limits(place: ClientContext) -> Iterator[Bend]:
-    """Find what makes uv take nothing, or not what is new."""
+    """Find settings by which uv uses no index, or ignores new releases."""
     for key, variable in (("no-index", None), ("offline", "UV_OFFLINE")):
         for source in _uv(place, key, variable):
             if is_true(source.url):
@@ -129,11 +134,12 @@ def _uv_limits(place: ClientContext) -> Iterator[Bend]:
 
 
 def _uv(place: ClientContext, key: str, variable: str | None) -> Iterator[Source]:
-    """Read what counts for `uv pip`, which has a table of its own, and for all else."""
+    """Return the settings of a key: that of `uv pip`, which has its own table, and the other."""
     if variable and place.environment.get(variable):
         yield Source(place.environment[variable], variable)
         return
     files = list(uv_files(place))
+    # In the order of the files: the first one that has the key counts.
     own = [
         Source(_text(it["pip"][key]), f"[pip] of {path}")
         for path, it in files
@@ -148,7 +154,7 @@ def _of_uv(place: ClientContext, source: Source, key: str, what: str, *, is_publ
 
 
 def _links(place: ClientContext) -> Iterator[Source]:
-    """Find all `find-links` of uv, which add up."""
+    """Return all `find-links` of uv; the places add up."""
     if place.environment.get("UV_FIND_LINKS"):
         yield Source(place.environment["UV_FIND_LINKS"], "UV_FIND_LINKS")
     for path, options in uv_files(place):
@@ -158,9 +164,10 @@ def _links(place: ClientContext) -> Iterator[Source]:
 
 
 def pdm(use: ClientUse) -> Iterator[Bend]:
-    """Find what bends PDM. Source: https://pdm-project.org/latest/reference/configuration/."""
+    """Find the settings of PDM. Source: https://pdm-project.org/latest/reference/configuration/."""
     environment = use.place.environment
     ignored: Source | None = None
+    # The first file counts most, so it is read last.
     for path, options in reversed(list(pdm_files(use.place))):
         value = options.get("pypi", {}).get("ignore_stored_index")
         if value is not None:
@@ -168,6 +175,7 @@ def pdm(use: ClientUse) -> Iterator[Bend]:
     if environment.get("PDM_IGNORE_STORED_INDEX"):
         ignored = Source(environment["PDM_IGNORE_STORED_INDEX"], "PDM_IGNORE_STORED_INDEX")
     project = str(pdm_root(use.place) / "pyproject.toml")
+    # A source in pyproject.toml is no stored index, and is not ignored.
     is_stored = use.sources.main is not None and use.sources.main.place != project
     if ignored and is_true(ignored.url) and is_stored:
         name = "ignore_stored_index"
@@ -188,17 +196,17 @@ def _proxy(use: ClientUse, ask: Any) -> str | None:
 
 
 def _by_proxy(use: ClientUse, proxy: str) -> str:
-    return f"{proxy} sends requests for {use.host} to a proxy: what answers is not this index"
+    return f"{proxy} sends requests for {use.host} to a proxy, and not to this index"
 
 
 def env_command(place: ClientContext) -> str:
-    """Write the command that leads all clients to the index, and past proxies."""
+    """Return the command that points all clients to the index, and excepts it from proxies."""
     fish = shell_words.is_fish(place.environment)
     return f"`{shell_words.evaluated(fish=fish)}`"
 
 
 def _around_pip_proxy(place: ClientContext) -> str:
-    """Give the proxy to pip in a way that knows exceptions."""
+    """Return the command that sets the proxy of pip by variables that have exceptions."""
     fish = shell_words.is_fish(place.environment)
     assign = "set -gx {} $PIP_PROXY" if fish else 'export {}="$PIP_PROXY"'
     words = [assign.format(name) for name in ("http_proxy", "https_proxy")]
@@ -207,20 +215,21 @@ def _around_pip_proxy(place: ClientContext) -> str:
 
 
 def remedy(place: ClientContext, where: str, name: str) -> str:
-    """Tell how to take back a setting: a variable by a command, a line of a file by hand."""
+    """Return how to remove a setting: a variable by a command, a line of a file by hand."""
+    # No command edits the file: it belongs to another program, and may be shared or managed.
     if where in place.environment:
         fish = shell_words.is_fish(place.environment)
         return f"`{shell_words.unset((where,), fish=fish)}`"
-    return f"take `{name}` out of {where}"
+    return f"remove `{name}` from {where}"
 
 
 def _name(source: Source, key: str) -> str:
-    """Name a setting: a variable, or a key and its file."""
+    """Return the name of a setting: a variable, or a key and its file."""
     return source.place if source.place.isidentifier() else f"{key} ({source.place})"
 
 
 def _shown(source: Source, key: str) -> str:
-    """Name a setting with its value, without credentials."""
+    """Return the name of a setting and its value, without credentials."""
     value = " ".join(map(without_credentials, source.url.split()))
     if source.place.isidentifier():
         return f"{source.place}={value}"
@@ -230,17 +239,19 @@ def _shown(source: Source, key: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
-    if isinstance(value, dict):  # of packages
+    # `exclude-newer-package = { name = "2020-01-01", other = false }`
+    if isinstance(value, dict):
         return " ".join(f"{name}={it}" for name, it in value.items() if it is not False)
     return str(value)
 
 
 def _is_future(when: str) -> bool:
-    """Tell whether a limit hides nothing: an empty one, or a point in time that is not yet."""
+    """Return whether a limit hides nothing: it is empty, or a time to come."""
     if not when:
         return True
     try:
         at = datetime.fromisoformat(when)
     except ValueError:
+        # A span such as `7 days`, which is always in the past.
         return False
     return at.replace(tzinfo=at.tzinfo or UTC) > datetime.now(UTC)

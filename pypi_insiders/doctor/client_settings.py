@@ -1,4 +1,4 @@
-"""Read where pip, uv and PDM look for packages, as they themselves do."""
+"""Read the index settings of pip, uv and PDM, by the rules of each."""
 
 import configparser
 import os
@@ -15,30 +15,30 @@ from pypi_insiders.util.without_credentials import without_any_credentials
 
 @dataclass(frozen=True)
 class Source:
-    """An index that a client is told to use."""
+    """An index in the settings of a client."""
 
     url: str
     place: str
-    """Where that is said: a variable, or a file."""
+    """Where it is set: a variable, or a file."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """All that one client is told to use."""
+    """All indexes in the settings of a client."""
 
     main: Source | None
-    """In place of PyPI; `None`: nothing is."""
+    """In place of PyPI; `None`: PyPI."""
     others: tuple[Source, ...] = ()
-    """Beside it; uv asks them before it, pip at the same time."""
+    """Beside it; uv uses them before it, pip at the same time."""
     single: tuple[Source, ...] = ()
-    """For packages that are named one by one."""
+    """For packages that are listed one by one."""
     is_ordered: bool = False
-    """Whether PDM asks the main one first, and the others only for what that does not know."""
+    """Whether PDM uses the main one first, and the others only for packages it does not have."""
 
 
 @dataclass(frozen=True)
 class ClientContext:
-    """Where somebody calls the clients."""
+    """The environment, home and directory in which the clients are run."""
 
     environment: Mapping[str, str]
     home: Path
@@ -51,7 +51,8 @@ class ClientContext:
 
     @property
     def system(self) -> tuple[Path, ...]:
-        """`$XDG_CONFIG_DIRS`; relative ones do not count."""
+        """`$XDG_CONFIG_DIRS`, without relative ones."""
+        # Source: XDG Base Directory Specification, "All paths must be absolute".
         words = self.environment.get("XDG_CONFIG_DIRS") or "/etc/xdg"
         return tuple(Path(word) for word in words.split(":") if word.startswith("/"))
 
@@ -62,7 +63,7 @@ class ClientContext:
 
 
 def pip(place: ClientContext) -> Sources:
-    """Read where pip would look.
+    """Return the indexes of pip.
 
     Raises:
         InsidersError: a file cannot be read.
@@ -74,7 +75,7 @@ def pip(place: ClientContext) -> Sources:
 
 
 def pip_options(place: ClientContext) -> dict[str, Source]:
-    """Read the options that `pip install` gets from files and variables, by their long names.
+    """Return the options that `pip install` gets from files and variables, by their long names.
 
     Raises:
         InsidersError: a file cannot be read.
@@ -87,12 +88,16 @@ def pip_options(place: ClientContext) -> dict[str, Source]:
         try:
             parser.read_string(read_text(path) or "")
         except configparser.Error as error:
-            told = without_any_credentials(str(error)).replace("\n", " ")
-            raise InsidersError(f"{path} is no configuration: {told}", f"edit {path}") from error
+            # The parser quotes the line, and an index URL in it may have a password.
+            why = without_any_credentials(str(error)).replace("\n", " ")
+            raise InsidersError(
+                f"{path} is not a valid configuration file: {why}", f"edit {path}"
+            ) from error
         for section, found in sections.items():
             if parser.has_section(section):
                 items = parser.items(section)
                 found |= {key.replace("_", "-"): Source(it, str(path)) for key, it in items}
+    # PIP_INDEX_URL is `--index-url`: each option has a variable by this rule.
     variables = {
         name.removeprefix("PIP_").lower().replace("_", "-"): Source(value, name)
         for name, value in place.environment.items()
@@ -107,12 +112,13 @@ def pip_options(place: ClientContext) -> dict[str, Source]:
 
 
 def _pip_files(place: ClientContext) -> Iterator[Path]:
-    """Name pip's files; of two that say the same the later one counts."""
+    """Yield the files of pip; a later one overrides an earlier one."""
     own = place.environment.get("PIP_CONFIG_FILE")
     # pip's documented way to read no file at all.
     if own == os.devnull:
         return
     yield from (directory / "pip/pip.conf" for directory in place.system)
+    # pip reads it in addition to $XDG_CONFIG_DIRS.
     yield Path("/etc/pip.conf")
     # A PIP_CONFIG_FILE that exists takes the place of the user's own files.
     if not own or not _is_file(Path(own)):
@@ -124,12 +130,12 @@ def _pip_files(place: ClientContext) -> Iterator[Path]:
 
 
 def each(several: Source | None) -> tuple[Source, ...]:
-    """Take apart a value that names several indexes."""
+    """Split a value that has several indexes."""
     return tuple(Source(url, several.place) for url in several.url.split()) if several else ()
 
 
 def uv(place: ClientContext) -> Sources:
-    """Read what uv would.
+    """Return the indexes of uv.
 
     Raises:
         InsidersError: a file cannot be read.
@@ -142,7 +148,7 @@ def uv(place: ClientContext) -> Sources:
 
 
 def uv_mains(place: ClientContext) -> list[Source]:
-    """Read all that would be uv's main index, the one that counts first.
+    """Return all settings of uv's main index, the one that counts first.
 
     Raises:
         InsidersError: a file cannot be read.
@@ -154,18 +160,20 @@ def _uv(place: ClientContext) -> tuple[list[Source], list[Source], list[Source]]
     main: list[Source] = []
     others: list[Source] = []
     single: list[Source] = []
-    names: set[str] = set()  # of two indexes of one name only the first counts
+    # Of two indexes with the same name only the first counts.
+    names: set[str] = set()
 
     def is_new(name: str) -> bool:
         is_known = name in names
         names.update({name} - {""})
         return not is_known
 
-    # The one that is deprecated counts as long as the other is not set.
+    # The second, deprecated one counts if the first is not set.
     for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         main += [it for name, it in _uv_variable(place.environment, variable) if is_new(name)]
     for variable in ("UV_INDEX", "UV_EXTRA_INDEX_URL"):
         others += [it for name, it in _uv_variable(place.environment, variable) if is_new(name)]
+    # After the variables, which override files; and each file adds to those that count more.
     for path, options in uv_files(place):
         for index in options.get("index", ()):
             kind = main if index.get("default") else others
@@ -180,20 +188,22 @@ def _uv(place: ClientContext) -> tuple[list[Source], list[Source], list[Source]]
 
 
 def _uv_variable(environment: Mapping[str, str], variable: str) -> list[tuple[str, Source]]:
-    """Read indexes, each a URL or `NAME=URL`; return the name, or nothing, with each."""
+    """Return the indexes of a variable, each with its name, which may be empty."""
     words = environment.get(variable, "").split()
     return [(name, Source(url, variable)) for name, url in map(_without_name, words)]
 
 
 def _without_name(word: str) -> tuple[str, str]:
+    # A URL may have a query with `=`, but no name has a slash.
     name, equals, url = word.partition("=")
     return (name, url) if equals and "/" not in name else ("", word)
 
 
 def uv_files(place: ClientContext) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Read uv's files, the one that counts most first."""
+    """Yield uv's files, the one that counts most first."""
     if is_true(place.environment.get("UV_NO_CONFIG", "")):
         return
+    # It takes the place of all other files.
     if own := place.environment.get("UV_CONFIG_FILE"):
         yield Path(own), _toml(Path(own))
         return
@@ -219,7 +229,7 @@ def uv_files(place: ClientContext) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def pdm(place: ClientContext) -> Sources:
-    """Read what PDM would.
+    """Return the indexes of PDM.
 
     Raises:
         InsidersError: a file cannot be read.
@@ -235,6 +245,7 @@ def pdm(place: ClientContext) -> Sources:
     tool = pdm_project(place)
     for source in tool.get("source", ()):
         found = Source(str(source.get("url")), str(project))
+        # The source of this name takes the place of PyPI; each other one is added to it.
         if source.get("name") == "pypi":
             main, is_first = found, not others
         else:
@@ -243,27 +254,29 @@ def pdm(place: ClientContext) -> Sources:
     if main is None and variable:
         main = Source(variable, "PDM_PYPI_URL")
     for path, options in pdm_files(place):
+        # A table, or one key with a dot in it, in quotes.
         url = options.get("pypi", {}).get("url") or options.get("pypi.url")
         if main is None and url:
             main = Source(str(url), str(path))
+        # Stored ones are used for each project, beside the sources of its pyproject.toml.
         others += [Source(str(it["url"]), str(path)) for it in _stored(options)]
     is_ordered = bool(tool.get("resolution", {}).get("respect-source-order")) and is_first
     return Sources(main, tuple(others), tuple(single), is_ordered)
 
 
 def pdm_root(place: ClientContext) -> Path:
-    """Find the directory of the project that PDM works on."""
+    """Return the directory of the project that PDM works on."""
     return next((it for it in place.above if _is_file(it / "pyproject.toml")), place.directory)
 
 
 def pdm_project(place: ClientContext) -> dict[str, Any]:
-    """Read what a project sets for PDM."""
+    """Return the settings of a project for PDM."""
     found: dict[str, Any] = _toml(pdm_root(place) / "pyproject.toml").get("tool", {}).get("pdm", {})
     return found
 
 
 def pdm_files(place: ClientContext) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Read PDM's own files, the one that counts most first."""
+    """Yield PDM's own files, the one that counts most first."""
     own = place.environment.get("PDM_CONFIG_FILE")
     yield pdm_root(place) / "pdm.toml", _toml(pdm_root(place) / "pdm.toml")
     user = Path(own) if own else place.config / "pdm/config.toml"
@@ -272,20 +285,20 @@ def pdm_files(place: ClientContext) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _stored(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Find the indexes that PDM asks for each project: `[pypi.NAME]`."""
+    """Yield the indexes that PDM uses for each project: `[pypi.NAME]`."""
     for value in options.get("pypi", {}).values():
         if isinstance(value, dict) and "url" in value:
             yield value
 
 
 def is_true(value: object) -> bool:
-    """Tell whether a switch is on, as pip, uv and PDM read it."""
+    """Return whether a switch is on, as pip, uv and PDM read it."""
     return str(value).lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def _is_file(path: Path) -> bool:
-    """Tell whether a file is there for us; what we may not look at is not."""
-    return os.path.isfile(path)  # noqa: PTH113 - Path raises then
+    """Return whether a file exists, as far as this user can see."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path raises where a directory is closed
 
 
 def _toml(path: Path) -> dict[str, Any]:

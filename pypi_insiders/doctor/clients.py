@@ -1,4 +1,4 @@
-"""Look whether pip, uv and PDM use the index when they are called from here."""
+"""Check whether pip, uv and PDM use the index when they are run from this shell."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,25 +21,27 @@ _FULL, _ONLY_OWN = "/simple", "/insiders/simple"
 
 @dataclass(frozen=True)
 class Index:
-    """By which URLs clients call the index."""
+    """The index, as the URLs of clients name it."""
 
     settings: ServerSettings
     port: int
 
     def is_at(self, url: str) -> bool:
-        """Tell whether a URL is one of the index."""
+        """Return whether a URL is one of the index."""
         parts = _split(url)
         host = parts.hostname or ""
-        if host in self.settings.names:  # perhaps behind a proxy with a port of its own
+        # By the name alone: a reverse proxy in front of it has a port of its own.
+        if host in self.settings.names:
             return True
         return _port(parts) == self.port and self.is_here(host)
 
     def is_here(self, host: str) -> bool:
-        """Tell whether a host of a URL is this machine, or the address of it that is set."""
+        """Return whether a host is this machine, or the address that is set for the index."""
         return addresses.is_loopback(host) or host == self.settings.host
 
 
 def _split(url: str) -> SplitResult:
+    # Of what a user wrote: `http://[` raises, and is simply not the URL of the index.
     try:
         return urlsplit(url)
     except ValueError:
@@ -63,7 +65,7 @@ class _Client:
 
 @dataclass(frozen=True)
 class _Setup:
-    """What is known when one client is judged."""
+    """What the checks of one client are given."""
 
     name: str
     sources: Sources
@@ -72,36 +74,37 @@ class _Setup:
 
     @property
     def remedy(self) -> str:
-        """The command that leads all clients to the index."""
+        """The command that points all clients to the index."""
         return client_overrides.env_command(self.place)
 
     @property
     def others(self) -> list[Source]:
-        """What is asked beside the index, without what stands for PyPI by default."""
+        """The indexes beside this one that are set."""
         everything = (self.sources.main, *self.sources.others)
         return [it for it in everything if it and not self.index.is_at(it.url)]
 
     @property
     def ours(self) -> Source | None:
-        """The first of the sources that is the index."""
+        """The first source that is the index."""
         everything = (*self.sources.others, self.sources.main)
         return next((it for it in everything if it and self.index.is_at(it.url)), None)
 
     def without(self, sources: list[Source], *, lead: bool = False) -> str:
-        """Tell how to take sources away, and how to be led to the index then, where that goes."""
+        """Return how to remove sources, and how to set the index again if it goes with them."""
         places = sorted({it.place for it in sources})
         variables = [it for it in places if it in self.place.environment]
         files = [it for it in places if it not in variables]
         fish = shell_words.is_fish(self.place.environment)
         commands = [shell_words.unset(variables, fish=fish)] if variables else []
+        # One variable can have both: `UV_INDEX="OURS THEIRS"`.
         is_lost = self.ours is not None and self.ours.place in variables
         commands += [shell_words.evaluated(fish=fish)] if lead or is_lost else []
-        words = [f"take it out of {together(files)}"] if files else []
+        words = [f"remove it from {together(files)}"] if files else []
         return together([*words, *([f"`{'; '.join(commands)}`"] if commands else [])])
 
 
 def look(place: ClientContext, index: Index) -> Iterator[Finding]:
-    """Look at each client."""
+    """Check each client."""
     clients = (
         _Client("pip", client_settings.pip, _merging, client_overrides.pip),
         _Client("uv", client_settings.uv, _in_order, client_overrides.uv),
@@ -116,14 +119,17 @@ def look(place: ClientContext, index: Index) -> Iterator[Finding]:
             yield from _bends(client, found)
         except InsidersError as error:
             yield warning(client.name, error.message, error.hint)
-        except (AttributeError, TypeError) as error:  # of a file with something else in it
-            yield warning(client.name, f"its settings cannot be made out ({error})", None)
+        # A file with something else in it, such as `[index]` for `[[index]]`, of which the client
+        # itself complains in its own words.
+        except (AttributeError, TypeError) as error:
+            yield warning(client.name, f"its settings cannot be read ({error})", None)
+    # Other tools run one of the two, such as pipx, and users see only the tool.
     if "pip" in uses and "uv" in uses and uses["pip"] != uses["uv"]:
         yield _one_of_two(place, uses_pip=uses["pip"])
 
 
 def _bends(client: _Client, found: _Setup) -> Iterator[Finding]:
-    """Look at what bends the address, where the client has that of the index."""
+    """Check for settings that bypass the index, if the client uses it."""
     if found.ours is None:
         return
     parts = _split(found.ours.url)
@@ -136,7 +142,7 @@ def _bends(client: _Client, found: _Setup) -> Iterator[Finding]:
 
 
 def _one_of_two(place: ClientContext, *, uses_pip: bool) -> Finding:
-    """Tell that what runs the other one of pip and uv takes public packages."""
+    """Return the finding that only one of pip and uv uses the index."""
     path = place.environment.get("PATH", "")
     has_pipx = shutil.which("pipx", path=path) is not None
     one, other = ("pip", "uv") if uses_pip else ("uv", "pip")
@@ -150,20 +156,22 @@ def _one_of_two(place: ClientContext, *, uses_pip: bool) -> Finding:
 
 
 def _merging(found: _Setup) -> Finding:
-    """Judge a client that takes the highest version of any of its indexes."""
+    """Check a client that takes the highest version of any of its indexes."""
     name, sources, index = found.name, found.sources, found.index
     ours = [it for it in (sources.main, *sources.others) if it and index.is_at(it.url)]
     if not ours:
         return _unused(found)
-    # pip merges all its indexes: the index as an extra one is open to dependency confusion.
+    # pip merges all its indexes: as an extra one the index loses to a higher version of a private
+    # name that is uploaded to PyPI (dependency confusion).
     if sources.main not in ours:
         return problem(
             name,
-            f"takes the highest version, be it of {_names(ours)} or of its main index",
+            f"takes the highest version of {_names(ours)} and its main index",
             found.without(ours, lead=True),
         )
-    if trouble := _wrong_page(found, ours[0], _FULL):
-        return trouble
+    if wrong := _wrong_page(found, ours[0], _FULL):
+        return wrong
+    # PDM with `respect-source-order` stops at the first that has it, so others do no harm.
     others = [it for it in sources.others if it not in ours]
     if others and not sources.is_ordered:
         return problem(
@@ -175,7 +183,7 @@ def _merging(found: _Setup) -> Finding:
 
 
 def _in_order(found: _Setup) -> Finding:
-    """Judge a client that takes a name from the first index that knows it."""
+    """Check a client that takes a project from the first index that has it."""
     sources = found.sources
     order = [*sources.others, *((sources.main,) if sources.main else ())]
     at = next((number for number, it in enumerate(order) if found.index.is_at(it.url)), None)
@@ -183,15 +191,16 @@ def _in_order(found: _Setup) -> Finding:
         return _unused(found)
     ours = order[at]
     is_main = ours == sources.main
-    if trouble := _wrong_page(found, ours, *((_FULL,) if is_main else (_FULL, _ONLY_OWN))):
-        return trouble
+    if wrong := _wrong_page(found, ours, *((_FULL,) if is_main else (_FULL, _ONLY_OWN))):
+        return wrong
+    # uv stops at the first index that has a name, so a private name that is taken there wins.
     if at:
         return problem(
             found.name,
-            f"asks {_names(order[:at])} before the index, and takes from there what is known there",
+            f"asks {_names(order[:at])} before the index, and takes packages from there first",
             found.without(order[:at]),
         )
-    how = "uses the index" if is_main else "asks the index first"
+    how = "uses the index" if is_main else "uses the index first"
     return ok(found.name, f"{how} ({ours.place})")
 
 
@@ -199,26 +208,33 @@ def _wrong_page(found: _Setup, source: Source, *right: str) -> Finding | None:
     path = _split(source.url).path.rstrip("/")
     if path in right:
         return None
-    what = "only has what it holds itself" if path == _ONLY_OWN else "is no address of packages"
+    what = (
+        "serves only the projects of this index"
+        if path == _ONLY_OWN
+        else "is not the URL of an index"
+    )
     return warning(found.name, f"{_names([source])} {what}", found.remedy)
 
 
 def _unused(found: _Setup) -> Finding:
-    """Tell of a client that does not use the index, as it may, or not for everything."""
+    """Return the finding about a client that does not use the index, or only for some packages."""
+    # No problem: many have a project or two for which they set the variables.
     name, sources = found.name, found.sources
     if single := [it for it in sources.single if found.index.is_at(it.url)]:
         return ok(name, f"uses the index for single packages ({single[0].place})")
+    # An address of this machine at another port: a former one, or the index of another user.
     for source in (sources.main, *sources.others):
         at = _split(source.url if source else "")
         if source and at.scheme == "http" and addresses.is_loopback(at.hostname or ""):
             return _another_here(found, source)
     if sources.main is None:
-        return ok(name, "does not use the index: nothing here leads to it", found.remedy)
-    return ok(name, f"does not use the index, but {_names([sources.main])}", found.remedy)
+        return ok(name, "not configured to use the index", found.remedy)
+    return ok(name, f"uses {_names([sources.main])}, and not the index", found.remedy)
 
 
 def _another_here(found: _Setup, source: Source) -> Finding:
-    """Look at another index of this machine: whether it is there, and whose it is."""
+    """Check another index on this machine: whether it answers, and whose it is."""
+    # Often it is this index at its former port, in a variable that a shell still has.
     parts = _split(source.url)
     host = parts.hostname or "localhost"
     if stranger := listeners.stranger(
@@ -226,8 +242,8 @@ def _another_here(found: _Setup, source: Source) -> Finding:
     ):
         return stranger
     if not index_check.is_index(f"http://{parts.netloc.rpartition('@')[2]}"):
-        return warning(found.name, f"no index is where {_names([source])} points", found.remedy)
-    return ok(found.name, f"uses another index of this machine, {_names([source])}")
+        return warning(found.name, f"no index answers at {_names([source])}", found.remedy)
+    return ok(found.name, f"uses another index on this machine, {_names([source])}")
 
 
 def _names(sources: list[Source]) -> str:

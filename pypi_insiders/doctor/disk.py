@@ -1,4 +1,4 @@
-"""Look whether there is room where files are written."""
+"""Check the free space where files are written."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ _PROBLEM_FILES = 1000  # a source tree has as many
 
 
 def look(paths: Paths) -> Iterator[Finding]:
-    """Look at each file system on which distributions, state or cache lie."""
+    """Check each file system that has the distributions, the state or the cache."""
+    # By device: they mostly share one, and three lines of the same number would look like three.
     shared: dict[int, tuple[Path, list[str]]] = {}
     for what, wanted in (
         ("distributions", paths.distributions),
@@ -22,11 +23,12 @@ def look(paths: Paths) -> Iterator[Finding]:
         ("cache", paths.cache),
     ):
         place = next(path for path in (wanted, *wanted.parents) if os.path.exists(path))  # noqa: PTH110 - Path raises where we may not look
+        # Only the directories that exist have permissions; the others are made below them.
         if not os.access(place, os.W_OK | os.X_OK):
             yield problem(
                 "disk",
-                f"{place} cannot be written, where the {what} should lie",
-                f"see who may: `ls -ld {place}`",
+                f"cannot write the {what} in {place}",
+                f"check its permissions: `ls -ld {place}`",
             )
             continue
         shared.setdefault(place.stat().st_dev, (place, []))[1].append(what)
@@ -35,16 +37,17 @@ def look(paths: Paths) -> Iterator[Finding]:
 
 
 def _room(place: Path, what: str) -> Finding:
-    """Tell how much room there is. Source: statvfs(3)."""
+    """Return the finding about one file system. Source: statvfs(3)."""
     has = os.statvfs(place)
+    # What an ordinary user may still write: root has a reserve beyond it.
     free_bytes = has.f_bavail * has.f_frsize
     left = f"{size(free_bytes)} free for {what}"
-    hint = f"make room: `df -h {place}`; the cache may be deleted"
+    hint = f"free up space: `df -h {place}`; the cache can be deleted"
     if free_bytes < _PROBLEM_BYTES:
         return problem("disk", left, hint)
-    # Some file systems count no inodes, and say that they have none.
+    # Some file systems, such as btrfs, count no inodes, and report that they have none.
     if has.f_files and has.f_favail < _PROBLEM_FILES:
-        message = f"room for {has.f_favail} more files only (inodes), for {what}"
+        message = f"only {has.f_favail} inodes free for {what}"
         return problem("disk", message, f"remove files: `df -i {place}`")
     if free_bytes < _WARNING_BYTES:
         return warning("disk", left, hint)

@@ -1,4 +1,4 @@
-"""Look at everything, from the ground up."""
+"""Run all checks, in the order in which one rests on another."""
 
 import os
 import threading
@@ -43,17 +43,18 @@ _T = TypeVar("_T")
 
 
 def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Finding]:
-    """Look at everything at the same time, and tell in order what was found.
+    """Run all checks at the same time, and return their findings in order.
 
     Args:
         paths: where everything is.
-        now: for "12 min ago"; with a time zone, in which times are told.
-        verify: whether every published file is read.
+        now: for "12 min ago"; its time zone is that of all times.
+        verify: whether every published file is read and its hash compared.
     """
-    # First, for what it finds is in the snapshot then.
+    # First: it records what differs, and so the snapshot below has it in its place.
     verified = list(_verify(paths)) if verify else []
     seen = snapshot.take(paths, now, observation.AS_CLIENT)
     judged = judge(seen)
+    # With a broken config.toml the other checks still help, with the defaults for what it lacks.
     settings = seen.settings if isinstance(seen.settings, Settings) else Settings()
     yield from _file(paths.settings, CONFIG, judged)
     yield from _file(paths.repositories, REPOSITORIES, judged)
@@ -80,11 +81,12 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
             else ()
         ),
     )
-    # All at once, and told in order: repositories, fallback and sandbox take seconds each.
+    # All at once, and printed in order: repositories, fallback and sandbox take seconds each.
     running = [_begin(partial(_all, check)) for check in checks]
     try:
         for findings in running:
             yield from findings.result()
+    # Ctrl-C too: a probe in its unit and a git that waits for a host would outlive this process.
     except BaseException:
         processes.end()
         access_check.end()
@@ -94,14 +96,14 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
 def _manager(seen: Snapshot) -> Manager | InsidersError:
     if isinstance(seen.services, Services):
         return seen.services.manager
-    return seen.services or InsidersError("nobody looked")
+    return seen.services or InsidersError("the services were not checked")
 
 
 def _file(path: Path, name: str, judged: Judgement) -> Iterator[Finding]:
     found = [services.of_item(item) for item in judged.about((name,))]
     yield from found
     if not any(item.verdict == Verdict.PROBLEM for item in found):
-        yield ok(path.name, "can be read" if is_there(path) else "not found, using the defaults")
+        yield ok(path.name, "valid" if is_there(path) else "not found, using the defaults")
 
 
 def former_keys(path: Path) -> Iterator[Finding]:
@@ -126,18 +128,19 @@ def _verify(paths: Paths) -> Iterator[Finding]:
         yield problem("files", error.message, error.hint)
     else:
         if not differences:
-            yield ok("files", "the hash of each is the recorded one")
+            yield ok("files", "all hashes match the recorded ones")
 
 
 def _rest(seen: Snapshot, judged: Judgement) -> Iterator[Finding]:
-    """Tell what else the judgement says: of repositories, projects and the state."""
-    told = {CONFIG, REPOSITORIES, INDEX, *(part.name for part in PARTS)}
-    told |= {f"{part.name} units" for part in PARTS}
-    found = [services.of_item(item) for item in judged.items if item.subject not in told]
+    """Return what else is in the judgement: of repositories, projects and the state."""
+    # These have their place further up or down, between the checks that they rest on.
+    elsewhere = {CONFIG, REPOSITORIES, INDEX, *(part.name for part in PARTS)}
+    elsewhere |= {f"{part.name} units" for part in PARTS}
+    found = [services.of_item(item) for item in judged.items if item.subject not in elsewhere]
     yield from found
     if not found and seen.held:
         served = counted(len(seen.held), "project")
-        yield ok("releases", f"{served}, each with a release that is served as it was published")
+        yield ok("releases", f"{served}, all served as published")
 
 
 def _all(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
@@ -145,7 +148,7 @@ def _all(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
 
 
 def _begin(work: Callable[[], _T]) -> "Future[_T]":
-    """Do something in a thread that does not keep the process from ending."""
+    """Run a function in a thread that does not keep the process from ending."""
     future: Future[_T] = Future()
 
     def do() -> None:
@@ -161,13 +164,15 @@ def _begin(work: Callable[[], _T]) -> "Future[_T]":
 
 def _clients(url: str | None, paths: Paths, settings: Settings) -> Iterator[Finding]:
     port = urlsplit(url or "").port
+    # Behind a socket of another kind no URL of a client is recognized as that of the index.
     if port is None:
         return
+    # Another shell may have removed the directory in which this one is.
     try:
         directory = Path.cwd()
     except OSError:
-        hint = "`cd` to one that is there"
-        yield warning("lock files", "the current directory is gone", hint)
+        hint = "`cd` to another directory"
+        yield warning("lock files", "the current directory no longer exists", hint)
         return
     place = ClientContext(os.environ, Path.home(), directory)
     index = clients.Index(settings.server, port)

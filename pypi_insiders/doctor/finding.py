@@ -1,4 +1,4 @@
-"""What a check found."""
+"""A finding: the result of one check."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """How a check ended."""
+    """How grave the result of a check is."""
 
     OK = "ok"
     WARNING = "warning"
@@ -15,38 +15,38 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found."""
+    """The result of one check."""
 
     check: str
-    """What was looked at."""
+    """What was checked."""
     verdict: Verdict
     message: str
     hint: str | None = None
-    """What to type or do, where there is a remedy."""
+    """The next command, or what to do; `None`: nothing helps, or nothing has to be done."""
     repository: str | None = None
-    """`NS/PROJ`, if it is about one of them."""
+    """`NS/PROJ`, if the check is about one repository."""
 
     @property
     def line(self) -> str:
-        """What a person reads of it."""
+        """Return the line that `doctor` prints."""
         return f"{self.check}: {f'{self.repository} ' if self.repository else ''}{self.message}"
 
 
 def ok(check: str, message: str, hint: str | None = None) -> Finding:
-    """Tell that all is well."""
+    """Return the finding of a check that passed."""
     return Finding(check, Verdict.OK, message, hint)
 
 
 def warning(check: str, message: str, hint: str | None) -> Finding:
-    """Tell what may be as it should be, or goes well all the same."""
+    """Return a finding that may be intended, or that stops nothing."""
     return Finding(check, Verdict.WARNING, message, hint)
 
 
 def problem(check: str, message: str, hint: str | None) -> Finding:
-    """Tell what keeps something from its work."""
+    """Return a finding because of which something does not work."""
     return Finding(check, Verdict.PROBLEM, message, hint)
 
 
 def together(words: Sequence[str]) -> str:
-    """Write a list as people do: `a, b and c`."""
+    """Join words as in a sentence: `a, b and c`."""
     return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words)

@@ -1,4 +1,4 @@
-"""Look whether the index for all other names answers, and what time it is there."""
+"""Check whether the fallback index answers, and compare the clock with its own."""
 
 import email.utils
 import ssl
@@ -29,21 +29,21 @@ _WRONG_TIME = (9, 10)
 
 @dataclass(frozen=True)
 class TimedAnswer:
-    """What came of one small request."""
+    """The answer to one small request, and how long it took."""
 
     took_s: float = 0
     status: int | None = None
-    """`None`: there was no answer."""
+    """`None`: no answer came."""
     reason: str = ""
-    """Why there was none."""
+    """Why no answer came."""
     ahead_s: float | None = None
-    """By how much our clock is ahead of theirs; `None` if they do not tell the time."""
+    """By how much this clock is ahead of the server's; `None`: its answer has no date."""
     is_time_doubted: bool = False
-    """Whether a certificate is not valid at the time that we believe it is."""
+    """Whether its certificate is not valid at the time of this clock."""
 
 
 def ask(url: str) -> TimedAnswer:
-    """Ask an index for the head of one page, by the proxies of this shell, as its clients do."""
+    """Request the head of one page of an index by the proxies of this shell, as installers do."""
     request = Request(  # noqa: S310 - config.toml takes http and https only
         f"{url.rstrip('/')}/{_PROJECT}/",
         # The page of pip has hundreds of kilobytes.
@@ -57,15 +57,20 @@ def ask(url: str) -> TimedAnswer:
             ahead_s = _ahead(answer.headers, began_at + took_s / 2)
             return TimedAnswer(took_s, answer.status, ahead_s=ahead_s)
     except NoAnswerError as error:
-        said, is_time_doubted = str(error), False
+        why, is_time_doubted = str(error), False
+        # A certificate that is out of date is mostly right, and the clock is wrong: after a
+        # suspended virtual machine, or with an empty battery.
         if isinstance(error.cause, ssl.SSLCertVerificationError):
-            said = error.cause.verify_message
+            why = error.cause.verify_message
             is_time_doubted = error.cause.verify_code in _WRONG_TIME
-        return TimedAnswer(time.monotonic() - began, reason=said, is_time_doubted=is_time_doubted)
+        return TimedAnswer(time.monotonic() - began, reason=why, is_time_doubted=is_time_doubted)
 
 
 def _ahead(headers: Message, at_s: float) -> float | None:
-    """Compare our time with theirs. Source: RFC 9110, section 6.6.1; RFC 9111, section 5.1."""
+    """Return by how much this clock is ahead; `None`: the answer has no date.
+
+    Source: RFC 9110, section 6.6.1; RFC 9111, section 5.1.
+    """
     date = headers.get("Date")
     if not date:
         return None
@@ -77,11 +82,11 @@ def _ahead(headers: Message, at_s: float) -> float | None:
 
 
 def look(url: str, answer: TimedAnswer) -> Iterator[Finding]:
-    """Tell of the fallback and of the clock.
+    """Return the findings about the fallback index and about the clock.
 
     Args:
-        url: of the fallback.
-        answer: what came of asking it.
+        url: of the fallback index.
+        answer: its answer.
     """
     shown = without_credentials(url)
     yield _fallback(shown, answer)
@@ -91,37 +96,37 @@ def look(url: str, answer: TimedAnswer) -> Iterator[Finding]:
 def _fallback(url: str, answer: TimedAnswer) -> Finding:
     if answer.is_time_doubted:
         message = f"the certificate of {url} is not valid at this time ({answer.reason})"
-        return warning("fallback", message, "is the clock right? `timedatectl`")
+        return warning("fallback", message, "check the clock: `timedatectl`")
     if answer.status is None:
-        message = f"no answer at {url} ({answer.reason}): only what the index holds can be had"
-        hint = (
-            "a proxy or a certificate may be missing in this shell: `https_proxy`, `SSL_CERT_FILE`"
-        )
+        message = f"no answer at {url} ({answer.reason}): only projects of this index can be "
+        message += "installed"
+        hint = "check `https_proxy` and `SSL_CERT_FILE` in this shell"
         return warning("fallback", message, hint)
-    if answer.status >= 400 and answer.status not in (405, 501):  # which is no word on GET
+    # 405 and 501 are about HEAD, and mirrors that refuse it do answer GET.
+    if answer.status >= 400 and answer.status not in (405, 501):
         hint = "check `fallback-url` under [server]"
-        message = f"{url} answers {answer.status} where the page of {_PROJECT} should be"
+        message = f"{url} answers {answer.status} for the page of {_PROJECT}"
         return warning("fallback", message, hint)
     message = f"{url} answers ({answer.took_s:.1f} s)"
     if answer.took_s > _SLOW_S:
-        return warning("fallback", message, "slow: installers will be, for all other names")
+        return warning("fallback", message, "installers are slow for all other projects")
     return ok("fallback", message)
 
 
 def clock(url: str, ahead_s: float | None, *, is_kept: bool | None) -> Finding:
-    """Judge our clock.
+    """Return the finding about the clock.
 
     Args:
-        url: of whom it was compared with.
-        ahead_s: by how many seconds it is ahead; `None`: it could not be compared.
-        is_kept: whether it is synchronized; `None` if nobody knows.
+        url: of the index whose clock it was compared with.
+        ahead_s: by how many seconds it is ahead; `None`: it was not compared.
+        is_kept: whether it is synchronized; `None`: unknown.
     """
     kept = {True: ", synchronized", False: ", not synchronized", None: ""}[is_kept]
     if ahead_s is None:
-        return ok("clock", f"could not be compared{kept}")
+        return ok("clock", f"not compared{kept}")
     away_s = abs(ahead_s)
     if away_s <= _WRONG_S:
-        return ok("clock", f"as at {url}{kept}")
+        return ok("clock", f"the same as at {url}{kept}")
     direction = "ahead of" if ahead_s > 0 else "behind"
     message = f"{times.span(timedelta(seconds=away_s))} {direction} that of {url}{kept}"
     hint = "certificates, timers and upload times depend on it: `timedatectl set-ntp true`"
@@ -129,7 +134,7 @@ def clock(url: str, ahead_s: float | None, *, is_kept: bool | None) -> Finding:
 
 
 def is_kept() -> bool | None:
-    """Tell whether the clock is synchronized; `None` if nobody knows. Source: timedatectl(1)."""
+    """Return whether the clock is synchronized; `None`: unknown. Source: timedatectl(1)."""
     argv = ("timedatectl", "show", "--property=NTPSynchronized", "--value")
     try:
         result = run(argv, timeout_s=_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Look whether what is installed, and what the units run, is this program.
+"""Check whether the installed command, and that of the units, is this program.
 
 The original pypi-insiders on PyPI bears the same name: `pip install -U pypi-insiders` brings it.
 """
@@ -20,15 +20,15 @@ from pypi_insiders.util.process import run
 _NAME = "pypi-insiders"
 _TIMEOUT_S = 30
 SUMMARY = "Depend on private Insiders releases by their public name"
-"""How the summary of this distribution begins."""
+"""The beginning of the summary in the metadata of this program."""
 _AGAIN = "in a clone of this program: `uv tool install --force .`"
 
 
 def look(*, has_manager: bool) -> Iterator[Finding]:
-    """Look at the distribution of this environment, and at the commands of that name.
+    """Check what is installed in this environment, and the commands of that name.
 
     Args:
-        has_manager: whether there is a user manager, whose units run the command.
+        has_manager: whether a user manager runs, whose units run the command.
     """
     found = [*_distribution(), *_commands(has_manager=has_manager)]
     yield from found or [ok("program", f"{_NAME} {__version__}")]
@@ -37,16 +37,17 @@ def look(*, has_manager: bool) -> Iterator[Finding]:
 def _distribution() -> Iterator[Finding]:
     try:
         installed = metadata.metadata(_NAME)
-    except metadata.PackageNotFoundError:  # run from its source
+    except metadata.PackageNotFoundError:  # from a checkout, nothing is installed
         return
     version, summary = installed["Version"], installed["Summary"] or ""
+    # By the summary too: the original has versions of its own, and one may be equal some day.
     if version != __version__ or not summary.startswith(SUMMARY):
         message = f"{_NAME} {version} is installed here ({summary}), but this is {__version__}"
         yield problem("program", message, _AGAIN)
 
 
 def _commands(*, has_manager: bool) -> Iterator[Finding]:
-    """Ask each command of that name for its version: that of the units, and that in `PATH`."""
+    """Compare the versions of the command in `PATH` and of those that the units run."""
     users: dict[Path, list[str]] = {}
     if in_path := shutil.which(_NAME):
         users.setdefault(Path(in_path), []).append("your shell")
@@ -54,25 +55,27 @@ def _commands(*, has_manager: bool) -> Iterator[Finding]:
         for path in _of(part.service):
             users.setdefault(path, []).append(part.service)
     for path, names in users.items():
-        # That is this program, which knows its own version.
+        # This process is that program, and to run it once more would only take time.
         if path == Path(sys.argv[0]).absolute() or not os.access(path, os.X_OK):
             continue
         version = _version(path)
         if version is None or version == __version__:
             continue
         message = f"{path}, which {together(names)} runs, is version {version}, not {__version__}"
+        # The versions of the original begin so; any other is a copy of this program.
         if version.partition(".")[0] in ("0", "1"):
-            message += ": the original of the same name"
+            message += ": the original project of that name"
             yield problem("program", message, _AGAIN)
         else:
             yield warning("program", message, _AGAIN)
 
 
 def _of(service: str) -> Iterator[Path]:
-    """Name what a service runs, if that has our name: a drop-in may run anything else."""
+    """Return the commands of a service that are called like this program."""
+    # A drop-in may run a wrapper, which need not know `--version`.
     try:
         commands = systemctl.service(service)["ExecStart"]
-    except InsidersError:  # the bus and the units are looked at elsewhere
+    except InsidersError:  # the checks of the bus and of the units report why
         return
     for path, *_ in commands:
         if Path(path).name == _NAME:
@@ -80,7 +83,7 @@ def _of(service: str) -> Iterator[Path]:
 
 
 def _version(command: Path) -> str | None:
-    """Ask a command for its version; `None`: it does not tell, which is another check's matter."""
+    """Return the version of a command; `None`: it does not print one, as other checks report."""
     try:
         result = run((str(command), "--version"), timeout_s=_TIMEOUT_S)
     except InsidersError:

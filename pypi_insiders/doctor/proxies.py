@@ -1,4 +1,4 @@
-"""Find out by which proxy pip, uv and PDM would ask the index, each by its own rules."""
+"""Return by which proxy pip, uv and PDM would reach the index, by the rules of each."""
 
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -12,13 +12,14 @@ Environment = Mapping[str, str]
 
 
 def pip(place: ClientContext, host: str, port: int) -> str | None:
-    """Name the variable or the file whose proxy pip asks; `None`: it asks the index itself.
+    """Return the variable or the file with the proxy that pip uses; `None`: none.
 
     Source: pip's `IndexGroupCommand`; `requests.utils.should_bypass_proxies`.
     """
     options = pip_options(place)
     if own := options.get("proxy"):
-        return own.place  # then no_proxy does not count
+        # pip sets it for all requests itself, so no_proxy does not count.
+        return own.place
     environment = place.environment
     if "no-proxy-env" in options and is_true(options["no-proxy-env"].url):
         return None
@@ -26,7 +27,7 @@ def pip(place: ClientContext, host: str, port: int) -> str | None:
     words = [word for word in excepted.replace(" ", "").split(",") if word]
     if any(_is_address(host, word, with_networks=":" not in host) for word in words):
         return None
-    # requests knows networks and addresses of IPv4 only, and takes the others for names.
+    # requests knows networks and addresses of IPv4 only, and compares all others as names.
     is_name = _address(host) is None or ":" in host
     if is_name and any(it.endswith(word) for word in words for it in (host, f"{host}:{port}")):
         return None
@@ -34,7 +35,7 @@ def pip(place: ClientContext, host: str, port: int) -> str | None:
 
 
 def pdm(place: ClientContext, host: str, port: int) -> str | None:
-    """Name the variable whose proxy PDM asks; `None`: it asks the index itself.
+    """Return the variable with the proxy that PDM uses; `None`: none.
 
     Source: httpx's `get_environment_proxies` and `URLPattern`.
     """
@@ -49,17 +50,19 @@ def pdm(place: ClientContext, host: str, port: int) -> str | None:
 
 
 def uv(place: ClientContext, host: str, _port: int) -> str | None:
-    """Name the variable or the file whose proxy uv asks; `None`: it asks the index itself.
+    """Return the variable or the file with the proxy that uv uses; `None`: none.
 
     Source: https://docs.astral.sh/uv/reference/settings/#http-proxy; hyper-util's `Matcher`.
     """
     files = list(uv_files(place))
     for path, options in files:
-        if options.get("http-proxy"):  # then the variables do not count, nor does NO_PROXY
+        # Then the variables do not count, and neither does NO_PROXY.
+        if options.get("http-proxy"):
             words = next((_listed(it["no-proxy"]) for _, it in files if "no-proxy" in it), [])
             return None if _uv_excepts(host, words) else str(path)
     environment = place.environment
-    if "REQUEST_METHOD" in environment:  # CGI, where a header could set HTTP_PROXY
+    # In a CGI script a header `Proxy:` of a request would set HTTP_PROXY ("httpoxy").
+    if "REQUEST_METHOD" in environment:
         return None
     proxy = _first(environment, "HTTP_PROXY", "http_proxy") or _first(
         environment, "ALL_PROXY", "all_proxy"
@@ -74,7 +77,8 @@ def _listed(value: Any) -> list[str]:
 
 
 def _first(environment: Environment, *names: str) -> str | None:
-    """Name the first variable that is there; `None` if that is empty."""
+    """Return the first variable that is set; `None` if that is empty."""
+    # The order of the names differs: uv prefers upper case, Python lower case.
     found = next((name for name in names if name in environment), None)
     return found if found and environment[found] else None
 
@@ -89,16 +93,21 @@ def _uv_excepts(host: str, words: list[str]) -> bool:
 def _of_python(
     environment: Environment, is_excepted: Callable[[dict[str, str]], bool]
 ) -> str | None:
-    """Name the variable that counts for Python. Source: `urllib.request.getproxies_environment`."""
+    """Return the variable that counts for Python.
+
+    Source: `urllib.request.getproxies_environment`.
+    """
     no_proxy = _lower_first(environment, "no_proxy")
     if no_proxy and is_excepted({"no": environment[no_proxy]}):
         return None
+    # The index is called by http, so `https_proxy` does not count.
     return _lower_first(environment, "http_proxy") or _lower_first(environment, "all_proxy")
 
 
 def _lower_first(environment: Environment, name: str) -> str | None:
     upper = name.upper()
-    if name in environment:  # an empty one takes the other away
+    # An empty variable in lower case hides the one in upper case.
+    if name in environment:
         return name if environment[name] else None
     if upper == "HTTP_PROXY" and "REQUEST_METHOD" in environment:
         return None
@@ -110,7 +119,7 @@ def _is_below(host: str, word: str) -> bool:
 
 
 def _is_address(host: str, word: str, *, with_networks: bool) -> bool:
-    """Tell whether a word of `no_proxy` is an address, or a network with it."""
+    """Return whether a word of `no_proxy` is an address, or a network with it."""
     with suppress(ValueError):
         if with_networks and "/" in word:
             return ip_address(host) in ip_network(word, strict=False)

@@ -1,4 +1,4 @@
-"""Look at both services as the judgement does, and at the port."""
+"""Report both services as the judgement has them, and check the port."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -13,20 +13,19 @@ from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 from pypi_insiders.util import listeners as listening
 
-_OTHER_PORT = "end it, or set another `port` under [server]"
+_OTHER_PORT = "stop that program, or set another `port` under [server]"
 
 
 def of_item(item: Item) -> Finding:
-    """Make a finding of an item of the judgement; what is only worth knowing is well."""
+    """Return an item of the judgement as a finding; a note is a check that passed."""
     verdicts = {"problem": Verdict.PROBLEM, "warning": Verdict.WARNING, "note": Verdict.OK}
     return Finding(item.subject, verdicts[item.severity], item.text, item.hint)
 
 
 def url(snapshot: Snapshot) -> str | None:
-    """Tell where the index should answer, up to the port; `None`: it does not listen on TCP.
-
-    A drop-in may say, and even while the service fails.
-    """
+    """Return the URL of the index, up to the port; `None`: it does not listen on TCP."""
+    # A drop-in may set another address than config.toml, and the socket listens there even while
+    # the service fails.
     if is_listening(snapshot) and isinstance(snapshot.services, Services):
         return snapshot.services.server.url
     settings = snapshot.settings
@@ -34,7 +33,7 @@ def url(snapshot: Snapshot) -> str | None:
 
 
 def is_listening(snapshot: Snapshot) -> bool:
-    """Tell whether the socket takes connections, even if the service fails."""
+    """Return whether the socket takes connections, even if the service fails."""
     services = snapshot.services
     if not isinstance(services, Services):
         return False
@@ -43,35 +42,37 @@ def is_listening(snapshot: Snapshot) -> bool:
 
 
 def look(snapshot: Snapshot, judgement: Judgement) -> Iterator[Finding]:
-    """Look at the port, the index and the watcher."""
+    """Check the port, the index and the watcher."""
+    # With a broken config.toml, and nothing that listens, the port is unknown.
     settings = snapshot.settings if isinstance(snapshot.settings, Settings) else Settings()
     if is_listening(snapshot) or isinstance(snapshot.settings, Settings):
         yield _port(snapshot, settings.server)
     services = snapshot.services if isinstance(snapshot.services, Services) else None
     if services:
         found = [of_item(item) for item in judgement.about((SERVER.name,))]
-        yield from found or [ok(SERVER.name, services.server.told)]
+        yield from found or [ok(SERVER.name, services.server.summary)]
     yield from _index(snapshot, judgement)
     if services:
         found = [of_item(item) for item in judgement.about((WATCHER.name,))]
-        yield from found or [ok(WATCHER.name, services.watcher.told)]
+        yield from found or [ok(WATCHER.name, services.watcher.summary)]
 
 
 def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:
     port = urlsplit(url(snapshot) or "").port or settings.port
     stranger = listeners.stranger("port", port, addresses.of_host(settings.host), _OTHER_PORT)
     is_answering = snapshot.fetched is not None and snapshot.fetched.is_answering
+    # Where it does not answer, and the index does not run, the port is only taken: see below.
     if stranger and (is_answering or is_listening(snapshot)):
         return stranger
     if is_listening(snapshot):
-        return ok("port", f"{port} is held by {SERVER.trigger}")
+        return ok("port", f"{port} is used by {SERVER.trigger}")
     holders = [item.holder for item in listening.on(port, addresses.of_host(settings.host))]
     if not holders:
         return ok("port", f"{port} is free")
-    who = " and ".join(sorted(set(holders)))
+    users = " and ".join(sorted(set(holders)))
     if snapshot.fetched is not None and snapshot.fetched.is_index:
-        return ok("port", f"{port} is held by {who}, an index")
-    message = f"{port} is held by {who}, so the index cannot listen there"
+        return ok("port", f"{port} is used by {users}, an index")
+    message = f"{port} is used by {users}, so the index cannot listen there"
     return problem("port", message, _OTHER_PORT)
 
 
@@ -80,10 +81,12 @@ def _index(snapshot: Snapshot, judgement: Judgement) -> Iterator[Finding]:
     fetched = snapshot.fetched
     if found or fetched is None:
         yield from found
+    # The judgement has an item for each error but one: nothing listens, as is right for a stopped
+    # index.
     elif fetched.error is not None:
         yield warning(INDEX, fetched.error, "`pypi-insiders server enable`, or `server run`")
     elif fetched.file is None:
-        yield ok(INDEX, f"answers at {fetched.url}/simple/, and has no file to fetch yet")
+        yield ok(INDEX, f"answers at {fetched.url}/simple/, without any file yet")
     else:
-        what = f"a page and {fetched.file} were fetched"
+        what = f"fetched a page and {fetched.file}"
         yield ok(INDEX, f"answers at {fetched.url}/simple/: {what}")

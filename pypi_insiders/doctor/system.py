@@ -1,4 +1,4 @@
-"""Look at what everything else stands on: git, systemd, the bus of the user."""
+"""Check what everything else needs: git, systemd and the bus of the user."""
 
 import re
 from collections.abc import Iterator
@@ -9,47 +9,53 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
 
 _TIMEOUT_S = 30
-_OLDEST_GIT = (2, 30)  # that of Debian 11; nobody tests with older ones
-# Older ones do not know `list-timers --output=json`, nor encrypted credentials.
+# That of Debian 11; no test runs with an older one.
+_OLDEST_GIT = (2, 30)
+# Older ones have neither `list-timers --output=json` nor encrypted credentials.
 _OLDEST_SYSTEMD = 250
 
 
 def git() -> Finding:
-    """Look whether git is there, and not too old."""
+    """Check whether git is installed, and recent enough."""
     try:
-        said = run(("git", "--version"), timeout_s=_TIMEOUT_S).stdout.strip()
+        output = run(("git", "--version"), timeout_s=_TIMEOUT_S).stdout.strip()
     except InsidersError as error:
         return problem("git", error.message, error.hint)
-    match = re.search(r"(\d+)\.(\d+)(?:\.\d+)*", said)
+    match = re.search(r"(\d+)\.(\d+)(?:\.\d+)*", output)
     if match is None:
-        return problem("git", f"says {said!r} of its version", "install git")
+        return problem("git", f"unknown version: {output!r}", "install git")
     if (int(match[1]), int(match[2])) < _OLDEST_GIT:
         wanted = ".".join(map(str, _OLDEST_GIT))
-        return warning("git", f"{match[0]} is older than {wanted}", "install a newer one")
+        hint = f"install git {wanted} or later"
+        return warning("git", f"{match[0]} is older than {wanted}", hint)
     return ok("git", match[0])
 
 
 def manager(found: systemctl.Manager | InsidersError) -> Finding:
-    """Tell of the user's service manager, or why there is none."""
+    """Return the finding about the user manager, or why none is running."""
+    # A warning: `exec`, `server run` and `update` work without it, as in a container.
     if isinstance(found, InsidersError):
         return warning("user manager", found.message, found.hint)
     return of_version(found.version)
 
 
 def of_version(version: str) -> Finding:
-    """Judge a service manager by its version, such as `252.39-1~deb12u2`."""
+    """Return the finding about a user manager by its version, such as `252.39-1~deb12u2`."""
     number = re.match(r"\d+", version)
     if number and int(number[0]) < _OLDEST_SYSTEMD:
         return warning(
             "user manager",
             f"systemd {version} answers, and is older than {_OLDEST_SYSTEMD}",
-            "a newer system; `pypi-insiders server run` and `pypi-insiders update` work without it",
+            f"install systemd {_OLDEST_SYSTEMD} or later; `pypi-insiders server run` and "
+            "`pypi-insiders update` work without it",
         )
     return ok("user manager", f"systemd {version} answers")
 
 
 def bus() -> Finding:
-    """Look whether the user's bus leads to the user's manager: systemctl works without it."""
+    """Check whether the bus of the user reaches the user manager."""
+    # systemctl works without the bus, by a socket of the manager's own; systemd-run and busctl do
+    # not, and builds need the former.
     try:
         systemctl.ask_bus()
     except InsidersError as error:
@@ -58,17 +64,17 @@ def bus() -> Finding:
 
 
 def lingering() -> Finding:
-    """Look whether the user manager outlives a logout."""
+    """Check whether the user manager keeps running after a logout."""
     is_lingering = systemctl.is_lingering()
     if is_lingering is False:
         return warning(
             "lingering", "off: index and watcher stop when you log out", "`loginctl enable-linger`"
         )
-    return ok("lingering", "on" if is_lingering else "not known: loginctl does not tell")
+    return ok("lingering", "on" if is_lingering else "unknown: no answer from loginctl")
 
 
 def look(found: systemctl.Manager | InsidersError) -> Iterator[Finding]:
-    """Look at git and systemd."""
+    """Check git and systemd."""
     yield git()
     yield manager(found)
     if isinstance(found, systemctl.Manager):

@@ -1,1 +1,1 @@
-"""What users are told about the state of everything."""
+"""Report the state of everything: status, details, notifications, JSON."""

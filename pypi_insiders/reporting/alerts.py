@@ -18,68 +18,69 @@ from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import recall
 
 _DAY_S = 86400
-# Desktops show a few, and a command may send them as a text message.
+# Desktops show a few lines, and a command may send them as a text message.
 _LINES = 20
 _SUBJECTS = 3
 _PARTS = (SERVER.name, WATCHER.name)
-_FLAPPING = "it comes and goes; no further message about it for a day"
+_FLAPPING = "comes and goes; no further message about it for a day"
 
 
 class AlertStatus(StrEnum):
-    """What the user knows of a problem."""
+    """Of what the user was notified about a problem."""
 
     NEW = "new"
     """Nothing yet."""
     NOTIFIED = "notified"
     RECOVERED = "recovered"
-    """That it has ended; remembered for a day."""
+    """Its end; remembered for a day."""
 
 
 @dataclass(frozen=True)
 class Alert:
-    """A problem, and what the user knows of it; points in time are seconds of the epoch."""
+    """A problem, and of what the user was notified; points in time are seconds of the epoch."""
 
     subject: str
-    """As that of an item of the judgement: `NS/PROJ`, `server`, `config.toml` ..."""
+    """As in an item of the judgement: `NS/PROJ`, `server`, `config.toml` ..."""
     kind: str
-    """The same as long as it is the same problem; empty where there can be but one."""
+    """The same for the same problem; empty for a subject with one kind of problem."""
     text: str
-    """In one line."""
+    """One line."""
     status: AlertStatus = AlertStatus.NEW
     since: int = 0
     notified_at: int | None = None
     """When the user was last notified, of the problem or of its end."""
     is_flapping: bool = False
-    """It came back within a day of its end; for a day the user is notified of neither again."""
+    """Whether it came back within a day of its end; then no notification is sent for a day."""
 
     @property
     def key(self) -> str:
-        """By what it is remembered."""
+        """The key by which it is stored."""
         return f"{self.subject}: {self.kind}" if self.kind else self.subject
 
     @property
     def line(self) -> str:
-        """What the user reads of it."""
+        """The line in the message."""
         return f"{self.subject}: {self.text}"
 
     def is_recent(self, now_s: int) -> bool:
-        """Return whether the user was notified within the last day; a time to come is none."""
+        """Return whether the user was notified within the last day."""
+        # A time to come is of a clock that was wrong, and must not silence a problem for years.
         return self.notified_at is not None and 0 <= now_s - self.notified_at < _DAY_S
 
 
 Alerts = Mapping[str, Alert]
-"""Each by its key."""
+"""Alerts by their keys."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What one look has found."""
+    """The problems that were found at one moment."""
 
     alerts: tuple[Alert, ...]
     subjects: frozenset[str]
-    """All that was looked at, and whose state is known."""
+    """All subjects that were checked, and whose state is known."""
     watched: frozenset[str] | None = None
-    """The repositories; `None`: not known."""
+    """The watched repositories; `None`: unknown."""
 
     def is_gone(self, subject: str) -> bool:
         """Return whether a repository is no longer watched."""
@@ -88,25 +89,25 @@ class Found:
 
 @dataclass(frozen=True)
 class AlertChanges:
-    """What the user is to be notified of."""
+    """The changes of which the user is to be notified."""
 
     new: tuple[Alert, ...]
     recovered: tuple[Alert, ...]
     before: Alerts
-    """What to remember until the user is notified."""
+    """The alerts to store before the message is sent."""
     after: Alerts
-    """What to remember then."""
+    """The alerts to store after it."""
 
 
 def step(alerts: Alerts, found: Found, now_s: int) -> AlertChanges:
-    """Compare what the user knows with what was found.
+    """Compare the stored alerts with the problems that were found.
 
-    What comes back within a day of its end is notified once more; then nothing is sent for a day,
-    not even that it has ended, so that the last word about what comes and goes is that it is wrong.
+    A problem that comes back within a day of its end is notified once more; then nothing is sent
+    for a day, not even its end, so that the last message about it is that it is a problem.
 
     Args:
-        alerts: what the user knows.
-        found: by a look just now.
+        alerts: the stored ones.
+        found: the problems just now.
         now_s: seconds of the epoch.
     """
     before: dict[str, Alert] = {}
@@ -114,8 +115,8 @@ def step(alerts: Alerts, found: Found, now_s: int) -> AlertChanges:
     there = {alert.key: alert for alert in found.alerts}
     for key, alert in alerts.items():
         if found.is_gone(alert.subject):
-            continue  # who no longer watches a repository need not hear of its end
-        # What was not looked at may still be so: silence is no recovery.
+            continue  # its problem has not ended, but is no longer the user's
+        # What was not checked may still be a problem: that nothing was found is no recovery.
         lasts = key in there or alert.subject not in found.subjects
         until_notified, then = _next(alert, now_s, lasts=lasts)
         before |= {key: until_notified} if until_notified else {}
@@ -127,24 +128,27 @@ def step(alerts: Alerts, found: Found, now_s: int) -> AlertChanges:
     )
     for key, alert in there.items():
         known = before.get(key)
+        # The time of its end is forgotten after a day, so that what comes back later is new.
         if known is None or known.status == AlertStatus.RECOVERED:
             before[key] = replace(alert, since=now_s, is_flapping=known is not None)
     new = tuple(alert for alert in before.values() if alert.status == AlertStatus.NEW)
+    # Only after the message: if it cannot be sent, the next call finds them new again.
     for alert in new:
         after[alert.key] = replace(alert, status=AlertStatus.NOTIFIED, notified_at=now_s)
     return AlertChanges(new, recovered, before, after)
 
 
 def _next(alert: Alert, now_s: int, *, lasts: bool) -> tuple[Alert | None, Alert | None]:
-    """Return what becomes of an alert, until the user is notified and then; `None`: nothing."""
+    """Return the alert to store before the message and after it; `None`: forget it."""
     if alert.status == AlertStatus.NEW:
         if lasts or not alert.is_flapping:
             return (alert, None) if lasts else (None, None)
-        # It was over before it came back, and is again.
+        # The message of its return was never sent: for the user it is recovered as before.
         alert = replace(alert, status=AlertStatus.RECOVERED, notified_at=alert.since)
     if alert.status == AlertStatus.RECOVERED:
         kept = alert if alert.is_recent(now_s) else None
         return kept, kept
+    # For a day after its return neither its end nor another return is sent.
     is_quiet = alert.is_flapping and alert.is_recent(now_s)
     if lasts or is_quiet:
         return alert, replace(alert, is_flapping=is_quiet)
@@ -152,11 +156,13 @@ def _next(alert: Alert, now_s: int, *, lasts: bool) -> tuple[Alert | None, Alert
 
 
 def message(step: AlertChanges) -> Message | None:
-    """Write everything new in one message; `None`: there is nothing."""
+    """Return one message about all changes; `None`: nothing has changed."""
+    # One message, not one a problem: a network that is down makes one of each repository.
     lines = [f"{alert.line}{f' ({_FLAPPING})' if alert.is_flapping else ''}" for alert in step.new]
     lines += [f"recovered: {alert.line}" for alert in step.recovered]
     if not lines:
         return None
+    # The new ones name the message: that something has ended is less urgent.
     subjects = dict.fromkeys(alert.subject for alert in step.new or step.recovered)
     if len(lines) > _LINES:
         lines[_LINES:] = [f"and {len(lines) - _LINES} more"]
@@ -169,7 +175,8 @@ def message(step: AlertChanges) -> Message | None:
 
 
 def load(paths: Paths) -> Alerts:
-    """Read what the user knows; nothing where that is lost, or was damaged and is set aside."""
+    """Read the stored alerts; none if they are lost, or were damaged and moved away."""
+    # Without them each problem is notified again, which is better than none at all.
     found: dict[str, Alert] = {}
     with contextlib.suppress(InsidersError):
         found |= recall(_recovered(paths), _parse_recovered) or {}
@@ -187,7 +194,7 @@ def _parse_open(text: str) -> dict[str, Alert]:
 def _parse_alert(item: dict[str, Any]) -> Alert:
     if "trouble" not in item:
         return shaped(Alert, {**item, "status": AlertStatus(item["status"])})
-    # As versions before 2.1 wrote it.
+    # As versions before 2.1 wrote it. Without this an upgrade would notify of each problem again.
     at = item["told_at"]
     status = AlertStatus.NEW if at is None else AlertStatus.NOTIFIED
     rest = {"status": status, "since": at or 0, "notified_at": at, "is_flapping": item["again"]}
@@ -203,17 +210,17 @@ def _parse_recovered(text: str) -> dict[str, Alert]:
 
 
 def save(paths: Paths, alerts: Alerts) -> None:
-    """Write what the user knows; where that is nothing, no file is left.
+    """Store the alerts; without any, no file is left.
 
     Raises:
-        InsidersError: it cannot be written.
+        InsidersError: they cannot be written.
     """
     for part in _PARTS:
         items = [
             asdict(alert)
             for alert in alerts.values()
             if alert.status != AlertStatus.RECOVERED
-            # Two files, for the unit of the server asks only whether there is one about itself.
+            # Two files, as ExecStartPost= of the server tests only for its own.
             and (alert.subject == SERVER.name) == (part == SERVER.name)
         ]
         _put(_open(paths, part), items)
@@ -223,12 +230,13 @@ def save(paths: Paths, alerts: Alerts) -> None:
         if alert.status == AlertStatus.RECOVERED
     }
     _put(_recovered(paths), ended)
+    # Empty, it is removed with the last problem; otherwise rmdir(2) fails, as it should.
     with contextlib.suppress(OSError):
         paths.troubles.rmdir()
 
 
 def _open(paths: Paths, part: str) -> Path:
-    # The units look whether these are there, which costs less than to start this program.
+    # The units check by themselves whether these exist, which costs less than to start Python.
     return paths.troubles / f"{part}.json"
 
 

@@ -18,7 +18,8 @@ from pypi_insiders.util.process import Result, run
 _BUS = "org.freedesktop.DBus"
 _SERVICE = "org.freedesktop.Notifications"
 _TIMEOUT_S = 60
-# Of the unit in which this runs.
+# Variables of the unit in which this runs: elsewhere they would name the wrong journal stream,
+# credentials and notification socket.
 _OF_UNIT = (
     "CREDENTIALS_DIRECTORY",
     "INVOCATION_ID",
@@ -46,44 +47,45 @@ def send(message: Message, command: tuple[str, ...] | None) -> str | None:
 
     Args:
         message: what to send.
-        command: a program, which reads the text, and its arguments, in which `{subject}` is
+        command: a program that reads the text, and its arguments, in which `{subject}` is
             replaced; `None`: the notification service of the desktop.
 
     Returns:
-        The program that took it; `None`: there is no desktop.
+        The program that sent it; `None`: no desktop is running.
 
     Raises:
-        InsidersError: the program cannot be run, or it failed.
+        InsidersError: the program cannot be run, or fails.
     """
     message = Message(one_line(message.subject), printable(message.text))
     if command is not None:
-        # Not str.format(): other braces of a command are its own.
+        # Not str.format(), which would fail for other braces of a command, as of a shell or JSON.
         argv = tuple(word.replace("{subject}", message.subject) for word in command)
     elif _has_desktop():
-        # The text may have markup, so what looks like it must not. Source: Desktop Notifications
-        # Specification, "Markup".
+        # The desktop would take `<b>` or `&` in an error of a build for markup. Source: Desktop
+        # Notifications Specification, "Markup".
         body = html.escape(message.text.rstrip(), quote=False)
-        # `--`, for a subject may begin with a dash.
+        # `--`, as a subject may begin with a dash.
         argv = ("notify-send", "--app-name=pypi-insiders", "--", message.subject, body)
     else:
         return None
-    # notify-send speaks to the bus of the user, for which it needs no group.
+    # notify-send needs only the bus of the user, and works confined.
     if command is not None and _is_confined():
         result = _run_outside(argv, message.text)
     else:
         result = run(argv, timeout_s=_TIMEOUT_S, stdin=message.text)
     if result.status != 0:
-        reason = last_line(result.stderr, f"it ended with status {result.status}")
+        reason = last_line(result.stderr, f"exit status {result.status}")
         raise InsidersError(
             f"{argv[0]} failed to send the message: {reason}",
-            "try `pypi-insiders notify --test`; `notify-command` in config.toml sets another way",
+            "test it with `pypi-insiders notify --test`, or set another `notify-command` in "
+            "config.toml",
         )
     return argv[0]
 
 
 def _is_confined() -> bool:
-    """Tell whether this process, and what it runs, cannot get the group of a program file."""
-    # mail and wall need theirs. Source: proc_pid_status(5), `NoNewPrivs`.
+    """Return whether this process and its children cannot get the group of a program file."""
+    # mail and wall are setgid. Source: proc_pid_status(5), `NoNewPrivs`.
     try:
         return "NoNewPrivs:\t1" in Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:
@@ -91,7 +93,7 @@ def _is_confined() -> bool:
 
 
 def _run_outside(argv: Sequence[str], text: str) -> Result:
-    """Run a program with our variables in a unit of its own, which is not confined.
+    """Run a program with the variables of this process in a unit that is not confined.
 
     Source: systemd-run(1); systemd.exec(5), "ENVIRONMENT VARIABLES".
     """
@@ -99,8 +101,8 @@ def _run_outside(argv: Sequence[str], text: str) -> Result:
     return run(
         transient.command(
             argv,
-            # Not the words of the command, which may have a secret: the journal would have them.
-            "A message of pypi-insiders",
+            # Not the command, which may have a secret: systemd logs the description.
+            "Notification of pypi-insiders",
             (f"RuntimeMaxSec={_TIMEOUT_S}",),
             variables=kept,
         ),
@@ -110,19 +112,19 @@ def _run_outside(argv: Sequence[str], text: str) -> Result:
 
 
 def _has_desktop() -> bool:
-    """Tell whether the session's bus has a notification service, or can start one."""
+    """Return whether the session's bus has a notification service, or can start one."""
     if shutil.which("notify-send") is None:
         return False
-    # Asked without starting it: `notify-send` waits 25 s for a service that cannot start.
+    # Without starting it: `notify-send` waits 25 s for a service that cannot start.
     if _ask("NameHasOwner", "s", _SERVICE) == [True]:
         return True
-    # Without a display it would be waited for in vain.
+    # Without a display the service would fail to start.
     has_display = bool(os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY"))
     return has_display and any(_SERVICE in names for names in _ask("ListActivatableNames"))
 
 
 def _ask(*call: str) -> list[Any]:
-    """Ask the session's bus itself; it answers nothing where there is none.
+    """Call a method of the session's bus; return nothing where no bus is running.
 
     Source: D-Bus Specification, "Message Bus Messages"; busctl(1).
     """

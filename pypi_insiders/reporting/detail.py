@@ -1,6 +1,5 @@
-"""Give a detail of one repository: what was built from what, and what was not."""
+"""Report one repository: what was built from what, and what was not."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,8 @@ from packaging.version import Version
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.index import store, yanks
-from pypi_insiders.reporting import snapshot
+from pypi_insiders.reporting import json_output, snapshot
+from pypi_insiders.reporting.json_output import moment
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.verdict import Item, Severity
 from pypi_insiders.repositories import registry, state
@@ -25,37 +25,38 @@ from pypi_insiders.util.formatting import two_columns
 
 @dataclass(frozen=True)
 class RepositoryDetail:
-    """What there is to tell of a repository."""
+    """The details of one repository."""
 
     name: str
-    """`NS/PROJ`, as it is spelled in `repos.toml`."""
+    """`NS/PROJ`, as in `repos.toml`."""
     repository: Repository | None
-    """As it is watched; `None`: it is not any more."""
+    """Its table in `repos.toml`; `None`: it is no longer watched."""
     known: RepositoryState
     check: Check
     held: frozenset[str]
-    """The files that the index still holds, of all that were published."""
+    """The published files that the index serves as they were published."""
     yanked: dict[str, str]
-    """Version to the reason, for its distribution; versions in their canonical form."""
+    """Yanked version, in its canonical form, to the reason."""
     served: str | None = None
-    """The version that installers get; `None`: none, or it is not watched any more."""
+    """The version that installers get; `None`: none, or it is no longer watched."""
     items: tuple[Item, ...] = ()
-    """What the judgement says of it."""
+    """The items of the judgement about it."""
 
     @property
     def url(self) -> str | None:
-        """Where Git finds it."""
+        """The URL that Git fetches from."""
         return self.repository.remote if self.repository else self.known.remote
 
     @property
     def project(self) -> str | None:
-        """What it builds; `None` before the first build, if nobody said so."""
+        """The project name; `None`: unknown until the first build."""
         named = self.repository.project if self.repository else None
         return named or self.known.project
 
     @property
-    def begins_anew(self) -> bool:
-        """Whether what was built is of another URL or distribution than those of now."""
+    def is_outdated(self) -> bool:
+        """Whether its builds are of another URL or project than `repos.toml` has now."""
+        # The state is of what was built last: `repos set` does not touch it, the next update does.
         item = self.repository
         return bool(item and self.known.builds) and not (
             item and self.known.is_of(item.remote, item.project)
@@ -64,35 +65,40 @@ class RepositoryDetail:
     @property
     def builds(self) -> list[Build]:
         """Newest version first."""
+        # By version, not by time: `update --tag` builds older ones later.
         return sorted(self.known.builds, key=lambda build: Version(build.version), reverse=True)
 
     def yank_of(self, build: Build) -> str | None:
-        """Tell why a build is yanked, in words that may be empty; `None`: it is not."""
+        """Return why a build is yanked, which may be empty; `None`: it is not yanked."""
         return self.yanked.get(canonicalize_version(build.version))
 
 
 def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
-    """Find out what is known of a repository, also of one that is watched no longer.
+    """Return the details of a repository, also of one that is no longer watched.
 
     Args:
         paths: where everything is.
         name: `NS/PROJ`, in any case.
-        now: with a time zone, in which times are told.
+        now: its time zone is that of all times.
 
     Raises:
         UsageError: the name is malformed.
-        InsidersError: nothing is known of it, or what is known cannot be read.
+        InsidersError: the repository is unknown, or its state cannot be read.
     """
     name = parse_name(name)
+    # Files only: what one repository has built does not depend on systemd, and `show` is fast.
     seen = snapshot.take(paths, now)
     watched = {} if isinstance(seen.watched, InsidersError) else dict(seen.watched)
     known = state.load(paths.state, name)
     item = registry.find(watched, name)
     if item is None and known == RepositoryState():
-        registry.select(registry.load(paths.repositories), (name,))  # says why
+        registry.select(registry.load(paths.repositories), (name,))  # raises, with suggestions
+    # As it is spelled there, not as it was typed: hosts ignore the case of names.
     name = item.name if item else known.name or name
+    # A file with other bytes than were published is not served, though it is in the directory.
     changed = {file.file for file in seen.differences}
     yanked = yanks.load(paths.distributions, paths.state).get(known.project or "", {})
+    # The newest build need not be the one that installers get: it may be yanked or a pre-release.
     standing = next((found for found in seen.standings if found.name == name), None)
     return RepositoryDetail(
         name,
@@ -107,75 +113,91 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
 
 
 def as_json(detail: RepositoryDetail) -> str:
-    """Write an detail for scripts; what nobody knows is `null`."""
-    known = detail.known
-    content = {
+    """Return the details for scripts; what is unknown is `null`."""
+    known, check = detail.known, detail.check
+    is_watched = detail.repository is not None
+    by_severity = {
+        severity: [json_output.item(item) for item in detail.items if item.severity == severity]
+        for severity in Severity
+    }
+    return json_output.document({
         "name": detail.name,
-        "watched": detail.repository is not None,
+        "watched": is_watched,
         "url": detail.url,
-        "distribution": detail.project,
+        "project": detail.project,
         "settings": detail.repository.keys if detail.repository else None,
-        "checked_at": _time(detail.check.checked_at),
-        "tried_at": _time(detail.check.tried_at),
-        "unreachable_since": _time(detail.check.unreachable_since),
-        "version": detail.served,
-        "errors": detail.check.errors,
-        "warnings": detail.check.warnings,
-        "problems": [item.text for item in detail.items if item.severity == Severity.PROBLEM],
-        "begins_anew": detail.begins_anew,
+        "checked_at": moment(check.checked_at),
+        "tried_at": moment(check.tried_at),
+        "first_unreachable_at": moment(check.unreachable_since),
+        "served_version": detail.served,
+        "problems": by_severity[Severity.PROBLEM],
+        "warnings": by_severity[Severity.WARNING],
+        "notes": by_severity[Severity.NOTE],
+        "outdated": detail.is_outdated,
         "builds": [_build(detail, build) for build in detail.builds],
         "failures": [
             {
                 "tag": tag,
                 "commit": failure.commit,
                 "message": failure.message,
+                "hint": failure.hint,
                 "count": failure.count,
-                "failed_at": _time(failure.failed_at),
-                "next_at": _time(failure.next_at),
+                "failed_at": moment(failure.failed_at),
+                "next_at": moment(failure.next_at),
             }
             for tag, failure in known.failures.items()
         ],
+        "skipped_tags": known.left_out,
+        "ignored_tags": known.passed_over,
+        "former_files": [
+            {"name": name, "served": name in detail.held, "held": name in detail.held}
+            for name in known.former_files
+        ],
+        # Deprecated (`help json`).
+        "distribution": detail.project,
+        "unreachable_since": moment(check.unreachable_since),
+        "errors": check.errors,
+        "begins_anew": detail.is_outdated,
         "left_out": known.left_out,
         "passed_over": known.passed_over,
-        "former_files": [
-            {"name": name, "held": name in detail.held} for name in known.former_files
-        ],
-    }
-    return json.dumps(content, indent=2)
+    })  # fmt: skip
 
 
 def _build(detail: RepositoryDetail, build: Build) -> dict[str, Any]:
-    is_recalled = build.sandboxed is None  # found again by the tags: how it was made is lost
+    # Restored by the tags after the state was lost: an empty table would deny its requirements.
+    is_recalled = build.sandboxed is None
     yank = detail.yank_of(build)
     return {
         "version": build.version,
         "tag": build.tag,
         "commit": build.commit,
-        "built_at": _time(build.built_at),
+        "built_at": moment(build.built_at),
         "sandboxed": build.sandboxed,
         "requirements": build.requirements or (None if is_recalled else {}),
         "uploaded_to": build.uploaded_to,
         "yanked": yank is not None,
         "yank_reason": yank or None,
         "files": [
-            {"name": name, "sha256": digest, "held": name in detail.held}
+            {
+                "name": name,
+                "sha256": digest,
+                "served": name in detail.held,
+                "held": name in detail.held,
+            }
             for name, digest in build.files.items()
         ],
     }
 
 
-def _time(epoch_s: int | None) -> str | None:
-    return None if epoch_s is None else times.rfc3339(epoch_s)
-
-
 def as_text(detail: RepositoryDetail, now: datetime, *, in_full: bool) -> str:
-    """Write an detail for people.
+    """Return the details as text.
 
     Args:
-        detail: what there is to tell.
-        now: for "12 min ago"; with a time zone, in which times are told.
-        in_full: also with what was installed to build each version.
+        detail: of the repository.
+        now: for "12 min ago"; its time zone is that of all times.
+        in_full: also list the build requirements of each version.
     """
+    # Lazy parts that turn out to be empty must not leave two blank lines.
     sections = [_head(detail, now), _judged(detail)]
     sections += [_build_lines(detail, build, now, in_full=in_full) for build in detail.builds]
     sections.append(_failures(detail, now))
@@ -188,9 +210,10 @@ def _head(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
     yield detail.name + ("" if item else " (no longer watched)")
     rows = {
         "url": detail.url or "-",
-        "distribution": detail.project or "not known before the first build",
+        "project": detail.project or "unknown until the first build",
     }
     if item:
+        # Those with a row of their own are not repeated.
         shown = {key: value for key, value in item.keys.items() if key not in rows}
         rows["settings"] = ", ".join(f"{key} = {as_toml(value)}" for key, value in shown.items())
     rows["served"] = detail.served or ""
@@ -198,27 +221,29 @@ def _head(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
     rows["last attempt"] = _last_try(detail, now)
     if check.unreachable_since is not None:
         rows["unreachable"] = f"since {times.told(check.unreachable_since, now)}"
-    if detail.begins_anew:
+    if detail.is_outdated:
         rows["note"] = (
             f"what is below was built as {detail.known.project} from {detail.known.remote}; "
-            "the next update begins anew"
+            "the next update starts from scratch"
         )
     yield from _indented([(key, value) for key, value in rows.items() if value])
 
 
 def _last_try(detail: RepositoryDetail, now: datetime) -> str:
-    """Tell of the last update that looked at it, unless that is the last check and it is well."""
+    """Return the last attempt of an update; nothing if that is the last check, and succeeded."""
     check = detail.check
     if check.tried_at is None or (not check.errors and check.tried_at == check.checked_at):
         return ""
     outcome = "failed" if check.errors else "succeeded"
+    # Within `unreachable-grace` this is no failure, and no success either.
     if not check.errors and check.unreachable_since is not None:
-        outcome = "its host was unreachable"
+        outcome = "host unreachable"
     return f"{times.told(check.tried_at, now)}, {outcome}"
 
 
 def _judged(detail: RepositoryDetail) -> Iterator[str]:
-    """Write what is wrong; tags that fail follow below, with all there is to know of them."""
+    """Yield what is wrong; failed tags follow below, with when they are tried again."""
+    # In the same words as the judgement has them.
     failing = {f"tag {tag}: {failure.message}" for tag, failure in detail.known.failures.items()}
     for item in detail.items:
         if item.text not in failing:
@@ -228,9 +253,10 @@ def _judged(detail: RepositoryDetail) -> Iterator[str]:
 def _last_check(detail: RepositoryDetail, now: datetime) -> str:
     if detail.check.checked_at is not None:
         return times.told(detail.check.checked_at, now)
+    # Built, so it was checked; the file with the times of checks is lost.
     if detail.known != RepositoryState():
-        return "not known"
-    return f"never; `pypi-insiders update {detail.name}` does it now"
+        return "unknown"
+    return f"never; `pypi-insiders update {detail.name}` checks it now"
 
 
 def _build_lines(
@@ -238,6 +264,7 @@ def _build_lines(
 ) -> Iterator[str]:
     words = [f"{build.version}  {build.tag} ({build.commit:.9})"]
     words.append(f"built {times.told(build.built_at, now)}")
+    # Unknown of a restored build: "not sandboxed" would be a claim.
     if build.sandboxed is not None:
         words.append("sandboxed" if build.sandboxed else "not sandboxed")
     yank = detail.yank_of(build)
@@ -270,9 +297,9 @@ def _failures(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
 def _tags_and_files(detail: RepositoryDetail) -> Iterator[str]:
     known = detail.known
     rows = {
-        "skipped, because there are newer ones": known.left_out,
-        "skipped, because not a version": known.passed_over,
-        "published before it stood for another repository or distribution": known.former_files,
+        "skipped tags, older than those that were built": known.left_out,
+        "ignored tags, not a version": known.passed_over,
+        "files of an earlier url or project": known.former_files,
     }
     for what, names in rows.items():
         if names:

@@ -1,4 +1,4 @@
-"""List what the distributions directory has, by the names of its files alone."""
+"""List the distributions directory, by the names of its files alone."""
 
 import contextlib
 import os
@@ -25,14 +25,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Files:
-    """What the distributions directory has, by the names of its files."""
+    """The files of the distributions directory, by their names."""
 
     sizes: Mapping[str, int] = field(default_factory=dict)
-    """Each distribution to its size in bytes; -1 where that cannot be read."""
+    """Distribution to its size in bytes; -1: it cannot be read."""
     projects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Normalized project to its files."""
     odd: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Project to files of a form that is not served."""
+    """Project to files that no index serves, such as eggs."""
     directory: Path = Path()
 
     def versions(self, project: str) -> frozenset[str]:
@@ -45,7 +45,7 @@ def list_files(directory: Path) -> Files:
     """List the files of the directory.
 
     Raises:
-        InsidersError: it cannot be read; where there is none it has no files.
+        InsidersError: it cannot be read; a missing directory has no files.
     """
     sizes: dict[str, int] = {}
     projects: dict[str, list[str]] = {}
@@ -53,15 +53,19 @@ def list_files(directory: Path) -> Files:
     try:
         with os.scandir(directory) as items:
             for item in items:
+                # Files that are being uploaded or published, and lists of this program.
                 if item.name.startswith("."):
                     continue
                 try:
                     project = distribution.release_of(item.name)[0]
+                # Its name belongs to this index all the same: it is private, and a public project
+                # of that name must not take its place.
                 except DistributionError:
                     for name in distribution.possible_projects(item.name):
                         odd.setdefault(name, []).append(item.name)
                     continue
                 projects.setdefault(project, []).append(item.name)
+                # A file that is removed meanwhile is still one that was here.
                 sizes[item.name] = -1
                 with contextlib.suppress(OSError):
                     sizes[item.name] = item.stat(follow_symlinks=False).st_size
@@ -77,11 +81,11 @@ def _sorted(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
 
 
 def rejected(project: str, files: Files, problems: Mapping[str, str]) -> list[str]:
-    """Say what is wrong with the files of a project that has no release."""
+    """Return what is wrong with the files of a project that has no release."""
     names = files.projects.get(project, ())
     return [
         *(problems.get(name, f"{name} is not served") for name in names),
-        *(f"{name} is in no form that is served" for name in files.odd.get(project, ())),
+        *(f"{name} is not a file that an index serves" for name in files.odd.get(project, ())),
     ]
 
 
@@ -89,5 +93,6 @@ def samples(files: Files) -> Iterator[Sample]:
     """List the files that the index should serve."""
     for project, names in files.projects.items():
         for name in names:
+            # A file of unknown size was removed meanwhile.
             if files.sizes[name] >= 0:
                 yield Sample(project, files.directory / name, files.sizes[name])

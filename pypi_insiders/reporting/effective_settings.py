@@ -1,4 +1,4 @@
-"""Tell the effective settings and where each of them comes from."""
+"""Return the effective settings, and where each of them comes from."""
 
 import re
 import tomllib
@@ -14,11 +14,11 @@ from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
 
-# What in which unit wins over which settings, if a drop-in of the person says it.
+# The directives that override a setting where a drop-in of the user has them.
 # Source: systemd.socket(5), systemd.timer(5).
 _WINS = (
     (SERVER.trigger, r"ListenStream", (("server", "host"), ("server", "port"))),
-    # Any of OnCalendar=, OnUnitActiveSec= and others makes another time than that of the settings.
+    # OnCalendar=, OnUnitActiveSec= and others each start updates at other times than the setting.
     (WATCHER.trigger, r"On[A-Z]\w*", (("watcher", "interval"),)),
 )
 
@@ -30,18 +30,18 @@ class Effective:
     table: str
     key: str
     value: Any
-    """As `config.toml` says it; `None`: it is not set, and has no default."""
+    """As in `config.toml`; `None`: not set, and without a default."""
     line: int | None
-    """Where `config.toml` says it, from 1; `None`: it is the default."""
+    """The line in `config.toml`, from 1; `None`: the default applies."""
     drop_ins: tuple[str, ...]
-    """The drop-ins of the person that say something else, or the same, and win."""
+    """The drop-ins of the user that override the value, also with the same one."""
 
 
 def settings(paths: Paths) -> list[Effective]:
-    """Tell all settings, in the order of `config.toml`.
+    """Return all settings, in the order of `config.toml`.
 
     Raises:
-        InsidersError: `config.toml` cannot be read, or is wrong.
+        InsidersError: `config.toml` cannot be read, or is invalid.
     """
     text = read_text(paths.settings) or ""
     document = as_document(parse_settings(paths.settings, text))
@@ -54,10 +54,7 @@ def settings(paths: Paths) -> list[Effective]:
 
 
 def lines_of(text: str) -> dict[tuple[str, str], int]:
-    """Tell on which line each key of each table begins, from 1.
-
-    A key is on the line at which the text, up to there, no longer is what it was before; so
-    strings and lists of several lines, dotted keys and inline tables need no care of their own.
+    """Return the line on which each key of each table begins, from 1.
 
     Args:
         text: valid TOML.
@@ -65,9 +62,11 @@ def lines_of(text: str) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
     lines = text.split("\n")
     begin = 1
-    # tomllib tells no positions, and a parser that does would be one more dependency for this
-    # alone.
+    # tomllib has no positions, and a parser that has them would be one more dependency for this.
+    # A key is on the line after which the text so far has it: strings and lists of several lines,
+    # dotted keys and inline tables need no care of their own.
     for number in range(1, len(lines) + 1):
+        # A text that ends within a string or a list is not valid yet; the next line may end it.
         try:
             document = tomllib.loads("\n".join(lines[:number]) + "\n")
         except tomllib.TOMLDecodeError:
@@ -86,7 +85,7 @@ def _places(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _drop_ins() -> dict[tuple[str, str], list[str]]:
-    """Find the drop-ins of the person that win over a setting; none without a user manager."""
+    """Return the drop-ins of the user that override a setting; none without a user manager."""
     found: dict[tuple[str, str], list[str]] = {}
     for unit, directive, places in _WINS:
         try:
@@ -95,6 +94,7 @@ def _drop_ins() -> dict[tuple[str, str], list[str]]:
             return {}
         for path in listed:
             text = read_text(Path(path)) or ""
+            # Drop-ins of this program are made of the settings, and override nothing.
             if not unit_templates.is_ours(text) and re.search(
                 rf"^\s*{directive}\s*=", text, re.MULTILINE
             ):

@@ -23,7 +23,7 @@ _TIMEOUT_S = 2
 _START_TIMEOUT_S = 15
 """For the first answer of a server that the socket has to start."""
 _PAGE_BYTES = 64 * 1024 * 1024
-# More would make `status` slow; the first bytes tell as well whether it is the file on the disk.
+# More would make `status` slow; the first bytes show as well whether it is the file on disk.
 _WHOLE_BYTES = 256 * 1024
 """Up to this size all of a file is fetched, and its hash compared."""
 _FIRST_BYTES = 4096
@@ -31,23 +31,23 @@ _FIRST_BYTES = 4096
 
 @dataclass(frozen=True)
 class Fetched:
-    """What came of asking the index."""
+    """The answers of the index."""
 
     url: str
-    """Up to the port."""
+    """The URL of the index, up to the port."""
     is_answering: bool = False
     is_index: bool = False
     """Whether what answers is this program."""
     is_other: bool = False
-    """It is this program, and serves the files of somebody else."""
+    """It is this program, and serves the files of another user."""
     needs_password: bool = False
-    """It asks for a password, and nobody knows one here: nothing was fetched."""
+    """It requires a password, and `~/.netrc` has none: nothing was fetched."""
     refused_user: str | None = None
-    """The user of `~/.netrc` whose password it did not accept."""
+    """The user of `~/.netrc` whose password is wrong."""
     projects: frozenset[str] | None = None
-    """Those that it lists, normalized; `None`: the list was not fetched."""
+    """The listed projects, normalized; `None`: the list was not fetched."""
     file: str | None = None
-    """The file that was fetched, with the page that leads to it."""
+    """The file that was fetched, with the page that links to it."""
     error: str | None = None
     """What could not be fetched, and why."""
 
@@ -61,26 +61,25 @@ def fetch(url: str, samples: Iterable[Sample], *, is_idle: bool = False) -> Fetc
 
     Args:
         url: of the index, up to the port.
-        samples: the files to choose from; the smallest is taken.
+        samples: the files to choose from; the smallest is fetched.
         is_idle: whether the first request has to start the server.
     """
     found = Fetched(url)
     place = urlsplit(url)
     timeout_s = _START_TIMEOUT_S if is_idle else _TIMEOUT_S
     try:
-        # Not urllib, which would ask a proxy: what listens on this machine is what is looked at.
+        # Not urllib, which would use the proxy of this shell: this checks the server here.
         connection = HTTPConnection(place.hostname or "", place.port, timeout=timeout_s)
         with contextlib.closing(connection):
             return _fetch(connection, found, samples)
+    # Before the first answer, so it is the connection that failed; `_fetch` has the rest.
     except (OSError, ValueError, HTTPException, _WrongError) as error:
         return replace(found, error=f"no answer at {url}/simple/ ({reason(error)})")
 
 
 def is_index(url: str) -> bool:
-    """Ask at a URL, up to the port and without any proxy, whether an index of this program answers.
-
-    Whoever listens may be slow to start it.
-    """
+    """Return whether an index of this program answers at a URL, up to the port, without a proxy."""
+    # With the longer limit, as its socket may have to start it.
     place = urlsplit(url)
     try:
         connection = HTTPConnection(place.hostname or "", place.port, timeout=_START_TIMEOUT_S)
@@ -97,20 +96,20 @@ def _is_well(answer: HTTPResponse, body: bytes) -> bool:
 def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]) -> Fetched:
     answer, body = _get(connection, "/health", {}, _FIRST_BYTES)
     found = replace(found, is_answering=True)
-    # The first answer may have started the server; those after it come at once or not at all.
+    # The first request may have started the server; the next ones are answered at once or never.
     if connection.sock is not None:
         connection.sock.settimeout(_TIMEOUT_S)
     if not _is_well(answer, body):
         if answer.status == 503:
-            told = first_line(body.decode(errors="replace"))
-            return replace(found, is_index=True, error=f"{found.url}/health is 503: {told}")
+            why = first_line(body.decode(errors="replace"))
+            return replace(found, is_index=True, error=f"{found.url}/health is 503: {why}")
         return replace(found, error=f"{found.url} belongs to another program ({answer.status})")
     found = replace(found, is_index=True)
     path = "/simple/"
     try:
         headers = {"Accept": _JSON}
         answer, body = _get(connection, path, headers, _PAGE_BYTES)
-        # Asked without a password first, as installers do.
+        # Without a password first, as installers do: a page that needs none must not depend on one.
         if answer.status == 401:
             login = _credentials(found.url)
             if login is None:
@@ -120,24 +119,24 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
             answer, body = _get(connection, path, headers, _PAGE_BYTES)
             if answer.status == 401:
                 found = replace(found, refused_user=login[0])
-                raise _WrongError("it does not accept the password in ~/.netrc")
+                raise _WrongError("wrong password in ~/.netrc")
         listed = {canonicalize_name(item["name"]) for item in _page(answer, body)["projects"]}
         found = replace(found, projects=frozenset(listed))
+        # A directory may have files that the index does not list yet, and the other way round.
         mine = [sample for sample in samples if sample.project in listed]
         if not mine:
             return found
-        # The smallest file, so that `status` costs little.
+        # That of the smallest file, so that `status` costs little.
         project = min(mine, key=lambda sample: (sample.size_bytes, sample.path.name)).project
         path = f"/simple/{project}/"
         answer, body = _get(connection, path, headers, _PAGE_BYTES)
         listed_files = {file["filename"]: file for file in _page(answer, body)["files"]}
         local = [item for item in mine if item.path.name in listed_files]
         if not local:
-            raise _WrongError("it lists no file that the directory has")
+            raise _WrongError("it lists none of the files in the directory")
         sample = min(local, key=lambda sample: (sample.size_bytes, sample.path.name))
         file = listed_files[sample.path.name]
-        # From the page, not from the name: that the link leads to the file is a part of what is
-        # checked.
+        # By the link on the page, not by the name: that the link is right is part of the check.
         path = urlsplit(urljoin(f"{found.url}{path}", str(file["url"]))).path
         _compare(connection, path, headers, sample, file)
         return replace(found, file=sample.path.name)
@@ -157,7 +156,7 @@ def _get(
 def _page(answer: HTTPResponse, body: bytes) -> dict[str, Any]:
     if answer.status != 200:
         raise _WrongError(f"status {answer.status}")
-    # nginx in front of an export may pack what nobody asked to be packed.
+    # nginx in front of an export may compress without being asked.
     if answer.headers["Content-Encoding"] == "gzip":
         body = gzip.decompress(body)
     content: dict[str, Any] = json.loads(body)
@@ -171,26 +170,27 @@ def _compare(
     sample: Sample,
     file: Mapping[str, Any],
 ) -> None:
-    """Fetch a file, or its beginning where it is long, and compare it with the one on the disk."""
+    """Fetch a file, or the beginning of a long one, and compare it with the one on disk."""
     answer, body = _get(connection, path, headers, _WHOLE_BYTES)
     if answer.status != 200:
         raise _WrongError(f"status {answer.status}")
     with sample.path.open("rb") as local:
         if local.read(_FIRST_BYTES) != body[:_FIRST_BYTES]:
-            raise _WrongError("its first bytes are not those of the file on the disk")
+            raise _WrongError("its first bytes differ from the file on disk")
     digest = hashlib.sha256(body).hexdigest()
-    # Of a file that is longer than what was fetched the hash cannot be known.
+    # Of a file that is longer than what was fetched the hash is unknown.
     if len(body) == sample.size_bytes and digest != file["hashes"]["sha256"]:
-        raise _WrongError("its SHA-256 is not the one that the page tells")
+        raise _WrongError("its SHA-256 differs from the one on the page")
 
 
 def _credentials(url: str) -> tuple[str, str] | None:
-    """Find the user and the password that clients find: those of `~/.netrc`."""
+    """Return the user and the password that clients find, in `~/.netrc`."""
     host = urlsplit(url).hostname or ""
-    # `machine localhost` is what many have, and clients that call the index so find it.
+    # Many have `machine localhost`, which clients find by a URL with that name.
     hosts = (host, "localhost") if host in ("127.0.0.1", "::1") else (host,)
     try:
         known = netrc.netrc().hosts
+    # Clients ignore a broken file too.
     except (OSError, netrc.NetrcParseError):
         return None
     for name in hosts:

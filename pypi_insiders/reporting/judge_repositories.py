@@ -1,4 +1,4 @@
-"""Judge the watched repositories, and all names that this index answers for."""
+"""Judge the watched repositories, and all project names that belong to this index."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ _SHOWN = 3
 
 
 def judge_repositories(snapshot: Snapshot) -> Iterator[Item]:
-    """Judge each watched repository, and then the names that none of them has."""
+    """Judge each watched repository, and then the names of no watched one."""
     for standing in snapshot.standings:
         yield from _repository(snapshot, standing)
     yield from _strangers(snapshot)
@@ -36,13 +36,15 @@ def judge_repositories(snapshot: Snapshot) -> Iterator[Item]:
 
 def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
     show = f"`pypi-insiders show {item.name}`"
+    # Why the project has no release comes first: it is what installers meet.
     errors = list(item.errors)
     if missing := _missing(snapshot, item):
         yield _without_release(item, missing)
-        # The line that there is no release ends with the error that is why: it is told once.
+        # The line that there is no release ends with the error that is why: one line is enough.
         errors = [error for error in errors if not missing.text.endswith(error)]
     elif item.project is not None:
         yield from _public_meanwhile(snapshot, item)
+    # A name in the index hides the public project already; without any name nothing does.
     if item.project is None and item.name not in snapshot.held.values():
         yield warning(
             item.name,
@@ -50,15 +52,17 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
             "that name",
             f"`pypi-insiders repos set {item.name} project=PROJECT`",
         )
+    # With the hint that the update stored, as only it knew whether the network or a build failed.
     for error in errors:
         yield problem(item.name, error, item.hints.get(error, show), kind_of(error))
-    # These say already that the files are gone, or are about to be built.
+    # Items with these reasons already report that the files are lost, or are being built.
     if not missing or missing.reason not in (Reason.LOST, Reason.REJECTED, Reason.BUILDING):
         for release, differing in _differences(snapshot, item.name).items():
             yield _differs(snapshot, item.name, release, differing)
+    # Past `unreachable-grace` an update makes an error of it, and that is a problem above.
     if item.check.unreachable_since is not None and not item.errors:
         at = times.clock(times.at(item.check.unreachable_since, snapshot.now))
-        yield warning(item.name, f"its host is unreachable since {at}", show)
+        yield warning(item.name, f"host unreachable since {at}", show)
     for text in item.warnings:
         yield warning(item.name, text, show)
     if not missing and item.project and _all_yanked(snapshot, item.project):
@@ -70,25 +74,26 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
 def _without_release(item: RepositoryStatus, missing: NoRelease) -> Item:
     if missing.reason == Reason.BUILDING:
         return note(item.name, missing.text, missing.hint)
+    # By the error, not by the reason: a second tag that fails is another problem.
     is_failing = missing.reason == Reason.FAILING and item.errors
     kind = kind_of(item.errors[0]) if is_failing else missing.reason
-    # The line begins with the repository.
+    # The line begins with the repository, which the text of clients names as well.
     text = missing.text.replace(f": {item.name}: ", ": ", 1)
     return problem(item.name, text, missing.hint, kind)
 
 
 def _public_meanwhile(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
-    """Tell that clients get the public releases until there is one, as the user has set."""
+    """Warn that installers get the public releases until the first build, as the user has set."""
     watched = {} if isinstance(snapshot.watched, InsidersError) else snapshot.watched
     if watched[item.name].public_until_built and not item.known.files:
         what = item.project or "its project"
-        text = f"{what} has no release yet, and public-until-built is set: "
-        text += f"clients get that of {_fallback(snapshot)}"
+        text = f"{what} has no release yet: installers get the one of {_fallback(snapshot)}, "
+        text += "as public-until-built is set"
         yield warning(item.name, text, f"`pypi-insiders update {item.name}`")
 
 
 def why_unserved(snapshot: Snapshot, item: RepositoryStatus) -> str | None:
-    """Tell why a repository has no release that installers take; `None`: it has one."""
+    """Return why installers get no release of a repository; `None`: they get one."""
     if item.newest is not None:
         return None
     if missing := _missing(snapshot, item):
@@ -99,10 +104,10 @@ def why_unserved(snapshot: Snapshot, item: RepositoryStatus) -> str | None:
 
 
 def _missing(snapshot: Snapshot, item: RepositoryStatus) -> NoRelease | None:
-    """Find why a watched repository has no release; `None`: it has one."""
+    """Return why a watched repository has no release; `None`: it has one."""
     if item.project is not None:
         if item.known.builds and not any(build.local for build in item.known.builds):
-            return None  # only another index is to have them
+            return None  # `local = false`: only another index has them
         return snapshot.missing.get(item.project)
     update = f"`pypi-insiders update {item.name}`"
     if item.name in snapshot.pending:
@@ -111,16 +116,17 @@ def _missing(snapshot: Snapshot, item: RepositoryStatus) -> NoRelease | None:
         reason, text = Reason.FAILING, item.errors[0]
         update = item.hints.get(text, update)
     elif item.check.unreachable_since is not None:
-        reason, text = Reason.UNREACHABLE, "its host cannot be reached"
+        reason, text = Reason.UNREACHABLE, "host unreachable"
     elif item.check.checked_at is None:
-        reason, text = Reason.UNBUILT, "it was not built"
+        reason, text = Reason.UNBUILT, "not built"
     else:
-        reason, text = Reason.UNBUILT, "no tag of it is a release"
+        reason, text = Reason.UNBUILT, "no tag is a release"
     return NoRelease("", item.name, reason, f"no release yet: {text}", update)
 
 
 def _differences(snapshot: Snapshot, repository: str | None) -> dict[str, list[Difference]]:
-    """Find what differs of a repository, or of no watched one: the release to its files."""
+    """Return the differences of a repository, or those of no watched one, by their release."""
+    # Names of repositories may be spelled in any case, as hosts ignore it.
     watched = {item.name.casefold() for item in snapshot.standings}
     found: dict[str, list[Difference]] = {}
     for item in snapshot.differences:
@@ -133,6 +139,7 @@ def _differences(snapshot: Snapshot, repository: str | None) -> dict[str, list[D
 
 def _differs(snapshot: Snapshot, subject: str, release: str, differing: list[Difference]) -> Item:
     repository = next((item.repository for item in differing if item.build), None)
+    # A watched repository builds its tag again by itself; a removed one has to be added first.
     hint = comparison.hint(differing[0])
     if repository == subject:
         hint = f"`pypi-insiders update {repository}` builds it again from the same tag"
@@ -163,24 +170,27 @@ def _all_yanked(snapshot: Snapshot, project: str) -> bool:
 
 
 def _public(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
-    """Tell what the fallback index has of a project: a fact, or a stranger."""
+    """Report the releases of a project on the fallback index: as a note, or of a stranger."""
     project = item.project
     known = snapshot.public.get(project or "")
     where = _fallback(snapshot)
     appeared_at = known.appeared_at if known else None
+    # The name was free when it was first watched: its owner may want the users of this one
+    # (dependency confusion). A public project of the same people existed before.
     if known is not None and appeared_at is not None:
         at = times.clock(times.at(appeared_at, snapshot.now))
         yield warning(
             item.name,
-            f"{where} has {project} since {at}, and had none when {item.name} was added; "
-            "this index keeps serving yours",
-            f"look who published it: {known.url}",
+            f"{where} has {project} since {at}, but did not when {item.name} was added; "
+            "this index still serves yours",
+            f"check who published it: {known.url}",
         )
     elif item.public_newer:
         yield note(item.name, f"{where} has {project} {item.public_newer}")
 
 
 def _fallback(snapshot: Snapshot) -> str:
+    # PyPI by its name, as most users have never set another index.
     settings = snapshot.settings
     if isinstance(settings, InsidersError) or settings.server.fallback_url is None:
         return "PyPI"
@@ -194,12 +204,12 @@ def _strangers(snapshot: Snapshot) -> Iterator[Item]:
 
 
 def _other_names(snapshot: Snapshot) -> Iterator[Item]:
-    """Judge the held names that no watched repository has."""
-    told = {item.project for item in snapshot.standings}
+    """Judge the names of this index that no watched repository builds."""
+    seen = {item.project for item in snapshot.standings}
     unnamed = {item.name for item in snapshot.standings if item.project is None}
-    told |= {name for name, repository in snapshot.held.items() if repository in unnamed}
+    seen |= {name for name, repository in snapshot.held.items() if repository in unnamed}
     for name, missing in snapshot.missing.items():
-        if name not in told:
+        if name not in seen:
             yield problem(name, missing.text, missing.hint, missing.reason)
     for release, differing in _differences(snapshot, None).items():
         if (project := differing[0].project) not in snapshot.missing:
@@ -208,10 +218,12 @@ def _other_names(snapshot: Snapshot) -> Iterator[Item]:
         return
     watched = {name.casefold() for name in snapshot.watched} | snapshot.removed
     for repository in sorted(set(filter(None, snapshot.held.values()))):
+        # Not removed by a command, so perhaps lost from the file by mistake: its name stays here.
         if repository.casefold() not in watched:
             yield warning(
                 REPOSITORIES,
-                f"{repository} is no longer in it, and nobody removed it: it gets no updates",
+                f"{repository} is no longer in it, but was not removed with `repos remove`: it "
+                "gets no updates",
                 f"{add_command(repository, snapshot.remotes.get(repository))}, or "
                 f"`pypi-insiders repos remove {repository}`",
                 repository,

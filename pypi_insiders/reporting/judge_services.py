@@ -1,4 +1,4 @@
-"""Judge the two services, their units, and what a client of the index gets."""
+"""Judge the two services, their units, and the answers of the index to clients."""
 
 from collections.abc import Iterator
 
@@ -15,12 +15,12 @@ from pypi_insiders.util.errors import InsidersError
 # One may be missed while the machine sleeps, and another by a long update.
 _OVERDUE = 3
 """Intervals."""
-_OTHER_PORT = "end it, or set another `port` under [server]"
+_OTHER_PORT = "stop that program, or set another `port` under [server]"
 _LOGS = "see why: `pypi-insiders server logs`"
 
 
 def judge_services(snapshot: Snapshot) -> Iterator[Item]:
-    """Judge what runs, and in what builds run."""
+    """Judge the services, the index and the sandbox of builds."""
     yield from _server(snapshot)
     yield from _index(snapshot)
     yield from _watcher(snapshot)
@@ -32,54 +32,58 @@ def judge_services(snapshot: Snapshot) -> Iterator[Item]:
 def _server(snapshot: Snapshot) -> Iterator[Item]:
     services = snapshot.services
     if isinstance(services, InsidersError):
-        text = f"not known: {services.message}"
+        text = f"unknown: {services.message}"
+        # No problem: in a container all else works without.
         yield Item(Severity.WARNING, SERVER.name, text, services.hint, is_stopped=True)
     elif services is not None:
         if services.server.has_failed:
-            yield problem(SERVER.name, services.server.told, _LOGS)
+            yield problem(SERVER.name, services.server.summary, _LOGS)
         else:
             yield from _stopped(services.server)
         yield from _requests(services)
 
 
 def _requests(services: Services) -> Iterator[Item]:
-    """Judge the unit by which the server asks for notifications; it is started with the server."""
+    """Judge the path unit by which the server requests notifications."""
+    # The server sees neither the bus nor the desktop: it writes a file, and this unit reacts to it.
     has, server = services.units[REQUESTS], services.units[SERVER.service]
-    # Stopped by hand, or by its limit of starts: with the server not running it is as it should be.
+    # It runs with the server, and is inactive beside it only if stopped by hand or by its limit of
+    # starts.
     is_missed = has["ActiveState"] == "inactive" and server["ActiveState"] == "active"
     if has["LoadState"] == "loaded" and (has["ActiveState"] == "failed" or is_missed):
         state = f"failed ({has['Result']})" if has["ActiveState"] == "failed" else "is stopped"
         yield problem(
             SERVER.name,
-            f"its failures are not notified: {REQUESTS} {state}",
+            f"failures are not notified: {REQUESTS} {state}",
             f"`pypi-insiders server start`; see why: `journalctl --user -u {REQUESTS}`",
             "notifications",
         )
 
 
 def _stopped(seen: Overview) -> Iterator[Item]:
-    """Tell what does not run, and does not fail."""
+    """Report a service that is stopped, or not installed."""
     if seen.condition == Condition.RUNNING:
         return
     verb = "enable" if seen.condition == Condition.NOT_INSTALLED else "start"
     hint = f"`pypi-insiders {seen.part.name} {verb}`"
-    yield Item(Severity.WARNING, seen.part.name, seen.told, hint, is_stopped=True)
+    yield Item(Severity.WARNING, seen.part.name, seen.summary, hint, is_stopped=True)
 
 
 def _index(snapshot: Snapshot) -> Iterator[Item]:
-    """Judge what came of asking the index as a client does."""
+    """Judge the answers of the index to a client."""
     fetched, services = snapshot.fetched, snapshot.services
     if fetched is None:
         return
     if snapshot.passwords is not None and (fetched.needs_password or fetched.refused_user):
-        return  # no password would do
+        return  # no password is accepted at all, which is a problem of its own
     is_listening = isinstance(services, Services) and (
         services.server.condition == Condition.RUNNING or services.server.url is not None
     )
     if fetched.error is not None:
         if not fetched.is_answering and not is_listening:
-            return  # nothing listens, as the line of the server says
-        if fetched.is_other:  # and this one does not run, as the line of the server says
+            return  # the server is stopped, which has a line already
+        # A warning, as the index of this user does not run anyway.
+        if fetched.is_other:
             yield warning(INDEX, fetched.error, _OTHER_PORT)
             return
         if fetched.refused_user:
@@ -91,8 +95,7 @@ def _index(snapshot: Snapshot) -> Iterator[Item]:
     elif fetched.needs_password:
         yield note(
             INDEX,
-            f"no page of {fetched.url}/simple/ was fetched: it asks for a password, and ~/.netrc "
-            "has none for it",
+            f"not checked: {fetched.url}/simple/ requires a password, and ~/.netrc has none for it",
             "see `machine` in netrc(5); `pypi-insiders server password USER` sets a password",
         )
 
@@ -105,11 +108,11 @@ def _watcher(snapshot: Snapshot) -> Iterator[Item]:
     yield from _stopped(seen)
     if seen.condition != Condition.RUNNING:
         return
-    # As with a drop-in whose OnCalendar= is a date that is over.
+    # As by a drop-in whose OnCalendar= is a date in the past.
     if not seen.is_working and seen.next_run is None:
         yield problem(
             WATCHER.name,
-            f"no next update: {WATCHER.trigger} is active, but does not elapse any more",
+            f"no next update: {WATCHER.trigger} is active, but never elapses",
             f"see its OnCalendar=: `systemctl --user cat {WATCHER.trigger}`",
             "timer",
         )
@@ -128,27 +131,27 @@ def _builds(snapshot: Snapshot) -> Iterator[Item]:
         return
     wanted = settings.build.sandbox
     if wanted == "off":
-        yield note(
-            BUILDS, 'not sandboxed, as `sandbox = "off"` says: they run with your permissions'
-        )
+        yield note(BUILDS, 'not sandboxed (`sandbox = "off"`), builds run with your permissions')
+    # Where builds had a sandbox once, updates do not go on without: that is for the user to decide.
     elif found.trouble is not None and (wanted == "required" or found.had_at is not None):
         yield problem(BUILDS, f"nothing is built: {found.trouble}", SANDBOX_LOST)
     elif found.trouble is not None:
         yield warning(
             BUILDS,
-            f"not sandboxed, they run with your permissions: {found.trouble}",
+            f"not sandboxed, builds run with your permissions: {found.trouble}",
             "see `pypi-insiders doctor`; watch only repositories that you trust",
         )
 
 
 def _is_explained(snapshot: Snapshot, services: Services) -> bool:
-    """Tell whether other lines say why the last update failed, or a later one did not."""
+    """Return whether other lines have why the last update failed, or a later one succeeded."""
     if isinstance(snapshot.settings, InsidersError) or isinstance(snapshot.watched, InsidersError):
-        # Both are problems of their own, and each update fails of them.
+        # Both are problems of their own, and each update fails because of them.
         return True
-    # That repositories fail is why it exits with 1.
+    # It exits with 1 if a repository fails; with any other status its program does.
     if services.units[WATCHER.service]["ExecMainStatus"] != "1" or not snapshot.standings:
         return False
+    # A manual update may have succeeded since: the unit keeps the result of its own last run.
     checked = [item.check.checked_at or 0 for item in snapshot.standings]
     return any(item.errors for item in snapshot.standings) or (
         min(checked) > (services.watcher.last_run or 0)
@@ -156,20 +159,22 @@ def _is_explained(snapshot: Snapshot, services: Services) -> bool:
 
 
 def _overdue(snapshot: Snapshot, services: Services) -> str | None:
-    """Tell for how long nothing was updated, where that is too long."""
+    """Return that the last update is too long ago; `None`: it is not."""
     timer, service = (services.units[unit] for unit in WATCHER.units)
     if unit_names.own_drop_ins(timer["DropInPaths"]) or isinstance(
         snapshot.settings, InsidersError
     ):
-        return None  # then the interval need not be that of the settings
+        return None  # a drop-in may set another interval than config.toml
     seen = services.watcher
     if seen.is_working:
         what = "the running update began"
         at_s = float(service["InactiveExitTimestamp"].lstrip("@") or 0)
     else:
-        what = "the last update ended"  # or none did, since the timer is active
+        # Before the first update ends, the timer is as old as the wait.
+        what = "the last update ended"
         at_s = max(seen.last_run or 0, seen.since or 0)
     interval_s = snapshot.settings.watcher.interval_s
+    # A clock that was set back makes the time negative, and nothing overdue.
     if not at_s or snapshot.now.timestamp() - at_s <= _OVERDUE * interval_s:
         return None
     at = times.clock(times.at(at_s, snapshot.now))
@@ -179,6 +184,7 @@ def _overdue(snapshot: Snapshot, services: Services) -> str | None:
 def _units(state: UnitState) -> Iterator[Item]:
     subject = f"{state.part.name} units"
     restart = f"`pypi-insiders {state.part.name} restart`"
+    # Each a line of its own, with its name as its kind: one that is repaired ends by itself.
     for error in state.errors:
         yield problem(subject, error.message, error.hint, error.message)
     for name in state.missing:
@@ -188,19 +194,19 @@ def _units(state: UnitState) -> Iterator[Item]:
         yield problem(subject, f"systemd cannot load {name} ({word})", hint, name)
     if state.stale:
         what = ", ".join(state.stale)
-        text = f"out of date, as after an upgrade or a change of settings: {what}"
+        text = f"out of date (upgrade or changed settings): {what}"
         yield warning(subject, text, restart)
     if state.unconfined:
         yield warning(
             subject,
             f"not confined, run with your permissions: {', '.join(state.unconfined)} is missing",
-            f"{restart} tries again, and tells why that fails",
+            f"{restart} tries again, and reports why it fails",
         )
     if state.edited:
         yield warning(
             subject,
             f"changed since they were installed: {', '.join(state.edited)}",
-            "the next `start` overwrites that; keep it by `systemctl --user edit "
+            "the next `start` overwrites the change; keep it with `systemctl --user edit "
             f"{state.edited[0]}`",
         )
     for name in state.not_reloaded:

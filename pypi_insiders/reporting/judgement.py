@@ -1,4 +1,4 @@
-"""Judge a snapshot: what is a problem, what a warning, what only worth knowing."""
+"""Judge a snapshot: what is a problem, a warning or a note."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,20 +27,19 @@ from pypi_insiders.util.errors import InsidersError
 
 def judge(snapshot: Snapshot) -> Judgement:
     """Judge a snapshot; the same snapshot always gets the same judgement."""
+    # Nothing is read here, so that status, page, doctor and notifications cannot differ.
     found: dict[Severity, list[Item]] = {severity: [] for severity in Severity}
     for item in _all(snapshot):
         shown = _shown(item)
-        # Two repositories may have one and the same trouble, such as a lost list.
+        # Two repositories may have one and the same problem, such as a lost list.
         if shown not in found[item.severity]:
             found[item.severity].append(shown)
     return Judgement(*(tuple(found[severity]) for severity in Severity))
 
 
 def unserved(snapshot: Snapshot) -> tuple[Item, ...]:
-    """Return the problems with which no update is a success: of repositories and held names.
-
-    What the user took back or yanked is missing as it should be.
-    """
+    """Return the problems of repositories and projects because of which an update fails."""
+    # What the user unpublished or yanked is missing on purpose; settings fail it before.
     found = (*_read(snapshot), *judge_repositories(snapshot))
     return tuple(
         _shown(item)
@@ -52,6 +51,7 @@ def unserved(snapshot: Snapshot) -> tuple[Item, ...]:
 
 
 def _shown(item: Item) -> Item:
+    # Once for all readers: errors of git and builds have URLs with tokens, and control characters.
     return replace(item, text=clean(item.text), hint=item.hint and clean(item.hint))
 
 
@@ -63,7 +63,7 @@ def _all(snapshot: Snapshot) -> Iterator[Item]:
 
 
 def _read(snapshot: Snapshot) -> Iterator[Item]:
-    """Judge the files that could not be read."""
+    """Judge the files that could not be read, and directories that cannot be written."""
     for name, part in ((CONFIG, snapshot.settings), (REPOSITORIES, snapshot.watched)):
         if isinstance(part, InsidersError):
             yield problem(name, part.message, part.hint)
@@ -74,15 +74,15 @@ def _read(snapshot: Snapshot) -> Iterator[Item]:
     for error in snapshot.errors:
         yield problem(STATE, error.message, error.hint, error.message)
     for path, hint in snapshot.closed.items():
-        yield problem(STATE, f"no update can write in {path}", hint, str(path))
+        yield problem(STATE, f"updates cannot write in {path}", hint, str(path))
 
 
 def _aside(snapshot: Snapshot) -> Iterator[Item]:
     for path in snapshot.set_aside:
         yield warning(
             STATE,
-            f"{_original(path)} was damaged, and is set aside as {path.name}",
-            f"what it had is found again where possible; look at {path}, then remove it",
+            f"{_original(path)} was damaged, and moved to {path.name}",
+            f"its content is restored where possible; check {path}, then remove it",
         )
 
 

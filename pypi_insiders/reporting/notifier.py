@@ -1,4 +1,4 @@
-"""Look for problems, and notify the user of what is new of them."""
+"""Check for problems, and notify the user of new and of ended ones."""
 
 import os
 import shlex
@@ -23,34 +23,35 @@ from pypi_insiders.util.files import locked
 _NO_WAY = "no desktop here, and no `notify-command` is set"
 _TEST = Message(
     "pypi-insiders: a test",
-    "pypi-insiders notifies you like this of each new problem, and of its end.\n",
+    "pypi-insiders notifies you like this of each new problem, and when it has ended.\n",
 )
 
 
 def notify(paths: Paths) -> str | None:
-    """Look for problems, and notify the user of those that are new and those that have ended.
+    """Check for problems, and notify the user of new and of ended ones.
 
     Returns:
-        What was done, in one line; `None`: there is nothing new.
+        What was sent, on one line; `None`: nothing has changed.
 
     Raises:
-        InsidersError: there is no user manager to ask, or no notification could be sent; the next
-            call tries that again.
+        InsidersError: no user manager is running, or no notification could be sent; the next call
+            tries again.
     """
-    # Both services may fail in the same moment, and each has a notifier: one after the other, or
-    # the user is told twice.
+    # Both services may fail at the same moment, and each starts a notifier: without the lock both
+    # would send the same message.
     with locked(paths.locks.troubles):
         command = notify_command(paths)
         known = alerts.load(paths)
         subjects = {item.subject for item in known.values() if item.status != AlertStatus.RECOVERED}
         step = alerts.step(known, look(paths, subjects), int(time.time()))
         message = alerts.message(step)
+        # `notify-command = []` turns messages off; the alerts are stored all the same, so that old
+        # problems are not sent when it is turned on again.
         if message is None or command == ():
             if step.after != known:
                 alerts.save(paths, step.after)
             return None
-        # Before it is sent: if that fails, or this is killed, the next look knows what is still to
-        # be told.
+        # Before it is sent: if sending fails, or this is killed, the next call sends it.
         alerts.save(paths, step.before)
         program = delivery.send(message, command)
         if program is None:
@@ -60,18 +61,17 @@ def notify(paths: Paths) -> str | None:
 
 
 def look(paths: Paths, known: Iterable[str] = ()) -> Found:
-    """Look for problems.
+    """Check for problems.
 
-    Not at repositories while an update is running, which may end their problems; nor at a service
-    that has not run since the last login, of which nobody knows whether it would fail. An idle
-    index is not started only to be looked at.
+    Repositories are left out while an update is running, which may end their problems, and so is a
+    service that has not run since the last login. An idle index is not started for the check.
 
     Args:
         paths: where everything is.
-        known: the subjects of the problems that the user knows.
+        known: the subjects of the problems of which the user was notified.
 
     Raises:
-        InsidersError: there is no user manager to ask.
+        InsidersError: no user manager is running.
     """
     has_known = INDEX in known
     seen = snapshot.take(
@@ -83,22 +83,22 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
     )
     services = seen.services
     if not isinstance(services, Services):
-        raise services or InsidersError("nobody looked at the services")
+        raise services or InsidersError("the services were not checked")
     watcher = services.units[WATCHER.service]
-    # In start-post the update is over: it is this look that ExecStartPost= has started.
+    # In start-post the update is over: ExecStartPost= is what runs this.
     is_updating = bool(seen.pending) or not (
         watcher["ActiveState"] in ("inactive", "failed") or watcher["SubState"] == "start-post"
     )
     watched: frozenset[str] | None = None
     if not isinstance(seen.watched, InsidersError):
         watched = frozenset(seen.watched)
-    # While an update is running nobody knows how these are.
+    # Their state is unknown while an update is running.
     by_updates = {WATCHER.name, *(watched or ()), *filter(None, seen.held.values()), *seen.held}
     subjects = {CONFIG, PASSWORDS, REPOSITORIES, STATE, *(f"{part.name} units" for part in PARTS)}
+    # Without an answer, or with one that only wants a password, its state is unknown.
     if seen.fetched is not None and not seen.fetched.needs_password:
         subjects.add(INDEX)
-    # A service that restarts again and again is neither well nor failed: nothing is said of its
-    # end.
+    # Between two restarts it seems to run: that is no recovery.
     if _is_well(services.units[SERVER.service]):
         subjects.add(SERVER.name)
     if not is_updating:
@@ -118,6 +118,7 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
 def _fetch(
     files: Files, services: Services | InsidersError, settings: Settings | None, *, is_known: bool
 ) -> Fetched | None:
+    # A known problem of the index ends only by an answer, for which it is started even if idle.
     if isinstance(services, Services) and not is_known:
         server = services.server
         if server.condition == Condition.RUNNING and not server.is_working:
@@ -126,12 +127,13 @@ def _fetch(
 
 
 def _failure(unit: Mapping[str, str]) -> bool:
+    # While ExecStopPost= runs the result is known, and the state not yet `failed`.
     is_ending = unit["ActiveState"] == "deactivating" and unit["Result"] != "success"
     return unit["ActiveState"] == "failed" or is_ending
 
 
 def _is_well(unit: Mapping[str, str]) -> bool:
-    """Tell whether a service runs, or has run to a good end."""
+    """Return whether a service runs, or has succeeded."""
     if unit["ActiveState"] == "active" or unit["SubState"] == "start-post":
         return True
     has_run = unit["ExecMainExitTimestampMonotonic"] not in ("", "0")
@@ -139,10 +141,10 @@ def _is_well(unit: Mapping[str, str]) -> bool:
 
 
 def send_test(paths: Paths) -> str:
-    """Send a notification of nothing; return the program that took it.
+    """Send a test message; return the program that sent it.
 
     Raises:
-        InsidersError: it could not be sent, or the settings turn notifications off.
+        InsidersError: it could not be sent, or notifications are turned off.
     """
     hint = f"set `notify-command` under [watcher] in {paths.settings}"
     command = notify_command(paths)
@@ -157,10 +159,11 @@ def send_test(paths: Paths) -> str:
 def notify_command(paths: Paths) -> tuple[str, ...] | None:
     """Return the `notify-command` of the settings, as `WatcherSettings` has it.
 
-    While `config.toml` cannot be read it is what it was when the units were installed.
+    While `config.toml` cannot be read, it is the one with which the units were installed.
     """
     try:
         return load_settings(paths.settings).watcher.notify_command
     except InsidersError:
-        told = os.environ.get(NOTIFY_VARIABLE)
-        return None if told is None else tuple(shlex.split(told))
+        # Otherwise a broken config.toml would be the one problem without a notification.
+        command = os.environ.get(NOTIFY_VARIABLE)
+        return None if command is None else tuple(shlex.split(command))

@@ -1,4 +1,4 @@
-"""Look at what runs: the services, their units, and the index as its clients see it."""
+"""Observe what runs: the services, their units, and the index as its clients see it."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,30 +19,31 @@ from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util.errors import InsidersError
 
 Fetch = Callable[[Files, Services | InsidersError, Settings | None], Fetched | None]
-"""Asks the index, however that is done; `None`: it was not asked."""
+"""Fetches from the index; `None`: nothing was fetched."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What runs; a part that cannot be looked at is the error that says why."""
+    """What runs; a part that cannot be observed is the error why."""
 
     services: Services | InsidersError | None
-    """`None`: nobody looked."""
+    """`None`: not observed."""
     units: tuple[UnitState, ...]
     passwords: InsidersError | None
-    """Why nobody could log in or upload, though the settings demand it."""
+    """Why no password is accepted, though the settings require one."""
     fetched: Fetched | None
-    """`None`: nobody asked the index."""
+    """`None`: nothing was fetched from the index."""
 
     def of_this(self, served: set[str]) -> Fetched | None:
-        """Return what the index answered, unless it is the one of somebody else.
+        """Return the answers of the index, marked if it is the one of another user.
 
-        One that no unit of ours serves is ours only if it lists what is here.
+        Args:
+            served: the projects of this user's index.
         """
         fetched, services = self.fetched, self.services
         is_unit = isinstance(services, Services) and services.server.condition == Condition.RUNNING
-        # Another user's index on the same port answers as ours does; only what it lists tells them
-        # apart.
+        # Another user's index on the same port gives the same answers; only its projects differ. An
+        # index without a unit, as of `server run`, may still be this user's.
         if fetched is None or fetched.projects is None or is_unit or served <= fetched.projects:
             return fetched
         if services is None or not fetched.url:
@@ -53,11 +54,11 @@ class Observed:
 
 
 def by(fetch: Fetch, *, with_services: bool = True) -> Observe:
-    """Return what looks at everything that runs.
+    """Return a function that observes everything that runs.
 
     Args:
-        fetch: asks the index.
-        with_services: also look at the services and their units.
+        fetch: fetches from the index.
+        with_services: also observe the services and their units.
     """
     return partial(_begin, fetch, with_services)
 
@@ -70,8 +71,10 @@ def _begin(  # noqa: PLR0913, PLR0917  # as `Observe` says
     settings: Settings | InsidersError,
     files: Files,
 ) -> Callable[[], Observed]:
+    # systemctl and the index take as long as all files; in a thread both are waited for at once.
     pool = ThreadPoolExecutor(1)
     future = pool.submit(_look, fetch, with_services, paths, now, settings, files)
+    # The one task still runs; only no other is taken.
     pool.shutdown(wait=False)
     return future.result
 
@@ -84,7 +87,7 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
     settings: Settings | InsidersError,
     files: Files,
 ) -> Observed:
-    """Ask systemd, and then the index where that listens."""
+    """Observe the services, and then fetch from the index at the address of its socket."""
     services: Services | InsidersError | None = None
     units: tuple[UnitState, ...] = ()
     known = None if isinstance(settings, InsidersError) else settings
@@ -95,7 +98,7 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
             services = error
         else:
             units = unit_state.find(services, paths, known)
-    fetched = fetch(files, services or InsidersError("nobody looked"), known)
+    fetched = fetch(files, services or InsidersError("the services were not checked"), known)
     passwords = None if known is None else _passwords(paths, known, services)
     return Observed(services, units, passwords, fetched)
 
@@ -103,7 +106,8 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
 def _passwords(
     paths: Paths, settings: Settings, services: Services | InsidersError | None
 ) -> InsidersError | None:
-    """Read the passwords as the server does; a credential of its service takes their place."""
+    """Return why no password is accepted; `None`: passwords are fine, or not required."""
+    # A credential of the service (`LoadCredentialEncrypted=`) takes the place of the file.
     try:
         if isinstance(services, Services) and services.server.condition != Condition.NOT_INSTALLED:
             control.demand_passwords(settings, paths)
@@ -117,15 +121,14 @@ def _passwords(
 def fetch_as_client(
     files: Files, services: Services | InsidersError, settings: Settings | None
 ) -> Fetched | None:
-    """Ask the index through the address on which it listens, as a client does.
-
-    Where nothing should listen, what answers there all the same is known by its answer.
-    """
+    """Fetch from the index at the address of its socket, as a client does."""
+    # Also where nothing should listen: what answers there then is `server run`, or another program.
+    # A drop-in may have moved the socket, so its own address counts before that of config.toml.
     url, is_idle = settings.server.url if settings else None, False
     if isinstance(services, Services):
         server = services.server
         if server.has_failed and server.url is not None:
-            return None  # each request waits until it is started once more
+            return None  # its socket would keep the request until the next restart
         if server.condition == Condition.RUNNING:
             url, is_idle = server.url, not server.is_working
     if url is None:
@@ -134,4 +137,4 @@ def fetch_as_client(
 
 
 AS_CLIENT = by(fetch_as_client)
-"""Looks at everything, and asks the index as a client does."""
+"""Observes everything, and fetches from the index as a client does."""

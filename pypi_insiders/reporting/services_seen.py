@@ -1,4 +1,4 @@
-"""Remember what was judged of the services, for the index, from which systemd is hidden."""
+"""Store the judgement of the services for the page of the index, which cannot reach systemd."""
 
 import json
 import logging
@@ -16,17 +16,17 @@ from pypi_insiders.util.own_files import recall
 
 _log = logging.getLogger(__name__)
 
-# Not the server: who reads the page sees that it runs.
+# Not the server: it runs where the page is seen.
 _SUBJECTS = (WATCHER.name, *(f"{part.name} units" for part in PARTS))
 _LASTS_S = 60
 
 
 @dataclass(frozen=True)
 class ServicesSeen:
-    """What was judged of the services when somebody last looked at them."""
+    """The judgement of the services when they were last observed."""
 
     at_s: int
-    """In seconds of the epoch."""
+    """Seconds of the epoch."""
     items: tuple[Item, ...] = ()
 
 
@@ -37,30 +37,33 @@ class _Kept:
 
 
 def remember(paths: Paths, snapshot: Snapshot, judged: Judgement) -> None:
-    """Write down what is judged of the services; what cannot be written down is not remembered.
+    """Store the judgement of the services; nothing happens if it cannot be written.
 
     Args:
-        paths: where everything lies.
-        snapshot: what was seen; one without services tells nothing.
-        judged: what was made of it.
+        paths: where everything is.
+        snapshot: the observation; without services nothing is stored.
+        judged: its judgement.
     """
     if not isinstance(snapshot.services, Services):
         return
+    # The server runs confined, without a bus: it reads this file instead of systemd.
     items = judged.about(_SUBJECTS)
     at_s = int(snapshot.now.timestamp())
     before = load(paths)
-    # `status` in a loop should not write a file each time, which makes the server judge anew.
+    # Each write makes the server judge again, and `watch pypi-insiders status` would cause one each
+    # two seconds.
     if before and before.items == items and 0 <= at_s - before.at_s < _LASTS_S:
         return
     content = {"at": at_s, "items": [asdict(item) for item in items]}
     try:
         write_atomic(paths.services_seen, written(content, indent=1))
+    # The page then has no line about the services; that is no reason for `status` to fail.
     except InsidersError as error:
         _log.debug("%s", error.message)
 
 
 def load(paths: Paths) -> ServicesSeen | None:
-    """Read what was judged of the services; `None`: nobody has looked yet, or nobody can tell."""
+    """Read the last judgement of the services; `None`: none is stored, or it cannot be read."""
     try:
         return recall(paths.services_seen, _understand)
     except InsidersError:

@@ -1,4 +1,4 @@
-"""Take one look at everything that `status`, `doctor`, notifications and the page judge."""
+"""Take a snapshot of everything that `status`, `doctor`, notifications and the page judge."""
 
 import contextlib
 import os
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 Observe = Callable[[Paths, datetime, Settings | InsidersError, Files], Callable[[], "Observed"]]
-"""Begins to look at what runs, beside the files; what it returns waits for what was found."""
+"""Begins to observe what runs, and returns a function that waits for the result."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything as it was at one moment; a part that cannot be read is the error that says why."""
+    """Everything as it was at one moment; a part that cannot be read is the error why."""
 
     now: datetime
     paths: Paths
@@ -57,45 +57,45 @@ class Snapshot:
     watched: Mapping[str, Repository] | InsidersError
     files: Files | InsidersError
     services: "Services | InsidersError | None" = None
-    """`None`: nobody looked."""
+    """`None`: not observed."""
     units: "tuple[UnitState, ...]" = ()
     passwords: InsidersError | None = None
-    """Why nobody could log in or upload, though the settings demand it."""
+    """Why no password is accepted, though the settings require one."""
     fetched: "Fetched | None" = None
-    """`None`: nobody asked the index."""
+    """`None`: nothing was fetched from the index."""
     standings: tuple[RepositoryStatus, ...] = ()
     """In the order of `repos.toml`."""
     closed: Mapping[Path, str] = field(default_factory=dict)
-    """The directories in which an update cannot write, to what helps."""
+    """Directory in which updates cannot write, to a hint."""
     removed: frozenset[str] = frozenset()
     """The repositories that the user removed, in lower case."""
     held: Mapping[str, str | None] = field(default_factory=dict)
     """Every project name that belongs to this index, to its repository if one is known."""
     remotes: Mapping[str, str | None] = field(default_factory=dict)
-    """Every repository of which something is known, to where it was built from."""
+    """Repository with a state, watched or not, to the URL it was built from."""
     pending: frozenset[str] = frozenset()
     """Repositories that a running update has still to finish."""
     differences: tuple[Difference, ...] = ()
     strangers: tuple[Strangers, ...] = ()
     missing: Mapping[str, NoRelease] = field(default_factory=dict)
-    """Held name that has no release to why, in the words that clients get."""
+    """Project without a release, to why, in the words that clients get."""
     yanked: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Project to yanked versions, in their canonical form."""
     public: Mapping[str, Public] = field(default_factory=dict)
     set_aside: tuple[Path, ...] = ()
-    """Damaged files that were moved out of the way."""
+    """Damaged files that were moved away."""
     sandboxing: Sandboxing = field(default_factory=Sandboxing)
     errors: tuple[InsidersError, ...] = ()
     """Why other parts could not be read."""
 
 
 def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapshot:
-    """Look at everything; whatever cannot be read is told in its place.
+    """Take a snapshot; whatever cannot be read is an error in its place.
 
     Args:
         paths: where everything is.
-        now: with a time zone, in which times are told.
-        observe: looks at what runs; without it only the files are looked at.
+        now: its time zone is that of all times.
+        observe: observes what runs; `None`: only files are read.
     """
     errors: list[InsidersError] = []
 
@@ -109,11 +109,11 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     settings = _tried(lambda: load_settings(paths.settings))
     files = _tried(lambda: list_files(paths.distributions))
     there = Files() if isinstance(files, InsidersError) else files
-    # systemd and the index are waited for while the files are read.
+    # First, so that systemd and the index answer while the files are read.
     observed = observe(paths, now, settings, there) if observe else None
     watched = _tried(lambda: registry.load(paths.repositories))
     names = held_names.load(paths)
-    # The latter is told as that of repos.toml.
+    # The latter is reported as that of repos.toml.
     if names.error is not None and names.error is not names.unread:
         errors.append(names.error)
     yanked = status.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
@@ -124,12 +124,16 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     sandboxing = read(lambda: state.load_sandbox(paths.state), Sandboxing())
     states = {
         name: _tried(partial(state.load, paths.state, name))
+        # Also of repositories that are no longer watched: their files are still served.
         for name in dict.fromkeys([*listed, *_others(paths, listed)])
     }
+    # The state of a repository may be lost while its files are still known: a look at it must show
+    # what the next update restores, and not a project without releases.
     entries = _entries(paths)
     for item in listed.values():
         states[item.name] = _recovered(item, states[item.name], entries, taken_back)
     differences = _compare(paths, states, entries, taken_back)
+    # A file that differs from what was published is left out by the index, as a broken one is.
     problems = {name: entry.problem for name, entry in entries.items() if entry.problem}
     problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
     view = StatusContext(
@@ -138,16 +142,18 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     standings = tuple(status.of(item, states[item.name], view) for item in listed.values())
     seen = observed() if observed else None
     held = {**dict.fromkeys((*there.projects, *there.odd)), **names.repositories}
-    # What a build has found counts at once, before the next update writes it down.
+    # The name that a build found counts at once, before the next update stores it.
     named = {item.project: item.name for item in standings if item.project}
     names = replace(names, repositories={**held, **named})
-    # A project is served as long as one of its files is as it was published.
+    # A project is served as long as one of its files is as it was published: installers get that
+    # one, and the others are problems of their own.
     served = {
         project for project, files in there.projects.items() if not problems.keys() >= set(files)
     }
     fetched = seen.of_this(served) if seen else None
     if fetched is not None and fetched.projects is not None:
-        served = set(fetched.projects)  # what clients get is what counts
+        # What clients get counts: a running index may lag behind the directory, or serve another.
+        served = set(fetched.projects)
     missing = {
         project: found
         for project in sorted(names.repositories.keys() - served)
@@ -197,11 +203,11 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
 
 
 def _closed(*directories: Path) -> dict[Path, str]:
-    """Find the places in which nobody can write, nor make what is missing."""
+    """Return the directories in which updates cannot write, each with a hint."""
     found = {}
     for path in directories:
-        # Of a link that leads nowhere as well: it stands where the directory would be made. To make
-        # or rename a file in a directory takes both permissions.
+        # A broken link as well, as it is where the directory would be made. To create or rename a
+        # file takes both permissions of its directory.
         if os.path.lexists(path) and not os.access(path, os.W_OK | os.X_OK):
             is_link = path.is_symlink() and not is_there(path)
             found[path] = (
@@ -222,15 +228,17 @@ def _tried(load: Callable[[], _T]) -> _T | InsidersError:
 
 
 def _others(paths: Paths, listed: Mapping[str, Repository]) -> Iterator[str]:
-    """Name the repositories of which something is known, and that are not watched."""
+    """Yield the repositories that have a state and are not watched."""
     watched = {name.casefold() for name in listed}
     for name, _known in state.everything(paths.state):
+        # What they published stays in the index, so their states count.
         if name.casefold() not in watched:
             yield name
 
 
 def _entries(paths: Paths) -> dict[str, Entry]:
-    """Read what the record knows of each file; looking at it makes none."""
+    """Return the recorded facts of each file."""
+    # To open a missing database would create it, and a snapshot writes nothing.
     if not is_there(paths.record):
         return {}
     with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
@@ -243,7 +251,8 @@ def _recovered(
     entries: Mapping[str, Entry],
     taken_back: Releases,
 ) -> RepositoryState | InsidersError:
-    """Find by the record what was built of a repository whose state is lost, as an update does."""
+    """Return the state of a repository, restored from the records if it is lost, as updates do."""
+    # A state that cannot be read is not lost: an update refuses to overwrite it.
     if isinstance(known, InsidersError) or known.builds or known.project:
         return known
     builds = recovery.recorded(entries.values(), taken_back, item)
@@ -266,13 +275,14 @@ def _compare(
         if not isinstance(known, InsidersError):
             found += compared.of(known.name or name, known)
             built.update(known.files)
+    # Files that were published by hand or by upload have no repository, but a recorded hash.
     return (*found, *compared.of_others(built))
 
 
 def _set_aside(paths: Paths) -> Iterator[Path]:
-    """Find what was damaged, and is out of the way now."""
+    """Yield the damaged files that were moved away."""
     for directory in (paths.state, *paths.state.glob("repositories/*"), paths.distributions):
         with contextlib.suppress(OSError):
             yield from sorted(directory.glob("*.damaged*"))
-            # `*` leaves out names that begin with a dot, which those beside the distributions have.
+            # `*` leaves out names with a leading dot, which lists beside the distributions have.
             yield from sorted(directory.glob(".*.damaged*"))

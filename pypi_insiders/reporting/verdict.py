@@ -1,4 +1,4 @@
-"""The lines of a judgement: what each is about, how grave it is, and what helps."""
+"""The items of a judgement: each with its subject, its severity and a hint."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -15,7 +15,9 @@ ALL_YANKED = "yanked"
 
 
 class Health(IntEnum):
-    """How everything is, as the exit status of `status`."""
+    """The health of everything, as the exit status of `status`."""
+
+    # 3 is what systemctl(1) and the LSB have for a service that is not running.
 
     WELL = 0
     FAILING = 1
@@ -23,7 +25,7 @@ class Health(IntEnum):
 
 
 class Severity(StrEnum):
-    """How grave an item is."""
+    """The severity of an item."""
 
     PROBLEM = "problem"
     WARNING = "warning"
@@ -36,24 +38,24 @@ class Item:
 
     severity: Severity
     subject: str
-    """What it is about: `NS/PROJ`, a project, `server`, `watcher`, `index`, `config.toml` ..."""
+    """`NS/PROJ`, a project, `server`, `watcher`, `index`, `config.toml` ..."""
     text: str
     hint: str | None = None
-    """The next command to type."""
+    """The next command."""
     kind: str = ""
-    """The same as long as it is the same problem; empty where there can be but one."""
+    """The same for the same problem; empty for a subject with one kind of problem."""
     is_stopped: bool = False
-    """It says that a service does not run, which may be as it should be."""
+    """Whether it reports a service that is stopped, which may be intended."""
 
     @property
     def line(self) -> str:
-        """What a person reads of it."""
+        """Return the line that commands print."""
         return f"{self.subject}: {self.text}"
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What there is to know of a snapshot, in the order in which to read it."""
+    """The items of a snapshot, in the order in which they are printed."""
 
     problems: tuple[Item, ...] = ()
     warnings: tuple[Item, ...] = ()
@@ -61,33 +63,34 @@ class Judgement:
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """All of them, the gravest first."""
+        """All items, the gravest first."""
         return (*self.problems, *self.warnings, *self.notes)
 
     @property
     def health(self) -> Health:
-        """How everything is: a problem counts more than what is stopped."""
+        """The health of everything: a problem counts more than a stopped service."""
         if self.problems:
             return Health.FAILING
+        # What is stopped is a warning, but scripts that watch a service want to know: status 3.
         is_stopped = any(item.is_stopped for item in self.warnings)
         return Health.STOPPED if is_stopped else Health.WELL
 
     def about(self, subjects: Iterable[str | None]) -> tuple[Item, ...]:
-        """Pick the items about some subjects."""
+        """Return the items about some subjects."""
+        # `None` among them is of a repository whose project is unknown, and is no subject.
         wanted = set(subjects)
         return tuple(item for item in self.items if item.subject in wanted)
 
 
 def clean(text: str) -> str:
-    """Take out credentials, and what a terminal would not show as it is."""
+    """Remove credentials, line breaks and control characters."""
     return without_any_credentials(one_line(text))
 
 
 def kind_of(error: str) -> str:
-    """Tell which problem an error of a repository is.
-
-    Counts, times and commits do not make it another one; nor does how a tag fails.
-    """
+    """Return the kind of an error of a repository: the same for the same problem."""
+    # By it a notification is sent once: a tag that fails in another way at each update, or an error
+    # with a time or a commit in it, must not send one each half hour.
     if match := re.match(r"tag [^ :]+(?=: )", error):
         return match[0]
     return re.sub(r"\b[0-9a-f]*\d[0-9a-f]*\b|\d+", "0", error)

@@ -1,4 +1,4 @@
-"""Find out in what state the two services are."""
+"""Read the state of the two services."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -47,38 +47,47 @@ class Condition(IntEnum):
 
 @dataclass(frozen=True)
 class Overview:
-    """What one look tells about a service; points in time are seconds of the epoch."""
+    """The state of one service at one moment; points in time are seconds of the epoch."""
 
     part: Part
     condition: Condition
-    told: str
-    """In words."""
+    state: str
+    """The condition as text, with the address or the reason: `running at URL`, `stopped`."""
+    details: tuple[str, ...] = ()
+    """What the service does, as text."""
     has_failed: bool = False
-    """Whether what it did last, or does now, fails."""
+    """Whether its last run failed, or it fails to start now."""
     since: float | None = None
-    """Since when it listens, or waits for its time."""
+    """When the socket began to listen, or the timer to wait."""
     url: str | None = None
-    """Of the index, up to the port."""
+    """The URL of the index, up to the port."""
+    listens: tuple[str, ...] = ()
+    """The addresses of the socket."""
     memory_bytes: int | None = None
-    """What the index uses; `None`: nobody knows, or it runs only when somebody asks."""
+    """The memory of the index; `None`: unknown, or it has no process."""
     is_working: bool = False
     """Whether its service runs at this moment."""
     progress: str | None = None
-    """What the update that is under way does, in words."""
+    """The current step of a running update, as text."""
     last_run: float | None = None
     """When the last update ended."""
     next_run: float | None = None
     """When the timer elapses next."""
 
     @property
+    def summary(self) -> str:
+        """Return the state and the details on one line."""
+        return ", ".join((self.state, *self.details))
+
+    @property
     def line(self) -> str:
-        """What a person reads of it."""
-        return f"{self.part.name}: {self.told}"
+        """Return the line that commands print."""
+        return f"{self.part.name}: {self.summary}"
 
 
 @dataclass(frozen=True)
 class Services:
-    """What one look tells about both services, and their units as systemd has them."""
+    """The state of both services, and the properties of their units."""
 
     manager: Manager
     server: Overview
@@ -87,33 +96,33 @@ class Services:
     """Name of the unit to its properties, those of `PROPERTIES`."""
 
     def of(self, part: Part) -> Overview:
-        """Return what is known of one of them."""
+        """Return the state of one service."""
         return self.server if part == SERVER else self.watcher
 
 
 def look(part: Part, now: datetime, manager: Manager | None = None) -> Overview:
-    """Look at a service.
+    """Read the state of a service.
 
     Args:
         part: the service.
-        now: for "in 12 min"; with a time zone, in which times are told.
-        manager: found before.
+        now: for "in 12 min"; its time zone is that of all times.
+        manager: the user manager, if it is known already.
 
     Raises:
-        InsidersError: there is no user manager.
+        InsidersError: no user manager is running.
     """
     return observe(now, manager).of(part)
 
 
 def observe(now: datetime, manager: Manager | None = None) -> Services:
-    """Look at both services at once, with two processes, or one where the manager is known.
+    """Read the state of both services, with two processes, or one if the manager is known.
 
     Args:
-        now: for "in 12 min"; with a time zone, in which times are told.
-        manager: found before.
+        now: for "in 12 min"; its time zone is that of all times.
+        manager: the user manager, if it is known already.
 
     Raises:
-        InsidersError: there is no user manager.
+        InsidersError: no user manager is running.
     """
     manager = manager or systemctl.manager()
     wanted = (*SERVER.units, *WATCHER.units, REQUESTS)
@@ -136,17 +145,18 @@ def observe(now: datetime, manager: Manager | None = None) -> Services:
 def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> Overview:
     # While the service fails again and again, its socket still takes connections.
     if reason := failure(trigger, service, now):
-        is_listening = trigger["ActiveState"] == "active"
+        listens = _addresses(trigger["Listen"]) if trigger["ActiveState"] == "active" else ()
         return Overview(
             SERVER, Condition.STOPPED, reason, has_failed=True,
-            url=_url(_first(trigger["Listen"])) if is_listening else None,
+            url=_url(listens[0]) if listens else None, listens=listens,
         )  # fmt: skip
     if trigger["ActiveState"] != "active" and unit_names.gone().is_file():
-        told = "stopped: its program could not be run"
-        return Overview(SERVER, Condition.STOPPED, told, has_failed=True)
+        state = "stopped: its program could not be run"
+        return Overview(SERVER, Condition.STOPPED, state, has_failed=True)
     if trigger["ActiveState"] != "active":
         return Overview(SERVER, Condition.STOPPED, "stopped")
-    listens_at = _first(trigger["Listen"])
+    listens = _addresses(trigger["Listen"])
+    listens_at = next(iter(listens), "")
     url = _url(listens_at)
     return Overview(
         SERVER,
@@ -156,16 +166,17 @@ def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> 
         else "running, masked",
         since=_time(trigger["ActiveEnterTimestamp"]),
         url=url,
+        listens=listens,
         memory_bytes=_memory(service),
         is_working=service["ActiveState"] == "active" or service["SubState"] == "start-post",
     )
 
 
 def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetime) -> str | None:
-    """Tell why a service that is restarted when it fails does fail; `None`: it does not.
+    """Return why a service fails that systemd restarts after each failure; `None`: it runs well.
 
-    Between two failures it looks well for a moment. Whether it is depends on whether it ever became
-    ready, and how long ago that was.
+    Between two failures it looks well for a moment. Whether it runs well depends on whether it ever
+    became ready, and on how long ago that was.
     """
     restarts = int(service["NRestarts"] or 0)
     often = f", restarted {'once' if restarts == 1 else f'{restarts} times'}" if restarts else ""
@@ -182,7 +193,7 @@ def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetim
     is_ready = service["ActiveState"] == "active" or service["SubState"] == "start-post"
     # STATUS= stays after the process ends, but a new process clears it.
     if is_starting and not is_ready and service["StatusText"]:
-        return f"failing ({service['StatusText']}{often})"  # only what refuses tells so early
+        return f"failing ({service['StatusText']}{often})"  # a STATUS= this early is a refusal
     if is_starting and restarts and not is_ready:
         return f"failing (not ready{often})"
     ready, begun, ended = (
@@ -209,8 +220,7 @@ def _watcher(trigger: dict[str, str], service: dict[str, str], now: datetime) ->
     progress = service["StatusText"] if is_working else None
     has_failed = not is_working and last_run is not None and service["Result"] != "success"
 
-    def words() -> Iterator[str]:
-        yield "running"
+    def details() -> Iterator[str]:
         if is_working:
             yield "an update is running" + (f": {progress}" if progress else "")
         elif last_run is not None:
@@ -223,7 +233,8 @@ def _watcher(trigger: dict[str, str], service: dict[str, str], now: datetime) ->
     return Overview(
         WATCHER,
         Condition.RUNNING,
-        ", ".join(words()),
+        "running",
+        tuple(details()),
         has_failed,
         since=_time(trigger["ActiveEnterTimestamp"]),
         is_working=is_working,
@@ -234,21 +245,23 @@ def _watcher(trigger: dict[str, str], service: dict[str, str], now: datetime) ->
 
 
 def index_url() -> str | None:
-    """Tell the URL of the index, from where its socket really listens: a drop-in may say.
+    """Return the URL of the index by the address of its socket, which a drop-in can change.
 
     Returns:
-        The URL up to the port; `None` if that is no TCP port.
+        The URL up to the port; `None` if the socket does not listen on TCP.
 
     Raises:
-        InsidersError: the manager does not answer.
+        InsidersError: the user manager does not answer.
     """
-    # Of several addresses the first is where config.toml says; the others are further ways to it.
-    return _url(_first(systemctl.show(SERVER.trigger, "Listen")["Listen"]))
+    # Of several addresses the first is that of config.toml; the others lead to the same index.
+    return _url(next(iter(_addresses(systemctl.show(SERVER.trigger, "Listen")["Listen"])), ""))
 
 
-def _first(listen: str) -> str:
-    """Tell the first address of a socket; systemd 257 knows none of one that was masked since."""
-    return next(iter(listen.split()), "")
+def _addresses(listen: str) -> tuple[str, ...]:
+    """Return the addresses of a socket, in the order of its unit."""
+    # `127.0.0.1:31411 (Stream)`, one a line. systemd 257 knows none of a socket that was masked
+    # while it was active.
+    return tuple(word for word in listen.split() if not word.startswith("("))
 
 
 def _url(listens_at: str) -> str | None:
@@ -259,20 +272,20 @@ def _url(listens_at: str) -> str | None:
 
 
 def _time(stamp: str) -> float | None:
-    """Read `@` and seconds of the epoch; `None` where that never was."""
+    """Parse `@` and seconds of the epoch; `None` where it never happened."""
     return float(stamp.lstrip("@") or 0) or None
 
 
 def _memory(service: dict[str, str]) -> int | None:
-    """Tell what a service uses, in bytes; without an account of it, what its process does.
+    """Return the memory of a service in bytes, or that of its process where no cgroup counts it.
 
     Source: proc_pid_statm(5), "resident".
     """
-    told = service["MemoryCurrent"]
-    if told.isdecimal() and int(told) < _NO_ACCOUNT:
-        return int(told)
+    current = service["MemoryCurrent"]
+    if current.isdecimal() and int(current) < _NO_ACCOUNT:
+        return int(current)
     try:
         pages = Path("/proc", service["MainPID"], "statm").read_text(encoding="ascii").split()[1]
     except OSError:
-        return None  # no process, or none that we may look at
+        return None  # no process, or one of another user
     return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -18,6 +18,8 @@ class Outcome:
     published: list[str] = field(default_factory=list)
     """File names, in the order of their publication."""
     errors: list[InsidersError] = field(default_factory=list)
+    failed_tags: dict[InsidersError, str] = field(default_factory=dict)
+    """Error to its tag, where it is about one."""
     unreachable: bool = False
     """Its host is unreachable, but not for long enough to be an error."""
     warnings: list[str] = field(default_factory=list)

@@ -119,6 +119,8 @@ class TrackedRepository:
         if shown.hint:
             _log.info("hint: %s", shown.hint)
         self.outcome.errors.append(shown)
+        if tag is not None:
+            self.outcome.failed_tags[shown] = tag
 
     def fail_tag(self, tag: str, commit: str, error: Exception) -> None:
         """Report the failure of a tag, and save it if it is lasting."""
@@ -138,6 +140,7 @@ class TrackedRepository:
         _log.error("%s: tag %s: %s", self.name, tag, error.message)
         _log.info("hint: %s", error.hint)
         self.outcome.errors.append(error)
+        self.outcome.failed_tags[error] = tag
 
     def record_unreachable(self, error: UnreachableError, now_s: int) -> None:
         """Record an unreachable host; report it as a failure after the grace time.

@@ -33,11 +33,11 @@ from wheels import wheel
 __all__ = ["index", "served", "shell"]
 
 OUR_VERSION, PUBLIC_VERSION = "1.0", "99.0"
-HIGHEST = "takes the highest version, be it from there or from the index"
-LATER = "takes no release that the index got later"
-NONE = "asks no index at all"
-BY_PROXY = "sends requests for 127.0.0.1 to a proxy: what answers is not this index"
-MAY = "may take another version than that of the first index which has the package"
+HIGHEST = "takes the highest version from there or from the index"
+LATER = "ignores releases that were uploaded later"
+NONE = "disables all indexes"
+BY_PROXY = "sends requests for 127.0.0.1 to a proxy, and not to this index"
+MAY = "may take a version from another index"
 PIP, UV, PDM = {"PIP_INDEX_URL": FULL}, {"UV_DEFAULT_INDEX": FULL}, {"PDM_PYPI_URL": FULL}
 BOTH = {"UV_INDEX": OWN, "UV_DEFAULT_INDEX": "PUBLIC/simple/"}
 PIP_CONF, UV_TOML, PDM_TOML = ".config/pip/pip.conf", "src/app/uv.toml", ".config/pdm/config.toml"
@@ -143,18 +143,18 @@ PIP_ROWS = [
      problem(f"PIP_FIND_LINKS=LINKS: {HIGHEST}", "`unset PIP_FIND_LINKS`")),
     (PIP, {PIP_CONF: "[global]\nfind-links = PUBLIC/links\n"}, PUBLIC_VERSION,
      problem(f"find-links = PUBLIC/links (~/{PIP_CONF}): {HIGHEST}",
-             f"take `find-links` out of ~/{PIP_CONF}")),
+             f"remove `find-links` from ~/{PIP_CONF}")),
     (PIP | {"PIP_EXTRA_INDEX_URL": "PUBLIC/simple/"}, {}, PUBLIC_VERSION,
      problem("uses the index, and takes a higher version from PUBLIC/simple/ "
              "(PIP_EXTRA_INDEX_URL)", "`unset PIP_EXTRA_INDEX_URL`")),
     (PIP, {PIP_CONF: "[install]\nindex-url = PUBLIC/a/\nextra-index-url = PUBLIC/simple/\n"},
      PUBLIC_VERSION,
      problem(f"uses the index, and takes a higher version from PUBLIC/simple/ (~/{PIP_CONF})",
-             f"take it out of ~/{PIP_CONF}")),
+             f"remove it from ~/{PIP_CONF}")),
     (PIP | {"PIP_NO_INDEX": "yes"}, {}, None,
      warning(f"PIP_NO_INDEX: {NONE}", "`unset PIP_NO_INDEX`")),
     (PIP, {PIP_CONF: "[install]\nno_index = true\n"}, None,
-     warning(f"no-index (~/{PIP_CONF}): {NONE}", f"take `no-index` out of ~/{PIP_CONF}")),
+     warning(f"no-index (~/{PIP_CONF}): {NONE}", f"remove `no-index` from ~/{PIP_CONF}")),
     (PIP | {"PIP_UPLOADED_PRIOR_TO": "P3D"}, {}, None,
      warning(f"PIP_UPLOADED_PRIOR_TO=P3D: {LATER}", "`unset PIP_UPLOADED_PRIOR_TO`")),
     (PIP | {"http_proxy": "PUBLIC"}, {}, PUBLIC_VERSION,
@@ -168,7 +168,7 @@ PIP_ROWS = [
              '`export http_proxy="$PIP_PROXY"; export https_proxy="$PIP_PROXY"; unset PIP_PROXY; '
              'eval "$(pypi-insiders env)"`')),
     (PIP, {PIP_CONF: "[global]\nproxy = PUBLIC\n"}, PUBLIC_VERSION,
-     problem(f"~/{PIP_CONF} {BY_PROXY}", f"take `proxy` out of ~/{PIP_CONF}")),
+     problem(f"~/{PIP_CONF} {BY_PROXY}", f"remove `proxy` from ~/{PIP_CONF}")),
     # These do not bend it.
     (PIP, {PIP_CONF: "[install]\nindex-url = PUBLIC/simple/\n"}, OUR_VERSION, None),
     (PIP | {"PIP_FIND_LINKS": "/nowhere"}, {PIP_CONF: "[global]\nfind-links = LINKS\n"},
@@ -188,31 +188,31 @@ UV_ROWS = [
      problem(f"UV_INDEX_STRATEGY=unsafe-best-match: {MAY}", "`unset UV_INDEX_STRATEGY`")),
     (BOTH, {UV_TOML: 'index-strategy = "unsafe-best-match"\n'}, PUBLIC_VERSION,
      problem(f"index-strategy = unsafe-best-match (./uv.toml): {MAY}",
-             "take `index-strategy` out of ./uv.toml")),
+             "remove `index-strategy` from ./uv.toml")),
     (BOTH, {"src/app/pyproject.toml": '[tool.uv.pip]\nindex-strategy = "unsafe-best-match"\n'},
      PUBLIC_VERSION,
      problem(f"index-strategy = unsafe-best-match ([pip] of ./pyproject.toml): {MAY}",
-             "take `index-strategy` out of [pip] of ./pyproject.toml")),
+             "remove `index-strategy` from [pip] of ./pyproject.toml")),
     (UV | {"UV_FIND_LINKS": "LINKS"}, {}, PUBLIC_VERSION,
      problem(f"UV_FIND_LINKS=LINKS: {HIGHEST}", "`unset UV_FIND_LINKS`")),
     (UV, {UV_TOML: 'find-links = ["PUBLIC/links"]\n'}, PUBLIC_VERSION,
      problem(f"find-links = PUBLIC/links (./uv.toml): {HIGHEST}",
-             "take `find-links` out of ./uv.toml")),
+             "remove `find-links` from ./uv.toml")),
     (UV, {".config/uv/uv.toml": '[pip]\nfind-links = ["LINKS"]\n'}, PUBLIC_VERSION,
      problem(f"find-links = LINKS ([pip] of ~/.config/uv/uv.toml): {HIGHEST}",
-             "take `find-links` out of [pip] of ~/.config/uv/uv.toml")),
+             "remove `find-links` from [pip] of ~/.config/uv/uv.toml")),
     (UV, {UV_TOML: "no-index = true\n"}, None,
-     warning(f"no-index (./uv.toml): {NONE}", "take `no-index` out of ./uv.toml")),
+     warning(f"no-index (./uv.toml): {NONE}", "remove `no-index` from ./uv.toml")),
     (UV | {"UV_OFFLINE": "1"}, {}, None,
      warning(f"UV_OFFLINE: {NONE}", "`unset UV_OFFLINE`")),
     (UV | {"UV_EXCLUDE_NEWER": "3 days"}, {}, None,
      warning(f"UV_EXCLUDE_NEWER=3 days: {LATER}", "`unset UV_EXCLUDE_NEWER`")),
     (UV, {UV_TOML: 'exclude-newer = "2020-01-01"\n'}, None,
      warning(f"exclude-newer = 2020-01-01 (./uv.toml): {LATER}",
-             "take `exclude-newer` out of ./uv.toml")),
+             "remove `exclude-newer` from ./uv.toml")),
     (UV, {UV_TOML: 'exclude-newer-package = {probe-insiders = "2020-01-01", x = false}\n'}, None,
      warning(f"exclude-newer-package = probe-insiders=2020-01-01 (./uv.toml): {LATER}",
-             "take `exclude-newer-package` out of ./uv.toml")),
+             "remove `exclude-newer-package` from ./uv.toml")),
     (UV | {"HTTP_PROXY": "PUBLIC"}, {}, PUBLIC_VERSION,
      problem(f"HTTP_PROXY {BY_PROXY}", REMEDY)),
     (UV | {"all_proxy": "PUBLIC", "no_proxy": "*"}, {}, PUBLIC_VERSION,
@@ -222,14 +222,14 @@ UV_ROWS = [
     (UV | {"NO_PROXY": "127.0.0.1"}, {UV_TOML: 'http-proxy = "PUBLIC"\n'}, PUBLIC_VERSION,
      problem(f"./uv.toml {BY_PROXY}", 'write `no-proxy = ["127.0.0.1"]` into ./uv.toml')),
     (UV, {UV_TOML: '[pip]\nextra-index-url = ["PUBLIC/simple/"]\n'}, PUBLIC_VERSION,
-     problem("asks PUBLIC/simple/ ([pip] of ./uv.toml) before the index, and takes from there what "
-             "is known there", "take it out of [pip] of ./uv.toml")),
+     problem("asks PUBLIC/simple/ ([pip] of ./uv.toml) before the index, and takes packages from "
+             "there first", "remove it from [pip] of ./uv.toml")),
     ({}, {UV_TOML: f'index-url = "{FULL}"\n[pip]\nindex-url = "PUBLIC/simple/"\n'}, PUBLIC_VERSION,
-     problem("index-url = PUBLIC/simple/ ([pip] of ./uv.toml): `uv pip` asks there",
-             "take `index-url` out of [pip] of ./uv.toml")),
+     problem("index-url = PUBLIC/simple/ ([pip] of ./uv.toml): `uv pip` uses that index",
+             "remove `index-url` from [pip] of ./uv.toml")),
     ({"UV_INDEX": "mine=PUBLIC/simple/ OURS/simple/"}, {}, PUBLIC_VERSION,
-     problem("asks PUBLIC/simple/ (UV_INDEX) before the index, and takes from there what is known "
-             "there", "`unset UV_INDEX; eval \"$(pypi-insiders env)\"`")),
+     problem("asks PUBLIC/simple/ (UV_INDEX) before the index, and takes packages from there "
+             "first", "`unset UV_INDEX; eval \"$(pypi-insiders env)\"`")),
     # These do not bend it.
     (UV | {"UV_INDEX_STRATEGY": "unsafe-best-match"}, {}, OUR_VERSION, None),
     (BOTH | {"UV_INDEX_STRATEGY": "first-index"},
@@ -253,15 +253,15 @@ SOURCE = '[[tool.pdm.source]]\nname = "x"\nurl = "PUBLIC/simple/"\n'
 PDM_ROWS = [
     (PDM, {PDM_TOML: '[pypi.corp]\nurl = "PUBLIC/simple/"\n'}, PUBLIC_VERSION,
      problem(f"uses the index, and takes a higher version from PUBLIC/simple/ (~/{PDM_TOML})",
-             f"take it out of ~/{PDM_TOML}")),
+             f"remove it from ~/{PDM_TOML}")),
     (PDM, {PROJECT_AT: SOURCE}, PUBLIC_VERSION,
      problem("uses the index, and takes a higher version from PUBLIC/simple/ (./pyproject.toml)",
-             "take it out of ./pyproject.toml")),
+             "remove it from ./pyproject.toml")),
     (PDM | {"PDM_IGNORE_STORED_INDEX": "1"}, {}, None,
      warning(f"PDM_IGNORE_STORED_INDEX: {NONE}", "`unset PDM_IGNORE_STORED_INDEX`")),
     (PDM, {PROJECT_AT: '[tool.pdm.resolution]\nexclude-newer = "2020-01-01"\n'}, None,
      warning(f"exclude-newer = 2020-01-01 (./pyproject.toml): {LATER}",
-             "take `exclude-newer` out of ./pyproject.toml")),
+             "remove `exclude-newer` from ./pyproject.toml")),
     (PDM | {"http_proxy": "PUBLIC", "no_proxy": "127.0.0.0/8"}, {}, PUBLIC_VERSION,
      problem(f"http_proxy {BY_PROXY}", REMEDY)),
     (PDM | {"ALL_PROXY": "PUBLIC"}, {}, PUBLIC_VERSION, problem(f"ALL_PROXY {BY_PROXY}", REMEDY)),

@@ -265,7 +265,7 @@ def test_an_index_whose_program_is_gone_is_stopped_until_it_is_back(
     assert status.stdout.startswith("server: stopped: its program could not be run\n")
     assert machine.run("pypi-insiders", "status", check=False).returncode == 1
     found = machine.run("pypi-insiders", "doctor", check=False).stdout
-    assert f"{SERVER} cannot run: {program} is gone" in found
+    assert f"{SERVER} cannot run: {program} was not found" in found
     machine.run("systemctl", "--user", "start", NOTIFIER, check=False)
     assert machine.read_text("mail") == told
 
@@ -309,9 +309,10 @@ def test_where_no_namespace_can_be_had_the_services_run_unconfined(
     machine.run("test", "-e", f"/proc/{show(machine, SERVER, 'MainPID')}/root{machine.home}/bin")
     names = f"{SERVER}.d/20-confinement.conf, pypi-insiders-notify@.service.d/20-confinement.conf"
     said = f"not confined, run with your permissions: {names} is missing"
-    found = json.loads(machine.run("pypi-insiders", "doctor", "--json", check=False).stdout)
-    about = {item["message"]: item for item in found if item["check"] == "server units"}
-    assert about[said]["verdict"] == "warning"
+    done = machine.run("pypi-insiders", "doctor", "--json", check=False)
+    found = json.loads(done.stdout)["findings"]
+    about = {item["text"]: item for item in found if item["check"] == "server units"}
+    assert about[said]["severity"] == "warning"
     assert said in machine.run("pypi-insiders", "status", check=False).stdout
     machine.run("pypi-insiders", "server", "start")
     machine.run(
@@ -397,8 +398,8 @@ def test_the_page_tells_of_services_that_the_server_does_not_see(
     machine.run("pypi-insiders", "watcher", "start")
     url = f"http://127.0.0.1:{port}/"
     before = get(machine, url).body
-    assert "no update can write" not in before
-    assert "not known" not in before
+    assert "updates cannot write" not in before
+    assert "unknown:" not in before
     drop_in(machine, WATCHER, "ExecStart=", "ExecStart=/bin/false")
     machine.run("systemctl", "--user", "start", WATCHER, check=False)
     known = f"{STATE}/troubles/watcher.json"

@@ -1,6 +1,7 @@
 """Units under a real user manager: installed, refreshed, rolled back and removed."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -252,8 +253,9 @@ def test_a_failing_repository_fails_the_unit_and_not_the_others(
         "me/bad: tag v1.0: Backend subprocess exited when trying to invoke "
         "get_requires_for_build_sdist: flux capacitor is missing"
     ]
-    status = machine.run("pypi-insiders", "watcher", "status").stdout.splitlines()[0]
-    assert status.startswith("watcher: running, last update failed ")
+    status = machine.run("pypi-insiders", "watcher", "status").stdout
+    assert re.search(r"^watcher: running\n(  .*\n)*  last update  .*, failed\n", status)
+    assert status.endswith("\n  hint: see why: `pypi-insiders watcher logs`\n")
     assert show(machine, "pypi-insiders-watcher.service", "ExecMainStatus") == "1"
 
 

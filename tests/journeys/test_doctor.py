@@ -20,7 +20,7 @@ __all__ = ["fallback", "port"]
 
 UNIT = "a unit like pypi-insiders-watcher.service"
 FROM_SHELL = (
-    "that sees neither the variables nor the ssh agent of your shell: `systemctl --user "
+    "the watcher sees neither the variables nor the ssh agent of your shell: `systemctl --user "
     "import-environment SSH_AUTH_SOCK`, a key that needs no agent, or ~/.config/environment.d/"
 )
 NOWHERE = "file:///nowhere/"
@@ -45,7 +45,7 @@ def examine_all(
     done = machine.run(*shell, "pypi-insiders", "doctor", "--json", check=False, env=environment)
     assert done.returncode == status, done.stdout + done.stderr
     assert done.stderr == ""
-    found: list[dict[str, Any]] = json.loads(done.stdout)
+    found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
     return found
 
 
@@ -58,7 +58,7 @@ def examine(machine: Machine, *, status: int, **environment: str) -> dict[str, d
 def of(check: str, found: list[dict[str, Any]]) -> list[tuple[str, str, str | None]]:
     """Pick what one check found: verdict, message and hint of each."""
     return [
-        (item["verdict"], item["message"], item["hint"]) for item in found if item["check"] == check
+        (item["severity"], item["text"], item["hint"]) for item in found if item["check"] == check
     ]
 
 
@@ -103,8 +103,8 @@ def test_where_all_is_well_it_says_so(
     machine.wait_for_journal("Finished pypi-insiders-watcher.service")
     lines = machine.run("pypi-insiders", "doctor").stdout.splitlines()
     expected = [
-        "ok       config.toml: can be read",
-        "ok       repos.toml: can be read",
+        "ok       config.toml: valid",
+        "ok       repos.toml: valid",
         r"ok       git: \d+\.\d+[.\d]*",
         r"ok       user manager: systemd \d+.* answers",
         "ok       user bus: answers",
@@ -113,21 +113,21 @@ def test_where_all_is_well_it_says_so(
         "ok       server units: up to date",
         "ok       watcher units: up to date",
         f"ok       program: pypi-insiders {re.escape(__version__)}",
-        f"ok       port: {port} is held by pypi-insiders-server.socket",
+        f"ok       port: {port} is used by pypi-insiders-server.socket",
         f"ok       server: running at http://127.0.0.1:{port}/simple/",
-        rf"ok       index: answers at http://127.0.0.1:{port}/simple/: a page and probe-1\.0\S* "
-        "were fetched",
+        rf"ok       index: answers at http://127.0.0.1:{port}/simple/: fetched a page and "
+        r"probe-1\.0\S*",
         r"ok       watcher: running, last update succeeded \d+ s ago, next update in .*",
-        "ok       releases: 1 project, each with a release that is served as it was published",
-        "ok       sandbox: kept from builds, as measured: home, bus, other processes, network and "
-        "control groups",
+        "ok       releases: 1 project, all served as published",
+        r"ok       sandbox: active \(home, bus, other processes, network and control groups "
+        r"isolated\)",
         rf"ok       fallback: {fallback} answers \(\d\.\d s\)",
-        f"ok       clock: as at {fallback}.*",
-        "ok       pip: does not use the index: nothing here leads to it",
-        "ok       uv: does not use the index: nothing here leads to it",
-        "ok       PDM: does not use the index: nothing here leads to it",
-        "ok       lock files: none here",
-        f"ok       access: me/probe can be read from {UNIT}",
+        f"ok       clock: the same as at {fallback}.*",
+        "ok       pip: not configured to use the index",
+        "ok       uv: not configured to use the index",
+        "ok       PDM: not configured to use the index",
+        "ok       lock files: none found",
+        "ok       access: me/probe is readable by the watcher",
     ]
     told = [line for line in lines if not line.lstrip().startswith("hint:")]
     assert len(told) == len(expected), told
@@ -141,22 +141,22 @@ def test_where_all_is_well_it_says_so(
 def test_a_bus_that_is_not_the_managers_is_told_apart(machine: Machine, port: int) -> None:
     """systemctl answers without it; what starts units and waits for them does not work."""
     found = examine(machine, status=0, DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
-    assert found["user manager"]["verdict"] == "ok"
+    assert found["user manager"]["severity"] == "ok"
     uid = machine.run("id", "-u").stdout.strip()
     assert re.fullmatch(
         "does not lead to the user manager: Failed to connect to .*bus.*: "
         "No such file or directory",
-        found["user bus"]["message"],
+        found["user bus"]["text"],
     )
-    assert (found["user bus"]["verdict"], found["user bus"]["hint"]) == (
+    assert (found["user bus"]["severity"], found["user bus"]["hint"]) == (
         "warning",
         "install dbus-user-session and log in again; `echo $DBUS_SESSION_BUS_ADDRESS` should print "
         f"unix:path=/run/user/{uid}/bus or an empty line",
     )
-    assert found["sandbox"]["verdict"] == "warning"
+    assert found["sandbox"]["severity"] == "warning"
 
 
-_STALE = "out of date, as after an upgrade or a change of settings: "
+_STALE = "out of date (upgrade or changed settings): "
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ _STALE = "out of date, as after an upgrade or a change of settings: "
                 "warning",
                 "changed since they were installed: "
                 "pypi-insiders-server.socket, pypi-insiders-server.service",
-                "the next `start` overwrites that; keep it by `systemctl --user edit "
+                "the next `start` overwrites the change; keep it with `systemctl --user edit "
                 "pypi-insiders-server.socket`",
             ),
             id="edited",
@@ -245,7 +245,7 @@ def test_a_change_that_systemd_has_not_seen_is_a_warning(machine: Machine, port:
     machine.run("pypi-insiders", "watcher", "start")
     drop_in(machine, "Environment=A=1\n")
     name = "pypi-insiders-watcher.service.d/override.conf"
-    well = [("ok", f"up to date, with your own {name}", None)]
+    well = [("ok", f"up to date, with your drop-ins {name}", None)]
     assert of("watcher units", examine_all(machine, status=0)) == well
     machine.write_text(f"{UNIT_DIRECTORY}/{name}", "[Service]\nEnvironment=A=2\n")
     assert of("watcher units", examine_all(machine, status=0)) == [
@@ -274,11 +274,11 @@ def test_a_command_that_is_gone_is_a_problem(machine: Machine, port: int) -> Non
         return [("problem", f"{unit} cannot run: {trouble}", hint)]
 
     machine.write_text("bin/other", f"#!{machine.home}/python\n", mode=0o755)
-    assert told() == problem(f"the interpreter of {program}, {machine.home}/python, is gone")
+    assert told() == problem(f"the interpreter of {program}, {machine.home}/python, was not found")
     machine.write_text("bin/other", "#!/bin/sh\n", mode=0o644)
-    assert told() == problem(f"{program} cannot be executed")
+    assert told() == problem(f"{program} is not executable")
     machine.run("rm", program)
-    assert told() == problem(f"{program} is gone")
+    assert told() == problem(f"{program} was not found")
     # Where no drop-in says so, the remedy is another.
     machine.run("rm", f"{UNIT_DIRECTORY}/{unit}.d/override.conf")
     command = f"s,^ExecStart=.*,ExecStart={program} update,; s/ (sha256 [0-9a-f]*)//"
@@ -289,8 +289,8 @@ def test_a_command_that_is_gone_is_a_problem(machine: Machine, port: int) -> Non
         ("warning", f"{_STALE}{unit}", hint),
         (
             "problem",
-            f"{unit} cannot run: {program} is gone",
-            f"{hint} with the command as it is installed now",
+            f"{unit} cannot run: {program} was not found",
+            f"{hint} uses the command that is installed now",
         ),
     ]
     machine.run("pypi-insiders", "watcher", "restart")
@@ -302,10 +302,10 @@ def test_who_holds_the_port_is_named(machine: Machine, port: int) -> None:
     serving = ("-u", "-m", "http.server", str(port), "--bind", "127.0.0.1")
     other = machine.start(sys.executable, *serving)
     assert next(other.lines(lambda: 20)).startswith("Serving HTTP")
-    hint = "end it, or set another `port` under [server]"
+    hint = "stop that program, or set another `port` under [server]"
     (found,) = of("port", examine_all(machine, status=1))
     assert re.fullmatch(
-        rf"{port} is held by python\S* \(process \d+\), so the index cannot listen there", found[1]
+        rf"{port} is used by python\S* \(process \d+\), so the index cannot listen there", found[1]
     )
     assert (found[0], found[2]) == ("problem", hint)
     other.stop()
@@ -317,7 +317,7 @@ def test_who_holds_the_port_is_named(machine: Machine, port: int) -> None:
         (found,) = of("port", examine_all(machine, status=1))
         server.shutdown()
     assert re.fullmatch(
-        rf"{port} is held by a process of user \S+, so the index "
+        rf"{port} is used by a process of user \S+, so the index "
         rf"cannot listen there|127\.0\.0\.1:{port} belongs to the user \S+: clients would .*",
         found[1],
     )
@@ -331,9 +331,9 @@ def test_an_index_in_the_foreground_is_well_where_it_is(machine: Machine, port: 
     found = examine_all(machine, status=0)
     ((verdict, message, _),) = of("port", found)
     assert verdict == "ok"
-    assert re.fullmatch(rf"{port} is held by pypi-insiders \(process \d+\), an index", message)
+    assert re.fullmatch(rf"{port} is used by pypi-insiders \(process \d+\), an index", message)
     assert of("index", found) == [
-        ("ok", f"answers at http://127.0.0.1:{port}/simple/, and has no file to fetch yet", None)
+        ("ok", f"answers at http://127.0.0.1:{port}/simple/, without any file yet", None)
     ]
 
 
@@ -350,7 +350,7 @@ def test_a_timer_that_will_never_elapse_again_is_a_problem(machine: Machine, por
     assert of("watcher", examine_all(machine, status=1)) == [
         (
             "problem",
-            "no next update: pypi-insiders-watcher.timer is active, but does not elapse any more",
+            "no next update: pypi-insiders-watcher.timer is active, but never elapses",
             "see its OnCalendar=: `systemctl --user cat pypi-insiders-watcher.timer`",
         )
     ]
@@ -364,9 +364,9 @@ def test_an_update_that_hangs_is_a_warning(machine: Machine, port: int) -> None:
     machine.run("pypi-insiders", "watcher", "start", "--no-block")
     done = machine.wait_for(
         ["pypi-insiders", "doctor", "--json"],
-        lambda done: of("watcher", json.loads(done.stdout))[0][0] == "warning",
+        lambda done: of("watcher", json.loads(done.stdout)["findings"])[0][0] == "warning",
     )
-    ((_, message, hint),) = of("watcher", json.loads(done.stdout))
+    ((_, message, hint),) = of("watcher", json.loads(done.stdout)["findings"])
     assert re.fullmatch(r"the running update began at .*, more than 3 intervals ago", message)
     assert hint == "see why: `pypi-insiders watcher logs`"
 
@@ -387,7 +387,7 @@ _IN_OWN_MOUNTS = (
         (
             "size=2g,nr_inodes=100",
             "problem",
-            r"room for 9\d more files only \(inodes\), for distributions",
+            r"only 9\d inodes free for distributions",
         ),
     ],
 )
@@ -410,8 +410,8 @@ def test_a_directory_that_cannot_be_written_is_a_problem(machine: Machine, port:
     place = f"{machine.home}/.local/share/pypi-insiders"
     assert of("disk", examine_all(machine, status=1))[0] == (
         "problem",
-        f"{place} cannot be written, where the distributions should lie",
-        f"see who may: `ls -ld {place}`",
+        f"cannot write the distributions in {place}",
+        f"check its permissions: `ls -ld {place}`",
     )
 
 
@@ -427,8 +427,8 @@ def test_a_sandbox_is_as_strong_as_was_measured(machine: Machine, port: int) -> 
     assert of("sandbox", examine_all(machine, status=0)) == [
         (
             "warning",
-            "none can be had, builds may do what you may: the network is visible (kept from them "
-            "would be home, bus, other processes and control groups)",
+            "unavailable, builds run with your permissions: the network is visible (it would "
+            "isolate home, bus, other processes and control groups)",
             "watch only repositories that you trust as much as packages that you install",
         )
     ]
@@ -475,27 +475,27 @@ def test_what_only_the_shell_can_read_is_a_problem(
         machine.run("pypi-insiders", "watcher", "start", "--no-block")
         machine.wait_for_journal("Failed to start pypi-insiders-watcher.service")
     found = examine(machine, status=1, **shell)["me/probe"]
-    assert found["verdict"] == "problem"
-    assert found["message"].startswith(
-        f"can be read from your shell, but not from {UNIT}: repository not found"
+    assert found["severity"] == "problem"
+    assert found["text"].startswith(
+        "is readable from your shell, but not by the watcher: repository not found"
     )
     assert found["hint"] == FROM_SHELL
     machine.run("systemctl", "--user", "set-environment", *(f"{k}={v}" for k, v in shell.items()))
-    assert examine(machine, status=1)["me/probe"]["verdict"] == "ok"
+    assert examine(machine, status=1)["me/probe"]["severity"] == "ok"
 
 
 def test_what_only_the_unit_can_read_is_well(machine: Machine, port: int, tmp_path: Path) -> None:
     """`Environment=` of a person's drop-in is the watcher's, with values that need quoting."""
     project = watch(machine, tmp_path, at=f"{NOWHERE}probe.git")
     machine.run("pypi-insiders", "watcher", "start", "--no-block")
-    assert examine(machine, status=1)["me/probe"]["verdict"] == "problem"
+    assert examine(machine, status=1)["me/probe"]["severity"] == "problem"
     odd = {"ODD": r"a $HOME ${HOME} 'b' %% \\ c"}
     drop_in(machine, assignments({**found_at(project), **odd}))
     found = examine(machine, status=1)["me/probe"]  # for nothing is built yet
-    assert (found["verdict"], found["message"]) == ("ok", f"can be read from {UNIT}")
+    assert (found["severity"], found["text"]) == ("ok", "is readable by the watcher")
     # An update of the unit says the same.
     machine.run("systemctl", "--user", "start", "pypi-insiders-watcher.service")
-    assert examine(machine, status=0)["me/probe"]["verdict"] == "ok"
+    assert examine(machine, status=0)["me/probe"]["severity"] == "ok"
 
 
 def test_a_file_of_variables_and_credentials_are_those_of_the_unit(
@@ -524,9 +524,9 @@ def test_a_file_of_variables_and_credentials_are_those_of_the_unit(
         "EnvironmentFile=%h/variables\nEnvironmentFile=-%h/missing\nUnsetEnvironment=GONE\n"
         "SetCredential=set:s3cret as set\nLoadCredential=load:%h/from-a-file\n",
     )
-    assert examine(machine, status=1)["me/probe"]["verdict"] == "ok"  # nothing is built yet
+    assert examine(machine, status=1)["me/probe"]["severity"] == "ok"  # nothing is built yet
     drop_in(machine, "EnvironmentFile=%h/variables\nUnsetEnvironment=GONE\n")
-    assert examine(machine, status=1)["me/probe"]["verdict"] == "problem"
+    assert examine(machine, status=1)["me/probe"]["severity"] == "problem"
 
 
 def test_a_unit_that_cannot_run_is_a_problem(machine: Machine, port: int, tmp_path: Path) -> None:
@@ -535,8 +535,8 @@ def test_a_unit_that_cannot_run_is_a_problem(machine: Machine, port: int, tmp_pa
     machine.run("pypi-insiders", "watcher", "start")
     drop_in(machine, "EnvironmentFile=%h/missing\n")
     found = examine(machine, status=1)["access"]
-    assert found["verdict"] == "problem"
-    assert found["message"].startswith(f"cannot run {UNIT}: ")
+    assert found["severity"] == "problem"
+    assert found["text"].startswith(f"cannot run {UNIT}: ")
 
 
 def test_what_the_unit_does_not_watch_is_a_problem(
@@ -547,15 +547,15 @@ def test_what_the_unit_does_not_watch_is_a_problem(
     machine.run("pypi-insiders", "watcher", "start")
     drop_in(machine, "Environment=XDG_CONFIG_HOME=%h/elsewhere\n")
     found = examine(machine, status=1)["me/probe"]
-    assert found["message"] == f"is not among those that {UNIT} watches"
-    assert found["hint"] == "`pypi-insiders watcher restart` hands on where your files lie"
+    assert found["text"] == "is not in the repos.toml that the watcher reads"
+    assert found["hint"] == "`pypi-insiders watcher restart` passes your directories to the watcher"
 
 
 def test_what_nobody_can_read_is_told_once(machine: Machine, port: int) -> None:
     """In git's words, with the hint that an update gives too; the others are looked at."""
     machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", f"{NOWHERE}probe.git")
     found = examine(machine, status=1)["me/probe"]
-    assert found["message"].startswith(f"cannot be read from {UNIT}: repository not found")
+    assert found["text"].startswith("cannot be read by the watcher: repository not found")
     assert found["hint"] == "check the name, and that your sponsorship or account gives access"
 
 
@@ -567,13 +567,13 @@ def test_services_that_do_not_run_are_told(machine: Machine, port: int) -> None:
         "watcher": "`pypi-insiders watcher enable`",
         "access": "`pypi-insiders repos add NS/PROJ`",
     }
-    assert found["index"]["message"] == (
+    assert found["index"]["text"] == (
         f"no answer at http://127.0.0.1:{port}/simple/ (Connection refused)"
     )
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "server", "stop")
     found = examine(machine, status=0)
-    assert (found["server"]["message"], found["server"]["hint"]) == (
+    assert (found["server"]["text"], found["server"]["hint"]) == (
         "stopped",
         "`pypi-insiders server start`",
     )
@@ -589,8 +589,8 @@ def test_an_index_that_fails_is_a_problem(machine: Machine, port: int) -> None:
     machine.run("systemctl", "--user", "daemon-reload")
     machine.run("systemctl", "--user", "restart", "pypi-insiders-server.service", check=False)
     found = examine(machine, status=1)
-    assert found["server"]["verdict"] == "problem"
-    assert found["server"]["message"].startswith("failing (")
+    assert found["server"]["severity"] == "problem"
+    assert found["server"]["text"].startswith("failing (")
     assert found["server"]["hint"] == "see why: `pypi-insiders server logs`"
 
 
@@ -604,9 +604,10 @@ def test_a_sandbox_is_asked_for_as_the_settings_say(machine: Machine, port: int)
             ".config/pypi-insiders/config.toml", f'{settings}[build]\nsandbox = "{wanted}"\n'
         )
         told[wanted] = examine(machine, status=status)["sandbox"]
-    assert [item["verdict"] for item in told.values()] == ["ok", "warning", "problem"]
-    assert told["off"]["message"] == "off, as config.toml says: builds may do what you may"
-    assert told["required"]["message"].startswith("none can be had: ")
+    assert [item["severity"] for item in told.values()] == ["ok", "warning", "problem"]
+    off = 'off (`sandbox = "off"`): builds run with your permissions'
+    assert told["off"]["text"] == off
+    assert told["required"]["text"].startswith("unavailable: ")
 
 
 def test_without_a_user_manager_it_looks_from_where_it_is(person: Person, tmp_path: Path) -> None:
@@ -618,12 +619,12 @@ def test_without_a_user_manager_it_looks_from_where_it_is(person: Person, tmp_pa
     failed = person.run("doctor", status=1).stdout
     assert re.search("^warning  user manager: .+\n         hint: .+$", failed, re.MULTILINE)
     problems = [line for line in failed.splitlines() if line.startswith("problem")]
-    place = "from this process, without a unit"
-    assert problems[0] == "problem  me/probe: no release yet: it was not built"
+    place = "by this process (no user manager)"
+    assert problems[0] == "problem  me/probe: no release yet: not built"
     assert problems[1].startswith(f"problem  access: me/probe cannot be read {place}: no such ")
     assert len(problems) == 2
     done = person.run("doctor", status=1, **found_at(project)).stdout
-    assert f"ok       access: me/probe can be read {place}\n" in done
+    assert f"ok       access: me/probe is readable {place}\n" in done
 
 
 @pytest.mark.parametrize(
@@ -656,17 +657,19 @@ def test_a_missing_git_and_another_server_are_problems(person: Person) -> None:
         threading.Thread(target=other.serve_forever, daemon=True).start()
         found = person.run("doctor", "--json", status=1, PATH="/nonexistent").stdout
         other.shutdown()
-    told = {item["check"]: item for item in json.loads(found)}
+    told = {item["check"]: item for item in json.loads(found)["findings"]}
     assert told["git"] == {
         "check": "git",
+        "severity": "problem",
+        "repository": None,
+        "text": "git was not found",
+        "hint": "install git",
         "verdict": "problem",
         "message": "git was not found",
-        "hint": "install git",
-        "repository": None,
     }
-    assert told["index"]["verdict"] == "problem"
-    assert told["index"]["message"] == f"http://127.0.0.1:{port} belongs to another program (501)"
-    hint = "end it, or set another `port` under [server]"
+    assert told["index"]["severity"] == "problem"
+    assert told["index"]["text"] == f"http://127.0.0.1:{port} belongs to another program (501)"
+    hint = "stop that program, or set another `port` under [server]"
     assert told["index"]["hint"] == told["port"]["hint"] == hint
 
 
@@ -676,6 +679,6 @@ def test_a_repository_without_tags_is_a_warning(person: Person, tmp_path: Path) 
     person.paths.settings.write_text(f"[server]\nport = {free_port()}\n")
     lines = person.run("doctor", status=1).stdout.splitlines()
     assert lines[-2:] == [
-        "warning  access: me/probe can be read from this process, without a unit, and has no tags",
+        "warning  access: me/probe is readable by this process (no user manager), but has no tags",
         "         hint: releases are built from tags such as v1.0",
     ]

@@ -56,10 +56,12 @@ def test_from_a_tag_in_a_private_repository_to_pip_uv_and_pdm(
     logs = machine.run("pypi-insiders", "watcher", "logs").stdout
     assert re.search(r"sponsor/iniconfig-insiders: building tag 1.0.0-insiders-0.9.0", logs)
     assert re.search(r"Finished pypi-insiders-watcher.service", logs)
-    status = machine.run("pypi-insiders", "watcher", "status").stdout.splitlines()[0]
+    status = machine.run("pypi-insiders", "watcher", "status").stdout
+    clock = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+"
     assert re.fullmatch(
-        r"watcher: running, last update succeeded \d+ (s|min) ago, "
-        r"next update in \d+ (s|min) \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+\)",
+        rf"watcher: running\n  since        {clock} \(\d+ (s|min) ago\)\n"
+        rf"  last update  {clock} \(\d+ (s|min) ago\), succeeded\n"
+        rf"  next update  {clock} \(in \d+ (s|min)\)\n",
         status,
     )
 

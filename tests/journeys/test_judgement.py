@@ -145,13 +145,13 @@ CASES = {
     ),
     "odd files only": Case(
         shell(f"echo > {DISTS}/gone-1.0.tgz"),
-        "gone", r"gone has no usable file: gone-1\.0\.tgz is in no form that is served",
+        "gone", r"gone has no usable file: gone-1\.0\.tgz is not a file that an index serves",
         "replace or remove it in {home}/" + DISTS,
     ),
     "damaged state": Case(
         shell(f"echo broken > {STATE}/checks.json"),
-        "state", r"checks\.json was damaged, and is set aside as checks\.json\.damaged",
-        "what it had is found again where possible; look at "
+        "state", r"checks\.json was damaged, and moved to checks\.json\.damaged",
+        "its content is restored where possible; check "
         "{home}/" + STATE + "/checks.json.damaged, then remove it",
         severity="warning", status=0,
     ),
@@ -159,7 +159,7 @@ CASES = {
         shell("cd .config/systemd/user && sed -i 's/^# Installed by [^,]*,.*/# Installed by "
               f"pypi-insiders 0.0.1, older/' {SOCKET} {SERVER}; systemctl --user daemon-reload"),
         "server units",
-        f"out of date, as after an upgrade or a change of settings: {SOCKET}, {SERVER}",
+        rf"out of date \(upgrade or changed settings\): {SOCKET}, {SERVER}",
         "`pypi-insiders server restart`", severity="warning", status=0,
     ),
     "a masked timer": Case(
@@ -176,7 +176,7 @@ CASES = {
     "another program's port": Case(
         serve_otherwise,
         "index", r"http://127\.0\.0\.1:{port} belongs to another program \(404\)",
-        "end it, or set another `port` under [server]", has_page=False,
+        "stop that program, or set another `port` under [server]", has_page=False,
     ),
 }  # fmt: skip
 
@@ -216,11 +216,12 @@ def test_each_state_is_one_line_everywhere(
         page = get(machine, f"http://127.0.0.1:{port}/").body
         shown = re.sub(r"<[^>]*>", "", page)
         assert f"{case.severity.capitalize()}: {line}" in html.unescape(shown)
-    examined = json.loads(machine.run("pypi-insiders", "doctor", "--json", check=False).stdout)
+    done = machine.run("pypi-insiders", "doctor", "--json", check=False)
+    examined = json.loads(done.stdout)["findings"]
     told = [
         item["hint"]
         for item in examined
-        if (item["check"], item["message"], item["verdict"]) == (case.subject, text, case.severity)
+        if (item["check"], item["text"], item["severity"]) == (case.subject, text, case.severity)
     ]
     assert told == [hint]
     for _ in range(2):  # once
@@ -241,7 +242,7 @@ def test_a_restart_loop_is_a_problem_at_every_moment(machine: Machine, project: 
         for _ in range(2):
             found = status(machine)
             assert found["health"] == "failing"
-            assert found["server"]["condition"] == "failing"
+            assert found["server"]["state"] == "failing"
             (item,) = (item for item in found["problems"] if item["subject"] == "server")
             reason = "exit-code|protocol|not ready"
             assert re.fullmatch(rf"failing \(({reason}), restarted .*\)", item["text"])
@@ -268,7 +269,7 @@ def test_an_index_with_passwords_is_fetched_only_where_one_is_known(
     (note,) = status(machine)["notes"]
     assert note["subject"] == "index"
     assert re.fullmatch(
-        r"no page of http://127\.0\.0\.1:\d+/simple/ was fetched: it asks for a password, and "
+        r"not checked: http://127\.0\.0\.1:\d+/simple/ requires a password, and "
         r"~/\.netrc has none for it",
         note["text"],
     )
@@ -293,12 +294,14 @@ def test_an_index_that_lets_nobody_in_is_one_problem(
         "subject": "passwords",
         "text": f"`auth` is set, but {passwords} has no user",
         "hint": "`pypi-insiders server password USER`",
+        "tag": None,
     }
     bad = {
         "subject": "passwords",
         "text": f"{passwords}, line 1: not USER:HASH",
         "hint": f"remove the line: `sed -i 1d {passwords}`, then "
         "`pypi-insiders server password USER`",
+        "tag": None,
     }
 
     def told() -> tuple[list[Any], list[Any]]:
@@ -349,12 +352,12 @@ def test_what_is_listed_and_cannot_be_fetched_is_a_problem(
 
     assert problems() == [
         f"{url}/packages/probe-1.0.tar.gz cannot be fetched: "
-        "its first bytes are not those of the file on the disk"
+        "its first bytes differ from the file on disk"
     ]
     machine.run("cp", f"{DISTS}/probe-1.0.tar.gz", "site/packages/")
     assert problems() == [
         f"{url}/packages/probe-1.0.tar.gz cannot be fetched: "
-        "its SHA-256 is not the one that the page tells"
+        "its SHA-256 differs from the one on the page"
     ]
     machine.run("rm", "site/packages/probe-1.0.tar.gz")
     assert problems() == [f"{url}/packages/probe-1.0.tar.gz cannot be fetched: status 404"]
@@ -388,8 +391,8 @@ def test_a_stranger_with_the_name_is_a_warning(person: Person, watch: Watch) -> 
     (person.paths.state / "public.json").write_text(json.dumps({"probe": {**known, **seen}}))
     done = person.run("status", status=3, TZ="UTC").stdout
     assert (
-        "\nwarning  me/probe: PyPI has probe since 1970-01-01 00:15:00 UTC, and had none when "
-        "me/probe was added; this index keeps serving yours\n"
-        "         hint: look who published it: https://pypi.org/simple/probe/\n"
+        "\nwarning  me/probe: PyPI has probe since 1970-01-01 00:15:00 UTC, but did not when "
+        "me/probe was added; this index still serves yours\n"
+        "         hint: check who published it: https://pypi.org/simple/probe/\n"
     ) in done
     assert "remove" not in done

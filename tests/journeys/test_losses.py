@@ -373,8 +373,8 @@ STATES: dict[Callable[[Person, Path], None], str | None] = {
     _not_built_and_list_lost: "probe was served (from me/probe)",
     _list_and_files_lost: "probe-1.0.tar.gz is missing",
     _removed_and_files_lost: "probe-1.0.tar.gz is missing",
-    _odd_file: "other-1.0.tar.zst is in no form that is served",
-    _only_an_odd_file: "probe-1.0.tar.zst is in no form that is served",
+    _odd_file: "other-1.0.tar.zst is not a file that an index serves",
+    _only_an_odd_file: "probe-1.0.tar.zst is not a file that an index serves",
     _broken_list: "is not valid TOML",
 }
 
@@ -412,7 +412,7 @@ def test_what_stands_where_a_directory_would_be_made_is_a_problem(
     for _ in range(2):
         update, status = call(person, "update"), call(person, "status")
         assert (update.returncode, status.returncode) == (1, 1)
-        assert f"no update can write in {path}" in status.stdout
+        assert f"updates cannot write in {path}" in status.stdout
         assert hint in status.stdout
 
 

@@ -211,9 +211,9 @@ def test_doctor_knows_units_of_a_package(equipped: Machine, command: Path) -> No
     """They need no copies; a copy of another version hides them."""
 
     def told() -> list[tuple[str, str]]:
-        found = json.loads(equipped.run(command, "doctor", "--json").stdout)
+        found = json.loads(equipped.run(command, "doctor", "--json").stdout)["findings"]
         return [
-            (item["verdict"], item["message"]) for item in found if item["check"] == "server units"
+            (item["severity"], item["text"]) for item in found if item["check"] == "server units"
         ]
 
     equipped.run(command, "server", "start")
@@ -224,8 +224,6 @@ def test_doctor_knows_units_of_a_package(equipped: Machine, command: Path) -> No
         *("-notify@.service", "-notify.path"),
     )
     stale = ", ".join(f"pypi-insiders{name}" for name in names)
-    assert told() == [
-        ("warning", f"out of date, as after an upgrade or a change of settings: {stale}")
-    ]
+    assert told() == [("warning", f"out of date (upgrade or changed settings): {stale}")]
     equipped.run(command, "server", "restart")
     assert told() == [("ok", "up to date")]

@@ -7,26 +7,13 @@ from typing import Any
 
 import pytest
 from forge import Forge, forge
+from json_manual import documented
 from machine import Machine
 from units import port
-
-from pypi_insiders.cli import help as manual
 
 __all__ = ["forge", "port"]
 
 FAILING = "raise SystemExit('it fails')"
-
-
-def documented() -> dict[str, set[str]]:
-    """Return the fields of each command, such as `repositories[].name`."""
-    _, *parts = re.split(r"^## ", manual.pages()["json"].read_text(), flags=re.MULTILINE)
-    found = {}
-    for part in parts:
-        title, _, text = part.partition("\n")
-        terms = re.findall(r"^- ((?:`[^`]+`(?:,\s+)?)+):", text, re.MULTILINE)
-        if fields := {name for term in terms for name in re.findall(r"`([^`]+)`", term)}:
-            found[title] = fields
-    return found
 
 
 FIELDS = documented()
@@ -85,6 +72,7 @@ def test_every_field_is_described_and_every_described_field_is_there(
 ) -> None:
     """A field below a list that is empty cannot be seen."""
     assert len(FIELDS) == 8
+    assert {content["version"] for content in outputs.values()} == {1}
     for command, content in outputs.items():
         fields = FIELDS[command]
         found = dict(seen(content, fields))

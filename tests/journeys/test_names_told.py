@@ -114,8 +114,8 @@ def test_what_the_record_knows_is_told_where_the_state_is_lost(
     with closing(MetadataCache(person.paths.record, person.paths.distributions)) as record:
         file = wheel(tmp_path, "probe", "1.0")
         store.publish(person.paths.distributions, record, [file], origin)
-    (listed,) = json.loads(person.run("repos", "list", "--json").stdout)
-    assert (listed["distribution"], listed["version"], listed["reason"]) == ("probe", "1.0", None)
+    (listed,) = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
+    assert (listed["project"], listed["served_version"], listed["reason"]) == ("probe", "1.0", None)
     found = json.loads(person.run("status", "--json", status=3).stdout)
     assert found["problems"] == []
     assert [item["subject"] for item in found["warnings"]] == ["server"]
@@ -149,7 +149,7 @@ def test_a_traceback_is_cut_to_its_last_line(
 
 def reason(person: Person) -> str | None:
     """Read why the one repository is not served."""
-    (found,) = json.loads(person.run("repos", "list", "--json").stdout)
+    (found,) = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
     return found["reason"]  # type: ignore[no-any-return]
 
 

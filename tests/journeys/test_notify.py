@@ -223,7 +223,7 @@ def test_what_keeps_notifications_from_being_sent_is_a_problem(
     machine.wait_for(
         ("systemctl", "--user", "is-active", path), lambda done: done.stdout == "inactive\n"
     )
-    text = f"server: its failures are not notified: {path} is stopped\n"
+    text = f"server: failures are not notified: {path} is stopped\n"
     hint = f"hint: `pypi-insiders server start`; see why: `journalctl --user -u {path}`\n"
     for command in ("status", "doctor"):
         told = machine.run("pypi-insiders", command, check=False)
@@ -374,7 +374,7 @@ def test_a_command_goes_before_the_desktop(machine: Machine, project: Project) -
     assert mails(machine) == [
         (
             "pypi-insiders: a test",
-            "pypi-insiders notifies you like this of each new problem, and of its end.\n",
+            "pypi-insiders notifies you like this of each new problem, and when it has ended.\n",
         )
     ]
 

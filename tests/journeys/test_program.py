@@ -59,15 +59,15 @@ def told(machine: Machine, status: int) -> list[tuple[str, str, str | None]]:
     done = machine.run("pypi-insiders", "doctor", "--json", check=False)
     assert done.returncode == status, done.stdout
     return [
-        (it["verdict"], it["message"], it["hint"])
-        for it in json.loads(done.stdout)
+        (it["severity"], it["text"], it["hint"])
+        for it in json.loads(done.stdout)["findings"]
         if it["check"] == "program"
     ]
 
 
 @pytest.mark.parametrize(
     ("version", "verdict", "end"),
-    [(ORIGINAL, "problem", ": the original of the same name"), ("2.99", "warning", "")],
+    [(ORIGINAL, "problem", ": the original project of that name"), ("2.99", "warning", "")],
 )
 def test_units_that_run_the_original_are_told(
     machine: Machine, port: int, version: str, verdict: str, end: str

@@ -69,6 +69,7 @@ def test_scripts_read_what_came_of_each_repository(
     broken.hook("exit('broken')")
     broken.push("v1.0")
     told = json.loads(person.run("update", "--json", status=1).stdout)
+    why = "Backend subprocess exited when trying to invoke build_wheel: broken"
     spent = [item.pop("seconds") for item in told["repositories"]]
     assert [list(steps) for steps in spent] == [
         ["check", "fetch", "build", "publish"],
@@ -76,11 +77,14 @@ def test_scripts_read_what_came_of_each_repository(
     ]
     assert 0 < sum(spent[0].values()) < told.pop("seconds")
     assert told == {
+        "version": 1,
+        "problems": [],
         "errors": [],
         "repositories": [
             {
                 "name": "me/probe",
                 "published": ["probe-1.0.tar.gz", "probe-1.0-py3-none-any.whl"],
+                "problems": [],
                 "errors": [],
                 "warnings": [],
                 "unreachable": False,
@@ -88,9 +92,10 @@ def test_scripts_read_what_came_of_each_repository(
             {
                 "name": "me/broken",
                 "published": [],
-                "errors": [
-                    "Backend subprocess exited when trying to invoke build_wheel: broken",
+                "problems": [
+                    {"subject": "me/broken", "text": why, "hint": None, "tag": "v1.0"},
                 ],
+                "errors": [why],
                 "warnings": [],
                 "unreachable": False,
             },
@@ -230,19 +235,20 @@ def test_systemd_knows_what_an_update_does(
         )
         said = f"running, an update is running: {now}, next update in "
         first = machine.run("pypi-insiders", "watcher", "status").stdout
-        assert first.startswith(f"watcher: {said}")
-        assert f'Status: "{now}"' in first
+        assert re.match(rf"watcher: running\n  since  .*\n  update       {re.escape(now)}\n", first)
+        verbose = machine.run("pypi-insiders", "-v", "watcher", "status").stdout
+        assert f'Status: "{now}"' in verbose
         told = machine.run("pypi-insiders", "status", check=False).stdout
         assert f"\nwatcher  {said}" in told
         told = machine.run("pypi-insiders", "status", "--json", check=False).stdout
         watcher: dict[str, Any] = json.loads(told)["watcher"]
-        assert (watcher["is_updating"], watcher["progress"]) == (True, now)
+        assert (watcher["updating"], watcher["progress"]) == (True, now)
     machine.wait_for_journal(f"Finished {SERVICE}")
     assert untimed(show(machine, SERVICE, "StatusText")) == "1 checked, 2 files published"
     watcher = json.loads(machine.run("pypi-insiders", "status", "--json", check=False).stdout)[
         "watcher"
     ]
-    assert (watcher["is_updating"], watcher["progress"]) == (False, None)
+    assert (watcher["updating"], watcher["progress"]) == (False, None)
 
 
 def test_systemd_knows_that_an_update_was_interrupted(

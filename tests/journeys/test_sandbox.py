@@ -427,7 +427,7 @@ def test_without_a_sandbox_one_warning_says_so(machine: Machine, project: Projec
     assert untimed(done.stdout) == "1 checked, 4 files published\n"
     assert done.stderr.count("warning: builds are not sandboxed: no session with a user") == 1
     told = json.loads(machine.run("pypi-insiders", "status", "--json", check=False).stdout)
-    text = "not sandboxed, they run with your permissions: no session with a user manager here"
+    text = "not sandboxed, builds run with your permissions: no session with a user manager here"
     assert [item["text"] for item in told["warnings"] if item["subject"] == "builds"] == [
         f"{text}: XDG_RUNTIME_DIR is not set"
     ]

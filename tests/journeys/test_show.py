@@ -61,33 +61,48 @@ def test_of_a_repository_that_was_never_checked_that_is_said(
     assert show(person) == (
         "me/probe\n"
         f"  url           {project.url}\n"
-        "  distribution  not known before the first build\n"
+        "  project       unknown until the first build\n"
         '  settings      keep = 3, tags = "v*"\n'
-        "  last checked  never; `pypi-insiders update me/probe` does it now\n"
+        "  last checked  never; `pypi-insiders update me/probe` checks it now\n"
         "\n"
-        "problem: no release yet: it was not built\n"
+        "problem: no release yet: not built\n"
         f"warning: {UNNAMED}\n"
     )
+    lacking = "no release yet: not built"
     assert shown(person) == {
+        "version": 1,
         "name": "me/probe",
         "watched": True,
         "url": project.url,
-        "distribution": None,
+        "project": None,
         "settings": {"url": project.url, "keep": 3, "tags": "v*"},
         "checked_at": None,
         "tried_at": None,
-        "unreachable_since": None,
-        "version": None,
-        "errors": [],
-        "warnings": [],
-        "problems": ["no release yet: it was not built"],
-        "begins_anew": False,
+        "first_unreachable_at": None,
+        "served_version": None,
+        "problems": [
+            {"subject": "me/probe", "text": lacking, "hint": "`pypi-insiders update me/probe`",
+             "tag": None}
+        ],
+        "warnings": [
+            {"subject": "me/probe", "text": UNNAMED, "tag": None,
+             "hint": "`pypi-insiders repos set me/probe project=PROJECT`"}
+        ],
+        "notes": [],
+        "outdated": False,
         "builds": [],
         "failures": [],
+        "skipped_tags": [],
+        "ignored_tags": [],
+        "former_files": [],
+        # Deprecated.
+        "distribution": None,
+        "unreachable_since": None,
+        "errors": [],
+        "begins_anew": False,
         "left_out": [],
         "passed_over": [],
-        "former_files": [],
-    }
+    }  # fmt: skip
 
 
 def test_people_read_what_was_built_from_what(person: Person, project: Project) -> None:
@@ -106,7 +121,7 @@ def test_people_read_what_was_built_from_what(person: Person, project: Project) 
     expected = [
         "me/probe",
         f"  url           {re.escape(project.url)}",
-        "  distribution  probe",
+        "  project       probe",
         r"  served        1\.10",
         f"  last checked  {TIME}",
         "",
@@ -121,7 +136,7 @@ def test_people_read_what_was_built_from_what(person: Person, project: Project) 
         rf"  probe-1\.9\.tar\.gz            sha256:{hashes['probe-1.9.tar.gz']}",
         rf"  {re.escape(wheels[1])}  sha256:{hashes[wheels[1]]}",
         "",
-        "skipped, because not a version: nightly",
+        "ignored tags, not a version: nightly",
     ]
     lines = show(person).splitlines()
     assert len(lines) == len(expected), lines
@@ -154,7 +169,7 @@ def test_scripts_read_the_same(person: Person, project: Project) -> None:
         "yanked": True,
         "yank_reason": None,
         "files": [
-            {"name": name, "sha256": digest, "held": True}
+            {"name": name, "sha256": digest, "served": True, "held": True}
             for name, digest in known["files"].items()
         ],
     }
@@ -176,7 +191,7 @@ def test_what_failed_is_told_with_when_it_is_tried_again(person: Person, project
     (failure,) = shown(person)["failures"]
     assert is_recent(failure.pop("failed_at"))
     assert datetime.strptime(failure.pop("next_at"), RFC3339)
-    assert failure == {"tag": "v1.0", "commit": commit, "message": why, "count": 2}
+    assert failure == {"tag": "v1.0", "commit": commit, "message": why, "hint": None, "count": 2}
 
 
 def test_what_is_no_longer_watched_is_still_told(person: Person, project: Project) -> None:
@@ -207,9 +222,9 @@ def test_what_was_built_of_another_url_is_said_to_be(
     person.run("repos", "add", "me/probe:other", "--url", other.url)
     assert (
         f"  note          what is below was built as probe from {project.url}; "
-        "the next update begins anew\n"
+        "the next update starts from scratch\n"
     ) in show(person)
-    assert shown(person)["begins_anew"] is True
+    assert shown(person)["outdated"] is True
 
 
 def test_a_host_that_is_out_of_reach_is_told(person: Person, project: Project) -> None:
@@ -222,7 +237,7 @@ def test_a_host_that_is_out_of_reach_is_told(person: Person, project: Project) -
     assert re.search(r"\n  unreachable   since 2023-11-14 23:13:20 UTC \(\d+ d ago\)\n", text)
     content = shown(person)
     assert content["checked_at"] == "2023-11-14T22:13:20Z"
-    assert content["unreachable_since"] == "2023-11-14T23:13:20Z"
+    assert content["first_unreachable_at"] == "2023-11-14T23:13:20Z"
 
 
 def test_what_was_found_again_has_no_history(person: Person, project: Project) -> None:
@@ -266,7 +281,7 @@ def test_an_attempt_that_is_no_build_is_told_too(person: Person, project: Projec
     assert re.search(rf"^  last attempt  {TIME}, failed$", told, re.MULTILINE)
     assert f"\nproblem: {why}\n" in told
     found = shown(person)
-    assert (found["version"], found["errors"]) == ("1.0", [why])
+    assert (found["served_version"], found["errors"]) == ("1.0", [why])
     assert found["tried_at"] >= found["checked_at"]
 
 
@@ -274,10 +289,10 @@ def test_the_list_has_the_version_that_is_served(person: Person, project: Projec
     """Not the one that was built: its files may be gone; then it says why there is none."""
 
     def listed() -> tuple[str | None, str | None]:
-        (row,) = json.loads(person.run("repos", "list", "--json").stdout)
-        return row["version"], row["reason"]
+        (row,) = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
+        return row["served_version"], row["reason"]
 
-    assert listed() == (None, "no release yet: it was not built")
+    assert listed() == (None, "no release yet: not built")
     for number in ("1.0", "1.1"):
         project.release(number)
         person.run("update")

@@ -1,17 +1,12 @@
 """status: one screen that tells how everything is, and an exit status that says the same."""
 
-import fcntl
 import json
-import os
-import pty
 import re
-import struct
-import subprocess
-import termios
 from pathlib import Path
 from typing import Any
 
 import pytest
+import terminal
 from fallback import a_day_later, public_index
 from fixtures import COMMAND, Person, Watch, free_port, get
 from machine import Machine
@@ -82,8 +77,8 @@ def test_one_screen_tells_that_all_is_well(machine: Machine, port: int, project:
             rf"watcher  running, last update succeeded {AGO}, {NEXT}\n"
             r"index    1 project, 2 files\n"
             r"\n"
-            r"repository  distribution  version  tag   built( +)public  checked\n"
-            rf"me/probe    probe         1.0      v1.0  {AGO}  -       {AGO}\n",
+            r"repository  project  version  tag   built( +)public  checked\n"
+            rf"me/probe    probe    1.0      v1.0  {AGO}  -       {AGO}\n",
             screen(machine, *typed, status=0),
         )
 
@@ -106,31 +101,46 @@ def test_scripts_read_all_of_it(machine: Machine, port: int, project: Project) -
         return value if isinstance(value, bool) or not isinstance(value, int) else "NUMBER"
 
     assert generalized(told) == {
+        "version": "NUMBER",
         "health": "well",
         "manager": None,
         "server": {
-            "condition": "running",
+            "state": "running",
+            "text": f"running at http://127.0.0.1:{port}/simple/",
+            "hint": None,
+            "started_at": "TIME",
             "url": f"http://127.0.0.1:{port}/simple/",
-            "since": "TIME",
-            "is_idle": False,
+            "addresses": [f"127.0.0.1:{port}", f"[::1]:{port}"],
+            "idle": False,
             "memory_bytes": "NUMBER",
+            "is_idle": False,
+            "condition": "running",
+            "since": "TIME",
         },
         "projects": "NUMBER",
         "files": "NUMBER",
         "watcher": {
-            "condition": "running",
-            "since": "TIME",
-            "is_updating": False,
+            "state": "running",
+            "text": told["watcher"]["text"],
+            "hint": None,
+            "started_at": "TIME",
+            "updating": False,
             "progress": None,
+            "last_update_at": "TIME",
+            "last_result": "succeeded",
+            "next_update_at": "TIME",
+            "is_updating": False,
             "last_run": "TIME",
             "last_run_failed": False,
             "next_run": "TIME",
+            "condition": "running",
+            "since": "TIME",
         },
         "repositories": [
             {
                 "name": "me/probe",
-                "distribution": "probe",
-                "version": "1.0",
+                "project": "probe",
+                "served_version": "1.0",
                 "tag": "v1.0",
                 "commit": "COMMIT",
                 "built_at": "TIME",
@@ -138,6 +148,9 @@ def test_scripts_read_all_of_it(machine: Machine, port: int, project: Project) -
                 "public_asked_at": None,
                 "superseded_by": None,
                 "checked_at": "TIME",
+                "first_unreachable_at": None,
+                "distribution": "probe",
+                "version": "1.0",
                 "unreachable_since": None,
                 "errors": [],
                 "warnings": [],
@@ -155,7 +168,7 @@ def test_scripts_read_of_one_service(machine: Machine, port: int) -> None:
     whole = json.loads(screen(machine, "status", "--json", status=3))
     for name, status in (("server", 0), ("watcher", 4)):
         told = json.loads(screen(machine, name, "status", "--json", status=status))
-        assert {**told, "memory_bytes": 0} == {**whole[name], "memory_bytes": 0}
+        assert {**told, "memory_bytes": 0} == {**whole[name], "memory_bytes": 0, "version": 1}
 
 
 def test_what_is_stopped_ends_3_and_what_fails_ends_1(
@@ -167,8 +180,8 @@ def test_what_is_stopped_ends_3_and_what_fails_ends_1(
         "watcher  not installed\n"
         "index    0 projects, 0 files\n"
         "\n"
-        "repository  distribution  version  tag  built  public  checked\n"
-        "me/probe    probe         -        -    -      -       never\n"
+        "repository  project  version  tag  built  public  checked\n"
+        "me/probe    probe    -        -    -      -       never\n"
         "\n"
         "problem  me/probe: probe has no release yet: me/probe was never built\n"
         "         hint: `pypi-insiders update me/probe`\n"
@@ -210,7 +223,7 @@ def test_an_index_without_a_process_is_idle(machine: Machine, port: int) -> None
         screen(machine, status=3),
     )
     server = json.loads(screen(machine, "status", "--json", status=3))["server"]
-    assert server["is_idle"] is False  # for that look has started it
+    assert server["idle"] is False  # for that look has started it
 
 
 def test_an_index_that_fails_ends_1(machine: Machine, port: int) -> None:
@@ -230,18 +243,18 @@ def test_without_a_user_manager_the_rest_is_told(person: Person, watch: Watch) -
     why = "systemctl not found: systemd is not running here"
     told = person.run(status=3, PATH="/nonexistent")
     assert (told.stdout, told.stderr) == (
-        f"server   not known: {why}\n"
+        f"server   unknown: {why}\n"
         "index    0 projects, 0 files\n"
         "\n"
-        f"warning  server: not known: {why}\n"
+        f"warning  server: unknown: {why}\n"
         "         hint: `pypi-insiders exec`, `server run` and `update` work without systemd\n",
         "no repositories are watched; `pypi-insiders repos add NS/PROJ`\n",
     )
     watch("probe")
     told = person.run("status", status=1, PATH="/nonexistent")
     assert (
-        "\n\nrepository  distribution  version  tag  built  public  checked\n"
-        "me/probe    probe         -        -    -      -       never\n"
+        "\n\nrepository  project  version  tag  built  public  checked\n"
+        "me/probe    probe    -        -    -      -       never\n"
         "\nproblem  me/probe: probe has no release yet: me/probe was never built\n"
     ) in told.stdout
 
@@ -260,7 +273,7 @@ def test_trouble_stays_until_it_is_over(person: Person, watch: Watch) -> None:
     project.write("2.0")
     project.push("v2.0", force=True)
     person.run("update")
-    assert (row(person)["errors"], row(person)["version"]) == ([], "2.0")
+    assert (row(person)["errors"], row(person)["served_version"]) == ([], "2.0")
     project.push("v2.0", force=True)
     person.run("update")
     (warning,) = row(person)["warnings"]
@@ -293,10 +306,12 @@ def test_the_version_is_the_one_that_installers_take(person: Person) -> None:
         builds.append(Build(f"v{version}", "c" * 40, version, 1, {file.name: sha256(file)}))
         remote = Repository("me/probe").remote
         state.save(paths.state, "me/probe", RepositoryState("probe", list(builds), remote))
-        (listed,) = json.loads(person.run("repos", "list", "--json").stdout)
-        assert listed["version"] == shown
-    assert row(person)["version"] == "1.0.post1"
-    assert json.loads(person.run("show", "me/probe", "--json").stdout)["version"] == "1.0.post1"
+        (listed,) = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
+        assert listed["served_version"] == shown
+    assert row(person)["served_version"] == "1.0.post1"
+    assert (
+        json.loads(person.run("show", "me/probe", "--json").stdout)["served_version"] == "1.0.post1"
+    )
 
 
 def test_what_is_yanked_or_gone_is_not_the_newest(person: Person, watch: Watch) -> None:
@@ -305,11 +320,11 @@ def test_what_is_yanked_or_gone_is_not_the_newest(person: Person, watch: Watch) 
     for version in ("1.0", "1.1", "1.2"):
         project.release(version)
         person.run("update")
-    assert row(person)["version"] == "1.2"
+    assert row(person)["served_version"] == "1.2"
     person.run("yank", "probe", "1.2")
-    assert row(person)["version"] == "1.1"
+    assert row(person)["served_version"] == "1.1"
     person.run("unpublish", "probe", "1.1")
-    assert row(person)["version"] == "1.0"
+    assert row(person)["served_version"] == "1.0"
 
 
 def test_a_public_release_that_is_hidden_is_said(
@@ -323,7 +338,7 @@ def test_a_public_release_that_is_hidden_is_said(
         wheel(public.directory, "probe", "1.0")
         person.run("update")
         told = row(person)
-        assert (told["version"], told["public_version"]) == ("1.0+insiders.1", "1.0")
+        assert (told["served_version"], told["public_version"]) == ("1.0+insiders.1", "1.0")
         assert told["superseded_by"] is None
         wheel(public.directory, "probe", "1.1")
         wheel(public.directory, "probe", "2.0rc1")
@@ -338,16 +353,46 @@ def test_a_public_release_that_is_hidden_is_said(
         assert "remove" not in shown
 
 
-def test_a_narrow_terminal_cuts_the_widest_columns(person: Person) -> None:
-    """Nothing wraps; in a pipe nothing is cut."""
+def test_a_narrow_terminal_gets_each_repository_as_a_block(person: Person) -> None:
+    """No name is cut that the next command wants, and no command is broken."""
     long = "sponsor/a-repository-with-a-name-that-is-really-long"
-    person.run("repos", "add", "--no-check", f"{long}:a-distribution-with-a-long-name")
-    assert long in person.run("status", status=1).stdout
-    lines = on_a_terminal(person, columns=60, status=1)
+    person.run("repos", "add", "--no-check", f"{long}:a-project-with-a-long-name")
+    row = f"{long}  a-project-with-a-long-name  -        -    -      -       never\n"
+    assert row in person.run("status", status=1).stdout
+    lines = on_a_terminal(person, {"NO_COLOR": "1"}, columns=60, status=1)
     first = lines.index("") + 1
-    table = lines[first : first + 2]
-    assert [len(line) <= 60 for line in table] == [True, True]
-    assert re.match("sponsor/[a-z-]*…  a-dist[a-z-]*…  ", table[1])
+    assert lines[first : lines.index("", first)] == [
+        long,
+        "  project  a-project-with-a-long-name",
+        "  checked  never",
+    ]
+    assert f"         hint: `pypi-insiders update {long}`" in lines
+    assert lines == on_a_terminal(person, {"NO_COLOR": "1", "COLUMNS": "60"}, columns=200, status=1)
+
+
+def test_the_status_of_some_repositories_is_theirs_alone(person: Person, watch: Watch) -> None:
+    """The rows, the problems and the exit status; a name may be in any case."""
+    watch("probe").release("1.0")
+    watch("other")
+    person.run("update", "me/probe")
+    well = person.run("status", "ME/Probe")
+    assert re.fullmatch(
+        rf"repository  project  version  tag   built( +)public  checked\n"
+        rf"me/probe    probe    1.0      v1.0  {AGO}  \S+ +{AGO}\n",
+        well.stdout,
+    )
+    failing = person.run("status", "me/other", status=1).stdout
+    assert "me/probe" not in failing
+    assert "server" not in failing
+    assert "\nproblem  me/other: other has no release yet: me/other was not built\n" in failing
+    content = json.loads(person.run("status", "me/probe", "--json").stdout)
+    assert [item["name"] for item in content["repositories"]] == ["me/probe"]
+    assert (content["health"], content["problems"], content["warnings"]) == ("well", [], [])
+    both = person.run("status", "me/other", "me/probe", status=1).stdout
+    assert ["me/probe" in both, "me/other" in both] == [True, True]
+    unknown = person.run("status", "me/nobody", status=1)
+    assert unknown.stdout == ""
+    assert "me/nobody" in unknown.stderr
 
 
 def test_colours_are_for_terminals_that_want_them(person: Person) -> None:
@@ -362,19 +407,6 @@ def on_a_terminal(
     person: Person, variables: dict[str, str] | None = None, *, columns: int, status: int = 3
 ) -> list[str]:
     """Run `status` on a terminal; return its lines."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {**person.environment, "TERM": "xterm", **(variables or {})}
-    for name in {"NO_COLOR", "COLUMNS"} - set(variables or ()):
-        environment.pop(name, None)
-    process = subprocess.Popen([COMMAND, "status"], env=environment, stdout=theirs, stdin=theirs)
-    os.close(theirs)
-    output = b""
-    try:
-        while block := os.read(ours, 4096):
-            output += block
-    except OSError:  # the other side is closed. Source: pty(7)
-        pass
-    os.close(ours)
-    assert process.wait(60) == status
-    return output.decode().split("\r\n")[:-1]
+    return terminal.run(
+        [COMMAND, "status"], person.environment, columns=columns, status=status, **variables or {}
+    )

@@ -67,7 +67,7 @@ def test_a_port_of_another_user_is_a_problem(shell: Shell, mallory: pwd.struct_p
                 "problem",
                 f"127.0.0.1:{shell.port} belongs to the user {name}: clients would install what "
                 f"{name} serves",
-                "end it, or set another `port` under [server]",
+                "stop that program, or set another `port` under [server]",
             )
         ]
         assert shell.run(COMMAND, "doctor", **variables).returncode == 1

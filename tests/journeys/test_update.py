@@ -37,16 +37,18 @@ def test_first_the_newest_then_each_new_tag_and_nothing_twice(
     commit = project.release("1.10")
     assert untimed(person.run("update").stdout) == "1 checked, 2 files published\n"
     assert person.distributions() == names("probe-1.10")
-    listed = json.loads(person.run("repos", "list", "--json").stdout)
+    listed = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
     assert listed == [
         {
             "name": "me/probe",
             "url": project.url,
-            "distribution": "probe",
-            "version": "1.10",
+            "project": "probe",
+            "served_version": "1.10",
             "tag": "v1.10",
             "keep": None,
             "reason": None,
+            "distribution": "probe",
+            "version": "1.10",
         }
     ]
     record = json.loads((person.paths.state / "repositories/me/probe.json").read_text())
@@ -452,6 +454,9 @@ def test_a_lost_file_that_nothing_builds_is_an_error(person: Person, watch: Watc
     assert untimed(done.stdout) == "1 checked, 2 files published, failed: other\n"
     assert f"error: {file.name} is missing\nhint: {hint}\n" in done.stderr
     found = json.loads(person.run("update", "--json", status=1).stdout)
+    assert found["problems"] == [
+        {"subject": "other", "text": f"{file.name} is missing", "hint": hint, "tag": None}
+    ]
     assert found["errors"] == [f"{file.name} is missing"]
     assert [item["name"] for item in found["repositories"]] == ["me/probe"]
     seen = snapshot.take(person.paths, datetime.now().astimezone())
@@ -466,7 +471,7 @@ def test_a_repository_is_removed_however_it_is_spelled(person: Person, watch: Wa
     watch("probe").release("1.0")
     person.run("update")
     assert person.run("repos", "remove", "ME/Probe").stdout.startswith("removed me/probe\n")
-    assert json.loads(person.run("repos", "list", "--json").stdout) == []
+    assert json.loads(person.run("repos", "list", "--json").stdout)["repositories"] == []
 
 
 def test_removing_says_what_stays_and_purge_takes_it(person: Person, watch: Watch) -> None:
@@ -546,7 +551,8 @@ def test_a_name_that_stands_for_another_repository_begins_anew(
     other.release("1.0")
     person.run("repos", "remove", "me/probe")
     person.run("repos", "add", "me/probe:other", "--url", other.url)
-    assert json.loads(person.run("repos", "list", "--json").stdout)[0]["version"] is None
+    (row,) = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
+    assert row["served_version"] is None
     done = person.run("update")
     assert "me/probe: its url or project has changed; starting from scratch" in done.stderr
     assert person.distributions() == names("other-1.0", "probe-1.0")

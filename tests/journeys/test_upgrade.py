@@ -38,7 +38,7 @@ def upgraded(person: Person, tmp_path: Path) -> Person:
 def test_nothing_is_forgotten(upgraded: Person) -> None:
     """What is served, yanked, taken back, held, given up or failing."""
     told = json.loads(upgraded.run("status", "--json", status=1).stdout)
-    assert {item["name"]: item["version"] for item in told["repositories"]} == {
+    assert {item["name"]: item["served_version"] for item in told["repositories"]} == {
         "me/probe": "1.1", "me/taken": None, "me/unbuilt": None, "me/failing": None,
     }  # fmt: skip
     assert [(item["subject"], item["text"].partition(":")[0]) for item in told["problems"]] == [

@@ -82,7 +82,8 @@ def test_what_is_wrong_with_the_access_is_said(person: Person) -> None:
         "hint: check the name, and that your sponsorship or account gives access\n"
         + UNNAMED.format("me/probe", "")
     )
-    assert json.loads(person.run("repos", "list", "--json").stdout)[0]["name"] == "me/probe"
+    (row,) = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
+    assert row["name"] == "me/probe"
 
 
 def test_nothing_is_asked_without_need(person: Person) -> None:
@@ -229,9 +230,10 @@ def test_with_another_url_it_begins_anew(
         "hint: `pypi-insiders repos set me/probe project=PROJECT`\n"
         "note: the next update of me/probe starts from scratch; published files stay\n"
     )
-    assert json.loads(person.run("repos", "list", "--json").stdout) == [
-        {"name": "me/probe", "url": other.url, "distribution": None, "version": None, "tag": None,
-         "keep": None, "reason": "no release yet: no tag of it is a release"}
+    assert json.loads(person.run("repos", "list", "--json").stdout)["repositories"] == [
+        {"name": "me/probe", "url": other.url, "project": None, "served_version": None,
+         "tag": None, "keep": None, "reason": "no release yet: no tag is a release",
+         "distribution": None, "version": None}
     ]  # fmt: skip
     assert "starting from scratch" in person.run("update").stderr
     assert person.distributions() == names("other-2.0", "probe-1.0")

@@ -69,14 +69,11 @@ class Shell:
         home, directory = str(self.person.home), str(self.directory)
         return [
             (
-                item["verdict"],
-                item["message"]
-                .replace(self.url, "OURS")
-                .replace(directory, ".")
-                .replace(home, "~"),
+                item["severity"],
+                item["text"].replace(self.url, "OURS").replace(directory, ".").replace(home, "~"),
                 item["hint"] and item["hint"].replace(directory, ".").replace(home, "~"),
             )
-            for item in json.loads(done.stdout)
+            for item in json.loads(done.stdout)["findings"]
             if item["check"] in checks
         ]
 

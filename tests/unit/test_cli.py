@@ -129,7 +129,8 @@ def test_where_nothing_is_watched_update_says_how_to_begin(person: Person) -> No
     assert (done.stdout, done.stderr) == ("", line)
     listed = person.run("repos", "list")
     assert (listed.stdout, listed.stderr) == ("", line)
-    assert person.run("repos", "list", "--json").stdout == "[]\n"
+    listed = json.loads(person.run("repos", "list", "--json").stdout)
+    assert listed == {"version": 1, "repositories": []}
 
 
 def test_several_repositories_are_added_at_once_and_again(person: Person) -> None:
@@ -144,12 +145,12 @@ def test_several_repositories_are_added_at_once_and_again(person: Person) -> Non
         "error: me/a is already watched: project a-a, url git@github.com:me/a.git\n"
         "hint: change it: `pypi-insiders repos set me/a project=other`\n"
     )
-    listed = json.loads(person.run("repos", "list", "--json").stdout)
+    listed = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
     assert [row["name"] for row in listed] == ["me/a", "me/b", "me/c"]
     person.run("repos", "remove", "me/a", "me/c")
     assert person.run("repos", "list").stdout == (
-        "name  distribution  version  url\nme/b  -             -        git@github.com:me/b.git\n"
-        "  not served: no release yet: it was not built\n"
+        "repository  project  version  url\nme/b        -        -        git@github.com:me/b.git\n"
+        "  not served: no release yet: not built\n"
     )
 
 

@@ -59,6 +59,7 @@ INNER_IMPORTS = {
     "cli.releases:unpublish": TAB,
     "cli.service:_wait": "rich: only on a terminal",
     "cli.show:show": TAB,
+    "cli.status:status": TAB,
     "cli.update:update": f"{TAB}; and the password is taken before a program is started",
     "cli.run_update:run": "where nothing is watched nothing is built",
     "cli.run_update:_display": "rich: only on a terminal",

@@ -1,6 +1,10 @@
 """Lines with a verdict before them."""
 
+import os
+import sys
+
 import pytest
+import terminal
 
 from pypi_insiders.cli.verdicts import echo_verdicts
 
@@ -22,4 +26,21 @@ def test_a_hint_is_not_repeated_right_below(capsys: pytest.CaptureFixture[str]) 
         "ok       c: well",
         "note     d: foreign",
         "         hint: mend it",
+    ]
+
+
+def test_a_terminal_gets_lines_that_break_at_blanks_and_whole_commands() -> None:
+    """What is copied from it runs; a name is never divided."""
+    program = """
+from pypi_insiders.cli.verdicts import echo_verdicts
+hint = "look at it, then `pypi-insiders show me/a-long-name-of-a-project --json`, or wait"
+echo_verdicts([("problem", "me/a-long-name-of-a-project: it is broken in many ways", hint)])
+"""
+    argv = [sys.executable, "-c", program]
+    assert terminal.run(argv, os.environ, columns=60, NO_COLOR="1") == [
+        "problem  me/a-long-name-of-a-project: it is broken in many",
+        "         ways",
+        "         hint: look at it, then",
+        "               `pypi-insiders show me/a-long-name-of-a-project --json`,",
+        "               or wait",
     ]

@@ -91,14 +91,15 @@ uploads = false         # default"""
         "state": str(person.paths.state),
         "cache": str(person.paths.cache),
     }
+    none: dict[str, list[str]] = {"drop_ins": [], "drop-ins": []}  # the latter is deprecated
     assert told["settings"]["server"] == {
-        "host": {"value": "localhost", "from": "default", "line": None, "drop-ins": []},
-        "port": {"value": 4711, "from": "config.toml", "line": 5, "drop-ins": []},
-        "fallback-url": {"value": None, "from": "default", "line": None, "drop-ins": []},
-        "idle-timeout": {"value": "10min", "from": "default", "line": None, "drop-ins": []},
-        "names": {"value": ["a.example"], "from": "config.toml", "line": 6, "drop-ins": []},
-        "auth": {"value": True, "from": "config.toml", "line": 9, "drop-ins": []},
-        "uploads": {"value": False, "from": "default", "line": None, "drop-ins": []},
+        "host": {"value": "localhost", "from": "default", "line": None, **none},
+        "port": {"value": 4711, "from": "config.toml", "line": 5, **none},
+        "fallback-url": {"value": None, "from": "default", "line": None, **none},
+        "idle-timeout": {"value": "10min", "from": "default", "line": None, **none},
+        "names": {"value": ["a.example"], "from": "config.toml", "line": 6, **none},
+        "auth": {"value": True, "from": "config.toml", "line": 9, **none},
+        "uploads": {"value": False, "from": "default", "line": None, **none},
     }
     assert list(told["settings"]) == ["server", "watcher", "build", "publish"]
 

@@ -32,8 +32,8 @@ def test_its_list_is_taken_over(person: Person, written: Path) -> None:
     assert (again.stdout, again.stderr) == (
         "pawamoy-insiders/devboard is watched already\nme/b is watched already\n", "",
     )  # fmt: skip
-    listed = json.loads(person.run("repos", "list", "--json").stdout)
-    assert [(row["name"], row["distribution"], row["url"]) for row in listed] == [
+    listed = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
+    assert [(row["name"], row["project"], row["url"]) for row in listed] == [
         ("me/a", "a", "git@github.com:me/a.git"),
         ("me/b", "b-b", "git@github.com:me/b.git"),
         ("pawamoy-insiders/devboard", "devboard", "git@github.com:pawamoy-insiders/devboard.git"),

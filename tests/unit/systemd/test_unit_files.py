@@ -239,7 +239,7 @@ pypi-insiders server start."; \\
     sed "s/{subject}/$$subject/g"); \\
   export PYPI_INSIDERS_NOTIFY_COMMAND; \\
   echo "$$text" | systemd-run --user --pipe --wait --collect --quiet \\
-    --description="A message of pypi-insiders" --setenv=PYPI_INSIDERS_NOTIFY_COMMAND \\
+    --description="Notification of pypi-insiders" --setenv=PYPI_INSIDERS_NOTIFY_COMMAND \\
     /bin/sh -c "$$0"' 'eval "$$PYPI_INSIDERS_NOTIFY_COMMAND"' /opt/bin/pypi-insiders
 """
     )

@@ -1,0 +1,37 @@
+"""Print the state of a service, for `server status` and `watcher status`."""
+
+from datetime import datetime
+
+import click
+
+from pypi_insiders.cli import service
+from pypi_insiders.cli.common import verbosity
+from pypi_insiders.cli.verdicts import echo_hint
+from pypi_insiders.reporting import json_output, service_report
+from pypi_insiders.systemd import service_status, systemctl
+from pypi_insiders.systemd.service_status import Condition
+from pypi_insiders.util.formatting import two_columns
+from pypi_insiders.util.plain_text import printable
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+_INDENT = "  "
+
+
+def show(ctx: click.Context, name: str, *, as_json: bool) -> None:
+    """Print the state of a service, and exit with the status of `systemctl status`."""
+    part, now = service.part_of(name), datetime.now().astimezone()
+    look = service_status.look(part, now)
+    if as_json:
+        click.echo(json_output.document(service_report.members(look)))
+        ctx.exit(look.condition)
+    # systemctl prints twenty lines about two units, and the address is in none of them.
+    click.echo(service_report.head(look))
+    for line in two_columns(list(service_report.rows(look, now))):
+        click.echo(f"{_INDENT}{printable(line)}")
+    if hint := service_report.hint(look):
+        echo_hint(hint, _INDENT)
+    # Of units that do not exist systemctl has nothing to print but an error.
+    if verbosity(ctx) > 0 and look.condition != Condition.NOT_INSTALLED:
+        click.echo()
+        systemctl.print_status(part.units)
+    ctx.exit(look.condition)

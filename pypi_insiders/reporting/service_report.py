@@ -1,0 +1,111 @@
+"""Report the state of one service: the lines of `server status`, and its JSON."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from pypi_insiders.reporting.json_output import moment
+from pypi_insiders.systemd.service_status import Condition, Overview
+from pypi_insiders.systemd.unit_names import SERVER
+from pypi_insiders.util import times
+from pypi_insiders.util.formatting import size
+
+
+def head(look: Overview) -> str:
+    """Return the first line: the service and its state."""
+    return f"{look.part.name}: {look.state}"
+
+
+def rows(look: Overview, now: datetime) -> Iterator[tuple[str, str]]:
+    """Return what is known beside the state, each with its name.
+
+    Args:
+        look: the service.
+        now: for "12 min ago"; its time zone is that of all times.
+    """
+    if look.since is not None:
+        yield "since", times.told(look.since, now)
+    # Also while it fails: the socket keeps requests until the next restart.
+    if look.listens:
+        yield "sockets", ", ".join(look.listens)
+    if look.part == SERVER:
+        if look.condition == Condition.RUNNING:
+            yield "service", activity(look) or "running"
+        return
+    if look.is_working:
+        yield "update", look.progress or "running"
+    if look.last_run is not None:
+        result = f", {_result(look)}" if _result(look) else ""
+        yield "last update", f"{times.told(look.last_run, now)}{result}"
+    if look.next_run is not None:
+        yield "next update", times.told(look.next_run, now)
+
+
+def activity(look: Overview) -> str | None:
+    """Return that a running index is idle, or else the memory of its process."""
+    if not look.is_working:
+        return "idle (socket-activated)"
+    return None if look.memory_bytes is None else size(look.memory_bytes)
+
+
+def hint(look: Overview) -> str | None:
+    """Return the next command, if the service does not run as it should."""
+    name = look.part.name
+    # First, as a service that fails may be stopped as well: to start it again would not show why.
+    if look.has_failed:
+        return f"see why: `pypi-insiders {name} logs`"
+    if look.condition == Condition.NOT_INSTALLED:
+        return f"`pypi-insiders {name} enable`"
+    return f"`pypi-insiders {name} start`" if look.condition == Condition.STOPPED else None
+
+
+def members(look: Overview) -> dict[str, Any]:
+    """Return the members of a service for scripts; what is unknown is `null`."""
+    own = _of_server(look) if look.part == SERVER else _of_watcher(look)
+    return {
+        "state": _state(look),
+        "text": look.summary,
+        "hint": hint(look),
+        "started_at": moment(look.since),
+        **own,
+        # Deprecated (`help json`).
+        "condition": _state(look).replace("_", " "),
+        "since": moment(look.since),
+    }
+
+
+def _of_server(look: Overview) -> dict[str, Any]:
+    is_idle = look.condition == Condition.RUNNING and not look.is_working
+    return {
+        # Of the socket: where a drop-in sets another address than config.toml, this one is right.
+        "url": f"{look.url}/simple/" if look.url else None,
+        "addresses": look.listens,
+        "idle": is_idle,
+        "memory_bytes": look.memory_bytes,
+        "is_idle": is_idle,
+    }
+
+
+def _of_watcher(look: Overview) -> dict[str, Any]:
+    return {
+        "updating": look.is_working,
+        "progress": look.progress,
+        "last_update_at": moment(look.last_run),
+        "last_result": _result(look),
+        "next_update_at": moment(look.next_run),
+        "is_updating": look.is_working,
+        "last_run": moment(look.last_run),
+        "last_run_failed": look.has_failed,
+        "next_run": moment(look.next_run),
+    }
+
+
+def _state(look: Overview) -> str:
+    return "failing" if look.has_failed else look.condition.name.lower()
+
+
+def _result(look: Overview) -> str | None:
+    # While an update runs, systemd has its result where that of the last one was.
+    if look.last_run is None or look.is_working:
+        return None
+    return "failed" if look.has_failed else "succeeded"

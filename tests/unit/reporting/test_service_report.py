@@ -1,0 +1,135 @@
+"""The lines of `server status` and `watcher status`, and their JSON."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pypi_insiders.reporting import service_report
+from pypi_insiders.systemd.service_status import Condition, Overview
+from pypi_insiders.systemd.unit_names import SERVER, WATCHER
+
+NOW = datetime.fromtimestamp(1_790_000_000, UTC)
+AT = NOW.timestamp()
+URL = "http://127.0.0.1:31411"
+LISTENS = ("127.0.0.1:31411", "[::1]:31411")
+IDLE = Overview(
+    SERVER, Condition.RUNNING, f"running at {URL}/simple/", since=AT - 7200, url=URL,
+    listens=LISTENS,
+)  # fmt: skip
+WATCHING = Overview(
+    WATCHER, Condition.RUNNING, "running", ("next update in 12 min",), since=AT - 7200,
+    last_run=AT - 1080, next_run=AT + 720,
+)  # fmt: skip
+
+
+def changed(look: Overview, **fields: Any) -> Overview:
+    """Return another state of a service."""
+    return Overview(**{**vars(look), **fields})
+
+
+@pytest.mark.parametrize(
+    ("look", "head", "rows", "hint"),
+    [
+        (
+            IDLE,
+            f"server: running at {URL}/simple/",
+            {
+                "since": "2026-09-21 12:13:20 UTC (2 h ago)",
+                "sockets": "127.0.0.1:31411, [::1]:31411",
+                "service": "idle (socket-activated)",
+            },
+            None,
+        ),
+        (
+            changed(IDLE, is_working=True, memory_bytes=40 * 1024**2, since=None, listens=()),
+            f"server: running at {URL}/simple/",
+            {"service": "40 MiB"},
+            None,
+        ),
+        (
+            changed(IDLE, is_working=True, since=None, listens=()),
+            f"server: running at {URL}/simple/",
+            {"service": "running"},
+            None,
+        ),
+        (
+            Overview(SERVER, Condition.STOPPED, "stopped"),
+            "server: stopped",
+            {},
+            "`pypi-insiders server start`",
+        ),
+        (
+            Overview(SERVER, Condition.STOPPED, "failing (exit-code)", has_failed=True,
+                     url=URL, listens=LISTENS),
+            "server: failing (exit-code)",
+            {"sockets": "127.0.0.1:31411, [::1]:31411"},
+            "see why: `pypi-insiders server logs`",
+        ),
+        (
+            Overview(WATCHER, Condition.NOT_INSTALLED, "not installed"),
+            "watcher: not installed",
+            {},
+            "`pypi-insiders watcher enable`",
+        ),
+        (
+            WATCHING,
+            "watcher: running",
+            {
+                "since": "2026-09-21 12:13:20 UTC (2 h ago)",
+                "last update": "2026-09-21 13:55:20 UTC (18 min ago), succeeded",
+                "next update": "2026-09-21 14:25:20 UTC (in 12 min)",
+            },
+            None,
+        ),
+        (
+            changed(WATCHING, has_failed=True, since=None, next_run=None),
+            "watcher: running",
+            {"last update": "2026-09-21 13:55:20 UTC (18 min ago), failed"},
+            "see why: `pypi-insiders watcher logs`",
+        ),
+        (
+            changed(WATCHING, is_working=True, progress="checking 1 of 2", since=None,
+                    next_run=None),
+            "watcher: running",
+            {
+                "update": "checking 1 of 2",
+                # Of that one systemd has no result any more.
+                "last update": "2026-09-21 13:55:20 UTC (18 min ago)",
+            },
+            None,
+        ),
+    ],
+)  # fmt: skip
+def test_the_state_is_a_few_lines(
+    look: Overview, head: str, rows: dict[str, str], hint: str | None
+) -> None:
+    """With the next command where the service does not run as it should."""
+    assert service_report.head(look) == head
+    assert dict(service_report.rows(look, NOW)) == rows
+    assert service_report.hint(look) == hint
+
+
+@pytest.mark.parametrize(
+    ("look", "state", "condition"),
+    [
+        (IDLE, "running", "running"),
+        (Overview(SERVER, Condition.STOPPED, "stopped"), "stopped", "stopped"),
+        (Overview(WATCHER, Condition.NOT_INSTALLED, "?"), "not_installed", "not installed"),
+        (changed(WATCHING, has_failed=True), "failing", "failing"),
+    ],
+)
+def test_scripts_read_the_state_by_its_new_name_and_the_former(
+    look: Overview, state: str, condition: str
+) -> None:
+    """For one version."""
+    members = service_report.members(look)
+    assert (members["state"], members["condition"]) == (state, condition)
+    assert members["started_at"] == members["since"]
+    if look.part == WATCHER:
+        assert members["last_update_at"] == members["last_run"]
+        assert members["next_update_at"] == members["next_run"]
+        assert members["last_run_failed"] == (members["last_result"] == "failed")
+    else:
+        assert members["idle"] == members["is_idle"] == (state == "running")
+        assert members["addresses"] == look.listens
