@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import click
 
+from pypi_insiders.cli import streams
 from pypi_insiders.cli.common import LazyGroup, colour, complain, in_words
 from pypi_insiders.util.errors import InsidersError
 
@@ -92,11 +93,25 @@ def main() -> NoReturn:
         # As for Ctrl-C, so that all that cleans up after that does so after SIGTERM too.
         raise KeyboardInterrupt
 
-    # Where it is ignored, as some supervisors leave it, no status of a program is ever known.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1)
-            signal.signal(number, terminate)
+    try:
+        streams.guard()
+        # Where it is ignored, as some supervisors leave it, no status of a program is ever known.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1)
+                signal.signal(number, terminate)
+        status = _run()
+    except (KeyboardInterrupt, click.Abort):
+        # A second one, while that is printed, ends the process at once, and without a traceback.
+        _die_by_signals()
+        complain("interrupted", None)
+        status = 128 + ended_by
+    _die_by_signals()
+    sys.exit(status)
+
+
+def _run() -> int:
+    """Run the command that was typed, report what failed, and return the exit status."""
     try:
         # In standalone mode click prints errors in its own way, and ends the process.
         status = cli.main(prog_name="pypi-insiders", standalone_mode=False, color=colour())
@@ -106,10 +121,19 @@ def main() -> NoReturn:
     except click.ClickException as error:
         complain(*in_words(error))
         status = error.exit_code
-    except click.Abort:
-        complain("interrupted", None)
-        status = 128 + ended_by
     except InsidersError as error:
         complain(error.message, error.hint)
         status = error.exit_status
-    sys.exit(status)
+    try:
+        streams.demand_written()
+    except InsidersError as error:
+        complain(error.message, error.hint)
+        return int(status or error.exit_status)
+    return int(status or 0)
+
+
+def _die_by_signals() -> None:
+    """End by the next signal at once: an interpreter that ends shows a traceback of it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
