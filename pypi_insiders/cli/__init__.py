@@ -15,17 +15,20 @@ COMMANDS = {
     "status": ("pypi_insiders.cli.status:status", "Show the state of everything."),
     "server": (
         "pypi_insiders.cli.server:server",
-        "Run the package index, as systemd units of the user.",
+        "Manage the index and its systemd units.",
     ),
     "watcher": (
         "pypi_insiders.cli.watcher:watcher",
-        "Run the watcher of the repositories, as systemd units of the user.",
+        "Manage the watcher and its systemd units.",
     ),
     "repos": ("pypi_insiders.cli.repos:repos", "Manage watched repositories."),
     "update": ("pypi_insiders.cli.update:update", "Build and publish new releases."),
     "show": ("pypi_insiders.cli.show:show", "Show details of a repository."),
-    "yank": ("pypi_insiders.cli.releases:yank", "Hide a release from whoever does not pin it."),
-    "unyank": ("pypi_insiders.cli.releases:unyank", "Take the yank of a release back."),
+    "yank": (
+        "pypi_insiders.cli.releases:yank",
+        "Yank a release: installers skip it unless it is pinned exactly.",
+    ),
+    "unyank": ("pypi_insiders.cli.releases:unyank", "Undo the yank of a release."),
     "unpublish": ("pypi_insiders.cli.releases:unpublish", "Remove releases from the index."),
     "prune": (
         "pypi_insiders.cli.releases:prune",
@@ -34,7 +37,7 @@ COMMANDS = {
     "config": ("pypi_insiders.cli.config:config", "Show or edit the settings."),
     "env": (
         "pypi_insiders.cli.env:env",
-        "Print the environment variables that point pip, uv and PDM to the index.",
+        "Print the variables that point pip, uv and PDM to the index.",
     ),
     "exec": ("pypi_insiders.cli.exec:exec_", "Run a command with the index, without systemd."),
     "export": ("pypi_insiders.cli.export:export", "Write the index to DIR as plain files."),
@@ -42,11 +45,11 @@ COMMANDS = {
     "notify": ("pypi_insiders.cli.notify:notify", "Send failure and recovery notifications."),
     "completion": (
         "pypi_insiders.cli.completion:completion",
-        "Print what completes commands, options and repositories at the prompt of a shell.",
+        "Print the completion script of a shell.",
     ),
     "uninstall": (
         "pypi_insiders.cli.uninstall:uninstall",
-        "Stop, disable and remove the units, and what `env --install` wrote.",
+        "Remove the units and what `env --install` wrote.",
     ),
     "help": (
         "pypi_insiders.cli.help:help_",
@@ -70,9 +73,10 @@ cli = LazyGroup(
     commands_at=COMMANDS,
     help="""Depend on private "Insiders" releases by their public name.
 
-    Watches private Git repositories, builds each new release, and serves it from a package index on
-    this machine, which wins over PyPI for what it holds and redirects to PyPI for the rest. The
-    index and the watcher are systemd units of the user. Without a command: `status`.
+    Watches private Git repositories, builds each new release and serves it from an index on this
+    machine. Installers get the projects of these repositories from there, and are redirected to
+    PyPI for all others. The index and the watcher are systemd user units. Without a command, shows
+    the status.
     """,
     callback=_alone,
     invoke_without_command=True,

@@ -101,8 +101,8 @@ class LazyGroup(Group):
         return command
 
 
-def _shown(sentence: str, limit: int = 45) -> str:
-    """Shorten the first sentence of a help as click does."""
+def _shown(sentence: str, limit: int = 200) -> str:
+    """Return the first sentence of a help, shortened where it does not fit."""
     return click.Command(None, help=sentence).get_short_help_str(limit)
 
 

@@ -8,7 +8,9 @@ from pypi_insiders.cli.common import CommonCommand
 SHELLS = ("bash", "zsh", "fish")
 
 _HELP = """\
-Print what completes commands, options and repositories at the prompt of a shell.
+Print the completion script of a shell.
+
+It completes commands, options, repositories, projects and versions at the prompt.
 
 \b
 bash, in ~/.bashrc:    eval "$(pypi-insiders completion bash)"

@@ -6,7 +6,7 @@ COMMANDS = {
     "add": ("pypi_insiders.cli.repos_add:add", "Watch repositories."),
     "import": (
         "pypi_insiders.cli.repos_add:import_",
-        "Watch what the original pypi-insiders watches.",
+        "Watch the repositories of the original pypi-insiders.",
     ),
     "set": ("pypi_insiders.cli.repos_change:set_", "Change keys of a watched repository."),
     "list": (
@@ -20,5 +20,5 @@ repos = LazyGroup(
     "repos",
     commands_at=COMMANDS,
     help="Manage watched repositories.\n\n"
-    "They are listed in repos.toml, where your comments and layout stay.",
+    "They are listed in repos.toml, which keeps your comments and layout.",
 )

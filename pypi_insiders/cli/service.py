@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
+from pypi_insiders.cli import common, completers, pointing
 from pypi_insiders.cli.common import is_live, note, verbosity
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.config.settings import load_settings
 from pypi_insiders.reporting import status as everything
 from pypi_insiders.repositories import data_directories, registry
-from pypi_insiders.repositories.repository import parse_name
 from pypi_insiders.systemd import following, journalctl, service_status, systemctl
 from pypi_insiders.systemd.control import Setup
 from pypi_insiders.systemd.following import JournalPosition
@@ -21,13 +21,17 @@ from pypi_insiders.systemd.unit_names import SERVER, WATCHER, Part
 from pypi_insiders.util import log
 from pypi_insiders.util.errors import InsidersError
 
-as_json = click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, with times in UTC.")
 no_block = click.option("--no-block", is_flag=True, help="Do not wait for the end of the update.")
 _LOG_OPTIONS = (
     click.option("-f", "--follow", is_flag=True, help="Follow the log."),
     click.option("-n", "--lines", metavar="N", help="Show the last N entries."),
     click.option(
-        "-p", "--priority", metavar="LEVEL", help="Show entries of this priority or higher."
+        "-p",
+        "--priority",
+        metavar="LEVEL",
+        shell_complete=completers.priorities,
+        help="Show entries of this priority or higher.",
     ),
     click.option("--since", metavar="TIME", help="Show entries since TIME: yesterday, -1h, ..."),
 )
@@ -65,7 +69,7 @@ def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how
             failure = _wait(place)
     now = datetime.now().astimezone()
     look = service_status.look(part, now, setup.manager)
-    click.echo(look.line)
+    common.report(look.line)
     if name == "server" and look.has_failed:
         failure = InsidersError(
             "the index was started, and is failing", "see why: `pypi-insiders server logs`"
@@ -102,9 +106,13 @@ def _wait(place: JournalPosition) -> InsidersError | None:
     return None
 
 
-def report(name: str, was_installed: bool, done: str) -> None:
-    """Report what was done to a service, if it is installed."""
-    click.echo(f"{name}: {done if was_installed else 'not installed'}")
+def end(name: str, how: Callable[[Part], bool], done: str) -> None:
+    """Stop or disable a service, if it is installed, and report it."""
+    is_pointing = name == "server" and pointing.does_shell_point(default_paths())
+    was_installed = how(part_of(name))
+    common.report(f"{name}: {done if was_installed else 'not installed'}")
+    if was_installed and is_pointing:
+        pointing.warn_of_shell("stopped")
 
 
 def show(name: str, *, as_json: bool) -> int:
@@ -143,9 +151,9 @@ def _in_journal(repository: str) -> list[str]:
     Raises:
         InsidersError: it has none, and the repository is not watched either.
     """
-    wanted = parse_name(repository).casefold()
+    watched = registry.load(default_paths().repositories)
+    wanted = registry.meant(watched, repository).casefold()
     logged = journalctl.logged(log.REPOSITORY_FIELD)
     if found := [name for name in logged if name.casefold() == wanted]:
         return found
-    watched = registry.load(default_paths().repositories)
     return [item.name for item in registry.select(watched, (repository,))]

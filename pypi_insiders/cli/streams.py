@@ -9,40 +9,64 @@ from typing import Any, TextIO
 from pypi_insiders.util.errors import InsidersError, reason
 
 
-class _Stream(io.FileIO):
+class _Stream(io.RawIOBase):
     """A standard stream that discards all that follows a failed write, and remembers the failure.
 
     Args:
-        descriptor: 1 or 2, or what stands in for it.
+        descriptor: 1 or 2.
         lost: why nothing can be written from the start; `None`: it can.
     """
 
     def __init__(self, descriptor: int, lost: OSError | None) -> None:
-        super().__init__(descriptor, "w", closefd=False)
+        self._descriptor = descriptor
         self._lost = lost
         self.failure: OSError | None = None
 
-    def write(self, data: Any, /) -> int | None:
+    def fileno(self) -> int:
+        """Return the descriptor, which others may need."""
+        return self._descriptor
+
+    def writable(self) -> bool:
+        """Return that this is for output."""
+        return True
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def write(self, data: Any, /) -> int:
         """Write, or discard."""
         if self._lost is not None:
             self.failure = self._lost
         try:
-            return super().write(data)
+            return os.write(self._descriptor, data)
         except OSError as error:
             self.failure = error
             # What is done goes on to its end: an update is not to stop for `| head -1`. Programs
             # that this one starts write there as well, and what is buffered is flushed at the end.
-            with open(os.devnull, "wb") as sink:
-                os.dup2(sink.fileno(), self.fileno())
+            _discard(self._descriptor)
             return memoryview(data).nbytes
+
+
+def _discard(descriptor: int) -> None:
+    sink = os.open(os.devnull, os.O_RDWR)
+    os.dup2(sink, descriptor)
+    if sink != descriptor:
+        os.close(sink)
 
 
 _output: list[_Stream] = []
 
 
 def guard() -> None:
-    """Let no write to standard output or standard error fail from now on."""
-    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")
+    """Let no write to standard output or standard error fail from now on.
+
+    A stream that was closed when this process was started is replaced, or else the next file that
+    is opened would get its number, and what programs print.
+    """
+    if sys.stdin is None:
+        _discard(0)
+        sys.stdin = io.TextIOWrapper(io.BytesIO())
     sys.stdout, output = _guarded(sys.stdout, 1)
     sys.stderr, _ = _guarded(sys.stderr, 2)
     _output[:] = [output]
@@ -50,16 +74,14 @@ def guard() -> None:
 
 def _guarded(stream: TextIO | None, descriptor: int) -> tuple[TextIO, _Stream]:
     lost = None
-    if stream is None:  # it was closed when this process was started
+    if stream is None:
         lost = OSError(errno.EBADF, "the stream is closed")
-        stream = open(os.devnull, "w", encoding="utf-8")
-        # Or else the next file that is opened, such as a state, would get what programs print.
-        os.dup2(stream.fileno(), descriptor)
+        _discard(descriptor)
     raw = _Stream(descriptor, lost)
     text = io.TextIOWrapper(
         io.BufferedWriter(raw),
-        encoding=stream.encoding,
-        errors=stream.errors,
+        encoding=stream.encoding if stream else "utf-8",
+        errors=stream.errors if stream else "replace",
         line_buffering=descriptor == 2 or raw.isatty(),
     )
     return text, raw

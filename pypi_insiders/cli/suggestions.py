@@ -130,9 +130,9 @@ def _elsewhere(root: click.Context, typed: str) -> Iterator[str]:
 
 
 def near(typed: str, names: Iterable[str]) -> list[str]:
-    """Find the name that is most like what was typed; none where its opposite was."""
+    """Find the name that is most like what was typed, but not its opposite."""
     import difflib
 
     found = difflib.get_close_matches(typed, names, n=1, cutoff=_NEAR)
     # `uninstall` is the last thing that a user wants who types `install`.
-    return [name for name in found if name.removeprefix("un") != typed]
+    return [name for name in found if not name.startswith("un") or typed.startswith("un")]

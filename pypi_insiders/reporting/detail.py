@@ -16,7 +16,7 @@ from pypi_insiders.reporting import snapshot
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.verdict import Item, Severity
 from pypi_insiders.repositories import registry, state
-from pypi_insiders.repositories.repository import Repository, parse_name
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
@@ -83,9 +83,9 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
         UsageError: the name is malformed.
         InsidersError: nothing is known of it, or what is known cannot be read.
     """
-    name = parse_name(name)
     seen = snapshot.take(paths, now)
     watched = {} if isinstance(seen.watched, InsidersError) else dict(seen.watched)
+    name = registry.meant(watched, name)
     known = state.load(paths.state, name)
     item = registry.find(watched, name)
     if item is None and known == RepositoryState():

@@ -12,6 +12,7 @@ from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders.config import toml_fields, validators
 from pypi_insiders.config.toml_fields import key
+from pypi_insiders.repositories import pasted
 from pypi_insiders.repositories.tags import Pattern, Rules
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.without_credentials import without_credentials
@@ -225,15 +226,21 @@ class Repository:
 
 
 def parse_specification(text: str) -> Repository:
-    """Read `NS/PROJ` or `NS/PROJ:PROJECT`, as `repos add` takes it.
+    """Parse `NS/PROJ` or `NS/PROJ:PROJECT`, as `repos add` takes it, or an address in its place.
 
     Raises:
-        UsageError: either part is malformed.
+        UsageError: a part is malformed.
     """
+    address, colon, project = text.rpartition(":")
+    if not colon or "/" in project:  # the colon of a port, or of `git@HOST:PATH`
+        address, project = text, ""
+    if found := pasted.parse(address):
+        url = None if found.url is None else parse_url(found.url)
+        return Repository(parse_name(found.name), parse_project(project) if project else None, url)
     if "://" in text or "@" in text or text.startswith("/"):
         raise UsageError(
             f"{without_credentials(text)!r} is not NS/PROJ",
-            "name it NS/PROJ, and say where it is with --url URL",
+            "name it NS/PROJ, and give its address with --url URL",
         )
     name, colon, project = text.partition(":")
     return Repository(parse_name(name), parse_project(project) if colon else None)

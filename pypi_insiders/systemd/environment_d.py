@@ -53,17 +53,25 @@ def uninstall(paths: Paths) -> Path | None:
     Raises:
         InsidersError: the file is not ours, or cannot be removed.
     """
+    path = installed(paths)
+    if path is not None:
+        remove(path)
+        systemctl.try_call("daemon-reload")
+    return path
+
+
+def installed(paths: Paths) -> Path | None:
+    """Return the file that `install` wrote; `None` if there is none.
+
+    Raises:
+        InsidersError: the file is not ours, or cannot be read.
+    """
     try:
         path = _file(systemctl.manager())
     except InsidersError:
-        # Whoever uninstalls in a container or over ssh without a manager must be able to remove it
-        # too.
+        # In a container or over ssh without a manager it must be found, and removed, too.
         path = _in(paths.config.parent)
-    if _read_ours(path) is None:
-        return None
-    remove(path)
-    systemctl.try_call("daemon-reload")
-    return path
+    return None if _read_ours(path) is None else path
 
 
 def _file(manager: systemctl.Manager) -> Path:

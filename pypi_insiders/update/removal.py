@@ -1,6 +1,6 @@
 """Stop watching repositories, and remove what they published."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pypi_insiders.config.paths import Paths
@@ -14,7 +14,7 @@ from pypi_insiders.repositories import (
     state,
     unpublish,
 )
-from pypi_insiders.repositories.repository import Repository, parse_name
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import retention
 from pypi_insiders.util.trees import remove_tree
 
@@ -40,26 +40,42 @@ def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
         UsageError: a name is malformed.
         InsidersError: a repository is neither watched nor remembered; nothing is removed.
     """
-    wanted = [parse_name(name) for name in names]
     with registry.edit(paths) as watched:
-        held = held_names.load(paths).repositories
-        projects: dict[str, list[str]] = {}
-        for project, name in held.items():
-            projects.setdefault((name or "").casefold(), []).append(project)
-        known = {name.casefold() for name, _ in state.everything(paths.state)}
-        remembered = {
-            name: Repository(name)
-            for name in wanted
-            if name.casefold() in projects or name.casefold() in known
-        }
-        # Watched ones first: a name may be typed in another case than in the file.
-        gone = [item.name for item in registry.select({**watched, **remembered}, wanted)]
-        for name in gone:
-            watched.pop(name, None)
+        gone = _find(paths, watched, names)
+        for item in gone:
+            watched.pop(item.name, None)
         # Before the notes: what is noted as removed is so.
         registry.save(paths.repositories, watched.values())
         removed = state.load_removed(paths.state)
-        state.save_removed(paths.state, {*removed, *(name.casefold() for name in gone)})
+        state.save_removed(paths.state, {*removed, *(item.name.casefold() for item in gone)})
+    return gone
+
+
+def published(paths: Paths, names: Iterable[str]) -> list[Removed]:
+    """Return what `stop_watching` would.
+
+    Raises:
+        UsageError: a name is malformed.
+        InsidersError: a repository is neither watched nor remembered.
+    """
+    return _find(paths, registry.load(paths.repositories), names)
+
+
+def _find(paths: Paths, watched: Mapping[str, Repository], names: Iterable[str]) -> list[Removed]:
+    """Find repositories that are watched, or were."""
+    wanted = [registry.meant(watched, name) for name in names]
+    held = held_names.load(paths).repositories
+    projects: dict[str, list[str]] = {}
+    for project, name in held.items():
+        projects.setdefault((name or "").casefold(), []).append(project)
+    known = {name.casefold() for name, _ in state.everything(paths.state)}
+    remembered = {
+        name: Repository(name)
+        for name in wanted
+        if name.casefold() in projects or name.casefold() in known
+    }
+    # Watched ones first: a name may be typed in another case than in the file.
+    gone = [item.name for item in registry.select({**watched, **remembered}, wanted)]
     return [
         Removed(name, tuple(_published(paths, name)), tuple(projects.get(name.casefold(), ())))
         for name in gone

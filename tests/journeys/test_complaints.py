@@ -13,13 +13,14 @@ from machine import Machine
 
 PORT = re.compile(r":\d+(?= could)")
 FOUND = r"%p %y %m %s %T@\n"
-COUNTED = "1 checked, 0 files published, failed: me/probe\n"
+COUNTED = "Checked 1 repository, published 0 files; 1 failed: me/probe\n"
 WATCH = "pypi-insiders repos add --no-check --url file:///nowhere/probe.git"
 NAME_HINT = "for example squidfunk/mkdocs-material-insiders; for another host add --url URL"
 URL_HINT = (
     "give https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
 )
-LIST_HINT = "see `pypi-insiders repos list`"
+UNWATCHED = "me/probe is not a watched repository"
+LIST_HINT = "`pypi-insiders repos add NS/PROJ`"
 WITHOUT = "`pypi-insiders exec`, `server run` and `update` work without it"
 CONFIG = ".config/pypi-insiders"
 DISTS = ".local/share/pypi-insiders/dists"
@@ -73,9 +74,9 @@ WORDS = [
         "'probe' is not a repository of the form NS/PROJ", NAME_HINT, 2,
     ),
     Complaint(
-        "a URL in place of a name", "repos add https://github.com/me/probe",
-        "'https://github.com/me/probe' is not NS/PROJ",
-        "name it NS/PROJ, and say where it is with --url URL", 2,
+        "a URL in place of a name", "repos add https://github.com/probe",
+        "'https://github.com/probe' is not NS/PROJ",
+        "name it NS/PROJ, and give its address with --url URL", 2,
     ),
     Complaint(
         "a name that leaves its directory", "repos add me/..",
@@ -110,7 +111,7 @@ WORDS = [
     ),
     Complaint(
         "one URL for two repositories", "repos add me/a me/b --url https://example.org/a",
-        "--url goes with one repository", "add them one by one", 2,
+        "--url requires exactly one repository", "add them one by one", 2,
     ),
     Complaint(
         "one distribution from two repositories", "repos add me/a:probe me/b:probe",
@@ -123,7 +124,7 @@ WORDS = [
     ),
     Complaint(
         "another name for what is watched", "repos add me/probe:other",
-        "me/probe is watched already, as probe from file:///nowhere/probe.git",
+        "me/probe is already watched, as probe from file:///nowhere/probe.git",
         "to change that: `pypi-insiders repos set me/probe project=other`",
         given=f"{WATCH} me/probe:probe",
     ),
@@ -133,7 +134,7 @@ WORDS = [
         "say where it is: `pypi-insiders repos import FILE`",
     ),
     Complaint(
-        "a key of what is not watched", "repos set me/probe keep=5", "not watched: me/probe",
+        "a key of what is not watched", "repos set me/probe keep=5", UNWATCHED,
         LIST_HINT,
     ),
     Complaint(
@@ -150,20 +151,20 @@ WORDS = [
     ),
     Complaint(
         "a key twice", "repos set me/probe keep=1 keep=2", "keep is given twice",
-        "say once what it is to be", 2,
+        "give each key once", 2,
     ),
     Complaint(
         "no terminal to edit on", "config edit", "there is no terminal to edit on",
         "set EDITOR to what needs none", environment={"VISUAL": "", "EDITOR": ""},
     ),
     Complaint(
-        "removing what is not watched", "repos remove me/probe", "not watched: me/probe", LIST_HINT
+        "removing what is not watched", "repos remove me/probe", UNWATCHED, LIST_HINT
     ),
     Complaint(
         "updating what is not watched", "update me/probe me/other",
-        "not watched: me/probe, me/other", LIST_HINT,
+        "me/probe, me/other are not watched repositories", LIST_HINT,
     ),
-    Complaint("showing what is not known", "show me/probe", "not watched: me/probe", LIST_HINT),
+    Complaint("showing what is not known", "show me/probe", UNWATCHED, LIST_HINT),
     Complaint(
         "a tag of no repository", "update --tag v1", "--tag goes with one repository",
         "name it: update NS/PROJ --tag TAG", 2,

@@ -95,7 +95,7 @@ def test_uninstall_leaves_nothing_but_what_is_the_persons(machine: Machine, port
     machine.run("test", "-e", ".local/share/pypi-insiders/dists")
     machine.run("test", "-e", ".config/pypi-insiders/config.toml")
     assert statuses(machine, *SERVICES) == [4, 4]
-    again = machine.run("pypi-insiders", "uninstall", "--purge").stdout
+    again = machine.run("pypi-insiders", "uninstall", "--purge", "--yes").stdout
     assert "nothing was installed" not in again
     machine.run("test", "!", "-e", ".local/share/pypi-insiders")
     machine.run("test", "!", "-e", ".config/pypi-insiders")

@@ -70,7 +70,7 @@ def test_the_journal_knows_of_which_repository_an_entry_is(
 def test_the_last_entry_is_the_result(machine: Machine, watched: dict[str, Project]) -> None:
     """What is printed comes after what is logged, as on a terminal."""
     last = entries(machine, "-t", "pypi-insiders-watcher")[-1]
-    assert untimed(last["MESSAGE"]) == "2 checked, 2 files published, failed: me/bad"
+    assert untimed(last["MESSAGE"]) == "Checked 2 repositories, published 2 files; 1 failed: me/bad"
     assert last["_TRANSPORT"] == "journal"  # the same way as the others, so none overtakes
 
 
@@ -108,7 +108,7 @@ def test_logs_of_what_is_watched_no_more(machine: Machine, watched: dict[str, Pr
     machine.run("pypi-insiders", "repos", "remove", "me/bad")
     assert logs(machine, "ME/bad") == before
     assert logs(machine, "me/new", status=1) == (
-        "error: not watched: me/new\nhint: see `pypi-insiders repos list`\n"
+        "error: me/new is not a watched repository\nhint: see `pypi-insiders repos list`\n"
     )
     assert logs(machine, "new", status=2).startswith(
         "error: 'new' is not a repository of the form NS/PROJ\n"

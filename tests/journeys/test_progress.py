@@ -36,7 +36,9 @@ def test_a_summary_with_times(person: Person, watch: Watch) -> None:
     broken.push("v1.0")
     person.run("repos", "add", "me/probe", "--backfill", "2")
     done = person.run("update", status=1)
-    assert untimed(done.stdout) == "3 checked, 4 files published, failed: me/broken\n"
+    assert (
+        untimed(done.stdout) == "Checked 3 repositories, published 4 files; 1 failed: me/broken\n"
+    )
     steps = ", ".join(f"{verb} {TIME}" for verb in ("check", "fetch", "build", "publish"))
     timed = [line for line in done.stderr.splitlines() if re.search(TIME, line)]
     assert [
@@ -151,7 +153,7 @@ def test_a_terminal_shows_live_what_is_done(person: Person, watch: Watch, tmp_pa
     assert told.rindex(SHOW_CURSOR) > told.rindex(HIDE_CURSOR)
     lines = [line.rpartition("\r")[2] for line in plain(told).split("\r\n")]
     assert "me/probe: published probe-1.0.tar.gz, probe-1.0-py3-none-any.whl" in lines
-    assert untimed(lines[-2]) == "1 checked, 2 files published"
+    assert untimed(lines[-2]) == "Checked 1 repository, published 2 files"
 
 
 def test_ctrl_c_leaves_the_terminal_as_it_was(person: Person, watch: Watch, tmp_path: Path) -> None:
@@ -183,7 +185,10 @@ def test_nothing_is_live_where_nobody_wants_it(person: Person, watch: Watch) -> 
     assert whole in told.splitlines()
     project.release("1.1")
     status, told = Terminal(person, "update", "-q").end()
-    assert (status, untimed(told.splitlines()[-1])) == (0, "1 checked, 2 files published")
+    assert (status, untimed(told.splitlines()[-1])) == (
+        0,
+        "Checked 1 repository, published 2 files",
+    )
     assert "\x1b" not in told
     project.release("1.2")
     status, told = Terminal(person, "update", NO_COLOR="1").end()
@@ -238,7 +243,9 @@ def test_systemd_knows_what_an_update_does(
         watcher: dict[str, Any] = json.loads(told)["watcher"]
         assert (watcher["is_updating"], watcher["progress"]) == (True, now)
     machine.wait_for_journal(f"Finished {SERVICE}")
-    assert untimed(show(machine, SERVICE, "StatusText")) == "1 checked, 2 files published"
+    assert (
+        untimed(show(machine, SERVICE, "StatusText")) == "Checked 1 repository, published 2 files"
+    )
     watcher = json.loads(machine.run("pypi-insiders", "status", "--json", check=False).stdout)[
         "watcher"
     ]

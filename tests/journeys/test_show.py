@@ -188,11 +188,11 @@ def test_what_is_no_longer_watched_is_still_told(person: Person, project: Projec
     assert text.startswith(f"me/probe (no longer watched)\n  url           {project.url}\n")
     assert "\n1.0  v1.0 (" in text
     assert (shown(person)["watched"], shown(person)["settings"]) == (False, None)
-    person.run("repos", "remove", "--purge", "me/probe")
+    person.run("repos", "remove", "--purge", "--yes", "me/probe")
     failed = person.run("show", "me/probe", status=1)
     assert (failed.stdout, failed.stderr) == (
         "",
-        "error: not watched: me/probe\nhint: see `pypi-insiders repos list`\n",
+        "error: me/probe is not a watched repository\nhint: `pypi-insiders repos add NS/PROJ`\n",
     )
 
 

@@ -21,7 +21,7 @@ USAGE = 2
     ("typed", "message", "hint"),
     [
         (("nonsense",), "no such command 'nonsense'", "see `pypi-insiders --help`"),
-        (("updat",), "no such command 'updat'", "did you mean update?"),
+        (("updat",), "no such command 'updat'", "did you mean `pypi-insiders update`?"),
         (
             ("server", "nonsense"),
             "no such command 'nonsense'",
@@ -30,7 +30,7 @@ USAGE = 2
         (
             ("server", "strat"),
             "no such command 'strat'",
-            "did you mean start or status or restart?",
+            "did you mean `pypi-insiders server start`?",
         ),
         (
             ("update", "--nonsense"),
@@ -61,7 +61,8 @@ USAGE = 2
         ),
         (
             ("env", "--shell", "csh"),
-            "invalid value for '--shell': 'csh' is not one of 'sh', 'bash', 'zsh', 'fish'",
+            "invalid value for '--shell': 'csh' is not one of 'sh', 'bash', 'zsh', 'fish', 'nu', "
+            "'powershell'",
             "see `pypi-insiders env --help`",
         ),
     ],
@@ -137,11 +138,11 @@ def test_several_repositories_are_added_at_once_and_again(person: Person) -> Non
     done = person.run("repos", "add", "--no-check", "me/a:A_a", "me/b")
     assert done.stdout == "watching me/a as a-a\nwatching me/b\n"
     assert person.run("repos", "add", "--no-check", "ME/A:a-a", "me/c").stdout == (
-        "ME/A is watched already\nwatching me/c\n"
+        "ME/A is already watched\nwatching me/c\n"
     )
     failed = person.run("repos", "add", "me/d", "me/a:other", status=1)
     assert failed.stderr == (
-        "error: me/a is watched already, as a-a from git@github.com:me/a.git\n"
+        "error: me/a is already watched, as a-a from git@github.com:me/a.git\n"
         "hint: to change that: `pypi-insiders repos set me/a project=other`\n"
     )
     listed = json.loads(person.run("repos", "list", "--json").stdout)
@@ -293,12 +294,12 @@ def test_a_module_can_be_run(person: Person) -> None:
 def test_purge_works_without_a_user_manager_and_says_when_there_is_nothing(person: Person) -> None:
     """In a container it takes what `update` has made."""
     person.run("repos", "add", "--no-check", "me/probe")
-    done = person.run("uninstall", "--purge", PATH="/nonexistent")
+    done = person.run("uninstall", "--purge", "--yes", PATH="/nonexistent")
     assert done.stderr == "note: systemctl was not found: this system does not run systemd\n"
     assert done.stdout.splitlines() == [
         f"removed {person.paths.config}",
         f"removed {person.paths.state}",
     ]
-    again = person.run("uninstall", "--purge", PATH="/nonexistent")
+    again = person.run("uninstall", "--purge", "--yes", PATH="/nonexistent")
     assert again.stdout == "nothing was installed\n"
     assert not person.paths.state.exists()

@@ -26,11 +26,11 @@ def test_its_list_is_taken_over(person: Person, written: Path) -> None:
     person.run("repos", "add", "--no-check", "me/a:a", "me/b:b-b")
     done = person.run("repos", "import", "--no-check")
     assert (done.stdout, done.stderr) == (
-        "watching pawamoy-insiders/devboard as devboard\nme/b is watched already\n", "",
+        "watching pawamoy-insiders/devboard as devboard\nme/b is already watched\n", "",
     )  # fmt: skip
     again = person.run("repos", "import")
     assert (again.stdout, again.stderr) == (
-        "pawamoy-insiders/devboard is watched already\nme/b is watched already\n", "",
+        "pawamoy-insiders/devboard is already watched\nme/b is already watched\n", "",
     )  # fmt: skip
     listed = json.loads(person.run("repos", "list", "--json").stdout)
     assert [(row["name"], row["distribution"], row["url"]) for row in listed] == [
@@ -91,7 +91,7 @@ def test_conflicts_are_named_and_nothing_is_taken(person: Person, written: Path)
     failed = person.run("repos", "import", status=1)
     assert (failed.stdout, failed.stderr) == (
         "",
-        "error: devboard comes from me/a already; me/b is watched already, as other from "
+        "error: devboard comes from me/a already; me/b is already watched, as other from "
         "git@github.com:me/b.git\n"
         "hint: `pypi-insiders repos set NS/PROJ KEY=VALUE` changes what is watched\n",
     )

@@ -347,7 +347,7 @@ def test_select(names: tuple[str, ...], found: list[Repository]) -> None:
 def test_select_names_all_that_are_not_watched() -> None:
     assert _refusal(select, KNOWN, ["x/y", "a/b", "z/z"]) == (
         InsidersError,
-        "not watched: x/y, z/z",
+        "x/y, z/z are not watched repositories",
         "see `pypi-insiders repos list`",
     )
     assert _refusal(select, KNOWN, ["a/b", "../x"])[0] is UsageError
@@ -373,12 +373,12 @@ def test_what_is_watched_already_stays_as_it_is(again: Repository) -> None:
     [
         (
             [Repository("a/B", "other")],
-            "A/b is watched already, as ab from git@github.com:A/b.git",
+            "A/b is already watched, as ab from git@github.com:A/b.git",
             "to change that: `pypi-insiders repos set A/b project=other`",
         ),
         (
             [Repository("c/d", None, "https://h/x")],
-            "c/D is watched already, as yet unnamed from git@github.com:c/D.git",
+            "c/D is already watched, as yet unnamed from git@github.com:c/D.git",
             "to change that: `pypi-insiders repos set c/D url=https://h/x`",
         ),
         (
