@@ -76,7 +76,8 @@ def tags(ctx: click.Context) -> Iterable[str]:
 
     Git is not run, and its host is not asked: a mirror has its tags in a file.
     """
-    names: tuple[str, ...] = ctx.params.get("names") or ()
+    # click takes no arguments from before an option that has no value yet; they are left over.
+    names = [*(ctx.params.get("names") or ()), *(word for word in ctx.args if "/" in word)]
     mirror = default_paths().mirror(names[0]) if names else None
     if mirror is None:
         return ()

@@ -37,4 +37,6 @@ def script(shell: str, program: click.Command) -> str:
         program, {}, "pypi-insiders", "_PYPI_INSIDERS_COMPLETE"
     )
     # Not the `source` of bash, which would first run bash to see how old it is.
-    return ShellComplete.source(asked)
+    text = ShellComplete.source(asked)
+    # The script of click 8.5 cuts each description at its first comma.
+    return text.replace('string split ","', 'string split --max 1 ","')

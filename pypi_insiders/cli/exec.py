@@ -49,6 +49,7 @@ pypi-insiders exec --no-update -- sh -c 'pip install "$PACKAGE" && make'
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     default=0,
     help="Port to serve on, which a uv.lock names (default: a free one).",
 )

@@ -24,7 +24,9 @@ _no_check = click.option(
 
 @click.command("add", cls=CommonCommand)
 @click.argument("specifications", metavar="NS/PROJ[:PROJECT]...", nargs=-1, required=True)
-@click.option("--url", help="URL from which Git fetches it (default: GitHub, over ssh).")
+@click.option(
+    "--url", metavar="URL", help="URL from which Git fetches it (default: GitHub, over ssh)."
+)
 @click.option(
     "--tags",
     metavar="PATTERN",

@@ -18,17 +18,25 @@ from pypi_insiders.util.errors import InsidersError
 @click.command("run", cls=CommonCommand)
 @click.option(
     "--host",
+    metavar="ADDRESS",
     callback=checked(validators.parse_host),
     help="IP address to listen on, or localhost for both loopback addresses.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (0: a free one).")
+@click.option(
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    help="Port to listen on (0: a free one).",
+)
 @click.option(
     "--dist-dir",
+    metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory of the files to serve.",
 )
 @click.option(
     "--fallback-url",
+    metavar="URL",
     callback=checked(validators.parse_fallback_url),
     help="Index for projects that are not served here.",
 )

@@ -131,6 +131,15 @@ class Paths:
         """A bare copy of the repository `NS/PROJ`; may be deleted at any time."""
         return self.cache / "mirrors" / f"{name.casefold()}.git"
 
+    def build_log(self, name: str, tag: str) -> Path:
+        """What the last failed build of a tag wrote."""
+        escaped = tag.replace("%", "%25").replace("/", "%2F")
+        return self.build_logs(name) / f"{escaped}.log"
+
+    def build_logs(self, name: str) -> Path:
+        """What failed builds of the repository `NS/PROJ` wrote; may be deleted at any time."""
+        return self.cache / "build-logs" / name.casefold()
+
     @property
     def glances(self) -> Path:
         """Repositories of one commit each, for as long as their files are read."""

@@ -1,9 +1,10 @@
 """Give a detail of one repository: what was built from what, and what was not."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_version
@@ -20,6 +21,7 @@ from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import is_there
 from pypi_insiders.util.formatting import two_columns
 
 
@@ -41,6 +43,8 @@ class RepositoryDetail:
     """The version that installers get; `None`: none, or it is not watched any more."""
     items: tuple[Item, ...] = ()
     """What the judgement says of it."""
+    build_logs: Mapping[str, Path] = field(default_factory=dict)
+    """Tag that failed to the file with what its build wrote."""
 
     @property
     def url(self) -> str | None:
@@ -103,6 +107,7 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
         {canonicalize_version(version): reason for version, reason in yanked.items()},
         standing.newest.version if standing and standing.newest else None,
         judge(seen).about((name, item.project if item else known.project)),
+        {tag: log for tag in known.failures if is_there(log := paths.build_log(name, tag))},
     )
 
 
@@ -265,6 +270,8 @@ def _failures(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
         )
         yield f"failed {often}: {tag} ({failure.commit:.9}): {failure.message}"
         yield f"  last {times.told(failure.failed_at, now)}, {again}"
+        if tag in detail.build_logs:
+            yield f"  build output: {detail.build_logs[tag]}"
 
 
 def _tags_and_files(detail: RepositoryDetail) -> Iterator[str]:

@@ -12,13 +12,18 @@ class Activity:
     """Something that is done at a repository."""
 
     verb: str
-    """`check`, `fetch`, `build`, `publish` or `upload`."""
+    """`check`, `fetch`, `build`, `publish`, `clean` or `upload`."""
     what: str = ""
     """The tag that is built, or the version that was."""
+    number: int = 0
+    """Which build it is of this update, from 1; 0 for anything else."""
+    expected: int = 0
+    """Of how many builds."""
 
     def __str__(self) -> str:
-        """Tell it while it is done."""
-        return f"{self.verb}ing {self.what}".rstrip()
+        """Return it as a user reads it while it is done."""
+        of = f" ({self.number} of {self.expected})" if self.number else ""
+        return f"{self.verb}ing {self.what}".rstrip() + of
 
 
 @dataclass
@@ -77,11 +82,12 @@ class Progress:
 
     def begin(self, repository: str, verb: str, what: str = "") -> None:
         """Note that something begins, and that what was done at that repository has ended."""
-        step = Activity(verb, what)
         with self._lock:
             self._end(repository)
             count = self._counts[verb]
             count.begun += 1
+            place = (count.begun, count.expected) if verb == "build" else (0, 0)
+            step = Activity(verb, what, *place)
             self._now[repository] = _Begun(step, count.begun, time.monotonic())
             self._show(repository, step)
             self._retell(self._line())

@@ -140,6 +140,7 @@ def withdraw(paths: Paths, name: str) -> list[str]:
         state.forget(paths.state, name)
         releases.forget_taken_back(paths, files)
         remove_tree(paths.mirror(name))
+        remove_tree(paths.build_logs(name))
     return removed
 
 

@@ -1,5 +1,6 @@
 """What an update knows and reports of one repository."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -16,7 +17,8 @@ from pypi_insiders.update import failures
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.outcome import Outcome
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.plain_text import Block
+from pypi_insiders.util.files import list_names, remove, write_atomic
+from pypi_insiders.util.plain_text import Block, printable
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
@@ -104,6 +106,7 @@ class TrackedRepository:
         subject = f"{self.name}: tag {tag}" if tag else self.name
         if isinstance(error, BuildError) and error.output:
             _log.info("%s: what the build wrote:\n%s", subject, Block(error.output.rstrip()))
+            self._keep_output(tag, error.output)
         told = failures.in_words(error)
         if tag is None or not failures.is_lasting(error):  # what lasts is in the state
             place = f"tag {tag}: " if tag else ""
@@ -116,6 +119,21 @@ class TrackedRepository:
         if told.hint:
             _log.info("hint: %s", told.hint)
         self.outcome.errors.append(told)
+
+    def _keep_output(self, tag: str | None, output: str) -> None:
+        """Keep what a build wrote: of an update by hand no journal has it, and with -q no terminal.
+
+        Logs of tags that do not fail any more are removed.
+        """
+        paths = self._context.paths
+        keep = {paths.build_log(self.name, name) for name in (*self.known.failures, tag) if name}
+        with contextlib.suppress(InsidersError):  # the failure itself is what counts
+            directory = paths.build_logs(self.name)
+            for path in map(directory.joinpath, list_names(directory)):
+                if path not in keep:
+                    remove(path)
+            if tag is not None:
+                write_atomic(paths.build_log(self.name, tag), printable(output))
 
     def fail_tag(self, tag: str, commit: str, error: Exception) -> None:
         """Report why a tag failed, and remember it, if it fails again unless something changes."""

@@ -535,3 +535,25 @@ def test_under_sudo_the_person_is_told_to_go_without(make_machine: MakeMachine) 
             "error: under sudo there is no user manager to speak to\n"
             "hint: run it without sudo, as jo\n"
         )
+
+
+def test_settings_that_stop_the_index_stop_no_running_one(machine: Machine, port: int) -> None:
+    """One line says why, where the user looks, and the process is the same."""
+    machine.run("pypi-insiders", "server", "start")
+    pid = show(machine, "pypi-insiders-server.service", "MainPID")
+    directory = f"{machine.home}/.config/pypi-insiders"
+    for settings, error in {
+        "auth = true": f"auth is set, and {directory}/passwords has no user",
+        "uploads = true": f"uploads are on, and {directory}/passwords has no token",
+        f"fallback-url = 'http://localhost:{port}/simple/'": f"{directory}/config.toml: server.",
+        "host = '0.0.0.0'": "",
+        "prot = 1": f"{directory}/config.toml: unknown key server.prot",
+    }.items():
+        machine.write_text(CONFIG, f"[server]\nport = {port}\n{settings}\n")
+        for verb in ("start", "restart", "enable"):
+            failed = machine.run("pypi-insiders", "server", verb, check=False)
+            assert failed.returncode == 1
+            assert failed.stderr.startswith(f"error: {error}")
+            assert failed.stderr.count("\n") == 2
+    assert show(machine, "pypi-insiders-server.service", "MainPID") == pid
+    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY

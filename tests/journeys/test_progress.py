@@ -73,7 +73,7 @@ def test_scripts_read_what_came_of_each_repository(
     told = json.loads(person.run("update", "--json", status=1).stdout)
     spent = [item.pop("seconds") for item in told["repositories"]]
     assert [list(steps) for steps in spent] == [
-        ["check", "fetch", "build", "publish"],
+        ["check", "fetch", "build", "publish", "clean"],
         ["check", "fetch", "build"],
     ]
     assert 0 < sum(spent[0].values()) < told.pop("seconds")

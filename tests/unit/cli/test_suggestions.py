@@ -72,7 +72,7 @@ EDIT = "`pypi-insiders config edit`"
         ("update -r repos",
          "repositories are fetched into the cache, see `pypi-insiders config show`"),
         ("repos list -c repos.json",
-         "`pypi-insiders config show` lists the files; `pypi-insiders repos import FILE` takes over "
+         "`pypi-insiders config show` lists the files; `pypi-insiders repos import FILE` takes over "  # noqa: E501
          "the repos.json of the original"),
         ("update -L DEBUG", "use -v to show each step, or -q to show only warnings and errors"),
         ("status -P log",
