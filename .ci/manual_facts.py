@@ -174,7 +174,7 @@ Run a line for a shell:   pypi-insiders exec -- sh -c 'pip install . && make'"""
 other   the exit status of the command""",
     ),
     "export": Facts(
-        "Export after each update:   pypi-insiders update && pypi-insiders export /srv/www/packages",
+        "Export after each update:   pypi-insiders update && pypi-insiders export /srv/packages",
         "config data color",
         "settings dists",
     ),

@@ -1,6 +1,7 @@
 """Find what completes a word at the prompt of a shell, for `shell_complete=` of arguments."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
@@ -84,7 +85,14 @@ def tags(ctx: click.Context) -> Iterable[str]:
     packed = read_text(mirror / "packed-refs") or ""
     found = [name for name in packed.split() if name.startswith(_TAGS)]
     loose = [f"{_TAGS}{name}" for name in list_names(mirror / _TAGS)]
-    return [name.removeprefix(_TAGS) for name in sorted({*found, *loose}, reverse=True)]
+    return [
+        name.removeprefix(_TAGS) for name in sorted({*found, *loose}, key=_natural, reverse=True)
+    ]
+
+
+def _natural(tag: str) -> list[str | int]:
+    """Return by what v1.9 is before v1.10; versions are slow to import."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", tag)]
 
 
 def keys(

@@ -22,7 +22,7 @@ config = Group("config", help="Show or edit the settings.")
 
 
 @config.command("show")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 def show(as_json: bool) -> None:
     """Show all settings, and where each comes from.
 

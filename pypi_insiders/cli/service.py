@@ -21,7 +21,7 @@ from pypi_insiders.systemd.unit_names import SERVER, WATCHER, Part
 from pypi_insiders.util import log
 from pypi_insiders.util.errors import InsidersError
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, with times in UTC.")
+as_json = click.option("--json", "as_json", is_flag=True, help="For scripts; times are in UTC.")
 no_block = click.option("--no-block", is_flag=True, help="Do not wait for the end of the update.")
 _LOG_OPTIONS = (
     click.option("-f", "--follow", is_flag=True, help="Follow the log."),

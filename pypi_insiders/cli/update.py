@@ -28,7 +28,7 @@ from pypi_insiders.cli.common import CommonCommand, verbosity
     help="Also upload to this index; see `pypi-insiders help publishing`.",
 )
 @click.option("--index-user", metavar="USER", help="User for the uploads.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 @click.pass_context
 def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Build and publish new releases.

@@ -52,7 +52,8 @@ class Complaint:
 
 WORDS = [
     Complaint(
-        "a wrong command", "updat", "no such command 'updat'", "did you mean update?", 2
+        "a wrong command", "updat", "no such command 'updat'",
+        "did you mean `pypi-insiders update`?", 2
     ),
     Complaint(
         "a command of nothing that exists", "frobnicate", "no such command 'frobnicate'",
@@ -219,8 +220,8 @@ WORDS = [
         "see `pypi-insiders completion --help`", 2,
     ),
     Complaint(
-        "a shell of another syntax", "env", "$SHELL is csh, and its syntax is not known here",
-        "--shell sh shows what to set; or `pypi-insiders exec -- COMMAND`",
+        "a shell of another syntax", "env", "$SHELL is csh, whose syntax is not known",
+        "`pypi-insiders env --shell sh` shows what to set; or `pypi-insiders exec -- COMMAND`",
         environment={"SHELL": "/bin/csh"},
     ),
     Complaint(

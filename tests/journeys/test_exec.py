@@ -572,7 +572,7 @@ def test_an_older_release_is_good_enough_and_said(person: Person, watch: Watch) 
     assert done.stdout == "yes\n"
     assert TOOK.sub("", done.stderr).endswith(
         "Checked 1 repository, published 0 files; 1 failed: me/probe\n"
-        "note: the command gets older releases of me/probe, which the index holds\n"
+        "note: the command gets older releases of me/probe, which the index has\n"
     )
 
 

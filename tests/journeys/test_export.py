@@ -414,7 +414,7 @@ def test_whose_index_asks_for_passwords_is_told_that_files_do_not(
     person.paths.config.mkdir(parents=True)
     person.paths.settings.write_text("[server]\nauth = true\n")
     assert export(person, target).stderr == (
-        "note: the web server must ask for passwords itself: the exported files know none\n"
+        "warning: the exported files have no passwords: the web server must ask for them\n"
     )
 
 

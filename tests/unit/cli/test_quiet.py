@@ -51,3 +51,13 @@ def test_warnings_and_errors_stay(person: Person) -> None:
     assert told.stdout == ""
     assert told.stderr.startswith("warning: me/a: project name unknown")
     assert told.stderr.count("\n") == 1
+
+
+def test_doctor_shows_only_what_is_wrong(person: Person) -> None:
+    """What it finds is the same, and so is its status."""
+    told = person.run("doctor", "-q", status=1, PATH="/nonexistent").stdout
+    lines = [line for line in told.splitlines() if not line.startswith(" ")]
+    assert lines
+    assert [line for line in lines if not line.startswith(("problem ", "warning "))] == []
+    whole = person.run("doctor", status=1, PATH="/nonexistent").stdout
+    assert any(line.startswith("ok ") for line in whole.splitlines())
