@@ -423,7 +423,7 @@ def test_a_file_that_no_build_made_beside_a_release_is_a_problem(
     for _ in range(2):
         done = person.run("update", status=1)
         assert f"error: {text}\nhint: {hint}\n" in done.stderr
-        assert done.stdout.endswith(", failed: me/probe\n")
+        assert done.stdout.endswith("; 1 failed: me/probe\n")
         assert hand_made.read_bytes() == before
         assert problems() == [(text, hint)]
     hand_made.unlink()
