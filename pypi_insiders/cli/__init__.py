@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from pypi_insiders.cli import streams
-from pypi_insiders.cli.common import LazyGroup, colour, complain, in_words
+from pypi_insiders.cli.common import LazyGroup, colour, complain, in_words, version_option
 from pypi_insiders.util.errors import InsidersError
 
 COMMANDS = {
@@ -26,7 +26,7 @@ COMMANDS = {
     "show": ("pypi_insiders.cli.show:show", "Show details of a repository."),
     "yank": (
         "pypi_insiders.cli.releases:yank",
-        "Yank a release: installers skip it unless it is pinned exactly.",
+        "Yank a release: installers skip it unless pinned exactly.",
     ),
     "unyank": ("pypi_insiders.cli.releases:unyank", "Undo the yank of a release."),
     "unpublish": ("pypi_insiders.cli.releases:unpublish", "Remove releases from the index."),
@@ -41,7 +41,7 @@ COMMANDS = {
     ),
     "exec": ("pypi_insiders.cli.exec:exec_", "Run a command with the index, without systemd."),
     "export": ("pypi_insiders.cli.export:export", "Write the index to DIR as plain files."),
-    "doctor": ("pypi_insiders.cli.doctor:doctor", "Look for what commonly goes wrong."),
+    "doctor": ("pypi_insiders.cli.doctor:doctor", "Check for common problems."),
     "notify": ("pypi_insiders.cli.notify:notify", "Send failure and recovery notifications."),
     "completion": (
         "pypi_insiders.cli.completion:completion",
@@ -81,6 +81,7 @@ cli = LazyGroup(
     callback=_alone,
     invoke_without_command=True,
 )
+cli.params.append(version_option())
 
 
 def main() -> NoReturn:

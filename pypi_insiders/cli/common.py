@@ -18,7 +18,7 @@ _VERBOSITY = "pypi_insiders.verbosity"
 
 
 class CommonCommand(click.Command):
-    """A command that knows `-h`, `-v`, `-q` and `--version`."""
+    """A command that has `-h`, `-v` and `-q`."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -117,11 +117,19 @@ def _add_common(command: click.Command) -> None:
             ["-q", "--quiet"], count=True, expose_value=False, callback=_quieter,
             help="Show only warnings and errors.",
         ),
-        click.Option(
-            ["-V", "--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
-            help="Show the version and exit.",
-        ),
     ]  # fmt: skip
+
+
+def version_option() -> click.Option:
+    """Return the option of the program that shows its version."""
+    return click.Option(
+        ["-V", "--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_version,
+        help="Show the version and exit.",
+    )
 
 
 def _louder(ctx: click.Context, _parameter: click.Parameter, count: int) -> None:

@@ -22,7 +22,7 @@ _GRAVE = (Verdict.PROBLEM, Verdict.WARNING)
 @click.option("--access", is_flag=True, hidden=True)
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> None:
-    """Look for what commonly goes wrong.
+    """Check for common problems.
 
     Settings, git, systemd, disks, the published files, the units, the index, the sandbox for
     builds, the index for all other names, the clock, what pip, uv and PDM use in this shell, lock

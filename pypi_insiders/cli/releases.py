@@ -16,7 +16,7 @@ from pypi_insiders.util.errors import InsidersError, UsageError
 @click.argument("number", metavar="VERSION", shell_complete=release_completers.versions)
 @click.option("--reason", default="", metavar="TEXT", help="Reason that installers show.")
 def yank(project: str, number: str, reason: str) -> None:
-    """Yank a release: installers skip it unless it is pinned exactly.
+    """Yank a release: installers skip it unless pinned exactly.
 
     An installer that is asked for exactly this version still installs it, and shows a warning. Lock
     files that name it keep working. `unyank` undoes it.

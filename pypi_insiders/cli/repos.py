@@ -11,7 +11,7 @@ COMMANDS = {
     "set": ("pypi_insiders.cli.repos_change:set_", "Change keys of a watched repository."),
     "list": (
         "pypi_insiders.cli.repos_list:list_",
-        "List the watched repositories, each with the version that is served.",
+        "List the watched repositories and the versions that are served.",
     ),
     "remove": ("pypi_insiders.cli.repos_change:remove", "Stop watching repositories."),
 }

@@ -16,7 +16,7 @@ from pypi_insiders.util.errors import InsidersError
 @click.command("list", cls=CommonCommand)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def list_(as_json: bool) -> None:
-    """List the watched repositories, each with the version that is served."""
+    """List the watched repositories and the versions that are served."""
     seen = snapshot.take(default_paths(), datetime.now().astimezone())
     if isinstance(seen.watched, InsidersError):
         raise seen.watched

@@ -45,6 +45,7 @@ _IN_GROUP: dict[tuple[str, str], tuple[str, ...]] = {
 # Options of the original, of which some had two meanings, by the group in which they are typed.
 _OPTIONS: dict[tuple[str, ...], dict[str, str]] = {
     ("--debug-info",): {"": f"`{_PROGRAM} doctor`"},
+    ("-V", "--version"): {"": f"`{_PROGRAM} --version`"},
     ("-c", "--conf-path"): {
         "": f"`{_PROGRAM} config show` lists the files; `{_PROGRAM} repos import FILE` takes over "
         "the repos.json of the original"

@@ -557,3 +557,17 @@ def test_settings_that_stop_the_index_stop_no_running_one(machine: Machine, port
             assert failed.stderr.count("\n") == 2
     assert show(machine, "pypi-insiders-server.service", "MainPID") == pid
     assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+
+
+def test_a_shell_that_points_to_a_stopped_index_is_warned(machine: Machine, port: int) -> None:
+    """With the command that undoes it; not while the index runs, nor any other shell."""
+    machine.run("pypi-insiders", "server", "start")
+    bent = {"PIP_INDEX_URL": f"http://127.0.0.1:{port}/simple/", "SHELL": "/bin/bash"}
+    warning = (
+        "warning: this shell still points pip, uv and PDM to the index, which is stopped; "
+        'undo: `eval "$(pypi-insiders env --unset)"`\n'
+    )
+    for verb in ("stop", "disable"):
+        assert machine.run("pypi-insiders", "server", verb, env=bent).stderr == warning
+        assert machine.run("pypi-insiders", "server", verb).stderr == ""
+    assert machine.run("pypi-insiders", "watcher", "stop", env=bent).stderr == ""

@@ -235,11 +235,15 @@ def commands(command: click.Command = cli, *words: str) -> list[tuple[str, ...]]
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_help_and_version_are_everywhere(person: Person, command: tuple[str, ...]) -> None:
-    """`-h`, `--help` and `--version` work at each level, without touching anything."""
+    """`-h` and `--help` work at each level, without touching anything."""
     helps = {person.run(*command, option).stdout for option in ("-h", "--help")}
     assert len(helps) == 1
     assert helps.pop().startswith(f"Usage: {' '.join(('pypi-insiders', *command))} ")
-    assert person.run(*command, "--version").stdout == f"pypi-insiders {__version__}\n"
+    if command:
+        failed = person.run(*command, "--version", status=USAGE)
+        assert failed.stderr.endswith("\nhint: `pypi-insiders --version`\n")
+    else:
+        assert person.run("--version").stdout == f"pypi-insiders {__version__}\n"
     assert list(person.home.iterdir()) == []
 
 
@@ -280,6 +284,16 @@ def test_a_command_is_listed_by_the_first_sentence_of_its_help(group: LazyGroup)
         assert command.name == name
         listed = click.Command(None, help=sentence)
         assert listed.get_short_help_str(200) == command.get_short_help_str(200)
+
+
+@pytest.mark.parametrize("group", ["", "server", "watcher", "repos", "config"])
+def test_a_list_of_commands_fits_a_terminal(person: Person, group: str) -> None:
+    """In whole sentences, also on the usual 80 columns."""
+    shown = person.run(*group.split(), "--help", COLUMNS="80").stdout
+    lines = shown.partition("\nCommands:\n")[2].splitlines()
+    assert lines
+    assert [line for line in lines if len(line) > 80 or not line.endswith(".")] == []
+    assert [line for line in lines if line.endswith("...")] == []
 
 
 def test_a_module_can_be_run(person: Person) -> None:

@@ -76,6 +76,7 @@ def test_an_address_finds_what_is_watched(text: str, name: str) -> None:
          "'Probe' is not a repository of the form NS/PROJ; did you mean me/probe-insiders?"),
         ("other", "'other' is not a repository of the form NS/PROJ; did you mean you/other?"),
         ("me/probe", "me/probe is not a watched repository; did you mean me/probe-insiders?"),
+        ("me/pro", "me/pro is not a watched repository; did you mean me/probe-insiders?"),
         ("me/other", "me/other is not a watched repository; did you mean you/other?"),
         ("me/prob-insiders",
          "me/prob-insiders is not a watched repository; did you mean me/probe-insiders?"),
