@@ -52,11 +52,12 @@ def test_all_is_done_though_nothing_can_be_printed(person: Person) -> None:
 
 
 def test_a_closed_stream_is_no_place_for_a_file(person: Person) -> None:
-    """The next file that is opened has the lowest number, and programs would print into it."""
-    shell(person, '"$PI" repos add --no-check me/a:a >&- 2>&- <&-')
+    """The next file that is opened has the lowest number, and the log would go into it."""
+    person.run("repos", "add", "--no-check", "me/a:a", "--url", "file:///nowhere/a.git")
+    assert shell(person, '"$PI" update 2>&-').returncode == 1
     files = [path for path in person.home.rglob("*") if path.is_file()]
     assert files
-    assert [path for path in files if "watching" in path.read_text()] == []
+    assert [path for path in files if b"error: me/a" in path.read_bytes()] == []
 
 
 def test_a_reader_that_goes_changes_no_status(person: Person) -> None:
