@@ -14,8 +14,10 @@ It completes commands, options, repositories, projects and versions at the promp
 
 \b
 bash, in ~/.bashrc:    eval "$(pypi-insiders completion bash)"
-zsh, in ~/.zshrc:      eval "$(pypi-insiders completion zsh)"   # after compinit
+zsh, in ~/.zshrc:      eval "$(pypi-insiders completion zsh)"
 fish, in config.fish:  pypi-insiders completion fish | source
+
+In ~/.zshrc, the line has to come after compinit.
 """
 
 

@@ -28,10 +28,10 @@ tags, pre, max-new, backfill   which tags are releases
 subdirectory, python           what is built
 network, strict                how it is built
 keep                           how many versions the index keeps
-allowed-signers                who must have signed
-public-until-built             installers get the public project until the first build
-submodules                     where submodules may be, beside its own namespace
-token-file, token-credential   what git needs for https
+allowed-signers                who must have signed tags
+public-until-built             the fallback index serves until a build
+submodules                     from where submodules may be fetched
+token-file, token-credential   the token that git needs for https
 
 Changing url or project starts from scratch; what was published stays.
 """

@@ -236,9 +236,11 @@ def commands(command: click.Command = cli, *words: str) -> list[tuple[str, ...]]
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_help_and_version_are_everywhere(person: Person, command: tuple[str, ...]) -> None:
     """`-h` and `--help` work at each level, without touching anything."""
-    helps = {person.run(*command, option).stdout for option in ("-h", "--help")}
+    helps = {person.run(*command, option, COLUMNS="80").stdout for option in ("-h", "--help")}
     assert len(helps) == 1
-    assert helps.pop().startswith(f"Usage: {' '.join(('pypi-insiders', *command))} ")
+    shown = helps.pop()
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+    assert shown.startswith(f"Usage: {' '.join(('pypi-insiders', *command))} ")
     if command:
         failed = person.run(*command, "--version", status=USAGE)
         assert failed.stderr.endswith("\nhint: `pypi-insiders --version`\n")
