@@ -73,7 +73,7 @@ class _Missing:
 
     @classmethod
     def find_spec(cls, name: str, *_where: Any) -> ModuleSpec | None:
-        is_own = name.partition(".")[0] in ("pypi_insiders", "manual")
+        is_own = name.partition(".")[0] in ("pypi_insiders", "manual", "manual_facts")
         return None if is_own else ModuleSpec(name, cls, is_package=True)
 
     @staticmethod

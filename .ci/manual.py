@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 import click
+import manual_facts
 
 NAME = "pypi-insiders"
 _COMMON = ("--verbose", "--quiet", "--version", "--help")
@@ -19,39 +20,6 @@ _SPECIAL = {
     "\\": r"\e", "-": r"\-", "~": r"\(ti", "^": r"\(ha", "`": r"\(ga", "'": r"\(aq", '"': r"\(dq",
 }  # fmt: skip
 
-_EXIT_STATUS = """\
-0   done
-1   failed; one line says what, and a hint what to do
-2   wrong usage
-128+N   ended by signal N
-"""
-_STATUS = """\
-0   running
-3   stopped
-4   not installed
-"""
-_ENVIRONMENT = """\
-XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME   Where the files lie, instead of \
-~/.config, ~/.local/share, ~/.local/state and ~/.cache.
-PYPI_INSIDERS_INDEX_PASSWORD   The password for the index that `update` uploads to.
-"""
-_FILES = """\
-~/.config/pypi-insiders/config.toml   Settings, written by you.
-~/.config/pypi-insiders/repos.toml   The watched repositories.
-~/.config/pypi-insiders/passwords   Who may read or upload, hashed.
-~/.local/share/pypi-insiders/dists/   The distributions that the index serves.
-~/.local/state/pypi-insiders/   What was built from what; if it is lost, that is found out anew.
-~/.cache/pypi-insiders/   Git mirrors and build trees; may be deleted at any time.
-~/.config/environment.d/60-pypi-insiders.conf   What `env --install` wrote.
-~/.config/systemd/user/   The units, or only drop-ins where a package brings the units.
-"""
-_EXAMPLES = """\
-Serve the index, now and at every login:   pypi-insiders server enable
-Watch a repository that builds mkdocs-material:   pypi-insiders repos add \
-squidfunk/mkdocs-material-insiders:mkdocs-material
-Look for new releases now, and every 30 minutes:   pypi-insiders watcher enable
-Lead pip, uv and PDM to the index:   eval "$(pypi-insiders env)"
-"""
 _SEE_ALSO = ("git(1)", "journalctl(1)", "loginctl(1)", "systemctl(1)", "systemd.unit(5)")
 
 
@@ -209,16 +177,17 @@ def _span(part: str) -> str:
 
 def _tail(ctx: click.Context, commands: list[tuple[str, click.Command]]) -> Iterator[str]:
     yield from (".SH OPTIONS", *_options(ctx, common=True))
-    yield from (".SH EXIT STATUS", *_table(_EXIT_STATUS))
-    is_group = isinstance(ctx.command, click.Group) and ctx.parent is not None
-    if is_group and "status" in ctx.command.list_commands(ctx):
-        yield from (".PP", _escape("Of `status`, as of `systemctl status`:"), *_table(_STATUS))
-    yield from (".SH ENVIRONMENT", *_table(_ENVIRONMENT))
-    yield from (".SH FILES", *_table(_FILES))
-    if ctx.parent is None:
-        yield from (".SH EXAMPLES", *_table(_EXAMPLES))
+    is_program = ctx.parent is None
+    facts = manual_facts.PROGRAM if is_program else manual_facts.COMMANDS[ctx.info_name or ""]
+    for heading, rows in {
+        "EXIT STATUS": facts.status,
+        "ENVIRONMENT": facts.environment_rows(),
+        "FILES": facts.file_rows(),
+        "EXAMPLES": facts.example,
+    }.items():
+        yield from (f".SH {heading}", *_table(rows)) if rows else ()
     yield ".SH SEE ALSO"
-    own = [f"{NAME}-{name}(1)" for name, _ in commands] if ctx.parent is None else [f"{NAME}(1)"]
+    own = [f"{NAME}-{name}(1)" for name, _ in commands] if is_program else [f"{NAME}(1)"]
     *others, last = (*own, *_SEE_ALSO)
     yield from (*(f"{_reference(page)}," for page in others), _reference(last))
 

@@ -7,24 +7,28 @@ from typing import NoReturn
 
 import click
 
-from pypi_insiders.cli.common import LazyGroup, colour, complain, in_words
+from pypi_insiders.cli import streams
+from pypi_insiders.cli.common import LazyGroup, colour, complain, in_words, version_option
 from pypi_insiders.util.errors import InsidersError
 
 COMMANDS = {
     "status": ("pypi_insiders.cli.status:status", "Show the state of everything."),
     "server": (
         "pypi_insiders.cli.server:server",
-        "Run the package index, as systemd units of the user.",
+        "Manage the index and its systemd units.",
     ),
     "watcher": (
         "pypi_insiders.cli.watcher:watcher",
-        "Run the watcher of the repositories, as systemd units of the user.",
+        "Manage the watcher and its systemd units.",
     ),
     "repos": ("pypi_insiders.cli.repos:repos", "Manage watched repositories."),
     "update": ("pypi_insiders.cli.update:update", "Build and publish new releases."),
     "show": ("pypi_insiders.cli.show:show", "Show details of a repository."),
-    "yank": ("pypi_insiders.cli.releases:yank", "Hide a release from whoever does not pin it."),
-    "unyank": ("pypi_insiders.cli.releases:unyank", "Take the yank of a release back."),
+    "yank": (
+        "pypi_insiders.cli.releases:yank",
+        "Yank a release: installers skip it unless pinned exactly.",
+    ),
+    "unyank": ("pypi_insiders.cli.releases:unyank", "Undo the yank of a release."),
     "unpublish": ("pypi_insiders.cli.releases:unpublish", "Remove releases from the index."),
     "prune": (
         "pypi_insiders.cli.releases:prune",
@@ -33,7 +37,7 @@ COMMANDS = {
     "config": ("pypi_insiders.cli.config:config", "Show or edit the settings."),
     "env": (
         "pypi_insiders.cli.env:env",
-        "Print the environment variables that point pip, uv and PDM to the index.",
+        "Print the variables that point pip, uv and PDM to the index.",
     ),
     "exec": ("pypi_insiders.cli.exec:exec_", "Run a command with the index, without systemd."),
     "export": ("pypi_insiders.cli.export:export", "Write the index to DIR as plain files."),
@@ -41,11 +45,11 @@ COMMANDS = {
     "notify": ("pypi_insiders.cli.notify:notify", "Send failure and recovery notifications."),
     "completion": (
         "pypi_insiders.cli.completion:completion",
-        "Print what completes commands, options and repositories at the prompt of a shell.",
+        "Print the completion script of a shell.",
     ),
     "uninstall": (
         "pypi_insiders.cli.uninstall:uninstall",
-        "Stop, disable and remove the units, and what `env --install` wrote.",
+        "Remove the units and what `env --install` wrote.",
     ),
     "help": (
         "pypi_insiders.cli.help:help_",
@@ -69,13 +73,15 @@ cli = LazyGroup(
     commands_at=COMMANDS,
     help="""Depend on private "Insiders" releases by their public name.
 
-    Watches private Git repositories, builds each new release, and serves it from a package index on
-    this machine, which wins over PyPI for what it holds and redirects to PyPI for the rest. The
-    index and the watcher are systemd units of the user. Without a command: `status`.
+    Watches private Git repositories, builds each new release and serves it from an index on this
+    machine. Installers get the projects of these repositories from there, and are redirected to
+    PyPI for all others. The index and the watcher are systemd user units. Without a command, shows
+    the status.
     """,
     callback=_alone,
     invoke_without_command=True,
 )
+cli.params.append(version_option())
 
 
 def main() -> NoReturn:
@@ -92,11 +98,25 @@ def main() -> NoReturn:
         # As for Ctrl-C, so that all that cleans up after that does so after SIGTERM too.
         raise KeyboardInterrupt
 
-    # Where it is ignored, as some supervisors leave it, no status of a program is ever known.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1)
-            signal.signal(number, terminate)
+    try:
+        streams.guard()
+        # Where it is ignored, as some supervisors leave it, no status of a program is ever known.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1)
+                signal.signal(number, terminate)
+        status = _run()
+    except (KeyboardInterrupt, click.Abort):
+        # A second one, while that is printed, ends the process at once, and without a traceback.
+        _die_by_signals()
+        complain("interrupted", None)
+        status = 128 + ended_by
+    _die_by_signals()
+    sys.exit(status)
+
+
+def _run() -> int:
+    """Run the command that was typed, report what failed, and return the exit status."""
     try:
         # In standalone mode click prints errors in its own way, and ends the process.
         status = cli.main(prog_name="pypi-insiders", standalone_mode=False, color=colour())
@@ -106,10 +126,19 @@ def main() -> NoReturn:
     except click.ClickException as error:
         complain(*in_words(error))
         status = error.exit_code
-    except click.Abort:
-        complain("interrupted", None)
-        status = 128 + ended_by
     except InsidersError as error:
         complain(error.message, error.hint)
         status = error.exit_status
-    sys.exit(status)
+    try:
+        streams.demand_written()
+    except InsidersError as error:
+        complain(error.message, error.hint)
+        return int(status or error.exit_status)
+    return int(status or 0)
+
+
+def _die_by_signals() -> None:
+    """End by the next signal at once: an interpreter that ends shows a traceback of it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)

@@ -11,13 +11,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from pypi_insiders import __version__
+from pypi_insiders.cli import suggestions
 from pypi_insiders.util.plain_text import printable
 
 _VERBOSITY = "pypi_insiders.verbosity"
 
 
 class CommonCommand(click.Command):
-    """A command that knows `-h`, `-v`, `-q` and `--version`."""
+    """A command that has `-h`, `-v` and `-q`."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -83,17 +84,6 @@ class LazyGroup(Group):
         ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is named, or those with nearly that name."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.exceptions.NoSuchCommand as error:
-            raise click.exceptions.NoSuchCommand(
-                error.command_name, possibilities=self.commands_at, ctx=ctx
-            ) from error
-
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command, if there is one of that name."""
         return self.load(cmd_name) if cmd_name in self.commands_at else None
@@ -111,8 +101,8 @@ class LazyGroup(Group):
         return command
 
 
-def _shown(sentence: str, limit: int = 45) -> str:
-    """Shorten the first sentence of a help as click does."""
+def _shown(sentence: str, limit: int = 200) -> str:
+    """Return the first sentence of a help, shortened where it does not fit."""
     return click.Command(None, help=sentence).get_short_help_str(limit)
 
 
@@ -121,17 +111,25 @@ def _add_common(command: click.Command) -> None:
     command.params += [
         click.Option(
             ["-v", "--verbose"], count=True, expose_value=False, callback=_louder,
-            help="Tell every step.",
+            help="Show each step.",
         ),
         click.Option(
             ["-q", "--quiet"], count=True, expose_value=False, callback=_quieter,
-            help="Tell only warnings and errors.",
-        ),
-        click.Option(
-            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
-            help="Show the version and exit.",
+            help="Show only warnings and errors.",
         ),
     ]  # fmt: skip
+
+
+def version_option() -> click.Option:
+    """Return the option of the program that shows its version."""
+    return click.Option(
+        ["-V", "--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_version,
+        help="Show the version and exit.",
+    )
 
 
 def _louder(ctx: click.Context, _parameter: click.Parameter, count: int) -> None:
@@ -183,15 +181,21 @@ def is_live() -> bool:
 
 
 def in_words(error: click.ClickException) -> tuple[str, str | None]:
-    """Say what click found wrong as everything else is said: one line, and a hint."""
+    """Return what click found wrong as everything else is reported: one line, and a hint."""
     near = getattr(error, "possibilities", None)
     message = error.message if near else error.format_message()
     message = " ".join(message.split())  # choices come one a line
     message = message[:1].lower() + message[1:].removesuffix(".")
-    if near:
-        return message, f"did you mean {' or '.join(near)}?"
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    return message, f"see `{ctx.command_path} --help`" if ctx else None
+    if ctx is None:
+        return message, None
+    hint = f"see `{ctx.command_path} --help`"
+    if isinstance(error, click.NoSuchOption):
+        meant = suggestions.for_option(ctx, error.option_name)
+        return message, meant or (f"did you mean {' or '.join(near)}?" if near else hint)
+    if isinstance(error, click.exceptions.NoSuchCommand):
+        return message, suggestions.for_command(ctx, error.command_name) or hint
+    return message, hint
 
 
 def complain(message: str, hint: str | None) -> None:
@@ -203,14 +207,28 @@ def complain(message: str, hint: str | None) -> None:
     _say("\n".join(lines), is_error=True)
 
 
+def is_quiet() -> bool:
+    """Return whether the command that runs is to show only warnings and errors."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and verbosity(ctx) < 0
+
+
+def report(text: str) -> None:
+    """Print what a command has done, unless it is to be quiet; what is asked for is echoed."""
+    if not is_quiet():
+        click.echo(text)
+
+
 def none_watched() -> None:
-    """Tell whoever has no repositories how to begin."""
-    _say("no repositories are watched; `pypi-insiders repos add NS/PROJ`")
+    """Print how to begin where no repositories are watched."""
+    if not is_quiet():
+        _say("no repositories are watched; `pypi-insiders repos add NS/PROJ`")
 
 
 def note(message: str) -> None:
-    """Tell the person something beside the result, on standard error."""
-    _say(f"{click.style('note:', fg='yellow')} {printable(message)}")
+    """Print something beside the result on standard error, unless the command is to be quiet."""
+    if not is_quiet():
+        _say(f"{click.style('note:', fg='yellow')} {printable(message)}")
 
 
 def warn(message: str) -> None:

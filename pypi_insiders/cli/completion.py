@@ -8,12 +8,16 @@ from pypi_insiders.cli.common import CommonCommand
 SHELLS = ("bash", "zsh", "fish")
 
 _HELP = """\
-Print what completes commands, options and repositories at the prompt of a shell.
+Print the completion script of a shell.
+
+It completes commands, options, repositories, projects and versions at the prompt.
 
 \b
 bash, in ~/.bashrc:    eval "$(pypi-insiders completion bash)"
-zsh, in ~/.zshrc:      eval "$(pypi-insiders completion zsh)"   # after compinit
+zsh, in ~/.zshrc:      eval "$(pypi-insiders completion zsh)"
 fish, in config.fish:  pypi-insiders completion fish | source
+
+In ~/.zshrc, the line has to come after compinit.
 """
 
 
@@ -35,4 +39,6 @@ def script(shell: str, program: click.Command) -> str:
         program, {}, "pypi-insiders", "_PYPI_INSIDERS_COMPLETE"
     )
     # Not the `source` of bash, which would first run bash to see how old it is.
-    return ShellComplete.source(asked)
+    text = ShellComplete.source(asked)
+    # The script of click 8.5 cuts each description at its first comma.
+    return text.replace('string split ","', 'string split --max 1 ","')

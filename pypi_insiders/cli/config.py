@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pypi_insiders.cli.common import Group, complain, note
+from pypi_insiders.cli.common import Group, complain, note, report
 from pypi_insiders.config.editor import Draft
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import Settings, parse_settings, template
@@ -26,8 +26,8 @@ config = Group("config", help="Show or edit the settings.")
 def show(as_json: bool) -> None:
     """Show all settings, and where each comes from.
 
-    That is config.toml, with the line, or the default. A drop-in of yours that wins over a setting
-    (`systemctl --user edit`) is named.
+    A setting comes from a line of config.toml or is the default. Your own drop-ins that override a
+    setting (`systemctl --user edit`) are shown.
     """
     from pypi_insiders.reporting import effective_settings
 
@@ -51,7 +51,7 @@ def _files(paths: Paths) -> dict[str, str]:
 
 def _print_toml(paths: Paths, found: list[Effective]) -> None:
     places = [
-        (f"# {what}", path if Path(path).exists() else f"{path} (not there)")
+        (f"# {what}", path if Path(path).exists() else f"{path} (not found)")
         for what, path in _files(paths).items()
     ]
     for line in two_columns(places):
@@ -91,8 +91,8 @@ def _print_json(paths: Paths, found: list[Effective]) -> None:
 def edit() -> None:
     """Edit config.toml, and check it before it is saved.
 
-    The editor is $VISUAL or $EDITOR, or one that is there. Problems are reported, and can be
-    edited again; an invalid config.toml is never saved.
+    The editor is $VISUAL, $EDITOR or an installed one. If the text is invalid, the problems are
+    reported and you can edit it again; an invalid config.toml is never saved.
     """
     from pypi_insiders.config import editor
 
@@ -102,7 +102,7 @@ def edit() -> None:
         _edit(draft, words)
     finally:
         if kept := draft.close():
-            note(f"what was written is kept in {kept}")
+            note(f"your text is kept in {kept}")
 
 
 def _is_terminal() -> bool:
@@ -114,7 +114,7 @@ def _edit(draft: Draft, words: tuple[str, ...]) -> None:
     while True:
         text = draft.edit(words)
         if text in (draft.begun_as, draft.original):
-            click.echo("nothing changed")
+            report("nothing changed")
             return
         try:
             settings = parse_settings(draft.of, text)
@@ -127,7 +127,7 @@ def _edit(draft: Draft, words: tuple[str, ...]) -> None:
                 raise InsidersError("nothing was changed") from error
         else:
             draft.save(text)
-            click.echo(f"saved {draft.of}")
+            report(f"saved {draft.of}")
             _report_when(_before(draft), settings)
             return
 

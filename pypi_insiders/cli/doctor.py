@@ -5,12 +5,14 @@ from datetime import datetime
 
 import click
 
-from pypi_insiders.cli.common import CommonCommand
+from pypi_insiders.cli.common import CommonCommand, is_quiet
 from pypi_insiders.cli.verdicts import echo_verdicts
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.doctor import Finding, Verdict, examine
 from pypi_insiders.reporting import json_output
 from pypi_insiders.repositories import access_check, registry
+
+_GRAVE = (Verdict.PROBLEM, Verdict.WARNING)
 
 
 @click.command(cls=CommonCommand)
@@ -37,7 +39,9 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
         click.echo(json_output.document({"findings": list(map(_members, findings))}))
     else:
         # Line by line: some checks take seconds.
-        echo_verdicts((item.verdict, item.line, item.hint) for item in _kept(found, findings))
+        kept = _kept(found, findings)
+        shown = (item for item in kept if item.verdict in _GRAVE) if is_quiet() else kept
+        echo_verdicts((item.verdict, item.line, item.hint) for item in shown)
     # Unlike `status` it has no 3: a stopped service is a warning among many here.
     ctx.exit(1 if any(item.verdict == Verdict.PROBLEM for item in findings) else 0)
 

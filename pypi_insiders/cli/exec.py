@@ -5,6 +5,7 @@ import secrets
 
 import click
 
+from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import CommonCommand, none_watched, note, verbosity
 from pypi_insiders.config import client_variables
 from pypi_insiders.config.paths import Paths, default_paths
@@ -18,17 +19,17 @@ from pypi_insiders.util.errors import InsidersError
 _HELP = """\
 Run a command with the index, without systemd.
 
-Updates, serves the index on a free port of this machine for as long as the command runs, with the
-variables of `env` set for it, and ends with its exit status (128 and the number of a signal that
-ended it; 127: there is no such command; 126: it cannot be run).
+Updates, then serves the index on a free port of this machine while the command runs, with the
+variables of `env` set for the command.
 
-If the index then has no release of a watched repository, the command does not run and the exit
-status is 1: installers would be stopped. If it has an older release, a failed update is a note.
-Where nothing is watched the command runs.
+Exits with the exit status of the command, with 128 and the number of the signal if a signal ended
+it, with 127 if the command is not found, and with 126 if it cannot be run. If the index has no
+release of a watched repository, the command is not run, and the exit status is 1. If the update
+fails but there is an older release, that is noted and the command runs.
 
-With `auth = true` the command has a password of its own, and nobody else. Where a proxy is set,
-this machine is excepted from it. A running index and the watcher are not disturbed; another update
-is waited for, unless --no-update is given.
+If `auth = true` is set, only the command gets a password. If a proxy is set, this machine is added
+to `no_proxy`. A running index and the watcher are not disturbed. Waits for another update to end,
+unless --no-update is given.
 
 \b
 pypi-insiders exec -- uv sync
@@ -43,25 +44,30 @@ pypi-insiders exec --no-update -- sh -c 'pip install "$PACKAGE" && make'
     # What comes after the command belongs to it, `--help` included.
     context_settings={"allow_interspersed_args": False},
 )
-@click.option("--no-update", is_flag=True, help="Serve what the index holds, at once.")
-@click.option(
-    "--uv-index", is_flag=True, help="For uv, and only for what the index holds, as with `env`."
-)
+@click.option("--no-update", is_flag=True, help="Serve the index as it is, without an update.")
+@click.option("--uv-index", is_flag=True, help="Set only UV_INDEX, as `env --uv-index` does.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     default=0,
-    help="Instead of a free one: a uv.lock names the port.",
+    help="Port to serve on, which a uv.lock names (default: a free one).",
 )
-@click.argument("argv", metavar="[--] COMMAND [ARG]...", nargs=-1, required=True)
+@click.argument(
+    "argv",
+    metavar="[--] COMMAND [ARG]...",
+    nargs=-1,
+    required=True,
+    shell_complete=completers.commands,
+)
 @click.pass_context
 def exec_(
     ctx: click.Context, argv: tuple[str, ...], no_update: bool, uv_index: bool, port: int
 ) -> None:
-    """Run a command with the index."""
+    """Run a command with the index, without systemd."""
     paths = default_paths()
     settings = load_settings(paths.settings)
-    foreground.find_command(argv[0])  # told at once, and not after an update
+    foreground.find_command(argv[0])  # reported at once, and not after an update
     _provide(paths, settings, no_update=no_update, is_quiet=verbosity(ctx) < 0)
     # Whoever wants passwords gets one for this command alone: nobody else here can read the index.
     password = secrets.token_urlsafe(24) if settings.server.auth else None
@@ -87,10 +93,10 @@ def _environment(url: str, *, uv_index: bool) -> dict[str, str]:
 
 
 def _provide(paths: Paths, settings: Settings, *, no_update: bool, is_quiet: bool) -> None:
-    """Make sure that the index has something of all repositories.
+    """Update, and demand that the index has a release of each repository.
 
     Raises:
-        InsidersError: it has not.
+        InsidersError: it has none of one.
     """
     watched = registry.load(paths.repositories)
     if not watched:
@@ -109,7 +115,8 @@ def _provide(paths: Paths, settings: Settings, *, no_update: bool, is_quiet: boo
         outcomes, elapsed_s = run(paths, settings, request, is_quiet=is_quiet)
         if password is not None:
             os.environ[remote_index.VARIABLE] = password  # the command gets what we were given
-        click.echo(summary(outcomes, elapsed_s), err=True)
+        if not is_quiet:
+            click.echo(summary(outcomes, elapsed_s), err=True)
         unhealthy = [
             item.repository
             for item in outcomes
@@ -129,4 +136,4 @@ def _provide(paths: Paths, settings: Settings, *, no_update: bool, is_quiet: boo
             f"`pypi-insiders update {' '.join(missing)}`, or `repos remove` what is not needed",
         )
     if unhealthy:
-        note(f"the command gets older releases of {', '.join(unhealthy)}, which the index holds")
+        note(f"the command gets older releases of {', '.join(unhealthy)}, which the index has")

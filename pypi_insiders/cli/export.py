@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import CommonCommand, checked, note
+from pypi_insiders.cli.common import CommonCommand, checked, note, report, warn
 from pypi_insiders.config import validators
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.config.settings import load_settings
@@ -24,15 +24,15 @@ from pypi_insiders.util.formatting import counted
     "--fallback-url",
     metavar="URL",
     callback=checked(validators.parse_fallback_url),
-    help="Index for names that ours does not hold.",
+    help="Index for projects that are not served here.",
 )
-@click.option("--no-fallback", is_flag=True, help="Such names are not found.")
+@click.option("--no-fallback", is_flag=True, help="Answer 404 for such projects.")
 def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None:
     """Write the index to DIR as plain files.
 
-    Any web server, object store or CDN can serve them; nginx.conf is what nginx needs to know. Only
-    what has changed is touched, so call it again after each update. Without an option, the fallback
-    is that of config.toml.
+    Any web server, object store or CDN can serve them. DIR also gets an nginx.conf for nginx. Only
+    changed files are written, so run it again after each update. The fallback index is by default
+    that of config.toml.
     """
     from pypi_insiders.server.export import export as export_to
 
@@ -42,7 +42,7 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
     settings = load_settings(paths.settings).server
     fallback_url = None if no_fallback else fallback_url or settings.fallback
     if settings.auth:
-        note("the web server must ask for passwords itself: the exported files know none")
+        warn("the exported files have no passwords: the web server must ask for them")
     done = export_to(
         paths,
         directory,
@@ -54,4 +54,4 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
     else:
         change = f"{counted(done.pages, 'page')} changed" if done.pages else "nothing changed"
     held = f"{counted(done.projects, 'project')}, {counted(done.files, 'file')}"
-    click.echo(f"exported {held} to {directory} ({change})")
+    report(f"exported {held} to {directory} ({change})")

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable
 
-import click
-
+from pypi_insiders.cli.common import report
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.update import removal
 
 
 def report_let_go(paths: Paths, projects: Iterable[str]) -> bool:
-    """Release held names of which nothing is left, and report each; return whether any was."""
+    """Release the held names of which nothing is left; return whether there were any."""
     gone = removal.let_go(paths, projects)
     for name in gone:
-        click.echo(f"{name} is no longer held: installers get it from the fallback index")
+        report(f"{name} is no longer held: installers get it from the fallback index")
     return bool(gone)

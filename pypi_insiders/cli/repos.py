@@ -6,12 +6,12 @@ COMMANDS = {
     "add": ("pypi_insiders.cli.repos_add:add", "Watch repositories."),
     "import": (
         "pypi_insiders.cli.repos_add:import_",
-        "Watch what the original pypi-insiders watches.",
+        "Watch the repositories of the original pypi-insiders.",
     ),
     "set": ("pypi_insiders.cli.repos_change:set_", "Change keys of a watched repository."),
     "list": (
         "pypi_insiders.cli.repos_list:list_",
-        "List the watched repositories, each with the version that is served.",
+        "List the watched repositories and the versions that are served.",
     ),
     "remove": ("pypi_insiders.cli.repos_change:remove", "Stop watching repositories."),
 }
@@ -20,5 +20,5 @@ repos = LazyGroup(
     "repos",
     commands_at=COMMANDS,
     help="Manage watched repositories.\n\n"
-    "They are listed in repos.toml, where your comments and layout stay.",
+    "They are listed in repos.toml, which keeps your comments and layout.",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import CommonCommand, note
+from pypi_insiders.cli.common import CommonCommand, note, report
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.repositories import changes, legacy_import, registry
@@ -18,43 +18,45 @@ from pypi_insiders.util.errors import UsageError
 from pypi_insiders.util.formatting import counted
 
 _no_check = click.option(
-    "--no-check", is_flag=True, help="Do not check access, and do not read project names."
+    "--no-check", is_flag=True, help="Check no access, and read no project names."
 )
 
 
 @click.command("add", cls=CommonCommand)
 @click.argument("specifications", metavar="NS/PROJ[:PROJECT]...", nargs=-1, required=True)
-@click.option("--url", help="Where Git finds it, if that is not github.com over ssh.")
+@click.option(
+    "--url", metavar="URL", help="URL from which Git fetches it (default: GitHub, over ssh)."
+)
 @click.option(
     "--tags",
     metavar="PATTERN",
-    help="Only such tags are releases: 'v*', or 'server-{version}' where not all is the version.",
+    help="Build only tags that match, such as 'v*' or 'server-{version}'.",
 )
-@click.option("--pre/--no-pre", default=None, help="Build pre-releases, or never do.")
-@click.option("--subdirectory", metavar="DIR", help="Where in the repository the project is.")
+@click.option("--pre/--no-pre", default=None, help="Build pre-releases, or never build them.")
+@click.option("--subdirectory", metavar="DIR", help="Directory of the project in the repository.")
 @click.option(
     "--backfill",
     type=click.IntRange(1),
     metavar="N",
-    help="Build its N newest releases, not only the newest one.",
+    help="Build the N newest releases, not only the newest one.",
 )
 @click.option(
     "--keep",
     type=click.IntRange(0),
     metavar="N",
-    help="Keep only its N newest versions in the index; 0 keeps all.",
+    help="Keep only the N newest versions in the index (0: all).",
 )
 @click.option(
     "--allowed-signers",
     metavar="FILE",
     shell_complete=completers.files,
-    help="Build only tags signed by a key in this file (ssh allowed signers, or a GPG keyring).",
+    help="Build only tags signed by a key in FILE: ssh allowed signers, or a GPG keyring.",
 )
 @click.option(
     "--token-file",
     metavar="FILE",
     shell_complete=completers.files,
-    help="What git needs for https, in a file of yours.",
+    help="Read the token for https from FILE.",
 )
 @_no_check
 def add(
@@ -62,15 +64,17 @@ def add(
 ) -> None:
     """Watch repositories.
 
-    PROJECT is the name that installers ask for (default: read from the repository). From now on,
-    the index never redirects that name to the fallback index. Each new repository is checked, for
-    at most 10 seconds, and its project name is read from the tag that is built first, for at most
-    10 more; problems are reported, but the repository is still added. For a repository that is
-    already watched, the given options change, except --url: use `repos set` for that and for
-    further keys.
+    NS/PROJ is a repository on GitHub; its address, or that of another host, can be pasted in its
+    place. PROJECT is the project name (default: read from the repository). From now on, the index
+    never redirects that name to the fallback index.
+
+    Access to each new repository is checked, and its project name is read from the tag that is
+    built first, for at most 10 seconds each. Problems are reported, but the repository is still
+    added. For a repository that is already watched, the given options change, except --url; use
+    `repos set` for that and for further keys.
     """
     if options["url"] is not None and len(specifications) != 1:
-        raise UsageError("--url goes with one repository", "add them one by one")
+        raise UsageError("--url requires exactly one repository", "add them one by one")
     given = {key.replace("_", "-"): value for key, value in options.items() if value is not None}
     new = [parse_specification(text) for text in specifications]
     for key, value in given.items():
@@ -100,9 +104,9 @@ def _watch(paths: Paths, new: Sequence[Repository], given: Sequence[str]) -> lis
             now = after[old.name].keys
             keys = ("project", *given) if "project" in now else given
             said = [f"; {key} = {now[key]}" for key in keys if old.keys.get(key) != now[key]]
-            click.echo(f"{item.name} is watched already{''.join(said)}")
+            report(f"{item.name} is already watched{''.join(said)}")
         else:
-            click.echo(f"watching {item.name}" + (f" as {item.project}" if item.project else ""))
+            report(f"watching {item.name}" + (f" as {item.project}" if item.project else ""))
     return [item for name, item in after.items() if name not in before]
 
 
@@ -137,10 +141,10 @@ def _report(fresh: Iterable[Repository], found: Introduction) -> None:
 )
 @_no_check
 def import_(file: Path | None, no_check: bool) -> None:
-    """Watch what the original pypi-insiders watches.
+    """Watch the repositories of the original pypi-insiders.
 
-    FILE is its repos.json (default: where the original stores it). All of it is taken or
-    nothing; what is watched already is no error. The file itself stays as it is.
+    FILE is its repos.json (default: where the original stores it), which stays as it is. If one
+    of its repositories is wrong, none is added; those already watched are no error.
     """
     paths = default_paths()
     named = file is not None

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import click
 
-from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import CommonCommand, note
+from pypi_insiders.cli import completers, confirmation
+from pypi_insiders.cli.common import CommonCommand, note, report
 from pypi_insiders.cli.let_go import report_let_go
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
@@ -19,8 +19,8 @@ from pypi_insiders.util.without_credentials import without_credentials
 _SET_HELP = """\
 Change keys of a watched repository.
 
-VALUE is what TOML has, without quotes: true or false, a number, a text, or a list with commas.
-KEY= without a value unsets the key: its default applies. All are changed or none.
+VALUE is true or false, a number, a text without quotes, or a list with commas. KEY= without a value
+resets the key to its default. If one of them is wrong, none is changed.
 
 \b
 project, url                   what it is
@@ -28,10 +28,10 @@ tags, pre, max-new, backfill   which tags are releases
 subdirectory, python           what is built
 network, strict                how it is built
 keep                           how many versions the index keeps
-allowed-signers                who must have signed
-public-until-built             installers get the public project until the first build
-submodules                     where submodules may be, beside its own namespace
-token-file, token-credential   what git needs for https
+allowed-signers                who must have signed tags
+public-until-built             the fallback index serves until a build
+submodules                     from where submodules may be fetched
+token-file, token-credential   the token that git needs for https
 
 Changing url or project starts from scratch; what was published stays.
 """
@@ -39,7 +39,13 @@ Changing url or project starts from scratch; what was published stays.
 
 @click.command("set", cls=CommonCommand, help=_SET_HELP)
 @click.argument("name", metavar="NS/PROJ", shell_complete=completers.repositories)
-@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+@click.argument(
+    "assignments",
+    metavar="KEY=VALUE...",
+    nargs=-1,
+    required=True,
+    shell_complete=completers.keys,
+)
 def set_(name: str, assignments: tuple[str, ...]) -> None:
     """Change keys of a watched repository."""
     paths = default_paths()
@@ -49,7 +55,7 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
     if new.project is None and new.url != old.url:
         report_unnamed(new.name, None)
     if new == old:
-        click.echo(f"{old.name}: nothing changed")
+        report(f"{old.name}: nothing changed")
     else:
         _report_changes(paths, old, new)
 
@@ -62,7 +68,7 @@ def _texts(assignments: Iterable[str]) -> dict[str, str]:
             shown = repr(without_credentials(word))
             raise UsageError(f"{shown} is not KEY=VALUE", "for example keep=5")
         if key in texts:
-            raise UsageError(f"{key} is given twice", "say once what it is to be")
+            raise UsageError(f"{key} is given twice", "give each key once")
         texts[key] = text
     return texts
 
@@ -71,10 +77,10 @@ def _report_changes(paths: Paths, old: Repository, new: Repository) -> None:
     before, now = old.keys, new.keys
     for key in dict.fromkeys((*before, *now)):
         if key not in now:
-            click.echo(f"{old.name}: {key} is not set any more (it was {as_toml(before[key])})")
+            report(f"{old.name}: {key} reset to its default (was {as_toml(before[key])})")
         elif before.get(key) != now[key]:
-            was = f" (it was {as_toml(before[key])})" if key in before else ""
-            click.echo(f"{old.name}: {key} = {as_toml(now[key])}{was}")
+            was = f" (was {as_toml(before[key])})" if key in before else ""
+            report(f"{old.name}: {key} = {as_toml(now[key])}{was}")
     if (old.remote, old.project) != (new.remote, new.project):
         known = state.load(paths.state, old.name)
         if known.builds and not known.is_of(new.remote, new.project):
@@ -91,27 +97,36 @@ def _report_changes(paths: Paths, old: Repository, new: Repository) -> None:
     required=True,
     shell_complete=completers.repositories,
 )
-@click.option("--purge", is_flag=True, help="Remove its distributions from the index as well.")
-def remove(names: tuple[str, ...], purge: bool) -> None:
+@click.option("--purge", is_flag=True, help="Also remove their releases from the index.")
+@confirmation.options
+def remove(names: tuple[str, ...], purge: bool, yes: bool, dry_run: bool) -> None:
     """Stop watching repositories.
 
-    What they published stays in the index unless --purge is given, and its name with it. A name of
-    which nothing is published leads to the fallback index from then on.
+    Their releases stay in the index unless --purge is given; on a terminal, what it removes is
+    listed and you are asked first. Installers get a project without any release from the fallback
+    index again.
     """
     paths = default_paths()
+    if purge or dry_run:
+        found = removal.published(paths, names)
+        watched = [f"{item.name} from the watched repositories" for item in found]
+        files = [f"{file} from the index" for item in found for file in item.files if purge]
+        removals = [*watched, *files] if files or dry_run else []
+        if not confirmation.is_confirmed(removals, yes=yes, dry_run=dry_run):
+            return
     gone = removal.stop_watching(paths, names)
     for item in gone:
-        click.echo(f"removed {item.name}")
+        report(f"removed {item.name}")
         if purge:
             for name in removal.purge(paths, item.name):
-                click.echo(f"  removed {name} from the index")
+                report(f"  removed {name} from the index")
             for project in item.projects:
                 if left_over := releases.files_of(paths.distributions, project):
-                    click.echo(
+                    report(
                         f"  stays in the index, not built from {item.name}: {', '.join(left_over)}"
                     )
-                    click.echo(f"  to remove that too: pypi-insiders unpublish {project} --all")
+                    report(f"  to remove that too: pypi-insiders unpublish {project} --all")
         elif item.files:
-            click.echo(f"  stays in the index: {', '.join(item.files)}")
-            click.echo(f"  to remove that too: pypi-insiders repos remove --purge {item.name}")
+            report(f"  stays in the index: {', '.join(item.files)}")
+            report(f"  to remove that too: pypi-insiders repos remove --purge {item.name}")
     report_let_go(paths, [project for item in gone for project in item.projects])

@@ -21,7 +21,7 @@ _COLUMNS = ("repository", "project", "version", "url")
 @click.command("list", cls=CommonCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 def list_(as_json: bool) -> None:
-    """List the watched repositories, each with the version that is served."""
+    """List the watched repositories and the versions that are served."""
     # Files only: a list should not start the index, as `status` does.
     seen = snapshot.take(default_paths(), datetime.now().astimezone())
     if isinstance(seen.watched, InsidersError):

@@ -19,6 +19,7 @@ from pypi_insiders.update.progress import Activity, Progress
 from pypi_insiders.update.request import UpdateRequest
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.formatting import counted
 
 
 def update(
@@ -65,7 +66,10 @@ def update(
         )
     elif not as_json:
         return 0
-    result(_json(outcomes, elapsed_s) if as_json else summary(outcomes, elapsed_s))
+    if as_json:
+        result(_json(outcomes, elapsed_s))
+    elif not is_quiet:
+        result(summary(outcomes, elapsed_s))
     return 1 if any(outcome.errors for outcome in outcomes) else 0
 
 
@@ -155,16 +159,17 @@ def _display(*, is_quiet: bool) -> AbstractContextManager[Callable[[str, Activit
 
 
 def summary(outcomes: list[Outcome], elapsed_s: float) -> str:
-    """Tell people what came of it."""
+    """Return in one line what an update did."""
     published = sum(len(outcome.published) for outcome in outcomes)
     missed = [outcome.repository for outcome in outcomes if outcome.unreachable]
     failed = [outcome.repository for outcome in outcomes if outcome.errors]
     checked = sum(outcome.is_watched for outcome in outcomes)
+    repositories = f"{checked} repositor{'y' if checked == 1 else 'ies'}"
     return (
-        f"{checked} checked, {published} files published"
+        f"Checked {repositories}, published {counted(published, 'file')}"
         + (f" in {times.took(elapsed_s)}" if published else "")
-        + (f", out of reach: {', '.join(missed)}" if missed else "")
-        + (f", failed: {', '.join(failed)}" if failed else "")
+        + (f"; {len(missed)} unreachable: {', '.join(missed)}" if missed else "")
+        + (f"; {len(failed)} failed: {', '.join(failed)}" if failed else "")
     )
 
 

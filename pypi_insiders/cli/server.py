@@ -3,18 +3,18 @@
 from pypi_insiders.cli.common import LazyGroup
 
 COMMANDS = {
-    "start": ("pypi_insiders.cli.server_units:start", "Start the package index now."),
-    "stop": ("pypi_insiders.cli.server_units:stop", "Stop the package index."),
-    "restart": ("pypi_insiders.cli.server_units:restart", "Restart the package index."),
-    "status": ("pypi_insiders.cli.server_units:status", "Show the state of the package index."),
-    "logs": ("pypi_insiders.cli.server_units:logs", "Show the log of the package index."),
+    "start": ("pypi_insiders.cli.server_units:start", "Start the index now."),
+    "stop": ("pypi_insiders.cli.server_units:stop", "Stop the index."),
+    "restart": ("pypi_insiders.cli.server_units:restart", "Restart the index."),
+    "status": ("pypi_insiders.cli.server_units:status", "Show the state of the index."),
+    "logs": ("pypi_insiders.cli.server_units:logs", "Show the log of the index."),
     "enable": (
         "pypi_insiders.cli.server_units:enable",
-        "Start the package index now, and at every login.",
+        "Start the index now and at every login.",
     ),
     "disable": (
         "pypi_insiders.cli.server_units:disable",
-        "Stop the package index and no longer start it at login.",
+        "Stop the index and no longer start it at login.",
     ),
     "password": (
         "pypi_insiders.cli.server_passwords:password",
@@ -22,16 +22,16 @@ COMMANDS = {
     ),
     "token": (
         "pypi_insiders.cli.server_passwords:token",
-        "Make a new token for uploads, and print it.",
+        "Create a token for uploads and print it.",
     ),
     "run": (
         "pypi_insiders.cli.server_run:run",
-        "Run the package index in the foreground, without systemd.",
+        "Run the index in the foreground, without systemd.",
     ),
 }
 
 server = LazyGroup(
     "server",
     commands_at=COMMANDS,
-    help="Run the package index, as systemd units of the user.",
+    help="Manage the index and its systemd units.",
 )

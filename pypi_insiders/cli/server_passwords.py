@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from pypi_insiders.cli.common import CommonCommand
+from pypi_insiders.cli.common import CommonCommand, report
 from pypi_insiders.config import passwords
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.util.errors import UsageError
@@ -14,12 +14,12 @@ from pypi_insiders.util.files import locked
 
 @click.command("password", cls=CommonCommand)
 @click.argument("user")
-@click.option("--remove", is_flag=True, help="Let this user in no longer.")
+@click.option("--remove", is_flag=True, help="Remove this user.")
 def password(user: str, remove: bool) -> None:
     """Set the password of a user who may read the index.
 
-    Asks for it on a terminal; elsewhere it is the first line of standard input. It takes effect at
-    once, where `auth = true` is set.
+    Asks for the password on a terminal; otherwise reads it from the first line of standard input.
+    It takes effect at once if `auth = true` is set.
     """
     paths = default_paths()
     if remove:
@@ -28,14 +28,14 @@ def password(user: str, remove: bool) -> None:
     secret = _read_secret()
     with locked(paths.locks.passwords):
         passwords.save(paths.passwords, user, secret)
-    click.echo(f"{user} has a password, in {paths.passwords}")
+    report(f"{user} has a password, in {paths.passwords}")
 
 
 def _remove(user: str) -> None:
     paths = default_paths()
     with locked(paths.locks.passwords):
         was_there = passwords.remove(paths.passwords, user)
-    click.echo(f"{user} {'has no password any more' if was_there else 'had no password'}")
+    report(f"removed the password of {user}" if was_there else f"{user} has no password")
 
 
 def _read_secret() -> str:
@@ -53,12 +53,12 @@ def _read_secret() -> str:
 
 
 @click.command("token", cls=CommonCommand)
-@click.option("--remove", is_flag=True, help="Make the token invalid, and no new one.")
+@click.option("--remove", is_flag=True, help="Revoke the token.")
 def token(remove: bool) -> None:
-    """Make a new token for uploads, and print it.
+    """Create a token for uploads and print it.
 
-    It is stored hashed, so this is the only time that it is seen; the old one is no longer valid.
-    Where `uploads = true` is set: user `__token__`, and the token as the password.
+    The token is stored hashed, so it is shown only once; it replaces the previous token. If
+    `uploads = true` is set, upload as user `__token__` with the token as the password.
     """
     if remove:
         _remove(passwords.UPLOADER)

@@ -18,26 +18,34 @@ from pypi_insiders.util.errors import InsidersError
 @click.command("run", cls=CommonCommand)
 @click.option(
     "--host",
+    metavar="ADDRESS",
     callback=checked(validators.parse_host),
-    help="IP address, or localhost for both loopback addresses.",
+    help="IP address to listen on, or localhost for both loopback addresses.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), help="0 picks a free one.")
+@click.option(
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    help="Port to listen on (0: a free one).",
+)
 @click.option(
     "--dist-dir",
+    metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Directory of the distributions.",
+    help="Directory of the files to serve.",
 )
 @click.option(
     "--fallback-url",
+    metavar="URL",
     callback=checked(validators.parse_fallback_url),
-    help="Index for names that ours does not hold.",
+    help="Index for projects that are not served here.",
 )
 def run(
     host: str | None, port: int | None, dist_dir: Path | None, fallback_url: str | None
 ) -> None:
-    """Run the package index in the foreground, without systemd.
+    """Run the index in the foreground, without systemd.
 
-    Prints its URL. What is not given comes from config.toml. This is also what the unit runs.
+    Prints its URL. Options that are not given are read from config.toml. The unit runs this too.
     """
     inherited = sockets.inherited()
     try:

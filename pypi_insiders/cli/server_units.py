@@ -9,27 +9,28 @@ from pypi_insiders.systemd import control
 
 @click.command(cls=CommonCommand)
 def start() -> None:
-    """Start the package index now.
+    """Start the index now.
 
-    Installs its units, or refreshes them where they are out of date.
+    Installs its units, or updates them if they are out of date. It runs until you log out; with
+    lingering it keeps running.
     """
     service.start("server", control.start, at_login=False)
 
 
 @click.command(cls=CommonCommand)
 def stop() -> None:
-    """Stop the package index.
+    """Stop the index.
 
     If it is enabled, it starts again at the next login.
     """
-    service.report("server", control.stop(service.part_of("server")), "stopped")
+    service.end("server", control.stop, "stopped")
 
 
 @click.command(cls=CommonCommand)
 def restart() -> None:
-    """Restart the package index.
+    """Restart the index.
 
-    Its settings are read again.
+    Its settings are read again. If they are wrong, the running index keeps running.
     """
     service.start("server", control.restart)
 
@@ -38,10 +39,10 @@ def restart() -> None:
 @service_state.as_json
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
-    """Show the state of the package index.
+    """Show the state of the index.
 
-    With -v, also what `systemctl status` prints of its units. Exit status: 0 running, 3 stopped, 4
-    not installed.
+    With -v, also what `systemctl status` prints of its units. Exits with 0 if it is running, 3 if
+    it is stopped, 4 if it is not installed.
     """
     service_state.show(ctx, "server", as_json=as_json)
 
@@ -49,20 +50,20 @@ def status(ctx: click.Context, as_json: bool) -> None:
 @click.command(cls=CommonCommand)
 @service.log_options
 def logs(**options: str | bool | None) -> None:
-    """Show the log of the package index.
+    """Show the log of the index.
 
-    It is kept in the journal.
+    The log is kept in the journal.
     """
     service.show_log("server", options)
 
 
 @click.command(cls=CommonCommand)
 def enable() -> None:
-    """Start the package index now, and at every login."""
+    """Start the index now and at every login."""
     service.start("server", control.start, at_login=True)
 
 
 @click.command(cls=CommonCommand)
 def disable() -> None:
-    """Stop the package index and no longer start it at login."""
-    service.report("server", control.disable(service.part_of("server")), "disabled")
+    """Stop the index and no longer start it at login."""
+    service.end("server", control.disable, "disabled")

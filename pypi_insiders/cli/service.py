@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from pypi_insiders.cli import common, completers, pointing
 from pypi_insiders.cli.common import is_live, note, verbosity
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.config.settings import load_settings
 from pypi_insiders.repositories import data_directories, registry
-from pypi_insiders.repositories.repository import parse_name
 from pypi_insiders.systemd import following, journalctl, service_status, systemctl
 from pypi_insiders.systemd.control import Setup
 from pypi_insiders.systemd.following import JournalPosition
@@ -24,7 +24,11 @@ _LOG_OPTIONS = (
     click.option("-f", "--follow", is_flag=True, help="Follow the log."),
     click.option("-n", "--lines", metavar="N", help="Show the last N entries."),
     click.option(
-        "-p", "--priority", metavar="LEVEL", help="Show entries of this priority or higher."
+        "-p",
+        "--priority",
+        metavar="LEVEL",
+        shell_complete=completers.priorities,
+        help="Show entries of this priority or higher.",
     ),
     click.option("--since", metavar="TIME", help="Show entries since TIME: yesterday, -1h, ..."),
 )
@@ -62,7 +66,7 @@ def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how
             failure = _wait(place)
     now = datetime.now().astimezone()
     look = service_status.look(part, now, setup.manager)
-    click.echo(look.line)
+    common.report(look.line)
     if name == "server" and look.has_failed:
         failure = InsidersError(
             "the index was started, and is failing", "see why: `pypi-insiders server logs`"
@@ -99,9 +103,13 @@ def _wait(place: JournalPosition) -> InsidersError | None:
     return None
 
 
-def report(name: str, was_installed: bool, done: str) -> None:
-    """Report what was done to a service, if it is installed."""
-    click.echo(f"{name}: {done if was_installed else 'not installed'}")
+def end(name: str, how: Callable[[Part], bool], done: str) -> None:
+    """Stop or disable a service, if it is installed, and report it."""
+    is_pointing = name == "server" and pointing.does_shell_point(default_paths())
+    was_installed = how(part_of(name))
+    common.report(f"{name}: {done if was_installed else 'not installed'}")
+    if was_installed and is_pointing:
+        pointing.warn_of_shell("stopped")
 
 
 def show_log(
@@ -127,9 +135,9 @@ def _in_journal(repository: str) -> list[str]:
     Raises:
         InsidersError: it has none, and the repository is not watched either.
     """
-    wanted = parse_name(repository).casefold()
+    watched = registry.load(default_paths().repositories)
+    wanted = registry.meant(watched, repository).casefold()
     logged = journalctl.logged(log.REPOSITORY_FIELD)
     if found := [name for name in logged if name.casefold() == wanted]:
         return found
-    watched = registry.load(default_paths().repositories)
     return [item.name for item in registry.select(watched, (repository,))]

@@ -1,30 +1,39 @@
 """`pypi-insiders uninstall`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
-from pypi_insiders.cli.common import CommonCommand, note
-from pypi_insiders.config.paths import default_paths
+from pypi_insiders.cli import confirmation, pointing
+from pypi_insiders.cli.common import CommonCommand, note, report
+from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.repositories import running
 from pypi_insiders.systemd import control, environment_d
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import is_there
+from pypi_insiders.util.files import is_there, list_names
+from pypi_insiders.util.formatting import counted
 from pypi_insiders.util.trees import remove_tree
 
 
 @click.command(cls=CommonCommand)
-@click.option(
-    "--purge", is_flag=True, help="Remove distributions, configuration, state and caches as well."
-)
-def uninstall(purge: bool) -> None:
-    """Stop, disable and remove the units, and what `env --install` wrote.
+@click.option("--purge", is_flag=True, help="Also remove releases, settings, state and caches.")
+@confirmation.options
+def uninstall(purge: bool, yes: bool, dry_run: bool) -> None:
+    """Remove the units and what `env --install` wrote.
 
-    Distributions and configuration stay unless --purge is given. A person's drop-ins stay, and so
-    do the units that a package of the system brings.
+    The services are stopped and disabled first. Releases and settings stay unless --purge is given;
+    on a terminal, what it removes is listed and you are asked first. Your own drop-ins stay, and
+    so do the units of a system package.
     """
     paths = default_paths()
+    directories = _directories(paths) if purge else []
+    if dry_run or directories:
+        files = [str(path) for path in _files(paths, is_noted=dry_run)]
+        removals = [*files, *(_described(paths, path) for path in directories)]
+        if not confirmation.is_confirmed(removals, yes=yes, dry_run=dry_run):
+            return
+    does_shell_point = pointing.does_shell_point(paths)  # while the units and settings are there
     removed: list[Path] = []
     packaged: list[Path] = []
     try:
@@ -38,24 +47,42 @@ def uninstall(purge: bool) -> None:
         packaged = control.packaged_units()
     except InsidersError as error:
         if not purge:
-            _tell(removed)
+            _report(removed)
             raise
         note(error.message)  # without units there is still what `update` has made
-    if purge:
-        found = [
-            path for path in (paths.config, paths.data, paths.cache, paths.state) if is_there(path)
-        ]
-        if found:
-            with running.updates_stopped(paths, note):
-                removed += [path for path in found if remove_tree(path)]
-            remove_tree(paths.state)  # the lock itself
-    _tell(removed)
+    if directories:
+        with running.updates_stopped(paths, note):
+            removed += [path for path in directories if remove_tree(path)]
+        remove_tree(paths.state)  # the lock itself
+    _report(removed)
     if packaged:
-        note(f"the units in {packaged[0].parent} stay, stopped: they are of a package")
+        note(f"the units in {packaged[0].parent} stay, stopped: they belong to a package")
     elif not removed:
-        click.echo("nothing was installed")
+        report("nothing was installed")
+    if does_shell_point:
+        pointing.warn_of_shell("removed")
 
 
-def _tell(removed: Iterable[Path]) -> None:
+def _directories(paths: Paths) -> list[Path]:
+    return [path for path in (paths.config, paths.data, paths.cache, paths.state) if is_there(path)]
+
+
+def _files(paths: Paths, *, is_noted: bool) -> Iterator[Path]:
+    """Name the files that go, as far as a user manager is there to say where they are."""
+    try:
+        yield from filter(None, [environment_d.installed(paths)])
+        yield from control.installed_files()
+    except InsidersError as error:
+        if is_noted:  # or else the removal notes it
+            note(error.message)
+
+
+def _described(paths: Paths, directory: Path) -> str:
+    if directory != paths.data:
+        return str(directory)
+    return f"{directory}, with {counted(len(list_names(paths.distributions)), 'file')} of the index"
+
+
+def _report(removed: Iterable[Path]) -> None:
     for path in removed:
-        click.echo(f"removed {path}")
+        report(f"removed {path}")

@@ -10,32 +10,30 @@ from pypi_insiders.systemd import control
 @click.command(cls=CommonCommand)
 @service.no_block
 def start(no_block: bool) -> None:
-    """Start the watcher of the repositories now, with an update.
+    """Start the watcher now, with an update.
 
-    Waits until the update is over, and exits with 1 if it failed.
-
-    Installs its units, or refreshes them where they are out of date.
+    Waits for the end of the update, and exits with 1 if it failed. Installs the units, or updates
+    them if they are out of date. The watcher runs until you log out; with lingering it keeps
+    running.
     """
     service.start("watcher", control.start, no_block=no_block, at_login=False)
 
 
 @click.command(cls=CommonCommand)
 def stop() -> None:
-    """Stop the watcher of the repositories.
+    """Stop the watcher.
 
     If it is enabled, it starts again at the next login.
     """
-    service.report("watcher", control.stop(service.part_of("watcher")), "stopped")
+    service.end("watcher", control.stop, "stopped")
 
 
 @click.command(cls=CommonCommand)
 @service.no_block
 def restart(no_block: bool) -> None:
-    """Restart the watcher of the repositories, with an update.
+    """Restart the watcher, with an update.
 
-    Waits until the update is over, and exits with 1 if it failed.
-
-    Its settings are read again.
+    Waits for the end of the update, and exits with 1 if it failed. Its settings are read again.
     """
     service.start("watcher", control.restart, no_block=no_block)
 
@@ -44,10 +42,10 @@ def restart(no_block: bool) -> None:
 @service_state.as_json
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
-    """Show the state of the watcher of the repositories.
+    """Show the state of the watcher.
 
-    With -v, also what `systemctl status` prints of its units. Exit status: 0 running, 3 stopped, 4
-    not installed.
+    With -v, also what `systemctl status` prints of its units. Exits with 0 if it is running, 3 if
+    it is stopped, 4 if it is not installed.
     """
     service_state.show(ctx, "watcher", as_json=as_json)
 
@@ -58,9 +56,9 @@ def status(ctx: click.Context, as_json: bool) -> None:
 )
 @service.log_options
 def logs(repository: str | None, **options: str | bool | None) -> None:
-    """Show the log of the watcher, or only what is about one repository.
+    """Show the log of the watcher, or of one repository.
 
-    It is kept in the journal, also of what is not watched any more.
+    The log is kept in the journal, also of repositories that are no longer watched.
     """
     service.show_log("watcher", options, repository)
 
@@ -68,14 +66,14 @@ def logs(repository: str | None, **options: str | bool | None) -> None:
 @click.command(cls=CommonCommand)
 @service.no_block
 def enable(no_block: bool) -> None:
-    """Start the watcher of the repositories now, with an update, and at every login.
+    """Start the watcher now, with an update, and at every login.
 
-    Waits until the update is over, and exits with 1 if it failed.
+    Waits for the end of the update, and exits with 1 if it failed.
     """
     service.start("watcher", control.start, no_block=no_block, at_login=True)
 
 
 @click.command(cls=CommonCommand)
 def disable() -> None:
-    """Stop the watcher of the repositories and no longer start it at login."""
-    service.report("watcher", control.disable(service.part_of("watcher")), "disabled")
+    """Stop the watcher and no longer start it at login."""
+    service.end("watcher", control.disable, "disabled")

@@ -137,6 +137,15 @@ class Paths:
         # Forges ignore case: two spellings of a name are one repository.
         return self.cache / "mirrors" / f"{name.casefold()}.git"
 
+    def build_log(self, name: str, tag: str) -> Path:
+        """What the last failed build of a tag wrote."""
+        escaped = tag.replace("%", "%25").replace("/", "%2F")
+        return self.build_logs(name) / f"{escaped}.log"
+
+    def build_logs(self, name: str) -> Path:
+        """What failed builds of the repository `NS/PROJ` wrote; may be deleted at any time."""
+        return self.cache / "build-logs" / name.casefold()
+
     @property
     def glances(self) -> Path:
         """Temporary repositories of a single commit, whose files are read."""

@@ -1,8 +1,9 @@
 """Report one repository: what was built from what, and what was not."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_version
@@ -16,10 +17,11 @@ from pypi_insiders.reporting.json_output import moment
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.verdict import Item, Severity
 from pypi_insiders.repositories import registry, state
-from pypi_insiders.repositories.repository import Repository, parse_name
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import is_there
 from pypi_insiders.util.formatting import two_columns
 
 
@@ -41,6 +43,8 @@ class RepositoryDetail:
     """The version that installers get; `None`: none, or it is no longer watched."""
     items: tuple[Item, ...] = ()
     """The items of the judgement about it."""
+    build_logs: Mapping[str, Path] = field(default_factory=dict)
+    """Failed tag to the file with the output of its build."""
 
     @property
     def url(self) -> str | None:
@@ -85,10 +89,10 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
         UsageError: the name is malformed.
         InsidersError: the repository is unknown, or its state cannot be read.
     """
-    name = parse_name(name)
     # Files only: what one repository has built does not depend on systemd, and `show` is fast.
     seen = snapshot.take(paths, now)
     watched = {} if isinstance(seen.watched, InsidersError) else dict(seen.watched)
+    name = registry.meant(watched, name)
     known = state.load(paths.state, name)
     item = registry.find(watched, name)
     if item is None and known == RepositoryState():
@@ -109,6 +113,7 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
         {canonicalize_version(version): reason for version, reason in yanked.items()},
         standing.newest.version if standing and standing.newest else None,
         judge(seen).about((name, item.project if item else known.project)),
+        {tag: log for tag in known.failures if is_there(log := paths.build_log(name, tag))},
     )
 
 
@@ -292,6 +297,8 @@ def _failures(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
         )
         yield f"failed {often}: {tag} ({failure.commit:.9}): {failure.message}"
         yield f"  last {times.told(failure.failed_at, now)}, {again}"
+        if tag in detail.build_logs:
+            yield f"  build output: {detail.build_logs[tag]}"
 
 
 def _tags_and_files(detail: RepositoryDetail) -> Iterator[str]:

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from pypi_insiders.config import toml_fields
 from pypi_insiders.config.paths import Paths
+from pypi_insiders.repositories import pasted
 from pypi_insiders.repositories.repository import Repository, parse_name
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import locked, read_text, write_atomic
@@ -163,27 +166,66 @@ def select(repositories: dict[str, Repository], names: Iterable[str]) -> list[Re
         UsageError: a name is malformed.
         InsidersError: some are not watched; the message has all of them.
     """
-    wanted = [parse_name(name) for name in names]
+    wanted = [meant(repositories, name) for name in names]
     if not wanted:
         return list(repositories.values())
     found = {name: find(repositories, name) for name in wanted}
     missing = [name for name, item in found.items() if item is None]
     if missing:
-        raise _not_watched(repositories, missing)
+        raise _unwatched(repositories, missing)
     # Each once, as it may be named twice, in another case or with `.git`.
     return list({item.name: item for item in found.values() if item}.values())
 
 
-def _not_watched(repositories: Iterable[str], names: Sequence[str]) -> InsidersError:
+def _unwatched(repositories: Mapping[str, Repository], names: Sequence[str]) -> InsidersError:
+    hint = "see `pypi-insiders repos list`" if repositories else "`pypi-insiders repos add NS/PROJ`"
+    if len(names) > 1:
+        return InsidersError(f"{', '.join(names)} are not watched repositories", hint)
+    near = _near(repositories, names[0])
+    meant = f"; did you mean {near}?" if near else ""
+    return InsidersError(f"{names[0]} is not a watched repository{meant}", hint)
+
+
+def meant(repositories: Mapping[str, Repository], text: str) -> str:
+    """Return `NS/PROJ` of what a user typed, or pasted: an address of the repository, say.
+
+    Raises:
+        UsageError: it names no repository; the message has the one that was probably meant.
+    """
+    if found := pasted.parse(text):
+        for item in repositories.values():
+            if (of_item := pasted.parse(item.remote)) and of_item.place == found.place:
+                return item.name
+        return parse_name(found.name)
+    try:
+        return parse_name(text)
+    except UsageError as error:
+        if "/" in text or (near := _near(repositories, text)) is None:
+            raise
+        raise UsageError(
+            f"{text!r} is not a repository of the form NS/PROJ; did you mean {near}?",
+            "see `pypi-insiders repos list`",
+        ) from error
+
+
+def _near(repositories: Mapping[str, Repository], typed: str) -> str | None:
+    """Find the repository that is most like what was typed, or that builds a project of this name.
+
+    Returns:
+        Its name; `None` if none is.
+    """
+    typed = typed.casefold()
+    namespace, _, last = typed.rpartition("/")
+    for item in repositories.values():
+        ends = (item.name.casefold().rpartition("/")[2], item.project)
+        if last in ends or (not namespace and canonicalize_name(last) in ends):
+            return item.name
     import difflib
 
-    message = f"{', '.join(names)} "
-    message += "is not a watched repository" if len(names) == 1 else "are not watched repositories"
-    known = list(repositories)
-    near = [match for name in names for match in difflib.get_close_matches(name, known, n=1)]
-    if near:
-        message += f"; did you mean {' or '.join(dict.fromkeys(near))}?"
-    return InsidersError(message, "see `pypi-insiders repos list`")
+    folded = {name.casefold(): name for name in repositories}
+    begun = [name for name in folded if name.startswith(typed)]
+    close = begun or difflib.get_close_matches(typed, folded, n=1, cutoff=0.8)
+    return folded[close[0]] if close else None
 
 
 def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[str, Repository]:

@@ -12,6 +12,7 @@ from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders.config import toml_fields, validators
 from pypi_insiders.config.toml_fields import key
+from pypi_insiders.repositories import pasted
 from pypi_insiders.repositories.tags import Pattern, Rules
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.without_credentials import without_credentials
@@ -233,11 +234,17 @@ class Repository:
 
 
 def parse_specification(text: str) -> Repository:
-    """Parse `NS/PROJ` or `NS/PROJ:PROJECT`, the argument of `repos add`.
+    """Parse `NS/PROJ` or `NS/PROJ:PROJECT`, or an address in its place.
 
     Raises:
-        UsageError: either part is malformed.
+        UsageError: a part is malformed.
     """
+    address, colon, project = text.rpartition(":")
+    if not colon or "/" in project:  # the colon of a port, or of `git@HOST:PATH`
+        address, project = text, ""
+    if found := pasted.parse(address):
+        url = None if found.url is None else parse_url(found.url)
+        return Repository(parse_name(found.name), parse_project(project) if project else None, url)
     if "://" in text or "@" in text or text.startswith("/"):
         raise UsageError(
             f"{without_credentials(text)!r} is not NS/PROJ",

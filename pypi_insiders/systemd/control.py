@@ -312,6 +312,15 @@ def uninstall() -> list[Path]:
     return removed
 
 
+def installed_files() -> list[Path]:
+    """Return the files that `uninstall` would remove.
+
+    Raises:
+        InsidersError: there is no user manager, or a file is not ours or cannot be read.
+    """
+    return unit_files.installed(systemctl.manager().unit_directory)
+
+
 def _stop_former_slices() -> None:
     for unit in unit_names.FORMER_SLICES:
         has = systemctl.show(unit, "ActiveState", "RequiredBy")

@@ -51,16 +51,25 @@ def uninstall(paths: Paths) -> Path | None:
     Raises:
         InsidersError: the file was not written by this program, or cannot be removed.
     """
+    path = installed(paths)
+    if path is not None:
+        remove(path)
+        systemctl.try_call("daemon-reload")
+    return path
+
+
+def installed(paths: Paths) -> Path | None:
+    """Return the file that `install` wrote; `None` if there is none.
+
+    Raises:
+        InsidersError: the file is not ours, or cannot be read.
+    """
     try:
         path = _file(systemctl.manager())
     except InsidersError:
         # In a container or over ssh there may be no user manager, and the file must go, too.
         path = _in(paths.config.parent)
-    if _read_ours(path) is None:
-        return None
-    remove(path)
-    systemctl.try_call("daemon-reload")
-    return path
+    return None if _read_ours(path) is None else path
 
 
 def _file(manager: systemctl.Manager) -> Path:

@@ -35,7 +35,10 @@ def logs(
     matches = [user, f"SYSLOG_IDENTIFIER={identifier}", *fields]
     for unit in units:
         matches += ["+", user, f"USER_UNIT={unit}"]
-    exec_program(("journalctl", *_journal_of_user(), *options, *matches))
+    # By default systemd's `S` has less cut lines at the width of the terminal. What the user sets
+    # stays. Source: journalctl(1), `$SYSTEMD_LESS`.
+    os.environ.setdefault("SYSTEMD_LESS", "FRXMK")
+    exec_program(("journalctl", *_journal_of_user(), "--no-hostname", *options, *matches))
 
 
 def cursor() -> str | None:

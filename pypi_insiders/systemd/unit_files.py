@@ -198,14 +198,27 @@ def uninstall(directory: Path) -> list[Path]:
                 failed.append(error)
         _remove_empty(directory / f"{unit}.d")
     # `systemctl disable` leaves the links of a unit whose file is missing.
-    for wants in directory.glob("*.wants"):
-        for part in PARTS:
-            link = wants / part.trigger
-            if link.is_symlink() and remove(link):
-                removed.append(link)
+    removed += [link for link in _links(directory) if remove(link)]
     if failed:
         raise failed[0]
     return removed
+
+
+def installed(directory: Path) -> list[Path]:
+    """Return all unit files and drop-ins that are ours, and the links by which they are enabled.
+
+    Raises:
+        InsidersError: a file of that name is not ours, or cannot be read.
+    """
+    units = (*UNITS, *_former(directory))
+    files = [directory / name for unit in units for name in files_of(unit)]
+    ours = [path for path in files if not path.is_symlink() and _read_ours(path) is not None]
+    return [*ours, *_links(directory)]
+
+
+def _links(directory: Path) -> list[Path]:
+    links = [wants / part.trigger for wants in directory.glob("*.wants") for part in PARTS]
+    return [link for link in links if link.is_symlink()]
 
 
 def _remove_empty(directory: Path) -> None:

@@ -6,6 +6,9 @@ from pypi_insiders.index import distribution
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 
+_FELT_S = 1
+"""Cleaning is reported only where it takes so long."""
+
 
 @dataclass
 class Outcome:
@@ -25,7 +28,7 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     """About tags that moved after their build, and about files that were built again."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """The duration of each step: `check`, `fetch`, `build`, `publish`, `upload`."""
+    """The duration of each step: `check`, `fetch`, `build`, `publish`, `clean`, `upload`."""
 
     @property
     def summary(self) -> str:
@@ -33,5 +36,9 @@ class Outcome:
         published = (distribution.release_of(name) for name in self.published)
         # Each release once, as it has an sdist and wheels.
         names = dict.fromkeys(f"{project} {version}" for project, version in published)
-        steps = ", ".join(f"{step} {times.took(spent)}" for step, spent in self.seconds.items())
+        steps = ", ".join(
+            f"{step} {times.took(spent)}"
+            for step, spent in self.seconds.items()
+            if step != "clean" or spent >= _FELT_S
+        )
         return f"{', '.join(names)} in {times.took(sum(self.seconds.values()))} ({steps})"

@@ -12,13 +12,18 @@ class Activity:
     """A step that is running for a repository."""
 
     verb: str
-    """`check`, `fetch`, `build`, `publish` or `upload`."""
+    """`check`, `fetch`, `build`, `publish`, `clean` or `upload`."""
     what: str = ""
     """The tag to build, or the version that was built."""
+    number: int = 0
+    """The number of this build in the update, from 1; 0 for anything else."""
+    expected: int = 0
+    """The number of builds in the update."""
 
     def __str__(self) -> str:
-        """Return it as a phrase, `building v1.0`."""
-        return f"{self.verb}ing {self.what}".rstrip()
+        """Return it as a phrase, `building v1.0 (2 of 4)`."""
+        of = f" ({self.number} of {self.expected})" if self.number else ""
+        return f"{self.verb}ing {self.what}".rstrip() + of
 
 
 @dataclass
@@ -78,11 +83,12 @@ class Progress:
 
     def begin(self, repository: str, verb: str, what: str = "") -> None:
         """Start a step of a repository; this ends its previous step."""
-        step = Activity(verb, what)
         with self._lock:
             self._end(repository)
             count = self._counts[verb]
             count.begun += 1
+            place = (count.begun, count.expected) if verb == "build" else (0, 0)
+            step = Activity(verb, what, *place)
             # Popped by `_end`, so inserted last: `_line` shows the latest step.
             self._now[repository] = _Begun(step, count.begun, time.monotonic())
             self._show(repository, step)

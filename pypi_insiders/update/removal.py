@@ -1,6 +1,6 @@
 """Stop watching repositories, and remove their published files."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pypi_insiders.config.paths import Paths
@@ -14,7 +14,7 @@ from pypi_insiders.repositories import (
     state,
     unpublish,
 )
-from pypi_insiders.repositories.repository import Repository, parse_name
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import retention
 from pypi_insiders.util.trees import remove_tree
 
@@ -39,27 +39,43 @@ def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
         UsageError: a name is malformed.
         InsidersError: a repository is neither watched nor known; nothing is removed.
     """
-    wanted = [parse_name(name) for name in names]
     with registry.edit(paths) as watched:
         # Read before the removal, after which the names from repos.toml would be missing.
-        held = held_names.load(paths).repositories
-        projects: dict[str, list[str]] = {}
-        for project, name in held.items():
-            projects.setdefault((name or "").casefold(), []).append(project)
-        known = {name.casefold() for name, _ in state.everything(paths.state)}
-        remembered = {
-            name: Repository(name)
-            for name in wanted
-            if name.casefold() in projects or name.casefold() in known
-        }
-        # Watched repositories first: the typed name may differ in case from the file.
-        gone = [item.name for item in registry.select({**watched, **remembered}, wanted)]
-        for name in gone:
-            watched.pop(name, None)
+        gone = _find(paths, watched, names)
+        for item in gone:
+            watched.pop(item.name, None)
         # In this order, so that a repository that is recorded as removed really is.
         registry.save(paths.repositories, watched.values())
         removed = state.load_removed(paths.state)
-        state.save_removed(paths.state, {*removed, *(name.casefold() for name in gone)})
+        state.save_removed(paths.state, {*removed, *(item.name.casefold() for item in gone)})
+    return gone
+
+
+def published(paths: Paths, names: Iterable[str]) -> list[Removed]:
+    """Return what `stop_watching` would.
+
+    Raises:
+        UsageError: a name is malformed.
+        InsidersError: a repository is neither watched nor remembered.
+    """
+    return _find(paths, registry.load(paths.repositories), names)
+
+
+def _find(paths: Paths, watched: Mapping[str, Repository], names: Iterable[str]) -> list[Removed]:
+    """Find repositories that are watched, or were."""
+    wanted = [registry.meant(watched, name) for name in names]
+    held = held_names.load(paths).repositories
+    projects: dict[str, list[str]] = {}
+    for project, name in held.items():
+        projects.setdefault((name or "").casefold(), []).append(project)
+    known = {name.casefold() for name, _ in state.everything(paths.state)}
+    remembered = {
+        name: Repository(name)
+        for name in wanted
+        if name.casefold() in projects or name.casefold() in known
+    }
+    # Watched ones first: a name may be typed in another case than in the file.
+    gone = [item.name for item in registry.select({**watched, **remembered}, wanted)]
     return [
         Removed(name, tuple(_published(paths, name)), tuple(projects.get(name.casefold(), ())))
         for name in gone
@@ -128,6 +144,7 @@ def purge(paths: Paths, name: str) -> list[str]:
         # `remove_files` has listed them as taken back, which would exclude them from a new start.
         releases.forget_taken_back(paths, files)
         remove_tree(paths.mirror(name))
+        remove_tree(paths.build_logs(name))
     return removed
 
 

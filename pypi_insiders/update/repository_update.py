@@ -184,6 +184,8 @@ class RepositoryUpdate:
                 # Not with --all-tags, which would publish again all that was taken back.
                 is_forced = request.force and request.tag is not None
                 done = self._publisher.publish(release, result, lost, is_forced=is_forced)
+            # To remove the trees of a build may take longer than to publish its files.
+            self._progress.begin(self.name, "clean")
         self.tracked.outcome.published += done.new
         self.tracked.warn(done.warnings)
 

@@ -1,5 +1,6 @@
 """The state and the report of one repository during an update."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -16,7 +17,8 @@ from pypi_insiders.update import failures
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.outcome import Outcome
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.plain_text import Block
+from pypi_insiders.util.files import list_names, remove, write_atomic
+from pypi_insiders.util.plain_text import Block, printable
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
@@ -106,6 +108,7 @@ class TrackedRepository:
         subject = f"{self.name}: tag {tag}" if tag else self.name
         if isinstance(error, BuildError) and error.output:
             _log.info("%s: output of the build:\n%s", subject, Block(error.output.rstrip()))
+            self._keep_output(tag, error.output)
         shown = failures.in_words(error)
         # The lasting failure of a tag is in the state, until the tag builds.
         if tag is None or not failures.is_lasting(error):
@@ -121,6 +124,21 @@ class TrackedRepository:
         self.outcome.errors.append(shown)
         if tag is not None:
             self.outcome.failed_tags[shown] = tag
+
+    def _keep_output(self, tag: str | None, output: str) -> None:
+        """Keep what a build wrote: of an update by hand no journal has it, and with -q no terminal.
+
+        Logs of tags that do not fail any more are removed.
+        """
+        paths = self._context.paths
+        keep = {paths.build_log(self.name, name) for name in (*self.known.failures, tag) if name}
+        with contextlib.suppress(InsidersError):  # the failure itself is what counts
+            directory = paths.build_logs(self.name)
+            for path in map(directory.joinpath, list_names(directory)):
+                if path not in keep:
+                    remove(path)
+            if tag is not None:
+                write_atomic(paths.build_log(self.name, tag), printable(output))
 
     def fail_tag(self, tag: str, commit: str, error: Exception) -> None:
         """Report the failure of a tag, and save it if it is lasting."""

@@ -1,7 +1,9 @@
-"""Format commands for the user's shell: sh, bash, zsh and the like, or fish."""
+"""Format commands for the user's shell."""
 
+import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
 
 SH = ("sh", "bash", "zsh", "ash", "dash", "ksh", "mksh")
@@ -20,11 +22,39 @@ def is_fish(environment: Mapping[str, str]) -> bool:
     return name(environment) == FISH
 
 
-def assign(variable: str, value: str, *, fish: bool) -> str:
-    """Return the line that sets and exports a variable."""
-    if fish:  # a backslash escapes between single quotes there, too
-        return f"set -gx {variable} {shlex.quote(value.replace(chr(92), chr(92) * 2))};"
-    return f"export {variable}={shlex.quote(value)};"
+@dataclass(frozen=True)
+class Writer:
+    """Writes the lines that set and unset an exported variable in one shell."""
+
+    assign: Callable[[str, str], str]
+    """Name and value to a line."""
+    unset: Callable[[str], str]
+    """Name to a line."""
+
+
+def _quoted(value: str, escaped: str, by: str) -> str:
+    return f"'{value.replace(escaped, by)}'"
+
+
+# With `;`, for `eval $(...)` without quotes makes one line of all.
+SH_WRITER = Writer(
+    lambda name, value: f"export {name}={shlex.quote(value)};", lambda name: f"unset {name};"
+)
+FISH_WRITER = Writer(
+    # Where a backslash escapes between single quotes, too.
+    lambda name, value: f"set -gx {name} {shlex.quote(value.replace(chr(92), chr(92) * 2))};",
+    lambda name: f"set -e {name};",
+)
+# JSON has the escapes of a double-quoted string of Nushell. Source: the Nushell book, "Strings".
+NU_WRITER = Writer(
+    lambda name, value: f"$env.{name} = {json.dumps(value, ensure_ascii=False)}",
+    lambda name: f"hide-env --ignore-errors {name}",
+)
+# Source: about_Quoting_Rules and about_Environment_Variables of PowerShell.
+POWERSHELL_WRITER = Writer(
+    lambda name, value: f"$env:{name} = {_quoted(value, chr(39), chr(39) * 2)}",
+    lambda name: f"Remove-Item -ErrorAction Ignore Env:{name}",
+)
 
 
 def unset(variables: Iterable[str], *, fish: bool) -> str:

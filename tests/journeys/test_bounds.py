@@ -104,4 +104,4 @@ def test_a_want_of_descriptors_is_no_failure_of_a_tag(
     assert errors[1:] == ["hint: close programs, or raise the limit: `ulimit -n`"]
     path = person.paths.state / "repositories/me/probe.json"
     assert not path.exists() or json.loads(path.read_text())["failures"] == {}
-    assert "2 files published" in person.run("update").stdout
+    assert "published 2 files" in person.run("update").stdout

@@ -49,7 +49,7 @@ def test_of_two_projects_in_one_repository_each_has_its_tags(
             "--tags", f"{name}-{{version}}", "--subdirectory", f"packages/{name}",
         )  # fmt: skip
     done = person.run("update")
-    assert untimed(done.stdout) == "2 checked, 4 files published\n"
+    assert untimed(done.stdout) == "Checked 2 repositories, published 4 files\n"
     assert "passed over" not in done.stderr
     assert person.distributions() == names("probe_server-6.19.1", "probe_client-2.0")
 
@@ -71,9 +71,9 @@ def test_pre_releases_as_the_person_wants(person: Person, watch: Watch) -> None:
     person.run("repos", "add", "me/probe", "--no-pre")
     person.run("update")
     project.release("2.0rc2")
-    assert person.run("update").stdout == "1 checked, 0 files published\n"
+    assert person.run("update").stdout == "Checked 1 repository, published 0 files\n"
     added = person.run("repos", "add", "me/probe", "--pre").stdout
-    assert added == "me/probe is watched already; pre = True\n"
+    assert added == "me/probe is already watched; pre = True\n"
     person.run("update")
     assert built(person) == ["v1.0", "v2.0rc2", "v2.0rc1"]
 
@@ -93,17 +93,17 @@ def test_at_most_so_many_new_ones_and_the_newest(person: Person, watch: Watch) -
     ) in told
     assert built(person) == ["v1.0", "v1.5", "v1.4"]
     quiet = person.run("update")
-    assert (quiet.stdout, quiet.stderr) == ("1 checked, 0 files published\n", "")
+    assert (quiet.stdout, quiet.stderr) == ("Checked 1 repository, published 0 files\n", "")
     person.run("update", "me/probe", "--tag", "v1.2")
     assert (
         untimed(person.run("update", "me/probe", "--all-tags").stdout)
-        == "1 checked, 4 files published\n"
+        == "Checked 1 repository, published 4 files\n"
     )
     assert built(person) == ["v1.0", "v1.5", "v1.4", "v1.2", "v1.3", "v1.1"]
 
 
 def test_backfill_builds_older_ones_too(person: Person, watch: Watch) -> None:
-    """At first, and for a repository that is watched already."""
+    """At first, and for a repository that is already watched."""
     project = watch("probe")
     for version in ("1.0", "1.1", "1.2", "2.0rc1"):
         project.release(version)
@@ -167,8 +167,8 @@ def test_force_tells_what_differs_and_replaces_nothing(person: Person, watch: Wa
         "differs in probe-1.0.dist-info/RECORD; probe/__init__.py\n"
     ) in other
     assert before == {name: (person.paths.distributions / name).read_bytes() for name in before}
-    person.run("unpublish", "probe", "1.0")
-    assert person.run("update").stdout == "1 checked, 0 files published\n"
+    person.run("unpublish", "--yes", "probe", "1.0")
+    assert person.run("update").stdout == "Checked 1 repository, published 0 files\n"
     person.run("update", "me/probe", "--tag", "v1.0", "--force")
     after = {name: (person.paths.distributions / name).read_bytes() for name in before}
     assert [name for name in before if before[name] == after[name]] == []
@@ -207,7 +207,7 @@ def test_what_fails_is_tried_less_and_less(person: Person, watch: Watch) -> None
     assert first["next_at"] - first["failed_at"] == 3600
     assert "broken" in first["message"]
     paused = person.run("update", status=1)
-    assert paused.stdout == "1 checked, 0 files published, failed: me/probe\n"
+    assert paused.stdout == "Checked 1 repository, published 0 files; 1 failed: me/probe\n"
     assert re.fullmatch(
         r"error: me/probe: tag v1\.0: .*broken \(failed before; next try after .*\)\n"
         r"hint: retry now: `pypi-insiders update me/probe`\n",
@@ -257,7 +257,7 @@ def test_a_host_out_of_reach_is_no_failure_until_it_lasts(person: Person, watch:
     away = f'[url "https://127.0.0.1:{free_port()}/"]\n  insteadOf = {far.url}\n'
     (person.home / ".gitconfig").write_text(away)
     done = person.run("update")
-    assert done.stdout == "2 checked, 0 files published, out of reach: me/far\n"
+    assert done.stdout == "Checked 2 repositories, published 0 files; 1 unreachable: me/far\n"
     assert re.search("me/far: host unreachable .* the next update tries", done.stderr)
     checks = json.loads((person.paths.state / "checks.json").read_text())
     assert checks["me/probe"]["unreachable_since"] is None
@@ -276,7 +276,7 @@ def test_a_host_out_of_reach_is_no_failure_until_it_lasts(person: Person, watch:
     long_ago = {**checks["me/far"], "unreachable_since": since_s - 86400}
     remember(person, "checks.json", **{"me/far": long_ago})
     failed = person.run("update", status=1)
-    assert failed.stdout == "2 checked, 0 files published, failed: me/far\n"
+    assert failed.stdout == "Checked 2 repositories, published 0 files; 1 failed: me/far\n"
     (person.paths.config / "config.toml").write_text('[watcher]\nunreachable-grace = "2d"\n')
     person.run("update")
     told = person.run("update", "me/far", status=1)
@@ -287,7 +287,7 @@ def test_a_host_out_of_reach_is_a_failure_before_the_first_build(person: Person)
     """Installers have nothing of it: `watcher enable` must not end as if all was well."""
     person.run("repos", "add", "me/far", "--url", f"https://127.0.0.1:{free_port()}/me/far.git")
     failed = person.run("update", status=1)
-    assert failed.stdout == "1 checked, 0 files published, failed: me/far\n"
+    assert failed.stdout == "Checked 1 repository, published 0 files; 1 failed: me/far\n"
     assert re.search("error: me/far: host unreachable ", failed.stderr)
 
 
@@ -319,7 +319,7 @@ def test_lost_state_is_found_again_by_what_the_index_holds(person: Person, watch
     before = known(person)
     shutil.rmtree(person.paths.state)
     done = person.run("update")
-    assert done.stdout == "1 checked, 0 files published\n"
+    assert done.stdout == "Checked 1 repository, published 0 files\n"
     assert done.stderr == "me/probe: its state was lost; recovered: 1.0, 1.1\n"
     after = known(person)
     kept = ("tag", "commit", "version", "files")
@@ -327,7 +327,7 @@ def test_lost_state_is_found_again_by_what_the_index_holds(person: Person, watch
         {key: build[key] for key in kept} for build in before["builds"]
     ]
     project.release("1.2")
-    assert untimed(person.run("update").stdout) == "1 checked, 2 files published\n"
+    assert untimed(person.run("update").stdout) == "Checked 1 repository, published 2 files\n"
 
 
 def test_what_comes_from_elsewhere_is_not_taken_for_ours(
@@ -356,7 +356,7 @@ def test_state_of_an_older_version_is_read(person: Person, watch: Watch) -> None
         del content[key]
     path.write_text(json.dumps({**content, "format": 1}))
     done = person.run("update")
-    assert (done.stdout, done.stderr) == ("1 checked, 0 files published\n", "")
+    assert (done.stdout, done.stderr) == ("Checked 1 repository, published 0 files\n", "")
 
 
 def test_what_a_release_was_built_with_is_remembered(person: Person, watch: Watch) -> None:

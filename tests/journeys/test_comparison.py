@@ -161,7 +161,7 @@ def test_what_is_lost_or_changed_is_left_out_and_built_again(
             assert f"probe-{version}-py3-none-any.whl" in told
 
         done = run_limited(person, "update")
-        assert untimed(done.stdout) == "1 checked, 8 files published\n", done.stderr
+        assert untimed(done.stdout) == "Checked 1 repository, published 8 files\n", done.stderr
         for name in sorted(set(before) - set(whole)):
             assert f"me/probe: restored {name}, identical to the lost file\n" in done.stderr
         assert listed(url, "probe") == before
@@ -169,7 +169,7 @@ def test_what_is_lost_or_changed_is_left_out_and_built_again(
     aside = sorted(path.name for path in (directory / ".set-aside").iterdir())
     assert aside == [f"probe-{version}-py3-none-any.whl" for version in list(SPOILED)[1:]]
     assert comparison.compare(person.paths, verify=True) == []
-    assert person.run("update").stdout == "1 checked, 0 files published\n"
+    assert person.run("update").stdout == "Checked 1 repository, published 0 files\n"
 
 
 def test_a_lost_directory_is_filled_again(person: Person, watch: Watch) -> None:
@@ -181,17 +181,17 @@ def test_a_lost_directory_is_filled_again(person: Person, watch: Watch) -> None:
     project.release("1.2")
     person.run("update")
     person.run("yank", "probe", "1.0", "--reason", "broken")
-    person.run("unpublish", "probe", "1.1")
+    person.run("unpublish", "--yes", "probe", "1.1")
     before = hashes(person)
     directory = person.paths.distributions
     shutil.rmtree(directory)
-    assert untimed(person.run("update").stdout) == "1 checked, 4 files published\n"
+    assert untimed(person.run("update").stdout) == "Checked 1 repository, published 4 files\n"
     assert hashes(person) == before
     assert yanks.load(directory) == {"probe": {"1.0": "broken"}}
     assert TAKEN_BACK.load(directory) == {"probe": {"1.1": "unpublished"}}
     directory.rename(directory.with_name("moved"))
     directory.mkdir()
-    assert untimed(person.run("update").stdout) == "1 checked, 4 files published\n"
+    assert untimed(person.run("update").stdout) == "Checked 1 repository, published 4 files\n"
     assert hashes(person) == before
 
 
@@ -200,12 +200,12 @@ def test_what_was_taken_back_stays_so_without_any_state(person: Person, watch: W
     for name, named in (("probe", True), (UNNAMED, False)):
         watch(name, named=named).release("1.0")
     person.run("update")
-    person.run("unpublish", "probe", "1.0")
-    person.run("unpublish", UNNAMED, "--all")
+    person.run("unpublish", "--yes", "probe", "1.0")
+    person.run("unpublish", "--yes", UNNAMED, "--all")
     shutil.rmtree(person.paths.state)
     for again in ((), ("me/probe",), ("me/probe", "--all-tags", "--force")):
         done = person.run("update", *again)
-        assert done.stdout.endswith("checked, 0 files published\n")
+        assert done.stdout.endswith("published 0 files\n")
         assert person.distributions() == []
     told = person.run("update", "me/probe", "--tag", "v1.0").stderr
     assert "the release of tag v1.0 was taken back; publish it again with --force\n" in told
@@ -221,8 +221,8 @@ def test_purged_and_watched_again_it_starts_from_scratch(person: Person, watch: 
     project = watch("probe")
     project.release("1.0")
     person.run("update")
-    person.run("unpublish", "probe", "1.0")
-    person.run("repos", "remove", "--purge", "me/probe")
+    person.run("unpublish", "--yes", "probe", "1.0")
+    person.run("repos", "remove", "--purge", "--yes", "me/probe")
     person.run("repos", "add", "me/probe:probe", "--url", project.url)
     person.run("update")
     assert person.distributions() == names("probe-1.0")
@@ -262,7 +262,7 @@ def test_a_build_that_is_not_reproducible(person: Person, watch: Watch) -> None:
     assert f"warning: me/probe: {line}\n" in done.stderr
     assert state.load_checks(person.paths.state)["me/probe"].warnings == [line]
     assert known(person)["1.0"] == after
-    removed = person.run("repos", "remove", "--purge", "me/probe").stdout
+    removed = person.run("repos", "remove", "--purge", "--yes", "me/probe").stdout
     assert f"removed {WHEEL} from the index" in removed
 
 
@@ -290,8 +290,8 @@ def test_a_tag_that_has_moved_or_gone(person: Person, watch: Watch) -> None:
             "repository\nhint: restore the files from a backup, or give up the release: "
             "`pypi-insiders unpublish probe 1.0`\n"
         ) in failed.stderr
-    assert f"gave up {WHEEL}\n" in person.run("unpublish", "probe", "1.0").stdout
-    assert person.run("update").stdout == "1 checked, 0 files published\n"
+    assert f"gave up {WHEEL}\n" in person.run("unpublish", "--yes", "probe", "1.0").stdout
+    assert person.run("update").stdout == "Checked 1 repository, published 0 files\n"
 
 
 def test_what_was_dropped_in_by_hand_is_missed_until_it_is_given_up(
@@ -313,7 +313,7 @@ def test_what_was_dropped_in_by_hand_is_missed_until_it_is_given_up(
         pass
     told = person.run("doctor", status=1).stdout
     assert "problem  mine: mine was served (copied there by hand); its files are missing" in told
-    assert person.run("unpublish", "mine", "--all").stdout == (
+    assert person.run("unpublish", "--yes", "mine", "--all").stdout == (
         f"gave up {path.name}\nmine is no longer held: installers get it from the fallback index\n"
     )
     assert comparison.compare(person.paths) == []
@@ -339,22 +339,22 @@ def test_what_neither_size_nor_time_betrays_is_found_by_its_hash(
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
     spoil()
-    assert person.run("update").stdout == "1 checked, 0 files published\n"
+    assert person.run("update").stdout == "Checked 1 repository, published 0 files\n"
     assert comparison.compare(person.paths) == []
     told = person.run("doctor", "--verify", status=1).stdout
     assert f"problem  me/probe: probe 1.0: {WHEEL} differs from what was published" in told
-    assert untimed(person.run("update").stdout) == "1 checked, 1 files published\n"
+    assert untimed(person.run("update").stdout) == "Checked 1 repository, published 1 file\n"
     assert hashes(person) == before
     for at in (verified_at - 8 * 86400, verified_at + 400 * 86400):
         spoil()
         state.save_verified(person.paths.state, at)
-        assert untimed(person.run("update").stdout) == "1 checked, 1 files published\n"
+        assert untimed(person.run("update").stdout) == "Checked 1 repository, published 1 file\n"
         assert hashes(person) == before
         assert state.load_verified(person.paths.state) >= verified_at
     person.paths.settings.write_text("[watcher]\nverify-interval = 0\n")
     spoil()
     state.save_verified(person.paths.state, 0)
-    assert person.run("update").stdout == "1 checked, 0 files published\n"
+    assert person.run("update").stdout == "Checked 1 repository, published 0 files\n"
 
 
 def test_what_an_older_version_took_back_stays_so(person: Person, watch: Watch) -> None:
@@ -374,7 +374,7 @@ def test_what_an_older_version_took_back_stays_so(person: Person, watch: Watch) 
 
     as_of_old()
     shutil.rmtree(person.paths.distributions)
-    assert untimed(person.run("update").stdout) == "1 checked, 4 files published\n"
+    assert untimed(person.run("update").stdout) == "Checked 1 repository, published 4 files\n"
     for name in names("probe-1.0"):
         (person.paths.distributions / name).unlink()
     as_of_old()
@@ -465,7 +465,7 @@ def test_damaged_state_stops_nothing(person: Person, watch: Watch, port: int) ->
     project.release("1.1")
     person.run("update")
     person.run("yank", "probe", "1.0")
-    person.run("unpublish", "probe", "1.1")
+    person.run("unpublish", "--yes", "probe", "1.1")
     before = hashes(person)
     *aids, yanked, taken_back = _aids(person)
     some = ("missing", "garbage", "mode 000")
@@ -484,7 +484,10 @@ def test_damaged_state_stops_nothing(person: Person, watch: Watch, port: int) ->
                 assert run_limited(person, "status").returncode == 1, kind
                 assert run_limited(person, "export", person.home / "export").returncode == 0
                 done = run_limited(person, "update")
-                assert done.stdout == "1 checked, 0 files published\n", (kind, done.stderr)
+                assert done.stdout == "Checked 1 repository, published 0 files\n", (
+                    kind,
+                    done.stderr,
+                )
                 assert done.returncode == 0, (kind, done.stderr)
                 assert listed(url, "probe") == before, kind
             assert yanks.load(person.paths.distributions) == {"probe": {"1.0": ""}}, kind
@@ -589,7 +592,7 @@ def test_times_in_the_future_count_as_now(person: Person, watch: Watch) -> None:
                  "next_at": future + 3600}
     }  # fmt: skip
     path.write_text(json.dumps(content))
-    assert untimed(person.run("update").stdout) == "1 checked, 2 files published\n"
+    assert untimed(person.run("update").stdout) == "Checked 1 repository, published 2 files\n"
     now_s = time.time()
     assert json.loads(path.read_text())["builds"][0]["built_at"] <= now_s
     checks = person.paths.state / "checks.json"
@@ -644,11 +647,11 @@ def test_a_file_that_is_being_written_carries_our_mark(
 def test_what_nobody_knows_cannot_be_unpublished(person: Person) -> None:
     """Neither twice."""
     wheel(person.paths.distributions, "mine", "1.0")
-    person.run("unpublish", "mine", "1.0")
+    person.run("unpublish", "--yes", "mine", "1.0")
     for versions in (["1.0"], []):
         with pytest.raises(InsidersError, match=r"^mine has no releases here|^mine 1\.0 not found"):
             releases.find_published(person.paths, "mine", versions)
-    wrong = person.run("unpublish", "mine", status=2)
+    wrong = person.run("unpublish", "--yes", "mine", status=2)
     assert wrong.stderr == (
         "error: name the versions to remove, or give --all\n"
         "hint: `pypi-insiders unpublish mine --all` removes all versions\n"

@@ -13,13 +13,14 @@ from machine import Machine
 
 PORT = re.compile(r":\d+(?= could)")
 FOUND = r"%p %y %m %s %T@\n"
-COUNTED = "1 checked, 0 files published, failed: me/probe\n"
+COUNTED = "Checked 1 repository, published 0 files; 1 failed: me/probe\n"
 WATCH = "pypi-insiders repos add --no-check --url file:///nowhere/probe.git"
 NAME_HINT = "for example squidfunk/mkdocs-material-insiders; for other hosts than GitHub add --url"
 URL_HINT = (
     "use https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
 )
-LIST_HINT = "see `pypi-insiders repos list`"
+UNWATCHED = "me/probe is not a watched repository"
+LIST_HINT = "`pypi-insiders repos add NS/PROJ`"
 WITHOUT = "`pypi-insiders exec`, `server run` and `update` work without systemd"
 CONFIG = ".config/pypi-insiders"
 DISTS = ".local/share/pypi-insiders/dists"
@@ -51,7 +52,8 @@ class Complaint:
 
 WORDS = [
     Complaint(
-        "a wrong command", "updat", "no such command 'updat'", "did you mean update?", 2
+        "a wrong command", "updat", "no such command 'updat'",
+        "did you mean `pypi-insiders update`?", 2
     ),
     Complaint(
         "a command of nothing that exists", "frobnicate", "no such command 'frobnicate'",
@@ -73,8 +75,8 @@ WORDS = [
         "'probe' is not a repository of the form NS/PROJ", NAME_HINT, 2,
     ),
     Complaint(
-        "a URL in place of a name", "repos add https://github.com/me/probe",
-        "'https://github.com/me/probe' is not NS/PROJ",
+        "a URL in place of a name", "repos add https://github.com/probe",
+        "'https://github.com/probe' is not NS/PROJ",
         "name the repository NS/PROJ, and add its URL: --url URL", 2,
     ),
     Complaint(
@@ -111,7 +113,7 @@ WORDS = [
     ),
     Complaint(
         "one URL for two repositories", "repos add me/a me/b --url https://example.org/a",
-        "--url goes with one repository", "add them one by one", 2,
+        "--url requires exactly one repository", "add them one by one", 2,
     ),
     Complaint(
         "one distribution from two repositories", "repos add me/a:probe me/b:probe",
@@ -134,8 +136,7 @@ WORDS = [
         "name the file: `pypi-insiders repos import FILE`",
     ),
     Complaint(
-        "a key of what is not watched", "repos set me/probe keep=5",
-        "me/probe is not a watched repository",
+        "a key of what is not watched", "repos set me/probe keep=5", UNWATCHED,
         LIST_HINT,
     ),
     Complaint(
@@ -152,20 +153,20 @@ WORDS = [
     ),
     Complaint(
         "a key twice", "repos set me/probe keep=1 keep=2", "keep is given twice",
-        "say once what it is to be", 2,
+        "give each key once", 2,
     ),
     Complaint(
         "no terminal to edit on", "config edit", "not a terminal",
         "set EDITOR to a program that needs none", environment={"VISUAL": "", "EDITOR": ""},
     ),
     Complaint(
-        "removing what is not watched", "repos remove me/probe",
-        "me/probe is not a watched repository", LIST_HINT,
+        "removing what is not watched", "repos remove me/probe", UNWATCHED, LIST_HINT
     ),
     Complaint(
         "updating what is not watched", "update me/probe me/other",
         "me/probe, me/other are not watched repositories", LIST_HINT,
     ),
+    Complaint("showing what is not known", "show me/probe", UNWATCHED, LIST_HINT),
     Complaint(
         "showing what is not known", "show me/probe",
         "me/probe is not a watched repository", LIST_HINT,
@@ -224,8 +225,8 @@ WORDS = [
         "see `pypi-insiders completion --help`", 2,
     ),
     Complaint(
-        "a shell of another syntax", "env", "$SHELL is csh, and its syntax is not known here",
-        "--shell sh shows what to set; or `pypi-insiders exec -- COMMAND`",
+        "a shell of another syntax", "env", "$SHELL is csh, whose syntax is not known",
+        "`pypi-insiders env --shell sh` shows what to set; or `pypi-insiders exec -- COMMAND`",
         environment={"SHELL": "/bin/csh"},
     ),
     Complaint(

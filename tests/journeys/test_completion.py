@@ -18,6 +18,7 @@ from fixtures import COMMAND, Person, need, unavailable
 
 SHELLS = ("bash", "zsh", "fish")
 TIMEOUT_S = 60
+COMMIT = "0" * 40
 REPOS = '["me/Probe"]\n["me/probe-two"]\n["you/other"]\nkeep = "not a number"\n'
 
 
@@ -107,6 +108,11 @@ def filled(person: Person) -> Person:
                  ".upload-x", "no distribution"):  # fmt: skip
         (person.paths.distributions / name).touch()
     (person.paths.distributions / ".yanked.json").write_text('{"other-x": {"3": "broken"}}')
+    mirror = person.paths.mirror("me/probe")
+    (mirror / "refs/tags").mkdir(parents=True)
+    (mirror / "refs/tags/v2.0").touch()
+    lines = [f"{COMMIT} refs/{ref}\n" for ref in ("heads/main", "tags/v1.10", "tags/v1.9")]
+    (mirror / "packed-refs").write_text("# pack-refs with: peeled\n" + "".join(lines))
     (person.home / "site-of-mine").mkdir()
     (person.home / "site-file").touch()
     return person
@@ -203,12 +209,39 @@ def asked(person: Person, *words: str) -> list[str]:
         (("repos", "add", "--allowed-signers", ""), ["file,"]),
         (("server", "run", "--dist-dir", ""), ["dir,"]),
         (("completion", ""), list(SHELLS)),
+        (("repos", "set", "me/probe", "ke"), ["keep="]),
+        (("repos", "set", "me/probe", "keep=5", "ma"), ["max-new="]),
+        (("repos", "set", "me/probe", "keep=5", "k"), []),
+        (("update", "me/probe", "--tag", ""), ["v2.0", "v1.10", "v1.9"]),
+        (("update", "ME/Probe", "--tag", "V1.1"), ["v1.10"]),
+        (("update", "--tag", ""), []),
+        (("exec", "unam"), ["uname"]),
+        (("exec", "--", "unam"), ["uname"]),
+        (("exec", "uname", "unam"), []),
+        (("watcher", "logs", "-p", "e"), ["emerg", "err"]),
+        (("server", "logs", "--priority", "warn"), ["warning"]),
     ],
     ids=" ".join,
 )
 def test_what_is_offered(filled: Person, words: tuple[str, ...], offered: list[str]) -> None:
     """Names in any case, those given already left out; the newest version first."""
     assert asked(filled, *words) == offered
+
+
+def test_fish_shows_whole_descriptions(filled: Person) -> None:
+    """Also behind a comma, of which most have one; each is a whole sentence."""
+    lines = 'complete -C "pypi-insiders e"; complete -C "pypi-insiders watcher en"'
+    path = f"{COMMAND.parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [need("fish"), "--no-config", "-c", f"{load('fish')}; {lines}"],
+        env={**filled.environment, "PATH": path}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [
+        "env\tPrint the variables that point pip, uv and PDM to the index.",
+        "exec\tRun a command with the index, without systemd.",
+        "export\tWrite the index to DIR as plain files.",
+        "enable\tStart the watcher now, with an update, and at every login.",
+    ]
 
 
 @pytest.mark.parametrize(

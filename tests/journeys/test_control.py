@@ -96,7 +96,7 @@ def test_uninstall_leaves_nothing_but_what_is_the_persons(machine: Machine, port
     machine.run("test", "-e", ".local/share/pypi-insiders/dists")
     machine.run("test", "-e", ".config/pypi-insiders/config.toml")
     assert statuses(machine, *SERVICES) == [4, 4]
-    again = machine.run("pypi-insiders", "uninstall", "--purge").stdout
+    again = machine.run("pypi-insiders", "uninstall", "--purge", "--yes").stdout
     assert "nothing was installed" not in again
     machine.run("test", "!", "-e", ".local/share/pypi-insiders")
     machine.run("test", "!", "-e", ".config/pypi-insiders")
@@ -536,3 +536,39 @@ def test_under_sudo_the_person_is_told_to_go_without(make_machine: MakeMachine) 
         assert failed.stderr == (
             "error: no user manager under sudo\nhint: run the command without sudo, as jo\n"
         )
+
+
+def test_settings_that_stop_the_index_stop_no_running_one(machine: Machine, port: int) -> None:
+    """One line says why, where the user looks, and the process is the same."""
+    machine.run("pypi-insiders", "server", "start")
+    pid = show(machine, "pypi-insiders-server.service", "MainPID")
+    directory = f"{machine.home}/.config/pypi-insiders"
+    for settings, error in {
+        "auth = true": f"auth is set, and {directory}/passwords has no user",
+        "uploads = true": f"uploads are on, and {directory}/passwords has no token",
+        f"fallback-url = 'http://localhost:{port}/simple/'": f"{directory}/config.toml: server.",
+        "host = '0.0.0.0'": "",
+        "prot = 1": f"{directory}/config.toml: unknown key server.prot",
+    }.items():
+        machine.write_text(CONFIG, f"[server]\nport = {port}\n{settings}\n")
+        for verb in ("start", "restart", "enable"):
+            failed = machine.run("pypi-insiders", "server", verb, check=False)
+            assert failed.returncode == 1
+            assert failed.stderr.startswith(f"error: {error}")
+            assert failed.stderr.count("\n") == 2
+    assert show(machine, "pypi-insiders-server.service", "MainPID") == pid
+    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+
+
+def test_a_shell_that_points_to_a_stopped_index_is_warned(machine: Machine, port: int) -> None:
+    """With the command that undoes it; not while the index runs, nor any other shell."""
+    machine.run("pypi-insiders", "server", "start")
+    bent = {"PIP_INDEX_URL": f"http://127.0.0.1:{port}/simple/", "SHELL": "/bin/bash"}
+    warning = (
+        "warning: this shell still points pip, uv and PDM to the index, which is stopped; "
+        'undo: `eval "$(pypi-insiders env --unset)"`\n'
+    )
+    for verb in ("stop", "disable"):
+        assert machine.run("pypi-insiders", "server", verb, env=bent).stderr == warning
+        assert machine.run("pypi-insiders", "server", verb).stderr == ""
+    assert machine.run("pypi-insiders", "watcher", "stop", env=bent).stderr == ""

@@ -40,7 +40,7 @@ def test_new_units_have_the_variables_until_they_are_removed(machine: Machine, p
         + f"PYPI_INSIDERS_ENV={urlencode(dict.fromkeys(NAMES, url))}\n"
     )
     again = machine.run("pypi-insiders", "env", "--install")
-    assert (again.stdout, again.stderr) == (f"{path} is there already\n", NOTE)
+    assert (again.stdout, again.stderr) == (f"{path} is up to date\n", NOTE)
 
     gone = machine.run("pypi-insiders", "env", "--uninstall")
     assert gone.stdout == f"removed {path}\n"

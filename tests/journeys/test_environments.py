@@ -111,7 +111,7 @@ def test_no_build_changes_the_cache_of_uv(person: Person, watch: Watch, links: P
     (person.paths.settings).write_text("[build]\njobs = 1\nas-of-tag = false\n")
     assert (
         untimed(person.run("update", UV_NO_INDEX="", UV_FIND_LINKS=str(links)).stdout)
-        == "2 checked, 4 files published\n"
+        == "Checked 2 repositories, published 4 files\n"
     )
     after = installed_files(cache)
     assert {name: after.get(name) for name in before} == before

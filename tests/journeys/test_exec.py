@@ -112,7 +112,9 @@ def test_uv_sync_gets_the_insiders_version_and_the_rest_from_the_public_index(
     )
     assert done.stdout == ""
     assert "me/iniconfig: building tag 1.0.0-insiders-0.9.0" in done.stderr
-    assert re.search(r"^1 checked, 2 files published in \d+\.\d s$", done.stderr, re.MULTILINE)
+    assert re.search(
+        r"^Checked 1 repository, published 2 files in \d+\.\d s$", done.stderr, re.MULTILINE
+    )
     found = installed(app)
     assert (found["iniconfig"], sorted(found)) == (INSIDERS, ["iniconfig", "pluggy"])
 
@@ -556,7 +558,7 @@ def test_the_command_does_not_run_without_a_release_of_a_repository(
     assert failed.stdout == ""
     assert "error: me/gone: repository not found" in failed.stderr
     told = TOOK.sub("", failed.stderr)
-    assert told.endswith(f"2 checked, 2 files published, failed: me/gone\n{message}")
+    assert told.endswith(f"Checked 2 repositories, published 2 files; 1 failed: me/gone\n{message}")
     again = person.run("exec", "--no-update", "echo", "no", status=1)
     assert (again.stdout, again.stderr) == ("", message)
 
@@ -570,8 +572,8 @@ def test_an_older_release_is_good_enough_and_said(person: Person, watch: Watch) 
     done = person.run("exec", "echo", "yes")
     assert done.stdout == "yes\n"
     assert TOOK.sub("", done.stderr).endswith(
-        "1 checked, 0 files published, failed: me/probe\n"
-        "note: the command gets older releases of me/probe, which the index holds\n"
+        "Checked 1 repository, published 0 files; 1 failed: me/probe\n"
+        "note: the command gets older releases of me/probe, which the index has\n"
     )
 
 

@@ -108,8 +108,8 @@ def test_what_is_unpublished_goes_and_what_is_yanked_stays(
     yanks.save(dists, {"one": {"1.1": "broken"}})
     assert summary(export(person, target)) == "2 pages changed"
     assert "packages/one-1.1-py3-none-any.whl" in files(target)
-    person.run("unpublish", "two-three", "--all")
-    person.run("unpublish", "one", "1.0")
+    person.run("unpublish", "--yes", "two-three", "--all")
+    person.run("unpublish", "--yes", "one", "1.0")
     assert summary(export(person, target)) == "0 new, 3 removed"
     assert set(files(target)) == {
         "nginx.conf", "simple/index.html", "simple/index.json", "simple/one/index.html",
@@ -414,7 +414,7 @@ def test_whose_index_asks_for_passwords_is_told_that_files_do_not(
     person.paths.config.mkdir(parents=True)
     person.paths.settings.write_text("[server]\nauth = true\n")
     assert export(person, target).stderr == (
-        "note: the web server must ask for passwords itself: the exported files know none\n"
+        "warning: the exported files have no passwords: the web server must ask for them\n"
     )
 
 

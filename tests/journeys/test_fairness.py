@@ -224,7 +224,7 @@ def test_a_host_that_answers_and_sends_nothing_is_a_failure_in_the_end(
     project.release("1.1")
     environment["RELAY"] = "break"
     missed = person.run("update", status=0, **environment)
-    assert "out of reach: me/probe" in missed.stdout
+    assert "unreachable: me/probe" in missed.stdout
     path = person.paths.state / "checks.json"
     checks = json.loads(path.read_text())
     checks["me/probe"]["unreachable_since"] -= 2 * 86400

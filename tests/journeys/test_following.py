@@ -57,7 +57,7 @@ def test_it_waits_and_hands_on_the_log(machine: Machine, project: Project, verb:
     assert re.fullmatch(r"me/probe: building tag v1\.0 \([0-9a-f]{9}\)", lines[-4])
     assert lines[-3] == "me/probe: published probe-1.0.tar.gz, probe-1.0-py3-none-any.whl"
     assert lines[-2].startswith("me/probe: probe 1.0 in ")
-    assert lines[-1].startswith("1 checked, 2 files published in ")
+    assert lines[-1].startswith("Checked 1 repository, published 2 files in ")
 
 
 def test_a_failed_update_is_reported_and_the_units_stay(machine: Machine, project: Project) -> None:
@@ -69,7 +69,7 @@ def test_a_failed_update_is_reported_and_the_units_stay(machine: Machine, projec
     assert failed.returncode == 1
     assert re.fullmatch(RUNNING.format("failed"), failed.stdout)
     assert failed.stderr.endswith(
-        "error: the update failed: 1 checked, 0 files published, failed: me/probe\n"
+        "error: the update failed: Checked 1 repository, published 0 files; 1 failed: me/probe\n"
         "hint: run `pypi-insiders status`\n"
     )
     assert "error: me/probe: tag v1.0: Backend subprocess exited" in failed.stderr
@@ -146,4 +146,4 @@ def test_on_a_terminal_the_status_line_is_shown_live(machine: Machine, project: 
         env={"TERM": "xterm", "COLUMNS": "120"},
     ).stdout  # fmt: skip
     assert "building me/probe v1.0" in shown
-    assert "1 checked, 2 files published in " in shown
+    assert "Checked 1 repository, published 2 files in " in shown

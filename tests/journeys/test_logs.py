@@ -1,6 +1,7 @@
 """The journal: which entries are about which repository, and how grave they are."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_the_journal_knows_of_which_repository_an_entry_is(
 def test_the_last_entry_is_the_result(machine: Machine, watched: dict[str, Project]) -> None:
     """What is printed comes after what is logged, as on a terminal."""
     last = entries(machine, "-t", "pypi-insiders-watcher")[-1]
-    assert untimed(last["MESSAGE"]) == "2 checked, 2 files published, failed: me/bad"
+    assert untimed(last["MESSAGE"]) == "Checked 2 repositories, published 2 files; 1 failed: me/bad"
     assert last["_TRANSPORT"] == "journal"  # the same way as the others, so none overtakes
 
 
@@ -116,3 +117,22 @@ def test_logs_of_what_is_watched_no_more(machine: Machine, watched: dict[str, Pr
     far = f"https://127.0.0.1:{free_port()}/me/new.git"
     machine.run("pypi-insiders", "repos", "add", "me/new", "--url", far)
     assert logs(machine, "me/new") == "-- No entries --\n"
+
+
+def test_on_a_terminal_the_lines_are_whole(machine: Machine, watched: dict[str, Project]) -> None:
+    """The pager folds them; one that cuts is what the user asks for."""
+    pager = machine.write_text("pager", "#!/bin/sh\necho LESS=$LESS\ncat\n", mode=0o755)
+    spawn = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]))"
+    words = (sys.executable, "-c", spawn, "pypi-insiders", "watcher", "logs", "me/bad", "-n", "1")
+    terminal = {
+        "SYSTEMD_PAGER": str(pager),
+        "SYSTEMD_PAGERSECURE": "0",
+        "TERM": "xterm",
+        "SYSTEMD_COLORS": "0",
+    }
+    for own, options in {"": "FRXMK", "S": "S"}.items():
+        given = {**terminal, "SYSTEMD_LESS": own} if own else terminal
+        shown = machine.run(*words, env=given).stdout.replace("\r", "").splitlines()
+        assert shown[0] == f"LESS={options}"
+        assert shown[1].endswith(f"]: {FAILURE}")
+        assert len(shown[1].split(" pypi-insiders")[0].split()) == 3  # no name of the machine

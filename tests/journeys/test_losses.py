@@ -242,7 +242,7 @@ def test_a_former_name_is_known_by_the_state_alone(person: Person) -> None:
     assert "and me/probe is other now" in status.stdout
     hint = "restore the files, or give up the name: `pypi-insiders unpublish probe --all`"
     assert (status.returncode, hint in status.stdout) == (1, True)
-    assert "probe is no longer held" in person.run("unpublish", "probe", "--all").stdout
+    assert "probe is no longer held" in person.run("unpublish", "--yes", "probe", "--all").stdout
     _lose_names(person)
     assert "probe" not in held_names.load(person.paths).repositories
 
@@ -254,7 +254,7 @@ def test_a_former_name_of_which_files_are_lost_is_not_let_go(person: Person) -> 
     person.run("repos", "remove", "me/probe")
     assert held_names.load(person.paths).repositories["probe"] == "me/probe"
     watch(person, WATCHED.replace('"probe"', '"other"'))
-    done = person.run("repos", "remove", "--purge", "me/probe")
+    done = person.run("repos", "remove", "--purge", "--yes", "me/probe")
     assert "probe is no longer held" in done.stdout
     assert held_names.load(person.paths).repositories == {}
 
@@ -419,7 +419,7 @@ def test_what_stands_where_a_directory_would_be_made_is_a_problem(
 def test_what_the_user_took_back_is_no_failure_of_an_update(person: Person, tmp_path: Path) -> None:
     """As `status` says, installers are stopped; but no update could change that."""
     _well(person, tmp_path)
-    person.run("unpublish", "probe", "--all")
+    person.run("unpublish", "--yes", "probe", "--all")
     assert person.run("update").returncode == 0
     assert "all releases of me/probe were unpublished" in (call(person, "status").stdout)
 

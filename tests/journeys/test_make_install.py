@@ -153,7 +153,7 @@ def test_the_units_of_a_package_need_nothing_else(equipped: Machine, command: Pa
             f"removed {equipped.home}/.config/systemd/user/{name}/20-confinement.conf\n"
             for name in drop_ins
         ),
-        f"note: the units in {equipped.home}/{BROUGHT} stay, stopped: they are of a package\n",
+        f"note: the units in {equipped.home}/{BROUGHT} stay, stopped: they belong to a package\n",
     )
     assert installed_units(equipped) - {"sockets.target.wants"} == set()
     assert brought(equipped) == before

@@ -180,7 +180,7 @@ def test_what_is_lost_of_a_former_name_is_told_as_that(person: Person) -> None:
     assert (
         found.hint == "restore the files, or give up the name: `pypi-insiders unpublish aa --all`"
     )
-    person.run("unpublish", "aa", "--all")
+    person.run("unpublish", "--yes", "aa", "--all")
     names = held_names.load(person.paths).repositories
     assert dict(names) == {"aaa": "me/aa"}
 
@@ -189,6 +189,6 @@ def test_a_name_that_stays_held_is_not_called_free(person: Person) -> None:
     """Of a watched repository that nobody named, too."""
     watch_default(person, "me/probe")
     remember(person, "me/probe", "probe", built(person, "probe", "1.0"))
-    told = person.run("unpublish", "probe", "--all").stdout
+    told = person.run("unpublish", "--yes", "probe", "--all").stdout
     assert told == "removed probe-1.0-py3-none-any.whl from the index\n"
     assert held_names.load(person.paths).repositories == {"probe": "me/probe"}

@@ -199,7 +199,7 @@ def test_a_public_name_needs_a_yes(person: Person, watch: Watch, fallback: Index
     person.run("update", "me/probe")
     assert person.distributions() == names("probe-1.0")
 
-    person.run("repos", "remove", "--purge", "me/probe")
+    person.run("repos", "remove", "--purge", "--yes", "me/probe")
     assert add(person, project).stdout == "watching me/probe as probe\n"
     person.run("update", "me/probe", "--tag", "v1.0", "--force")
     assert person.distributions() == names("probe-1.0")
@@ -244,7 +244,7 @@ def test_a_name_that_was_not_read_is_read_again(person: Person, tmp_path: Path) 
     add(person, project, "--no-check")
     project.release("1.0")
     done = add(person, project, "--keep", "3")
-    assert done.stdout == "me/probe is watched already; project = probe; keep = 3\n"
+    assert done.stdout == "me/probe is already watched; project = probe; keep = 3\n"
     done = person.run("repos", "add", "me/probe:other", status=1)
     assert "me/probe is already watched: project probe, url " in done.stderr
 

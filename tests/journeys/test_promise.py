@@ -101,9 +101,9 @@ def _make(person: Person, root: Path) -> None:
     person.run("update", status=1)
     url = f"file://{root}/git/me/unbuilt.git"
     person.run("repos", "add", "--no-check", "me/unbuilt:unbuilt", "--url", url)
-    person.run("unpublish", "unpublished", "--all")
+    person.run("unpublish", "--yes", "unpublished", "--all")
     person.run("prune", "--keep", "1", "me/pruned")
-    person.run("unpublish", "pruned", "2.0")
+    person.run("unpublish", "--yes", "pruned", "2.0")
     person.run("yank", "yanked", "1.0")
     dists = person.paths.distributions
     for path in (*dists.glob("lost-*"), *dists.glob("damaged-*")):

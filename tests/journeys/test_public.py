@@ -59,7 +59,7 @@ def test_a_public_index_out_of_reach_is_no_failure(person: Person, watch: Watch)
         f'[server]\nfallback-url = "http://127.0.0.1:{free_port()}/simple/"\n'
     )
     done = person.run("update", "-v")
-    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert untimed(done.stdout) == "Checked 1 repository, published 2 files\n"
     assert re.search("no valid response from .*/simple/probe/: .*Connection refused", done.stderr)
     assert public_versions.load(person.paths.state) == {}
 
@@ -107,7 +107,7 @@ def test_a_name_that_was_free_and_is_taken_is_remembered(
     assert ask() == taken
     mine = public_versions.load(person.paths.state)["mine"]
     assert (mine.absent_at, mine.appeared_at, mine.final) == (absent_at, appeared_at, "100.0")
-    fallback.person.run("unpublish", "mine", "--all")
+    fallback.person.run("unpublish", "--yes", "mine", "--all")
     a_day_later(person)
     assert ask()["mine"] == (True, False)
 

@@ -869,7 +869,7 @@ def test_an_update_publishes_here_and_there(
     assert sorted(index.files()) == names("my_dist-1.0")
     assert (
         person.run("update", status=1, PYPI_INSIDERS_INDEX_PASSWORD=index.password).stdout
-        == "1 checked, 0 files published, failed: me/my-dist\n"
+        == "Checked 1 repository, published 0 files; 1 failed: me/my-dist\n"
     )
     assert sorted(index.files()) == names("my_dist-1.0")  # after a pause
     person.run("update", "me/my-dist", PYPI_INSIDERS_INDEX_PASSWORD=index.password)
@@ -882,11 +882,11 @@ def test_an_update_publishes_only_there(person: Person, watch: Watch, index: Ind
     watch("my-dist").release("1.0")
     assert (
         untimed(person.run("update", PYPI_INSIDERS_INDEX_PASSWORD=index.password).stdout)
-        == "1 checked, 2 files published\n"
+        == "Checked 1 repository, published 2 files\n"
     )
     assert person.distributions() == []
     assert sorted(index.files()) == names("my_dist-1.0")
-    assert person.run("update").stdout == "1 checked, 0 files published\n"
+    assert person.run("update").stdout == "Checked 1 repository, published 0 files\n"
 
 
 def test_what_was_published_here_before_can_be_brought_there(
@@ -915,6 +915,9 @@ def test_another_index_out_of_reach_is_no_failure_until_it_lasts(
     watch("my-dist").release("1.0")
     there = ("--index-url", f"http://127.0.0.1:{free_port()}/")
     done = person.run("update", *there)
-    assert untimed(done.stdout) == "1 checked, 2 files published, out of reach: me/my-dist\n"
+    assert (
+        untimed(done.stdout)
+        == "Checked 1 repository, published 2 files; 1 unreachable: me/my-dist\n"
+    )
     assert _uploads(person) == [[]]
     person.run("update", "me/my-dist", *there, status=1)

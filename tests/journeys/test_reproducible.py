@@ -86,7 +86,7 @@ def test_neither_user_nor_sandbox_gets_in(person: Person, machine: Machine, tmp_
     assert "builds are not sandboxed" in person.run("update").stderr
     done = machine.run("pypi-insiders", "update", env={"LC_ALL": "C"}, timeout_s=200)
     assert "builds are not sandboxed" not in done.stderr
-    assert untimed(done.stdout) == "5 checked, 10 files published\n"
+    assert untimed(done.stdout) == "Checked 5 repositories, published 10 files\n"
     directory = ".local/share/pypi-insiders/dists"
     listed = machine.run("sh", "-c", f"cd {directory} && sha256sum *").stdout
     theirs = dict(line.split()[::-1] for line in listed.splitlines())

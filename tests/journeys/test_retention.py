@@ -34,7 +34,7 @@ def test_update_keeps_the_newest_versions(person: Person, tmp_path: Path) -> Non
         "me/probe: removed probe-1.0.tar.gz, probe-1.0-py3-none-any.whl (keep = 2)\n"
     ) in done.stderr
     added = person.run("repos", "add", "me/probe", "--keep", "1")
-    assert added.stdout == "me/probe is watched already; keep = 1\n"
+    assert added.stdout == "me/probe is already watched; keep = 1\n"
     assert "keep = 1\n" in person.paths.repositories.read_text()
     pruned = person.run("prune")
     assert pruned.stdout == (
@@ -46,7 +46,7 @@ def test_update_keeps_the_newest_versions(person: Person, tmp_path: Path) -> Non
         "nothing to remove: the index holds no version beyond those that are kept\n"
     )
     again = person.run("update")
-    assert again.stdout == "1 checked, 0 files published\n"
+    assert again.stdout == "Checked 1 repository, published 0 files\n"
     assert person.distributions() == [
         ".yanked.json", "probe-0.1-py3-none-any.whl", "probe-1.2-py3-none-any.whl",
         "probe-1.2.tar.gz",
@@ -61,5 +61,5 @@ def test_purge_takes_the_yanks_along(person: Person, tmp_path: Path) -> None:
     person.run("repos", "add", "me/probe", "--url", project.url)
     person.run("update")
     person.run("yank", "probe", "1.0", "--reason", "broken")
-    person.run("repos", "remove", "--purge", "me/probe")
+    person.run("repos", "remove", "--purge", "--yes", "me/probe")
     assert (person.distributions(), yanks.load(person.paths.distributions)) == ([], {})

@@ -344,7 +344,7 @@ def test_with_the_network_no_service_of_this_machine_is_reached(
     path = ".config/pypi-insiders/repos.toml"
     machine.write_text(path, machine.read_text(path) + "network = true\n")
     done = machine.run("pypi-insiders", "update")
-    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert untimed(done.stdout) == "Checked 1 repository, published 2 files\n"
     assert "not sandboxed" not in done.stderr
 
 
@@ -424,7 +424,7 @@ def test_without_a_sandbox_one_warning_says_so(machine: Machine, project: Projec
     )
     machine.write_text(settings, "")
     done = machine.run("pypi-insiders", "update", "me/probe", "--all-tags", env=without)
-    assert untimed(done.stdout) == "1 checked, 4 files published\n"
+    assert untimed(done.stdout) == "Checked 1 repository, published 4 files\n"
     assert done.stderr.count("warning: builds are not sandboxed: no session with a user") == 1
     told = json.loads(machine.run("pypi-insiders", "status", "--json", check=False).stdout)
     text = "not sandboxed, builds run with your permissions: no session with a user manager here"
@@ -472,7 +472,7 @@ def test_what_systemd_cannot_set_up_is_tried_again(machine: Machine, project: Pr
     project.release("1.0")
     environment = failing_at(machine, range(2, 4), 217)
     done = machine.run("pypi-insiders", "update", env=environment)
-    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert untimed(done.stdout) == "Checked 1 repository, published 2 files\n"
     assert done.stderr.count("systemd could not set up the unit of a build, trying again") == 2
     state = json.loads(machine.read_text(_STATE))
     assert [build["sandboxed"] for build in state["builds"]] == [True]
@@ -493,7 +493,7 @@ def test_what_systemd_cannot_set_up_is_no_failure_of_a_tag(
     assert machine.read_text("count") == "7\n"
     assert machine.run("cat", _STATE, check=False).stdout.count("commit") == 0
     done = machine.run("pypi-insiders", "update")
-    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert untimed(done.stdout) == "Checked 1 repository, published 2 files\n"
 
 
 def test_a_status_of_systemds_from_a_hook_is_the_hooks(machine: Machine, project: Project) -> None:
@@ -524,7 +524,7 @@ def test_a_build_runs_beside_very_many_processes(machine: Machine, project: Proj
     done = machine.run("pypi-insiders", "update", timeout_s=240)
     crowd.stop()
     assert "not sandboxed" not in done.stderr
-    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert untimed(done.stdout) == "Checked 1 repository, published 2 files\n"
 
 
 @pytest.mark.parametrize("closed", ["directory", "f'{directory}/{name}'"])
@@ -533,7 +533,7 @@ def test_what_a_hook_closes_is_opened(machine: Machine, project: Project, closed
     build = "name = buildapi.build_wheel(directory, settings, metadata)"
     hostile(project, f"import os\n{build}\nos.chmod({closed}, 0)\nreturn name")
     done = machine.run("pypi-insiders", "update")
-    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert untimed(done.stdout) == "Checked 1 repository, published 2 files\n"
 
 
 _HOARDER = """
@@ -844,6 +844,6 @@ def test_an_extension_builds_with_what_it_sees(machine: Machine, project: Projec
     project.extend()
     project.push("v1.0")
     done = machine.run("pypi-insiders", "update", timeout_s=240)
-    assert untimed(done.stdout) == "1 checked, 2 files published\n"
+    assert untimed(done.stdout) == "Checked 1 repository, published 2 files\n"
     assert "not sandboxed" not in done.stderr
     assert "linux" in machine.run("ls", _INDEX).stdout

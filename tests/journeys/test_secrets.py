@@ -187,7 +187,7 @@ def test_secrets_are_seen_nowhere(
     token = machine.run("pypi-insiders", "server", "token").stdout.strip()
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "watcher", "start", env={"PATH": path}, check=False)
-    machine.wait_for_journal(r"checked, \d+ files published")
+    machine.wait_for_journal(r"Checked \d+ repositor")
     machine.write_text(repositories, "\n".join(tables))
     variable = {"PYPI_INSIDERS_INDEX_PASSWORD": SECRETS["variable of the index"][0]}
     url = f"https://me:{SECRETS['url'][0]}@localhost/me/url.git"

@@ -184,7 +184,10 @@ def test_what_failed_is_told_with_when_it_is_tried_again(person: Person, project
     person.run("update", status=1)
     person.run("update", "me/probe", status=1)
     why = "Backend subprocess exited when trying to invoke build_wheel: flux capacitor is missing"
-    last_two = show(person).splitlines()[-2:]
+    *last_two, log = show(person).splitlines()[-3:]
+    kept = person.paths.build_log("me/probe", "v1.0")
+    assert log == f"  build output: {kept}"
+    assert "flux capacitor is missing" in kept.read_text()
     assert last_two[0] == f"failed 2 times: v1.0 ({commit[:9]}): {why}"
     again = r"tried again from \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(in [12] h\)"
     assert re.fullmatch(f"  last {TIME}, {again}", last_two[1])
@@ -203,11 +206,11 @@ def test_what_is_no_longer_watched_is_still_told(person: Person, project: Projec
     assert text.startswith(f"me/probe (no longer watched)\n  url           {project.url}\n")
     assert "\n1.0  v1.0 (" in text
     assert (shown(person)["watched"], shown(person)["settings"]) == (False, None)
-    person.run("repos", "remove", "--purge", "me/probe")
+    person.run("repos", "remove", "--purge", "--yes", "me/probe")
     failed = person.run("show", "me/probe", status=1)
     assert (failed.stdout, failed.stderr) == (
         "",
-        "error: me/probe is not a watched repository\nhint: see `pypi-insiders repos list`\n",
+        "error: me/probe is not a watched repository\nhint: `pypi-insiders repos add NS/PROJ`\n",
     )
 
 

@@ -32,7 +32,7 @@ def test_only_signed_tags_are_built(
         "warning: me/probe: tag v1.2", "warning: me/probe: tag v1.1",
     ]  # fmt: skip
     quiet = person.run("update")
-    assert (quiet.stdout, quiet.stderr) == ("1 checked, 0 files published\n", "")
+    assert (quiet.stdout, quiet.stderr) == ("Checked 1 repository, published 0 files\n", "")
     failed = person.run("update", "me/probe", "--tag", "v1.1", status=1)
     assert "error: me/probe: tag v1.1: " in failed.stderr or "error: me/probe: " in failed.stderr
     # Who is allowed later is asked again.

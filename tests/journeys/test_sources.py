@@ -116,7 +116,7 @@ def test_submodules_are_there(person: Person, watch: Watch, tmp_path: Path) -> N
     project.push("v1.0")
     (part.tree / "words.py").write_text("second = True\n")
     part.push("v2")
-    assert untimed(person.run("update").stdout) == "1 checked, 2 files published\n"
+    assert untimed(person.run("update").stdout) == "Checked 1 repository, published 2 files\n"
     with zipfile.ZipFile(person.paths.distributions / names("probe-1.0")[0]) as archive:
         assert archive.read("probe/part/words.py") == b"first = True\n"
 
@@ -150,7 +150,10 @@ def test_submodules_of_others_are_named_by_the_user(
     project.write("1.1")
     project.push("v1.1")
     person.run("repos", "set", "me/probe", f"submodules={namespace}/secret")
-    assert untimed(person.run("update", "me/probe").stdout) == "1 checked, 2 files published\n"
+    assert (
+        untimed(person.run("update", "me/probe").stdout)
+        == "Checked 1 repository, published 2 files\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -272,7 +275,7 @@ def test_as_many_builds_at_once_as_wanted(person: Person, watch: Watch, tmp_path
         project.hook(f"open({str(pipe)!r}, {mode!r}).close()")  # waits for the other end
         project.push("v1.0")
     settings.write_text("[build]\njobs = 2\n")
-    assert untimed(person.run("update").stdout) == "2 checked, 4 files published\n"
+    assert untimed(person.run("update").stdout) == "Checked 2 repositories, published 4 files\n"
     for project in projects:
         project.release("1.1")
     settings.write_text("[build]\njobs = 1\n")
@@ -346,7 +349,7 @@ def test_one_repository_with_deep_directories_stops_no_other(person: Person, wat
     evil.hook(f"import os{_DIVE}dive('.', 4000)\ndive(os.environ['HOME'], 4000)")
     evil.push("v1.0")
     honest.release("1.0")
-    assert untimed(person.run("update").stdout) == "2 checked, 4 files published\n"
+    assert untimed(person.run("update").stdout) == "Checked 2 repositories, published 4 files\n"
     assert list((person.paths.builds).iterdir()) == []
     honest.release("1.1")
-    assert untimed(person.run("update").stdout) == "2 checked, 2 files published\n"
+    assert untimed(person.run("update").stdout) == "Checked 2 repositories, published 2 files\n"

@@ -323,7 +323,7 @@ def test_what_is_yanked_or_gone_is_not_the_newest(person: Person, watch: Watch) 
     assert row(person)["served_version"] == "1.2"
     person.run("yank", "probe", "1.2")
     assert row(person)["served_version"] == "1.1"
-    person.run("unpublish", "probe", "1.1")
+    person.run("unpublish", "--yes", "probe", "1.1")
     assert row(person)["served_version"] == "1.0"
 
 

@@ -35,7 +35,7 @@ def test_first_the_newest_then_each_new_tag_and_nothing_twice(
     project = watch("probe", named=False)
     project.release("1.9")
     commit = project.release("1.10")
-    assert untimed(person.run("update").stdout) == "1 checked, 2 files published\n"
+    assert untimed(person.run("update").stdout) == "Checked 1 repository, published 2 files\n"
     assert person.distributions() == names("probe-1.10")
     listed = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
     assert listed == [
@@ -54,11 +54,11 @@ def test_first_the_newest_then_each_new_tag_and_nothing_twice(
     record = json.loads((person.paths.state / "repositories/me/probe.json").read_text())
     assert [(build["tag"], build["commit"]) for build in record["builds"]] == [("v1.10", commit)]
 
-    assert person.run("update").stdout == "1 checked, 0 files published\n"
+    assert person.run("update").stdout == "Checked 1 repository, published 0 files\n"
     project.release("2.0")
     project.release("1.11")
     done = person.run("update", "me/probe")
-    assert untimed(done.stdout) == "1 checked, 4 files published\n"
+    assert untimed(done.stdout) == "Checked 1 repository, published 4 files\n"
     assert [line for line in done.stderr.splitlines() if "published" in line] == [
         "me/probe: published probe-2.0.tar.gz, probe-2.0-py3-none-any.whl",
         "me/probe: published probe-1.11.tar.gz, probe-1.11-py3-none-any.whl",
@@ -128,7 +128,7 @@ def test_nothing_to_build_is_said(
         project.push(tag)
     failed = person.run("update", status=1)
     assert failed.stderr.splitlines()[-2:] == [f"error: me/probe: {error}", f"hint: {hint}"]
-    assert failed.stdout == "1 checked, 0 files published, failed: me/probe\n"
+    assert failed.stdout == "Checked 1 repository, published 0 files; 1 failed: me/probe\n"
 
 
 def test_another_name_than_the_configured_one_is_refused(person: Person, watch: Watch) -> None:
@@ -212,8 +212,8 @@ def test_of_two_updates_at_once_the_second_waits(
     second = start_update(person)
     wait_for_line(second, "an update is running; waiting for its end")
     pipe.open("w").close()
-    assert untimed(first.communicate(timeout=60)[0]) == "1 checked, 2 files published\n"
-    assert second.communicate(timeout=60)[0] == "1 checked, 0 files published\n"
+    assert untimed(first.communicate(timeout=60)[0]) == "Checked 1 repository, published 2 files\n"
+    assert second.communicate(timeout=60)[0] == "Checked 1 repository, published 0 files\n"
     assert (first.returncode, second.returncode) == (0, 0)
 
 
@@ -229,7 +229,7 @@ def test_what_was_removed_meanwhile_is_not_published(
     assert "probe is no longer held" in told
     pipe.open("w").close()
     out, errors = update.communicate(timeout=60)
-    assert (out, update.returncode) == ("1 checked, 0 files published\n", 0)
+    assert (out, update.returncode) == ("Checked 1 repository, published 0 files\n", 0)
     assert "warning: me/probe: removed while it was built; nothing published\n" in errors
     assert person.distributions() == []
     assert held_names.load(person.paths).repositories == {}
@@ -243,7 +243,10 @@ def test_what_was_removed_meanwhile_is_not_published(
     wait_for_line(update, "building tag v1.0")
     person.run("repos", "remove", "me/probe")
     pipe.open("w").close()
-    assert update.communicate(timeout=60)[0] == "1 checked, 0 files published, failed: probe\n"
+    assert (
+        update.communicate(timeout=60)[0]
+        == "Checked 1 repository, published 0 files; 1 failed: probe\n"
+    )
     assert person.distributions() == names("probe-1.0")[1:]
 
 
@@ -269,7 +272,7 @@ def test_an_interrupted_update_leaves_nothing_half_done(
     assert person.distributions() == []
     again = start_update(person)
     pipe.open("w").close()
-    assert untimed(again.communicate(timeout=60)[0]) == "1 checked, 2 files published\n"
+    assert untimed(again.communicate(timeout=60)[0]) == "Checked 1 repository, published 2 files\n"
 
 
 def test_a_token_that_only_the_watcher_has_stops_no_other_repository(
@@ -305,8 +308,9 @@ def test_a_full_disk_leaves_nothing_half_written(person: Person, watch: Watch) -
     full = rf"the disk of {directory} is too full: \d+ KiB required, \d+ KiB available"
     assert re.fullmatch(rf"error: me/probe: tag v1\.0: {full}", error)
     assert hint == ("hint: free space on that disk, or lower `disk-reserve` under [build]")
-    assert done.stdout == "1 checked, 0 files published, failed: me/probe\n"  # and no file
-    assert untimed(person.run("update").stdout) == "1 checked, 2 files published\n"
+    # And no file.
+    assert done.stdout == "Checked 1 repository, published 0 files; 1 failed: me/probe\n"
+    assert untimed(person.run("update").stdout) == "Checked 1 repository, published 2 files\n"
 
 
 def test_what_a_killed_update_left_is_swept(person: Person, watch: Watch) -> None:
@@ -372,7 +376,7 @@ def test_a_publication_that_was_killed_is_finished_or_taken_back(
     update_killed(person, names("probe-1.0")[0])
     assert shown() == names("probe-1.0")[1:]
     assert problems() == [f"me/probe: probe 1.0: {names('probe-1.0')[0]} is missing"]
-    assert untimed(person.run("update").stdout) == "1 checked, 1 files published\n"
+    assert untimed(person.run("update").stdout) == "Checked 1 repository, published 1 file\n"
     assert shown() == names("probe-1.0")
     assert problems() == []
 
@@ -421,7 +425,7 @@ def test_a_file_that_no_build_made_beside_a_release_is_a_problem(
     for _ in range(2):
         done = person.run("update", status=1)
         assert f"error: {text}\nhint: {hint}\n" in done.stderr
-        assert done.stdout.endswith(", failed: me/probe\n")
+        assert done.stdout.endswith("; 1 failed: me/probe\n")
         assert hand_made.read_bytes() == before
         assert problems() == [(text, hint)]
     hand_made.unlink()
@@ -429,7 +433,7 @@ def test_a_file_that_no_build_made_beside_a_release_is_a_problem(
     assert problems() == []
     wheel(directory, "probe", "3.0")
     assert [line for line, _ in problems()] == [text.replace("2.0", "3.0")]
-    told = person.run("repos", "remove", "--purge", "me/probe").stdout
+    told = person.run("repos", "remove", "--purge", "--yes", "me/probe").stdout
     assert (
         "  stays in the index, not built from me/probe: "
         "probe-0.1-py3-none-any.whl, probe-3.0-py3-none-any.whl\n"
@@ -451,7 +455,7 @@ def test_a_lost_file_that_nothing_builds_is_an_error(person: Person, watch: Watc
         "publish the same file again; or give up the release: `pypi-insiders unpublish other 1.0`"
     )
     done = person.run("update", status=1)
-    assert untimed(done.stdout) == "1 checked, 2 files published, failed: other\n"
+    assert untimed(done.stdout) == "Checked 1 repository, published 2 files; 1 failed: other\n"
     assert f"error: {file.name} is missing\nhint: {hint}\n" in done.stderr
     found = json.loads(person.run("update", "--json", status=1).stdout)
     assert found["problems"] == [
@@ -462,8 +466,8 @@ def test_a_lost_file_that_nothing_builds_is_an_error(person: Person, watch: Watc
     seen = snapshot.take(person.paths, datetime.now().astimezone())
     (problem,) = judge(seen).about(["other"])
     assert (problem.text, problem.hint) == (f"other 1.0: {file.name} is missing", hint)
-    person.run("unpublish", "other", "1.0")
-    assert person.run("update").stdout == "1 checked, 0 files published\n"
+    person.run("unpublish", "--yes", "other", "1.0")
+    assert person.run("update").stdout == "Checked 1 repository, published 0 files\n"
 
 
 def test_a_repository_is_removed_however_it_is_spelled(person: Person, watch: Watch) -> None:
@@ -484,7 +488,7 @@ def test_removing_says_what_stays_and_purge_takes_it(person: Person, watch: Watc
         "  to remove that too: pypi-insiders repos remove --purge me/probe\n"
     )
     assert person.distributions() == names("probe-1.0")
-    assert person.run("repos", "remove", "--purge", "me/probe").stdout == (
+    assert person.run("repos", "remove", "--purge", "--yes", "me/probe").stdout == (
         "removed me/probe\n"
         "  removed probe-1.0.tar.gz from the index\n"
         "  removed probe-1.0-py3-none-any.whl from the index\n"
@@ -518,7 +522,7 @@ def test_the_first_builds_of_a_process_do_not_disturb_each_other(
     for name in ("alpha", "beta"):
         watch(name).release("1.0")
     for _ in range(3):
-        assert untimed(person.run("update").stdout) == "2 checked, 4 files published\n"
+        assert untimed(person.run("update").stdout) == "Checked 2 repositories, published 4 files\n"
         shutil.rmtree(person.paths.state)
         shutil.rmtree(person.paths.distributions)
 
@@ -537,7 +541,7 @@ def test_an_update_that_waited_leaves_out_what_was_removed_meanwhile(
     person.run("repos", "remove", "me/gone")
     pipe.open("w").close()
     first.communicate(timeout=60)
-    assert second.communicate(timeout=60)[0] == "1 checked, 0 files published\n"
+    assert second.communicate(timeout=60)[0] == "Checked 1 repository, published 0 files\n"
     assert person.distributions() == names("slow-1.0")
 
 
@@ -556,7 +560,7 @@ def test_a_name_that_stands_for_another_repository_begins_anew(
     done = person.run("update")
     assert "me/probe: its url or project has changed; starting from scratch" in done.stderr
     assert person.distributions() == names("other-1.0", "probe-1.0")
-    person.run("repos", "remove", "--purge", "me/probe")
+    person.run("repos", "remove", "--purge", "--yes", "me/probe")
     assert person.distributions() == []
 
 
@@ -583,7 +587,7 @@ def test_a_second_tag_of_one_version_publishes_nothing_and_says_so(
     person.run("update")
     project.push("v1.1")
     done = person.run("update")
-    assert done.stdout == "1 checked, 0 files published\n"
+    assert done.stdout == "Checked 1 repository, published 0 files\n"
     assert done.stderr.splitlines()[-1] == "me/probe: published no new files"
 
 

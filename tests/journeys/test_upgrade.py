@@ -49,7 +49,7 @@ def test_nothing_is_forgotten(upgraded: Person) -> None:
     before = upgraded.distributions()
     done = upgraded.run("update", status=1)
     assert re.sub(r" in [\d.]+ s", "", done.stdout) == (
-        "4 checked, 2 files published, failed: me/failing\n"
+        "Checked 4 repositories, published 2 files; 1 failed: me/failing\n"
     )
     new = ["unbuilt-1.0-py3-none-any.whl", "unbuilt-1.0.tar.gz"]
     assert upgraded.distributions() == sorted([*before, *new])

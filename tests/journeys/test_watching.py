@@ -87,7 +87,7 @@ def test_what_is_wrong_with_the_access_is_said(person: Person) -> None:
 
 
 def test_nothing_is_asked_without_need(person: Person) -> None:
-    """Not with `--no-check`, and not what is watched already."""
+    """Not with `--no-check`, and not what is already watched."""
     nowhere = ("--url", "file:///nowhere/probe.git")
     added = person.run("repos", "add", "--no-check", "me/probe", *nowhere)
     assert (added.stdout, added.stderr) == (
@@ -95,7 +95,7 @@ def test_nothing_is_asked_without_need(person: Person) -> None:
         UNNAMED.format("me/probe", ""),
     )
     again = person.run("repos", "add", "me/probe", "--keep", "2", *nowhere)
-    assert (again.stdout, again.stderr) == ("me/probe is watched already; keep = 2\n", "")
+    assert (again.stdout, again.stderr) == ("me/probe is already watched; keep = 2\n", "")
 
 
 def test_several_are_asked_and_the_silent_one_not_for_long(person: Person) -> None:
@@ -131,10 +131,10 @@ def test_keys_are_set_and_taken_away(person: Person) -> None:
     )
     done = person.run("repos", "set", "me/probe", "keep=", "pre=true", 'python=["3.13"]', "url=")
     assert done.stdout == (
-        'me/probe: url is not set any more (it was "ssh://git@h/x=y")\n'
-        "me/probe: keep is not set any more (it was 5)\n"
-        "me/probe: pre = true (it was false)\n"
-        'me/probe: python = ["3.13"] (it was ["3.12", "3.13"])\n'
+        'me/probe: url reset to its default (was "ssh://git@h/x=y")\n'
+        "me/probe: keep reset to its default (was 5)\n"
+        "me/probe: pre = true (was false)\n"
+        'me/probe: python = ["3.13"] (was ["3.12", "3.13"])\n'
     )
     assert person.paths.repositories.read_text().partition("\n\n")[2] == (
         '["me/probe"]\nproject = "my-dist"\ntags = "server-{version}"\npre = true\n'

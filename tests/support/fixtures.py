@@ -170,7 +170,7 @@ def names(*releases: str) -> list[str]:
 
 def untimed(told: str) -> str:
     """Take out of what an update tells how long it took, which it must tell."""
-    plain, times = re.subn(r" in \d+\.\d s(?=,|\n|$)", "", told)
+    plain, times = re.subn(r" in \d+\.\d s(?=[,;\n]|$)", "", told)
     assert times == 1, told
     return plain
 

@@ -21,7 +21,7 @@ USAGE = 2
     ("typed", "message", "hint"),
     [
         (("nonsense",), "no such command 'nonsense'", "see `pypi-insiders --help`"),
-        (("updat",), "no such command 'updat'", "did you mean update?"),
+        (("updat",), "no such command 'updat'", "did you mean `pypi-insiders update`?"),
         (
             ("server", "nonsense"),
             "no such command 'nonsense'",
@@ -30,7 +30,7 @@ USAGE = 2
         (
             ("server", "strat"),
             "no such command 'strat'",
-            "did you mean start or status or restart?",
+            "did you mean `pypi-insiders server start`?",
         ),
         (
             ("update", "--nonsense"),
@@ -61,7 +61,8 @@ USAGE = 2
         ),
         (
             ("env", "--shell", "csh"),
-            "invalid value for '--shell': 'csh' is not one of 'sh', 'bash', 'zsh', 'fish'",
+            "invalid value for '--shell': 'csh' is not one of 'sh', 'bash', 'zsh', 'fish', 'nu', "
+            "'powershell'",
             "see `pypi-insiders env --help`",
         ),
     ],
@@ -138,7 +139,7 @@ def test_several_repositories_are_added_at_once_and_again(person: Person) -> Non
     done = person.run("repos", "add", "--no-check", "me/a:A_a", "me/b")
     assert done.stdout == "watching me/a as a-a\nwatching me/b\n"
     assert person.run("repos", "add", "--no-check", "ME/A:a-a", "me/c").stdout == (
-        "ME/A is watched already\nwatching me/c\n"
+        "ME/A is already watched\nwatching me/c\n"
     )
     failed = person.run("repos", "add", "me/d", "me/a:other", status=1)
     assert failed.stderr == (
@@ -235,11 +236,17 @@ def commands(command: click.Command = cli, *words: str) -> list[tuple[str, ...]]
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_help_and_version_are_everywhere(person: Person, command: tuple[str, ...]) -> None:
-    """`-h`, `--help` and `--version` work at each level, without touching anything."""
-    helps = {person.run(*command, option).stdout for option in ("-h", "--help")}
+    """`-h` and `--help` work at each level, without touching anything."""
+    helps = {person.run(*command, option, COLUMNS="80").stdout for option in ("-h", "--help")}
     assert len(helps) == 1
-    assert helps.pop().startswith(f"Usage: {' '.join(('pypi-insiders', *command))} ")
-    assert person.run(*command, "--version").stdout == f"pypi-insiders {__version__}\n"
+    shown = helps.pop()
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+    assert shown.startswith(f"Usage: {' '.join(('pypi-insiders', *command))} ")
+    if command:
+        failed = person.run(*command, "--version", status=USAGE)
+        assert failed.stderr.endswith("\nhint: `pypi-insiders --version`\n")
+    else:
+        assert person.run("--version").stdout == f"pypi-insiders {__version__}\n"
     assert list(person.home.iterdir()) == []
 
 
@@ -282,6 +289,16 @@ def test_a_command_is_listed_by_the_first_sentence_of_its_help(group: LazyGroup)
         assert listed.get_short_help_str(200) == command.get_short_help_str(200)
 
 
+@pytest.mark.parametrize("group", ["", "server", "watcher", "repos", "config"])
+def test_a_list_of_commands_fits_a_terminal(person: Person, group: str) -> None:
+    """In whole sentences, also on the usual 80 columns."""
+    shown = person.run(*group.split(), "--help", COLUMNS="80").stdout
+    lines = shown.partition("\nCommands:\n")[2].splitlines()
+    assert lines
+    assert [line for line in lines if len(line) > 80 or not line.endswith(".")] == []
+    assert [line for line in lines if line.endswith("...")] == []
+
+
 def test_a_module_can_be_run(person: Person) -> None:
     """`python -m pypi_insiders` is the same command."""
     done = subprocess.run(
@@ -294,12 +311,12 @@ def test_a_module_can_be_run(person: Person) -> None:
 def test_purge_works_without_a_user_manager_and_says_when_there_is_nothing(person: Person) -> None:
     """In a container it takes what `update` has made."""
     person.run("repos", "add", "--no-check", "me/probe")
-    done = person.run("uninstall", "--purge", PATH="/nonexistent")
+    done = person.run("uninstall", "--purge", "--yes", PATH="/nonexistent")
     assert done.stderr == "note: systemctl not found: systemd is not running here\n"
     assert done.stdout.splitlines() == [
         f"removed {person.paths.config}",
         f"removed {person.paths.state}",
     ]
-    again = person.run("uninstall", "--purge", PATH="/nonexistent")
+    again = person.run("uninstall", "--purge", "--yes", PATH="/nonexistent")
     assert again.stdout == "nothing was installed\n"
     assert not person.paths.state.exists()

@@ -2,15 +2,18 @@
 
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
 from fixtures import ROOT
 
-from pypi_insiders.cli import cli
+from pypi_insiders.cli import COMMANDS, cli
 from pypi_insiders.cli import help as manual
 from pypi_insiders.config import toml_fields
 from pypi_insiders.config.settings import Settings, as_document, parse_settings
@@ -192,3 +195,34 @@ def test_commands_are_those_of_the_program(path: Path) -> None:
             parse(words)
         except click.ClickException as error:
             pytest.fail(f"{words}: {error.format_message()}")
+
+
+# --- man pages ---
+
+
+def facts() -> ModuleType:
+    """Return the module that the build of the wheel imports."""
+    name = "manual_facts"
+    spec = spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_man_page_of_each_command_has_an_example_of_it() -> None:
+    """Which the program takes as it stands; and each has its own exit status."""
+    described = facts().COMMANDS
+    assert list(described) == list(COMMANDS)
+    for name, item in described.items():
+        examples = [row.split("   ") for row in item.example.splitlines()]
+        assert [len(row) for row in examples] == [2] * len(examples)
+        found = list(commands("".join(f"```sh\n{line}\n```\n" for _, line in examples)))
+        assert found
+        for words in found:
+            parse(words)
+        assert any(name in words for words in found)
+    assert "127   " in described["exec"].status
+    assert "3   " in described["status"].status
+    assert "problem" in described["doctor"].status

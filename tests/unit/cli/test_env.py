@@ -1,7 +1,12 @@
 """env: which variables are printed, for which shell."""
 
+import json
+from urllib.parse import quote
+
 import pytest
 from fixtures import Person
+
+from pypi_insiders.config.client_variables import MEMORY
 
 
 def test_env_unset_works_where_config_toml_cannot_be_read(person: Person) -> None:
@@ -20,7 +25,7 @@ def test_env_unset_works_where_config_toml_cannot_be_read(person: Person) -> Non
 
 @pytest.mark.parametrize(
     ("variable", "name"),
-    [("/bin/csh", "csh"), ("-tcsh", "tcsh"), ("/usr/bin/nu", "nu"), ("pwsh", "pwsh")],
+    [("/bin/csh", "csh"), ("-tcsh", "tcsh"), ("/usr/bin/xonsh", "xonsh")],
 )
 def test_env_writes_no_syntax_that_the_shell_does_not_read(
     person: Person, variable: str, name: str
@@ -30,8 +35,9 @@ def test_env_writes_no_syntax_that_the_shell_does_not_read(
         failed = person.run("env", option, status=1, SHELL=variable)
         assert (failed.stdout, failed.stderr) == (
             "",
-            f"error: $SHELL is {name}, and its syntax is not known here\n"
-            "hint: --shell sh shows what to set; or `pypi-insiders exec -- COMMAND`\n",
+            f"error: $SHELL is {name}, whose syntax is not known\n"
+            "hint: `pypi-insiders env --shell sh` shows what to set; or "
+            "`pypi-insiders exec -- COMMAND`\n",
         )
 
 
@@ -121,3 +127,32 @@ def test_env_makes_pip_trust_another_host_that_was_configured(person: Person) ->
     (person.paths.config / "config.toml").write_text('[server]\nhost = "192.0.2.2"\n')
     shown = person.run("env", "--shell", "sh").stdout
     assert "export PIP_TRUSTED_HOST=192.0.2.2:31411;\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("shell", "line", "unset"),
+    [
+        ("/usr/bin/nu", '$env.UV_INDEX = "{url}"', "hide-env --ignore-errors UV_INDEX"),
+        ("pwsh", "$env:UV_INDEX = '{url}'", "Remove-Item -ErrorAction Ignore Env:UV_INDEX"),
+    ],
+)
+def test_nu_and_powershell_have_a_syntax_of_their_own(
+    person: Person, shell: str, line: str, unset: str
+) -> None:
+    """By name, or as $SHELL says."""
+    url = "http://127.0.0.1:31411/insiders/simple/"
+    printed = person.run("env", "--uv-index", SHELL=shell).stdout.splitlines()
+    assert printed[0] == line.format(url=url)
+    named = {"/usr/bin/nu": "nu"}.get(shell, "powershell")
+    assert person.run("env", "--uv-index", "--shell", named).stdout.splitlines() == printed
+    assert person.run("env", "--unset", SHELL=shell, UV_INDEX=url).stdout == f"{unset}\n"
+
+
+def test_as_json_each_variable_has_its_value(person: Person) -> None:
+    """As `load-env` of Nushell reads it: no key is anything but a variable."""
+    printed = json.loads(person.run("env", "--uv-index", "--json", SHELL="/bin/csh").stdout)
+    url = "http://127.0.0.1:31411/insiders/simple/"
+    assert printed == {"UV_INDEX": url, MEMORY: f"UV_INDEX={quote(url, safe='')}"}
+    unset = person.run("env", "--unset", "--json", UV_INDEX=url).stdout
+    assert json.loads(unset) == {"UV_INDEX": None}
+    assert "exclude each other" in person.run("env", "--json", "--shell", "sh", status=2).stderr

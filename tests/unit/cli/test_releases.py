@@ -37,10 +37,10 @@ def test_yank_and_unyank(person: Person, directory: Path) -> None:
     ]
     assert said == [
         f"yanked my-dist 1.0: {files}\n",
-        f"was yanked before: my-dist 1.0: {files}\n",
+        f"already yanked: my-dist 1.0: {files}\n",
         f"yanked my-dist 1.0: {files}\n",
-        "no longer yanked: my-dist 1.0\n",
-        "was not yanked: my-dist 1.0\n",
+        "unyanked my-dist 1.0\n",
+        "not yanked: my-dist 1.0\n",
     ]
     assert person.distributions() == [
         "my_dist-1.0-py3-none-any.whl", "my_dist-1.0.tar.gz",
@@ -52,7 +52,7 @@ def test_a_yank_of_what_is_gone_can_be_taken_back(person: Person, directory: Pat
     """Somebody removed the file by hand."""
     person.run("yank", "other", "2.0")
     (directory / "other-2.0-py3-none-any.whl").unlink()
-    assert person.run("unyank", "Other", "2.0.0").stdout == "no longer yanked: other 2.0\n"
+    assert person.run("unyank", "Other", "2.0.0").stdout == "unyanked other 2.0\n"
     assert yanks.load(directory) == {}
 
 
@@ -77,7 +77,7 @@ def test_the_reason_is_kept_as_one_line(person: Person, directory: Path) -> None
 def test_unpublish_removes_a_release(person: Person, directory: Path) -> None:
     """All of its files and its yank, and nothing else."""
     person.run("yank", "my-dist", "1.0")
-    done = person.run("unpublish", "my-dist", "1.0", "1.1+insiders.2")
+    done = person.run("unpublish", "--yes", "my-dist", "1.0", "1.1+insiders.2")
     assert done.stdout == (
         "removed my_dist-1.0-py3-none-any.whl from the index\n"
         "removed my_dist-1.0.tar.gz from the index\n"
@@ -122,7 +122,7 @@ def test_what_the_index_does_not_hold_is_named(
 def test_one_wrong_version_leaves_all(person: Person, directory: Path) -> None:
     """Nothing is half done."""
     before = person.distributions()
-    person.run("unpublish", "my-dist", "1.0", "3.0", status=1)
+    person.run("unpublish", "--yes", "my-dist", "1.0", "3.0", status=1)
     assert person.distributions() == before
 
 

@@ -118,7 +118,7 @@ def test_what_is_wrong_is_kept_but_not_saved(person: Person, settings: Path) -> 
     (copy,) = kept(person)
     assert (stdout, stderr) == (
         "",
-        f"note: what was written is kept in {copy}\n"
+        f"note: your text is kept in {copy}\n"
         f"error: {settings}: server.port must be a port from 1 to 65535, not 0\n"
         "hint: nothing was changed\n",
     )
@@ -158,7 +158,7 @@ def test_whoever_breaks_off_at_the_question_loses_nothing(person: Person, settin
     status, shown = on_terminal(person, "\x04", EDITOR="sed -i s/4711/0/")
     (copy,) = kept(person)
     assert status == 130
-    assert f"note: what was written is kept in {copy}\n" in shown
+    assert f"note: your text is kept in {copy}\n" in shown
     assert settings.read_text() == OLD
 
 
@@ -175,7 +175,7 @@ def test_whoever_is_ended_while_editing_loses_nothing(person: Person, settings: 
     stdout, stderr = edit(person, SHELL.format(script), status=143)
     (copy,) = kept(person)
     assert (stdout, stderr) == (
-        "", f"note: what was written is kept in {copy}\n\nerror: interrupted\n",
+        "", f"note: your text is kept in {copy}\n\nerror: interrupted\n",
     )  # fmt: skip
     assert copy.read_text() == f"{OLD}[build]\n"
     assert settings.read_text() == OLD
@@ -233,7 +233,7 @@ def test_what_somebody_else_saved_meanwhile_stays(person: Person, settings: Path
     (copy,) = kept(person)
     assert (stdout, stderr) == (
         "",
-        f"note: what was written is kept in {copy}\n"
+        f"note: your text is kept in {copy}\n"
         f"error: {settings} was changed by another program\n"
         "hint: nothing was saved; edit again\n",
     )

@@ -165,9 +165,9 @@ def test_a_password_is_taken_away(person: Person) -> None:
         for words in ("password --remove me", "password --remove me", "token --remove")
     ]
     assert told == [
-        "me has no password any more\n",
-        "me had no password\n",
-        "__token__ had no password\n",
+        "removed the password of me\n",
+        "me has no password\n",
+        "__token__ has no password\n",
     ]
     assert not checker.is_right("me", "secret")
     assert list(load(person.paths.passwords)) == ["you"]

@@ -17,11 +17,11 @@ def test_without_a_file_all_is_as_it_is_by_default(person: Person) -> None:
     assert (
         shown
         == f"""\
-# settings       {paths.settings} (not there)
-# repositories   {paths.repositories} (not there)
-# distributions  {paths.distributions} (not there)
-# state          {paths.state} (not there)
-# cache          {paths.cache} (not there)
+# settings       {paths.settings} (not found)
+# repositories   {paths.repositories} (not found)
+# distributions  {paths.distributions} (not found)
+# state          {paths.state} (not found)
+# cache          {paths.cache} (not found)
 
 [server]
 host = "localhost"      # default

@@ -26,11 +26,11 @@ def test_its_list_is_taken_over(person: Person, written: Path) -> None:
     person.run("repos", "add", "--no-check", "me/a:a", "me/b:b-b")
     done = person.run("repos", "import", "--no-check")
     assert (done.stdout, done.stderr) == (
-        "watching pawamoy-insiders/devboard as devboard\nme/b is watched already\n", "",
+        "watching pawamoy-insiders/devboard as devboard\nme/b is already watched\n", "",
     )  # fmt: skip
     again = person.run("repos", "import")
     assert (again.stdout, again.stderr) == (
-        "pawamoy-insiders/devboard is watched already\nme/b is watched already\n", "",
+        "pawamoy-insiders/devboard is already watched\nme/b is already watched\n", "",
     )  # fmt: skip
     listed = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
     assert [(row["name"], row["project"], row["url"]) for row in listed] == [
