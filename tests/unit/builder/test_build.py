@@ -38,48 +38,19 @@ def build_sdist(directory, settings=None):
     {sdist}
 """
 _DEEP = 100_000 * b"["
-_TOLD_SDIST = "its build backend answers {} to build_sdist, not a file name"
-_TOLD_REQUIRES = (
-    "its build backend answers {} to get_requires_for_build_sdist, not a list of requirements"
-)
 
 
-def _returns(text: str) -> bytes:
-    return b'{"return_val": %b}' % text.encode()
-
-
-@pytest.mark.parametrize(
-    ("answer", "told"),
-    [
-        *((_returns(text), told) for text, told in (
-            ("5", "5"), ("null", "null"), ("true", "true"), ("1.5", "1.5"), ("[]", "a list"),
-            ("{}", "a table"), ('"a/b.tar.gz"', '"a/b.tar.gz"'), ('".."', '".."'), ('""', '""'),
-            ('"a\\u0000b"', '"a\\u0000b"'), ('"\\ud800.tar.gz"', '"\\ud800.tar.gz"'),
-            ('"../../x/y"', '"../../x/y"'), (f'"{90 * "a"}/"', f'"{79 * "a"}...'),
-        )),
-        *((raw, "what cannot be read") for raw in (
-            b"", b"{", b"\xff", b"[1]", b"5", b"null", _DEEP, _returns(6000 * "9"),
-            _returns(f'"{2_000_000 * "a"}"'), b'{"return_val":' + _DEEP,
-        )),
-        (b"{}", "null"),
-    ],
-)  # fmt: skip
-def test_an_odd_answer_of_a_build_is_told(tmp_path: Path, answer: bytes, told: str) -> None:
+def test_an_odd_answer_of_a_build_is_told(tmp_path: Path) -> None:
     """As what it is, and as what it should have been: it is the fault of the project."""
-    assert _complaint(tmp_path, sdist=answer).message == _TOLD_SDIST.format(told)
+    message = _complaint(tmp_path, sdist=b'{"return_val": "\\ud800.tar.gz"}').message
+    assert message == ('its build backend answers "\\ud800.tar.gz" to build_sdist, not a file name')
 
 
-@pytest.mark.parametrize(
-    ("answer", "told"),
-    [
-        ("5", "5"), ("null", "null"), ("[[1]]", "a list with a list in it"),
-        ('["a", 5]', "a list with 5 in it"), ("[{}]", "a list with a table in it"),
-        ('{"a": 1}', "a table"), ('"flit_core"', '"flit_core"'),
-        ("[null]", "a list with null in it"),
-    ],
-)  # fmt: skip
-def test_odd_requirements_are_told(tmp_path: Path, answer: str, told: str) -> None:
-    assert _complaint(tmp_path, requires=_returns(answer)).message == _TOLD_REQUIRES.format(told)
+def test_odd_requirements_are_told(tmp_path: Path) -> None:
+    assert _complaint(tmp_path, requires=b'{"return_val": [null]}').message == (
+        "its build backend answers a list with null in it to get_requires_for_build_sdist, "
+        "not a list of requirements"
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,29 +78,6 @@ def test_what_comes_beside_an_answer_is_told(
     message = _complaint(tmp_path, sdist=json.dumps(answer).encode()).message
     assert message.startswith(told)
     assert message.encode().splitlines() == [message.encode()]
-
-
-@pytest.mark.parametrize(
-    ("code", "told"),
-    [
-        ("pass", "nothing"),
-        ("path.mkdir()", "what cannot be read"),
-        ("path.symlink_to('/etc/hostname')", "what cannot be read"),
-        ("path.symlink_to('nowhere')", "what cannot be read"),
-        ("os.mkfifo(path)", "what cannot be read"),
-        ("socket.socket(socket.AF_UNIX).bind(path.name)", "what cannot be read"),
-    ],
-)
-def test_what_is_no_answer_is_told(tmp_path: Path, code: str, told: str) -> None:
-    """A link, a pipe, a directory or a socket in its place is not followed, read or waited for."""
-    lines = (
-        "import socket",
-        "path = pathlib.Path(sys.argv[2], 'output.json')",
-        "os.chdir(path.parent)",
-        code,
-        "os._exit(0)",
-    )
-    assert _complaint(tmp_path, "; ".join(lines)).message == _TOLD_SDIST.format(told)
 
 
 @pytest.mark.parametrize(
