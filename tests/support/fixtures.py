@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from forks import Forks
 from machine import Machine, Unavailable
 from projects import Project, create
 
@@ -42,6 +44,13 @@ def _default_signals() -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ending() -> Iterator[None]:
+    yield
+    for forks in _started:
+        forks.end()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -99,15 +108,22 @@ class Person:
     def run(
         self, *arguments: str | Path, status: int = 0, **environment: str
     ) -> "subprocess.CompletedProcess[str]":
-        """Run `pypi-insiders` to its end; its exit status must be the given one."""
-        done = subprocess.run(
-            [COMMAND, *arguments],
-            env={**self.environment, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
+        """Run `pypi-insiders` to its end; its exit status must be the given one.
+
+        Where its environment is that of all others, it is a fork of a process that has it ready.
+        """
+        whole = {**self.environment, **environment}
+        if whole | {"HOME": ""} == _COMMON:
+            done = _forks().run((COMMAND, *arguments), self.home, _PATIENCE_S)
+        else:
+            done = subprocess.run(
+                [COMMAND, *arguments],
+                env=whole,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE_S,
+            )
         assert done.returncode == status, (
             f"{arguments} ended {done.returncode}\n{done.stdout}\n{done.stderr}"
         )
@@ -118,6 +134,21 @@ class Person:
         directory = self.paths.distributions
         found = directory.iterdir() if directory.exists() else ()
         return sorted(path.name for path in found if path.name not in _LISTS)
+
+
+_PATIENCE_S = 200
+# A fork that ends leaves nothing for coverage.
+_COMMON = {} if "COVERAGE_RUN" in os.environ else Person(Path()).environment | {"HOME": ""}
+_STARTING = threading.Lock()
+_started: list[Forks] = []
+
+
+def _forks() -> Forks:
+    """Return what forks in this test process."""
+    with _STARTING:
+        if not _started:
+            _started.append(Forks(COMMAND, _COMMON))
+    return _started[0]
 
 
 @pytest.fixture
