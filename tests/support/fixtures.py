@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ def _default_signals() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _ending() -> Iterator[None]:
     yield
-    for forks in _started:
+    for forks in _started.values():
         forks.end()
 
 
@@ -108,22 +108,8 @@ class Person:
     def run(
         self, *arguments: str | Path, status: int = 0, **environment: str
     ) -> "subprocess.CompletedProcess[str]":
-        """Run `pypi-insiders` to its end; its exit status must be the given one.
-
-        Where its environment is that of all others, it is a fork of a process that has it ready.
-        """
-        whole = {**self.environment, **environment}
-        if whole | {"HOME": ""} == _COMMON:
-            done = _forks().run((COMMAND, *arguments), self.home, _PATIENCE_S)
-        else:
-            done = subprocess.run(
-                [COMMAND, *arguments],
-                env=whole,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_PATIENCE_S,
-            )
+        """Run `pypi-insiders` to its end; its exit status must be the given one."""
+        done = run_command(arguments, {**self.environment, **environment})
         assert done.returncode == status, (
             f"{arguments} ended {done.returncode}\n{done.stdout}\n{done.stderr}"
         )
@@ -136,19 +122,37 @@ class Person:
         return sorted(path.name for path in found if path.name not in _LISTS)
 
 
-_PATIENCE_S = 200
-# A fork that ends leaves nothing for coverage.
-_COMMON = {} if "COVERAGE_RUN" in os.environ else Person(Path()).environment | {"HOME": ""}
+_COMMON = Person(Path("/nonexistent")).environment
 _STARTING = threading.Lock()
-_started: list[Forks] = []
+_started: dict[tuple[str, ...], Forks] = {}
 
 
-def _forks() -> Forks:
-    """Return what forks in this test process."""
+def run_command(
+    arguments: Sequence[str | Path],
+    environment: Mapping[str, str],
+    directory: Path | None = None,
+    *,
+    before: Sequence[str] = (),
+) -> "subprocess.CompletedProcess[str]":
+    """Run `pypi-insiders` to its end; most often a fork of a process that has imported it.
+
+    Args:
+        arguments: of the command.
+        environment: the whole one.
+        directory: in which it runs; by default the current one.
+        before: words of a program that starts it.
+    """
     with _STARTING:
-        if not _started:
-            _started.append(Forks(COMMAND, _COMMON))
-    return _started[0]
+        if (key := tuple(before)) not in _started:
+            _started[key] = Forks(COMMAND, _COMMON, before)
+    forks, argv, timeout_s = _started[key], (COMMAND, *arguments), 200
+    # A fork that ends leaves nothing for coverage.
+    if "COVERAGE_RUN" not in os.environ and forks.can(environment):
+        return forks.run(argv, environment, directory or Path.cwd(), timeout_s)
+    return subprocess.run(
+        [*before, *argv], env=environment, cwd=directory, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=timeout_s,
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 import select
 import selectors
 import socket
@@ -21,37 +22,49 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 _LENGTH = struct.Struct("!Q")
 _STATUS = struct.Struct("!qi")
+# What Python and the loader read when they start, and GitPython when it is imported.
+_AT_START = re.compile("COVERAGE_|GIT_PYTHON_|LANG|LC_|LD_|PATH$|PYTHON|TZ$")
 _LIBRARIES = ("build", "git", "rich.live", "rich.progress", "tomlkit", "tomli_w", "uuid")
 
 
 class Forks:
     """A process that has imported the command, and forks for each one that is to run."""
 
-    def __init__(self, command: Path, environment: dict[str, str]) -> None:
-        """Start it, in the environment of which a fork changes only `HOME`."""
+    def __init__(self, command: Path, environment: dict[str, str], before: Sequence[str]) -> None:
+        """Start it, with some words before those that start it."""
+        self._environment = environment
         self._lock = threading.Lock()
         self._ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno()), command],
+                [*before, sys.executable, __file__, str(theirs.fileno()), command],
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
 
+    def can(self, environment: Mapping[str, str]) -> bool:
+        """Tell whether the command in an environment can be a fork, or must be a new process."""
+        pairs = environment.items() ^ self._environment.items()
+        return not any(_AT_START.match(name) for name, _ in pairs)
+
     def run(
-        self, argv: Sequence[str | Path], home: Path, timeout_s: float
+        self,
+        argv: Sequence[str | Path],
+        environment: Mapping[str, str],
+        directory: Path,
+        timeout_s: float,
     ) -> "subprocess.CompletedProcess[str]":
         """Run the command to its end, as `subprocess.run` does with `capture_output`."""
         words = [str(word) for word in argv]
-        request = json.dumps([words, str(home), str(Path.cwd()), _umask()]).encode()
+        request = json.dumps([words, dict(environment), str(directory), _umask()]).encode()
         outputs = [os.pipe(), os.pipe()]
         answer, theirs = socket.socketpair()
         given = array.array("i", [outputs[0][1], outputs[1][1], theirs.fileno()])
@@ -145,8 +158,9 @@ def _answer(answer: socket.socket, pid: int, status: int) -> None:
         answer.sendall(_STATUS.pack(pid, status))
 
 
-def _become(argv: list[str], home: str, directory: str, mask: int) -> list[str]:
-    os.environ["HOME"] = home
+def _become(argv: list[str], environment: dict[str, str], directory: str, mask: int) -> list[str]:
+    os.environ.clear()
+    os.environ |= environment
     os.chdir(directory)
     os.umask(mask)
     return argv
