@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from forks import Forks
+from forks import Forks, may_differ
 from machine import Machine, Unavailable
 from projects import Project, create
 
@@ -142,13 +142,13 @@ def run_command(
         directory: in which it runs; by default the current one.
         before: words of a program that starts it.
     """
-    with _STARTING:
-        if (key := tuple(before)) not in _started:
-            _started[key] = Forks(COMMAND, _COMMON, before)
-    forks, argv, timeout_s = _started[key], (COMMAND, *arguments), 200
+    argv, timeout_s = (COMMAND, *arguments), 200
     # A fork that ends leaves nothing for coverage.
-    if "COVERAGE_RUN" not in os.environ and forks.can(environment):
-        return forks.run(argv, environment, directory or Path.cwd(), timeout_s)
+    if "COVERAGE_RUN" not in os.environ and may_differ(environment, _COMMON):
+        with _STARTING:
+            if (key := tuple(before)) not in _started:
+                _started[key] = Forks(COMMAND, _COMMON, before)
+        return _started[key].run(argv, environment, directory or Path.cwd(), timeout_s)
     return subprocess.run(
         [*before, *argv], env=environment, cwd=directory, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=timeout_s,

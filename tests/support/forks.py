@@ -33,12 +33,16 @@ _AT_START = re.compile("COVERAGE_|GIT_PYTHON_|LANG|LC_|LD_|PATH$|PYTHON|TZ$")
 _LIBRARIES = ("build", "git", "rich.live", "rich.progress", "tomlkit", "tomli_w", "uuid")
 
 
+def may_differ(given: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Tell whether a fork may have one environment where the process that forks has the other."""
+    return not any(_AT_START.match(name) for name, _ in given.items() ^ other.items())
+
+
 class Forks:
     """A process that has imported the command, and forks for each one that is to run."""
 
     def __init__(self, command: Path, environment: dict[str, str], before: Sequence[str]) -> None:
-        """Start it, with some words before those that start it."""
-        self._environment = environment
+        """Start it in an environment, with the words of another program before its own."""
         self._lock = threading.Lock()
         self._ours, theirs = socket.socketpair()
         with theirs:
@@ -49,11 +53,6 @@ class Forks:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
-
-    def can(self, environment: Mapping[str, str]) -> bool:
-        """Tell whether the command in an environment can be a fork, or must be a new process."""
-        pairs = environment.items() ^ self._environment.items()
-        return not any(_AT_START.match(name) for name, _ in pairs)
 
     def run(
         self,

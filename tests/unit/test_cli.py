@@ -1,6 +1,7 @@
 """cli: what a person types and reads; the table of everything that can go wrong."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from fixtures import COMMAND, Person, free_port
+from fixtures import COMMAND, Person, free_port, run_command
 
 from pypi_insiders import __version__
 from pypi_insiders.cli import cli
@@ -250,6 +251,30 @@ def test_help_and_version_are_everywhere(
     assert told("--help").startswith(f"Usage: {' '.join(('pypi-insiders', *command))} ")
     assert told("--version") == f"pypi-insiders {__version__}\n"
     assert list(person.home.iterdir()) == []
+
+
+def test_a_fork_is_as_a_new_process(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `Person.run` runs has nothing of the tests' and nothing of another fork."""
+    monkeypatch.chdir(person.home)
+    line = (
+        "pwd; umask; readlink /proc/self/fd/0; ls /proc/self/fd; env | sed 's/=.*//' | sort; "
+        "grep -E '^(Sig|Cap)' /proc/self/status; ulimit -a; echo told >&2; kill -TERM $$"
+    )
+    words = ("exec", "--no-update", "sh", "-c", line)
+    environment = {**person.environment, "A_VARIABLE": "of one"}
+    person.run("--version", ANOTHER_VARIABLE="of another")
+    mask = os.umask(0o027)
+    try:
+        fork = run_command(words, environment)
+        new = subprocess.run(
+            [COMMAND, *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True,
+        )  # fmt: skip
+    finally:
+        os.umask(mask)
+    assert "A_VARIABLE" in fork.stdout
+    assert (fork.returncode, fork.stdout) == (new.returncode, new.stdout)
+    assert "told\n" in fork.stderr
 
 
 def test_verbose_and_quiet(person: Person) -> None:
