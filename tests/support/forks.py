@@ -50,6 +50,7 @@ class Forks:
                 [*before, sys.executable, __file__, str(theirs.fileno()), command],
                 env=environment,
                 pass_fds=[theirs.fileno()],
+                cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
