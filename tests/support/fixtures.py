@@ -146,9 +146,10 @@ def run_command(
     # A fork that ends leaves nothing for coverage.
     if "COVERAGE_RUN" not in os.environ and may_differ(environment, _COMMON):
         with _STARTING:
-            if (key := tuple(before)) not in _started:
-                _started[key] = Forks(COMMAND, _COMMON, before)
-        return _started[key].run(argv, environment, directory or Path.cwd(), timeout_s)
+            forks = _started.get(tuple(before))
+            if forks is None or not forks.is_there:
+                forks = _started[tuple(before)] = Forks(COMMAND, _COMMON, before)
+        return forks.run(argv, environment, directory or Path.cwd(), timeout_s)
     return subprocess.run(
         [*before, *argv], env=environment, cwd=directory, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=timeout_s,

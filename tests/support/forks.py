@@ -89,6 +89,11 @@ class Forks:
         texts = [text.decode().replace("\r\n", "\n").replace("\r", "\n") for text in told]
         return subprocess.CompletedProcess(words, os.waitstatus_to_exitcode(status), *texts)
 
+    @property
+    def is_there(self) -> bool:
+        """Tell whether it has not ended; a test may have killed it."""
+        return self._process.poll() is None
+
     def end(self) -> None:
         """End it; forks that run go on."""
         self._ours.close()
