@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fixtures import COMMAND, Person, Watch, names, need, untimed
+from fixtures import COMMAND, Person, Watch, names, need, run_command, untimed
 from projects import Project, git
 from wheels import wheel
 
@@ -38,10 +38,7 @@ def limited() -> list[str]:
 
 def run_limited(person: Person, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run `pypi-insiders` as a user to whom modes of files apply."""
-    return subprocess.run(
-        [*limited(), COMMAND, *arguments], env=person.environment, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+    return run_command(arguments, person.environment, before=limited())
 
 
 @contextmanager

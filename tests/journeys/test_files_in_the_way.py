@@ -1,9 +1,8 @@
 """What lies in the place of a file stops no command for ever."""
 
 import os
-import subprocess
 
-from fixtures import COMMAND, Person, Watch
+from fixtures import Person, Watch, run_command
 
 
 def test_no_command_waits_for_what_is_in_the_place_of_a_file(person: Person, watch: Watch) -> None:
@@ -22,10 +21,7 @@ def test_no_command_waits_for_what_is_in_the_place_of_a_file(person: Person, wat
         aside = path.rename(person.home / "aside")
         os.mkfifo(path)
         for command in ("status", "update", "server token"):
-            done = subprocess.run(
-                [COMMAND, *command.split()], env=person.environment, stdin=subprocess.DEVNULL,
-                capture_output=True, text=True, timeout=60,
-            )  # fmt: skip
+            done = run_command(command.split(), person.environment)
             assert "Traceback" not in done.stderr, (path, command, done.stderr)
             seen[path, command] = done.stdout + done.stderr
         path.unlink(missing_ok=True)

@@ -3,14 +3,14 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
-from fixtures import COMMAND, HEALTHY, Person, get
+from fixtures import HEALTHY, Person, get, run_command
 from hostile import request, serving
 from machine import Machine
 from projects import Project, create, git
@@ -26,12 +26,9 @@ WATCHED = '["me/probe"]\nproject = "probe"\nurl = "file:///nowhere/probe.git"\n'
 UNNAMED = '["me/probe"]\nurl = "file:///nowhere/probe.git"\n'
 
 
-def call(person: Person, *words: str) -> "subprocess.CompletedProcess[str]":
+def call(person: Person, *words: str) -> CompletedProcess[str]:
     """Run a command to its end, however it ends."""
-    return subprocess.run(
-        [COMMAND, *words], env=person.environment, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+    return run_command(words, person.environment)
 
 
 def watch(person: Person, text: str = WATCHED) -> None:

@@ -210,22 +210,24 @@ def test_no_client_gets_the_public_package(
 ) -> None:
     """Each is stopped and says why, with the index as the only one; what is served it gets."""
     client = client_named(name, request)
+    # Hatch hands a project to pip or uv, which are asked for each of them here.
+    projects = ("unbuilt", "changed", "good") if name.startswith("hatch-") else PROJECTS
     place.run("server", "restart")
     with ThreadPoolExecutor(2) as pool:
         said = dict(
             zip(
-                PROJECTS,
+                projects,
                 pool.map(
                     lambda project: resolve(
                         client, tmp_path / project, f"{place.url}/simple/", project
                     ),
-                    PROJECTS,
+                    projects,
                 ),
                 strict=True,
             )
         )
-    for project, reason in HELD.items():
-        assert reason in words(said[project]), f"{project}:\n{said[project]}"
+    for project in HELD.keys() & said.keys():
+        assert HELD[project] in words(said[project]), f"{project}:\n{said[project]}"
     assert INSIDERS in said["good"]
 
 

@@ -11,13 +11,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from forks import Forks, may_differ
 from machine import Machine, Unavailable
 from projects import Project, create
 
@@ -42,6 +44,13 @@ def _default_signals() -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ending() -> Iterator[None]:
+    yield
+    for forks in _started.values():
+        forks.end()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -100,14 +109,7 @@ class Person:
         self, *arguments: str | Path, status: int = 0, **environment: str
     ) -> "subprocess.CompletedProcess[str]":
         """Run `pypi-insiders` to its end; its exit status must be the given one."""
-        done = subprocess.run(
-            [COMMAND, *arguments],
-            env={**self.environment, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
+        done = run_command(arguments, {**self.environment, **environment})
         assert done.returncode == status, (
             f"{arguments} ended {done.returncode}\n{done.stdout}\n{done.stderr}"
         )
@@ -118,6 +120,40 @@ class Person:
         directory = self.paths.distributions
         found = directory.iterdir() if directory.exists() else ()
         return sorted(path.name for path in found if path.name not in _LISTS)
+
+
+_COMMON = Person(Path("/nonexistent")).environment
+_STARTING = threading.Lock()
+_started: dict[tuple[str, ...], Forks] = {}
+
+
+def run_command(
+    arguments: Sequence[str | Path],
+    environment: Mapping[str, str],
+    directory: Path | None = None,
+    *,
+    before: Sequence[str] = (),
+) -> "subprocess.CompletedProcess[str]":
+    """Run `pypi-insiders` to its end; most often a fork of a process that has imported it.
+
+    Args:
+        arguments: of the command.
+        environment: the whole one.
+        directory: in which it runs; by default the current one.
+        before: words of a program that starts it.
+    """
+    argv, timeout_s = (COMMAND, *arguments), 200
+    # A fork that ends leaves nothing for coverage.
+    if "COVERAGE_RUN" not in os.environ and may_differ(environment, _COMMON):
+        with _STARTING:
+            forks = _started.get(tuple(before))
+            if forks is None or not forks.is_there:
+                forks = _started[tuple(before)] = Forks(COMMAND, _COMMON, before)
+        return forks.run(argv, environment, directory or Path.cwd(), timeout_s)
+    return subprocess.run(
+        [*before, *argv], env=environment, cwd=directory, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=timeout_s,
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fixtures import COMMAND, Person, free_port
+from fixtures import COMMAND, Person, free_port, run_command
 from wheels import wheel
 
 REMEDY = '`eval "$(pypi-insiders env)"`'
@@ -51,11 +51,14 @@ class Shell:
             for name, value in self.person.environment.items()
             if not name.startswith(own) and not name.lower().endswith("_proxy") and name != "SHELL"
         }
-        given = {name: self.filled(value) for name, value in variables.items()}
+        whole = inherited | {name: self.filled(value) for name, value in variables.items()}
+        program, *arguments = command
+        if program == COMMAND:
+            return run_command(arguments, whole, self.directory)
         return subprocess.run(
             command,
             cwd=self.directory,
-            env={**inherited, **given},
+            env=whole,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

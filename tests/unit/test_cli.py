@@ -1,6 +1,7 @@
 """cli: what a person types and reads; the table of everything that can go wrong."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import click
 import pytest
-from fixtures import COMMAND, Person, free_port
+from click.testing import CliRunner
+from fixtures import COMMAND, Person, free_port, run_command
 
 from pypi_insiders import __version__
 from pypi_insiders.cli import cli
@@ -235,19 +237,51 @@ def commands(command: click.Command = cli, *words: str) -> list[tuple[str, ...]]
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
-def test_help_and_version_are_everywhere(person: Person, command: tuple[str, ...]) -> None:
+def test_help_and_version_are_everywhere(
+    person: Person, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`-h` and `--help` work at each level, without touching anything."""
-    helps = {person.run(*command, option, COLUMNS="80").stdout for option in ("-h", "--help")}
-    assert len(helps) == 1
-    shown = helps.pop()
-    assert [line for line in shown.splitlines() if len(line) > 80] == []
-    assert shown.startswith(f"Usage: {' '.join(('pypi-insiders', *command))} ")
+    monkeypatch.setenv("HOME", str(person.home))
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def told(option: str, status: int = 0) -> str:
+        # As `main` does, without a process for each: whether one starts is for the other tests.
+        done = CliRunner().invoke(cli, [*command, option], prog_name="pypi-insiders")
+        assert done.exit_code == status
+        return done.output
+
+    assert told("-h") == told("--help")
+    assert told("--help").startswith(f"Usage: {' '.join(('pypi-insiders', *command))} ")
+    assert [line for line in told("--help").splitlines() if len(line) > 80] == []
     if command:
-        failed = person.run(*command, "--version", status=USAGE)
-        assert failed.stderr.endswith("\nhint: `pypi-insiders --version`\n")
+        told("--version", USAGE)
     else:
-        assert person.run("--version").stdout == f"pypi-insiders {__version__}\n"
+        assert told("--version") == f"pypi-insiders {__version__}\n"
     assert list(person.home.iterdir()) == []
+
+
+def test_a_fork_is_as_a_new_process(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `Person.run` runs has nothing of the tests' and nothing of another fork."""
+    monkeypatch.chdir(person.home)
+    line = (
+        "pwd; umask; readlink /proc/self/fd/0; ls /proc/self/fd; env | sed 's/=.*//' | sort; "
+        "grep -E '^(Sig|Cap)' /proc/self/status; ulimit -a; echo told >&2; kill -TERM $$"
+    )
+    words = ("exec", "--no-update", "sh", "-c", line)
+    environment = {**person.environment, "A_VARIABLE": "of one"}
+    person.run("--version", ANOTHER_VARIABLE="of another")
+    mask = os.umask(0o027)
+    try:
+        fork = run_command(words, environment)
+        new = subprocess.run(
+            [COMMAND, *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True,
+        )  # fmt: skip
+    finally:
+        os.umask(mask)
+    assert "A_VARIABLE" in fork.stdout
+    assert (fork.returncode, fork.stdout) == (new.returncode, new.stdout)
+    assert "told\n" in fork.stderr
 
 
 def test_verbose_and_quiet(person: Person) -> None:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,13 +157,11 @@ def server() -> Iterator[Server]:
 
 def read_all(connection: socket.socket) -> bytes:
     """Read until the connection ends, well or not."""
-    received = b""
-    try:
+    received = bytearray()
+    with suppress(ConnectionError):
         while data := connection.recv(65536):
             received += data
-    except ConnectionError:
-        pass
-    return received
+    return bytes(received)
 
 
 def read_answer(connection: socket.socket) -> bytes:

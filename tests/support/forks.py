@@ -1,0 +1,203 @@
+"""Run the installed command in a fork of a process that has imported it.
+
+Most tests ask what a command does, not whether it starts, and starting Python and importing would
+be most of what they cost. A fork is a process as any other: it has an environment, a directory,
+streams and an exit status of its own. What depends on how Python starts needs a new process.
+"""
+
+import array
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import re
+import select
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+_LENGTH = struct.Struct("!Q")
+_STATUS = struct.Struct("!qi")
+# What Python and the loader read when they start, and GitPython when it is imported.
+_AT_START = re.compile("COVERAGE_|GIT_PYTHON_|LANG|LC_|LD_|PATH$|PYTHON|TZ$")
+_LIBRARIES = ("build", "git", "rich.live", "rich.progress", "tomlkit", "tomli_w", "uuid")
+
+
+def may_differ(given: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Tell whether a fork may have one environment where the process that forks has the other."""
+    return not any(_AT_START.match(name) for name, _ in given.items() ^ other.items())
+
+
+class Forks:
+    """A process that has imported the command, and forks for each one that is to run."""
+
+    def __init__(self, command: Path, environment: dict[str, str], before: Sequence[str]) -> None:
+        """Start it in an environment, with the words of another program before its own."""
+        self._lock = threading.Lock()
+        self._ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [*before, sys.executable, __file__, str(theirs.fileno()), command],
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+
+    def run(
+        self,
+        argv: Sequence[str | Path],
+        environment: Mapping[str, str],
+        directory: Path,
+        timeout_s: float,
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run the command to its end, as `subprocess.run` does with `capture_output`."""
+        words = [str(word) for word in argv]
+        request = json.dumps([words, dict(environment), str(directory), _umask()]).encode()
+        outputs = [os.pipe(), os.pipe()]
+        answer, theirs = socket.socketpair()
+        given = array.array("i", [outputs[0][1], outputs[1][1], theirs.fileno()])
+        with self._lock:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)]
+            self._ours.sendmsg([_LENGTH.pack(len(request))], rights)
+            self._ours.sendall(request)
+        theirs.close()
+        for _, write in outputs:
+            os.close(write)
+        with answer:
+            pid, _ = _STATUS.unpack(answer.recv(_STATUS.size, socket.MSG_WAITALL))
+            try:
+                told = _read([read for read, _ in outputs], time.monotonic() + timeout_s)
+                _, status = _STATUS.unpack(answer.recv(_STATUS.size, socket.MSG_WAITALL))
+            except BaseException:
+                os.kill(pid, 9)
+                raise
+            finally:
+                for read, _ in outputs:
+                    os.close(read)
+        texts = [text.decode().replace("\r\n", "\n").replace("\r", "\n") for text in told]
+        return subprocess.CompletedProcess(words, os.waitstatus_to_exitcode(status), *texts)
+
+    @property
+    def is_there(self) -> bool:
+        """Tell whether it has not ended; a test may have killed it."""
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        """End it; forks that run go on."""
+        self._ours.close()
+        self._process.wait()
+
+
+def _umask() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1], 8) for line in lines if line.startswith("Umask:"))
+
+
+def _read(descriptors: list[int], deadline: float) -> list[bytes]:
+    """Read some pipes until nobody has them open for writing."""
+    told = {descriptor: bytearray() for descriptor in descriptors}
+    with selectors.DefaultSelector() as selector:
+        for descriptor in descriptors:
+            selector.register(descriptor, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(deadline - time.monotonic())
+            if not ready and time.monotonic() > deadline:
+                raise TimeoutError(b"".join(told.values()))
+            for key, _ in ready:
+                if block := os.read(key.fd, 1 << 16):
+                    told[key.fd] += block
+                else:
+                    selector.unregister(key.fd)
+    return [bytes(text) for text in told.values()]
+
+
+# In the process that forks
+
+
+def _serve(requests: socket.socket) -> list[str]:
+    """Fork for each request; return in each fork, with its arguments."""
+    poll = select.poll()
+    poll.register(requests, select.POLLIN)
+    running: dict[int, tuple[int, socket.socket]] = {}
+    while True:
+        for place, _ in poll.poll():
+            if place in running:
+                pid, answer = running.pop(place)
+                poll.unregister(place)
+                os.close(place)
+                with answer:
+                    _answer(answer, pid, os.waitpid(pid, 0)[1])
+                continue
+            length, outputs, _, _ = socket.recv_fds(requests, _LENGTH.size, 3)
+            if not length:
+                os._exit(0)
+            request = requests.recv(_LENGTH.unpack(length)[0], socket.MSG_WAITALL)
+            answer = socket.socket(fileno=outputs.pop())
+            if (pid := os.fork()) == 0:
+                for number, output in enumerate(outputs, 1):
+                    os.dup2(output, number)
+                os.closerange(3, max(*outputs, answer.fileno(), requests.fileno(), *running) + 1)
+                return _become(*json.loads(request))
+            for output in outputs:
+                os.close(output)
+            _answer(answer, pid, 0)
+            ended = os.pidfd_open(pid)
+            running[ended] = pid, answer
+            poll.register(ended, select.POLLIN)
+
+
+def _answer(answer: socket.socket, pid: int, status: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # who asked has gone
+        answer.sendall(_STATUS.pack(pid, status))
+
+
+def _become(argv: list[str], environment: dict[str, str], directory: str, mask: int) -> list[str]:
+    os.environ.clear()
+    os.environ |= environment
+    os.chdir(directory)
+    os.umask(mask)
+    return argv
+
+
+def _main() -> NoReturn:
+    descriptor, command = sys.argv[1:]
+    sys.path[0] = str(Path(command).parent)
+    import pypi_insiders.cli
+
+    package = pypi_insiders.__path__, "pypi_insiders."
+    names = [module.name for module in pkgutil.walk_packages(*package)]
+    for name in (*names, *_LIBRARIES):
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    sys.argv = _serve(socket.socket(fileno=int(descriptor)))
+    status: int | str | None = 1
+    try:
+        pypi_insiders.cli.main()
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    # Without taking all modules apart, for which the kernel would first copy their memory.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(status or 0))
+
+
+if __name__ == "__main__":
+    _main()
