@@ -32,7 +32,7 @@ _AGAIN_S = 1.0
 """How soon what could not be read is read again."""
 # Names are read even from a list that is no TOML: to hold one too many is the safe mistake.
 _TABLE = re.compile(r"""^\s*\[\s*["']?([^"'\]]+)""")
-_DISTRIBUTION = re.compile(r"""\bdistribution["']?\s*=\s*["']+([^"']*)["']""")
+_DISTRIBUTION = re.compile(r"""\b(?:project|distribution)["']?\s*=\s*["']+([^"']*)["']""")
 
 
 @dataclass(frozen=True)
