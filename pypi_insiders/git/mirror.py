@@ -29,6 +29,7 @@ _Got = TypeVar("_Got")
 # History without content: for the version a build asks for commits and tags, and only the files of
 # one commit are unpacked. Hosts that know no filter send everything, with a warning.
 _SPARING = "--filter=blob:none"
+_MESSAGE_CHARS = 8000
 _TAGS = "+refs/tags/*:refs/tags/*"
 _BRANCHES = "+refs/heads/*:refs/heads/*"
 
@@ -98,6 +99,27 @@ def fetch_commit(url: str, mirror: Path, commit: str, access: Access = GITS_OWN)
         InsidersError: the host does not give it.
     """
     Mirror(mirror, url, credentials.settings(url, access), commit).fetch_commit()
+
+
+def tag_message(mirror: Path, tag: str) -> str:
+    """Return the message of an annotated tag without its signature; empty for any other tag.
+
+    Args:
+        mirror: that has the tag.
+        tag: its name.
+
+    Raises:
+        InsidersError: the mirror cannot be read.
+
+    Source: git-for-each-ref(1), `contents`.
+    """
+    listed = in_mirror(
+        mirror, "for-each-ref", "--count=1",
+        "--format=%(objecttype) %(contents:subject)%0a%0a%(contents:body)", f"refs/tags/{tag}",
+    )  # fmt: skip
+    kind, _, message = listed.partition(" ")
+    # Of a tag that is none of its own, git shows the message of the commit.
+    return message.strip()[:_MESSAGE_CHARS] if kind == "tag" else ""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,11 @@ from pypi_insiders.util.own_files import NewerError, recall
 
 _log = logging.getLogger(__name__)
 
-_FORMATS = (1, 2, 3)
-"""Which can be read; the last is written. From 3 on there is a list of what was taken back."""
+_FORMATS = (1, 2, 3, 4)
+"""Which can be read; the last is written.
+
+From 3 on there is a list of what was taken back, and from 4 on builds have messages.
+"""
 _NO_LIST = (1, 2)
 _CHECKS = "checks.json"
 _VERIFIED = "verified.json"
@@ -50,6 +53,8 @@ class Build:
     """Whether it was published here, and not only in another index."""
     unfinished: list[str] = field(default_factory=list)
     """Files whose publication was begun, and is not known to have ended."""
+    message: str = ""
+    """What the tag says, if it is an annotated one."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +180,9 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     content = {"format": _FORMATS[-1], "distribution": state.project, **asdict(state), "name": name}
     del content["project"], content["is_old"]
     for build in content["builds"]:
-        if not build["unfinished"]:
-            del build["unfinished"]
+        for key in ("unfinished", "message"):
+            if not build[key]:
+                del build[key]
     state.is_old = False
     write_atomic(_path(directory, name), written(content, indent=1))
 

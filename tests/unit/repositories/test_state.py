@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def _path(directory: Path) -> Path:
         RepositoryState(),
         RepositoryState(
             "grüße",
-            [_build("1.10"), _build("1.9", a="1", b="2")],
+            [replace(_build("1.10"), message="grüße\n\n- x"), _build("1.9", a="1", b="2")],
             "file:///x",
             ["old"],
             ["latest", "ü"],
@@ -65,7 +66,7 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
         _path(tmp_path).read_text()
         == """\
 {
- "format": 3,
+ "format": 4,
  "distribution": "dist",
  "builds": [
   {
@@ -167,7 +168,7 @@ def test_other_json_is_set_aside_too(tmp_path: Path, text: str) -> None:
 
 
 def test_a_file_of_a_newer_version_is_named_and_kept(tmp_path: Path) -> None:
-    text = '{"format": 4, "builds": [], "news": 1}'
+    text = '{"format": 5, "builds": [], "news": 1}'
     path = _written(tmp_path, text)
     with pytest.raises(InsidersError) as caught:
         load(tmp_path, "NS/PROJ")
