@@ -27,6 +27,10 @@ class Readme:
     """One line."""
     links: dict[str, str] = field(default_factory=dict)
     """Label to URL, of http or https."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """Label to one line: the licence, who wrote it, keywords; only what the metadata has."""
+    dependencies: list[str] = field(default_factory=list)
+    """As the metadata has them, such as `rich>=13; extra == 'cli'`."""
     html: str = ""
     """The README, safe to be shown within a page; empty where there is none.
 
@@ -37,7 +41,7 @@ class Readme:
     """Why it is not shown as it was meant."""
 
 
-_BUSY = Readme(problem="Another one is being rendered; load this page again.")
+_BUSY = Readme(problem="Another README is being rendered; load this page again.")
 
 
 class Reader:
@@ -90,4 +94,4 @@ def _read(name: str, file: FileIO) -> Readme:
     except (InsidersError, ValueError, TypeError) as error:
         reason = str(error)
     _log.warning("the README of %s cannot be rendered: %s", name, reason)
-    return Readme(problem="It cannot be rendered.")
+    return Readme(problem="The README cannot be rendered.")

@@ -5,6 +5,7 @@ Whoever wrote it may want harm: this process has little time and memory, and not
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from packaging.metadata import RawMetadata, parse_email
@@ -18,6 +19,8 @@ _LONGEST_CHARS = 256 * 1024
 _LONGEST_HTML_CHARS = 1024 * 1024
 _LONGEST_LINE_CHARS = 500
 _MOST_LINKS = 20
+_MOST_DEPENDENCIES = 200
+_LICENSE_CLASSIFIER = "License :: "
 
 
 def main() -> None:
@@ -31,6 +34,11 @@ def main() -> None:
     told = {
         "summary": fields.get("summary", "")[:_LONGEST_LINE_CHARS],
         "links": _links(fields),
+        "facts": {label: text for label, text in _facts(fields) if text},
+        "dependencies": [
+            text[:_LONGEST_LINE_CHARS]
+            for text in fields.get("requires_dist", [])[:_MOST_DEPENDENCIES]
+        ],
         "html": html,
         "problem": problem,
     }
@@ -47,6 +55,36 @@ def _links(fields: RawMetadata) -> dict[str, str]:
     }
 
 
+def _facts(fields: RawMetadata) -> Iterator[tuple[str, str]]:
+    """Read what pypi.org shows beside a README. Source: Core metadata."""
+    yield "Licence", _line(fields.get("license_expression", "") or _license(fields))
+    yield "Author", _person(fields.get("author", ""), fields.get("author_email", ""))
+    yield "Maintainer", _person(fields.get("maintainer", ""), fields.get("maintainer_email", ""))
+    yield "Keywords", _line(", ".join(fields.get("keywords", [])))
+
+
+def _person(name: str, address: str) -> str:
+    """Join a name and an address, which may have the name itself: `Acme <dev@acme.example>`."""
+    if not name or not address or name in address:
+        return _line(address or name)
+    return _line(f"{name}, {address}" if "<" in address else f"{name} <{address}>")
+
+
+def _license(fields: RawMetadata) -> str:
+    """Read the licence of a distribution that has no expression of SPDX for it."""
+    found = [
+        item.rpartition(" :: ")[2]
+        for item in fields.get("classifiers", [])
+        if item.startswith(_LICENSE_CLASSIFIER)
+    ]
+    # `License` may be the whole text; then the first line is its name.
+    return ", ".join(found) or next(iter(fields.get("license", "").strip().splitlines()), "")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST_LINE_CHARS]
+
+
 def _render(fields: RawMetadata) -> tuple[str, str]:
     """Render the README; tell HTML that is safe, and what was wrong.
 
@@ -57,14 +95,15 @@ def _render(fields: RawMetadata) -> tuple[str, str]:
     text = fields.get("description", "").strip()
     problem = ""
     if len(text) > _LONGEST_CHARS:
-        text, problem = text[:_LONGEST_CHARS], "It is very long; here is how it begins."
+        text, problem = text[:_LONGEST_CHARS], "The README is very long; this is its beginning."
     if not text:
         return "", ""
     html = rich(text, fields.get("description_content_type", ""))
     if html is None:
-        return plain(text), problem or "It is not what it says it is; here is its text."
+        problem = problem or "The README is not valid in its declared format; this is its source."
+        return plain(text), problem
     if len(html) > _LONGEST_HTML_CHARS:
-        return plain(text), "It becomes very long; here is its text."
+        return plain(text), "The README is very long when rendered; this is its source."
     return html, problem
 
 
