@@ -4,7 +4,7 @@ from pypi_insiders.git.checkout import bring, export
 from pypi_insiders.git.command import TIMEOUT_S, end
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import NoCommitError, UnfitError, UnreachableError
-from pypi_insiders.git.mirror import check_commit, fetch, fetch_commit, list_tags
+from pypi_insiders.git.mirror import check_commit, fetch, fetch_commit, list_tags, tag_message
 from pypi_insiders.git.signatures import SignatureError, verify
 from pypi_insiders.git.submodules import OutsideError
 from pypi_insiders.git.tag_files import Wanted, read_files
@@ -27,5 +27,6 @@ __all__ = [
     "fetch_commit",
     "list_tags",
     "read_files",
+    "tag_message",
     "verify",
 ]

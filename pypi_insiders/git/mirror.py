@@ -18,7 +18,6 @@ from pypi_insiders.git.command import (
 )
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import (
-    NoCommitError,
     ObjectFormatError,
     RefusedError,
     UnexplainedError,
@@ -34,9 +33,7 @@ _Got = TypeVar("_Got")
 # History without contents: builds read commits and tags for the version, and the files of a single
 # commit. Hosts without filters send everything, with a warning.
 _SPARING = "--filter=blob:none"
-SHA256 = "--object-format=sha256"
-"""The option of `git init` for a repository whose objects have names of 64 digits."""
-_TAGS = "+refs/tags/*:refs/tags/*"
+b_TAGS = "+refs/tags/*:refs/tags/*"
 _BRANCHES = "+refs/heads/*:refs/heads/*"
 
 
@@ -107,22 +104,9 @@ def fetch_commit(url: str, mirror: Path, commit: str, access: Access = GITS_OWN)
     Mirror(mirror, url, credentials.settings(url, access), commit).fetch_commit()
 
 
-def check_commit(mirror: Path, name: str) -> None:
-    """Refuse a tag of a directory or of a file: such tags exist, as junio-gpg-pub in git itself.
-
-    Args:
-        mirror: what `fetch` filled.
-        name: what the tag names, as `list_tags` returns it.
-
-    Raises:
-        NoCommitError: it is no commit.
-    """
-    kind = Mirror(mirror, "", GitSettings()).kind(name)
-    if kind not in ("commit", None):
-        raise NoCommitError(f"it refers to a {kind}, not to a commit")
+b @ dataclass(frozen=True)
 
 
-@dataclass(frozen=True)
 class Mirror:
     """A bare mirror of a repository."""
 

@@ -32,7 +32,7 @@ _AGAIN_S = 1.0
 """The pause before files that could not be read are read again."""
 # Names are read even from a list that is not valid TOML: holding one too many is the safe mistake.
 _TABLE = re.compile(r"""^\s*\[\s*["']?([^"'\]]+)""")
-_DISTRIBUTION = re.compile(r"""\bdistribution["']?\s*=\s*["']+([^"']*)["']""")
+_DISTRIBUTION = re.compile(r"""\b(?:project|distribution)["']?\s*=\s*["']+([^"']*)["']""")
 
 
 @dataclass(frozen=True)

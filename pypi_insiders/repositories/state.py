@@ -21,7 +21,11 @@ from pypi_insiders.util.own_files import NewerError, recall
 _log = logging.getLogger(__name__)
 
 _FORMATS = (1, 2, 3, 4)
-"""The readable formats; the last is written. Since 3, taken-back releases are in a list."""
+"""The readable formats; the last is written.
+
+Since 3, taken-back releases are in a list; since 4, builds have messages, and there are lists of
+tags that are no commits and of lower tags.
+"""
 _NO_LIST = (1, 2)
 _CHECKS = "checks.json"
 _VERIFIED = "verified.json"
@@ -50,6 +54,8 @@ class Build:
     """Whether it was published here, and not to another index only."""
     unfinished: list[str] = field(default_factory=list)
     """Files whose publication was started and not confirmed."""
+    message: str = ""
+    """The message of the tag, if it is an annotated one."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +187,9 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     del content["project"], content["is_old"]
     # An older version rejects keys that it does not know, so this one is written when needed only.
     for build in content["builds"]:
-        if not build["unfinished"]:
-            del build["unfinished"]
+        for key in ("unfinished", "message"):
+            if not build[key]:
+                del build[key]
     # Migrated by now: from this format on, the list of taken-back releases counts.
     state.is_old = False
     write_atomic(_path(directory, name), written(content, indent=1))

@@ -84,6 +84,7 @@ class Publisher:
         build = Build(
             release.tag, release.commit, built.version, int(time.time()), {}, built.requirements,
             result.is_sandboxed, [] if is_local else uploads.urls(self._context), is_local,
+            message=result.message,
         )  # fmt: skip
         listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
         word = release_lists.word(listed, built.name, built.version)

@@ -56,6 +56,8 @@ class BuildResult:
     distributions: Distributions
     """Their files exist until the context of the build is closed."""
     is_sandboxed: bool
+    message: str = ""
+    """What its tag says."""
 
 
 class ReleaseBuilder:
@@ -160,7 +162,9 @@ class ReleaseBuilder:
             with space.ended_in_time(workspace):
                 distributions = self._build_twice_at_most(release, workspace, launcher)
             self._claim(distributions.name, self._repository.project or project)
-            yield BuildResult(distributions, launcher.is_sandbox)
+            # By now a tag that has moved says something of another commit.
+            message = "" if release.is_moved else git.tag_message(self._mirror, release.tag)
+            yield BuildResult(distributions, launcher.is_sandbox, message)
 
     def _build_twice_at_most(
         self, release: TaggedRelease, workspace: Path, launcher: Launcher

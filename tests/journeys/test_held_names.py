@@ -395,4 +395,4 @@ def test_an_address_that_nobody_can_guess_stops_the_client(tmp_path: Path, path:
     with serving(tmp_path) as index:
         answer = index.ask(request("GET", path))
         assert answer.status == 409
-        assert json.loads(answer.body)["detail"] == "the index is at http://localhost/simple/"
+        assert json.loads(answer.body)["detail"] == "the index is at http://127.0.0.1/simple/"

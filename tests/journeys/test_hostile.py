@@ -53,7 +53,7 @@ pytestmark = pytest.mark.timeout(120)
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "text/html"
 _REDIRECT = re.compile(
-    rf"(\.\./)*(insiders/)?(simple/)?([a-z0-9-]+/)?|{re.escape(FALLBACK)}[a-z0-9-]+/"
+    rf"(\.\./)*(insiders/)?(simple/)?([a-z0-9-]+/(json)?)?|{re.escape(FALLBACK)}[a-z0-9-]+/"
 )
 _READER = ("Authorization", basic(READER, READERS_PASSWORD))
 _UPLOADER = ("Authorization", basic("__token__", TOKEN))
@@ -418,7 +418,8 @@ def test_foreign_text_does_not_become_markup(read_only: Index, target: str, acce
                     b"p", b"pre", b"code", b"em", b"i", b"style", b"link", b"header", b"nav",
                     b"main", b"section", b"h2", b"h3", b"table", b"caption", b"thead", b"tbody",
                     b"tr", b"th", b"td", b"time", b"span", b"div", b"footer", b"ul", b"li",
-                    b"strong"}  # fmt: skip
+                    b"strong", b"form", b"fieldset", b"legend", b"label", b"input", b"select",
+                    b"option", b"details", b"summary"}  # fmt: skip
     assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
@@ -771,7 +772,9 @@ def test_strangers_read_nothing(private: Index, name: str) -> None:
     if name == "in the URL":
         targets = [f"http://{READER}:{TOKEN}@localhost/simple/my-dist/", f"/simple/?token={TOKEN}"]
     for target in targets:
-        row = Row(request("GET", target, *headers), 401, wanted, b"user and password, please\n")
+        row = Row(
+            request("GET", target, *headers), 401, wanted, b"a user and a password are required\n"
+        )
         check(private, row)
 
 

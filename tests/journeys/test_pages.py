@@ -8,11 +8,13 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -26,6 +28,7 @@ from showroom import (
     DAY_S,
     HOSTILE,
     MARKUP,
+    OLD_COMMIT,
     THEME,
     furnish,
     serving,
@@ -157,48 +160,53 @@ def ask(url: str, path: str, method: str = "GET", **headers: str) -> Answer:
 # --- what is told ---
 
 
-def test_the_front_page_tells_of_each_project(index: str, visitor: Visitor) -> None:
-    """Also of repositories that have none yet, and of what nobody watches; without any script."""
+def test_the_front_page_lists_each_project(index: str, visitor: Visitor) -> None:
+    """Problems first, then the newest; readable without any script."""
     page = visitor.open(index, java_script_enabled=False)
-    assert page.title() == f"Packages on {urlsplit(index).netloc}"
+    host = urlsplit(index).netloc
+    assert page.title() == f"Index at {host}"
     assert texts(page.locator("h1, .lead")) == [
-        f"Packages on {urlsplit(index).netloc}",
+        f"Index at {host}",
         "4 projects, 7 files. Repositories were last checked 2026-09-22 14:13 UTC.",
     ]
-    rows = page.locator("tbody tr:not(.notes-row)").all()
-    found = [texts(row.locator("th, td")) for row in rows]
-    put_there = found[0].pop(3)
+    assert texts(page.locator("thead th")) == [
+        "Project", "Newest", "Published", "Built from", "Fallback index", "Checked"
+    ]  # fmt: skip
+    found = [texts(row.locator("th, td")) for row in page.locator("tbody tr").all()]
+    put_there = found[3].pop(2)
     assert put_there.endswith(" UTC")
     checked, commit = "2026-09-22 14:13 UTC", COMMIT[:9]
     assert found == [
-        ["by-hand", "1.0", "not known", "not asked", "not watched"],
-        ["hostile me/hostile", "1.0 yanked", f"{MARKUP} {commit}", "2026-09-21 14:13 UTC", "none",
-         checked],
-        ["me/new-one", "none yet", "nothing yet", "never", "not known", "never"],
-        ["static-analyser me/static-analyser", "0.4.1", f"v0.4.1 {commit}",
-         "2026-09-18 14:13 UTC", "0.5.0 hidden", checked],
-        ["theme squidfunk/theme-insiders", "9.5.3+insiders.4.52.0",
-         f"9.5.3-insiders-4.52.0 {commit}", "2026-09-21 14:13 UTC", "9.5.2", checked],
+        ["hostile problem", "1.0 yanked", "2026-09-21 14:13 UTC",
+         f"me/hostile {MARKUP} {commit}", "", checked],
+        ["static-analyser problem", "0.4.1", "2026-09-18 14:13 UTC",
+         f"me/static-analyser v0.4.1 {commit}", "0.5.0 newer", checked],
+        ["me/new-one problem", "none yet", "", "me/new-one", "", "never"],
+        ["by-hand", "1.0", "", "", "not watched"],
+        ["theme", "9.5.3+insiders.4.52.0", "2026-09-21 14:13 UTC",
+         f"squidfunk/theme-insiders 9.5.3-insiders-4.52.0 {commit}", "9.5.2", checked],
     ]  # fmt: skip
 
 
-def test_the_front_page_tells_what_is_wrong(index: str, visitor: Visitor) -> None:
+def test_the_front_page_shows_what_is_wrong(index: str, visitor: Visitor) -> None:
+    """The first lines of it, and the rest unfolded; commands can be copied."""
     page = visitor.open(index)
-    show = "Hint: `pypi-insiders show me/"
+    page.locator(".attention summary").click()
+    show = "Hint: pypi-insiders show me/"
     found = [text for text in texts(page.locator(".notes li")) if "Warning: server: " not in text]
     assert found == [
         "Problem: me/static-analyser: tag v0.5.0: the build failed: no module named "
-        f"'setuptools_rust' in the environment {show}static-analyser`",
+        f"'setuptools_rust' in the environment {show}static-analyser Copy",
         "Problem: me/new-one: no release yet: no access: the host does not accept the credentials "
-        "Hint: `pypi-insiders update me/new-one`",
-        f"Problem: me/hostile: {MARKUP} {show}hostile`",
+        "Hint: pypi-insiders update me/new-one Copy",
+        f"Problem: me/hostile: {MARKUP} {show}hostile Copy",
         "Problem: me/hostile: every release of hostile is yanked "
-        "Hint: `pypi-insiders unyank hostile VERSION`, or publish another release",
+        "Hint: pypi-insiders unyank hostile VERSION Copy, or publish another release",
         "Warning: me/static-analyser: tag v0.3.0 has moved from 9f2c61d0b to 1a2b3c4d5 since it "
-        f"was built {show}static-analyser`",
+        f"was built {show}static-analyser Copy",
         "Warning: me/new-one: project name unknown; until the first build, installers can get a "
-        "public package of that name Hint: `pypi-insiders repos set me/new-one "
-        "project=PROJECT`",
+        "public package of that name Hint: pypi-insiders repos set me/new-one "
+        "project=PROJECT Copy",
         "Note: me/static-analyser: PyPI has static-analyser 0.5.0, which is newer than 0.4.1 here",
     ]
     links = page.get_by_role("navigation", name="Needs attention").get_by_role("link")
@@ -208,23 +216,87 @@ def test_the_front_page_tells_what_is_wrong(index: str, visitor: Visitor) -> Non
     assert "static-analyser" in page.locator("tr:target").inner_text()
 
 
-def test_a_projects_page_tells_from_what_it_was_built(
+def test_a_column_that_nothing_fills_is_not_shown(person: Person) -> None:
+    """Of files that were copied there are neither tags nor checks."""
+    wheel(person.paths.distributions, "probe", "1.0")
+    with serving(person) as url:
+        body = ask(url, "/").body
+    found = re.findall(r'scope="col">([^<]*)<', body)
+    assert found == ["Project", "Newest", "Published"]
+
+
+def test_the_list_is_filtered_and_sorted_in_place(index: str, visitor: Visitor) -> None:
+    """By words in any column; what is shown has a URL of its own."""
+    page = visitor.open(index)
+    names = page.locator("tbody tr:visible th a, tbody tr:visible th:not(:has(a))")
+    everything = ["hostile", "static-analyser", "me/new-one problem", "by-hand", "theme"]
+    assert texts(names) == everything
+    page.get_by_label("Sort by").select_option("name")
+    in_order = ["by-hand", "hostile", "me/new-one problem", "static-analyser", "theme"]
+    assert texts(names) == in_order
+    page.get_by_label("Filter projects").fill("ME/ problem")
+    assert texts(names) == in_order[1:4]
+    assert page.url == f"{index}/?q=ME%2F+problem&sort=name"
+    status = page.get_by_role("status").filter(has_text="3 of 5 projects shown.")
+    status.wait_for(state="attached")
+    again = visitor.open(page.url)
+    assert texts(again.locator("tbody tr:visible th a")) == ["hostile", "static-analyser"]
+    assert again.get_by_label("Filter projects").input_value() == "ME/ problem"
+    again.get_by_label("Filter projects").fill("no such")
+    assert again.get_by_text("No project matches.").is_visible()
+    again.get_by_label("Filter projects").press("Enter")
+    again.get_by_label("Filter projects").fill("")
+    again.get_by_label("Sort by").select_option("newest")
+    assert texts(again.locator("tbody th a")) == ["by-hand", "hostile", "theme", "static-analyser"]
+    assert again.url == f"{index}/?sort=newest"
+    again.get_by_label("Sort by").select_option("problems")
+    assert again.url == f"{index}/"
+
+
+def test_what_to_paste_is_above_a_long_list(person: Person, visitor: Visitor) -> None:
+    """200 projects take a line each."""
+    for number in range(200):
+        wheel(person.paths.distributions, f"probe-{number}", "1.0")
+    with serving(person) as url:
+        page = visitor.open(url, 1280)
+        at = page.locator(".snippet:visible").bounding_box()
+        height = page.evaluate("document.documentElement.scrollHeight")
+    assert at is not None
+    assert at["y"] < 600
+    assert height < 200 * 45 + 800
+
+
+def test_a_projects_page_shows_from_what_it_was_built(
     owner: Person, index: str, visitor: Visitor
 ) -> None:
     """And what its files are; readable without any script."""
     page = visitor.open(f"{index}/project/{THEME}/", java_script_enabled=False)
     assert page.title() == f"{THEME} 9.5.3+insiders.4.52.0"
-    assert texts(page.locator("h1, .lead, main > p")) == [
-        "theme",
+    assert texts(page.locator("h1, .lead")) == [
+        "theme 9.5.3+insiders.4.52.0",
         "A theme, with Insiders features",
-        "squidfunk/theme-insiders was last checked 2026-09-22 14:13 UTC. "
-        "The public version is 9.5.2.",
+    ]
+    assert texts(page.locator(".about dl > div")) == [
+        "Repository squidfunk/theme-insiders",
+        "Python >=3.9",
+        "Licence MIT",
+        "Author Martin <martin@theme.example>",
+        "Keywords docs, theme",
+        "Links Documentation",
+        "Dependencies click>=8 rich>=13; extra == 'cli'",
+        "Checked 2026-09-22 14:13 UTC",
+        "Fallback index 9.5.2",
+        "Feed Atom feed of releases",
     ]
     newest = page.locator("article")
-    assert texts(newest.locator(".facts div")) == [
-        "Repository squidfunk/theme-insiders git@github.com:squidfunk/theme-insiders.git",
+    assert texts(newest.locator("h3, .mark, .message, .facts div")) == [
+        "9.5.3+insiders.4.52.0",
+        "latest",
+        "Cards - <b>social</b> cards",
+        "Repository squidfunk/theme-insiders",
         "Tag 9.5.3-insiders-4.52.0",
         f"Commit {COMMIT}",
+        "Changes compare with 9.5.2+insiders.4.51.0",
         "Built 2026-09-21 14:13 UTC, in a sandbox",
         "Python >=3.9",
     ]
@@ -246,6 +318,40 @@ def test_a_projects_page_tells_from_what_it_was_built(
     ]
     older.nth(1).locator("> summary").click()
     assert texts(older.nth(1).locator(".facts div"))[0] == "Yanked it broke the search"
+
+
+def test_tag_and_commit_lead_to_the_host(index: str, visitor: Visitor) -> None:
+    """And nothing is loaded from there; a host whose pages are not known has no link."""
+    page = visitor.open(f"{index}/project/{THEME}/")
+    links = page.locator("article .facts a")
+    found = links.evaluate_all("found => found.map(a => [a.href, a.rel])")
+    host = "https://github.com/squidfunk/theme-insiders"
+    assert [url for url, _ in found] == [
+        host,
+        f"{host}/releases/tag/9.5.3-insiders-4.52.0",
+        f"{host}/commit/{COMMIT}",
+        f"{host}/compare/{OLD_COMMIT}...{COMMIT}",
+    ]
+    assert {rel for _, rel in found} == {"noopener nofollow noreferrer"}
+    page = visitor.open(index)
+    origin = page.locator("tr", has_text=THEME).locator(".origin a")
+    assert origin.evaluate_all("found => found.map(a => a.href)") == [
+        host, f"{host}/releases/tag/9.5.3-insiders-4.52.0", f"{host}/commit/{COMMIT}"
+    ]  # fmt: skip
+    assert page.locator("tr", has_text="static-analyser").locator(".origin a").count() == 0
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_each_release_has_a_place_of_its_own(index: str, visitor: Visitor, script: bool) -> None:
+    """By its version; one that is folded up is unfolded."""
+    old = "9.5.2+insiders.4.51.0"
+    page = visitor.open(f"{index}/project/{THEME}/#{old}", java_script_enabled=script)
+    assert page.locator("details.release[open]").count() == 1
+    assert texts(page.locator("details.release[open] summary h3")) == [old]
+    page = visitor.open(index, java_script_enabled=script)
+    page.locator("a", has_text="9.5.3+insiders.4.52.0").click()
+    assert page.url == f"{index}/project/{THEME}/#9.5.3+insiders.4.52.0"
+    assert page.locator("article:target").count() == 1
 
 
 def test_a_file_can_be_downloaded_from_its_page(
@@ -389,9 +495,7 @@ def test_readmes_do_not_keep_all_threads_busy(person: Person) -> None:
         wheel(person.paths.distributions, f"probe-{number}", "1.0", *ENDLESS)
     with serving(person) as url, ThreadPoolExecutor(3) as pool:
         answers = list(pool.map(partial(ask, url), [f"/project/probe-{n}/" for n in range(3)]))
-    found = re.findall(
-        r"<p>(The README cannot .*|Another .*)</p>", "".join(item.body for item in answers)
-    )
+    found = re.findall(r"<p>(The README .*|Another .*)</p>", "".join(item.body for item in answers))
     assert sorted(found) == [WAIT, WAIT, IT_IS_ENDLESS]
 
 
@@ -399,28 +503,41 @@ def test_readmes_do_not_keep_all_threads_busy(person: Person) -> None:
 
 
 def test_copying_puts_the_lines_into_the_clipboard(index: str, visitor: Visitor) -> None:
-    """Each button what it says, and it tells so."""
-    for path in PATHS[:2]:
+    """Each button what it says, and a message confirms it."""
+    for path, tabs in (("/", 5), (PATHS[1], 4)):
         granted = ["clipboard-read", "clipboard-write"]
         page = visitor.open(f"{index}{path}", permissions=granted)
-        buttons = page.locator("button:visible").all()
-        assert len(buttons) == (5 if path == "/" else 4 + 1 + 2)
-        for button in buttons:
-            what = str(button.get_attribute("aria-label")).removeprefix("Copy ")
-            text = page.locator(f'[data-copy="{what}"]').inner_text()
-            button.click()
-            page.get_by_role("status").filter(has_text=f"Copied {what}.").wait_for(state="attached")
-            assert page.evaluate("navigator.clipboard.readText()") == text
+        page.locator("details").evaluate_all("found => found.forEach(e => e.open = true)")
+        pressed = 0
+        for label in page.locator(".tabs label").all():
+            label.click()
+            pressed += _press(page, page.locator(".snippet:visible button"))
+        for button in page.locator(":not(.snippet) > button").all():
+            pressed += _press(page, button)
+        assert pressed == page.locator("[data-copy]").count() > 2 * tabs
+
+
+def _press(page: Page, button: Locator) -> int:
+    what = str(button.get_attribute("aria-label")).removeprefix("Copy ")
+    text = page.locator(f'[data-copy="{what}"]').first.inner_text()
+    button.click()
+    page.get_by_role("status").filter(has_text=f"Copied {what}.").wait_for(state="attached")
+    assert page.evaluate("navigator.clipboard.readText()") == text
+    return 1
 
 
 def test_without_a_clipboard_the_lines_are_selected(index: str, visitor: Visitor) -> None:
     """Over plain http, browsers have none for other hosts."""
     host = f"{ELSEWHERE}:{urlsplit(index).port}"
     page = visitor.open(f"http://{host}/")
-    assert page.locator('[data-copy="the lines for pip"]').inner_text() == (
-        f"export PIP_INDEX_URL=http://{host}/simple/\nexport PIP_TRUSTED_HOST={host}"
+    assert page.locator('[data-copy="the lines for Shell"]').inner_text() == (
+        f"export PIP_INDEX_URL=http://{host}/simple/\n"
+        f"export UV_DEFAULT_INDEX=http://{host}/simple/\n"
+        f"export PDM_PYPI_URL=http://{host}/simple/\n"
+        f"export PIP_TRUSTED_HOST={host}"
     )
     assert page.evaluate("navigator.clipboard === undefined")
+    page.locator("label", has_text="uv").click()
     page.get_by_role("button", name="Copy the lines for uv").click()
     said = "Selected the lines for uv: press Ctrl+C to copy."
     page.get_by_role("status").filter(has_text=said).wait_for(state="attached")
@@ -430,8 +547,10 @@ def test_without_a_clipboard_the_lines_are_selected(index: str, visitor: Visitor
 
 def test_without_script_there_is_nothing_to_press(index: str, visitor: Visitor) -> None:
     page = visitor.open(index, java_script_enabled=False)
-    assert page.locator("button").count() == 0
-    assert page.locator("pre").count() == 5
+    assert page.locator("button, input:visible:not([type=radio]), select:visible").count() == 0
+    for label in page.locator(".tabs label").all():
+        label.click()
+        assert page.locator("pre:visible").count() == 1
 
 
 # --- for everybody ---
@@ -466,7 +585,8 @@ def test_a_telephone_shows_the_whole_width(index: str, visitor: Visitor, path: s
 def test_the_keyboard_reaches_everything(index: str, visitor: Visitor, path: str) -> None:
     """In the order in which it stands, and each shows that it is there."""
     page = visitor.open(f"{index}{path}")
-    wanted = page.locator('a[href], button, summary, [tabindex="0"]').evaluate_all(
+    kinds = 'a[href], button, summary, [tabindex="0"], input:not([type=radio]), select, :checked'
+    wanted = page.locator(f":is({kinds}):not(option)").evaluate_all(
         "found => found.filter(e => e.checkVisibility()).map(e => e.outerHTML)"
     )
     reached = []
@@ -533,7 +653,7 @@ def test_another_directory_has_nothing_that_is_watched(person: Person, tmp_path:
     shutil.copytree(person.paths.distributions, directory)
     with serving(person, "--dist-dir", directory) as url:
         body = ask(url, "/").body
-    assert body.count("not watched") == 4
+    assert "Checked" not in body
     assert "9.5.3-insiders-4.52.0" in body
 
 
@@ -548,8 +668,8 @@ def test_what_another_index_has_is_told_too(person: Person) -> None:
         body = ask(url, "/").body
     row = re.sub(r"<[^>]+>|\s+", " ", body.partition("<tbody")[2].partition("</tbody>")[0])
     assert row.split()[1:] == [
-        "probe", "me/probe", "2.0", "on", "another", "index", "only", "v2.0", COMMIT[:9],
-        "2026-09-21", "14:13", "UTC", "not", "known", "never",
+        "probe", "problem", "2.0", "on", "another", "index", "only",
+        "2026-09-21", "14:13", "UTC", "me/probe", "v2.0", COMMIT[:9],
     ]  # fmt: skip
 
 
@@ -572,7 +692,7 @@ def test_a_watched_project_without_files_says_why(person: Person) -> None:
 
 def test_an_empty_index_says_what_to_do(person: Person) -> None:
     with serving(person) as url:
-        assert "<code>pypi-insiders repos add NS/PROJ</code>" in ask(url, "/").body
+        assert ">pypi-insiders repos add NS/PROJ</code>" in ask(url, "/").body
 
 
 @pytest.mark.parametrize(
@@ -618,7 +738,7 @@ def test_headers(index: str, path: str, media_type: str) -> None:
         "cross-origin-resource-policy": "same-origin",
         "etag": etag,
         "referrer-policy": "no-referrer",
-        "vary": "Sec-Fetch-Site",
+        "vary": "Sec-Fetch-Site, X-Forwarded-Prefix",
         "x-content-type-options": "nosniff",
     }
     assert {name: answer.headers[name] for name in expected} == expected
@@ -627,32 +747,69 @@ def test_headers(index: str, path: str, media_type: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "line"),
+    ("headers", "url"),
     [
-        ({}, "export PIP_INDEX_URL=http://127.0.0.1:{port}/simple/</code>"),
-        ({"host": "localhost:1"}, "export PIP_INDEX_URL=http://localhost:1/simple/</code>"),
-        ({"host": "localhost:1", "sec_fetch_site": "none"}, "http://localhost:1/simple/</code>"),
-        ({"host": "[::1]:1"}, "export PIP_INDEX_URL=http://[::1]:1/simple/</code>"),
-        (
-            {"host": ELSEWHERE},
-            f"export PIP_INDEX_URL=http://{ELSEWHERE}/simple/\n"
-            f"export PIP_TRUSTED_HOST={ELSEWHERE}</code>",
-        ),
-        (
-            {"host": ELSEWHERE, "sec_fetch_site": "none"},
-            f"export PIP_INDEX_URL=https://{ELSEWHERE}/simple/</code>",
-        ),
-        (
-            {"host": ELSEWHERE, "x_forwarded_proto": "https"},
-            f"export PIP_INDEX_URL=http://{ELSEWHERE}/simple/\n",
-        ),
+        ({}, "http://127.0.0.1:{port}"),
+        ({"host": "localhost:1"}, "http://127.0.0.1:1"),
+        ({"host": "localhost:1", "sec_fetch_site": "none"}, "http://127.0.0.1:1"),
+        ({"host": "[::1]:1"}, "http://127.0.0.1:1"),
+        ({"host": "a.localhost"}, None),
+        ({"host": ELSEWHERE}, f"http://{ELSEWHERE}"),
+        ({"host": ELSEWHERE, "sec_fetch_site": "none"}, f"https://{ELSEWHERE}"),
+        ({"host": ELSEWHERE, "x_forwarded_proto": "https"}, f"http://{ELSEWHERE}"),
+        ({"host": ELSEWHERE, "x_forwarded_prefix": "/pypi"}, f"http://{ELSEWHERE}/pypi"),
+        ({"host": ELSEWHERE, "x_forwarded_prefix": "/a/b/"}, f"http://{ELSEWHERE}/a/b"),
+        ({"host": ELSEWHERE, "x_forwarded_prefix": "//evil"}, f"http://{ELSEWHERE}"),
+        ({"host": ELSEWHERE, "x_forwarded_prefix": "/a';id"}, f"http://{ELSEWHERE}"),
     ],
 )
 def test_the_lines_name_the_url_by_which_it_was_called(
-    index: str, headers: dict[str, str], line: str
+    index: str, headers: dict[str, str], url: str | None
 ) -> None:
-    """A browser tells whether it was https: it says where a request comes from only then."""
-    assert line.format(port=urlsplit(index).port) in ask(index, "/", **headers).body
+    """A browser tells whether it was https: it says where a request comes from only then.
+
+    This machine has one spelling, whichever was used: in a lock file another one is another index.
+    """
+    answer = ask(index, "/", **headers)
+    if url is None:
+        assert answer.status == 421
+        return
+    url = url.format(port=urlsplit(index).port)
+    trust = "" if "127.0.0.1" in url or url.startswith("https") else f"--trusted-host {ELSEWHERE} "
+    assert f"export PIP_INDEX_URL={url}/simple/\n" in answer.body
+    assert f"export UV_DEFAULT_INDEX={url}/simple/\n" in answer.body
+    assert f"export PDM_PYPI_URL={url}/simple/" in answer.body
+    assert (f"\nexport PIP_TRUSTED_HOST={ELSEWHERE}</code>" in answer.body) == bool(trust)
+    body = ask(index, f"/project/{THEME}/", **headers).body
+    assert f"pip install --index-url {url}/simple/ {trust}{THEME}</code>" in body
+
+
+def test_behind_a_proxy_with_a_path_the_lines_have_it(index: str, visitor: Visitor) -> None:
+    """And links, feeds and error pages lead below it."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="pypi-insiders-proxy-") as name:
+        Path(name).chmod(0o755)
+        server = (
+            f"    listen 127.0.0.1:{port};\n    location /pypi/ {{\n"
+            f"      proxy_pass {index}/;\n      proxy_set_header Host $http_host;\n"
+            "      proxy_set_header X-Forwarded-Prefix /pypi;\n    }\n"
+        )
+        with running(Path(name, "run"), server):
+            url = f"http://127.0.0.1:{port}/pypi"
+            page = visitor.open(f"{url}/")
+            assert f"UV_DEFAULT_INDEX={url}/simple/" in page.inner_text(".snippet:visible")
+            page.locator("tbody").get_by_role("link", name=THEME, exact=True).click()
+            page.wait_for_load_state("networkidle")
+            assert page.url == f"{url}/project/{THEME}/"
+            assert f"--index-url {url}/simple/ {THEME}" in page.content()
+            feed = page.locator('link[href="releases.atom"]').evaluate("link => link.href")
+            assert feed == f"{url}/project/{THEME}/releases.atom"
+            assert f"{url}/project/{THEME}/#9.5.3+insiders" in page.request.get(feed).text()
+            missing = page.request.get(f"{url}/project/none/", headers=BROWSER)
+            assert (missing.status, '<a href="../../">All projects</a>' in missing.text()) == (
+                404,
+                True,
+            )
 
 
 def test_behind_a_proxy_with_tls_the_lines_say_so(index: str, visitor: Visitor) -> None:
@@ -669,14 +826,185 @@ def test_behind_a_proxy_with_tls_the_lines_say_so(index: str, visitor: Visitor) 
         with running(Path(name, "run"), server):
             url = f"https://{ELSEWHERE}:{port}"
             page = visitor.open(f"{url}/", ignore_https_errors=True)
-            assert texts(page.locator('[data-copy="the lines for pip"]')) == [
-                f"export PIP_INDEX_URL={url}/simple/"
-            ]
-            page.get_by_role("link", name=THEME).click()
+            lines = page.locator('[data-copy="the lines for Shell"]').inner_text()
+            names = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PDM_PYPI_URL")
+            assert lines.splitlines() == [f"export {name}={url}/simple/" for name in names]
+            page.locator("tbody").get_by_role("link", name=THEME, exact=True).click()
             # Before the proxy ends, the browser has everything it asks for.
             page.wait_for_load_state("networkidle")
             assert page.url == f"{url}/project/{THEME}/"
             assert f"--index-url {url}/simple/ {THEME}" in page.content()
+
+
+# --- feeds ---
+
+ATOM = "{http://www.w3.org/2005/Atom}"
+
+
+@pytest.mark.parametrize(
+    ("path", "title", "page", "expected"),
+    [
+        ("/-/releases.atom", "Releases of {host}", "/",
+         {"by-hand 1.0", "hostile 1.0 (yanked)", "static-analyser 0.4.1",
+          "theme 9.5.3+insiders.4.52.0", "theme 9.5.2+insiders.4.51.0",
+          "theme 9.5.2+insiders.4.50.0 (yanked)"}),
+        (f"/project/{THEME}/releases.atom", f"Releases of {THEME}", f"/project/{THEME}/",
+         {"theme 9.5.3+insiders.4.52.0", "theme 9.5.2+insiders.4.51.0",
+          "theme 9.5.2+insiders.4.50.0 (yanked)"}),
+    ],
+)  # fmt: skip
+def test_releases_are_a_feed(
+    index: str, path: str, title: str, page: str, expected: set[str]
+) -> None:
+    """Newest first, with all that RFC 4287 requires, and found from the pages."""
+    answer = ask(index, path)
+    assert (answer.status, answer.headers["content-type"]) == (
+        200, "application/atom+xml; charset=utf-8"
+    )  # fmt: skip
+    feed = ElementTree.fromstring(answer.body)
+    assert feed.tag == f"{ATOM}feed"
+    assert feed.findtext(f"{ATOM}title") == title.format(host=urlsplit(index).netloc)
+    entries = feed.findall(f"{ATOM}entry")
+    assert {entry.findtext(f"{ATOM}title") for entry in entries} == expected
+    for item in (feed, *entries):
+        for name in ("id", "title", "updated"):
+            assert len(item.findall(f"{ATOM}{name}")) == 1
+        updated = item.findtext(f"{ATOM}updated")
+        assert updated is not None
+        assert datetime.fromisoformat(updated).tzinfo is not None
+    ids = [item.findtext(f"{ATOM}id") for item in (feed, *entries)]
+    assert len(set(ids)) == len(ids)
+    assert all(str(found).startswith("urn:uuid:") for found in ids)
+    assert feed.find(f"{ATOM}author/{ATOM}name") is not None
+    times = [entry.findtext(f"{ATOM}updated") for entry in entries]
+    assert times == sorted(times, key=str, reverse=True)
+    assert feed.findtext(f"{ATOM}updated") == times[0]
+    links = {link.get("rel"): link.get("href") for link in feed.findall(f"{ATOM}link")}
+    assert links == {"self": f"{index}{path}", "alternate": f"{index}{page}"}
+    (newest,) = [entry for entry in entries if entry.findtext(f"{ATOM}title", "").endswith("52.0")]
+    link, content = newest.find(f"{ATOM}link"), newest.findtext(f"{ATOM}content", "")
+    assert link is not None
+    assert link.get("href") == f"{index}/project/{THEME}/#9.5.3+insiders.4.52.0"
+    assert content.startswith("Cards\n\n- <b>social</b> cards\n\nBuilt from squidfunk/")
+    assert (
+        f'type="application/atom+xml" title="Releases of {THEME}"'
+        in ask(index, f"/project/{THEME}/").body
+    )
+    shown = ask(index, page).body
+    assert re.search(r'<link rel="alternate" type="application/atom\+xml" [^>]*href="[^"]*"', shown)
+
+
+def test_a_feed_of_nothing_is_a_feed(person: Person) -> None:
+    """Also whatever a repository calls its tags."""
+    with serving(person) as url:
+        feed = ElementTree.fromstring(ask(url, "/-/releases.atom").body)
+        assert feed.findtext(f"{ATOM}updated") == "1970-01-01T00:00:00Z"
+        assert ask(url, "/project/none/releases.atom").status == 404
+        file = wheel(person.paths.distributions, "probe", "1.0")
+        item = Repository("me/probe", "probe")
+        registry.save(person.paths.repositories, [item])
+        build = Build("v1]]>\uffff", COMMIT, "1.0", BUILT_AT, {file.name: sha256(file)})
+        build = replace(build, message="</content>\x00\u202e&amp;")
+        state.save(person.paths.state, item.name, RepositoryState("probe", [build], item.remote))
+        feed = ElementTree.fromstring(ask(url, "/project/probe/releases.atom").body)
+        content = feed.findtext(f"{ATOM}entry/{ATOM}content", "")
+        assert content.startswith("</content>??&amp;\n\nBuilt from me/probe, tag v1]]>?, commit")
+        answer = ask(url, "/project/Probe/releases.atom")
+        assert (answer.status, answer.headers["location"]) == (301, "../probe/releases.atom")
+
+
+# --- errors ---
+
+# What Firefox and Chromium ask for.
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+PIP = {
+    "Accept": "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, "
+    "text/html; q=0.01"
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "shown"),
+    [
+        ("/project/no-such/", 404, ["Page not found", "no-such is not a project of this index."]),
+        ("/no-such", 404, ["Page not found", "There is no page at /no-such."]),
+        ("/project/%3Cb%3E/", 404, ["Page not found", "There is no page at /project/<b>/."]),
+        ("/project/theme/x/", 409,
+         ["Nothing is served here", "there is no index at /project/theme/x/"]),
+        ("/packages/theme-9.9.tar.gz", 410,
+         ["File not found", "theme-9.9.tar.gz is not in the index",
+          "pypi-insiders status shows all problems"]),
+    ],
+)  # fmt: skip
+def test_a_browser_gets_errors_as_pages(
+    index: str, browser: Browser, path: str, status: int, shown: list[str]
+) -> None:
+    """With a way back that works from any depth, and that asks for nothing else to be loaded."""
+    context = browser.new_context(viewport={"width": 360, "height": 700})
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: asked.append(message.text))
+    answer = page.goto(f"{index}{path}")
+    assert answer is not None
+    assert (answer.status, answer.headers["cache-control"]) == (status, "no-store")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    # Nothing else is asked for; that a page failed is what the console says of any such page.
+    assert {url for url in asked if "Failed to load resource" not in url} == {page.url}
+    found = texts(page.locator("h1, h1 ~ p:not(.ways)"))
+    assert found[: len(shown)] == shown
+    assert page.evaluate("getComputedStyle(document.body).margin") == "0px"  # it has its style
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert [item["id"] for item in Axe().run(page).response["violations"]] == []
+    page.get_by_role("link", name="All projects").click()
+    assert page.url == f"{index}/"
+    context.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "media_type"),
+    [
+        (BROWSER, "text/html; charset=utf-8"),
+        ({"Accept": "text/html, text/*;q=0.5, image/*"}, "text/html; charset=utf-8"),
+        (PIP, "application/problem+json"),
+        ({}, "application/problem+json"),
+        ({"Accept": "*/*"}, "application/problem+json"),
+        ({"Accept": "application/json, text/html;q=0.5"}, "application/problem+json"),
+        (PIP | {"User-Agent": "uv/0.13.0"}, "application/problem+json"),
+        ({"Accept": "text/html", "User-Agent": "pip/20.0"}, "text/plain; charset=utf-8"),
+    ],
+)
+def test_installers_get_no_pages(index: str, headers: dict[str, str], media_type: str) -> None:
+    """They show text and problem details; whatever they accept besides."""
+    found = ask(index, "/packages/theme-9.9.tar.gz", **headers).headers["content-type"]
+    is_pip = headers.get("User-Agent", "").startswith("pip/")
+    assert found == ("application/problem+json" if is_pip else media_type)
+    found = ask(index, "/project/theme/x/", **headers).headers["content-type"]
+    assert found.startswith(media_type)
+
+
+def test_a_watched_project_without_release_is_an_error_page(person: Person) -> None:
+    """That says what to type."""
+    person.run("repos", "add", "--no-check", "me/probe:probe")
+    with serving(person) as url:
+        for path in ("/project/probe/", "/simple/probe/", "/pypi/probe/json"):
+            answer = ask(url, path, **BROWSER)
+            assert (answer.status, "<h1>Nothing is served here</h1>" in answer.body) == (409, True)
+            assert "<code>pypi-insiders update me/probe</code>" in answer.body
+
+
+def test_an_index_that_cannot_be_read_is_an_error_page(person: Person) -> None:
+    """Which brings its own style, and offers to try again."""
+    furnish(person)
+    with serving(person) as url:
+        person.paths.distributions.chmod(0)
+        person.paths.distributions.rename(person.paths.distributions.with_name("away"))
+        answer = ask(url, "/", **BROWSER)
+        text = ask(url, "/").body
+        person.paths.distributions.with_name("away").chmod(0o700)
+    assert (answer.status, "<h1>The index cannot answer</h1>" in answer.body) == (503, True)
+    assert '<a href="">Load this page again</a>' in answer.body
+    assert text.startswith('{"type": "about:blank"')
 
 
 def test_a_private_index_tells_nobody(person: Person) -> None:
@@ -689,7 +1017,11 @@ def test_a_private_index_tells_nobody(person: Person) -> None:
     with serving(person) as url:
         for path in ("/", "/project/theme/", "/project/no-such/", "/-/style.css", "/-/none"):
             answer = ask(url, path)
-            assert (answer.status, answer.body) == (401, "user and password, please\n")
+            assert (answer.status, answer.body) == (401, "a user and a password are required\n")
+        answer = ask(url, "/project/theme/", **BROWSER)
+        assert (answer.status, "<h1>Password required</h1>" in answer.body) == (401, True)
+        assert "theme" not in answer.body
+        assert answer.headers["www-authenticate"].startswith("Basic ")
         for path in ("/", "/project/theme/", "/-/style.css"):
             answer = ask(url, path, **known)
             assert answer.headers["cache-control"] == "private, no-cache"

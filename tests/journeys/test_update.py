@@ -52,7 +52,9 @@ def test_first_the_newest_then_each_new_tag_and_nothing_twice(
         }
     ]
     record = json.loads((person.paths.state / "repositories/me/probe.json").read_text())
-    assert [(build["tag"], build["commit"]) for build in record["builds"]] == [("v1.10", commit)]
+    (build,) = record["builds"]
+    # What its tag says, for the pages.
+    assert (build["tag"], build["commit"], build["message"]) == ("v1.10", commit, "v1.10")
 
     assert person.run("update").stdout == "Checked 1 repository, published 0 files\n"
     project.release("2.0")

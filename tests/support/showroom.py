@@ -5,7 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from fixtures import COMMAND, Person
@@ -23,6 +23,7 @@ BUILT_AT = 1_790_000_000
 """2026-09-21 14:13:20 UTC."""
 THEME, HOSTILE = "theme", "hostile"
 COMMIT = "9f2c61d0b3a84e5f7c1d2e3f4a5b6c7d8e9f0a1b"
+OLD_COMMIT = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
 REQUIREMENTS = {"hatchling": "1.27.0", "packaging": "26.3", "pathspec": "0.12.1"}
 MARKUP = "<img src=x onerror=document.title=1><script>document.title=2</script>'\"&amp;{{7*7}}"
 README = """\
@@ -84,6 +85,9 @@ def furnish(person: Person) -> None:
     markdown = ("Description-Content-Type: text/markdown; charset=UTF-8; variant=GFM",)
     described = ("Summary: A theme, with Insiders features", "Requires-Python: >=3.9",
                  "Project-URL: Documentation, https://theme.example/",
+                 "License-Expression: MIT", "Author-email: Martin <martin@theme.example>",
+                 "Keywords: docs,theme", "Requires-Dist: click>=8",
+                 "Requires-Dist: rich>=13; extra == 'cli'",
                  "Project-URL: Wrong, javascript:alert(1)", *markdown, "", README)  # fmt: skip
     new = wheel(directory, THEME, "9.5.3+insiders.4.52.0", *described)
     new_source = sdist(directory, THEME, "9.5.3+insiders.4.52.0", *described, content=b"x" * 70000)
@@ -124,8 +128,11 @@ def furnish(person: Person) -> None:
         theme,
         [
             _build("9.5.2-insiders-4.50.0", BUILT_AT - 50 * DAY_S, bad),
-            _build("9.5.2-insiders-4.51.0", BUILT_AT - 30 * DAY_S, old),
-            _build("9.5.3-insiders-4.52.0", BUILT_AT, new, new_source),
+            replace(_build("9.5.2-insiders-4.51.0", BUILT_AT - 30 * DAY_S, old), commit=OLD_COMMIT),
+            replace(
+                _build("9.5.3-insiders-4.52.0", BUILT_AT, new, new_source),
+                message="Cards\n\n- <b>social</b> cards",
+            ),
         ],
     )
     failure = Failure(

@@ -27,6 +27,10 @@ class Readme:
     """One line."""
     links: dict[str, str] = field(default_factory=dict)
     """Label to URL, of http or https."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """Label to one line: the licence, who wrote it, keywords; only what the metadata has."""
+    dependencies: list[str] = field(default_factory=list)
+    """As the metadata has them, such as `rich>=13; extra == 'cli'`."""
     html: str = ""
     """The README, safe within a page; empty: there is none.
 

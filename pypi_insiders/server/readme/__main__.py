@@ -5,6 +5,7 @@ The README may be hostile: this process has limits of time and memory, and canno
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from packaging.metadata import RawMetadata, parse_email
@@ -18,6 +19,8 @@ _LONGEST_CHARS = 256 * 1024
 _LONGEST_HTML_CHARS = 1024 * 1024
 _LONGEST_LINE_CHARS = 500
 _MOST_LINKS = 20
+_MOST_DEPENDENCIES = 200
+_LICENSE_CLASSIFIER = "License :: "
 
 
 def main() -> None:
@@ -31,6 +34,11 @@ def main() -> None:
     found = {
         "summary": fields.get("summary", "")[:_LONGEST_LINE_CHARS],
         "links": _links(fields),
+        "facts": {label: text for label, text in _facts(fields) if text},
+        "dependencies": [
+            text[:_LONGEST_LINE_CHARS]
+            for text in fields.get("requires_dist", [])[:_MOST_DEPENDENCIES]
+        ],
         "html": html,
         "problem": problem,
     }
@@ -45,6 +53,36 @@ def _links(fields: RawMetadata) -> dict[str, str]:
         for label, url in list(found.items())[:_MOST_LINKS]
         if label and url.startswith(("https://", "http://")) and len(url) <= _LONGEST_LINE_CHARS
     }
+
+
+def _facts(fields: RawMetadata) -> Iterator[tuple[str, str]]:
+    """Read what pypi.org shows beside a README. Source: Core metadata."""
+    yield "Licence", _line(fields.get("license_expression", "") or _license(fields))
+    yield "Author", _person(fields.get("author", ""), fields.get("author_email", ""))
+    yield "Maintainer", _person(fields.get("maintainer", ""), fields.get("maintainer_email", ""))
+    yield "Keywords", _line(", ".join(fields.get("keywords", [])))
+
+
+def _person(name: str, address: str) -> str:
+    """Join a name and an address, which may have the name itself: `Acme <dev@acme.example>`."""
+    if not name or not address or name in address:
+        return _line(address or name)
+    return _line(f"{name}, {address}" if "<" in address else f"{name} <{address}>")
+
+
+def _license(fields: RawMetadata) -> str:
+    """Read the licence of a distribution that has no expression of SPDX for it."""
+    found = [
+        item.rpartition(" :: ")[2]
+        for item in fields.get("classifiers", [])
+        if item.startswith(_LICENSE_CLASSIFIER)
+    ]
+    # `License` may be the whole text; then the first line is its name.
+    return ", ".join(found) or next(iter(fields.get("license", "").strip().splitlines()), "")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST_LINE_CHARS]
 
 
 def _render(fields: RawMetadata) -> tuple[str, str]:
@@ -62,9 +100,8 @@ def _render(fields: RawMetadata) -> tuple[str, str]:
         return "", ""
     html = rich(text, fields.get("description_content_type", ""))
     if html is None:
-        return plain(
-            text
-        ), problem or "The README is not valid for its content type; this is its text."
+        problem = problem or "The README is not valid for its content type; this is its text."
+        return plain(text), problem
     if len(html) > _LONGEST_HTML_CHARS:
         return plain(text), "The rendered README is too long; this is its text."
     return html, problem

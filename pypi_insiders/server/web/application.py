@@ -1,5 +1,6 @@
 """The WSGI application of the index."""
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,13 +8,13 @@ from functools import cache, lru_cache
 from typing import Any
 from wsgiref.types import WSGIApplication
 
-from packaging.utils import InvalidName, canonicalize_name, is_normalized_name
+from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.repositories.no_release import NoRelease, Reason
+from pypi_insiders.server.web import error_pages, pages
 from pypi_insiders.server.web import installer_errors as stops
-from pypi_insiders.server.web import pages
 from pypi_insiders.server.web.downloads import Downloads
 from pypi_insiders.server.web.guard import Refusal, RequestGuard
 from pypi_insiders.server.web.headers import best_media_type
@@ -44,7 +45,8 @@ _MEDIA_TYPES = {
     "application/vnd.pypi.simple.latest+json": pages.JSON,
 }
 _PREFIX = "/insiders"
-_NETRC = "give them by `machine HOST login USER password PASSWORD` in ~/.netrc"
+_JSON = re.compile("/(?:pypi/)?(?P<name>[^/]+)/json")
+_NETRC = "add `machine HOST login USER password PASSWORD` to ~/.netrc"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
 
     `/simple/` and `/packages/` are as the specification says; names that are not held are
     redirected (303) to the fallback, and a held name without a release stops the client. Below
-    `/insiders` is the same without fallback. `/` and `/project/NAME/` are for people.
+    `/insiders` is the same without fallback. `/` and `/project/NAME/` are for people, whose
+    browsers get errors as pages.
 
     Args:
         catalog: what there is.
@@ -94,7 +97,7 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
     def make_site() -> Handler:
         from pypi_insiders.server.web.site import Site  # most indexes are asked by installers only
 
-        return Site(catalog, held, paths, is_private=guard.is_private)
+        return Site(catalog, held, paths, is_private=guard.is_private, loopback=guard.loopback)
 
     others = _Others(_made_when_asked(make_legacy), _made_when_asked(make_site), take_upload)
     return wsgi_app(_Application(catalog, guard, held, others))
@@ -123,6 +126,10 @@ class _Application:
         self._rendered = Rendered(is_private=guard.is_private)
 
     def __call__(self, request: Request) -> Response:
+        # Here, at the only way out: an error of whatever origin is a page for who browses.
+        return error_pages.shown(self._answer(request), request)
+
+    def _answer(self, request: Request) -> Response:
         is_reading = request.method in ("GET", "HEAD")
         # Before the guard: whoever checks the health of services has no password and asks by
         # address.
@@ -158,21 +165,32 @@ class _Application:
             return self._downloads(request, path[10:])
         if path in ("/simple", "/packages", _PREFIX):
             return redirect(f"{path.rpartition('/')[2]}/")
-        if has_fallback and _is_for_people(path):
-            return self._others.site(request)
-        if has_fallback and _is_legacy(path):
-            return self._legacy(request)
+        if has_fallback and (answer := self._beside(path)):
+            return answer(request)
         return self._wrong_path(request)
 
-    def _legacy(self, request: Request) -> Response:
-        """Answer as pypiserver does, but for a held name without a release."""
-        name = request.path[1:].removesuffix("/json")
+    def _beside(self, path: str) -> Handler | None:
+        """Find what answers for a path that is none of installers; `None`: nothing."""
+        if _is_for_people(path):
+            return self._others.site
+        if path == "/packages/":
+            return self._others.legacy
+        match = _JSON.fullmatch(path)
+        return self._json if match and _is_name(match["name"]) else None
+
+    def _json(self, request: Request) -> Response:
+        """Answer `/pypi/NAME/json` and `/NAME/json`, as PyPI and pypiserver have it."""
+        # The name is between the last two slashes in both forms.
+        given = request.path.split("/")[-2]
+        name = canonicalize_name(given)
+        if given != name:
+            return redirect(f"../{name}/json")
         project = self._catalog.project(name)
-        if request.path.endswith("/json") and (project is None or not project.files):
+        if project is None or not project.files:
+            # As with pages: after 404 Renovate and others ask PyPI for the same name.
             missing = self._held.missing(name)
-            if missing is not None:
-                return stops.answer(stops.of(missing), request)
-        return self._others.legacy(request)
+            return stops.answer(stops.of(missing), request) if missing else not_found(request)
+        return self._others.site(request)
 
     def _wrong_path(self, request: Request) -> Response:
         """Lead from a misspelled address to the right one, or stop the client and name that."""
@@ -182,7 +200,7 @@ class _Application:
         if right is not None:
             # Relative, for behind a proxy the index may lie below any path.
             return redirect("../" * (path.count("/") - 1) + right)
-        index = f"the index is at {base_url(request)}/simple/"
+        index = f"the index is at {base_url(request, self._guard.loopback)}/simple/"
         if held := self._held_in(path):
             return stops.answer(Stop(f"there is no page at {path}", f"{index}{held}/"), request)
         accept = request.header("Accept") or ""
@@ -265,14 +283,14 @@ class _Application:
         """Send a page in the form that the client likes best."""
         media_type = _negotiate(request.header("Accept") or "")
         if media_type is None:
-            return text("406 Not Acceptable", f"there is {', '.join(_MEDIA_TYPES)}")
+            return text("406 Not Acceptable", f"available media types: {', '.join(_MEDIA_TYPES)}")
         return send(self._rendered.page(name, media_type, shows, render), request)
 
 
 def _refuse(refusal: Refusal, request: Request) -> Response:
     # Poetry 2.5 takes 401 for "not here", and asks its next index.
     if refusal.status.startswith("401") and request.client.startswith("poetry/"):
-        return stops.answer(Stop("this index needs a user and a password", _NETRC), request)
+        return stops.answer(Stop("this index requires a user and a password", _NETRC), request)
     if refusal.status.startswith("421"):
         return stops.answer(Stop(refusal.message, None, 421), request)
     return text(refusal.status, refusal.message, refusal.headers)
@@ -286,16 +304,9 @@ def _is_for_people(path: str) -> bool:
     """
     top, _, rest = path[1:].partition("/")
     if top == "project":
-        return "/" not in rest.removesuffix("/") and path != "/project/json"
+        rest = rest.removesuffix("/releases.atom").removesuffix("/")
+        return "/" not in rest and path != "/project/json"
     return path == "/" or (top == "-" and "/" not in rest)
-
-
-def _is_legacy(path: str) -> bool:
-    """Tell what pypiserver answers: the list of packages, `/NAME/json`."""
-    if path == "/packages/":
-        return True
-    name = path[1:].removesuffix("/json")
-    return path == f"/{name}/json" and is_normalized_name(name)
 
 
 def _respelled(path: str) -> str | None:

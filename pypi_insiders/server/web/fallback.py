@@ -1,4 +1,4 @@
-"""What pypiserver answers: the list of packages, JSON of its own, and redirects to the fallback."""
+"""What pypiserver answers: the list of packages, and redirects to the fallback."""
 
 import logging
 from collections.abc import Iterator

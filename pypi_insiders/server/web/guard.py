@@ -4,9 +4,10 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
+from pypi_insiders.config import addresses as hosts
 from pypi_insiders.config.passwords import UPLOADER, Checker, Single, TooManyGuessesError
 from pypi_insiders.server.web.headers import basic_credentials
 from pypi_insiders.server.web.request import Request
@@ -26,11 +27,13 @@ class Refusal:
 
 _WHO_ARE_YOU = Refusal(
     "401 Unauthorized",
-    "user and password, please",
+    "a user and a password are required",
     (("WWW-Authenticate", 'Basic realm="pypi-insiders", charset="UTF-8"'),),
 )
 _TOO_MANY_GUESSES = Refusal(
-    "429 Too Many Requests", "many give passwords just now; try again", (("Retry-After", "1"),)
+    "429 Too Many Requests",
+    "too many passwords are being checked; try again",
+    (("Retry-After", "1"),),
 )
 
 
@@ -57,6 +60,7 @@ class RequestGuard:
         self._users = users
         self._uploaders = uploaders
         self.is_private = users is not None
+        self.loopback = _loopback(self._addresses)
         # Each request has a host, nearly always the same.
         self._is_ours = lru_cache(maxsize=64)(self._check_host)
 
@@ -70,10 +74,10 @@ class RequestGuard:
             if request.environ["SERVER_PROTOCOL"] != "HTTP/1.0":
                 return Refusal("400 Bad Request", "the Host header is missing")
         elif not _HOST.fullmatch(host):
-            return Refusal("400 Bad Request", "the Host header is none")
+            return Refusal("400 Bad Request", "the Host header is not valid")
         elif not self._is_ours(host):
             # A web page whose name was made to lead here (DNS rebinding) would send its own.
-            return Refusal("421 Misdirected Request", "this index has another name")
+            return Refusal("421 Misdirected Request", "the host name is not one of this index")
         return None if self._users is None else _check_user(request, self._users)
 
     def check_upload(self, request: Request) -> Refusal | None:
@@ -87,7 +91,7 @@ class RequestGuard:
         if site not in (None, "none", "same-origin") or (
             origin is not None and not self._is_ours(_authority(origin))
         ):
-            return Refusal("403 Forbidden", "a page of another site asks for this")
+            return Refusal("403 Forbidden", "requests from pages of other sites are refused")
         if self._uploaders is None:
             return _WHO_ARE_YOU
         return _check_user(request, self._uploaders, {UPLOADER})
@@ -115,6 +119,17 @@ def _check_user(
         return None if users.is_right(user, password) else _WHO_ARE_YOU
     except TooManyGuessesError:
         return _TOO_MANY_GUESSES
+
+
+def _loopback(addresses: Collection[IPv4Address | IPv6Address]) -> str | None:
+    """Return the host of the URL that this machine uses; `None`: it has no way to the index."""
+    # 127.0.0.1 where there is a choice, as `env` prints it: in a lock file, the same file by
+    # another spelling is another one.
+    here = [it for it in addresses if it.is_loopback or it.is_unspecified]
+    first = min(here, key=lambda it: (it.version, int(it)), default=None)
+    if first is None:
+        return None
+    return urlsplit(hosts.url(str(first), 0)).netloc.removesuffix(":0")
 
 
 def _authority(origin: str) -> str:

@@ -74,7 +74,7 @@ class Held:
             if names.error is not None:
                 raise names.error
             return None
-        hint = "`pypi-insiders status` says what else is wrong"
+        hint = "`pypi-insiders status` shows all problems"
         if problem := self._catalog.problem(name):
             return Stop(f"{name} is not served: {problem}", hint, 409)
         return Stop(f"{name} is not in the index", hint, 410)

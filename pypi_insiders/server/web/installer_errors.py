@@ -61,7 +61,8 @@ def answer(stop: Stop, request: Request, *, is_page: bool = True) -> Response:
             headers.append(("Retry-After", str(_RETRY_AFTER_S)))
     content = f"{body}\n".encode()
     headers += [("Content-Type", media_type), ("Content-Length", str(len(content)))]
-    return Response(f"{number} {_plain(stop.title)}", headers, content)
+    error = stop.title, stop.detail
+    return Response(f"{number} {_plain(stop.title)}", headers, content, error=error)
 
 
 def of(missing: NoRelease) -> Stop:

@@ -57,7 +57,7 @@ def _file(entry: Entry, yanked: str | None) -> dict[str, Any]:
         "url": f"../../packages/{quote(entry.name)}",
         "hashes": {"sha256": entry.sha256},
         "size": entry.identity.size_bytes,
-        "upload-time": _time(entry.published_us),
+        "upload-time": time(entry.published_us),
         # An empty reason is `true`: as text it would mean that it is not yanked.
         "yanked": False if yanked is None else yanked or True,
     }
@@ -71,7 +71,8 @@ def _file(entry: Entry, yanked: str | None) -> dict[str, Any]:
     return told
 
 
-def _time(epoch_us: int) -> str:
+def time(epoch_us: int) -> str:
+    """Write a time in microseconds of the epoch as installers read it. Source: PEP 700."""
     seconds, microseconds = divmod(epoch_us, 1_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{microseconds:06}Z"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from pypi_insiders.server.web import installer_errors
+from pypi_insiders.server.web import error_pages, installer_errors
 from pypi_insiders.server.web.guard import RequestGuard
 from pypi_insiders.server.web.installer_errors import Stop
 from pypi_insiders.server.web.request import Request
@@ -19,13 +19,13 @@ def make_app(error: InsidersError, guard: RequestGuard | None) -> WSGIApplicatio
         guard: who may read the reason, which can name what is in the settings; `None`: nobody.
     """
     told = Stop(f"the index cannot serve: {error.message}", error.hint, 503)
-    untold = Stop("the index cannot serve", "see `pypi-insiders status` where it runs", 503)
+    untold = Stop("the index cannot serve", "run `pypi-insiders status` on its machine", 503)
 
     def refuse(request: Request) -> Response:
         is_told = guard is not None and guard.check(request) is None
-        response = installer_errors.answer(
-            told if is_told else untold, request, is_page=request.path != "/health"
-        )
+        stop = told if is_told else untold
+        response = installer_errors.answer(stop, request, is_page=request.path != "/health")
+        response = error_pages.shown(response, request)
         response.headers = [it for it in response.headers if it[0] != "Content-Length"]
         return response
 

@@ -1,8 +1,11 @@
 """Read what a request asks for."""
 
+import re
 from functools import cache
 from typing import Any
 from wsgiref.types import WSGIEnvironment
+
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?", re.ASCII)
 
 
 class Request:
@@ -24,6 +27,18 @@ class Request:
     def query(self) -> str:
         """What follows the question mark."""
         return str(self.environ.get("QUERY_STRING", ""))
+
+    @property
+    def prefix(self) -> str:
+        """The path below which a proxy serves the index, as `/pypi`; empty without one.
+
+        Whoever sends the header is shown it again, and nobody else: answers vary by it.
+
+        Source: https://doc.traefik.io/traefik/middlewares/http/stripprefix/
+        """
+        # It goes into lines that are pasted into shells: nothing that a shell or TOML would read.
+        prefix = self.header("X-Forwarded-Prefix") or ""
+        return prefix.rstrip("/") if _PREFIX.fullmatch(prefix) else ""
 
     @property
     def client(self) -> str:

@@ -32,6 +32,8 @@ class Response:
     body: bytes = b""
     file: FileIO | None = None
     """In place of a body: sent from where it is, up to the length that the headers promise."""
+    error: tuple[str, str | None] | None = None
+    """What went wrong, in lines, and what to do; `None`: nothing."""
 
 
 Handler = Callable[[Request], Response]
@@ -55,15 +57,25 @@ def wsgi_app(answer: Handler) -> WSGIApplication:
 
 
 def text(status: str, message: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
-    """Answer with one line."""
+    """Answer with one line; of an error, browsers get a page that shows it."""
     body = f"{message}\n".encode()
     described = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
-    return Response(status, [*described, *SAFE, *headers], body)
+    # Redirects have a text too, which nobody sees.
+    error = (message, None) if status >= "400" else None
+    return Response(status, [*described, *SAFE, *headers], body, error=error)
 
 
-def not_found(_request: Request) -> Response:
-    """Answer that there is no such thing."""
-    return text("404 Not Found", "not found")
+def not_found(request: Request, error: str | None = None) -> Response:
+    """Answer that there is no such page.
+
+    Args:
+        request: for it.
+        error: what to show a browser in place of the address.
+    """
+    # Installers print this text: to them, a path is no news.
+    response = text("404 Not Found", "not found")
+    response.error = error or f"There is no page at {request.path}.", None
+    return response
 
 
 def redirect(location: str) -> Response:
@@ -83,7 +95,7 @@ def precondition(request: Request, etag: str, headers: Headers) -> Response | No
     """
     wanted = request.header("If-Match")
     if wanted is not None and not has_entity_tag(wanted, etag, is_strong=True):
-        return text("412 Precondition Failed", "this is another one now")
+        return text("412 Precondition Failed", "the entity tag is another one now")
     known = request.header("If-None-Match")
     if known is not None and has_entity_tag(known, etag):
         kept = [item for item in headers if item[0] != "Content-Length"]

@@ -1,35 +1,48 @@
-"""Say what to paste, so that pip, uv, PDM, Poetry and Hatch find the index."""
+"""Write the lines to paste that point installers to the index."""
 
+import shlex
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from pypi_insiders.config import addresses
+from pypi_insiders.config import addresses, client_variables
 from pypi_insiders.server.web.request import Request
+
+VARY = "Sec-Fetch-Site, X-Forwarded-Prefix"
+"""The headers on which `base_url` depends, beside `Host`."""
 
 
 @dataclass(frozen=True)
 class Snippet:
-    """Some lines for one program."""
+    """Some lines for one installer, or for a shell."""
 
     tool: str
     where: str
-    """Where they go: words before a colon."""
+    """Where the lines belong: words before a colon."""
     text: str
 
 
-def base_url(request: Request) -> str:
-    """Tell by which URL the index was called, up to the port.
+def base_url(request: Request, loopback: str | None) -> str:
+    """Return the URL by which a client calls the index, without a slash at the end.
 
     Behind a proxy with TLS the request itself is plain, and what a proxy says of it cannot be
     believed. A browser says where a request comes from to those alone that it trusts: by https, and
     this machine.
 
+    Args:
+        request: of the client.
+        loopback: how to write the host in URLs for this machine, however the client wrote it.
+
     Source: https://www.w3.org/TR/fetch-metadata/#framework
     """
+    # HTTP/1.0 may have no `Host`; the guard has refused all else without one.
     host = request.header("Host") or f"localhost:{request.environ['SERVER_PORT']}"
+    if _is_loopback(f"http://{host}"):
+        # The port stays: ssh may forward another one to here.
+        port = urlsplit(f"http://{host}").port
+        host = f"{loopback or host.rpartition(':')[0]}:{port}" if port else loopback or host
+        return f"http://{host}{request.prefix}"
     is_trusted = request.header("Sec-Fetch-Site") is not None
-    scheme = "https" if is_trusted and not _is_loopback(f"http://{host}") else "http"
-    return f"{scheme}://{host}"
+    return f"{'https' if is_trusted else 'http'}://{host}{request.prefix}"
 
 
 def _is_loopback(url: str) -> bool:
@@ -37,17 +50,23 @@ def _is_loopback(url: str) -> bool:
 
 
 def for_all(url: str) -> list[Snippet]:
-    """Say how a program gets to know the index for good.
+    """Return the lines that make installers use the index for all projects.
 
     Args:
-        url: of the index, up to the port.
+        url: of the index, without `/simple/`.
     """
     simple, beside = f"{url}/simple/", f"{url}/insiders/simple/"
+    # All of them: with pip's alone, pipx, which runs uv, would install the public release.
+    variables = dict.fromkeys(client_variables.INDEX, simple)
+    if not _is_safe(url):
+        variables[client_variables.TRUSTED_HOST] = urlsplit(url).netloc
+    exports = (f"export {name}={shlex.quote(value)}" for name, value in variables.items())
     return [
-        Snippet("pip", "In the shell", f"export PIP_INDEX_URL={simple}{_trust(url)}"),
+        Snippet("Shell", "For pip, uv, PDM, pipx and tox in one shell", "\n".join(exports)),
         Snippet(
             "uv", "In pyproject.toml", f'[[tool.uv.index]]\nname = "insiders"\nurl = "{beside}"'
         ),
+        # Only a source of the name `pypi` replaces PDM's own; of two the higher version wins.
         Snippet(
             "PDM",
             "In pyproject.toml",
@@ -68,16 +87,16 @@ def for_all(url: str) -> list[Snippet]:
 
 
 def for_one(url: str, name: str) -> list[Snippet]:
-    """Say how a program adds one project.
+    """Return the lines that install one project.
 
     Args:
-        url: of the index, up to the port.
+        url: of the index, without `/simple/`.
         name: normalized.
     """
     simple, beside = f"{url}/simple/", f"{url}/insiders/simple/"
     trust = "" if _is_safe(url) else f" --trusted-host {urlsplit(url).netloc}"
     return [
-        Snippet("pip", "In the shell", f"pip install --index-url {simple}{trust} {name}"),
+        Snippet("pip", "In an environment", f"pip install --index-url {simple}{trust} {name}"),
         Snippet("uv", "In a project", f"uv add --index insiders={beside} {name}"),
         Snippet("PDM", "In a project", f"PDM_PYPI_URL={simple} pdm add {name}"),
         Snippet(
@@ -89,9 +108,5 @@ def for_one(url: str, name: str) -> list[Snippet]:
 
 
 def _is_safe(url: str) -> bool:
-    """Tell whether pip takes a URL without being told to."""
+    """Check whether pip takes a URL without `--trusted-host`."""
     return url.startswith("https:") or _is_loopback(url)
-
-
-def _trust(url: str) -> str:
-    return "" if _is_safe(url) else f"\nexport PIP_TRUSTED_HOST={urlsplit(url).netloc}"

@@ -81,12 +81,12 @@ class Uploads:
             return text("400 Bad Request", error.message)
         except (InsidersError, OSError) as error:
             _log.error("an upload cannot be stored: %s", error)
-            return text("507 Insufficient Storage", "it cannot be stored")
+            return text("507 Insufficient Storage", "the file cannot be stored")
 
     def _publish(self, form: MultiDict, parts: list[MultipartPart]) -> Response:
         if form.get(":action") != "file_upload" or len(parts) != 1:
             raise _UploadRefused(
-                "400 Bad Request", "send :action=file_upload, and one file as content"
+                "400 Bad Request", "an upload requires :action=file_upload and one file as content"
             )
         make_directory(self._directory)
         with tempfile.TemporaryDirectory(prefix=store.INBOX, dir=self._directory) as inbox:
@@ -137,5 +137,7 @@ def _checked(inbox: Path, form: MultiDict, part: MultipartPart) -> Path:
         with path.open("rb") as file:
             sent = form.get(field)
             if sent and sent.lower() != hashlib.file_digest(file, algorithm).hexdigest():
-                raise _UploadRefused("400 Bad Request", f"{name} has another {field} than was sent")
+                raise _UploadRefused(
+                    "400 Bad Request", f"{name} does not match the {field} that was sent"
+                )
     return path

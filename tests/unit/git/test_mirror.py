@@ -34,6 +34,20 @@ def test_a_repository_without_tags_has_none(tmp_path: Path) -> None:
     assert remotes.list_tags(create(tmp_path, "probe").url) == {}
 
 
+def test_the_message_of_a_tag_is_read_if_it_has_one(tmp_path: Path) -> None:
+    """Not that of the commit; and no other tag whose name begins the same."""
+    project = create(tmp_path, "probe")
+    project.release("1.0", annotated=False)
+    message = "Version 1.1\n\n- faster\n\n  - indented"
+    git(project.tree, "tag", "--annotate", "--message", message, "v1.1")
+    git(project.tree, "tag", "--annotate", "--message", "another", "v1.1.1")
+    git(project.tree, "push", "--quiet", "origin", "--tags")
+    mirror = tmp_path / "mirror.git"
+    remotes.fetch(project.url, mirror)
+    found = [remotes.tag_message(mirror, tag) for tag in ("v1.0", "v1.1", "v1", "none")]
+    assert found == ["", message, "", ""]
+
+
 def test_an_export_is_a_clean_tree_with_history_and_tags(tmp_path: Path) -> None:
     """`git describe` tells the tag in the exported tree, whose time is the commit's."""
     project = create(tmp_path, "probe")

@@ -55,6 +55,16 @@ def retag(project: Project, tag: str, change: tuple[str, str], source: str) -> N
     git(project.tree, "update-ref", f"refs/tags/{tag}", name)
 
 
+def test_the_message_of_a_signed_tag_is_without_its_signature(
+    project: Project, checked: Checked, signers: tuple[Signer, Signer]
+) -> None:
+    tags = ["v0.1", "v0.2"]
+    for tag, signer in zip(tags, signers, strict=True):
+        signer.sign(project, tag)
+    checked.complaint("v0.1", signers[0].file)
+    assert [remotes.tag_message(checked.mirror, tag) for tag in tags] == tags
+
+
 def test_a_tag_by_an_allowed_key_passes(
     project: Project, checked: Checked, signers: tuple[Signer, Signer]
 ) -> None:

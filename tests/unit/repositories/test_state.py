@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def _path(directory: Path) -> Path:
         RepositoryState(),
         RepositoryState(
             "grüße",
-            [_build("1.10"), _build("1.9", a="1", b="2")],
+            [replace(_build("1.10"), message="grüße\n\n- x"), _build("1.9", a="1", b="2")],
             "file:///x",
             ["old"],
             ["latest", "ü"],

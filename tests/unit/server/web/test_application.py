@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -388,11 +389,93 @@ def test_a_part_of_a_file_can_be_had(server: Server, distributions: Path) -> Non
 
 
 def test_what_pypiserver_answers_besides(server: Server) -> None:
-    """Its front page, its list of packages, and JSON of its own."""
-    assert server.get("/").status == 200
+    """Its list of packages."""
     assert [name for _, name in _links(server.get("/packages/"))] == [SDIST, WHEEL]
-    answer = server.get("/my-dist/json")
-    assert json.loads(answer.body)["info"] == {"version": "1.0+insiders.2"}
+
+
+@pytest.mark.parametrize("path", ["/pypi/my-dist/json", "/my-dist/json"])
+def test_a_project_as_pypi_describes_it(server: Server, distributions: Path, path: str) -> None:
+    """All that clients read of it: https://docs.pypi.org/api/json/."""
+    answer = server.get(path)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    content = json.loads(answer.body)
+    for item in [*chain.from_iterable(content["releases"].values()), *content["urls"]]:
+        at = item["upload_time_iso_8601"]
+        assert datetime.fromisoformat(at) <= datetime.now(UTC)
+        assert item.pop("upload_time_iso_8601").startswith(item.pop("upload_time"))
+    url = f"http://127.0.0.1:{server.port}"
+    sdist, wheel = (
+        {
+            "digests": {"sha256": _sha256((distributions / name).read_bytes())},
+            "filename": name,
+            "packagetype": kind,
+            "python_version": python,
+            "requires_python": requires,
+            "size": (distributions / name).stat().st_size,
+            "url": f"{url}/packages/{name.replace('+', '%2B')}",
+            "yanked": False,
+            "yanked_reason": None,
+        }
+        for name, kind, python, requires in (
+            (SDIST, "sdist", "source", None),
+            (WHEEL, "bdist_wheel", "py3", ">=3.8"),
+        )
+    )
+    page = f"{url}/project/my-dist/"
+    assert content == {
+        "info": {
+            "name": "my-dist",
+            "version": "1.0+insiders.2",
+            "requires_python": ">=3.8",
+            "package_url": page,
+            "project_url": page,
+            "release_url": f"{page}#1.0+insiders.2",
+            "yanked": False,
+            "yanked_reason": None,
+        },
+        "last_serial": 0,
+        "releases": {"0.9": [sdist], "1.0+insiders.2": [wheel]},
+        "urls": [wheel],
+        "vulnerabilities": [],
+    }
+    assert server.get(str(wheel["url"]).removeprefix(url)).status == 200
+    again = server.request("GET", path, headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "location"),
+    [
+        ("/pypi/My_Dist/json", 301, "../my-dist/json"),
+        ("/My.Dist/json", 301, "../my-dist/json"),
+        ("/pypi/none/json", 404, None),
+        ("/none/json", 404, None),
+        ("/pypi/-x/json", 404, None),
+    ],
+)
+def test_other_names_of_json(server: Server, path: str, status: int, location: str | None) -> None:
+    """The location is relative: it is right behind any proxy."""
+    answer = server.get(path)
+    assert (answer.status, answer.headers["Location"]) == (status, location)
+
+
+def test_a_yanked_release_is_never_the_current_one(tmp_path: Path) -> None:
+    """Nor a pre-release, where there is a final one; without any other there is none."""
+    directory = tmp_path / "dists"
+    for version in ("1.0", "1.1", "2.0rc1"):
+        wheel(directory, "my-dist", version)
+    yanks.save(directory, {"my-dist": {"1.1": "bad"}})
+    with _serving(directory) as server:
+        content = json.loads(server.get("/pypi/my-dist/json").body)
+        assert content["info"]["version"] == "1.0"
+        assert [item["filename"] for item in content["urls"]] == ["my_dist-1.0-py3-none-any.whl"]
+        (bad,) = content["releases"]["1.1"]
+        assert (bad["yanked"], bad["yanked_reason"]) == (True, "bad")
+        yanks.save(directory, {"my-dist": {"1.0": "", "1.1": "bad", "2.0rc1": ""}})
+        content = json.loads(server.get("/my-dist/json").body)
+    assert (content["info"]["version"], content["urls"]) == (None, [])
+    assert set(content["releases"]) == {"1.0", "1.1", "2.0rc1"}
+    assert [item["yanked_reason"] for item in content["releases"]["1.0"]] == [None]
 
 
 def test_health(server: Server) -> None:

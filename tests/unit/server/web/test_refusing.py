@@ -1,5 +1,6 @@
 """What a server answers that cannot serve."""
 
+import re
 import threading
 from http.client import HTTPConnection
 from wsgiref.types import WSGIApplication
@@ -26,3 +27,23 @@ def test_a_connection_ends_with_the_answer() -> None:
     answer = connection.getresponse()
     assert (answer.status, answer.getheader("Connection")) == (503, "close")
     assert b"no password" in answer.read()
+
+
+def test_a_browser_is_shown_why() -> None:
+    """On a page that loads nothing, for there is nothing else."""
+    app = make_app(InsidersError("no <password>", "`pypi-insiders server password USER`"), None)
+    told = make_app(
+        InsidersError("no <password>", "`pypi-insiders server password USER`"), RequestGuard()
+    )
+    for one, shown in (
+        (app, "run <code>pypi-insiders status</code> on its machine"),
+        (told, "the index cannot serve: no &lt;password&gt;"),
+        (told, "<p><code>pypi-insiders server password USER</code></p>"),
+    ):
+        connection = HTTPConnection(*_serving(one), timeout=20)
+        connection.request("GET", "/", headers={"Accept": "text/html,*/*;q=0.8"})
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("Connection")) == (503, "close")
+        page = answer.read().decode()
+        assert shown in page
+        assert re.findall(r'(?:href|src)="((?!data:)[^"]*)"', page) == ["./", ""]
