@@ -33,7 +33,10 @@ _Got = TypeVar("_Got")
 # History without contents: builds read commits and tags for the version, and the files of a single
 # commit. Hosts without filters send everything, with a warning.
 _SPARING = "--filter=blob:none"
-b_TAGS = "+refs/tags/*:refs/tags/*"
+_MESSAGE_CHARS = 8000
+SHA256 = "--object-format=sha256"
+"""The option of `git init` for a repository whose objects have names of 64 digits."""
+_TAGS = "+refs/tags/*:refs/tags/*"
 _BRANCHES = "+refs/heads/*:refs/heads/*"
 
 
