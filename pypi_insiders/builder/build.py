@@ -251,8 +251,7 @@ class _Work:
             self._workspace,
             writable=(place.tree, self._dist, self._home, place.control),
             readable=(environment.directory, *environment.shown, *recipe.readable),
-            # The relay runs on it. Not the environment's Python, in which a requirement could have
-            # replaced the modules that the relay imports.
+            # Not the environment's Python: a requirement could have replaced the relay's imports.
             network=environment.interpreter if recipe.network else None,
         )
         command = Command(
@@ -305,8 +304,7 @@ class _Work:
         """Move the built file out of the hooks' reach; refuse additional files."""
         # A hook may have taken away our permissions on the directory, or on the file.
         open_to_us(self._dist)
-        # Not by the name that the hook returned, which need not be true. Bounded: a hook can
-        # create any number of files.
+        # Not by the returned name, which may be wrong. A hook can create any number of files.
         with os.scandir(self._dist) as entries:
             names = sorted(entry.name for entry in itertools.islice(entries, _SHOWN))
         if len(names) != 1:

@@ -11,7 +11,7 @@ import pytest
 from fixtures import COMMAND, Person
 from machine import Machine
 
-PORT = re.compile(r":\d+(?= could)")
+PORT = re.compile(r":\d+(?= is reachable)")
 FOUND = r"%p %y %m %s %T@\n"
 COUNTED = "Checked 1 repository, published 0 files; 1 failed: me/probe\n"
 WATCH = "pypi-insiders repos add --no-check --url file:///nowhere/probe.git"

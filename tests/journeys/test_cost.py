@@ -190,7 +190,7 @@ def test_to_watch_a_repository_takes_no_longer_for_its_configuration(
     path.write_text(path.read_text() + "\n[tool.x]\n" + "a." * 60_000 + "a = 1\n")
     project.push("v1.0")
     added = person.run("repos", "add", "me/evil", "--url", project.url)
-    assert f"project name unknown ({TOO_MUCH});" in added.stderr
+    assert f"project name unknown (its {TOO_MUCH});" in added.stderr
 
 
 _HEADS = {
