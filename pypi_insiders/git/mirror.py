@@ -107,9 +107,43 @@ def fetch_commit(url: str, mirror: Path, commit: str, access: Access = GITS_OWN)
     Mirror(mirror, url, credentials.settings(url, access), commit).fetch_commit()
 
 
-b @ dataclass(frozen=True)
+def check_commit(mirror: Path, name: str) -> None:
+    """Check that a tag refers to a commit: some do not, as junio-gpg-pub in git's repository.
+
+    Args:
+        mirror: the mirror of the repository.
+        name: the object of the tag, from `list_tags`.
+
+    Raises:
+        NoCommitError: the object is a directory or a file.
+    """
+    kind = Mirror(mirror, "", GitSettings()).kind(name)
+    if kind not in ("commit", None):
+        raise NoCommitError(f"it refers to a {kind}, not to a commit")
 
 
+def tag_message(mirror: Path, tag: str) -> str:
+    """Return the message of an annotated tag without its signature; empty for any other tag.
+
+    Args:
+        mirror: the mirror of the repository.
+        tag: its name.
+
+    Raises:
+        InsidersError: the mirror cannot be read.
+
+    Source: git-for-each-ref(1), `contents`.
+    """
+    listed = in_mirror(
+        mirror, "for-each-ref", "--count=1",
+        "--format=%(objecttype) %(contents:subject)%0a%0a%(contents:body)", f"refs/tags/{tag}",
+    )  # fmt: skip
+    kind, _, message = listed.partition(" ")
+    # For a lightweight tag, git prints the message of the commit.
+    return message.strip()[:_MESSAGE_CHARS] if kind == "tag" else ""
+
+
+@dataclass(frozen=True)
 class Mirror:
     """A bare mirror of a repository."""
 

@@ -50,8 +50,7 @@ class DirectoryScan:
         self._copies = copies
         self._remembered = cache.entries()
         self._lock = threading.RLock()
-        # One lock a file: two requests for a file must not hash it twice, and requests for other
-        # files must not wait.
+        # One lock a file: no file is hashed twice, and requests for other files do not wait.
         self._turns: dict[str, threading.Lock] = {}
         self._stamp: listing.Stamp | None = None
         self._inodes: dict[str, int] = {}
@@ -84,7 +83,6 @@ class DirectoryScan:
 
     def entry(self, name: str) -> Entry | None:
         """Return the entry of a file by its name; `None` if it is gone."""
-        # Again for a file that is replaced while it is examined.
         while (file := self.published.files.get(name)) is not None:
             if (found := file.entry or self.examined(file)) is not None:
                 return found
@@ -171,7 +169,7 @@ class DirectoryScan:
             loaded = yanks.load(self._directory, self._copies)
         except InsidersError as error:
             # Fail closed: after a start nothing is known of yanks, and a yanked release must not
-            # be offered as a good one. Later the last list that was read stays in force.
+            # be offered as a good one.
             if self.published.yanked is None:
                 self.news.set()
                 raise
@@ -196,11 +194,9 @@ class DirectoryScan:
     def _listed(self, name: str) -> ListedFile:
         if not _is_text(name):
             entry = Entry(name, UNKNOWN, problem=f"the file name {name!r} is not UTF-8")
-            # Logged here: the cache, which stores what was logged, accepts UTF-8 text only.
-            _log.warning("not served: %s", entry.problem)
+            _log.warning("not served: %s", entry.problem)  # not cached: SQLite takes UTF-8 only
             return ListedFile(name, "", entry)
-        # At a start all entries are loaded at once; later one query for each file that another
-        # process has published.
+        # Loaded at once at a start; later one by one, for files of other processes.
         known = self._remembered.pop(name, None) or self._cache.entry(name)
         if known is not None and known.identity == self._scanner.identity(name):
             if known.problem:

@@ -109,8 +109,7 @@ class Publisher:
             begun = _merged(self._paths, before, replace(build, files=dict(files)), list(files))
             self._remember(built.name, replace(begun, unfinished=list(files)))
 
-        # `repos remove` waits for the lock of `_still_watched`, so it finds the whole release or
-        # nothing of it.
+        # `repos remove` waits for this lock: it finds the whole release, or nothing of it.
         with self._rolled_back(), self._still_watched(), _given_back(self._paths, built, word):
             if is_local or self._context.destination is None:
                 files, new = self._publish_here(release, built, intend)

@@ -105,7 +105,6 @@ class ReleaseBuilder:
         """
         guard, mirror = self._context.builds.guard, self._mirror
         directory = make_directory(mirror.parent)
-        # git does not say how large a fetch will be, so it is watched while it runs.
         guard.demand_room(directory)
         with guard.guarding(mirror, mirror.with_name(f"{mirror.name}.new"), disk=directory):
             yield
@@ -117,8 +116,7 @@ class ReleaseBuilder:
             BuildError: it requires submodules that are not allowed, or its tag has no commit.
             InsidersError: the repository cannot be read, or the mirror cannot be written.
         """
-        if release.is_moved:
-            # A fetch of tags does not include a commit that no tag names any more.
+        if release.is_moved:  # a fetch of tags lacks a commit that no tag names
             with self._guarded():
                 git.fetch_commit(
                     self._repository.remote, self._mirror, release.commit, self._access
@@ -153,7 +151,6 @@ class ReleaseBuilder:
             InsidersError: the build failed, or is of a project that is not allowed.
         """
         space = self._context.builds
-        # A build that starts on an almost full disk would be killed at once.
         space.guard.demand_room(self._context.paths.builds)
         launcher = space.launcher()
         self._context.progress.begin(self._name, "build", release.tag)
@@ -170,9 +167,8 @@ class ReleaseBuilder:
         self, release: TaggedRelease, workspace: Path, launcher: Launcher
     ) -> Distributions:
         """Build a release, and again if the build was killed from outside."""
-        # A hook can use so much memory that the kernel kills its whole unit. Killed twice, it is
-        # the fault of the project, and the tag waits before its next try; otherwise every update
-        # would try it again.
+        # The kernel kills the unit of a hook that uses too much memory. Killed twice, it is the
+        # fault of the project; otherwise every update would try it again.
         attempts = [make_directory(workspace / name) for name in ("first", "second")]
         try:
             return self._build(release, attempts[0], launcher)
@@ -228,7 +224,6 @@ class ReleaseBuilder:
         """Raise faults of the repository as `BuildError`, with the command to allow submodules."""
         try:
             yield
-        # A fault of the commit, so the tag waits like one that does not build.
         except git.UnfitError as error:
             raise BuildError(error.message) from error
         except git.OutsideError as error:
@@ -249,7 +244,6 @@ class ReleaseBuilder:
             )
         owners = self._context.owners
         self._check_owner(owners.get(built, self._name), built)
-        # A name that is set, or was built before, has been confirmed already.
         if not expected:
             self._demand_free(built)
         # Again and atomically: another thread may have built the same project meanwhile.

@@ -83,7 +83,6 @@ class RepositoryUpdate:
                     self._builder.fetch()
                     self._jobs = self._fetch_jobs()
             except Exception as error:
-                # These builds are cancelled, and the progress must reach its total.
                 self._progress.expect("build", -self._plan.count)
                 if self._limit.is_over:
                     self.tracked.fail(self._too_long())
@@ -106,7 +105,6 @@ class RepositoryUpdate:
         def verify(tag: str) -> None:
             self._builder.verify(TaggedRelease(repository, tag, refs[tag]))
 
-        # After the fetch, as types of objects and signatures are read from the mirror.
         wanted = self._selector.verified(refs, self._plan.tags, verify)
         if not wanted:
             self._selector.demand_chosen(refs)
@@ -148,7 +146,6 @@ class RepositoryUpdate:
             if self._limit.is_over:
                 self.tracked.fail(self._too_long())
                 break
-            # Measured before the build, which uses up the time.
             had_most = self._limit.share_left > 0.5
             try:
                 with self._limit.counting():
@@ -158,8 +155,7 @@ class RepositoryUpdate:
                 self._progress.end(self.name)
                 return False
             except Exception as error:
-                # A tag that started late is not to blame: the next update tries it again, with all
-                # of the time. One that had most of it waits, or it would use it up each time.
+                # A tag that started late is not to blame: the next update gives it all of the time.
                 reason = self._too_long() if self._limit.is_over and not had_most else error
                 self.tracked.fail_tag(job.release.tag, self._plan.commit_of(job.release), reason)
         self._upload()
@@ -172,7 +168,6 @@ class RepositoryUpdate:
         if job.error is not None:
             raise job.error
         release, lost = job.release, self._plan.lost_of(job.release.tag)
-        # New tags were verified when they were selected, before their sources were fetched.
         if job.is_lost:
             self._builder.verify(release)
         with self._builder.built(release, self.tracked.known.project) as result:

@@ -236,7 +236,7 @@ def test_a_former_name_is_known_by_the_state_alone(person: Person) -> None:
         answer = index.ask(request("GET", "/simple/probe/"))
     assert answer.status == 409
     status = call(person, "status")
-    assert "and me/probe is other now" in status.stdout
+    assert "and me/probe now builds other" in status.stdout
     hint = "restore the files, or give up the name: `pypi-insiders unpublish probe --all`"
     assert (status.returncode, hint in status.stdout) == (1, True)
     assert "probe is no longer held" in person.run("unpublish", "--yes", "probe", "--all").stdout
