@@ -1,6 +1,5 @@
 """`pypi-insiders env`."""
 
-import json
 import os
 from collections.abc import Mapping
 
@@ -10,6 +9,7 @@ from pypi_insiders.cli import pointing
 from pypi_insiders.cli.common import CommonCommand, note, report, warn
 from pypi_insiders.config import client_variables
 from pypi_insiders.config.paths import default_paths
+from pypi_insiders.reporting import json_output
 from pypi_insiders.systemd import environment_d, index_address, systemctl
 from pypi_insiders.systemd.index_address import Address
 from pypi_insiders.util import shell_words
@@ -30,7 +30,7 @@ options were. Variables that point elsewhere, and other hosts and indexes in a l
 \b
 sh, bash and zsh:  eval "$(pypi-insiders env)"
 fish:              pypi-insiders env | source
-nu:                pypi-insiders env --json | from json | load-env
+nu:                pypi-insiders env --json | from json | get variables | load-env
 PowerShell:        pypi-insiders env --shell powershell | Out-String | iex
 
 With --install, your service manager gets the variables: new units have them at once, desktops
@@ -48,7 +48,7 @@ _WRITERS = {
 @click.option(
     "--shell", type=click.Choice(list(_WRITERS)), help="Shell to write for (default: $SHELL)."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: each variable and its value.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 @click.option("--unset", is_flag=True, help="Print the commands that unset them.")
 @click.option("--uv-index", is_flag=True, help="Set only UV_INDEX, see above.")
 @click.option("--install", is_flag=True, help="Write them to environment.d, for all logins.")
@@ -80,7 +80,7 @@ def env(shell: str | None, as_json: bool, uv_index: bool, **how: bool) -> None:
 def _print(values: Mapping[str, str | None], writer: Writer | None) -> None:
     """Print variables for a shell, or as JSON; `None` is a variable to unset."""
     if writer is None:
-        click.echo(json.dumps(values, indent=2))
+        click.echo(json_output.document({"variables": values}))
         return
     for name, value in values.items():
         click.echo(writer.unset(name) if value is None else writer.assign(name, value))

@@ -69,7 +69,7 @@ def exec_(
     settings = load_settings(paths.settings)
     foreground.find_command(argv[0])  # reported at once, and not after an update
     _provide(paths, settings, no_update=no_update, is_quiet=verbosity(ctx) < 0)
-    # Whoever wants passwords gets one for this command alone: nobody else here can read the index.
+    # With `auth = true`, the command gets a password of its own: no other user can read the index.
     password = secrets.token_urlsafe(24) if settings.server.auth else None
     # The loopback address alone, whatever the settings say: nobody else is to ask this index.
     with sockets.bind("127.0.0.1", port) as listening:

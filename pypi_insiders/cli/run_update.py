@@ -136,7 +136,7 @@ def _add_unserved(paths: Paths, request: UpdateRequest, outcomes: list[Outcome])
 
 @contextmanager
 def _progress(tell: Callable[[str], None], *, is_quiet: bool) -> Iterator[Progress]:
-    """Keep account of what is done, for the person and for whoever is told."""
+    """Record what is done, for the terminal and for the status of the unit."""
     try:
         with _display(is_quiet=is_quiet) as show:
             yield Progress(show, tell)

@@ -18,6 +18,7 @@ from pypi_insiders.git.command import (
 )
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import (
+    NoCommitError,
     ObjectFormatError,
     RefusedError,
     UnexplainedError,

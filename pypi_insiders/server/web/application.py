@@ -131,7 +131,7 @@ class _Application:
 
     def _answer(self, request: Request) -> Response:
         is_reading = request.method in ("GET", "HEAD")
-        # Before the guard: whoever checks the health of services has no password and asks by
+        # Before the guard: a health check of services has no password and asks by
         # address.
         if request.path == "/health" and is_reading:
             return self._health()

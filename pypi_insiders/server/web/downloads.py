@@ -60,7 +60,7 @@ class Downloads:
         return Response("206 Partial Content", headers, file=file)
 
     def _missing(self, request: Request, name: str) -> Response:
-        """Say why a file is not there, as far as its name is one of ours."""
+        """Return why a file is not found, if its name is of a project that is held."""
         reason = self._held.missing_file(name)
         if reason is None:
             return not_found(request)

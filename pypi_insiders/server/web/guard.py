@@ -104,14 +104,14 @@ class RequestGuard:
             address = ip_address(match["six"] or match["name"])
         except ValueError:
             return match["name"] is not None and match["name"].lower().rstrip(".") in self._names
-        # No name leads to an address by rebinding: whoever asks so knows whom they ask.
+        # DNS rebinding needs a name: a client that uses the address itself knows the server.
         return self._any_address or address.is_loopback or address in self._addresses
 
 
 def _check_user(
     request: Request, users: Checker | Single, only: Collection[str] | None = None
 ) -> Refusal | None:
-    """Say why whoever asks is not let in; `None`: they are. Source: RFC 7617."""
+    """Return why a client is refused; `None` if it is allowed. Source: RFC 7617."""
     user, password = basic_credentials(request.header("Authorization") or "") or ("", "")
     if not user or (only is not None and user not in only):
         return _WHO_ARE_YOU

@@ -63,7 +63,7 @@ class Held:
         return no_release.find(self._names.paths, names, project, rejected)
 
     def missing_file(self, name: str) -> Stop | None:
-        """Say why a file is not there; `None`: nobody has held its name.
+        """Return why a file is not found; `None` if its name is not held.
 
         Raises:
             InsidersError: nobody can know whether it is held.

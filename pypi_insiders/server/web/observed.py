@@ -90,7 +90,7 @@ class Observer:
     def _fetch(
         self, files: Files, _services: Services | InsidersError, _settings: Settings | None
     ) -> Fetched:
-        """Find what a client would fetch: whoever asks for this page has the way to it."""
+        """Return what a client would fetch: a client that gets this page can reach the index."""
         found = Fetched("", is_answering=True, is_index=True)
         try:
             projects = frozenset(self._catalog.projects())

@@ -33,7 +33,7 @@ def make_app(error: InsidersError, guard: RequestGuard | None) -> WSGIApplicatio
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # Without a length the connection ends with the answer: what the client asks next comes
-        # through the socket, where whoever can serve by then takes it. waitress would add the
+        # through the socket, where the next process that can serve takes it. waitress would add the
         # length of a body that tells how many parts it has.
         return iter(answer(environ, start_response))
 

@@ -32,7 +32,7 @@ class Request:
     def prefix(self) -> str:
         """The path below which a proxy serves the index, as `/pypi`; empty without one.
 
-        Whoever sends the header is shown it again, and nobody else: answers vary by it.
+        Only the client that sends the header gets it back: answers vary by it.
 
         Source: https://doc.traefik.io/traefik/middlewares/http/stripprefix/
         """

@@ -149,10 +149,11 @@ def test_nu_and_powershell_have_a_syntax_of_their_own(
 
 
 def test_as_json_each_variable_has_its_value(person: Person) -> None:
-    """As `load-env` of Nushell reads it: no key is anything but a variable."""
+    """As `load-env` of Nushell reads it."""
     printed = json.loads(person.run("env", "--uv-index", "--json", SHELL="/bin/csh").stdout)
     url = "http://127.0.0.1:31411/insiders/simple/"
-    assert printed == {"UV_INDEX": url, MEMORY: f"UV_INDEX={quote(url, safe='')}"}
+    variables = {"UV_INDEX": url, MEMORY: f"UV_INDEX={quote(url, safe='')}"}
+    assert printed == {"version": 1, "variables": variables}
     unset = person.run("env", "--unset", "--json", UV_INDEX=url).stdout
-    assert json.loads(unset) == {"UV_INDEX": None}
+    assert json.loads(unset)["variables"] == {"UV_INDEX": None}
     assert "exclude each other" in person.run("env", "--json", "--shell", "sh", status=2).stderr
