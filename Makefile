@@ -16,7 +16,7 @@ test: .venv/.ready
 	$(BIN)/pytest
 
 test-fast: .venv/.ready
-	$(BIN)/pytest -n auto -m "not journey" tests/unit
+	$(BIN)/pytest -m "not journey" tests/unit
 
 coverage: .venv/.ready
 	$(BIN)/coverage erase
