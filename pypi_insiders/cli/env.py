@@ -30,7 +30,8 @@ options were. Variables that point elsewhere, and other hosts and indexes in a l
 \b
 sh, bash and zsh:  eval "$(pypi-insiders env)"
 fish:              pypi-insiders env | source
-nu:                pypi-insiders env --json | from json | get variables | load-env
+nu:                pypi-insiders env --json | from json | get variables
+                   | load-env
 PowerShell:        pypi-insiders env --shell powershell | Out-String | iex
 
 With --install, your service manager gets the variables: new units have them at once, desktops

@@ -129,7 +129,7 @@ def _name_by(tag: str, commit: str, tree: Path) -> None:
 def _copy_linked(project: Path, tree: Path) -> None:
     """Replace links that lead out of a project to files of its repository by those files."""
     inside, around = project.resolve(), tree.resolve()
-    if inside == around or not inside.is_relative_to(around):
+    if inside == around or not (inside.is_relative_to(around) and inside.is_dir()):
         return
     for link in [path for path in paths_below(inside, but=".git") if path.is_symlink()]:
         target = link.resolve()

@@ -97,8 +97,8 @@ class RepositoryState:
     """Tags without an allowed signature, to their commits at that time."""
     signers: str | None = None
     """The sha256 of the file of allowed signers at that time, in hexadecimal."""
-    lower: list[str] = field(default_factory=list)
-    """Tags that are lower than the first that was built, as the log last named them."""
+    lower: list[str] | None = None
+    """Tags with a lower version than the first build, the first thousand; `None`: not known yet."""
     no_commits: dict[str, str] = field(default_factory=dict)
     """Tags that name a directory or a file, to what they named."""
     name: str | None = field(default=None, compare=False)

@@ -180,10 +180,12 @@ def choose(
     # `backfill = 10` builds ten tags in one update, even if `max-new` is 5.
     limit = max(rules.max_new, rules.backfill)
     build = tuple(fresh[:limit])
+    # Before the first build: lower than the lowest that is built now.
+    since = since or (versions[build[-1]] if build and not built else None)
     lower = tuple(
         tag
         for tag, version in ranked
-        if since and version < since and version not in done and tag not in built
+        if since and version < since and version not in done and tag not in (*built, *build)
     )
     return Choice(build, moved, passed_over, tuple(fresh[limit:]), lower)
 

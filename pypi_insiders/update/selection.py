@@ -209,13 +209,15 @@ class TagSelector:
                 "%s: skipped tags that are not releases: %s", name, tags.summary(choice.passed_over)
             )
         known.passed_over = passed_over
-        if lower := [tag for tag in choice.lower[:_MOST_LOWER] if tag not in known.lower]:
+        lower = list(choice.lower[:_MOST_LOWER])
+        # Those from before the first update are no news: `repos add` reported how many there are.
+        if new := [tag for tag in lower if known.lower is not None and tag not in known.lower]:
             _log.info(
-                "%s: not built, because lower than the first release that is built: %s; build one "
-                "with `pypi-insiders update %s --tag TAG`",
-                name, tags.summary(lower), name,
+                "%s: skipped tags that are lower than the first build: %s; build one with "
+                "`pypi-insiders update %s --tag TAG`",
+                name, tags.summary(new), name,
             )  # fmt: skip
-        known.lower = list(choice.lower[:_MOST_LOWER])
+        known.lower = lower
         if choice.left_out:
             _log.info(
                 "%s: skipped older tags: %s; build one: "

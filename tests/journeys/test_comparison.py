@@ -530,8 +530,8 @@ def test_what_is_damaged_is_set_aside_and_said_in_one_line(
             aside = path.with_name(f"{path.name}.damaged.1")
             assert aside.lstat().st_ino == inode
             (line,) = caplog.messages
-            assert line.startswith(f"{path} is damaged (")
-            assert line.endswith(f"set aside as {aside.name}")
+            assert line.startswith(f"{path} is damaged")
+            assert line.endswith(f" {aside.name}")
 
 
 def test_a_state_directory_that_nobody_may_read(person: Person, watch: Watch, port: int) -> None:

@@ -63,8 +63,8 @@ WORDS = [
         "a wrong option", "update --frce", "no such option '--frce'", "did you mean --force?", 2
     ),
     Complaint(
-        "a word too many", "status now", "got unexpected extra argument (now)",
-        "see `pypi-insiders status --help`", 2,
+        "a word too many", "doctor now", "got unexpected extra argument (now)",
+        "see `pypi-insiders doctor --help`", 2,
     ),
     Complaint(
         "a word too few", "yank probe", "missing argument 'VERSION'",

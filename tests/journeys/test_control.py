@@ -544,7 +544,7 @@ def test_settings_that_stop_the_index_stop_no_running_one(machine: Machine, port
     pid = show(machine, "pypi-insiders-server.service", "MainPID")
     directory = f"{machine.home}/.config/pypi-insiders"
     for settings, error in {
-        "auth = true": f"auth is set, and {directory}/passwords has no user",
+        "auth = true": f"`auth` is set, but {directory}/passwords has no user",
         "uploads = true": f"uploads are on, and {directory}/passwords has no token",
         f"fallback-url = 'http://localhost:{port}/simple/'": f"{directory}/config.toml: server.",
         "host = '0.0.0.0'": "",

@@ -621,7 +621,9 @@ def test_without_a_user_manager_it_looks_from_where_it_is(person: Person, tmp_pa
     problems = [line for line in failed.splitlines() if line.startswith("problem")]
     place = "by this process (no user manager)"
     assert problems[0] == "problem  me/probe: no release yet: not built"
-    assert problems[1].startswith(f"problem  access: me/probe cannot be read {place}: no such ")
+    assert problems[1].startswith(
+        f"problem  access: me/probe cannot be read {place}: repository not found"
+    )
     assert len(problems) == 2
     done = person.run("doctor", status=1, **found_at(project)).stdout
     assert f"ok       access: me/probe is readable {place}\n" in done

@@ -112,7 +112,10 @@ STATES: dict[str, tuple[Callable[[Person], None], str]] = {
     "odd file": (_by_a_file_that_is_no_distribution, "probe has no usable file: probe-1.0.tgz"),
     "damaged file": (_by_a_file_that_is_damaged, "probe has no usable file: probe-1.0.tar.gz"),
     "record": (_only_in_the_record, "probe was served (copied there by hand)"),
-    "emptied": (_by_files_of_which_the_directory_was_emptied, "the files of probe 1.0 are gone"),
+    "emptied": (
+        _by_files_of_which_the_directory_was_emptied,
+        "the files of probe 1.0 are missing from ",
+    ),
 }
 
 

@@ -1295,7 +1295,7 @@ def test_a_directory_that_is_gone_is_made_anew(tmp_path: Path) -> None:
         assert (index.directory / NEW).read_bytes() == _SDIST
         assert index.ask(request("GET", "/simple/new/")).status == 200
         assert index.log.splitlines()[0] == (
-            f"error: cannot read {index.directory}: No such file or directory; until that is "
-            "mended, nothing is served"
+            f"error: cannot read {index.directory}: No such file or directory; nothing is "
+            "served until this is fixed"
         )
         assert "Traceback" not in index.log

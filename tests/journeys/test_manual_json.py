@@ -71,7 +71,7 @@ def test_every_field_is_described_and_every_described_field_is_there(
     outputs: dict[str, Any],
 ) -> None:
     """A field below a list that is empty cannot be seen."""
-    assert len(FIELDS) == 8
+    assert len(FIELDS) == 9
     assert {content["version"] for content in outputs.values()} == {1}
     for command, content in outputs.items():
         fields = FIELDS[command]

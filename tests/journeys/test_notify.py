@@ -353,7 +353,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
     assert json.loads(next(shown)) == [
         "pypi-insiders",
         "pypi-insiders: a test",
-        "pypi-insiders notifies you like this of each new problem, and of its end.",
+        "pypi-insiders notifies you like this of each new problem, and when it has ended.",
     ]
     project.hook("raise SystemExit('<b>& broken')")
     project.push("v2.0")

@@ -43,7 +43,7 @@ def test_update_keeps_the_newest_versions(person: Person, tmp_path: Path) -> Non
     )
     assert yanks.load(person.paths.distributions) == {"probe": {"0.1": ""}}
     assert person.run("prune").stdout == (
-        "nothing to remove: the index holds no version beyond those that are kept\n"
+        "nothing to remove: the index has no version beyond those that are kept\n"
     )
     again = person.run("update")
     assert again.stdout == "Checked 1 repository, published 0 files\n"

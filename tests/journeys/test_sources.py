@@ -146,7 +146,10 @@ def test_submodules_of_others_are_named_by_the_user(
     ]
     assert person.distributions() == []
     person.run("repos", "set", "me/probe", "submodules=false")
-    assert untimed(person.run("update", "me/probe").stdout) == "1 checked, 2 files published\n"
+    assert (
+        untimed(person.run("update", "me/probe").stdout)
+        == "Checked 1 repository, published 2 files\n"
+    )
     project.write("1.1")
     project.push("v1.1")
     person.run("repos", "set", "me/probe", f"submodules={namespace}/secret")

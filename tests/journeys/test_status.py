@@ -384,7 +384,7 @@ def test_the_status_of_some_repositories_is_theirs_alone(person: Person, watch: 
     failing = person.run("status", "me/other", status=1).stdout
     assert "me/probe" not in failing
     assert "server" not in failing
-    assert "\nproblem  me/other: other has no release yet: me/other was not built\n" in failing
+    assert "\nproblem  me/other: other has no release yet: me/other was never built\n" in failing
     content = json.loads(person.run("status", "me/probe", "--json").stdout)
     assert [item["name"] for item in content["repositories"]] == ["me/probe"]
     assert (content["health"], content["problems"], content["warnings"]) == ("well", [], [])

@@ -88,7 +88,7 @@ def test_a_tag_that_is_no_version_is_passed_over_and_named_once(
     project.release("1.0")
     project.push("nightly")
     project.push("2.1.x")
-    line = "me/probe: skipped tags that are not versions: 2.1.x, nightly\n"
+    line = "me/probe: skipped tags that are not releases: 2.1.x, nightly\n"
     assert line in person.run("update").stderr
     assert line not in person.run("update").stderr
     assert person.distributions() == names("probe-1.0")

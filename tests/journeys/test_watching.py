@@ -31,7 +31,7 @@ def test_what_was_added_is_asked_for_its_tags(person: Person, tmp_path: Path) ->
     )
     quiet = person.run("repos", "add", "-q", "me/quiet", "--url", project.url)
     assert (quiet.stdout, quiet.stderr) == (
-        "watching me/quiet\n",
+        "",
         UNNAMED.format("me/quiet", " (no name in pyproject.toml, setup.cfg or setup.py)").partition(
             "hint"
         )[0],

@@ -90,7 +90,7 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
  "failures": {},
  "unsigned": {},
  "signers": null,
- "lower": [],
+ "lower": null,
  "no_commits": {},
  "name": "NS/Proj"
 }

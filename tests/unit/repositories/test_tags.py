@@ -182,9 +182,9 @@ def test_what_was_built_first_counts_by_the_lower_of_its_versions(
 
 
 def test_lower_versions_than_the_first_are_named() -> None:
-    """What was built later is not among them; before the first is built, nothing is lower."""
+    """Also in the update of the first build; what was built later is not among them."""
     tags = "1.0 1.1 1.2 1.3rc1 1.3 docs"
-    assert _choose(tags).lower == ()
+    assert _choose(tags).lower == ("1.3rc1", "1.2", "1.1", "1.0")
     assert _choose(tags, "1.3").lower == ("1.3rc1", "1.2", "1.1", "1.0")
     assert _choose(tags, "1.2 1.0").lower == ("1.1",)
     assert _choose(tags, "1.0").lower == ()
