@@ -221,7 +221,9 @@ def demand_release(refs: Iterable[str], pattern: Pattern, name: str) -> None:
         raise InsidersError("no tags found", hint)
     if not any(pattern.version_of(tag) for tag in named):
         form = "" if pattern == Pattern() else f" and matches {pattern.text}"
-        if fitting := _fitting(named):
+        if any(version_of(tag) for tag in named):
+            hint = f"`pypi-insiders repos set {name} tags=` takes every tag that is a version"
+        elif fitting := _fitting(named):
             hint = f"`pypi-insiders repos set {name} tags={shlex.quote(fitting)}`"
         raise InsidersError(f"none of its tags is a version{form}: {summary(named)}", hint)
 

@@ -75,7 +75,7 @@ def test_a_hook_sees_no_credential_and_not_the_home(
         ),
         (
             '[build-system]\nrequires = ["no-such-distribution-anywhere"]\n',
-            "cannot install the build requirements:  ",
+            "cannot install the build requirements: ",
         ),
     ],
 )

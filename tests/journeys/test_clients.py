@@ -350,7 +350,8 @@ def test_with_the_lines_of_the_front_page_the_insiders_version_is_installed(
 ) -> None:
     """Pasted where it says, by somebody who knew the public index only."""
     place = _newcomer(client, tmp_path / "app", public_index, PUBLIC)
-    lines = _snippets(f"{index.url}/")[client.name.partition("-")[0]]
+    found = _snippets(f"{index.url}/")
+    lines = found.get(client.name.partition("-")[0], found["shell"])
     if lines.startswith("export "):
         place.run(Path("/bin/sh"), "-ec", f"{lines}\npip install {PUBLIC}")
     else:

@@ -545,7 +545,7 @@ def test_settings_that_stop_the_index_stop_no_running_one(machine: Machine, port
     directory = f"{machine.home}/.config/pypi-insiders"
     for settings, error in {
         "auth = true": f"`auth` is set, but {directory}/passwords has no user",
-        "uploads = true": f"uploads are on, and {directory}/passwords has no token",
+        "uploads = true": f"`uploads` is set, but {directory}/passwords has no token",
         f"fallback-url = 'http://localhost:{port}/simple/'": f"{directory}/config.toml: server.",
         "host = '0.0.0.0'": "",
         "prot = 1": f"{directory}/config.toml: unknown key server.prot",

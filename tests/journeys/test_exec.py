@@ -25,7 +25,7 @@ BIN = Path(sys.executable).parent
 INSIDERS = "1.0.0+insiders.0.9.0"
 NONE_WATCHED = "no repositories are watched; `pypi-insiders repos add NS/PROJ`\n"
 STOPPED = "the command would be stopped"
-TOOK = re.compile(r" in \d+\.\d s(?=,|$)", re.MULTILINE)
+TOOK = re.compile(r" in \d+\.\d s(?=,|;|$)", re.MULTILINE)
 
 
 @pytest.fixture

@@ -645,7 +645,7 @@ def test_what_is_ended_from_outside_is_tried_once_more(machine: Machine, project
     assert update.wait() == 1
     lines = update.stderr_text().splitlines()
     assert len([line for line in lines if line.endswith("; trying again")]) == 1
-    error = "error: me/probe: tag v1.0: another process stopped the unit of the build:  "
+    error = "error: me/probe: tag v1.0: another process stopped the unit of the build: "
     told = [line for line in lines if line.startswith(error)]
     assert [line.endswith(" (twice)") for line in told] == [True]
     assert machine.processes("sleep 14142") == []

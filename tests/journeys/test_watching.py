@@ -48,7 +48,8 @@ def test_what_was_added_is_asked_for_its_tags(person: Person, tmp_path: Path) ->
         ),
         (
             ("v1.0",), ("--tags", "server-{version}"),
-            "none of its tags is a version and matches server-{version}: v1.0\n" + NO_VERSION_HINT,
+            "none of its tags is a version and matches server-{version}: v1.0\n"
+            "hint: `pypi-insiders repos set me/probe tags=` takes every tag that is a version\n",
         ),
         (
             ("v1.0rc1",), ("--no-pre",),
