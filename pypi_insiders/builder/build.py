@@ -11,19 +11,19 @@ import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from pypi_insiders.builder import configuration, environments, hook_variables
+from pypi_insiders.builder import configuration, environments
 from pypi_insiders.builder.artifacts import Distributions, check, release_of
-from pypi_insiders.builder.backend_answers import answer_of
-from pypi_insiders.builder.environments import Bytecode, Environment, RequirementError
+from pypi_insiders.builder.environments import Environment, RequirementError
 from pypi_insiders.builder.errors import BuildError
+from pypi_insiders.builder.hooks import HookRunner, Hooks
 from pypi_insiders.builder.launcher import Launcher, Mounts
+from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.errors import InsidersError
@@ -37,30 +37,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-HOOK_TIMEOUT_S = 3600
 _FIRST_USE = threading.Lock()
 _LINE_CHARS = 400
 _SHOWN = 20
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The settings of a build."""
-
-    epoch_s: int
-    """`SOURCE_DATE_EPOCH`: the time of the commit in seconds of the epoch."""
-    subdirectory: str = "."
-    """The directory of the project in the source tree."""
-    pythons: tuple[str, ...] = ()
-    """Python versions to build wheels for; empty: the interpreter of this process."""
-    network: bool = False
-    """Whether build hooks may use HTTP and HTTPS to other machines."""
-    as_of_commit: bool = True
-    """Whether build requirements are resolved as of the time of the commit."""
-    readable: tuple[Path, ...] = ()
-    """Additional paths that build hooks may read."""
-    bytecode: Bytecode | None = None
-    """Bytecode of build requirements, shared between builds."""
 
 
 def build_distributions(
@@ -96,18 +75,16 @@ class _Work:
     """One build: its workspace, its environments and the output of its hooks."""
 
     def __init__(self, workspace: Path, recipe: Recipe, launcher: Launcher) -> None:
-        self.output = ""
+        self.runner = HookRunner(workspace, recipe, launcher)
         self.requirements: dict[str, str] = {}
         self.finished = workspace / "finished"
         self._workspace = workspace
         self._recipe = recipe
         self._launcher = launcher
         self._dist = workspace / "dist"
-        self._home = workspace / "home"
         self._taken_directory = workspace / "built"
-        for directory in (self.finished, self._dist, self._home, self._taken_directory):
+        for directory in (self.finished, self._dist, workspace / "home", self._taken_directory):
             directory.mkdir()
-        self._runs = 0
         self._environments: dict[tuple[str, frozenset[str]], Environment] = {}
 
     def sdist(self, source: Path) -> Path:
@@ -141,14 +118,14 @@ class _Work:
         except build.BuildBackendException as error:
             if not isinstance(error.exception, subprocess.CalledProcessError):
                 raise
-            cause, output = _last_line(self.output), self.output
+            cause, output = _last_line(self.runner.output), self.runner.output
             remove_foreign_tree(self._dist)
             self._dist.mkdir()
             try:
                 wheels = tuple(self._wheels(source / self._recipe.subdirectory, source))
             except build.BuildBackendException:
                 # The tree fails too, so what the sdist lacks is not the reason.
-                self.output = output
+                self.runner.output = output
                 raise error from None
         _log.warning("no wheel can be built from %s, so it is built from the source tree: %s",
                      f"{unpacked.name}.tar.gz", cause)  # fmt: skip
@@ -201,7 +178,7 @@ class _Work:
 
         # Before each build: hooks of the last one may have replaced the file.
         configuration.check(project, tree)
-        hooks = _Hooks(self, project, tree)
+        hooks = Hooks(self.runner, project, tree)
         builder = build.ProjectBuilder(project, "python", hooks)
         required = builder.build_system_requires
         # First with the static requirements alone, as `get_requires_for_build_*` runs in them.
@@ -244,62 +221,6 @@ class _Work:
         modules = self._launcher.inside(mounts, str(environment.directory / "lib"))
         return output / modules.removeprefix("/")
 
-    def run(self, argv: Sequence[str], place: "_Place", variables: Mapping[str, str]) -> None:
-        """Run a hook and record its output."""
-        recipe, environment = self._recipe, place.environment
-        mounts = Mounts(
-            self._workspace,
-            writable=(place.tree, self._dist, self._home, place.control),
-            readable=(environment.directory, *environment.shown, *recipe.readable),
-            # Not the environment's Python: a requirement could have replaced the relay's imports.
-            network=environment.interpreter if recipe.network else None,
-        )
-        command = Command(
-            [str(environment.python), *argv],
-            {**self._variables(environment), **variables},
-            place.project,
-            HOOK_TIMEOUT_S,
-        )
-        result = self._launcher.run(command, mounts)
-        self.output += result.stdout
-        for line in result.stdout.splitlines():
-            _log.debug("%s", line)
-        if result.status != 0:
-            raise subprocess.CalledProcessError(result.status, argv)
-
-    def inside(self, text: str) -> str:
-        """Replace the paths in a text by those that a hook sees."""
-        return self._launcher.inside(Mounts(self._workspace, ()), text)
-
-    def control(self) -> Path:
-        """Create a directory for the input and output of one hook."""
-        self._runs += 1
-        directory = self._workspace / f"control-{self._runs}"
-        directory.mkdir()
-        return directory
-
-    def _variables(self, environment: Environment) -> dict[str, str]:
-        inherited = hook_variables.inherited(network=self._recipe.network)
-        return {
-            **inherited,
-            "PATH": f"{environment.python.parent}:{inherited.get('PATH', os.defpath)}",
-            # Empty and private, so that no build depends on the user's configuration.
-            "HOME": str(self._home),
-            "TMPDIR": str(self._home),
-            # The same for everyone, for reproducible builds: sorting, dates, order of sets.
-            "LC_ALL": "C.UTF-8",
-            "TZ": "UTC",
-            "PYTHONHASHSEED": "0",
-            **self._bytecode(),
-            "SOURCE_DATE_EPOCH": str(self._recipe.epoch_s),
-        }
-
-    def _bytecode(self) -> dict[str, str]:
-        # A __pycache__ in the source tree would get into the sdist.
-        if self._recipe.bytecode is not None:
-            return {"PYTHONDONTWRITEBYTECODE": "1"}
-        return {"PYTHONPYCACHEPREFIX": str(self._home / ".pycache")}
-
     def _taken(self, kind: str) -> Path:
         """Move the built file out of the hooks' reach; refuse additional files."""
         # A hook may have taken away our permissions on the directory, or on the file.
@@ -335,52 +256,6 @@ def _clear_name(name: str) -> str:
     return f"{canonicalize_name(project).replace('-', '_')}-{version}"
 
 
-@dataclass(frozen=True)
-class _Place:
-    """The directories and the environment of a hook."""
-
-    project: Path
-    """The directory of `pyproject.toml`."""
-    tree: Path
-    """The directory that the hook may change; contains the project."""
-    control: Path
-    environment: Environment
-
-
-class _Hooks:
-    """Run the hooks of a build backend for `build`.
-
-    Source: `pyproject_hooks`, whose script runs a hook and writes its answer next to its input.
-    """
-
-    def __init__(self, work: _Work, project: Path, tree: Path) -> None:
-        self.environment: Environment
-        self._work = work
-        self._project = project
-        self._tree = tree
-
-    def __call__(
-        self,
-        cmd: Sequence[str],
-        cwd: str | None = None,  # noqa: ARG002 - it is that of the project
-        extra_environ: Mapping[str, str] | None = None,
-    ) -> None:
-        """Run a hook: the runner of `build.ProjectBuilder`."""
-        # The hook gets a separate directory, and `build` a validated copy of its answer: in the
-        # directory of `build`, the hook could replace files while they are read.
-        _, script, hook, directory = cmd
-        control = self._work.control()
-        shutil.copyfile(script, control / "hook.py")
-        question = Path(directory, "input.json").read_text(encoding="utf-8")
-        (control / "input.json").write_text(self._work.inside(question), encoding="utf-8")
-        self._work.run(
-            [str(control / "hook.py"), hook, str(control)],
-            _Place(self._project, self._tree, control, self.environment),
-            extra_environ or {},
-        )
-        Path(directory, "output.json").write_bytes(answer_of(hook, control / "output.json"))
-
-
 @contextlib.contextmanager
 def _translated(work: _Work) -> Iterator[None]:
     """Translate the errors of a build into one error with the build's output."""
@@ -389,12 +264,12 @@ def _translated(work: _Work) -> Iterator[None]:
     try:
         yield
     except (BuildError, RequirementError) as error:
-        raise BuildError(error.message, work.output + error.output) from error
+        raise BuildError(error.message, work.runner.output + error.output) from error
     except DistributionError as error:
-        raise BuildError(error.message, work.output) from error
+        raise BuildError(error.message, work.runner.output) from error
     except build.BuildBackendException as error:
         if isinstance(error.exception, BuildError):
-            raise BuildError(error.exception.message, work.output) from error
+            raise BuildError(error.exception.message, work.runner.output) from error
         if isinstance(error.exception, InsidersError):
             raise error.exception from error  # of the machine, not of the project
         # Not the project's fault either: the tag must not be marked as failed.
@@ -402,15 +277,15 @@ def _translated(work: _Work) -> Iterator[None]:
             raise InsidersError(
                 f"cannot build now: {lacking.strerror}", hint_for(lacking)
             ) from error
-        cause = _last_line(work.output) or _last_line(str(error.exception))
+        cause = _last_line(work.runner.output) or _last_line(str(error.exception))
         what = str(error)
         traceback = getattr(error.exception, "traceback", None)
         # `build` shows the repr of the traceback when a backend raises UnsupportedOperation.
         if traceback and repr(traceback) in what:
             what, cause = "the build backend refuses", _last_line(traceback)
-        raise BuildError(f"{what}: {cause}", work.output) from error
+        raise BuildError(f"{what}: {cause}", work.runner.output) from error
     except build.BuildException as error:
-        raise BuildError(str(error), work.output) from error
+        raise BuildError(str(error), work.runner.output) from error
 
 
 def _last_line(text: str) -> str:

@@ -137,13 +137,8 @@ class Paths:
         # Forges ignore case: two spellings of a name are one repository.
         return self.cache / "mirrors" / f"{name.casefold()}.git"
 
-    def build_log(self, name: str, tag: str) -> Path:
-        """What the last failed build of a tag wrote."""
-        escaped = tag.replace("%", "%25").replace("/", "%2F")
-        return self.build_logs(name) / f"{escaped}.log"
-
     def build_logs(self, name: str) -> Path:
-        """What failed builds of the repository `NS/PROJ` wrote; may be deleted at any time."""
+        """The output of failed builds of the repository `NS/PROJ`; may be deleted at any time."""
         return self.cache / "build-logs" / name.casefold()
 
     @property
@@ -156,10 +151,17 @@ class Paths:
         """Workspaces of builds; emptied by the next update."""
         return self.cache / "builds"
 
-    def hidden_from_builds(self) -> tuple[Path, ...]:
-        """Return the directories that are hidden from sandboxed builds."""
-        # Besides the home: XDG variables may place the others outside of it.
-        return (Path.home(), self.config, self.data, self.state, self.cache)
+
+def hidden_from_builds(paths: Paths) -> tuple[Path, ...]:
+    """Return the directories that are hidden from sandboxed builds."""
+    # Besides the home: XDG variables may place the others outside of it.
+    return (Path.home(), paths.config, paths.data, paths.state, paths.cache)
+
+
+def build_log(paths: Paths, name: str, tag: str) -> Path:
+    """Return the file with the output of the last failed build of a tag of `NS/PROJ`."""
+    escaped = tag.replace("%", "%25").replace("/", "%2F")
+    return paths.build_logs(name) / f"{escaped}.log"
 
 
 def runtime_directory() -> Path:

@@ -3,7 +3,7 @@
 from pypi_insiders.builder import sandbox_probe
 from pypi_insiders.builder.errors import SANDBOX_LOST
 from pypi_insiders.builder.sandbox_probe import SandboxReport
-from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.paths import Paths, hidden_from_builds
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
 from pypi_insiders.repositories import state
@@ -29,7 +29,7 @@ def look(paths: Paths, settings: Settings, processes: ProcessGroup) -> Finding:
     try:
         had_before = state.load_sandbox(paths.state).had_at is not None
         make_directory(paths.cache)
-        hidden = paths.hidden_from_builds()
+        hidden = hidden_from_builds(paths)
         strength = sandbox_probe.measure(processes, hidden, paths.cache, is_patient=had_before)
     except InsidersError as error:
         # A directory that cannot be made is why no sandbox starts: it is no error of its own.

@@ -133,7 +133,12 @@ def _copy_linked(project: Path, tree: Path) -> None:
         return
     for link in [path for path in paths_below(inside, but=".git") if path.is_symlink()]:
         target = link.resolve()
-        is_elsewhere = target.is_relative_to(around) and not target.is_relative_to(inside)
+        # Not below .git, where git keeps what is no file of the commit.
+        is_elsewhere = (
+            target.is_relative_to(around)
+            and not target.is_relative_to(inside)
+            and ".git" not in target.relative_to(around).parts
+        )
         if is_elsewhere and target.is_file():
             link.unlink()
             shutil.copy(target, link)

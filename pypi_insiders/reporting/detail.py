@@ -9,7 +9,7 @@ from typing import Any
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
-from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.paths import Paths, build_log
 from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.index import store, yanks
 from pypi_insiders.reporting import json_output, snapshot
@@ -113,7 +113,7 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
         {canonicalize_version(version): reason for version, reason in yanked.items()},
         standing.newest.version if standing and standing.newest else None,
         judge(seen).about((name, item.project if item else known.project)),
-        {tag: log for tag in known.failures if is_there(log := paths.build_log(name, tag))},
+        {tag: log for tag in known.failures if is_there(log := build_log(paths, name, tag))},
     )
 
 

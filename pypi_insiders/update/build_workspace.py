@@ -11,7 +11,7 @@ from pypi_insiders.builder import sandbox, sandbox_probe
 from pypi_insiders.builder.environments import Bytecode
 from pypi_insiders.builder.errors import BuildError, SandboxError
 from pypi_insiders.builder.launcher import DirectLauncher, Launcher
-from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.paths import Paths, hidden_from_builds
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Sandboxing
@@ -84,7 +84,7 @@ class BuildSpace:
             chosen = sandbox_probe.choose(
                 wanted,
                 self._processes,
-                self._paths.hidden_from_builds(),
+                hidden_from_builds(self._paths),
                 self._paths.builds,
                 had_before=before.had_at is not None,
             )

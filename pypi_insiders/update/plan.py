@@ -8,8 +8,8 @@ from pypi_insiders.repositories.comparison import Difference
 from pypi_insiders.repositories.state import Build, Check
 from pypi_insiders.update import lost_files, uploads
 from pypi_insiders.update.context import UpdateContext
-from pypi_insiders.update.release import TaggedRelease
 from pypi_insiders.update.selection import TagSelector
+from pypi_insiders.update.sources import TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.errors import InsidersError
 

@@ -22,7 +22,8 @@ from pypi_insiders.repositories.comparison import Difference, Kind
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.update import uploads
 from pypi_insiders.update.context import UpdateContext
-from pypi_insiders.update.release import BuildResult, TaggedRelease
+from pypi_insiders.update.release import BuildResult
+from pypi_insiders.update.sources import TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import locked, make_directory, sha256
@@ -104,8 +105,7 @@ class Publisher:
             _report_differences(self._paths, self._name, built.files)
 
         def intend(files: Mapping[str, str]) -> None:
-            # Saved before the first file is visible, so that the next update finishes or undoes
-            # the release of a killed one.
+            # Before the first file is visible: the next update finishes or undoes what was killed.
             begun = _merged(self._paths, before, replace(build, files=dict(files)), list(files))
             self._remember(built.name, replace(begun, unfinished=list(files)))
 

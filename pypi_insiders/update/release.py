@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from packaging.version import Version
 
 from pypi_insiders import git
 from pypi_insiders.builder.artifacts import Distributions
-from pypi_insiders.builder.build import Recipe, build_distributions
+from pypi_insiders.builder.build import build_distributions
 from pypi_insiders.builder.errors import BuildError, EndedError
 from pypi_insiders.builder.launcher import Launcher
+from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.remote_index import public_versions
 from pypi_insiders.repositories import ownership, registry
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update.context import UpdateContext
+from pypi_insiders.update.sources import ReleaseSources, TaggedRelease
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
 from pypi_insiders.util.formatting import listed
@@ -39,17 +40,6 @@ _LACKS_NETWORK = re.compile(
 
 
 @dataclass(frozen=True)
-class TaggedRelease:
-    """A tag of a repository to build."""
-
-    repository: Repository
-    tag: str
-    commit: str
-    is_moved: bool = False
-    """Whether the tag names a different commit now."""
-
-
-@dataclass(frozen=True)
 class BuildResult:
     """The build of a release, ready to be published."""
 
@@ -66,78 +56,16 @@ class ReleaseBuilder:
     Args:
         context: of the update.
         repository: the repository.
+        sources: its sources.
     """
 
-    def __init__(self, context: UpdateContext, repository: Repository) -> None:
+    def __init__(
+        self, context: UpdateContext, repository: Repository, sources: ReleaseSources
+    ) -> None:
         self._context = context
         self._repository = repository
         self._name = repository.name
-        self._mirror = context.paths.mirror(repository.name)
-
-    @property
-    def _submodules(self) -> tuple[str, ...] | Literal[False]:
-        """Where its submodules may be, beside its own namespace, which is the default."""
-        given = self._repository.submodules
-        return () if given is None else given
-
-    @property
-    def _access(self) -> git.Access:
-        # Read when needed: a missing token fails this repository, not the whole update.
-        return git.Access(self._repository.token)
-
-    def fetch(self) -> None:
-        """Fetch the repository into its mirror.
-
-        Raises:
-            DiskFullError: the mirror does not fit on the disk.
-            InsidersError: the repository cannot be read, or the mirror cannot be written.
-        """
-        self._context.progress.begin(self._name, "fetch")
-        with self._guarded():
-            git.fetch(self._repository.remote, self._mirror, self._access)
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Stop a fetch before the disk is full.
-
-        Raises:
-            DiskFullError: the fetch was stopped, or the disk is almost full already.
-        """
-        guard, mirror = self._context.builds.guard, self._mirror
-        directory = make_directory(mirror.parent)
-        guard.demand_room(directory)
-        with guard.guarding(mirror, mirror.with_name(f"{mirror.name}.new"), disk=directory):
-            yield
-
-    def fetch_sources(self, release: TaggedRelease) -> None:
-        """Fetch the commit and the submodules of a release, after `fetch`.
-
-        Raises:
-            BuildError: it requires submodules that are not allowed, or its tag has no commit.
-            InsidersError: the repository cannot be read, or the mirror cannot be written.
-        """
-        if release.is_moved:  # a fetch of tags lacks a commit that no tag names
-            with self._guarded():
-                git.fetch_commit(
-                    self._repository.remote, self._mirror, release.commit, self._access
-                )
-        with self._faults_told(), self._guarded():
-            git.bring(
-                self._mirror, release.commit, self._access,
-                submodules=self._submodules, is_full=self._repository.history == "full",
-            )  # fmt: skip
-
-    def verify(self, release: TaggedRelease) -> None:
-        """Check that a tag names a commit, and verify its signature if there are allowed signers.
-
-        Raises:
-            NoCommitError: the tag names another object.
-            SignatureError: no allowed signer has signed the tag.
-            InsidersError: the signature cannot be verified.
-        """
-        git.check_commit(self._mirror, release.commit)
-        if signers := self._repository.signers:
-            git.verify(self._mirror, release.tag, release.commit, signers)
+        self._sources = sources
 
     @contextmanager
     def built(self, release: TaggedRelease, project: str | None) -> Iterator[BuildResult]:
@@ -160,7 +88,7 @@ class ReleaseBuilder:
                 distributions = self._build_twice_at_most(release, workspace, launcher)
             self._claim(distributions.name, self._repository.project or project)
             # By now a tag that has moved says something of another commit.
-            message = "" if release.is_moved else git.tag_message(self._mirror, release.tag)
+            message = "" if release.is_moved else git.tag_message(self._sources.mirror, release.tag)
             yield BuildResult(distributions, launcher.is_sandbox, message)
 
     def _build_twice_at_most(
@@ -184,12 +112,12 @@ class ReleaseBuilder:
     def _build(self, release: TaggedRelease, workspace: Path, launcher: Launcher) -> Distributions:
         repository, source = self._repository, workspace / "source"
         recipe = Recipe(
-            self._export(release, source),
+            self._sources.export(release, source),
             repository.subdirectory or ".",
             repository.python or (),
             repository.network or False,
             self._context.settings.build.as_of_tag,
-            (self._mirror,),
+            (self._sources.mirror,),
             self._context.builds.bytecode,
         )
         try:
@@ -206,34 +134,6 @@ class ReleaseBuilder:
         if _LACKS_NETWORK.search(output) and not self._repository.network:
             return f"`{command} network=true` lets its builds use HTTP and HTTPS"
         return None
-
-    def _export(self, release: TaggedRelease, source: Path) -> int:
-        with self._faults_told():
-            return git.export(
-                self._mirror,
-                release.commit,
-                source,
-                self._access,
-                tag=release.tag,
-                submodules=self._submodules,
-                project=self._repository.subdirectory or ".",
-            )
-
-    @contextmanager
-    def _faults_told(self) -> Iterator[None]:
-        """Raise faults of the repository as `BuildError`, with the command to allow submodules."""
-        try:
-            yield
-        except git.UnfitError as error:
-            raise BuildError(error.message) from error
-        except git.OutsideError as error:
-            value = ",".join((*(self._submodules or ()), error.place))
-            command = f"pypi-insiders repos set {self._name}"
-            raise BuildError(
-                error.message,
-                hint=f"allow it if you trust it: `{command} submodules={value}`; or build without "
-                f"submodules: `{command} submodules=false`",
-            ) from error
 
     def _claim(self, built: str, expected: str | None) -> None:
         """Check that this repository may publish the project that it has built."""

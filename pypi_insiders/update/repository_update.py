@@ -12,8 +12,9 @@ from pypi_insiders.update import failures, retention, uploads
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.plan import Job, Plan, plan
 from pypi_insiders.update.publication import Publisher, RemovedError
-from pypi_insiders.update.release import ReleaseBuilder, TaggedRelease, check_version
+from pypi_insiders.update.release import ReleaseBuilder, check_version
 from pypi_insiders.update.selection import TagSelector
+from pypi_insiders.update.sources import ReleaseSources, TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.time_limit import TimeLimit
@@ -36,13 +37,12 @@ class RepositoryUpdate:
         self.name = repository.name
         self.tracked = TrackedRepository(context, repository)
         self._selector = TagSelector(context, self.tracked)
-        self._builder = ReleaseBuilder(context, repository)
+        self._sources = ReleaseSources(context, repository)
+        self._builder = ReleaseBuilder(context, repository, self._sources)
         self._publisher = Publisher(context, self.tracked)
         self._limit = TimeLimit(context.settings.watcher.repository_timeout_s or None)
-        self._plan = Plan()
-        """Set by `check`."""
-        self._jobs: list[Job] = []
-        """The builds in their order; set by `fetch`."""
+        self._plan = Plan()  # set by `check`
+        self._jobs: list[Job] = []  # the builds in their order; set by `fetch`
 
     @property
     def is_steady(self) -> bool:
@@ -63,8 +63,7 @@ class RepositoryUpdate:
         except Exception as error:
             tracked.fail(error)
             return False
-        lacking = uploads.lacking(self._context, tracked.known.builds)
-        is_anything = bool(self._plan.count or lacking)
+        is_anything = bool(self._plan.count or uploads.lacking(self._context, tracked.known.builds))
         if is_anything:
             self._progress.expect("build", self._plan.count)
         else:
@@ -80,7 +79,7 @@ class RepositoryUpdate:
             try:
                 with self._limit.counting():
                     self._context.builds.sweep()
-                    self._builder.fetch()
+                    self._sources.fetch()
                     self._jobs = self._fetch_jobs()
             except Exception as error:
                 self._progress.expect("build", -self._plan.count)
@@ -103,7 +102,7 @@ class RepositoryUpdate:
             jobs.append(self._fetch_job(Job(release, is_lost=True)))
 
         def verify(tag: str) -> None:
-            self._builder.verify(TaggedRelease(repository, tag, refs[tag]))
+            self._sources.verify(TaggedRelease(repository, tag, refs[tag]))
 
         wanted = self._selector.verified(refs, self._plan.tags, verify)
         if not wanted:
@@ -119,7 +118,7 @@ class RepositoryUpdate:
             why = "the tag was deleted from the repository"
             return replace(job, error=self._plan.lost_for_good(release.tag, why))
         try:
-            self._builder.fetch_sources(release)
+            self._sources.fetch_sources(release)
         # Not an error of this tag: every other tag would wait for the same host.
         except UnreachableError:
             raise
@@ -169,7 +168,7 @@ class RepositoryUpdate:
             raise job.error
         release, lost = job.release, self._plan.lost_of(job.release.tag)
         if job.is_lost:
-            self._builder.verify(release)
+            self._sources.verify(release)
         with self._builder.built(release, self.tracked.known.project) as result:
             if job.is_lost:
                 done = self._publisher.restore(release, result, lost)

@@ -75,9 +75,7 @@ class TagSelector:
         return is_restored
 
     def demand_chosen(self, refs: dict[str, str]) -> None:
-        """Raise if the settings exclude all tags of a repository that was never built.
-
-        Call it if no tag was chosen.
+        """Raise if no tag was chosen, as the settings exclude all of an unbuilt repository.
 
         Raises:
             InsidersError: the settings exclude all tags.
@@ -203,21 +201,7 @@ class TagSelector:
         known, name, rules = self._tracked.known, self._repository.name, self._rules
         choice = self._choice(refs)
         before = (known.passed_over, known.left_out, known.lower)
-        passed_over = list(choice.passed_over[:_MOST_REMEMBERED])
-        if passed_over and passed_over != known.passed_over:
-            _log.info(
-                "%s: skipped tags that are not releases: %s", name, tags.summary(choice.passed_over)
-            )
-        known.passed_over = passed_over
-        lower = list(choice.lower[:_MOST_LOWER])
-        # Those from before the first update are no news: `repos add` reported how many there are.
-        if new := [tag for tag in lower if known.lower is not None and tag not in known.lower]:
-            _log.info(
-                "%s: skipped tags that are lower than the first build: %s; build one with "
-                "`pypi-insiders update %s --tag TAG`",
-                name, tags.summary(new), name,
-            )  # fmt: skip
-        known.lower = lower
+        _log_new(name, known, choice)
         if choice.left_out:
             _log.info(
                 "%s: skipped older tags: %s; build one: "
@@ -243,6 +227,25 @@ class TagSelector:
             "its published files stay"
             for tag in choice.moved
         ]
+
+
+def _log_new(name: str, known: RepositoryState, choice: tags.Choice) -> None:
+    """Log the skipped tags that the state does not name yet, and record them there."""
+    passed_over = list(choice.passed_over[:_MOST_REMEMBERED])
+    if passed_over and passed_over != known.passed_over:
+        _log.info(
+            "%s: skipped tags that are not releases: %s", name, tags.summary(choice.passed_over)
+        )
+    known.passed_over = passed_over
+    lower = list(choice.lower[:_MOST_LOWER])
+    # Those from before the first update are no news: `repos add` reported how many there are.
+    if new := [tag for tag in lower if known.lower is not None and tag not in known.lower]:
+        _log.info(
+            "%s: skipped tags that are lower than the first build: %s; build one with "
+            "`pypi-insiders update %s --tag TAG`",
+            name, tags.summary(new), name,
+        )  # fmt: skip
+    known.lower = lower
 
 
 def _demand_chosen(

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pypi_insiders.builder.errors import BuildError
+from pypi_insiders.config.paths import build_log
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.repository import Repository
@@ -131,14 +132,14 @@ class TrackedRepository:
         Logs of tags that do not fail any more are removed.
         """
         paths = self._context.paths
-        keep = {paths.build_log(self.name, name) for name in (*self.known.failures, tag) if name}
+        keep = {build_log(paths, self.name, name) for name in (*self.known.failures, tag) if name}
         with contextlib.suppress(InsidersError):  # the failure itself is what counts
             directory = paths.build_logs(self.name)
             for path in map(directory.joinpath, list_names(directory)):
                 if path not in keep:
                     remove(path)
             if tag is not None:
-                write_atomic(paths.build_log(self.name, tag), printable(output))
+                write_atomic(build_log(paths, self.name, tag), printable(output))
 
     def fail_tag(self, tag: str, commit: str, error: Exception) -> None:
         """Report the failure of a tag, and save it if it is lasting."""

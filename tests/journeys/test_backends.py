@@ -11,10 +11,11 @@ from projects import create
 from pypi_insiders.builder import build
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.builder.launcher import DirectLauncher, Mounts
+from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import Command, ProcessGroup
 
-RECIPE = build.Recipe(1700000000, as_of_commit=False)
+RECIPE = Recipe(1700000000, as_of_commit=False)
 UNCONFINED = DirectLauncher(ProcessGroup())
 
 

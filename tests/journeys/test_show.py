@@ -12,6 +12,8 @@ from fixtures import Person
 from hostile import Index
 from projects import Project, create
 
+from pypi_insiders.config.paths import build_log
+
 __all__ = ["fallback"]
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(\d+ s ago\)"
@@ -185,7 +187,7 @@ def test_what_failed_is_told_with_when_it_is_tried_again(person: Person, project
     person.run("update", "me/probe", status=1)
     why = "Backend subprocess exited when trying to invoke build_wheel: flux capacitor is missing"
     *last_two, log = show(person).splitlines()[-3:]
-    kept = person.paths.build_log("me/probe", "v1.0")
+    kept = build_log(person.paths, "me/probe", "v1.0")
     assert log == f"  build output: {kept}"
     assert "flux capacitor is missing" in kept.read_text()
     assert last_two[0] == f"failed 2 times: v1.0 ({commit[:9]}): {why}"

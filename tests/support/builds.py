@@ -11,10 +11,11 @@ from fixtures import need
 
 from pypi_insiders.builder import build
 from pypi_insiders.builder.launcher import Launcher, Mounts
+from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import Command, ProcessGroup
 
-_RECIPE = build.Recipe(1_790_000_000, as_of_commit=False)
+_RECIPE = Recipe(1_790_000_000, as_of_commit=False)
 
 
 @dataclass(frozen=True)

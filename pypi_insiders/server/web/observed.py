@@ -28,8 +28,8 @@ _FIRST_BYTES = 4096
 
 
 @dataclass(frozen=True)
-class Observed:
-    """What the pages show beside what the index holds."""
+class PageStatus:
+    """What the pages show besides the projects of the index."""
 
     judgement: Judgement = field(default_factory=Judgement)
     standings: tuple[RepositoryStatus, ...] = ()
@@ -52,9 +52,9 @@ class Observer:
         self._looking = threading.Lock()
         self._stamp: object = None
         self._looked_at_s = 0.0
-        self._seen = Observed()
+        self._seen = PageStatus()
 
-    def current(self) -> Observed:
+    def current(self) -> PageStatus:
         """Judge everything; return the same object as long as the judgement is the same."""
         if self._paths is None:
             return self._seen
@@ -71,7 +71,7 @@ class Observer:
                 self._stamp, self._looked_at_s = stamp, now_s
             return self._seen
 
-    def _look(self, paths: Paths) -> Observed:
+    def _look(self, paths: Paths) -> PageStatus:
         # In a unit the bus is hidden from the index, which then asks what others have found.
         now = datetime.now().astimezone()
         is_hidden = systemctl.is_hidden()
@@ -85,7 +85,7 @@ class Observer:
             judged = _with_services(judge(replace(seen, closed={})), by_others)
         if isinstance(seen.watched, InsidersError):
             _log.warning("%s", seen.watched.message)
-        return Observed(judged, seen.standings, services_at)
+        return PageStatus(judged, seen.standings, services_at)
 
     def _fetch(
         self, files: Files, _services: Services | InsidersError, _settings: Settings | None

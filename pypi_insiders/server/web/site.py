@@ -17,7 +17,7 @@ from pypi_insiders.server.readme import Reader, Readme
 from pypi_insiders.server.web import feed, page_data, project_json, snippets, templating
 from pypi_insiders.server.web import installer_errors as stops
 from pypi_insiders.server.web.held import Held
-from pypi_insiders.server.web.observed import Observed, Observer
+from pypi_insiders.server.web.observed import Observer, PageStatus
 from pypi_insiders.server.web.pages import HTML
 from pypi_insiders.server.web.rendered import Rendered, send
 from pypi_insiders.server.web.request import Request
@@ -122,7 +122,7 @@ class Site:
     def _feed(self, request: Request, project: Project | None) -> Response:
         """Answer with the newest releases of one project, or of all."""
 
-        def render(url: str, shows: tuple[Sequence[Project], Observed]) -> bytes:
+        def render(url: str, shows: tuple[Sequence[Project], PageStatus]) -> bytes:
             # Those of watched repositories are in memory; for others the messages are left out.
             builds = [build for item in shows[1].standings for build in item.known.builds]
             entries = feed.entries(url, shows[0], builds)
@@ -166,7 +166,7 @@ class Site:
         response.error = "\n".join(lines or [stop.title]), stop.detail
         return response
 
-    def _render_front(self, url: str, shows: tuple[Sequence[Project], Observed]) -> bytes:
+    def _render_front(self, url: str, shows: tuple[Sequence[Project], PageStatus]) -> bytes:
         projects, look = shows
         rows = page_data.front(projects, look.standings, look.judgement)
         items = page_data.anchored(rows, look.judgement.items)
@@ -188,7 +188,7 @@ class Site:
             snippets=snippets.for_all(url),
         )
 
-    def _render_project(self, url: str, shows: tuple[Project, Observed, Readme]) -> bytes:
+    def _render_project(self, url: str, shows: tuple[Project, PageStatus, Readme]) -> bytes:
         project, look, readme = shows
         mine = [item for item in look.standings if item.project == project.name]
         origins = {entry.origin.repository for entry in project.files if entry.origin}

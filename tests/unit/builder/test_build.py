@@ -14,13 +14,14 @@ from pypi_insiders.builder import artifacts, build, configuration, environments,
 from pypi_insiders.builder.environments import RequirementError
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.builder.launcher import DirectLauncher
+from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.update.failures import is_lasting
 from pypi_insiders.util.process_group import ProcessGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RECIPE = build.Recipe(1700000000, as_of_commit=False)
+RECIPE = Recipe(1700000000, as_of_commit=False)
 UNCONFINED = DirectLauncher(ProcessGroup())
 
 

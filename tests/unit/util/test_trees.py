@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pypi_insiders.builder import build, environments
-from pypi_insiders.builder.build import Recipe
 from pypi_insiders.builder.environments import Bytecode, Environment, RequirementError
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.builder.launcher import DirectLauncher
+from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.util import trees
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import TooManyError

@@ -1,0 +1,26 @@
+"""Describe how a release is built."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypi_insiders.builder.environments import Bytecode
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of a build."""
+
+    epoch_s: int
+    """`SOURCE_DATE_EPOCH`: the time of the commit in seconds of the epoch."""
+    subdirectory: str = "."
+    """The directory of the project in the source tree."""
+    pythons: tuple[str, ...] = ()
+    """Python versions to build wheels for; empty: the interpreter of this process."""
+    network: bool = False
+    """Whether build hooks may use HTTP and HTTPS to other machines."""
+    as_of_commit: bool = True
+    """Whether build requirements are resolved as of the time of the commit."""
+    readable: tuple[Path, ...] = ()
+    """Additional paths that build hooks may read."""
+    bytecode: Bytecode | None = None
+    """Bytecode of build requirements, shared between builds."""

@@ -1,0 +1,143 @@
+"""Fetch what the releases of one repository are built from."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pypi_insiders import git
+from pypi_insiders.builder.errors import BuildError
+from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.update.context import UpdateContext
+from pypi_insiders.util.files import make_directory
+
+
+@dataclass(frozen=True)
+class TaggedRelease:
+    """A tag of a repository to build."""
+
+    repository: Repository
+    tag: str
+    commit: str
+    is_moved: bool = False
+    """Whether the tag names a different commit now."""
+
+
+class ReleaseSources:
+    """Fetches a repository, and checks out the commits of its releases.
+
+    Args:
+        context: of the update.
+        repository: the repository.
+    """
+
+    def __init__(self, context: UpdateContext, repository: Repository) -> None:
+        self._context = context
+        self._repository = repository
+        self._name = repository.name
+        self.mirror = context.paths.mirror(repository.name)
+
+    @property
+    def _submodules(self) -> tuple[str, ...] | Literal[False]:
+        """Where its submodules may be, beside its own namespace, which is the default."""
+        given = self._repository.submodules
+        return () if given is None else given
+
+    @property
+    def _access(self) -> git.Access:
+        # Read when needed: a missing token fails this repository, not the whole update.
+        return git.Access(self._repository.token)
+
+    def fetch(self) -> None:
+        """Fetch the repository into its mirror.
+
+        Raises:
+            DiskFullError: the mirror does not fit on the disk.
+            InsidersError: the repository cannot be read, or the mirror cannot be written.
+        """
+        self._context.progress.begin(self._name, "fetch")
+        with self._guarded():
+            git.fetch(self._repository.remote, self.mirror, self._access)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Stop a fetch before the disk is full.
+
+        Raises:
+            DiskFullError: the fetch was stopped, or the disk is almost full already.
+        """
+        guard, mirror = self._context.builds.guard, self.mirror
+        directory = make_directory(mirror.parent)
+        guard.demand_room(directory)
+        with guard.guarding(mirror, mirror.with_name(f"{mirror.name}.new"), disk=directory):
+            yield
+
+    def fetch_sources(self, release: TaggedRelease) -> None:
+        """Fetch the commit and the submodules of a release, after `fetch`.
+
+        Raises:
+            BuildError: it requires submodules that are not allowed, or its tag has no commit.
+            InsidersError: the repository cannot be read, or the mirror cannot be written.
+        """
+        if release.is_moved:  # a fetch of tags lacks a commit that no tag names
+            with self._guarded():
+                git.fetch_commit(self._repository.remote, self.mirror, release.commit, self._access)
+        with self._faults_raised(), self._guarded():
+            git.bring(
+                self.mirror, release.commit, self._access,
+                submodules=self._submodules, is_full=self._repository.history == "full",
+            )  # fmt: skip
+
+    def verify(self, release: TaggedRelease) -> None:
+        """Check that a tag names a commit, and verify its signature if there are allowed signers.
+
+        Raises:
+            NoCommitError: the tag names another object.
+            SignatureError: no allowed signer has signed the tag.
+            InsidersError: the signature cannot be verified.
+        """
+        git.check_commit(self.mirror, release.commit)
+        if signers := self._repository.signers:
+            git.verify(self.mirror, release.tag, release.commit, signers)
+
+    def export(self, release: TaggedRelease, tree: Path) -> int:
+        """Check out a release as a work tree.
+
+        Args:
+            release: a release whose sources were fetched.
+            tree: a directory that does not exist.
+
+        Returns:
+            The time of its commit, in seconds of the epoch.
+
+        Raises:
+            BuildError: its commit cannot be checked out, or requires forbidden submodules.
+            InsidersError: the mirror cannot be read, or the disk cannot be written.
+        """
+        with self._faults_raised():
+            return git.export(
+                self.mirror,
+                release.commit,
+                tree,
+                self._access,
+                tag=release.tag,
+                submodules=self._submodules,
+                project=self._repository.subdirectory or ".",
+            )
+
+    @contextmanager
+    def _faults_raised(self) -> Iterator[None]:
+        """Raise faults of the repository as `BuildError`, with the command to allow submodules."""
+        try:
+            yield
+        except git.UnfitError as error:
+            raise BuildError(error.message) from error
+        except git.OutsideError as error:
+            value = ",".join((*(self._submodules or ()), error.place))
+            command = f"pypi-insiders repos set {self._name}"
+            raise BuildError(
+                error.message,
+                hint=f"allow it if you trust it: `{command} submodules={value}`; or build without "
+                f"submodules: `{command} submodules=false`",
+            ) from error
