@@ -78,13 +78,16 @@ def remains(paths: Paths, imported: Iterable[Repository]) -> Iterator[str]:
 def _running() -> list[tuple[int, str]]:
     """Return process id and part, `server` or `watcher`, of this user's original processes.
 
-    Source: proc_pid_cmdline(5).
+    Source: proc_pid_cmdline(5), proc_pid_environ(5).
     """
-    found = []
+    found, home = [], os.fsencode(f"HOME={Path.home()}")
     for name in filter(str.isdecimal, list_names(_PROCESSES)):
         process = _PROCESSES / name
         try:
             if process.stat().st_uid != os.getuid():
+                continue
+            # With another home, it has another list, and is not what is imported here.
+            if home not in (process / "environ").read_bytes().split(b"\0"):
                 continue
             # Not pgrep(1), which a minimal Debian lacks.
             words = (process / "cmdline").read_bytes().split(b"\0")
