@@ -29,7 +29,7 @@ from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, shortage
 from pypi_insiders.util.process_group import Command
-from pypi_insiders.util.trees import open_to_us, remove_foreign_tree
+from pypi_insiders.util.trees import is_below, open_to_us, remove_foreign_tree
 
 # `build` is imported when a build starts: most updates have nothing to build.
 if TYPE_CHECKING:
@@ -90,10 +90,7 @@ class _Work:
     def sdist(self, source: Path) -> Path:
         """Build and repack an sdist; return the directory of its unpacked files."""
         pythons = self._pythons()
-        project = source / self._recipe.subdirectory
-        # Resolved: a directory of the repository may be a link to anywhere.
-        if not project.resolve().is_relative_to(source.resolve()) or not project.is_dir():
-            raise BuildError(f"the repository has no directory {self._recipe.subdirectory}")
+        project = self._project(source)
         built = self._build("sdist", project, source, pythons[0])
         directory = self._workspace / "sdist"
         directory.mkdir()
@@ -104,6 +101,15 @@ class _Work:
         root = root.rename(root.with_name(_clear_name(root.name)))
         archives.pack_sdist(root, self.finished / f"{root.name}.tar.gz", self._recipe.epoch_s)
         return root
+
+    def _project(self, source: Path) -> Path:
+        """Return the directory of the project in the source tree."""
+        project = source / self._recipe.subdirectory
+        # Resolved, and again after each hook: the directory may be a link to anywhere. realpath,
+        # because Path.resolve() raises for a link to itself before Python 3.13.
+        if not is_below(project, source) or not project.is_dir():
+            raise BuildError(f"the repository has no directory {self._recipe.subdirectory}")
+        return project
 
     def wheels(self, unpacked: Path, source: Path) -> tuple[Path, ...]:
         """Build wheels from an unpacked sdist, or from the source tree where it lacks files.
@@ -122,7 +128,7 @@ class _Work:
             remove_foreign_tree(self._dist)
             self._dist.mkdir()
             try:
-                wheels = tuple(self._wheels(source / self._recipe.subdirectory, source))
+                wheels = tuple(self._wheels(self._project(source), source))
             except build.BuildBackendException:
                 # The tree fails too, so what the sdist lacks is not the reason.
                 self.runner.output = output

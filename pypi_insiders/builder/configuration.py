@@ -9,6 +9,7 @@ from pypi_insiders.builder.backend_answers import read_foreign
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.util import bounded
 from pypi_insiders.util.bounded import ExhaustedError
+from pypi_insiders.util.trees import is_below
 
 _LIMIT_BYTES = 1024 * 1024
 _SHOWN_CHARS = 400
@@ -34,8 +35,8 @@ def check(project: Path, tree: Path) -> None:
         return
     # Some projects keep one file for several packages. No hook runs while this is read, so the link
     # has the same target when `build` follows it.
-    target = path.resolve()
-    if path.is_symlink() and target.is_relative_to(tree.resolve()) and target.is_file():
+    target = Path(os.path.realpath(path))
+    if path.is_symlink() and is_below(path, tree) and target.is_file() and ".git" not in target.parts:
         path = target
     content = read_foreign(path, _LIMIT_BYTES)
     if content is None:

@@ -152,7 +152,7 @@ def parse_text(table: type, name: str, text: str) -> dict[str, Any]:
         int: _read_number,
         bool: _read_flag,
         list: _read_list,
-        ListOrFalse: lambda text: False if text == "false" else _read_list(text),
+        ListOrFalse: lambda text: _read_flag(text) if text in ("false", "true") else _read_list(text),
     }
     reader = readers.get(found.kind) if found and found.kind else None
     return parse(table, name, reader(text) if reader else text)

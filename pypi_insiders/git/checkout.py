@@ -128,11 +128,11 @@ def _name_by(tag: str, commit: str, tree: Path) -> None:
 
 def _copy_linked(project: Path, tree: Path) -> None:
     """Replace links that lead out of a project to files of its repository by those files."""
-    inside, around = project.resolve(), tree.resolve()
+    inside, around = Path(os.path.realpath(project)), Path(os.path.realpath(tree))
     if inside == around or not (inside.is_relative_to(around) and inside.is_dir()):
         return
     for link in [path for path in paths_below(inside, but=".git") if path.is_symlink()]:
-        target = link.resolve()
+        target = Path(os.path.realpath(link))
         # Not below .git, where git keeps what is no file of the commit.
         is_elsewhere = (
             target.is_relative_to(around)
@@ -234,7 +234,8 @@ class _Exporter:
             place = tree / submodule.path
             # Git has created the directory. A crafted commit could have a link in its place, which
             # would lead the checkout out of the tree.
-            if place.resolve() != tree.resolve() / submodule.path or not place.is_dir():
+            is_linked = os.path.realpath(place) != f"{os.path.realpath(tree)}/{submodule.path}"
+            if is_linked or not place.is_dir():
                 raise InsidersError(f"submodule {submodule.path} is not a directory in the tree")
             with self._about(submodule):
                 self.check_out(self._fetched(submodule), submodule.commit, place, depth + 1)

@@ -305,7 +305,7 @@ def _tags_and_files(detail: RepositoryDetail) -> Iterator[str]:
     known = detail.known
     rows = {
         "skipped tags, older than those that were built": known.left_out,
-        "ignored tags, not a version": known.passed_over,
+        "ignored tags, not releases": known.passed_over,
         "files of an earlier url or project": known.former_files,
     }
     for what, names in rows.items():

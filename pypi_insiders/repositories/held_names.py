@@ -32,7 +32,7 @@ _AGAIN_S = 1.0
 """The pause before files that could not be read are read again."""
 # Names are read even from a list that is not valid TOML: holding one too many is the safe mistake.
 _TABLE = re.compile(r"""^\s*\[\s*["']?([^"'\]]+)""")
-_DISTRIBUTION = re.compile(r"""\b(?:project|distribution)["']?\s*=\s*["']+([^"']*)["']""")
+_PROJECT = re.compile(r"""\b(?:project|distribution)["']?\s*[=:]\s*["']*([A-Za-z0-9._-]+)""")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,12 @@ def load(paths: Paths) -> Names:
         }
     except InsidersError as broken:
         unread = broken
-        found = _salvaged(paths.repositories) | found
+        salvaged, tables = _salvaged(paths.repositories)
+        found = salvaged | found
+        named = {repository.casefold() for repository in found.values() if repository}
+        # Fail closed: an unreadable table may be about any project.
+        if not tables or not {table.casefold() for table in tables} <= named:
+            error = unread
     if remembered is None:
         error = unread or lost
     # An empty list counts as a lost one: the project name of a repository that was never built was
@@ -174,19 +179,20 @@ def in_directory(directory: Path) -> set[str]:
     return found
 
 
-def _salvaged(path: Path) -> dict[str, str | None]:
-    """Return the project names in a `repos.toml` that is not valid TOML, to their repositories."""
+def _salvaged(path: Path) -> tuple[dict[str, str | None], set[str]]:
+    """Return the project names in an invalid `repos.toml`, to their repositories; and its tables."""
     found: dict[str, str | None] = {}
-    repository = None
+    tables, repository = set[str](), None
     with contextlib.suppress(OSError):
         for line in read_bytes(path).decode(errors="replace").splitlines():
             if table := _TABLE.match(line):
                 repository = table[1]
+                tables.add(table[1].removesuffix(".git"))
             # Matched line by line; a name in a comment is held too.
-            for match in _DISTRIBUTION.finditer(line):
+            for match in _PROJECT.finditer(line):
                 with contextlib.suppress(InvalidName):
                     found[canonicalize_name(match[1], validate=True)] = repository
-    return found
+    return found, tables
 
 
 def sync(paths: Paths, *, in_state_only: bool = False) -> None:

@@ -167,6 +167,8 @@ def choose(
     newest = set(_finals_first(ranked, rules)[:least])
     # By version: a tag `v1.0` beside a built `1.0` is not built.
     done = {version for tag in built if (version := rules.pattern.version_of(tag))}
+    # By commit too: another tag, such as `v2` or a date, may have built this very release.
+    made = {(built[tag], Version(text)) for tag, text in (produced or {}).items() if tag in built}
     # The first build is the lower limit: older versions were not wanted then.
     since = _floor(built, produced or {}, rules.pattern)
     fresh = [
@@ -174,6 +176,7 @@ def choose(
         for tag, version in ranked
         if version not in done
         and tag not in built
+        and (refs[tag], version) not in made
         and (tag in newest or tag not in left_out)
         and (tag in newest or (built and (since is None or version > since)))
     ]
@@ -275,14 +278,15 @@ def _aliases(refs: Mapping[str, str], versions: Mapping[str, Version]) -> set[st
 
 def _is_shorter(version: Version, other: Version) -> bool:
     count = len(version.release)
-    # A pre-release, a fix or a local version is no alias, however few numbers it has.
+    # A pre-release, a fix or a local version is no alias, however few numbers it has. And `v1.3` is
+    # a release of its own beside `v1.3.0rc1`, of which it is often the same commit.
     is_bare = version.public == version.base_version and version.local is None
-    return (
-        is_bare
-        and count < len(other.release)
-        # `20240115` is of another series than `v1.2.3`, and less exact too.
-        and (count == 1 or version.release == other.release[:count])
-    )
+    is_series = version.release == other.release[:count] or _is_date(version)
+    return is_bare and is_series and count < len(other.release) and not other.is_prerelease
+
+
+def _is_date(version: Version) -> bool:
+    return len(version.release) == 1 and _DATE.fullmatch(version.public) is not None
 
 
 def _dates(versions: Mapping[str, Version]) -> set[str]:
@@ -290,11 +294,7 @@ def _dates(versions: Mapping[str, Version]) -> set[str]:
     others = [item for item in versions.values() if len(item.release) > 1]
     if not any(item.major < _FIRST_YEAR for item in others):
         return set()
-    return {
-        tag
-        for tag, item in versions.items()
-        if len(item.release) == 1 and _DATE.fullmatch(item.public)
-    }
+    return {tag for tag, item in versions.items() if _is_date(item)}
 
 
 def _ranked(versions: dict[str, Version]) -> list[tuple[str, Version]]:

@@ -172,6 +172,11 @@ def _open_directory(name: Path | str, parent: int | None, *, force: bool) -> int
         os.close(place)
 
 
+def is_below(path: Path, directory: Path) -> bool:
+    """Return whether a path, with all links followed, is a directory or lies in it."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(directory))
+
+
 def paths_below(root: Path, *, but: str) -> Iterator[Path]:
     """Yield the paths below a directory in the order in which they are read.
 

@@ -20,4 +20,6 @@ def without_any_credentials(text: str) -> str:
     """Remove user and password from every URL in a text."""
     # Only from the start of a word: the search would be quadratic in the length of a word.
     pattern = r"(?<![a-z+])[a-z+]+://[^\s'\"]+"
-    return re.sub(pattern, lambda match: without_credentials(match[0]), text)
+    text = re.sub(pattern, lambda match: without_credentials(match[0]), text)
+    # `user:password@host` without a scheme, as pasted; `git@host:path` has the colon behind.
+    return re.sub(r"(?<![^\s'\"`(])[^\s/'\"`(@:]+:[^\s/'\"`@]+@(?=\w)", "", text)

@@ -138,7 +138,7 @@ def test_people_read_what_was_built_from_what(person: Person, project: Project) 
         rf"  probe-1\.9\.tar\.gz            sha256:{hashes['probe-1.9.tar.gz']}",
         rf"  {re.escape(wheels[1])}  sha256:{hashes[wheels[1]]}",
         "",
-        "ignored tags, not a version: nightly",
+        "ignored tags, not releases: nightly",
     ]
     lines = show(person).splitlines()
     assert len(lines) == len(expected), lines

@@ -354,3 +354,25 @@ def test_purge_works_without_a_user_manager_and_says_when_there_is_nothing(perso
     again = person.run("uninstall", "--purge", "--yes", PATH="/nonexistent")
     assert again.stdout == "nothing was installed\n"
     assert not person.paths.state.exists()
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "unpublish https://user:s3cret@host.invalid/ns/proj",
+        "yank https://user:s3cret@host.invalid/ns/proj 1.0",
+        "show https://user:s3cret@host.invalid",
+        "show user:s3cret@host.invalid/ns/p",
+        "update ssh://user:s3cret@host.invalid/ns",
+        "repos list https://user:s3cret@host.invalid/ns/proj",
+        "repos set https://user:s3cret@host.invalid/ns/proj keep=5",
+    ],
+)
+def test_a_password_in_a_pasted_address_is_never_printed(person: Person, typed: str) -> None:
+    """Neither in a message nor in the hint that repeats what was typed."""
+    done = subprocess.run(
+        [COMMAND, *typed.split()], env=person.environment, capture_output=True, text=True
+    )
+    assert done.returncode in (1, 2)
+    assert "error:" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr

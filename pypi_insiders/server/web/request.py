@@ -5,7 +5,8 @@ from functools import cache
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?", re.ASCII)
+# No `.` and `..`, which clients resolve, and no longer than any proxy needs.
+_PREFIX = re.compile(r"(?=.{1,200}\Z)(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+/?", re.ASCII)
 
 
 class Request:

@@ -240,6 +240,48 @@ def test_what_an_sdist_lacks_is_found_in_the_source_tree(
         build.build_distributions(project.tree, workspace, RECIPE, UNCONFINED)
 
 
+def test_a_hook_cannot_lead_the_wheel_to_another_project(tmp_path: Path) -> None:
+    """Where the wheel is built from the tree, its directory is checked once more."""
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim/pyproject.toml").write_text("[build-system]\nrequires = ['private']\n")
+    (project.tree / "words.txt").write_text("words")
+    project.hook("open('words.txt').read()")
+    inner = project.tree / "inner"
+    inner.mkdir()
+    for path in [path for path in project.tree.iterdir() if path.name not in (".git", "inner")]:
+        path.rename(inner / path.name)
+    backend = inner / "backend.py"
+    backend.write_text(
+        f"{backend.read_text()}\n\ndef build_sdist(directory, settings=None):\n"
+        "    import os\n    built = buildapi.build_sdist(directory, settings)\n"
+        "    os.rename('../inner', '../moved')\n"
+        f"    os.symlink({str(tmp_path / 'victim')!r}, '../inner')\n    return built\n"
+    )
+    (workspace := tmp_path / "work").mkdir()
+    recipe = replace(RECIPE, subdirectory="inner")
+    with pytest.raises(BuildError) as caught:
+        build.build_distributions(project.tree, workspace, recipe, UNCONFINED)
+    assert caught.value.message == "the repository has no directory inner"
+
+
+@pytest.mark.parametrize("link", ["pyproject.toml", "setup.cfg"])
+def test_a_link_to_itself_is_the_fault_of_the_project(tmp_path: Path, link: str) -> None:
+    """For which Path.resolve() raises before Python 3.13."""
+    tree = tmp_path / "probe"
+    (tree / "inner").mkdir(parents=True)
+    (tree / "inner" / link).symlink_to(link)
+    (tree / "loop").symlink_to("loop")
+    for directory in ("inner", "loop"):
+        workspace = tmp_path / directory
+        workspace.mkdir()
+        with pytest.raises(BuildError):
+            build.build_distributions(
+                tree, workspace, replace(RECIPE, subdirectory=directory), UNCONFINED
+            )
+
+
 @pytest.mark.parametrize("kind", ["directory", "pipe", "link", "link to nowhere"])
 def test_a_configuration_that_is_no_file_is_told(tmp_path: Path, kind: str) -> None:
     """It would be read outside of any sandbox, or waited for."""

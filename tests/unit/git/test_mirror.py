@@ -816,7 +816,7 @@ def test_links_out_of_a_project_to_its_repository_become_files(tmp_path: Path) -
     (inner / "own").write_text("own")
     for name, target in {
         "LICENSE": "../../LICENSE", "inside": "own", "outside": str(tmp_path / "private"),
-        "nowhere": "../none", "above": "..",
+        "nowhere": "../none", "above": "..", "loop": "loop", "config": "../../.git/config",
     }.items():  # fmt: skip
         (inner / name).symlink_to(target)
     commit = project.push("v1.0")
@@ -824,7 +824,7 @@ def test_links_out_of_a_project_to_its_repository_become_files(tmp_path: Path) -
     remotes.export(mirror, commit, tmp_path / "tree", tag="v1.0", project="packages/p")
     made = tmp_path / "tree/packages/p"
     assert {path.name for path in made.iterdir() if path.is_symlink()} == {
-        "inside", "outside", "nowhere", "above",
+        "inside", "outside", "nowhere", "above", "loop", "config",
     }  # fmt: skip
     assert (made / "LICENSE").read_text() == "free"
     assert offline(tmp_path / "tree", "describe", "--dirty") == "v1.0"

@@ -144,6 +144,8 @@ def test_moved_tags_and_tags_that_are_no_version_are_named_and_not_built() -> No
         ({"v1.9": "a", "v2": "b"}, "v2", ()),
         # Neither pre-releases nor other series are names of another release.
         ({"1.0rc1": "a", "1.0.0": "a"}, "1.0.0", ()),
+        ({"v1.3.0rc1": "a", "v1.3": "a"}, "v1.3", ()),
+        ({"v1.9.9": "a", "v2": "a"}, "v2", ()),
         ({"2.0": "a", "1.0.0": "a"}, "2.0", ()),
         ({"9.5.3": "a", "9.5.3-insiders-4.49.0": "a"}, "9.5.3-insiders-4.49.0", ()),
         # A date would be the highest for ever; it counts where all versions are such.
@@ -179,6 +181,13 @@ def test_what_was_built_first_counts_by_the_lower_of_its_versions(
     produced = {first: version} if version else {}
     refs = {first: "a", "v1.3.0": "b", "v1.1": "c"}
     assert choose(refs, {first: "a"}, Rules(), (), produced).build == chosen
+
+
+def test_what_another_tag_of_the_commit_has_built_is_not_built_again() -> None:
+    """As an earlier version did, of a date or of `v2`."""
+    refs = {"20240115": "a", "v1.2.3": "a", "v1.3.0": "b"}
+    choice = choose(refs, {"20240115": "a"}, Rules(backfill=9), (), {"20240115": "1.2.3"})
+    assert choice.build == ("v1.3.0",)
 
 
 def test_lower_versions_than_the_first_are_named() -> None:
