@@ -36,7 +36,12 @@ def check(project: Path, tree: Path) -> None:
     # Some projects keep one file for several packages. No hook runs while this is read, so the link
     # has the same target when `build` follows it.
     target = Path(os.path.realpath(path))
-    if path.is_symlink() and is_below(path, tree) and target.is_file() and ".git" not in target.parts:
+    if (
+        path.is_symlink()
+        and is_below(path, tree)
+        and target.is_file()
+        and ".git" not in target.parts
+    ):
         path = target
     content = read_foreign(path, _LIMIT_BYTES)
     if content is None:

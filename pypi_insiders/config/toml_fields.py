@@ -152,7 +152,7 @@ def parse_text(table: type, name: str, text: str) -> dict[str, Any]:
         int: _read_number,
         bool: _read_flag,
         list: _read_list,
-        ListOrFalse: lambda text: _read_flag(text) if text in ("false", "true") else _read_list(text),
+        ListOrFalse: _read_list_or_flag,
     }
     reader = readers.get(found.kind) if found and found.kind else None
     return parse(table, name, reader(text) if reader else text)
@@ -165,6 +165,11 @@ def _read_number(text: str) -> int | str:
 
 def _read_flag(text: str) -> bool | str:
     return {"true": True, "false": False}.get(text, text)
+
+
+def _read_list_or_flag(text: str) -> Any:
+    # `true` too, which is then refused: as a list it would be a place of that name.
+    return _read_flag(text) if text in ("false", "true") else _read_list(text)
 
 
 def _read_list(text: str) -> Any:

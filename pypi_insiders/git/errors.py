@@ -43,6 +43,12 @@ class ObjectFormatError(UnexplainedError):
 # match counts, so specific patterns come first: ssh and git add general lines to a specific one.
 _MEANINGS: tuple[tuple[str, type[InsidersError], str, str], ...] = (
     (
+        r"cannot run ssh: No such file",
+        InsidersError,
+        "ssh is not installed",
+        "install it, on Debian with `sudo apt install openssh-client`, or use an https URL: --url",
+    ),
+    (
         r"Permission denied \(|Too many authentication failures|[Aa]ccess denied"
         + r"|Authentication failed|Invalid username or|could not read (?:Username|Password)"
         + r"|unable to read askpass|returned error: 40[13]",

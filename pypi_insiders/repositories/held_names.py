@@ -180,7 +180,7 @@ def in_directory(directory: Path) -> set[str]:
 
 
 def _salvaged(path: Path) -> tuple[dict[str, str | None], set[str]]:
-    """Return the project names in an invalid `repos.toml`, to their repositories; and its tables."""
+    """Return the projects in an invalid `repos.toml`, to their repositories, and its tables."""
     found: dict[str, str | None] = {}
     tables, repository = set[str](), None
     with contextlib.suppress(OSError):

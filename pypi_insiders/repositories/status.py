@@ -171,6 +171,14 @@ def _warnings(
     # A local version, such as that of Insiders tags, is a detail that many projects leave out.
     if newest and said and Version(newest.version).public != said.public:
         warnings.append(f"tag {newest.tag} was built as version {newest.version}")
+    # Its files have the names of another tag's, which are served unchanged.
+    warnings += [
+        f"tag {build.tag} was built as version {build.version}, which tag {first.tag} has published"
+        for number, build in enumerate(known.builds)
+        if not build.uploaded_to and not build.files
+        for first in known.builds[:number]
+        if first.version == build.version and first.files
+    ]
     if known.unsigned:
         warnings.append(f"tags without an allowed signature: {', '.join(known.unsigned)}")
     return warnings

@@ -300,6 +300,14 @@ def test_a_build_of_another_version_than_its_tag(person: Person, watch: Watch) -
     assert person.run("update").stderr == ""
     seen = json.loads(person.run("status", "--json", status=3).stdout)["repositories"]
     assert [item["warnings"] for item in seen] == [["tag v1.5 was built as version 1.0"]]
+    # Built as a version that another tag has published: nothing of it is served, and that is said.
+    (project.package / "__init__.py").write_text("changed = True\n")
+    project.push("v1.6")
+    assert "published no new files" in person.run("update").stderr
+    seen = json.loads(person.run("status", "--json", status=3).stdout)["repositories"]
+    assert [text for item in seen for text in item["warnings"] if "v1.6" in str(text)] == [
+        "tag v1.6 was built as version 1.0, which tag v1.5 has published"
+    ]
     path = person.paths.config / "repos.toml"
     path.write_text(path.read_text() + "strict = true\n")
     project.release("1.1", "v2.0")

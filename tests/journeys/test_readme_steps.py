@@ -84,7 +84,7 @@ def test_what_comes_after_the_steps_works_as_it_is_written(
     project.push(TAG)
     machine.write_text(".config/pypi-insiders/config.toml", f"[server]\nport = {port}\n")
     alias, once = block("Switch it off for one command")
-    assert once == f"no-insiders pip install {PROJECT}"
+    assert once == f"no-insiders pip install --force-reinstall {PROJECT}"
     daily = [line.replace("NS/PROJ", REPOSITORY) for line in block("Every day")]
     unset, uninstall, _program = block("Uninstall")
     told = 'echo "index: ${PIP_INDEX_URL-}${UV_DEFAULT_INDEX-}${PDM_PYPI_URL-}"'
