@@ -11,6 +11,7 @@ from pypi_insiders.cli import streams
 from pypi_insiders.cli.common import LazyGroup, colour, complain, in_words, version_option
 from pypi_insiders.util.errors import InsidersError
 
+# Each sentence is here as well as at its command: `--help` and TAB import no command for it.
 COMMANDS = {
     "status": ("pypi_insiders.cli.status:status", "Show the state of everything."),
     "server": (
@@ -99,6 +100,7 @@ def main() -> NoReturn:
         raise KeyboardInterrupt
 
     try:
+        # Before anything is opened: the next file would get the number of a closed stream.
         streams.guard()
         # Where it is ignored, as some supervisors leave it, no status of a program is ever known.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -120,6 +122,7 @@ def _run() -> int:
     try:
         # In standalone mode click prints errors in its own way, and ends the process.
         status = cli.main(prog_name="pypi-insiders", standalone_mode=False, color=colour())
+    # Before ClickException, which it is too: its text is a whole help and no line for `complain`.
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         status = error.exit_code
@@ -130,9 +133,11 @@ def _run() -> int:
         complain(error.message, error.hint)
         status = error.exit_status
     try:
+        # After an error too: a result that is lost is reported in any case.
         streams.demand_written()
     except InsidersError as error:
         complain(error.message, error.hint)
+        # What the command itself returned says more: a full disk does not turn a 3 into a 1.
         return int(status or error.exit_status)
     return int(status or 0)
 
@@ -140,5 +145,6 @@ def _run() -> int:
 def _die_by_signals() -> None:
     """End by the next signal at once: an interpreter that ends shows a traceback of it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A signal that is ignored, as by nohup(1), stays so: SIG_IGN is not callable.
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)

@@ -27,6 +27,7 @@ class CommonCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Set up the log as the options say, and run."""
+        # Here, as --help, --version and TAB log nothing and start faster without logging.
         from pypi_insiders.util import log
 
         log.setup(verbosity(ctx))
@@ -83,6 +84,7 @@ class LazyGroup(Group):
             for name, (_, sentence) in self.commands_at.items()
             if name.startswith(incomplete)
         ]
+        # Not that of click.Group, which would import each command for its help.
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -134,6 +136,7 @@ def version_option() -> click.Option:
 
 
 def _louder(ctx: click.Context, _parameter: click.Parameter, count: int) -> None:
+    # All nested contexts share `meta`, so `-v` counts before a command as well as after it.
     ctx.meta[_VERBOSITY] = verbosity(ctx) + count
 
 
@@ -142,6 +145,7 @@ def _quieter(ctx: click.Context, _parameter: click.Parameter, count: int) -> Non
 
 
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    # TAB parses the words too, and must not print the version at the prompt.
     if wanted and not ctx.resilient_parsing:
         click.echo(f"pypi-insiders {__version__}")
         ctx.exit()
@@ -157,6 +161,7 @@ def checked(parse: Callable[[object], Any]) -> Callable[..., Any]:
     """Check an option as the setting of the same name is checked."""
 
     def callback(ctx: click.Context, parameter: click.Parameter, value: object) -> Any:
+        # The option is not given: the setting counts, which is checked where it is read.
         if value is None:
             return None
         try:
@@ -178,12 +183,14 @@ def colour() -> bool | None:
 
 def is_live() -> bool:
     """Return whether standard error is a terminal on which lines can change."""
+    # Not standard output: that may be piped to a script while progress is on the terminal.
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def in_words(error: click.ClickException) -> tuple[str, str | None]:
     """Return what click found wrong as everything else is reported: one line, and a hint."""
     near = getattr(error, "possibilities", None)
+    # click appends the near names to the message; here they are the hint.
     message = error.message if near else error.format_message()
     message = " ".join(message.split())  # choices come one a line
     message = message[:1].lower() + message[1:].removesuffix(".")
@@ -192,6 +199,7 @@ def in_words(error: click.ClickException) -> tuple[str, str | None]:
         return message, None
     hint = f"see `{ctx.command_path} --help`"
     if isinstance(error, click.NoSuchOption):
+        # An option of the original first: a name that is only near may mean something else.
         meant = suggestions.for_option(ctx, error.option_name)
         return message, meant or (f"did you mean {' or '.join(near)}?" if near else hint)
     if isinstance(error, click.exceptions.NoSuchCommand):
@@ -225,6 +233,7 @@ def report(text: str) -> None:
 def none_watched() -> None:
     """Print how to begin where no repositories are watched."""
     if not is_quiet():
+        # On standard error: for a script that reads the list, it is empty.
         _say("no repositories are watched; `pypi-insiders repos add NS/PROJ`")
 
 

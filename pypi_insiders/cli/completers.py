@@ -61,12 +61,14 @@ def priorities(_ctx: click.Context) -> Iterable[str]:
 @completer
 def commands(ctx: click.Context) -> Iterable[str]:
     """Name the programs on `$PATH`, for the first word of a command."""
+    # Only the first word is a program; the others are its own arguments.
     if ctx.params.get("argv"):
         return ()
     return sorted({name for place in os.get_exec_path() for name in _programs(place)})
 
 
 def _programs(place: str) -> Iterator[str]:
+    # $PATH may name directories that are gone; an empty entry is the current one.
     with suppress(OSError), os.scandir(place or ".") as entries:
         yield from (entry.name for entry in entries if os.access(entry.path, os.X_OK))
 
@@ -84,6 +86,7 @@ def tags(ctx: click.Context) -> Iterable[str]:
         return ()
     packed = read_text(mirror / "packed-refs") or ""
     found = [name for name in packed.split() if name.startswith(_TAGS)]
+    # A tag that git has not packed yet is a file of its own.
     loose = [f"{_TAGS}{name}" for name in list_names(mirror / _TAGS)]
     return [
         name.removeprefix(_TAGS) for name in sorted({*found, *loose}, key=_natural, reverse=True)
@@ -99,6 +102,7 @@ def keys(
     ctx: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[str]]:
     """Offer the keys of a repository, each with its `=`."""
+    # Here, as TAB completes all other words without these.
     from pypi_insiders.config import toml_fields
     from pypi_insiders.repositories.repository import Repository
 

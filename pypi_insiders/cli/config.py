@@ -94,6 +94,7 @@ def edit() -> None:
     The editor is $VISUAL, $EDITOR or an installed one. If the text is invalid, the problems are
     reported and you can edit it again; an invalid config.toml is never saved.
     """
+    # Here, as TAB and `config show` need no editor.
     from pypi_insiders.config import editor
 
     words = editor.editor(on_terminal=_is_terminal())
@@ -106,6 +107,7 @@ def edit() -> None:
 
 
 def _is_terminal() -> bool:
+    # Standard error and not standard output: there the question is asked.
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -113,12 +115,14 @@ def _edit(draft: Draft, words: tuple[str, ...]) -> None:
     """Edit until the text is valid, or the user gives up."""
     while True:
         text = draft.edit(words)
+        # Where there is no file, the draft is the template: unchanged, it creates no file.
         if text in (draft.begun_as, draft.original):
             report("nothing changed")
             return
         try:
             settings = parse_settings(draft.of, text)
         except InsidersError as error:
+            # A script cannot answer the question below; its text is kept as a draft.
             if not _is_terminal():
                 raise InsidersError(error.message, "nothing was changed") from error
             complain(error.message, None)
@@ -143,6 +147,7 @@ def _before(draft: Draft) -> Settings | None:
 def _report_when(before: Settings | None, now: Settings) -> None:
     if before is None or before.server != now.server:
         note("[server] takes effect at the next `pypi-insiders server restart`")
+    # The interval is part of the timer unit, which an update does not write.
     if before is None or before.watcher.interval_s != now.watcher.interval_s:
         note("interval takes effect at the next `pypi-insiders watcher restart`")
     known = now if before is None else before

@@ -38,6 +38,7 @@ def is_confirmed(removals: Sequence[str], *, yes: bool, dry_run: bool) -> bool:
             what is removed here does not come back.
         InsidersError: the user has said no.
     """
+    # Before `yes`: given together, nothing is removed.
     if dry_run:
         for line in removals:
             click.echo(printable(f"would remove {line}"))
@@ -47,13 +48,17 @@ def is_confirmed(removals: Sequence[str], *, yes: bool, dry_run: bool) -> bool:
     if yes or not removals:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        # A typed URL may hold a token, and the log of a CI job keeps the hint.
         words = map(without_credentials, sys.argv[1:])
+        # Status 2, as for a wrong option: --yes is missing. A no of the user is 1.
         raise UsageError(
             "removing for good needs --yes where no terminal can ask; nothing was removed",
             f"`{shlex.join(['pypi-insiders', *words, '--yes'])}`, or --dry-run to list what goes",
         )
+    # On standard error, as the question is: standard output may be a file.
     for line in removals:
         click.echo(printable(f"will remove {line}"), err=True)
+    # Enter alone removes nothing.
     if not click.confirm("Remove for good?", default=False, err=True):
         raise InsidersError("nothing was removed")
     return True

@@ -65,10 +65,12 @@ def env(shell: str | None, as_json: bool, uv_index: bool, **how: bool) -> None:
     if uninstall:
         _uninstall()
         return
+    # Before `find`, which fails where config.toml is wrong: the undo works there too.
     if unset:
         writer = None if as_json else _writer(shell)
         _print(client_variables.taken_back(os.environ, _own_urls()), writer)
         return
+    # Neither --install nor --json writes in the syntax of a shell, so $SHELL may be csh.
     writer = None if install or as_json else _writer(shell)
     address = index_address.find(default_paths().settings)
     if install:
@@ -89,6 +91,7 @@ def _print(values: Mapping[str, str | None], writer: Writer | None) -> None:
 
 def _warn(address: Address) -> None:
     """Warn of an address other than the configured one, and of other users who listen there."""
+    # On standard error: the shell evaluates what is on standard output.
     if address.note:
         note(address.note)
     for user in address.strangers:
@@ -147,6 +150,7 @@ def _install(address: Address, *, uv_index: bool) -> None:
     excepted = {
         name: address.host
         for name, hosts in client_variables.past_proxies(os.environ, address.host).items()
+        # pip knows `*` only alone: with a host beside it, all requests would take the proxy again.
         if not client_variables.is_everything(hosts)
     }
     path, is_new = environment_d.install(values, excepted)
@@ -155,6 +159,7 @@ def _install(address: Address, *, uv_index: bool) -> None:
 
 
 def _uninstall() -> None:
+    # Unlike --install, this needs no service manager: it only removes a file.
     path = environment_d.uninstall(default_paths())
     report(f"removed {path}" if path else "nothing was installed")
     if path:

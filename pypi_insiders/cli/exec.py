@@ -86,6 +86,7 @@ def _environment(url: str, *, uv_index: bool) -> dict[str, str]:
     values = client_variables.leading_to(url, for_uv=uv_index)
     for name, what in client_variables.rivals(os.environ, for_uv=uv_index).items():
         note(f"{name} is set: {what}")
+    # Behind the index: uv takes a project from the first index that has it.
     if uv_index and (others := os.environ.get(client_variables.UV_INDEX)):
         values[client_variables.UV_INDEX] += f" {others}"
     proxies = client_variables.past_proxies(os.environ)
@@ -108,6 +109,7 @@ def _provide(paths: Paths, settings: Settings, *, no_update: bool, is_quiet: boo
 
         password = remote_index.take_password()  # before a program is started
 
+        # Here, as --no-update needs nothing that builds.
         from pypi_insiders.cli.run_update import run, summary
         from pypi_insiders.update.request import UpdateRequest
 
@@ -116,6 +118,7 @@ def _provide(paths: Paths, settings: Settings, *, no_update: bool, is_quiet: boo
         if password is not None:
             os.environ[remote_index.VARIABLE] = password  # the command gets what we were given
         if not is_quiet:
+            # On standard error: standard output belongs to the command.
             click.echo(summary(outcomes, elapsed_s), err=True)
         unhealthy = [
             item.repository
@@ -123,6 +126,8 @@ def _provide(paths: Paths, settings: Settings, *, no_update: bool, is_quiet: boo
             if item.is_watched and (item.errors or item.unreachable)
         ]
     missing = no_release.of_watched(paths)
+    # Unknown names first, as the graver case: the index redirects a name that it does not know, and
+    # the command could install a public package.
     if unnamed := [name for name, is_named in missing.items() if not is_named]:
         set_name = f"`pypi-insiders repos set {unnamed[0]} project=PROJECT`"
         raise InsidersError(

@@ -34,6 +34,7 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
     changed files are written, so run it again after each update. The fallback index is by default
     that of config.toml.
     """
+    # Here, as TAB completes the arguments without it.
     from pypi_insiders.server.export import export as export_to
 
     if no_fallback and fallback_url is not None:

@@ -32,4 +32,5 @@ def does_shell_point(paths: Paths) -> bool:
 def warn_of_shell(state: str) -> None:
     """Warn that this shell points to an index that is stopped or removed, and how to undo that."""
     undo = shell_words.evaluated("--unset", fish=shell_words.is_fish(os.environ))
+    # A warning, which -q does not hide: the next installer in this shell would fail.
     warn(f"this shell still points pip, uv and PDM to the index, which is {state}; undo: `{undo}`")

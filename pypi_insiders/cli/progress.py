@@ -20,6 +20,7 @@ from pypi_insiders.util.plain_text import printable
 def _columns() -> tuple[ProgressColumn, ...]:
     return (
         SpinnerColumn(),
+        # No markup: rich would take brackets in a name or tag for its own.
         TextColumn("{task.description}", markup=False),
         TextColumn("{task.fields[step]}", style="cyan", markup=False),
         TimeElapsedColumn(),

@@ -23,6 +23,7 @@ def yank(project: str, number: str, reason: str) -> None:
     """
     paths = default_paths()
     release = releases.find(paths.distributions, project, number)
+    # In one line, as pages of the index have no room for more.
     is_new = releases.yank(paths, release, " ".join(reason.split()))
     done = "yanked" if is_new else "already yanked:"
     report(f"{done} {release.project} {release.version}: {', '.join(release.files)}")
@@ -34,6 +35,7 @@ def yank(project: str, number: str, reason: str) -> None:
 def unyank(project: str, number: str) -> None:
     """Undo the yank of a release."""
     paths = default_paths()
+    # Before the files are looked for: a yank can be undone where they are gone.
     if (freed := releases.unyank(paths, project, number)) is not None:
         report(f"unyanked {freed}")
     else:
@@ -60,6 +62,7 @@ def unpublish(
     from pypi_insiders.cli.let_go import report_let_go
     from pypi_insiders.repositories.unpublish import unpublish as remove_releases
 
+    # No version must not mean all of them, and with both it is unclear what was meant.
     if all_versions == bool(numbers):
         raise UsageError(
             "name the versions to remove, or give --all",
@@ -81,6 +84,7 @@ def unpublish(
         return
     removed = set(remove_releases(paths, wanted))
     for name in files:
+        # A lost file cannot be removed, but no update builds it again.
         report(f"removed {name} from the index" if name in removed else f"gave up {name}")
     report_let_go(paths, [normalized])
 
@@ -105,6 +109,7 @@ def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
     paths = default_paths()
     default = load_settings(paths.settings).watcher.keep
     chosen = registry.select(registry.load(paths.repositories), names)
+    # `keep = 0` of a repository means all versions; only without it the default counts.
     kept = {item.name: keep or (default if item.keep is None else item.keep) for item in chosen}
     removed = False
     for name, number in kept.items():

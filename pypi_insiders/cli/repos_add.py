@@ -83,6 +83,7 @@ def add(
         except ValueError as error:
             raise UsageError(str(error)) from error
     paths = default_paths()
+    # Before the list is locked for the change: a host may take its 10 seconds.
     found = Introduction() if no_check else introduction.check(paths, new)
     _report(_watch(paths, found.named(new), tuple(given)), found)
 
@@ -102,6 +103,7 @@ def _watch(paths: Paths, new: Sequence[Repository], given: Sequence[str]) -> lis
     for item in new:
         if old := registry.find(before, item.name):
             now = after[old.name].keys
+            # The project may come from the repository, without an option that names it.
             keys = ("project", *given) if "project" in now else given
             said = [f"; {key} = {now[key]}" for key in keys if old.keys.get(key) != now[key]]
             report(f"{item.name} is already watched{''.join(said)}")

@@ -50,6 +50,7 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
     """Change keys of a watched repository."""
     paths = default_paths()
     old, new = changes.change(paths, name, _texts(assignments))
+    # The former name stays held while the index has a file of it.
     if old.project and new.project != old.project:
         report_let_go(paths, [old.project])
     if new.project is None and new.url != old.url:
@@ -65,6 +66,7 @@ def _texts(assignments: Iterable[str]) -> dict[str, str]:
     for word in assignments:
         key, equals, text = word.partition("=")
         if not equals:
+            # A URL whose `url=` was forgotten may hold a token.
             shown = repr(without_credentials(word))
             raise UsageError(f"{shown} is not KEY=VALUE", "for example keep=5")
         if key in texts:
@@ -111,9 +113,11 @@ def remove(names: tuple[str, ...], purge: bool, yes: bool, dry_run: bool) -> Non
         found = removal.published(paths, names)
         watched = [f"{item.name} from the watched repositories" for item in found]
         files = [f"{file} from the index" for item in found for file in item.files if purge]
+        # Where no file goes, nothing is asked: to watch a repository again takes one command.
         removals = [*watched, *files] if files or dry_run else []
         if not confirmation.is_confirmed(removals, yes=yes, dry_run=dry_run):
             return
+    # Before the purge: an update in between would build again what was purged.
     gone = removal.stop_watching(paths, names)
     for item in gone:
         report(f"removed {item.name}")

@@ -55,6 +55,7 @@ def update(
     if not chosen:
         none_watched()
         _warn_of_unlisted(paths)
+    # An update of no repositories still finds lost files of projects that were published.
     if chosen or held_names.are_any(paths):
         notifier = Notifier()
         outcomes, elapsed_s = run(
@@ -64,12 +65,14 @@ def update(
             lambda line: notifier.notify(f"STATUS={line}"),
             is_quiet=is_quiet,
         )
+    # With --json a script gets a document in any case.
     elif not as_json:
         return 0
     if as_json:
         result(_json(outcomes, elapsed_s))
     elif not is_quiet:
         result(summary(outcomes, elapsed_s))
+    # `unreachable` does not count: such a host is still within its grace time.
     return 1 if any(outcome.errors for outcome in outcomes) else 0
 
 
@@ -107,6 +110,7 @@ def run(
     Raises:
         InsidersError: as `update.update`.
     """
+    # Here, as nothing is built where no repository is watched.
     from pypi_insiders.update.run import update as update_all
 
     with _progress(tell, is_quiet=is_quiet) as progress:
@@ -145,6 +149,7 @@ def _progress(tell: Callable[[str], None], *, is_quiet: bool) -> Iterator[Progre
         note("what was published until now stays")
         raise
     except InsidersError as error:
+        # `watcher start` shows this line as the reason, if the exit status says no more.
         tell(error.message)
         raise
 
@@ -153,6 +158,7 @@ def _display(*, is_quiet: bool) -> AbstractContextManager[Callable[[str, Activit
     """Show progress live on a terminal; elsewhere the log says it all."""
     if is_quiet or not is_live():
         return nullcontext(lambda _repository, _step: None)
+    # Here, as rich is needed on a terminal only, and a unit has none.
     from pypi_insiders.cli.progress import live
 
     return live()

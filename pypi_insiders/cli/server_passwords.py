@@ -25,6 +25,8 @@ def password(user: str, remove: bool) -> None:
     if remove:
         _remove(user)
         return
+    # Not an option: ps(1) shows those to other users. And before the lock, which would be held
+    # while the user types.
     secret = _read_secret()
     with locked(paths.locks.passwords):
         passwords.save(paths.passwords, user, secret)
@@ -66,4 +68,5 @@ def token(remove: bool) -> None:
     paths, secret = default_paths(), secrets.token_urlsafe(32)
     with locked(paths.locks.passwords):
         passwords.save(paths.passwords, passwords.UPLOADER, secret)
+    # Not by `report`: with -q the only copy would be lost.
     click.echo(secret)

@@ -36,6 +36,7 @@ _LOG_OPTIONS = (
 
 def log_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options of journalctl that `logs` has."""
+    # As decorators apply from the last one up, so that the help has the order of the table.
     for option in reversed(_LOG_OPTIONS):
         function = option(function)
     return function
@@ -52,6 +53,7 @@ def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how
     setup = Setup(paths, load_settings(paths.settings), systemctl.manager())
     is_waited_for = name == "watcher" and not no_block
     failure = None
+    # Before the units: a confined service sees only directories that exist when it starts.
     data_directories.create(paths)
     if is_waited_for:
         # Before the start: what the update logs first comes while `start` is under way.
@@ -73,6 +75,7 @@ def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how
         )
     if systemctl.is_lingering() is False:
         note(f"lingering is off: the {name} stops when you log out (`loginctl enable-linger`)")
+    # Last: though the update failed, the service was started, and its state is of use.
     if failure:
         raise failure
 
@@ -89,6 +92,7 @@ def _wait(place: JournalPosition) -> InsidersError | None:
     """Wait for the end of an update, live on a terminal; return why it failed."""
     display: AbstractContextManager[Callable[[str], None]] = nullcontext(lambda _line: None)
     if is_live() and verbosity(click.get_current_context()) >= 0:
+        # Here, as rich is needed on a terminal only.
         from pypi_insiders.cli.progress import live_line
 
         display = live_line("update")
@@ -98,6 +102,7 @@ def _wait(place: JournalPosition) -> InsidersError | None:
     except InsidersError as error:
         return error
     except KeyboardInterrupt:
+        # Ctrl-C ends the wait only: the update runs in a unit, and not on this terminal.
         note("the update continues; `pypi-insiders watcher stop` stops it")
         raise
     return None
@@ -105,6 +110,7 @@ def _wait(place: JournalPosition) -> InsidersError | None:
 
 def end(name: str, how: Callable[[Part], bool], done: str) -> None:
     """Stop or disable a service, if it is installed, and report it."""
+    # Before the stop: it asks where the index listens.
     is_pointing = name == "server" and pointing.does_shell_point(default_paths())
     was_installed = how(part_of(name))
     common.report(f"{name}: {done if was_installed else 'not installed'}")

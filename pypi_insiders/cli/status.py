@@ -41,6 +41,7 @@ def status(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
         is_first = False
         rows = [(state.row(item, now), ()) for item in found.snapshot.standings]
         echo_table(state.COLUMNS, rows, state.GIVES_WAY)
+    # Not where repos.toml cannot be read, which is one of the problems below.
     elif found.snapshot.watched == {}:
         none_watched()
     if found.judgement.items:

@@ -36,6 +36,7 @@ class _Stream(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         """Write, or discard."""
+        # Only now: a command that prints nothing has lost nothing.
         if self._lost is not None:
             self.failure = self._lost
         try:
@@ -51,6 +52,7 @@ class _Stream(io.RawIOBase):
 def _discard(descriptor: int) -> None:
     sink = os.open(os.devnull, os.O_RDWR)
     os.dup2(sink, descriptor)
+    # Of a closed stream, `open` may return just this number.
     if sink != descriptor:
         os.close(sink)
 

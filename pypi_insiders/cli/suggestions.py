@@ -100,6 +100,7 @@ def for_command(ctx: click.Context, typed: str) -> str | None:
     """Return the commands that were probably meant, as a hint; `None`: there are none."""
     group = ctx.command_path.removeprefix(_PROGRAM).strip()
     names = ctx.command.list_commands(ctx) if isinstance(ctx.command, click.Group) else []
+    # From certain to vague: that a word looks like another one says least.
     found = (
         _IN_GROUP.get((group, typed))
         or _in_place(group, typed, names)
@@ -132,6 +133,7 @@ def _elsewhere(root: click.Context, typed: str) -> Iterator[str]:
 
 def near(typed: str, names: Iterable[str]) -> list[str]:
     """Find the name that is most like what was typed, but not its opposite."""
+    # Here, as only wrong words need it.
     import difflib
 
     found = difflib.get_close_matches(typed, names, n=1, cutoff=_NEAR)

@@ -28,6 +28,7 @@ def uninstall(purge: bool, yes: bool, dry_run: bool) -> None:
     """
     paths = default_paths()
     directories = _directories(paths) if purge else []
+    # Units are not asked about: `server enable` brings them back.
     if dry_run or directories:
         files = [str(path) for path in _files(paths, is_noted=dry_run)]
         removals = [*files, *(_described(paths, path) for path in directories)]
@@ -51,6 +52,7 @@ def uninstall(purge: bool, yes: bool, dry_run: bool) -> None:
             raise
         note(error.message)  # without units there is still what `update` has made
     if directories:
+        # A running update would write into the directories again.
         with running.updates_stopped(paths, note):
             removed += [path for path in directories if remove_tree(path)]
         remove_tree(paths.state)  # the lock itself

@@ -46,6 +46,7 @@ class BuildSpace:
 
     def sweep(self) -> None:
         """Remove the units and files of killed updates; only the first call does anything."""
+        # Not a flag alone: no thread may build before the sweep of another one is over.
         with self._sweeping:
             if not self._is_swept:
                 # Units first: running builds would write to the directory again.

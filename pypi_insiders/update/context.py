@@ -83,6 +83,7 @@ def opened(
         watched = registry.load(paths.repositories)
         # Called for its error about a repository that is not watched any more.
         registry.select(watched, request.names)
+        # Under the lock only: a running update has temporary files, too.
         _sweep(paths)
         _unmark(paths, watched)
         releases.mend_lists(paths)
@@ -107,6 +108,7 @@ def opened(
                     builds=builds,
                     owners=owners,
                     comparison=compared,
+                    # Removed repositories leave the file of checks when it is written next.
                     checks={name: check for name, check in checks.items() if name in watched},
                     began_at=now_s,
                 )

@@ -49,6 +49,7 @@ def check(paths: Paths, new: Iterable[Repository]) -> Introduction:
             asked.append(item)
         # Watched, but its name could not be read at that time.
         elif old.project is None and item.project is None:
+            # As repos.toml has it: `repos add` does not change its url.
             asked.append(old)
     replies = access_check.ask(asked, timeout_s=_CHECK_TIMEOUT_S)
     tags = {name: reply.newest for name, reply in replies.items() if reply.newest}

@@ -76,6 +76,7 @@ def finish_interrupted(
     differing = {item.build.tag for item in lost if item.build}
     unfinished = [build for build in known.builds if build.unfinished]
     for build in unfinished:
+        # Looked up each time: a build that is removed below shifts those after it.
         number = known.builds.index(build)
         if build.tag not in differing:
             # Killed after the last file became visible: the release is complete.

@@ -87,6 +87,7 @@ def plan(
     # Before the host is contacted: lost files are reported even if it is unreachable.
     lost = lost_files.find(context, tracked)
     refs = git.list_tags(repository.remote, git.Access(repository.token))
+    # Only after the host has answered: until then the last check stays.
     tracked.check = Check(now_s, tried_at=now_s)
     lost = lost_files.finish_interrupted(context, tracked, lost, refs)
     # With a lost state, files could not be compared before their builds were recovered.

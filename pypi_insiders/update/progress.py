@@ -91,6 +91,7 @@ class Progress:
             step = Activity(verb, what, *place)
             # Popped by `_end`, so inserted last: `_line` shows the latest step.
             self._now[repository] = _Begun(step, count.begun, time.monotonic())
+            # Under the lock: a live display must not be called by two threads at once.
             self._show(repository, step)
             self._retell(self._line())
 

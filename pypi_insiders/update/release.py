@@ -86,6 +86,8 @@ class ReleaseBuilder:
         with space.workspace() as workspace:
             with space.ended_in_time(workspace):
                 distributions = self._build_twice_at_most(release, workspace, launcher)
+            # Only now: the name of the project is known for sure from the metadata of a build.
+            # Nothing is published before this check.
             self._claim(distributions.name, self._repository.project or project)
             # By now a tag that has moved says something of another commit.
             message = "" if release.is_moved else git.tag_message(self._sources.mirror, release.tag)

@@ -43,6 +43,7 @@ def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
         # Read before the removal, after which the names from repos.toml would be missing.
         gone = _find(paths, watched, names)
         for item in gone:
+            # A repository that is only remembered is not in the list any more.
             watched.pop(item.name, None)
         # In this order, so that a repository that is recorded as removed really is.
         registry.save(paths.repositories, watched.values())

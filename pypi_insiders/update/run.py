@@ -61,10 +61,13 @@ def update(
         # projects that builds have revealed.
         held_names.sync(paths)
         unnamed = [item for item in chosen if _is_unnamed(paths, item)]
+        # Before the first build: until a name is known, installers can get a public package of that
+        # name.
         naming.learn(paths, unnamed, context.public_url)
         outcomes = _update(context, chosen)
         held_names.sync(paths)
         if context.public_url is not None:
+            # After the builds: new releases are published without a wait for these look-ups.
             progress.tell("looking up public versions")
             names = (project for _, project in lost_files.projects(paths, chosen))
             public_versions.look_up(paths.state, context.public_url, names)
@@ -81,6 +84,7 @@ def _update(context: UpdateContext, chosen: Sequence[Repository]) -> list[Outcom
     lost_files.report_strangers(context, outcomes, chosen)
     if not context.request.names:
         outcomes += lost_files.find_of_others(context, chosen)
+    # Last: an update that was interrupted has not read all files, and it stays due.
     if context.comparison.verify:
         state.save_verified(paths.state, context.began_at)
     return outcomes
@@ -199,6 +203,7 @@ class UpdateRun:
 def _do(stage: _Stage, item: RepositoryUpdate) -> bool:
     """Run one stage of a repository; return whether another one follows."""
     steps = {_Stage.CHECK: item.check, _Stage.FETCH: item.fetch, _Stage.BUILD: item.build}
+    # In the thread of the pool: it does not inherit the context of the thread that submits.
     with log.about(item.name):
         return steps[stage]()
 

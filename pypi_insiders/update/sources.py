@@ -70,6 +70,7 @@ class ReleaseSources:
         guard, mirror = self._context.builds.guard, self.mirror
         directory = make_directory(mirror.parent)
         guard.demand_room(directory)
+        # A new mirror is written beside its place first, and takes space there.
         with guard.guarding(mirror, mirror.with_name(f"{mirror.name}.new"), disk=directory):
             yield
 
