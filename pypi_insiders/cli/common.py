@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from pypi_insiders import __version__
 from pypi_insiders.cli import suggestions
 from pypi_insiders.util.plain_text import printable
-from pypi_insiders.util.without_credentials import without_any_credentials
+from pypi_insiders.util.without_credentials import without_passwords
 
 _VERBOSITY = "pypi_insiders.verbosity"
 
@@ -211,7 +211,7 @@ def complain(message: str, hint: str | None) -> None:
     """Say on standard error what failed and what to do."""
     error, hint_word = click.style("error:", fg="red", bold=True), click.style("hint:", fg="cyan")
     # Addresses are typed and pasted with passwords in them, and each message may repeat one.
-    message, hint = without_any_credentials(message), without_any_credentials(hint or "")
+    message, hint = without_passwords(message), without_passwords(hint or "")
     lines = [f"{error} {printable(message)}", *([f"{hint_word} {printable(hint)}"] if hint else [])]
     # In one piece: in the journal the hint would be an entry of its own otherwise, in between
     # others.

@@ -20,6 +20,14 @@ def without_any_credentials(text: str) -> str:
     """Remove user and password from every URL in a text."""
     # Only from the start of a word: the search would be quadratic in the length of a word.
     pattern = r"(?<![a-z+])[a-z+]+://[^\s'\"]+"
-    text = re.sub(pattern, lambda match: without_credentials(match[0]), text)
-    # `user:password@host` without a scheme, as pasted; `git@host:path` has the colon behind.
-    return re.sub(r"(?<![^\s'\"`(])[^\s/'\"`(@:]+:[^\s/'\"`@]+@(?=\w)", "", text)
+    return re.sub(pattern, lambda match: without_credentials(match[0]), text)
+
+
+def without_passwords(text: str) -> str:
+    """Remove from a text what can be a password in an address; the user of ssh stays.
+
+    For https, even the user can be a token.
+    """
+    text = re.sub(r"(?<![a-z+])(https?://)[^\s/'\"`@]+@", r"\1", text, flags=re.IGNORECASE)
+    # `user:password@host`, with a scheme or as pasted; `git@host:path` has the colon behind.
+    return re.sub(r"(?<![^\s/'\"`(])[^\s/'\"`(@:]+:[^\s/'\"`@]+@(?=\w)", "", text)
