@@ -265,10 +265,8 @@ def test_a_fork_is_as_a_new_process(person: Person, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(person.home)
     line = (
         "pwd; umask; readlink /proc/self/fd/0; ls /proc/self/fd; env | sed 's/=.*//' | sort; "
-        "echo told >&2; kill -TERM $$"
+        "grep -E '^(Sig|Cap)' /proc/self/status; ulimit -a; echo told >&2; kill -TERM $$"
     )
-    # Not signals and limits: other tests change those of this process, which the new one inherits,
-    # and the forking process does not.
     words = ("exec", "--no-update", "sh", "-c", line)
     environment = {**person.environment, "A_VARIABLE": "of one"}
     person.run("--version", ANOTHER_VARIABLE="of another")
