@@ -29,7 +29,7 @@ from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, shortage
 from pypi_insiders.util.process_group import Command
-from pypi_insiders.util.trees import is_below, open_to_us, remove_foreign_tree
+from pypi_insiders.util.trees import open_to_us, remove_foreign_tree, target_in
 
 # `build` is imported when a build starts: most updates have nothing to build.
 if TYPE_CHECKING:
@@ -105,9 +105,8 @@ class _Work:
     def _project(self, source: Path) -> Path:
         """Return the directory of the project in the source tree."""
         project = source / self._recipe.subdirectory
-        # Resolved, and again after each hook: the directory may be a link to anywhere. realpath,
-        # because Path.resolve() raises for a link to itself before Python 3.13.
-        if not is_below(project, source) or not project.is_dir():
+        # Again after each hook, which may replace the directory by a link to anywhere.
+        if target_in(project, source) is None or not project.is_dir():
             raise BuildError(f"the repository has no directory {self._recipe.subdirectory}")
         return project
 

@@ -9,7 +9,7 @@ from pypi_insiders.builder.backend_answers import read_foreign
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.util import bounded
 from pypi_insiders.util.bounded import ExhaustedError
-from pypi_insiders.util.trees import is_below
+from pypi_insiders.util.trees import target_in
 
 _LIMIT_BYTES = 1024 * 1024
 _SHOWN_CHARS = 400
@@ -35,13 +35,8 @@ def check(project: Path, tree: Path) -> None:
         return
     # Some projects keep one file for several packages. No hook runs while this is read, so the link
     # has the same target when `build` follows it.
-    target = Path(os.path.realpath(path))
-    if (
-        path.is_symlink()
-        and is_below(path, tree)
-        and target.is_file()
-        and ".git" not in target.parts
-    ):
+    target = target_in(path, tree)
+    if path.is_symlink() and target is not None and target.is_file():
         path = target
     content = read_foreign(path, _LIMIT_BYTES)
     if content is None:

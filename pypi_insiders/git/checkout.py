@@ -19,7 +19,7 @@ from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, s
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
 from pypi_insiders.util.formatting import listed
-from pypi_insiders.util.trees import paths_below, remove_tree
+from pypi_insiders.util.trees import paths_below, remove_tree, target_in
 
 _log = logging.getLogger(__name__)
 
@@ -128,18 +128,13 @@ def _name_by(tag: str, commit: str, tree: Path) -> None:
 
 def _copy_linked(project: Path, tree: Path) -> None:
     """Replace links that lead out of a project to files of its repository by those files."""
-    inside, around = Path(os.path.realpath(project)), Path(os.path.realpath(tree))
-    if inside == around or not (inside.is_relative_to(around) and inside.is_dir()):
+    inside = target_in(project, tree)
+    if inside is None or not inside.is_dir():
         return
     for link in [path for path in paths_below(inside, but=".git") if path.is_symlink()]:
-        target = Path(os.path.realpath(link))
-        # Not below .git, where git keeps what is no file of the commit.
-        is_elsewhere = (
-            target.is_relative_to(around)
-            and not target.is_relative_to(inside)
-            and ".git" not in target.relative_to(around).parts
-        )
-        if is_elsewhere and target.is_file():
+        # Not below .git, where git keeps files that are not of the commit.
+        target = target_in(link, tree)
+        if target is not None and not target.is_relative_to(inside) and target.is_file():
             link.unlink()
             shutil.copy(target, link)
 

@@ -172,9 +172,17 @@ def _open_directory(name: Path | str, parent: int | None, *, force: bool) -> int
         os.close(place)
 
 
-def is_below(path: Path, directory: Path) -> bool:
-    """Return whether a path, with all links followed, is a directory or lies in it."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(directory))
+def target_in(path: Path, tree: Path) -> Path | None:
+    """Return a path with all links followed; `None` if it leads out of a work tree, or to its .git.
+
+    Args:
+        path: a path that foreign code may have written.
+        tree: the work tree.
+    """
+    # Not Path.resolve(), which raises for a link to itself before Python 3.13.
+    target, root = Path(os.path.realpath(path)), Path(os.path.realpath(tree))
+    is_in_tree = target.is_relative_to(root) and ".git" not in target.relative_to(root).parts
+    return target if is_in_tree else None
 
 
 def paths_below(root: Path, *, but: str) -> Iterator[Path]:
