@@ -98,7 +98,7 @@ def test_conflicts_are_named_and_nothing_is_taken(person: Person, written: Path)
     assert person.paths.repositories.read_text() == before
 
 
-def test_what_else_is_there_of_it_is_said(person: Person, written: Path) -> None:
+def test_what_else_is_there_of_it_is_said(person: Person, written: Path, tmp_path: Path) -> None:
     """Its processes, distributions and clones; they are left alone."""
     paths = person.paths
     paths.data.mkdir(parents=True)
@@ -111,7 +111,13 @@ def test_what_else_is_there_of_it_is_said(person: Person, written: Path) -> None
         assert server.stdout
         server.stdout.readline()
         told = person.run("repos", "import", "--no-check").stderr
+        # With another home it would be another installation, of which nothing is imported here.
+        neighbour = Person(tmp_path / "neighbour")
+        neighbour.paths.config.mkdir(parents=True)
+        (neighbour.paths.config / "repos.json").write_text('{"me/a": "a"}')
+        other = neighbour.run("repos", "import", "--no-check").stderr
         server.terminate()
+    assert "is running" not in other
     assert told == (
         "note: the server of the original is running and may use the port of this server; "
         f"stop it: `kill {server.pid}`\n"
