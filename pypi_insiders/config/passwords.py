@@ -12,8 +12,8 @@ import stat
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import read_text, write_atomic
@@ -36,8 +36,7 @@ _ANSWERS = 256
 _GUESSES_AT_ONCE = 2
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """The cost parameters of scrypt. Source: RFC 7914."""
 
     log_n: int = 14
@@ -67,8 +66,7 @@ COST = Cost()
 _NO_HASH = bytes(32)
 
 
-@dataclass(frozen=True)
-class Hash:
+class Hash(NamedTuple):
     """A hashed password; its text is `$scrypt$ln=14,r=8,p=1$SALT$HASH`, both in base64.
 
     Source: the PHC string format, https://github.com/P-H-C/phc-string-format.
@@ -104,7 +102,7 @@ def derive(password: str, like: Hash) -> bytes:
 def hashed(password: str) -> Hash:
     """Hash a password with a new salt."""
     new = Hash(secrets.token_bytes(16), _NO_HASH)
-    return replace(new, digest=derive(password, new))
+    return new._replace(digest=derive(password, new))
 
 
 def _encoded(content: bytes) -> str:

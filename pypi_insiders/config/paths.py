@@ -1,8 +1,8 @@
 """The paths of the user's and the program's files."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from platformdirs import PlatformDirs
 
@@ -62,8 +62,7 @@ class Locks:
         return self._state / "troubles.lock"
 
 
-@dataclass(frozen=True)
-class Paths:
+class Paths(NamedTuple):
     """The four base directories and the paths below them.
 
     Source: XDG Base Directory Specification.

@@ -5,9 +5,9 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pypi_insiders.util.errors import InsidersError, UsageError
 
@@ -25,8 +25,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """The units of a number that is a text in TOML, such as `10min`."""
 
     suffix: str
@@ -48,8 +47,7 @@ BYTES = Unit(
 )
 
 
-@dataclass(frozen=True)
-class _Key:
+class _Key(NamedTuple):
     """The declaration of a key."""
 
     parse: Callable[[Any], Any]
@@ -89,7 +87,7 @@ def _keys(table: type) -> dict[str, _Key]:
         if declared := item.metadata.get("key"):
             suffix = declared.unit.suffix if declared.unit else ""
             name = item.name.removesuffix(suffix).replace("_", "-")
-            found[name] = replace(declared, field=item.name)
+            found[name] = declared._replace(field=item.name)
     return found
 
 

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,8 +61,7 @@ class Origin(NamedTuple):
     commit: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file of the distributions directory."""
 
     name: str
@@ -87,8 +85,7 @@ def describe(entry: Entry, contents: "Contents", published_us: int, origin: Orig
     """Return an entry with the contents of its file, the time of publication and the origin."""
     project, version = distribution.release_of(entry.name)
     is_wheel = distribution.is_wheel(entry.name)
-    return replace(
-        entry,
+    return entry._replace(
         project=project,
         version=str(version),
         sha256=contents.sha256,

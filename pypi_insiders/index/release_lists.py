@@ -4,8 +4,8 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.utils import canonicalize_version
 
@@ -20,8 +20,7 @@ Releases = dict[str, dict[str, str]]
 """Normalized project to version to a note on that release, which may be empty."""
 
 
-@dataclass(frozen=True)
-class ReleaseList:
+class ReleaseList(NamedTuple):
     """A list of releases in two files with the same content, either of which may be lost."""
 
     name: str

@@ -6,7 +6,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from pypi_insiders.index import distribution, file_contents
@@ -68,25 +67,25 @@ class FileScanner:
             # Before stat(2), so that a file that cannot be read still belongs to its project.
             with contextlib.suppress(DistributionError):
                 project, version = distribution.release_of(name)
-                entry = replace(entry, project=project, version=str(version))
+                entry = entry._replace(project=project, version=str(version))
             status = path.lstat()
-            entry = replace(entry, identity=Identity.of(status))
+            entry = entry._replace(identity=Identity.of(status))
             distribution.release_of(name)
             entry = self._remembered(entry)
             if not stat.S_ISREG(status.st_mode):
-                return replace(entry, problem=f"{name} is a link or a directory, not a file")
+                return entry._replace(problem=f"{name} is a link or a directory, not a file")
             contents = file_contents.read(path)
             # The hash may be of half an old file and half a new one.
             if Identity.of(path.lstat()) != entry.identity:
-                return replace(entry, problem=f"{name} changed while it was read")
+                return entry._replace(problem=f"{name} changed while it was read")
         except FileNotFoundError:
             return None
         except DistributionError as error:
-            return replace(entry, problem=error.message)
+            return entry._replace(problem=error.message)
         except OSError as error:
             # A permission or an error of the disk, which may be temporary: UNKNOWN is not cached.
             reason = f"{name}: {error.strerror or error}"
-            return replace(entry, identity=UNKNOWN, problem=reason)
+            return entry._replace(identity=UNKNOWN, problem=reason)
         return self._known_as(entry, contents)
 
     def _known_as(self, entry: Entry, contents: Contents) -> Entry:
@@ -98,10 +97,10 @@ class FileScanner:
                 entry = self._remembered(entry)
             if self._is_guarded and entry.sha256 != contents.sha256:
                 problem = f"sha256 {contents.sha256}, expected {entry.sha256}"
-                return replace(entry, problem=f"{entry.name} is not the published file: {problem}")
+                return entry._replace(problem=f"{entry.name} is not the published file: {problem}")
             if not self._is_guarded:
                 _log.warning("%s has changed since it was published", entry.name)
-                entry = replace(entry, origin=None, published_us=0)
+                entry = entry._replace(origin=None, published_us=0)
         published_us = entry.published_us or time.time_ns() // 1000
         entry = describe(entry, contents, published_us, entry.origin)
         self._cache.put(entry, contents.metadata)
@@ -112,10 +111,10 @@ class FileScanner:
         old = self._cache.entry(entry.name)
         digest, origin, built_at_s = self._origins().get(entry.name, ("", None, 0))
         if digest and (old is None or old.sha256 != digest or old.origin is None):
-            return replace(entry, sha256=digest, origin=origin, published_us=built_at_s * 1_000_000)
+            return entry._replace(sha256=digest, origin=origin, published_us=built_at_s * 1_000_000)
         if old is None:
             return entry
-        return replace(entry, sha256=old.sha256, origin=old.origin, published_us=old.published_us)
+        return entry._replace(sha256=old.sha256, origin=old.origin, published_us=old.published_us)
 
     def _origins(self) -> Mapping[str, tuple[str, Origin | None, int]]:
         # Kept for a second: reading all states takes milliseconds a repository, and with a lost

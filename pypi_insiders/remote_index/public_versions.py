@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.client import NOT_FOUND, NOT_MODIFIED
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def _remember(before: Public, answer: _Answer, now_s: int) -> Public:
         ValueError: the response is not valid.
     """
     if answer.status == NOT_MODIFIED:
-        return replace(before, asked_at=now_s)
+        return before._replace(asked_at=now_s)
     # A truncated page, longer than the limit, is not valid JSON and raises here.
     files = json.loads(answer.body)["files"] if answer.status != NOT_FOUND else []
     final, pre = _newest(files)

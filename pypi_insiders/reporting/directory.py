@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.utils import canonicalize_version
 
@@ -13,8 +14,7 @@ from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.files import cannot
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """One file that the index should serve."""
 
     project: str

@@ -7,9 +7,8 @@ import json
 import netrc
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 from packaging.utils import canonicalize_name
@@ -29,8 +28,7 @@ _WHOLE_BYTES = 256 * 1024
 _FIRST_BYTES = 4096
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(NamedTuple):
     """The answers of the index."""
 
     url: str
@@ -74,7 +72,7 @@ def fetch(url: str, samples: Iterable[Sample], *, is_idle: bool = False) -> Fetc
             return _fetch(connection, found, samples)
     # Before the first answer, so it is the connection that failed; `_fetch` has the rest.
     except (OSError, ValueError, HTTPException, _WrongError) as error:
-        return replace(found, error=f"no answer at {url}/simple/ ({reason(error)})")
+        return found._replace(error=f"no answer at {url}/simple/ ({reason(error)})")
 
 
 def is_index(url: str) -> bool:
@@ -95,16 +93,16 @@ def _is_well(answer: HTTPResponse, body: bytes) -> bool:
 
 def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]) -> Fetched:
     answer, body = _get(connection, "/health", {}, _FIRST_BYTES)
-    found = replace(found, is_answering=True)
+    found = found._replace(is_answering=True)
     # The first request may have started the server; the next ones are answered at once or never.
     if connection.sock is not None:
         connection.sock.settimeout(_TIMEOUT_S)
     if not _is_well(answer, body):
         if answer.status == 503:
             why = first_line(body.decode(errors="replace"))
-            return replace(found, is_index=True, error=f"{found.url}/health is 503: {why}")
-        return replace(found, error=f"{found.url} belongs to another program ({answer.status})")
-    found = replace(found, is_index=True)
+            return found._replace(is_index=True, error=f"{found.url}/health is 503: {why}")
+        return found._replace(error=f"{found.url} belongs to another program ({answer.status})")
+    found = found._replace(is_index=True)
     path = "/simple/"
     try:
         headers = {"Accept": _JSON}
@@ -113,15 +111,15 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
         if answer.status == 401:
             login = _credentials(found.url)
             if login is None:
-                return replace(found, needs_password=True)
+                return found._replace(needs_password=True)
             word = b64encode(":".join(login).encode()).decode()
             headers["Authorization"] = f"Basic {word}"
             answer, body = _get(connection, path, headers, _PAGE_BYTES)
             if answer.status == 401:
-                found = replace(found, refused_user=login[0])
+                found = found._replace(refused_user=login[0])
                 raise _WrongError("wrong password in ~/.netrc")
         listed = {canonicalize_name(item["name"]) for item in _page(answer, body)["projects"]}
-        found = replace(found, projects=frozenset(listed))
+        found = found._replace(projects=frozenset(listed))
         # A directory may have files that the index does not list yet, and the other way round.
         mine = [sample for sample in samples if sample.project in listed]
         if not mine:
@@ -139,10 +137,10 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
         # By the link on the page, not by the name: that the link is right is part of the check.
         path = urlsplit(urljoin(f"{found.url}{path}", str(file["url"]))).path
         _compare(connection, path, headers, sample, file)
-        return replace(found, file=sample.path.name)
+        return found._replace(file=sample.path.name)
     except (OSError, ValueError, LookupError, TypeError, HTTPException, _WrongError) as error:
         text = f"{found.url}{unquote(path)} cannot be fetched: {reason(error)}"
-        return replace(found, error=text)
+        return found._replace(error=text)
 
 
 def _get(

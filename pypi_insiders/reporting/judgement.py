@@ -1,7 +1,6 @@
 """Judge a snapshot: what is a problem, a warning or a note."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from pypi_insiders.reporting.judge_repositories import judge_repositories
@@ -52,7 +51,7 @@ def unserved(snapshot: Snapshot) -> tuple[Item, ...]:
 
 def _shown(item: Item) -> Item:
     # Once for all readers: errors of git and builds have URLs with tokens, and control characters.
-    return replace(item, text=clean(item.text), hint=item.hint and clean(item.hint))
+    return item._replace(text=clean(item.text), hint=item.hint and clean(item.hint))
 
 
 def _all(snapshot: Snapshot) -> Iterator[Item]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 from pypi_insiders.config import access
 from pypi_insiders.config.paths import Paths
@@ -22,8 +22,7 @@ Fetch = Callable[[Files, Services | InsidersError, Settings | None], Fetched | N
 """Fetches from the index; `None`: nothing was fetched."""
 
 
-@dataclass(frozen=True)
-class Observed:
+class Observed(NamedTuple):
     """What runs; a part that cannot be observed is the error why."""
 
     services: Services | InsidersError | None
@@ -50,7 +49,7 @@ class Observed:
             return fetched
         lacks = min(served - fetched.projects)
         error = f"{fetched.url} belongs to another index, which does not list {lacks}"
-        return replace(fetched, is_other=True, projects=None, file=None, error=error)
+        return fetched._replace(is_other=True, projects=None, file=None, error=error)
 
 
 def by(fetch: Fetch, *, with_services: bool = True) -> Observe:

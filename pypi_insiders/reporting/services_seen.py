@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.reporting.snapshot import Snapshot
@@ -21,8 +21,7 @@ _SUBJECTS = (WATCHER.name, *(f"{part.name} units" for part in PARTS))
 _LASTS_S = 60
 
 
-@dataclass(frozen=True)
-class ServicesSeen:
+class ServicesSeen(NamedTuple):
     """The judgement of the services when they were last observed."""
 
     at_s: int
@@ -30,8 +29,7 @@ class ServicesSeen:
     items: tuple[Item, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Kept:
+class _Kept(NamedTuple):
     at: int
     items: list[dict[str, object]]
 
@@ -54,7 +52,7 @@ def remember(paths: Paths, snapshot: Snapshot, judged: Judgement) -> None:
     # two seconds.
     if before and before.items == items and 0 <= at_s - before.at_s < _LASTS_S:
         return
-    content = {"at": at_s, "items": [asdict(item) for item in items]}
+    content = {"at": at_s, "items": [item._asdict() for item in items]}
     try:
         write_atomic(paths.services_seen, written(content, indent=1))
     # The page then has no line about the services; that is no reason for `status` to fail.

@@ -144,7 +144,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     held = {**dict.fromkeys((*there.projects, *there.odd)), **names.repositories}
     # The name that a build found counts at once, before the next update stores it.
     named = {item.project: item.name for item in standings if item.project}
-    names = replace(names, repositories={**held, **named})
+    names = names._replace(repositories={**held, **named})
     # A project is served as long as one of its files is as it was published: installers get that
     # one, and the others are problems of their own.
     served = {

@@ -1,9 +1,9 @@
 """Report the state of everything: the services, each watched repository, and what is wrong."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.reporting import (
@@ -26,8 +26,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.formatting import counted
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """The state of everything, and its judgement."""
 
     snapshot: Snapshot

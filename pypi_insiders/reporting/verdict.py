@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 from pypi_insiders.util.plain_text import one_line
 from pypi_insiders.util.without_credentials import without_any_credentials
@@ -32,8 +32,7 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """One line of the judgement."""
 
     severity: Severity
@@ -53,8 +52,7 @@ class Item:
         return f"{self.subject}: {self.text}"
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(NamedTuple):
     """The items of a snapshot, in the order in which they are printed."""
 
     problems: tuple[Item, ...] = ()

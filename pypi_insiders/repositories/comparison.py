@@ -5,9 +5,10 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.version import Version
 
@@ -33,8 +34,7 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """A published file that is missing, changed or unreadable."""
 
     file: str
@@ -64,8 +64,7 @@ class Difference:
         return f"{self.file} is not the published file: {found}, expected {self.recorded_sha256}"
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Compares published files with their recorded hashes.
 
     Files with the recorded size, time and inode are not read again, unless `verify` is set.
@@ -83,7 +82,7 @@ class Comparison:
     def of(self, repository: str, known: RepositoryState) -> list[Difference]:
         """Return the missing, changed and unreadable files of a repository."""
         return [
-            replace(found, repository=repository, build=build)
+            found._replace(repository=repository, build=build)
             for build in self.expected(known)
             for file, digest in build.files.items()
             if (found := self._compare(file, digest))
@@ -117,7 +116,7 @@ class Comparison:
             known_files: the files in the states of all repositories.
         """
         return [
-            replace(found, repository=entry.origin.repository if entry.origin else None)
+            found._replace(repository=entry.origin.repository if entry.origin else None)
             for file, entry in sorted(self.entries.items())
             if entry.sha256 and file not in known_files
             if (found := self._compare(file, entry.sha256))
@@ -139,10 +138,10 @@ class Comparison:
         except (FileNotFoundError, NotADirectoryError):
             return found
         except OSError as error:
-            return replace(found, kind=Kind.UNREADABLE, reason=error.strerror or str(error))
+            return found._replace(kind=Kind.UNREADABLE, reason=error.strerror or str(error))
         if digest == recorded:
             return None
-        return replace(found, kind=Kind.CHANGED, found_sha256=digest)
+        return found._replace(kind=Kind.CHANGED, found_sha256=digest)
 
     def _hash(self, file: str) -> str | None:
         """Return the sha256 of a file, from its entry if unchanged; `None`: not a regular file."""
@@ -192,7 +191,7 @@ def compare(
         entry = comparison.entries.get(item.file)
         if item.kind == Kind.CHANGED and entry and not entry.problem:
             # Recorded, as comparisons that do not read the file could not detect the change.
-            record.put(replace(entry, problem=item.text), None)
+            record.put(entry._replace(problem=item.text), None)
     return found
 
 

@@ -11,8 +11,8 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.utils import InvalidName, canonicalize_name
 
@@ -35,8 +35,7 @@ _TABLE = re.compile(r"""^\s*\[\s*["']?([^"'\]]+)""")
 _PROJECT = re.compile(r"""\b(?:project|distribution)["']?\s*[=:]\s*["']*([A-Za-z0-9._-]+)""")
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(NamedTuple):
     """All recorded held names; files in the distributions directory may add more."""
 
     repositories: Mapping[str, str | None]

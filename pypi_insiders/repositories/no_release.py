@@ -2,8 +2,8 @@
 
 import contextlib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from packaging.utils import canonicalize_version
 
@@ -34,8 +34,7 @@ class Reason(StrEnum):
     NOT_WATCHED = "not watched"
 
 
-@dataclass(frozen=True)
-class NoRelease:
+class NoRelease(NamedTuple):
     """A held project without a release in the index."""
 
     project: str

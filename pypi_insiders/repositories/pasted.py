@@ -1,15 +1,14 @@
 """Read the repository that a pasted address names: of a page of its host, or to clone it."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 GITHUB = "github.com"
 # What follows a repository in the addresses of pages: of GitLab, and of Forgejo, Gitea, Bitbucket.
 _PAGES = r"/-/|/(?:src|tree|blob|raw|releases|tags|commits?|branches|issues|pulls?|wiki)(?:/|$)"
 
 
-@dataclass(frozen=True)
-class Pasted:
+class Pasted(NamedTuple):
     """An address that was pasted in place of `NS/PROJ`."""
 
     name: str

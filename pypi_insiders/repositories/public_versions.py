@@ -4,8 +4,8 @@ import contextlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.version import Version
 
@@ -19,8 +19,7 @@ _log = logging.getLogger(__name__)
 _FILE = "public.json"
 
 
-@dataclass(frozen=True)
-class Public:
+class Public(NamedTuple):
     """The public versions of a project, at the last lookup."""
 
     url: str
@@ -91,5 +90,5 @@ def save(directory: Path, known: Mapping[str, Public]) -> None:
     Raises:
         InsidersError: the file cannot be written.
     """
-    content = {name: asdict(item) for name, item in sorted(known.items())}
+    content = {name: item._asdict() for name, item in sorted(known.items())}
     write_atomic(directory / _FILE, written(content, indent=1))

@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.utils import (
     InvalidName,
@@ -24,8 +24,7 @@ from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import list_names, locked
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(NamedTuple):
     """One version of one project, and its files."""
 
     project: str

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from packaging.version import Version
 
@@ -319,11 +319,10 @@ def save_verified(directory: Path, at_s: int) -> None:
     Raises:
         InsidersError: the file cannot be written; the old one stays.
     """
-    write_atomic(directory / _VERIFIED, written(asdict(_Verified(at_s))))
+    write_atomic(directory / _VERIFIED, written(_Verified(at_s)._asdict()))
 
 
-@dataclass(frozen=True)
-class Sandboxing:
+class Sandboxing(NamedTuple):
     """Whether builds are sandboxed."""
 
     had_at: int | None = None
@@ -352,7 +351,7 @@ def save_sandbox(directory: Path, sandboxing: Sandboxing) -> None:
     Raises:
         InsidersError: the file cannot be written; the old one stays.
     """
-    write_atomic(directory / _SANDBOX, written(asdict(sandboxing)))
+    write_atomic(directory / _SANDBOX, written(sandboxing._asdict()))
 
 
 def load_removed(directory: Path) -> set[str]:
@@ -374,16 +373,14 @@ def save_removed(directory: Path, names: Iterable[str]) -> None:
     Raises:
         InsidersError: the file cannot be written; the old one stays.
     """
-    write_atomic(directory / _REMOVED, written(asdict(_Removed(sorted(names)))))
+    write_atomic(directory / _REMOVED, written(_Removed(sorted(names))._asdict()))
 
 
-@dataclass(frozen=True)
-class _Removed:
+class _Removed(NamedTuple):
     removed: list[str]
 
 
-@dataclass(frozen=True)
-class _Verified:
+class _Verified(NamedTuple):
     verified_at: int
 
 

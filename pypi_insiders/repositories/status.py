@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.utils import canonicalize_version
 from packaging.version import Version
@@ -56,8 +57,7 @@ class RepositoryStatus:
         return f"{self.superseded_by}, which is {relation} {self.newest.version} here"
 
 
-@dataclass(frozen=True)
-class StatusContext:
+class StatusContext(NamedTuple):
     """The data on all repositories that the status of each depends on."""
 
     served: frozenset[str]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from packaging.version import InvalidVersion, Version
 
@@ -112,8 +113,7 @@ def _dotted(text: str) -> Iterator[str]:
     yield re.sub(r"[_-]", ".", text)
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """The rules that select the tags of a repository to build."""
 
     pattern: Pattern = Pattern()
@@ -125,8 +125,7 @@ class Rules:
     """The number of newest tags to build even if they are older than the first build."""
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """The selection from the tags of one repository."""
 
     build: tuple[str, ...] = ()

@@ -5,8 +5,8 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pypi_insiders.config.paths import Paths, runtime_directory
 from pypi_insiders.config.settings import Settings
@@ -33,8 +33,7 @@ _PROBE = (
 )
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """The files of the program that services run, and of uv, which the program runs."""
 
     files: tuple[Path, ...]

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pypi_insiders.config import access, addresses, passwords
 from pypi_insiders.config.paths import Paths
@@ -26,8 +26,7 @@ from pypi_insiders.util.files import make_directory, remove
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Setup:
+class Setup(NamedTuple):
     """The input of unit files."""
 
     paths: Paths
@@ -35,8 +34,7 @@ class Setup:
     manager: Manager
 
 
-@dataclass(frozen=True)
-class _Installation:
+class _Installation(NamedTuple):
     """Installed units and their former state."""
 
     change: unit_files.Change
@@ -210,7 +208,7 @@ def _reloaded(
             # A socket whose addresses have changed stops listening after a reload, so an edited one
             # counts as changed.
             systemctl.call("daemon-reload")
-            change = replace(change, units=change.units | (edited & {part.trigger}))
+            change = change._replace(units=change.units | (edited & {part.trigger}))
         if part == SERVER:
             demand_passwords(setup.settings, setup.paths)
     except BaseException:

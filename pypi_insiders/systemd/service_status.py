@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from pypi_insiders.config.settings import ServerSettings
 from pypi_insiders.systemd import exit_codes, systemctl, unit_files, unit_names
@@ -45,8 +45,7 @@ class Condition(IntEnum):
     NOT_INSTALLED = 4
 
 
-@dataclass(frozen=True)
-class Overview:
+class Overview(NamedTuple):
     """The state of one service at one moment; points in time are seconds of the epoch."""
 
     part: Part
@@ -85,8 +84,7 @@ class Overview:
         return f"{self.part.name}: {self.summary}"
 
 
-@dataclass(frozen=True)
-class Services:
+class Services(NamedTuple):
     """The state of both services, and the properties of their units."""
 
     manager: Manager

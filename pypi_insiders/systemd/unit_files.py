@@ -3,9 +3,9 @@
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
+from typing import NamedTuple
 
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.systemd import unit_templates
@@ -22,8 +22,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text, remove, write_atomic
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """The changes of an installation."""
 
     before: dict[Path, str | None]

@@ -1,7 +1,7 @@
 """Names of the units and of their files."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pypi_insiders.config.paths import runtime_directory
 
@@ -10,8 +10,7 @@ DROP_IN = "10-config.conf"
 CONFINEMENT = "20-confinement.conf"
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A service and the unit that starts it on demand."""
 
     name: str

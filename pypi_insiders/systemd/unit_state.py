@@ -1,7 +1,7 @@
 """Compare installed units with their current text, and with the units that systemd has loaded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
@@ -13,8 +13,7 @@ from pypi_insiders.systemd.unit_names import PARTS, REQUESTS, Part
 from pypi_insiders.util.errors import InsidersError
 
 
-@dataclass(frozen=True)
-class UnitState:
+class UnitState(NamedTuple):
     """The state of a service's units."""
 
     part: Part

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from pypi_insiders.builder import sandbox, sandbox_probe
@@ -92,10 +91,10 @@ class BuildSpace:
         except SandboxError as error:
             # Not after a stop of this process, which ends the probe as well.
             if self._processes.pause(0):
-                state.save_sandbox(self._paths.state, replace(before, trouble=error.message))
+                state.save_sandbox(self._paths.state, before._replace(trouble=error.message))
             raise
         if isinstance(chosen, DirectLauncher):
-            now = replace(before, trouble=chosen.trouble)
+            now = before._replace(trouble=chosen.trouble)
         else:
             now = Sandboxing(had_at=int(time.time()))
         # With "off" nothing was probed, so the last result stays.

@@ -8,9 +8,8 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import FileIO
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, shortage
@@ -18,8 +17,7 @@ from pypi_insiders.util.files import hint_for, shortage
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """The exit status and the output of a program."""
 
     status: int

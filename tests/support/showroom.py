@@ -5,7 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fixtures import COMMAND, Person
@@ -167,7 +167,7 @@ def furnish(person: Person) -> None:
         HOSTILE: Public("https://pypi.example/simple/hostile/", checked_at),
     }
     (person.paths.state / "public.json").write_text(
-        json.dumps({name: asdict(item) for name, item in told.items()})
+        json.dumps({name: item._asdict() for name, item in told.items()})
     )
 
 

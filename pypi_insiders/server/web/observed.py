@@ -100,11 +100,11 @@ class Observer:
                 if opened := self._catalog.open(sample.path.name):
                     with opened[1] as file:
                         file.read(_FIRST_BYTES)
-                    return replace(found, projects=projects, file=sample.path.name)
+                    return found._replace(projects=projects, file=sample.path.name)
         except (InsidersError, OSError) as error:
-            return replace(found, error=str(error))
-        return replace(
-            found, projects=projects, error="no file can be read that is listed" if mine else None
+            return found._replace(error=str(error))
+        return found._replace(
+            projects=projects, error="no file can be read that is listed" if mine else None
         )
 
 

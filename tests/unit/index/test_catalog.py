@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -515,7 +514,7 @@ def test_what_is_out_of_reach_is_not_forgotten(
     assert names(catalog, "my-dist") == [file.name]
     entry = record.entry(file.name)
     assert entry is not None
-    record.put(replace(entry, published_us=10**15), b"")
+    record.put(entry._replace(published_us=10**15), b"")
     _away(directory)
     successor = Catalog(directory, record)
     with telling("pypi_insiders.index") as told:
@@ -601,7 +600,7 @@ def test_the_record_does_not_grow_for_ever(
     assert len(names(before, "my-dist")) == 3
     old = record.entry(files[0].name)
     assert old is not None
-    record.put(replace(old, published_us=10**15), b"")
+    record.put(old._replace(published_us=10**15), b"")
     for file in files[:2]:
         file.unlink()
     broken = directory / "README"

@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +52,13 @@ def test_processes_write_at_the_same_time(tmp_path: Path, database: Path) -> Non
     """An update publishes while the index notes what it found."""
     code = """
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from entries import ENTRY
 from pypi_insiders.index.metadata_cache import MetadataCache
 record = MetadataCache(Path(sys.argv[1]), Path(sys.argv[2]))
 for number in range(100):
-    record.put(replace(ENTRY, name=f"{sys.argv[3]}-{number}"), b"x" * 1000)
+    record.put(ENTRY._replace(name=f"{sys.argv[3]}-{number}"), b"x" * 1000)
 """
     writers = [
         subprocess.Popen(
@@ -160,7 +158,7 @@ def test_times_in_the_future_count_as_now(tmp_path: Path, database: Path) -> Non
     """Or else installers that are told a time would not see the file until then."""
     now_us = time.time_ns() // 1000
     record = MetadataCache(database, tmp_path)
-    record.put(replace(ENTRY, published_us=now_us + 400 * 86400 * 1_000_000), b"")
+    record.put(ENTRY._replace(published_us=now_us + 400 * 86400 * 1_000_000), b"")
     found = record.entries()[ENTRY.name]
     assert now_us <= found.published_us <= time.time_ns() // 1000
 
@@ -168,7 +166,7 @@ def test_times_in_the_future_count_as_now(tmp_path: Path, database: Path) -> Non
 def _filled(database: Path, directory: Path) -> None:
     record = MetadataCache(database, directory)
     for number in range(200):
-        record.put(replace(ENTRY, name=str(number)), b"x" * 5000)
+        record.put(ENTRY._replace(name=str(number)), b"x" * 5000)
     record.close()
     with database.open("r+b") as file:
         file.seek(8192)
@@ -183,8 +181,8 @@ def test_damage_is_met_where_it_is(
     _filled(database, tmp_path)
     uses: dict[str, Any] = {
         "entries": MetadataCache.entries,
-        "metadata": lambda record: record.metadata(replace(ENTRY, name="150")),
-        "put": lambda record: record.put(replace(ENTRY, name="150"), b""),
+        "metadata": lambda record: record.metadata(ENTRY._replace(name="150")),
+        "put": lambda record: record.put(ENTRY._replace(name="150"), b""),
         "forget": lambda record: record.forget(map(str, range(200))),
     }
     record = MetadataCache(database, tmp_path)
@@ -212,8 +210,8 @@ def test_of_two_that_meet_the_damage_one_begins_anew(
 def test_what_has_no_room_in_it_is_not_kept(tmp_path: Path, database: Path) -> None:
     """Times after the year 2262, and inodes of some network file systems."""
     record = MetadataCache(database, tmp_path)
-    record.put(replace(ENTRY, identity=Identity(1, 2**63, 1)), b"")
-    record.put(replace(ENTRY, identity=Identity(1, 1, 2**63)), b"")
+    record.put(ENTRY._replace(identity=Identity(1, 2**63, 1)), b"")
+    record.put(ENTRY._replace(identity=Identity(1, 1, 2**63)), b"")
     record.put(BROKEN, None)
     assert record.entries() == {BROKEN.name: BROKEN}
 

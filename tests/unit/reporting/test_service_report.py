@@ -25,7 +25,7 @@ WATCHING = Overview(
 
 def changed(look: Overview, **fields: Any) -> Overview:
     """Return another state of a service."""
-    return Overview(**{**vars(look), **fields})
+    return look._replace(**fields)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -377,7 +376,7 @@ def test_systemd_reads_a_quoted_command_back_unchanged(analyze: str, tmp_path: P
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     home = tmp_path / 'with space, % and "quotes"'
-    paths = replace(PATHS, config=home / "pypi-insiders")
+    paths = PATHS._replace(config=home / "pypi-insiders")
     texts = render(quote(str(program)), paths, Settings())
     assert _verify(analyze, tmp_path, texts) == (0, "")
     program.unlink()
