@@ -6,6 +6,7 @@ import re
 import resource
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -70,16 +71,19 @@ def numbered(form: str) -> str:
 
 TOO_MUCH = "pyproject.toml takes too much time or memory to parse"
 TOO_DEEP = "pyproject.toml has more than 100 levels of tables and lists"
+# Python 3.14 reads what earlier ones need minutes for, and refuses it for its depth or its form.
+IS_QUICK = sys.version_info >= (3, 14)
+MANY_PARTS = TOO_DEEP if IS_QUICK else TOO_MUCH
 _TWENTY = ".".join(["a"] * 20)
 
 TOML: dict[str, tuple[str, str | None]] = {
-    "dotted key": (filled("a.") + "a = 1", TOO_MUCH),
-    "quoted dotted key": (filled('"a".') + "a = 1", TOO_MUCH),
-    "spaced dotted key": (filled("a . ") + "a = 1", TOO_MUCH),
-    "dotted table": ("[" + filled("a.") + "a]", TOO_MUCH),
-    "dotted array of tables": ("[[" + filled("a.") + "a]]", TOO_MUCH),
-    "keys of a deep table": ("[" + filled("a.") + "a]\n" + numbered("k%d=1\n"), TOO_MUCH),
-    "dotted key in a table in line": ("a = {" + filled("a.") + "a = 1}", TOO_MUCH),
+    "dotted key": (filled("a.") + "a = 1", MANY_PARTS),
+    "quoted dotted key": (filled('"a".') + "a = 1", MANY_PARTS),
+    "spaced dotted key": (filled("a . ") + "a = 1", MANY_PARTS),
+    "dotted table": ("[" + filled("a.") + "a]", MANY_PARTS),
+    "dotted array of tables": ("[[" + filled("a.") + "a]]", MANY_PARTS),
+    "keys of a deep table": ("[" + filled("a.") + "a]\n" + numbered("k%d=1\n"), MANY_PARTS),
+    "dotted key in a table in line": ("a = {" + filled("a.") + "a = 1}", MANY_PARTS),
     "tables in line": ("a = " + filled("{a=") + "1" + filled("}"), TOO_DEEP),
     "arrays": ("a = " + filled("[") + filled("]"), TOO_DEEP),
     "tables": (numbered("[a%d]\n"), None),
@@ -125,18 +129,19 @@ def test_what_is_no_configuration_is_told_in_time(text: str, message: str) -> No
 
 @pytest.mark.usefixtures("cheap")
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "text", "form"),
     [
-        ("pyproject.toml", filled("a.") + "a = 1"),
-        ("setup.cfg", "[metadata]\na" + filled(" ") + "b"),
-        ("setup.py", "x = f'" + filled("{a}") + "'"),
+        ("pyproject.toml", filled("a.") + "a = 1", "is not valid TOML"),
+        ("setup.cfg", "[metadata]\na" + filled(" ") + "b", "is malformed"),
+        ("setup.py", "x = f'" + filled("{a}") + "'", "computes the name"),
     ],
 )
-def test_a_name_is_read_or_not_in_time(name: str, text: str) -> None:
+def test_a_name_is_read_or_not_in_time(name: str, text: str, form: str) -> None:
     """Each of the three parsers can be made to take minutes."""
     with pytest.raises(UnknownNameError) as caught:
         project_name.read({name: text})
-    assert str(caught.value) == f"its {name} takes too much time or memory to parse"
+    slow = f"its {name} takes too much time or memory to parse"
+    assert str(caught.value) == (f"{name} {form}" if IS_QUICK else slow)
 
 
 def test_a_parser_that_others_end_is_no_fault_of_the_text() -> None:
@@ -175,7 +180,7 @@ def test_an_update_goes_on_beside_a_configuration_that_takes_for_ever(
     evil.push("v1.0")
     good.release("1.0")
     failed = person.run("update", status=1)
-    assert f"error: me/evil: tag v1.0: {TOO_MUCH}\n" in failed.stderr
+    assert f"error: me/evil: tag v1.0: {MANY_PARTS}\n" in failed.stderr
     assert person.distributions() == names("good-1.0")
     assert "(failed before; next try after " in person.run("update", status=1).stderr
 
@@ -190,7 +195,8 @@ def test_to_watch_a_repository_takes_no_longer_for_its_configuration(
     path.write_text(path.read_text() + "\n[tool.x]\n" + "a." * 60_000 + "a = 1\n")
     project.push("v1.0")
     added = person.run("repos", "add", "me/evil", "--url", project.url)
-    assert f"project name unknown (its {TOO_MUCH});" in added.stderr
+    why = "pyproject.toml is not valid TOML" if IS_QUICK else f"its {TOO_MUCH}"
+    assert f"project name unknown ({why});" in added.stderr
 
 
 _HEADS = {
