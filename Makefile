@@ -6,6 +6,8 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/user
 BUILD_FLAGS ?=
+# The suite starts hundreds of interpreters, each of which would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-fast coverage lint fuzz soak bench measure install clean
 
