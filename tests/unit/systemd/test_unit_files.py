@@ -128,6 +128,8 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
+# An error is better than a kill.
+SystemCallErrorNumber=EPERM
 """
     )
 
