@@ -14,6 +14,7 @@ from pypi_insiders.builder.artifacts import Distributions
 from pypi_insiders.builder.build import build_distributions
 from pypi_insiders.builder.errors import BuildError, EndedError
 from pypi_insiders.builder.launcher import Launcher
+from pypi_insiders.builder.network_errors import has_network_error
 from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.remote_index import public_versions
 from pypi_insiders.repositories import ownership, registry
@@ -31,11 +32,6 @@ _log = logging.getLogger(__name__)
 _LACKS_OBJECTS = re.compile(
     r"(?:fatal|error): (?:.*unable to read [0-9a-f]{40}|(?:bad|invalid) object |cannot read '"
     r"|Not a valid object name)|lazy fetching disabled"
-)
-# What glibc, curl, Node and Python print where a name cannot be resolved.
-_LACKS_NETWORK = re.compile(
-    r"Temporary failure in name resolution|Name or service not known|[Cc]ould not resolve host"
-    r"|getaddrinfo (?:EAI_AGAIN|ENOTFOUND)|\[Errno -[23]\]"
 )
 
 
@@ -133,8 +129,11 @@ class ReleaseBuilder:
         command = f"pypi-insiders repos set {self._name}"
         if _LACKS_OBJECTS.search(output) and self._repository.history is None:
             return f"`{command} history=full` fetches the files of older commits too"
-        if _LACKS_NETWORK.search(output) and not self._repository.network:
-            return f"`{command} network=true` lets its builds use HTTP and HTTPS"
+        if not self._repository.network and has_network_error(output):
+            return (
+                f"the network is off for its builds: `{command} network=true` lets them use HTTP "
+                "and HTTPS"
+            )
         return None
 
     def _claim(self, built: str, expected: str | None) -> None:

@@ -160,16 +160,17 @@ def test_submodules_of_others_are_named_by_the_user(
 
 
 @pytest.mark.parametrize(
-    ("code", "setting", "does"),
+    ("code", "setting", "hint"),
     [
         ('subprocess.run(["git", "show", "v1.0:words.txt"], check=True)', "history=full",
-         "fetches the files of older commits too"),
+         "`pypi-insiders repos set me/probe history=full` fetches the files of older commits too"),
         ('import socket; socket.getaddrinfo("name.invalid", 443)', "network=true",
-         "lets its builds use HTTP and HTTPS"),
+         "the network is off for its builds: `pypi-insiders repos set me/probe network=true` lets "
+         "them use HTTP and HTTPS"),
     ],
 )  # fmt: skip
 def test_a_build_that_fails_for_want_of_a_setting_names_it(
-    person: Person, watch: Watch, code: str, setting: str, does: str
+    person: Person, watch: Watch, code: str, setting: str, hint: str
 ) -> None:
     """Files of older commits are not fetched, and names are not resolved in a sandbox."""
     project = watch("probe")
@@ -187,8 +188,7 @@ def test_a_build_that_fails_for_want_of_a_setting_names_it(
     )
     project.push("v1.1")
     failed = person.run("update", status=1)
-    hint = f"hint: `pypi-insiders repos set me/probe {setting}` {does}"
-    assert failed.stderr.splitlines()[-1] == hint
+    assert failed.stderr.splitlines()[-1] == f"hint: {hint}"
     person.run("repos", "set", "me/probe", setting)
     # No setting makes a name resolve that does not exist.
     again = person.run("update", "me/probe", status=int(setting == "network=true"))
