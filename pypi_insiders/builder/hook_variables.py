@@ -8,12 +8,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pypi_insiders.config.client_variables import URL
+from pypi_insiders.config.credential_files import refusal
 
 _log = logging.getLogger(__name__)
 
 # The variables that a build hook inherits. All others may contain credentials.
 _INHERITED = ("PATH",)
-_CERTIFICATES = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE")
+# Of OpenSSL, curl, requests, pip, Git, cargo and Node. Source: their manuals.
+_CERTIFICATES = (
+    "CARGO_HTTP_CAINFO", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS", "PIP_CERT",
+    "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",
+)  # fmt: skip
 _PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy")
 # Debian and Arch, Fedora and SUSE. Without a system store uv uses its bundled certificates.
 _CERTIFICATE_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs")
@@ -87,3 +92,10 @@ def inherited(*, network: bool) -> dict[str, str]:
         names += [name for name in proxies if "@" not in os.environ.get(name, "@")]
         names += _CERTIFICATES
     return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def certificates(*, network: bool) -> list[Path]:
+    """Return the existing files and directories that inherited variables of certificates name."""
+    values = [os.environ.get(name, "") for name in _CERTIFICATES if network]
+    found = [Path(part) for value in values for part in value.split(":") if part.startswith("/")]
+    return [path for path in found if path.exists() and refusal(path) is None]

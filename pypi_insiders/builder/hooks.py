@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypi_insiders.builder import hook_variables
+from pypi_insiders.builder import hook_variables, user_files
 from pypi_insiders.builder.backend_answers import answer_of
 from pypi_insiders.builder.environments import Environment
 from pypi_insiders.builder.launcher import Launcher, Mounts
@@ -56,7 +56,15 @@ class HookRunner:
         mounts = Mounts(
             self._workspace,
             writable=(place.tree, self._dist, self._home, place.control),
-            readable=(environment.directory, *environment.shown, *recipe.readable),
+            readable=(
+                environment.directory,
+                *environment.shown,
+                *recipe.readable,
+                *recipe.user_files.readable,
+                *hook_variables.certificates(network=recipe.network),
+            ),
+            path=recipe.user_files.path,
+            last_path=recipe.user_files.last_path,
             # Not the environment's Python: a requirement could have replaced the relay's imports.
             network=environment.interpreter if recipe.network else None,
         )
@@ -86,9 +94,13 @@ class HookRunner:
 
     def _variables(self, environment: Environment) -> dict[str, str]:
         inherited = hook_variables.inherited(network=self._recipe.network)
+        files = self._recipe.user_files
+        system = inherited.get("PATH", os.defpath)
+        path = (environment.python.parent, *files.path, system, *files.last_path)
         return {
             **inherited,
-            "PATH": f"{environment.python.parent}:{inherited.get('PATH', os.defpath)}",
+            **user_files.variables(),
+            "PATH": ":".join(map(str, path)),
             # Empty and private, so that no build depends on the user's configuration.
             "HOME": str(self._home),
             "TMPDIR": str(self._home),

@@ -18,7 +18,11 @@ class Mounts:
     writable: tuple[Path, ...]
     """Below the root."""
     readable: tuple[Path, ...] = ()
-    """Anywhere; outside of the root they keep their paths."""
+    """Anywhere; outside of the root they keep their paths, and links to them lead to them."""
+    path: tuple[Path, ...] = ()
+    """Directories of programs that come before those of the system; readable, too."""
+    last_path: tuple[Path, ...] = ()
+    """Directories of programs that come after those of the system; readable, too."""
     network: Path | None = None
     """A visible Python for the relay to other machines; `None`: no network."""
 

@@ -1,9 +1,10 @@
 """Describe how a release is built."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypi_insiders.builder.environments import Bytecode
+from pypi_insiders.builder.user_files import UserFiles
 
 
 @dataclass(frozen=True)
@@ -24,3 +25,5 @@ class Recipe:
     """Additional paths that build hooks may read."""
     bytecode: Bytecode | None = None
     """Bytecode of build requirements, shared between builds."""
+    user_files: UserFiles = field(default_factory=UserFiles)
+    """The files of the user that build hooks may read."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from pypi_insiders.builder import gateway, relay
+from pypi_insiders.builder import gateway, relay, user_files
 from pypi_insiders.builder.errors import EndedError, SandboxError
 from pypi_insiders.builder.launcher import Mounts
 from pypi_insiders.systemd import systemctl, transient
@@ -44,7 +44,10 @@ _SYSTEM = {
 _OPTIONAL = Path("/opt")  # mounts below it are hidden, too
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 # Fixed: the programs that a build finds must not depend on the user's shell.
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PATH = (
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    ":/run/current-system/sw/bin:/run/current-system/profile/bin"  # NixOS, Guix
+)
 
 # The kernel counts a user's processes and pending signals per user namespace, and in all namespaces
 # above. prlimit(1) within the namespace limits one build. LimitNPROC= would count all processes of
@@ -77,11 +80,14 @@ _PROPERTIES = (
     "RestrictRealtime=yes",
     "RestrictSUIDSGID=yes",
     "SystemCallArchitectures=native",
+    # The default is SIGSYS, of which Node died in pkey_alloc(2). Programs have a way around most
+    # calls that are refused.
+    "SystemCallErrorNumber=EPERM",
     "SystemCallFilter=@system-service",
     "SystemCallFilter=@mount",  # `unshare --mount-proc` mounts a new /proc
-    # A user has few inotify watches and keys, and a build could use up all of them. Not ENOSYS,
-    # which systemd 257 uses for unknown calls: it then drops the rule as redundant.
-    "SystemCallFilter=~@keyring:EPERM inotify_init:EMFILE inotify_init1:EMFILE",
+    # A user has few inotify watches and keys, and a build could use up all of them. Without an
+    # errno for @keyring: systemd refuses to load a rule that repeats the default (228/SECCOMP).
+    "SystemCallFilter=~@keyring inotify_init:EMFILE inotify_init1:EMFILE",
     # One call could fill the disk between two checks of the guard; glibc falls back to writing.
     "SystemCallFilter=~fallocate:EOPNOTSUPP",
     "TasksMax=1024",
@@ -102,11 +108,21 @@ _RELAY = f"http://127.0.0.1:{relay.PORT}"
 _PROXIES = {
     **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), _RELAY),
     **dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1"),
+    # Otherwise fetch() of Node, and Yarn since its second version, do not use them.
+    "NODE_USE_ENV_PROXY": "1",
+    **dict.fromkeys(("YARN_HTTP_PROXY", "YARN_HTTPS_PROXY"), _RELAY),
 }
-_WITH_NETWORK = (
-    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
-    "BindReadOnlyPaths=-/var/lib/ca-certificates",  # the target of links in /etc/ssl on SUSE
+# Programs that try again for a minute where there is no network, before they report it.
+_WITHOUT_RETRIES = dict.fromkeys(
+    ("CARGO_NET_RETRY", "UV_HTTP_RETRIES", "npm_config_fetch_retries"), "0"
 )
+_WITH_NETWORK = ("RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",)
+# Of the system, but hidden where they lie elsewhere or are links to elsewhere: programs of NixOS
+# and Guix, and of Fedora's immutable systems, where `/usr/local` leads to `/var/usrlocal`.
+_SYSTEM_PATHS = (Path("/opt"), Path("/run/current-system"), Path("/usr/local"))
+# A link to NetworkManager's, resolvconf's or systemd's file below `/run` on most systems; and the
+# target of links in /etc/ssl on SUSE.
+_NETWORK_PATHS = (Path("/etc/resolv.conf"), Path("/var/lib/ca-certificates"))
 
 
 class Sandbox:
@@ -176,9 +192,12 @@ class Sandbox:
         unit = f"{_UNIT}-{os.getpid()}-{started_at(os.getpid())}-{next(self._numbers)}.service"
         paths = command.environ.get("PATH", "").split(":")
         own = [path for path in paths if Path(path).is_relative_to(mounts.root)]
-        variables = {**command.environ, "PATH": ":".join([*own, _PATH])}
+        paths = [*own, *map(str, mounts.path), _PATH, *map(str, mounts.last_path)]
+        variables = {**command.environ, "PATH": ":".join(paths)}
         through_relay: list[str] = []
-        if mounts.network:
+        if mounts.network is None:
+            variables = _WITHOUT_RETRIES | variables
+        else:
             variables = _without_proxies(variables) | _PROXIES
             # Only readable: the program may use the socket, and must not replace it or the script.
             mounts = replace(mounts, readable=(*mounts.readable, place / _NETWORK))
@@ -235,11 +254,21 @@ class Sandbox:
         yield f"RuntimeMaxSec={timeout_s + 60:.0f}"  # in case this process is killed
         for path in self._hidden:
             yield f"TemporaryFileSystem={quoted(path)}:ro"
-        for path in mounts.readable:
-            if is_below(path, (mounts.root, *self._hidden, *HOMES, *TEMPORARY)):
-                yield f"BindReadOnlyPaths={self._bound(mounts, path)}"
+        system = _SYSTEM_PATHS + (_NETWORK_PATHS if mounts.network else ())
+        readable = (*filter(Path.exists, system), *mounts.readable)
+        for path in dict.fromkeys(step for it in readable for step in self._shown(mounts, it)):
+            yield f"BindReadOnlyPaths={self._bound(mounts, path)}"
         for path in mounts.writable:
             yield f"BindPaths={self._bound(mounts, path)}"
+
+    def _shown(self, mounts: Mounts, path: Path) -> Iterator[Path]:
+        """Yield the hidden paths at which a readable path must be mounted."""
+        if path.is_relative_to(mounts.root):
+            yield path
+            return
+        for step in user_files.steps(path):
+            if is_below(step, (*self._hidden, *HOMES, *TEMPORARY)):
+                yield step
 
     def _bound(self, mounts: Mounts, path: Path) -> str:
         return f"{quoted(path)}:{quoted(self.inside(mounts, str(path)))}"

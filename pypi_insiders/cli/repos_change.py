@@ -27,6 +27,7 @@ project, url                   what it is
 tags, pre, max-new, backfill   which tags are releases
 subdirectory, python           what is built
 network, strict                how it is built
+readable, path                 which of your files and programs builds use
 keep                           how many versions the index keeps
 allowed-signers                who must have signed tags
 public-until-built             the fallback index serves until a build

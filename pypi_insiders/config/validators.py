@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from pypi_insiders.config import credential_files
 from pypi_insiders.util.without_credentials import without_credentials
 
 PYPI = "https://pypi.org/simple/"
@@ -243,6 +244,27 @@ def parse_path(text: str) -> str:
     if text.startswith(("/", "~/")) and text.isprintable():
         return text
     raise ValueError(f'must be an absolute path or start with "~/", not {text!r}')
+
+
+def parse_paths(value: Any) -> tuple[str, ...]:
+    """Validate a list of paths that builds may read."""
+    if not value:
+        raise ValueError('must be a list of paths such as ["~/data"], not []')
+    for text in value:
+        if not isinstance(text, str):
+            raise ValueError(f'must be a list of paths such as ["~/data"], not {value!r}')
+        # Links are followed only when a build starts: what is wrong by then does not make the whole
+        # file invalid.
+        if credential_files.is_credential(PurePosixPath(parse_path(text))):
+            raise ValueError(f"must not have {text}, which may contain credentials")
+    return tuple(dict.fromkeys(value))
+
+
+def parse_program_paths(value: Any) -> tuple[str, ...]:
+    """Validate a list of directories for the `PATH` of builds."""
+    if colon := next((text for text in value if ":" in str(text)), None):
+        raise ValueError(f"must not have {colon!r}: a colon separates directories in PATH")
+    return parse_paths(value)
 
 
 def parse_credential(text: str) -> str:

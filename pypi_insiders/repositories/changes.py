@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+from pypi_insiders.builder import user_files
+from pypi_insiders.builder.user_files import UserFiles
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories import held_names, ownership, registry
 from pypi_insiders.repositories.repository import Repository
@@ -42,14 +44,27 @@ def change(paths: Paths, name: str, texts: Mapping[str, str]) -> tuple[Repositor
 
     Raises:
         UsageError: the name, a key or a value is not valid.
-        InsidersError: the repository is not watched, or its project belongs to another one.
+        InsidersError: the repository is not watched, or its project belongs to another one; or its
+            builds may not read a file.
     """
     with registry.edit(paths) as watched:
         (old,) = registry.select(watched, [name])
         new = registry.change(watched, name, texts)[old.name]
+        if not texts.keys().isdisjoint(("readable", "path")):
+            user_files_of(paths, new)
         others = [item for item in watched.values() if item.name != old.name]
         # The changed one last, so that a repository that has built the project is its owner.
         ownership.check(paths, (*others, new))
         watched[old.name] = new
     held_names.sync(paths)
     return old, new
+
+
+def user_files_of(paths: Paths, repository: Repository) -> UserFiles:
+    """Return the files of the user that the builds of a repository may read.
+
+    Raises:
+        InsidersError: one of them is missing or may contain credentials.
+    """
+    own = (paths.config, paths.data, paths.state, paths.cache)
+    return user_files.select(repository.name, repository.readable or (), repository.path or (), own)

@@ -149,6 +149,14 @@ class Repository:
     """The interpreters for platform wheels; `None`: the interpreter of this program."""
     network: bool | None = key(kind=bool)
     """Whether its builds may use HTTP and HTTPS to other machines."""
+    readable: tuple[str, ...] | None = key(
+        validators.parse_paths, kind=list, hint='such as ["~/data"]'
+    )
+    """The user's files and directories that its builds may read."""
+    path: tuple[str, ...] | None = key(
+        validators.parse_program_paths, kind=list, hint='such as ["~/.nvm/versions/node/v20/bin"]'
+    )
+    """The user's directories of programs for the `PATH` of its builds, which may read them."""
     strict: bool | None = key(kind=bool)
     """Whether the version of a build must be that of its tag."""
     allowed_signers: str | None = key(validators.parse_path, kind=str)

@@ -17,7 +17,7 @@ from pypi_insiders.builder.launcher import Launcher
 from pypi_insiders.builder.network_errors import has_network_error
 from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.remote_index import public_versions
-from pypi_insiders.repositories import ownership, registry
+from pypi_insiders.repositories import changes, ownership, registry
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.sources import ReleaseSources, TaggedRelease
@@ -117,6 +117,7 @@ class ReleaseBuilder:
             self._context.settings.build.as_of_tag,
             (self._sources.mirror,),
             self._context.builds.bytecode,
+            changes.user_files_of(self._context.paths, repository),
         )
         try:
             return build_distributions(source, workspace, recipe, launcher)

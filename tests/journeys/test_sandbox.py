@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fixtures import need, untimed
+from fixtures import MakeMachine, need, untimed
 from machine import Background, Machine
 from projects import Project, create
 
@@ -157,6 +157,8 @@ def test_a_burglar_finds_every_door_closed(
     assert len(report) == tried + 6
     assert set(told["processes"]) <= {"unshare", "env", "python", "python3", "sh"}
     assert not {"SECRET_TOKEN", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"} & {*told["variables"]}
+    # Which ends at once what has no network.
+    assert {"CARGO_NET_RETRY", "UV_HTTP_RETRIES", "npm_config_fetch_retries"} < {*told["variables"]}
     assert told["directory"].startswith("/run/build/")
     assert (told["umask"], told["policy"]) == ("0o22", True)
     assert "/background.slice/pypi-insiders-build-" in told["group"]
@@ -391,6 +393,86 @@ def test_with_the_network_other_machines_are_reached(machine: Machine, project: 
     assert heard[1] == "http://192.0.2.7:80/x?y Basic bWU6c2VjcmV0"
 
 
+_GUEST = r"""
+import os, pathlib, subprocess, urllib.request
+report = []
+
+def attempt(name, call):
+    try:
+        report.append(f"{name}: {str(call()).strip()}")
+    except Exception as error:
+        report.append(f"{name}: {type(error).__name__}")
+
+def run(*argv):
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+home = pathlib.Path(HOME)
+for name in ("data/file", "link/file", "real/deep/file", ".ssh/key", ".cargo/credentials.toml",
+             "other", ".rustup/settings.toml", "certificates.pem"):
+    attempt(name, (home / name).read_text)
+attempt("write", lambda: (home / "data/new").write_text(""))
+for program in ("tool", "cargo", "true", "of-nix"):
+    attempt(program, lambda: run(program))
+attempt("proxies", lambda: len({os.environ[name] for name in ("https_proxy", "YARN_HTTPS_PROXY")}))
+attempt("resolver", lambda: "nameserver" in pathlib.Path("/etc/resolv.conf").read_text())
+page = "https://pypi.org/simple/six/"
+attempt("by name", lambda: urllib.request.urlopen(page, timeout=60).status)
+pathlib.Path("probe/report").write_text("\n".join(report))
+"""
+
+
+def test_files_and_programs_of_the_user_are_seen_where_they_are_named(
+    make_machine: MakeMachine, tmp_path: Path
+) -> None:
+    """With what links lead to, Rust by itself, and the files of the system that are links."""
+    with make_machine(linked_resolver=True) as machine:
+        machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+        for name in ("data/file", "real/deep/file", ".ssh/key", ".cargo/credentials.toml", "other",
+                     ".rustup/settings.toml", "certificates.pem", "node/lib/words"):  # fmt: skip
+            machine.write_text(name, f"of {name}")
+        for name, code in {
+            "nix/sw/bin/of-nix": "echo there",
+            "node/lib/tool": 'cat "$(dirname "$(readlink -f "$0")")/words"',
+            ".cargo/bin/cargo": 'cat "$RUSTUP_HOME/settings.toml"',
+            ".cargo/bin/true": "echo not of the system",
+        }.items():
+            machine.write_text(name, f"#!/bin/sh\n{code}\n", mode=0o755)
+        machine.run("sh", "-c", "mkdir node/bin; ln -s ../lib/tool node/bin; ln -s real/deep link")
+        machine.run("ln", "-s", f"{machine.home}/nix", "/run/current-system")
+        project = create(tmp_path, "probe")
+        machine.run("pypi-insiders", "repos", "add", "me/probe:probe", "--url", project.url)
+        machine.run(
+            "pypi-insiders", "repos", "set", "me/probe", "network=true", "readable=~/data,~/link",
+            "path=~/node/bin",
+        )  # fmt: skip
+        hostile(project, f"HOME = {str(machine.home)!r}\n{_GUEST}")
+        certificates = {"NODE_EXTRA_CA_CERTS": f"{machine.home}/certificates.pem"}
+        done = machine.run("pypi-insiders", "update", env=certificates)
+        assert "not sandboxed" not in done.stderr
+        name = f"{_INDEX}/probe-1.0-py3-none-any.whl"
+        code = f"import zipfile; print(zipfile.ZipFile({name!r}).read('probe/report').decode())"
+        report = machine.run("python3", "-c", code).stdout.splitlines()
+        assert report == [
+            "data/file: of data/file", "link/file: of real/deep/file",
+            "real/deep/file: of real/deep/file", ".ssh/key: FileNotFoundError",
+            ".cargo/credentials.toml: FileNotFoundError", "other: FileNotFoundError",
+            ".rustup/settings.toml: of .rustup/settings.toml",
+            "certificates.pem: of certificates.pem", "write: OSError",
+            "tool: of node/lib/words", "cargo: of .rustup/settings.toml", "true: ",
+            "of-nix: there", "proxies: 1",
+            "resolver: True", "by name: 200",
+        ]  # fmt: skip
+        # By the time of a build a path may lead elsewhere.
+        machine.run("sh", "-c", "rm link; ln -s .ssh link")
+        project.release("1.1")
+        failed = machine.run("pypi-insiders", "update", check=False)
+        assert failed.stderr.splitlines()[-2:] == [
+            f"error: me/probe: tag v1.1: readable: ~/link leads to {machine.home}/.ssh, which may "
+            "contain credentials",
+            "hint: set it again: `pypi-insiders repos set me/probe readable=PATH,...`",
+        ]
+
+
 def test_a_hook_that_takes_too_long_is_ended(machine: Machine, tmp_path: Path) -> None:
     """With all that it started, and the output says so."""
     code = """
@@ -536,13 +618,19 @@ def test_what_a_hook_closes_is_opened(machine: Machine, project: Project, closed
     assert untimed(done.stdout) == "Checked 1 repository, published 2 files\n"
 
 
-_HOARDER = """
-import ctypes, errno, os, signal
+_HOARDER = r"""
+import ctypes, errno, os, re, signal
 libc = ctypes.CDLL(None, use_errno=True)
 for name, arguments in (("inotify_init", ()), ("inotify_init1", (0,))):
     print("told", name, getattr(libc, name)(*arguments), ctypes.get_errno() == errno.EMFILE)
-keyctl = 250 if os.uname().machine == "x86_64" else 219
-print("told keys", libc.syscall(keyctl, 0, 0, 0), ctypes.get_errno() == errno.EPERM)
+is_amd = os.uname().machine == "x86_64"
+keyctl, pkey_alloc, ptrace = (250, 330, 101) if is_amd else (219, 289, 117)
+for name, number in (("keys", keyctl), ("pkey_alloc", pkey_alloc), ("ptrace", ptrace)):
+    ctypes.set_errno(0)
+    print("told", name, libc.syscall(number, 0, 0, 0, 0), ctypes.get_errno() == errno.EPERM)
+status = open("/proc/self/status").read()
+print("told tracer", re.search(r"TracerPid:\s*(\d+)", status)[1])
+print("told unknown", libc.syscall(9999), ctypes.get_errno() in (errno.EPERM, errno.ENOSYS))
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])
 count = 0
 while libc.sigqueue(os.getpid(), signal.SIGRTMIN, ctypes.c_void_p(0)) == 0:
@@ -557,12 +645,16 @@ raise SystemExit("told")
 def test_a_build_takes_nothing_of_which_its_user_has_few(
     machine: Machine, project: Project
 ) -> None:
-    """Watches of files, keys and waiting signals are counted by user, whoever holds them."""
+    """Watches of files, keys and waiting signals are counted by user, whoever holds them.
+
+    System calls that are refused, or that nobody knows, do nothing and end no process.
+    """
     hostile(project, _HOARDER)
     failed = machine.run("pypi-insiders", "update", check=False)
     told = [line for line in failed.stderr.splitlines() if line.startswith("told ")]
     assert told == [
         "told inotify_init -1 True", "told inotify_init1 -1 True", "told keys -1 True",
+        "told pkey_alloc -1 True", "told ptrace -1 True", "told tracer 0", "told unknown -1 True",
         "told signals 1024",
     ]  # fmt: skip
 

@@ -56,7 +56,8 @@ class Machine:
 
     `expose` names directories that must be readable inside at their own paths (the interpreter's
     and this one always are). With `private_network` there is nothing but the loopback, and without
-    `ipv6` in it not even ::1. `env` is added to the environment of the manager, its units and all
+    `ipv6` in it not even ::1. With `linked_resolver`, `/etc/resolv.conf` is a link to
+    a link. `env` is added to the environment of the manager, its units and all
     commands (not XDG_* and what else belongs to a session: `user-manager` sets it anew). Raises
     `Unavailable` on entering where the host has no user manager to give, `RuntimeError` where one
     should have started but did not.
@@ -70,6 +71,7 @@ class Machine:
         *,
         private_network: bool = False,
         ipv6: bool = True,
+        linked_resolver: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> None:
         """Describe the machine; `with` starts it."""
@@ -85,6 +87,8 @@ class Machine:
             self._env["NET"] = "private"
         if not ipv6:
             self._env["NOIPV6"] = "1"
+        if linked_resolver:
+            self._env["RESOLVER"] = "linked"
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self._gone = False

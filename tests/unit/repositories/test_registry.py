@@ -33,7 +33,7 @@ _URL_HINT = (
 
 KEYS = (
     "project, url, keep, tags, pre, max-new, backfill, subdirectory, python, network, "
-    "strict, allowed-signers, public-until-built, submodules, history, "
+    "readable, path, strict, allowed-signers, public-until-built, submodules, history, "
     "token-file, token-credential"
 )
 
@@ -448,6 +448,17 @@ def test_every_key_survives_being_written(tmp_path: Path) -> None:
             'python must be a list of versions such as ["3.12", "3.13"], not [\'2.7\']',
         ),
         ('python = "3.12"', "python must be a list"),
+        ("readable = []", 'readable must be a list of paths such as ["~/data"], not []'),
+        ("readable = [1]", 'readable must be a list of paths such as ["~/data"], not [1]'),
+        (
+            'readable = ["data"]',
+            "readable must be an absolute path or start with \"~/\", not 'data'",
+        ),
+        (
+            'path = ["~/x", "/home/me/.ssh/bin"]',
+            "path must not have /home/me/.ssh/bin, which may contain credentials",
+        ),
+        ('path = ["/a:b"]', "path must not have '/a:b': a colon separates directories in PATH"),
         (
             'token-file = "token"',
             "token-file must be an absolute path or start with \"~/\", not 'token'",

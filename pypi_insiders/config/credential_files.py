@@ -1,0 +1,54 @@
+"""Recognize files and directories with credentials, which no build may read."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+
+# In a home, or anywhere else. A whole directory where only some of its files are secret: a program
+# may add another one.
+_PLACES = tuple(
+    PurePath(text)
+    for text in (
+        ".aws", ".azure", ".cargo/config", ".cargo/config.toml", ".cargo/credentials",
+        ".cargo/credentials.toml", ".config/containers", ".config/gcloud", ".config/gh",
+        ".config/git/credentials", ".config/glab-cli", ".config/hub", ".config/pip",
+        ".config/pypi-insiders", ".config/pypoetry", ".config/rclone", ".config/uv", ".docker",
+        ".git-credentials", ".gnupg", ".kube", ".local/share/keyrings",
+        ".local/share/uv/credentials", ".m2/settings.xml", ".mozilla", ".netrc", ".npmrc",
+        ".password-store", ".pgpass", ".pip", ".pypirc", ".ssh", ".yarnrc.yml", "_netrc",
+    )
+)  # fmt: skip
+_REASON = "may contain credentials"
+
+
+def refusal(path: Path, private: Iterable[Path] = ()) -> str | None:
+    """Return why builds may not read a path, as a text that continues it; `None` if they may.
+
+    Links are followed, and a directory is refused for what is in it.
+
+    Args:
+        path: absolute; need not exist.
+        private: directories that builds may not read either; need not exist.
+    """
+    real = Path(os.path.realpath(path))
+    if is_credential(path):
+        return _REASON
+    if is_credential(real):
+        return f"leads to {real}, which {_REASON}"
+    for place in (*(Path.home() / place for place in _PLACES), *private):
+        target = Path(os.path.realpath(place))
+        if real.is_relative_to(target):
+            return _REASON if real == path else f"leads to {real}, which {_REASON}"
+        if target.is_relative_to(real) and os.path.lexists(place):
+            return f"contains {target}, which {_REASON}"
+    return None
+
+
+def is_credential(path: PurePath) -> bool:
+    """Return whether a path is one of credentials by its name, or is below such a directory."""
+    parts = PurePath(os.path.normpath(path)).parts
+    return any(
+        parts[start : start + len(place.parts)] == place.parts
+        for place in _PLACES
+        for start in range(len(parts))
+    )

@@ -1,0 +1,141 @@
+"""user_files: which files of the user builds may read, and which never."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from pypi_insiders.builder import user_files
+from pypi_insiders.builder.environments import Environment
+from pypi_insiders.builder.hooks import HookRunner, Place
+from pypi_insiders.builder.launcher import DirectLauncher
+from pypi_insiders.builder.recipe import Recipe
+from pypi_insiders.builder.user_files import UserFiles, steps
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.process_group import ProcessGroup
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with credentials, and links to them."""
+    home = tmp_path.resolve() / "home"
+    for name in (".ssh/key", ".cargo/credentials.toml", ".npmrc", "data/file", "own/state",
+                 "dotfiles/gnupg/key", "../other/.ssh/key"):  # fmt: skip
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("")
+    for name, target in {
+        "keys": ".ssh", "key": "keys/key", ".gnupg": "dotfiles/gnupg", "link": "data",
+        "theirs": "../other",
+        "cloud": "../other/.ssh",
+    }.items():  # fmt: skip
+        (home / name).symlink_to(target)
+    for name in ("RUSTUP_HOME", "CARGO_HOME", "PYENV_ROOT", "RBENV_ROOT", "VOLTA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "runtime"))
+    return home
+
+
+def _select(home: Path, *readable: str, path: tuple[str, ...] = ()) -> UserFiles:
+    return user_files.select("me/probe", readable, path, [home / "own"])
+
+
+_MAY = "which may contain credentials"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("~/.ssh/key", "may contain credentials"),
+        ("~/data/../.npmrc", "may contain credentials"),
+        ("/elsewhere/.gnupg/key", "may contain credentials"),
+        ("~/keys", f"leads to {{home}}/.ssh, {_MAY}"),
+        ("~/key", f"leads to {{home}}/.ssh/key, {_MAY}"),
+        ("~/theirs/.ssh/key", "may contain credentials"),
+        ("~/cloud", f"leads to {{home.parent}}/other/.ssh, {_MAY}"),
+        ("~/.cargo", f"contains {{home}}/.cargo/credentials.toml, {_MAY}"),
+        ("~/dotfiles", f"contains {{home}}/dotfiles/gnupg, {_MAY}"),
+        ("~/dotfiles/gnupg", "may contain credentials"),
+        ("~/own", "may contain credentials"),
+        ("~/own/state", "may contain credentials"),
+        ("~/runtime/agent", "may contain credentials"),
+        ("~/none", "not found"),
+        ("~/socket", "is not a file or directory"),
+    ],
+)
+def test_what_no_build_may_read(home: Path, text: str, why: str) -> None:
+    """Credentials, what leads to them or has them in it, our own files, and sockets."""
+    with socket.socket(socket.AF_UNIX) as server:
+        before = Path.cwd()
+        os.chdir(home)  # the path of a socket is limited to 107 bytes
+        server.bind("socket")
+        os.chdir(before)
+    for key in ("readable", "path"):
+        given = {"readable": (), "path": (), key: (text,)}
+        with pytest.raises(InsidersError) as caught:
+            user_files.select("me/probe", given["readable"], given["path"], [home / "own"])
+        told = why.format(home=home)
+        if key == "path":
+            told = told.replace("file or ", "")
+        assert caught.value.message == f"{key}: {text} {told}"
+        assert caught.value.hint == (
+            f"set it again: `pypi-insiders repos set me/probe {key}=PATH,...`"
+        )
+
+
+def test_only_a_directory_has_programs(home: Path) -> None:
+    assert _select(home, "~/data/file").readable == (home / "data/file",)
+    with pytest.raises(InsidersError, match=r"^path: ~/data/file is not a directory$"):
+        _select(home, path=("~/data/file",))
+
+
+def test_the_home_itself_has_credentials(home: Path) -> None:
+    for text in (str(home), "/"):
+        with pytest.raises(InsidersError, match=f"^readable: {text} contains {home}/"):
+            _select(home, text)
+
+
+def test_the_directory_above_programs_is_read_too(home: Path) -> None:
+    """Where it has no credentials; and Rust without its credentials."""
+    for name in ("node/bin", "node/lib", "tools", ".cargo/bin", ".rustup"):
+        (home / name).mkdir(parents=True)
+    programs = ("~/node/bin", "~/tools", "~/.cargo/bin")
+    assert _select(home, "~/data", path=programs) == UserFiles(
+        (
+            home / "data", home / "node/bin", home / "node", home / "tools", home / ".cargo/bin",
+            home / ".rustup",
+        ),
+        (home / "node/bin", home / "tools", home / ".cargo/bin"),
+        (home / ".cargo/bin",),
+    )  # fmt: skip
+
+
+def test_each_step_of_a_link_is_named(home: Path) -> None:
+    """A program that follows it needs them all."""
+    (home / "far").mkdir()
+    (home / "far/way").symlink_to("../link/../data")
+    (home / "all").symlink_to(home / "far/way")
+    assert list(steps(home / "all/file")) == [
+        home / "all/file", home / "far/way/file", home / "data/file",
+    ]  # fmt: skip
+    (home / "loop").symlink_to("loop")
+    assert set(steps(home / "loop")) == {home / "loop"}
+
+
+def test_without_a_sandbox_programs_find_their_files_too(home: Path, tmp_path: Path) -> None:
+    """Although a build has another home."""
+    (home / ".pyenv").mkdir()
+    (home / "tools").mkdir()
+    program = home / "tools/tool"
+    program.write_text('#!/bin/sh\nexec printf "%s\\n" "$PYENV_ROOT" "$RUSTUP_HOME" "$HOME"\n')
+    program.chmod(0o755)
+    environment = Environment(tmp_path / "env", Path(sys.executable), frozenset())
+    environment.python.parent.mkdir(parents=True)
+    environment.python.symlink_to(sys.executable)
+    recipe = Recipe(0, user_files=_select(home, path=("~/tools",)))
+    runner = HookRunner(tmp_path, recipe, DirectLauncher(ProcessGroup()))
+    place = Place(tmp_path, tmp_path, tmp_path, environment)
+    runner.run(["-I", "-c", "import subprocess; subprocess.run('tool')"], place, {})
+    assert runner.output == f"{home}/.pyenv\n\n{tmp_path}/home\n"
