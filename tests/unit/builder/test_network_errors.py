@@ -14,6 +14,9 @@ from pypi_insiders.builder.network_errors import has_network_error
         "ERROR: Could not find a version that satisfies the requirement six (from versions: none)",
         "  cause: failed to lookup address information: Temporary failure in name resolution",
         "  cause: dns error",
+        "error: failed to lookup address information: Name does not resolve",
+        "HttpRequestException: Name or service not known (api.nuget.org:443)",
+        "Error: connect EAFNOSUPPORT 1.1.1.1:443 - Local (undefined:undefined)",
         "npm error code EAI_AGAIN",
         "npm error network request to https://registry.npmjs.org/is-odd failed, reason: "
         "getaddrinfo ENOTFOUND registry.npmjs.org",
