@@ -14,7 +14,7 @@ from pypi_insiders.config.settings import load_settings
 from pypi_insiders.repositories import data_directories, registry
 from pypi_insiders.systemd import following, journalctl, service_status, systemctl
 from pypi_insiders.systemd.control import Setup
-from pypi_insiders.systemd.following import JournalPosition
+from pypi_insiders.systemd.journalctl import Position
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER, Part
 from pypi_insiders.util import log
 from pypi_insiders.util.errors import InsidersError
@@ -88,7 +88,7 @@ def _has_changed(path: Path, since: float) -> bool:
         return False
 
 
-def _wait(place: JournalPosition) -> InsidersError | None:
+def _wait(place: Position | None) -> InsidersError | None:
     """Wait for the end of an update, live on a terminal; return why it failed."""
     display: AbstractContextManager[Callable[[str], None]] = nullcontext(lambda _line: None)
     if is_live() and verbosity(click.get_current_context()) >= 0:
