@@ -46,7 +46,7 @@ def is_recent(text: str) -> bool:
 
 
 UNNAMED = (
-    "project name unknown; until the first build, installers can get a public package of that name"
+    "project name unknown; until it is known, installers can get a public package of that name"
 )
 
 
