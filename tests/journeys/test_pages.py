@@ -987,7 +987,12 @@ def test_a_watched_project_without_release_is_an_error_page(person: Person) -> N
     """That says what to type."""
     person.run("repos", "add", "--no-check", "me/probe:probe")
     with serving(person) as url:
-        for path in ("/project/probe/", "/simple/probe/", "/pypi/probe/json"):
+        for path in (
+            "/project/probe/",
+            "/simple/probe/",
+            "/pypi/probe/json",
+            "/pypi/probe/1.0/json",
+        ):
             answer = ask(url, path, **BROWSER)
             assert (answer.status, "<h1>Nothing is served here</h1>" in answer.body) == (409, True)
             assert "<code>pypi-insiders update me/probe</code>" in answer.body
