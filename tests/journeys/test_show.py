@@ -165,6 +165,7 @@ def test_scripts_read_the_same(person: Person, project: Project) -> None:
         "version": "1.0",
         "tag": "v1.0",
         "commit": commit,
+        "message": "v1.0",
         "sandboxed": known["sandboxed"],
         "requirements": known["requirements"],
         "uploaded_to": [],
