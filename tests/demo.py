@@ -25,7 +25,7 @@ BIN = Path(sys.executable).parent
 REPOSITORY = "facelessuser/pymdown-extensions-insiders"
 DISTRIBUTION = "pymdown-extensions"
 VERSION = "10.9"
-TAG = "10.9.0-insiders-1.0.0"
+TAG = VERSION  # of the sources: another version would be a warning, which is another story
 
 MERGED = "exec 2>&1; "
 

@@ -17,14 +17,18 @@ from pypi_insiders.update.progress import Activity
 from pypi_insiders.util.plain_text import printable
 
 
-def _columns() -> tuple[ProgressColumn, ...]:
-    return (
+def _progress() -> Progress:
+    columns: tuple[ProgressColumn, ...] = (
         SpinnerColumn(),
         # No markup: rich would take brackets in a name or tag for its own.
         TextColumn("{task.description}", markup=False),
         TextColumn("{task.fields[step]}", style="cyan", markup=False),
         TimeElapsedColumn(),
     )
+    # Whatever is printed meanwhile goes through rich, which would break it at the width of the
+    # terminal: a line that is copied would be cut. The terminal wraps it, and keeps it whole.
+    console = Console(stderr=True, soft_wrap=True)
+    return Progress(*columns, console=console, transient=True)
 
 
 @contextmanager
@@ -34,7 +38,7 @@ def live() -> Iterator[Callable[[str, Activity | None], None]]:
     What is yielded must not be called in two threads at once.
     """
     tasks: dict[str, TaskID] = {}
-    with Progress(*_columns(), console=Console(stderr=True), transient=True) as progress:
+    with _progress() as progress:
 
         def show(repository: str, step: Activity | None) -> None:
             text = printable(str(step))
@@ -52,6 +56,6 @@ def live() -> Iterator[Callable[[str, Activity | None], None]]:
 @contextmanager
 def live_line(title: str) -> Iterator[Callable[[str], None]]:
     """Show one line that changes; it vanishes in the end."""
-    with Progress(*_columns(), console=Console(stderr=True), transient=True) as progress:
+    with _progress() as progress:
         task = progress.add_task(title, total=None, step="")
         yield lambda step: progress.update(task, step=step, refresh=True)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -10,11 +11,16 @@ from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import CommonCommand, note, report
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
-from pypi_insiders.repositories import changes, legacy_import, registry
+from pypi_insiders.repositories import changes, legacy_import, ownership, registry
 from pypi_insiders.repositories.repository import Repository, parse_specification
+from pypi_insiders.systemd import service_status
+from pypi_insiders.systemd.service_status import Condition
+from pypi_insiders.systemd.unit_names import WATCHER
 from pypi_insiders.update import introduction
 from pypi_insiders.update.introduction import Introduction
-from pypi_insiders.util.errors import UsageError
+from pypi_insiders.update.naming import Naming
+from pypi_insiders.util import times
+from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.formatting import counted
 
 _no_check = click.option(
@@ -85,7 +91,7 @@ def add(
     paths = default_paths()
     # Before the list is locked for the change: a host may take its 10 seconds.
     found = Introduction() if no_check else introduction.check(paths, new)
-    _report(_watch(paths, found.named(new), tuple(given)), found)
+    _report(paths, _watch(paths, found.named(new), tuple(given)), found)
 
 
 def _watch(paths: Paths, new: Sequence[Repository], given: Sequence[str]) -> list[Repository]:
@@ -112,7 +118,7 @@ def _watch(paths: Paths, new: Sequence[Repository], given: Sequence[str]) -> lis
     return [item for name, item in after.items() if name not in before]
 
 
-def _report(fresh: Iterable[Repository], found: Introduction) -> None:
+def _report(paths: Paths, fresh: Iterable[Repository], found: Introduction) -> None:
     """Report the problems of repositories that were added, and the tags that are built first."""
     log = logging.getLogger(__name__)
     readable = []
@@ -125,12 +131,36 @@ def _report(fresh: Iterable[Repository], found: Introduction) -> None:
         elif reply:
             tags = counted(reply.tags, "tag")
             log.info("%s: %s found, latest release: %s", item.name, tags, reply.newest)
-            readable.append(item.name)
+        naming = found.namings.get(item.name)
         if item.project is None:
-            report_unnamed(item.name, found.namings.get(item.name))
+            report_unnamed(item.name, naming, _owner(paths, naming))
+        # Of a project that has another origin nothing is published yet.
+        if reply and reply.newest and not (naming and naming.claimed):
+            readable.append(item.name)
     if readable:
         one = f" {readable[0]}" if len(readable) == 1 else ""
-        log.info("next: `pypi-insiders update%s`", one)
+        log.info("next: %s", _next(f"`pypi-insiders update{one}`"))
+
+
+def _owner(paths: Paths, naming: Naming | None) -> str | None:
+    """Return the watched repository that has a project of which another one has the name too."""
+    if naming is None or naming.claimed is None:
+        return None
+    watched = registry.load(paths.repositories).values()
+    return ownership.owners(paths, watched).get(naming.claimed)
+
+
+def _next(update: str) -> str:
+    """Return what builds a new repository, and when."""
+    try:
+        now = datetime.now().astimezone()
+        look = service_status.look(WATCHER, now)
+    except InsidersError:  # no user manager, and so no watcher
+        return update
+    if look.condition != Condition.RUNNING:
+        return f"{update}, or `pypi-insiders watcher enable` for this and all later releases"
+    at = f" in {times.span(times.at(look.next_run, now) - now)}" if look.next_run else ""
+    return f"the watcher builds it{at}, or now: {update}"
 
 
 @click.command("import", cls=CommonCommand)
@@ -157,4 +187,4 @@ def import_(file: Path | None, no_check: bool) -> None:
     fresh = _watch(paths, found.named(listed), ())
     for line in legacy_import.remains(paths, listed):
         note(line)
-    _report(fresh, found)
+    _report(paths, fresh, found)

@@ -14,7 +14,7 @@ from pypi_insiders.config.settings import load_settings
 from pypi_insiders.repositories import data_directories, registry
 from pypi_insiders.systemd import following, journalctl, service_status, systemctl
 from pypi_insiders.systemd.control import Setup
-from pypi_insiders.systemd.following import JournalPosition
+from pypi_insiders.systemd.journalctl import Position
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER, Part
 from pypi_insiders.util import log
 from pypi_insiders.util.errors import InsidersError
@@ -88,7 +88,7 @@ def _has_changed(path: Path, since: float) -> bool:
         return False
 
 
-def _wait(place: JournalPosition) -> InsidersError | None:
+def _wait(place: Position | None) -> InsidersError | None:
     """Wait for the end of an update, live on a terminal; return why it failed."""
     display: AbstractContextManager[Callable[[str], None]] = nullcontext(lambda _line: None)
     if is_live() and verbosity(click.get_current_context()) >= 0:
@@ -131,12 +131,22 @@ def show_log(
     systemctl.manager()  # where there is none, that is said better than by journalctl
     if repository is None:
         journalctl.logs(part.identifier, part.units, given)
-    fields = [f"{log.REPOSITORY_FIELD}={item}" for item in _in_journal(repository)]
+    names, is_logged = _in_journal(repository)
+    if not is_logged:
+        # An update by hand logs on its terminal.
+        show = f"`pypi-insiders show {names[0]}`"
+        note(f"the watcher has logged nothing about {names[0]}; of an update by hand see {show}")
+        if not options["follow"]:
+            return
+    fields = [f"{log.REPOSITORY_FIELD}={item}" for item in names]
     journalctl.logs(part.identifier, (), given, fields)
 
 
-def _in_journal(repository: str) -> list[str]:
+def _in_journal(repository: str) -> tuple[list[str], bool]:
     """Tell under which names the journal has a repository, also one that is not watched any more.
+
+    Returns:
+        The names, and whether the journal has any of them.
 
     Raises:
         InsidersError: it has none, and the repository is not watched either.
@@ -145,5 +155,5 @@ def _in_journal(repository: str) -> list[str]:
     wanted = registry.meant(watched, repository).casefold()
     logged = journalctl.logged(log.REPOSITORY_FIELD)
     if found := [name for name in logged if name.casefold() == wanted]:
-        return found
-    return [item.name for item in registry.select(watched, (repository,))]
+        return found, True
+    return [item.name for item in registry.select(watched, (repository,))], False

@@ -1,6 +1,6 @@
 """`pypi-insiders uninstall`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -48,7 +48,8 @@ def uninstall(purge: bool, yes: bool, dry_run: bool) -> None:
         packaged = control.packaged_units()
     except InsidersError as error:
         if not purge:
-            _report(removed)
+            for path in removed:
+                report(f"removed {path}")
             raise
         note(error.message)  # without units there is still what `update` has made
     if directories:
@@ -56,11 +57,9 @@ def uninstall(purge: bool, yes: bool, dry_run: bool) -> None:
         with running.updates_stopped(paths, note):
             removed += [path for path in directories if remove_tree(path)]
         remove_tree(paths.state)  # the lock itself
-    _report(removed)
-    if packaged:
-        note(f"the units in {packaged[0].parent} stay, stopped: they belong to a package")
-    elif not removed:
-        report("nothing was installed")
+    _report(removed, packaged)
+    if not purge:
+        _report_stays(paths)
     if does_shell_point:
         pointing.warn_of_shell("removed")
 
@@ -82,9 +81,24 @@ def _files(paths: Paths, *, is_noted: bool) -> Iterator[Path]:
 def _described(paths: Paths, directory: Path) -> str:
     if directory != paths.data:
         return str(directory)
-    return f"{directory}, with {counted(len(list_names(paths.distributions)), 'file')} of the index"
+    # Lists of releases, and what an update has not renamed yet, begin with a dot.
+    files = [name for name in list_names(paths.distributions) if not name.startswith(".")]
+    return f"{directory}, with {counted(len(files), 'file')} of the index"
 
 
-def _report(removed: Iterable[Path]) -> None:
+def _report(removed: Sequence[Path], packaged: Sequence[Path]) -> None:
     for path in removed:
         report(f"removed {path}")
+    if packaged:
+        note(f"the units in {packaged[0].parent} stay, stopped: they belong to a package")
+    elif not removed:
+        report("nothing was installed")
+
+
+def _report_stays(paths: Paths) -> None:
+    """Print what stays and where, and how to remove it."""
+    stays = _directories(paths)
+    for path in stays:
+        report(f"stays: {_described(paths, path)}")
+    if stays:
+        report("to remove that too: pypi-insiders uninstall --purge")

@@ -176,6 +176,7 @@ def _build(detail: RepositoryDetail, build: Build) -> dict[str, Any]:
         "version": build.version,
         "tag": build.tag,
         "commit": build.commit,
+        "message": build.message,
         "built_at": moment(build.built_at),
         "sandboxed": build.sandboxed,
         "requirements": build.requirements or (None if is_recalled else {}),

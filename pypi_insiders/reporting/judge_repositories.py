@@ -48,8 +48,8 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
     if item.project is None and item.name not in snapshot.held.values():
         yield warning(
             item.name,
-            "project name unknown; until the first build, installers can get a public package of "
-            "that name",
+            "project name unknown; until it is known, installers can get a public package of that "
+            "name",
             f"`pypi-insiders repos set {item.name} project=PROJECT`",
         )
     # With the hint that the update stored, as only it knew whether the network or a build failed.

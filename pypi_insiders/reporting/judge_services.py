@@ -26,7 +26,7 @@ def judge_services(snapshot: Snapshot) -> Iterator[Item]:
     yield from _watcher(snapshot)
     yield from _builds(snapshot)
     for state in snapshot.units:
-        yield from _units(state)
+        yield from _units(state, is_elsewhere=snapshot.elsewhere is not None)
 
 
 def _server(snapshot: Snapshot) -> Iterator[Item]:
@@ -40,6 +40,8 @@ def _server(snapshot: Snapshot) -> Iterator[Item]:
             yield problem(SERVER.name, services.server.summary, _LOGS)
         else:
             yield from _stopped(services.server)
+        if snapshot.elsewhere is not None:
+            yield warning(SERVER.name, *snapshot.elsewhere, "address")
         yield from _requests(services)
 
 
@@ -181,7 +183,7 @@ def _overdue(snapshot: Snapshot, services: Services) -> str | None:
     return f"{what} at {at}, more than {_OVERDUE} intervals ago"
 
 
-def _units(state: UnitState) -> Iterator[Item]:
+def _units(state: UnitState, *, is_elsewhere: bool) -> Iterator[Item]:
     subject = f"{state.part.name} units"
     restart = f"`pypi-insiders {state.part.name} restart`"
     # Each a line of its own, with its name as its kind: one that is repaired ends by itself.
@@ -192,8 +194,10 @@ def _units(state: UnitState) -> Iterator[Item]:
     for name, word in state.bad:
         hint = f"see why: `systemd-analyze --user verify {name}`"
         yield problem(subject, f"systemd cannot load {name} ({word})", hint, name)
-    if state.stale:
-        what = ", ".join(state.stale)
+    # Of a socket that listens elsewhere there is a line already, perhaps with another hint.
+    stale = [it for it in state.stale if not (is_elsewhere and it.startswith(SERVER.trigger))]
+    if stale:
+        what = ", ".join(stale)
         text = f"out of date (upgrade or changed settings): {what}"
         yield warning(subject, text, restart)
     if state.unconfined:

@@ -13,8 +13,10 @@ from pypi_insiders.reporting import index_check
 from pypi_insiders.reporting.directory import Files, samples
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.snapshot import Observe
-from pypi_insiders.systemd import control, service_status, unit_state
+from pypi_insiders.systemd import control, index_address, service_status, unit_names, unit_state
+from pypi_insiders.systemd.index_address import Elsewhere
 from pypi_insiders.systemd.service_status import Condition, Services
+from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util.errors import InsidersError
 
@@ -32,6 +34,8 @@ class Observed(NamedTuple):
     """Why no password is accepted, though the settings require one."""
     fetched: Fetched | None
     """`None`: nothing was fetched from the index."""
+    elsewhere: Elsewhere | None = None
+    """The index listens at another address than config.toml sets; `None`: it does not."""
 
     def of_this(self, served: set[str]) -> Fetched | None:
         """Return the answers of the index, marked if it is the one of another user.
@@ -99,7 +103,16 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
             units = unit_state.find(services, paths, known)
     fetched = fetch(files, services or InsidersError("the services were not checked"), known)
     passwords = None if known is None else _passwords(paths, known, services)
-    return Observed(services, units, passwords, fetched)
+    elsewhere = _elsewhere(services, known) if isinstance(services, Services) and known else None
+    return Observed(services, units, passwords, fetched, elsewhere)
+
+
+def _elsewhere(services: Services, settings: Settings) -> Elsewhere | None:
+    server, socket = services.server, services.units[SERVER.trigger]
+    # A drop-in of the user is no mistake.
+    if server.url in (None, settings.server.url) or unit_names.own_drop_ins(socket["DropInPaths"]):
+        return None
+    return index_address.compare(str(server.url), settings.server, is_moved=False)
 
 
 def _passwords(

@@ -24,13 +24,15 @@ def rows(look: Overview, now: datetime) -> Iterator[tuple[str, str]]:
         now: for "12 min ago"; its time zone is that of all times.
     """
     if look.since is not None:
-        yield "since", times.told(look.since, now)
+        # A restart of the index starts another process; its socket listens all the while.
+        name = "listening since" if look.part == SERVER else "since"
+        yield name, times.told(look.since, now)
     # Also while it fails: the socket keeps requests until the next restart.
     if look.listens:
         yield "sockets", ", ".join(look.listens)
     if look.part == SERVER:
         if look.condition == Condition.RUNNING:
-            yield "service", activity(look) or "running"
+            yield "process", activity(look, now) or "running"
         return
     if look.is_working:
         yield "update", look.progress or "running"
@@ -41,11 +43,16 @@ def rows(look: Overview, now: datetime) -> Iterator[tuple[str, str]]:
         yield "next update", times.told(look.next_run, now)
 
 
-def activity(look: Overview) -> str | None:
-    """Return that a running index is idle, or else the memory of its process."""
+def activity(look: Overview, now: datetime) -> str:
+    """Return that a running index is idle, or else when its process started, and its memory."""
     if not look.is_working:
         return "idle (socket-activated)"
-    return None if look.memory_bytes is None else size(look.memory_bytes)
+    known = []
+    if look.process_since is not None:
+        known.append(f"started {times.span(now - times.at(look.process_since, now))} ago")
+    if look.memory_bytes is not None:
+        known.append(size(look.memory_bytes))
+    return ", ".join(known)
 
 
 def hint(look: Overview) -> str | None:
@@ -80,6 +87,7 @@ def _of_server(look: Overview) -> dict[str, Any]:
         # Of the socket: where a drop-in sets another address than config.toml, this one is right.
         "url": f"{look.url}/simple/" if look.url else None,
         "addresses": look.listens,
+        "process_started_at": moment(look.process_since),
         "idle": is_idle,
         "memory_bytes": look.memory_bytes,
         "is_idle": is_idle,

@@ -38,6 +38,7 @@ from pypi_insiders.util.files import is_there
 if TYPE_CHECKING:
     from pypi_insiders.reporting.index_check import Fetched
     from pypi_insiders.reporting.observation import Observed
+    from pypi_insiders.systemd.index_address import Elsewhere
     from pypi_insiders.systemd.service_status import Services
     from pypi_insiders.systemd.unit_state import UnitState
 
@@ -63,6 +64,8 @@ class Snapshot:
     """Why no password is accepted, though the settings require one."""
     fetched: "Fetched | None" = None
     """`None`: nothing was fetched from the index."""
+    elsewhere: "Elsewhere | None" = None
+    """The index listens at another address than config.toml sets; `None`: it does not."""
     standings: tuple[RepositoryStatus, ...] = ()
     """In the order of `repos.toml`."""
     closed: Mapping[Path, str] = field(default_factory=dict)
@@ -173,6 +176,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
         units=seen.units if seen else (),
         passwords=seen.passwords if seen else None,
         fetched=fetched,
+        elsewhere=seen.elsewhere if seen else None,
         standings=standings,
         closed=_closed(paths.distributions, paths.state),
         removed=frozenset(state.load_removed(paths.state)),

@@ -96,12 +96,14 @@ def _health(look: Overview) -> Health:
 
 
 def _words(look: Overview, now: datetime) -> Iterator[str]:
-    since = f" since {times.told(look.since, now)}" if look.part == SERVER and look.since else ""
-    yield f"{look.summary}{since}"
+    yield look.summary
+    if look.part != SERVER or look.condition != Condition.RUNNING:
+        return
+    if look.since is not None:
+        yield f"listening since {times.told(look.since, now)}"
     # An idle index has no process: to some users that looks as if it were stopped.
-    if look.part == SERVER and look.condition == Condition.RUNNING:
-        activity = service_report.activity(look)
-        yield from (activity,) if activity else ()
+    if activity := service_report.activity(look, now):
+        yield f"process {activity}" if look.is_working else activity
 
 
 COLUMNS = ("repository", "project", "version", "tag", "built", "public", "checked")

@@ -9,7 +9,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.published import Project
 from pypi_insiders.repositories import comparison, held_names, no_release, state
 from pypi_insiders.repositories.no_release import NoRelease
-from pypi_insiders.server.web import installer_errors, pages
+from pypi_insiders.server.web import feed, installer_errors, pages
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, locked, read_text, remove, sha256
 from pypi_insiders.util.trees import remove_tree
@@ -92,6 +92,7 @@ def export(
         stopped, untouched = _without_release(catalog, paths, projects, directory)
         written = _write_pages(projects, directory / "simple")
         written += _write_stops(stopped, directory / "simple")
+        written += _write_feeds(paths, projects, directory)
         removed = _remove_gone(projects, stopped, untouched, directory)
         files = sum(len(project.files) for project in projects)
         return ExportResult(len(projects), files, len(new), removed, written)
@@ -318,6 +319,18 @@ def _write_stops(stopped: Collection[NoRelease], simple: Path) -> int:
     return written
 
 
+def _write_feeds(paths: Paths, projects: Sequence[Project], directory: Path) -> int:
+    """Write the Atom feeds, where the live index has them; return how many differ."""
+    builds = [build for _, known in state.everything(paths.state) for build in known.builds]
+    feeds: dict[str | None, bytes] = {None: feed.render_exported(projects, builds, None)}
+    _make_directory(directory / "-")
+    _make_directory(directory / "project")
+    for project in projects:
+        feeds[project.name] = feed.render_exported([project], builds, project.name)
+        _make_directory(directory / "project" / project.name)
+    return sum(_write(directory / feed.path(name), content) for name, content in feeds.items())
+
+
 def _write(path: Path, content: bytes) -> bool:
     """Write a file unless it has this content already; return whether it was written."""
     changed_ns = time.time_ns()
@@ -363,6 +376,9 @@ def _remove_gone(
         _sweep(directory / "simple" / project.name, _PAGES)
     for item in stopped:
         _sweep(directory / "simple" / item.project, {*_PAGES, _PROBLEM})
+    _sweep(directory / "project", untouched.projects | {project.name for project in projects})
+    for name in ("-", *(f"project/{project.name}" for project in projects)):
+        _sweep(directory / name, {feed.NAME})
     entries = [entry for project in projects for entry in project.files]
     metadata = {entry.name + _METADATA for entry in entries if entry.metadata_sha256 is not None}
     kept = {f"{name}{end}" for name in untouched.files for end in ("", _METADATA)}

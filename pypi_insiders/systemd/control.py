@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pypi_insiders.config import access, addresses, passwords
+from pypi_insiders.config import access, passwords
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.systemd import (
     confinement,
     exit_codes,
+    service_status,
     sockets,
     systemctl,
     unit_files,
@@ -158,8 +159,10 @@ def _installed(part: Part, setup: Setup) -> Iterator[_Installation]:
         # The server checks it, too, but only after its units have been changed.
         access.demand_auth(setup.settings.server.auth, [setup.settings.server])
     units = (*part.units, unit_names.REQUESTS)
-    found = systemctl.show_each(units, "ActiveState", "NeedDaemonReload")
+    found = systemctl.show_each(units, "ActiveState", "NeedDaemonReload", "Listen", "DropInPaths")
     states = dict(zip(units, found, strict=True))
+    if part == SERVER:
+        _demand_port(setup, states[part.trigger])
     texts = _confined(part, setup, states)
     change = unit_files.install(setup.manager.unit_directory, texts, part)
     change = _reloaded(part, setup, change, states)
@@ -253,12 +256,29 @@ def _is_active_in(has: Mapping[str, str]) -> bool:
     return has["ActiveState"] in ("active", "reloading")
 
 
+def _demand_port(setup: Setup, socket: Mapping[str, str]) -> None:
+    """Check that the index can listen where the settings say, before it stops listening elsewhere.
+
+    Raises:
+        InsidersError: it cannot, and it keeps running where it is.
+    """
+    listens = service_status.addresses(socket["Listen"])
+    # Its own port is taken by itself; a drop-in of the user sets other addresses than config.toml.
+    is_own = any(it.endswith(f":{setup.settings.server.port}") for it in listens)
+    if not _is_active_in(socket) or is_own or unit_names.own_drop_ins(socket["DropInPaths"]):
+        return
+    if error := _port_taken(setup):
+        url = service_status.url(listens)
+        text = f"{error.message}; the index keeps running at {url}/simple/"
+        raise InsidersError(text, error.hint)
+
+
 def _port_taken(setup: Setup) -> InsidersError | None:
     # systemd reports the reason only in the journal, so the port is tried here.
     server = setup.settings.server
     try:
-        for address in addresses.of_host(server.host):
-            sockets.bind(address, server.port).close()
+        for item in sockets.bind_host(server.host, server.port):
+            item.close()
     except InsidersError as error:
         where = f"[server] port in {setup.paths.settings}"
         return InsidersError(error.message, f"{error.hint}: {where}" if error.hint else where)

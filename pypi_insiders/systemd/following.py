@@ -4,10 +4,10 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pypi_insiders.systemd import exit_codes, journalctl, systemctl
+from pypi_insiders.systemd.journalctl import Position
 from pypi_insiders.systemd.unit_names import WATCHER
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
@@ -31,17 +31,9 @@ _STATE = (
 )
 
 
-@dataclass(frozen=True)
-class JournalPosition:
-    """A position in the journal."""
-
-    cursor: str | None
-    """`None`: the journal cannot be read."""
-
-
-def here() -> JournalPosition:
-    """Return the current end of the journal."""
-    return JournalPosition(journalctl.cursor())
+def here() -> Position | None:
+    """Return the current end of the journal; `None`: it cannot be read."""
+    return journalctl.newest()
 
 
 def running_since() -> int | None:
@@ -54,11 +46,11 @@ def running_since() -> int | None:
     return int(state["ExecMainStartTimestamp"].lstrip("@") or 0) if _is_busy(state) else None
 
 
-def follow(since: JournalPosition, show: Callable[[str], None]) -> None:
+def follow(since: Position | None, show: Callable[[str], None]) -> None:
     """Wait for the end of the queued or running update, and log its log entries.
 
     Args:
-        since: the position in the journal to start from.
+        since: the position in the journal to start from; `None`: it cannot be read.
         show: called with the status line whenever it changes.
 
     Raises:
@@ -67,7 +59,7 @@ def follow(since: JournalPosition, show: Callable[[str], None]) -> None:
     Source: systemctl(1), "start"; org.freedesktop.systemd1(5), `Job`.
     """
     shown, invocation, is_over = "", "", False
-    with journalctl.followed(WATCHER.identifier, WATCHER.service, since.cursor, _FIELDS) as journal:
+    with journalctl.followed(WATCHER.identifier, WATCHER.service, since, _FIELDS) as journal:
         # A queued job does not change the state of its unit, so both are checked.
         while _is_busy(state := _state()):
             if state["ActiveState"] == "activating":  # before that, all is of the last update
@@ -76,6 +68,8 @@ def follow(since: JournalPosition, show: Callable[[str], None]) -> None:
                     show(shown := state["StatusText"])
             # Waiting for lines takes the place of a sleep, so that they are shown at once.
             is_over = _log_entries(journal, _EVERY_S) or is_over
+        if not is_over:
+            show("waiting for the last log entries")
         until_s = time.monotonic() + _LAST_LINES_S
         # Until the manager's entry with JOB_RESULT=, the last one of the job; if the journal cannot
         # be read, for a few seconds.

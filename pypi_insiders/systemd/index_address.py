@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from pypi_insiders.config.settings import Settings, load_settings
+from pypi_insiders.config import addresses
+from pypi_insiders.config.settings import ServerSettings, Settings, load_settings
 from pypi_insiders.systemd import service_status, systemctl, unit_names
 from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.util import listeners
@@ -52,16 +54,39 @@ def find(path: Path) -> Address:
         if listening is None:
             raise
         return Address(listening.url, Settings().server.url, error.message)
-    configured = settings.server.url
-    if listening is None or listening.url == configured:
-        return Address(configured, configured)
-    hint = (
-        f"a drop-in sets its address: `systemctl --user cat {SERVER.trigger}`"
-        if listening.is_moved
-        else "run `pypi-insiders server restart` to move it"
-    )
-    note = f"config.toml sets {configured}, but the index listens at {listening.url}; {hint}"
-    return Address(listening.url, configured, note)
+    server = settings.server
+    if listening is None or listening.url == server.url:
+        return Address(server.url, server.url)
+    elsewhere = compare(listening.url, server, is_moved=listening.is_moved)
+    return Address(listening.url, server.url, f"{elsewhere.text}; {elsewhere.hint}")
+
+
+class Elsewhere(NamedTuple):
+    """The index listens at another address than config.toml sets."""
+
+    text: str
+    hint: str
+
+
+def compare(url: str, server: ServerSettings, *, is_moved: bool) -> Elsewhere:
+    """Describe that the index listens elsewhere than the settings say, and what to do.
+
+    Args:
+        url: of the index, up to the port.
+        server: the settings, with another URL.
+        is_moved: whether a drop-in of the user sets the address.
+    """
+    text = f"config.toml sets {server.url}, but the index listens at {url}"
+    if is_moved:
+        hint = f"a drop-in sets its address: `systemctl --user cat {SERVER.trigger}`"
+        return Elsewhere(text, hint)
+    if urlsplit(url).port != server.port:
+        found = listeners.on(server.port, addresses.of_host(server.host))
+        if users := " and ".join(sorted({item.holder for item in found})):
+            # Not `server restart`, which would fail.
+            hint = "stop that program, or set another `port` under [server]"
+            return Elsewhere(f"{text}: port {server.port} is used by {users}", hint)
+    return Elsewhere(text, "run `pypi-insiders server restart` to move it")
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,25 @@
 """Read the journal, through journalctl."""
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.foreground import exec_program
 from pypi_insiders.util.process import Lines, printing, run
 
 _TIMEOUT_S = 120
-_CURSOR = "-- cursor: "
+
+
+class Position(NamedTuple):
+    """The position of an entry in the journal."""
+
+    cursor: str
+    boot: str
+    """The ID of the boot, as journald knows it."""
 
 
 def logs(
@@ -41,29 +49,29 @@ def logs(
     exec_program(("journalctl", *_journal_of_user(), "--no-hostname", *options, *matches))
 
 
-def cursor() -> str | None:
-    """Return the cursor of the newest entry of the journal; `None` where it cannot be read.
+def newest() -> Position | None:
+    """Return the position of the newest entry of the journal; `None` where there is none.
 
-    Source: journalctl(1), `--show-cursor`.
+    Source: journalctl(1), `--output-fields=`, on the fields that are always printed.
     """
-    # The exit status is 0 with "No journal files were found.", so only the line itself tells.
-    argv = ("journalctl", *_journal_of_user(), "--lines=0", "--show-cursor")
+    # The exit status is 0 with "No journal files were found.", so only the output tells.
+    options = ("--lines=1", "--output=json", "--output-fields=_BOOT_ID")
     try:
-        result = run(argv, timeout_s=_TIMEOUT_S)
-    except InsidersError:
+        result = run(("journalctl", *_journal_of_user(), *options), timeout_s=_TIMEOUT_S)
+        entry = json.loads(result.stdout)
+    except (InsidersError, ValueError):
         return None
-    found = [line for line in result.stdout.splitlines() if line.startswith(_CURSOR)]
-    return found[0].removeprefix(_CURSOR) if found else None
+    return Position(entry["__CURSOR"], entry["_BOOT_ID"])
 
 
 @contextmanager
-def followed(identifier: str, unit: str, cursor: str | None, fields: str) -> Iterator[Lines]:
+def followed(identifier: str, unit: str, since: Position | None, fields: str) -> Iterator[Lines]:
     """Follow the journal of a service and what systemd says of its unit, an entry a line, as JSON.
 
     Args:
         identifier: its `SyslogIdentifier=`.
         unit: its name.
-        cursor: after which entry; `None`: there is nothing to follow.
+        since: after which entry; `None`: there is nothing to follow.
         fields: the wanted ones, between commas.
 
     Raises:
@@ -71,7 +79,7 @@ def followed(identifier: str, unit: str, cursor: str | None, fields: str) -> Ite
 
     Source: journalctl(1), `--output=json`.
     """
-    if cursor is None:
+    if since is None:
         yield Lines(None)
         return
     user = f"_UID={os.getuid()}"
@@ -79,7 +87,10 @@ def followed(identifier: str, unit: str, cursor: str | None, fields: str) -> Ite
         # `--follow` alone begins with the last ten entries, whatever the cursor is; without `--all`
         # JSON has null for fields beyond 4096 bytes. Source: journalctl(1).
         *("journalctl", *_journal_of_user(), "--follow", "--lines=all", "--all"),
-        *("--output=json", f"--output-fields={fields}", f"--after-cursor={cursor}"),
+        # `--follow` alone reads the entries of this boot, of which the kernel may have another ID
+        # in here than journald, as in a container.
+        f"--boot={since.boot}",
+        *("--output=json", f"--output-fields={fields}", f"--after-cursor={since.cursor}"),
         *(user, f"SYSLOG_IDENTIFIER={identifier}", "+", user, f"USER_UNIT={unit}"),
     )
     with printing(argv) as lines:

@@ -1,7 +1,7 @@
 """Read the state of the two services."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
@@ -62,6 +62,8 @@ class Overview(NamedTuple):
     """The URL of the index, up to the port."""
     listens: tuple[str, ...] = ()
     """The addresses of the socket."""
+    process_since: float | None = None
+    """When the process of the index became ready."""
     memory_bytes: int | None = None
     """The memory of the index; `None`: unknown, or it has no process."""
     is_working: bool = False
@@ -143,30 +145,29 @@ def observe(now: datetime, manager: Manager | None = None) -> Services:
 def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> Overview:
     # While the service fails again and again, its socket still takes connections.
     if reason := failure(trigger, service, now):
-        listens = _addresses(trigger["Listen"]) if trigger["ActiveState"] == "active" else ()
+        listens = addresses(trigger["Listen"]) if trigger["ActiveState"] == "active" else ()
         return Overview(
             SERVER, Condition.STOPPED, reason, has_failed=True,
-            url=_url(listens[0]) if listens else None, listens=listens,
+            url=url(listens), listens=listens,
         )  # fmt: skip
     if trigger["ActiveState"] != "active" and unit_names.gone().is_file():
         state = "stopped: its program could not be run"
         return Overview(SERVER, Condition.STOPPED, state, has_failed=True)
     if trigger["ActiveState"] != "active":
         return Overview(SERVER, Condition.STOPPED, "stopped")
-    listens = _addresses(trigger["Listen"])
-    listens_at = next(iter(listens), "")
-    url = _url(listens_at)
+    listens = addresses(trigger["Listen"])
+    is_working = service["ActiveState"] == "active" or service["SubState"] == "start-post"
+    at, found = next(iter(listens), ""), url(listens)
     return Overview(
         SERVER,
         Condition.RUNNING,
-        f"running at {f'{url}/simple/' if url else listens_at}"
-        if listens_at
-        else "running, masked",
+        f"running at {f'{found}/simple/' if found else at}" if at else "running, masked",
         since=_time(trigger["ActiveEnterTimestamp"]),
-        url=url,
+        url=found,
         listens=listens,
+        process_since=_time(service["ActiveEnterTimestamp"]) if is_working else None,
         memory_bytes=_memory(service),
-        is_working=service["ActiveState"] == "active" or service["SubState"] == "start-post",
+        is_working=is_working,
     )
 
 
@@ -251,19 +252,20 @@ def index_url() -> str | None:
     Raises:
         InsidersError: the user manager does not answer.
     """
-    # Of several addresses the first is that of config.toml; the others lead to the same index.
-    return _url(next(iter(_addresses(systemctl.show(SERVER.trigger, "Listen")["Listen"])), ""))
+    return url(addresses(systemctl.show(SERVER.trigger, "Listen")["Listen"]))
 
 
-def _addresses(listen: str) -> tuple[str, ...]:
+def addresses(listen: str) -> tuple[str, ...]:
     """Return the addresses of a socket, in the order of its unit."""
     # `127.0.0.1:31411 (Stream)`, one a line. systemd 257 knows none of a socket that was masked
     # while it was active.
     return tuple(word for word in listen.split() if not word.startswith("("))
 
 
-def _url(listens_at: str) -> str | None:
-    address, _, port = listens_at.rpartition(":")
+def url(listens: Sequence[str]) -> str | None:
+    """Return the URL of the index, up to the port; `None` if it does not listen on TCP."""
+    # Of several addresses the first is that of config.toml; the others lead to the same index.
+    address, _, port = next(iter(listens), "").rpartition(":")
     if not port.isdecimal():
         return None
     return ServerSettings(host=address.strip("[]"), port=int(port)).url

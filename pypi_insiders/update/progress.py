@@ -12,7 +12,7 @@ class Activity:
     """A step that is running for a repository."""
 
     verb: str
-    """`check`, `fetch`, `build`, `publish`, `clean` or `upload`."""
+    """`check`, `fetch`, `build`, `publish`, `clean`, `upload` or `look`."""
     what: str = ""
     """The tag to build, or the version that was built."""
     number: int = 0
@@ -82,7 +82,7 @@ class Progress:
             self._counts[verb].expected += number
 
     def begin(self, repository: str, verb: str, what: str = "") -> None:
-        """Start a step of a repository; this ends its previous step."""
+        """Start a step of a repository, or of none (`""`); this ends its previous step."""
         with self._lock:
             self._end(repository)
             count = self._counts[verb]
@@ -136,5 +136,5 @@ class Progress:
             step, expected = latest.step, self._counts["build"].expected
             of = f" ({latest.number} of {expected})" if step.verb == "build" else ""
             more = f" and {len(work) - 1} more" if len(work) > 1 else ""
-            words.append(f"{step.verb}ing {name} {step.what}".rstrip() + of + more)
+            words.append(" ".join(filter(None, (f"{step.verb}ing", name, step.what))) + of + more)
         return ", ".join(words)

@@ -68,9 +68,10 @@ def update(
         held_names.sync(paths)
         if context.public_url is not None:
             # After the builds: new releases are published without a wait for these look-ups.
-            progress.tell("looking up public versions")
+            progress.begin("", "look", "up public versions")
             names = (project for _, project in lost_files.projects(paths, chosen))
             public_versions.look_up(paths.state, context.public_url, names)
+            progress.end("")
     _report(outcomes, progress)
     return outcomes
 

@@ -84,7 +84,14 @@ def test_uninstall_leaves_nothing_but_what_is_the_persons(machine: Machine, port
     assert "MINE=1" in show(machine, "pypi-insiders-server.service", "Environment")
     machine.run("test", "-e", stamp)
 
-    machine.run("pypi-insiders", "uninstall")
+    told = machine.run("pypi-insiders", "uninstall").stdout.splitlines()
+    assert told[-5:] == [
+        f"stays: {machine.home}/.config/pypi-insiders",
+        f"stays: {machine.home}/.local/share/pypi-insiders, with 0 files of the index",
+        f"stays: {machine.home}/.cache/pypi-insiders",
+        f"stays: {machine.home}/.local/state/pypi-insiders",
+        "to remove that too: pypi-insiders uninstall --purge",
+    ], told
     left = {unit for unit in installed_units(machine) if not unit.endswith(".wants")}
     assert left == {"pypi-insiders-server.service.d", drop_in}
     listed = machine.run(
@@ -134,9 +141,28 @@ def test_a_failed_change_of_the_port_leaves_the_index_where_it_was(
         ["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{taken}"], lambda done: done.returncode == 0
     )
     machine.write_text(".config/pypi-insiders/config.toml", f"[server]\nport = {taken}\n")
-    failed = machine.run("pypi-insiders", "server", "start", check=False)
-    assert failed.stderr.startswith(f"error: cannot listen on 127.0.0.1:{taken}: the port is taken")
-    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    pid = show(machine, "pypi-insiders-server.service", "MainPID")
+    for verb in ("start", "restart"):
+        failed = machine.run("pypi-insiders", "server", verb, check=False)
+        assert failed.stderr.startswith(
+            f"error: cannot listen on 127.0.0.1:{taken}: the port is taken; the index keeps "
+            f"running at http://127.0.0.1:{port}/simple/\n"
+        )
+    # It was not even stopped for a moment, and everything names the address where it is.
+    assert show(machine, "pypi-insiders-server.service", "MainPID") == pid
+    text = (
+        f"config.toml sets http://127.0.0.1:{taken}, but the index listens at "
+        f"http://127.0.0.1:{port}: port {taken} is used by python ("
+    )
+    hint = "stop that program, or set another `port` under [server]"
+    status = json.loads(machine.run("pypi-insiders", "status", "--json", check=False).stdout)
+    (warning,) = [it for it in status["warnings"] if it["subject"].startswith("server")]
+    assert (warning["text"].startswith(text), warning["hint"]) == (True, hint)
+    checks = machine.run("pypi-insiders", "doctor", check=False).stdout
+    assert f"warning  server: {text}" in checks
+    variables = machine.run("pypi-insiders", "env", "--shell", "sh")
+    assert f"PIP_INDEX_URL=http://127.0.0.1:{port}/simple/;" in variables.stdout
+    assert (text in variables.stderr, hint in variables.stderr) == (True, True)
 
 
 def test_a_service_that_does_not_come_up_is_taken_back(machine: Machine, port: int) -> None:

@@ -96,7 +96,7 @@ def test_only_what_has_changed_is_touched(person: Person, dists: Path, target: P
     after = files(target)
     assert {name for name in after if after[name] != before.get(name)} == {
         f"packages/{new}", f"packages/{new}.metadata", "simple/one/index.html",
-        "simple/one/index.json",
+        "simple/one/index.json", "project/one/releases.atom", "-/releases.atom",
     }  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def test_what_is_unpublished_goes_and_what_is_yanked_stays(
     """A project without files loses its directory; a yanked release keeps its files."""
     export(person, target)
     yanks.save(dists, {"one": {"1.1": "broken"}})
-    assert summary(export(person, target)) == "2 pages changed"
+    assert summary(export(person, target)) == "4 pages changed"
     assert "packages/one-1.1-py3-none-any.whl" in files(target)
     person.run("unpublish", "--yes", "two-three", "--all")
     person.run("unpublish", "--yes", "one", "1.0")
@@ -114,7 +114,8 @@ def test_what_is_unpublished_goes_and_what_is_yanked_stays(
     assert set(files(target)) == {
         "nginx.conf", "simple/index.html", "simple/index.json", "simple/one/index.html",
         "simple/one/index.json", "packages/one-1.1-py3-none-any.whl",
-        "packages/one-1.1-py3-none-any.whl.metadata",
+        "packages/one-1.1-py3-none-any.whl.metadata", "project/one/releases.atom",
+        "-/releases.atom",
     }  # fmt: skip
     assert not (target / "simple/two-three").exists()
 

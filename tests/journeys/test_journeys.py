@@ -27,7 +27,8 @@ def test_from_a_tag_in_a_private_repository_to_pip_uv_and_pdm(
     assert added.stdout == "watching sponsor/iniconfig-insiders as iniconfig\n"
     assert added.stderr == (
         "sponsor/iniconfig-insiders: 1 tag found, latest release: 1.0.0-insiders-0.9.0\n"
-        "next: `pypi-insiders update sponsor/iniconfig-insiders`\n"
+        "next: `pypi-insiders update sponsor/iniconfig-insiders`, or `pypi-insiders watcher "
+        "enable` for this and all later releases\n"
     )
     machine.run("pypi-insiders", "watcher", "start")
     machine.wait_for_journal(r"published iniconfig-1.0.0\+insiders.0.9.0.tar.gz")

@@ -116,7 +116,13 @@ def test_logs_of_what_is_watched_no_more(machine: Machine, watched: dict[str, Pr
     )
     far = f"https://127.0.0.1:{free_port()}/me/new.git"
     machine.run("pypi-insiders", "repos", "add", "me/new", "--url", far)
-    assert logs(machine, "me/new") == "-- No entries --\n"
+    # As after an update by hand, which logs on its terminal.
+    done = machine.run("pypi-insiders", "watcher", "logs", "ME/new")
+    assert (done.stdout, done.stderr) == (
+        "",
+        "note: the watcher has logged nothing about me/new; of an update by hand see "
+        "`pypi-insiders show me/new`\n",
+    )
 
 
 def test_on_a_terminal_the_lines_are_whole(machine: Machine, watched: dict[str, Project]) -> None:

@@ -146,6 +146,27 @@ def test_a_name_of_another_repository_is_refused(
     )
 
 
+def test_a_name_that_a_build_of_another_repository_has_can_be_moved(
+    person: Person, watch: Watch, tmp_path: Path
+) -> None:
+    """`repos set` alone would be refused, so the hint has all that it takes."""
+    watch("probe").release("1.0")
+    person.run("update")
+    other = create(tmp_path, "probe", "you/probe")
+    other.release("2.0")
+    told = person.run("repos", "add", "you/probe", "--url", other.url).stderr
+    move = "pypi-insiders repos remove me/probe && pypi-insiders repos set you/probe project=probe"
+    assert told == (
+        "you/probe: 1 tag found, latest release: v2.0\n"
+        "warning: you/probe: its project name is probe, which belongs to me/probe; nothing is "
+        "published while both are watched\n"
+        f"hint: `pypi-insiders repos remove you/probe`; or to move the project to it: `{move}`\n"
+    )
+    for command in move.split(" && "):
+        person.run(*command.split()[1:])
+    assert person.run("update").stdout.startswith("Checked 1 repository, published 2 files")
+
+
 CONFIRM = "`pypi-insiders repos set me/probe project=probe`"
 
 
@@ -162,8 +183,7 @@ def test_a_name_of_which_files_lie_here_needs_a_yes(
         "me/probe: 1 tag found, latest release: v1.0\n"
         "warning: me/probe: its project name is probe, of which the index has files of another "
         "origin; nothing is published before you confirm it\n"
-        f"hint: {CONFIRM}\n"
-        "next: `pypi-insiders update me/probe`\n",
+        f"hint: {CONFIRM}\n",
     )
     failed = person.run("update", status=1)
     assert failed.stderr.endswith(

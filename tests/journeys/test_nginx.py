@@ -1,6 +1,7 @@
 """The index as plain files, served by nginx."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import wheels
@@ -20,6 +22,7 @@ from pypi_insiders.index import yanks
 
 __all__ = ["dists"]
 
+ATOM = "{http://www.w3.org/2005/Atom}"
 HTML = "text/html; charset=utf-8"
 FALLBACK = "https://fallback.example/a$1/simple/"
 
@@ -144,6 +147,25 @@ def test_a_known_page_is_not_sent_again_and_a_changed_one_is(person: Person, dis
             changed = site.get("/simple/one/", Accept=form, If_None_Match=etag)
             assert changed.status == 200
             assert b"yanked" in changed.body
+
+
+@pytest.mark.parametrize("page", ["/simple/", "/simple/one/", "/insiders/simple/one/"])
+def test_pages_link_to_a_feed(page: str, site: Site) -> None:
+    """It is Atom by its type, and its links lead to pages of the export, wherever that is."""
+    shown = get(f"{site.url}{page}", Accept="text/html").body.decode()
+    link = re.search(r'<link rel="alternate" type="application/atom\+xml" .* href="(.*)">', shown)
+    assert link is not None
+    url = urllib.parse.urljoin(f"{site.url}{page}", link[1])
+    answer = get(url)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/atom+xml")
+    feed = ElementTree.fromstring(answer.body)
+    titles = {"one 1.0", "one 1.1"} | (
+        {"two-three 1.0+insiders.4"} if page == "/simple/" else set()
+    )
+    assert {item.findtext(f"{ATOM}title") for item in feed.iter(f"{ATOM}entry")} == titles
+    hrefs = {item.get("href", "") for item in feed.iter(f"{ATOM}link")}
+    assert {get(urllib.parse.urljoin(url, href)).status for href in hrefs} == {200}
+    assert not any("//" in href for href in hrefs)
 
 
 def test_packages_may_be_kept_for_ever(site: Site) -> None:

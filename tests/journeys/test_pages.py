@@ -204,7 +204,7 @@ def test_the_front_page_shows_what_is_wrong(index: str, visitor: Visitor) -> Non
         "Hint: pypi-insiders unyank hostile VERSION Copy, or publish another release",
         "Warning: me/static-analyser: tag v0.3.0 has moved from 9f2c61d0b to 1a2b3c4d5 since it "
         f"was built {show}static-analyser Copy",
-        "Warning: me/new-one: project name unknown; until the first build, installers can get a "
+        "Warning: me/new-one: project name unknown; until it is known, installers can get a "
         "public package of that name Hint: pypi-insiders repos set me/new-one "
         "project=PROJECT Copy",
         "Note: me/static-analyser: PyPI has static-analyser 0.5.0, which is newer than 0.4.1 here",
@@ -987,7 +987,12 @@ def test_a_watched_project_without_release_is_an_error_page(person: Person) -> N
     """That says what to type."""
     person.run("repos", "add", "--no-check", "me/probe:probe")
     with serving(person) as url:
-        for path in ("/project/probe/", "/simple/probe/", "/pypi/probe/json"):
+        for path in (
+            "/project/probe/",
+            "/simple/probe/",
+            "/pypi/probe/json",
+            "/pypi/probe/1.0/json",
+        ):
             answer = ask(url, path, **BROWSER)
             assert (answer.status, "<h1>Nothing is served here</h1>" in answer.body) == (409, True)
             assert "<code>pypi-insiders update me/probe</code>" in answer.body

@@ -148,12 +148,16 @@ class Terminal:
 def test_a_terminal_shows_live_what_is_done(person: Person, watch: Watch, tmp_path: Path) -> None:
     """Each step of each repository; lines of the log stay whole; the cursor comes back."""
     block(watch("probe"), "1.0", tmp_path / "pipe")
-    terminal = Terminal(person, "update")
+    # Narrower than the lines: the terminal wraps them, and who copies one gets all of it.
+    terminal = Terminal(person, "update", COLUMNS="60")
     terminal.read_until("building v1.0")
     (tmp_path / "pipe").open("w").close()
     status, told = terminal.end()
     assert status == 0
-    for step in ("checking", "fetching", "building v1.0", "publishing 1.0"):
+    for step in (
+        *("checking", "fetching", "building v1.0", "publishing 1.0"),
+        "looking up public versions",
+    ):
         assert step in told
     assert told.rindex(SHOW_CURSOR) > told.rindex(HIDE_CURSOR)
     lines = [line.rpartition("\r")[2] for line in plain(told).split("\r\n")]

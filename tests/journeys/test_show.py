@@ -46,7 +46,7 @@ def is_recent(text: str) -> bool:
 
 
 UNNAMED = (
-    "project name unknown; until the first build, installers can get a public package of that name"
+    "project name unknown; until it is known, installers can get a public package of that name"
 )
 
 
@@ -165,6 +165,7 @@ def test_scripts_read_the_same(person: Person, project: Project) -> None:
         "version": "1.0",
         "tag": "v1.0",
         "commit": commit,
+        "message": "v1.0",
         "sandboxed": known["sandboxed"],
         "requirements": known["requirements"],
         "uploaded_to": [],

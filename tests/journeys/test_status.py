@@ -72,8 +72,8 @@ def test_one_screen_tells_that_all_is_well(machine: Machine, port: int, project:
     assert get(machine, f"http://127.0.0.1:{port}/health").status == 200
     for typed in ((), ("status",)):
         assert re.fullmatch(
-            rf"server   running at http://127.0.0.1:{port}/simple/ since {CLOCK} \({AGO}\), "
-            rf"\d+ MiB\n"
+            rf"server   running at http://127.0.0.1:{port}/simple/, listening since {CLOCK} "
+            rf"\({AGO}\), process started {AGO}, \d+ MiB\n"
             rf"watcher  running, last update succeeded {AGO}, {NEXT}\n"
             r"index    1 project, 2 files\n"
             r"\n"
@@ -111,6 +111,7 @@ def test_scripts_read_all_of_it(machine: Machine, port: int, project: Project) -
             "started_at": "TIME",
             "url": f"http://127.0.0.1:{port}/simple/",
             "addresses": [f"127.0.0.1:{port}", f"[::1]:{port}"],
+            "process_started_at": "TIME",
             "idle": False,
             "memory_bytes": "NUMBER",
             "is_idle": False,
@@ -218,7 +219,7 @@ def test_an_index_without_a_process_is_idle(machine: Machine, port: int) -> None
     machine.run("pypi-insiders", "server", "start")
     machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service")
     assert re.match(
-        rf"server   running at http://127.0.0.1:{port}/simple/ since {CLOCK} \({AGO}\), "
+        rf"server   running at http://127.0.0.1:{port}/simple/, listening since {CLOCK} \({AGO}\), "
         r"idle \(socket-activated\)\n",
         screen(machine, status=3),
     )

@@ -226,7 +226,7 @@ def test_with_another_url_it_begins_anew(
     other.release("2.0")
     done = person.run("repos", "set", "me/probe", f"url={other.url}")
     assert done.stderr == (
-        "warning: me/probe: project name unknown; until the first build, installers can get a "
+        "warning: me/probe: project name unknown; until it is known, installers can get a "
         "public package of that name\n"
         "hint: `pypi-insiders repos set me/probe project=PROJECT`\n"
         "note: the next update of me/probe starts from scratch; published files stay\n"

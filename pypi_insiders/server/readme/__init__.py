@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import FileIO
+from typing import Any
 
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
@@ -39,6 +40,8 @@ class Readme:
     """
     problem: str = ""
     """Why it is missing, cut or not rendered."""
+    info: dict[str, Any] = field(default_factory=dict)
+    """The metadata for the JSON API of PyPI; empty: it is too large, or there is none."""
 
 
 _BUSY = Readme(problem="Another README is being rendered; reload this page.")

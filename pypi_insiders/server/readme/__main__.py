@@ -21,6 +21,12 @@ _LONGEST_LINE_CHARS = 500
 _MOST_LINKS = 20
 _MOST_DEPENDENCIES = 200
 _LICENSE_CLASSIFIER = "License :: "
+# The fields of `info` in the JSON API. Source: https://docs.pypi.org/api/json/
+_TEXTS = (
+    *("author", "author_email", "description_content_type", "download_url", "home_page"),
+    *("license", "license_expression", "maintainer", "maintainer_email", "summary"),
+)
+_MOST_INFO_CHARS = 512 * 1024
 
 
 def main() -> None:
@@ -41,8 +47,25 @@ def main() -> None:
         ],
         "html": html,
         "problem": problem,
+        "info": _info(fields),
     }
     sys.stdout.write(json.dumps(found))
+
+
+def _info(fields: RawMetadata) -> dict[str, object]:
+    """Return the metadata as the JSON API names it; what is missing is `None`."""
+    named: dict[str, object] = dict(fields)
+    found: dict[str, object] = {name: named.get(name) for name in _TEXTS}
+    found |= {
+        "classifiers": fields.get("classifiers", []),
+        "keywords": ",".join(fields.get("keywords", [])) or None,
+        "project_urls": fields.get("project_urls") or None,
+        "provides_extra": fields.get("provides_extra") or None,
+        "requires_dist": fields.get("requires_dist") or None,
+        "description": fields.get("description", "")[:_LONGEST_CHARS],
+    }
+    # The server keeps some of these in memory. Half of a list would be wrong, nothing is not.
+    return found if len(json.dumps(found)) <= _MOST_INFO_CHARS else {}
 
 
 def _links(fields: RawMetadata) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
+from urllib.parse import quote
 from wsgiref.types import WSGIApplication
 
 from packaging.utils import InvalidName, canonicalize_name
@@ -46,6 +47,7 @@ _MEDIA_TYPES = {
 }
 _PREFIX = "/insiders"
 _JSON = re.compile("/(?:pypi/)?(?P<name>[^/]+)/json")
+_RELEASE_JSON = re.compile("/pypi/(?P<name>[^/]+)/(?P<version>[^/]+)/json")
 _NETRC = "add `machine HOST login USER password PASSWORD` to ~/.netrc"
 
 
@@ -167,6 +169,9 @@ class _Application:
             return redirect(f"{path.rpartition('/')[2]}/")
         if has_fallback and (answer := self._beside(path)):
             return answer(request)
+        # The pages link to them, and are the same below both prefixes.
+        if path.endswith("/releases.atom") and _is_for_people(path):
+            return redirect("../" * path.count("/") + path[1:])
         return self._wrong_path(request)
 
     def _beside(self, path: str) -> Handler | None:
@@ -175,16 +180,18 @@ class _Application:
             return self._others.site
         if path == "/packages/":
             return self._others.legacy
-        match = _JSON.fullmatch(path)
+        match = _JSON.fullmatch(path) or _RELEASE_JSON.fullmatch(path)
         return self._json if match and _is_name(match["name"]) else None
 
     def _json(self, request: Request) -> Response:
-        """Answer `/pypi/NAME/json` and `/NAME/json`, as PyPI and pypiserver have it."""
-        # The name is between the last two slashes in both forms.
-        given = request.path.split("/")[-2]
+        """Answer `/pypi/NAME[/VERSION]/json` and `/NAME/json`, as PyPI and pypiserver have it."""
+        release = _RELEASE_JSON.fullmatch(request.path)
+        # The name is before the last part in the other two forms.
+        given = release["name"] if release else request.path.split("/")[-2]
         name = canonicalize_name(given)
         if given != name:
-            return redirect(f"../{name}/json")
+            end = f"{quote(release['version'])}/json" if release else "json"
+            return redirect(f"{'../' * (end.count('/') + 1)}{name}/{end}")
         project = self._catalog.project(name)
         if project is None or not project.files:
             # As with pages: after 404 Renovate and others ask PyPI for the same name.
@@ -209,7 +216,7 @@ class _Application:
         return stops.answer(Stop(f"there is no index at {path}", index), request)
 
     def _held_in(self, path: str) -> str | None:
-        """Find a held name in an address below which there is no index, as `/NAME/VERSION/json`.
+        """Find a held name in an address below which there is no index, as `/NAME/1.0/json`.
 
         Raises:
             InsidersError: nobody can know whether there is one.

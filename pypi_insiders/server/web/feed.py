@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
@@ -11,6 +11,7 @@ from pypi_insiders.repositories.state import Build
 from pypi_insiders.server.web import page_data, templating
 from pypi_insiders.server.web.page_data import ShownRelease
 
+NAME = "releases.atom"
 MEDIA_TYPE = "application/atom+xml; charset=utf-8"
 # Readers come back within days, and an index of hundreds of projects is not sent as a whole.
 _MOST_ENTRIES = 50
@@ -30,23 +31,53 @@ class FeedEntry:
 
 
 def render(url: str, project: str | None, entries: Sequence[FeedEntry]) -> bytes:
-    """Write a feed.
+    """Write a feed of the index.
 
     Args:
         url: of the index, without a slash at the end.
         project: normalized; `None`: the feed is of all projects.
         entries: newest first.
-
-    Source: RFC 4287.
     """
+    title = f"Releases of {project or url.partition('//')[2]}"
     page = f"{url}/project/{project}/" if project else f"{url}/"
+    return _render(project, title, page, f"{url}/{path(project)}", entries)
+
+
+def render_exported(
+    projects: Iterable[Project], builds: Sequence[Build], name: str | None
+) -> bytes:
+    """Write a feed of an export, which may be at any URL: all links are relative to the feed.
+
+    Args:
+        projects: of which.
+        builds: all that may have made one of the files.
+        name: of the one project; `None`: the feed is of all projects.
+    """
+    root = "../" * path(name).count("/")
+    found = [
+        # There is no page for people, but the one of installers.
+        replace(entry, url=f"{root}simple/{entry.project}/")
+        for entry in entries("", projects, builds)
+    ]
+    page = f"{root}simple/{name}/" if name else f"{root}simple/"
+    return _render(name, f"Releases of {name or 'all projects'}", page, NAME, found)
+
+
+def path(project: str | None) -> str:
+    """Return the path of a feed below the index; `None`: that of all projects."""
+    return f"project/{project}/{NAME}" if project else f"-/{NAME}"
+
+
+def _render(
+    project: str | None, title: str, page: str, own: str, entries: Sequence[FeedEntry]
+) -> bytes:
+    """Write a feed. Source: RFC 4287."""
     text = templating.render(
         "releases.atom",
         id=_id(project or ""),
-        project=project,
-        host=url.partition("//")[2],
+        title=title,
         page=page,
-        own=f"{page}releases.atom" if project else f"{url}/-/releases.atom",
+        own=own,
         entries=entries,
         # RFC 4287 demands a time also of a feed in which there is nothing yet.
         updated_at=max((entry.release.published_at for entry in entries), default=0),

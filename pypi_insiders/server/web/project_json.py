@@ -1,8 +1,11 @@
 """Describe projects as the JSON API of PyPI does."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
+
+from packaging.utils import canonicalize_version
 
 from pypi_insiders.index import distribution
 from pypi_insiders.index.metadata_cache import Entry
@@ -11,47 +14,78 @@ from pypi_insiders.server.web import page_data, pages
 from pypi_insiders.util.plain_text import encodable
 
 MEDIA_TYPE = "application/json"
+_NO_INFO: Mapping[str, Any] = {
+    **dict.fromkeys((
+        *("author", "author_email", "description", "description_content_type", "download_url"),
+        *("home_page", "keywords", "license", "license_expression", "maintainer"),
+        *("maintainer_email", "project_urls", "provides_extra", "requires_dist", "summary"),
+    )),
+    "classifiers": [],
+}  # fmt: skip
 
 
-def render(url: str, project: Project) -> bytes:
-    """Write the answer to `/pypi/NAME/json`.
+def current(project: Project) -> list[Entry]:
+    """Return the files of the release that clients are to take for the current one.
+
+    Returns:
+        Those of the newest release that is not yanked; none where all are.
+    """
+    # PyPI gives the newest yanked release if there is no other; Renovate would propose it.
+    best = page_data.newest(project)
+    return [] if best[0].version in project.yanked else best
+
+
+def of_version(project: Project, version: str) -> list[Entry]:
+    """Return the files of a release, whose version may be written in another way."""
+    wanted = canonicalize_version(version)
+    return [entry for entry in project.files if canonicalize_version(entry.version) == wanted]
+
+
+def render(
+    url: str, project: Project, shown: Sequence[Entry], info: Mapping[str, Any], *, is_release: bool
+) -> bytes:
+    """Write the answer to `/pypi/NAME/json` or `/pypi/NAME/VERSION/json`.
 
     Args:
         url: of the index, without a slash at the end.
         project: that has files.
+        shown: the files of the release that is described; none where all are yanked.
+        info: the metadata of one of them.
+        is_release: whether this release is asked for; its answer has no list of releases.
 
     Source: https://docs.pypi.org/api/json/
     """
-    # PyPI gives the newest yanked release if there is no other; Renovate would propose it.
-    best = page_data.newest(project)
-    # A release that is yanked must never be what a client takes for the current one.
-    current = [] if best[0].version in project.yanked else best
     releases: dict[str, list[dict[str, Any]]] = {}
     for entry in project.files:
         releases.setdefault(entry.version, []).append(_file(url, project, entry))
     content = {
-        "info": _info(url, project, current),
+        "info": _info(url, project, shown, info),
         # Clients of the original require these keys; here nothing is mirrored or audited.
         "last_serial": 0,
-        "releases": releases,
-        "urls": releases[current[0].version] if current else [],
+        **({} if is_release else {"releases": releases}),
+        "urls": releases[shown[0].version] if shown else [],
         "vulnerabilities": [],
     }
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def _info(url: str, project: Project, current: list[Entry]) -> dict[str, Any]:
+def _info(
+    url: str, project: Project, shown: Sequence[Entry], info: Mapping[str, Any]
+) -> dict[str, Any]:
     page = f"{url}/project/{project.name}/"
-    version = current[0].version if current else None
+    version = shown[0].version if shown else None
+    reason = project.yanked.get(version or "")
     return {
+        **_NO_INFO,
+        **info,
         "name": project.name,
         "version": version,
-        "requires_python": next((it.requires_python for it in current if it.requires_python), None),
+        "requires_python": next((it.requires_python for it in shown if it.requires_python), None),
         "package_url": page,
         "project_url": page,
         "release_url": f"{page}#{quote(version, safe='+!')}" if version else page,
-        "yanked": False,
-        "yanked_reason": None,
+        "yanked": reason is not None,
+        "yanked_reason": encodable(reason) if reason else None,
     }
 
 

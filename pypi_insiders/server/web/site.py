@@ -10,6 +10,7 @@ from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index.catalog import Catalog
+from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.index.published import Project
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build
@@ -17,6 +18,7 @@ from pypi_insiders.server.readme import Reader, Readme
 from pypi_insiders.server.web import feed, page_data, project_json, snippets, templating
 from pypi_insiders.server.web import installer_errors as stops
 from pypi_insiders.server.web.held import Held
+from pypi_insiders.server.web.installer_errors import Stop
 from pypi_insiders.server.web.observed import Observer, PageStatus
 from pypi_insiders.server.web.pages import HTML
 from pypi_insiders.server.web.rendered import Rendered, send
@@ -28,7 +30,6 @@ from pypi_insiders.util.without_credentials import without_credentials
 # No project has such a name.
 _ASSETS = "/-/"
 _PROJECT = "/project/"
-_FEED = "releases.atom"
 _HTML = f"{HTML}; charset=utf-8"
 _TYPES = {
     "icon.svg": "image/svg+xml",
@@ -84,8 +85,8 @@ class Site:
         path = request.path
         # `/-/` and `/project/NAME/` never end so: the application sends those of JSON here.
         if path.endswith("/json"):
-            return self._json(request, path.split("/")[-2])
-        if path == f"{_ASSETS}{_FEED}":
+            return self._json(request)
+        if path == f"{_ASSETS}{feed.NAME}":
             return self._feed(request, None)
         if path.startswith(_ASSETS):
             return self._asset(request)
@@ -113,11 +114,30 @@ class Site:
             return not_found(request)
         return send(self._rendered.page(name, _TYPES[name], name, _asset), request)
 
-    def _json(self, request: Request, name: str) -> Response:
-        project = self._catalog.project(name)
+    def _json(self, request: Request) -> Response:
+        # `/pypi/NAME/VERSION/json`, or with neither `pypi` nor VERSION.
+        parts = request.path.split("/")
+        is_release = len(parts) == 5
+        project = self._catalog.project(parts[2] if is_release else parts[-2])
         if project is None or not project.files:
             return not_found(request)
-        return self._send(request, project_json.MEDIA_TYPE, project, project_json.render)
+        shown = (
+            project_json.of_version(project, parts[3])
+            if is_release
+            else project_json.current(project)
+        )
+        if is_release and not shown:
+            # As with files: a release of this version on PyPI is another one.
+            title = f"{project.name} {parts[3]} is not in the index"
+            stop = Stop(title, "`pypi-insiders status` shows all problems", 410)
+            return stops.answer(stop, request)
+        shows = project, self._readme(shown), shown
+
+        def render(url: str, shows: tuple[Project, Readme, Sequence[Entry]]) -> bytes:
+            project, readme, shown = shows
+            return project_json.render(url, project, shown, readme.info, is_release=is_release)
+
+        return self._send(request, project_json.MEDIA_TYPE, shows, render)
 
     def _feed(self, request: Request, project: Project | None) -> Response:
         """Answer with the newest releases of one project, or of all."""
@@ -133,8 +153,8 @@ class Site:
 
     def _project(self, request: Request) -> Response:
         given = request.path.removeprefix(_PROJECT)
-        is_feed = given.endswith(f"/{_FEED}")
-        end = f"/{_FEED}" if is_feed else "/"
+        is_feed = given.endswith(f"/{feed.NAME}")
+        end = f"/{feed.NAME}" if is_feed else "/"
         try:
             name = canonicalize_name(given.removesuffix(end), validate=True)
         except InvalidName:
@@ -147,7 +167,8 @@ class Site:
             return self._without_files(request, name)
         if is_feed:
             return self._feed(request, project)
-        shows = project, self._observer.current(), self._readme(project)
+        readme = self._readme(page_data.newest(project) if project.files else ())
+        shows = project, self._observer.current(), readme
         return self._send(request, _HTML, shows, self._render_project)
 
     def _without_files(self, request: Request, name: str) -> Response:
@@ -223,11 +244,10 @@ class Site:
                 remotes[name] = without_credentials(known.remote)
         return builds, remotes, problems
 
-    def _readme(self, project: Project) -> Readme:
-        """Read what the newest release tells people."""
-        if not project.files:
+    def _readme(self, entries: Sequence[Entry]) -> Readme:
+        """Read what the files of a release tell people."""
+        if not entries:
             return Readme()
-        entries = page_data.newest(project)
         # A wheel has its metadata in one place; of an sdist all is read.
         entry = next((entry for entry in entries if entry.metadata_sha256), entries[0])
         return self._reader.read(entry.sha256, entry.name, partial(self._open, entry.name))

@@ -35,22 +35,33 @@ def changed(look: Overview, **fields: Any) -> Overview:
             IDLE,
             f"server: running at {URL}/simple/",
             {
-                "since": "2026-09-21 12:13:20 UTC (2 h ago)",
+                "listening since": "2026-09-21 12:13:20 UTC (2 h ago)",
                 "sockets": "127.0.0.1:31411, [::1]:31411",
-                "service": "idle (socket-activated)",
+                "process": "idle (socket-activated)",
             },
             None,
         ),
         (
             changed(IDLE, is_working=True, memory_bytes=40 * 1024**2, since=None, listens=()),
             f"server: running at {URL}/simple/",
-            {"service": "40 MiB"},
+            {"process": "40 MiB"},
+            None,
+        ),
+        # After a restart the socket is as old as before.
+        (
+            changed(IDLE, is_working=True, process_since=AT - 5, memory_bytes=40 * 1024**2),
+            f"server: running at {URL}/simple/",
+            {
+                "listening since": "2026-09-21 12:13:20 UTC (2 h ago)",
+                "sockets": "127.0.0.1:31411, [::1]:31411",
+                "process": "started 5 s ago, 40 MiB",
+            },
             None,
         ),
         (
             changed(IDLE, is_working=True, since=None, listens=()),
             f"server: running at {URL}/simple/",
-            {"service": "running"},
+            {"process": "running"},
             None,
         ),
         (

@@ -393,6 +393,17 @@ def test_what_pypiserver_answers_besides(server: Server) -> None:
     assert [name for _, name in _links(server.get("/packages/"))] == [SDIST, WHEEL]
 
 
+NO_INFO: dict[str, Any] = {
+    **dict.fromkeys((
+        *("author", "author_email", "description_content_type", "download_url", "home_page"),
+        *("keywords", "license", "license_expression", "maintainer", "maintainer_email"),
+        *("project_urls", "provides_extra", "requires_dist", "summary"),
+    )),
+    "classifiers": [],
+    "description": "",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("path", ["/pypi/my-dist/json", "/my-dist/json"])
 def test_a_project_as_pypi_describes_it(server: Server, distributions: Path, path: str) -> None:
     """All that clients read of it: https://docs.pypi.org/api/json/."""
@@ -424,6 +435,7 @@ def test_a_project_as_pypi_describes_it(server: Server, distributions: Path, pat
     page = f"{url}/project/my-dist/"
     assert content == {
         "info": {
+            **NO_INFO,
             "name": "my-dist",
             "version": "1.0+insiders.2",
             "requires_python": ">=3.8",
@@ -451,12 +463,76 @@ def test_a_project_as_pypi_describes_it(server: Server, distributions: Path, pat
         ("/pypi/none/json", 404, None),
         ("/none/json", 404, None),
         ("/pypi/-x/json", 404, None),
+        ("/insiders/project/my-dist/releases.atom", 301, "../../../project/my-dist/releases.atom"),
+        ("/pypi/My_Dist/1.0%2Binsiders.2/json", 301, "../../my-dist/1.0%2Binsiders.2/json"),
+        ("/pypi/none/1.0/json", 404, None),
+        ("/pypi/my-dist/3.0/json", 410, None),
     ],
 )
 def test_other_names_of_json(server: Server, path: str, status: int, location: str | None) -> None:
     """The location is relative: it is right behind any proxy."""
     answer = server.get(path)
     assert (answer.status, answer.headers["Location"]) == (status, location)
+
+
+def test_a_release_as_pypi_describes_it(tmp_path: Path) -> None:
+    """The metadata of its wheel, however its version is written; the newest one is of the project.
+
+    Each has a process that reads it: 0.4 s.
+    """
+    directory = tmp_path / "dists"
+    # With a newer version of the metadata each new field is allowed.
+    metadata = """\
+Summary: The first
+Requires-Python: >=3.9
+Requires-Dist: rich>=13
+Requires-Dist: click; extra == "cli"
+Provides-Extra: cli
+Home-page: https://example.org/
+Project-URL: Source, https://example.org/source
+Author: A. Uthor
+Author-email: a@example.org
+License-Expression: MIT
+Classifier: Topic :: Utilities
+Classifier: Typing :: Typed
+Keywords: one,two
+Description-Content-Type: text/markdown
+
+# Title
+"""
+    wheel(directory, "my-dist", "1.0", metadata)
+    wheel(directory, "my-dist", "1.1", "Summary: The second")
+    yanks.save(directory, {"my-dist": {"1.0": "bad"}})
+    with _serving(directory) as server:
+        url = f"http://127.0.0.1:{server.port}/project/my-dist/"
+        first = json.loads(server.get("/pypi/my-dist/1.0.0/json").body)
+        assert first.keys() == {"info", "last_serial", "urls", "vulnerabilities"}
+        assert [file["filename"] for file in first["urls"]] == ["my_dist-1.0-py3-none-any.whl"]
+        assert first["info"] == {
+            **NO_INFO,
+            "name": "my-dist",
+            "version": "1.0",
+            "summary": "The first",
+            "requires_python": ">=3.9",
+            "requires_dist": ["rich>=13", 'click; extra == "cli"'],
+            "provides_extra": ["cli"],
+            "home_page": "https://example.org/",
+            "project_urls": {"Source": "https://example.org/source"},
+            "author": "A. Uthor",
+            "author_email": "a@example.org",
+            "license_expression": "MIT",
+            "classifiers": ["Topic :: Utilities", "Typing :: Typed"],
+            "keywords": "one,two",
+            "description": "# Title\n\n",
+            "description_content_type": "text/markdown",
+            "package_url": url,
+            "project_url": url,
+            "release_url": f"{url}#1.0",
+            "yanked": True,
+            "yanked_reason": "bad",
+        }
+        newest = json.loads(server.get("/pypi/my-dist/json").body)["info"]
+        assert (newest["version"], newest["summary"]) == ("1.1", "The second")
 
 
 def test_a_yanked_release_is_never_the_current_one(tmp_path: Path) -> None:
