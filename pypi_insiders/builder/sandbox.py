@@ -6,9 +6,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -29,10 +30,10 @@ _INSIDE = "/run/build"
 _UNIT = "pypi-insiders-build"
 # Between attempts: under load systemd sometimes cannot set up a user namespace (status 217).
 PAUSES_S = (1, 2, 4, 8)
-# The wrapper reports begin and end of the program on its standard input, the writing end of a pipe.
+# The wrapper reports begin and end of the program on its standard input, one end of a socket pair.
 # It runs outside of the program's process namespace and session, so the program can reach neither
-# its descriptors nor the wrapper itself, and cannot forge or prevent a report. If the reader of the
-# pipe is closed, because systemd started the unit too late, the program is not run.
+# its descriptors nor the wrapper itself, and cannot forge or prevent a report. If the other end is
+# closed, because systemd started the unit too late, the program is not run.
 _WRAPPER = 'echo begun >&0 || exit; "$@" </dev/null; status=$?; echo ended >&0; exit $status'
 _REPORT_BYTES = 4096
 # The directories in `/` with programs of the system. All others are hidden, among them mail, the
@@ -169,8 +170,8 @@ class Sandbox:
             try:
                 for name in (_TEMPORARY_FILES, _NETWORK):
                     (place / name).mkdir()
-                socket = place / _NETWORK / _GATEWAY
-                with gateway.opened(socket) if mounts.network else nullcontext():
+                opened = gateway.opened(place / _NETWORK / _GATEWAY)
+                with opened if mounts.network else nullcontext():
                     result, reports = self._run_unit(command, mounts, place)
             finally:
                 remove_foreign_tree(place)
@@ -231,16 +232,19 @@ class Sandbox:
             unit=unit,
         )
         reports: list[str] = []
-        with _pipe() as (reader, writer):
+        # Not a pipe: systemd 262 refuses a standard input that can only be written.
+        reader, writer = socket.socketpair()
+        with reader, writer:
+            reader.setblocking(False)
             try:
                 result = self.processes.run(
-                    Command(argv, os.environ, Path("/"), command.timeout_s), stdin=writer
+                    Command(argv, os.environ, Path("/"), command.timeout_s), stdin=writer.fileno()
                 )
                 reports = _reports(reader)
             finally:
                 # The unit may still run, whether systemd-run has ended or was killed, or systemd
                 # may not have started it yet. Closing the reader first makes a late wrapper exit.
-                os.close(reader)
+                reader.close()
                 if "ended" not in reports:
                     systemctl.try_call("kill", "--signal=KILL", "--", unit)
                 systemctl.try_call("stop", "--", unit)
@@ -274,20 +278,9 @@ class Sandbox:
         return f"{quoted(path)}:{quoted(self.inside(mounts, str(path)))}"
 
 
-@contextmanager
-def _pipe() -> Iterator[tuple[int, int]]:
-    """Create a pipe; return its non-blocking reader, which the caller closes, and its writer."""
-    reader, writer = os.pipe()
+def _reports(reader: socket.socket) -> list[str]:
     try:
-        os.set_blocking(reader, False)
-        yield reader, writer
-    finally:
-        os.close(writer)
-
-
-def _reports(descriptor: int) -> list[str]:
-    try:
-        return os.read(descriptor, _REPORT_BYTES).decode().split()
+        return reader.recv(_REPORT_BYTES).decode().split()
     except BlockingIOError:
         return []
 
