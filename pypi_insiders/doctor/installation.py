@@ -32,7 +32,9 @@ def look(services: Services, states: Iterable[UnitState], judged: Judgement) -> 
         if has["LoadState"] == "loaded" and has["NeedDaemonReload"] != "yes":
             has_own = bool(unit_names.own_drop_ins(has["DropInPaths"]))
             found += _program(check, part, has_own=has_own)
-        yield from found or [ok(check, _own(services.manager.unit_directory, part))]
+        if not found and not state.stale:  # or else the check of the server says where it listens
+            found.append(ok(check, _own(services.manager.unit_directory, part)))
+        yield from found
 
 
 def _program(check: str, part: Part, *, has_own: bool) -> Iterator[Finding]:

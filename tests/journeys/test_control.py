@@ -160,6 +160,7 @@ def test_a_failed_change_of_the_port_leaves_the_index_where_it_was(
     assert (warning["text"].startswith(text), warning["hint"]) == (True, hint)
     checks = machine.run("pypi-insiders", "doctor", check=False).stdout
     assert f"warning  server: {text}" in checks
+    assert "server units: up to date" not in checks
     variables = machine.run("pypi-insiders", "env", "--shell", "sh")
     assert f"PIP_INDEX_URL=http://127.0.0.1:{port}/simple/;" in variables.stdout
     assert (text in variables.stderr, hint in variables.stderr) == (True, True)

@@ -100,7 +100,11 @@ def test_a_second_one_joins_and_takes_what_was_added_meanwhile(
     machine.wait_for_journal("building tag v1.0", timeout_s=60)
     other = create(tmp_path, "other")
     other.release("2.0")
-    machine.run("pypi-insiders", "repos", "add", "me/other:other", "--url", other.url)
+    added = machine.run("pypi-insiders", "repos", "add", "me/other:other", "--url", other.url)
+    assert re.search(
+        r"\nnext: the watcher builds it in \d+ (s|min), or now: `pypi-insiders update me/other`\n$",
+        added.stderr,
+    ), added.stderr
     joined = machine.start("pypi-insiders", "watcher", "start")
     machine.run("sh", "-c", f": >{pipe}", timeout_s=60)
     assert joined.wait(60) == 0

@@ -152,7 +152,12 @@ def test_the_units_of_a_package_need_nothing_else(equipped: Machine, command: Pa
         "".join(
             f"removed {equipped.home}/.config/systemd/user/{name}/20-confinement.conf\n"
             for name in drop_ins
-        ),
+        )
+        + f"stays: {equipped.home}/.config/pypi-insiders\n"
+        f"stays: {equipped.home}/.local/share/pypi-insiders, with 0 files of the index\n"
+        f"stays: {equipped.home}/.cache/pypi-insiders\n"
+        f"stays: {equipped.home}/.local/state/pypi-insiders\n"
+        "to remove that too: pypi-insiders uninstall --purge\n",
         f"note: the units in {equipped.home}/{BROUGHT} stay, stopped: they belong to a package\n",
     )
     assert installed_units(equipped) - {"sockets.target.wants"} == set()
