@@ -267,7 +267,8 @@ def make(  # noqa: PLR0913 - what uv is asked for
         as_of_s: ignore files that were uploaded after this time (seconds of the epoch), unless
             installation fails then; `None`: ignore none.
         processes: kills uv when this process ends.
-        wheels: a directory with wheels that the index lacks.
+        wheels: a directory with wheels that the index lacks; a missing one is reported at once,
+            whether or not files of another time would do.
 
     Raises:
         NoWheelError: a requirement has no wheel.
@@ -295,6 +296,8 @@ def make(  # noqa: PLR0913 - what uv is asked for
         )  # fmt: skip
         if result.status == 0:
             return replace(environment, is_as_of=bool(limit))
+        if wheels:
+            _raise_without_wheel(result.stdout)
         if limit:
             _log.debug("%s", Block(result.stdout))
             last = cause(result.stdout)
@@ -305,11 +308,15 @@ def make(  # noqa: PLR0913 - what uv is asked for
         lacking = OSError(int(match[1]), message)
         if shortage(lacking):
             raise InsidersError(message, hint_for(lacking))
-    if match := _NO_WHEEL.search(result.stdout):
+    _raise_without_wheel(result.stdout)
+    raise RequirementError(message, result.stdout)
+
+
+def _raise_without_wheel(output: str) -> None:
+    if match := _NO_WHEEL.search(output):
         project = canonicalize_name(match[1] or match[2])
         message = f"build requirement {project} has no usable wheel"
-        raise NoWheelError(message, result.stdout, project)
-    raise RequirementError(message, result.stdout)
+        raise NoWheelError(message, output, project)
 
 
 def _make_empty(directory: Path, python: str, processes: ProcessGroup) -> Environment:

@@ -49,7 +49,9 @@ class Requirements:
         self._as_of_s = recipe.epoch_s if recipe.as_of_commit else None
         self._environments: dict[tuple[str, frozenset[str]], Environment] = {}
         self._wheels = workspace / "requirement-wheels"
+        self._wheels.mkdir()
         self._built: list[str] = []
+        self._has_failed = False
 
     def environment(self, python: str, requirements: set[str]) -> Environment:
         """Return an environment with exactly these requirements.
@@ -70,13 +72,15 @@ class Requirements:
 
     def are_dated(self) -> bool:
         """Return whether the latest requirements are others than those as of the commit."""
+        if self._has_failed and self._as_of_s is not None:
+            return True
         for number, ((python, required), made) in enumerate(self._environments.items()):
             if not made.is_as_of:
                 continue
             try:
                 latest = environments.make(
                     self._workspace / f"latest-{number}", required, python=python, as_of_s=None,
-                    processes=self._launcher.processes, wheels=self._found_wheels,
+                    processes=self._launcher.processes, wheels=self._added_wheels,
                 )  # fmt: skip
             except InsidersError:
                 continue
@@ -85,8 +89,8 @@ class Requirements:
         return False
 
     @property
-    def _found_wheels(self) -> Path | None:
-        return self._wheels if self._built else None
+    def _added_wheels(self) -> Path | None:
+        return self._wheels if self._recipe.source_depth else None
 
     def _made(self, python: str, requirements: set[str]) -> Environment:
         directory = self._workspace / f"env-{len(self._environments)}"
@@ -94,7 +98,7 @@ class Requirements:
             try:
                 return environments.make(
                     directory, requirements, python=python, as_of_s=self._as_of_s,
-                    processes=self._launcher.processes, wheels=self._found_wheels,
+                    processes=self._launcher.processes, wheels=self._added_wheels,
                 )  # fmt: skip
             except NoWheelError as error:
                 # Built once, it was of no use: another version is required.
@@ -107,8 +111,8 @@ class Requirements:
         """Build a wheel of a requirement from its sdist, in the sandbox."""
         self._built.append(project)
         place = self._workspace / f"requirement-{len(self._built)}"
-        for directory in (place, place / "sdist", self._wheels):
-            directory.mkdir(exist_ok=True)
+        for directory in (place, place / "sdist"):
+            directory.mkdir()
         sdist = sdist_download.download(
             project, requirements, place,
             python=python, as_of_s=self._as_of_s, processes=self._launcher.processes,
@@ -123,6 +127,7 @@ class Requirements:
             wheel = self._build_wheel(unpacked, place, recipe, python)
             archives.check(wheel)
         except (BuildError, DistributionError) as error:
+            self._has_failed = True
             output = error.output if isinstance(error, BuildError) else ""
             raise RequirementError(
                 f"cannot build the build requirement {project}: {error.message}", output

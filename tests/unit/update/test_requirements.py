@@ -156,7 +156,7 @@ def test_a_build_requirement_without_a_wheel_is_built_on_request(
         "from their sdists",
     ]
     person.run("repos", "set", "me/probe", "build-from-source=true")
-    assert [line for line in told(person) if "no build requirements found" not in line] == [
+    assert told(person) == [
         "building tool-1.0.tar.gz, as build requirement tool has no usable wheel",
         "building inner-1.0.tar.gz, as build requirement inner has no usable wheel",
     ]
