@@ -40,6 +40,7 @@ _REMEDIES = {
     "build-from-source": "builds such requirements from their sdists",
     "sdist": "builds the wheels from the source tree, and no sdist",
 }
+_HAS_POINTERS = "has pointers of Git LFS"
 
 
 @dataclass(frozen=True)
@@ -169,12 +170,15 @@ class ReleaseBuilder:
         try:
             return build_distributions(source, workspace, recipe, launcher)
         except BuildError as error:
-            error.hint = error.hint or self._advice(error.output, error.remedy)
+            error.hint = error.hint or self._advice(error)
             raise
 
-    def _advice(self, output: str, remedy: str | None) -> str | None:
+    def _advice(self, error: BuildError) -> str | None:
         """Return which key of the repository may help, by what a build wrote; `None`: none."""
+        output, remedy = error.output, error.remedy
         command = f"pypi-insiders repos set {self._name}"
+        if _HAS_POINTERS in error.message and not self._repository.lfs:
+            return f"`{command} lfs=true` fetches the files of Git LFS, with git-lfs"
         if _LACKS_OBJECTS.search(output) and self._repository.history is None:
             return f"`{command} history=full` fetches the files of older commits too"
         if not self._repository.network and has_network_error(output):
