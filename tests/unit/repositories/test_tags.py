@@ -211,6 +211,8 @@ def test_what_was_built_as_another_version_does_not_hide_the_final_one(
     built = dict.fromkeys(produced, "a")
     assert choose(refs, built, Rules(), (), produced).build == ("v2.0.0",)
     assert unbuilt(refs, built, Rules(), produced)[0] == "v2.0.0"
+    # What was built is not built again, as whatever it was built.
+    assert unbuilt(built, built, Rules(), produced) == ()
 
 
 def test_a_built_version_is_not_built_again_from_another_tag() -> None:
