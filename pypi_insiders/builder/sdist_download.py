@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import time
 import tomllib
 from base64 import b64encode
 from collections.abc import Iterable
@@ -21,11 +22,13 @@ from pypi_insiders.builder.environments import RequirementError
 from pypi_insiders.builder.hook_variables import INDEX_VARIABLES
 from pypi_insiders.util.disk_reserve import demand_room
 from pypi_insiders.util.process_group import ProcessGroup
+from pypi_insiders.util.time_limit import shortened
 from pypi_insiders.util.web import NoAnswerError, answer_to
 
 _LIMIT_BYTES = 256 * 1024**2
 _BLOCK_BYTES = 1024**2
 _TIMEOUT_S = 60
+_DOWNLOAD_S = 900
 
 
 def download(  # noqa: PLR0913 - what uv is asked for
@@ -60,7 +63,7 @@ def download(  # noqa: PLR0913 - what uv is asked for
     listed.write_text("".join(f"{text}\n" for text in wanted))
     file = _find(project, listed, python, as_of_s, processes)
     url, name = str(file["url"]), str(file.get("name") or _last_part(str(file["url"])))
-    if "/" in name or not name.endswith(".tar.gz"):
+    if "/" in name or not name.isprintable() or not name.endswith(".tar.gz"):
         raise RequirementError(f"cannot build {project} from {name!r}, which is no .tar.gz file")
     target = directory / name
     try:
@@ -86,12 +89,15 @@ def _find(
     project: str, listed: Path, python: str, as_of_s: int | None, processes: ProcessGroup
 ) -> dict[str, Any]:
     """Ask uv for the sdist: it knows the indexes of the user. No code of a project runs."""
+    # A file, as warnings of uv would be in between the lines on standard output.
+    answer = listed.with_name("pylock.toml")
     for limit in environments.time_limits(as_of_s):
         # --no-deps: uv would build an sdist to learn what it depends on.
         done = environments.run_uv(
             processes, listed.parent,
             "pip", "compile", "--quiet", "--no-deps", "--no-header", "--format", "pylock.toml",
-            "--no-binary", project, "--python", python, *limit, "--", str(listed),
+            "--no-binary", project, "--python", python, "--output-file", str(answer), *limit,
+            "--", str(listed),
         )  # fmt: skip
         if done.status == 0:
             break
@@ -100,7 +106,7 @@ def _find(
             f"cannot find an sdist of {project}: {environments.cause(done.stdout)}", done.stdout
         )
     try:
-        (package,) = tomllib.loads(done.stdout)["packages"]
+        (package,) = tomllib.loads(answer.read_text(encoding="utf-8"))["packages"]
         return dict(package["sdist"])
     except (ValueError, LookupError, TypeError) as error:
         raise RequirementError(f"no sdist of {project} found", done.stdout) from error
@@ -126,11 +132,13 @@ def _copy(url: str, target: Path) -> None:
 def _receive(answer: HTTPResponse | HTTPError, output: BinaryIO) -> None:
     if answer.status != 200:
         raise OSError(f"status {answer.status}")
-    left_bytes = _LIMIT_BYTES
+    left_bytes, until_s = _LIMIT_BYTES, time.monotonic() + shortened(_DOWNLOAD_S)
     while block := answer.read(_BLOCK_BYTES):
         left_bytes -= len(block)
         if left_bytes < 0:
             raise OSError(f"larger than {_LIMIT_BYTES // 1024**2} MiB")
+        if time.monotonic() > until_s:
+            raise OSError("it takes too long")
         demand_room(len(block))
         output.write(block)
 

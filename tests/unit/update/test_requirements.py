@@ -33,7 +33,11 @@ def index(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def put(directory: Path, version: str, year: int, content: str) -> None:
     """Upload a version of the build backend `tool` in some year."""
-    path = wheels.wheel(directory, "tool", version, content=content.encode())
+    date(wheels.wheel(directory, "tool", version, content=content.encode()), year)
+
+
+def date(path: Path, year: int) -> None:
+    """Change when a file was uploaded."""
     at_s = datetime(year, 1, 1, tzinfo=UTC).timestamp()
     os.utime(path, (at_s, at_s))
 
@@ -138,8 +142,10 @@ def put_sdist(directory: Path, name: str, requires: list[str], code: str) -> Non
         f'[project]\nname = "{name}"\nversion = "1.0"\ndescription = ""\n'
         'requires-python = ">=3.8"\ndependencies = []\ndynamic = ["dependencies"]\n'
     )
-    with tarfile.open(directory / f"{name}-1.0.tar.gz", "w:gz") as archive:
+    path = directory / f"{name}-1.0.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
         archive.add(root, f"{name}-1.0")
+    date(path, 2020)
 
 
 def test_a_build_requirement_without_a_wheel_is_built_on_request(
