@@ -14,38 +14,41 @@ from pypi_insiders.index.distribution import DistributionError
 
 @dataclass(frozen=True)
 class Distributions:
-    """One sdist and the wheels of the same release."""
+    """The sdist, if any, and the wheels of one release."""
 
     name: str
     """The normalized project name."""
     version: str
-    sdist: Path
+    sdist: Path | None
     wheels: tuple[Path, ...]
     requirements: dict[str, str] = field(default_factory=dict)
     """The installed build requirements, name to version."""
+    remark: str = ""
+    """How it was built if not as usual, in one line."""
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Return the sdist and the wheels."""
-        return (self.sdist, *self.wheels)
+        return (*([self.sdist] if self.sdist else []), *self.wheels)
 
 
 def check(
-    sdist: Path, wheels: Sequence[Path], requirements: dict[str, str] | None = None
+    sdist: Path | None, wheels: Sequence[Path], requirements: dict[str, str] | None = None
 ) -> Distributions:
-    """Require that the file names of an sdist and wheels are of one release.
+    """Require that the file names of an sdist, if any, and of wheels are of one release.
 
     Raises:
         BuildError: they are of different releases, or a file name is invalid.
     """
-    name, version = release_of(sdist.name)
+    first = sdist or wheels[0]
+    name, version = release_of(first.name)
     # Installers and pypiserver split such a name differently: `a-1-2.0` is release 2.0 of `a-1`, or
     # 1-2.0 of `a`.
-    if re.search(r"-\d", sdist.name.rpartition("-")[0]):
+    if sdist and re.search(r"-\d", sdist.name.rpartition("-")[0]):
         raise BuildError(f"{sdist.name} is ambiguous: its project name has a digit after a hyphen")
     for wheel in wheels:
         if release_of(wheel.name) != (name, version):
-            raise BuildError(f"{sdist.name} and {wheel.name} are not the same release")
+            raise BuildError(f"{first.name} and {wheel.name} are not the same release")
     return Distributions(name, str(version), sdist, tuple(wheels), requirements or {})
 
 

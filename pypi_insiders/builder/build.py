@@ -1,17 +1,17 @@
 """Build an sdist and wheels from a source tree, with `build`."""
 
 import contextlib
+import functools
 import itertools
 import logging
 import os
 import re
 import shutil
 import stat
-import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,16 +19,17 @@ from packaging.utils import canonicalize_name
 
 from pypi_insiders.builder import configuration, environments
 from pypi_insiders.builder.artifacts import Distributions, check, release_of
-from pypi_insiders.builder.environments import Environment, RequirementError
+from pypi_insiders.builder.environments import RequirementError
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.builder.hooks import HookRunner, Hooks
-from pypi_insiders.builder.launcher import Launcher, Mounts
+from pypi_insiders.builder.launcher import Launcher
 from pypi_insiders.builder.recipe import Recipe
+from pypi_insiders.builder.requirements import Requirements
 from pypi_insiders.index import archives, distribution
 from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.util.disk_reserve import is_exhausted
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, shortage
-from pypi_insiders.util.process_group import Command
 from pypi_insiders.util.trees import open_to_us, remove_foreign_tree, target_in
 
 # `build` is imported when a build starts: most updates have nothing to build.
@@ -40,12 +41,15 @@ _log = logging.getLogger(__name__)
 _FIRST_USE = threading.Lock()
 _LINE_CHARS = 400
 _SHOWN = 20
+_NO_SDIST = "sdist=false"
 
 
 def build_distributions(
     source: Path, workspace: Path, recipe: Recipe, launcher: Launcher
 ) -> Distributions:
     """Build an sdist from a source tree, and wheels from that sdist, in isolated environments.
+
+    Without an sdist in the recipe, the wheels are built from the source tree.
 
     The same source tree and recipe give the same bytes, unless the build backend prevents it.
 
@@ -65,10 +69,27 @@ def build_distributions(
         # The first call is not thread-safe: https://github.com/python/cpython/issues/92452
         sysconfig.get_config_vars()
     work = _Work(workspace, recipe, launcher)
+    try:
+        with _translated(work):
+            if not recipe.has_sdist:
+                return check(None, work.tree_wheels(source), work.requirements.versions)
+            unpacked = work.sdist(source)
+            wheels = work.wheels(unpacked, source)
+            sdist = work.finished / f"{unpacked.name}.tar.gz"
+            return check(sdist, wheels, work.requirements.versions)
+    except BuildError as error:
+        # Not if this build is to end: each environment takes time and space.
+        error.is_dated = not is_exhausted() and work.requirements.are_dated()
+        raise
+
+
+def _build_requirement(
+    launcher: Launcher, unpacked: Path, workspace: Path, recipe: Recipe, python: str
+) -> Path:
+    """Build a wheel from the unpacked sdist of a build requirement; return its path."""
+    work = _Work(workspace, recipe, launcher)
     with _translated(work):
-        unpacked = work.sdist(source)
-        wheels = work.wheels(unpacked, source)
-        return check(work.finished / f"{unpacked.name}.tar.gz", wheels, work.requirements)
+        return work.build("wheel", unpacked, unpacked, python)
 
 
 class _Work:
@@ -76,7 +97,9 @@ class _Work:
 
     def __init__(self, workspace: Path, recipe: Recipe, launcher: Launcher) -> None:
         self.runner = HookRunner(workspace, recipe, launcher)
-        self.requirements: dict[str, str] = {}
+        self.requirements = Requirements(
+            workspace, recipe, launcher, functools.partial(_build_requirement, launcher)
+        )
         self.finished = workspace / "finished"
         self._workspace = workspace
         self._recipe = recipe
@@ -85,17 +108,19 @@ class _Work:
         self._taken_directory = workspace / "built"
         for directory in (self.finished, self._dist, workspace / "home", self._taken_directory):
             directory.mkdir()
-        self._environments: dict[tuple[str, frozenset[str]], Environment] = {}
 
     def sdist(self, source: Path) -> Path:
         """Build and repack an sdist; return the directory of its unpacked files."""
         pythons = self._pythons()
         project = self._project(source)
-        built = self._build("sdist", project, source, pythons[0])
+        built = self.build("sdist", project, source, pythons[0])
         directory = self._workspace / "sdist"
         directory.mkdir()
         # Repacked with fixed times, owners and order: backends write the times of generated files.
-        root = archives.unpack_sdist(built, directory, self._recipe.epoch_s)
+        try:
+            root = archives.unpack_sdist(built, directory, self._recipe.epoch_s)
+        except DistributionError as error:
+            raise BuildError(error.message, remedy=_NO_SDIST) from error
         if built.name != f"{root.name}.tar.gz":
             raise BuildError(f"{built.name} must contain the directory {built.name[:-7]}")
         root = root.rename(root.with_name(_clear_name(root.name)))
@@ -118,23 +143,35 @@ class _Work:
         """
         import build
 
-        try:
-            return tuple(self._wheels(unpacked, unpacked))
-        except build.BuildBackendException as error:
-            if not isinstance(error.exception, subprocess.CalledProcessError):
-                raise
-            cause, output = _last_line(self.runner.output), self.runner.output
-            remove_foreign_tree(self._dist)
-            self._dist.mkdir()
+        tree_file = self._project(source) / "pyproject.toml"
+        if tree_file.is_file() and not (unpacked / "pyproject.toml").is_file():
+            # Without it, another backend would build something else. It may be a link to a file
+            # that the sdist lacks.
+            wheels, cause = self.tree_wheels(source), "it lacks the content of pyproject.toml"
+        else:
             try:
-                wheels = tuple(self._wheels(self._project(source), source))
-            except build.BuildBackendException:
-                # The tree fails too, so what the sdist lacks is not the reason.
-                self.runner.output = output
-                raise error from None
+                return tuple(self._wheels(unpacked, unpacked))
+            except build.BuildBackendException as error:
+                # Of the machine, or an odd answer, and not what files of the sdist lead to.
+                if isinstance(error.exception, InsidersError | OSError | MemoryError):
+                    raise
+                cause = _last_line(self.runner.output) or str(error)
+                output = self.runner.output
+                remove_foreign_tree(self._dist)
+                self._dist.mkdir()
+                try:
+                    wheels = self.tree_wheels(source)
+                except build.BuildBackendException:
+                    # The tree fails too, so what the sdist lacks is not the reason.
+                    self.runner.output = output
+                    raise error from None
         _log.warning("no wheel can be built from %s, so it is built from the source tree: %s",
                      f"{unpacked.name}.tar.gz", cause)  # fmt: skip
         return wheels
+
+    def tree_wheels(self, source: Path) -> tuple[Path, ...]:
+        """Build wheels from the source tree."""
+        return tuple(self._wheels(self._project(source), source))
 
     def _wheels(self, project: Path, tree: Path) -> Iterator[Path]:
         """Build a wheel, or one for each interpreter where they differ."""
@@ -145,7 +182,7 @@ class _Work:
                 # Unpacked again: the hooks of the last build may have changed the files.
                 remove_foreign_tree(project)
                 archives.unpack_sdist(archive, project.parent, self._recipe.epoch_s)
-            built = self._build("wheel", project, tree, python)
+            built = self.build("wheel", project, tree, python)
             # An abi3 wheel has the same name for several interpreters.
             if built.name not in done:
                 archives.check(built)
@@ -170,7 +207,7 @@ class _Work:
             raise BuildError(f"no matching Python interpreter found: {', '.join(found)}")
         return paths
 
-    def _build(self, kind: "DistributionType", project: Path, tree: Path, python: str) -> Path:
+    def build(self, kind: "DistributionType", project: Path, tree: Path, python: str) -> Path:
         """Run the hooks that build a distribution; return the built file.
 
         Args:
@@ -187,44 +224,11 @@ class _Work:
         builder = build.ProjectBuilder(project, "python", hooks)
         required = builder.build_system_requires
         # First with the static requirements alone, as `get_requires_for_build_*` runs in them.
-        hooks.environment = self._environment(python, required)
+        hooks.environment = self.requirements.environment(python, required)
         required |= builder.get_requires_for_build(kind)
-        hooks.environment = self._environment(python, required)
+        hooks.environment = self.requirements.environment(python, required)
         builder.build(kind, self._dist)
         return self._taken(kind)
-
-    def _environment(self, python: str, requirements: set[str]) -> Environment:
-        """Return an environment with exactly these requirements."""
-        # Nothing is added to an existing environment: a hook has run in it, and uv would execute
-        # what the hook left there, outside of the sandbox.
-        key = (python, frozenset(requirements))
-        if key not in self._environments:
-            recipe = self._recipe
-            self._environments[key] = environments.make(
-                self._workspace / f"env-{len(self._environments)}",
-                requirements,
-                python=python,
-                as_of_s=recipe.epoch_s if recipe.as_of_commit else None,
-                processes=self._launcher.processes,
-            )
-            self.requirements |= self._environments[key].versions
-            if recipe.bytecode is not None:
-                recipe.bytecode.bring(self._environments[key], self._compile)
-        return self._environments[key]
-
-    def _compile(
-        self, argv: Sequence[str], environment: Environment, output: Path, timeout_s: float
-    ) -> Path:
-        """Compile modules in the sandbox: they are foreign code, too."""
-        mounts = Mounts(
-            self._workspace,
-            writable=(output,),
-            readable=(environment.directory, *environment.shown),
-        )
-        environ = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
-        self._launcher.run(Command(argv, environ, output, timeout_s), mounts)
-        modules = self._launcher.inside(mounts, str(environment.directory / "lib"))
-        return output / modules.removeprefix("/")
 
     def _taken(self, kind: str) -> Path:
         """Move the built file out of the hooks' reach; refuse additional files."""
@@ -269,7 +273,8 @@ def _translated(work: _Work) -> Iterator[None]:
     try:
         yield
     except (BuildError, RequirementError) as error:
-        raise BuildError(error.message, work.runner.output + error.output) from error
+        output = work.runner.output + error.output
+        raise BuildError(error.message, output, remedy=error.remedy) from error
     except DistributionError as error:
         raise BuildError(error.message, work.runner.output) from error
     except build.BuildBackendException as error:
@@ -283,12 +288,13 @@ def _translated(work: _Work) -> Iterator[None]:
                 f"cannot build now: {lacking.strerror}", hint_for(lacking)
             ) from error
         cause = _last_line(work.runner.output) or _last_line(str(error.exception))
-        what = str(error)
+        what = str(error).rstrip(".")
         traceback = getattr(error.exception, "traceback", None)
         # `build` shows the repr of the traceback when a backend raises UnsupportedOperation.
         if traceback and repr(traceback) in what:
             what, cause = "the build backend refuses", _last_line(traceback)
-        raise BuildError(f"{what}: {cause}", work.runner.output) from error
+        remedy = _NO_SDIST if what.endswith(" build_sdist") else None
+        raise BuildError(f"{what}: {cause}", work.runner.output, remedy=remedy) from error
     except build.BuildException as error:
         raise BuildError(str(error), work.runner.output) from error
 

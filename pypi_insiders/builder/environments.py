@@ -9,13 +9,14 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from pypi_insiders.util import uv
 from pypi_insiders.util.errors import InsidersError
@@ -31,6 +32,11 @@ _log = logging.getLogger(__name__)
 _TIMEOUT_S = 900
 _LONGEST_CHARS = 1000
 _MOST_REQUIREMENTS = 1000
+# What uv 0.13 prints of a project that has nothing but sdists, and its older words for it.
+_NO_WHEEL = re.compile(
+    r"Wheels are required for `([\w.-]+)`"
+    r"|\b([\w.-]+?)(?:[=<>!~]=?[^\s,]+)? (?:has|have) no (?:usable )?wheels"
+)
 _COMPILE_TIMEOUT_S = 120
 _COMPILE_MEMORY_BYTES = 1024**3
 
@@ -40,11 +46,25 @@ class RequirementError(InsidersError):
 
     Args:
         output: the complete output of uv.
+        remedy: the key of the repository that may help, as `KEY=VALUE`.
     """
 
-    def __init__(self, message: str, output: str = "") -> None:
+    def __init__(self, message: str, output: str = "", remedy: str | None = None) -> None:
         super().__init__(message)
         self.output = output
+        self.remedy = remedy
+
+
+class NoWheelError(RequirementError):
+    """A build requirement has no wheel that fits.
+
+    Args:
+        project: its normalized name.
+    """
+
+    def __init__(self, message: str, output: str, project: str) -> None:
+        super().__init__(message, output, "build-from-source=true")
+        self.project = project
 
 
 @dataclass(frozen=True)
@@ -59,6 +79,8 @@ class Environment:
     """The interpreter it was created from."""
     shown: frozenset[Path]
     """The directories of that interpreter and of all links that lead to it."""
+    is_as_of: bool = False
+    """Whether files that were uploaded later were left out."""
 
     @property
     def python(self) -> Path:
@@ -214,13 +236,27 @@ def _interpreter(python: Path) -> tuple[Path, frozenset[Path]]:
     return python, frozenset(found - {Path("/"), Path("/usr")})
 
 
-def make(
+def time_limits(as_of_s: int | None) -> list[tuple[str, ...]]:
+    """Return the options of uv to try in turn, so that no file is newer than a time.
+
+    Args:
+        as_of_s: seconds of the epoch; `None`: any time.
+    """
+    if as_of_s is None:
+        return [()]
+    date = datetime.fromtimestamp(as_of_s, UTC).isoformat().replace("+00:00", "Z")
+    # A second try without: old indexes report no times, and some projects have no file so old.
+    return [("--exclude-newer", date), ()]
+
+
+def make(  # noqa: PLR0913 - what uv is asked for
     directory: Path,
     requirements: Iterable[str],
     *,
     python: str,
     as_of_s: int | None,
     processes: ProcessGroup,
+    wheels: Path | None = None,
 ) -> Environment:
     """Create an environment and install requirements from wheels.
 
@@ -231,8 +267,11 @@ def make(
         as_of_s: ignore files that were uploaded after this time (seconds of the epoch), unless
             installation fails then; `None`: ignore none.
         processes: kills uv when this process ends.
+        wheels: a directory with wheels that the index lacks; a missing one is reported at once,
+            whether or not files of another time would do.
 
     Raises:
+        NoWheelError: a requirement has no wheel.
         RequirementError: a requirement is malformed, not allowed or cannot be installed.
         InsidersError: uv cannot create the environment.
 
@@ -241,11 +280,8 @@ def make(
     wanted = _checked(requirements)
     if not wanted:
         return _make_empty(directory, python, processes)
-    limits: list[tuple[str, ...]] = [()]
-    if as_of_s is not None:
-        date = datetime.fromtimestamp(as_of_s, UTC).isoformat().replace("+00:00", "Z")
-        limits = [("--exclude-newer", date), ()]
-    for limit in limits:
+    found = ("--find-links", str(wheels)) if wheels else ()
+    for limit in time_limits(as_of_s):
         # A new environment for each attempt: uv runs the environment's interpreter to inspect it,
         # and a wheel that was installed before could have replaced that.
         remove_foreign_tree(directory)
@@ -253,28 +289,38 @@ def make(
         # --no-build: a source distribution would run its code here, with our whole environment,
         # which may contain an index's password. Copies: a hard link into uv's cache would let a
         # hook change what later environments get.
-        result = _uv(
+        result = run_uv(
             processes, directory.parent,
             "pip", "install", "--no-build", "--link-mode=copy",
-            "--python", str(environment.python), *limit, "--", *wanted,
+            "--python", str(environment.python), *found, *limit, "--", *wanted,
         )  # fmt: skip
         if result.status == 0:
-            return environment
-        if limit and len(limits) > 1:
+            return replace(environment, is_as_of=bool(limit))
+        if wheels:
+            _raise_without_wheel(result.stdout)
+        if limit:
             _log.debug("%s", Block(result.stdout))
             last = cause(result.stdout)
-            _log.info("no build requirements found as of %s, using the latest: %s", date, last)
+            _log.info("no build requirements found as of %s, using the latest: %s", limit[1], last)
     message = f"cannot install the build requirements: {cause(result.stdout)}"
     # The form of Rust's standard library, in which uv is written.
     if match := re.search(r"\(os error (\d+)\)$", message):
         lacking = OSError(int(match[1]), message)
         if shortage(lacking):
             raise InsidersError(message, hint_for(lacking))
+    _raise_without_wheel(result.stdout)
     raise RequirementError(message, result.stdout)
 
 
+def _raise_without_wheel(output: str) -> None:
+    if match := _NO_WHEEL.search(output):
+        project = canonicalize_name(match[1] or match[2])
+        message = f"build requirement {project} has no usable wheel"
+        raise NoWheelError(message, output, project)
+
+
 def _make_empty(directory: Path, python: str, processes: ProcessGroup) -> Environment:
-    made = _uv(
+    made = run_uv(
         processes, directory.parent,
         "venv", "--quiet", "--no-project", "--relocatable", "--python", python, str(directory),
     )  # fmt: skip
@@ -316,7 +362,7 @@ def find_python(version: str, processes: ProcessGroup, directory: Path) -> str |
     Returns:
         Its path; `None` if not found.
     """
-    result = _uv(
+    result = run_uv(
         processes, directory,
         "python", "find", "--no-project", "--no-python-downloads", version,
     )  # fmt: skip
@@ -325,7 +371,8 @@ def find_python(version: str, processes: ProcessGroup, directory: Path) -> str |
     return found[-1] if result.status == 0 and found else None
 
 
-def _uv(processes: ProcessGroup, directory: Path, *arguments: str) -> Result:
+def run_uv(processes: ProcessGroup, directory: Path, *arguments: str) -> Result:
+    """Run uv in a directory without a project; its messages are in `stdout`, too."""
     # PYTHONPATH would reach the interpreters that uv runs; VIRTUAL_ENV would be preferred by
     # `uv python find`.
     environ = {

@@ -14,11 +14,17 @@ class BuildError(InsidersError):
 
     Args:
         output: the complete output of the build.
+        remedy: the key of the repository that may help, as `KEY=VALUE`.
     """
 
-    def __init__(self, message: str, output: str = "", hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, output: str = "", hint: str | None = None, remedy: str | None = None
+    ) -> None:
         super().__init__(message, hint)
         self.output = output
+        self.remedy = remedy
+        self.is_dated = False
+        """Whether the latest build requirements are others than it was built with."""
 
 
 class SandboxError(InsidersError):

@@ -23,7 +23,7 @@ _PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy")
 # Debian and Arch, Fedora and SUSE. Without a system store uv uses its bundled certificates.
 _CERTIFICATE_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs")
 _ONLY_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
-_INDEX_VARIABLES = (*_ONLY_INDEX_VARIABLES, "UV_INDEX", "UV_EXTRA_INDEX_URL")
+INDEX_VARIABLES = (*_ONLY_INDEX_VARIABLES, "UV_INDEX", "UV_EXTRA_INDEX_URL")
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ def _remove_indexes(indexes: Iterable[str], fallback_url: str | None) -> None:
         for index in indexes
         for host in ("127.0.0.1", "localhost", "[::1]")
     )
-    for variable in _INDEX_VARIABLES:
+    for variable in INDEX_VARIABLES:
         urls = os.environ.get(variable, "").split()
         others = [url for url in urls if not any(start in f"{url}/" for start in starts)]
         if len(others) == len(urls):

@@ -21,6 +21,10 @@ class Recipe:
     """Whether build hooks may use HTTP and HTTPS to other machines."""
     as_of_commit: bool = True
     """Whether build requirements are resolved as of the time of the commit."""
+    has_sdist: bool = True
+    """Whether an sdist is built, and the wheels from it; otherwise from the source tree."""
+    source_depth: int = 0
+    """How deep build requirements without a wheel are built from their sdists; 0: not at all."""
     readable: tuple[Path, ...] = ()
     """Additional paths that build hooks may read."""
     bytecode: Bytecode | None = None

@@ -28,10 +28,12 @@ tags, pre, max-new, backfill   which tags are releases
 subdirectory, python           what is built
 network, strict                how it is built
 readable, path                 which of your files and programs builds use
+sdist, as-of-tag               whether with an sdist, and with which build requirements
+build-from-source              whether requirements without a wheel are built
 keep                           how many versions the index keeps
 allowed-signers                who must have signed tags
 public-until-built             the fallback index serves until a build
-submodules                     from where submodules may be fetched
+submodules, history, lfs       what is fetched beside the tag's own files
 token-file, token-credential   the token that git needs for https
 
 Changing url or project starts from scratch; what was published stays.

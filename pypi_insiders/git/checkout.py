@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pypi_insiders.git import credentials
+from pypi_insiders.git import credentials, lfs
 from pypi_insiders.git.command import FETCH_TIMEOUT_S, GitSettings, attempt, git, in_mirror, in_tree
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import UnexplainedError, UnfitError, explain
@@ -18,7 +18,6 @@ from pypi_insiders.git.mirror import SHA256, Mirror
 from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, submodules_of
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
-from pypi_insiders.util.formatting import listed
 from pypi_insiders.util.trees import paths_below, remove_tree, target_in
 
 _log = logging.getLogger(__name__)
@@ -67,13 +66,14 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     *,
     tag: str | None = None,
     submodules: Allowed = None,
+    has_lfs: bool = False,
     project: str = ".",
 ) -> int:
     """Check out a commit as a new work tree with history, tags and submodules.
 
     Missing objects are fetched first. The tree has no remote and uses the objects of the mirror,
     which must not be moved; contents of other commits may be missing. No settings, hooks or filters
-    apply, so files of Git LFS stay pointers. All files get the time of the commit.
+    apply. All files get the time of the commit.
 
     Args:
         mirror: a mirror filled by `fetch`.
@@ -84,6 +84,7 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
             `None`: the tags are as in the mirror.
         submodules: allowed places of submodules besides the namespace of the repository; `None`:
             anywhere; `False`: none is checked out.
+        has_lfs: whether the files of Git LFS replace the pointers to them.
         project: a directory of the repository. Links from it to files elsewhere in the repository
             become copies: `LICENSE` is often such a link, and backends refuse to leave the project.
 
@@ -99,7 +100,7 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     Source: gitrepository-layout(5), `objects/info/alternates`; gitattributes(5).
     """
     # With history and tags, because many build backends derive the version from them.
-    exporter, of = _opened(mirror, access, submodules)
+    exporter, of = _opened(mirror, access, submodules, has_lfs=has_lfs)
     exporter.check_out(of, commit, tree)
     time_s = _time_of(mirror, commit)
     if tag is not None:
@@ -157,13 +158,14 @@ def _time_of(mirror: Path, commit: str) -> int:
     return time_s
 
 
-def bring(
+def bring(  # noqa: PLR0913  # what a commit is fetched with
     mirror: Path,
     commit: str,
     access: Access = GITS_OWN,
     *,
     submodules: Allowed = None,
     is_full: bool = False,
+    has_lfs: bool = False,
 ) -> None:
     """Fetch all objects that `export` of a commit needs.
 
@@ -173,32 +175,38 @@ def bring(
         access: the access to the host.
         submodules: as in `export`.
         is_full: whether the files of older commits are fetched too, those of submodules excepted.
+        has_lfs: whether the files of Git LFS are fetched.
 
     Raises:
         OutsideError: a submodule is in a place that is not allowed.
         UnreachableError: an object is missing, and the host is unreachable.
         InsidersError: the commit is missing, or the disk cannot be written.
     """
-    exporter, of = _opened(mirror, access, submodules)
+    exporter, of = _opened(mirror, access, submodules, has_lfs=has_lfs)
     if is_full:
         of.reading(lambda: of.bring(commit, is_full=True))
     exporter.bring(of, commit)
 
 
-def _opened(mirror: Path, access: Access, submodules: Allowed) -> tuple["_Exporter", Mirror]:
+def _opened(
+    mirror: Path, access: Access, submodules: Allowed, *, has_lfs: bool
+) -> tuple["_Exporter", Mirror]:
     url = in_mirror(mirror, "config", "--get", "remote.origin.url").rstrip("\n")
     settings = credentials.settings(url, access)
     modules = credentials.for_submodules(settings, url)
-    exporter = _Exporter(mirror / "modules", modules, url, submodules)
+    exporter = _Exporter(mirror / "modules", modules, url, submodules, has_lfs=has_lfs)
     return exporter, Mirror(mirror, url, settings)
 
 
 class _Exporter:
-    def __init__(self, modules: Path, settings: GitSettings, url: str, allowed: Allowed) -> None:
+    def __init__(
+        self, modules: Path, settings: GitSettings, url: str, allowed: Allowed, *, has_lfs: bool
+    ) -> None:
         self._modules = modules
         self._settings = settings
         self._url = url
         self._allowed = allowed
+        self._has_lfs = has_lfs
         self._trees: list[Path] = []
 
     def bring(self, mirror: Mirror, commit: str, depth: int = 0) -> None:
@@ -208,7 +216,10 @@ class _Exporter:
             mirror.bring(commit)
             return self._submodules(mirror, commit)
 
-        for submodule in _bounded(mirror.reading(read), depth):
+        submodules = mirror.reading(read)
+        if self._has_lfs:
+            lfs.fetch(mirror, commit)
+        for submodule in _bounded(submodules, depth):
             with self._about(submodule):
                 self.bring(self._fetched(submodule), submodule.commit, depth + 1)
 
@@ -224,7 +235,10 @@ class _Exporter:
 
         submodules = mirror.reading(read)
         self._trees.append(tree)
-        _warn_of_pointers(tree)
+        if self._has_lfs:
+            lfs.put(mirror, commit, tree)
+        else:
+            lfs.warn_of_pointers(tree)
         for submodule in _bounded(submodules, depth):
             place = tree / submodule.path
             # Git has created the directory. A crafted commit could have a link in its place, which
@@ -313,16 +327,6 @@ def _check_out(mirror: Path, commit: str, tree: Path) -> None:
         if isinstance(why, UnexplainedError) and _IMPOSSIBLE.search(done.stderr):
             raise UnfitError(why.message)
         raise why
-
-
-def _warn_of_pointers(tree: Path) -> None:
-    # By git's attributes: the content of a pointer is ordinary text.
-    pointers = in_tree(tree, "ls-files", "--", ":(attr:filter=lfs)").splitlines()
-    if pointers:
-        _log.warning(
-            "%d files are in Git LFS; the build contains pointers instead of their content: %s",
-            len(pointers), listed(pointers, 3),
-        )  # fmt: skip
 
 
 def _set_times(tree: Path, time_s: int) -> None:

@@ -12,6 +12,8 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot, open_file
 
 _TOKEN_FILE = "PYPI_INSIDERS_TOKEN_FILE"  # noqa: S105  # the name of a variable
+REJECTED = "PYPI_INSIDERS_REJECTED"
+"""A variable with the path of a file, which is created once the host rejects the token."""
 # Not http, which sends tokens and code in clear text; not ext, which runs commands.
 _PROTOCOLS = "https:ssh:git:file"
 _PROTOCOLS_WITHOUT_FILES = "https:ssh:git"
@@ -23,10 +25,12 @@ _PROTOCOLS_WITHOUT_FILES = "https:ssh:git"
 _USER = "x-access-token"
 
 # The token goes through a pipe from the file to git, so that no argument and no variable contains
-# it. Git also calls helpers with `store` and `erase`, which are ignored.
+# it. Git also calls helpers with `store`, which is ignored, and with `erase` if the host has
+# rejected the token. git-lfs 3.3 then asks again, and would get the same token, without end.
 # Source: gitcredentials(7), "CUSTOM HELPERS"; git-credential(1), "INPUT/OUTPUT FORMAT".
 _HELPER = (
-    '!f() { test "$1" = get || exit 0; '
+    f'!f() {{ test "$1" != erase || test -z "${REJECTED}" || : >"${REJECTED}"; '
+    f'test "$1" = get && {{ test -z "${REJECTED}" || test ! -e "${REJECTED}"; }} || exit 0; '
     f"echo username={_USER}; printf password=; tr -d '\\r\\n' <\"${_TOKEN_FILE}\"; echo; }}; f"
 )
 

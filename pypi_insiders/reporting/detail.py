@@ -180,6 +180,7 @@ def _build(detail: RepositoryDetail, build: Build) -> dict[str, Any]:
         "built_at": moment(build.built_at),
         "sandboxed": build.sandboxed,
         "requirements": build.requirements or (None if is_recalled else {}),
+        "remark": build.remark or None,
         "uploaded_to": build.uploaded_to,
         "yanked": yank is not None,
         "yank_reason": yank or None,
@@ -283,6 +284,8 @@ def _build_lines(
         for name, digest in build.files.items()
     ]
     yield from _indented(rows)
+    if build.remark:
+        yield f"  {build.remark}"
     if in_full and build.requirements:
         listed = (f"{name} {version}" for name, version in sorted(build.requirements.items()))
         yield f"  built with {', '.join(listed)}"

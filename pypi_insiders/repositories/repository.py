@@ -169,6 +169,14 @@ class Repository:
     """The allowed places of its submodules outside of its own namespace; `False`: no submodules."""
     history: str | None = key(validators.parse_history, kind=str, hint="leave it out otherwise")
     """Whether builds find the files of older commits; `None`: only commits and tags."""
+    lfs: bool | None = key(kind=bool)
+    """Whether builds get the files of Git LFS in place of the pointers to them."""
+    sdist: bool | None = key(kind=bool)
+    """Whether sdists are published; if not, wheels are built from the source tree."""
+    as_of_tag: bool | None = key(kind=bool)
+    """Whether build requirements are as of the tag; `None`: as set in `config.toml`."""
+    build_from_source: bool | None = key(kind=bool)
+    """Whether build requirements without a wheel are built from their sdists."""
     token_file: str | None = key(validators.parse_path, kind=str)
     """A file with the token for https."""
     token_credential: str | None = key(validators.parse_credential, kind=str)

@@ -56,6 +56,8 @@ class Build:
     """Files whose publication was started and not confirmed."""
     message: str = ""
     """The message of the tag, if it is an annotated one."""
+    remark: str = ""
+    """How it was built if not as usual, in one line."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     del content["project"], content["is_old"]
     # An older version rejects keys that it does not know, so this one is written when needed only.
     for build in content["builds"]:
-        for key in ("unfinished", "message"):
+        for key in ("unfinished", "message", "remark"):
             if not build[key]:
                 del build[key]
     # Migrated by now: from this format on, the list of taken-back releases counts.

@@ -171,6 +171,9 @@ def _warnings(
     # A local version, such as that of Insiders tags, is a detail that many projects leave out.
     if newest and said and Version(newest.version).public != said.public:
         warnings.append(f"tag {newest.tag} was built as version {newest.version}")
+    # Where the key is set, this is as wanted.
+    if newest and newest.remark and item.as_of_tag is not False:
+        warnings.append(f"tag {newest.tag} was {newest.remark}")
     # Its files have the names of another tag's, which are served unchanged.
     warnings += [
         f"tag {build.tag} was built as version {build.version}, which tag {first.tag} has published"

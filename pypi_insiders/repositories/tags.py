@@ -164,8 +164,7 @@ def choose(
     ranked = _ranked(versions)
     least = rules.backfill if built else max(1, rules.backfill)
     newest = set(_finals_first(ranked, rules)[:least])
-    # By version: a tag `v1.0` beside a built `1.0` is not built.
-    done = {version for tag in built if (version := rules.pattern.version_of(tag))}
+    done = _done(built, produced or {}, rules.pattern)
     # By commit too: another tag, such as `v2` or a date, may have built this very release.
     made = {(built[tag], Version(text)) for tag, text in (produced or {}).items() if tag in built}
     # The first build is the lower limit: older versions were not wanted then.
@@ -190,6 +189,18 @@ def choose(
         if since and version < since and version not in done and tag not in (*built, *build)
     )
     return Choice(build, moved, passed_over, tuple(fresh[limit:]), lower)
+
+
+def _done(built: Collection[str], produced: Mapping[str, str], pattern: Pattern) -> set[Version]:
+    """Return the versions of built tags: a tag `v1.0` beside a built `1.0` is not built."""
+    said = {tag: version for tag in built if (version := pattern.version_of(tag))}
+    # Not of a tag that was built as another version, such as `v2`, which moves, as 2.0.0rc1: it
+    # would keep `v2.0.0` from ever being built. A local version is often left out of a build.
+    return {
+        version
+        for tag, version in said.items()
+        if tag not in produced or Version(produced[tag]).public == version.public
+    }
 
 
 def _floor(
@@ -243,11 +254,25 @@ def _fitting(tags: Iterable[str]) -> str | None:
     return best[0][0] if best and best[0][1] else None
 
 
-def unbuilt(refs: Mapping[str, str], built: Collection[str], rules: Rules) -> tuple[str, ...]:
-    """Return all releases that were not built, however old; highest version first."""
+def unbuilt(
+    refs: Mapping[str, str],
+    built: Collection[str],
+    rules: Rules,
+    produced: Mapping[str, str] | None = None,
+) -> tuple[str, ...]:
+    """Return all releases that were not built, however old; highest version first.
+
+    Args:
+        refs: as for `choose`.
+        built: the tags that were built.
+        rules: as for `choose`.
+        produced: as for `choose`.
+    """
     versions, _ = _versions(refs, rules)
-    done = {version for tag in built if (version := rules.pattern.version_of(tag))}
-    return tuple(tag for tag, version in _ranked(versions) if version not in done)
+    done = _done(built, produced or {}, rules.pattern)
+    return tuple(
+        tag for tag, version in _ranked(versions) if version not in done and tag not in built
+    )
 
 
 def _versions(refs: Mapping[str, str], rules: Rules) -> tuple[dict[str, Version], tuple[str, ...]]:

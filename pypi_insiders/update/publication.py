@@ -85,7 +85,7 @@ class Publisher:
         build = Build(
             release.tag, release.commit, built.version, int(time.time()), {}, built.requirements,
             result.is_sandboxed, [] if is_local else uploads.urls(self._context), is_local,
-            message=result.message,
+            message=result.message, remark=built.remark,
         )  # fmt: skip
         listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
         word = release_lists.word(listed, built.name, built.version)
@@ -149,7 +149,7 @@ class Publisher:
         if warnings := _warnings(lost, hashes):
             build = replace(
                 build, built_at=int(time.time()), requirements=built.requirements,
-                sandboxed=result.is_sandboxed,
+                sandboxed=result.is_sandboxed, remark=built.remark,
             )  # fmt: skip
         self._context.progress.begin(self._name, "publish", built.version)
         with self._still_watched():

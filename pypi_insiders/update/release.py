@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.version import Version
@@ -33,6 +33,14 @@ _LACKS_OBJECTS = re.compile(
     r"(?:fatal|error): (?:.*unable to read [0-9a-f]{40}|(?:bad|invalid) object |cannot read '"
     r"|Not a valid object name)|lazy fetching disabled"
 )
+# Of build requirements that are built from their sdists, each of which may have such requirements.
+_SOURCE_DEPTH = 5
+# What a key does that a builder names.
+_REMEDIES = {
+    "build-from-source": "builds such requirements from their sdists",
+    "sdist": "builds the wheels from the source tree, and no sdist",
+}
+_HAS_POINTERS = "has pointers of Git LFS"
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class ReleaseBuilder:
         _log.info("%s: building tag %s (%.9s)", self._name, release.tag, release.commit)
         with space.workspace() as workspace:
             with space.ended_in_time(workspace):
-                distributions = self._build_twice_at_most(release, workspace, launcher)
+                distributions = self._build_by_either(release, workspace, launcher)
             # Only now: the name of the project is known for sure from the metadata of a build.
             # Nothing is published before this check.
             self._claim(distributions.name, self._repository.project or project)
@@ -89,45 +97,88 @@ class ReleaseBuilder:
             message = "" if release.is_moved else git.tag_message(self._sources.mirror, release.tag)
             yield BuildResult(distributions, launcher.is_sandbox, message)
 
-    def _build_twice_at_most(
+    def _build_by_either(
         self, release: TaggedRelease, workspace: Path, launcher: Launcher
+    ) -> Distributions:
+        """Build a release with build requirements as of its tag, or else with the latest."""
+        wanted = self._repository.as_of_tag
+        as_of_tag = self._context.settings.build.as_of_tag if wanted is None else wanted
+        workspaces = [make_directory(workspace / name) for name in ("dated", "latest")]
+        try:
+            return self._build_twice_at_most(release, workspaces[0], launcher, as_of_tag=as_of_tag)
+        except BuildError as error:
+            # What builds today must not fail as of its tag: an old setuptools has nothing for a
+            # newer Python, and uv goes back to versions that lack what the project asks for.
+            if not error.is_dated:
+                raise
+            dated = error
+        _log.info(
+            "%s: tag %s: does not build with build requirements as of the tag, "
+            "trying the latest: %s",
+            self._name, release.tag, dated.message,
+        )  # fmt: skip
+        remove_foreign_tree(workspaces[0])
+        try:
+            built = self._build_twice_at_most(release, workspaces[1], launcher, as_of_tag=False)
+        except BuildError as error:
+            raise _of_both(dated, error) from error
+        _log.warning(
+            "%s: tag %s: built with the latest build requirements; to use them at once: "
+            "`pypi-insiders repos set %s as-of-tag=false`",
+            self._name, release.tag, self._name,
+        )  # fmt: skip
+        return replace(
+            built,
+            remark="built with the latest build requirements, as it fails with those as of the "
+            f"tag: {dated.message}",
+        )
+
+    def _build_twice_at_most(
+        self, release: TaggedRelease, workspace: Path, launcher: Launcher, *, as_of_tag: bool
     ) -> Distributions:
         """Build a release, and again if the build was killed from outside."""
         # The kernel kills the unit of a hook that uses too much memory. Killed twice, it is the
         # fault of the project; otherwise every update would try it again.
         attempts = [make_directory(workspace / name) for name in ("first", "second")]
         try:
-            return self._build(release, attempts[0], launcher)
+            return self._build(release, attempts[0], launcher, as_of_tag=as_of_tag)
         except EndedError as error:
             _log.info("%s: tag %s: %s; trying again", self._name, release.tag, error.message)
         # Both attempts would count as the space that this build uses.
         remove_foreign_tree(attempts[0])
         try:
-            return self._build(release, attempts[1], launcher)
+            return self._build(release, attempts[1], launcher, as_of_tag=as_of_tag)
         except EndedError as error:
             raise BuildError(f"{error.message} (twice)") from error
 
-    def _build(self, release: TaggedRelease, workspace: Path, launcher: Launcher) -> Distributions:
+    def _build(
+        self, release: TaggedRelease, workspace: Path, launcher: Launcher, *, as_of_tag: bool
+    ) -> Distributions:
         repository, source = self._repository, workspace / "source"
         recipe = Recipe(
             self._sources.export(release, source),
             repository.subdirectory or ".",
             repository.python or (),
             repository.network or False,
-            self._context.settings.build.as_of_tag,
-            (self._sources.mirror,),
-            self._context.builds.bytecode,
-            changes.user_files_of(self._context.paths, repository),
+            as_of_tag,
+            has_sdist=repository.sdist is not False,
+            source_depth=_SOURCE_DEPTH if repository.build_from_source else 0,
+            readable=(self._sources.mirror,),
+            bytecode=self._context.builds.bytecode,
+            user_files=changes.user_files_of(self._context.paths, repository),
         )
         try:
             return build_distributions(source, workspace, recipe, launcher)
         except BuildError as error:
-            hint = error.hint or self._advice(error.output)
-            raise BuildError(error.message, error.output, hint) from error
+            error.hint = error.hint or self._advice(error)
+            raise
 
-    def _advice(self, output: str) -> str | None:
+    def _advice(self, error: BuildError) -> str | None:
         """Return which key of the repository may help, by what a build wrote; `None`: none."""
+        output, remedy = error.output, error.remedy
         command = f"pypi-insiders repos set {self._name}"
+        if _HAS_POINTERS in error.message and not self._repository.lfs:
+            return f"`{command} lfs=true` fetches the files of Git LFS, with git-lfs"
         if _LACKS_OBJECTS.search(output) and self._repository.history is None:
             return f"`{command} history=full` fetches the files of older commits too"
         if not self._repository.network and has_network_error(output):
@@ -135,6 +186,9 @@ class ReleaseBuilder:
                 f"the network is off for its builds: `{command} network=true` lets them use HTTP "
                 "and HTTPS"
             )
+        key = (remedy or "").partition("=")[0]
+        if remedy and key not in self._repository.keys:
+            return f"`{command} {remedy}` {_REMEDIES[key]}"
         return None
 
     def _claim(self, built: str, expected: str | None) -> None:
@@ -189,6 +243,22 @@ class ReleaseBuilder:
                 "nothing published",
                 hint=hint,
             )
+
+
+def _of_both(dated: BuildError, latest: BuildError) -> BuildError:
+    """Return the error of a release that builds with neither kind of build requirements."""
+    if dated.message == latest.message:
+        message = f"{latest.message} (with the latest build requirements too)"
+    else:
+        message = (
+            f"with build requirements as of the tag: {dated.message}; "
+            f"with the latest: {latest.message}"
+        )
+    output = (
+        f"With build requirements as of the tag:\n{dated.output}\n"
+        f"With the latest build requirements:\n{latest.output}"
+    )
+    return BuildError(message, output, latest.hint or dated.hint)
 
 
 def check_version(release: TaggedRelease, built: str) -> None:

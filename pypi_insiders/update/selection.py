@@ -99,7 +99,7 @@ class TagSelector:
             done = self._taken_back(refs)
             # Even with --force, not what was taken back.
             built = done if request.force else {**known.built, **done}
-            return tags.unbuilt(refs, built, self._rules)
+            return tags.unbuilt(refs, built, self._rules, self._produced)
         return self._choice(refs).build
 
     def verified(
@@ -164,9 +164,13 @@ class TagSelector:
         return (tag,)
 
     def _choice(self, refs: dict[str, str]) -> tags.Choice:
-        known = self._tracked.known
-        produced = {build.tag: build.version for build in known.builds}
-        return tags.choose(refs, self._done(refs), self._rules, known.left_out, produced)
+        left_out = self._tracked.known.left_out
+        return tags.choose(refs, self._done(refs), self._rules, left_out, self._produced)
+
+    @property
+    def _produced(self) -> dict[str, str]:
+        """The versions of builds, by tag."""
+        return {build.tag: build.version for build in self._tracked.known.builds}
 
     def _done(self, refs: dict[str, str]) -> dict[str, str]:
         """Return the tags that are not built again, tag to commit, in the order of their builds."""

@@ -88,6 +88,7 @@ class ReleaseSources:
             git.bring(
                 self.mirror, release.commit, self._access,
                 submodules=self._submodules, is_full=self._repository.history == "full",
+                has_lfs=bool(self._repository.lfs),
             )  # fmt: skip
 
     def verify(self, release: TaggedRelease) -> None:
@@ -124,6 +125,7 @@ class ReleaseSources:
                 self._access,
                 tag=release.tag,
                 submodules=self._submodules,
+                has_lfs=bool(self._repository.lfs),
                 project=self._repository.subdirectory or ".",
             )
 

@@ -38,6 +38,7 @@ def test_an_sdist_and_a_wheel_come_out(tmp_path: Path, backend: str) -> None:
     project.write("1.0", backend=backend)
     built = build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert (built.name, built.version) == ("probe-x", "1.0")
+    assert built.sdist is not None
     assert built.sdist.name == "probe_x-1.0.tar.gz"
     assert built.wheels[0].name == "probe_x-1.0-py3-none-any.whl"
     with zipfile.ZipFile(built.wheels[0]) as archive:
@@ -72,7 +73,7 @@ def test_a_hook_sees_no_credential_and_not_the_home(
         ("[build-system", "cannot parse pyproject.toml: "),
         (
             '[build-system]\nrequires = ["flit_core"]\nbuild-backend = "not_there"\n',
-            "Backend 'not_there' is not available.",
+            "Backend 'not_there' is not available: ",
         ),
         (
             '[build-system]\nrequires = ["no-such-distribution-anywhere"]\n',

@@ -168,6 +168,7 @@ def test_scripts_read_the_same(person: Person, project: Project) -> None:
         "message": "v1.0",
         "sandboxed": known["sandboxed"],
         "requirements": known["requirements"],
+        "remark": None,
         "uploaded_to": [],
         "yanked": True,
         "yank_reason": None,

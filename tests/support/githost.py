@@ -1,16 +1,21 @@
 """A host of Git repositories over https, which can want a token."""
 
 import base64
+import json
 import os
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from fixtures import need
+
+from pypi_insiders.git import Access
 
 
 def make_certificate(directory: Path) -> Path:
@@ -106,8 +111,32 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.host.is_plain:
             path = self.host.directory / urlsplit(self.path).path.lstrip("/")
             self._say(200, content=path.read_bytes()) if path.is_file() else self._say(404)
+        elif "/info/lfs/" in self.path:
+            self._give_lfs(body)
         else:
             self._run(body)
+
+    def _give_lfs(self, body: bytes) -> None:
+        """Answer as a server of Git LFS, with the files of the bare repository.
+
+        Source: https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md
+        """
+        repository, _, what = self.path.partition("/info/lfs/")
+        objects = self.host.directory / repository.lstrip("/") / "lfs/objects"
+        if what != "objects/batch":
+            self._say(200, content=next(objects.rglob(what.rpartition("/")[2])).read_bytes())
+            return
+        answers = []
+        for wanted in json.loads(body)["objects"]:
+            oid = wanted["oid"]
+            if list(objects.rglob(oid)):
+                url = f"{self.host.url}{repository}/info/lfs/objects/{oid}"
+                answers.append({**wanted, "actions": {"download": {"href": url}}})
+            else:
+                answers.append({**wanted, "error": {"code": 404, "message": "not there"}})
+        kind = [("Content-Type", "application/vnd.git-lfs+json")]
+        content = json.dumps({"transfer": "basic", "objects": answers}).encode()
+        self._say(200, kind, content)
 
     def _run(self, body: bytes) -> None:
         url = urlsplit(self.path)
@@ -144,3 +173,32 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+
+TOKEN = "t0ken-that-nobody-may-see"
+
+
+@pytest.fixture
+def make_host(
+    gitconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., GitHost]]:
+    """Start https hosts of the repositories below a directory; git trusts their certificate."""
+    certificate = make_certificate(tmp_path)
+    monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
+    with ExitStack() as hosts:
+
+        def make(directory: Path = tmp_path / "git", token: str | None = None) -> GitHost:
+            host = GitHost(directory, certificate, token)
+            hosts.callback(host.close)
+            return host
+
+        yield make
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> Access:
+    """A token, in a file."""
+    path = tmp_path / "token"
+    path.touch(mode=0o600)
+    path.write_text(f"{TOKEN}\n")
+    return Access(path)

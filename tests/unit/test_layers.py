@@ -47,9 +47,9 @@ OWNERS = {
 # completes words is imported at each press of TAB.
 TAB = "TAB completes its arguments without it"
 INNER_IMPORTS = {
-    "builder.build:_build": "build: an update without new tags, which most are, builds nothing",
-    "builder.build:_translated": "as `_build`",
-    "builder.build:wheels": "as `_build`",
+    "builder.build:build": "build: an update without new tags, which most are, builds nothing",
+    "builder.build:_translated": "as `build`",
+    "builder.build:wheels": "as `build`",
     "cli.common:_say": "logging: --help, --version and TAB log nothing",
     "cli.common:invoke": "as `_say`",
     "cli.completers:keys": "TAB for other words completes without it",

@@ -81,7 +81,7 @@ def test_odd_requirements_are_told(tmp_path: Path) -> None:
         ({"no_backend": True, "backend_error": [1]},
          "the build backend returned a list with 1 in it as backend_error, expected a text"),
         ({"no_backend": True, "backend_error": "\ud800", "traceback": "\ud800 t"},
-         "Backend 'backend' is not available.: "),
+         "Backend 'backend' is not available: "),
         ({"return_val": "x", "warnings": [{"message": 5, "filename": "x", "lineno": 1}]},
          "the build backend returned 5 as a warning, expected a text"),
         ({"return_val": "x", "warnings": 5},
@@ -242,6 +242,66 @@ def test_what_an_sdist_lacks_is_found_in_the_source_tree(
         build.build_distributions(project.tree, workspace, RECIPE, UNCONFINED)
 
 
+@pytest.mark.parametrize("has_link", [True, False], ids=["a link alone", "no file"])
+def test_a_configuration_that_an_sdist_lacks_is_found_in_the_source_tree(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, has_link: bool
+) -> None:
+    """Setuptools leaves out the directory `build`; without the file, another backend would build.
+
+    The backend of the test packs links as links.
+    """
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    path = project.tree / "pyproject.toml"
+    (project.tree / "build").mkdir()
+    path.rename(project.tree / "build/pyproject.toml")
+    path.symlink_to("build/pyproject.toml")
+    if not has_link:
+        backend = project.tree / "buildapi.py"
+        packed = 'paths = [TREE / "pyproject.toml", '
+        backend.write_text(backend.read_text().replace(packed, "paths = ["))
+    built = build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
+    assert [path.name for path in built.files] == [
+        "probe-1.0.tar.gz", "probe-1.0-py3-none-any.whl",
+    ]  # fmt: skip
+    assert caplog.messages == [
+        "no wheel can be built from probe-1.0.tar.gz, so it is built from the source tree: "
+        "it lacks the content of pyproject.toml"
+    ]
+
+
+def test_a_backend_that_an_sdist_lacks_is_found_in_the_source_tree(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As any other file of the project."""
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    backend = project.tree / "buildapi.py"
+    backend.write_text(backend.read_text().replace('*sorted(TREE.glob("*.py")), ', ""))
+    build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
+    assert [message.partition(": ")[0] for message in caplog.messages] == [
+        "no wheel can be built from probe-1.0.tar.gz, so it is built from the source tree"
+    ]
+
+
+def test_no_sdist_is_built_where_none_is_wanted(tmp_path: Path) -> None:
+    """The wheel is of the tree, and no hook for an sdist has run; where one fails, that is told."""
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    backend = project.tree / "buildapi.py"
+    fails = "\ndef build_sdist(*_):\n    raise SystemError('no')\n"
+    backend.write_text(backend.read_text() + fails)
+    (workspace := tmp_path / "first").mkdir()
+    with pytest.raises(BuildError, match="invoke build_sdist: SystemError: no") as caught:
+        build.build_distributions(project.tree, workspace, RECIPE, UNCONFINED)
+    assert caught.value.remedy == "sdist=false"
+    (workspace := tmp_path / "second").mkdir()
+    recipe = replace(RECIPE, has_sdist=False)
+    built = build.build_distributions(project.tree, workspace, recipe, UNCONFINED)
+    assert [path.name for path in built.files] == ["probe-1.0-py3-none-any.whl"]
+    assert (built.name, built.version, built.sdist) == ("probe", "1.0", None)
+
+
 def test_a_hook_cannot_lead_the_wheel_to_another_project(tmp_path: Path) -> None:
     """Where the wheel is built from the tree, its directory is checked once more."""
     project = create(tmp_path, "probe")
@@ -310,7 +370,7 @@ def test_a_backend_that_is_not_where_it_should_be_is_told(tmp_path: Path) -> Non
     (tree / "pyproject.toml").write_text(_IN_TREE)
     with pytest.raises(BuildError) as caught:
         build.build_distributions(tree, tmp_path, RECIPE, UNCONFINED)
-    assert caught.value.message.startswith("Backend 'backend' is not available.")
+    assert caught.value.message.startswith("Backend 'backend' is not available: ")
     assert is_lasting(caught.value)
 
 

@@ -5,18 +5,19 @@ import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from fixtures import COMMAND, Person, free_port, need
-from githost import GitHost, make_certificate
+from githost import TOKEN, GitHost, access, make_host
 from projects import Project, create, git
 
 from pypi_insiders import git as remotes
 from pypi_insiders.git import Access, UnreachableError, submodules
 from pypi_insiders.util.errors import InsidersError
+
+__all__ = ["access", "make_host"]  # fixtures
 
 pytestmark = pytest.mark.usefixtures("gitconfig")
 
@@ -113,35 +114,6 @@ def test_a_closed_port_is_an_unreachable_host() -> None:
     """Nobody listens: the host is unreachable."""
     with pytest.raises(UnreachableError, match=r"^host unreachable "):
         remotes.list_tags(f"https://127.0.0.1:{free_port()}/me/probe.git")
-
-
-TOKEN = "t0ken-that-nobody-may-see"
-
-
-@pytest.fixture
-def make_host(
-    gitconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., GitHost]]:
-    """Start https hosts of the repositories below a directory; git trusts their certificate."""
-    certificate = make_certificate(tmp_path)
-    monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
-    with ExitStack() as hosts:
-
-        def make(directory: Path = tmp_path / "git", token: str | None = None) -> GitHost:
-            host = GitHost(directory, certificate, token)
-            hosts.callback(host.close)
-            return host
-
-        yield make
-
-
-@pytest.fixture
-def access(tmp_path: Path) -> Access:
-    """A token, in a file."""
-    path = tmp_path / "token"
-    path.touch(mode=0o600)
-    path.write_text(f"{TOKEN}\n")
-    return Access(path)
 
 
 def test_git_never_asks_on_the_terminal(

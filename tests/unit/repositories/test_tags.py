@@ -171,6 +171,8 @@ def test_a_tag_that_is_no_release_of_its_own_is_passed_over(
         ("v1.2", "2024.1", ("v1.3.0",)),
         ("v1.4", "1.4", ()),
         ("v1.2", None, ("v1.3.0",)),
+        # A date beside it hides nothing.
+        ("v1.2.3", "1.2.3", ("v1.3.0",)),
         ("latest", "1.2", ("v1.3.0",)),
     ],
 )
@@ -179,7 +181,8 @@ def test_what_was_built_first_counts_by_the_lower_of_its_versions(
 ) -> None:
     """The one that the tag says, and the one that was built."""
     produced = {first: version} if version else {}
-    refs = {first: "a", "v1.3.0": "b", "v1.1": "c"}
+    refs = {first: "a", "v1.3.0": "b", "v1.1": "c", "20240115": "d"}
+    refs[first] = "a"
     assert choose(refs, {first: "a"}, Rules(), (), produced).build == chosen
 
 
@@ -188,6 +191,38 @@ def test_what_another_tag_of_the_commit_has_built_is_not_built_again() -> None:
     refs = {"20240115": "a", "v1.2.3": "a", "v1.3.0": "b"}
     choice = choose(refs, {"20240115": "a"}, Rules(backfill=9), (), {"20240115": "1.2.3"})
     assert choice.build == ("v1.3.0",)
+
+
+@pytest.mark.parametrize(
+    ("refs", "produced"),
+    [
+        # Moved along, or not, or on the very commit whose build was named otherwise.
+        ({"v2": "b", "v2.0.0": "b"}, {"v2": "2.0.0rc1"}),
+        ({"v2": "a", "v2.0.0": "b"}, {"v2": "2.0.0rc1"}),
+        ({"v2": "a", "v2.0.0": "a"}, {"v2": "2.0.0rc1"}),
+        ({"v1.9.0": "a", "v2": "b", "v2.0.0": "b"}, {"v2": "1.9.0"}),
+        ({"v2.0.0rc1": "a", "v2.0.0": "a"}, {"v2.0.0rc1": "2.0.0rc1"}),
+    ],
+)
+def test_what_was_built_as_another_version_does_not_hide_the_final_one(
+    refs: dict[str, str], produced: dict[str, str]
+) -> None:
+    """An alias that was built as a pre-release; with --all-tags neither."""
+    built = dict.fromkeys(produced, "a")
+    assert choose(refs, built, Rules(), (), produced).build == ("v2.0.0",)
+    assert unbuilt(refs, built, Rules(), produced)[0] == "v2.0.0"
+    # What was built is not built again, as whatever it was built.
+    assert unbuilt(built, built, Rules(), produced) == ()
+
+
+def test_a_built_version_is_not_built_again_from_another_tag() -> None:
+    """Of an Insiders tag neither, whose build leaves out the local version."""
+    tag = "9.5.3-insiders-4.49.0"
+    refs = {f"v{tag}": "b", tag: "a"}
+    for version in ("9.5.3+insiders.4.49.0", "9.5.3"):
+        produced = {f"v{tag}": version}
+        assert choose(refs, {f"v{tag}": "b"}, Rules(), (), produced).build == ()
+        assert unbuilt(refs, {f"v{tag}": "b"}, Rules(), produced) == ()
 
 
 def test_lower_versions_than_the_first_are_named() -> None:

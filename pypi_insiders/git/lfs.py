@@ -1,0 +1,176 @@
+"""Fetch the files of Git LFS, and put them in place of their pointers.
+
+No filter runs: what a repository says in `.lfsconfig` and `.gitattributes` neither names a host nor
+starts a program.
+"""
+
+import hashlib
+import logging
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from pypi_insiders.git import credentials
+from pypi_insiders.git.command import FETCH_TIMEOUT_S, attempt, in_tree
+from pypi_insiders.git.errors import AccessError, UnexplainedError, UnreachableError, explain
+from pypi_insiders.git.mirror import Mirror
+from pypi_insiders.util.disk_reserve import demand_room
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import cannot
+from pypi_insiders.util.formatting import listed
+
+_log = logging.getLogger(__name__)
+
+_POINTER = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*"
+    rb"oid sha256:(?P<oid>[0-9a-f]{64})\nsize (?P<size>[0-9]{1,18})\n"
+)
+_POINTER_LIMIT_BYTES = 1024
+# Whether or not the user has set them: all files of a commit are fetched, and no others.
+_SETTINGS = ("lfs.fetchinclude=", "lfs.fetchexclude=", "lfs.fetchrecentalways=false")
+_SHOWN = 3
+
+
+class _Pointer(NamedTuple):
+    path: Path
+    oid: str
+    size_bytes: int
+
+
+def fetch(mirror: Mirror, commit: str) -> None:
+    """Fetch the LFS files of a commit into its mirror, with the access to its host.
+
+    Args:
+        mirror: has the commit and the contents of its files.
+        commit: full hash.
+
+    Raises:
+        UnreachableError: the host is unreachable, or fails.
+        InsidersError: git-lfs is missing, or the files cannot be fetched.
+
+    Source: git-lfs-fetch(1), git-lfs-config(5).
+    """
+    if attempt("lfs", "version").status != 0:
+        raise InsidersError(
+            "git-lfs was not found, which `lfs = true` requires",
+            "install git-lfs: nearly all systems have it as package `git-lfs`",
+        )
+    # The address of this repository, whatever `.lfsconfig` names: another host must get neither a
+    # request nor the credentials. Source: git-lfs-config(5), "LFSCONFIG".
+    options = (f"lfs.url={endpoint(mirror.url)}", *_SETTINGS)
+    words = [word for option in options for word in ("-c", option)]
+    with tempfile.TemporaryDirectory() as directory:
+        rejected = {credentials.REJECTED: f"{directory}/rejected"}
+        settings = replace(mirror.settings, environment={**mirror.settings.environment, **rejected})
+        done = attempt(
+            f"--git-dir={mirror.path}", *words, "lfs", "fetch", "origin", commit,
+            settings=settings, timeout_s=FETCH_TIMEOUT_S,
+        )  # fmt: skip
+    if done.status != 0:
+        raise _explained(done.stderr, mirror.settings.access_hint)
+
+
+def endpoint(url: str) -> str:
+    """Return the address of the LFS server of a repository.
+
+    Source: https://github.com/git-lfs/git-lfs/blob/main/docs/api/server-discovery.md
+    """
+    parts = urlsplit(url)
+    # Over ssh git-lfs asks the host for its server, and files it copies itself.
+    if "://" not in url or parts.scheme not in ("https", "git"):
+        return url
+    path = parts.path.rstrip("/").removesuffix(".git")
+    return f"https://{parts.netloc}{path}.git/info/lfs"
+
+
+def _explained(stderr: str, access_hint: str | None) -> InsidersError:
+    # Those that follow say that it failed, and where its log is.
+    text = next((line for line in map(str.strip, stderr.splitlines()) if line), "no reason given")
+    why = explain(text, "lfs fetch", connects=True, access_hint=access_hint)
+    if not isinstance(why, UnexplainedError):
+        return why
+    detail = why.message.removeprefix("git lfs fetch failed: ")
+    # git-lfs 3.3 prints a structure of Go in place of the URL.
+    detail = re.sub(r" &\{%!.*\(MISSING\)", "", detail)
+    if re.search(r"Authenti|Authoriz|credentials", text):
+        hint = access_hint or "try `git lfs fetch` in a clone of the repository"
+        return AccessError(f"no access to the files of Git LFS ({detail})", hint)
+    if re.search(r"[Ss]erver error|dial tcp|i/o timeout|EOF", text):
+        return UnreachableError(f"the host fails ({detail})", "the next update tries again")
+    # Not as it is: the mirror is no reason, and is not recreated.
+    return InsidersError(why.message, "try `git lfs fetch` in a clone of the repository")
+
+
+def pointers(tree: Path) -> list[str]:
+    """Return the files of a work tree that are in Git LFS by git's attributes."""
+    # By git's attributes: the content of a pointer is ordinary text.
+    return in_tree(tree, "ls-files", "-z", "--", ":(attr:filter=lfs)").split("\0")[:-1]
+
+
+def warn_of_pointers(tree: Path) -> None:
+    """Log that the files of Git LFS in a work tree are pointers."""
+    if found := pointers(tree):
+        _log.warning(
+            "%d files are in Git LFS; the build contains pointers instead of their content: %s",
+            len(found), listed(found, _SHOWN),
+        )  # fmt: skip
+
+
+def put(mirror: Mirror, commit: str, tree: Path) -> None:
+    """Replace the pointers in a work tree by the files; fetch those that are missing.
+
+    Args:
+        mirror: of the repository.
+        commit: full hash.
+        tree: its work tree, in which no foreign code has run.
+
+    Raises:
+        DiskFullError: the files do not fit on the disk.
+        InsidersError: a file is missing or damaged, or as for `fetch`.
+    """
+    found = list(_read(tree))
+    if not all(_object(mirror, pointer).is_file() for pointer in found):
+        fetch(mirror, commit)
+    for pointer in found:
+        demand_room(pointer.size_bytes)
+        source = _object(mirror, pointer)
+        try:
+            _check(source, pointer)
+            mode = pointer.path.stat().st_mode
+            pointer.path.unlink()
+            shutil.copyfile(source, pointer.path)
+            pointer.path.chmod(stat.S_IMODE(mode))
+        except OSError as error:
+            raise cannot("copy the file of Git LFS to", pointer.path, error) from error
+
+
+def _read(tree: Path) -> Iterator[_Pointer]:
+    for name in pointers(tree):
+        path = tree / name
+        # A link, or a file that was committed whole.
+        if not stat.S_ISREG(path.lstat().st_mode):
+            continue
+        with path.open("rb") as file:
+            content = file.read(_POINTER_LIMIT_BYTES)
+        if match := _POINTER.fullmatch(content):
+            yield _Pointer(path, match["oid"].decode(), int(match["size"]))
+
+
+def _object(mirror: Mirror, pointer: _Pointer) -> Path:
+    oid = pointer.oid
+    return mirror.path / "lfs/objects" / oid[:2] / oid[2:4] / oid
+
+
+def _check(source: Path, pointer: _Pointer) -> None:
+    with source.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != pointer.oid:
+            raise InsidersError(
+                f"the file of Git LFS for {pointer.path.name} is damaged",
+                f"`rm {source}`; the next update fetches it again",
+            )

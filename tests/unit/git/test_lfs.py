@@ -1,0 +1,177 @@
+"""lfs: files of Git LFS, from hosts that serve them and from a directory."""
+
+import hashlib
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fixtures import Person, Watch, need
+from githost import TOKEN, GitHost, access, make_host
+from projects import Project, create, git
+
+from pypi_insiders import git as remotes
+from pypi_insiders.git import Access, UnreachableError, lfs
+from pypi_insiders.util.errors import InsidersError
+
+__all__ = ["access", "make_host"]  # fixtures
+
+_ATTRIBUTES = "*.bin filter=lfs diff=lfs merge=lfs -text\n"
+
+
+def add(project: Project, path: str, content: bytes) -> str:
+    """Add a pointer to a tree, and its file to what the host serves; return the SHA-256."""
+    oid = hashlib.sha256(content).hexdigest()
+    (project.tree / ".gitattributes").write_text(_ATTRIBUTES)
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(content)}\n"
+    target = project.tree / path
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(pointer)
+    stored = project.remote / "lfs/objects" / oid[:2] / oid[2:4] / oid
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    stored.write_bytes(content)
+    return oid
+
+
+def export(url: str, commit: str, directory: Path, access: Access = remotes.GITS_OWN) -> Path:
+    """Fetch and check out a commit with its files of Git LFS; return the tree."""
+    mirror, tree = directory / "mirror.git", directory / "tree"
+    remotes.fetch(url, mirror, access)
+    remotes.bring(mirror, commit, access, has_lfs=True)
+    remotes.export(mirror, commit, tree, access, has_lfs=True)
+    return tree
+
+
+def test_files_come_from_the_host_of_the_repository_alone(
+    tmp_path: Path, make_host: Callable[..., GitHost], access: Access
+) -> None:
+    """With its token, and whatever the repository names in `.lfsconfig`."""
+    need("git-lfs")
+    project, other = create(tmp_path, "probe"), make_host()
+    add(project, "model.bin", b"one")
+    add(project, "data/größe\n.bin", b"two")
+    (project.tree / "data/whole.bin").write_text("not a pointer")
+    (project.tree / "data/link.bin").symlink_to("whole.bin")
+    (project.tree / "model.bin").chmod(0o755)
+    (project.tree / ".lfsconfig").write_text(
+        f"[lfs]\n\turl = {other.url}/me/probe.git/info/lfs\n\tfetchexclude = *\n"
+        f'[remote "origin"]\n\tlfsurl = {other.url}/me/probe.git/info/lfs\n'
+    )
+    # Before the last commit: its files are not of this release.
+    add(project, "old.bin", b"old")
+    project.release("0.9")
+    (project.tree / "old.bin").unlink()
+    commit, host = project.release("1.0"), make_host(token=TOKEN)
+    # With a branch of that name, git-lfs would find `.lfsconfig` there.
+    git(project.remote, "tag", "main", commit)
+    mirror = tmp_path / "mirror.git"
+    remotes.fetch(f"{host.url}/me/probe.git", mirror, access)
+    git(mirror, "update-ref", "refs/heads/main", commit)
+    git(mirror, "symbolic-ref", "HEAD", "refs/heads/main")
+    tree = export(f"{host.url}/me/probe.git", commit, tmp_path, access)
+    assert (tree / "model.bin").read_bytes() == b"one"
+    assert (tree / "model.bin").stat().st_mode & 0o777 == 0o755
+    assert (tree / "data/größe\n.bin").read_bytes() == b"two"
+    assert (tree / "data/whole.bin").read_text() == "not a pointer"
+    assert (tree / "data/link.bin").is_symlink()
+    assert git(tree, "describe", "--tags", "--dirty") == "v1.0"
+    assert set(host.passwords) == {TOKEN}
+    assert other.requests == []
+    assert len(list((mirror / "lfs/objects").rglob("?" * 64))) == 2
+
+
+def test_files_of_a_repository_on_this_machine_are_copied(tmp_path: Path, gitconfig: Path) -> None:
+    """git-lfs itself serves them; they are fetched again if the mirror has lost them."""
+    need("git-lfs")
+    project = create(tmp_path, "probe")
+    oid = add(project, "model.bin", b"one")
+    commit = project.release("1.0")
+    assert (export(project.url, commit, tmp_path) / "model.bin").read_bytes() == b"one"
+    stored = tmp_path / f"mirror.git/lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}"
+    stored.unlink()
+    remotes.export(tmp_path / "mirror.git", commit, tmp_path / "again", has_lfs=True)
+    assert (tmp_path / "again/model.bin").read_bytes() == b"one"
+    stored.write_bytes(b"two")
+    with pytest.raises(InsidersError) as caught:
+        remotes.export(tmp_path / "mirror.git", commit, tmp_path / "damaged", has_lfs=True)
+    assert caught.value.message == "the file of Git LFS for model.bin is damaged"
+    assert caught.value.hint == f"`rm {stored}`; the next update fetches it again"
+
+
+def test_what_the_host_lacks_or_refuses_is_told(
+    tmp_path: Path, make_host: Callable[..., GitHost], access: Access
+) -> None:
+    """In one line, with what may help; the mirror stays as it is."""
+    need("git-lfs")
+    project = create(tmp_path, "probe")
+    oid = add(project, "model.bin", b"one")
+    commit, host = project.release("1.0"), make_host(token=TOKEN)
+    shutil.rmtree(project.remote / "lfs")
+    with pytest.raises(InsidersError, match=f"^git lfs fetch failed: .*{oid}") as lacking:
+        export(f"{host.url}/me/probe.git", commit, tmp_path, access)
+    assert not isinstance(lacking.value, UnreachableError)
+    mirror = tmp_path / "mirror.git"
+    made_at = mirror.stat().st_ino
+    host.token = "another"
+    host.requests.clear()
+    with pytest.raises(InsidersError, match=r"^no access") as refused:
+        remotes.bring(mirror, commit, access, has_lfs=True)
+    assert refused.value.hint == (
+        f"check that the token in {access.token_file} is valid for this repository"
+    )
+    # git-lfs would ask for the token again, and send it again, for as long as it may run.
+    assert len(host.requests) < 5
+    host.status = 503
+    with pytest.raises(
+        UnreachableError, match=r"^the host fails \(.*Server error from HTTP 503\)$"
+    ):
+        remotes.bring(mirror, commit, access, has_lfs=True)
+    host.close()
+    with pytest.raises(UnreachableError):
+        remotes.bring(mirror, commit, access, has_lfs=True)
+    assert mirror.stat().st_ino == made_at
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://host/me/probe", "https://host/me/probe.git/info/lfs"),
+        ("https://host:8443/me/probe.git/", "https://host:8443/me/probe.git/info/lfs"),
+        ("git://host/me/probe.git", "https://host/me/probe.git/info/lfs"),
+        ("ssh://git@host/me/probe.git", "ssh://git@host/me/probe.git"),
+        ("git@host:me/probe.git", "git@host:me/probe.git"),
+        ("file:///srv/probe.git", "file:///srv/probe.git"),
+    ],
+)
+def test_the_server_of_a_repository_is_where_git_lfs_finds_it(url: str, expected: str) -> None:
+    """Without its settings, one of which names another."""
+    assert lfs.endpoint(url) == expected
+
+
+def test_a_release_gets_its_files_on_request(person: Person, watch: Watch) -> None:
+    """What a wheel with pointers is refused with leads there."""
+    project = watch("probe")
+    project.write("1.0")
+    add(project, "probe/model.bin", b"one")
+    project.push("v1.0")
+    told = person.run("update", status=1).stderr.splitlines()
+    assert told[-2:] == [
+        "error: me/probe: tag v1.0: probe-1.0-py3-none-any.whl has pointers of Git LFS in place "
+        "of files: probe/model.bin",
+        "hint: `pypi-insiders repos set me/probe lfs=true` fetches the files of Git LFS, with "
+        "git-lfs",
+    ]
+    person.run("repos", "set", "me/probe", "lfs=true")
+    # Git alone: it looks for git-lfs on the PATH, too.
+    alone = person.home / "bin"
+    alone.mkdir()
+    (alone / "git").symlink_to(need("git"))
+    assert person.run("update", status=1, PATH=str(alone)).stderr.splitlines()[-2:] == [
+        "error: me/probe: tag v1.0: git-lfs was not found, which `lfs = true` requires",
+        "hint: install git-lfs: nearly all systems have it as package `git-lfs`",
+    ]
+    need("git-lfs")
+    person.run("update")
+    with zipfile.ZipFile(person.paths.distributions / "probe-1.0-py3-none-any.whl") as wheel:
+        assert wheel.read("probe/model.bin") == b"one"
