@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from packaging.version import Version
 
+from pypi_insiders.config.paths import file_name
 from pypi_insiders.index.metadata_cache import Origin
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove, write_atomic
@@ -216,7 +217,7 @@ def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
     """
     for path in _paths(directory):
         # In lower case: files of older versions do not contain the name.
-        name = f"{path.parent.name}/{path.stem}"
+        name = f"{path.parent.name}/{path.stem}".replace("%2F", "/")
         with contextlib.suppress(InsidersError):
             known = load(directory, name)
             yield known.name or name, known
@@ -385,5 +386,4 @@ class _Verified(NamedTuple):
 
 
 def _path(directory: Path, name: str) -> Path:
-    # Git hosts ignore case, so A/B and a/b are one repository.
-    return directory / "repositories" / f"{name.casefold()}.json"
+    return directory / "repositories" / f"{file_name(name)}.json"

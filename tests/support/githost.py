@@ -44,6 +44,10 @@ class GitHost:
         self.status = 200
         self.elsewhere: str | None = None
         """Another host, to which every request is sent."""
+        self.page: bytes | None = None
+        """A page for people, which it sends in place of every answer."""
+        self.is_cutting = False
+        """Whether it ends connections in the middle of its answer."""
         self.is_plain = False
         """Whether it only has files, and knows nothing of git."""
         self.on_request = lambda: None
@@ -101,6 +105,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(302, [("Location", self.host.elsewhere + self.path)])
         elif self.host.status != 200:
             self._say(self.host.status)
+        elif self.host.page is not None:
+            self._say(200, [("Content-Type", "text/html; charset=utf-8")], self.host.page)
+        elif self.host.is_cutting:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.close_connection = True
         elif self.host.token is not None and password != self.host.token:
             self._say(401, [("WWW-Authenticate", 'Basic realm="private"')])
         elif self.host.is_plain:
