@@ -98,7 +98,10 @@ WORDS = [
     ),
     Complaint(
         "a URL that others could change on its way", "repos add me/probe --url http://h/probe.git",
-        "'http://h/probe.git' has an unsupported scheme", URL_HINT, 2,
+        "http://h/probe.git is not encrypted: others on the network can read and change the code, "
+        "and read the credentials",
+        "use https, or accept that: "
+        "`pypi-insiders repos add me/probe --url http://h/probe.git --insecure-http`", 2,
     ),
     Complaint(
         "a URL with a password",

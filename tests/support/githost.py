@@ -1,4 +1,4 @@
-"""A host of Git repositories over https, which can want a token."""
+"""A host of Git repositories over https or http, which can want a token."""
 
 import base64
 import os
@@ -31,14 +31,14 @@ class GitHost:
 
     Args:
         directory: of the repositories.
-        certificate: with its key.
+        certificate: with its key; `None`: it speaks http.
         token: what readers must have as their password; `None`: nothing.
     """
 
     on_request: Callable[[], None]
     """Called before each answer."""
 
-    def __init__(self, directory: Path, certificate: Path, token: str | None = None) -> None:
+    def __init__(self, directory: Path, certificate: Path | None, token: str | None = None) -> None:
         self.directory = directory
         self.token = token
         self.status = 200
@@ -59,15 +59,17 @@ class GitHost:
             host = self
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._scheme = "http" if certificate is None else "https"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
     def url(self) -> str:
         """Where it is, without a slash at the end."""
-        return f"https://localhost:{self._server.server_port}"
+        return f"{self._scheme}://localhost:{self._server.server_port}"
 
     def close(self) -> None:
         """Stop listening."""

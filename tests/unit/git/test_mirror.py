@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -593,6 +594,31 @@ def test_a_token_goes_to_no_other_host(
     with pytest.raises(InsidersError, match=r"^no access: "):
         remotes.list_tags(f"{own.url}/me/probe.git", access)
     assert other.passwords == []
+
+
+def test_http_is_used_where_it_is_allowed_only(
+    tmp_path: Path, make_host: Callable[..., GitHost], access: Access
+) -> None:
+    """With the token, as the user said yes, and with submodules of the same host."""
+    library, project = create(tmp_path, "library"), create(tmp_path, "probe")
+    library.release("1.0")
+    add_submodule(project, library, "../library.git", "library")
+    commit = project.release("1.0")
+    with contextlib.closing(GitHost(tmp_path / "git", None, TOKEN)) as host:
+        url = f"{host.url}/me/probe.git"
+        with pytest.raises(InsidersError, match=r"^this transport is not allowed \("):
+            remotes.list_tags(url, access)
+        assert host.passwords == []
+        allowed = replace(access, insecure_http=True)
+        remotes.fetch(url, tmp_path / "mirror.git", allowed)
+        remotes.export(tmp_path / "mirror.git", commit, tmp_path / "tree", allowed)
+        assert (tmp_path / "tree/library/pyproject.toml").exists()
+        assert set(host.passwords) == {TOKEN}
+        # A host of https still cannot lead there.
+        secure = make_host()
+        secure.elsewhere = host.url
+        with pytest.raises(InsidersError, match=r"^this transport is not allowed \("):
+            remotes.list_tags(f"{secure.url}/me/probe.git", allowed)
 
 
 def test_a_wrong_token_is_named_by_its_file(
