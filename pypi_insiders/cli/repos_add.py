@@ -1,7 +1,8 @@
 """`pypi-insiders repos add` and `import`."""
 
 import logging
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -102,10 +103,28 @@ def add(
         except ValueError as error:
             raise UsageError(str(error)) from error
     for item in new:
-        demand_remote(item)
+        try:
+            demand_remote(item)
+        except UsageError as error:
+            if not is_insecure(item.remote):
+                raise
+            words = _typed(specifications, {**given, "insecure-http": True})
+            hint = f"use https, or accept that: `{shlex.join(words)}`"
+            raise UsageError(error.message, hint) from error
     # Before the list is locked for the change: a host may take its 10 seconds.
     found = Introduction() if no_check else introduction.check(paths, new)
     _report(paths, _watch(paths, found.named(new), tuple(given)), found)
+
+
+def _typed(specifications: Iterable[str], given: Mapping[str, str | int | bool]) -> list[str]:
+    """Return the command line that gives these options."""
+    words = ["pypi-insiders", "repos", "add", *specifications]
+    for key, value in given.items():
+        if isinstance(value, bool):
+            words.append(f"--{key}" if value else f"--no-{key}")
+        else:
+            words += [f"--{key}", str(value)]
+    return words
 
 
 def _specified(paths: Paths, texts: Iterable[str], *, has_url: bool) -> list[Repository]:

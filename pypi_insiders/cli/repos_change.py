@@ -37,7 +37,7 @@ public-until-built             the fallback index serves until a build
 submodules                     from where submodules may be fetched
 token-file, token-credential   the token that git needs for https
 
-Changing url or project starts from scratch; what was published stays.
+Changing project, or url to another repository, starts from scratch; what was published stays.
 """
 
 

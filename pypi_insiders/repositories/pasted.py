@@ -66,6 +66,14 @@ def parse(text: str) -> Pasted | None:
     return Pasted("/".join(parts[-2:] if scheme == "file" else parts), url, place)
 
 
+def is_same(url: str | None, other: str | None) -> bool:
+    """Return whether two URLs lead to one repository, such as over ssh and over https."""
+    if url == other:
+        return True
+    one, two = (parse(text or "") for text in (url, other))
+    return one is not None and two is not None and one.place == two.place
+
+
 def _parts(path: str, host: str) -> list[str]:
     """Return the parts of a path that name a repository."""
     parts = [part for part in path.removesuffix(".git").split("/") if part]

@@ -274,7 +274,7 @@ def demand_remote(item: Repository) -> None:
         raise UsageError(
             f"{without_credentials(item.remote)} is not encrypted: others on the network can read "
             "and change the code, and read the credentials",
-            f"use https, or accept that: {add_command(item.name, item.remote, item.project)}",
+            "use https, or set insecure-http",
         )
 
 

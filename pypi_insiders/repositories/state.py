@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from pypi_insiders.config.paths import file_name
 from pypi_insiders.index.metadata_cache import Origin
+from pypi_insiders.repositories import pasted
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove, write_atomic
 from pypi_insiders.util.json_fields import shaped, written
@@ -131,7 +132,8 @@ class RepositoryState:
 
     def is_of(self, remote: str, project: str | None) -> bool:
         """Return whether this is the state of a repository with this URL and project."""
-        return self.remote == remote and project in (None, self.project)
+        # Another transport to it is no other repository: nothing is built again.
+        return pasted.is_same(self.remote, remote) and project in (None, self.project)
 
 
 def load(directory: Path, name: str) -> RepositoryState:

@@ -70,6 +70,7 @@ def test_only_objects_and_refs_are_damage(line: str) -> None:
     assert (type(told), told.message) == (
         UnreachableError, "the connection to the host broke (early EOF)"
     )  # fmt: skip
+    assert not isinstance(explain(f"remote: {line}", "fetch", remote), UnexplainedError)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from pypi_insiders.repositories import pasted, registry
 from pypi_insiders.repositories.repository import Repository, parse_specification
+from pypi_insiders.repositories.state import RepositoryState
 from pypi_insiders.util.errors import InsidersError, UsageError
 
 
@@ -108,6 +109,23 @@ def test_the_host_is_in_the_name_where_two_would_clash(text: str, repository: Re
     assert registry.specified(WATCHED, text) == repository
     both = {repository.name: repository, **WATCHED}
     assert registry.meant(both, text.removesuffix(":x").removesuffix(":y")) == repository.name
+
+
+@pytest.mark.parametrize(
+    ("url", "is_same"),
+    [
+        ("git@github.com:me/probe.git", True),
+        ("https://github.com/ME/probe", True),
+        ("ssh://git@ssh.github.com:443/me/probe.git", True),
+        ("https://gitlab.com/me/probe.git", False),
+        ("https://github.com/me/other.git", False),
+        ("file:///me/probe.git", False),
+        ("work:me/probe.git", False),
+    ],
+)
+def test_another_transport_is_no_other_repository(url: str, is_same: bool) -> None:
+    """The hint to use https instead of ssh must not build everything again."""
+    assert RepositoryState(remote="git@github.com:me/probe.git").is_of(url, None) == is_same
 
 
 def test_with_a_url_of_its_own_any_path_is_a_name() -> None:
