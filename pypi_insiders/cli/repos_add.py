@@ -96,13 +96,15 @@ def add(
         raise UsageError("--url requires exactly one repository", "add them one by one")
     given = {key.replace("_", "-"): value for key, value in options.items() if value is not None}
     paths = default_paths()
-    new = _specified(paths, specifications, has_url="url" in given)
+    watched = registry.load(paths.repositories)
+    new = _specified(watched, specifications, has_url="url" in given)
     for key, value in given.items():
         try:
             new = [item.with_key(key, value) for item in new]
         except ValueError as error:
             raise UsageError(str(error)) from error
-    for item in new:
+    # A watched one has its URL.
+    for item in (item for item in new if registry.find(watched, item.name) is None):
         try:
             demand_remote(item)
         except UsageError as error:
@@ -127,8 +129,10 @@ def _typed(specifications: Iterable[str], given: Mapping[str, str | int | bool])
     return words
 
 
-def _specified(paths: Paths, texts: Iterable[str], *, has_url: bool) -> list[Repository]:
-    known, new = registry.load(paths.repositories), []
+def _specified(
+    watched: Mapping[str, Repository], texts: Iterable[str], *, has_url: bool
+) -> list[Repository]:
+    known, new = dict(watched), []
     for text in texts:
         item = registry.specified(known, text, has_url=has_url)
         # Two of them can have the same name on different hosts.
