@@ -1,7 +1,8 @@
 """`pypi-insiders repos add` and `import`."""
 
 import logging
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pypi_insiders.cli.common import CommonCommand, note, report
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.repositories import changes, legacy_import, ownership, registry
-from pypi_insiders.repositories.repository import Repository, parse_specification
+from pypi_insiders.repositories.repository import Repository, demand_remote, is_insecure
 from pypi_insiders.systemd import service_status
 from pypi_insiders.systemd.service_status import Condition
 from pypi_insiders.systemd.unit_names import WATCHER
@@ -23,6 +24,12 @@ from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.formatting import counted
 
+IN_CLEAR_TEXT = (
+    "%s: its code and its credentials are sent in clear text; builds are only as safe as the "
+    "network, unless tags are signed (allowed-signers)"
+)
+"""The warning about a URL of http."""
+
 _no_check = click.option(
     "--no-check", is_flag=True, help="Check no access, and read no project names."
 )
@@ -32,6 +39,12 @@ _no_check = click.option(
 @click.argument("specifications", metavar="NS/PROJ[:PROJECT]...", nargs=-1, required=True)
 @click.option(
     "--url", metavar="URL", help="URL from which Git fetches it (default: GitHub, over ssh)."
+)
+@click.option(
+    "--insecure-http",
+    is_flag=True,
+    default=None,
+    help="Allow a URL of http, over which code and credentials are sent in clear text.",
 )
 @click.option(
     "--tags",
@@ -70,9 +83,9 @@ def add(
 ) -> None:
     """Watch repositories.
 
-    NS/PROJ is a repository on GitHub; its address, or that of another host, can be pasted in its
-    place. PROJECT is the project name (default: read from the repository). From now on, the index
-    never redirects that name to the fallback index.
+    NS/PROJ is a repository on GitHub, over ssh; its address, or that of another host, can be pasted
+    in its place. PROJECT is the project name (default: read from the repository). From now on, the
+    index never redirects that name to the fallback index.
 
     Access to each new repository is checked, and its project name is read from the tag that is
     built first, for at most 10 seconds each. Problems are reported, but the repository is still
@@ -82,16 +95,50 @@ def add(
     if options["url"] is not None and len(specifications) != 1:
         raise UsageError("--url requires exactly one repository", "add them one by one")
     given = {key.replace("_", "-"): value for key, value in options.items() if value is not None}
-    new = [parse_specification(text) for text in specifications]
+    paths = default_paths()
+    watched = registry.load(paths.repositories)
+    new = _specified(watched, specifications, has_url="url" in given)
     for key, value in given.items():
         try:
             new = [item.with_key(key, value) for item in new]
         except ValueError as error:
             raise UsageError(str(error)) from error
-    paths = default_paths()
+    # A watched one has its URL.
+    for item in (item for item in new if registry.find(watched, item.name) is None):
+        try:
+            demand_remote(item)
+        except UsageError as error:
+            if not is_insecure(item.remote):
+                raise
+            words = _typed(specifications, {**given, "insecure-http": True})
+            hint = f"use https, or accept that: `{shlex.join(words)}`"
+            raise UsageError(error.message, hint) from error
     # Before the list is locked for the change: a host may take its 10 seconds.
     found = Introduction() if no_check else introduction.check(paths, new)
     _report(paths, _watch(paths, found.named(new), tuple(given)), found)
+
+
+def _typed(specifications: Iterable[str], given: Mapping[str, str | int | bool]) -> list[str]:
+    """Return the command line that gives these options."""
+    words = ["pypi-insiders", "repos", "add", *specifications]
+    for key, value in given.items():
+        if isinstance(value, bool):
+            words.append(f"--{key}" if value else f"--no-{key}")
+        else:
+            words += [f"--{key}", str(value)]
+    return words
+
+
+def _specified(
+    watched: Mapping[str, Repository], texts: Iterable[str], *, has_url: bool
+) -> list[Repository]:
+    known, new = dict(watched), []
+    for text in texts:
+        item = registry.specified(known, text, has_url=has_url)
+        # Two of them can have the same name on different hosts.
+        known.setdefault(item.name, item)
+        new.append(item)
+    return new
 
 
 def _watch(paths: Paths, new: Sequence[Repository], given: Sequence[str]) -> list[Repository]:
@@ -132,6 +179,8 @@ def _report(paths: Paths, fresh: Iterable[Repository], found: Introduction) -> N
             tags = counted(reply.tags, "tag")
             log.info("%s: %s found, latest release: %s", item.name, tags, reply.newest)
         naming = found.namings.get(item.name)
+        if is_insecure(item.remote):
+            log.warning(IN_CLEAR_TEXT, item.name)
         if item.project is None:
             report_unnamed(item.name, naming, _owner(paths, naming))
         # Of a project that has another origin nothing is published yet.

@@ -1,5 +1,6 @@
 """`pypi-insiders repos set` and `remove`."""
 
+import logging
 from collections.abc import Iterable
 
 import click
@@ -7,11 +8,12 @@ import click
 from pypi_insiders.cli import completers, confirmation
 from pypi_insiders.cli.common import CommonCommand, note, report
 from pypi_insiders.cli.let_go import report_let_go
+from pypi_insiders.cli.repos_add import IN_CLEAR_TEXT
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.repositories import changes, releases, state
-from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.repositories.repository import Repository, is_insecure
 from pypi_insiders.update import removal
 from pypi_insiders.util.errors import UsageError
 from pypi_insiders.util.without_credentials import without_credentials
@@ -24,6 +26,7 @@ resets the key to its default. If one of them is wrong, none is changed.
 
 \b
 project, url                   what it is
+insecure-http                  whether url may be http, in clear text
 tags, pre, max-new, backfill   which tags are releases
 subdirectory, python           what is built
 network, strict                how it is built
@@ -36,7 +39,7 @@ public-until-built             the fallback index serves until a build
 submodules, history, lfs       what is fetched beside the tag's own files
 token-file, token-credential   the token that git needs for https
 
-Changing url or project starts from scratch; what was published stays.
+Changing project, or url to another repository, starts from scratch; what was published stays.
 """
 
 
@@ -86,6 +89,8 @@ def _report_changes(paths: Paths, old: Repository, new: Repository) -> None:
         elif before.get(key) != now[key]:
             was = f" (was {as_toml(before[key])})" if key in before else ""
             report(f"{old.name}: {key} = {as_toml(now[key])}{was}")
+    if is_insecure(new.remote) and new.remote != old.remote:
+        logging.getLogger(__name__).warning(IN_CLEAR_TEXT, new.name)
     if (old.remote, old.project) != (new.remote, new.project):
         known = state.load(paths.state, old.name)
         if known.builds and not known.is_of(new.remote, new.project):

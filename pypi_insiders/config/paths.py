@@ -133,12 +133,11 @@ class Paths(NamedTuple):
 
     def mirror(self, name: str) -> Path:
         """The bare mirror of the repository `NS/PROJ`; may be deleted at any time."""
-        # Forges ignore case: two spellings of a name are one repository.
-        return self.cache / "mirrors" / f"{name.casefold()}.git"
+        return self.cache / "mirrors" / f"{file_name(name)}.git"
 
     def build_logs(self, name: str) -> Path:
         """The output of failed builds of the repository `NS/PROJ`; may be deleted at any time."""
-        return self.cache / "build-logs" / name.casefold()
+        return self.cache / "build-logs" / file_name(name)
 
     @property
     def glances(self) -> Path:
@@ -149,6 +148,14 @@ class Paths(NamedTuple):
     def builds(self) -> Path:
         """Workspaces of builds; emptied by the next update."""
         return self.cache / "builds"
+
+
+def file_name(name: str) -> str:
+    """Return the relative path, without its suffix, of a file of the repository `NS/PROJ`."""
+    # Forges ignore case: two spellings of a name are one repository.
+    namespace, _, rest = name.casefold().partition("/")
+    # Deeper parts are no directories, which the file of a shorter name could already be.
+    return f"{namespace}/{rest.replace('/', '%2F')}"
 
 
 def hidden_from_builds(paths: Paths) -> tuple[Path, ...]:

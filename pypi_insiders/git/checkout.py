@@ -7,13 +7,15 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from pypi_insiders.git import credentials, lfs
 from pypi_insiders.git.command import FETCH_TIMEOUT_S, GitSettings, attempt, git, in_mirror, in_tree
 from pypi_insiders.git.credentials import GITS_OWN, Access
-from pypi_insiders.git.errors import UnexplainedError, UnfitError, explain
+from pypi_insiders.git.diagnosis import Remote, explain
+from pypi_insiders.git.errors import UnexplainedError, UnfitError
 from pypi_insiders.git.mirror import SHA256, Mirror
 from pypi_insiders.git.submodules import OutsideError, Submodule, check_place, submodules_of
 from pypi_insiders.util.errors import InsidersError
@@ -258,9 +260,8 @@ class _Exporter:
         # A hash, because a URL is foreign text of any length; of the URL alone, so that commits
         # with the same submodule share its mirror.
         name = hashlib.sha256(submodule.url.encode()).hexdigest()[:32]
-        mirror = Mirror(
-            self._modules / f"{name}.git", submodule.url, self._settings, submodule.commit
-        )
+        settings = replace(self._settings, remote=Remote(submodule.url))
+        mirror = Mirror(self._modules / f"{name}.git", submodule.url, settings, submodule.commit)
         if not mirror.has_fetched():
             mirror.fetch()
         return mirror
@@ -322,7 +323,7 @@ def _check_out(mirror: Path, commit: str, tree: Path) -> None:
         directory=tree, timeout_s=FETCH_TIMEOUT_S,
     )  # fmt: skip
     if done.status != 0:
-        why = explain(done.stderr, "checkout", connects=False)
+        why = explain(done.stderr, "checkout")
         # Recreating the mirror would not change the names.
         if isinstance(why, UnexplainedError) and _IMPOSSIBLE.search(done.stderr):
             raise UnfitError(why.message)

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pypi_insiders.git.errors import UnreachableError, explain
+from pypi_insiders.git.diagnosis import Remote, explain
+from pypi_insiders.git.errors import AccessError, UnreachableError
+from pypi_insiders.git.waiting import waiting_helper
 from pypi_insiders.util import disk_reserve
 from pypi_insiders.util.disk_reserve import DiskFullError
 from pypi_insiders.util.errors import InsidersError
@@ -99,10 +101,13 @@ class GitSettings:
     """Settings `KEY=VALUE`, which override configuration files."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables."""
-    connects: bool = False
-    """Whether the command connects to a host."""
-    access_hint: str | None = None
-    """The hint if the host denies access."""
+    remote: Remote | None = None
+    """The repository to which the command connects; `None`: it does not."""
+
+    @property
+    def connects(self) -> bool:
+        """Whether the command connects to a host."""
+        return self.remote is not None
 
 
 LOCAL = GitSettings(
@@ -149,6 +154,7 @@ def attempt(
 
     Raises:
         UnreachableError: git connects, and takes too long or makes no progress.
+        AccessError: it waits for a credential helper.
         DiskFullError: git was killed because the disk is almost full.
         InsidersError: git is missing, took too long, or another process killed it.
     """
@@ -215,8 +221,8 @@ def _wait(
 ) -> tuple[bytes, bytes, int | None]:
     seen, since_s = None, time.monotonic()
     check_at_s = since_s
+    output: tuple[bytes, bytes] | None = None
     while (left_s := until_s - time.monotonic()) > 0:
-        output: tuple[bytes, bytes] | None = None
         try:
             # After a timeout, communicate() can be called again and loses no output.
             output = process.communicate(timeout=min(left_s, _CHECK_S))
@@ -241,13 +247,21 @@ def _wait(
             since_s = time.monotonic()
         elif time.monotonic() - since_s >= STALL_TIMEOUT_S:
             break
+    # Of this machine: to wait for the host to come back would hide it.
+    helper = waiting_helper(process.pid) if connects else None
     # Not GitPython's kill, which needs ps(1) to find descendants: without it ssh would survive and
     # keep the pipes open.
     kill_with_descendants(process.pid)
     # With a timeout: a descendant that has detached itself may still keep the pipes open.
     with contextlib.suppress(subprocess.TimeoutExpired):
-        return (*process.communicate(timeout=_END_TIMEOUT_S), None)
-    return b"", b"", None
+        output = process.communicate(timeout=_END_TIMEOUT_S)
+    if helper is not None and not disk_reserve.is_exhausted():
+        raise AccessError(
+            f"credential helper {helper} does not answer",
+            "it may wait for you to unlock a keyring or to sign in; see where it is set: "
+            "`git config --show-origin --get-all credential.helper`",
+        )
+    return *(output or (b"", b"")), None
 
 
 _pids: set[int] = set()
@@ -309,12 +323,7 @@ def git(
         file_limit_bytes=file_limit_bytes,
     )
     if result.status != 0:
-        raise explain(
-            result.stderr,
-            _name(arguments),
-            connects=settings.connects,
-            access_hint=settings.access_hint,
-        )
+        raise explain(result.stderr, _name(arguments), settings.remote)
     return result.stdout
 
 

@@ -3,11 +3,12 @@
 import os
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pypi_insiders.git.command import GitSettings
+from pypi_insiders.git.diagnosis import Remote
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot, open_file
 
@@ -41,6 +42,10 @@ class Access:
 
     token_file: Path | None = None
     """A file with a token for https; `None`: git's own keys, agents and helpers."""
+    name: str | None = None
+    """`NS/PROJ` as it is watched, for hints."""
+    insecure_http: bool = False
+    """Whether it may be reached over http, which sends code and credentials in clear text."""
 
 
 GITS_OWN = Access()
@@ -55,15 +60,18 @@ def settings(url: str, access: Access) -> GitSettings:
 
     Source: gitcredentials(7), "CONFIGURATION OPTIONS"; git-config(1), `http.proactiveAuth`.
     """
-    environment = {"GIT_ALLOW_PROTOCOL": _PROTOCOLS}
+    scheme = urlsplit(url).scheme
+    # Not for an https URL: its host could redirect to http.
+    is_insecure = access.insecure_http and scheme == "http"
+    environment = {"GIT_ALLOW_PROTOCOL": f"http:{_PROTOCOLS}" if is_insecure else _PROTOCOLS}
     token_file = access.token_file
-    # ssh and git do not use tokens; over http it would be sent in clear text.
-    if token_file is None or not url.lower().startswith("https://"):
-        return GitSettings(environment=environment, connects=True)
+    # ssh and git do not use tokens.
+    if token_file is None or not (scheme == "https" or is_insecure):
+        return GitSettings(environment=environment, remote=Remote(url, access.name))
     _check(token_file)
     # For this host only: a redirect or a submodule elsewhere must not get the token. The section's
     # name has no user name.
-    host = f"https://{urlsplit(url).netloc.rpartition('@')[2]}"
+    host = f"{scheme}://{urlsplit(url).netloc.rpartition('@')[2]}"
     return GitSettings(
         options=(
             # An empty value removes the user's helpers, which could store the token.
@@ -75,8 +83,7 @@ def settings(url: str, access: Access) -> GitSettings:
             f"http.{host}.proactiveAuth=basic",
         ),
         environment={**environment, _TOKEN_FILE: str(token_file.absolute())},
-        connects=True,
-        access_hint=f"check that the token in {token_file} is valid for this repository",
+        remote=Remote(url, access.name, token_file),
     )
 
 
@@ -85,8 +92,11 @@ def for_submodules(settings: GitSettings, url: str) -> GitSettings:
     # A remote repository must not read repositories of this machine through its submodules.
     is_here = url.startswith(("/", "file:"))
     protocols = _PROTOCOLS if is_here else _PROTOCOLS_WITHOUT_FILES
+    # Its relative URLs lead over http, too.
+    if settings.environment["GIT_ALLOW_PROTOCOL"].startswith("http:"):
+        protocols = f"http:{protocols}"
     environment = {**settings.environment, "GIT_ALLOW_PROTOCOL": protocols}
-    return GitSettings(settings.options, environment, settings.connects, settings.access_hint)
+    return replace(settings, environment=environment)
 
 
 def _check(path: Path) -> None:

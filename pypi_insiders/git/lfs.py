@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 from pypi_insiders.git import credentials
 from pypi_insiders.git.command import FETCH_TIMEOUT_S, attempt, in_tree
-from pypi_insiders.git.errors import AccessError, UnexplainedError, UnreachableError, explain
+from pypi_insiders.git.diagnosis import Remote, explain, sign_in
+from pypi_insiders.git.errors import AccessError, UnreachableError
 from pypi_insiders.git.mirror import Mirror
 from pypi_insiders.util.disk_reserve import demand_room
 from pypi_insiders.util.errors import InsidersError
@@ -73,7 +74,7 @@ def fetch(mirror: Mirror, commit: str) -> None:
             settings=settings, timeout_s=FETCH_TIMEOUT_S,
         )  # fmt: skip
     if done.status != 0:
-        raise _explained(done.stderr, mirror.settings.access_hint)
+        raise _explained(done.stderr, mirror.settings.remote)
 
 
 def endpoint(url: str) -> str:
@@ -89,22 +90,23 @@ def endpoint(url: str) -> str:
     return f"https://{parts.netloc}{path}.git/info/lfs"
 
 
-def _explained(stderr: str, access_hint: str | None) -> InsidersError:
+def _explained(stderr: str, remote: Remote | None) -> InsidersError:
     # Those that follow say that it failed, and where its log is.
     text = next((line for line in map(str.strip, stderr.splitlines()) if line), "no reason given")
-    why = explain(text, "lfs fetch", connects=True, access_hint=access_hint)
-    if not isinstance(why, UnexplainedError):
+    why = explain(text, "lfs fetch", remote)
+    if not why.message.startswith("git lfs fetch failed: "):
         return why
     detail = why.message.removeprefix("git lfs fetch failed: ")
     # git-lfs 3.3 prints a structure of Go in place of the URL.
     detail = re.sub(r" &\{%!.*\(MISSING\)", "", detail)
+    by_hand = "try `git lfs fetch` in a clone of the repository"
     if re.search(r"Authenti|Authoriz|credentials", text):
-        hint = access_hint or "try `git lfs fetch` in a clone of the repository"
+        hint = sign_in(remote) if remote else by_hand
         return AccessError(f"no access to the files of Git LFS ({detail})", hint)
     if re.search(r"[Ss]erver error|dial tcp|i/o timeout|EOF", text):
         return UnreachableError(f"the host fails ({detail})", "the next update tries again")
-    # Not as it is: the mirror is no reason, and is not recreated.
-    return InsidersError(why.message, "try `git lfs fetch` in a clone of the repository")
+    # Neither passing nor damage of the mirror: files that the host does not have, mostly.
+    return InsidersError(why.message, by_hand)
 
 
 def pointers(tree: Path) -> list[str]:

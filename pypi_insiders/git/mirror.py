@@ -2,8 +2,9 @@
 
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from pypi_insiders.git.command import (
     in_mirror,
 )
 from pypi_insiders.git.credentials import GITS_OWN, Access
+from pypi_insiders.git.diagnosis import explain
 from pypi_insiders.git.errors import (
     NoCommitError,
     ObjectFormatError,
@@ -63,6 +65,8 @@ def list_tags(
     refs: dict[str, str] = {}
     settings = credentials.settings(url, access)
     listed = git("ls-remote", "--tags", "--", url, settings=settings, timeout_s=timeout_s)
+    if not listed and url.lower().startswith("http"):
+        _demand_no_web_page(url, settings, timeout_s)
     for line in listed.splitlines():
         commit, _, ref = line.partition("\t")
         if ref.startswith("refs/tags/"):
@@ -70,6 +74,22 @@ def list_tags(
             # The line with `^{}` follows that of the tag object, and replaces it here.
             refs[tag.removesuffix("^{}")] = commit
     return refs
+
+
+def _demand_no_web_page(url: str, settings: GitSettings, timeout_s: float) -> None:
+    """Require that an empty list of tags is not that of a web page, which git takes for one.
+
+    Raises:
+        AccessError: the host answers with a web page.
+
+    Source: parse_info_refs in git's remote-curl.c, which skips a page without line ends.
+    """
+    trace = {"GIT_TRACE_CURL": "2", "GIT_TRACE_CURL_NO_DATA": "1"}
+    traced = replace(settings, environment={**settings.environment, **trace})
+    answer = attempt("ls-remote", "--tags", "--", url, settings=traced, timeout_s=timeout_s)
+    if re.search(r"Recv header: content-type: *text/html", answer.stderr, re.IGNORECASE):
+        page = f"fatal: {url}/info/refs not valid: text/html"
+        raise explain(page, "ls-remote", settings.remote)
 
 
 def fetch(url: str, mirror: Path, access: Access = GITS_OWN) -> None:

@@ -166,12 +166,13 @@ def _verify_by_gpg(mirror: Path, name: str, tag: str, signers: Path) -> None:
             environment={"GNUPGHOME": str(home)},
         )
         result = attempt(f"--git-dir={mirror}", "verify-tag", "--raw", name, settings=settings)
-    if result.status == 0:
-        return
     statuses = re.findall(r"^\[GNUPG:\] (\w+)", result.stderr, re.MULTILINE)
+    # Also after success: git since 2.54 accepts a key that expired after it had signed.
     for status, reason in _REASONS.items():
         if status in statuses:
             raise SignatureError(f"tag {tag} is signed{reason.format(signers=signers)}")
+    if result.status == 0:
+        return
     raise SignatureError(f"tag {tag} is not signed by a key in {signers}")
 
 

@@ -16,6 +16,7 @@ from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.repositories import tags
+from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.systemd import systemctl, transient, unit_files, unit_templates
 from pypi_insiders.systemd.quoting import quoted
@@ -85,7 +86,7 @@ def ask(watched: Iterable[Repository], *, timeout_s: float = git.TIMEOUT_S) -> d
 
 def _ask(repository: Repository, *, timeout_s: float) -> Reply:
     try:
-        access = git.Access(repository.token)
+        access = access_to(repository)
         refs = git.list_tags(repository.remote, access, timeout_s=timeout_s)
     except InsidersError as error:
         is_away = isinstance(error, UnreachableError)

@@ -12,7 +12,14 @@ from packaging.utils import canonicalize_name
 from pypi_insiders.config import toml_fields
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories import pasted
-from pypi_insiders.repositories.repository import Repository, parse_name
+from pypi_insiders.repositories.repository import (
+    Repository,
+    add_command,
+    demand_remote,
+    is_insecure,
+    parse_name,
+    parse_specification,
+)
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import locked, read_text, write_atomic
 
@@ -69,7 +76,15 @@ def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
         problems.append(error.message)
     values, wrong = toml_fields.read(Repository, content)
     problems += (f"{name}: {problem}" for problem in wrong)
-    return replace(item, **values)
+    item = replace(item, **values)
+    try:
+        demand_remote(item)
+    except UsageError as error:
+        # A wrong URL is reported already.
+        if not wrong:
+            lacks = " (insecure-http is not set)" if is_insecure(item.remote) else ""
+            problems.append(f"{name}: {error.message}{lacks}")
+    return item
 
 
 @contextmanager
@@ -152,7 +167,7 @@ def _renamed(former: Mapping[str, str], item: Repository) -> dict[str, Any]:
     return removed | {name: item.keys.get(name) for name in former.values()}
 
 
-def find(repositories: dict[str, Repository], name: str) -> Repository | None:
+def find(repositories: Mapping[str, Repository], name: str) -> Repository | None:
     """Return a repository by its name in any case; `None`: not found."""
     # Git hosts ignore the case of names.
     folded = name.casefold()
@@ -192,11 +207,16 @@ def meant(repositories: Mapping[str, Repository], text: str) -> str:
     Raises:
         UsageError: it names no repository; the message has the one that was probably meant.
     """
+    if item := find(repositories, text):
+        return item.name
     if found := pasted.parse(text):
-        for item in repositories.values():
-            if (of_item := pasted.parse(item.remote)) and of_item.place == found.place:
-                return item.name
-        return parse_name(found.name)
+        if item := _at(repositories, found):
+            return item.name
+        other = find(repositories, found.name)
+        of_other = other and pasted.parse(other.remote)
+        # A name of ~/.ssh/config, without a dot, can be any host.
+        is_elsewhere = of_other and all("." in place[0] for place in (of_other.place, found.place))
+        return parse_name(found.full_name if is_elsewhere else found.name)
     try:
         return parse_name(text)
     except UsageError as error:
@@ -206,6 +226,42 @@ def meant(repositories: Mapping[str, Repository], text: str) -> str:
             f"{text!r} is not a repository of the form NS/PROJ; did you mean {near}?",
             "see `pypi-insiders repos list`",
         ) from error
+
+
+def _at(repositories: Mapping[str, Repository], found: pasted.Pasted) -> Repository | None:
+    """Return the repository that is watched at the place of an address."""
+    for item in repositories.values():
+        if (of_item := pasted.parse(item.remote)) and of_item.place == found.place:
+            return item
+    return None
+
+
+def specified(
+    repositories: Mapping[str, Repository], text: str, *, has_url: bool = False
+) -> Repository:
+    """Return the repository of a specification, `NS/PROJ[:PROJECT]` or a pasted address.
+
+    An address of a watched repository names that one. If another host has a repository of the same
+    name, its host is part of the name.
+
+    Args:
+        repositories: the watched repositories.
+        text: the specification.
+        has_url: whether its URL is given apart.
+
+    Raises:
+        UsageError: it is malformed.
+    """
+    item = parse_specification(text, has_url=has_url)
+    found = None if has_url else pasted.parse(item.remote)
+    # `NS/PROJ` without a host is what is watched by that name, wherever it is.
+    if found is None or text.partition(":")[0].removesuffix(".git") == item.name:
+        return item
+    if known := _at(repositories, found):
+        return replace(item, name=known.name, url=None)
+    if find(repositories, item.name) is None or not found.place[0]:
+        return item
+    return replace(item, name=parse_name(found.full_name), url=item.remote)
 
 
 def _near(repositories: Mapping[str, Repository], typed: str) -> str | None:
@@ -255,6 +311,7 @@ def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[
 def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Repository]:
     known = find(repositories, item.name)
     if known is None:
+        demand_remote(item)
         changed = item
     # A project name may be added if none was known. Another name or URL starts from scratch, which
     # only `repos set` does: a mistyped `add` must not.
@@ -267,7 +324,8 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
         raise InsidersError(
             f"{known.name} is already watched: project {known.project or 'not known yet'}, "
             f"url {known.remote}",
-            f"change it: `pypi-insiders repos set {known.name} {shlex.join(words)}`",
+            f"change it: `pypi-insiders repos set {known.name} {shlex.join(words)}`"
+            + _beside(known, item),
         )
     else:
         changed = known
@@ -276,6 +334,15 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
     result = {**repositories, changed.name: changed}
     _check_projects(result.values())
     return result
+
+
+def _beside(known: Repository, item: Repository) -> str:
+    """Return how to watch a repository that another host has under the name of a watched one."""
+    old, new = pasted.parse(known.remote), pasted.parse(item.url or "")
+    if old is None or new is None or old.place[0] == new.place[0]:
+        return ""
+    host = f"{new.place[0]}/{item.name}"
+    return f"; or watch both: {add_command(host, item.url, item.project)}"
 
 
 def change(
@@ -298,6 +365,12 @@ def change(
             item = item.with_text(key, text)
         except ValueError as error:
             raise UsageError(str(error), "see `pypi-insiders repos set --help`") from error
+    try:
+        demand_remote(item)
+    except UsageError as error:
+        words = shlex.join(f"{key}={text}" for key, text in texts.items() if key == "url")
+        accept = f"`pypi-insiders repos set {item.name} {words} insecure-http=true`"
+        raise UsageError(error.message, f"use https, or accept that: {accept}") from error
     others = [other for name, other in repositories.items() if name != item.name]
     _check_projects([*others, item])
     return {**repositories, item.name: item}

@@ -17,10 +17,16 @@ from pypi_insiders.repositories.tags import Pattern, Rules
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.without_credentials import without_credentials
 
-_SCHEMES = ("https", "ssh", "git", "file")
+_SCHEMES = ("https", "ssh", "git", "file", "http")
 # White space, control characters, bytes that are not UTF-8, and `::`, which names a transport
 # helper: `ext::` runs a command. Source: gitremote-helpers(7).
 _NEVER_IN_A_URL = r"[\s\x00-\x1f\x7f\ud800-\udfff]|^[^/]*::"
+# What tokens of GitHub, GitLab, Bitbucket and Azure look like; others are long.
+# Source: docs.github.com, "About authentication"; docs.gitlab.com, "Token overview".
+_CREDENTIAL = (
+    r"(?:gh[a-z]_|github_pat_|gl[a-z]+-|AT[A-Z]{2}).*|.{32,}"
+    r"|x-(?:access-token|token-auth|oauth-.*)"
+)
 # `user@host:path`. Source: git-clone(1), "GIT URLS".
 _SCP_LIKE = (
     r"(?!(?:https?|ssh|git|file):)"
@@ -34,7 +40,7 @@ _URL_HINT = (
 
 
 def parse_name(text: str) -> str:
-    """Validate `NS/PROJ`, the name of a repository.
+    """Validate `NS/PROJ`, the name of a repository; hosts other than GitHub may have more parts.
 
     Raises:
         UsageError: it is malformed.
@@ -44,7 +50,7 @@ def parse_name(text: str) -> str:
     part = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.-]*"
     # `.git` is what a name copied from a clone URL ends with.
     name = text.removesuffix(".git")
-    if re.fullmatch(f"{part}/{part}", name) is None:
+    if re.fullmatch(f"{part}(?:/{part})+", name) is None:
         raise UsageError(
             f"{text!r} is not a repository of the form NS/PROJ",
             "for example squidfunk/mkdocs-material-insiders; for other hosts than GitHub add --url",
@@ -80,11 +86,18 @@ def add_command(name: str, remote: str | None, project: str | None = None) -> st
     words = ["pypi-insiders", "repos", "add", f"{name}:{project}" if project else name]
     if remote is not None and remote != Repository(name).remote:
         words += ["--url", remote]
+        if is_insecure(remote):
+            words.append("--insecure-http")
     return f"`{shlex.join(words)}`"
 
 
+def is_insecure(url: str) -> bool:
+    """Return whether a URL is one of http, over which credentials would be sent in clear text."""
+    return url.lower().startswith("http:")
+
+
 def parse_url(text: str) -> str:
-    """Validate the URL of a Git repository: https, ssh (also `user@host:path`), git or file.
+    """Validate the URL of a Git repository: https, ssh (also `user@host:path`), git, file or http.
 
     Raises:
         UsageError: it has another scheme, a leading `-`, a possible credential, no host or no path.
@@ -104,9 +117,12 @@ def parse_url(text: str) -> str:
         raise UsageError(f"{shown} is not the URL of a Git repository", _URL_HINT)
     if parts.scheme not in _SCHEMES:
         raise UsageError(f"{shown} has an unsupported scheme", _URL_HINT)
-    # For https the user may be a token, as GitHub accepts it.
-    has_user = parts.username is not None
-    if parts.password is not None or parts.query or (has_user and parts.scheme == "https"):
+    # GitHub accepts a token as the user. Azure has the organization there, as in the path.
+    user = parts.username or ""
+    is_organization = parts.path.startswith(f"/{user}/")
+    is_web = parts.scheme in ("http", "https")
+    is_token = is_web and not is_organization and re.fullmatch(_CREDENTIAL, user)
+    if parts.password is not None or parts.query or is_token:
         raise UsageError(
             f"{shown} contains a credential, which would be stored in plain text",
             "remove it from the URL and store it in git: `git help credentials`",
@@ -129,6 +145,8 @@ class Repository:
     """Normalized name of the project; `None`: the project of the first build."""
     url: str | None = key(parse_url, kind=str)
     """The URL for Git; `None`: GitHub over ssh."""
+    insecure_http: bool | None = key(kind=bool)
+    """Whether its URL may be one of http, which sends code and credentials in clear text."""
     keep: int | None = key(validators.parse_keep, kind=int, hint="such as 5")
     """The number of latest versions to keep in the index; `None`: as set in `config.toml`."""
     tags: str | None = key(
@@ -249,8 +267,31 @@ class Repository:
         return replace(self, **toml_fields.parse_text(Repository, key, text))
 
 
-def parse_specification(text: str) -> Repository:
+def demand_remote(item: Repository) -> None:
+    """Require that a repository has a URL of its own if it needs one, and http only if allowed.
+
+    Raises:
+        UsageError: it has none, or the user did not allow http.
+    """
+    if item.url is None and item.name.count("/") > 1:
+        raise UsageError(
+            f"{item.name} needs a URL: repositories on GitHub are named NS/PROJ",
+            f"`pypi-insiders repos add {item.name} --url URL`",
+        )
+    if is_insecure(item.remote) and not item.insecure_http:
+        raise UsageError(
+            f"{without_credentials(item.remote)} is not encrypted: others on the network can read "
+            "and change the code, and read the credentials",
+            "use https, or set insecure-http",
+        )
+
+
+def parse_specification(text: str, *, has_url: bool = False) -> Repository:
     """Parse `NS/PROJ` or `NS/PROJ:PROJECT`, or an address in its place.
+
+    Args:
+        text: the specification.
+        has_url: whether its URL is given apart, so that `HOST/NS/PROJ` is a name.
 
     Raises:
         UsageError: a part is malformed.
@@ -258,7 +299,8 @@ def parse_specification(text: str) -> Repository:
     address, colon, project = text.rpartition(":")
     if not colon or "/" in project:  # the colon of a port, or of `git@HOST:PATH`
         address, project = text, ""
-    if found := pasted.parse(address):
+    is_name = has_url and "://" not in address and "@" not in address
+    if not is_name and (found := pasted.parse(address)):
         url = None if found.url is None else parse_url(found.url)
         return Repository(parse_name(found.name), parse_project(project) if project else None, url)
     if "://" in text or "@" in text or text.startswith("/"):

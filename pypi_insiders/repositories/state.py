@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 from packaging.version import Version
 
+from pypi_insiders.config.paths import file_name
 from pypi_insiders.index.metadata_cache import Origin
+from pypi_insiders.repositories import pasted
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove, write_atomic
 from pypi_insiders.util.json_fields import shaped, written
@@ -132,7 +134,8 @@ class RepositoryState:
 
     def is_of(self, remote: str, project: str | None) -> bool:
         """Return whether this is the state of a repository with this URL and project."""
-        return self.remote == remote and project in (None, self.project)
+        # Another transport to it is no other repository: nothing is built again.
+        return pasted.is_same(self.remote, remote) and project in (None, self.project)
 
 
 def load(directory: Path, name: str) -> RepositoryState:
@@ -218,7 +221,7 @@ def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
     """
     for path in _paths(directory):
         # In lower case: files of older versions do not contain the name.
-        name = f"{path.parent.name}/{path.stem}"
+        name = f"{path.parent.name}/{path.stem}".replace("%2F", "/")
         with contextlib.suppress(InsidersError):
             known = load(directory, name)
             yield known.name or name, known
@@ -387,5 +390,4 @@ class _Verified(NamedTuple):
 
 
 def _path(directory: Path, name: str) -> Path:
-    # Git hosts ignore case, so A/B and a/b are one repository.
-    return directory / "repositories" / f"{name.casefold()}.json"
+    return directory / "repositories" / f"{file_name(name)}.json"

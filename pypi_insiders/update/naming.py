@@ -12,6 +12,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import SignatureError
 from pypi_insiders.remote_index import public_versions
 from pypi_insiders.repositories import access_check, held_names, ownership, tags
+from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import project_name
 from pypi_insiders.update.project_name import UnknownNameError
@@ -108,7 +109,7 @@ def _fetch(
     # One limit for all candidates together.
     until_s = time.monotonic() + timeout_s
     try:
-        access = git.Access(repository.token)
+        access = access_to(repository)
         for candidate in _candidates(repository, access, tag, timeout_s):
             wanted = git.Wanted(
                 repository.remote,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pypi_insiders import git
 from pypi_insiders.repositories.comparison import Difference
+from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.state import Build, Check
 from pypi_insiders.update import lost_files, uploads
 from pypi_insiders.update.context import UpdateContext
@@ -86,7 +87,7 @@ def plan(
     tracked.load()
     # Before the host is contacted: lost files are reported even if it is unreachable.
     lost = lost_files.find(context, tracked)
-    refs = git.list_tags(repository.remote, git.Access(repository.token))
+    refs = git.list_tags(repository.remote, access_to(repository))
     # Only after the host has answered: until then the last check stays.
     tracked.check = Check(now_s, tried_at=now_s)
     lost = lost_files.finish_interrupted(context, tracked, lost, refs)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pypi_insiders import git
 from pypi_insiders.builder.errors import BuildError
+from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.util.files import make_directory
@@ -47,7 +48,7 @@ class ReleaseSources:
     @property
     def _access(self) -> git.Access:
         # Read when needed: a missing token fails this repository, not the whole update.
-        return git.Access(self._repository.token)
+        return access_to(self._repository)
 
     def fetch(self) -> None:
         """Fetch the repository into its mirror.

@@ -297,9 +297,12 @@ def _parents() -> dict[int, int]:
     """Map the IDs of all visible processes to those of their parents."""
     # Not ps(1) or pgrep(1): minimal systems have no procps.
     found = {}
-    for path in Path("/proc").glob("[0-9]*/status"):
+    # Not Path.glob(), which raises ProcessLookupError for a process that ends at that moment.
+    for path in Path("/proc").iterdir():
+        if not path.name.isdecimal():
+            continue
         with contextlib.suppress(OSError):
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = (path / "status").read_text(encoding="utf-8", errors="replace")
             if match := re.search(r"^PPid:\s*(\d+)$", text, re.MULTILINE):
-                found[int(path.parent.name)] = int(match[1])
+                found[int(path.name)] = int(match[1])
     return found

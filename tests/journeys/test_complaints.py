@@ -97,8 +97,11 @@ WORDS = [
         "'ext::sh -c id' is not the URL of a Git repository", URL_HINT, 2,
     ),
     Complaint(
-        "a URL that others could change on its way", "repos add me/probe --url http://h/probe.git",
-        "'http://h/probe.git' has an unsupported scheme", URL_HINT, 2,
+        "a URL that others could change on its way", "repos add me/probe --no-pre --url http://h/probe.git",
+        "http://h/probe.git is not encrypted: others on the network can read and change the code, "
+        "and read the credentials",
+        "use https, or accept that: "
+        "`pypi-insiders repos add me/probe --no-pre --url http://h/probe.git --insecure-http`", 2,
     ),
     Complaint(
         "a URL with a password",

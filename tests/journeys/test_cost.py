@@ -18,7 +18,7 @@ from projects import Project, create, git
 from wheels import sdist, wheel
 
 from pypi_insiders.builder import configuration
-from pypi_insiders.git import errors, submodules
+from pypi_insiders.git import diagnosis, submodules
 from pypi_insiders.index import archives, file_contents
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.repositories import tags
@@ -236,6 +236,10 @@ def test_metadata_end_where_those_of_installers_end(tmp_path: Path) -> None:
     assert file_contents.read(path).requires_python == ">=3.9,\n  <4"
 
 
+def _explained(text: str) -> str:
+    return str(diagnosis.explain(text, "fetch", diagnosis.Remote("https://host.invalid/x")))
+
+
 @pytest.mark.usefixtures("cheap")
 @pytest.mark.parametrize(
     ("do", "text"),
@@ -244,8 +248,10 @@ def test_metadata_end_where_those_of_installers_end(tmp_path: Path) -> None:
         (one_line, filled(" \n ")),
         (without_any_credentials, filled("a")),
         (without_any_credentials, filled("a://")),
-        (lambda text: str(errors.explain(text, "fetch", connects=True)), filled("project ")),
-        (lambda text: str(errors.explain(text, "fetch", connects=True)), filled("a\n")),
+        (_explained, filled("project ")),
+        (_explained, filled("a\n")),
+        (_explained, filled("token ")),
+        (_explained, filled("remote: ")),
     ],
 )
 def test_what_builds_and_hosts_write_is_told_in_time(do: Callable[[str], str], text: str) -> None:

@@ -152,5 +152,5 @@ def test_a_changed_host_key_is_told_as_one(machine: Machine) -> None:
     ) in lines
     assert (
         f"hint: ask the host's owner; if it has changed, run `ssh-keygen -R '[127.0.0.1]:{port}'`, "
-        "then connect once with `ssh` and check the fingerprint"
+        f"then check the fingerprint: `ssh -T -p {port} git@127.0.0.1`"
     ) in lines

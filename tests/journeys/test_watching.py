@@ -87,6 +87,27 @@ def test_what_is_wrong_with_the_access_is_said(person: Person) -> None:
     assert row["name"] == "me/probe"
 
 
+def test_a_project_of_a_group_is_named_by_its_path(person: Person) -> None:
+    """However deep, and typed or pasted again it is the same one; another host's is not."""
+
+    def add(*words: str) -> tuple[str, str]:
+        added = person.run("repos", "add", "--no-check", *words)
+        return added.stdout, added.stderr
+
+    assert add("https://git.example/group/sub/app:app") == ("watching group/sub/app as app\n", "")
+    watched = "group/sub/app is already watched"
+    assert add("group/sub/app", "--keep", "3") == (f"{watched}; keep = 3\n", "")
+    assert add("ssh://git@git.example:2222/group/sub/app.git") == (f"{watched}\n", "")
+    assert add("http://other.example/group/sub/app:lib", "--insecure-http") == (
+        "watching other.example/group/sub/app as lib\n",
+        "warning: other.example/group/sub/app: its code and its credentials are sent in clear "
+        "text; builds are only as safe as the network, unless tags are signed (allowed-signers)\n",
+    )
+    person.run("repos", "remove", "other.example/group/sub/app")
+    (row,) = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
+    assert (row["name"], row["url"]) == ("group/sub/app", "https://git.example/group/sub/app")
+
+
 def test_nothing_is_asked_without_need(person: Person) -> None:
     """Not with `--no-check`, and not what is already watched."""
     nowhere = ("--url", "file:///nowhere/probe.git")

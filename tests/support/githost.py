@@ -1,4 +1,4 @@
-"""A host of Git repositories over https, which can want a token."""
+"""A host of Git repositories over https or http, which can want a token."""
 
 import base64
 import json
@@ -36,19 +36,23 @@ class GitHost:
 
     Args:
         directory: of the repositories.
-        certificate: with its key.
+        certificate: with its key; `None`: it speaks http.
         token: what readers must have as their password; `None`: nothing.
     """
 
     on_request: Callable[[], None]
     """Called before each answer."""
 
-    def __init__(self, directory: Path, certificate: Path, token: str | None = None) -> None:
+    def __init__(self, directory: Path, certificate: Path | None, token: str | None = None) -> None:
         self.directory = directory
         self.token = token
         self.status = 200
         self.elsewhere: str | None = None
         """Another host, to which every request is sent."""
+        self.page: bytes | None = None
+        """A page for people, which it sends in place of every answer."""
+        self.is_cutting = False
+        """Whether it ends connections in the middle of its answer."""
         self.is_plain = False
         """Whether it only has files, and knows nothing of git."""
         self.on_request = lambda: None
@@ -60,15 +64,17 @@ class GitHost:
             host = self
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._scheme = "http" if certificate is None else "https"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
     def url(self) -> str:
         """Where it is, without a slash at the end."""
-        return f"https://localhost:{self._server.server_port}"
+        return f"{self._scheme}://localhost:{self._server.server_port}"
 
     def close(self) -> None:
         """Stop listening."""
@@ -106,6 +112,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(302, [("Location", self.host.elsewhere + self.path)])
         elif self.host.status != 200:
             self._say(self.host.status)
+        elif self.host.page is not None:
+            self._say(200, [("Content-Type", "text/html; charset=utf-8")], self.host.page)
+        elif self.host.is_cutting:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.close_connection = True
         elif self.host.token is not None and password != self.host.token:
             self._say(401, [("WWW-Authenticate", 'Basic realm="private"')])
         elif self.host.is_plain:

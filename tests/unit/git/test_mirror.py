@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,7 +129,7 @@ def test_git_never_asks_on_the_terminal(
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "error: me/probe: no access: the host does not accept the credentials" in done.stdout
+    assert "error: me/probe: no access: git has no credentials for the host" in done.stdout
 
 
 def sparing(project: Project) -> Project:
@@ -429,13 +430,72 @@ def test_a_host_in_trouble_is_one_that_cannot_be_reached(
     create(tmp_path, "probe").release("1.0")
     host = make_host()
     host.status = status
-    with pytest.raises(UnreachableError, match=r"^the host fails "):
+    with pytest.raises(UnreachableError, match=r"^the host (?:fails|limits requests) "):
         remotes.list_tags(f"{host.url}/me/probe.git")
     for answer, message in ((403, r"^no access: "), (501, r"^the host or a proxy refuses ")):
         host.status = answer
         with pytest.raises(InsidersError, match=message) as caught:
             remotes.list_tags(f"{host.url}/me/probe.git")
         assert not isinstance(caught.value, UnreachableError)
+
+
+@pytest.mark.parametrize("page", [b"<html>Sign in</html>", b"<html>\nSign in\n</html>\n"])
+def test_a_sign_in_page_is_no_empty_list_of_tags(
+    tmp_path: Path, make_host: Callable[..., GitHost], page: bytes
+) -> None:
+    """Git takes a page without line ends for a repository without tags."""
+    host = make_host()
+    host.page = page
+    url = f"{host.url}/me/probe.git"
+    reason = r"^no access: the host answers with a web page, such as a sign-in page \("
+    with pytest.raises(InsidersError, match=reason) as caught:
+        remotes.list_tags(url, Access(name="me/probe"))
+    assert (caught.value.hint or "").endswith("`pypi-insiders repos set me/probe token-file=FILE`")
+    host.page = None
+    create(tmp_path, "probe")
+    assert remotes.list_tags(url) == {}
+
+
+def test_a_connection_that_breaks_is_no_damage(
+    tmp_path: Path, make_host: Callable[..., GitHost]
+) -> None:
+    """It will pass; the mirror is not fetched again as a whole, which takes more of the same."""
+    project, host = create(tmp_path, "probe"), make_host()
+    project.release("1.0")
+    url, mirror = f"{host.url}/me/probe.git", tmp_path / "mirror.git"
+    remotes.fetch(url, mirror)
+    host.is_cutting = True
+    asked = len(host.requests)
+    with pytest.raises(UnreachableError, match=r"^the connection to the host broke \("):
+        remotes.fetch(url, mirror)
+    assert len(host.requests) == asked + 1
+
+
+@pytest.mark.parametrize(
+    ("helper", "message"),
+    [
+        ("missing", "credential helper missing is not installed (git: 'credential-missing' is not "
+                    "a git command. See 'git --help'.)"),
+        ("PATH/slow", "credential helper PATH/slow does not answer"),
+        ("!sleep 1000 & wait; true", "credential helper of credential.helper does not answer"),
+    ],
+)  # fmt: skip
+def test_a_credential_helper_that_fails_is_named(
+    make_host: Callable[..., GitHost], gitconfig: Path, tmp_path: Path, helper: str, message: str
+) -> None:
+    """Also one that waits for somebody; it is not the host that is away."""
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nsleep 1000\n:\n")
+    slow.chmod(0o755)
+    gitconfig.write_text(f'[credential]\n\thelper = "{helper.replace("PATH", str(tmp_path))}"\n')
+    with pytest.raises(InsidersError) as caught:
+        # Git has its answer from the host, and has started the helper, long before.
+        remotes.list_tags(f"{make_host(token=TOKEN).url}/me/probe.git", timeout_s=2)
+    assert caught.value.message == message.replace("PATH", str(tmp_path))
+    assert (caught.value.hint or "").endswith(
+        "`git config --show-origin --get-all credential.helper`"
+    )
+    assert not isinstance(caught.value, UnreachableError)
 
 
 def test_a_token_opens_its_host_and_is_seen_by_nobody(
@@ -506,6 +566,31 @@ def test_a_token_goes_to_no_other_host(
     with pytest.raises(InsidersError, match=r"^no access: "):
         remotes.list_tags(f"{own.url}/me/probe.git", access)
     assert other.passwords == []
+
+
+def test_http_is_used_where_it_is_allowed_only(
+    tmp_path: Path, make_host: Callable[..., GitHost], access: Access
+) -> None:
+    """With the token, as the user said yes, and with submodules of the same host."""
+    library, project = create(tmp_path, "library"), create(tmp_path, "probe")
+    library.release("1.0")
+    add_submodule(project, library, "../library.git", "library")
+    commit = project.release("1.0")
+    with contextlib.closing(GitHost(tmp_path / "git", None, TOKEN)) as host:
+        url = f"{host.url}/me/probe.git"
+        with pytest.raises(InsidersError, match=r"^this transport is not allowed \("):
+            remotes.list_tags(url, access)
+        assert host.passwords == []
+        allowed = replace(access, insecure_http=True)
+        remotes.fetch(url, tmp_path / "mirror.git", allowed)
+        remotes.export(tmp_path / "mirror.git", commit, tmp_path / "tree", allowed)
+        assert (tmp_path / "tree/library/pyproject.toml").exists()
+        assert set(host.passwords) == {TOKEN}
+        # A host of https still cannot lead there.
+        secure = make_host()
+        secure.elsewhere = host.url
+        with pytest.raises(InsidersError, match=r"^this transport is not allowed \("):
+            remotes.list_tags(f"{secure.url}/me/probe.git", allowed)
 
 
 def test_a_wrong_token_is_named_by_its_file(

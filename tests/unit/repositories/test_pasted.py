@@ -4,27 +4,40 @@ import pytest
 
 from pypi_insiders.repositories import pasted, registry
 from pypi_insiders.repositories.repository import Repository, parse_specification
+from pypi_insiders.repositories.state import RepositoryState
 from pypi_insiders.util.errors import InsidersError, UsageError
 
 
 @pytest.mark.parametrize(
     ("text", "name", "url"),
     [
-        ("https://github.com/me/probe", "me/probe", None),
-        ("https://www.github.com/me/probe/", "me/probe", None),
-        ("github.com/me/probe", "me/probe", None),
-        ("https://github.com/me/probe/tree/main/src", "me/probe", None),
-        ("https://github.com/me/probe/releases/tag/v1?expanded=true#x", "me/probe", None),
+        ("https://github.com/me/probe", "me/probe", "https://github.com/me/probe.git"),
+        ("https://www.github.com/me/probe/", "me/probe", "https://github.com/me/probe.git"),
+        ("github.com/me/probe", "me/probe", "https://github.com/me/probe.git"),
+        ("https://github.com/me/probe/tree/main/src", "me/probe", "https://github.com/me/probe.git"),
+        ("https://github.com/me/probe/releases/tag/v1?expanded=true#x", "me/probe", "https://github.com/me/probe.git"),
         ("git@github.com:me/probe.git", "me/probe", None),
         ("ssh://git@github.com/me/probe.git", "me/probe", None),
         ("https://github.com/me/probe.git", "me/probe", "https://github.com/me/probe.git"),
-        ("https://gitlab.com/a/b/probe/-/tree/x", "b/probe", "https://gitlab.com/a/b/probe"),
+        ("https://gitlab.com/a/b/probe/-/tree/x", "a/b/probe", "https://gitlab.com/a/b/probe"),
         ("https://codeberg.org/me/probe/src/branch/x", "me/probe", "https://codeberg.org/me/probe"),
-        ("git@example.org:a/b/probe.git", "b/probe", "git@example.org:a/b/probe.git"),
+        ("git@example.org:a/b/probe.git", "a/b/probe", "git@example.org:a/b/probe.git"),
+        ("gitlab.com/a/b/c/probe", "a/b/c/probe", "https://gitlab.com/a/b/c/probe"),
+        ("https://org@dev.azure.com/org/project/_git/repo", "org/project/repo",
+         "https://org@dev.azure.com/org/project/_git/repo"),
+        ("https://dev.azure.com/org/My%20Project/_git/repo?path=/x", "org/My-Project/repo",
+         "https://dev.azure.com/org/My%20Project/_git/repo"),
+        ("git@ssh.dev.azure.com:v3/org/project/repo", "org/project/repo",
+         "git@ssh.dev.azure.com:v3/org/project/repo"),
+        ("https://bb.example/scm/team/probe.git", "team/probe",
+         "https://bb.example/scm/team/probe.git"),
+        ("ssh://git@ssh.github.com:443/me/probe.git", "me/probe",
+         "ssh://git@ssh.github.com:443/me/probe.git"),
+        ("http://git.example/me/probe", "me/probe", "http://git.example/me/probe"),
         ("ssh://git@h:22/me/probe", "me/probe", "ssh://git@h:22/me/probe"),
         ("file:///srv/me/probe.git", "me/probe", "file:///srv/me/probe.git"),
     ],
-)
+)  # fmt: skip
 def test_an_address_is_taken(text: str, name: str, url: str | None) -> None:
     """Of a page of the browser or to clone; also with the name of the project behind it."""
     assert parse_specification(text) == Repository(name, None, url)
@@ -32,7 +45,10 @@ def test_an_address_is_taken(text: str, name: str, url: str | None) -> None:
         assert parse_specification(f"{text}:Pro_be") == Repository(name, "pro-be", url)
 
 
-@pytest.mark.parametrize("text", ["https://t0ken@h/me/x.git", "https://me:t0ken@h/me/x.git"])
+@pytest.mark.parametrize(
+    "text",
+    ["https://ghp_t0ken@h/me/x.git", "https://me:t0ken@h/me/x", "http://me:t0ken@h/me/x.git"],
+)
 def test_a_credential_is_refused_and_not_shown(text: str) -> None:
     with pytest.raises(UsageError, match="contains a credential") as failed:
         parse_specification(text)
@@ -49,6 +65,7 @@ WATCHED = {
     for item in (
         Repository("me/probe-insiders", "probe"),
         Repository("you/other", None, "https://gitlab.com/a/b/theirs.git"),
+        Repository("org/project/repo", None, "git@ssh.dev.azure.com:v3/org/project/repo"),
     )
 }
 
@@ -60,11 +77,69 @@ WATCHED = {
         ("https://gitlab.com/a/b/theirs/-/tags", "you/other"),
         ("git@gitlab.com:a/b/theirs.git", "you/other"),
         ("ssh://git@gitlab.com:22/A/b/theirs", "you/other"),
+        ("gitlab.com/a/b/theirs", "you/other"),
+        ("ssh://git@altssh.gitlab.com:443/a/b/theirs.git", "you/other"),
+        ("org/project/repo", "org/project/repo"),
+        ("https://org@dev.azure.com/org/project/_git/repo", "org/project/repo"),
+        ("git@work:me/probe-insiders.git", "me/probe-insiders"),
     ],
 )
 def test_an_address_finds_what_is_watched(text: str, name: str) -> None:
     """By the place, under whatever name."""
     assert [item.name for item in registry.select(WATCHED, [text])] == [name]
+
+
+@pytest.mark.parametrize(
+    ("text", "repository"),
+    [
+        ("gitlab.com/me/probe-insiders",
+         Repository("gitlab.com/me/probe-insiders", None, "https://gitlab.com/me/probe-insiders")),
+        ("git@gitlab.com:me/probe-insiders.git:x",
+         Repository("gitlab.com/me/probe-insiders", "x", "git@gitlab.com:me/probe-insiders.git")),
+        ("git@github.com:you/other.git",
+         Repository("github.com/you/other", None, "git@github.com:you/other.git")),
+        ("https://gitlab.com/a/b/theirs", Repository("you/other")),
+        ("https://github.com/me/probe-insiders:y", Repository("me/probe-insiders", "y")),
+        ("you/other", Repository("you/other")),
+        ("git@github.com:me/new.git", Repository("me/new")),
+    ],
+)  # fmt: skip
+def test_the_host_is_in_the_name_where_two_would_clash(text: str, repository: Repository) -> None:
+    """An address of what is watched names that; a new one of another host keeps both apart."""
+    assert registry.specified(WATCHED, text) == repository
+    both = {repository.name: repository, **WATCHED}
+    assert registry.meant(both, text.removesuffix(":x").removesuffix(":y")) == repository.name
+
+
+@pytest.mark.parametrize(
+    ("url", "is_same"),
+    [
+        ("git@github.com:me/probe.git", True),
+        ("https://github.com/ME/probe", True),
+        ("ssh://git@ssh.github.com:443/me/probe.git", True),
+        ("https://gitlab.com/me/probe.git", False),
+        ("https://github.com/me/other.git", False),
+        ("file:///me/probe.git", False),
+        ("work:me/probe.git", False),
+    ],
+)
+def test_another_transport_is_no_other_repository(url: str, is_same: bool) -> None:
+    """The hint to use https instead of ssh must not build everything again."""
+    assert RepositoryState(remote="git@github.com:me/probe.git").is_of(url, None) == is_same
+
+
+def test_with_a_url_of_its_own_any_path_is_a_name() -> None:
+    found = registry.specified({}, "my.group/sub/probe", has_url=True)
+    assert found == Repository("my.group/sub/probe")
+
+
+def test_an_address_of_another_host_is_not_what_is_watched_here() -> None:
+    """`repos remove` would remove the wrong one."""
+    with pytest.raises(InsidersError) as failed:
+        registry.select(WATCHED, ["https://gitlab.com/me/probe-insiders"])
+    assert failed.value.message == (
+        "gitlab.com/me/probe-insiders is not a watched repository; did you mean me/probe-insiders?"
+    )
 
 
 @pytest.mark.parametrize(

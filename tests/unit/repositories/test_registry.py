@@ -32,8 +32,8 @@ _URL_HINT = (
 
 
 KEYS = (
-    "project, url, keep, tags, pre, max-new, backfill, subdirectory, python, network, "
-    "readable, path, strict, allowed-signers, public-until-built, submodules, history, "
+    "project, url, insecure-http, keep, tags, pre, max-new, backfill, subdirectory, python, "
+    "network, readable, path, strict, allowed-signers, public-until-built, submodules, history, "
     "lfs, sdist, as-of-tag, build-from-source, "
     "token-file, token-credential"
 )
@@ -52,6 +52,8 @@ def _refusal(call: Callable[..., object], *arguments: object) -> tuple[type, str
         ("a/b.git", "a/b"),
         ("A_1/b.c-d", "A_1/b.c-d"),
         ("a/.github", "a/.github"),
+        ("group/sub/project.git", "group/sub/project"),
+        ("git.example/a/b/c/d", "git.example/a/b/c/d"),
     ],
 )
 def test_names(text: str, name: str) -> None:
@@ -60,9 +62,9 @@ def test_names(text: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a", "a/", "/a", "a//b", "a/b/c", "../x", "./x", "a/..", "a/.", "a/.git", "a/..git",
-     "-x/y", "x/-y", "a b/c", "~/x", "ä/b", "a/b:c", "a\\b", "a/b\n", "a/b\0", "$(id)/x",
-     "https://github.com/a/b"],
+    ["", "a", "a/", "/a", "a//b", "../x", "./x", "a/..", "a/.", "a/.git", "a/..git",
+     "-x/y", "x/-y", "a b/c", "a/../c", "a/b//c", "~/x", "ä/b", "a/b:c", "a\\b", "a/b\n", "a/b\0",
+     "$(id)/x", "https://github.com/a/b"],
 )  # fmt: skip
 def test_other_names_are_refused(text: str) -> None:
     assert _refusal(parse_name, text) == (
@@ -115,7 +117,9 @@ def test_other_specifications_are_refused(text: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["https://github.com/a/b.git", "HTTPS://h/x", "https://h:8443/x", "ssh://git@h:22/x",
+    ["https://github.com/a/b.git", "HTTPS://h/x", "http://h/x", "https://me@h/x",
+     "https://org@dev.azure.com/org/My%20Project/_git/repo",
+     f"https://{'o' * 50}@dev.azure.com/{'o' * 50}/project/_git/repo", "https://h:8443/x", "ssh://git@h:22/x",
      "ssh://[2001:db8::1]/x", "git@github.com:a/b.git", "host:path", "host:/abs/path",
      "git://h/x", "file:///srv/git/x.git"],
 )  # fmt: skip
@@ -140,8 +144,7 @@ def test_urls(url: str) -> None:
         ("https://h", "has no host or no path"),
         ("https:///x", "has no host or no path"),
         ("file:///", "has no host or no path"),
-        ("http://", "has an unsupported scheme"),
-        ("http://h/x", "has an unsupported scheme"),
+        ("http://", "has no host or no path"),
         ("ftp://h/x", "has an unsupported scheme"),
         ("git+ssh://h/x", "has an unsupported scheme"),
         ("javascript:", "has an unsupported scheme"),
@@ -164,7 +167,10 @@ def test_other_urls_are_refused(url: str, complaint: str) -> None:
     ("url", "shown"),
     [
         ("https://me:secret@h/x", "https://h/x"),
-        ("https://secret@h/x", "https://h/x"),
+        ("https://ghp_secret@h/x", "https://h/x"),
+        ("https://glpat-secret@h/x", "https://h/x"),
+        (f"https://{'secret' * 6}@h/x", "https://h/x"),
+        ("http://me:secret@h/x", "http://h/x"),
         ("ssh://me:secret@h/x", "ssh://h/x"),
         ("git://me:secret@h/x", "git://h/x"),
     ],
@@ -280,7 +286,7 @@ url = "http://me:secret@h/x"
         f"c/d: unknown key branch (known: {KEYS}); "
         "e/f: project must be a string; "
         "g/h: '-' is not a project name; "
-        "i/j: 'http://h/x' has an unsupported scheme",
+        "i/j: 'http://h/x' contains a credential, which would be stored in plain text",
         f"edit {path}",
     )
 
@@ -405,6 +411,45 @@ def test_conflicts_are_refused(new: list[Repository], message: str, hint: str) -
     given = dict(KNOWN)
     assert _refusal(add, given, new) == (InsidersError, message, hint)
     assert given == KNOWN
+
+
+@pytest.mark.parametrize("url", ["http://h/x", "HTTP://me@h/x"])
+def test_http_is_taken_after_a_yes_only(tmp_path: Path, url: str) -> None:
+    """`repos add` prints the command that says yes; `set` too; the file needs the key."""
+    shown = url.replace("me@", "")
+    message = (
+        f"{shown} is not encrypted: others on the network can read and change the code, and read "
+        "the credentials"
+    )
+    item = Repository("n/1", "one", url)
+    assert _refusal(add, {}, [item]) == (
+        UsageError,
+        message,
+        "use https, or set insecure-http",
+    )
+    assert _refusal(change, KNOWN, "c/D", {"url": url}) == (
+        UsageError,
+        message,
+        f"use https, or accept that: `pypi-insiders repos set c/D url={url} insecure-http=true`",
+    )
+    path = tmp_path / "repos.toml"
+    path.write_text(f'["n/1"]\nurl = "{url}"\n')
+    assert _refusal(load, path)[1] == f"{path}: n/1: {message} (insecure-http is not set)"
+    path.write_text(f'["n/1"]\nurl = "{url}"\ninsecure-http = true\n')
+    accepted = load(path)
+    assert add({}, accepted.values()) == accepted
+    changed = change(KNOWN, "c/D", {"url": url, "insecure-http": "true"})
+    assert _refusal(change, changed, "c/D", {"insecure-http": ""})[1] == message
+
+
+def test_a_name_of_more_than_two_parts_needs_a_url(tmp_path: Path) -> None:
+    """GitHub has none, so it cannot be guessed."""
+    message = "a/b/c needs a URL: repositories on GitHub are named NS/PROJ"
+    hint = "`pypi-insiders repos add a/b/c --url URL`"
+    assert _refusal(add, {}, [Repository("a/b/c")]) == (UsageError, message, hint)
+    path = tmp_path / "repos.toml"
+    path.write_text('["a/b/c"]\n')
+    assert _refusal(load, path)[1] == f"{path}: a/b/c: {message}"
 
 
 def test_every_key_survives_being_written(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories.state import (
     Build,
     Check,
     Failure,
     RepositoryState,
     Sandboxing,
+    everything,
     forget,
     load,
     load_checks,
@@ -39,6 +41,22 @@ def _build(version: str, **files: str) -> Build:
 
 def _path(directory: Path) -> Path:
     return directory / "repositories/ns/proj.json"
+
+
+def test_a_name_of_any_depth_has_files_of_its_own(tmp_path: Path) -> None:
+    """Also where the name of another one is its beginning, or looks like a file of it."""
+    names = ["ns/proj", "ns/proj/sub", "ns/proj.json/sub", "ns/proj.git/sub", "ns/sub/a/B"]
+    for name in names:
+        save(tmp_path, name, RepositoryState(name.replace("/", "-")))
+    assert {name: known.project for name, known in everything(tmp_path)} == {
+        name: name.replace("/", "-") for name in names
+    }
+    paths = Paths(tmp_path, tmp_path, tmp_path, tmp_path)
+    for place in (paths.mirror, paths.build_logs):
+        places = [place(name) for name in names]
+        assert not any(one in other.parents for one in places for other in places)
+        assert len(set(places)) == len(names)
+    assert paths.mirror("NS/proj") == tmp_path / "mirrors/ns/proj.git"
 
 
 @pytest.mark.parametrize(

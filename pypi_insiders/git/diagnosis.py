@@ -1,0 +1,174 @@
+"""Explain why git failed."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pypi_insiders.git.errors import ObjectFormatError, UnexplainedError, UnreachableError
+from pypi_insiders.git.meanings import DAMAGE, MEANINGS
+from pypi_insiders.util.errors import InsidersError, cut
+from pypi_insiders.util.formatting import last_line
+from pypi_insiders.util.without_credentials import without_any_credentials, without_credentials
+
+_SHOWN_CHARS = 16 * 1024
+
+# Lines that follow or accompany every failure, and say nothing about its reason.
+_GENERAL = re.compile(
+    r"(?:fatal: )?(?:Could not read from remote repository\.|Please make sure you have the correct"
+    r"|and the repository exists\.|index-pack failed|fetch-pack: invalid index-pack output"
+    r"|error processing packets|expected (?:flush|'acknowledgments'))"
+    # Warnings of ssh that come with every connection: OpenSSH >= 10.1 adds the last.
+    r"|Warning: Permanently added|\*\* |(?:remote: *)?\W*$"
+)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """The repository that git was asked for, for hints."""
+
+    url: str
+    name: str | None = None
+    """`NS/PROJ` as it is watched; `None`: it is not, as a submodule."""
+    token_file: Path | None = None
+
+
+def explain(stderr: str, command: str, remote: Remote | None = None) -> InsidersError:
+    """Return the error for a failed git command, without credentials.
+
+    Of a command that connects, failures that are not known pass: the next update tries again.
+
+    Args:
+        stderr: git's errors.
+        command: the git command, without its arguments.
+        remote: the repository to which it connects; `None`: it does not.
+    """
+    # Shortened first, because patterns on a text of a hostile host take time.
+    text = without_any_credentials(_shortened(stderr.strip()))
+    detail = _telling_line(text)
+    failed = f"git {command} failed: {detail}"
+    if error := _of_this_machine(text, command, detail):
+        return error
+    if re.search(r"mismatched algorithms: client", text):
+        return ObjectFormatError(failed)
+    # Local commands print file names of the repository, which may look like any message.
+    if remote is not None:
+        return _of_remote(text, failed, remote)
+    return UnexplainedError(failed)
+
+
+def sign_in(remote: Remote) -> str:
+    """Return the hint for a repository that refuses the credentials."""
+    return _words(remote, {})["sign_in"]
+
+
+def _of_this_machine(text: str, command: str, detail: str) -> InsidersError | None:
+    """Return the error if the repository is not at fault, and the host neither."""
+    if re.search(r"No space left on device|Disk quota exceeded|Out of diskspace", text):
+        return InsidersError(f"the disk is full ({detail})", "free space on that disk")
+    # Git does not print the reason. Source: write_entry in git's entry.c.
+    if re.search(r"unable to write file", text):
+        return InsidersError(f"the disk is full, or fails ({detail})", "free space on that disk")
+    # A subprocess of git was killed, by the OOM killer or a user.
+    if re.search(r"died of signal (?:9|15)\b", text):
+        return InsidersError(
+            f"git {command} was killed, by another process or for lack of memory ({detail})",
+            "the next update tries again",
+        )
+    return None
+
+
+def _of_remote(text: str, failed: str, remote: Remote) -> InsidersError:
+    for pattern, kind, meaning, hint in MEANINGS:
+        if match := re.search(pattern, text, re.MULTILINE):
+            found = {name: value for name, value in match.groupdict().items() if value}
+            shown = f"{meaning.format_map(found)} ({_line_of(match)})"
+            return kind(shown, hint.format_map(_words(remote, found)))
+    if re.search(DAMAGE, text, re.MULTILINE):
+        return UnexplainedError(failed)
+    return UnreachableError(failed, "the next update tries again")
+
+
+def _shortened(text: str) -> str:
+    # A hostile host can send any amount of text.
+    if len(text) > 2 * _SHOWN_CHARS:
+        text = f"{text[:_SHOWN_CHARS]}\n{text[-_SHOWN_CHARS:]}"
+    return "\n".join(map(cut, text.splitlines()))
+
+
+def _telling_line(text: str) -> str:
+    """Return the first line with an error, or the last line before git's general ones."""
+    lines = [line for line in map(str.strip, text.splitlines()) if not _GENERAL.match(line)]
+    for line in lines:
+        if re.match(r"(?:fatal|error|ERROR|ssh(?!-)|remote: ERROR)", line):
+            return _without_prefix(line)
+    return _without_prefix(last_line("\n".join(lines), last_line(text)))
+
+
+def _line_of(match: re.Match[str]) -> str:
+    """Return the line in which a match starts."""
+    text = match.string
+    start = text.rfind("\n", 0, match.start()) + 1
+    return _without_prefix(text[start:].partition("\n")[0].strip())
+
+
+def _without_prefix(line: str) -> str:
+    return re.sub(r"^(?:remote:\s*|(?:fatal|error|ERROR): *)+", "", line)
+
+
+def _words(remote: Remote, found: dict[str, str]) -> dict[str, str]:
+    """Return what the hints of `MEANINGS` contain."""
+    # A group that did not match takes part in another alternative of its pattern.
+    words = {name: shlex.quote(value) for name, value in found.items()}
+    words.setdefault("key", words.get("file", ""))
+    address = _ssh_address(remote.url)
+    host = (urlsplit(_as_url(remote.url)).hostname or "this machine") if remote.url else "the host"
+    url = shlex.quote(without_credentials(remote.url))
+    sign_in = f"sign in with `git ls-remote {url}` and a credential helper that stores the password"
+    if remote.token_file:
+        sign_in = f"check that the token in {remote.token_file} is valid for this repository"
+    elif remote.name:
+        sign_in += f", or store a token: `pypi-insiders repos set {remote.name} token-file=FILE`"
+    https = _https(remote.url) if remote.name and address else None
+    instead = f"`pypi-insiders repos set {remote.name} url={https}`"
+    return {
+        **words,
+        "url": url,
+        "host": host,
+        "ssh": f"`ssh -T {address}`" if address else f"`git ls-remote {url}`",
+        "https": f"; or use https: {instead}" if https else "",
+        "sign_in": sign_in,
+    }
+
+
+def _as_url(url: str) -> str:
+    """Return the URL of an address `USER@HOST:PATH`."""
+    if "://" in url:
+        return url
+    host, _, path = url.partition(":")
+    return f"ssh://{host}/{path}"
+
+
+def _ssh_address(url: str) -> str | None:
+    """Return the arguments with which ssh connects to the host of a URL; `None`: it is not ssh."""
+    parts = urlsplit(_as_url(url))
+    if parts.scheme != "ssh" or parts.hostname is None:
+        return None
+    user = f"{parts.username}@" if parts.username else ""
+    port = f"-p {parts.port} " if parts.port else ""
+    return port + shlex.quote(user + parts.hostname)
+
+
+def _https(url: str) -> str | None:
+    """Return the URL of https for one of ssh; `None` for a name of `~/.ssh/config`."""
+    parts = urlsplit(_as_url(url))
+    host, path = parts.hostname or "", parts.path.lstrip("/")
+    if "." not in host:
+        return None
+    # Source: https://learn.microsoft.com/azure/devops/repos/git/use-ssh-keys-to-authenticate
+    if host == "ssh.dev.azure.com" and (match := re.fullmatch(r"v3/([^/]+/[^/]+)/([^/]+)", path)):
+        return f"https://dev.azure.com/{match[1]}/_git/{match[2]}"
+    if not path.endswith(".git"):
+        path = f"{path.rstrip('/')}.git"
+    return shlex.quote(f"https://{host}/{path}")
