@@ -64,7 +64,7 @@ class Reply:
     newest: str | None = None
     """The tag that is built first; `None`: no tag is built."""
     lack: str | None = None
-    """Why no tag is built, although the repository is readable."""
+    """Why no tag is built, or which ones are not, although the repository is readable."""
 
 
 def ask(watched: Iterable[Repository], *, timeout_s: float = git.TIMEOUT_S) -> dict[str, Reply]:
@@ -99,6 +99,9 @@ def _ask(repository: Repository, *, timeout_s: float) -> Reply:
     if not choice.build:
         hint = f"build pre-releases: `pypi-insiders repos set {repository.name} pre=true`"
         return Reply(len(refs), lack="all its releases are pre-releases", hint=hint)
+    # Whoever sets a pattern, such as `*`, knows of the other tags.
+    if not repository.tags and (other := tags.overlooked(refs, repository.name)):
+        return Reply(len(refs), newest=choice.build[0], lack=other[0], hint=other[1])
     return Reply(len(refs), newest=choice.build[0])
 
 

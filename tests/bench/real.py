@@ -24,7 +24,17 @@ from machine import Machine, Unavailable
 from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
 from real_build import Outcome, Release, Trial
 
-_COLUMNS = ("project", "backend", "tags", "versions", "wheels", "equal", "unpacked", "result", "reason")
+_COLUMNS = (
+    "project",
+    "backend",
+    "tags",
+    "versions",
+    "wheels",
+    "equal",
+    "unpacked",
+    "result",
+    "reason",
+)
 _REASON_CHARS = 400
 _PATIENCE_S = 24 * 3600
 
@@ -159,10 +169,7 @@ def _cells(outcome: Outcome) -> Iterator[str]:
     yield outcome.name
     yield outcome.backend
     yield str(outcome.tags)
-    yield ", ".join(
-        release.version or release.tag
-        for release in outcome.releases
-    )
+    yield ", ".join(release.version or release.tag for release in outcome.releases)
     for number in (
         sum(it.wheels for it in outcome.releases),
         sum(it.same for it in outcome.releases),

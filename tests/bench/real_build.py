@@ -110,7 +110,9 @@ class Trial:
 
     def _watch(self, outcome: Outcome) -> None:
         url = f"file://{self.clone}"
-        added = self._call("repos", "add", self.name, "--url", url, "--backfill", str(self.releases))
+        added = self._call(
+            "repos", "add", self.name, "--url", url, "--backfill", str(self.releases)
+        )
         keys = [
             f"{key}={_written(value)}" for key, value in self.options.items() if key != "reason"
         ]
@@ -170,9 +172,7 @@ class Trial:
         backend = document.get("build-system", {}).get("build-backend")
         return backend or "setuptools, without pyproject.toml"
 
-    def _compare(
-        self, build: Mapping[str, Any], project: str, registry: PyPISimple
-    ) -> Release:
+    def _compare(self, build: Mapping[str, Any], project: str, registry: PyPISimple) -> Release:
         release = Release(build["tag"], build["version"])
         packages = list(_packages(registry, project, build["version"]))
         if not packages:
@@ -190,9 +190,7 @@ class Trial:
                 here = self.home / ".local/share/pypi-insiders/dists" / file["name"]
                 found.append(real_compare.compare(here, there))
             elif any(name.endswith(file["name"][-4:]) for name in names):
-                release.wrong.append(
-                    f"{file['name']} is not there, which has {_listed(names)}"
-                )
+                release.wrong.append(f"{file['name']} is not there, which has {_listed(names)}")
             else:
                 release.explained.append(f"there is no {file['name'].rpartition('.')[2]} there")
         _judge(found, release)
@@ -219,9 +217,7 @@ def _judge(found: Sequence[real_compare.Comparison], release: Release) -> None:
     release.unpacked_same = sum(item.is_unpacked_same for item in wheels)
 
 
-def _packages(
-    registry: PyPISimple, project: str, version: str
-) -> Iterator[DistributionPackage]:
+def _packages(registry: PyPISimple, project: str, version: str) -> Iterator[DistributionPackage]:
     try:
         page = registry.get_project_page(project)
     except NoSuchProjectError:

@@ -217,7 +217,8 @@ def judge(found: Comparison, backend: str = "") -> tuple[list[str], list[str]]:
         What is wrong, and what is explained: by another version of the backend, or by what the
         project does to its files before it uploads them.
     """
-    wrong, explained = [], []
+    wrong: list[str] = []
+    explained: list[str] = []
     if backend:
         explained.append(backend)
     if found.name != found.other:
