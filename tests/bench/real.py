@@ -12,13 +12,13 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tests/support"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 
 from machine import Machine, Unavailable
 from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
@@ -36,7 +36,10 @@ _COLUMNS = (
     "reason",
 )
 _REASON_CHARS = 400
+_ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 24 * 3600
+# Of lines that are no part of the table: from inside there is one stream.
+_PROGRESS = "> "
 
 
 def main() -> None:
@@ -45,14 +48,17 @@ def main() -> None:
     if arguments.inside:
         sys.exit(_try_all(arguments))
     words = [*sys.argv[1:], "--inside", "--index-url", arguments.index_url or _index_url()]
-    directories = [arguments.directory, ROOT, *arguments.expose]
+    directories = [arguments.directory, _ROOT, *arguments.expose]
     if arguments.options:
         directories.append(arguments.options.resolve().parent)
     try:
         with Machine(directories) as machine:
             inside = machine.start(sys.executable, Path(__file__).resolve(), *words)
             for line in inside.lines(lambda: _PATIENCE_S):
-                print(line, flush=True)
+                is_told = line.startswith(_PROGRESS)
+                print(
+                    line.removeprefix(_PROGRESS), file=sys.stderr if is_told else None, flush=True
+                )
             status = inside.wait(_PATIENCE_S)
             sys.stderr.write(inside.stderr_text())
     except Unavailable as error:
@@ -115,7 +121,7 @@ def _try_all(arguments: argparse.Namespace) -> int:
         with ThreadPoolExecutor(arguments.jobs) as pool:
             outcomes = list(pool.map(attempt, names))
     print("\n".join(table(outcomes)))
-    return 0 if all(outcome.is_right for outcome in outcomes) else 1
+    return 0 if all(outcome.result != "wrong" for outcome in outcomes) else 1
 
 
 def _attempt(trial: Trial, arguments: argparse.Namespace) -> Outcome:
@@ -124,7 +130,7 @@ def _attempt(trial: Trial, arguments: argparse.Namespace) -> Outcome:
             outcome = trial.run(registry)
     except Exception as error:  # the others are tried nevertheless
         outcome = Outcome(trial.name, problems=[f"{type(error).__name__}: {error}"])
-    print(f"{trial.name}: {'right' if outcome.is_right else 'wrong'}", file=sys.stderr, flush=True)
+    print(f"{_PROGRESS}{trial.name}: {outcome.result}", flush=True)
     if arguments.logs:
         stem = arguments.logs / trial.name.replace("/", "+")
         log = trial.home / "log"
@@ -146,9 +152,11 @@ def table(outcomes: Iterable[Outcome]) -> Iterator[str]:
         yield f"| {' | '.join(_cells(outcome))} |"
     releases = [release for outcome in outcomes for release in outcome.releases]
     wheels = sum(release.wheels for release in releases)
+    results = Counter(outcome.result for outcome in outcomes)
     yield ""
     yield (
-        f"{sum(it.is_right for it in outcomes)} of {len(outcomes)} projects right. Of {wheels} "
+        f"{results['right']} of {len(outcomes)} projects right, {results['explained']} explained, "
+        f"{results['wrong']} wrong. Of {wheels} "
         f"wheels that the registry has too, {sum(it.same for it in releases)} are equal byte for "
         f"byte, {sum(it.unpacked_same for it in releases)} when unpacked. "
         + ("All builds ran in the sandbox." if _is_sandboxed(outcomes) else
@@ -177,7 +185,7 @@ def _cells(outcome: Outcome) -> Iterator[str]:
     ):
         yield str(number)
     hinted = ", with the hint" if outcome.hints else ""
-    yield ("right" if outcome.is_right else "**wrong**") + hinted
+    yield outcome.result + hinted
     said = [*outcome.problems, *(f"`{hint}`" for hint in outcome.hints), outcome.reason]
     said += [text for release in outcome.releases for text in _said(release)]
     yield "; ".join(dict.fromkeys(filter(None, said))).replace("|", "\\|")[:_REASON_CHARS]

@@ -5,7 +5,7 @@ import re
 import shlex
 import subprocess
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,6 @@ class Release:
     is_public: bool = True
     """Whether the registry has it."""
 
-    @property
-    def state(self) -> str:
-        """Return how it went, in one word."""
-        return "wrong" if self.wrong else "right" if self.is_public else "unknown"
-
 
 @dataclass
 class Outcome:
@@ -66,10 +61,17 @@ class Outcome:
     """What the options say about its differences."""
 
     @property
-    def is_right(self) -> bool:
-        """Return whether all its releases are as the registry's, or their differences explained."""
+    def result(self) -> str:
+        """Return how it went.
+
+        It is right if all its releases that the registry has are as the registry's, explained if
+        each difference is, and else wrong.
+        """
         compared = [release for release in self.releases if release.is_public]
-        return not self.problems and bool(compared) and not any(it.wrong for it in compared)
+        is_wrong = self.problems or not compared or any(release.wrong for release in compared)
+        if is_wrong:
+            return "explained" if self.reason else "wrong"
+        return "explained" if any(release.explained for release in compared) else "right"
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,11 @@ class Trial:
         shown = self._build(outcome)
         by_tag = {failure["tag"]: failure["message"] for failure in shown["failures"]}
         outcome.releases = [Release(tag, wrong=[text]) for tag, text in by_tag.items()]
-        problems = [it["text"] for it in shown["problems"] if not it["tag"]]
-        outcome.problems += [text[:_LINE_CHARS] for text in problems if not by_tag]
+        if not by_tag:
+            outcome.problems += [item["text"][:_LINE_CHARS] for item in shown["problems"]]
         for build in sorted(shown["builds"], key=lambda it: Version(it["version"]), reverse=True):
             outcome.sandboxed.add(build["sandboxed"])
-            outcome.releases.append(self._compare(build, shown["project"], registry))
+            outcome.releases.append(self._compare(build, shown, registry))
         if outcome.releases:
             outcome.backend = self._backend(outcome.releases[0].tag, shown["settings"])
         return outcome
@@ -172,7 +174,10 @@ class Trial:
         backend = document.get("build-system", {}).get("build-backend")
         return backend or "setuptools, without pyproject.toml"
 
-    def _compare(self, build: Mapping[str, Any], project: str, registry: PyPISimple) -> Release:
+    def _compare(
+        self, build: Mapping[str, Any], shown: Mapping[str, Any], registry: PyPISimple
+    ) -> Release:
+        project = shown["project"]
         release = Release(build["tag"], build["version"])
         packages = list(_packages(registry, project, build["version"]))
         if not packages:
@@ -189,32 +194,49 @@ class Trial:
                 registry.download_package(package, there)
                 here = self.home / ".local/share/pypi-insiders/dists" / file["name"]
                 found.append(real_compare.compare(here, there))
-            elif any(name.endswith(file["name"][-4:]) for name in names):
-                release.wrong.append(f"{file['name']} is not there, which has {_listed(names)}")
+            elif any(real_compare.kind(name) == real_compare.kind(file["name"]) for name in names):
+                release.wrong.append(f"{file['name']} is not among {_listed(names)}")
             else:
-                release.explained.append(f"there is no {file['name'].rpartition('.')[2]} there")
-        _judge(found, release)
+                release.explained.append(f"no {real_compare.kind(file['name'])} there")
+        _judge(found, release, self._tracked(build["tag"], shown["settings"]))
         return release
 
+    def _tracked(self, tag: str, settings: Mapping[str, Any]) -> set[str]:
+        """Return the files of the project in its repository."""
+        subdirectory = settings.get("subdirectory", "")
+        listed = self._git("ls-tree", "-r", "-z", "--name-only", f"{tag}:{subdirectory}")
+        return set(listed.split("\0"))
 
-def _judge(found: Sequence[real_compare.Comparison], release: Release) -> None:
+
+def _judge(
+    found: Sequence[real_compare.Comparison], release: Release, tracked: Collection[str]
+) -> None:
     wheels = [item for item in found if item.name.endswith(".whl")]
     # An sdist does not tell what made it.
-    backend = next(filter(None, map(real_compare.backends, wheels)), "")
+    backends = next(filter(None, (item.backends for item in wheels)), "")
     for item in found:
-        wrong, explained = real_compare.judge(item, backend)
-        release.wrong += wrong
-        release.explained += [text for text in explained if text not in release.explained]
-        for what, members in (
-            ("only here", item.only_here),
-            ("only there", item.only_there),
-            ("differ", item.changed),
-        ):
-            if members:
-                release.differences.append(f"{item.name}: {what}: {_listed(members)}")
+        judgement = real_compare.judge(item, backends, tracked)
+        release.wrong += judgement.wrong
+        release.explained += judgement.explained
+        release.differences += _differences(item)
+    release.explained = list(dict.fromkeys(release.explained))
     release.wheels = len(wheels)
     release.same = sum(item.is_same for item in wheels)
     release.unpacked_same = sum(item.is_unpacked_same for item in wheels)
+
+
+def _differences(found: real_compare.Comparison) -> Iterator[str]:
+    if found.packing and found.is_unpacked_same:
+        yield f"{found.name}: packed with other {', '.join(found.packing)}"
+    for what, members in (
+        ("only here", found.only_here),
+        ("only there", found.only_there),
+        ("of other content", found.changed),
+        ("in another order", found.reordered),
+        ("fields of other values", tuple(f"{key} ({how})" for key, how in found.fields.items())),
+    ):
+        if members:
+            yield f"{found.name}: {what}: {_listed(members)}"
 
 
 def _packages(registry: PyPISimple, project: str, version: str) -> Iterator[DistributionPackage]:
