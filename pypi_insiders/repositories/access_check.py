@@ -99,7 +99,7 @@ def _ask(repository: Repository, *, timeout_s: float) -> Reply:
     if not choice.build:
         hint = f"build pre-releases: `pypi-insiders repos set {repository.name} pre=true`"
         return Reply(len(refs), lack="all its releases are pre-releases", hint=hint)
-    # Whoever sets a pattern, such as `*`, knows of the other tags.
+    # A repository with a pattern, such as `*`, skips the other tags on purpose.
     if not repository.tags and (other := tags.overlooked(refs, repository.name)):
         return Reply(len(refs), newest=choice.build[0], lack=other[0], hint=other[1])
     return Reply(len(refs), newest=choice.build[0])

@@ -103,6 +103,8 @@ def _try_all(arguments: argparse.Namespace) -> int:
         f"{path.parent.name}/{path.name.removesuffix('.git')}": path
         for path in sorted(arguments.directory.glob("*/*.git"))
     }
+    if not clones:
+        sys.exit(f"{arguments.directory} has no bare clones, such as NS/PROJ.git")
     if unknown := set(arguments.names) - set(clones):
         sys.exit(f"{arguments.directory} has no {', '.join(sorted(unknown))}")
     names = arguments.names or list(clones)

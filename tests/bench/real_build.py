@@ -133,12 +133,7 @@ class Trial:
 
     def _follow(self, said: str, outcome: Outcome) -> bool:
         """Run the commands of hints, as a user would; return whether there were any."""
-        found = [
-            command
-            for command in dict.fromkeys(_SET.findall(said))
-            # `tags=PATTERN` and others are to be filled in.
-            if command not in outcome.hints and not re.search(r"=[A-Z]+\b(?!-)", command)
-        ]
+        found = [command for command in hinted(said) if command not in outcome.hints]
         for command in found:
             outcome.hints.append(command)
             self._call(*shlex.split(command)[1:])
@@ -206,6 +201,15 @@ class Trial:
         subdirectory = settings.get("subdirectory", "")
         listed = self._git("ls-tree", "-r", "-z", "--name-only", f"{tag}:{subdirectory}")
         return set(listed.split("\0"))
+
+
+def hinted(said: str) -> list[str]:
+    """Return the commands in hints that change the repository and have nothing to be filled in."""
+    return [
+        command
+        for command in dict.fromkeys(_SET.findall(said))
+        if not re.search(r"=[A-Z]+(?: |$)", command)
+    ]
 
 
 def _judge(
