@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 
@@ -35,7 +35,7 @@ _COLUMNS = (
     "result",
     "reason",
 )
-_REASON_CHARS = 400
+_REASON_CHARS = 600
 _ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 24 * 3600
 # Of lines that are no part of the table: from inside there is one stream.
@@ -46,14 +46,15 @@ def main() -> None:
     """Print a table, and exit with 1 if a project is wrong."""
     arguments = _parse()
     if arguments.inside:
-        sys.exit(_try_all(arguments))
-    words = [*sys.argv[1:], "--inside", "--index-url", arguments.index_url or _index_url()]
+        sys.exit(_try_all(arguments, sys.stdout))
+    words = [*sys.argv[1:], "--index-url", arguments.index_url or _index_url(), "--inside"]
     directories = [arguments.directory, _ROOT, *arguments.expose]
     if arguments.options:
         directories.append(arguments.options.resolve().parent)
     try:
         with Machine(directories) as machine:
-            inside = machine.start(sys.executable, Path(__file__).resolve(), *words)
+            program = (sys.executable, Path(__file__).resolve())
+            inside = machine.start(*program, *words, machine.home)
             for line in inside.lines(lambda: _PATIENCE_S):
                 is_told = line.startswith(_PROGRESS)
                 print(
@@ -63,7 +64,7 @@ def main() -> None:
             sys.stderr.write(inside.stderr_text())
     except Unavailable as error:
         print(f"builds are not in a sandbox: {error}", file=sys.stderr)
-        status = _try_all(_parse(words))
+        status = _try_all(_parse([*words, tempfile.gettempdir()]), sys.stderr)
     sys.exit(status)
 
 
@@ -81,8 +82,8 @@ def _parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--expose", type=Path, action="append", default=[], metavar="DIR",
                         help="a directory that builds need, such as one of compilers")  # fmt: skip
     parser.add_argument("--index-url", help="the registry (default: pip's)")
-    parser.add_argument("--logs", type=Path, help="directory for the logs")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--logs", type=Path, help="where logs go, writable for all")
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     return parser.parse_intermixed_args(words)
 
 
@@ -97,7 +98,8 @@ def _index_url() -> str:
     return found.stdout.strip() or PYPI_SIMPLE_ENDPOINT
 
 
-def _try_all(arguments: argparse.Namespace) -> int:
+def _try_all(arguments: argparse.Namespace, progress: TextIO) -> int:
+    """Try all repositories, and print the table."""
     options = tomllib.loads(arguments.options.read_text()) if arguments.options else {}
     clones = {
         f"{path.parent.name}/{path.name.removesuffix('.git')}": path
@@ -110,7 +112,7 @@ def _try_all(arguments: argparse.Namespace) -> int:
     names = arguments.names or list(clones)
     if arguments.index_url != PYPI_SIMPLE_ENDPOINT:
         os.environ["UV_DEFAULT_INDEX"] = arguments.index_url  # the home has no settings of yours
-    with tempfile.TemporaryDirectory(prefix="pypi-insiders-real-", dir=Path.home()) as homes:
+    with tempfile.TemporaryDirectory(prefix="pypi-insiders-real-", dir=arguments.inside) as homes:
         os.environ["UV_CACHE_DIR"] = f"{homes}/uv"
 
         def attempt(name: str) -> Outcome:
@@ -118,7 +120,9 @@ def _try_all(arguments: argparse.Namespace) -> int:
                 trial = Trial(
                     name, clones[name], Path(home), options.get(name, {}), arguments.releases
                 )
-                return _attempt(trial, arguments)
+                outcome = _attempt(trial, arguments)
+                print(f"{_PROGRESS}{name}: {outcome.result}", file=progress, flush=True)
+                return outcome
 
         with ThreadPoolExecutor(arguments.jobs) as pool:
             outcomes = list(pool.map(attempt, names))
@@ -132,12 +136,11 @@ def _attempt(trial: Trial, arguments: argparse.Namespace) -> Outcome:
             outcome = trial.run(registry)
     except Exception as error:  # the others are tried nevertheless
         outcome = Outcome(trial.name, problems=[f"{type(error).__name__}: {error}"])
-    print(f"{_PROGRESS}{trial.name}: {outcome.result}", flush=True)
     if arguments.logs:
         stem = arguments.logs / trial.name.replace("/", "+")
         log = trial.home / "log"
         if log.exists():
-            stem.with_suffix(".log").write_text(log.read_text())
+            Path(f"{stem}.log").write_text(log.read_text())
         document: dict[str, Any] = dataclasses.asdict(outcome) | {
             "sandboxed": sorted(outcome.sandboxed)
         }
