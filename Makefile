@@ -9,7 +9,7 @@ BUILD_FLAGS ?=
 # The suite starts hundreds of interpreters, each of which would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast coverage lint fuzz soak bench measure install clean
+.PHONY: demo test test-fast coverage lint fuzz soak bench real measure install clean
 
 demo: .venv/.ready
 	$(BIN)/python tests/demo.py
@@ -40,6 +40,10 @@ soak: .venv/.ready
 
 bench: .venv/.ready
 	$(BIN)/python tests/bench/bench.py
+
+# REPOSITORIES has bare clones with their tags, NS/PROJ.git; REAL="--releases 1 NS/PROJ" are further words.
+real: .venv/.ready
+	$(BIN)/python tests/bench/real.py '$(or $(REPOSITORIES),$(error call `make real REPOSITORIES=DIR`))' $(REAL)
 
 measure: .venv/.ready
 	$(BIN)/python tests/bench/measure.py

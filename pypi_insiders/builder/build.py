@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from pypi_insiders.builder import configuration, environments
+from pypi_insiders.builder import causes, configuration, environments
 from pypi_insiders.builder.artifacts import Distributions, check, release_of
 from pypi_insiders.builder.environments import RequirementError
 from pypi_insiders.builder.errors import BuildError
@@ -287,7 +287,7 @@ def _translated(work: _Work) -> Iterator[None]:
             raise InsidersError(
                 f"cannot build now: {lacking.strerror}", hint_for(lacking)
             ) from error
-        cause = _last_line(work.runner.output) or _last_line(str(error.exception))
+        cause = causes.reason(work.runner.output) or _last_line(str(error.exception))
         what = str(error).rstrip(".")
         traceback = getattr(error.exception, "traceback", None)
         # `build` shows the repr of the traceback when a backend raises UnsupportedOperation.

@@ -175,7 +175,7 @@ def _report(paths: Paths, fresh: Iterable[Repository], found: Introduction) -> N
             log.warning("%s: %s", item.name, problem)
             if reply.hint:
                 log.info("hint: %s", reply.hint)
-        elif reply:
+        if reply and reply.newest:
             tags = counted(reply.tags, "tag")
             log.info("%s: %s found, latest release: %s", item.name, tags, reply.newest)
         naming = found.namings.get(item.name)

@@ -144,7 +144,8 @@ def _copy_linked(project: Path, tree: Path) -> None:
 
 def _time_of(mirror: Path, commit: str) -> int:
     """Read the time of a commit, in seconds of the epoch; one that archives cannot have is cut."""
-    text = in_mirror(mirror, "show", "--no-patch", "--format=%ct", commit, "--").strip()
+    # Not `show`: it looks for renames, for which it needs files of older commits.
+    text = in_mirror(mirror, "log", "--max-count=1", "--format=%ct", commit, "--").strip()
     if not text.isdecimal():
         # Git prints nothing for an invalid time, and a minus sign for one before 1970.
         time_s = 0

@@ -65,7 +65,7 @@ class Reply:
     newest: str | None = None
     """The tag that is built first; `None`: no tag is built."""
     lack: str | None = None
-    """Why no tag is built, although the repository is readable."""
+    """Why no tag is built, or which ones are not, although the repository is readable."""
 
 
 def ask(watched: Iterable[Repository], *, timeout_s: float = git.TIMEOUT_S) -> dict[str, Reply]:
@@ -100,6 +100,9 @@ def _ask(repository: Repository, *, timeout_s: float) -> Reply:
     if not choice.build:
         hint = f"build pre-releases: `pypi-insiders repos set {repository.name} pre=true`"
         return Reply(len(refs), lack="all its releases are pre-releases", hint=hint)
+    # A repository with a pattern, such as `*`, skips the other tags on purpose.
+    if not repository.tags and (other := tags.overlooked(refs, repository.name)):
+        return Reply(len(refs), newest=choice.build[0], lack=other[0], hint=other[1])
     return Reply(len(refs), newest=choice.build[0])
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.formatting import listed
+from pypi_insiders.util.formatting import counted, listed
 
 # `9.5.3-insiders-4.49.0` is built as version `9.5.3+insiders.4.49.0`. Other suffixes, such as
 # `1.0-docker`, are no part of a version.
@@ -236,22 +237,55 @@ def demand_release(refs: Iterable[str], pattern: Pattern, name: str) -> None:
         form = "" if pattern == Pattern() else f" and matches {pattern.text}"
         if any(version_of(tag) for tag in named):
             hint = f"`pypi-insiders repos set {name} tags=` takes every tag that is a version"
-        elif fitting := _fitting(named):
+        elif fitting := _fitting(named, name):
             hint = f"`pypi-insiders repos set {name} tags={shlex.quote(fitting)}`"
         raise InsidersError(f"none of its tags is a version{form}: {summary(named)}", hint)
 
 
-def _fitting(tags: Iterable[str]) -> str | None:
-    """Return the pattern that reads a version from most of the tags; `None` without any."""
+def overlooked(refs: Iterable[str], name: str) -> tuple[str, str] | None:
+    """Find newer releases in tags that are no versions, such as `app-2.0` beside an old `1.0`.
+
+    Args:
+        refs: all tags of a repository, which sets no pattern.
+        name: `NS/PROJ`.
+
+    Returns:
+        The message and the command that builds these tags instead; `None` if they are fewer than
+        the versions, or not higher.
+    """
+    named = set(refs)
+    read = {tag: version for tag in named if (version := version_of(tag))}
+    others = sorted(named - set(read))
+    if not read or len(others) <= len(read) or not (text := _fitting(others, name)):
+        return None
+    pattern = Pattern(text)
+    found = {tag: version for tag in others if (version := pattern.version_of(tag))}
+    newest, plain = max(found, key=found.__getitem__), max(read, key=read.__getitem__)
+    if len(found) <= len(read) or found[newest] <= read[plain]:
+        return None
+    message = f"skipped {counted(len(found), 'tag')} such as {newest}, newer than {plain}"
+    return message, f"`pypi-insiders repos set {name} tags={shlex.quote(text)}`"
+
+
+def _fitting(tags: Iterable[str], name: str) -> str | None:
+    """Return the pattern that reads a version from most of the tags; `None` without any.
+
+    In a repository of several projects, the tags of the one that has its name come first.
+    """
     found: Counter[str] = Counter()
+    own = canonicalize_name(name.rpartition("/")[2])
+    main = None
     for tag in tags:
         match = _PREFIXED.fullmatch(tag)
         # `[`, `*` and `?` stand for other characters in a pattern.
         if match and not re.search(r"[][*?{}]", match["prefix"]):
             pattern = Pattern(match["prefix"] + _VERSION)
-            found[pattern.text] += pattern.version_of(tag) is not None
+            if pattern.version_of(tag) is not None:
+                found[pattern.text] += 1
+                if canonicalize_name(re.sub(r"[^a-zA-Z0-9]v?$", "", match["prefix"])) == own:
+                    main = pattern.text
     best = found.most_common(1)
-    return best[0][0] if best and best[0][1] else None
+    return main or (best[0][0] if best else None)
 
 
 def unbuilt(

@@ -197,7 +197,7 @@ class TagSelector:
         return bool(self._request.names) or failures.is_due(failure, refs.get(tag), time.time())
 
     def report_skipped(self, refs: dict[str, str]) -> list[str]:
-        """Log the tags that are not built, once; return a warning for each tag that has moved.
+        """Log the tags that are not built, once; return warnings of tags that moved, or are newer.
 
         Raises:
             InsidersError: no tag is a release, or the state cannot be written.
@@ -226,11 +226,13 @@ class TagSelector:
         if (known.passed_over, known.left_out, known.lower) != before:
             self._tracked.commit()
         tags.demand_release(refs, rules.pattern, name)
-        return [
+        other = None if self._repository.tags else tags.overlooked(refs, name)
+        moved = [
             f"tag {tag} has moved from {known.built[tag]:.9} to {refs[tag]:.9} since its build; "
             "its published files stay"
             for tag in choice.moved
         ]
+        return moved + (["; ".join(other)] if other else [])
 
 
 def _log_new(name: str, known: RepositoryState, choice: tags.Choice) -> None:

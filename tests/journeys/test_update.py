@@ -92,6 +92,16 @@ def test_a_tag_that_is_no_version_is_passed_over_and_named_once(
     assert line in person.run("update").stderr
     assert line not in person.run("update").stderr
     assert person.distributions() == names("probe-1.0")
+    for tag in ("probe-v1.1", "probe-v1.2", "probe-v1.3", "probe-v1.4"):
+        project.push(tag)
+    warning = "skipped 4 tags such as probe-v1.4, newer than v1.0"
+    hint = "`pypi-insiders repos set me/probe tags='probe-v{version}'`"
+    assert f"warning: me/probe: {warning}; {hint}\n" in person.run("update").stderr
+    added = person.run("repos", "add", "me/other", "--url", project.url)
+    hint = hint.replace("me/probe", "me/other")
+    assert added.stderr.startswith(f"warning: me/other: {warning}\nhint: {hint}\n")
+    person.run("repos", "set", "me/probe", "tags=*")
+    assert "skipped 4 tags" not in person.run("update", "me/probe").stderr
 
 
 def test_a_moved_tag_changes_nothing_that_is_published(person: Person, watch: Watch) -> None:

@@ -171,6 +171,21 @@ def test_a_mirror_has_the_content_of_what_was_built_only(tmp_path: Path, filters
     assert len(blobs(mirror)) == (3 if filters else 11)
 
 
+def test_a_release_that_renames_files_needs_none_of_older_commits(tmp_path: Path) -> None:
+    """Git would compare them to find what was renamed, as for a changelog made of fragments."""
+    project = sparing(create(tmp_path, "probe"))
+    fragment, changelog = project.tree / "1.feature.rst", project.tree / "changelog-2.rst"
+    fragment.write_text("Adds a feature of which much is to be told.\n" * 9)
+    project.release("1.0")
+    changelog.write_text(fragment.read_text() + "2.0\n")
+    fragment.unlink()
+    commit = project.release("2.0")
+    mirror = tmp_path / "mirror.git"
+    remotes.fetch(project.url, mirror)
+    remotes.export(mirror, commit, tmp_path / "tree")
+    assert (tmp_path / "tree" / changelog.name).exists()
+
+
 def test_an_export_fetches_what_is_missing_over_one_connection(
     tmp_path: Path, make_host: Callable[..., GitHost]
 ) -> None:

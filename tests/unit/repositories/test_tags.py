@@ -9,6 +9,7 @@ from pypi_insiders.repositories.tags import (
     Rules,
     choose,
     demand_release,
+    overlooked,
     summary,
     unbuilt,
     version_of,
@@ -242,6 +243,7 @@ def test_lower_versions_than_the_first_are_named() -> None:
         ("release-4-0-0rc1 nightly", "release-{version}"),
         ("release/2024/1.0", "release/2024/{version}"),
         ("1_2_3", "{version}"),
+        ("other-1.0 other-1.1 probe/v1.0", "probe/v{version}"),
         ("latest docs", None),
         ("what?1.0", None),
     ],
@@ -254,6 +256,34 @@ def test_where_no_tag_is_a_version_the_fitting_pattern_is_offered(
     command = f"`pypi-insiders repos set me/probe tags='{fitting}'`"
     expected = command if fitting else "releases are built from tags such as v1.0"
     assert caught.value.hint == expected
+
+
+_SERIES = "0.11.0 0.23.0 probe-v1.0.0 probe-v1.1.0 probe-v1.2.0 probeling-v1.0 probeling-v1.9"
+
+
+@pytest.mark.parametrize(
+    ("tags", "message", "fitting"),
+    [
+        (f"{_SERIES} probeling-v2 probeling-v3.0 probeling-v4.0", "3 tags such as probe-v1.2.0",
+         "probe-v{version}"),
+        ("0.1 app-1.0 app-1.1 docs", "2 tags such as app-1.1", "app-{version}"),
+    ],
+)  # fmt: skip
+def test_newer_tags_of_another_form_are_not_overlooked(
+    tags: str, message: str, fitting: str
+) -> None:
+    """Those of the project whose name the repository has come first."""
+    found = overlooked(tags.split(), "me/probe")
+    assert found is not None
+    assert found[0].startswith(f"skipped {message}, newer than 0.")
+    assert found[1] == f"`pypi-insiders repos set me/probe tags='{fitting}'`"
+
+
+@pytest.mark.parametrize(
+    "tags", ["app-1.0 app-1.1", "1.2 app-1.0 app-1.1", "0.1 0.2 app-1.0 app-1.1", "0.1 docs old"]
+)
+def test_older_or_fewer_tags_of_another_form_are_none_of_ours(tags: str) -> None:
+    assert overlooked(tags.split(), "me/probe") is None
 
 
 @pytest.mark.parametrize(
