@@ -57,9 +57,11 @@ def unpublish(
 
     This breaks lock files that name them; `yank` does not. On a terminal, the files are listed and
     you are asked first. No update builds these releases again, except
-    `update NS/PROJ --tag TAG --force`. Releases of which files are lost are given up.
+    `update NS/PROJ --tag TAG --force`. Releases of which files are lost are given up, and so are
+    those whose tag could not be built.
     """
     from pypi_insiders.cli.let_go import report_let_go
+    from pypi_insiders.repositories.unpublish import give_up_failed
     from pypi_insiders.repositories.unpublish import unpublish as remove_releases
 
     # No version must not mean all of them, and with both it is unclear what was meant.
@@ -75,6 +77,11 @@ def unpublish(
     except InsidersError:
         # A name of which nothing is left but that it is held.
         if all_versions and not dry_run and report_let_go(paths, [normalized]):
+            return
+        given_up = [] if dry_run else give_up_failed(paths, project, numbers)
+        for tag in given_up:
+            report(f"gave up {tag}: no update builds it")
+        if given_up:
             return
         raise
     files = [name for release in wanted for name in release.files]

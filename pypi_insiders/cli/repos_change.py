@@ -31,7 +31,7 @@ tags, pre, max-new, backfill   which tags are releases
 subdirectory, python           what is built
 network, strict                how it is built
 readable, path                 which of your files and programs builds use
-sdist, as-of-tag               whether with an sdist, and with which build requirements
+sdist, as-of-tag               whether with an sdist, which build requirements
 build-from-source              whether requirements without a wheel are built
 keep                           how many versions the index keeps
 allowed-signers                who must have signed tags

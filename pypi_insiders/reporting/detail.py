@@ -303,6 +303,9 @@ def _failures(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
         yield f"  last {times.told(failure.failed_at, now)}, {again}"
         if tag in detail.build_logs:
             yield f"  build output: {detail.build_logs[tag]}"
+        if detail.project and detail.served and detail.repository:
+            version = detail.repository.rules(1).pattern.version_of(tag)
+            yield f"  never build it: `pypi-insiders unpublish {detail.project} {version}`"
 
 
 def _tags_and_files(detail: RepositoryDetail) -> Iterator[str]:

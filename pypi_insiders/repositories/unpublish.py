@@ -3,10 +3,13 @@
 import contextlib
 from collections.abc import Iterable, Sequence
 
+from packaging.utils import InvalidName, canonicalize_name
+from packaging.version import InvalidVersion, Version
+
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, store
 from pypi_insiders.index.metadata_cache import MetadataCache
-from pypi_insiders.repositories import releases, running
+from pypi_insiders.repositories import registry, releases, running, state
 from pypi_insiders.repositories.releases import UNPUBLISHED, Release
 
 
@@ -20,6 +23,48 @@ def unpublish(paths: Paths, wanted: Iterable[Release]) -> list[str]:
     """
     with running.updates_stopped(paths):
         return remove_files(paths, [name for release in wanted for name in release.files])
+
+
+def give_up_failed(paths: Paths, project: str, versions: Iterable[str]) -> list[str]:
+    """Let no update build versions again whose tags have failed. Waits for a running update.
+
+    Args:
+        paths: all paths of the program.
+        project: of the watched repository, in any spelling.
+        versions: in any spelling.
+
+    Returns:
+        The tags, as `NS/PROJ TAG`; empty, and nothing is changed, if one of the versions has no
+        failed tag.
+
+    Raises:
+        InsidersError: a file cannot be read or written.
+    """
+    try:
+        name = canonicalize_name(project, validate=True)
+        wanted = {Version(version) for version in versions}
+    except (InvalidName, InvalidVersion):
+        return []
+    with running.updates_stopped(paths):
+        found: dict[tuple[str, str], Version] = {}
+        known = {}
+        for item in registry.load(paths.repositories).values():
+            known[item.name] = state.load(paths.state, item.name)
+            if (item.project or known[item.name].project) == name:
+                pattern = item.rules(1).pattern
+                versions_of = {tag: pattern.version_of(tag) for tag in known[item.name].failures}
+                found |= {
+                    (item.name, tag): version
+                    for tag, version in versions_of.items()
+                    if version in wanted
+                }
+        if not wanted or set(found.values()) != wanted:
+            return []
+        releases.take_back(paths, ((name, version) for version in found.values()))
+        for repository, tag in found:
+            del known[repository].failures[tag]
+            state.save(paths.state, repository, known[repository])
+    return [f"{repository} {tag}" for repository, tag in found]
 
 
 def remove_files(paths: Paths, names: Sequence[str], word: str = UNPUBLISHED) -> list[str]:

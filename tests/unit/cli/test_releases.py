@@ -7,7 +7,9 @@ from fixtures import Person
 from wheels import sdist, wheel
 
 from pypi_insiders.index import yanks
-from pypi_insiders.repositories.state import Build
+from pypi_insiders.index.release_lists import TAKEN_BACK
+from pypi_insiders.repositories import state
+from pypi_insiders.repositories.state import Build, Failure, RepositoryState
 from pypi_insiders.update import retention
 
 
@@ -124,6 +126,27 @@ def test_one_wrong_version_leaves_all(person: Person, directory: Path) -> None:
     before = person.distributions()
     person.run("unpublish", "--yes", "my-dist", "1.0", "3.0", status=1)
     assert person.distributions() == before
+
+
+def test_a_tag_that_failed_is_given_up(person: Person) -> None:
+    """A newer release replaces it, and its owner leaves the tag: that is no problem for ever."""
+    paths = person.paths
+    paths.repositories.parent.mkdir(parents=True)
+    paths.repositories.write_text('["me/probe"]\nurl = "file:///nowhere"\nproject = "probe"\n')
+    wheel(paths.distributions, "probe", "1.1")
+    failures = {tag: Failure("c0ffee", "no", 1, 0, 0) for tag in ("v1.0", "v0.9")}
+    built = Build("v1.1", "c0ffee", "1.1", 0, {"probe-1.1-py3-none-any.whl": ""})
+    known = RepositoryState("probe", [built], "file:///nowhere", failures=failures)
+    state.save(paths.state, "me/probe", known)
+    assert "tag v1.0: no" in person.run("status", status=1).stdout
+
+    refused = person.run("unpublish", "--yes", "probe", "1.0", "0.8", status=1)
+    assert refused.stderr.startswith("error: probe 1.0 not found in the index\n")
+    assert set(state.load(paths.state, "me/probe").failures) == {"v1.0", "v0.9"}
+    done = person.run("unpublish", "--yes", "Probe", "1.0.0")
+    assert done.stdout == "gave up me/probe v1.0: no update builds it\n"
+    assert set(state.load(paths.state, "me/probe").failures) == {"v0.9"}
+    assert TAKEN_BACK.load(paths.distributions, paths.state) == {"probe": {"1.0": "unpublished"}}
 
 
 def test_without_an_index_there_is_nothing_to_yank(person: Person) -> None:
