@@ -62,6 +62,7 @@ def pages(
         f"man{section}/{name}.{section}": "\n".join(
             [
                 f'.TH "{_escape(name.upper())}" "{section}" "{date}" "{NAME} {version}" "{volume}"',
+                ".nh",  # commands and names are copied from the pages
                 *lines,
             ]
         )

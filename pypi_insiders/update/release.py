@@ -181,7 +181,9 @@ class ReleaseBuilder:
             return f"`{command} lfs=true` fetches the files of Git LFS, with git-lfs"
         if _LACKS_OBJECTS.search(output) and self._repository.history is None:
             return f"`{command} history=full` fetches the files of older commits too"
-        if not self._repository.network and has_network_error(output):
+        if has_network_error(output):
+            if self._repository.network:
+                return None  # no key helps against a host that does not answer
             return (
                 f"the network is off for its builds: `{command} network=true` lets them use HTTP "
                 "and HTTPS"

@@ -60,6 +60,8 @@ def test_a_hook_sees_no_credential_and_not_the_home(
     allowed = {
         "PATH", "HOME", "TMPDIR", "LC_ALL", "TZ", "PYTHONHASHSEED", "PYTHONPYCACHEPREFIX",
         "SOURCE_DATE_EPOCH", "LC_CTYPE",
+        # Where these are on this machine: directories of programs, without secrets.
+        "PYENV_ROOT", "RBENV_ROOT", "RUSTUP_HOME", "VOLTA_HOME",
     }  # fmt: skip
     assert {name for name in seen if not name.startswith("_PYPROJECT_HOOKS_")} <= allowed
     assert seen["SOURCE_DATE_EPOCH"] == "1700000000"

@@ -507,11 +507,12 @@ def test_a_file_of_variables_and_credentials_are_those_of_the_unit(
     machine.write_text(
         "bin/git",
         "#!/bin/sh\n"
+        'refuse() { echo "fatal: Authentication failed" >&2; exit 9; }\n'
         'case "$*" in *ls-remote*)\n'
         '    [ "$(cat "$CREDENTIALS_DIRECTORY/set" "$CREDENTIALS_DIRECTORY/load")" '
-        "= 's3cret as setfrom a file' ] || exit 9\n"
-        '    [ -z "${GONE+x}" ] || exit 9\n'
-        "    ! grep -aq s3cret /proc/[0-9]*/cmdline || exit 9 ;;\n"
+        "= 's3cret as setfrom a file' ] || refuse\n"
+        '    [ -z "${GONE+x}" ] || refuse\n'
+        "    ! grep -aq s3cret /proc/[0-9]*/cmdline || refuse ;;\n"
         'esac\nexec /usr/bin/env PATH="${PATH#*:}" git "$@"\n',
         mode=0o755,
     )
