@@ -24,7 +24,7 @@ from pypi_insiders.git.mirror import Mirror
 from pypi_insiders.util.disk_reserve import demand_room
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
-from pypi_insiders.util.formatting import listed
+from pypi_insiders.util.formatting import counted, listed
 
 _log = logging.getLogger(__name__)
 
@@ -119,8 +119,8 @@ def warn_of_pointers(tree: Path) -> None:
     """Log that the files of Git LFS in a work tree are pointers."""
     if found := pointers(tree):
         _log.warning(
-            "%d files are in Git LFS; the build contains pointers instead of their content: %s",
-            len(found), listed(found, _SHOWN),
+            "the build has pointers of Git LFS in place of %s: %s",
+            counted(len(found), "file"), listed(found, _SHOWN),
         )  # fmt: skip
 
 

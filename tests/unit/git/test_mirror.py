@@ -323,7 +323,7 @@ def test_pointers_of_git_lfs_are_told(tmp_path: Path, caplog: pytest.LogCaptureF
     commit, mirror = project.release("1.0"), tmp_path / "mirror.git"
     remotes.fetch(project.url, mirror)
     remotes.export(mirror, commit, tmp_path / "tree")
-    assert "1 files are in Git LFS" in caplog.text
+    assert "in place of 1 file:" in caplog.text
     assert "model.bin" in caplog.text
 
 
