@@ -479,11 +479,12 @@ def test_a_start_fails_of_an_index_that_ends_when_it_is_ready(machine: Machine, 
     )
     # On a busy machine it may end only after it was looked at.
     done = machine.wait_for(("pypi-insiders", "server", "start"), lambda done: done.returncode == 1)
+    if not done.stdout:  # newer versions of systemd count it as a start that failed
+        assert "did not take the steps required by its unit configuration" in done.stderr
+        return
     assert done.stdout.startswith("server: failing (exit-code")
-    assert (done.returncode, done.stderr) == (
-        1,
-        "error: the index was started, and is failing\n"
-        "hint: see why: `pypi-insiders server logs`\n",
+    assert done.stderr == (
+        "error: the index was started, and is failing\nhint: see why: `pypi-insiders server logs`\n"
     )
 
 
