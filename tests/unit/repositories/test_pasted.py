@@ -1,8 +1,10 @@
 """pasted: an address in place of NS/PROJ, as a browser or a host shows it."""
 
+from pathlib import Path
+
 import pytest
 
-from pypi_insiders.repositories import pasted, registry
+from pypi_insiders.repositories import pasted, registry, state
 from pypi_insiders.repositories.repository import Repository, parse_specification
 from pypi_insiders.repositories.state import RepositoryState
 from pypi_insiders.util.errors import InsidersError, UsageError
@@ -220,6 +222,17 @@ def test_the_name_of_another_place_is_not_what_was_pasted() -> None:
 def test_a_second_repository_of_a_host_is_added_too(url: str, text: str, name: str) -> None:
     watched = {"ns/proj": Repository("ns/proj", "proj", url)}
     assert registry.specified(watched, text) == Repository(name, None, text)
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    """Each update would fail, with another message."""
+    part = "x" * 109
+    longest = f"{'n' * 225}/{part}/{part}{'x' * 4}"
+    assert parse_specification(f"https://h.example/{longest}").name == longest
+    state.save(tmp_path, longest, RepositoryState())
+    for text in (f"{longest}x", f"n{longest}"):
+        with pytest.raises(UsageError, match="is too long for the name of a file"):
+            parse_specification(f"https://h.example/{text}")
 
 
 def test_a_repository_that_is_called_like_a_page_is_found() -> None:
