@@ -12,7 +12,7 @@ from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import CommonCommand, note, report
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
-from pypi_insiders.repositories import changes, legacy_import, ownership, registry
+from pypi_insiders.repositories import changes, legacy_import, ownership, pasted, registry
 from pypi_insiders.repositories.repository import Repository, demand_remote, is_insecure
 from pypi_insiders.systemd import service_status
 from pypi_insiders.systemd.service_status import Condition
@@ -132,9 +132,17 @@ def _typed(specifications: Iterable[str], given: Mapping[str, str | int | bool])
 def _specified(
     watched: Mapping[str, Repository], texts: Iterable[str], *, has_url: bool
 ) -> list[Repository]:
-    known, new = dict(watched), []
+    known, new = dict(watched), list[Repository]()
     for text in texts:
         item = registry.specified(known, text, has_url=has_url)
+        other = registry.find({one.name: one for one in new}, item.name)
+        of_github = Repository(item.name).remote
+        # A name that is watched already means that one, but two new ones may both be meant.
+        if item.url is None and other and not pasted.is_same(other.url or of_github, of_github):
+            raise UsageError(
+                f"{item.name} is given twice: as {other.url}, and without a host",
+                f"give it once; to watch that of GitHub, give its address: {of_github}",
+            )
         # Two of them can have the same name on different hosts.
         known.setdefault(item.name, item)
         new.append(item)

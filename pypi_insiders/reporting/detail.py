@@ -16,7 +16,7 @@ from pypi_insiders.reporting import json_output, snapshot
 from pypi_insiders.reporting.json_output import moment
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.verdict import Item, Severity
-from pypi_insiders.repositories import registry, state
+from pypi_insiders.repositories import held_names, registry, state
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util import times
@@ -92,7 +92,8 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
     # Files only: what one repository has built does not depend on systemd, and `show` is fast.
     seen = snapshot.take(paths, now)
     watched = {} if isinstance(seen.watched, InsidersError) else dict(seen.watched)
-    name = registry.meant(watched, name)
+    # Removed ones too: an address of another host must not show what was built from this one.
+    name = registry.meant(held_names.with_removed(paths, watched, {}), name)
     known = state.load(paths.state, name)
     item = registry.find(watched, name)
     if item is None and known == RepositoryState():

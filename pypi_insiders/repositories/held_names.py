@@ -144,6 +144,29 @@ def _understand(text: str) -> dict[str, str | None]:
     return content
 
 
+def with_removed(
+    paths: Paths, watched: Mapping[str, Repository], held: Mapping[str, str | None]
+) -> dict[str, Repository]:
+    """Return the watched repositories, and those that are only remembered, with their URLs.
+
+    So an address names a removed repository only if it was built from there.
+
+    Args:
+        paths: all paths of the program.
+        watched: the watched repositories, by name.
+        held: held names, to their repositories.
+    """
+    found = dict(watched)
+    folded = {name.casefold() for name in found}
+    urls = [(name, known.remote) for name, known in state.everything(paths.state)]
+    for name, url in [*urls, *((name, None) for name in held.values() if name)]:
+        if name.casefold() not in folded:
+            folded.add(name.casefold())
+            # Without a URL it would be one of GitHub; no address is at this one.
+            found[name] = Repository(name, url=url or "unknown")
+    return found
+
+
 def _from_state(paths: Paths) -> dict[str, str | None]:
     found: dict[str, str | None] = dict.fromkeys(in_directory(paths.distributions))
     # A project whose releases were all yanked or taken back may have neither file nor build.

@@ -17,6 +17,18 @@ _SSH_HOSTS = {
 }
 
 
+# The forges whose hosts are the same repositories over each transport, in any case.
+_FORGES = {
+    GITHUB,
+    "gitlab.com",
+    "bitbucket.org",
+    "codeberg.org",
+    "dev.azure.com",
+    "vs-ssh.visualstudio.com",
+}
+_PORTS = {"https": "443", "http": "80", "git": "9418"}
+
+
 class Pasted(NamedTuple):
     """An address that was pasted in place of `NS/PROJ`."""
 
@@ -25,65 +37,135 @@ class Pasted(NamedTuple):
     url: str | None
     """Where Git finds it; `None`: where it does by default."""
     place: tuple[str, str]
-    """Host and path in lower case, by which two addresses of one repository are the same."""
+    """Host and path, by which two addresses of one repository are the same."""
+    is_ssh: bool
 
     @property
     def full_name(self) -> str:
         """The name with its host before it, where another host has a repository of that name."""
-        return f"{self.place[0]}/{self.name}"
+        host = re.sub(r"[^A-Za-z0-9_.-]+", "-", self.place[0]).strip("-")
+        return f"{host}/{self.name}" if host else self.name
+
+    def is_alias_of(self, other: "Pasted") -> bool:
+        """Return whether one of the hosts can be a name of `~/.ssh/config` for the other one."""
+        # Such a name has no dot, and is one for ssh only: of https it is a host of the network.
+        aliases = [re.fullmatch(r"[\w-]+", item.place[0]) is not None for item in (self, other)]
+        is_same_name = self.name.casefold() == other.name.casefold()
+        return is_same_name and self.is_ssh and other.is_ssh and aliases[0] != aliases[1]
 
 
-def parse(text: str) -> Pasted | None:
-    """Read an address; `None`: the text is none, or names no repository."""
-    if match := re.fullmatch(r"(\w+)://([^/@]*@)?([^/]*)/+(.*)", text):
-        scheme, user, host, path = match[1].lower(), match[2] or "", match[3].lower(), match[4]
-    elif match := re.fullmatch(r"[\w.-]+@([\w.-]+):(?!//)/?(.*)", text):
-        scheme, user, host, path = "ssh", "", match[1].lower(), match[2]
-    # As browsers show it. A namespace of GitHub has no dot.
-    elif match := re.fullmatch(r"([\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}(?::\d+)?)/([^/]+/.*)", text):
-        scheme, user, host, path = "https", "", match[1].lower(), match[2]
-    else:
+def parse(text: str, *, is_stored: bool = False) -> Pasted | None:
+    """Read an address; `None`: the text is none, or names no repository.
+
+    Args:
+        text: the address.
+        is_stored: whether Git gets it as it is, so that it is never one of a page.
+    """
+    address = _split(text, is_stored=is_stored)
+    if address is None:
         return None
+    scheme, user, name, port, path, _ = address
+    host = f"{name}:{port}" if port else name
     is_web = scheme in ("http", "https")
-    is_to_clone = path.rstrip("/").endswith(".git")
-    path = re.sub(r"[?#].*", "", path).rstrip("/") if is_web else path.rstrip("/")
-    host = host.removeprefix("www.")
-    if is_web and not is_to_clone:
-        path = re.split(_PAGES, path, maxsplit=1)[0]
-        if host == GITHUB:
+    if is_web and not is_stored:
+        is_to_clone = path.endswith(".git")
+        path = re.sub(r"[?#].*", "", path).rstrip("/")
+        if not is_to_clone:
+            path = re.split(_PAGES, path, maxsplit=1)[0]
+        if name == GITHUB and not is_to_clone:
             path = "/".join(path.split("/")[:2])
-    name = host.partition(":")[0]
     parts = _parts(path, name)
     if len(parts) < 2:
         return None
     url: str | None = f"{scheme}://{user}{host}/{path}" if is_web else text
-    place = (_SSH_HOSTS.get(name, name), "/".join(parts).casefold())
-    if place[0] == GITHUB and is_web:
+    if name == GITHUB and is_web:
         url = f"{scheme}://{user}{host}/{path.removesuffix('.git')}.git"
     elif name == GITHUB and scheme == "ssh":
         url = None
     # A path of this machine has parts that name nothing.
-    return Pasted("/".join(parts[-2:] if scheme == "file" else parts), url, place)
+    named = "/".join(parts[-2:] if scheme == "file" else parts)
+    return Pasted(named, url, _place(address._replace(path=path)), scheme == "ssh")
 
 
 def is_same(url: str | None, other: str | None) -> bool:
     """Return whether two URLs lead to one repository, such as over ssh and over https."""
     if url == other:
         return True
-    one, two = (parse(text or "") for text in (url, other))
+    one, two = (parse(text or "", is_stored=True) for text in (url, other))
     return one is not None and two is not None and one.place == two.place
 
 
-def _parts(path: str, host: str) -> list[str]:
-    """Return the parts of a path that name a repository."""
+class _Address(NamedTuple):
+    scheme: str
+    user: str
+    """With `@` behind it; empty: none."""
+    host: str
+    port: str
+    path: str
+    is_scp: bool
+
+
+def _split(text: str, *, is_stored: bool) -> _Address | None:
+    is_scp = False
+    if match := re.fullmatch(r"(\w+)://([^/@]*@)?([^/]*)/+(.*)", text):
+        scheme, user, host, path = match[1].lower(), match[2] or "", match[3].lower(), match[4]
+    # As browsers show it. A namespace of GitHub has no dot.
+    elif not is_stored and (
+        match := re.fullmatch(r"([\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}(?::\d+)?)/([^/]+/.*)", text)
+    ):
+        scheme, user, host, path = "https", "", match[1].lower(), match[2]
+    elif match := re.fullmatch(
+        r"(?!(?:https?|ssh|git|file):)([\w.-]+@)?([\w.-]+):(?!//|:)(.*)", text
+    ):
+        scheme, user, host, path = "ssh", match[1] or "", match[2].lower(), match[3]
+        is_scp = True
+    else:
+        return None
+    if host.removeprefix("www.") in _FORGES:
+        host = host.removeprefix("www.")
+    # An address of IPv6 has colons too.
+    apart = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(\d*))?", host)
+    return apart and _Address(scheme, user, apart[1], apart[2] or "", path.rstrip("/"), is_scp)
+
+
+def _place(address: _Address) -> tuple[str, str]:
+    """Return host and path, which differ for any two repositories."""
+    scheme, user, name, port, path, is_scp = address
+    host = _SSH_HOSTS.get(name, name)
+    is_forge = host in _FORGES
+    # Accounts of an ssh server have files of their own, unless it is a forge, whose user is `git`.
+    is_account = scheme == "ssh" and not is_forge and user != "git@"
+    if scheme == "file" or is_account:
+        at = host if port in ("", "22") else f"{host}:{port}"
+        # Without one, a path of `HOST:PATH` starts in the home of the user.
+        return at, f"{user}{'' if is_scp else '/'}{path}"
+    if port not in ("", _PORTS.get(scheme, port)):
+        host = f"{host}:{port}"
+    parts = _routed(path, name, is_data_center=scheme in ("http", "https") and not is_forge)
+    if host == "dev.azure.com" and "_git" in parts:
+        parts.remove("_git")
+    is_absolute = is_scp and path.startswith("/") and not is_forge
+    return host, ("/" if is_absolute else "") + "/".join(parts).casefold()
+
+
+def _routed(path: str, host: str, *, is_data_center: bool) -> list[str]:
+    """Return the parts of a path, without those that only lead to the repositories of its host."""
     parts = [part for part in path.removesuffix(".git").split("/") if part]
     # Of Azure: `v3/ORG/PROJECT/REPO` for ssh, `ORG/PROJECT/_git/REPO` for https.
     # Source: https://learn.microsoft.com/azure/devops/repos/git/clone
     if host in ("ssh.dev.azure.com", "vs-ssh.visualstudio.com") and parts[:1] == ["v3"]:
         del parts[0]
     # Of Bitbucket Data Center.
-    if parts[:1] == ["scm"] and len(parts) > 2:
+    if is_data_center and parts[:1] == ["scm"] and len(parts) > 2:
         del parts[0]
+    return parts
+
+
+def _parts(path: str, host: str) -> list[str]:
+    """Return the parts of a path that name a repository."""
     # Spaces and the like, which a name cannot have.
-    named = (re.sub(r"[^A-Za-z0-9_.-]+", "-", unquote(part)).lstrip("-") for part in parts)
+    named = (
+        re.sub(r"[^A-Za-z0-9_.-]+", "-", unquote(part)).lstrip("-")
+        for part in _routed(path, host, is_data_center=True)
+    )
     return [part for part in named if part not in ("", "_git")]

@@ -206,17 +206,25 @@ def meant(repositories: Mapping[str, Repository], text: str) -> str:
 
     Raises:
         UsageError: it names no repository; the message has the one that was probably meant.
+        InsidersError: it is the address of another repository than the one of that name.
     """
     if item := find(repositories, text):
         return item.name
     if found := pasted.parse(text):
-        if item := _at(repositories, found):
-            return item.name
-        other = find(repositories, found.name)
-        of_other = other and pasted.parse(other.remote)
-        # A name of ~/.ssh/config, without a dot, can be any host.
-        is_elsewhere = of_other and all("." in place[0] for place in (of_other.place, found.place))
-        return parse_name(found.full_name if is_elsewhere else found.name)
+        # First as it is: what ends like the address of a page may be a repository of its own.
+        for place in (pasted.parse(text, is_stored=True), found):
+            if place and (item := _at(repositories, place)):
+                return item.name
+        name = found.name
+        if other := find(repositories, name):
+            of_other = pasted.parse(other.remote, is_stored=True)
+            if of_other and found.is_alias_of(of_other):
+                return other.name
+            name = found.full_name
+        # Whatever has that name is at another place: it is not what was pasted.
+        if find(repositories, name):
+            raise _unwatched(repositories, [text])
+        return parse_name(name)
     try:
         return parse_name(text)
     except UsageError as error:
@@ -231,7 +239,8 @@ def meant(repositories: Mapping[str, Repository], text: str) -> str:
 def _at(repositories: Mapping[str, Repository], found: pasted.Pasted) -> Repository | None:
     """Return the repository that is watched at the place of an address."""
     for item in repositories.values():
-        if (of_item := pasted.parse(item.remote)) and of_item.place == found.place:
+        of_item = pasted.parse(item.remote, is_stored=True)
+        if of_item and of_item.place == found.place:
             return item
     return None
 
@@ -253,7 +262,7 @@ def specified(
         UsageError: it is malformed.
     """
     item = parse_specification(text, has_url=has_url)
-    found = None if has_url else pasted.parse(item.remote)
+    found = None if has_url else pasted.parse(item.remote, is_stored=True)
     # `NS/PROJ` without a host is what is watched by that name, wherever it is.
     if found is None or text.partition(":")[0].removesuffix(".git") == item.name:
         return item
@@ -338,11 +347,11 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
 
 def _beside(known: Repository, item: Repository) -> str:
     """Return how to watch a repository that another host has under the name of a watched one."""
-    old, new = pasted.parse(known.remote), pasted.parse(item.url or "")
+    old, new = (pasted.parse(url or "", is_stored=True) for url in (known.remote, item.url))
     if old is None or new is None or old.place[0] == new.place[0]:
         return ""
-    host = f"{new.place[0]}/{item.name}"
-    return f"; or watch both: {add_command(host, item.url, item.project)}"
+    name = new._replace(name=item.name).full_name
+    return f"; or watch both: {add_command(name, item.url, item.project)}"
 
 
 def change(

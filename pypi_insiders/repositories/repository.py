@@ -34,6 +34,8 @@ _SCP_LIKE = (
     # (CVE-2017-1000117).
     r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!//)[^-@][^@]*"
 )
+# File names have up to 255 bytes, and temporary files up to 30 more than a name of this length.
+_MAX_NAME = 225
 _URL_HINT = (
     "use https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
 )
@@ -54,6 +56,13 @@ def parse_name(text: str) -> str:
         raise UsageError(
             f"{text!r} is not a repository of the form NS/PROJ",
             "for example squidfunk/mkdocs-material-insiders; for other hosts than GitHub add --url",
+        )
+    # All parts but the first become one file name, in which each `/` takes three bytes.
+    namespace, _, rest = name.partition("/")
+    if max(len(namespace), len(rest.replace("/", "%2F"))) > _MAX_NAME:
+        raise UsageError(
+            f"{name} is too long for the name of a file",
+            "choose a shorter one: `pypi-insiders repos add NS/PROJ --url URL`",
         )
     return name
 

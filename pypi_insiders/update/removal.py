@@ -64,19 +64,12 @@ def published(paths: Paths, names: Iterable[str]) -> list[Removed]:
 
 def _find(paths: Paths, watched: Mapping[str, Repository], names: Iterable[str]) -> list[Removed]:
     """Find repositories that are watched, or were."""
-    wanted = [registry.meant(watched, name) for name in names]
     held = held_names.load(paths).repositories
     projects: dict[str, list[str]] = {}
     for project, name in held.items():
         projects.setdefault((name or "").casefold(), []).append(project)
-    known = {name.casefold() for name, _ in state.everything(paths.state)}
-    remembered = {
-        name: Repository(name)
-        for name in wanted
-        if name.casefold() in projects or name.casefold() in known
-    }
-    # Watched ones first: a name may be typed in another case than in the file.
-    gone = [item.name for item in registry.select({**watched, **remembered}, wanted)]
+    known = held_names.with_removed(paths, watched, held)
+    gone = [item.name for item in registry.select(known, names)]
     return [
         Removed(name, tuple(_published(paths, name)), tuple(projects.get(name.casefold(), ())))
         for name in gone

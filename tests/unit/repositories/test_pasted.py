@@ -1,8 +1,10 @@
 """pasted: an address in place of NS/PROJ, as a browser or a host shows it."""
 
+from pathlib import Path
+
 import pytest
 
-from pypi_insiders.repositories import pasted, registry
+from pypi_insiders.repositories import pasted, registry, state
 from pypi_insiders.repositories.repository import Repository, parse_specification
 from pypi_insiders.repositories.state import RepositoryState
 from pypi_insiders.util.errors import InsidersError, UsageError
@@ -126,6 +128,121 @@ def test_the_host_is_in_the_name_where_two_would_clash(text: str, repository: Re
 def test_another_transport_is_no_other_repository(url: str, is_same: bool) -> None:
     """The hint to use https instead of ssh must not build everything again."""
     assert RepositoryState(remote="git@github.com:me/probe.git").is_of(url, None) == is_same
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://h.example:8443/t/app", "https://h.example:9443/t/app"),
+        ("git://h.example:1/t/app", "git://h.example/t/app"),
+        ("alice@h.example:x/p", "bob@h.example:x/p"),
+        ("ssh://alice@h.example/x/p", "ssh://bob@h.example/x/p"),
+        ("ssh://alice@h.example:1/x/p", "ssh://alice@h.example:2/x/p"),
+        ("alice@h.example:/x/p", "alice@h.example:x/p"),
+        ("alice@h.example:x/P", "alice@h.example:x/p"),
+        ("git@h.example:/srv/p", "git@h.example:srv/p"),
+        ("https://[2001:db8::1]/x/p", "https://[2001:db8::2]/x/p"),
+        ("https://dev.azure.com/o/My%20P/_git/r", "https://dev.azure.com/o/My-P/_git/r"),
+        ("https://h.example/a%2Fb/c", "https://h.example/a-b/c"),
+        ("https://h.example/a%2Fb/c", "https://h.example/a/b/c"),
+        ("https://h.example/ns/sub/releases/o", "https://h.example/ns/sub"),
+        ("https://h.example/ns/p?x=1", "https://h.example/ns/p?x=2"),
+        ("https://gitlab.com/scm/a/b", "https://gitlab.com/a/b"),
+        ("https://www.h.example/a/b", "https://h.example/a/b"),
+        ("file:///r/n/Proj", "file:///r/n/proj"),
+        ("file:///r/n/proj.git", "file:///r/n/proj"),
+    ],
+)
+def test_two_repositories_are_never_one(one: str, other: str) -> None:
+    """Files of the one would be served, or purged, as those of the other."""
+    assert not pasted.is_same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("git@h.example:t/app.git", "https://h.example/T/app"),
+        ("ssh://git@h.example:2222/t/app", "https://h.example:443/t/app"),
+        ("ssh://git@bb.example:7999/t/app.git", "https://bb.example/scm/t/app.git"),
+        ("github.com:me/probe.git", "https://github.com/me/probe"),
+        ("ssh://gitlab.com/a/b", "https://gitlab.com/a/b.git"),
+        ("git@gitlab.com:/a/b", "https://gitlab.com/a/b.git"),
+        ("ssh://alice@h.example/x/p", "alice@h.example:/x/p/"),
+        ("git@ssh.dev.azure.com:v3/o/My%20P/r", "https://o@dev.azure.com/o/My%20P/_git/r"),
+    ],
+)
+def test_one_repository_is_the_same_over_each_transport(one: str, other: str) -> None:
+    assert pasted.is_same(one, other)
+
+
+@pytest.mark.parametrize("url", [None, "git.example.com:ns/proj.git", "file:///r/ns/proj"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://forge/ns/proj",
+        "https://localhost:3000/ns/proj",
+        "file:///srv/other/ns/proj",
+        "https://[2001:db8::2]/ns/proj",
+        "ssh://git@[2001:db8::2]/ns/proj",
+        "http://gitlab.com/ns/proj",
+    ],
+)
+def test_a_host_is_no_alias_but_of_ssh(url: str | None, text: str) -> None:
+    """`repos remove` would remove the repository of another host."""
+    watched = {"ns/proj": Repository("ns/proj", "privproj", url)}
+    with pytest.raises(InsidersError, match="not a watched repository; did you mean ns/proj"):
+        registry.select(watched, [text])
+
+
+def test_a_url_without_a_user_has_a_host() -> None:
+    watched = {"ns/proj": Repository("ns/proj", None, "git.example.com:ns/proj.git")}
+    with pytest.raises(InsidersError, match="did you mean ns/proj"):
+        registry.select(watched, ["https://github.com/ns/proj"])
+    (found,) = registry.select(watched, ["git.example.com:ns/proj.git"])
+    assert found.name == "ns/proj"
+
+
+def test_the_name_of_another_place_is_not_what_was_pasted() -> None:
+    """Not even with its host before it."""
+    mirror = Repository("codeberg.org/q/w", None, "https://mirror.example/q/w")
+    watched = {"q/w": Repository("q/w"), mirror.name: mirror}
+    with pytest.raises(InsidersError, match=r"https://codeberg\.org/q/w is not a watched"):
+        registry.select(watched, ["https://codeberg.org/q/w"])
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "name"),
+    [
+        ("https://[2001:db8::1]/ns/proj", "https://[2001:db8::2]/ns/proj", "2001-db8-2/ns/proj"),
+        ("https://h.example:8443/ns/proj", "https://h.example:9443/ns/proj",
+         "h.example-9443/ns/proj"),
+        ("https://h.example/ns/proj", "alice@h.example:ns/proj", "h.example/ns/proj"),
+    ],
+)  # fmt: skip
+def test_a_second_repository_of_a_host_is_added_too(url: str, text: str, name: str) -> None:
+    watched = {"ns/proj": Repository("ns/proj", "proj", url)}
+    assert registry.specified(watched, text) == Repository(name, None, text)
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    """Each update would fail, with another message."""
+    part = "x" * 109
+    longest = f"{'n' * 225}/{part}/{part}{'x' * 4}"
+    assert parse_specification(f"https://h.example/{longest}").name == longest
+    state.save(tmp_path, longest, RepositoryState())
+    for text in (f"{longest}x", f"n{longest}"):
+        with pytest.raises(UsageError, match="is too long for the name of a file"):
+            parse_specification(f"https://h.example/{text}")
+
+
+def test_a_repository_that_is_called_like_a_page_is_found() -> None:
+    url = "https://h.example/ns/sub/releases/o"
+    watched = {
+        "ns/sub": Repository("ns/sub", None, "https://h.example/ns/sub"),
+        "o/o": Repository("o/o", None, url),
+    }
+    assert registry.meant(watched, url) == "o/o"
+    assert registry.meant(watched, "https://h.example/ns/sub/releases/tag/1") == "ns/sub"
 
 
 def test_with_a_url_of_its_own_any_path_is_a_name() -> None:

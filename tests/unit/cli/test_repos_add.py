@@ -1,0 +1,35 @@
+"""repos add: which repositories its arguments name."""
+
+import pytest
+
+from pypi_insiders.cli import repos_add
+from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.util.errors import UsageError
+
+GITLAB = "https://gitlab.com/q/w"
+
+
+@pytest.mark.parametrize("texts", [(f"{GITLAB}:aa", "q/w"), (GITLAB, "Q/W:bb")])
+def test_a_name_beside_an_address_of_another_host_is_refused(texts: tuple[str, ...]) -> None:
+    """It would count as that one, and the project of GitHub's would not be held."""
+    with pytest.raises(UsageError, match="is given twice: as https://gitlab") as failed:
+        repos_add._specified({}, texts, has_url=False)
+    assert failed.value.hint is not None
+    address = failed.value.hint.rpartition(" ")[2]
+    both = repos_add._specified({}, (texts[0], address), has_url=False)
+    assert [item.name.casefold() for item in both] == ["q/w", "github.com/q/w"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        (("q/w", GITLAB), ["q/w", "gitlab.com/q/w"]),
+        (("https://github.com/q/w", "q/w"), ["q/w", "q/w"]),
+        (("you/x", "https://codeberg.org/me/x", "me/x"), ["you/x", "me/x", "me/x"]),
+    ],
+)
+def test_what_can_mean_one_only_is_taken(texts: tuple[str, ...], names: list[str]) -> None:
+    """Also the name of a repository that is watched already, whatever its host."""
+    watched = {"me/x": Repository("me/x", url="https://codeberg.org/me/x")}
+    found = repos_add._specified(watched, texts, has_url=False)
+    assert [item.name for item in found] == names

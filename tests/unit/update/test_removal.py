@@ -1,0 +1,58 @@
+"""removal: which repository a name or an address means, also one that was removed before."""
+
+from pathlib import Path
+
+import pytest
+
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.repositories import held_names, state
+from pypi_insiders.repositories.state import RepositoryState
+from pypi_insiders.update import removal
+from pypi_insiders.util.errors import InsidersError
+
+GITLAB, CODEBERG = "https://gitlab.com/q/w", "https://codeberg.org/q/w"
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
+
+
+def _names(paths: Paths, text: str) -> list[str]:
+    return [item.name for item in removal.published(paths, [text])]
+
+
+def test_the_name_of_a_removed_repository_is_no_address(paths: Paths) -> None:
+    """The printed command to purge it would purge the repository of another host."""
+    state.save(paths.state, "q/w", RepositoryState(project="one", remote=GITLAB))
+    state.save(paths.state, "codeberg.org/q/w", RepositoryState(project="two", remote=CODEBERG))
+    (found,) = removal.published(paths, ["codeberg.org/q/w"])
+    assert (found.name, found.projects) == ("codeberg.org/q/w", ("two",))
+    assert _names(paths, CODEBERG) == ["codeberg.org/q/w"]
+    assert _names(paths, f"{GITLAB}.git") == ["q/w"]
+
+
+def test_an_address_finds_what_was_built_from_there(paths: Paths) -> None:
+    state.save(paths.state, "q/w", RepositoryState(project="one", remote=CODEBERG))
+    assert _names(paths, "codeberg.org/q/w") == _names(paths, "Q/W") == ["q/w"]
+
+
+@pytest.mark.parametrize("remote", ["file:///r/n/Proj", None])
+@pytest.mark.parametrize(
+    "text", ["https://gitlab.com/n/proj", "https://github.com/n/proj", "git@forge:n/proj.git"]
+)
+def test_an_address_of_another_place_means_no_removed_repository(
+    paths: Paths, remote: str | None, text: str
+) -> None:
+    """Its private name would be redirected to the fallback index."""
+    state.save(paths.state, "n/Proj", RepositoryState(project="one", remote=remote))
+    with pytest.raises(InsidersError, match="did you mean n/Proj"):
+        removal.published(paths, [text])
+
+
+def test_a_repository_of_which_only_the_name_is_held_is_found_by_name(paths: Paths) -> None:
+    held_names.hold(paths, {"private": "q/w"})
+    (found,) = removal.published(paths, ["q/w"])
+    assert found.projects == ("private",)
+    with pytest.raises(InsidersError, match="did you mean q/w"):
+        removal.published(paths, ["https://github.com/q/w"])
