@@ -31,13 +31,13 @@ def reason(output: str) -> str:
     if not _STATUS.search(last):
         return last
     lines = [line.strip() for line in output.splitlines()]
-    numbers = [number for number, line in enumerate(lines) if line.startswith(_CAUSED_BY)]
-    if numbers:
+    ends = (number for number, line in enumerate(lines, 1) if line.startswith(_CAUSED_BY))
+    if end := max(ends, default=0):
         # Of several errors the last one, with its causes.
-        begin = numbers[-1]
-        while begin - 1 in numbers:
+        begin = end - 1
+        while begin and lines[begin - 1].startswith(_CAUSED_BY):
             begin -= 1
-        return ": ".join(line.removeprefix(_CAUSED_BY) for line in lines[begin : numbers[-1] + 1])
+        return ": ".join(line.removeprefix(_CAUSED_BY) for line in lines[begin:end])
     found = _FIRST.search(output)
     # CMake writes in a new line what is wrong.
     return " ".join(found[0].split()) if found else last

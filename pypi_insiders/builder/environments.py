@@ -35,7 +35,8 @@ _MOST_REQUIREMENTS = 1000
 # What uv 0.13 prints of a project that has nothing but sdists, and its older words for it.
 _NO_WHEEL = re.compile(
     r"Wheels are required for `([\w.-]+)`"
-    r"|\b([\w.-]+?)(?:[=<>!~]=?[^\s,]+)? (?:has|have) no (?:usable )?wheels"
+    # Only from the start of a word: the search would be quadratic in the length of a word.
+    r"|(?<!\S)([\w.-]+)(?:[=<>!~]=?[^\s,]+)? (?:has|have) no (?:usable )?wheels"
 )
 _COMPILE_TIMEOUT_S = 120
 _COMPILE_MEMORY_BYTES = 1024**3
@@ -304,7 +305,7 @@ def make(  # noqa: PLR0913 - what uv is asked for
             _log.info("no build requirements found as of %s, using the latest: %s", limit[1], last)
     message = f"cannot install the build requirements: {cause(result.stdout)}"
     # The form of Rust's standard library, in which uv is written.
-    if match := re.search(r"\(os error (\d+)\)$", message):
+    if match := re.search(r"\(os error (\d{1,4})\)$", message):
         lacking = OSError(int(match[1]), message)
         if shortage(lacking):
             raise InsidersError(message, hint_for(lacking))

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 # What git prints for a file of an older commit, which the mirror has without its content.
 _LACKS_OBJECTS = re.compile(
-    r"(?:fatal|error): (?:.*unable to read [0-9a-f]{40}|(?:bad|invalid) object |cannot read '"
+    r"unable to read [0-9a-f]{40}|(?:fatal|error): (?:(?:bad|invalid) object |cannot read '"
     r"|Not a valid object name)|lazy fetching disabled"
 )
 # Of build requirements that are built from their sdists, each of which may have such requirements.
