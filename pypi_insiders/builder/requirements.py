@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pypi_insiders.builder import environments, sdist_download
+from pypi_insiders.builder.artifacts import release_of
 from pypi_insiders.builder.environments import Environment, NoWheelError, RequirementError
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.builder.launcher import Launcher, Mounts
@@ -126,6 +127,10 @@ class Requirements:
             unpacked = archives.unpack_sdist(sdist, place / "sdist", self._recipe.epoch_s)
             wheel = self._build_wheel(unpacked, place, recipe, python)
             archives.check(wheel)
+            built, _ = release_of(wheel.name)
+            if built != project:
+                # Others of its environments would get it, in place of the one of the index.
+                raise BuildError(f"built {built} instead of {project}")
         except (BuildError, DistributionError) as error:
             self._has_failed = True
             output = error.output if isinstance(error, BuildError) else ""

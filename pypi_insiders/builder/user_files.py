@@ -1,13 +1,16 @@
 """Determine the files of the user that a build may read."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pypi_insiders.config.credential_files import refusal
+from pypi_insiders.config.credential_files import refusal, refusal_below
 from pypi_insiders.config.paths import runtime_directory
 from pypi_insiders.util.errors import InsidersError
+
+_log = logging.getLogger(__name__)
 
 # Where programs find their files, and where those are by default: builds have another $HOME.
 _ROOTS = {
@@ -16,8 +19,13 @@ _ROOTS = {
     "RUSTUP_HOME": ".rustup",
     "VOLTA_HOME": ".volta",
 }
-# Their programs need the directory above, such as `../lib` of Node and `../libexec` of pyenv.
+# Their programs need what is beside them, such as `../lib` of Node. Only by these names: the
+# directory above may be the user's own, with anything else in it.
 _OF_A_PREFIX = ("bin", "sbin", "shims")
+_BESIDE = ("include", "lib", "lib32", "lib64", "libexec", "pyvenv.cfg", "share")
+# Of all programs and users: their sockets and pipes lead out of the sandbox.
+_SHARED = tuple(map(Path, ("/run", "/tmp", "/var/tmp")))  # noqa: S108 - nothing is written there
+_KERNEL = tuple(map(Path, ("/dev", "/proc", "/sys")))
 _MOST_LINKS = 40
 
 
@@ -53,9 +61,8 @@ def select(
     programs = [_checked(name, "path", text, hidden) for text in path]
     for directory in programs:
         shown.append(directory)
-        above = directory.parent
-        if directory.name in _OF_A_PREFIX and refusal(above, hidden) is None:
-            shown.append(above)
+        if directory.name in _OF_A_PREFIX:
+            shown += [item for item in _beside(directory) if refusal(item, hidden) is None]
     # Known without a key, because nothing in them is secret. Not the rest of ~/.cargo: its
     # credentials and settings are. After the system's programs, which builds have always used.
     rust = [_root("CARGO_HOME", ".cargo") / "bin", _root("RUSTUP_HOME", ".rustup")]
@@ -87,17 +94,45 @@ def steps(path: Path) -> Iterator[Path]:
         path = found.parent.joinpath(found.readlink(), *rest)
 
 
+def _beside(directory: Path) -> Iterator[Path]:
+    """Yield what programs of a directory may need beside it."""
+    above = directory.parent
+    if above in (_root(variable, default) for variable, default in _ROOTS.items()):
+        yield above
+        return
+    home = Path.home()
+    for name in _BESIDE if above != home else ():
+        # ~/.local/share has the data of all programs.
+        if (above / name).exists() and above / name != home / ".local/share":
+            yield above / name
+
+
 def _checked(name: str, key: str, text: str, hidden: Iterable[Path]) -> Path:
     path = Path(text).expanduser()
-    why = refusal(path, hidden)
+    why = _refusal_of_the_system(path) or refusal(path, hidden)
     kind = "directory" if key == "path" else "file or directory"
     if why is None and not (path.is_dir() or ("file" in kind and path.is_file())):
         why = f"is not a {kind}" if path.exists() else "not found"
+    if why is None and path.is_dir():
+        why, is_complete = refusal_below(path)
+        if not is_complete:
+            _log.info(
+                "%s: %s: %s is too large to search all of it for credentials", name, key, text
+            )
     if why is not None:
         raise InsidersError(
             f"{key}: {text} {why}", f"set it again: `pypi-insiders repos set {name} {key}=PATH,...`"
         )
     return path
+
+
+def _refusal_of_the_system(path: Path) -> str | None:
+    for place in (Path(os.path.normpath(path)), Path(os.path.realpath(path))):
+        if any(place.is_relative_to(kernel) for kernel in _KERNEL):
+            return "belongs to the kernel"
+        if place in _SHARED:
+            return "is a directory of all programs"
+    return None
 
 
 def _root(name: str, default: str) -> Path:

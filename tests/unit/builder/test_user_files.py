@@ -13,6 +13,7 @@ from pypi_insiders.builder.hooks import HookRunner, Place
 from pypi_insiders.builder.launcher import DirectLauncher
 from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.builder.user_files import UserFiles, steps
+from pypi_insiders.config import credential_files
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process_group import ProcessGroup
 
@@ -97,19 +98,81 @@ def test_the_home_itself_has_credentials(home: Path) -> None:
             _select(home, text)
 
 
-def test_the_directory_above_programs_is_read_too(home: Path) -> None:
+def test_what_programs_need_beside_them_is_read_too(home: Path) -> None:
     """Where it has no credentials; and Rust without its credentials."""
-    for name in ("node/bin", "node/lib", "tools", ".cargo/bin", ".rustup"):
+    for name in ("node/bin", "node/lib", "tools", ".cargo/bin", ".rustup", ".pyenv/shims"):
         (home / name).mkdir(parents=True)
-    programs = ("~/node/bin", "~/tools", "~/.cargo/bin")
+    programs = ("~/node/bin", "~/tools", "~/.cargo/bin", "~/.pyenv/shims")
     assert _select(home, "~/data", path=programs) == UserFiles(
         (
-            home / "data", home / "node/bin", home / "node", home / "tools", home / ".cargo/bin",
-            home / ".rustup",
+            home / "data", home / "node/bin", home / "node/lib", home / "tools",
+            home / ".cargo/bin", home / ".pyenv/shims", home / ".pyenv", home / ".rustup",
         ),
-        (home / "node/bin", home / "tools", home / ".cargo/bin"),
+        (home / "node/bin", home / "tools", home / ".cargo/bin", home / ".pyenv/shims"),
         (home / ".cargo/bin",),
     )  # fmt: skip
+
+
+def test_nothing_else_beside_programs_is_read(home: Path) -> None:
+    """The directory above may be the user's own."""
+    for name in ("code/bin", "code/proj", "code/lib", "bin", "lib", ".local/bin", ".local/share/x"):
+        (home / name).mkdir(parents=True)
+    (home / "code/lib/keys").symlink_to(home / ".ssh")
+    (home / "code/share").symlink_to(home / ".ssh")
+    read = (home / "code/bin", home / "code/lib", home / "bin", home / ".local/bin")
+    assert _select(home, path=("~/code/bin", "~/bin", "~/.local/bin")).readable == read
+
+
+def test_a_directory_is_searched(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For credentials and for what leads out of the sandbox; a very large one not completely."""
+    data = home / "data"
+    (data / "sub").mkdir()
+    (data / "sub/link").symlink_to(home / ".ssh")
+    assert _select(home, "~/data").readable == (data,)
+    os.mkfifo(data / "sub/pipe")
+    for key in ("readable", "path"):
+        given = {"readable": (), "path": (), key: ("~/data",)}
+        with pytest.raises(InsidersError) as caught:
+            user_files.select("me/probe", given["readable"], given["path"], ())
+        assert caught.value.message == (
+            f"{key}: ~/data contains {data}/sub/pipe, which is a socket, pipe or device"
+        )
+    (data / "sub/pipe").unlink()
+    (data / "sub/.ssh").mkdir()
+    with pytest.raises(InsidersError) as caught:
+        _select(home, "~/data")
+    assert caught.value.message == f"readable: ~/data contains {data}/sub/.ssh, {_MAY}"
+    (home / "../other/.config/gh").mkdir(parents=True)
+    (home / "settings").symlink_to("../other/.config")
+    with pytest.raises(InsidersError, match=r"contains .*/other/\.config/gh, which"):
+        _select(home, "~/settings")
+    monkeypatch.setattr(credential_files, "_MOST_ENTRIES", 2)
+    caplog.set_level("INFO")
+    assert _select(home, "~/data").readable == (data,)
+    assert caplog.messages == [
+        "me/probe: readable: ~/data is too large to search all of it for credentials"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("/tmp", "is a directory of all programs"),
+        ("/tmp/../var/tmp", "is a directory of all programs"),
+        ("/run", "is a directory of all programs"),
+        ("/dev/shm", "belongs to the kernel"),
+        ("/proc/self/root/etc/hostname", "belongs to the kernel"),
+        ("~/kernel/version", "belongs to the kernel"),
+        ("/sys", "belongs to the kernel"),
+    ],
+)
+def test_directories_of_the_system_are_refused(home: Path, text: str, why: str) -> None:
+    (home / "kernel").symlink_to("/proc")
+    with pytest.raises(InsidersError) as caught:
+        _select(home, text)
+    assert caught.value.message == f"readable: {text} {why}"
 
 
 def test_each_step_of_a_link_is_named(home: Path) -> None:

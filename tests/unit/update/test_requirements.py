@@ -128,18 +128,21 @@ if "MARK" in os.environ:
 """
 
 
-def put_sdist(directory: Path, name: str, requires: list[str], code: str) -> None:
+def put_sdist(
+    directory: Path, name: str, requires: list[str], code: str, builds: str | None = None
+) -> None:
     """Upload an sdist with a backend of its own; what it depends on, it says when it is built."""
+    builds = builds or name
     root = directory.parent / "sdists" / f"{name}-1.0"
-    (root / name).mkdir(parents=True)
-    (root / name / "__init__.py").write_text("from .tool import *\n")
-    (root / name / "tool.py").write_text(code)
+    (root / builds).mkdir(parents=True)
+    (root / builds / "__init__.py").write_text("from .tool import *\n")
+    (root / builds / "tool.py").write_text(code)
     (root / "backend.py").write_text(_SOURCE)
     (root / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (root / "pyproject.toml").write_text(
         f"[build-system]\nrequires = {json.dumps(requires)}\n"
         'build-backend = "backend"\nbackend-path = ["."]\n'
-        f'[project]\nname = "{name}"\nversion = "1.0"\ndescription = ""\n'
+        f'[project]\nname = "{builds}"\nversion = "1.0"\ndescription = ""\n'
         'requires-python = ">=3.8"\ndependencies = []\ndynamic = ["dependencies"]\n'
     )
     path = directory / f"{name}-1.0.tar.gz"
@@ -170,3 +173,16 @@ def test_a_build_requirement_without_a_wheel_is_built_on_request(
     (build,) = json.loads(person.run("show", "me/probe", "--json").stdout)["builds"]
     assert build["requirements"] == {"tool": "1.0"}
     assert not (tmp_path / "ran-outside").exists()
+
+
+def test_a_build_requirement_that_builds_another_project_is_refused(
+    person: Person, watch: Watch, index: Path
+) -> None:
+    """Which would be installed in place of the one of the index."""
+    put_sdist(index, "tool", [], _BUILDAPI, builds="setuptools")
+    use_tool(watch("probe"), "1.0")
+    person.run("repos", "set", "me/probe", "build-from-source=true", "as-of-tag=false")
+    assert errors(person) == [
+        "error: me/probe: tag v1.0: cannot build the build requirement tool: built setuptools "
+        "instead of tool"
+    ]
