@@ -304,13 +304,17 @@ def make(  # noqa: PLR0913 - what uv is asked for
             last = cause(result.stdout)
             _log.info("no build requirements found as of %s, using the latest: %s", limit[1], last)
     message = f"cannot install the build requirements: {cause(result.stdout)}"
+    _raise_of_this_machine(message)
+    _raise_without_wheel(result.stdout)
+    raise RequirementError(message, result.stdout)
+
+
+def _raise_of_this_machine(message: str) -> None:
     # The form of Rust's standard library, in which uv is written.
     if match := re.search(r"\(os error (\d{1,4})\)$", message):
         lacking = OSError(int(match[1]), message)
         if shortage(lacking):
             raise InsidersError(message, hint_for(lacking))
-    _raise_without_wheel(result.stdout)
-    raise RequirementError(message, result.stdout)
 
 
 def _raise_without_wheel(output: str) -> None:

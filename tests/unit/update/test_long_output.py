@@ -12,6 +12,7 @@ from pypi_insiders.builder import causes, environments
 from pypi_insiders.builder.environments import NoWheelError
 from pypi_insiders.builder.network_errors import has_network_error
 from pypi_insiders.update import release
+from pypi_insiders.util.errors import InsidersError
 
 _CHARS = 512 * 1024
 
@@ -21,6 +22,7 @@ _CHARS = 512 * 1024
     [
         causes.reason,
         environments.cause,
+        environments._raise_of_this_machine,
         environments._raise_without_wheel,
         has_network_error,
         release._LACKS_OBJECTS.search,
@@ -63,3 +65,10 @@ def test_uv_names_the_requirement_without_a_wheel(line: str) -> None:
 )
 def test_git_says_that_an_older_file_is_missing(line: str) -> None:
     assert release._LACKS_OBJECTS.search(f"Preparing\n{line}\n")
+
+
+def test_a_number_of_no_error_is_none_of_this_machine() -> None:
+    """Python raises ValueError for one of more than 4300 digits."""
+    environments._raise_of_this_machine(f"no (os error {'9' * 5000})")
+    with pytest.raises(InsidersError, match=r"^no \(os error 24\)$"):
+        environments._raise_of_this_machine("no (os error 24)")
