@@ -467,6 +467,7 @@ def test_a_project_as_pypi_describes_it(server: Server, distributions: Path, pat
         ("/pypi/My_Dist/1.0%2Binsiders.2/json", 301, "../../my-dist/1.0%2Binsiders.2/json"),
         ("/pypi/none/1.0/json", 404, None),
         ("/pypi/my-dist/3.0/json", 410, None),
+        (f"/pypi/my-dist/{'1' * 5000}/json", 410, None),
     ],
 )
 def test_other_names_of_json(server: Server, path: str, status: int, location: str | None) -> None:
@@ -533,6 +534,24 @@ Description-Content-Type: text/markdown
         }
         newest = json.loads(server.get("/pypi/my-dist/json").body)["info"]
         assert (newest["version"], newest["summary"]) == ("1.1", "The second")
+
+
+def test_dependencies_that_are_not_known_are_not_said_to_be_none(tmp_path: Path) -> None:
+    """Long texts are left out; of too many dependencies the answer is an error.
+
+    With a process for each wheel: 0.4 s.
+    """
+    directory = tmp_path / "dists"
+    most = "\n".join(["Requires-Dist: rich"] * 70_000)
+    wheel(directory, "my-dist", "1.0", "Requires-Dist: rich", f"License: {'x' * 600_000}")
+    wheel(directory, "my-dist", "1.1", most)
+    with _serving(directory) as server:
+        info = json.loads(server.get("/pypi/my-dist/1.0/json").body)["info"]
+        assert (info["requires_dist"], info["license"]) == (["rich"], None)
+        answer = server.get("/pypi/my-dist/1.1/json")
+        assert (answer.status, json.loads(answer.body)["title"]) == (
+            500, "the metadata of my-dist 1.1 cannot be read"
+        )  # fmt: skip
 
 
 def test_a_yanked_release_is_never_the_current_one(tmp_path: Path) -> None:
