@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pypi_insiders.git.errors import ObjectFormatError, UnexplainedError, UnreachableError
-from pypi_insiders.git.meanings import DAMAGE, MEANINGS
+from pypi_insiders.git.meanings import DAMAGE, HERE, HOST_TEXT, MEANINGS, PATH, SSH
 from pypi_insiders.util.errors import InsidersError, cut
 from pypi_insiders.util.formatting import last_line
 from pypi_insiders.util.without_credentials import without_any_credentials, without_credentials
@@ -46,15 +46,16 @@ def explain(stderr: str, command: str, remote: Remote | None = None) -> Insiders
     """
     # Shortened first, because patterns on a text of a hostile host take time.
     text = without_any_credentials(_shortened(stderr.strip()))
+    ours = text if remote is None else without_any_credentials(_shortened(_ours(stderr.strip())))
     detail = _telling_line(text)
     failed = f"git {command} failed: {detail}"
-    if error := _of_this_machine(text, command, detail):
+    if error := _of_this_machine(ours, command, detail):
         return error
     if re.search(r"mismatched algorithms: client", text):
         return ObjectFormatError(failed)
     # Local commands print file names of the repository, which may look like any message.
     if remote is not None:
-        return _of_remote(text, failed, remote)
+        return _of_remote(text, ours, failed, remote)
     return UnexplainedError(failed)
 
 
@@ -79,9 +80,28 @@ def _of_this_machine(text: str, command: str, detail: str) -> InsidersError | No
     return None
 
 
-def _of_remote(text: str, failed: str, remote: Remote) -> InsidersError:
-    for pattern, kind, meaning, hint in MEANINGS:
-        if match := re.search(pattern, text, re.MULTILINE):
+def _ours(text: str) -> str:
+    """Return the lines that the host has not sent."""
+    found = []
+    # No other ends of lines than git's: the host can send those within a line.
+    for line in text.split("\n"):
+        if re.search(HOST_TEXT, line):
+            break  # the lines that follow may be the host's too
+        if not re.match(r"remote:| *redirect: ", line):
+            found.append(line)
+    return "\n".join(found)
+
+
+def _of_remote(text: str, ours: str, failed: str, remote: Remote) -> InsidersError:
+    sources = {HERE}
+    if _ssh_address(remote.url):
+        sources.add(SSH)
+    elif remote.url.startswith(("/", "file:")):
+        sources.add(PATH)
+    for pattern, kind, meaning, hint, source in MEANINGS:
+        if source is not None and source not in sources:
+            continue
+        if match := re.search(pattern, ours if source else text, re.MULTILINE):
             found = {name: value for name, value in match.groupdict().items() if value}
             shown = f"{meaning.format_map(found)} ({_line_of(match)})"
             return kind(shown, hint.format_map(_words(remote, found)))

@@ -84,10 +84,11 @@ def endpoint(url: str) -> str:
     """
     parts = urlsplit(url)
     # Over ssh git-lfs asks the host for its server, and files it copies itself.
-    if "://" not in url or parts.scheme not in ("https", "git"):
+    if "://" not in url or parts.scheme not in ("http", "https", "git"):
         return url
     path = parts.path.rstrip("/").removesuffix(".git")
-    return f"https://{parts.netloc}{path}.git/info/lfs"
+    scheme = "http" if parts.scheme == "http" else "https"
+    return f"{scheme}://{parts.netloc}{path}.git/info/lfs"
 
 
 def _explained(stderr: str, remote: Remote | None) -> InsidersError:

@@ -6,6 +6,10 @@ from pypi_insiders.git.errors import AccessError, RefusedError, UnreachableError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.network_failures import PASSING_STATUS, UNREACHABLE, UNRESOLVED
 
+# Programs of this machine; ssh, where its message names what a hint does; and git, for a directory.
+# A host can send the same words, which must not become a command in a hint.
+HERE, SSH, PATH = "here", "ssh", "path"
+
 
 class Meaning(NamedTuple):
     """What a message means.
@@ -20,7 +24,13 @@ class Meaning(NamedTuple):
     kind: type[InsidersError]
     text: str
     hint: str
+    source: str | None = None
+    """Whose message it is: `HERE`, `SSH` or `PATH`; `None`: perhaps the host's."""
 
+
+# Where text of the host starts, which may have several lines: `ERR` of the protocol, an unexpected
+# answer, and a message of a server of Git LFS. Source: git's pkt-line.c, connect.c, fetch-pack.c.
+HOST_TEXT = r"\bremote error: |(?:got|received|unexpected) '|\bbatch response: "
 
 # What hosts put before their messages. Anchored wherever a banner of ssh could have the same words.
 _HOST = r"^(?:remote: *|ERROR: *|fatal: (?:remote error: *)?|conq: *|(?:Gitea|Forgejo|Gogs): *)*"
@@ -37,6 +47,7 @@ MEANINGS = (
         InsidersError,
         "ssh is not installed",
         "install it, on Debian with `sudo apt install openssh-client`{https}",
+        HERE,
     ),
     Meaning(
         r"^git: 'credential-(?P<helper>[\w.-]+)' is not a git command",
@@ -44,6 +55,7 @@ MEANINGS = (
         "credential helper {helper} is not installed",
         "install it, or see where it is set: `git config --show-origin --get-all "
         "credential.helper`",
+        HERE,
     ),
     Meaning(
         r" get: (?:line )?\d+: (?P<helper>[^:\n]+): (?:not found|No such file|Permission denied)",
@@ -51,24 +63,28 @@ MEANINGS = (
         "credential helper {helper} cannot be run",
         "install it, or see where it is set: `git config --show-origin --get-all "
         "credential.helper`",
+        HERE,
     ),
     Meaning(
         r"^Bad owner or permissions on (?P<file>\S+)",
         InsidersError,
         "others can write ssh's configuration, so ssh refuses it",
         "`chmod 600 {file}`",
+        SSH,
     ),
     Meaning(
         r"Bad configuration option|: no argument after keyword",
         InsidersError,
         "ssh's configuration is wrong",
         "edit ~/.ssh/config",
+        HERE,
     ),
     Meaning(
         r"detected dubious ownership in repository at '(?P<path>[^'\n]+)'",
         InsidersError,
         "the repository belongs to another user",
         "if you trust it: `git config --global --add safe.directory {path}`",
+        PATH,
     ),
     Meaning(
         r"Problem with the SSL CA cert|error setting certificate (?:verify|file)"
@@ -76,6 +92,7 @@ MEANINGS = (
         InsidersError,
         "git cannot read the file of trusted certificates",
         "check `http.sslCAInfo` of git, and GIT_SSL_CAINFO",
+        HERE,
     ),
     Meaning(
         r"could not load (?:PEM )?client certificate|unable to set private key file"
@@ -83,6 +100,7 @@ MEANINGS = (
         InsidersError,
         "the host requires a client certificate, or git cannot read it",
         "check `http.sslCert` and `http.sslKey` of git",
+        HERE,
     ),
     # Keys of hosts.
     Meaning(
@@ -91,6 +109,7 @@ MEANINGS = (
         "the host's ssh key has changed, or another host answers",
         "ask the host's owner; if it has changed, run `ssh-keygen -R {place}`, then check the "
         "fingerprint: {ssh}",
+        SSH,
     ),
     Meaning(
         r"no matching (?:host key type|key exchange method|cipher|MAC) found",
@@ -98,12 +117,14 @@ MEANINGS = (
         "the host and ssh have no algorithm in common",
         "ask the host's owner to update it, or allow its offer in ~/.ssh/config: "
         "`man ssh_config`{https}",
+        HERE,
     ),
     Meaning(
         r"^Host key verification failed|^No \w+ host key is known",
         InsidersError,
         "the host's ssh key is unknown",
         "connect once and check the fingerprint: {ssh}",
+        HERE,
     ),
     # What hosts say.
     Meaning(
@@ -204,30 +225,35 @@ MEANINGS = (
         AccessError,
         "no access: others can read the ssh key, so ssh ignores it",
         "`chmod 600 {key}`",
+        SSH,
     ),
     Meaning(
         r"^Load key \"(?P<key>[^\"\n]+)\": incorrect passphrase",
         AccessError,
         "no access: the ssh key needs its passphrase",
         "add it to the ssh agent: `ssh-add {key}`",
+        SSH,
     ),
     Meaning(
         r"^Load key \"(?P<key>[^\"\n]+)\": ",
         AccessError,
         "no access: ssh cannot read the key",
         "check it: `ssh-keygen -y -f {key}`",
+        SSH,
     ),
     Meaning(
         r"agent refused operation",
         AccessError,
         "no access: the ssh agent refuses to use the key",
         "unlock it: `ssh-add`, then {ssh}",
+        HERE,
     ),
     Meaning(
         r"^(?:no such identity: |Warning: Identity file )(?P<key>[^:\n]+?)(?: not accessible)?: ",
         AccessError,
         "no access: the ssh key is missing",
         "restore {key}, or change `IdentityFile` in ~/.ssh/config{https}",
+        SSH,
     ),
     Meaning(
         r"Permission denied \(|Too many authentication failures"

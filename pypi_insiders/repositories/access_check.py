@@ -101,7 +101,8 @@ def _ask(repository: Repository, *, timeout_s: float) -> Reply:
         hint = f"build pre-releases: `pypi-insiders repos set {repository.name} pre=true`"
         return Reply(len(refs), lack="all its releases are pre-releases", hint=hint)
     # A repository with a pattern, such as `*`, skips the other tags on purpose.
-    if not repository.tags and (other := tags.overlooked(refs, repository.name)):
+    other = tags.overlooked(refs, repository.name, repository.project)
+    if not repository.tags and other:
         return Reply(len(refs), newest=choice.build[0], lack=other[0], hint=other[1])
     return Reply(len(refs), newest=choice.build[0])
 

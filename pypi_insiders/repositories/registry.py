@@ -377,8 +377,9 @@ def change(
     try:
         demand_remote(item)
     except UsageError as error:
-        words = shlex.join(f"{key}={text}" for key, text in texts.items() if key == "url")
-        accept = f"`pypi-insiders repos set {item.name} {words} insecure-http=true`"
+        given = [f"{key}={text}" for key, text in texts.items() if key == "url"]
+        words = shlex.join([*given, "insecure-http=true"])
+        accept = f"`pypi-insiders repos set {item.name} {words}`"
         raise UsageError(error.message, f"use https, or accept that: {accept}") from error
     others = [other for name, other in repositories.items() if name != item.name]
     _check_projects([*others, item])

@@ -32,6 +32,8 @@ _PREFIXED = re.compile(r"(?P<prefix>|.*?[^\d.])(?P<version>\d+(?:[._-]\d+)+.*)")
 # path_resolution(7).
 _LONGEST_CHARS = 255
 _MOST_NAMED = 5
+# Prefixes of tags that name no project.
+_NO_NAMES = {"", "v", "r", "rel", "release", "releases", "ver", "version"}
 
 
 @dataclass(frozen=True)
@@ -242,21 +244,27 @@ def demand_release(refs: Iterable[str], pattern: Pattern, name: str) -> None:
         raise InsidersError(f"none of its tags is a version{form}: {summary(named)}", hint)
 
 
-def overlooked(refs: Iterable[str], name: str) -> tuple[str, str] | None:
+def overlooked(
+    refs: Iterable[str], name: str, project: str | None = None
+) -> tuple[str, str] | None:
     """Find newer releases in tags that are no versions, such as `app-2.0` beside an old `1.0`.
 
     Args:
         refs: all tags of a repository, which sets no pattern.
         name: `NS/PROJ`.
+        project: the name of its project; `None`: it is not known.
 
     Returns:
         The message and the command that builds these tags instead; `None` if they are fewer than
-        the versions, or not higher.
+        the versions, not higher, or those of another project, such as `docs-2.0`.
     """
     named = set(refs)
     read = {tag: version for tag in named if (version := version_of(tag))}
     others = sorted(named - set(read))
     if not read or len(others) <= len(read) or not (text := _fitting(others, name)):
+        return None
+    own = {canonicalize_name(item) for item in (name.rpartition("/")[2], project or "")}
+    if _named_by(text.removesuffix(_VERSION)) not in own | _NO_NAMES:
         return None
     pattern = Pattern(text)
     found = {tag: version for tag in others if (version := pattern.version_of(tag))}
@@ -279,13 +287,21 @@ def _fitting(tags: Iterable[str], name: str) -> str | None:
         match = _PREFIXED.fullmatch(tag)
         # `[`, `*` and `?` stand for other characters in a pattern.
         if match and not re.search(r"[][*?{}]", match["prefix"]):
-            pattern = Pattern(match["prefix"] + _VERSION)
+            try:
+                pattern = Pattern(match["prefix"] + _VERSION)
+            except ValueError:  # git allows spaces in tags that a pattern does not, such as U+00A0
+                continue
             if pattern.version_of(tag) is not None:
                 found[pattern.text] += 1
-                if canonicalize_name(re.sub(r"[^a-zA-Z0-9]v?$", "", match["prefix"])) == own:
+                if _named_by(match["prefix"]) == own:
                     main = pattern.text
     best = found.most_common(1)
     return main or (best[0][0] if best else None)
+
+
+def _named_by(prefix: str) -> str:
+    """Return the normalized name in the prefix of a tag, such as `app` in `app-v`."""
+    return canonicalize_name(re.sub(r"[^a-zA-Z0-9]v?$", "", prefix))
 
 
 def unbuilt(
@@ -324,23 +340,26 @@ def _versions(refs: Mapping[str, str], rules: Rules) -> tuple[dict[str, Version]
 
 def _aliases(refs: Mapping[str, str], versions: Mapping[str, Version]) -> set[str]:
     """Find the tags that name a commit less exactly than another does: `v1` beside `v1.2.3`."""
-    by_commit: dict[str, list[Version]] = {}
+    # Each tag is read once: thousands of them may name the same commit.
+    series: set[tuple[str, tuple[int, ...]]] = set()
+    longest: dict[str, int] = {}
     for tag, version in versions.items():
-        by_commit.setdefault(refs[tag], []).append(version)
+        commit, numbers = refs[tag], version.release
+        # `v1.3` is a release of its own beside `v1.3.0rc1`, of which it is often the same commit.
+        if not version.is_prerelease:
+            series.update((commit, numbers[:count]) for count in range(1, len(numbers)))
+            longest[commit] = max(longest.get(commit, 0), len(numbers))
     return {
         tag
         for tag, version in versions.items()
-        if any(_is_shorter(version, other) for other in by_commit[refs[tag]])
+        # A pre-release, a fix or a local version is no alias, however few numbers it has.
+        if version.public == version.base_version
+        and version.local is None
+        and (
+            (refs[tag], version.release) in series
+            or (_is_date(version) and longest.get(refs[tag], 0) > 1)
+        )
     }
-
-
-def _is_shorter(version: Version, other: Version) -> bool:
-    count = len(version.release)
-    # A pre-release, a fix or a local version is no alias, however few numbers it has. And `v1.3` is
-    # a release of its own beside `v1.3.0rc1`, of which it is often the same commit.
-    is_bare = version.public == version.base_version and version.local is None
-    is_series = version.release == other.release[:count] or _is_date(version)
-    return is_bare and is_series and count < len(other.release) and not other.is_prerelease
 
 
 def _is_date(version: Version) -> bool:

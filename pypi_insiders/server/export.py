@@ -369,6 +369,8 @@ def _remove_gone(
     # Under the lock of exports, so no other process is writing them.
     for left in directory.glob(f"{_TEMPORARY}*"):
         remove(left)
+    # First, as the directories of pages name the projects that have had a feed.
+    _sweep_feeds(directory, untouched.projects | {project.name for project in projects})
     held = {item.project for item in stopped} | untouched.projects
     # After the new pages were written, which no longer list these files.
     _sweep(directory / "simple", {*_PAGES, *held, *(project.name for project in projects)})
@@ -376,15 +378,29 @@ def _remove_gone(
         _sweep(directory / "simple" / project.name, _PAGES)
     for item in stopped:
         _sweep(directory / "simple" / item.project, {*_PAGES, _PROBLEM})
-    _sweep(directory / "project", untouched.projects | {project.name for project in projects})
-    for name in ("-", *(f"project/{project.name}" for project in projects)):
-        _sweep(directory / name, {feed.NAME})
     entries = [entry for project in projects for entry in project.files]
     metadata = {entry.name + _METADATA for entry in entries if entry.metadata_sha256 is not None}
     kept = {f"{name}{end}" for name in untouched.files for end in ("", _METADATA)}
     expected = kept | metadata | {entry.name for entry in entries}
     gone = _sweep(directory / "packages", expected)
     return sum(1 for name in gone if not name.startswith(".") and not name.endswith(_METADATA))
+
+
+def _sweep_feeds(directory: Path, kept: Collection[str]) -> None:
+    """Remove the feeds of gone projects, and temporary files; leave what others put beside them."""
+    # Former versions wrote no feeds, so users may have files of their own in these directories:
+    # only those of exported projects are ours.
+    exported = {item.name for item in (directory / "simple").iterdir()}
+    for name in ("-", *(f"project/{name}" for name in exported - {*_PAGES})):
+        place = directory / name
+        if place.is_symlink() or not place.is_dir():
+            continue
+        for left in place.glob(f"{_TEMPORARY}*"):
+            remove(left)
+        if place.name not in {"-", *kept} and not (place / feed.NAME).is_dir():
+            remove(place / feed.NAME)
+            with contextlib.suppress(OSError):  # it has other files
+                place.rmdir()
 
 
 def _sweep(directory: Path, expected: Collection[str]) -> list[str]:

@@ -226,7 +226,9 @@ class TagSelector:
         if (known.passed_over, known.left_out, known.lower) != before:
             self._tracked.commit()
         tags.demand_release(refs, rules.pattern, name)
-        other = None if self._repository.tags else tags.overlooked(refs, name)
+        other = None
+        if not self._repository.tags:
+            other = tags.overlooked(refs, name, self._repository.project)
         moved = [
             f"tag {tag} has moved from {known.built[tag]:.9} to {refs[tag]:.9} since its build; "
             "its published files stay"

@@ -287,17 +287,24 @@ def test_a_file_goes_only_after_the_pages_that_name_it(
 
 
 def test_what_lies_beside_it_is_left_alone(person: Person, dists: Path, target: Path) -> None:
-    """Only `simple`, `packages` and `nginx.conf` are the export's own."""
+    """Only `simple`, `packages` and `nginx.conf` are the export's own, and the feeds."""
     export(person, target)
-    beside = [target / name for name in (".htaccess", "robots.txt", "other/simple/index.html")]
+    places = (
+        *(".htaccess", "robots.txt", "other/simple/index.html", "project/mysite/index.html"),
+        *("project/mysite/releases.atom", "project/page.html", "project/two-three/index.html"),
+        *("project/one/page.html", "-/style.css"),
+    )
+    beside = [target / name for name in places]
     strays = [target / "simple/stray/page.html", target / "packages/stray.whl"]
     elsewhere = target.parent / "elsewhere/kept.whl"
     for path in (*beside, *strays, elsewhere):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("theirs")
     (target / "packages/link").symlink_to(elsewhere.parent)
-    assert summary(export(person, target)) == "0 new, 2 removed"
+    person.run("unpublish", "--yes", "two-three", "--all")
+    assert summary(export(person, target)) == "0 new, 3 removed"
     assert all(path.exists() for path in (*beside, elsewhere))
+    assert not (target / "project/two-three/releases.atom").exists()
     assert not any(path.exists() for path in (*strays, target / "packages/link"))
 
 

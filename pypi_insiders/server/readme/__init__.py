@@ -41,10 +41,10 @@ class Readme:
     problem: str = ""
     """Why it is missing, cut or not rendered."""
     info: dict[str, Any] = field(default_factory=dict)
-    """The metadata for the JSON API of PyPI; empty: it is too large, or there is none."""
+    """The metadata for the JSON API of PyPI; empty: it is too large, or cannot be read."""
 
 
-_BUSY = Readme(problem="Another README is being rendered; reload this page.")
+BUSY = Readme(problem="Another README is being rendered; reload this page.")
 
 
 class Reader:
@@ -68,7 +68,7 @@ class Reader:
         if known is not None:
             return known
         if not self._turn.acquire(timeout=_PATIENCE_S):
-            return _BUSY  # the waiting thread would be missing for installers
+            return BUSY  # the waiting thread would be missing for installers
         try:
             return self._known.get(sha256) or self._find_out(sha256, name, open_file)
         finally:

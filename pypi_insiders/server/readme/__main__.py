@@ -64,8 +64,13 @@ def _info(fields: RawMetadata) -> dict[str, object]:
         "requires_dist": fields.get("requires_dist") or None,
         "description": fields.get("description", "")[:_LONGEST_CHARS],
     }
-    # The server keeps some of these in memory. Half of a list would be wrong, nothing is not.
-    return found if len(json.dumps(found)) <= _MOST_INFO_CHARS else {}
+    # The server keeps some of these in memory. Texts can be left out; half of the dependencies, or
+    # none, would be wrong.
+    short: dict[str, object] = {**found, **dict.fromkeys((*_TEXTS, "keywords", "description"))}
+    for shown in (found, short):
+        if len(json.dumps(shown)) <= _MOST_INFO_CHARS:
+            return shown
+    return {}
 
 
 def _links(fields: RawMetadata) -> dict[str, str]:

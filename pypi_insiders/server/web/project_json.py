@@ -37,7 +37,10 @@ def current(project: Project) -> list[Entry]:
 
 def of_version(project: Project, version: str) -> list[Entry]:
     """Return the files of a release, whose version may be written in another way."""
-    wanted = canonicalize_version(version)
+    try:
+        wanted = canonicalize_version(version)
+    except ValueError:  # Python reads no numbers of thousands of digits
+        return []
     return [entry for entry in project.files if canonicalize_version(entry.version) == wanted]
 
 

@@ -14,7 +14,7 @@ from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.index.published import Project
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build
-from pypi_insiders.server.readme import Reader, Readme
+from pypi_insiders.server.readme import BUSY, Reader, Readme
 from pypi_insiders.server.web import feed, page_data, project_json, snippets, templating
 from pypi_insiders.server.web import installer_errors as stops
 from pypi_insiders.server.web.held import Held
@@ -131,7 +131,15 @@ class Site:
             title = f"{project.name} {parts[3]} is not in the index"
             stop = Stop(title, "`pypi-insiders status` shows all problems", 410)
             return stops.answer(stop, request)
-        shows = project, self._readme(shown), shown
+        readme = self._readme(shown)
+        # Without metadata the answer would say that there are no dependencies.
+        if shown and not readme.info:
+            title = f"the metadata of {project.name} {shown[0].version} cannot be read"
+            stop = Stop(title, "its page shows the reason", 500)
+            if readme is BUSY:
+                stop = Stop("other metadata is being read", "try again", 503)
+            return stops.answer(stop, request, is_page=False)
+        shows = project, readme, shown
 
         def render(url: str, shows: tuple[Project, Readme, Sequence[Entry]]) -> bytes:
             project, readme, shown = shows

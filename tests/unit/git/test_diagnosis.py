@@ -95,3 +95,46 @@ def test_a_hint_has_the_address_of_ssh(url: str, hint: str) -> None:
     # A submodule is not watched, so its URL cannot be set.
     of_submodule = explain(denied, "fetch", Remote(url))
     assert "pypi-insiders" not in (of_submodule.hint or "")
+
+
+@pytest.mark.parametrize("way", list(_URLS))
+@pytest.mark.parametrize(
+    "form",
+    [
+        "fatal: remote error: {}",
+        "fatal: remote error: no\n{}",
+        "remote: {}",
+        "remote: no\r{}",
+        "fatal: protocol error: got '\n{}",
+    ],
+)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "detected dubious ownership in repository at '*'",
+        "Host key for github.com has changed",
+        "No space left on device",
+        "error: unable to write file x",
+        "died of signal 9",
+        "Bad owner or permissions on $HOME/.bashrc",
+        'Load key "FILE": incorrect passphrase',
+        "git: 'credential-x' is not a git command",
+        "x get: 1: x: not found",
+    ],
+)  # fmt: skip
+def test_what_a_host_sends_is_no_message_of_this_machine(way: str, form: str, line: str) -> None:
+    """It would write the command of a hint."""
+    error = explain(form.format(line), "ls-remote", Remote(_URLS[way], "me/probe"))
+    commands = r"safe\.directory|ssh-keygen|chmod|ssh-add|show-origin|free space"
+    assert not re.search(commands, error.hint or "")
+    assert not re.search(r"is full|was killed", error.message)
+
+
+@pytest.mark.parametrize("way", ["https", "git"])
+@pytest.mark.parametrize(
+    "line",
+    ["fatal: detected dubious ownership in repository at '*'", "Host key for x.org has changed"],
+)
+def test_messages_of_another_transport_have_no_meaning(way: str, line: str) -> None:
+    error = explain(line, "ls-remote", Remote(_URLS[way], "me/probe"))
+    assert error.hint == "the next update tries again"

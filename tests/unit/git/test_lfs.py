@@ -138,6 +138,7 @@ def test_what_the_host_lacks_or_refuses_is_told(
     [
         ("https://host/me/probe", "https://host/me/probe.git/info/lfs"),
         ("https://host:8443/me/probe.git/", "https://host:8443/me/probe.git/info/lfs"),
+        ("http://host/me/probe", "http://host/me/probe.git/info/lfs"),
         ("git://host/me/probe.git", "https://host/me/probe.git/info/lfs"),
         ("ssh://git@host/me/probe.git", "ssh://git@host/me/probe.git"),
         ("git@host:me/probe.git", "git@host:me/probe.git"),

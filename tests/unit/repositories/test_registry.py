@@ -432,6 +432,10 @@ def test_http_is_taken_after_a_yes_only(tmp_path: Path, url: str) -> None:
         message,
         f"use https, or accept that: `pypi-insiders repos set c/D url={url} insecure-http=true`",
     )
+    known = {"c/D": Repository("c/D", "d", url, insecure_http=True)}
+    assert _refusal(change, known, "c/D", {"insecure-http": ""})[2] == (
+        "use https, or accept that: `pypi-insiders repos set c/D insecure-http=true`"
+    )
     path = tmp_path / "repos.toml"
     path.write_text(f'["n/1"]\nurl = "{url}"\n')
     assert _refusal(load, path)[1] == f"{path}: n/1: {message} (insecure-http is not set)"

@@ -25,8 +25,16 @@ import pytest
 from fixtures import free_port, need
 from wheels import metadata, sdist, wheel
 
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import store, yanks
+from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import MetadataCache, Origin
+from pypi_insiders.repositories.held_names import HeldNames
+from pypi_insiders.server.http import Waiters
+from pypi_insiders.server.readme import Reader
+from pypi_insiders.server.web.held import Held
+from pypi_insiders.server.web.request import Request
+from pypi_insiders.server.web.site import Site
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -467,6 +475,7 @@ def test_a_project_as_pypi_describes_it(server: Server, distributions: Path, pat
         ("/pypi/My_Dist/1.0%2Binsiders.2/json", 301, "../../my-dist/1.0%2Binsiders.2/json"),
         ("/pypi/none/1.0/json", 404, None),
         ("/pypi/my-dist/3.0/json", 410, None),
+        (f"/pypi/my-dist/{'1' * 5000}/json", 410, None),
     ],
 )
 def test_other_names_of_json(server: Server, path: str, status: int, location: str | None) -> None:
@@ -533,6 +542,50 @@ Description-Content-Type: text/markdown
         }
         newest = json.loads(server.get("/pypi/my-dist/json").body)["info"]
         assert (newest["version"], newest["summary"]) == ("1.1", "The second")
+
+
+def test_dependencies_that_are_not_known_are_not_said_to_be_none(tmp_path: Path) -> None:
+    """Long texts are left out; of too many dependencies the answer is an error.
+
+    With a process for each wheel: 0.4 s.
+    """
+    directory = tmp_path / "dists"
+    most = "\n".join(["Requires-Dist: rich"] * 70_000)
+    wheel(directory, "my-dist", "1.0", "Requires-Dist: rich", f"License: {'x' * 600_000}")
+    wheel(directory, "my-dist", "1.1", most)
+    with _serving(directory) as server:
+        info = json.loads(server.get("/pypi/my-dist/1.0/json").body)["info"]
+        assert (info["requires_dist"], info["license"]) == (["rich"], None)
+        answer = server.get("/pypi/my-dist/1.1/json")
+        assert (answer.status, json.loads(answer.body)["title"]) == (
+            500, "the metadata of my-dist 1.1 cannot be read"
+        )  # fmt: skip
+
+
+def test_metadata_that_has_to_wait_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One distribution is read at a time; what waits too long has no answer yet."""
+    monkeypatch.setattr("pypi_insiders.server.readme._PATIENCE_S", 0.001)
+    directory, reader = tmp_path / "dists", Reader()
+    wheel(directory, "my-dist", "1.0", "Requires-Dist: rich")
+    with contextlib.closing(MetadataCache(tmp_path / "record.sqlite", directory)) as cache:
+        catalog, names = Catalog(directory, cache), HeldNames(Paths(*[tmp_path] * 4))
+        monkeypatch.setattr("pypi_insiders.server.web.site.Reader", lambda: reader)
+        held = Held(catalog, names, Waiters())
+        site = Site(catalog, held, None, is_private=False, loopback=None)
+        path = "/pypi/my-dist/1.0/json"
+        request = Request({"REQUEST_METHOD": "GET", "PATH_INFO": path, "HTTP_HOST": "localhost"})
+        answers = []
+
+        def open_file() -> None:
+            answers.append(site(request))  # while the other one is read
+
+        reader.read("0", "other-1.0.tar.gz", open_file)
+        answers.append(site(request))
+    busy, known = answers
+    assert (busy.status[:3], dict(busy.headers)["Retry-After"].isdigit()) == ("503", True)
+    assert json.loads(known.body)["info"]["requires_dist"] == ["rich"]
 
 
 def test_a_yanked_release_is_never_the_current_one(tmp_path: Path) -> None:
