@@ -2,15 +2,12 @@
 
 import hashlib
 import os
-import shutil
 import time
 import tomllib
 from base64 import b64encode
-from collections.abc import Iterable
-from http.client import HTTPResponse
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, url2pathname
 
@@ -21,6 +18,7 @@ from pypi_insiders.builder import environments
 from pypi_insiders.builder.environments import RequirementError
 from pypi_insiders.builder.hook_variables import INDEX_VARIABLES
 from pypi_insiders.util.disk_reserve import demand_room
+from pypi_insiders.util.files import open_file
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.time_limit import shortened
 from pypi_insiders.util.web import NoAnswerError, answer_to
@@ -62,6 +60,16 @@ def download(  # noqa: PLR0913 - what uv is asked for
     listed = directory / "wanted.in"
     listed.write_text("".join(f"{text}\n" for text in wanted))
     file = _find(project, listed, python, as_of_s, processes)
+    if urlsplit(str(file["url"])).scheme == "file":
+        # An index on another host can list any file of this machine. Without cache and network, uv
+        # finds what the indexes and directories on this machine have, which the user has chosen.
+        try:
+            file = _find(project, listed, python, as_of_s, processes, "--offline", "--no-cache")
+        except RequirementError as error:
+            raise RequirementError(
+                f"cannot download the sdist of {project}: its index is on another host, and lists "
+                f"a file of this machine, {file['url']}"
+            ) from error
     url, name = str(file["url"]), str(file.get("name") or _last_part(str(file["url"])))
     if "/" in name or not name.isprintable() or not name.endswith(".tar.gz"):
         raise RequirementError(f"cannot build {project} from {name!r}, which is no .tar.gz file")
@@ -86,7 +94,12 @@ def _last_part(url: str) -> str:
 
 
 def _find(
-    project: str, listed: Path, python: str, as_of_s: int | None, processes: ProcessGroup
+    project: str,
+    listed: Path,
+    python: str,
+    as_of_s: int | None,
+    processes: ProcessGroup,
+    *options: str,
 ) -> dict[str, Any]:
     """Ask uv for the sdist: it knows the indexes of the user. No code of a project runs."""
     # A file, as warnings of uv would be in between the lines on standard output.
@@ -97,7 +110,7 @@ def _find(
             processes, listed.parent,
             "pip", "compile", "--quiet", "--no-deps", "--no-header", "--format", "pylock.toml",
             "--no-binary", project, "--python", python, "--output-file", str(answer), *limit,
-            "--", str(listed),
+            *options, "--", str(listed),
         )  # fmt: skip
         if done.status == 0:
             break
@@ -116,8 +129,8 @@ def _copy(url: str, target: Path) -> None:
     parts = urlsplit(url)
     with target.open("xb") as output:
         if parts.scheme == "file":
-            with Path(url2pathname(parts.path)).open("rb") as source:
-                shutil.copyfileobj(source, output)
+            with open_file(Path(url2pathname(parts.path))) as source:
+                _receive(source.read, output)
             return
         request = Request(url)  # noqa: S310 - urllib itself opens http and https here
         if parts.scheme not in ("http", "https"):
@@ -126,14 +139,18 @@ def _copy(url: str, target: Path) -> None:
             # Not to another host that this one redirects to.
             request.add_unredirected_header("Authorization", f"Basic {login}")
         with answer_to(request, _TIMEOUT_S) as answer:
-            _receive(answer, output)
+            if answer.status != 200:
+                raise OSError(f"status {answer.status}")
+            # Not `read`, which waits for the whole block: a byte a second would never reach the
+            # check of the time.
+            _receive(answer.read1, output)
+            if answer.length:
+                raise OSError("the answer is incomplete")
 
 
-def _receive(answer: HTTPResponse | HTTPError, output: BinaryIO) -> None:
-    if answer.status != 200:
-        raise OSError(f"status {answer.status}")
+def _receive(read: Callable[[int], bytes], output: BinaryIO) -> None:
     left_bytes, until_s = _LIMIT_BYTES, time.monotonic() + shortened(_DOWNLOAD_S)
-    while block := answer.read(_BLOCK_BYTES):
+    while block := read(_BLOCK_BYTES):
         left_bytes -= len(block)
         if left_bytes < 0:
             raise OSError(f"larger than {_LIMIT_BYTES // 1024**2} MiB")

@@ -21,6 +21,10 @@ class Reader:
     """`USER:PASSWORD` that they must send; `None`: none."""
     files: str = ""
     """Another host, from which they get the files."""
+    is_slow: bool = False
+    """Whether they wait for the rest of a file after its first byte."""
+    is_cutting: bool = False
+    """Whether they get no more of a file than its first byte."""
     sha256: str | None = None
     """Said of every file; `None`: what it has."""
     seen: list[str] = field(default_factory=list)
@@ -49,6 +53,15 @@ def dated_index(directory: Path, treatment: Reader | None = None) -> Iterator[st
                 self.send_header("WWW-Authenticate", 'Basic realm="private"')
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+                return
+            if not self.path.startswith("/simple/") and (reader.is_slow or reader.is_cutting):
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b"x")
+                # Until they have closed the connection.
+                while reader.is_slow and self.rfile.read(1):
+                    pass
                 return
             if not self.path.startswith("/simple/"):
                 super().do_GET()
