@@ -95,7 +95,8 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
 
     Raises:
         OutsideError: a submodule is in a place that is not allowed.
-        UnfitError: it is not a commit, or its time, a file name or `.gitmodules` is invalid.
+        UnfitError: it is not a commit, its time, a file name or `.gitmodules` is invalid, or a file
+            of Git LFS is missing.
         UnreachableError: an object is missing, and the host is unreachable.
         InsidersError: the commit is missing, or the disk cannot be written.
 

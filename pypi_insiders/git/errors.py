@@ -16,7 +16,7 @@ class RefusedError(InsidersError):
 
 
 class UnfitError(InsidersError):
-    """The object of a tag cannot become a release, now or later."""
+    """A tag cannot become a release unless its repository, or what its host has, changes."""
 
 
 class NoCommitError(InsidersError):

@@ -6,25 +6,27 @@ starts a program.
 
 import hashlib
 import logging
+import os
 import re
-import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 from pypi_insiders.git import credentials
 from pypi_insiders.git.command import FETCH_TIMEOUT_S, attempt, in_tree
 from pypi_insiders.git.diagnosis import Remote, explain, sign_in
-from pypi_insiders.git.errors import AccessError, UnreachableError
+from pypi_insiders.git.errors import AccessError, UnfitError, UnreachableError
 from pypi_insiders.git.mirror import Mirror
-from pypi_insiders.util.disk_reserve import demand_room
+from pypi_insiders.util.disk_reserve import Watched, demand_room
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
 from pypi_insiders.util.formatting import counted, listed
+from pypi_insiders.util.time_limit import shortened
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +38,12 @@ _POINTER_LIMIT_BYTES = 1024
 # Whether or not the user has set them: all files of a commit are fetched, and no others.
 _SETTINGS = ("lfs.fetchinclude=", "lfs.fetchexclude=", "lfs.fetchrecentalways=false")
 _SHOWN = 3
+# More than any build copes with: whatever a pointer says beyond this is no fault of the disk.
+_LIMIT_BYTES = 1024**4
+_BLOCK_BYTES = 1024**2
+# What git-lfs prints of a repository on this machine, and what hosts answer for a single file.
+# Source: https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md, "Response Errors".
+_LACKING = re.compile(r"remote missing object|: \[4(?:04|09|10|22)\]")
 
 
 class _Pointer(NamedTuple):
@@ -52,6 +60,7 @@ def fetch(mirror: Mirror, commit: str) -> None:
         commit: full hash.
 
     Raises:
+        UnfitError: the host lacks a file.
         UnreachableError: the host is unreachable, or fails.
         InsidersError: git-lfs is missing, or the files cannot be fetched.
 
@@ -106,7 +115,9 @@ def _explained(stderr: str, remote: Remote | None) -> InsidersError:
         return AccessError(f"no access to the files of Git LFS ({detail})", hint)
     if re.search(r"[Ss]erver error|dial tcp|i/o timeout|EOF", text):
         return UnreachableError(f"the host fails ({detail})", "the next update tries again")
-    # Neither passing nor damage of the mirror: files that the host does not have, mostly.
+    if _LACKING.search(text):
+        return UnfitError(f"the host lacks files of Git LFS ({detail})", by_hand)
+    # Neither passing nor damage of the mirror.
     return InsidersError(why.message, by_hand)
 
 
@@ -134,6 +145,7 @@ def put(mirror: Mirror, commit: str, tree: Path) -> None:
         tree: its work tree, in which no foreign code has run.
 
     Raises:
+        UnfitError: the host lacks a file, or a pointer is not of its file.
         DiskFullError: the files do not fit on the disk.
         InsidersError: a file is missing or damaged, or as for `fetch`.
     """
@@ -141,14 +153,8 @@ def put(mirror: Mirror, commit: str, tree: Path) -> None:
     if not all(_object(mirror, pointer).is_file() for pointer in found):
         fetch(mirror, commit)
     for pointer in found:
-        demand_room(pointer.size_bytes)
-        source = _object(mirror, pointer)
         try:
-            _check(source, pointer)
-            mode = pointer.path.stat().st_mode
-            pointer.path.unlink()
-            shutil.copyfile(source, pointer.path)
-            pointer.path.chmod(stat.S_IMODE(mode))
+            _replace(pointer, _object(mirror, pointer))
         except OSError as error:
             raise cannot("copy the file of Git LFS to", pointer.path, error) from error
 
@@ -162,7 +168,11 @@ def _read(tree: Path) -> Iterator[_Pointer]:
         with path.open("rb") as file:
             content = file.read(_POINTER_LIMIT_BYTES)
         if match := _POINTER.fullmatch(content):
-            yield _Pointer(path, match["oid"].decode(), int(match["size"]))
+            size_bytes = int(match["size"])
+            # Of an empty file, git-lfs fetches nothing.
+            if not 0 < size_bytes <= _LIMIT_BYTES:
+                raise UnfitError(f"the pointer of Git LFS {name} has size {size_bytes}")
+            yield _Pointer(path, match["oid"].decode(), size_bytes)
 
 
 def _object(mirror: Mirror, pointer: _Pointer) -> Path:
@@ -170,10 +180,50 @@ def _object(mirror: Mirror, pointer: _Pointer) -> Path:
     return mirror.path / "lfs/objects" / oid[:2] / oid[2:4] / oid
 
 
-def _check(source: Path, pointer: _Pointer) -> None:
-    with source.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != pointer.oid:
+def _replace(pointer: _Pointer, source: Path) -> None:
+    """Replace a pointer by its file."""
+    # git-lfs links the files of a repository on this machine into the mirror. Their owner can
+    # change them at any time, so what is copied is what was checked: one open, and no link.
+    _check(source.lstat(), pointer, source)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    with os.fdopen(os.open(source, flags), "rb") as content:
+        _check(os.fstat(content.fileno()), pointer, source)
+        demand_room(pointer.size_bytes)
+        mode = pointer.path.lstat().st_mode
+        pointer.path.unlink()
+        with pointer.path.open("xb") as copy:
+            oid = _copy(content, copy, pointer.size_bytes)
+    if oid != pointer.oid:
+        pointer.path.unlink()
+        raise InsidersError(
+            f"the file of Git LFS for {pointer.path.name} is damaged",
+            f"`rm {source}`; the next update fetches it again",
+        )
+    pointer.path.chmod(stat.S_IMODE(mode))
+
+
+def _check(status: os.stat_result, pointer: _Pointer, source: Path) -> None:
+    name, hint = pointer.path.name, f"if it is damaged, remove it to fetch it again: `rm {source}`"
+    if not stat.S_ISREG(status.st_mode):
+        raise UnfitError(f"the file of Git LFS for {name} is not a regular file", hint)
+    if status.st_size != pointer.size_bytes:
+        raise UnfitError(
+            f"the file of Git LFS for {name} has {status.st_size} bytes, its pointer says "
+            f"{pointer.size_bytes}",
+            hint,
+        )
+
+
+def _copy(content: BinaryIO, copy: BinaryIO, size_bytes: int) -> str:
+    """Copy a file up to a size; return the SHA-256 of the copy."""
+    digest, watched = hashlib.sha256(), Watched(content)
+    until_s = time.monotonic() + shortened(FETCH_TIMEOUT_S)
+    while size_bytes > 0 and (block := watched.read(min(size_bytes, _BLOCK_BYTES))):
+        if time.monotonic() > until_s:
             raise InsidersError(
-                f"the file of Git LFS for {pointer.path.name} is damaged",
-                f"`rm {source}`; the next update fetches it again",
+                "to copy the files of Git LFS takes too long", "the next update tries again"
             )
+        size_bytes -= len(block)
+        digest.update(block)
+        copy.write(block)
+    return digest.hexdigest()

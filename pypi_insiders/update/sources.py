@@ -136,7 +136,7 @@ class ReleaseSources:
         try:
             yield
         except git.UnfitError as error:
-            raise BuildError(error.message) from error
+            raise BuildError(error.message, hint=error.hint) from error
         except git.OutsideError as error:
             value = ",".join((*(self._submodules or ()), error.place))
             command = f"pypi-insiders repos set {self._name}"

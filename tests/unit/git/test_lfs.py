@@ -1,7 +1,10 @@
 """lfs: files of Git LFS, from hosts that serve them and from a directory."""
 
 import hashlib
+import os
+import re
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,8 @@ from githost import TOKEN, GitHost, access, make_host
 from projects import Project, create, git
 
 from pypi_insiders import git as remotes
-from pypi_insiders.git import Access, UnreachableError, lfs
+from pypi_insiders.git import Access, UnfitError, UnreachableError, lfs
+from pypi_insiders.util.disk_reserve import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError
 
 __all__ = ["access", "make_host"]  # fixtures
@@ -97,6 +101,109 @@ def test_files_of_a_repository_on_this_machine_are_copied(tmp_path: Path, gitcon
         remotes.export(tmp_path / "mirror.git", commit, tmp_path / "damaged", has_lfs=True)
     assert caught.value.message == "the file of Git LFS for model.bin is damaged"
     assert caught.value.hint == f"`rm {stored}`; the next update fetches it again"
+    assert not (tmp_path / "damaged/model.bin").exists()
+
+
+def write_pointer(project: Project, oid: str, size_bytes: int) -> str:
+    """Release a pointer with a size; return the commit."""
+    (project.tree / "model.bin").write_text(
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size_bytes}\n"
+    )
+    return project.release(f"2.{size_bytes}")
+
+
+def test_a_pointer_with_a_wrong_size_is_the_fault_of_its_tag(
+    tmp_path: Path, gitconfig: Path
+) -> None:
+    """And not of a disk, on which no file would ever have room."""
+    need("git-lfs")
+    project = create(tmp_path, "probe")
+    oid = add(project, "model.bin", b"one")
+    export(project.url, project.release("1.0"), tmp_path)
+    mirror = tmp_path / "mirror.git"
+    stored = mirror / f"lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}"
+    for size_bytes, message in {
+        0: "the pointer of Git LFS model.bin has size 0",
+        2: "the file of Git LFS for model.bin has 3 bytes, its pointer says 2",
+        4: "the file of Git LFS for model.bin has 3 bytes, its pointer says 4",
+        10**17: "the pointer of Git LFS model.bin has size 100000000000000000",
+    }.items():
+        commit = write_pointer(project, oid, size_bytes)
+        remotes.fetch(project.url, mirror)
+        with pytest.raises(UnfitError) as caught:
+            remotes.export(mirror, commit, tmp_path / str(size_bytes), has_lfs=True)
+        assert caught.value.message == message
+        expected = f"if it is damaged, remove it to fetch it again: `rm {stored}`"
+        assert caught.value.hint == (expected if "bytes" in message else None)
+
+
+def test_the_copies_of_files_are_bounded_in_time_and_in_space(
+    tmp_path: Path, gitconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As git is that writes all others."""
+    need("git-lfs")
+    project = create(tmp_path, "probe")
+    commit = add(project, "model.bin", b"one") and project.release("1.0")
+    export(project.url, commit, tmp_path)
+    mirror = tmp_path / "mirror.git"
+    with monkeypatch.context() as patch:
+        patch.setattr(lfs, "FETCH_TIMEOUT_S", 0)
+        with pytest.raises(InsidersError, match=r"^to copy the files of Git LFS takes too long$"):
+            remotes.export(mirror, commit, tmp_path / "late", has_lfs=True)
+    oid = "0" * 64
+    commit = write_pointer(project, oid, 1024**3)
+    stored = mirror / f"lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}"
+    stored.parent.mkdir(parents=True)
+    with stored.open("wb") as file:
+        file.truncate(1024**3)
+    remotes.fetch(project.url, mirror)
+    guard = Guard(Guard(0).left_bytes(tmp_path) - 512 * 1024**2)
+    with guard.guarding(tmp_path), pytest.raises(DiskFullError, match=r"^1\.0 GiB required, "):
+        remotes.export(mirror, commit, tmp_path / "full", has_lfs=True)
+
+
+@pytest.mark.parametrize(("kind", "number"), [("link", 0), ("link", 1), ("FIFO", 1), ("link", 2)])
+def test_a_file_that_its_owner_replaces_leads_to_no_other_of_the_user(
+    tmp_path: Path, gitconfig: Path, kind: str, number: int
+) -> None:
+    """Before it is opened (0), at that moment (1), or when it is opened a second time."""
+    need("git-lfs")
+    project = create(tmp_path, "probe")
+    oid = add(project, "model.bin", b"one")
+    commit = project.release("1.0")
+    export(project.url, commit, tmp_path)
+    stored = tmp_path / f"mirror.git/lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}"
+    secret, opened = tmp_path / "secret", list[None]()
+    secret.write_bytes(b"two")
+
+    def replace() -> None:
+        stored.unlink()
+        stored.symlink_to(secret) if kind == "link" else os.mkfifo(stored)
+
+    def on_event(event: str, arguments: tuple[object, ...]) -> None:
+        # A hook stays for the life of the process; this path is of this test alone.
+        if event == "open" and str(arguments[0]) == str(stored) and len(opened) < number:
+            opened.append(None)
+            if len(opened) == number:
+                replace()
+
+    if number == 0:
+        replace()
+    else:
+        sys.addaudithook(on_event)
+    tree = tmp_path / "again"
+    if number == 2:
+        remotes.export(tmp_path / "mirror.git", commit, tree, has_lfs=True)
+        assert (tree / "model.bin").read_bytes() == b"one"
+        return
+    with pytest.raises(InsidersError) as caught:
+        remotes.export(tmp_path / "mirror.git", commit, tree, has_lfs=True)
+    assert caught.value.message.endswith(
+        ": Too many levels of symbolic links"
+        if (kind, number) == ("link", 1)
+        else "the file of Git LFS for model.bin is not a regular file"
+    )
+    assert (tree / "model.bin").read_text().startswith("version ")
 
 
 def test_what_the_host_lacks_or_refuses_is_told(
@@ -108,9 +215,11 @@ def test_what_the_host_lacks_or_refuses_is_told(
     oid = add(project, "model.bin", b"one")
     commit, host = project.release("1.0"), make_host(token=TOKEN)
     shutil.rmtree(project.remote / "lfs")
-    with pytest.raises(InsidersError, match=f"^git lfs fetch failed: .*{oid}") as lacking:
+    with pytest.raises(UnfitError, match=rf"^the host lacks files of Git LFS \(.*{oid}"):
         export(f"{host.url}/me/probe.git", commit, tmp_path, access)
-    assert not isinstance(lacking.value, UnreachableError)
+    (tmp_path / "copied").mkdir()
+    with pytest.raises(UnfitError, match=rf"^the host lacks files of Git LFS \(.*{oid}"):
+        export(project.url, commit, tmp_path / "copied")
     mirror = tmp_path / "mirror.git"
     made_at = mirror.stat().st_ino
     host.token = "another"
@@ -176,3 +285,11 @@ def test_a_release_gets_its_files_on_request(person: Person, watch: Watch) -> No
     person.run("update")
     with zipfile.ZipFile(person.paths.distributions / "probe-1.0-py3-none-any.whl") as wheel:
         assert wheel.read("probe/model.bin") == b"one"
+    project.write("2.0")
+    add(project, "probe/model.bin", b"two")
+    shutil.rmtree(project.remote / "lfs")
+    project.push("v2.0")
+    for again in (r"\)$", r"\) \(failed before; next try after "):
+        lines = person.run("update", status=1).stderr.splitlines()
+        (line,) = [line for line in lines if line.startswith("error: ")]
+        assert re.search(rf"^error: me/probe: tag v2.0: the host lacks files .*{again}", line)
