@@ -18,6 +18,7 @@ from pypi_insiders.builder import environments
 from pypi_insiders.builder.environments import RequirementError
 from pypi_insiders.builder.hook_variables import INDEX_VARIABLES
 from pypi_insiders.util.disk_reserve import demand_room
+from pypi_insiders.util.errors import reason
 from pypi_insiders.util.files import open_file
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.time_limit import shortened
@@ -77,7 +78,7 @@ def download(  # noqa: PLR0913 - what uv is asked for
     try:
         _copy(url, target)
     except (NoAnswerError, OSError) as error:
-        raise RequirementError(f"cannot download {name}: {error}") from error
+        raise RequirementError(f"cannot download {name}: {reason(error)}") from error
     expected = file.get("hashes", {}).get("sha256")
     with target.open("rb") as content:
         if expected and hashlib.file_digest(content, "sha256").hexdigest() != expected:
