@@ -6,11 +6,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pypi_insiders.git.errors import ObjectFormatError, UnexplainedError, UnreachableError
-from pypi_insiders.git.meanings import DAMAGE, HERE, HOST_TEXT, MEANINGS, PATH, SSH
+from pypi_insiders.git.errors import (
+    HERE,
+    PATH,
+    SSH,
+    ObjectFormatError,
+    UnexplainedError,
+    UnreachableError,
+)
+from pypi_insiders.git.meanings import MEANINGS
 from pypi_insiders.util.errors import InsidersError, cut
 from pypi_insiders.util.formatting import last_line
 from pypi_insiders.util.without_credentials import without_any_credentials, without_credentials
+
+# Where text of the host starts, which may have several lines: `ERR` of the protocol, an unexpected
+# answer, and a message of a server of Git LFS. Source: git's pkt-line.c, connect.c, fetch-pack.c.
+_HOST_TEXT = r"\bremote error: |(?:got|received|unexpected) '|\bbatch response: "
+
+# A mirror that fails with one of these is made anew. Source: git's fetch-pack.c, index-pack.c,
+# object-file.c, packfile.c, refs.c, refs/packed-backend.c.
+_DAMAGE = (
+    r"^(?!remote: ).*(?:bad object|(?:missing|invalid|corrupt|broken|loose|packed) (?:\w+ )?object"
+    r"|is corrupt|[Ff]ailed to traverse|unable to (?:unpack|parse|read)|[Cc]ould not (?:read|parse)"
+    r" [0-9a-f]{40}|inflate|packfile|pack(?:ed)? (?:index|object)|index file|unresolved delta"
+    r"|did not send all necessary objects|valid object|not a git repository|bad config"
+    r"|cannot (?:lock|update) ref|unable to (?:resolve|delete|update|write) (?:local )?ref"
+    r"|reference broken|broken ref|bad ref|packed-refs|\.lock': File exists|commit-graph"
+    r"|multi-pack-index|shallow file|promisor remote|object (?:file|[0-9a-f]{40})|some local refs)"
+)
 
 _SHOWN_CHARS = 16 * 1024
 
@@ -85,7 +108,7 @@ def _ours(text: str) -> str:
     found = []
     # No other ends of lines than git's: the host can send those within a line.
     for line in text.split("\n"):
-        if re.search(HOST_TEXT, line):
+        if re.search(_HOST_TEXT, line):
             break  # the lines that follow may be the host's too
         if not re.match(r"remote:| *redirect: ", line):
             found.append(line)
@@ -105,7 +128,7 @@ def _of_remote(text: str, ours: str, failed: str, remote: Remote) -> InsidersErr
             found = {name: value for name, value in match.groupdict().items() if value}
             shown = f"{meaning.format_map(found)} ({_line_of(match)})"
             return kind(shown, hint.format_map(_words(remote, found)))
-    if re.search(DAMAGE, text, re.MULTILINE):
+    if re.search(_DAMAGE, text, re.MULTILINE):
         return UnexplainedError(failed)
     return UnreachableError(failed, "the next update tries again")
 

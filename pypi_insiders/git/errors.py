@@ -1,5 +1,7 @@
 """The errors of git commands."""
 
+from typing import NamedTuple
+
 from pypi_insiders.util.errors import InsidersError
 
 
@@ -29,3 +31,25 @@ class UnexplainedError(InsidersError):
 
 class ObjectFormatError(UnexplainedError):
     """The host's repository names its objects by another hash than the mirror."""
+
+
+# Programs of this machine; ssh, where its message names what a hint does; and git, for a directory.
+# A host can send the same words, which must not become a command in a hint.
+HERE, SSH, PATH = "here", "ssh", "path"
+
+
+class Meaning(NamedTuple):
+    """What a message means.
+
+    `text` and `hint` may contain the groups of the pattern in braces; `hint` also `{url}`, `{host}`
+    and `{ssh}` of the repository, `{https}` (how to use https instead, if that is possible) and
+    `{sign_in}` (how to store credentials for https).
+    """
+
+    pattern: str
+    """Lines start at `^`."""
+    kind: type[InsidersError]
+    text: str
+    hint: str
+    source: str | None = None
+    """Whose message it is: `HERE`, `SSH` or `PATH`; `None`: perhaps the host's."""

@@ -1,36 +1,16 @@
 """What the messages of git, ssh, curl and Git hosts mean."""
 
-from typing import NamedTuple
-
-from pypi_insiders.git.errors import AccessError, RefusedError, UnreachableError
+from pypi_insiders.git.errors import (
+    HERE,
+    PATH,
+    SSH,
+    AccessError,
+    Meaning,
+    RefusedError,
+    UnreachableError,
+)  # fmt: skip
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.network_failures import PASSING_STATUS, UNREACHABLE, UNRESOLVED
-
-# Programs of this machine; ssh, where its message names what a hint does; and git, for a directory.
-# A host can send the same words, which must not become a command in a hint.
-HERE, SSH, PATH = "here", "ssh", "path"
-
-
-class Meaning(NamedTuple):
-    """What a message means.
-
-    `text` and `hint` may contain the groups of the pattern in braces; `hint` also `{url}`, `{host}`
-    and `{ssh}` of the repository, `{https}` (how to use https instead, if that is possible) and
-    `{sign_in}` (how to store credentials for https).
-    """
-
-    pattern: str
-    """Lines start at `^`."""
-    kind: type[InsidersError]
-    text: str
-    hint: str
-    source: str | None = None
-    """Whose message it is: `HERE`, `SSH` or `PATH`; `None`: perhaps the host's."""
-
-
-# Where text of the host starts, which may have several lines: `ERR` of the protocol, an unexpected
-# answer, and a message of a server of Git LFS. Source: git's pkt-line.c, connect.c, fetch-pack.c.
-HOST_TEXT = r"\bremote error: |(?:got|received|unexpected) '|\bbatch response: "
 
 # What hosts put before their messages. Anchored wherever a banner of ssh could have the same words.
 _HOST = r"^(?:remote: *|ERROR: *|fatal: (?:remote error: *)?|conq: *|(?:Gitea|Forgejo|Gogs): *)*"
@@ -399,7 +379,7 @@ MEANINGS = (
     Meaning(
         r"transport '[\w-]+' not allowed|Unsupported URL scheme"
         r"|not supported or disabled in libcurl"
-        r'|Protocol "[\w-]+" disabled',
+        r'|Protocol "[\w-]+" (?:is )?disabled',
         InsidersError,
         "this transport is not allowed",
         "use a URL of https, ssh, git or file",
@@ -416,16 +396,4 @@ MEANINGS = (
         "the host sends other text before its answer",
         "the shell of its user must print nothing: {ssh}",
     ),
-)
-
-# A mirror that fails with one of these is made anew. Source: git's fetch-pack.c, index-pack.c,
-# object-file.c, packfile.c, refs.c, refs/packed-backend.c.
-DAMAGE = (
-    r"^(?!remote: ).*(?:bad object|(?:missing|invalid|corrupt|broken|loose|packed) (?:\w+ )?object"
-    r"|is corrupt|[Ff]ailed to traverse|unable to (?:unpack|parse|read)|[Cc]ould not (?:read|parse)"
-    r" [0-9a-f]{40}|inflate|packfile|pack(?:ed)? (?:index|object)|index file|unresolved delta"
-    r"|did not send all necessary objects|valid object|not a git repository|bad config"
-    r"|cannot (?:lock|update) ref|unable to (?:resolve|delete|update|write) (?:local )?ref"
-    r"|reference broken|broken ref|bad ref|packed-refs|\.lock': File exists|commit-graph"
-    r"|multi-pack-index|shallow file|promisor remote|object (?:file|[0-9a-f]{40})|some local refs)"
 )

@@ -396,6 +396,5 @@ def _check_projects(repositories: Iterable[Repository]) -> None:
 def conflict(project: str, owner: str) -> InsidersError:
     """Return the error that a project belongs to another repository."""
     return InsidersError(
-        f"{project} already belongs to {owner}",
-        "a project can belong to one repository only",
+        f"{project} already belongs to {owner}", "a project can belong to one repository only"
     )

@@ -116,6 +116,11 @@ class RepositoryState:
         return {build.tag: build.commit for build in self.builds}
 
     @property
+    def produced(self) -> dict[str, str]:
+        """Tag to the version of its build."""
+        return {build.tag: build.version for build in self.builds}
+
+    @property
     def files(self) -> list[str]:
         """All published files, each once."""
         built = [name for build in self.builds for name in build.files]

@@ -21,6 +21,7 @@ from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.published import Project
 from pypi_insiders.repositories import comparison, held_names, no_release, state
 from pypi_insiders.repositories.no_release import NoRelease
+from pypi_insiders.server import export_feeds
 from pypi_insiders.server.web import feed, installer_errors, pages
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, locked, read_text, remove, sha256
@@ -370,7 +371,9 @@ def _remove_gone(
     for left in directory.glob(f"{_TEMPORARY}*"):
         remove(left)
     # First, as the directories of pages name the projects that have had a feed.
-    _sweep_feeds(directory, untouched.projects | {project.name for project in projects})
+    exported = {item.name for item in (directory / "simple").iterdir()} - {*_PAGES}
+    kept_feeds = untouched.projects | {project.name for project in projects}
+    export_feeds.sweep(directory, exported, kept_feeds, f"{_TEMPORARY}*")
     held = {item.project for item in stopped} | untouched.projects
     # After the new pages were written, which no longer list these files.
     _sweep(directory / "simple", {*_PAGES, *held, *(project.name for project in projects)})
@@ -384,23 +387,6 @@ def _remove_gone(
     expected = kept | metadata | {entry.name for entry in entries}
     gone = _sweep(directory / "packages", expected)
     return sum(1 for name in gone if not name.startswith(".") and not name.endswith(_METADATA))
-
-
-def _sweep_feeds(directory: Path, kept: Collection[str]) -> None:
-    """Remove the feeds of gone projects, and temporary files; leave what others put beside them."""
-    # Former versions wrote no feeds, so users may have files of their own in these directories:
-    # only those of exported projects are ours.
-    exported = {item.name for item in (directory / "simple").iterdir()}
-    for name in ("-", *(f"project/{name}" for name in exported - {*_PAGES})):
-        place = directory / name
-        if place.is_symlink() or not place.is_dir():
-            continue
-        for left in place.glob(f"{_TEMPORARY}*"):
-            remove(left)
-        if place.name not in {"-", *kept} and not (place / feed.NAME).is_dir():
-            remove(place / feed.NAME)
-            with contextlib.suppress(OSError):  # it has other files
-                place.rmdir()
 
 
 def _sweep(directory: Path, expected: Collection[str]) -> list[str]:

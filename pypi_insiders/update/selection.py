@@ -99,7 +99,7 @@ class TagSelector:
             done = self._taken_back(refs)
             # Even with --force, not what was taken back.
             built = done if request.force else {**known.built, **done}
-            return tags.unbuilt(refs, built, self._rules, self._produced)
+            return tags.unbuilt(refs, built, self._rules, known.produced)
         return self._choice(refs).build
 
     def verified(
@@ -164,19 +164,12 @@ class TagSelector:
         return (tag,)
 
     def _choice(self, refs: dict[str, str]) -> tags.Choice:
-        left_out = self._tracked.known.left_out
-        return tags.choose(refs, self._done(refs), self._rules, left_out, self._produced)
-
-    @property
-    def _produced(self) -> dict[str, str]:
-        """The versions of builds, by tag."""
-        return {build.tag: build.version for build in self._tracked.known.builds}
-
-    def _done(self, refs: dict[str, str]) -> dict[str, str]:
-        """Return the tags that are not built again, tag to commit, in the order of their builds."""
-        built = self._tracked.known.built
-        taken_back = self._taken_back(refs).items()
-        return built | {tag: commit for tag, commit in taken_back if tag not in built}
+        known = self._tracked.known
+        # Not built again, in the order of their builds.
+        done = {**known.built}
+        for tag, commit in self._taken_back(refs).items():
+            done.setdefault(tag, commit)
+        return tags.choose(refs, done, self._rules, known.left_out, known.produced)
 
     def _taken_back(self, refs: dict[str, str]) -> dict[str, str]:
         """Return the tags whose releases were taken back, tag to commit, lowest version first."""

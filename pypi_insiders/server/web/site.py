@@ -221,7 +221,7 @@ class Site:
         project, look, readme = shows
         mine = [item for item in look.standings if item.project == project.name]
         origins = {entry.origin.repository for entry in project.files if entry.origin}
-        builds, remotes, problems = self._builds({*origins, *(item.name for item in mine)})
+        builds, remotes, problems = _builds(self._paths, {*origins, *(item.name for item in mine)})
         return templating.render(
             "project.html",
             root="../../",
@@ -232,25 +232,6 @@ class Site:
             problems=problems,
             snippets=snippets.for_one(url, project.name),
         )
-
-    def _builds(self, names: Iterable[str]) -> tuple[list[Build], dict[str, str], list[str]]:
-        """Read all builds of some repositories, their Git URLs, and what cannot be read."""
-        builds: list[Build] = []
-        remotes: dict[str, str] = {}
-        problems: list[str] = []
-        if self._paths is None:
-            return builds, remotes, problems
-        for name in sorted(names):
-            try:
-                known = state.load(self._paths.state, name)
-            except InsidersError as error:
-                problems.append(f"build details cannot be read: {error.message}")
-                continue
-            builds += known.builds
-            if known.remote:
-                # Shown as it is where its host has no page that is known.
-                remotes[name] = without_credentials(known.remote)
-        return builds, remotes, problems
 
     def _readme(self, entries: Sequence[Entry]) -> Readme:
         """Read what the files of a release tell people."""
@@ -267,3 +248,25 @@ class Site:
 
 def _asset(name: str, _: str) -> bytes:
     return (files("pypi_insiders.server.web") / "assets" / name).read_bytes()
+
+
+def _builds(
+    paths: Paths | None, names: Iterable[str]
+) -> tuple[list[Build], dict[str, str], list[str]]:
+    """Read all builds of some repositories, their Git URLs, and what cannot be read."""
+    builds: list[Build] = []
+    remotes: dict[str, str] = {}
+    problems: list[str] = []
+    if paths is None:
+        return builds, remotes, problems
+    for name in sorted(names):
+        try:
+            known = state.load(paths.state, name)
+        except InsidersError as error:
+            problems.append(f"build details cannot be read: {error.message}")
+            continue
+        builds += known.builds
+        if known.remote:
+            # Shown as it is where its host has no page that is known.
+            remotes[name] = without_credentials(known.remote)
+    return builds, remotes, problems
