@@ -97,9 +97,9 @@ def test_a_tag_that_is_no_version_is_passed_over_and_named_once(
     warning = "skipped 4 tags such as probe-v1.4, newer than v1.0"
     hint = "`pypi-insiders repos set me/probe tags='probe-v{version}'`"
     assert f"warning: me/probe: {warning}; {hint}\n" in person.run("update").stderr
-    added = person.run("repos", "add", "me/other", "--url", project.url)
-    hint = hint.replace("me/probe", "me/other")
-    assert added.stderr.startswith(f"warning: me/other: {warning}\nhint: {hint}\n")
+    added = person.run("repos", "add", "them/probe", "--url", project.url)
+    hint = hint.replace("me/probe", "them/probe")
+    assert added.stderr.startswith(f"warning: them/probe: {warning}\nhint: {hint}\n")
     person.run("repos", "set", "me/probe", "tags=*")
     assert "skipped 4 tags" not in person.run("update", "me/probe").stderr
 
