@@ -128,7 +128,7 @@ def _call_of_server(verb: str) -> None:
         status = systemctl.show(SERVER.service, "ExecMainStatus")["ExecMainStatus"]
         why = exit_codes.explain(SERVER.service, status)
         if why is None:
-            raise
+            raise InsidersError(error.message, "see why: `pypi-insiders server logs`") from error
         hint = "check its settings: `systemctl --user cat pypi-insiders-server.service`"
         raise InsidersError(why, hint) from error
 

@@ -173,7 +173,7 @@ def test_a_service_that_does_not_come_up_is_taken_back(machine: Machine, port: i
     failed = machine.run("pypi-insiders", "server", "start", check=False)
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: systemctl --user restart: Job for ")
-    assert failed.stderr.endswith("\nhint: see the journal: `journalctl --user --since=-1min`\n")
+    assert failed.stderr.endswith("\nhint: see why: `pypi-insiders server logs`\n")
     assert installed_units(machine) == {
         "pypi-insiders-server.service.d",
         "pypi-insiders-server.service.d/override.conf",

@@ -426,10 +426,11 @@ def test_for_many_files_what_was_built_is_read_once(tmp_path: Path) -> None:
     catalog = Catalog(
         directory, MetadataCache(tmp_path / "record", directory), lambda: state.origins(tmp_path)
     )
+    begun_s = time.monotonic()
     with touched(tmp_path / "repositories") as opened:
         assert all(catalog.project(f"proj-{number}") for number in range(20))
-    # Kept for a second, and a busy machine may take longer.
-    assert opened.count("open probe.json") < 5
+    # And once more after each second, if the machine is that busy.
+    assert 1 <= opened.count("open probe.json") <= 1 + (time.monotonic() - begun_s)
 
 
 def test_a_yank_is_seen_by_the_next_question(directory: Path, catalog: Catalog) -> None:
