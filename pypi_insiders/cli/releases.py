@@ -78,12 +78,15 @@ def unpublish(
         # A name of which nothing is left but that it is held.
         if all_versions and not dry_run and report_let_go(paths, [normalized]):
             return
-        given_up = [] if dry_run else give_up_failed(paths, project, numbers)
-        for tag in given_up:
-            report(f"gave up {tag}: no update builds it")
-        if given_up:
-            return
-        raise
+        tags = give_up_failed(paths, project, numbers, dry_run=dry_run)
+        if not tags:
+            raise
+        for tag in tags:
+            if dry_run:
+                click.echo(f"would give up {tag}")
+            else:
+                report(f"gave up {tag}: no update builds it")
+        return
     files = [name for release in wanted for name in release.files]
     if not confirmation.is_confirmed(
         [f"{name} from the index" for name in files], yes=yes, dry_run=dry_run

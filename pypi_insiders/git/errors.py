@@ -1,4 +1,4 @@
-"""The errors of git commands."""
+"""The errors of git commands, and the form in which messages are mapped to them."""
 
 from typing import NamedTuple
 

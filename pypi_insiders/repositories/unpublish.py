@@ -25,13 +25,16 @@ def unpublish(paths: Paths, wanted: Iterable[Release]) -> list[str]:
         return remove_files(paths, [name for release in wanted for name in release.files])
 
 
-def give_up_failed(paths: Paths, project: str, versions: Iterable[str]) -> list[str]:
+def give_up_failed(
+    paths: Paths, project: str, versions: Iterable[str], *, dry_run: bool
+) -> list[str]:
     """Let no update build versions again whose tags have failed. Waits for a running update.
 
     Args:
         paths: all paths of the program.
         project: of the watched repository, in any spelling.
         versions: in any spelling.
+        dry_run: only return the tags.
 
     Returns:
         The tags, as `NS/PROJ TAG`; empty, and nothing is changed, if one of the versions has no
@@ -60,6 +63,8 @@ def give_up_failed(paths: Paths, project: str, versions: Iterable[str]) -> list[
                 }
         if not wanted or set(found.values()) != wanted:
             return []
+        if dry_run:
+            return [f"{repository} {tag}" for repository, tag in found]
         releases.take_back(paths, ((name, version) for version in found.values()))
         for repository, tag in found:
             del known[repository].failures[tag]

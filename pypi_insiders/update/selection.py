@@ -221,7 +221,7 @@ class TagSelector:
         tags.demand_release(refs, rules.pattern, name)
         other = None
         if not self._repository.tags:
-            other = tags.overlooked(refs, name, self._repository.project)
+            other = tags.overlooked(refs, name, self._repository.project or known.project)
         moved = [
             f"tag {tag} has moved from {known.built[tag]:.9} to {refs[tag]:.9} since its build; "
             "its published files stay"

@@ -143,6 +143,9 @@ def test_a_tag_that_failed_is_given_up(person: Person) -> None:
     refused = person.run("unpublish", "--yes", "probe", "1.0", "0.8", status=1)
     assert refused.stderr.startswith("error: probe 1.0 not found in the index\n")
     assert set(state.load(paths.state, "me/probe").failures) == {"v1.0", "v0.9"}
+    planned = person.run("unpublish", "--dry-run", "probe", "1.0")
+    assert planned.stdout == "would give up me/probe v1.0\n"
+    assert TAKEN_BACK.load(paths.distributions, paths.state) == {}
     done = person.run("unpublish", "--yes", "Probe", "1.0.0")
     assert done.stdout == "gave up me/probe v1.0: no update builds it\n"
     assert set(state.load(paths.state, "me/probe").failures) == {"v0.9"}
