@@ -100,10 +100,11 @@ def _beside(directory: Path) -> Iterator[Path]:
     if above in (_root(variable, default) for variable, default in _ROOTS.items()):
         yield above
         return
-    home = Path.home()
-    for name in _BESIDE if above != home else ():
+    home = Path(os.path.realpath(Path.home()))
+    real = Path(os.path.realpath(above))
+    for name in _BESIDE if real != home else ():
         # ~/.local/share has the data of all programs.
-        if (above / name).exists() and above / name != home / ".local/share":
+        if (above / name).exists() and real / name != home / ".local/share":
             yield above / name
 
 
@@ -131,7 +132,7 @@ def _refusal_of_the_system(path: Path) -> str | None:
         if any(place.is_relative_to(kernel) for kernel in _KERNEL):
             return "belongs to the kernel"
         if place in _SHARED:
-            return "is a directory of all programs"
+            return "is shared by all programs"
     return None
 
 

@@ -138,7 +138,8 @@ def _specified(
         other = registry.find({one.name: one for one in new}, item.name)
         of_github = Repository(item.name).remote
         # A name that is watched already means that one, but two new ones may both be meant.
-        if item.url is None and other and not pasted.is_same(other.url or of_github, of_github):
+        is_name = pasted.parse(text) is None
+        if is_name and other and not pasted.is_same(other.url or of_github, of_github):
             raise UsageError(
                 f"{item.name} is given twice: as {other.url}, and without a host",
                 f"give it once; to watch that of GitHub, give its address: {of_github}",

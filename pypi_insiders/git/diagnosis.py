@@ -21,7 +21,11 @@ from pypi_insiders.util.without_credentials import without_any_credentials, with
 
 # Where text of the host starts, which may have several lines: `ERR` of the protocol, an unexpected
 # answer, and a message of a server of Git LFS. Source: git's pkt-line.c, connect.c, fetch-pack.c.
-_HOST_TEXT = r"\bremote error: |(?:got|received|unexpected) '|\bbatch response: "
+_HOST_TEXT = (
+    r"\bremote error: |(?:got|received|unexpected) '|\bbatch response: |unexpected wanted-ref: "
+    r"|invalid ls-refs response: |invalid (?:un)?shallow line: |error in object: "
+    r"|object not found: |expected shallow/unshallow, got "
+)
 
 # A mirror that fails with one of these is made anew. Source: git's fetch-pack.c, index-pack.c,
 # object-file.c, packfile.c, refs.c, refs/packed-backend.c.
@@ -163,6 +167,8 @@ def _without_prefix(line: str) -> str:
 def _words(remote: Remote, found: dict[str, str]) -> dict[str, str]:
     """Return what the hints of `MEANINGS` contain."""
     # A group that did not match takes part in another alternative of its pattern.
+    # A host can write to the terminal through ssh: what it names is no option of a command.
+    found = {name: f"./{it}" if it.startswith("-") else it for name, it in found.items()}
     words = {name: shlex.quote(value) for name, value in found.items()}
     words.setdefault("key", words.get("file", ""))
     address = _ssh_address(remote.url)

@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import re
+import shlex
 import stat
 import tempfile
 import time
@@ -131,7 +132,7 @@ def warn_of_pointers(tree: Path) -> None:
     """Log that the files of Git LFS in a work tree are pointers."""
     if found := pointers(tree):
         _log.warning(
-            "the build has pointers of Git LFS in place of %s: %s",
+            "the build contains pointers of Git LFS in place of %s: %s",
             counted(len(found), "file"), listed(found, _SHOWN),
         )  # fmt: skip
 
@@ -197,13 +198,14 @@ def _replace(pointer: _Pointer, source: Path) -> None:
         pointer.path.unlink()
         raise InsidersError(
             f"the file of Git LFS for {pointer.path.name} is damaged",
-            f"`rm {source}`; the next update fetches it again",
+            f"`rm {shlex.quote(str(source))}`; the next update fetches it again",
         )
     pointer.path.chmod(stat.S_IMODE(mode))
 
 
 def _check(status: os.stat_result, pointer: _Pointer, source: Path) -> None:
-    name, hint = pointer.path.name, f"if it is damaged, remove it to fetch it again: `rm {source}`"
+    name, file = pointer.path.name, shlex.quote(str(source))
+    hint = f"if it is damaged, remove it to fetch it again: `rm {file}`"
     if not stat.S_ISREG(status.st_mode):
         raise UnfitError(f"the file of Git LFS for {name} is not a regular file", hint)
     if status.st_size != pointer.size_bytes:
@@ -221,7 +223,7 @@ def _copy(content: BinaryIO, copy: BinaryIO, size_bytes: int) -> str:
     while size_bytes > 0 and (block := watched.read(min(size_bytes, _BLOCK_BYTES))):
         if time.monotonic() > until_s:
             raise InsidersError(
-                "to copy the files of Git LFS takes too long", "the next update tries again"
+                "copying the files of Git LFS took too long", "the next update tries again"
             )
         size_bytes -= len(block)
         digest.update(block)

@@ -9,6 +9,7 @@ from pypi_insiders.git.errors import (
     RefusedError,
     UnreachableError,
 )  # fmt: skip
+from pypi_insiders.git.tls_meanings import TLS_MEANINGS
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.network_failures import PASSING_STATUS, UNREACHABLE, UNRESOLVED
 
@@ -90,6 +91,14 @@ MEANINGS = (
         "ask the host's owner; if it has changed, run `ssh-keygen -R {place}`, then check the "
         "fingerprint: {ssh}",
         SSH,
+    ),
+    # Git's `insteadOf` may turn a URL of https into one of ssh.
+    Meaning(
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED",
+        InsidersError,
+        "the host's ssh key has changed, or another host answers",
+        "ask the host's owner; `git ls-remote {url}` prints which key to remove",
+        HERE,
     ),
     Meaning(
         r"no matching (?:host key type|key exchange method|cipher|MAC) found",
@@ -287,51 +296,7 @@ MEANINGS = (
         "no access: the host answers with a web page, such as a sign-in page",
         "check the URL, or {sign_in}",
     ),
-    # TLS.
-    Meaning(
-        r"[Cc]ertificate has expired|certificate expired",
-        InsidersError,
-        "the host's certificate has expired",
-        "ask the host's owner to renew it, and check the clock of this machine: `date`",
-    ),
-    Meaning(
-        r"certificate is not yet (?:valid|activated)|certificate is not yet",
-        InsidersError,
-        "the host's certificate is not valid yet",
-        "check the clock of this machine: `date`",
-    ),
-    Meaning(
-        r"does not match target|no alternative certificate subject name",
-        InsidersError,
-        "the host's certificate is of another host",
-        "check the name of the host in {url}",
-    ),
-    Meaning(
-        r"http\.pinnedPubkey",
-        InsidersError,
-        "the host's key is not the pinned one",
-        "check `http.pinnedPubkey` of git",
-    ),
-    Meaning(
-        r"SSL certificate|[Cc]ertificate verification failed|server verification failed"
-        r"|[Cc]ertificate issuer is not recognized|signer not (?:trusted|found)",
-        InsidersError,
-        "the host's certificate is not trusted, or has expired",
-        "set the certificate of its authority: `git config --global http.https://{host}.sslCAInfo "
-        "FILE`",
-    ),
-    Meaning(
-        r"wrong version number|unexpected TLS packet|record layer failure",
-        InsidersError,
-        "the host does not answer with TLS at this port",
-        "check scheme and port of {url}",
-    ),
-    Meaning(
-        r"unsafe legacy renegotiation|unsupported protocol|key too small|protocol version",
-        InsidersError,
-        "the host supports only outdated TLS",
-        "ask the host's owner to update it",
-    ),
+    *TLS_MEANINGS,
     # The network. What connects, and fails for no reason above, will pass.
     Meaning(
         r"Could not resolve proxy",

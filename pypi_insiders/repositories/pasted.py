@@ -5,8 +5,12 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 GITHUB = "github.com"
-# What follows a repository in the addresses of pages: of GitLab, and of Forgejo, Gitea, Bitbucket.
-_PAGES = r"/-/|/(?:src|tree|blob|raw|releases|tags|commits?|branches|issues|pulls?|wiki)(?:/|$)"
+# Whose repositories have two parts, so that all that follows is a page.
+_TWO_PARTS = {GITHUB, "bitbucket.org", "codeberg.org"}
+# What follows a repository in the addresses of pages, and cannot be a part of its name: of GitLab,
+# then of Forgejo and Gitea. Not `/releases` or `/tags`, as a project of a subgroup can have that
+# name. Source: https://docs.gitlab.com/user/reserved_names/
+_PAGES = r"/-/|/(?:blame|blob|commits|raw|tree)/|/src/(?:branch|commit|tag)/|/releases/tag/"
 # The hosts that answer for another one on ssh.
 # Source: docs.github.com, "Using SSH over the HTTPS port"; the same of the others.
 _SSH_HOSTS = {
@@ -15,8 +19,6 @@ _SSH_HOSTS = {
     "altssh.bitbucket.org": "bitbucket.org",
     "ssh.dev.azure.com": "dev.azure.com",
 }
-
-
 # The forges whose hosts are the same repositories over each transport, in any case.
 _FORGES = {
     GITHUB,
@@ -37,8 +39,9 @@ class Pasted(NamedTuple):
     url: str | None
     """Where Git finds it; `None`: where it does by default."""
     place: tuple[str, str]
-    """Host and path, by which two addresses of one repository are the same."""
-    is_ssh: bool
+    """Host and path, which are the same over each transport."""
+    ssh_port: str | None
+    """`None`: it is not reached over ssh."""
 
     @property
     def full_name(self) -> str:
@@ -46,12 +49,13 @@ class Pasted(NamedTuple):
         host = re.sub(r"[^A-Za-z0-9_.-]+", "-", self.place[0]).strip("-")
         return f"{host}/{self.name}" if host else self.name
 
-    def is_alias_of(self, other: "Pasted") -> bool:
-        """Return whether one of the hosts can be a name of `~/.ssh/config` for the other one."""
-        # Such a name has no dot, and is one for ssh only: of https it is a host of the network.
-        aliases = [re.fullmatch(r"[\w-]+", item.place[0]) is not None for item in (self, other)]
-        is_same_name = self.name.casefold() == other.name.casefold()
-        return is_same_name and self.is_ssh and other.is_ssh and aliases[0] != aliases[1]
+    def is_at(self, other: "Pasted") -> bool:
+        """Return whether both lead to one repository."""
+        # Each transport has a port of its own, so that only those of the same one are compared.
+        is_other_port = None not in (self.ssh_port, other.ssh_port) and (
+            self.ssh_port != other.ssh_port
+        )
+        return self.place == other.place and not is_other_port
 
 
 def parse(text: str, *, is_stored: bool = False) -> Pasted | None:
@@ -70,10 +74,10 @@ def parse(text: str, *, is_stored: bool = False) -> Pasted | None:
     if is_web and not is_stored:
         is_to_clone = path.endswith(".git")
         path = re.sub(r"[?#].*", "", path).rstrip("/")
-        if not is_to_clone:
-            path = re.split(_PAGES, path, maxsplit=1)[0]
-        if name == GITHUB and not is_to_clone:
+        if not is_to_clone and name in _TWO_PARTS:
             path = "/".join(path.split("/")[:2])
+        elif not is_to_clone:
+            path = re.split(_PAGES, path, maxsplit=1)[0]
     parts = _parts(path, name)
     if len(parts) < 2:
         return None
@@ -84,7 +88,10 @@ def parse(text: str, *, is_stored: bool = False) -> Pasted | None:
         url = None
     # A path of this machine has parts that name nothing.
     named = "/".join(parts[-2:] if scheme == "file" else parts)
-    return Pasted(named, url, _place(address._replace(path=path)), scheme == "ssh")
+    # Forges listen on a second port, such as 443 of ssh.github.com.
+    ssh_port = "22" if name in _SSH_HOSTS or not port else port
+    place = _place(address._replace(path=path))
+    return Pasted(named, url, place, ssh_port if scheme == "ssh" else None)
 
 
 def is_same(url: str | None, other: str | None) -> bool:
@@ -92,7 +99,7 @@ def is_same(url: str | None, other: str | None) -> bool:
     if url == other:
         return True
     one, two = (parse(text or "", is_stored=True) for text in (url, other))
-    return one is not None and two is not None and one.place == two.place
+    return one is not None and two is not None and one.is_at(two)
 
 
 class _Address(NamedTuple):

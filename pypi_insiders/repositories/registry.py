@@ -216,10 +216,7 @@ def meant(repositories: Mapping[str, Repository], text: str) -> str:
             if place and (item := _at(repositories, place)):
                 return item.name
         name = found.name
-        if other := find(repositories, name):
-            of_other = pasted.parse(other.remote, is_stored=True)
-            if of_other and found.is_alias_of(of_other):
-                return other.name
+        if find(repositories, name):
             name = found.full_name
         # Whatever has that name is at another place: it is not what was pasted.
         if find(repositories, name):
@@ -240,7 +237,7 @@ def _at(repositories: Mapping[str, Repository], found: pasted.Pasted) -> Reposit
     """Return the repository that is watched at the place of an address."""
     for item in repositories.values():
         of_item = pasted.parse(item.remote, is_stored=True)
-        if of_item and of_item.place == found.place:
+        if of_item and of_item.is_at(found):
             return item
     return None
 

@@ -159,9 +159,9 @@ def test_a_directory_is_searched(
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("/tmp", "is a directory of all programs"),
-        ("/tmp/../var/tmp", "is a directory of all programs"),
-        ("/run", "is a directory of all programs"),
+        ("/tmp", "is shared by all programs"),
+        ("/tmp/../var/tmp", "is shared by all programs"),
+        ("/run", "is shared by all programs"),
         ("/dev/shm", "belongs to the kernel"),
         ("/proc/self/root/etc/hostname", "belongs to the kernel"),
         ("~/kernel/version", "belongs to the kernel"),

@@ -26,6 +26,11 @@ def test_a_name_beside_an_address_of_another_host_is_refused(texts: tuple[str, .
         (("q/w", GITLAB), ["q/w", "gitlab.com/q/w"]),
         (("https://github.com/q/w", "q/w"), ["q/w", "q/w"]),
         (("you/x", "https://codeberg.org/me/x", "me/x"), ["you/x", "me/x", "me/x"]),
+        ((GITLAB, "git@gitlab.com:q/w.git"), ["q/w", "q/w"]),
+        (
+            ("q/w", GITLAB, "https://GitLab.com/Q/w.git"),
+            ["q/w", "gitlab.com/q/w", "gitlab.com/q/w"],
+        ),
     ],
 )
 def test_what_can_mean_one_only_is_taken(texts: tuple[str, ...], names: list[str]) -> None:

@@ -138,3 +138,18 @@ def test_what_a_host_sends_is_no_message_of_this_machine(way: str, form: str, li
 def test_messages_of_another_transport_have_no_meaning(way: str, line: str) -> None:
     error = explain(line, "ls-remote", Remote(_URLS[way], "me/probe"))
     assert error.hint == "the next update tries again"
+
+
+def test_a_changed_key_is_told_also_where_git_goes_another_way() -> None:
+    """`url.git@x.org:.insteadOf` makes https of ssh: the warning of ssh must not be lost."""
+    banner = "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @"
+    text = f"{banner}\nHost key verification failed.\nfatal: Could not read from remote repository."
+    why = explain(text, "ls-remote", Remote("https://x.org/me/probe"))
+    assert why.message.startswith("the host's ssh key has changed, or another host answers")
+    assert "ssh-keygen" not in (why.hint or "")
+
+
+def test_what_a_host_names_is_no_option() -> None:
+    """Over ssh, a host can write any line; `ssh-add -s` would load a library."""
+    why = explain('Load key "-s/x.so": incorrect passphrase', "fetch", Remote("git@x.org:me/probe"))
+    assert why.hint == "add it to the ssh agent: `ssh-add ./-s/x.so`"

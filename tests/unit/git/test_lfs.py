@@ -148,7 +148,7 @@ def test_the_copies_of_files_are_bounded_in_time_and_in_space(
     mirror = tmp_path / "mirror.git"
     with monkeypatch.context() as patch:
         patch.setattr(lfs, "FETCH_TIMEOUT_S", 0)
-        with pytest.raises(InsidersError, match=r"^to copy the files of Git LFS takes too long$"):
+        with pytest.raises(InsidersError, match=r"^copying the files of Git LFS took too long$"):
             remotes.export(mirror, commit, tmp_path / "late", has_lfs=True)
     oid = "0" * 64
     commit = write_pointer(project, oid, 1024**3)

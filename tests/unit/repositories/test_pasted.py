@@ -83,7 +83,6 @@ WATCHED = {
         ("ssh://git@altssh.gitlab.com:443/a/b/theirs.git", "you/other"),
         ("org/project/repo", "org/project/repo"),
         ("https://org@dev.azure.com/org/project/_git/repo", "org/project/repo"),
-        ("git@work:me/probe-insiders.git", "me/probe-insiders"),
     ],
 )
 def test_an_address_finds_what_is_watched(text: str, name: str) -> None:
@@ -138,6 +137,8 @@ def test_another_transport_is_no_other_repository(url: str, is_same: bool) -> No
         ("alice@h.example:x/p", "bob@h.example:x/p"),
         ("ssh://alice@h.example/x/p", "ssh://bob@h.example/x/p"),
         ("ssh://alice@h.example:1/x/p", "ssh://alice@h.example:2/x/p"),
+        ("ssh://git@h.example:1/x/p", "ssh://git@h.example:2/x/p"),
+        ("ssh://git@h.example:2222/x/p", "git@h.example:x/p"),
         ("alice@h.example:/x/p", "alice@h.example:x/p"),
         ("alice@h.example:x/P", "alice@h.example:x/p"),
         ("git@h.example:/srv/p", "git@h.example:srv/p"),
@@ -185,9 +186,11 @@ def test_one_repository_is_the_same_over_each_transport(one: str, other: str) ->
         "https://[2001:db8::2]/ns/proj",
         "ssh://git@[2001:db8::2]/ns/proj",
         "http://gitlab.com/ns/proj",
+        # Perhaps a name of ~/.ssh/config, perhaps another host.
+        "git@gitea:ns/proj.git",
     ],
 )
-def test_a_host_is_no_alias_but_of_ssh(url: str | None, text: str) -> None:
+def test_a_host_is_no_alias(url: str | None, text: str) -> None:
     """`repos remove` would remove the repository of another host."""
     watched = {"ns/proj": Repository("ns/proj", "privproj", url)}
     with pytest.raises(InsidersError, match="not a watched repository; did you mean ns/proj"):
@@ -243,6 +246,16 @@ def test_a_repository_that_is_called_like_a_page_is_found() -> None:
     }
     assert registry.meant(watched, url) == "o/o"
     assert registry.meant(watched, "https://h.example/ns/sub/releases/tag/1") == "ns/sub"
+
+
+@pytest.mark.parametrize("word", ["releases", "tags", "issues", "pulls", "wiki", "src", "branches"])
+def test_a_project_of_a_subgroup_is_no_page_of_another(word: str) -> None:
+    """`repos remove` would remove the repository that is called like the group."""
+    text = f"https://gitlab.com/team/app/{word}/client"
+    watched = {"team/app": Repository("team/app", "app", "https://gitlab.com/team/app.git")}
+    with pytest.raises(InsidersError, match="is not a watched repository"):
+        registry.select(watched, [text])
+    assert registry.specified(watched, text).name == f"team/app/{word}/client"
 
 
 def test_with_a_url_of_its_own_any_path_is_a_name() -> None:
