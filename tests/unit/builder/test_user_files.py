@@ -121,6 +121,10 @@ def test_nothing_else_beside_programs_is_read(home: Path) -> None:
     (home / "code/share").symlink_to(home / ".ssh")
     read = (home / "code/bin", home / "code/lib", home / "bin", home / ".local/bin")
     assert _select(home, path=("~/code/bin", "~/bin", "~/.local/bin")).readable == read
+    (home / "local").symlink_to(".local")
+    for text in ("~/local/bin", "~/code/../.local/bin"):
+        (only,) = _select(home, path=(text,)).readable
+        assert only.resolve() == home / ".local/bin"
 
 
 def test_a_directory_is_searched(

@@ -103,6 +103,10 @@ def test_a_hint_has_the_address_of_ssh(url: str, hint: str) -> None:
     [
         "fatal: remote error: {}",
         "fatal: remote error: no\n{}",
+        "fatal: invalid ls-refs response: 0 x\n{}",
+        "fatal: invalid shallow line: x\n{}",
+        "fatal: error in object: x\n{}",
+        "fatal: object not found: x\n{}",
         "remote: {}",
         "remote: no\r{}",
         "fatal: protocol error: got '\n{}",
