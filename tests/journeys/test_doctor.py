@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,12 @@ def watch(machine: Machine, directory: Path, *, at: str | None = None) -> Projec
     machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
     machine.run("pypi-insiders", "repos", "add", "me/probe:probe", "--url", at or project.url)
     return project
+
+
+def start_and_fail(machine: Machine) -> None:
+    """Start the watcher, whose first update finds nothing to build; what comes later may."""
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
+    machine.wait_for_journal("Failed to start pypi-insiders-watcher.service")
 
 
 def found_at(project: Project) -> dict[str, Any]:
@@ -472,8 +479,7 @@ def test_what_only_the_shell_can_read_is_a_problem(
     project = watch(machine, tmp_path, at=f"{NOWHERE}probe.git")
     shell = found_at(project)
     if is_installed:
-        machine.run("pypi-insiders", "watcher", "start", "--no-block")
-        machine.wait_for_journal("Failed to start pypi-insiders-watcher.service")
+        start_and_fail(machine)
     found = examine(machine, status=1, **shell)["me/probe"]
     assert found["severity"] == "problem"
     assert found["text"].startswith(
@@ -487,7 +493,7 @@ def test_what_only_the_shell_can_read_is_a_problem(
 def test_what_only_the_unit_can_read_is_well(machine: Machine, port: int, tmp_path: Path) -> None:
     """`Environment=` of a person's drop-in is the watcher's, with values that need quoting."""
     project = watch(machine, tmp_path, at=f"{NOWHERE}probe.git")
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
+    start_and_fail(machine)
     assert examine(machine, status=1)["me/probe"]["severity"] == "problem"
     odd = {"ODD": r"a $HOME ${HOME} 'b' %% \\ c"}
     drop_in(machine, assignments({**found_at(project), **odd}))
@@ -502,17 +508,18 @@ def test_a_file_of_variables_and_credentials_are_those_of_the_unit(
     machine: Machine, port: int, tmp_path: Path
 ) -> None:
     """A git that asks for what only a unit has; and nobody reads it in a command line."""
+    secret = f"secret-{uuid.uuid4().hex}"  # other tests run beside this one, with words of theirs
     project = watch(machine, tmp_path, at=f"{NOWHERE}probe.git")
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
+    start_and_fail(machine)
     machine.write_text(
         "bin/git",
         "#!/bin/sh\n"
         'refuse() { echo "fatal: Authentication failed" >&2; exit 9; }\n'
         'case "$*" in *ls-remote*)\n'
         '    [ "$(cat "$CREDENTIALS_DIRECTORY/set" "$CREDENTIALS_DIRECTORY/load")" '
-        "= 's3cret as setfrom a file' ] || refuse\n"
+        f"= '{secret} as setfrom a file' ] || refuse\n"
         '    [ -z "${GONE+x}" ] || refuse\n'
-        "    ! grep -aq s3cret /proc/[0-9]*/cmdline || refuse ;;\n"
+        f"    ! grep -aq {secret} /proc/[0-9]*/cmdline || refuse ;;\n"
         'esac\nexec /usr/bin/env PATH="${PATH#*:}" git "$@"\n',
         mode=0o755,
     )
@@ -521,9 +528,9 @@ def test_a_file_of_variables_and_credentials_are_those_of_the_unit(
     machine.write_text("variables", "".join(f"{name}={it}\n" for name, it in variables.items()))
     drop_in(
         machine,
-        "Environment=TOKEN=s3cret\n"
+        f"Environment=TOKEN={secret}\n"
         "EnvironmentFile=%h/variables\nEnvironmentFile=-%h/missing\nUnsetEnvironment=GONE\n"
-        "SetCredential=set:s3cret as set\nLoadCredential=load:%h/from-a-file\n",
+        f"SetCredential=set:{secret} as set\nLoadCredential=load:%h/from-a-file\n",
     )
     assert examine(machine, status=1)["me/probe"]["severity"] == "ok"  # nothing is built yet
     drop_in(machine, "EnvironmentFile=%h/variables\nUnsetEnvironment=GONE\n")
