@@ -5,8 +5,8 @@ from pypi_insiders.cli.common import LazyGroup
 COMMANDS = {
     "add": ("pypi_insiders.cli.repos_add:add", "Watch repositories."),
     "import": (
-        "pypi_insiders.cli.repos_add:import_",
-        "Watch the repositories of the original pypi-insiders.",
+        "pypi_insiders.cli.repos_import:import_",
+        "Watch the repositories of another program, or of requirements.",
     ),
     "set": ("pypi_insiders.cli.repos_change:set_", "Change keys of a watched repository."),
     "list": (

@@ -1,18 +1,17 @@
-"""`pypi-insiders repos add` and `import`."""
+"""`pypi-insiders repos add`."""
 
 import logging
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import CommonCommand, note, report
+from pypi_insiders.cli.common import CommonCommand, report
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
-from pypi_insiders.repositories import changes, legacy_import, ownership, pasted, registry
+from pypi_insiders.repositories import changes, ownership, pasted, registry
 from pypi_insiders.repositories.repository import Repository, demand_remote, is_insecure
 from pypi_insiders.systemd import service_status
 from pypi_insiders.systemd.service_status import Condition
@@ -30,7 +29,7 @@ IN_CLEAR_TEXT = (
 )
 """The warning about a URL of http."""
 
-_no_check = click.option(
+no_check_option = click.option(
     "--no-check", is_flag=True, help="Check no access, and read no project names."
 )
 
@@ -77,7 +76,7 @@ _no_check = click.option(
     shell_complete=completers.files,
     help="Read the token for https from FILE.",
 )
-@_no_check
+@no_check_option
 def add(
     specifications: tuple[str, ...], no_check: bool, **options: str | int | bool | None
 ) -> None:
@@ -115,7 +114,7 @@ def add(
             raise UsageError(error.message, hint) from error
     # Before the list is locked for the change: a host may take its 10 seconds.
     found = Introduction() if no_check else introduction.check(paths, new)
-    _report(paths, _watch(paths, found.named(new), tuple(given)), found)
+    report_added(paths, watch(paths, found.named(new), tuple(given)), found)
 
 
 def _typed(specifications: Iterable[str], given: Mapping[str, str | int | bool]) -> list[str]:
@@ -150,7 +149,7 @@ def _specified(
     return new
 
 
-def _watch(paths: Paths, new: Sequence[Repository], given: Sequence[str]) -> list[Repository]:
+def watch(paths: Paths, new: Sequence[Repository], given: Sequence[str]) -> list[Repository]:
     """Add repositories, and print what changed.
 
     Args:
@@ -174,7 +173,7 @@ def _watch(paths: Paths, new: Sequence[Repository], given: Sequence[str]) -> lis
     return [item for name, item in after.items() if name not in before]
 
 
-def _report(paths: Paths, fresh: Iterable[Repository], found: Introduction) -> None:
+def report_added(paths: Paths, fresh: Iterable[Repository], found: Introduction) -> None:
     """Report the problems of repositories that were added, and the tags that are built first."""
     log = logging.getLogger(__name__)
     readable = []
@@ -219,30 +218,3 @@ def _next(update: str) -> str:
         return f"{update}, or `pypi-insiders watcher enable` for this and all later releases"
     at = f" in {times.span(times.at(look.next_run, now) - now)}" if look.next_run else ""
     return f"the watcher builds it{at}, or now: {update}"
-
-
-@click.command("import", cls=CommonCommand)
-@click.argument(
-    "file",
-    metavar="[FILE]",
-    required=False,
-    shell_complete=completers.files,
-    type=click.Path(path_type=Path),
-)
-@_no_check
-def import_(file: Path | None, no_check: bool) -> None:
-    """Watch the repositories of the original pypi-insiders.
-
-    FILE is its repos.json (default: where the original stores it), which stays as it is. If one
-    of its repositories is wrong, none is added; those already watched are no error.
-    """
-    paths = default_paths()
-    named = file is not None
-    listed = legacy_import.load(file or paths.config / legacy_import.FILE, is_argument=named)
-    if not listed:
-        note(f"{file or paths.config / legacy_import.FILE} names no repositories")
-    found = Introduction() if no_check else introduction.check(paths, listed)
-    fresh = _watch(paths, found.named(listed), ())
-    for line in legacy_import.remains(paths, listed):
-        note(line)
-    _report(paths, fresh, found)

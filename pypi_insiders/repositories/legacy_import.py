@@ -10,29 +10,26 @@ from typing import Any
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories.repository import Repository, parse_name, parse_project
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import list_names, read_text
+from pypi_insiders.util.files import list_names
 from pypi_insiders.util.formatting import counted
 
 FILE = "repos.json"
 """The list of repositories of the original."""
 _HINT = 'it maps each repository to its project: {"NS/PROJ": "PROJECT"}'
 _PROCESSES = Path("/proc")
+_COMMAND = r"-Impypi_insiders %s run(?: |$)"
 
 
-def load(path: Path, *, is_argument: bool = False) -> list[Repository]:
-    """Read the `repos.json` of the original.
+def parse(path: Path, text: str) -> list[Repository]:
+    """Parse the `repos.json` of the original.
 
     Args:
-        path: the file.
-        is_argument: whether the user has named it, so that it may be a pipe.
+        path: the file, for messages.
+        text: its content.
 
     Raises:
-        InsidersError: the file is missing, unreadable or not such a list; the message has all
-            problems.
+        InsidersError: it is not such a list; the message has all problems.
     """
-    text = read_text(path, is_argument=is_argument)
-    if text is None:
-        raise InsidersError(f"{path} not found", "name the file: `pypi-insiders repos import FILE`")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -61,7 +58,8 @@ def _repository(name: str, project: Any) -> Repository:
 def remains(paths: Paths, imported: Iterable[Repository]) -> Iterator[str]:
     """Yield a line on each process, file and clone of the original that is left."""
     # The original has no units: its server and watcher are processes in the background.
-    for number, part in _running():
+    parts = [(part, pid) for part in ("server", "watcher") for pid in running(_COMMAND % part)]
+    for part, number in parts:
         port = " and may use the port of this server" if part == "server" else ""
         yield f"the {part} of the original is running{port}; stop it: `kill {number}`"
     files = [name for name in list_names(paths.data) if name.endswith((".whl", ".tar.gz"))]
@@ -75,8 +73,11 @@ def remains(paths: Paths, imported: Iterable[Repository]) -> Iterator[str]:
         yield f"its clones in {paths.cache} are no longer used: {', '.join(clones)}"
 
 
-def _running() -> list[tuple[int, str]]:
-    """Return process id and part, `server` or `watcher`, of this user's original processes.
+def running(command: str) -> list[int]:
+    """Return the process ids of this user's Python programs with a command line, sorted.
+
+    Args:
+        command: a regular expression of the words after the interpreter.
 
     Source: proc_pid_cmdline(5), proc_pid_environ(5).
     """
@@ -93,7 +94,6 @@ def _running() -> list[tuple[int, str]]:
             words = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:  # the process has ended
             continue
-        line = b" ".join(words[1:4]).decode(errors="replace")
-        if match := re.fullmatch("-Impypi_insiders (server|watcher) run", line):
-            found.append((int(name), match[1]))
+        if re.match(command, b" ".join(words[1:]).decode(errors="replace")):
+            found.append(int(name))
     return sorted(found)
