@@ -41,17 +41,17 @@ def test_its_clones_are_taken_over(person: Person, cache: Path) -> None:
 def test_its_settings_say_where_they_are(person: Person, tmp_path: Path) -> None:
     """Also in a file of another place, which is known by its tables."""
     clone(tmp_path / "sources/a", "git@github.com:me/a", "a")
-    (tmp_path / "dists").mkdir()
-    (tmp_path / "dists/a-1.0.tar.gz").touch()
+    (person.home / "old").mkdir()
+    (person.home / "old/a-1.0.tar.gz").touch()
     text = (
         f'[index]\nurl = "http://localhost:8123"\nsources-directory = "{tmp_path}/sources"\n'
-        f'distributions-directory = "{tmp_path}/dists"\n[project]\nnamespace = "me"\n'
+        'distributions-directory = "~/old"\n[project]\nnamespace = "me"\n'
     )
     settings = person.paths.config.parent / "insiders/insiders.toml"
     settings.parent.mkdir(parents=True)
     settings.write_text(text)
     told = (
-        f"note: its published files are in {tmp_path}/dists (1 file); "
+        f"note: its published files are in {person.home}/old (1 file); "
         f"to serve them, move them to {person.paths.distributions}\n"
         f"note: its clones in {tmp_path}/sources are no longer used\n"
         "note: its index used port 8123; to use it here, set `port = 8123` under [server]\n"
