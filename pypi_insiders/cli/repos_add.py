@@ -1,6 +1,7 @@
 """`pypi-insiders repos add`."""
 
 import logging
+import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -94,6 +95,11 @@ def add(
     if options["url"] is not None and len(specifications) != 1:
         raise UsageError("--url requires exactly one repository", "add them one by one")
     given = {key.replace("_", "-"): value for key, value in options.items() if value is not None}
+    # As every command takes a path. In repos.toml there is no current directory.
+    for key in ("allowed-signers", "token-file"):
+        path = given.get(key)
+        if isinstance(path, str) and path and not path.startswith("~"):
+            given[key] = os.path.abspath(path)  # noqa: PTH100 - links stay
     paths = default_paths()
     watched = registry.load(paths.repositories)
     new = _specified(watched, specifications, has_url="url" in given)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from pypi_insiders.doctor.finding import Finding, ok, problem, warning
-from pypi_insiders.systemd import systemctl
+from pypi_insiders.systemd import journalctl, systemctl
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
 
@@ -73,6 +73,17 @@ def lingering() -> Finding:
     return ok("lingering", "on" if is_lingering else "unknown: no answer from loginctl")
 
 
+def journal() -> Finding:
+    """Check whether this user can read the logs of its units."""
+    if not journalctl.is_readable():
+        return warning(
+            "journal",
+            "not readable: system users have no journal of their own",
+            f"`sudo usermod -aG systemd-journal {systemctl.user()}`, then log in again",
+        )
+    return ok("journal", "readable")
+
+
 def look(found: systemctl.Manager | InsidersError) -> Iterator[Finding]:
     """Check git and systemd."""
     yield git()
@@ -80,3 +91,4 @@ def look(found: systemctl.Manager | InsidersError) -> Iterator[Finding]:
     if isinstance(found, systemctl.Manager):
         yield bus()
         yield lingering()
+        yield journal()

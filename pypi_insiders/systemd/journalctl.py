@@ -49,6 +49,16 @@ def logs(
     exec_program(("journalctl", *_journal_of_user(), "--no-hostname", *options, *matches))
 
 
+def is_readable() -> bool:
+    """Return whether this user may read the lines of its units.
+
+    Source: journald.conf(5), `SplitMode=`: only users that are not of the system have files.
+    """
+    # Without permission for any file, journalctl fails, or says so and ends with status 0.
+    result = run(("journalctl", *_journal_of_user(), "--lines=0"), timeout_s=_TIMEOUT_S)
+    return result.status == 0 and "insufficient permissions" not in result.stderr
+
+
 def newest() -> Position | None:
     """Return the position of the newest entry of the journal; `None` where there is none.
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pwd
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,11 +86,19 @@ def is_hidden() -> bool:
     return "INVOCATION_ID" in os.environ and not (runtime_directory() / "systemd/private").exists()
 
 
+def user() -> str:
+    """Return the name of this user; `USER` can be that of the one who called `su` or `setpriv`."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return os.environ.get("USER") or str(os.getuid())
+
+
 def _explain(result: Result) -> InsidersError:
     """Return the error for an unreachable user manager, with the most likely reason."""
     # By the environment, because systemctl's own messages do not name the reason.
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    user = os.environ.get("USER") or str(os.getuid())
+    name = user()
     # The test of sd_booted(3).
     if not Path("/run/systemd/system").is_dir():
         return InsidersError("systemd is not running here (in a container?)", _FOREGROUND)
@@ -103,7 +112,7 @@ def _explain(result: Result) -> InsidersError:
     if not runtime:
         return InsidersError(
             "no session with a user manager here: XDG_RUNTIME_DIR is not set",
-            f"log in as {user} with ssh or `machinectl shell {user}@`, not with `su`; "
+            f"log in as {name} with ssh or `machinectl shell {name}@`, not with `su`; "
             + _FOREGROUND,
         )
     try:
@@ -114,12 +123,12 @@ def _explain(result: Result) -> InsidersError:
     if owner is not None and owner != os.getuid():
         return InsidersError(
             f"XDG_RUNTIME_DIR is {runtime}, which belongs to another user",
-            f"log in as {user} (`machinectl shell {user}@`), not with `su` or `sudo`",
+            f"log in as {name} (`machinectl shell {name}@`), not with `su` or `sudo`",
         )
     if not Path(runtime, "systemd", "private").exists():
         return InsidersError(
-            f"no user manager is running for {user} (no socket in {runtime})",
-            f"start one: `sudo loginctl enable-linger {user}`; " + _FOREGROUND,
+            f"no user manager is running for {name} (no socket in {runtime})",
+            f"start one: `sudo loginctl enable-linger {name}`; " + _FOREGROUND,
         )
     return InsidersError(
         f"the user manager does not answer: {first_line(result.stderr)}",
