@@ -1,5 +1,6 @@
 """Stop watching repositories, and remove their published files."""
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -98,7 +99,7 @@ def unlisted(paths: Paths, watched: Collection[str]) -> list[str]:
 def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
     """Remove the files of a repository's old versions from the index.
 
-    Waits for a running update.
+    Waits for a running update, unless it is a dry run.
 
     Args:
         paths: all paths of the program.
@@ -113,7 +114,7 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
         InsidersError: a file cannot be removed.
     """
     # Read under the lock: a running update may be publishing a version.
-    with running.updates_stopped(paths):
+    with contextlib.nullcontext() if dry_run else running.updates_stopped(paths):
         builds = state.load(paths.state, name).builds
         names = retention.superfluous(paths.distributions, builds, keep)
         return names if dry_run else unpublish.remove_files(paths, names, releases.PRUNED)
