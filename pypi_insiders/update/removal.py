@@ -29,6 +29,8 @@ class Removed:
     """Its published files, which stay in the index."""
     projects: tuple[str, ...]
     """The project names that are held for it."""
+    is_watched: bool = True
+    """Whether it was watched until now; `False`: only its state or a held name was left."""
 
 
 def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
@@ -54,7 +56,7 @@ def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
 
 
 def published(paths: Paths, names: Iterable[str]) -> list[Removed]:
-    """Return what `stop_watching` would.
+    """Return what `stop_watching` would; `is_watched` tells those that are only remembered.
 
     Raises:
         UsageError: a name is malformed.
@@ -72,7 +74,12 @@ def _find(paths: Paths, watched: Mapping[str, Repository], names: Iterable[str])
     known = held_names.with_removed(paths, watched, held)
     gone = [item.name for item in registry.select(known, names)]
     return [
-        Removed(name, tuple(_published(paths, name)), tuple(projects.get(name.casefold(), ())))
+        Removed(
+            name,
+            tuple(_published(paths, name)),
+            tuple(projects.get(name.casefold(), ())),
+            registry.find(watched, name) is not None,
+        )
         for name in gone
     ]
 
