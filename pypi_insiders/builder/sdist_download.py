@@ -62,14 +62,14 @@ def download(  # noqa: PLR0913 - what uv is asked for
     listed.write_text("".join(f"{text}\n" for text in wanted))
     file = _find(project, listed, python, as_of_s, processes)
     if urlsplit(str(file["url"])).scheme == "file":
-        # An index on another host can list any file of this machine. Without cache and network, uv
+        # An index of http can list any file of this machine. Without cache and network, uv
         # finds what the indexes and directories on this machine have, which the user has chosen.
         try:
             file = _find(project, listed, python, as_of_s, processes, "--offline", "--no-cache")
         except RequirementError as error:
             raise RequirementError(
-                f"cannot download the sdist of {project}: its index is on another host, and lists "
-                f"a file of this machine, {file['url']}"
+                f"cannot download the sdist of {project}: an index of http or https lists a file "
+                f"of this machine, {file['url']}"
             ) from error
     url, name = str(file["url"]), str(file.get("name") or _last_part(str(file["url"])))
     if "/" in name or not name.isprintable() or not name.endswith(".tar.gz"):
@@ -139,7 +139,9 @@ def _copy(url: str, target: Path) -> None:
         if login := _login(url):
             # Not to another host that this one redirects to.
             request.add_unredirected_header("Authorization", f"Basic {login}")
-        with answer_to(request, _TIMEOUT_S) as answer:
+        # Longer, so that the check of the time, which says more, comes first.
+        total_s = shortened(_DOWNLOAD_S) + _TIMEOUT_S
+        with answer_to(request, _TIMEOUT_S, total_s=total_s) as answer:
             if answer.status != 200:
                 raise OSError(f"status {answer.status}")
             # Not `read`, which waits for the whole block: a byte a second would never reach the

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ _BESIDE = ("include", "lib", "lib32", "lib64", "libexec", "pyvenv.cfg", "share")
 _SHARED = tuple(map(Path, ("/run", "/tmp", "/var/tmp")))  # noqa: S108 - nothing is written there
 _KERNEL = tuple(map(Path, ("/dev", "/proc", "/sys")))
 _MOST_LINKS = 40
+_TOO_LARGE = "%s: %s is too large to search all of it for credentials"
 
 
 class UserFiles(NamedTuple):
@@ -62,11 +63,11 @@ def select(
     for directory in programs:
         shown.append(directory)
         if directory.name in _OF_A_PREFIX:
-            shown += [item for item in _beside(directory) if refusal(item, hidden) is None]
+            shown += _free(name, _beside(directory), hidden)
     # Known without a key, because nothing in them is secret. Not the rest of ~/.cargo: its
     # credentials and settings are. After the system's programs, which builds have always used.
     rust = [_root("CARGO_HOME", ".cargo") / "bin", _root("RUSTUP_HOME", ".rustup")]
-    rust = [item for item in rust if item.is_dir() and refusal(item, hidden) is None]
+    rust = list(_free(name, filter(Path.is_dir, rust), hidden))
     last = tuple(item for item in rust if item.name == "bin")
     return UserFiles(tuple(dict.fromkeys((*shown, *rust))), tuple(programs), last)
 
@@ -108,6 +109,22 @@ def _beside(directory: Path) -> Iterator[Path]:
             yield above / name
 
 
+def _free(name: str, found: Iterable[Path], hidden: Sequence[Path]) -> Iterator[Path]:
+    """Yield what has no credentials; log what has, and stays hidden."""
+    for path in found:
+        why, is_complete = refusal(path, hidden), True
+        if why is None:
+            why, is_complete = refusal_below(path, hidden)
+        if why is None and not (path.is_dir() or path.is_file()):
+            why = "is a socket, pipe or device"
+        if why is not None:
+            _log.info("%s: builds cannot read %s: it %s", name, path, why)
+            continue
+        if not is_complete:
+            _log.info(_TOO_LARGE, name, path)
+        yield path
+
+
 def _checked(name: str, key: str, text: str, hidden: Iterable[Path]) -> Path:
     path = Path(text).expanduser()
     why = _refusal_of_the_system(path) or refusal(path, hidden)
@@ -115,11 +132,9 @@ def _checked(name: str, key: str, text: str, hidden: Iterable[Path]) -> Path:
     if why is None and not (path.is_dir() or ("file" in kind and path.is_file())):
         why = f"is not a {kind}" if path.exists() else "not found"
     if why is None and path.is_dir():
-        why, is_complete = refusal_below(path)
+        why, is_complete = refusal_below(path, hidden)
         if not is_complete:
-            _log.info(
-                "%s: %s: %s is too large to search all of it for credentials", name, key, text
-            )
+            _log.info(_TOO_LARGE, name, f"{key}: {text}")
     if why is not None:
         raise InsidersError(
             f"{key}: {text} {why}", f"set it again: `pypi-insiders repos set {name} {key}=PATH,...`"

@@ -146,8 +146,8 @@ def _specified(
         is_name = pasted.parse(text) is None
         if is_name and other and not pasted.is_same(other.url or of_github, of_github):
             raise UsageError(
-                f"{item.name} is given twice: as {other.url}, and without a host",
-                f"give it once; to watch that of GitHub, give its address: {of_github}",
+                f"{item.name} is listed twice: as {other.url}, and without a host",
+                f"list it once; to watch that of GitHub, list its address: {of_github}",
             )
         # Two of them can have the same name on different hosts.
         known.setdefault(item.name, item)

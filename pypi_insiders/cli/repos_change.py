@@ -76,7 +76,7 @@ def _texts(assignments: Iterable[str]) -> dict[str, str]:
             shown = repr(without_credentials(word))
             raise UsageError(f"{shown} is not KEY=VALUE", "for example keep=5")
         if key in texts:
-            raise UsageError(f"{key} is given twice", "give each key once")
+            raise UsageError(f"{key} is set twice", "set each key once")
         texts[key] = text
     return texts
 
@@ -119,7 +119,12 @@ def remove(names: tuple[str, ...], purge: bool, yes: bool, dry_run: bool) -> Non
     paths = default_paths()
     if purge or dry_run:
         found = removal.published(paths, names)
-        watched = [f"{item.name} from the watched repositories" for item in found]
+        watched = [
+            f"{item.name} from the watched repositories"
+            if item.is_watched
+            else f"{item.name}, which is no longer watched"
+            for item in found
+        ]
         files = [f"{file} from the index" for item in found for file in item.files if purge]
         # Where no file goes, nothing is asked: to watch a repository again takes one command.
         removals = [*watched, *files] if files or dry_run else []

@@ -46,7 +46,8 @@ def status(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
         none_watched()
     if found.judgement.items:
         _separate(is_first)
-        echo_verdicts((item.severity, item.line, item.hint) for item in found.judgement.items)
+        lines = ((item.severity, item.line, item.hint) for item in found.judgement.items)
+        echo_verdicts(lines, by_subject=True)
     ctx.exit(found.judgement.health)
 
 

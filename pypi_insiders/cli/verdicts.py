@@ -31,18 +31,26 @@ def echo_verdict(label: str, text: str, verdict: str, *, is_heading: bool = Fals
         click.echo(line, color=colour())
 
 
-def echo_verdicts(lines: Iterable[tuple[str, str, str | None]]) -> None:
+def echo_verdicts(
+    lines: Iterable[tuple[str, str, str | None]], *, by_subject: bool = False
+) -> None:
     """Print lines as they come, each a verdict, a text and a hint, or none.
 
     A hint that is that of the line before is not printed again.
+
+    Args:
+        lines: what to print.
+        by_subject: whether texts begin with `SUBJECT: `, and each of one subject shows its hint.
     """
-    before = None
+    before = subject = None
     for verdict, text, hint in lines:
         echo_verdict(verdict, text, verdict)
-        # Ten repositories that fail for one reason would show one command ten times.
-        if hint and hint != before:
+        # Ten repositories that fail for one reason would show one command ten times. Of one that
+        # has two problems, the second would seem to have no remedy.
+        is_again = by_subject and subject == text.partition(": ")[0]
+        if hint and (hint != before or is_again):
             echo_hint(hint, _INDENT)
-        before = hint
+        before, subject = hint, text.partition(": ")[0]
 
 
 def echo_hint(hint: str, indent: str) -> None:

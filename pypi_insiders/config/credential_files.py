@@ -1,8 +1,10 @@
 """Recognize files and directories with credentials, which no build may read."""
 
 import os
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path, PurePath
 
 # In a home, or anywhere else. A whole directory where only some of its files are secret: a program
@@ -22,6 +24,11 @@ _PLACES = tuple(
 _LAST_NAMES = frozenset(place.name for place in _PLACES)
 _REASON = "may contain credentials"
 _MOST_ENTRIES = 20_000
+# In a directory of credentials, of which only the upper files are recognized under another name.
+_MOST_FILES = 1000
+# Files of variables with passwords, as many programs read them; not those that are examples, nor a
+# virtual environment of that name.
+_VARIABLES = re.compile(r"\.env(?:\.(?!example|sample|template|dist|defaults).+)?|\.envrc")
 
 
 def refusal(path: Path, private: Iterable[Path] = ()) -> str | None:
@@ -34,14 +41,18 @@ def refusal(path: Path, private: Iterable[Path] = ()) -> str | None:
         private: directories that builds may not read either; need not exist.
     """
     real = Path(os.path.realpath(path))
+    leads = _REASON if real == path else f"leads to {real}, which {_REASON}"
     if is_credential(path):
         return _REASON
-    if is_credential(real):
-        return f"leads to {real}, which {_REASON}"
-    for place in (*(Path.home() / place for place in _PLACES), *private):
+    if is_credential(real) or (_VARIABLES.fullmatch(real.name) and real.is_file()):
+        return leads
+    known = _identities(private)
+    if any(_identity(place) in known for place in (real, *real.parents)):
+        return leads
+    for place in _places(private):
         target = Path(os.path.realpath(place))
         if real.is_relative_to(target):
-            return _REASON if real == path else f"leads to {real}, which {_REASON}"
+            return leads
         if target.is_relative_to(real) and os.path.lexists(place):
             return f"contains {target}, which {_REASON}"
     return None
@@ -49,7 +60,8 @@ def refusal(path: Path, private: Iterable[Path] = ()) -> str | None:
 
 def is_credential(path: PurePath) -> bool:
     """Return whether a path is one of credentials by its name, or is below such a directory."""
-    parts = PurePath(os.path.normpath(path)).parts
+    # Where file systems ignore the case of names, each spelling leads there.
+    parts = PurePath(os.path.normpath(path).casefold()).parts
     return any(
         parts[start : start + len(place.parts)] == place.parts
         for place in _PLACES
@@ -57,18 +69,62 @@ def is_credential(path: PurePath) -> bool:
     )
 
 
-def refusal_below(directory: Path) -> tuple[str | None, bool]:
+def _places(private: Iterable[Path]) -> Iterator[Path]:
+    yield from (Path.home() / place for place in _PLACES)
+    yield from private
+
+
+def _identity(path: Path | os.DirEntry[str]) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _own_identity(entry: os.DirEntry[str]) -> tuple[int, int] | None:
+    return None if entry.is_symlink() else _identity(entry)
+
+
+def _identities(private: Iterable[Path]) -> frozenset[tuple[int, int] | None]:
+    """Return the device and inode of all places of credentials, and of the files in them.
+
+    By these, a hard link or a mount has what its name does not show.
+    """
+    found = set[tuple[int, int] | None]()
+    for place in _places(private):
+        found.add(_identity(place))
+        try:
+            with os.scandir(place) as entries:
+                upper = (entry for entry in entries if entry.is_file(follow_symlinks=False))
+                found |= {_identity(entry) for entry in islice(upper, _MOST_FILES)}
+        except OSError:  # a file, or missing
+            continue
+    return frozenset(found - {None})
+
+
+def refusal_below(directory: Path, private: Iterable[Path] = ()) -> tuple[str | None, bool]:
     """Search a directory for what no build may reach, up to 20,000 entries.
 
-    Links are not followed: in the sandbox they lead to nothing that is not readable itself.
+    Symbolic links are not followed: in the sandbox they lead to nothing that is hidden there.
+
+    Args:
+        directory: to search.
+        private: as in `refusal`.
 
     Returns:
         Why builds may not read the directory, as `refusal` does; and whether all was searched.
     """
     left = _MOST_ENTRIES
+    known = _identities(private)
+    numbers = {it[1] for it in known if it}
     # By its own path: a link's could hide what a place is by its name.
     for entry in _entries_below(Path(os.path.realpath(directory))):
-        if entry.name in _LAST_NAMES and is_credential(PurePath(entry.path)):
+        is_known = (
+            entry.name.casefold() in _LAST_NAMES and is_credential(PurePath(entry.path))
+        ) or (_VARIABLES.fullmatch(entry.name) and entry.is_file(follow_symlinks=False))
+        # Listed without a stat(2), so that the others cost none.
+        if is_known or (entry.inode() in numbers and _own_identity(entry) in known):
             return f"contains {entry.path}, which {_REASON}", True
         # A read-only mount keeps no build from connecting to a socket, or from writing to a device.
         if not (entry.is_symlink() or entry.is_dir() or entry.is_file()):

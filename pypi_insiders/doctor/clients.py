@@ -228,7 +228,7 @@ def _unused(found: _Setup) -> Finding:
         if source and at.scheme == "http" and addresses.is_loopback(at.hostname or ""):
             return _another_here(found, source)
     if sources.main is None:
-        return ok(name, "not configured to use the index", found.remedy)
+        return ok(name, "nothing wrong, but not configured to use the index yet", found.remedy)
     return ok(name, f"uses {_names([sources.main])}, and not the index", found.remedy)
 
 

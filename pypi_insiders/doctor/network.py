@@ -51,7 +51,7 @@ def ask(url: str) -> TimedAnswer:
     )
     began, began_at = time.monotonic(), time.time()
     try:
-        with answer_to(request, _TIMEOUT_S) as answer:
+        with answer_to(request, _TIMEOUT_S, total_s=2 * _TIMEOUT_S) as answer:
             took_s = time.monotonic() - began
             # The date was written about half way between the question and the answer.
             ahead_s = _ahead(answer.headers, began_at + took_s / 2)

@@ -243,6 +243,7 @@ class _Exporter:
             lfs.put(mirror, commit, tree)
         else:
             lfs.warn_of_pointers(tree)
+            lfs.prune(mirror)
         for submodule in _bounded(submodules, depth):
             place = tree / submodule.path
             # Git has created the directory. A crafted commit could have a link in its place, which

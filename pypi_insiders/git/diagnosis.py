@@ -4,16 +4,18 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pypi_insiders.git.errors import (
     HERE,
+    HTTP,
     PATH,
     SSH,
     ObjectFormatError,
     UnexplainedError,
     UnreachableError,
 )
+from pypi_insiders.git.local_ssh import names
 from pypi_insiders.git.meanings import MEANINGS
 from pypi_insiders.util.errors import InsidersError, cut
 from pypi_insiders.util.formatting import last_line
@@ -125,16 +127,32 @@ def _of_remote(text: str, ours: str, failed: str, remote: Remote) -> InsidersErr
         sources.add(SSH)
     elif remote.url.startswith(("/", "file:")):
         sources.add(PATH)
+    elif remote.url.startswith(("http:", "https:")):
+        sources.add(HTTP)
     for pattern, kind, meaning, hint, source in MEANINGS:
         if source is not None and source not in sources:
             continue
         if match := re.search(pattern, ours if source else text, re.MULTILINE):
             found = {name: value for name, value in match.groupdict().items() if value}
             shown = f"{meaning.format_map(found)} ({_line_of(match)})"
-            return kind(shown, hint.format_map(_words(remote, found)))
+            words = _words(remote, found)
+            if not _is_of_this_machine(found, remote, source):
+                return kind(shown, f"check the connection: {words['ssh']}")
+            return kind(shown, hint.format_map(words))
     if re.search(_DAMAGE, text, re.MULTILINE):
         return UnexplainedError(failed)
     return UnreachableError(failed, "the next update tries again")
+
+
+def _is_of_this_machine(found: dict[str, str], remote: Remote, source: str | None) -> bool:
+    """Return whether what a hint would name is not the choice of a host."""
+    if source == SSH:
+        address = _ssh_address(remote.url)
+        return address is not None and set(found.values()) <= names(address)
+    if source == PATH:
+        place = Path(_parts(remote.url).path)
+        return all(Path(text) in (place, place / ".git") for text in found.values())
+    return True
 
 
 def _shortened(text: str) -> str:
@@ -166,13 +184,11 @@ def _without_prefix(line: str) -> str:
 
 def _words(remote: Remote, found: dict[str, str]) -> dict[str, str]:
     """Return what the hints of `MEANINGS` contain."""
-    # A group that did not match takes part in another alternative of its pattern.
-    # A host can write to the terminal through ssh: what it names is no option of a command.
-    found = {name: f"./{it}" if it.startswith("-") else it for name, it in found.items()}
     words = {name: shlex.quote(value) for name, value in found.items()}
+    # A group that did not match takes part in another alternative of its pattern.
     words.setdefault("key", words.get("file", ""))
     address = _ssh_address(remote.url)
-    host = (urlsplit(_as_url(remote.url)).hostname or "this machine") if remote.url else "the host"
+    host = (_parts(remote.url).hostname or "this machine") if remote.url else "the host"
     url = shlex.quote(without_credentials(remote.url))
     sign_in = f"sign in with `git ls-remote {url}` and a credential helper that stores the password"
     if remote.token_file:
@@ -185,24 +201,32 @@ def _words(remote: Remote, found: dict[str, str]) -> dict[str, str]:
         **words,
         "url": url,
         "host": host,
+        # Of a submodule, a repository chooses the host.
+        "ca_setting": shlex.quote(f"http.https://{host}.sslCAInfo"),
         "ssh": f"`ssh -T {address}`" if address else f"`git ls-remote {url}`",
         "https": f"; or use https: {instead}" if https else "",
         "sign_in": sign_in,
     }
 
 
-def _as_url(url: str) -> str:
-    """Return the URL of an address `USER@HOST:PATH`."""
-    if "://" in url:
-        return url
-    host, _, path = url.partition(":")
-    return f"ssh://{host}/{path}"
+def _parts(url: str) -> SplitResult:
+    """Split a URL or an address `USER@HOST:PATH`; without parts if it is malformed."""
+    if "://" not in url:
+        host, _, path = url.partition(":")
+        url = f"ssh://{host}/{path}"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return urlsplit("")
+    return parts
 
 
 def _ssh_address(url: str) -> str | None:
     """Return the arguments with which ssh connects to the host of a URL; `None`: it is not ssh."""
-    parts = urlsplit(_as_url(url))
-    if parts.scheme != "ssh" or parts.hostname is None:
+    parts = _parts(url)
+    # Git refuses what ssh would take for an option.
+    if parts.scheme != "ssh" or not parts.hostname or parts.netloc.startswith("-"):
         return None
     user = f"{parts.username}@" if parts.username else ""
     port = f"-p {parts.port} " if parts.port else ""
@@ -211,7 +235,7 @@ def _ssh_address(url: str) -> str | None:
 
 def _https(url: str) -> str | None:
     """Return the URL of https for one of ssh; `None` for a name of `~/.ssh/config`."""
-    parts = urlsplit(_as_url(url))
+    parts = _parts(url)
     host, path = parts.hostname or "", parts.path.lstrip("/")
     if "." not in host:
         return None

@@ -33,17 +33,18 @@ class ObjectFormatError(UnexplainedError):
     """The host's repository names its objects by another hash than the mirror."""
 
 
-# Programs of this machine; ssh, where its message names what a hint does; and git, for a directory.
-# A host can send the same words, which must not become a command in a hint.
-HERE, SSH, PATH = "here", "ssh", "path"
+# Programs of this machine; git for http; ssh, where its message names what a hint does; and git,
+# for a directory. A host can send the same words, which must not become a command in a hint: what a
+# pattern of `SSH` or `PATH` finds is in it only if this machine names the same.
+HERE, HTTP, SSH, PATH = "here", "http", "ssh", "path"
 
 
 class Meaning(NamedTuple):
     """What a message means.
 
-    `text` and `hint` may contain the groups of the pattern in braces; `hint` also `{url}`, `{host}`
-    and `{ssh}` of the repository, `{https}` (how to use https instead, if that is possible) and
-    `{sign_in}` (how to store credentials for https).
+    `text` and `hint` may contain the groups of the pattern in braces; `hint` also `{url}`,
+    `{host}`, `{ca_setting}` and `{ssh}` of the repository, `{https}` (how to use https instead, if
+    that is possible) and `{sign_in}` (how to store credentials for https).
     """
 
     pattern: str
@@ -52,4 +53,4 @@ class Meaning(NamedTuple):
     text: str
     hint: str
     source: str | None = None
-    """Whose message it is: `HERE`, `SSH` or `PATH`; `None`: perhaps the host's."""
+    """Whose message it is: `HERE`, `HTTP`, `SSH` or `PATH`; `None`: perhaps the host's."""

@@ -4,6 +4,7 @@ No filter runs: what a repository says in `.lfsconfig` and `.gitattributes` neit
 starts a program.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -12,7 +13,7 @@ import shlex
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -28,6 +29,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
 from pypi_insiders.util.formatting import counted, listed
 from pypi_insiders.util.time_limit import shortened
+from pypi_insiders.util.trees import paths_below
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ _SHOWN = 3
 # More than any build copes with: whatever a pointer says beyond this is no fault of the disk.
 _LIMIT_BYTES = 1024**4
 _BLOCK_BYTES = 1024**2
+_UNUSED_S = 14 * 24 * 3600
 # What git-lfs prints of a repository on this machine, and what hosts answer for a single file.
 # Source: https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md, "Response Errors".
 _LACKING = re.compile(r"remote missing object|: \[4(?:04|09|10|22)\]")
@@ -158,6 +161,33 @@ def put(mirror: Mirror, commit: str, tree: Path) -> None:
             _replace(pointer, _object(mirror, pointer))
         except OSError as error:
             raise cannot("copy the file of Git LFS to", pointer.path, error) from error
+    prune(mirror, [_object(mirror, pointer) for pointer in found])
+
+
+def prune(mirror: Mirror, used: Sequence[Path] = ()) -> None:
+    """Remove files from a mirror that no release has used for two weeks.
+
+    As `git gc` does with objects that no tag leads to; they are fetched again when required.
+
+    Args:
+        mirror: of a repository.
+        used: the files that a release uses now.
+
+    Source: git-gc(1), `gc.pruneExpire`.
+    """
+    kept, now_s = set(used), time.time()
+    # Without files of Git LFS, there is no such directory.
+    with contextlib.suppress(OSError):
+        for path in list(paths_below(mirror.path / "lfs", but="")):
+            status = path.lstat()
+            if stat.S_ISDIR(status.st_mode):
+                continue
+            # The files of a repository on this machine are linked, and keep its time.
+            is_linked = status.st_nlink > 1
+            if path in kept and not is_linked:
+                os.utime(path, follow_symlinks=False)
+            elif path not in kept and (is_linked or now_s - status.st_mtime > _UNUSED_S):
+                path.unlink()
 
 
 def _read(tree: Path) -> Iterator[_Pointer]:
@@ -210,8 +240,8 @@ def _check(status: os.stat_result, pointer: _Pointer, source: Path) -> None:
         raise UnfitError(f"the file of Git LFS for {name} is not a regular file", hint)
     if status.st_size != pointer.size_bytes:
         raise UnfitError(
-            f"the file of Git LFS for {name} has {status.st_size} bytes, its pointer says "
-            f"{pointer.size_bytes}",
+            f"the file of Git LFS for {name} has {status.st_size} bytes, but its pointer "
+            f"states {pointer.size_bytes}",
             hint,
         )
 

@@ -2,6 +2,7 @@
 
 from pypi_insiders.git.errors import (
     HERE,
+    HTTP,
     PATH,
     SSH,
     AccessError,
@@ -36,7 +37,7 @@ MEANINGS = (
         "credential helper {helper} is not installed",
         "install it, or see where it is set: `git config --show-origin --get-all "
         "credential.helper`",
-        HERE,
+        HTTP,
     ),
     Meaning(
         r" get: (?:line )?\d+: (?P<helper>[^:\n]+): (?:not found|No such file|Permission denied)",
@@ -44,7 +45,7 @@ MEANINGS = (
         "credential helper {helper} cannot be run",
         "install it, or see where it is set: `git config --show-origin --get-all "
         "credential.helper`",
-        HERE,
+        HTTP,
     ),
     Meaning(
         r"^Bad owner or permissions on (?P<file>\S+)",

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pypi_insiders.git.command import attempt, in_mirror
 from pypi_insiders.git.errors import UnexplainedError, UnfitError
@@ -88,6 +89,10 @@ def absolute(url: str, base: str) -> str:
     # `ext::` and the like run programs; a leading `-` would be an option of git.
     if url.startswith("-") or not url.isprintable() or "::" in url.partition("/")[0]:
         raise UnfitError(f"invalid URL of a submodule: {without_credentials(url)!r}")
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise UnfitError(f"invalid URL of a submodule: {without_credentials(url)!r}") from error
     return url
 
 

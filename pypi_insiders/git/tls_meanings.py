@@ -33,8 +33,7 @@ TLS_MEANINGS = (
         r"|[Cc]ertificate issuer is not recognized|signer not (?:trusted|found)",
         InsidersError,
         "the host's certificate is not trusted, or has expired",
-        "set the certificate of its authority: `git config --global http.https://{host}.sslCAInfo "
-        "FILE`",
+        "set the certificate of its authority: `git config --global {ca_setting} FILE`",
     ),
     Meaning(
         r"wrong version number|unexpected TLS packet|record layer failure",

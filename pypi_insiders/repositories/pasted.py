@@ -5,6 +5,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 GITHUB = "github.com"
+_AZURE, _OF_ORGANIZATIONS = "dev.azure.com", ".visualstudio.com"
 # Whose repositories have two parts, so that all that follows is a page.
 _TWO_PARTS = {GITHUB, "bitbucket.org", "codeberg.org"}
 # What follows a repository in the addresses of pages, and cannot be a part of its name: of GitLab,
@@ -17,7 +18,8 @@ _SSH_HOSTS = {
     "ssh.github.com": GITHUB,
     "altssh.gitlab.com": "gitlab.com",
     "altssh.bitbucket.org": "bitbucket.org",
-    "ssh.dev.azure.com": "dev.azure.com",
+    "ssh.dev.azure.com": _AZURE,
+    "vs-ssh.visualstudio.com": _AZURE,
 }
 # The forges whose hosts are the same repositories over each transport, in any case.
 _FORGES = {
@@ -25,9 +27,13 @@ _FORGES = {
     "gitlab.com",
     "bitbucket.org",
     "codeberg.org",
-    "dev.azure.com",
-    "vs-ssh.visualstudio.com",
+    _AZURE,
 }
+# The accounts of ssh that forges have by default. Of any other, and of a directory, `x` and `x.git`
+# are taken for two repositories: both can be there, and Git opens the one that is named. For the
+# same reason `http://HOST:PORT/x` is not `ssh://HOST/x`: each port can have a forge of its own.
+# Source: git's enter_repo in path.c; the packages of Gitea, Forgejo and Gogs.
+_FORGE_USERS = {"git@", "gitea@", "forgejo@", "gogs@"}
 _PORTS = {"https": "443", "http": "80", "git": "9418"}
 
 
@@ -94,12 +100,18 @@ def parse(text: str, *, is_stored: bool = False) -> Pasted | None:
     return Pasted(named, url, place, ssh_port if scheme == "ssh" else None)
 
 
+def at(url: str, place: Pasted) -> bool:
+    """Return whether a URL leads to the repository of an address."""
+    found = parse(url, is_stored=True)
+    return found is not None and found.is_at(place)
+
+
 def is_same(url: str | None, other: str | None) -> bool:
     """Return whether two URLs lead to one repository, such as over ssh and over https."""
     if url == other:
         return True
-    one, two = (parse(text or "", is_stored=True) for text in (url, other))
-    return one is not None and two is not None and one.is_at(two)
+    two = parse(other or "", is_stored=True)
+    return two is not None and at(url or "", two)
 
 
 class _Address(NamedTuple):
@@ -138,10 +150,10 @@ def _split(text: str, *, is_stored: bool) -> _Address | None:
 def _place(address: _Address) -> tuple[str, str]:
     """Return host and path, which differ for any two repositories."""
     scheme, user, name, port, path, is_scp = address
-    host = _SSH_HOSTS.get(name, name)
+    host = _host(name)
     is_forge = host in _FORGES
-    # Accounts of an ssh server have files of their own, unless it is a forge, whose user is `git`.
-    is_account = scheme == "ssh" and not is_forge and user != "git@"
+    # Accounts of an ssh server have files of their own, unless it is a forge.
+    is_account = scheme == "ssh" and not is_forge and user not in _FORGE_USERS
     if scheme == "file" or is_account:
         at = host if port in ("", "22") else f"{host}:{port}"
         # Without one, a path of `HOST:PATH` starts in the home of the user.
@@ -149,23 +161,47 @@ def _place(address: _Address) -> tuple[str, str]:
     if port not in ("", _PORTS.get(scheme, port)):
         host = f"{host}:{port}"
     parts = _routed(path, name, is_data_center=scheme in ("http", "https") and not is_forge)
-    if host == "dev.azure.com" and "_git" in parts:
-        parts.remove("_git")
+    # The former addresses of Azure for ssh have the organization only here.
+    if host == _AZURE and "_ssh" in parts:
+        parts.insert(0, user)
     is_absolute = is_scp and path.startswith("/") and not is_forge
     return host, ("/" if is_absolute else "") + "/".join(parts).casefold()
 
 
+def _host(name: str) -> str:
+    """Return the host whose repositories a host has."""
+    return _AZURE if name.endswith(_OF_ORGANIZATIONS) else _SSH_HOSTS.get(name, name)
+
+
 def _routed(path: str, host: str, *, is_data_center: bool) -> list[str]:
     """Return the parts of a path, without those that only lead to the repositories of its host."""
-    parts = [part for part in path.removesuffix(".git").split("/") if part]
-    # Of Azure: `v3/ORG/PROJECT/REPO` for ssh, `ORG/PROJECT/_git/REPO` for https.
-    # Source: https://learn.microsoft.com/azure/devops/repos/git/clone
-    if host in ("ssh.dev.azure.com", "vs-ssh.visualstudio.com") and parts[:1] == ["v3"]:
-        del parts[0]
+    is_azure = _host(host) == _AZURE
+    # Azure would serve a repository of that name, and no other.
+    path = path if is_azure else path.removesuffix(".git")
+    parts = [part for part in path.split("/") if part]
+    if is_azure:
+        return _of_azure(parts, host)
     # Of Bitbucket Data Center.
     if is_data_center and parts[:1] == ["scm"] and len(parts) > 2:
         del parts[0]
     return parts
+
+
+def _of_azure(parts: list[str], host: str) -> list[str]:
+    """Return organization, project and repository.
+
+    Source: https://learn.microsoft.com/azure/devops/repos/git/clone and
+    https://learn.microsoft.com/azure/devops/release-notes/2018/sep-10-azure-devops-launch
+    """
+    if host in _SSH_HOSTS:
+        return parts[1:] if parts[:1] == ["v3"] else parts
+    if host.endswith(_OF_ORGANIZATIONS):
+        is_collection = parts[:1] and parts[0].casefold() == "defaultcollection"
+        parts = [host.removesuffix(_OF_ORGANIZATIONS), *parts[1 if is_collection else 0 :]]
+    # `ORG/_git/REPO`: the project is called like its repository.
+    if len(parts) == 3 and parts[1] == "_git":
+        return [parts[0], parts[2], parts[2]]
+    return [part for number, part in enumerate(parts) if part != "_git" or number != 2]
 
 
 def _parts(path: str, host: str) -> list[str]:

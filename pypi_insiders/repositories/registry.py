@@ -4,14 +4,14 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
-
-from packaging.utils import canonicalize_name
 
 from pypi_insiders.config import toml_fields
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories import pasted
+from pypi_insiders.repositories.nearest import nearest
 from pypi_insiders.repositories.repository import (
     Repository,
     add_command,
@@ -196,7 +196,7 @@ def _unwatched(repositories: Mapping[str, Repository], names: Sequence[str]) -> 
     hint = "see `pypi-insiders repos list`" if repositories else "`pypi-insiders repos add NS/PROJ`"
     if len(names) > 1:
         return InsidersError(f"{', '.join(names)} are not watched repositories", hint)
-    near = _near(repositories, names[0])
+    near = nearest(repositories, names[0])
     meant = f"; did you mean {near}?" if near else ""
     return InsidersError(f"{names[0]} is not a watched repository{meant}", hint)
 
@@ -225,7 +225,7 @@ def meant(repositories: Mapping[str, Repository], text: str) -> str:
     try:
         return parse_name(text)
     except UsageError as error:
-        if "/" in text or (near := _near(repositories, text)) is None:
+        if "/" in text or (near := nearest(repositories, text)) is None:
             raise
         raise UsageError(
             f"{text!r} is not a repository of the form NS/PROJ; did you mean {near}?",
@@ -234,12 +234,22 @@ def meant(repositories: Mapping[str, Repository], text: str) -> str:
 
 
 def _at(repositories: Mapping[str, Repository], found: pasted.Pasted) -> Repository | None:
-    """Return the repository that is watched at the place of an address."""
-    for item in repositories.values():
-        of_item = pasted.parse(item.remote, is_stored=True)
-        if of_item and of_item.is_at(found):
-            return item
-    return None
+    """Return the repository that is watched at the place of an address.
+
+    Raises:
+        InsidersError: it can be each of several.
+    """
+    at = [item for item in repositories.values() if pasted.at(item.remote, found)]
+    if len(at) > 1:
+        # One address can lead to several: that of https to both of two ports of ssh.
+        same = [item for item in at if found.url in (item.remote, item.url)]
+        if len(same) != 1:
+            names = ", ".join(item.name for item in at)
+            raise InsidersError(
+                f"{found.url or found.name} can be each of {names}", "give the name in its place"
+            )
+        return same[0]
+    return at[0] if at else None
 
 
 def specified(
@@ -268,26 +278,6 @@ def specified(
     if find(repositories, item.name) is None or not found.place[0]:
         return item
     return replace(item, name=parse_name(found.full_name), url=item.remote)
-
-
-def _near(repositories: Mapping[str, Repository], typed: str) -> str | None:
-    """Find the repository that is most like what was typed, or that builds a project of this name.
-
-    Returns:
-        Its name; `None` if none is.
-    """
-    typed = typed.casefold()
-    namespace, _, last = typed.rpartition("/")
-    for item in repositories.values():
-        ends = (item.name.casefold().rpartition("/")[2], item.project)
-        if last in ends or (not namespace and canonicalize_name(last) in ends):
-            return item.name
-    import difflib
-
-    folded = {name.casefold(): name for name in repositories}
-    begun = [name for name in folded if name.startswith(typed)]
-    close = begun or difflib.get_close_matches(typed, folded, n=1, cutoff=0.8)
-    return folded[close[0]] if close else None
 
 
 def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[str, Repository]:
@@ -331,7 +321,7 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
             f"{known.name} is already watched: project {known.project or 'not known yet'}, "
             f"url {known.remote}",
             f"change it: `pypi-insiders repos set {known.name} {shlex.join(words)}`"
-            + _beside(known, item),
+            + _beside(repositories, known, item),
         )
     else:
         changed = known
@@ -342,13 +332,21 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
     return result
 
 
-def _beside(known: Repository, item: Repository) -> str:
-    """Return how to watch a repository that another host has under the name of a watched one."""
+def _beside(repositories: Mapping[str, Repository], known: Repository, item: Repository) -> str:
+    """Return how to watch a repository that is elsewhere under the name of a watched one."""
     old, new = (pasted.parse(url or "", is_stored=True) for url in (known.remote, item.url))
-    if old is None or new is None or old.place[0] == new.place[0]:
+    if old is None or new is None or old.place[0] == new.place[0] != "" or new.is_at(old):
+        return ""
+    if item.project and item.project == known.project:
         return ""
     name = new._replace(name=item.name).full_name
-    return f"; or watch both: {add_command(name, item.url, item.project)}"
+    # Directories of this machine have no host that tells them apart.
+    free = (
+        it
+        for it in chain([name], (f"{name}-{it}" for it in count(2)))
+        if not find(repositories, it)
+    )
+    return f"; or watch both: {add_command(next(free), item.url, item.project)}"
 
 
 def change(

@@ -28,7 +28,9 @@ def unpublish(paths: Paths, wanted: Iterable[Release]) -> list[str]:
 def give_up_failed(
     paths: Paths, project: str, versions: Iterable[str], *, dry_run: bool
 ) -> list[str]:
-    """Let no update build versions again whose tags have failed. Waits for a running update.
+    """Let no update build versions again whose tags have failed.
+
+    Waits for a running update, unless it is a dry run.
 
     Args:
         paths: all paths of the program.
@@ -48,7 +50,7 @@ def give_up_failed(
         wanted = {Version(version) for version in versions}
     except (InvalidName, InvalidVersion):
         return []
-    with running.updates_stopped(paths):
+    with contextlib.nullcontext() if dry_run else running.updates_stopped(paths):
         found: dict[tuple[str, str], Version] = {}
         known = {}
         for item in registry.load(paths.repositories).values():

@@ -1,5 +1,6 @@
 """Stop watching repositories, and remove their published files."""
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ class Removed:
     """Its published files, which stay in the index."""
     projects: tuple[str, ...]
     """The project names that are held for it."""
+    is_watched: bool = True
+    """Whether it was watched until now; `False`: only its state or a held name was left."""
 
 
 def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
@@ -53,7 +56,7 @@ def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
 
 
 def published(paths: Paths, names: Iterable[str]) -> list[Removed]:
-    """Return what `stop_watching` would.
+    """Return what `stop_watching` would; `is_watched` tells those that are only remembered.
 
     Raises:
         UsageError: a name is malformed.
@@ -71,7 +74,12 @@ def _find(paths: Paths, watched: Mapping[str, Repository], names: Iterable[str])
     known = held_names.with_removed(paths, watched, held)
     gone = [item.name for item in registry.select(known, names)]
     return [
-        Removed(name, tuple(_published(paths, name)), tuple(projects.get(name.casefold(), ())))
+        Removed(
+            name,
+            tuple(_published(paths, name)),
+            tuple(projects.get(name.casefold(), ())),
+            registry.find(watched, name) is not None,
+        )
         for name in gone
     ]
 
@@ -98,7 +106,7 @@ def unlisted(paths: Paths, watched: Collection[str]) -> list[str]:
 def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
     """Remove the files of a repository's old versions from the index.
 
-    Waits for a running update.
+    Waits for a running update, unless it is a dry run.
 
     Args:
         paths: all paths of the program.
@@ -113,7 +121,7 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
         InsidersError: a file cannot be removed.
     """
     # Read under the lock: a running update may be publishing a version.
-    with running.updates_stopped(paths):
+    with contextlib.nullcontext() if dry_run else running.updates_stopped(paths):
         builds = state.load(paths.state, name).builds
         names = retention.superfluous(paths.distributions, builds, keep)
         return names if dry_run else unpublish.remove_files(paths, names, releases.PRUNED)

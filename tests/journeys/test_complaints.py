@@ -155,8 +155,8 @@ WORDS = [
         "'https://h/x' is not KEY=VALUE", "for example keep=5", 2,
     ),
     Complaint(
-        "a key twice", "repos set me/probe keep=1 keep=2", "keep is given twice",
-        "give each key once", 2,
+        "a key twice", "repos set me/probe keep=1 keep=2", "keep is set twice",
+        "set each key once", 2,
     ),
     Complaint(
         "no terminal to edit on", "config edit", "not a terminal",

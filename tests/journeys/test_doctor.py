@@ -131,9 +131,9 @@ def test_where_all_is_well_it_says_so(
         r"isolated\)",
         rf"ok       fallback: {fallback} answers \(\d\.\d s\)",
         f"ok       clock: the same as at {fallback}.*",
-        "ok       pip: not configured to use the index",
-        "ok       uv: not configured to use the index",
-        "ok       PDM: not configured to use the index",
+        "ok       pip: nothing wrong, but not configured to use the index yet",
+        "ok       uv: nothing wrong, but not configured to use the index yet",
+        "ok       PDM: nothing wrong, but not configured to use the index yet",
         "ok       lock files: none found",
         "ok       access: me/probe is readable by the watcher",
     ]

@@ -24,7 +24,7 @@ from shells import (
 __all__ = ["index", "served", "shell"]
 
 ELSEWHERE = "https://packages.example/simple/"
-NOT_USED = "not configured to use the index"
+NOT_USED = "nothing wrong, but not configured to use the index yet"
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ nothing but a location that is no URL.
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.responses import SAFE, Headers, Response
+from pypi_insiders.util.errors import cut
 
 _LOCATION_SAFE = " ;,.()=+'"
 # Poetry 2.5 waits so long five times before it shows the reason.
@@ -45,6 +46,8 @@ def answer(stop: Stop, request: Request, *, is_page: bool = True) -> Response:
     Source: RFC 9457 (problem details); RFC 9110, section 15.
     """
     client = request.client
+    # It may repeat what the client asked for, which can be as long as a request.
+    stop = replace(stop, title=cut(stop.title))
     headers: Headers = [("Cache-Control", "no-store"), ("Vary", "User-Agent"), *SAFE]
     words = _plain(f"{stop.title}; {stop.detail}" if stop.detail else stop.title)
     number, media_type, body = stop.number, "text/plain; charset=utf-8", words

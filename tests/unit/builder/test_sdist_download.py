@@ -73,8 +73,8 @@ def test_a_file_of_this_machine_is_read_only_if_an_index_of_this_machine_lists_i
         monkeypatch.setenv("UV_FIND_LINKS", str(links))
         path = download(url, tmp_path / "second", monkeypatch)
     assert refused.value.message == (
-        "cannot download the sdist of tool: its index is on another host, and lists a file of "
-        f"this machine, {sdist.as_uri()}"
+        "cannot download the sdist of tool: an index of http or https lists a file of this "
+        f"machine, {sdist.as_uri()}"
     )
     assert path.read_bytes() == sdist.read_bytes()
 

@@ -127,6 +127,77 @@ def test_nothing_else_beside_programs_is_read(home: Path) -> None:
         assert only.resolve() == home / ".local/bin"
 
 
+def test_what_is_beside_programs_is_searched_too(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is left out, as the programs may work without it; and so is Rust."""
+    for name in ("code/bin", "code/lib/x/.aws", "code/share/x", ".pyenv/shims", ".pyenv/x/.kube",
+                 ".rustup/x/.ssh", "code/libexec"):  # fmt: skip
+        (home / name).mkdir(parents=True)
+    os.mkfifo(home / "code/share/x/pipe")
+    os.mkfifo(home / "code/include")
+    caplog.set_level("INFO")
+    found = _select(home, path=("~/code/bin", "~/.pyenv/shims"))
+    assert found.readable == (home / "code/bin", home / "code/libexec", home / ".pyenv/shims")
+    start = "me/probe: builds cannot read"
+    assert caplog.messages == [
+        f"{start} {home}/code/include: it is a socket, pipe or device",
+        f"{start} {home}/code/lib: it contains {home}/code/lib/x/.aws, {_MAY}",
+        f"{start} {home}/code/share: it contains {home}/code/share/x/pipe, which is a socket, "
+        "pipe or device",
+        f"{start} {home}/.pyenv: it contains {home}/.pyenv/x/.kube, {_MAY}",
+        f"{start} {home}/.rustup: it contains {home}/.rustup/x/.ssh, {_MAY}",
+    ]
+
+
+def test_files_of_variables_are_credentials(home: Path) -> None:
+    """As many programs keep passwords there; but not their examples, nor virtual environments."""
+    data = home / "data"
+    for name in (".env.example", "my.env", ".environment"):
+        (data / name).write_text("")
+    (data / "sub/.env/bin").mkdir(parents=True)
+    assert _select(home, "~/data", "~/data/sub/.env", "~/data/.env.example").readable
+    for name in (".env", ".env.local", ".envrc"):
+        (data / "sub" / name.replace(".env", "x")).mkdir()
+        file = data / "sub" / name.replace(".env", "x") / name
+        file.write_text("")
+        (home / "link").unlink()
+        (home / "link").symlink_to(file)
+        for text, why in (
+            ("~/data", f"contains {file}, {_MAY}"),
+            (str(file), _MAY.removeprefix("which ")),
+            ("~/link", f"leads to {file}, {_MAY}"),
+        ):
+            with pytest.raises(InsidersError) as caught:
+                _select(home, text)
+            assert caught.value.message == f"readable: {text} {why}"
+        file.unlink()
+
+
+@pytest.mark.parametrize("source", [".npmrc", ".ssh/key", "own/state"])
+def test_a_hard_link_is_a_credential_under_another_name(home: Path, source: str) -> None:
+    (home / "data/innocent").hardlink_to(home / source)
+    for text, why in (
+        ("~/data/innocent", "may contain credentials"),
+        ("~/data", f"contains {home}/data/innocent, {_MAY}"),
+    ):
+        with pytest.raises(InsidersError) as caught:
+            _select(home, text)
+        assert caught.value.message == f"readable: {text} {why}"
+    (home / "code/bin").mkdir(parents=True)
+    (home / "data").rename(home / "code/lib")
+    assert _select(home, path=("~/code/bin",)).readable == (home / "code/bin",)
+
+
+@pytest.mark.parametrize("name", [".SSH", ".Netrc", ".Config/GH"])
+def test_another_case_is_the_same_name(home: Path, name: str) -> None:
+    """For file systems that ignore it."""
+    (home / "data" / name).mkdir(parents=True)
+    for text in ("~/data", f"~/data/{name}"):
+        with pytest.raises(InsidersError, match=r"may contain credentials$"):
+            _select(home, text)
+
+
 def test_a_directory_is_searched(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,9 @@ import pytest
 from fixtures import COMMAND, Person
 from wheels import wheel
 
+from pypi_insiders.repositories import state
+from pypi_insiders.repositories.state import Build, RepositoryState
+
 FILE = "my_dist-1.0-py3-none-any.whl"
 PURGE = ("uninstall", "--purge")
 UNPUBLISH = ("unpublish", "my-dist", "1.0")
@@ -80,6 +83,14 @@ def test_a_dry_run_lists_and_leaves_all(person: Person, index: Path) -> None:
     assert done.stdout == "would remove me/a from the watched repositories\n"
     assert "me/a" in person.run("repos", "list").stdout
     assert person.distributions() == [FILE]
+    # What it published may be left to remove.
+    known = RepositoryState("my-dist", [Build("v1", "c0ffee", "1", 0, {FILE: ""})], "file:///nowhere")
+    state.save(person.paths.state, "me/a", known)
+    person.run("repos", "remove", "me/a")
+    done = person.run("repos", "remove", "--purge", "--dry-run", "me/a")
+    assert done.stdout == (
+        f"would remove me/a, which is no longer watched\nwould remove {FILE} from the index\n"
+    )
 
 
 def test_where_nothing_goes_nothing_is_asked(person: Person) -> None:

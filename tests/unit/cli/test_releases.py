@@ -8,7 +8,7 @@ from wheels import sdist, wheel
 
 from pypi_insiders.index import yanks
 from pypi_insiders.index.release_lists import TAKEN_BACK
-from pypi_insiders.repositories import state
+from pypi_insiders.repositories import running, state
 from pypi_insiders.repositories.state import Build, Failure, RepositoryState
 from pypi_insiders.update import retention
 
@@ -143,7 +143,12 @@ def test_a_tag_that_failed_is_given_up(person: Person) -> None:
     refused = person.run("unpublish", "--yes", "probe", "1.0", "0.8", status=1)
     assert refused.stderr.startswith("error: probe 1.0 not found in the index\n")
     assert set(state.load(paths.state, "me/probe").failures) == {"v1.0", "v0.9"}
-    planned = person.run("unpublish", "--dry-run", "probe", "1.0")
+    # A dry run only reads, so it does not wait for an update.
+    with running.updates_stopped(paths):
+        planned = person.run("unpublish", "--dry-run", "probe", "1.0")
+        person.run("unpublish", "--dry-run", "probe", "1.1")
+        person.run("prune", "--dry-run", "--keep", "1")
+        person.run("repos", "remove", "--dry-run", "--purge", "me/probe")
     assert planned.stdout == "would give up me/probe v1.0\n"
     assert TAKEN_BACK.load(paths.distributions, paths.state) == {}
     done = person.run("unpublish", "--yes", "Probe", "1.0.0")

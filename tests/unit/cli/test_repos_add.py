@@ -12,7 +12,7 @@ GITLAB = "https://gitlab.com/q/w"
 @pytest.mark.parametrize("texts", [(f"{GITLAB}:aa", "q/w"), (GITLAB, "Q/W:bb")])
 def test_a_name_beside_an_address_of_another_host_is_refused(texts: tuple[str, ...]) -> None:
     """It would count as that one, and the project of GitHub's would not be held."""
-    with pytest.raises(UsageError, match="is given twice: as https://gitlab") as failed:
+    with pytest.raises(UsageError, match="is listed twice: as https://gitlab") as failed:
         repos_add._specified({}, texts, has_url=False)
     assert failed.value.hint is not None
     address = failed.value.hint.rpartition(" ")[2]

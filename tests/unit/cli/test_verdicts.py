@@ -29,6 +29,18 @@ def test_a_hint_is_not_repeated_right_below(capsys: pytest.CaptureFixture[str]) 
     ]
 
 
+def test_each_problem_of_one_subject_has_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [("problem", f"{name}: broken", "mend it") for name in ("a", "a", "b")]
+    echo_verdicts(lines, by_subject=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "problem  a: broken",
+        "         hint: mend it",
+        "problem  a: broken",
+        "         hint: mend it",
+        "problem  b: broken",
+    ]
+
+
 def test_a_terminal_gets_lines_that_break_at_blanks_and_whole_commands() -> None:
     """What is copied from it runs; a name is never divided."""
     program = """

@@ -1,11 +1,14 @@
 """diagnosis: what is made of the messages of git, ssh, curl and Git hosts."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fixtures import need
 
+from pypi_insiders.git import local_ssh
 from pypi_insiders.git.diagnosis import Remote, explain
 from pypi_insiders.git.errors import UnexplainedError, UnreachableError
 
@@ -32,6 +35,28 @@ def _rows() -> Iterator[pytest.ParameterSet]:
         lines = [line.removeprefix("  ") for line in message.splitlines()]
         whole = "\n".join(_LAST if line == "..." else line for line in lines)
         yield pytest.param(_URLS[way], whole, kind, said, hint, id=f"{number} {source}")
+
+
+_SETTINGS = """\
+user git
+hostname git.example
+port 22
+identityfile /home/me/.ssh/id_ed25519
+identityfile ~/.ssh/id_rsa
+identityfile %d/.ssh/%h-%r
+identityfile ~/.ssh/forge"""
+
+
+@pytest.fixture(autouse=True)
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program in place of ssh that prints settings as `ssh -G` does, and does not connect."""
+    program = tmp_path / "ssh"
+    told = "Bad owner or permissions on /home/me/.ssh/config"
+    program.write_text(f"#!/bin/sh\necho {told!r} >&2\ncat <<'END'\n{_SETTINGS}\nEND\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", f"{shlex.quote(str(program))} -v")
+    monkeypatch.setenv("HOME", "/home/me")
+    return program
 
 
 @pytest.mark.parametrize(("url", "message", "kind", "said", "hint"), list(_rows()))
@@ -153,7 +178,76 @@ def test_a_changed_key_is_told_also_where_git_goes_another_way() -> None:
     assert "ssh-keygen" not in (why.hint or "")
 
 
-def test_what_a_host_names_is_no_option() -> None:
-    """Over ssh, a host can write any line; `ssh-add -s` would load a library."""
-    why = explain('Load key "-s/x.so": incorrect passphrase', "fetch", Remote("git@x.org:me/probe"))
-    assert why.hint == "add it to the ssh agent: `ssh-add ./-s/x.so`"
+_NAMES = {
+    'Load key "{}": incorrect passphrase': ("/home/me/.ssh/git.example-git", "/home/me/.bashrc"),
+    'Load key "{}": error in libcrypto': ("/home/me/.ssh/id_rsa", "-s/x.so"),
+    'Load key "{}": bad permissions': ("/home/me/.ssh/id_rsa", "/home/me/.ssh/../x"),
+    "Permissions 0644 for '{}' are too open": ("/home/me/.ssh/id_rsa", "/home/me/.ssh/other"),
+    "Bad owner or permissions on {}": ("/home/me/.ssh/config", "/home/me/.bashrc"),
+    "no such identity: {}: No": ("/home/me/.ssh/forge", "/home/me/.ssh/id_rsa;x"),
+    "Host key for {} has changed": ("git.example", "github.com"),
+    "Host key for {} has changed and": ("git.example", "-f/home/me/.ssh/id_rsa"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", _NAMES)
+def test_a_host_chooses_no_file_of_a_hint(message: str) -> None:
+    """Over ssh, it can print any line that ssh prints: only what ssh uses here is named."""
+    remote = Remote("git@git.example:me/probe.git")
+    own, foreign = (
+        explain(message.format(name), "fetch", remote).hint or "" for name in _NAMES[message]
+    )
+    assert _NAMES[message][0] in own
+    assert foreign == "check the connection: `ssh -T git@git.example`"
+
+
+def test_a_host_of_ssh_chooses_no_program_to_install() -> None:
+    """Credential helpers are for https."""
+    for line in ("git: 'credential-evil' is not a git command", "x get: 1: evil: not found"):
+        why = explain(line, "fetch", Remote("git@git.example:me/probe.git"))
+        assert "evil" not in (why.hint or "") + why.message.partition("(")[0].replace(line, "")
+        assert why.hint == "the next update tries again"
+
+
+def test_a_repository_on_this_machine_chooses_no_other_directory() -> None:
+    line = "fatal: detected dubious ownership in repository at '*'"
+    for url in ("/srv/git/probe.git", "file:///srv/git/probe.git"):
+        assert explain(line, "fetch", Remote(url)).hint == (
+            f"check the connection: `git ls-remote {url}`"
+        )
+
+
+def test_what_ssh_uses_is_asked_of_ssh_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the options of git's setting, and its tokens in the names of files."""
+    need("ssh")
+    settings = tmp_path / "settings"
+    settings.write_text(
+        "Host work\n HostName git.example\n User git\n Port 2222\n IdentityFile ~/.ssh/%h-%r\n"
+    )
+    monkeypatch.delenv("GIT_SSH_COMMAND")
+    (tmp_path / ".gitconfig").write_text(
+        f'[core]\n sshCommand = ssh -F "{settings}" -i /keys/one\n'.replace('"', "'")
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("GIT_CONFIG_GLOBAL", raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    found = local_ssh.names("work")
+    wanted = {"[git.example]:2222", f"{tmp_path}/.ssh/git.example-git", "/keys/one"}
+    assert wanted <= found
+    assert local_ssh.names("'x\0'") == frozenset()
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[evil/x", "ssh://a:b/x", "ssh://h:99999/x", "[x:y", "ssh://-oProxy/x"]
+)
+def test_a_malformed_url_is_no_bug(url: str) -> None:
+    """Such as one of a submodule, which its repository chooses."""
+    for line in ("fatal: x", "x: Permission denied (publickey).", "Host key for x has changed"):
+        assert "ssh -T" not in (explain(line, "fetch", Remote(url)).hint or "")
+
+
+def test_the_host_of_a_submodule_adds_no_command() -> None:
+    why = explain("SSL certificate problem", "fetch", Remote("https://x;reboot;/me/probe"))
+    assert "`git config --global 'http.https://x;reboot;.sslCAInfo' FILE`" in (why.hint or "")

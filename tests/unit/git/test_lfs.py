@@ -124,8 +124,8 @@ def test_a_pointer_with_a_wrong_size_is_the_fault_of_its_tag(
     stored = mirror / f"lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}"
     for size_bytes, message in {
         0: "the pointer of Git LFS model.bin has size 0",
-        2: "the file of Git LFS for model.bin has 3 bytes, its pointer says 2",
-        4: "the file of Git LFS for model.bin has 3 bytes, its pointer says 4",
+        2: "the file of Git LFS for model.bin has 3 bytes, but its pointer states 2",
+        4: "the file of Git LFS for model.bin has 3 bytes, but its pointer states 4",
         10**17: "the pointer of Git LFS model.bin has size 100000000000000000",
     }.items():
         commit = write_pointer(project, oid, size_bytes)
@@ -160,6 +160,46 @@ def test_the_copies_of_files_are_bounded_in_time_and_in_space(
     guard = Guard(Guard(0).left_bytes(tmp_path) - 512 * 1024**2)
     with guard.guarding(tmp_path), pytest.raises(DiskFullError, match=r"^1\.0 GiB required, "):
         remotes.export(mirror, commit, tmp_path / "full", has_lfs=True)
+
+
+def test_files_that_no_release_uses_any_more_are_removed(
+    tmp_path: Path, gitconfig: Path, make_host: Callable[..., GitHost]
+) -> None:
+    """After the two weeks of `git gc`, as the next release may have them too; links at once."""
+    need("git-lfs")
+    project, host = create(tmp_path, "probe"), make_host()
+    before = [add(project, "both.bin", b"both"), add(project, "old.bin", b"old")]
+    first = project.release("1.0")
+    (project.tree / "old.bin").unlink()
+    second = add(project, "new.bin", b"new") and project.release("2.0")
+    url, mirror = f"{host.url}/me/probe.git", tmp_path / "mirror.git"
+    export(url, first, tmp_path)
+    both, old = (mirror / f"lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}" for oid in before)
+
+    def again(name: str, commit: str, *, has_lfs: bool = True) -> list[bool]:
+        for file in (both, old):
+            if file.exists():
+                os.utime(file, (1, 1))
+        remotes.export(mirror, commit, tmp_path / name, has_lfs=has_lfs)
+        return [both.exists(), old.exists()]
+
+    os.utime(old)
+    remotes.export(mirror, second, tmp_path / "recent", has_lfs=True)
+    assert old.exists(), "for two weeks"
+    assert again("later", second) == [True, False]
+    assert both.stat().st_mtime > 1, "used now"
+    # It is fetched again.
+    assert again("back", first) == [True, True]
+    assert again("without", first, has_lfs=False) == [False, False]
+    # A link takes no room, and its time is that of the repository.
+    remotes.fetch(project.url, mirror)
+    remotes.export(mirror, first, tmp_path / "linked", has_lfs=True)
+    assert old.stat().st_nlink > 1
+    at = old.stat().st_mtime
+    remotes.export(mirror, first, tmp_path / "linked-again", has_lfs=True)
+    assert old.stat().st_mtime == at
+    remotes.export(mirror, second, tmp_path / "unlinked", has_lfs=True)
+    assert (old.exists(), (project.remote / "lfs/objects").exists()) == (False, True)
 
 
 @pytest.mark.parametrize(("kind", "number"), [("link", 0), ("link", 1), ("FIFO", 1), ("link", 2)])

@@ -31,6 +31,8 @@ from pypi_insiders.util.errors import InsidersError, UsageError
          "https://dev.azure.com/org/My%20Project/_git/repo"),
         ("git@ssh.dev.azure.com:v3/org/project/repo", "org/project/repo",
          "git@ssh.dev.azure.com:v3/org/project/repo"),
+        ("https://org.visualstudio.com/DefaultCollection/project/_git/repo", "org/project/repo",
+         "https://org.visualstudio.com/DefaultCollection/project/_git/repo"),
         ("https://bb.example/scm/team/probe.git", "team/probe",
          "https://bb.example/scm/team/probe.git"),
         ("ssh://git@ssh.github.com:443/me/probe.git", "me/probe",
@@ -152,6 +154,16 @@ def test_another_transport_is_no_other_repository(url: str, is_same: bool) -> No
         ("https://www.h.example/a/b", "https://h.example/a/b"),
         ("file:///r/n/Proj", "file:///r/n/proj"),
         ("file:///r/n/proj.git", "file:///r/n/proj"),
+        ("alice@h.example:x/p.git", "alice@h.example:x/p"),
+        ("gitea@h.example:x/p", "ssh://gitea@h.example:2222/x/p"),
+        ("http://h.example:3000/x/p", "ssh://git@h.example/x/p"),
+        ("http://h.example:3000/x/p", "http://h.example/x/p"),
+        ("https://one.visualstudio.com/p/_git/r", "https://dev.azure.com/two/p/_git/r"),
+        ("https://visualstudio.com/o/p/_git/r", "https://dev.azure.com/o/p/_git/r"),
+        ("https://o.visualstudio.com.example/p/_git/r", "https://dev.azure.com/o/p/_git/r"),
+        ("https://dev.azure.com/o/p/_git/r.git", "https://dev.azure.com/o/p/_git/r"),
+        ("https://dev.azure.com/o/p/_git/r/_git", "https://dev.azure.com/o/p/_git/r"),
+        ("one@vs-ssh.visualstudio.com:p/_ssh/r", "two@vs-ssh.visualstudio.com:p/_ssh/r"),
     ],
 )
 def test_two_repositories_are_never_one(one: str, other: str) -> None:
@@ -170,10 +182,56 @@ def test_two_repositories_are_never_one(one: str, other: str) -> None:
         ("git@gitlab.com:/a/b", "https://gitlab.com/a/b.git"),
         ("ssh://alice@h.example/x/p", "alice@h.example:/x/p/"),
         ("git@ssh.dev.azure.com:v3/o/My%20P/r", "https://o@dev.azure.com/o/My%20P/_git/r"),
+        ("https://O.visualstudio.com/p/_git/r", "https://dev.azure.com/o/p/_git/r"),
+        ("https://o.visualstudio.com/DefaultCollection/p/_git/r", "git@ssh.dev.azure.com:v3/o/p/r"),
+        ("o@vs-ssh.visualstudio.com:v3/o/p/r", "https://o.visualstudio.com/P/_git/R"),
+        ("https://dev.azure.com/o/_git/r", "https://o@dev.azure.com/o/r/_git/r"),
+        ("https://o.visualstudio.com/_git/r", "git@ssh.dev.azure.com:v3/o/r/r"),
+        ("gitea@h.example:t/app.git", "https://h.example/T/app"),
+        ("ssh://forgejo@h.example/t/app.git", "forgejo@h.example:t/app"),
     ],
 )
 def test_one_repository_is_the_same_over_each_transport(one: str, other: str) -> None:
     assert pasted.is_same(one, other)
+
+
+def test_an_address_of_two_that_are_watched_is_neither() -> None:
+    """`repos remove` would remove the one that was added first."""
+    urls = {"a/x": "ssh://git@h.example:1/ns/proj", "b/x": "ssh://git@h.example:2/ns/proj"}
+    watched = {name: Repository(name, None, url) for name, url in urls.items()}
+    with pytest.raises(
+        InsidersError, match=r"^https://h\.example/ns/proj can be each of a/x, b/x$"
+    ):
+        registry.select(watched, ["https://h.example/ns/proj"])
+    watched["c/x"] = Repository("c/x", None, "https://h.example/ns/proj")
+    for name, url in {**urls, "c/x": "https://h.example/ns/proj"}.items():
+        assert registry.meant(watched, url) == name
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("https://gitlab.com/ns/proj", "https://h.example/ns/proj", "h.example/ns/proj"),
+        ("https://gitlab.com/ns/proj", "file:///srv/ns/proj", "ns/proj-3"),
+        ("file:///home/ns/proj", "file:///srv/ns/proj", "ns/proj-3"),
+        ("https://h.example/ns/old", "https://h.example/ns/proj", None),
+        ("file:///srv/ns/proj", "file:///srv/ns/proj/", None),
+    ],
+)
+def test_the_hint_to_watch_both_works(old: str, new: str, name: str | None) -> None:
+    """With a name that is free: not that of the command that was just typed."""
+    watched = {
+        "ns/proj": Repository("ns/proj", None, old),
+        "ns/proj-2": Repository("ns/proj-2"),
+    }
+    with pytest.raises(InsidersError) as failed:
+        registry.add(watched, [Repository("ns/proj", None, new)])
+    _, both, command = (failed.value.hint or "").partition("; or watch both: ")
+    if name is None:
+        assert not both
+    else:
+        assert command == f"`pypi-insiders repos add {name} --url {new}`"
+        assert name in registry.add(watched, [Repository(name, None, new)])
 
 
 @pytest.mark.parametrize("url", [None, "git.example.com:ns/proj.git", "file:///r/ns/proj"])

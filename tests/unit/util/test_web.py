@@ -4,7 +4,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.error import HTTPError
 from urllib.request import Request
 
@@ -77,3 +77,41 @@ def test_the_cause_is_what_urllib_wraps() -> None:
     assert isinstance(caught.value.cause, ConnectionRefusedError)
     assert str(caught.value) == "Connection refused"
     assert not isinstance(caught.value.cause, ssl.SSLError)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "start"),
+    [
+        ("http", b"HTTP/1.1 200 OK\r\nX: "),
+        ("http", b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n"),
+        ("http", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("http", b"HTTP/1.1 404 Not Found\r\n\r\n"),
+        ("https", b"\x16\x03\x03\x3f\xff"),
+    ],
+)
+def test_a_server_that_sends_a_byte_at_a_time_is_left(scheme: str, start: bytes) -> None:
+    """In its headers, its answer or the handshake of TLS: no single read takes long."""
+    left, pause = list[bool](), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with client, suppress(OSError):
+                client.sendall(start)
+                # No end that a client would wait for.
+                for _ in range(60_000):
+                    client.sendall(b"x")
+                    pause.wait(0.001)
+                left.append(False)
+            left.append(True)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/page"
+        with (
+            pytest.raises(NoAnswerError) as caught,
+            answer_to(Request(url), 10, total_s=0.2) as answer,
+        ):
+            answer.read()
+        thread.join(90)
+    assert (str(caught.value), left) == ("timed out after 0.2 s", [True])

@@ -476,12 +476,14 @@ def test_a_project_as_pypi_describes_it(server: Server, distributions: Path, pat
         ("/pypi/none/1.0/json", 404, None),
         ("/pypi/my-dist/3.0/json", 410, None),
         (f"/pypi/my-dist/{'1' * 5000}/json", 410, None),
+        (f"/packages/my_dist-{'1' * 5000}.tar.gz", 410, None),
     ],
 )
 def test_other_names_of_json(server: Server, path: str, status: int, location: str | None) -> None:
-    """The location is relative: it is right behind any proxy."""
+    """The location is relative: it is right behind any proxy. No answer repeats a long request."""
     answer = server.get(path)
     assert (answer.status, answer.headers["Location"]) == (status, location)
+    assert len(answer.body) < 2500
 
 
 def test_a_release_as_pypi_describes_it(tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""Determine what ssh of this machine uses for a host, without connecting to it."""
+
+import getpass
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pypi_insiders.util import process
+from pypi_insiders.util.errors import InsidersError
+
+_TIMEOUT_S = 10
+
+
+def names(address: str) -> frozenset[str]:
+    """Return the files that ssh uses for a host, and the names under which it knows its key.
+
+    What a host prints arrives as if ssh had printed it, and could name anything else.
+
+    Args:
+        address: arguments of ssh, quoted for a shell.
+
+    Returns:
+        Keys, files that ssh refuses, and names for `ssh-keygen -R`; empty if ssh cannot
+        be asked.
+
+    Source: ssh(1), `-G`; ssh_config(5), "TOKENS"; git(1), `GIT_SSH_COMMAND`.
+    """
+    try:
+        ssh = os.environ.get("GIT_SSH_COMMAND") or _setting() or "ssh"
+        # With a shell, as git does: the setting may have options.
+        done = process.run(("sh", "-c", f"{ssh} -G {address}"), timeout_s=_TIMEOUT_S)
+    except (InsidersError, ValueError):  # ValueError: a NUL
+        return frozenset()
+    # A missing key of `-i` is not among the settings.
+    refused = re.findall(
+        r"^(?:Bad owner or permissions on |Warning: Identity file )(.+?)(?: not accessible: .*)?$",
+        done.stderr,
+        re.MULTILINE,
+    )
+    return frozenset((*refused, *_listed(done.stdout)))
+
+
+def _setting() -> str:
+    # Not in the working directory, which could be a repository with settings of its own.
+    argv = ("git", "-C", "/", "config", "--get", "core.sshCommand")
+    return process.run(argv, timeout_s=_TIMEOUT_S).stdout.strip()
+
+
+def _listed(text: str) -> Iterator[str]:
+    lines = [line.partition(" ")[::2] for line in text.splitlines()]
+    first = dict(reversed(lines))
+    host, port = first.get("hostname", ""), first.get("port", "22")
+    yield first.get("hostkeyalias") or (host if port == "22" else f"[{host}]:{port}")
+    home = str(Path.home())
+    values = {
+        "%": "%", "d": home, "h": host, "n": first.get("host", host), "p": port,
+        "r": first.get("user", ""), "u": getpass.getuser(),
+    }  # fmt: skip
+    for key, value in lines:
+        if key in ("identityfile", "certificatefile"):
+            path = re.sub(r"^~(?=/)", lambda _: home, value)
+            yield re.sub("%(.)", lambda match: values.get(match[1], match[0]), path)

@@ -1,0 +1,27 @@
+"""Find the repository that was probably meant."""
+
+from collections.abc import Mapping
+
+from packaging.utils import canonicalize_name
+
+from pypi_insiders.repositories.repository import Repository
+
+
+def nearest(repositories: Mapping[str, Repository], typed: str) -> str | None:
+    """Find the repository that is most like what was typed, or that builds a project of this name.
+
+    Returns:
+        Its name; `None` if none is.
+    """
+    typed = typed.casefold()
+    namespace, _, last = typed.rpartition("/")
+    for item in repositories.values():
+        ends = (item.name.casefold().rpartition("/")[2], item.project)
+        if last in ends or (not namespace and canonicalize_name(last) in ends):
+            return item.name
+    import difflib
+
+    folded = {name.casefold(): name for name in repositories}
+    begun = [name for name in folded if name.startswith(typed)]
+    close = begun or difflib.get_close_matches(typed, folded, n=1, cutoff=0.8)
+    return folded[close[0]] if close else None
