@@ -4,10 +4,11 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from pypi_insiders.config.validators import FORGES
 from pypi_insiders.forges.errors import ForgeError
 from pypi_insiders.util.without_credentials import without_credentials
 
-GITHUB, GITLAB, GITEA = KINDS = ("github", "gitlab", "gitea")
+GITHUB, GITLAB, GITEA = FORGES
 # Other hosts are not tried out: a question with the token would go to a program that is none of
 # these, and an answer of it would be taken for a forge's.
 _KNOWN = {"github.com": GITHUB, "gitlab.com": GITLAB, "codeberg.org": GITEA, "gitea.com": GITEA}
@@ -21,7 +22,7 @@ class Forge:
     """A repository on a forge."""
 
     kind: str
-    """One of `KINDS`."""
+    """One of `FORGES`."""
     site: str
     """Scheme and host, such as `https://github.com`."""
     path: str
@@ -54,7 +55,7 @@ def forge_of(url: str, kind: str | None = None, *, name: str, insecure_http: boo
 
     Args:
         url: where Git finds the repository, over any transport.
-        kind: one of `KINDS`; `None`: by its host.
+        kind: one of `FORGES`; `None`: by its host.
         name: `NS/PROJ` as it is watched, for the hint.
         insecure_http: whether the API of a URL of http is asked over http.
 

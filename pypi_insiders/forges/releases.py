@@ -14,6 +14,8 @@ from pypi_insiders.util.without_credentials import without_credentials
 
 _PAGE = 100
 _MOST_PAGES = 100
+_TIME_CHARS = 40
+_SHOWN_CHARS = 100
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 
 
@@ -111,7 +113,7 @@ def _of_github_or_gitea(
             if forge.kind == GITHUB
             else f"{forge.site}/attachments/{quote(item['uuid'], safe='')}"
         )
-        at = str(item.get("updated_at") or item.get("created_at") or "")
+        at = str(item.get("updated_at") or item.get("created_at") or "")[:_TIME_CHARS]
         digest = _SHA256.fullmatch(item.get("digest") or "")
         sha256 = digest[1].lower() if digest else None
         assets.append(Asset(str(item["name"]), url, int(item["size"]), sha256, at))
@@ -177,4 +179,4 @@ def _pages(forge: Forge, url: str, token: str | None, name: str) -> Iterator[dic
 
 
 def _place(name: str, url: str) -> str:
-    return f"{name} ({urlsplit(without_credentials(url)).netloc})"
+    return f"{name[:_SHOWN_CHARS]} ({urlsplit(without_credentials(url)).netloc[:_SHOWN_CHARS]})"

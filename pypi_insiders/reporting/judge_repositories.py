@@ -15,7 +15,7 @@ from pypi_insiders.reporting.verdict import (
 )
 from pypi_insiders.repositories import comparison
 from pypi_insiders.repositories.comparison import Difference, Kind
-from pypi_insiders.repositories.no_release import NoRelease, Reason
+from pypi_insiders.repositories.no_release import NoRelease, Reason, waits
 from pypi_insiders.repositories.repository import add_command
 from pypi_insiders.repositories.status import RepositoryStatus
 from pypi_insiders.util import times
@@ -120,7 +120,8 @@ def _missing(snapshot: Snapshot, item: RepositoryStatus) -> NoRelease | None:
     elif item.check.checked_at is None:
         reason, text = Reason.UNBUILT, "not built"
     else:
-        reason, text = Reason.UNBUILT, "no tag is a release"
+        text = waits(item.known) or "no tag is a release"
+        reason = Reason.UNBUILT
     return NoRelease("", item.name, reason, f"no release yet: {text}", update)
 
 

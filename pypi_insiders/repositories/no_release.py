@@ -214,6 +214,12 @@ def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:
     return known, check
 
 
+def waits(known: RepositoryState) -> str | None:
+    """Return for which assets a repository waits; `None`: for none."""
+    found = (f"tag {tag} waits for assets: {it.reason}" for tag, it in known.waiting.items())
+    return next(found, None)
+
+
 def _taken_back(paths: Paths, project: str) -> Collection[str]:
     with contextlib.suppress(InsidersError):
         return release_lists.versions(TAKEN_BACK.load(paths.distributions, paths.state), project)
@@ -259,5 +265,8 @@ def _unpublished(
         text = f"{project} has no release: all releases of {name} were unpublished"
         hint = f"publish one again: `pypi-insiders update {name} --tag TAG --force`"
         return NoRelease(project, name, Reason.UNPUBLISHED, text, hint)
+    if waiting := waits(known):
+        text = f"{project} has no release yet: {name}: {waiting}"
+        return NoRelease(project, name, Reason.UNBUILT, text, again)
     text = f"{project} has no release yet: {name} was never built"
     return NoRelease(project, name, Reason.UNBUILT, text, f"`pypi-insiders update {name}`")

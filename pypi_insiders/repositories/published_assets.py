@@ -16,6 +16,14 @@ class PublishedAsset:
     changed: bool = False
     """Whether the host has had another file of this name since."""
 
+    def differs(self, other: "PublishedAsset") -> bool:
+        """Return whether the host has another file by now, as far as it tells."""
+        # A digest decides: a file that is only renamed or labelled gets another time.
+        if self.sha256 and other.sha256:
+            return self.sha256 != other.sha256
+        pairs = ((self.size_bytes, other.size_bytes), (self.updated_at, other.updated_at))
+        return any(one and two and one != two for one, two in pairs)
+
 
 @dataclass(frozen=True)
 class Waiting:

@@ -374,6 +374,8 @@ def change(
     try:
         demand_remote(item)
     except UsageError as error:
+        if not is_insecure(item.remote):
+            raise
         given = [f"{key}={text}" for key, text in texts.items() if key == "url"]
         words = shlex.join([*given, "insecure-http=true"])
         accept = f"`pypi-insiders repos set {item.name} {words}`"
