@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from http.client import HTTPResponse, IncompleteRead
+from http.client import HTTPResponse
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -93,7 +93,9 @@ def read_json(forge: Forge, url: str, token: str | None, name: str) -> Any:
             if len(body) > _LIMIT_BYTES or time.monotonic() > until_s:
                 raise ForgeError(f"{forge.host} sends too much, or too slowly")
         if answer.length:
-            raise IncompleteRead(b"", answer.length)
+            raise PassingError(
+                f"the answer of {forge.host} is incomplete", "the next update tries again"
+            )
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:

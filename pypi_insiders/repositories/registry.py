@@ -337,6 +337,7 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
         changed = known
         for key, value in item.keys.items():
             changed = changed.with_key(key, value)
+        demand_remote(changed)
     result = {**repositories, changed.name: changed}
     _check_projects(result.values())
     return result
