@@ -49,7 +49,8 @@ def build_distributions(
 ) -> Distributions:
     """Build an sdist from a source tree, and wheels from that sdist, in isolated environments.
 
-    Without an sdist in the recipe, the wheels are built from the source tree.
+    Without an sdist in the recipe, the wheels are built from the source tree; without wheels, only
+    the sdist is built.
 
     The same source tree and recipe give the same bytes, unless the build backend prevents it.
 
@@ -74,7 +75,7 @@ def build_distributions(
             if not recipe.has_sdist:
                 return check(None, work.tree_wheels(source), work.requirements.versions)
             unpacked = work.sdist(source)
-            wheels = work.wheels(unpacked, source)
+            wheels = work.wheels(unpacked, source) if recipe.has_wheels else ()
             sdist = work.finished / f"{unpacked.name}.tar.gz"
             return check(sdist, wheels, work.requirements.versions)
     except BuildError as error:

@@ -23,6 +23,8 @@ class Recipe:
     """Whether build requirements are resolved as of the time of the commit."""
     has_sdist: bool = True
     """Whether an sdist is built, and the wheels from it; otherwise from the source tree."""
+    has_wheels: bool = True
+    """Whether wheels are built."""
     source_depth: int = 0
     """How deep build requirements without a wheel are built from their sdists; 0: not at all."""
     readable: tuple[Path, ...] = ()

@@ -12,6 +12,7 @@ from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import CommonCommand, report
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
+from pypi_insiders.config.validators import ASSETS
 from pypi_insiders.repositories import changes, ownership, pasted, registry
 from pypi_insiders.repositories.repository import Repository, demand_remote, is_insecure
 from pypi_insiders.systemd import service_status
@@ -64,6 +65,11 @@ no_check_option = click.option(
     type=click.IntRange(0),
     metavar="N",
     help="Keep only the N newest versions in the index (0: all).",
+)
+@click.option(
+    "--assets",
+    type=click.Choice(ASSETS),
+    help="Publish files of its releases on GitHub, GitLab or Gitea: before those built, or only.",
 )
 @click.option(
     "--allowed-signers",

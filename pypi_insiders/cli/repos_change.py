@@ -36,6 +36,7 @@ build-from-source              whether requirements without a wheel are built
 keep                           how many versions the index keeps
 allowed-signers                who must have signed tags
 public-until-built             the fallback index serves until a build
+assets, forge                  which files come from the releases of its host
 submodules, history, lfs       what is fetched beside the tag's own files
 token-file, token-credential   the token that git needs for https
 

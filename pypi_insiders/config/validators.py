@@ -212,6 +212,25 @@ def parse_history(text: str) -> str:
     return text
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    listed = ", ".join(f'"{word}"' for word in words[:-1])
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f'must be {listed} or "{words[-1]}", not {text!r}')
+        return text
+
+    return parse
+
+
+ASSETS = ("never", "prefer", "only")
+"""Whether files of releases on a forge are published."""
+FORGES = ("github", "gitlab", "gitea")
+"""The programs of forges; Forgejo answers as Gitea does."""
+parse_assets = _one_of(*ASSETS)
+parse_forge = _one_of(*FORGES)
+
+
 def parse_names(value: object) -> tuple[str, ...]:
     """Validate a list of host names; return them in lower case."""
     return tuple(name.lower() for name in _parse_names(value))

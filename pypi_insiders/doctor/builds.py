@@ -6,7 +6,7 @@ from pypi_insiders.builder.sandbox_probe import SandboxReport
 from pypi_insiders.config.paths import Paths, hidden_from_builds
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.doctor.finding import Finding, ok, problem, together, warning
-from pypi_insiders.repositories import state
+from pypi_insiders.repositories import sandbox_state
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
 from pypi_insiders.util.process_group import ProcessGroup
@@ -27,7 +27,7 @@ def look(paths: Paths, settings: Settings, processes: ProcessGroup) -> Finding:
     # By what builds start in, not by the version of systemd: containers, AppArmor and sysctls take
     # away parts of a sandbox, and systemd ignores in silence what it cannot do.
     try:
-        had_before = state.load_sandbox(paths.state).had_at is not None
+        had_before = sandbox_state.load(paths.state).had_at is not None
         make_directory(paths.cache)
         hidden = hidden_from_builds(paths)
         strength = sandbox_probe.measure(processes, hidden, paths.cache, is_patient=had_before)

@@ -6,6 +6,7 @@ from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import NoCommitError, UnfitError, UnreachableError
 from pypi_insiders.git.mirror import check_commit, fetch, fetch_commit, list_tags, tag_message
 from pypi_insiders.git.signatures import SignatureError, verify
+from pypi_insiders.git.stored_token import token_for
 from pypi_insiders.git.submodules import OutsideError
 from pypi_insiders.git.tag_files import Wanted, read_files
 
@@ -28,5 +29,6 @@ __all__ = [
     "list_tags",
     "read_files",
     "tag_message",
+    "token_for",
     "verify",
 ]

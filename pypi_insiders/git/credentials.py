@@ -68,7 +68,7 @@ def settings(url: str, access: Access) -> GitSettings:
     # ssh and git do not use tokens.
     if token_file is None or not (scheme == "https" or is_insecure):
         return GitSettings(environment=environment, remote=Remote(url, access.name))
-    _check(token_file)
+    read_token(token_file)
     # For this host only: a redirect or a submodule elsewhere must not get the token. The section's
     # name has no user name.
     host = f"{scheme}://{urlsplit(url).netloc.rpartition('@')[2]}"
@@ -99,8 +99,8 @@ def for_submodules(settings: GitSettings, url: str) -> GitSettings:
     return replace(settings, environment=environment)
 
 
-def _check(path: Path) -> None:
-    """Require a private file with a single token.
+def read_token(path: Path) -> str:
+    """Read a token from a private file that contains nothing else.
 
     Raises:
         InsidersError: it is missing, unreadable, malformed or accessible by others.
@@ -131,3 +131,4 @@ def _check(path: Path) -> None:
         raise InsidersError(
             f"token file {path} contains more than a token", "write the token into it, on one line"
         )
+    return token.decode("ascii")

@@ -12,12 +12,13 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from typing import IO, TypeVar
+from typing import TypeVar
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from pypi_insiders.remote_index.credentials import Credentials
 from pypi_insiders.remote_index.errors import PublishError, failure
+from pypi_insiders.util.redirects import Redirects
 from pypi_insiders.util.web import NoAnswerError, answer_to
 from pypi_insiders.util.without_credentials import without_credentials
 
@@ -135,7 +136,7 @@ def _get(
     Raises:
         PublishError: there is no response, or it cannot be read.
     """
-    redirects = _Redirects(url)
+    redirects = Redirects(url)
     _log.debug("GET %s", without_credentials(url))
     try:
         with answer_to(_request(url, credentials), _TIMEOUT_S, redirects) as answer:
@@ -162,46 +163,6 @@ def _request(url: str, credentials: Credentials | None) -> urllib.request.Reques
         # A header of the request itself would be sent to the host of each redirect.
         request.add_unredirected_header("Authorization", f"Basic {both}")
     return request
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects to http and https; send user and password to the same origin only."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def redirect_request(  # noqa: PLR0913, PLR0917  # the signature is that of urllib
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        """Return the request that follows a redirect."""
-        request = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if request is None:
-            return None
-        # urllib would follow a redirect to ftp too.
-        if request.type not in ("http", "https"):
-            raise ValueError(f"a redirect to {request.type}")
-        if _origin(request.full_url) == _origin(req.full_url) and (
-            authorization := req.get_header("Authorization")
-        ):
-            request.add_unredirected_header("Authorization", authorization)
-        self.url = newurl
-        return request
-
-
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc
-
-
-def is_of(url: str, other: str) -> bool:
-    """Return whether two URLs are of the same origin."""
-    return _origin(url) == _origin(other)
 
 
 def _files(kind: str, body: bytes, place: str) -> dict[str, Listed]:

@@ -14,6 +14,7 @@ from pypi_insiders.remote_index.errors import PublishError, failure
 from pypi_insiders.util import process, uv
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot, sha256
+from pypi_insiders.util.redirects import is_same_origin
 from pypi_insiders.util.without_credentials import without_credentials
 
 _log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class _Index:
             digest = listed.sha256
             if digest is None:
                 # Links may be to any host, which must not get the password.
-                is_same = simple_api.is_of(listed.url, self.destination.simple_url)
+                is_same = is_same_origin(listed.url, self.destination.simple_url)
                 digest = simple_api.hash_of(listed, reader if is_same else None, item.size_bytes)
             if digest != item.sha256:
                 raise PublishError(

@@ -153,6 +153,10 @@ def as_json(detail: RepositoryDetail) -> str:
             }
             for tag, failure in known.failures.items()
         ],
+        "waiting": [
+            {"tag": tag, "commit": it.commit, "since": moment(it.since), "reason": it.reason}
+            for tag, it in known.waiting.items()
+        ],
         "skipped_tags": known.left_out,
         "ignored_tags": known.passed_over,
         "former_files": [
@@ -171,7 +175,7 @@ def as_json(detail: RepositoryDetail) -> str:
 
 def _build(detail: RepositoryDetail, build: Build) -> dict[str, Any]:
     # Restored by the tags after the state was lost: an empty table would deny its requirements.
-    is_recalled = build.sandboxed is None
+    is_recalled = build.sandboxed is None and not build.assets
     yank = detail.yank_of(build)
     return {
         "version": build.version,
@@ -191,9 +195,21 @@ def _build(detail: RepositoryDetail, build: Build) -> dict[str, Any]:
                 "sha256": digest,
                 "served": name in detail.held,
                 "held": name in detail.held,
+                "asset": _asset(build, name),
             }
             for name, digest in build.files.items()
         ],
+    }
+
+
+def _asset(build: Build, name: str) -> dict[str, Any] | None:
+    if (asset := build.assets.get(name)) is None:
+        return None
+    return {
+        "sha256": asset.sha256,
+        "size_bytes": asset.size_bytes,
+        "updated_at": asset.updated_at or None,
+        "changed": asset.changed,
     }
 
 
@@ -281,7 +297,11 @@ def _build_lines(
     words += [f"uploaded to {url}" for url in build.uploaded_to]
     yield ", ".join(words)
     rows = [
-        (name, f"sha256:{digest}{'' if name in detail.held else '  not served'}")
+        (
+            name,
+            f"sha256:{digest}{'  asset' if name in build.assets else ''}"
+            f"{'' if name in detail.held else '  not served'}",
+        )
         for name, digest in build.files.items()
     ]
     yield from _indented(rows)

@@ -1,6 +1,6 @@
 """Judge the watched repositories, and all project names that belong to this index."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import (
@@ -15,7 +15,7 @@ from pypi_insiders.reporting.verdict import (
 )
 from pypi_insiders.repositories import comparison
 from pypi_insiders.repositories.comparison import Difference, Kind
-from pypi_insiders.repositories.no_release import NoRelease, Reason
+from pypi_insiders.repositories.no_release import NoRelease, Reason, waits
 from pypi_insiders.repositories.repository import add_command
 from pypi_insiders.repositories.status import RepositoryStatus
 from pypi_insiders.util import times
@@ -37,11 +37,8 @@ def judge_repositories(snapshot: Snapshot) -> Iterator[Item]:
 def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
     show = f"`pypi-insiders show {item.name}`"
     # Why the project has no release comes first: it is what installers meet.
-    errors = list(item.errors)
     if missing := _missing(snapshot, item):
         yield _without_release(item, missing)
-        # The line that there is no release ends with the error that is why: one line is enough.
-        errors = [error for error in errors if not missing.text.endswith(error)]
     elif item.project is not None:
         yield from _public_meanwhile(snapshot, item)
     # A name in the index hides the public project already; without any name nothing does.
@@ -53,7 +50,7 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
             f"`pypi-insiders repos set {item.name} project=PROJECT`",
         )
     # With the hint that the update stored, as only it knew whether the network or a build failed.
-    for error in errors:
+    for error in _others(missing, item.errors):
         yield problem(item.name, error, item.hints.get(error, show), kind_of(error))
     # Items with these reasons already report that the files are lost, or are being built.
     if not missing or missing.reason not in (Reason.LOST, Reason.REJECTED, Reason.BUILDING):
@@ -63,7 +60,7 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
     if item.check.unreachable_since is not None and not item.errors:
         at = times.clock(times.at(item.check.unreachable_since, snapshot.now))
         yield warning(item.name, f"host unreachable since {at}", show)
-    for text in item.warnings:
+    for text in _others(missing, item.warnings):
         yield warning(item.name, text, show)
     if not missing and item.project and _all_yanked(snapshot, item.project):
         hint = f"`pypi-insiders unyank {item.project} VERSION`, or publish another release"
@@ -71,9 +68,17 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
     yield from _public(snapshot, item)
 
 
+def _others(missing: NoRelease | None, texts: Iterable[str]) -> list[str]:
+    # The line that there is no release ends with that which is why: one line is enough.
+    return [text for text in texts if not (missing and missing.text.endswith(text))]
+
+
 def _without_release(item: RepositoryStatus, missing: NoRelease) -> Item:
     if missing.reason == Reason.BUILDING:
         return note(item.name, missing.text, missing.hint)
+    # As is normal for some hours; after them it fails.
+    if missing.reason == Reason.WAITING:
+        return warning(item.name, missing.text.replace(f": {item.name}: ", ": ", 1), missing.hint)
     # By the error, not by the reason: a second tag that fails is another problem.
     is_failing = missing.reason == Reason.FAILING and item.errors
     kind = kind_of(item.errors[0]) if is_failing else missing.reason
@@ -119,6 +124,8 @@ def _missing(snapshot: Snapshot, item: RepositoryStatus) -> NoRelease | None:
         reason, text = Reason.UNREACHABLE, "host unreachable"
     elif item.check.checked_at is None:
         reason, text = Reason.UNBUILT, "not built"
+    elif waiting := waits(item.known):
+        reason, text = Reason.WAITING, waiting
     else:
         reason, text = Reason.UNBUILT, "no tag is a release"
     return NoRelease("", item.name, reason, f"no release yet: {text}", update)

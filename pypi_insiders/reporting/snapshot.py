@@ -23,6 +23,7 @@ from pypi_insiders.repositories import (
     recovery,
     registry,
     running,
+    sandbox_state,
     state,
     status,
 )
@@ -30,7 +31,8 @@ from pypi_insiders.repositories.comparison import Comparison, Difference, Kind, 
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.repositories.public_versions import Public
 from pypi_insiders.repositories.repository import Repository
-from pypi_insiders.repositories.state import Check, RepositoryState, Sandboxing
+from pypi_insiders.repositories.sandbox_state import Sandboxing
+from pypi_insiders.repositories.state import Check, RepositoryState
 from pypi_insiders.repositories.status import RepositoryStatus, StatusContext
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there
@@ -124,7 +126,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     known_public = public_versions.load(paths.state)
     checks: Mapping[str, Check] = read(lambda: state.load_checks(paths.state), {})
     listed = {} if isinstance(watched, InsidersError) else watched
-    sandboxing = read(lambda: state.load_sandbox(paths.state), Sandboxing())
+    sandboxing = read(lambda: sandbox_state.load(paths.state), Sandboxing())
     states = {
         name: _tried(partial(state.load, paths.state, name))
         # Also of repositories that are no longer watched: their files are still served.

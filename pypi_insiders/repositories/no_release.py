@@ -24,6 +24,7 @@ class Reason(StrEnum):
 
     BUILDING = "building"
     UNBUILT = "unbuilt"
+    WAITING = "waiting"
     FAILING = "failing"
     UNREACHABLE = "unreachable"
     UNPUBLISHED = "unpublished"
@@ -153,7 +154,7 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
     if not known.is_of(watched.remote, watched.project):
         # The state is of a former url or project, whose builds do not count; the failures of its
         # tags still do.
-        known = RepositoryState(failures=known.failures)
+        known = RepositoryState(failures=known.failures, waiting=known.waiting)
     lost = _lost(paths, project, name, known)
     is_taken_back = bool(_taken_back(paths, project))
     return lost or _unpublished(project, watched, known, check, is_taken_back=is_taken_back)
@@ -214,6 +215,12 @@ def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:
     return known, check
 
 
+def waits(known: RepositoryState) -> str | None:
+    """Return for which assets a repository waits; `None`: for none."""
+    found = (f"tag {tag} waits for assets: {it.reason}" for tag, it in known.waiting.items())
+    return next(found, None)
+
+
 def _taken_back(paths: Paths, project: str) -> Collection[str]:
     with contextlib.suppress(InsidersError):
         return release_lists.versions(TAKEN_BACK.load(paths.distributions, paths.state), project)
@@ -259,5 +266,8 @@ def _unpublished(
         text = f"{project} has no release: all releases of {name} were unpublished"
         hint = f"publish one again: `pypi-insiders update {name} --tag TAG --force`"
         return NoRelease(project, name, Reason.UNPUBLISHED, text, hint)
+    if waiting := waits(known):
+        text = f"{project} has no release yet: {name}: {waiting}"
+        return NoRelease(project, name, Reason.WAITING, text, again)
     text = f"{project} has no release yet: {name} was never built"
     return NoRelease(project, name, Reason.UNBUILT, text, f"`pypi-insiders update {name}`")

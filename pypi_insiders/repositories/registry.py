@@ -327,6 +327,7 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
         changed = known
         for key, value in item.keys.items():
             changed = changed.with_key(key, value)
+        demand_remote(changed)
     result = {**repositories, changed.name: changed}
     _check_projects(result.values())
     return result
@@ -372,6 +373,8 @@ def change(
     try:
         demand_remote(item)
     except UsageError as error:
+        if not is_insecure(item.remote):
+            raise
         given = [f"{key}={text}" for key, text in texts.items() if key == "url"]
         words = shlex.join([*given, "insecure-http=true"])
         accept = f"`pypi-insiders repos set {item.name} {words}`"

@@ -204,6 +204,10 @@ class Repository:
     """Whether build requirements are as of the tag; `None`: as set in `config.toml`."""
     build_from_source: bool | None = key(kind=bool)
     """Whether build requirements without a wheel are built from their sdists."""
+    assets: str | None = key(validators.parse_assets, kind=str, hint="leave it out otherwise")
+    """Whether files of releases on its forge are published: before builds, or in their place."""
+    forge: str | None = key(validators.parse_forge, kind=str, hint="leave it out otherwise")
+    """The program of its host; `None`: by the name of the host."""
     token_file: str | None = key(validators.parse_path, kind=str)
     """A file with the token for https."""
     token_credential: str | None = key(validators.parse_credential, kind=str)
@@ -213,6 +217,11 @@ class Repository:
     def remote(self) -> str:
         """The URL for Git."""
         return self.url or f"git@github.com:{self.name}.git"
+
+    @property
+    def has_assets(self) -> bool:
+        """Whether files of releases on its forge are published."""
+        return self.assets in ("prefer", "only")
 
     @property
     def signers(self) -> Path | None:
@@ -280,8 +289,13 @@ def demand_remote(item: Repository) -> None:
     """Require that a repository has a URL of its own if it needs one, and http only if allowed.
 
     Raises:
-        UsageError: it has none, or the user did not allow http.
+        UsageError: it has none, or the user did not allow http; or nobody has signed its assets.
     """
+    if item.has_assets and item.allowed_signers:
+        raise UsageError(
+            f"{item.name} has allowed-signers, which is about tags: nobody signs assets",
+            "leave out assets, or allowed-signers",
+        )
     if item.url is None and item.name.count("/") > 1:
         raise UsageError(
             f"{item.name} needs a URL: repositories on GitHub are named NS/PROJ",

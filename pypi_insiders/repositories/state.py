@@ -15,6 +15,7 @@ from packaging.version import Version
 from pypi_insiders.config.paths import file_name
 from pypi_insiders.index.metadata_cache import Origin
 from pypi_insiders.repositories import pasted
+from pypi_insiders.repositories.published_assets import PublishedAsset, Waiting
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove, write_atomic
 from pypi_insiders.util.json_fields import shaped, written
@@ -22,17 +23,16 @@ from pypi_insiders.util.own_files import NewerError, recall
 
 _log = logging.getLogger(__name__)
 
-_FORMATS = (1, 2, 3, 4)
+_FORMATS = (1, 2, 3, 4, 5)
 """The readable formats; the last is written.
 
 Since 3, taken-back releases are in a list; since 4, builds have messages, and there are lists of
-tags that are no commits and of lower tags.
+tags that are no commits and of lower tags; since 5, builds have assets, and tags wait for them.
 """
 _NO_LIST = (1, 2)
 _CHECKS = "checks.json"
 _VERIFIED = "verified.json"
 _REMOVED = "removed.json"
-_SANDBOX = "sandbox.json"
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Build:
     """The message of the tag, if it is an annotated one."""
     remark: str = ""
     """How it was built if not as usual, in one line."""
+    assets: dict[str, PublishedAsset] = field(default_factory=dict)
+    """Those of its files that come from the release of its host."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class RepositoryState:
     """Tags with a lower version than the first build, the first thousand; `None`: not known yet."""
     no_commits: dict[str, str] = field(default_factory=dict)
     """Tags that name a directory or a file, to what they named."""
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+    """Tags whose release has no assets yet."""
     name: str | None = field(default=None, compare=False)
     """`NS/PROJ`, as it was spelled when this was written."""
     is_old: bool = field(default=False, compare=False)
@@ -129,6 +133,7 @@ class RepositoryState:
     def remember(self, build: Build) -> None:
         """Add a build, or replace that of its tag; a build without files replaces none."""
         self.failures.pop(build.tag, None)
+        self.waiting.pop(build.tag, None)
         # In its place: the first build of the list is the lower limit of `tags.choose`.
         for number, old in enumerate(self.builds):
             if old.tag == build.tag:
@@ -169,10 +174,15 @@ def _understand(path: Path, content: dict[str, Any]) -> RepositoryState:
     content["project"] = content.pop("distribution", None)
     failures = content.get("failures", {})
     content["failures"] = {tag: _failure(item, now_s) for tag, item in failures.items()}
+    waiting = content.get("waiting", {})
+    content["waiting"] = {tag: shaped(Waiting, item) for tag, item in waiting.items()}
     return shaped(RepositoryState, {**content, "is_old": written in _NO_LIST})
 
 
 def _build(content: object, now_s: int) -> Build:
+    if isinstance(content, dict) and isinstance(assets := content.get("assets"), dict):
+        found = {name: shaped(PublishedAsset, item) for name, item in assets.items()}
+        content = {**content, "assets": found}
     build = shaped(Build, content)
     # Raises for a wrong version here, not in the many places that compare versions.
     Version(build.version)
@@ -195,9 +205,11 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     """
     content = {"format": _FORMATS[-1], "distribution": state.project, **asdict(state), "name": name}
     del content["project"], content["is_old"]
+    if not state.waiting:
+        del content["waiting"]
     # An older version rejects keys that it does not know, so this one is written when needed only.
     for build in content["builds"]:
-        for key in ("unfinished", "message", "remark"):
+        for key in ("unfinished", "message", "remark", "assets"):
             if not build[key]:
                 del build[key]
     # Migrated by now: from this format on, the list of taken-back releases counts.
@@ -330,38 +342,6 @@ def save_verified(directory: Path, at_s: int) -> None:
         InsidersError: the file cannot be written; the old one stays.
     """
     write_atomic(directory / _VERIFIED, written(_Verified(at_s)._asdict()))
-
-
-class Sandboxing(NamedTuple):
-    """Whether builds are sandboxed."""
-
-    had_at: int | None = None
-    """When a sandbox was last available, in seconds of the epoch; `None`: never."""
-    trouble: str | None = None
-    """Why no sandbox was available in the last update; `None`: one was."""
-
-
-def load_sandbox(directory: Path) -> Sandboxing:
-    """Read whether builds are sandboxed; a damaged file counts as sandboxed.
-
-    Raises:
-        InsidersError: the file cannot be read.
-    """
-    path = directory / _SANDBOX
-    # Before `recall`, which renames a damaged file.
-    is_there = os.path.lexists(path)
-    found = recall(path, lambda text: shaped(Sandboxing, json.loads(text)))
-    # Fail closed: with a damaged file, a sandbox counts as available before, and is then required.
-    return found or Sandboxing(had_at=0 if is_there else None)
-
-
-def save_sandbox(directory: Path, sandboxing: Sandboxing) -> None:
-    """Write whether builds are sandboxed.
-
-    Raises:
-        InsidersError: the file cannot be written; the old one stays.
-    """
-    write_atomic(directory / _SANDBOX, written(sandboxing._asdict()))
 
 
 def load_removed(directory: Path) -> set[str]:

@@ -182,6 +182,13 @@ def _warnings(
         for first in known.builds[:number]
         if first.version == build.version and first.files
     ]
+    warnings += [
+        f"asset {name} of tag {build.tag} is another file on its host by now; the published one "
+        "stays"
+        for build in known.builds
+        for name, asset in build.assets.items()
+        if asset.changed
+    ]
     if known.unsigned:
         warnings.append(f"tags without an allowed signature: {', '.join(known.unsigned)}")
     return warnings

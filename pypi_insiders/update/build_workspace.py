@@ -12,8 +12,8 @@ from pypi_insiders.builder.errors import BuildError, SandboxError
 from pypi_insiders.builder.launcher import DirectLauncher, Launcher
 from pypi_insiders.config.paths import Paths, hidden_from_builds
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.repositories import state
-from pypi_insiders.repositories.state import Sandboxing
+from pypi_insiders.repositories import sandbox_state
+from pypi_insiders.repositories.sandbox_state import Sandboxing
 from pypi_insiders.util import disk_reserve
 from pypi_insiders.util.disk_reserve import DiskFullError, Guard
 from pypi_insiders.util.files import make_directory, make_temporary
@@ -79,7 +79,7 @@ class BuildSpace:
 
     def _choose(self) -> Launcher:
         wanted = self._sandbox_wanted
-        before = state.load_sandbox(self._paths.state)
+        before = sandbox_state.load(self._paths.state)
         try:
             chosen = sandbox_probe.choose(
                 wanted,
@@ -91,7 +91,7 @@ class BuildSpace:
         except SandboxError as error:
             # Not after a stop of this process, which ends the probe as well.
             if self._processes.pause(0):
-                state.save_sandbox(self._paths.state, before._replace(trouble=error.message))
+                sandbox_state.save(self._paths.state, before._replace(trouble=error.message))
             raise
         if isinstance(chosen, DirectLauncher):
             now = before._replace(trouble=chosen.trouble)
@@ -99,7 +99,7 @@ class BuildSpace:
             now = Sandboxing(had_at=int(time.time()))
         # With "off" nothing was probed, so the last result stays.
         if wanted != "off":
-            state.save_sandbox(self._paths.state, now)
+            sandbox_state.save(self._paths.state, now)
         return chosen
 
     @contextmanager

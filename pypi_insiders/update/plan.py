@@ -7,8 +7,9 @@ from pypi_insiders import git
 from pypi_insiders.repositories.comparison import Difference
 from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.state import Build, Check
-from pypi_insiders.update import lost_files, uploads
+from pypi_insiders.update import asset_changes, lost_files, uploads
 from pypi_insiders.update.context import UpdateContext
+from pypi_insiders.update.fetched_assets import Fetched
 from pypi_insiders.update.selection import TagSelector
 from pypi_insiders.update.sources import TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
@@ -24,6 +25,8 @@ class Job:
     """Whether it is built again to restore lost files."""
     error: Exception | None = None
     """Why it cannot be built."""
+    assets: Fetched | None = None
+    """Its files that are not built."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,11 @@ def plan(
     # With a lost state, files could not be compared before their builds were recovered.
     if selector.restore_state(refs):
         lost = lost_files.find(context, tracked)
+    added: tuple[str, ...] = ()
     if request.tag is None:
         tracked.warn(selector.report_skipped(refs))
-    wanted = selector.choose(refs)
+        added = asset_changes.revisit(context, tracked, refs, now_s)
+    wanted = tuple(dict.fromkeys([*selector.choose(refs), *added]))
     lost_tags = [item.build.tag for item in lost if item.build]
     lacking = [build.tag for build in uploads.lacking(context, tracked.known.builds)]
     # Each once: a tag may be forced, have lost files and lack an upload at the same time.

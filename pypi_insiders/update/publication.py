@@ -85,8 +85,13 @@ class Publisher:
         build = Build(
             release.tag, release.commit, built.version, int(time.time()), {}, built.requirements,
             result.is_sandboxed, [] if is_local else uploads.urls(self._context), is_local,
-            message=result.message, remark=built.remark,
+            message=result.message, remark=built.remark, assets=dict(result.assets),
         )  # fmt: skip
+        # Further assets of what is published already; another index lacks them.
+        is_added = before is not None and result.is_sandboxed is None
+        if before is not None and is_added:
+            assets = {**before.assets, **build.assets}
+            build = replace(before, files={}, uploaded_to=build.uploaded_to, assets=assets)
         listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
         word = release_lists.word(listed, built.name, built.version)
         if word is not None and not is_forced:
@@ -101,7 +106,7 @@ class Publisher:
         self._context.progress.begin(self._name, "publish", built.version)
         # Before publishing, which never replaces an existing file.
         self._set_aside(lost)
-        if before is not None:
+        if before is not None and not is_added:
             _report_differences(self._paths, self._name, built.files)
 
         def intend(files: Mapping[str, str]) -> None:
@@ -170,6 +175,9 @@ class Publisher:
     def _remember(self, project: str | None, build: Build) -> None:
         """Save a build; for a new release also the project and the URL of the repository."""
         known = self._tracked.known
+        # Not those whose names other files have, which stay.
+        assets = {name: it for name, it in build.assets.items() if name in build.files}
+        build = replace(build, assets=assets)
         if project is not None:
             known.project, known.remote = project, self._tracked.repository.remote
         known.remember(build)

@@ -2,9 +2,9 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from packaging.version import Version
@@ -18,8 +18,10 @@ from pypi_insiders.builder.network_errors import has_network_error
 from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.remote_index import public_versions
 from pypi_insiders.repositories import changes, ownership, registry
+from pypi_insiders.repositories.published_assets import PublishedAsset
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update.context import UpdateContext
+from pypi_insiders.update.fetched_assets import Fetched
 from pypi_insiders.update.sources import ReleaseSources, TaggedRelease
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
@@ -49,9 +51,12 @@ class BuildResult:
 
     distributions: Distributions
     """Their files exist until the context of the build is closed."""
-    is_sandboxed: bool
+    is_sandboxed: bool | None
+    """`None`: no code was run."""
     message: str = ""
     """What its tag says."""
+    assets: Mapping[str, PublishedAsset] = field(default_factory=dict)
+    """Those of its files that are not built."""
 
 
 class ReleaseBuilder:
@@ -72,30 +77,48 @@ class ReleaseBuilder:
         self._sources = sources
 
     @contextmanager
-    def built(self, release: TaggedRelease, project: str | None) -> Iterator[BuildResult]:
-        """Build a release; its files exist until the context is closed.
+    def built(
+        self, release: TaggedRelease, project: str | None, assets: Fetched | None = None
+    ) -> Iterator[BuildResult]:
+        """Build a release, or what its assets lack; its files exist until the context is closed.
 
         Args:
             release: a release whose sources were fetched.
             project: the normalized project of earlier builds; `None`: there are none.
+            assets: its files that are not built; `None`: all are.
 
         Raises:
             InsidersError: the build failed, or is of a project that is not allowed.
         """
+        if assets is not None and assets.is_whole:
+            self._claim(assets.distributions.name, self._repository.project or project)
+            yield BuildResult(assets.distributions, None, self._message(release), assets.records)
+            return
         space = self._context.builds
         space.guard.demand_room(self._context.paths.builds)
         launcher = space.launcher()
         self._context.progress.begin(self._name, "build", release.tag)
         _log.info("%s: building tag %s (%.9s)", self._name, release.tag, release.commit)
         with space.workspace() as workspace:
-            with space.ended_in_time(workspace):
-                distributions = self._build_by_either(release, workspace, launcher)
+            try:
+                with space.ended_in_time(workspace):
+                    distributions = self._build_by_either(release, workspace, launcher)
+                if assets is not None:
+                    distributions = assets.with_built(distributions)
+            except BuildError as error:
+                # What is there is no worse for it, and is what the user prefers.
+                if assets is None:
+                    raise
+                distributions = _without_built(assets, error)
             # Only now: the name of the project is known for sure from the metadata of a build.
             # Nothing is published before this check.
             self._claim(distributions.name, self._repository.project or project)
-            # By now a tag that has moved says something of another commit.
-            message = "" if release.is_moved else git.tag_message(self._sources.mirror, release.tag)
-            yield BuildResult(distributions, launcher.is_sandbox, message)
+            records = assets.records if assets else {}
+            yield BuildResult(distributions, launcher.is_sandbox, self._message(release), records)
+
+    def _message(self, release: TaggedRelease) -> str:
+        # By now a tag that has moved says something of another commit.
+        return "" if release.is_moved else git.tag_message(self._sources.mirror, release.tag)
 
     def _build_by_either(
         self, release: TaggedRelease, workspace: Path, launcher: Launcher
@@ -161,7 +184,8 @@ class ReleaseBuilder:
             repository.python or (),
             repository.network or False,
             as_of_tag,
-            has_sdist=repository.sdist is not False,
+            has_sdist=repository.sdist is not False and release.has_sdist,
+            has_wheels=release.has_wheels,
             source_depth=_SOURCE_DEPTH if repository.build_from_source else 0,
             readable=(self._sources.mirror,),
             bytecode=self._context.builds.bytecode,
@@ -245,6 +269,15 @@ class ReleaseBuilder:
                 "nothing published",
                 hint=hint,
             )
+
+
+def _without_built(assets: Fetched, error: BuildError) -> Distributions:
+    """Return the files of a release that does not build, with a remark."""
+    lacking = "its sdist" if assets.lacks_sdist else "a wheel for this machine"
+    if assets.lacks_sdist and assets.lacks_wheel:
+        lacking = "its sdist and a wheel for this machine"
+    remark = f"published without {lacking}, as the build fails: {error.message}"
+    return replace(assets.distributions, remark=remark)
 
 
 def _of_both(dated: BuildError, latest: BuildError) -> BuildError:

@@ -9,6 +9,7 @@ from pypi_insiders.remote_index import PublishError
 from pypi_insiders.repositories import releases, unpublish
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import failures, retention, uploads
+from pypi_insiders.update.assets import AssetFetcher, WaitingError
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.plan import Job, Plan, plan
 from pypi_insiders.update.publication import Publisher, RemovedError
@@ -38,6 +39,7 @@ class RepositoryUpdate:
         self.tracked = TrackedRepository(context, repository)
         self._selector = TagSelector(context, self.tracked)
         self._sources = ReleaseSources(context, repository)
+        self._assets = AssetFetcher(context, self.tracked)
         self._builder = ReleaseBuilder(context, repository, self._sources)
         self._publisher = Publisher(context, self.tracked)
         self._limit = TimeLimit(context.settings.watcher.repository_timeout_s or None)
@@ -117,8 +119,15 @@ class RepositoryUpdate:
         if release.tag not in self._plan.refs:
             why = "the tag was deleted from the repository"
             return replace(job, error=self._plan.lost_for_good(release.tag, why))
+        lost = self._plan.lost_of(release.tag) if job.is_lost else ()
         try:
-            self._sources.fetch_sources(release)
+            assets = self._assets.fetch(release, {it.file: it.recorded_sha256 for it in lost})
+            if assets is not None:
+                has_wheels = assets.lacks_wheel
+                release = replace(release, has_sdist=assets.lacks_sdist, has_wheels=has_wheels)
+                job = replace(job, release=release, assets=assets)
+            if assets is None or not assets.is_whole:
+                self._sources.fetch_sources(release)
         # Not an error of this tag: every other tag would wait for the same host.
         except UnreachableError:
             raise
@@ -137,10 +146,20 @@ class RepositoryUpdate:
 
     def build(self) -> bool:
         """Build, publish and upload the fetched tags; return false, as no step follows."""
+        try:
+            self._build_jobs()
+        finally:
+            for job in self._jobs:
+                if job.assets is not None:
+                    job.assets.discard()
+        return False
+
+    def _build_jobs(self) -> None:
+        """Build, publish and upload the fetched tags."""
         self._progress.end(self.name)
         for job in self._jobs:
             if self._context.interrupted.is_set():
-                return False
+                return
             # Of the repository, not of the tag: the tags that are left have not failed.
             if self._limit.is_over:
                 self.tracked.fail(self._too_long())
@@ -152,7 +171,9 @@ class RepositoryUpdate:
             except RemovedError as error:
                 _log.warning("%s: %s", self.name, error.message)
                 self._progress.end(self.name)
-                return False
+                return
+            except WaitingError as error:
+                self.tracked.warn([f"tag {job.release.tag} waits for assets: {error.message}"])
             except Exception as error:
                 # A tag that started late is not to blame: the next update gives it all of the time.
                 reason = self._too_long() if self._limit.is_over and not had_most else error
@@ -160,7 +181,6 @@ class RepositoryUpdate:
         self._upload()
         self._prune()
         self._progress.end(self.name)
-        return False
 
     def _build(self, job: Job) -> None:
         """Build and publish a tag, or restore its lost files."""
@@ -169,7 +189,7 @@ class RepositoryUpdate:
         release, lost = job.release, self._plan.lost_of(job.release.tag)
         if job.is_lost:
             self._sources.verify(release)
-        with self._builder.built(release, self.tracked.known.project) as result:
+        with self._builder.built(release, self.tracked.known.project, job.assets) as result:
             if job.is_lost:
                 done = self._publisher.restore(release, result, lost)
             else:

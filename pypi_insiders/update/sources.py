@@ -23,6 +23,10 @@ class TaggedRelease:
     commit: str
     is_moved: bool = False
     """Whether the tag names a different commit now."""
+    has_sdist: bool = True
+    """Whether the sdist is to be built, as far as the repository has one."""
+    has_wheels: bool = True
+    """Whether wheels are to be built."""
 
 
 class ReleaseSources:

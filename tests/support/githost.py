@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from email.message import Message  # noqa: TC003
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,6 +30,9 @@ def make_certificate(directory: Path) -> Path:
     )  # fmt: skip
     certificate.write_text(certificate.read_text() + key.read_text())
     return certificate
+
+
+Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
 class GitHost:
@@ -56,6 +60,8 @@ class GitHost:
         self.is_plain = False
         """Whether it only has files, and knows nothing of git."""
         self.on_request = lambda: None
+        self.api: Callable[[str, Message[str, str]], Answer | None] = lambda _path, _headers: None
+        """Answers what is no request of git; `None`: git does."""
         self.connections = 0
         self.requests: list[str] = []
         self.passwords: list[str] = []
@@ -69,7 +75,8 @@ class GitHost:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        # A short poll, for which each test waits at its end.
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -103,6 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.host.requests.append(f"{self.command} {self.path}")
         self.host.on_request()
+        if (answer := self.host.api(self.path, self.headers)) is not None:
+            self._say(*answer)
+            return
         scheme, _, words = self.headers.get("Authorization", "").partition(" ")
         password = ""
         if scheme == "Basic":
@@ -183,7 +193,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers or []:
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        if "Content-Length" not in dict(headers or []):
+            self.send_header("Content-Length", str(len(content)))
+        else:  # of more than follows
+            self.close_connection = True
         self.end_headers()
         self.wfile.write(content)
 

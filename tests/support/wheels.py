@@ -13,23 +13,24 @@ def metadata(name: str, version: str, *lines: str) -> str:
     return "\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *lines, ""])
 
 
-def wheel(
+def wheel(  # noqa: PLR0913
     directory: Path,
     name: str,
     version: str,
     *lines: str,
     content: bytes = b"",
     entry_points: str = "",
+    tag: str = "py3-none-any",
 ) -> Path:
     """Make a wheel that can be installed; of the content its one module is made."""
     directory.mkdir(parents=True, exist_ok=True)
     module = name.replace("-", "_")
-    path = directory / f"{module}-{version}-py3-none-any.whl"
+    path = directory / f"{module}-{version}-{tag}.whl"
     info = f"{module}-{version}.dist-info"
     files = {
         f"{module}.py": b"VERSION = %r\n" % version + content,
         f"{info}/METADATA": metadata(name, version, *lines).encode(),
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
     }
     if entry_points:
         files[f"{info}/entry_points.txt"] = entry_points.encode()

@@ -19,6 +19,7 @@ LAYERS = [
     "builder",
     "index",
     "systemd",
+    "forges",
     "git",
     "config",
     "util",

@@ -10,20 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pypi_insiders.config.paths import Paths
+from pypi_insiders.repositories import sandbox_state
 from pypi_insiders.repositories.state import (
     Build,
     Check,
     Failure,
     RepositoryState,
-    Sandboxing,
     everything,
     forget,
     load,
     load_checks,
-    load_sandbox,
     save,
     save_checks,
-    save_sandbox,
 )
 from pypi_insiders.util.errors import InsidersError
 
@@ -84,7 +82,7 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
         _path(tmp_path).read_text()
         == """\
 {
- "format": 4,
+ "format": 5,
  "distribution": "dist",
  "builds": [
   {
@@ -188,7 +186,7 @@ def test_other_json_is_set_aside_too(tmp_path: Path, text: str) -> None:
 
 
 def test_a_file_of_a_newer_version_is_named_and_kept(tmp_path: Path) -> None:
-    text = '{"format": 5, "builds": [], "news": 1}'
+    text = '{"format": 6, "builds": [], "news": 1}'
     path = _written(tmp_path, text)
     with pytest.raises(InsidersError) as caught:
         load(tmp_path, "NS/PROJ")
@@ -237,10 +235,10 @@ def test_what_is_saved_can_always_be_read(
         for _ in range(2):  # what was read once is the same from then on
             save(directory, "ns/proj", state)
             save_checks(directory, checks)
-            save_sandbox(directory, Sandboxing(5, trouble))
+            sandbox_state.save(directory, sandbox_state.Sandboxing(5, trouble))
             state_before, checks_before = state, checks
             state, checks = load(directory, "ns/proj"), load_checks(directory)
-            trouble_before, trouble = trouble, str(load_sandbox(directory).trouble)
+            trouble_before, trouble = trouble, str(sandbox_state.load(directory).trouble)
         assert (state, checks, trouble) == (state_before, checks_before, trouble_before)
         assert sorted(path.name for path in directory.rglob("*.json*")) == [
             "checks.json", "proj.json", "sandbox.json",

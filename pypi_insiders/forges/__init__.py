@@ -1,0 +1,18 @@
+"""Ask a forge for the files of its releases: GitHub, GitLab, Gitea and Forgejo."""
+
+from pypi_insiders.forges.download import download
+from pypi_insiders.forges.errors import ForgeError, NoReleaseError, PassingError
+from pypi_insiders.forges.place import Forge, forge_of
+from pypi_insiders.forges.releases import Asset, Release, release_of
+
+__all__ = [
+    "Asset",
+    "Forge",
+    "ForgeError",
+    "NoReleaseError",
+    "PassingError",
+    "Release",
+    "download",
+    "forge_of",
+    "release_of",
+]

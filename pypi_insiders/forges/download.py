@@ -1,0 +1,79 @@
+"""Download a file of a release."""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from pypi_insiders.forges import requests
+from pypi_insiders.forges.errors import ForgeError, IncompleteError, NoReleaseError
+from pypi_insiders.forges.place import Forge
+from pypi_insiders.forges.releases import Asset
+from pypi_insiders.util.disk_reserve import demand_room
+from pypi_insiders.util.files import cannot
+from pypi_insiders.util.time_limit import shortened
+
+_BLOCK_BYTES = 1024**2
+_DOWNLOAD_S = 900
+LIMIT_BYTES = 2 * 1024**3
+"""The largest file that GitHub stores in a release."""
+
+
+def download(forge: Forge, asset: Asset, token: str | None, target: Path, name: str) -> str:
+    """Download a file; return its sha256 in hexadecimal.
+
+    Args:
+        forge: which has listed it.
+        asset: the file.
+        token: `None`: anonymously.
+        target: a path that does not exist.
+        name: `NS/PROJ` as it is watched, for hints.
+
+    Raises:
+        PassingError: the forge does not answer, not now, or not with what it has listed.
+        ForgeError: it refuses, or the file is too large.
+        DiskFullError: the file does not fit on the disk.
+
+    Source: docs.github.com, "Get a release asset".
+    """
+    digest, size_bytes, until_s = hashlib.sha256(), 0, time.monotonic() + shortened(_DOWNLOAD_S)
+    kind = "application/octet-stream"
+    try:
+        with (
+            target.open("xb") as output,
+            requests.answer_of(forge, asset.url, token, kind, name) as answer,
+        ):
+            # Not `read`, which would wait for a host that sends a byte a second.
+            while block := answer.read1(_BLOCK_BYTES):
+                size_bytes += len(block)
+                if size_bytes > LIMIT_BYTES:
+                    raise ForgeError(f"{asset.name} is larger than {LIMIT_BYTES // 1024**3} GiB")
+                if size_bytes > (asset.size_bytes or LIMIT_BYTES):
+                    raise IncompleteError(f"{asset.name} is larger than {forge.host} lists")
+                if time.monotonic() > until_s:
+                    raise IncompleteError(f"the download of {asset.name} takes too long")
+                demand_room(len(block))
+                digest.update(block)
+                _write(output, block, target)
+            is_cut = bool(answer.length)
+    except NoReleaseError as error:
+        raise IncompleteError(f"{forge.host} lists {asset.name}, but does not have it") from error
+    if is_cut or asset.size_bytes not in (None, size_bytes):
+        raise IncompleteError(
+            f"{asset.name} arrived incomplete from {forge.host}", "the next update tries again"
+        )
+    sha256 = digest.hexdigest()
+    if asset.sha256 not in (None, sha256):
+        raise IncompleteError(
+            f"{asset.name} has another SHA-256 than {forge.host} lists",
+            "the next update tries again",
+        )
+    return sha256
+
+
+def _write(output: BinaryIO, block: bytes, target: Path) -> None:
+    # Of this machine: an OSError would be taken for one of the connection.
+    try:
+        output.write(block)
+    except OSError as error:
+        raise cannot("write", target, error) from error

@@ -1,0 +1,191 @@
+"""Send requests to the API of a forge, and say in words why it refuses."""
+
+import json
+import logging
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from http.client import HTTPResponse
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request
+
+from pypi_insiders.forges.errors import ForgeError, NoReleaseError, PassingError
+from pypi_insiders.forges.place import GITEA, Forge
+from pypi_insiders.util import times
+from pypi_insiders.util.redirects import Redirects
+from pypi_insiders.util.time_limit import shortened
+from pypi_insiders.util.web import NoAnswerError, answer_to
+
+_log = logging.getLogger(__name__)
+
+_TIMEOUT_S = 60
+_BLOCK_BYTES = 1024**2
+# A release of 10,000 files, of which GitHub has 2 KB each.
+_LIMIT_BYTES = 64 * 1024**2
+# Where a forge names no time, or one that is years away.
+_PAUSE_S, _LONGEST_PAUSE_S = 60, 86400
+
+# Host and token to the time until which the forge answers nothing, in seconds of the epoch: each of
+# a hundred repositories would otherwise ask, which some forges punish with a longer pause.
+_limited: dict[tuple[str, str | None], float] = {}
+_limiting = threading.Lock()
+
+
+@contextmanager
+def answer_of(
+    forge: Forge, url: str, token: str | None, accept: str, name: str
+) -> Iterator[HTTPResponse]:
+    """Send a GET request with the token, and return the answer if its status is 200.
+
+    Args:
+        forge: whose API it is.
+        url: http or https; the token goes to this host only, not to one that it redirects to.
+        token: `None`: anonymously.
+        accept: the wanted type.
+        name: `NS/PROJ` as it is watched, for hints.
+
+    Raises:
+        PassingError: the forge does not answer, or not now.
+        NoReleaseError: it answers 404.
+        ForgeError: it refuses.
+    """
+    key = forge.host, token
+    with _limiting:
+        until_s = _limited.get(key, 0)
+    if time.time() < until_s:
+        raise _of_limit(forge, until_s)
+    request = Request(url, headers={"Accept": accept})  # noqa: S310  # by `forge_of`
+    if token is not None:
+        request.add_unredirected_header("Authorization", _authorization(forge, token))
+    _log.debug("GET %s", url)
+    # A redirect to http would let others on the network change what arrives.
+    redirects = Redirects(url, is_secure=urlsplit(url).scheme == "https")
+    try:
+        with answer_to(request, shortened(_TIMEOUT_S), redirects) as answer:
+            if isinstance(answer, HTTPError):
+                raise _refusal(forge, key, answer, name)
+            if answer.status != 200:
+                raise ForgeError(f"{forge.host} answers with status {answer.status}")
+            yield answer
+    except NoAnswerError as error:
+        raise PassingError(
+            f"{forge.host} does not answer: {error}", "the next update tries again"
+        ) from error
+
+
+def read_json(forge: Forge, url: str, token: str | None, name: str) -> Any:
+    """Read an answer of the API.
+
+    Raises:
+        PassingError, NoReleaseError, ForgeError: as `answer_of`.
+    """
+    with answer_of(forge, url, token, "application/json", name) as answer:
+        kind = answer.headers.get_content_type()
+        body, until_s = bytearray(), time.monotonic() + shortened(_TIMEOUT_S)
+        # Not `read`, which would wait for a host that sends a byte a second.
+        while block := answer.read1(_BLOCK_BYTES):
+            body += block
+            if len(body) > _LIMIT_BYTES or time.monotonic() > until_s:
+                raise ForgeError(f"{forge.host} sends too much, or too slowly")
+        if answer.length:
+            raise PassingError(
+                f"the answer of {forge.host} is incomplete", "the next update tries again"
+            )
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise not_of_api(forge, name, kind) from error
+
+
+def not_of_api(forge: Forge, name: str, what: str) -> ForgeError:
+    """Return the error of an answer that is none of this API."""
+    return ForgeError(
+        f"{forge.host} does not answer as {forge.kind} does ({what})",
+        "if another program runs there: "
+        f"`pypi-insiders repos set {name} forge=gitlab`, or github, or gitea",
+    )
+
+
+def not_shown(forge: Forge, name: str, what: str) -> ForgeError:
+    """Return the error of a repository that the forge does not show."""
+    return ForgeError(
+        f"{forge.host} does not show {forge.path} {what} (404)",
+        "name a file with a token that can read its contents: "
+        f"`pypi-insiders repos set {name} token-file=FILE`",
+    )
+
+
+def _authorization(forge: Forge, token: str) -> str:
+    """Return the header for a token.
+
+    Source: docs.github.com, "Authenticating to the REST API"; docs.gitlab.com, "REST API
+    authentication". Gitea and Forgejo take a token as the password of any user, and take no other
+    form for `/attachments/`.
+    """
+    if forge.kind == GITEA:
+        return f"Basic {b64encode(f'x-access-token:{token}'.encode()).decode()}"
+    return f"Bearer {token}"
+
+
+def _refusal(forge: Forge, key: tuple[str, str | None], answer: HTTPError, name: str) -> ForgeError:
+    """Return the error of an answer with status 300 and above."""
+    host, status, token = forge.host, answer.code, key[1]
+    if (until_s := _limit_of(answer)) is not None:
+        with _limiting:
+            _limited[key] = until_s
+        return _of_limit(forge, until_s)
+    set_token = f"`pypi-insiders repos set {name} token-file=FILE`"
+    if status == 401 and token is None:
+        return ForgeError(f"{host} requires a token for its API (401)", set_token)
+    if status == 403:
+        return ForgeError(
+            f"{host} gives no access to the releases (403)",
+            f"let the token read the contents of the repository, or name another: {set_token}",
+        )
+    if status == 404:
+        return NoReleaseError(f"{host} answers that there is none (404)")
+    return _by_status(host, status, set_token)
+
+
+def _by_status(host: str, status: int, set_token: str) -> ForgeError:
+    if status == 401:
+        return ForgeError(
+            f"{host} rejects the token (401), which may have expired",
+            f"put a new one where it is now, or name its file: {set_token}",
+        )
+    if status >= 500:
+        return PassingError(f"{host} fails (status {status})", "the next update tries again")
+    return ForgeError(f"{host} answers with status {status}")
+
+
+def _limit_of(answer: HTTPError) -> float | None:
+    """Return until when a forge answers nothing, in seconds of the epoch; `None`: no limit.
+
+    Source: docs.github.com, "Rate limits for the REST API"; docs.gitlab.com, "Rate limits".
+    """
+    headers, now_s = answer.headers, time.time()
+    left = headers.get("x-ratelimit-remaining") or headers.get("RateLimit-Remaining")
+    after = headers.get("Retry-After")
+    if answer.code != 429 and not (answer.code == 403 and (left == "0" or after)):
+        return None
+    until_s = now_s + _PAUSE_S
+    reset = headers.get("x-ratelimit-reset") or headers.get("RateLimit-Reset")
+    # Numbers of any length: only those of a time are read.
+    if after and after.isascii() and after.isdigit() and len(after) < 10:
+        until_s = now_s + int(after)
+    elif reset and reset.isascii() and reset.isdigit() and len(reset) < 12:
+        until_s = float(reset)
+    return min(max(until_s, now_s + 1), now_s + _LONGEST_PAUSE_S)
+
+
+def _of_limit(forge: Forge, until_s: float) -> PassingError:
+    at = times.clock(times.at(until_s, datetime.now().astimezone()))
+    return PassingError(
+        f"the rate limit of {forge.host} is reached until {at}",
+        "the next update after that tries again",
+    )

@@ -1,0 +1,90 @@
+"""Ask again for the assets of published releases: some follow, some change."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from pypi_insiders.forges import Asset, NoReleaseError
+from pypi_insiders.index import store
+from pypi_insiders.repositories.state import Build
+from pypi_insiders.update.asset_listing import AssetListing, record
+from pypi_insiders.update.context import UpdateContext
+from pypi_insiders.update.sources import TaggedRelease
+from pypi_insiders.update.tracked import TrackedRepository
+from pypi_insiders.util.errors import InsidersError
+
+_log = logging.getLogger(__name__)
+
+# As long, programs may add further files to a release, one by one.
+_RECENT_S = 86400
+# Of older releases, those asked again when all published files are verified.
+_MOST_VERIFIED = 20
+
+
+def revisit(
+    context: UpdateContext, tracked: TrackedRepository, refs: Mapping[str, str], now_s: int
+) -> tuple[str, ...]:
+    """Ask again for the assets of published releases; record which have changed.
+
+    Those of the last day are asked for by each update, and the others when all published files
+    are verified.
+
+    Args:
+        context: of the update.
+        tracked: the repository, with its state.
+        refs: all tags of the repository, tag to commit.
+        now_s: the time, in seconds of the epoch.
+
+    Returns:
+        The tags whose releases have further files.
+
+    Raises:
+        InsidersError: the state cannot be written.
+    """
+    known, listing = tracked.known, AssetListing(tracked)
+    # Of tags that are gone, or that are built now.
+    has_assets = tracked.repository.has_assets
+    waiting = {tag: it for tag, it in known.waiting.items() if tag in refs and has_assets}
+    if waiting != known.waiting:
+        known.waiting = waiting
+        tracked.commit()
+    if not has_assets:
+        return ()
+    recent = [build for build in known.builds if 0 <= now_s - build.built_at < _RECENT_S]
+    older = [build for build in known.builds if build.assets and build not in recent]
+    verified = older[-_MOST_VERIFIED:] if context.comparison.verify else []
+    found = []
+    for build in (*recent, *verified):
+        directory = context.paths.distributions
+        if refs.get(build.tag) != build.commit or (
+            build.local and not store.present(directory, build.files)
+        ):
+            continue
+        try:
+            assets = listing.of(build.tag)
+        except NoReleaseError:
+            continue
+        # What is published stays in any case, and no new release waits for this.
+        except InsidersError as error:
+            _log.info("%s: tag %s: %s", tracked.name, build.tag, error.message)
+            break
+        _mark_changed(tracked, build, assets)
+        release = TaggedRelease(tracked.repository, build.tag, build.commit)
+        names = (asset.name for asset in listing.chosen(release, assets))
+        if set(names) - build.files.keys():
+            found.append(build.tag)
+    return tuple(found)
+
+
+def _mark_changed(tracked: TrackedRepository, build: Build, assets: Iterable[Asset]) -> None:
+    """Record the published assets in place of which the forge has others now."""
+    now = {asset.name: record(asset) for asset in assets}
+    records = {
+        name: replace(record, changed=True)
+        for name, record in build.assets.items()
+        if not record.changed and name in now and record.differs(now[name])
+    }
+    if records:
+        known = tracked.known
+        known.builds[known.builds.index(build)] = replace(build, assets={**build.assets, **records})
+        tracked.commit()

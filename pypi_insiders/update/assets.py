@@ -1,0 +1,233 @@
+"""Fetch the files that the releases of one repository have on its forge."""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from pypi_insiders import forges
+from pypi_insiders.builder.errors import BuildError
+from pypi_insiders.forges import Asset, ForgeError, NoReleaseError, PassingError
+from pypi_insiders.index import archives, distribution, file_contents, store
+from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.repositories.published_assets import PublishedAsset, Waiting
+from pypi_insiders.repositories.state import Build
+from pypi_insiders.update.asset_listing import AssetListing, record
+from pypi_insiders.update.context import UpdateContext
+from pypi_insiders.update.fetched_assets import Fetched, as_distributions, fits
+from pypi_insiders.update.sources import TaggedRelease
+from pypi_insiders.update.tracked import TrackedRepository
+from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import make_directory, make_temporary
+from pypi_insiders.util.formatting import listed
+from pypi_insiders.util.trees import remove_foreign_tree
+
+_log = logging.getLogger(__name__)
+
+# Programs of a forge build wheels after a tag was pushed, which takes minutes, and for some
+# platforms hours. A project that is only preferred from there is not held up for that long.
+_WAIT_S = {"only": 6 * 3600, "prefer": 3600}
+_HOST_WAIT_S = 6 * 3600
+_SHOWN = 3
+
+
+class WaitingError(InsidersError):
+    """A release has no assets yet; the next update asks again."""
+
+
+class AssetFetcher:
+    """Fetches the assets of the releases of one repository.
+
+    Args:
+        context: of the update.
+        tracked: the repository; tags that wait are recorded in its state.
+    """
+
+    def __init__(self, context: UpdateContext, tracked: TrackedRepository) -> None:
+        self._context = context
+        self._tracked = tracked
+        self._listing = AssetListing(tracked)
+        self._repository = tracked.repository
+        self._name = tracked.name
+
+    def fetch(self, release: TaggedRelease, lost: Mapping[str, str]) -> Fetched | None:
+        """Download the files that the release of a tag has on the forge.
+
+        Args:
+            release: the tag.
+            lost: the lost files of an earlier publication, to their sha256; empty: of a new one.
+
+        Returns:
+            `None`: all files of the release are to be built.
+
+        Raises:
+            WaitingError: there are none yet, or the forge does not answer.
+            BuildError: there are none, and nothing is to be built.
+            ForgeError: the forge refuses, or has not answered for hours.
+            DiskFullError: they do not fit on the disk.
+            InsidersError: the token cannot be read, or the state not written.
+        """
+        before = self._build_of(release.tag)
+        if lost:
+            return self._lost(release, before, lost)
+        if not self._repository.has_assets:
+            return None
+        try:
+            wanted = self._listing.chosen(release, self._listing.of(release.tag))
+            fetched = self._download(release, self._absent(wanted, before))
+        except (NoReleaseError, PassingError) as error:
+            self._demand_patience(release, error)
+            return None
+        if fetched is None and before is not None:
+            raise BuildError("no further asset of its release is valid")
+        if fetched is None or before is not None or self._repository.assets == "only":
+            return fetched
+        return replace(
+            fetched,
+            lacks_sdist=self._repository.sdist is not False and not fetched.distributions.sdist,
+            lacks_wheel=not all(
+                fits(fetched.distributions.wheels, version)
+                for version in self._repository.python or (None,)
+            ),
+        )
+
+    def _build_of(self, tag: str) -> Build | None:
+        return next((it for it in self._tracked.known.builds if it.tag == tag), None)
+
+    def _absent(self, wanted: Iterable[Asset], before: Build | None) -> list[Asset]:
+        """Return the assets that are not published yet.
+
+        Raises:
+            InsidersError: all are.
+        """
+        wanted = list(wanted)
+        if before is None:
+            return wanted
+        directory = self._context.paths.distributions
+        names = {*store.present(directory, [it.name for it in wanted])}
+        if not before.local:
+            names |= before.files.keys()
+        absent = [it for it in wanted if it.name not in names]
+        if not absent:
+            raise InsidersError("its release has no file that is not published already")
+        return absent
+
+    def _download(self, release: TaggedRelease, assets: Sequence[Asset]) -> Fetched | None:
+        """Download assets, and leave out those that are no valid distributions.
+
+        Returns:
+            `None`: none is valid, so that all is to be built.
+
+        Raises:
+            ForgeError: one cannot be downloaded.
+            BuildError: none is valid, and nothing is to be built.
+            DiskFullError: they do not fit on the disk.
+        """
+        context, forge = self._context, self._listing.forge
+        guard, builds = context.builds.guard, make_directory(context.paths.builds)
+        guard.demand_room(builds, sum(it.size_bytes or 0 for it in assets))
+        directory = make_temporary(builds)
+        valid: dict[str, PublishedAsset] = {}
+        invalid = []
+        try:
+            with guard.guarding(directory):
+                for asset in assets:
+                    path = directory / asset.name
+                    sha256 = forges.download(forge, asset, self._listing.token, path, self._name)
+                    try:
+                        file_contents.read(path)
+                        archives.check(path)
+                    except DistributionError as error:
+                        invalid.append(error.message)
+                    else:
+                        valid[asset.name] = record(asset)
+                        _log.debug("%s: %s has sha256 %s", self._name, asset.name, sha256)
+            for message in invalid:
+                _log.warning("%s: tag %s: asset left out: %s", self._name, release.tag, message)
+            if valid:
+                paths = [directory / name for name in valid]
+                return Fetched(directory, as_distributions(paths), valid)
+            if self._repository.assets == "only":
+                raise BuildError(f"no asset of its release on {forge.host} is valid: {invalid[0]}")
+        except BaseException:
+            remove_foreign_tree(directory)
+            raise
+        remove_foreign_tree(directory)
+        return None
+
+    def _lost(
+        self, release: TaggedRelease, before: Build | None, lost: Mapping[str, str]
+    ) -> Fetched | None:
+        """Download the lost files of a release that came from the forge.
+
+        Raises:
+            BuildError: the forge has another file of that name now, or none.
+            ForgeError: the forge does not answer, or refuses.
+        """
+        recorded = {name: lost[name] for name in lost if before and name in before.assets}
+        # A state that was recovered does not tell which files were built.
+        is_known = bool(recorded) or before is None or before.sandboxed is not None
+        if is_known and not recorded:
+            return None
+        if not is_known and not self._repository.has_assets:
+            return None
+        wanted = recorded or lost
+        try:
+            assets = [it for it in self._listing.of(release.tag) if it.name in wanted]
+            fetched = self._download(release, assets) if assets else None
+        except NoReleaseError as error:
+            fetched, assets = None, []
+            _log.info("%s: tag %s: %s", self._name, release.tag, error.message)
+        same = {}
+        for path in fetched.distributions.files if fetched else ():
+            if file_contents.read(path).sha256 == wanted[path.name]:
+                same[path.name] = path
+        if gone := sorted(recorded.keys() - same.keys()):
+            if fetched:
+                fetched.discard()
+            raise BuildError(
+                f"{listed(gone, _SHOWN)}: {self._listing.forge.host} no longer has it as it was "
+                "published",
+                hint="restore the files from a backup, or give up the release: "
+                f"`pypi-insiders unpublish {self._tracked.known.project} "
+                f"{before.version if before else ''}`".rstrip(),
+            )
+        if fetched is None or not same:
+            return None
+        rest = lost.keys() - same.keys()
+        return replace(
+            fetched,
+            distributions=as_distributions(list(same.values())),
+            lacks_sdist=any(not distribution.is_wheel(name) for name in rest),
+            lacks_wheel=any(map(distribution.is_wheel, rest)),
+        )
+
+    def _demand_patience(self, release: TaggedRelease, error: ForgeError) -> None:
+        """Return if a release without assets is to be built; record that it waits.
+
+        Raises:
+            WaitingError: it waits for assets.
+            BuildError: it has waited for hours, and nothing is to be built.
+            ForgeError: the forge has not answered for hours.
+        """
+        known, mode = self._tracked.known, str(self._repository.assets)
+        now_s, before = int(time.time()), known.waiting.get(release.tag)
+        limit_s = _WAIT_S[mode] if isinstance(error, NoReleaseError) else _HOST_WAIT_S
+        # Of a repository that is new here, a program has built the files long ago, or never will.
+        if mode == "prefer" and isinstance(error, NoReleaseError) and not known.builds:
+            limit_s = 0
+        is_same = before is not None and before.commit == release.commit
+        since_s = min(before.since, now_s) if before and is_same else now_s
+        known.waiting[release.tag] = Waiting(release.commit, since_s, error.message)
+        self._tracked.commit()
+        if now_s - since_s < limit_s:
+            raise WaitingError(error.message)
+        if isinstance(error, PassingError):
+            raise error
+        if mode == "only":
+            raise BuildError(
+                f"no assets after {limit_s // 3600} hours: {error.message}",
+                hint="build what its release lacks: "
+                f"`pypi-insiders repos set {self._name} assets=prefer`",
+            )
+        _log.info("%s: tag %s: %s, so it is built", self._name, release.tag, error.message)

@@ -1,0 +1,331 @@
+"""assets: releases whose files come from the forge, and what is built beside them."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wheels
+from fixtures import Person
+from projects import Project, create
+from releases import File, MakeReleases, Releases, make_releases
+
+__all__ = ["make_releases"]  # a fixture
+
+WHEEL, SDIST = "probe-1.0-py3-none-any.whl", "probe-1.0.tar.gz"
+TOKEN = "t0ken-of-the-api"
+MAC = "cp312-cp312-macosx_11_0_arm64"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A project with a release on a forge, and somebody who watches it."""
+
+    person: Person
+    project: Project
+    releases: Releases
+    made: Path
+    commit: str
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        """Run a command; return what it prints on standard error."""
+        return self.person.run(*arguments, status=status).stderr
+
+    def show(self) -> dict[str, Any]:
+        """Return what is known of the repository."""
+        shown = self.person.run("show", "me/probe", "--json").stdout
+        return dict(json.loads(shown))
+
+    def wheel(self, tag: str = "py3-none-any", version: str = "1.0", content: bytes = b"") -> Path:
+        """Make a wheel of the project."""
+        return wheels.wheel(self.made, "probe", version, tag=tag, content=content)
+
+    def sdist(self, version: str = "1.0") -> Path:
+        """Make an sdist of the project."""
+        return wheels.sdist(self.made, "probe", version)
+
+    def turn_back(self, hours: float) -> None:
+        """Let tags have waited for longer."""
+        path = self.person.paths.state / "repositories/me/probe.json"
+        known = json.loads(path.read_text())
+        for waiting in known["waiting"].values():
+            waiting["since"] -= int(hours * 3600)
+        path.write_text(json.dumps(known))
+
+
+MakePlace = Callable[..., Place]
+
+
+@pytest.fixture
+def make_place(person: Person, tmp_path: Path, make_releases: MakeReleases) -> MakePlace:
+    """Watch a project with one tag, of which nothing is published."""
+
+    def make(assets: str, *options: str, kind: str = "github", token: str | None = None) -> Place:
+        project, releases = create(tmp_path, "probe", "me/probe"), make_releases(kind, token)
+        commit = project.release("1.0")
+        trusted = os.environ["SSL_CERT_FILE"]
+        (person.home / ".gitconfig").write_text(f"[http]\n  sslCAInfo = {trusted}\n")
+        person.run(
+            "repos", "add", "me/probe:probe", "--url", releases.url, "--no-check",
+            "--assets", assets, *options,
+        )  # fmt: skip
+        person.run("repos", "set", "me/probe", f"forge={kind}")
+        (person.home / ".config/pypi-insiders/config.toml").write_text(
+            "[watcher]\npublic-versions = false\n"
+        )
+        return Place(person, project, releases, tmp_path / "made", commit)
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab", "gitea"])
+def test_only_what_the_release_has_is_published_and_nothing_is_built(
+    make_place: MakePlace, tmp_path: Path, kind: str
+) -> None:
+    """With the platforms that nobody builds here, their digests, and the commit of the tag."""
+    file = tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text(TOKEN)
+    place = make_place("only", "--token-file", str(file), kind=kind, token=TOKEN)
+    made = [place.wheel(MAC), place.wheel("cp312-cp312-win_amd64"), place.sdist()]
+    place.releases.add("v1.0", *made)
+    place.releases.files["v1.0"] += [
+        File("probe-0.9-py3-none-any.whl", b""), File("other-1.0-py3-none-any.whl", b""),
+        File("SHA256SUMS", b""), File("../probe-1.0-py3-none-any.whl", b""),
+    ]  # fmt: skip
+    told = place.run("update")
+    assert (
+        "assets of another project or version are left out: "
+        "probe-0.9-py3-none-any.whl, other-1.0-py3-none-any.whl" in told
+    )
+    assert TOKEN not in told
+    names = sorted(path.name for path in made)
+    assert place.person.distributions() == names
+    (build,) = place.show()["builds"]
+    assert build["commit"] == place.commit
+    assert (build["sandboxed"], build["requirements"]) == (None, {})
+    listed = {item.name: item for item in place.releases.files["v1.0"]}
+    assert {item["name"]: item["asset"] for item in build["files"]} == {
+        name: {
+            "sha256": None if kind == "gitea" else listed[name].sha256,
+            "size_bytes": None if kind == "gitlab" else listed[name].size,
+            "updated_at": None if kind == "gitlab" else listed[name].updated_at,
+            "changed": False,
+        }
+        for name in names
+    }
+    # Its own questions, once; and no file twice, by the next update either.
+    assert len(place.releases.downloads) == 3
+    place.run("update")
+    assert len(place.releases.downloads) == 3
+    assert set(place.releases.foreign) == {None}
+    logs = "".join(path.read_text() for path in place.person.paths.state.rglob("*.json"))
+    assert TOKEN not in logs
+
+
+def test_preferred_files_are_published_and_the_others_built(make_place: MakePlace) -> None:
+    """The sdist if there is none, and wheels if none fits this machine."""
+    place = make_place("prefer")
+    mac = place.wheel(MAC)
+    place.releases.add("v1.0", mac)
+    place.run("update")
+    assert place.person.distributions() == sorted([mac.name, WHEEL, SDIST])
+    (build,) = place.show()["builds"]
+    assert {item["name"]: item["asset"] is not None for item in build["files"]} == {
+        mac.name: True, WHEEL: False, SDIST: False,
+    }  # fmt: skip
+    assert build["sandboxed"] is not None
+
+
+def test_what_fits_is_not_built_again(make_place: MakePlace) -> None:
+    place = make_place("prefer")
+    wheel = place.wheel(content=b"# theirs\n")
+    place.releases.add("v1.0", wheel)
+    place.run("update")
+    published = place.person.paths.distributions
+    assert place.person.distributions() == [WHEEL, SDIST]
+    assert (published / WHEEL).read_bytes() == wheel.read_bytes()
+
+
+def test_what_does_not_build_holds_up_no_files_of_the_release(make_place: MakePlace) -> None:
+    place = make_place("prefer")
+    (place.project.tree / "pyproject.toml").write_text("[build-system]\nrequires = 5\n")
+    place.project.push("v1.1")
+    place.releases.add("v1.1", wheel := place.wheel(version="1.1"))
+    told = place.run("update")
+    assert "failed" not in told
+    assert place.person.distributions() == [wheel.name]
+    (build,) = place.show()["builds"]
+    assert build["remark"].startswith("published without its sdist, as the build fails: ")
+
+
+def test_a_release_without_files_waits_and_does_not_fail_for_hours(make_place: MakePlace) -> None:
+    """Programs of the forge make them after the tag; `only` never builds."""
+    place = make_place("only")
+    host = place.releases.host.url.removeprefix("https://")
+    waits = f"tag v1.0 waits for assets: {host} has no release of it"
+    assert f"me/probe: {waits}" in place.run("update")
+    shown = place.person.run("status", "me/probe").stdout
+    assert shown.count(waits) == 1
+    (waiting,) = place.show()["waiting"]
+    assert (waiting["tag"], waiting["reason"]) == ("v1.0", f"{host} has no release of it")
+    place.releases.add("v1.0")
+    assert f"its release on {host} has no wheel or sdist of probe 1.0" in place.run("update")
+    place.turn_back(7)
+    told = place.run("update", status=1)
+    assert "no assets after 6 hours: " in told
+    assert "`pypi-insiders repos set me/probe assets=prefer`" in told
+    assert place.person.distributions() == []
+    place.releases.add("v1.0", place.wheel())
+    place.run("update", "me/probe")
+    assert place.person.distributions() == [WHEEL]
+    assert place.show()["waiting"] == []
+
+
+def test_preferred_files_are_waited_for_an_hour(make_place: MakePlace) -> None:
+    """But not for those of the first release, which were made long ago, or never are."""
+    place = make_place("prefer")
+    place.run("update")
+    assert place.person.distributions() == [WHEEL, SDIST]
+    place.project.release("1.1")
+    assert "tag v1.1 waits for assets: " in place.run("update")
+    place.turn_back(0.9)
+    assert "tag v1.1 waits for assets: " in place.run("update")
+    place.turn_back(0.2)
+    place.run("update")
+    assert "probe-1.1.tar.gz" in place.person.distributions()
+
+
+def test_files_that_follow_are_published_too_and_no_file_is_replaced(
+    make_place: MakePlace,
+) -> None:
+    """For a day: each of a dozen wheels is uploaded by a program of its own."""
+    place = make_place("only")
+    first = place.wheel(content=b"# first\n")
+    place.releases.add("v1.0", first)
+    place.run("update")
+    content = first.read_bytes()
+    (before,) = place.show()["builds"]
+    mac = place.wheel(MAC)
+    place.releases.add("v1.0", mac)
+    changed = replace(
+        place.releases.files["v1.0"][0], content=place.wheel(content=b"# second\n").read_bytes()
+    )
+    place.releases.files["v1.0"][0] = changed
+    place.run("update")
+    assert place.person.distributions() == sorted([WHEEL, mac.name])
+    published = place.person.paths.distributions / WHEEL
+    assert published.read_bytes() == content
+    (build,) = place.show()["builds"]
+    assert build["built_at"] == before["built_at"]
+    assert {item["name"]: item["asset"]["changed"] for item in build["files"]} == {
+        WHEEL: True, mac.name: False,
+    }  # fmt: skip
+    warning = f"asset {WHEEL} of tag v1.0 is another file on its host by now; the published one"
+    for _ in range(2):  # each update, as of a tag that has moved
+        place.run("update")
+        assert warning in place.person.run("status", "me/probe").stdout
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_lost_file_comes_from_the_release_again_if_it_is_the_same(
+    make_place: MakePlace, *, is_same: bool
+) -> None:
+    place = make_place("only")
+    place.releases.add("v1.0", place.wheel(MAC), place.wheel())
+    place.run("update")
+    published = place.person.paths.distributions / WHEEL
+    content = published.read_bytes()
+    published.unlink()
+    if not is_same:
+        other = place.wheel(content=b"# other\n").read_bytes()
+        old = place.releases.files["v1.0"][1]
+        place.releases.files["v1.0"][1] = replace(old, content=other)
+        told = place.run("update", status=1)
+        host = place.releases.host.url.removeprefix("https://")
+        assert f"{WHEEL}: {host} no longer has it as it was published" in told
+        assert not published.exists()
+        return
+    place.run("update")
+    assert published.read_bytes() == content
+    assert len(place.releases.downloads) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("401", "{host} rejects the token (401), which may have expired"),
+        ("cut", f"tag v1.0 waits for assets: {WHEEL} arrived incomplete from {{host}}"),
+        ("digest", f"tag v1.0 waits for assets: {WHEEL} has another SHA-256 than {{host}} lists"),
+        ("500", "tag v1.0 waits for assets: {host} fails (status 500)"),
+    ],
+)
+def test_a_bad_answer_publishes_nothing_and_holds_up_nothing(
+    make_place: MakePlace, tmp_path: Path, change: str, message: str
+) -> None:
+    file = tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text(TOKEN)
+    place = make_place("only", "--token-file", str(file))
+    place.releases.add("v1.0", place.wheel())
+    if change == "cut":
+        place.releases.is_cutting = True
+    elif change == "digest":
+        wrong = replace(place.releases.files["v1.0"][0], digest="0" * 64)
+        place.releases.files["v1.0"] = [wrong]
+    else:
+        place.releases.answer = (int(change), [], b"")
+    other = create(tmp_path, "other", "me/other")
+    other.release("2.0")
+    place.run("repos", "add", "me/other:other", "--url", other.url, "--no-check")
+    told = place.run("update", status=1 if change == "401" else 0)
+    host = place.releases.host.url.removeprefix("https://")
+    assert message.format(host=host) in told
+    assert place.person.distributions() == ["other-2.0-py3-none-any.whl", "other-2.0.tar.gz"]
+    assert not list((place.person.paths.cache / "builds").glob("*/*.whl"))
+    place.releases.answer, place.releases.is_cutting = None, False
+    place.releases.files["v1.0"] = []
+    place.releases.add("v1.0", place.wheel())
+    place.run("update")
+    assert WHEEL in place.person.distributions()
+
+
+def test_a_file_that_is_no_distribution_is_left_out(make_place: MakePlace) -> None:
+    """A wheel whose metadata is of another project, or whose RECORD does not match."""
+    place = make_place("only")
+    good = place.wheel(MAC)
+    bad = place.made / "probe-1.0-cp39-cp39-win32.whl"
+    wheels.wheel(place.made, "stranger", "1.0").rename(bad)
+    place.releases.add("v1.0", good, bad)
+    told = place.run("update")
+    assert f"tag v1.0: asset left out: {bad.name}" in told
+    assert place.person.distributions() == [good.name]
+
+
+def test_nobody_signs_assets(person: Person) -> None:
+    """So that a repository whose tags must be signed gets no unsigned code this way."""
+    message = "me/probe has allowed-signers, which is about tags: nobody signs assets"
+    signers = "~/allowed"
+    one = ("repos", "add", "me/probe", "--no-check", "--allowed-signers", signers)
+    assert message in person.run(*one, "--assets", "only", status=2).stderr
+    person.run(*one)
+    assert message in person.run("repos", "set", "me/probe", "assets=prefer", status=2).stderr
+    again = ("repos", "add", "me/probe", "--no-check", "--assets", "prefer")
+    assert message in person.run(*again, status=2).stderr
+    assert "assets" not in person.paths.repositories.read_text()
+
+
+def test_an_older_program_says_that_the_state_is_newer(make_place: MakePlace) -> None:
+    """Its format is another one, as its keys are not known there."""
+    place = make_place("only")
+    place.releases.add("v1.0", place.wheel())
+    began = int(time.time())
+    place.run("update")
+    path = place.person.paths.state / "repositories/me/probe.json"
+    known = json.loads(path.read_text())
+    assert known["format"] == 5
+    assert known["builds"][0]["built_at"] >= began
