@@ -23,6 +23,8 @@ from pypi_insiders.systemd import (
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import (
     HOOKS,
+    OWN,
+    OWN_PATHS,
     OWN_SERVICES,
     OWN_TIMERS,
     PARTS,
@@ -122,7 +124,7 @@ def _start(part: Part, setup: Setup) -> None:
     if setup.settings.server.hooks:
         _start_path(*HOOKS.units)
     else:
-        systemctl.try_call("stop", HOOKS.trigger)
+        systemctl.try_call("stop", HOOKS.trigger, OWN_PATHS)
     # Although the socket would start it on the first request: errors show here. `restart` if it is
     # not active: a process that is just failing, for a reason that may be fixed, would make a
     # `start` that waits for it fail.
@@ -340,7 +342,7 @@ def uninstall() -> list[Path]:
     systemctl.try_call("clean", "--what=runtime", SERVER.service)
     systemctl.try_call("stop", unit_names.NOTIFIERS, REQUESTS, *HOOKS.units)
     timers = systemctl.active(OWN_TIMERS)
-    systemctl.try_call("stop", OWN_TIMERS, OWN_SERVICES)
+    systemctl.try_call("stop", OWN_TIMERS, OWN_PATHS, OWN_SERVICES)
     if timers:
         systemctl.try_call("clean", "--what=state", *timers)
     removed = unit_files.uninstall(manager.unit_directory)
@@ -349,7 +351,7 @@ def uninstall() -> list[Path]:
     _stop_former_slices()
     # A template itself is never loaded, only its instances, which NOTIFIERS matches.
     loaded = [unit for unit in unit_names.UNITS if "@" not in unit]
-    systemctl.try_call("reset-failed", *loaded, unit_names.NOTIFIERS, OWN_SERVICES, OWN_TIMERS)
+    systemctl.try_call("reset-failed", *loaded, unit_names.NOTIFIERS, OWN)
     return removed
 
 

@@ -41,11 +41,14 @@ NOTIFIERS = NOTIFIER.replace("@", "@*")
 REQUESTS = "pypi-insiders-notify.path"
 # Updates one repository; the instance is its name, escaped.
 ONE = Part("watcher", "pypi-insiders-watcher@.timer", "pypi-insiders-watcher@.service")
-OWN_TIMERS, OWN_SERVICES = (unit.replace("@", "@*") for unit in ONE.units)
-# Start the updates that the server requests for hooks.
+OWN = "pypi-insiders-watcher@*"
+OWN_TIMERS, OWN_SERVICES, OWN_PATHS = (f"{OWN}.{kind}" for kind in ("timer", "service", "path"))
+# Start the updates that the server requests for hooks; the last one for one repository.
 HOOKS = Part("hooks", "pypi-insiders-hooks.path", "pypi-insiders-hooks.service")
+PUSHED = "pypi-insiders-watcher@.path"
+OF_HOOKS = (*HOOKS.units, PUSHED)
 # Either service can be installed alone, and needs notifications. Hooks of the server start updates.
-SHARED = (NOTIFIER, REQUESTS, *ONE.units, *HOOKS.units)
+SHARED = (NOTIFIER, REQUESTS, *ONE.units, *OF_HOOKS)
 """Installed with either service; those of hooks only if hooks are on."""
 UNITS = (*SERVER.units, *WATCHER.units, *SHARED)
 # Older versions ran builds in their own slice. Its CPUWeight= had no effect next to the desktop's
@@ -102,7 +105,7 @@ def gone() -> Path:
 def files_of(unit: str) -> tuple[str, ...]:
     """Return all possible files of a unit, relative to the unit directory."""
     confined = (confinement_of(unit),) if unit in CONFINED.values() else ()
-    if unit.startswith("pypi-insiders-watcher@") and unit not in ONE.units:
+    if unit.startswith("pypi-insiders-watcher@") and unit not in UNITS:
         return (drop_in_of(unit),)  # an instance, whose unit is the template
     return (unit, drop_in_of(unit), *confined)
 

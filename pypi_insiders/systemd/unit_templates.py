@@ -19,6 +19,7 @@ from pypi_insiders.systemd.unit_names import (
     CONFINED,
     HOOKS,
     NOTIFIER,
+    OF_HOOKS,
     ONE,
     SERVER,
     UNITS,
@@ -96,7 +97,7 @@ def render(  # noqa: PLR0913, PLR0917  # what units depend on
         "type": _NEW_TYPE if systemd >= _NOTIFY_RELOAD else _OLD_TYPE,
     }
     # A system package has the units of hooks in any case; the server starts them if hooks are on.
-    without = () if paths is None or settings.server.hooks else HOOKS.units
+    without = () if paths is None or settings.server.hooks else OF_HOOKS
     texts = {unit: _render_unit(unit, values) for unit in UNITS if unit not in without}
     texts |= _in_files(_drop_ins(settings, intervals))
     if paths and program:

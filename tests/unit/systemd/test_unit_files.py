@@ -19,8 +19,8 @@ from pypi_insiders.config.validators import parse_interval
 from pypi_insiders.systemd.quoting import quote
 from pypi_insiders.systemd.unit_files import are_packaged, install, is_installed, uninstall
 from pypi_insiders.systemd.unit_names import (
-    HOOKS,
     NOTIFIER,
+    OF_HOOKS,
     ONE,
     REQUESTS,
     SERVER,
@@ -48,8 +48,8 @@ TEXTS = render(COMMAND, PATHS, Settings())
 HOOKED = Settings(ServerSettings(hooks=True))
 # Those of hooks are installed only where hooks are on.
 INTERVALS = {"me/two": 3600, "me/my-probe": 300}
-USUAL = tuple(unit for unit in UNITS if unit not in HOOKS.units)
-USUAL_SHARED = tuple(unit for unit in SHARED if unit not in HOOKS.units)
+USUAL = tuple(unit for unit in UNITS if unit not in OF_HOOKS)
+USUAL_SHARED = tuple(unit for unit in SHARED if unit not in OF_HOOKS)
 SERVICE_DROP_IN = f"{SERVER.service}.d/10-config.conf"
 TIMER_DROP_IN = f"{WATCHER.trigger}.d/10-config.conf"
 SOCKET_DROP_IN = f"{SERVER.trigger}.d/10-config.conf"
@@ -199,7 +199,6 @@ def test_the_service_of_one_repository_is_like_that_of_all() -> None:
         "StartLimitBurst=30",
         "ExecStartPre=rm -f %t/pypi-insiders/pushed/%i",
         "ExecStart=/opt/bin/pypi-insiders update --scheduled -- %I",
-        'ExecStopPost=-sh -c \'[ ! -f "$$1" ] || exec systemctl --user start --no-block "$$2"\' \\',
     }
 
 
@@ -260,8 +259,8 @@ def test_the_units_of_hooks_come_and_go_with_the_setting(directory: Path) -> Non
     )
     install(directory, texts, SERVER)
     assert _content(directory) == _only(SERVER, texts)
-    assert set(HOOKS.units) < set(_content(directory))
-    assert install(directory, TEXTS, SERVER).units == {*HOOKS.units, SERVER.service}
+    assert set(OF_HOOKS) < set(_content(directory))
+    assert install(directory, TEXTS, SERVER).units == {*OF_HOOKS, SERVER.service}
     assert _content(directory) == _only(SERVER)
 
 
@@ -343,11 +342,11 @@ def test_all_other_units_are_what_is_shipped() -> None:
     written = _unhashed(TEXTS)
     assert {unit: text for unit, text in written.items() if not unit.endswith(".service")} == others
     with_hooks = _unhashed(render(COMMAND, PATHS, HOOKED))
-    hooks = {unit: (shipped / unit).read_text() for unit in HOOKS.units}
-    assert {unit: with_hooks[unit] for unit in HOOKS.units} == hooks
+    hooks = {unit: (shipped / unit).read_text() for unit in OF_HOOKS}
+    assert {unit: with_hooks[unit] for unit in OF_HOOKS} == hooks
     others |= hooks
     assert [text.startswith(_head(unit, "pypi-insiders")) for unit, text in others.items()] == (
-        6 * [True]
+        7 * [True]
     )
 
 
