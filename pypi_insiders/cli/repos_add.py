@@ -14,7 +14,7 @@ from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.validators import ASSETS
 from pypi_insiders.repositories import changes, ownership, pasted, registry
-from pypi_insiders.repositories.repository import Repository, demand_remote, is_insecure
+from pypi_insiders.repositories.repository import Repository, demand_consistent, is_insecure
 from pypi_insiders.systemd import service_status
 from pypi_insiders.systemd.service_status import Condition
 from pypi_insiders.systemd.unit_names import WATCHER
@@ -117,7 +117,7 @@ def add(
     # A watched one has its URL.
     for item in (item for item in new if registry.find(watched, item.name) is None):
         try:
-            demand_remote(item)
+            demand_consistent(item)
         except UsageError as error:
             if not is_insecure(item.remote):
                 raise

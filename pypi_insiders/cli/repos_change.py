@@ -1,21 +1,21 @@
 """`pypi-insiders repos set` and `remove`."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import click
 
-from pypi_insiders.cli import completers, confirmation
+from pypi_insiders.cli import completers, confirmation, timers
 from pypi_insiders.cli.common import CommonCommand, note, report
 from pypi_insiders.cli.let_go import report_let_go
 from pypi_insiders.cli.repos_add import IN_CLEAR_TEXT
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.toml_fields import as_toml
-from pypi_insiders.repositories import changes, releases, state
+from pypi_insiders.repositories import changes, intervals, releases, state
 from pypi_insiders.repositories.repository import Repository, is_insecure
 from pypi_insiders.update import removal
-from pypi_insiders.util.errors import UsageError
+from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.without_credentials import without_credentials
 
 _SET_HELP = """\
@@ -34,6 +34,7 @@ readable, path                 which of your files and programs builds use
 sdist, as-of-tag               whether with an sdist, which build requirements
 build-from-source              whether requirements without a wheel are built
 keep                           how many versions the index keeps
+interval                       the time between its updates
 allowed-signers                who must have signed tags
 public-until-built             the fallback index serves until a build
 assets, forge                  which files come from the releases of its host
@@ -66,6 +67,8 @@ def set_(name: str, assignments: tuple[str, ...]) -> None:
         report(f"{old.name}: nothing changed")
     else:
         _report_changes(paths, old, new)
+    if new.interval_s != old.interval_s:
+        timers.refresh(paths)
 
 
 def _texts(assignments: Iterable[str]) -> dict[str, str]:
@@ -118,6 +121,7 @@ def remove(names: tuple[str, ...], purge: bool, yes: bool, dry_run: bool) -> Non
     index again.
     """
     paths = default_paths()
+    own = _intervals(paths)
     if purge or dry_run:
         found = removal.published(paths, names)
         watched = [
@@ -148,3 +152,12 @@ def remove(names: tuple[str, ...], purge: bool, yes: bool, dry_run: bool) -> Non
             report(f"  stays in the index: {', '.join(item.files)}")
             report(f"  to remove that too: pypi-insiders repos remove --purge {item.name}")
     report_let_go(paths, [project for item in gone for project in item.projects])
+    if own.keys() & {item.name for item in gone}:
+        timers.refresh(paths)
+
+
+def _intervals(paths: Paths) -> Mapping[str, int]:
+    try:
+        return intervals.load(paths)
+    except InsidersError:  # of repos.toml, which the removal reports
+        return {}

@@ -124,10 +124,15 @@ def _add_unserved(paths: Paths, request: UpdateRequest, outcomes: list[Outcome])
     """Add what is wrong after an update that did not fail of it, as `status` judges it."""
     log = logging.getLogger(__name__)
     seen = snapshot.take(paths, datetime.now().astimezone())
+    watched = () if isinstance(seen.watched, InsidersError) else seen.watched
     by_subject = {outcome.repository: outcome for outcome in outcomes}
     failed = {name for name, outcome in by_subject.items() if outcome.errors}
     for item in judgement.unserved(seen):
-        if item.subject in failed or (request.names and item.subject not in by_subject):
+        if item.subject in failed:
+            continue
+        # What was not updated: others than the named ones, or what has its own timer.
+        is_other = request.names or (request.is_scheduled and item.subject in watched)
+        if is_other and item.subject not in by_subject:
             continue
         log.error("%s", item.line)
         if item.hint:

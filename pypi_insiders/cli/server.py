@@ -24,6 +24,10 @@ COMMANDS = {
         "pypi_insiders.cli.server_passwords:token",
         "Create a token for uploads and print it.",
     ),
+    "hook": (
+        "pypi_insiders.cli.server_hooks:hook",
+        "Print what to paste into the form for hooks of a forge.",
+    ),
     "run": (
         "pypi_insiders.cli.server_run:run",
         "Run the index in the foreground, without systemd.",

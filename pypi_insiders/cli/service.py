@@ -9,9 +9,9 @@ import click
 
 from pypi_insiders.cli import common, completers, pointing
 from pypi_insiders.cli.common import is_live, note, verbosity
-from pypi_insiders.config.paths import default_paths
+from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import load_settings
-from pypi_insiders.repositories import data_directories, registry
+from pypi_insiders.repositories import data_directories, intervals, registry
 from pypi_insiders.systemd import following, journalctl, service_status, systemctl
 from pypi_insiders.systemd.control import Setup
 from pypi_insiders.systemd.journalctl import Position
@@ -47,10 +47,21 @@ def part_of(name: str) -> Part:
     return {part.name: part for part in (SERVER, WATCHER)}[name]
 
 
+def setup_of(paths: Paths, part: Part) -> Setup:
+    """Return the input of the units of a service.
+
+    Raises:
+        InsidersError: the settings, or for the watcher repos.toml, cannot be read; or the user
+            manager is not running.
+    """
+    own = intervals.load(paths) if part == WATCHER else {}
+    return Setup(paths, load_settings(paths.settings), systemctl.manager(), own)
+
+
 def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how: bool) -> None:
     """Start a service in some way, wait for the update if it runs one, and report its state."""
     part, paths = part_of(name), default_paths()
-    setup = Setup(paths, load_settings(paths.settings), systemctl.manager())
+    setup = setup_of(paths, part)
     is_waited_for = name == "watcher" and not no_block
     failure = None
     # Before the units: a confined service sees only directories that exist when it starts.
@@ -60,12 +71,12 @@ def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how
         place, running_since = following.here(), following.running_since()
     begin(part, setup, **how)
     if is_waited_for:
-        failure = _wait(place)
+        failure = wait(place)
         if running_since and _has_changed(setup.paths.repositories, running_since):
             # That update had read the list before.
             place = following.here()
             systemctl.call("start", "--no-block", part.service)
-            failure = _wait(place)
+            failure = wait(place)
     now = datetime.now().astimezone()
     look = service_status.look(part, now, setup.manager)
     common.report(look.line)
@@ -88,7 +99,7 @@ def _has_changed(path: Path, since: float) -> bool:
         return False
 
 
-def _wait(place: Position | None) -> InsidersError | None:
+def wait(place: Position | None, unit: str = WATCHER.service) -> InsidersError | None:
     """Wait for the end of an update, live on a terminal; return why it failed."""
     display: AbstractContextManager[Callable[[str], None]] = nullcontext(lambda _line: None)
     if is_live() and verbosity(click.get_current_context()) >= 0:
@@ -98,7 +109,7 @@ def _wait(place: Position | None) -> InsidersError | None:
         display = live_line("update")
     try:
         with display as show:
-            following.follow(place, show)
+            following.follow(place, show, unit)
     except InsidersError as error:
         return error
     except KeyboardInterrupt:

@@ -17,15 +17,27 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for s
 _INDENT = "  "
 
 
-def show(ctx: click.Context, name: str, *, as_json: bool) -> None:
-    """Print the state of a service, and exit with the status of `systemctl status`."""
-    part, now = service.part_of(name), datetime.now().astimezone()
-    look = service_status.look(part, now)
+def show(ctx: click.Context, name: str, *, as_json: bool, repository: str | None = None) -> None:
+    """Print the state of a service, and exit with the status of `systemctl status`.
+
+    Args:
+        ctx: of the command.
+        name: of the service.
+        as_json: print it for scripts.
+        repository: show the units of this one, and not those of all.
+    """
+    now = datetime.now().astimezone()
+    look = (
+        service_status.look(service.part_of(name), now)
+        if repository is None
+        else service_status.look_at_one(repository, now)
+    )
     if as_json:
         click.echo(json_output.document(service_report.members(look)))
         ctx.exit(look.condition)
     # systemctl prints twenty lines about two units, and the address is in none of them.
-    click.echo(service_report.head(look))
+    head = service_report.head(look) if repository is None else f"{repository}: {look.state}"
+    click.echo(head)
     for line in two_columns(list(service_report.rows(look, now))):
         click.echo(f"{_INDENT}{printable(line)}")
     if hint := service_report.hint(look):
@@ -33,5 +45,5 @@ def show(ctx: click.Context, name: str, *, as_json: bool) -> None:
     # Of units that do not exist systemctl has nothing to print but an error.
     if verbosity(ctx) > 0 and look.condition != Condition.NOT_INSTALLED:
         click.echo()
-        systemctl.print_status(part.units)
+        systemctl.print_status(look.part.units)
     ctx.exit(look.condition)

@@ -23,6 +23,12 @@ from pypi_insiders.cli.common import CommonCommand, verbosity
     help="Rebuild, and report differences from the published files.",
 )
 @click.option(
+    "--scheduled",
+    "is_scheduled",
+    is_flag=True,
+    help="Wait with failed tags, and leave out what has its own timer, as the watcher does.",
+)
+@click.option(
     "--index-url",
     metavar="URL",
     help="Also upload to this index; see `pypi-insiders help publishing`.",

@@ -138,10 +138,10 @@ def _read(text: str) -> Hash:
     return Hash(_decoded(salt), _decoded(digest), Cost(int(log_n), int(block), int(parallel)))
 
 
-def source(path: Path) -> Path:
+def source(path: Path, name: str = CREDENTIAL) -> Path:
     """Return the path of the passwords: the service's credential if it exists, else the file."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    credential = Path(directory, CREDENTIAL) if directory else None
+    credential = Path(directory, name) if directory else None
     return credential if credential is not None and credential.exists() else path
 
 
@@ -152,18 +152,8 @@ def load(path: Path) -> dict[str, Hash]:
         InsidersError: the file cannot be read, is accessible by other users, or has a line that is
             malformed or too costly to check.
     """
-    text = read_text(path)
-    if text is None:
-        return {}
-    # Like ssh with private keys: who can read the hashes can guess offline.
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise InsidersError(
-            f"{path} is accessible by other users (mode {mode:04o})",
-            f"`chmod 600 {shlex.quote(str(path))}`",
-        )
     users = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate((read_private(path) or "").splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         user, _, wanted = line.strip().partition(":")
@@ -181,6 +171,25 @@ def load(path: Path) -> dict[str, Hash]:
                 _without(path, number, user),
             )
     return users
+
+
+def read_private(path: Path) -> str | None:
+    """Read a file that only the user may read; `None`: it does not exist.
+
+    Raises:
+        InsidersError: it cannot be read, or is accessible by other users.
+    """
+    text = read_text(path)
+    if text is None:
+        return None
+    # Like ssh with private keys: who can read the hashes can guess offline.
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise InsidersError(
+            f"{path} is accessible by other users (mode {mode:04o})",
+            f"`chmod 600 {shlex.quote(str(path))}`",
+        )
+    return text
 
 
 def _without(path: Path, number: int, user: str) -> str:

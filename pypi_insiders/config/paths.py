@@ -95,6 +95,11 @@ class Paths(NamedTuple):
         return self.config / "passwords"
 
     @property
+    def hook_secret(self) -> Path:
+        """`hook-secret`: signs hooks; written by `server hook`."""
+        return self.config / "hook-secret"
+
+    @property
     def distributions(self) -> Path:
         """The sdists and wheels that the index serves."""
         return self.data / "dists"

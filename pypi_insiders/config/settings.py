@@ -30,6 +30,8 @@ class ServerSettings:
     """Whether readers need a user name and a password."""
     uploads: bool = key(validators.parse_flag, False)
     """Whether uploads with the token are allowed."""
+    hooks: bool = key(validators.parse_flag, False)
+    """Whether signed pushes of a forge start updates."""
 
     @property
     def addresses(self) -> tuple[str, ...]:

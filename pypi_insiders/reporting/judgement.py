@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from pypi_insiders.reporting.judge_own_units import judge_own_units
 from pypi_insiders.reporting.judge_repositories import judge_repositories
 from pypi_insiders.reporting.judge_services import judge_services
 from pypi_insiders.reporting.snapshot import Snapshot
@@ -57,6 +58,7 @@ def _shown(item: Item) -> Item:
 def _all(snapshot: Snapshot) -> Iterator[Item]:
     yield from _read(snapshot)
     yield from judge_services(snapshot)
+    yield from judge_own_units(snapshot)
     yield from judge_repositories(snapshot)
     yield from _aside(snapshot)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pypi_insiders.config import access
 from pypi_insiders.config.paths import Paths
@@ -13,13 +13,21 @@ from pypi_insiders.reporting import index_check
 from pypi_insiders.reporting.directory import Files, samples
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.snapshot import Observe
-from pypi_insiders.systemd import control, index_address, service_status, unit_names, unit_state
+from pypi_insiders.repositories import intervals
+from pypi_insiders.systemd import (
+    index_address,
+    server_secrets,
+    service_status,
+    unit_names,
+    unit_state,
+)
 from pypi_insiders.systemd.index_address import Elsewhere
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util.errors import InsidersError
 
+_T = TypeVar("_T")
 Fetch = Callable[[Files, Services | InsidersError, Settings | None], Fetched | None]
 """Fetches from the index; `None`: nothing was fetched."""
 
@@ -34,6 +42,8 @@ class Observed(NamedTuple):
     """Why no password is accepted, though the settings require one."""
     fetched: Fetched | None
     """`None`: nothing was fetched from the index."""
+    hooks: InsidersError | None = None
+    """Why no hook is accepted, though the settings say so."""
     elsewhere: Elsewhere | None = None
     """The index listens at another address than config.toml sets; `None`: it does not."""
 
@@ -96,15 +106,28 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
     known = None if isinstance(settings, InsidersError) else settings
     if with_services:
         try:
-            services = service_status.observe(now)
+            own = _tried(lambda: intervals.load(paths))
+            timers = () if isinstance(own, InsidersError) else own
+            services = service_status.observe(now, own_timers=timers)
         except InsidersError as error:
             services = error
         else:
-            units = unit_state.find(services, paths, known)
+            times = None if isinstance(own, InsidersError) else own
+            units = unit_state.find(services, paths, known, times)
     fetched = fetch(files, services or InsidersError("the services were not checked"), known)
     passwords = None if known is None else _passwords(paths, known, services)
     elsewhere = _elsewhere(services, known) if isinstance(services, Services) and known else None
-    return Observed(services, units, passwords, fetched, elsewhere)
+    hooks = (
+        None if known is None else _tried(lambda: server_secrets.demand_hook_secret(known, paths))
+    )
+    return Observed(services, units, passwords, fetched, hooks, elsewhere)
+
+
+def _tried(look: Callable[[], _T]) -> _T | InsidersError:
+    try:
+        return look()
+    except InsidersError as error:
+        return error
 
 
 def _elsewhere(services: Services, settings: Settings) -> Elsewhere | None:
@@ -122,7 +145,7 @@ def _passwords(
     # A credential of the service (`LoadCredentialEncrypted=`) takes the place of the file.
     try:
         if isinstance(services, Services) and services.server.condition != Condition.NOT_INSTALLED:
-            control.demand_passwords(settings, paths)
+            server_secrets.demand_passwords(settings, paths)
         else:
             access.passwords_for(settings.server, paths.passwords)
     except InsidersError as error:

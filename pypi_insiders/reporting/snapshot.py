@@ -64,6 +64,8 @@ class Snapshot:
     units: "tuple[UnitState, ...]" = ()
     passwords: InsidersError | None = None
     """Why no password is accepted, though the settings require one."""
+    hooks: InsidersError | None = None
+    """Why no hook is accepted, though the settings say so."""
     fetched: "Fetched | None" = None
     """`None`: nothing was fetched from the index."""
     elsewhere: "Elsewhere | None" = None
@@ -177,6 +179,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
         services=seen.services if seen else None,
         units=seen.units if seen else (),
         passwords=seen.passwords if seen else None,
+        hooks=seen.hooks if seen else None,
         fetched=fetched,
         elsewhere=seen.elsewhere if seen else None,
         standings=standings,

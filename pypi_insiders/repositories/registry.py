@@ -15,7 +15,7 @@ from pypi_insiders.repositories.nearest import nearest
 from pypi_insiders.repositories.repository import (
     Repository,
     add_command,
-    demand_remote,
+    demand_consistent,
     is_insecure,
     parse_name,
     parse_specification,
@@ -78,7 +78,7 @@ def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
     problems += (f"{name}: {problem}" for problem in wrong)
     item = replace(item, **values)
     try:
-        demand_remote(item)
+        demand_consistent(item)
     except UsageError as error:
         # A wrong URL is reported already.
         if not wrong:
@@ -307,7 +307,7 @@ def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[
 def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Repository]:
     known = find(repositories, item.name)
     if known is None:
-        demand_remote(item)
+        demand_consistent(item)
         changed = item
     # A project name may be added if none was known. Another name or URL starts from scratch, which
     # only `repos set` does: a mistyped `add` must not.
@@ -327,7 +327,7 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
         changed = known
         for key, value in item.keys.items():
             changed = changed.with_key(key, value)
-        demand_remote(changed)
+        demand_consistent(changed)
     result = {**repositories, changed.name: changed}
     _check_projects(result.values())
     return result
@@ -371,7 +371,7 @@ def change(
         except ValueError as error:
             raise UsageError(str(error), "see `pypi-insiders repos set --help`") from error
     try:
-        demand_remote(item)
+        demand_consistent(item)
     except UsageError as error:
         if not is_insecure(item.remote):
             raise

@@ -14,6 +14,7 @@ from pypi_insiders.config import toml_fields, validators
 from pypi_insiders.config.toml_fields import key
 from pypi_insiders.repositories import pasted
 from pypi_insiders.repositories.tags import Pattern, Rules
+from pypi_insiders.systemd import unit_names
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.without_credentials import without_credentials
 
@@ -156,6 +157,8 @@ class Repository:
     """The URL for Git; `None`: GitHub over ssh."""
     insecure_http: bool | None = key(kind=bool)
     """Whether its URL may be one of http, which sends code and credentials in clear text."""
+    interval_s: int | None = key(validators.parse_interval, kind=str, unit=toml_fields.SECONDS)
+    """The time between two updates by a timer of its own; `None`: updated with the others."""
     keep: int | None = key(validators.parse_keep, kind=int, hint="such as 5")
     """The number of latest versions to keep in the index; `None`: as set in `config.toml`."""
     tags: str | None = key(
@@ -285,16 +288,21 @@ class Repository:
         return replace(self, **toml_fields.parse_text(Repository, key, text))
 
 
-def demand_remote(item: Repository) -> None:
-    """Require that a repository has a URL of its own if it needs one, and http only if allowed.
+def demand_consistent(item: Repository) -> None:
+    """Require that the keys of a repository fit together, and that it has a URL if it needs one.
 
     Raises:
-        UsageError: it has none, or the user did not allow http; or nobody has signed its assets.
+        UsageError: it has none, or the user did not allow http; its assets would need a signature;
+            or it has an interval, and its name is too long for that of a timer.
     """
     if item.has_assets and item.allowed_signers:
         raise UsageError(
             f"{item.name} has allowed-signers, which is about tags: nobody signs assets",
             "leave out assets, or allowed-signers",
+        )
+    if item.interval_s is not None and unit_names.is_too_long(item.name):
+        raise UsageError(
+            f"{item.name} is too long for the name of a timer", "leave out its interval"
         )
     if item.url is None and item.name.count("/") > 1:
         raise UsageError(

@@ -25,6 +25,8 @@ from pypi_insiders.server.web import refusing
 from pypi_insiders.server.web.application import make_app
 from pypi_insiders.server.web.guard import RequestGuard
 from pypi_insiders.server.web.held import Held
+from pypi_insiders.server.web.request import Request
+from pypi_insiders.server.web.responses import Response
 from pypi_insiders.util.background import background_process
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there
@@ -93,12 +95,16 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
 
         take_upload = uploads.Uploads(directory, cache, names.learn).take
         max_body_bytes = uploads.MAX_BYTES
+    take_hook, max_hook_bytes = _hooks(paths) if settings.hooks else (None, 0)
+    max_body_bytes = max(max_body_bytes, max_hook_bytes)
     # A daemon thread: it waits for files for ever, and must not delay the exit.
     threading.Thread(target=catalog.keep_up, name="catalog", daemon=True).start()
     held = Held(catalog, names, waiters)
 
     def make(settings: ServerSettings, guard: RequestGuard) -> WSGIApplication:
-        return make_app(catalog, guard, held, watching, take_upload, settings.fallback_url)
+        return make_app(
+            catalog, guard, held, watching, take_upload, settings.fallback_url, take_hook
+        )
 
     def ready() -> None:
         on_ready(bound[0].url)
@@ -112,7 +118,10 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
         try:
             wanted = load()
             # systemd owns the sockets, and the handler of uploads is created at the start only.
-            new = replace(wanted, host=settings.host, port=settings.port, uploads=settings.uploads)
+            new = replace(
+                wanted, host=settings.host, port=settings.port,
+                uploads=settings.uploads, hooks=settings.hooks,
+            )  # fmt: skip
             app = make(new, _guard(paths, new, bound, password))
         except InsidersError as error:
             problem = f"; keeping the old settings: {error.message}"
@@ -121,7 +130,7 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
             problem = ""
             if new != wanted:
                 _log.warning(
-                    "host, port and uploads change only with `pypi-insiders server restart`"
+                    "host, port, uploads and hooks change only with `pypi-insiders server restart`"
                 )
             _log.info("reloaded the settings")
             settings = new
@@ -139,6 +148,14 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
         is_outlived=partial(_is_outlived, catalog, (paths.config, paths.state)) if load else None,
         on_reload=partial(reload, load) if load else None,
     )
+
+
+def _hooks(paths: Paths) -> tuple[Callable[[Request], Response], int]:
+    """Return what takes hooks, and the maximum of bytes that one has."""
+    from pypi_insiders.server.web import hooks  # only few servers have hooks
+
+    runtime = os.environ.get("RUNTIME_DIRECTORY")
+    return hooks.Hooks(paths, Path(runtime) if runtime else None).take, hooks.MAX_BYTES
 
 
 def _is_outlived(catalog: Catalog, others: Iterable[Path]) -> bool:
@@ -254,7 +271,7 @@ def served_beside(
     Raises:
         InsidersError: on entering, as in `serve`.
     """
-    settings = replace(settings, uploads=False, names=(), idle_timeout_s=0)
+    settings = replace(settings, uploads=False, hooks=False, names=(), idle_timeout_s=0)
 
     def work(on_ready: Callable[[], None]) -> None:
         # They belong to the unit of the calling command, if it has one.

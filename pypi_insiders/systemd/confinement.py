@@ -60,7 +60,7 @@ def values(paths: Paths, settings: Settings, program: Program) -> dict[str, dict
     }
     # Builds without a sandbox run in the watcher, and should have the permissions of the user.
     if settings.build.sandbox != "off":
-        found["watcher"] = _writing((*own, program.uv_cache), dists)
+        found["watcher"] = found["one"] = _writing((*own, program.uv_cache), dists)
     return found
 
 
@@ -108,7 +108,7 @@ def _outermost(paths: Iterable[Path]) -> list[Path]:
 
 def _linked(paths: Paths) -> Iterator[Path]:
     """Yield the targets of settings that are links, such as dotfiles under version control."""
-    for path in (paths.settings, paths.repositories, paths.passwords):
+    for path in (paths.settings, paths.repositories, paths.passwords, paths.hook_secret):
         if path.is_symlink():
             # A mount of the link's directory alone would show a link to a hidden file.
             real = path.resolve()

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pypi_insiders.config import access, passwords
+from pypi_insiders.config import access
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.systemd import (
     confinement,
     exit_codes,
+    server_secrets,
     service_status,
     sockets,
     systemctl,
@@ -20,7 +21,18 @@ from pypi_insiders.systemd import (
     unit_templates,
 )
 from pypi_insiders.systemd.systemctl import Manager
-from pypi_insiders.systemd.unit_names import PARTS, SERVER, Part
+from pypi_insiders.systemd.unit_names import (
+    HOOKS,
+    OWN,
+    OWN_PATHS,
+    OWN_SERVICES,
+    OWN_TIMERS,
+    PARTS,
+    REQUESTS,
+    SERVER,
+    WATCHER,
+    Part,
+)
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory, remove
 
@@ -33,9 +45,11 @@ class Setup(NamedTuple):
     paths: Paths
     settings: Settings
     manager: Manager
+    intervals: Mapping[str, int] = {}
+    """Watched repository to its own interval, in seconds."""
 
 
-class _Installation(NamedTuple):
+class Installation(NamedTuple):
     """Installed units and their former state."""
 
     change: unit_files.Change
@@ -43,6 +57,7 @@ class _Installation(NamedTuple):
     """Unit to its properties before the installation."""
 
     def was_active(self, *units: str) -> bool:
+        """Return whether all these units were active."""
         return all(_is_active_in(self.states[unit]) for unit in units)
 
 
@@ -60,9 +75,9 @@ def start(part: Part, setup: Setup, *, at_login: bool) -> None:
         InsidersError: the user manager is unavailable, a unit cannot be installed, the index would
             be reachable without a password, or the service does not start.
     """
-    with _installed(part, setup) as installed:
+    with installation(part, setup) as installed:
         changed = installed.change.units
-        if part.trigger in changed:
+        if part.trigger in changed or changed & set(unit_files.own_timers(changed)):
             # A socket unit cannot start while its service runs. A running update may go on.
             systemctl.call("stop", *(part.units if part == SERVER else (part.trigger,)))
         # `restart`, not `stop` and `start`: the socket keeps listening, and clients wait in its
@@ -70,7 +85,8 @@ def start(part: Part, setup: Setup, *, at_login: bool) -> None:
         elif part == SERVER and part.service in changed and installed.was_active(part.service):
             _call_of_server("restart")
         # Starting the watcher always runs an update, even if its timer is active.
-        is_running = part == SERVER and installed.was_active(*part.units, unit_names.REQUESTS)
+        paths = (REQUESTS, HOOKS.trigger) if setup.settings.server.hooks else (REQUESTS,)
+        is_running = part == SERVER and installed.was_active(*part.units, *paths)
         if changed or not is_running:
             _start(part, setup)
         if at_login:
@@ -84,7 +100,7 @@ def restart(part: Part, setup: Setup) -> None:
     Raises:
         InsidersError: as `start`.
     """
-    with _installed(part, setup) as installed:
+    with installation(part, setup) as installed:
         if part.trigger in installed.change.units or part != SERVER:
             systemctl.call("stop", *part.units)
         elif installed.was_active(part.trigger):
@@ -95,8 +111,7 @@ def restart(part: Part, setup: Setup) -> None:
 def _start(part: Part, setup: Setup) -> None:
     if part != SERVER:
         systemctl.call("start", part.trigger)
-        # Without --no-block, `start` of a oneshot waits for its end, which may take hours.
-        systemctl.call("start", "--no-block", part.service)
+        start_update(part)
         return
     # Otherwise the notifier would start the socket again, as after the program was reinstalled.
     remove(unit_names.gone())
@@ -104,15 +119,28 @@ def _start(part: Part, setup: Setup) -> None:
         systemctl.call("start", part.trigger)
     except InsidersError as error:
         raise _port_taken(setup) or error from error
-    # The path unit starts with the server, but not again while the server runs.
-    if not _is_active(unit_names.REQUESTS):
-        # A unit at its start limit cannot be started until it is reset.
-        systemctl.try_call("reset-failed", unit_names.NOTIFIERS, unit_names.REQUESTS)
-        systemctl.try_call("start", unit_names.REQUESTS)
+    # The path units start with the server, but not again while the server runs.
+    _start_path(REQUESTS, unit_names.NOTIFIERS)
+    if setup.settings.server.hooks:
+        _start_path(*HOOKS.units)
+    else:
+        systemctl.try_call("stop", HOOKS.trigger, OWN_PATHS)
     # Although the socket would start it on the first request: errors show here. `restart` if it is
     # not active: a process that is just failing, for a reason that may be fixed, would make a
     # `start` that waits for it fail.
     _call_of_server("start" if _is_active(SERVER.service) else "restart")
+
+
+def _start_path(path: str, services: str) -> None:
+    if not _is_active(path):
+        # A unit at its start limit cannot be started until it is reset.
+        systemctl.try_call("reset-failed", services, path)
+        systemctl.try_call("start", path)
+
+
+def start_update(part: Part) -> None:
+    """Start an update, and do not wait for its end, as `start` of a oneshot does."""
+    systemctl.call("start", "--no-block", part.service)
 
 
 def _call_of_server(verb: str) -> None:
@@ -133,32 +161,13 @@ def _call_of_server(verb: str) -> None:
         raise InsidersError(why, hint) from error
 
 
-def demand_passwords(settings: Settings, paths: Paths) -> None:
-    """Require the passwords and the token that the server needs to start.
-
-    Raises:
-        InsidersError: one is missing, and no credential of the service replaces it.
-    """
-    try:
-        # Before anything is stopped: a running index must not be replaced by one that refuses to
-        # start.
-        access.passwords_for(settings.server, paths.passwords)
-    except InsidersError:
-        service = systemctl.service(SERVER.service)
-        # Only its name is checked: systemd shows the content to the service alone.
-        kinds = (f"{kind}Credential{how}" for kind in ("Load", "Set") for how in ("", "Encrypted"))
-        given = [name for kind in kinds for name, *_ in service.get(kind, ())]
-        if passwords.CREDENTIAL not in given:
-            raise
-
-
 @contextmanager
-def _installed(part: Part, setup: Setup) -> Iterator[_Installation]:
+def installation(part: Part, setup: Setup) -> Iterator[Installation]:
     """Install the units; undo that if the context fails."""
     if part == SERVER:
         # The server checks it, too, but only after its units have been changed.
         access.demand_auth(setup.settings.server.auth, [setup.settings.server])
-    units = (*part.units, unit_names.REQUESTS)
+    units = (*part.units, REQUESTS, HOOKS.trigger)
     found = systemctl.show_each(units, "ActiveState", "NeedDaemonReload", "Listen", "DropInPaths")
     states = dict(zip(units, found, strict=True))
     if part == SERVER:
@@ -169,7 +178,7 @@ def _installed(part: Part, setup: Setup) -> Iterator[_Installation]:
     try:
         # A confined server sees only directories that exist when it starts.
         make_directory(setup.paths.config)
-        yield _Installation(change, states)
+        yield Installation(change, states)
     # BaseException includes KeyboardInterrupt: Ctrl-C must not leave half of the units.
     except BaseException:
         was_active = [unit for unit in part.units if _is_active_in(states[unit])]
@@ -213,7 +222,7 @@ def _reloaded(
             systemctl.call("daemon-reload")
             change = change._replace(units=change.units | (edited & {part.trigger}))
         if part == SERVER:
-            demand_passwords(setup.settings, setup.paths)
+            server_secrets.demand_passwords(setup.settings, setup.paths)
     except BaseException:
         if change.before:
             change.undo()
@@ -240,8 +249,12 @@ def wanted(setup: Setup, *, is_confined: bool = True) -> dict[str, str]:
     # package's next version.
     if unit_files.are_packaged(_of_packages(manager), command):
         variables = systemctl.environment()
-        return unit_templates.render_drop_ins(setup.paths, setup.settings, variables, program)
-    return unit_templates.render(command, setup.paths, setup.settings, program, manager.number)
+        return unit_templates.render_drop_ins(
+            setup.paths, setup.settings, variables, program, setup.intervals
+        )
+    return unit_templates.render(
+        command, setup.paths, setup.settings, program, manager.number, setup.intervals
+    )
 
 
 def _of_packages(manager: Manager) -> list[Path]:
@@ -290,6 +303,7 @@ def stop(part: Part) -> bool:
     if not unit_files.is_installed(systemctl.manager().unit_path, part):
         return False
     systemctl.call("stop", *part.units)
+    _stop_own_updates(part)
     return True
 
 
@@ -299,7 +313,14 @@ def disable(part: Part) -> bool:
         return False
     systemctl.call("disable", "--now", part.trigger)
     systemctl.call("stop", part.service)
+    _stop_own_updates(part)
     return True
+
+
+def _stop_own_updates(part: Part) -> None:
+    # Their timers stop with the watcher's.
+    if part == WATCHER:
+        systemctl.try_call("stop", OWN_SERVICES)
 
 
 def uninstall() -> list[Path]:
@@ -319,14 +340,18 @@ def uninstall() -> list[Path]:
             # The time stamp of Persistent=.
             systemctl.try_call("clean", "--what=state", part.trigger)
     systemctl.try_call("clean", "--what=runtime", SERVER.service)
-    systemctl.try_call("stop", unit_names.NOTIFIERS, unit_names.REQUESTS)
+    systemctl.try_call("stop", unit_names.NOTIFIERS, REQUESTS, *HOOKS.units)
+    timers = systemctl.active(OWN_TIMERS)
+    systemctl.try_call("stop", OWN_TIMERS, OWN_PATHS, OWN_SERVICES)
+    if timers:
+        systemctl.try_call("clean", "--what=state", *timers)
     removed = unit_files.uninstall(manager.unit_directory)
     systemctl.try_call("daemon-reload")
     # An unused slice stays active until the manager ends. Source: systemd.slice(5).
     _stop_former_slices()
     # A template itself is never loaded, only its instances, which NOTIFIERS matches.
-    loaded = [unit for unit in unit_names.UNITS if unit != unit_names.NOTIFIER]
-    systemctl.try_call("reset-failed", *loaded, unit_names.NOTIFIERS)
+    loaded = [unit for unit in unit_names.UNITS if "@" not in unit]
+    systemctl.try_call("reset-failed", *loaded, unit_names.NOTIFIERS, OWN)
     return removed
 
 

@@ -42,16 +42,19 @@ def running_since() -> int | None:
     Raises:
         InsidersError: the user manager does not answer.
     """
-    state = _state()
+    state = _state(WATCHER.service)
     return int(state["ExecMainStartTimestamp"].lstrip("@") or 0) if _is_busy(state) else None
 
 
-def follow(since: Position | None, show: Callable[[str], None]) -> None:
+def follow(
+    since: Position | None, show: Callable[[str], None], service: str = WATCHER.service
+) -> None:
     """Wait for the end of the queued or running update, and log its log entries.
 
     Args:
         since: the position in the journal to start from; `None`: it cannot be read.
         show: called with the status line whenever it changes.
+        service: the unit that runs it.
 
     Raises:
         InsidersError: the update failed or was stopped, or the user manager does not answer.
@@ -59,9 +62,9 @@ def follow(since: Position | None, show: Callable[[str], None]) -> None:
     Source: systemctl(1), "start"; org.freedesktop.systemd1(5), `Job`.
     """
     shown, invocation, is_over = "", "", False
-    with journalctl.followed(WATCHER.identifier, WATCHER.service, since, _FIELDS) as journal:
+    with journalctl.followed(WATCHER.identifier, service, since, _FIELDS) as journal:
         # A queued job does not change the state of its unit, so both are checked.
-        while _is_busy(state := _state()):
+        while _is_busy(state := _state(service)):
             if state["ActiveState"] == "activating":  # before that, all is of the last update
                 invocation = state["InvocationID"]
                 if state["StatusText"] != shown:
@@ -76,7 +79,7 @@ def follow(since: Position | None, show: Callable[[str], None]) -> None:
         while not (is_over or journal.has_ended) and time.monotonic() < until_s:
             is_over = _log_entries(journal, _EVERY_S)
     if state["Result"] != "success":
-        why = exit_codes.explain(WATCHER.service, state["ExecMainStatus"])
+        why = exit_codes.explain(service, state["ExecMainStatus"])
         # The most specific reason first; `Result` is just "exit-code" or the like.
         reason = why or state["StatusText"] or state["Result"]
         raise InsidersError(f"the update failed: {reason}", "run `pypi-insiders status`")
@@ -90,8 +93,8 @@ def follow(since: Position | None, show: Callable[[str], None]) -> None:
         )
 
 
-def _state() -> dict[str, str]:
-    return systemctl.show(WATCHER.service, *_STATE)
+def _state(service: str) -> dict[str, str]:
+    return systemctl.show(service, *_STATE)
 
 
 def _is_busy(state: dict[str, str]) -> bool:

@@ -1,7 +1,7 @@
 """Read the state of the two services."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pypi_insiders.config.settings import ServerSettings
 from pypi_insiders.systemd import exit_codes, systemctl, unit_files, unit_names
 from pypi_insiders.systemd.systemctl import Manager
-from pypi_insiders.systemd.unit_names import PARTS, REQUESTS, SERVER, WATCHER, Part
+from pypi_insiders.systemd.unit_names import HOOKS, PARTS, REQUESTS, SERVER, WATCHER, Part
 from pypi_insiders.util import times
 
 # Read for all units at once: each `systemctl show` is a process, and `status` is called often.
@@ -114,18 +114,22 @@ def look(part: Part, now: datetime, manager: Manager | None = None) -> Overview:
     return observe(now, manager).of(part)
 
 
-def observe(now: datetime, manager: Manager | None = None) -> Services:
+def observe(
+    now: datetime, manager: Manager | None = None, own_timers: Iterable[str] = ()
+) -> Services:
     """Read the state of both services, with two processes, or one if the manager is known.
 
     Args:
         now: for "in 12 min"; its time zone is that of all times.
         manager: the user manager, if it is known already.
+        own_timers: the repositories with timers of their own, whose units are read too.
 
     Raises:
         InsidersError: no user manager is running.
     """
     manager = manager or systemctl.manager()
-    wanted = (*SERVER.units, *WATCHER.units, REQUESTS)
+    own = [unit for name in own_timers for unit in unit_names.of_repository(name).units]
+    wanted = (*SERVER.units, *WATCHER.units, REQUESTS, *HOOKS.units, *own)
     found = dict(zip(wanted, systemctl.show_each(wanted, *PROPERTIES), strict=True))
     looks = []
     for part in PARTS:
@@ -138,8 +142,29 @@ def observe(now: datetime, manager: Manager | None = None) -> Services:
         elif trigger["ActiveState"] != "active":
             looks.append(Overview(part, Condition.STOPPED, "stopped"))
         else:
-            looks.append(_watcher(trigger, service, now))
+            looks.append(_watcher(part, trigger, service, now))
     return Services(manager, looks[0], looks[1], found)
+
+
+def look_at_one(name: str, now: datetime) -> Overview:
+    """Read the state of the units that update one repository.
+
+    Args:
+        name: `NS/PROJ`.
+        now: as in `look`.
+
+    Raises:
+        InsidersError: no user manager is running.
+    """
+    part, manager = unit_names.of_repository(name), systemctl.manager()
+    trigger, service = systemctl.show_each(part.units, *PROPERTIES)
+    if not unit_files.is_installed(manager.unit_path, unit_names.ONE):
+        return Overview(part, Condition.NOT_INSTALLED, "not installed")
+    found = _watcher(part, trigger, service, now)
+    if trigger["ActiveState"] == "active":
+        return found
+    # Without its own timer it may still be updated by hand, or after a push.
+    return found._replace(condition=Condition.STOPPED, state="no timer of its own", next_run=None)
 
 
 def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> Overview:
@@ -209,12 +234,15 @@ def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetim
     return None
 
 
-def _watcher(trigger: dict[str, str], service: dict[str, str], now: datetime) -> Overview:
+def _watcher(
+    part: Part, trigger: dict[str, str], service: dict[str, str], now: datetime
+) -> Overview:
     # A oneshot is never `active`: it goes from activating to inactive. Source: systemd.service(5).
     is_working = service["ActiveState"] in ("activating", "deactivating")
     # Of the main process: ActiveExitTimestamp= is empty for a oneshot, which never was active.
     last_run = _time(service["ExecMainExitTimestamp"])
-    next_run = systemctl.next_run(WATCHER.trigger, trigger)
+    is_active = trigger["ActiveState"] == "active"
+    next_run = systemctl.next_run(part.trigger, trigger) if is_active else None
     # The last STATUS= stays after the end, and would look like an update that still runs.
     progress = service["StatusText"] if is_working else None
     has_failed = not is_working and last_run is not None and service["Result"] != "success"
@@ -230,7 +258,7 @@ def _watcher(trigger: dict[str, str], service: dict[str, str], now: datetime) ->
             yield f"next update in {times.span(at - now)} ({times.clock(at)})"
 
     return Overview(
-        WATCHER,
+        part,
         Condition.RUNNING,
         "running",
         tuple(details()),

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from pathlib import Path
@@ -11,11 +12,15 @@ from pypi_insiders.config.settings import Settings
 from pypi_insiders.systemd import unit_templates
 from pypi_insiders.systemd.unit_names import (
     CONFINEMENT,
+    DROP_IN,
     FORMER,
+    ONE,
     PARTS,
     SHARED,
     UNITS,
+    WATCHER,
     Part,
+    drop_in_of,
     files_of,
 )
 from pypi_insiders.util.errors import InsidersError
@@ -56,7 +61,7 @@ def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
     units = set()
     try:
         # Not the units of the other service, which its own `start` updates and restarts.
-        for unit in (*part.units, *SHARED, *_former(directory)):
+        for unit in (*_units(directory, texts, part), *_former(directory)):
             for name in files_of(unit):
                 path, text = directory / name, texts.get(name)
                 old = _read_ours(path)
@@ -74,6 +79,29 @@ def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
         Change(before, frozenset()).undo()
         raise
     return Change(before, frozenset(units))
+
+
+def _units(directory: Path, texts: Iterable[str], part: Part) -> tuple[str, ...]:
+    """Return the units of a service, with the timers of repositories of their own."""
+    own = dict.fromkeys((*own_timers(texts), *_installed_own_timers(directory)))
+    return (*part.units, *SHARED, *(own if part == WATCHER else ()))
+
+
+def own_timers(names: Iterable[str]) -> list[str]:
+    """Return the repositories' own timers among units, or those of drop-ins with settings."""
+    begin, end = map(re.escape, ONE.trigger.split("@"))
+    found = (re.fullmatch(rf"({begin}@[^/]+{end})(\.d/{re.escape(DROP_IN)})?", it) for it in names)
+    return [match[1] for match in found if match]
+
+
+def _installed_own_timers(directory: Path) -> list[str]:
+    files = directory.glob(drop_in_of(ONE.trigger.replace("@", "@?*")))
+    return own_timers(str(path.relative_to(directory)) for path in sorted(files))
+
+
+def names(directory: Path, texts: Iterable[str], part: Part) -> tuple[str, ...]:
+    """Return all possible files of a service, relative to the unit directory."""
+    return tuple(name for unit in _units(directory, texts, part) for name in files_of(unit))
 
 
 def _former(directory: Path) -> tuple[str, ...]:
@@ -113,9 +141,7 @@ def are_current(directory: Path, texts: Mapping[str, str], part: Part) -> bool:
         InsidersError: a file was not written by this program, or cannot be read.
     """
     return all(
-        _read_ours(directory / name) == texts.get(name)
-        for unit in (*part.units, *SHARED)
-        for name in files_of(unit)
+        _read_ours(directory / name) == texts.get(name) for name in names(directory, texts, part)
     )
 
 
@@ -187,7 +213,7 @@ def uninstall(directory: Path) -> list[Path]:
         InsidersError: the first error, after all other files were removed.
     """
     removed, failed = [], []
-    for unit in (*UNITS, *_former(directory)):
+    for unit in (*_installed_own_timers(directory), *UNITS, *_former(directory)):
         # Drop-ins first: if this is interrupted, the unit still works.
         for path in map(directory.joinpath, reversed(files_of(unit))):
             try:
@@ -209,14 +235,15 @@ def installed(directory: Path) -> list[Path]:
     Raises:
         InsidersError: a file of that name is not ours, or cannot be read.
     """
-    units = (*UNITS, *_former(directory))
+    units = (*_installed_own_timers(directory), *UNITS, *_former(directory))
     files = [directory / name for unit in units for name in files_of(unit)]
     ours = [path for path in files if not path.is_symlink() and _read_ours(path) is not None]
     return [*ours, *_links(directory)]
 
 
 def _links(directory: Path) -> list[Path]:
-    links = [wants / part.trigger for wants in directory.glob("*.wants") for part in PARTS]
+    units = (*(part.trigger for part in PARTS), ONE.trigger.replace("@", "@*"))
+    links = [link for unit in units for link in directory.glob(f"*.wants/{unit}")]
     return [link for link in links if link.is_symlink()]
 
 

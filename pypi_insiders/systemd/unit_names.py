@@ -22,7 +22,8 @@ class Part(NamedTuple):
     @property
     def identifier(self) -> str:
         """The `SyslogIdentifier=` of the service."""
-        return self.service.removesuffix(".service")
+        # Of all instances the same: `watcher logs` shows them together.
+        return self.service.partition("@")[0].removesuffix(".service")
 
     @property
     def units(self) -> tuple[str, str]:
@@ -38,9 +39,17 @@ PARTS = (SERVER, WATCHER)
 NOTIFIER = "pypi-insiders-notify@.service"
 NOTIFIERS = NOTIFIER.replace("@", "@*")
 REQUESTS = "pypi-insiders-notify.path"
-# Either service can be installed alone, and needs notifications.
-SHARED = (NOTIFIER, REQUESTS)
-"""Installed with either service."""
+# Updates one repository; the instance is its name, escaped.
+ONE = Part("watcher", "pypi-insiders-watcher@.timer", "pypi-insiders-watcher@.service")
+OWN = "pypi-insiders-watcher@*"
+OWN_TIMERS, OWN_SERVICES, OWN_PATHS = (f"{OWN}.{kind}" for kind in ("timer", "service", "path"))
+# Start the updates that the server requests for hooks; the last one for one repository.
+HOOKS = Part("hooks", "pypi-insiders-hooks.path", "pypi-insiders-hooks.service")
+PUSHED = "pypi-insiders-watcher@.path"
+OF_HOOKS = (*HOOKS.units, PUSHED)
+# Either service can be installed alone, and needs notifications. Hooks of the server start updates.
+SHARED = (NOTIFIER, REQUESTS, *ONE.units, *OF_HOOKS)
+"""Installed with either service; those of hooks only if hooks are on."""
 UNITS = (*SERVER.units, *WATCHER.units, *SHARED)
 # Older versions ran builds in their own slice. Its CPUWeight= had no effect next to the desktop's
 # slice, because systemd nests `a-b.slice` in an implicit `a.slice`. Now builds run in
@@ -49,7 +58,40 @@ FORMER = ("pypi-insiders.slice",)
 """Units of older versions."""
 FORMER_SLICES = (*FORMER, "pypi.slice")
 """Slices of older versions; systemd created the second for the dash (systemd.slice(5))."""
-CONFINED = {"server": SERVER.service, "watcher": WATCHER.service, "notify": NOTIFIER}
+CONFINED = {
+    "server": SERVER.service,
+    "watcher": WATCHER.service,
+    "one": ONE.service,
+    "notify": NOTIFIER,
+}
+# Longer names of units are refused. Source: systemd.unit(5).
+_MAX_UNIT_NAME = 255
+
+
+def escape(name: str) -> str:
+    r"""Return the name of an instance for `NS/PROJ`, such as `me-my\x2dproject`.
+
+    Source: systemd.unit(5), "STRING ESCAPING FOR INCLUSION IN UNIT NAMES".
+    """
+    plain = "".join(
+        "-"
+        if character == "/"
+        else character
+        if character.isascii() and (character.isalnum() or character in ":_.")
+        else "".join(f"\\x{byte:02x}" for byte in character.encode())
+        for character in name
+    )
+    return f"\\x2e{plain[1:]}" if plain.startswith(".") else plain
+
+
+def of_repository(name: str) -> Part:
+    """Return the timer and the service that update only the repository `NS/PROJ`."""
+    return Part(ONE.name, *(unit.replace("@", f"@{escape(name)}") for unit in ONE.units))
+
+
+def is_too_long(name: str) -> bool:
+    """Return whether the name of a repository is too long for the name of a unit."""
+    return len(of_repository(name).service) > _MAX_UNIT_NAME
 
 
 def gone() -> Path:
@@ -60,14 +102,11 @@ def gone() -> Path:
     return runtime_directory() / "pypi-insiders/gone"
 
 
-def names(part: Part) -> tuple[str, ...]:
-    """Return all possible files of a service, relative to the unit directory."""
-    return tuple(name for unit in (*part.units, *SHARED) for name in files_of(unit))
-
-
 def files_of(unit: str) -> tuple[str, ...]:
     """Return all possible files of a unit, relative to the unit directory."""
     confined = (confinement_of(unit),) if unit in CONFINED.values() else ()
+    if unit.startswith("pypi-insiders-watcher@") and unit not in UNITS:
+        return (drop_in_of(unit),)  # an instance, whose unit is the template
     return (unit, drop_in_of(unit), *confined)
 
 

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.systemd import control, unit_files, unit_names
+from pypi_insiders.systemd import control, unit_files
 from pypi_insiders.systemd.control import Setup
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_files import Freshness
-from pypi_insiders.systemd.unit_names import PARTS, REQUESTS, Part
+from pypi_insiders.systemd.unit_names import HOOKS, PARTS, REQUESTS, WATCHER, Part
 from pypi_insiders.util.errors import InsidersError
 
 
@@ -32,13 +32,20 @@ class UnitState(NamedTuple):
     """Errors of files that cannot be compared, such as a masked unit."""
 
 
-def find(services: Services, paths: Paths, settings: Settings | None) -> tuple[UnitState, ...]:
+def find(
+    services: Services,
+    paths: Paths,
+    settings: Settings | None,
+    intervals: Mapping[str, int] | None,
+) -> tuple[UnitState, ...]:
     """Return the state of the units of each installed service.
 
     Args:
         services: the state of the services in systemd.
         paths: the program's paths.
         settings: the settings; `None`: unknown, so that files are not compared.
+        intervals: repository to its own interval; `None`: unknown, so that those of the watcher
+            are not compared.
     """
     found = []
     for part in PARTS:
@@ -47,19 +54,20 @@ def find(services: Services, paths: Paths, settings: Settings | None) -> tuple[U
         if services.of(part).condition == Condition.NOT_INSTALLED and not has_any:
             continue
         try:
-            files = _files(services, paths, settings, part) if settings else UnitState(part)
+            is_known = settings and (intervals is not None or part != WATCHER)
+            setup = Setup(paths, settings or Settings(), services.manager, intervals or {})
+            files = _files(setup, part) if is_known else UnitState(part)
         except InsidersError as error:
             files = UnitState(part, errors=(error,))
         found.append(_loaded(files, services.units))
     return tuple(found)
 
 
-def _files(services: Services, paths: Paths, settings: Settings, part: Part) -> UnitState:
+def _files(setup: Setup, part: Part) -> UnitState:
     """Compare the files of a service with those that `start` would write."""
-    manager = services.manager
-    texts = control.wanted(Setup(paths, settings, manager))
+    manager, texts = setup.manager, control.wanted(setup)
     missing, stale, edited, unconfined, errors = [], [], [], [], []
-    for name in unit_names.names(part):
+    for name in unit_files.names(manager.unit_directory, texts, part):
         try:
             found = unit_files.freshness(manager.unit_directory, name, texts)
         except InsidersError as error:
@@ -83,7 +91,7 @@ def _loaded(state: UnitState, has: Mapping[str, Mapping[str, str]]) -> UnitState
     """Add the state of the loaded units."""
     bad, not_reloaded = [], []
     # Without the notifier: a template is never loaded.
-    for unit in (*state.part.units, REQUESTS):
+    for unit in (*state.part.units, REQUESTS, *HOOKS.units):
         load = has[unit]["LoadState"]
         if load not in ("loaded", "masked", "not-found"):  # `_files` reports the latter two
             bad.append((unit, load))

@@ -17,14 +17,19 @@ from pypi_insiders.systemd.confinement import Program
 from pypi_insiders.systemd.quoting import quote
 from pypi_insiders.systemd.unit_names import (
     CONFINED,
+    HOOKS,
     NOTIFIER,
+    OF_HOOKS,
+    ONE,
     SERVER,
     UNITS,
     WATCHER,
     confinement_of,
     drop_in_of,
+    of_repository,
 )
 
+_NONE: Mapping[str, int] = {}
 _SOURCE = Path(__file__).with_name("units")
 _MARK = "# Installed by pypi-insiders"
 # Defaults are not written into units: they would fix the place even if the home moves.
@@ -59,12 +64,13 @@ def installed_words() -> tuple[str, ...]:
     return (sys.executable, "-m", "pypi_insiders")
 
 
-def render(
+def render(  # noqa: PLR0913, PLR0917  # what units depend on
     command: str,
     paths: Paths | None,
     settings: Settings,
     program: Program | None = None,
     systemd: int = 0,
+    intervals: Mapping[str, int] = _NONE,
 ) -> dict[str, str]:
     """Render all units, and drop-ins for settings that differ from the units.
 
@@ -75,6 +81,7 @@ def render(
         settings: the settings of `config.toml`.
         program: the files that services need; `None`: they are not confined.
         systemd: the version of the manager; 0: any.
+        intervals: repository to its own interval, in seconds.
 
     Returns:
         Path below the unit directory, such as `pypi-insiders-watcher.timer` or
@@ -89,8 +96,10 @@ def render(
         "environment": "\n".join(_environment(variables(paths)) if paths else ()),
         "type": _NEW_TYPE if systemd >= _NOTIFY_RELOAD else _OLD_TYPE,
     }
-    texts = {unit: _render_unit(unit, values) for unit in UNITS}
-    texts |= _in_files(_drop_ins(settings))
+    # A system package has the units of hooks in any case; the server starts them if hooks are on.
+    without = () if paths is None or settings.server.hooks else OF_HOOKS
+    texts = {unit: _render_unit(unit, values) for unit in UNITS if unit not in without}
+    texts |= _in_files(_drop_ins(settings, intervals))
     if paths and program:
         texts |= _confinement(paths, settings, program)
     return {name: _with_hash(text) for name, text in texts.items()}
@@ -109,6 +118,7 @@ def render_drop_ins(
     settings: Settings,
     environment: Mapping[str, str],
     program: Program | None = None,
+    intervals: Mapping[str, int] = _NONE,
 ) -> dict[str, str]:
     """Render the drop-ins for units of a system package.
 
@@ -117,6 +127,7 @@ def render_drop_ins(
         settings: the settings of `config.toml`.
         environment: the variables that the manager passes to each service.
         program: as in `render`.
+        intervals: as in `render`.
 
     Returns:
         As `render`, without the units.
@@ -127,9 +138,9 @@ def render_drop_ins(
         for name, value in variables(paths).items()
         if value != (environment.get(name) or f"{home}/{_DEFAULT_DIRECTORIES[name]}")
     }
-    drop_ins = _drop_ins(settings)
+    drop_ins = _drop_ins(settings, intervals)
     for unit in UNITS:
-        if missing and unit.endswith(".service"):
+        if missing and unit.endswith(".service") and unit != HOOKS.service:
             drop_ins.setdefault(unit, ["[Service]"]).extend(_environment(missing))
     texts = _in_files(drop_ins) | (_confinement(paths, settings, program) if program else {})
     return {name: _with_hash(text) for name, text in texts.items()}
@@ -161,9 +172,15 @@ def is_edited(text: str) -> bool:
 
 def _in_files(drop_ins: Mapping[str, list[str]]) -> dict[str, str]:
     return {
-        drop_in_of(unit): f"{_MARK}, from config.toml.\n" + "\n".join(lines) + "\n"
+        drop_in_of(unit): f"{_MARK}, from {'repos' if _is_instance(unit) else 'config'}.toml.\n"
+        + "\n".join(lines)
+        + "\n"
         for unit, lines in drop_ins.items()
     }
+
+
+def _is_instance(unit: str) -> bool:
+    return "@" in unit and unit not in UNITS
 
 
 def variables(paths: Paths) -> dict[str, str]:
@@ -182,7 +199,8 @@ def _environment(values: Mapping[str, str]) -> list[str]:
 
 def _render_unit(unit: str, values: Mapping[str, str]) -> str:
     # Files without `.in` have no placeholders, and packagers install them unchanged.
-    path = _SOURCE / unit
+    # A repository's own service is confined as the watcher is.
+    path = _SOURCE / unit.replace(f"{ONE.service}.d/", f"{WATCHER.service}.d/")
     if path.exists():
         return path.read_text(encoding="utf-8")
     text = path.with_name(f"{path.name}.in").read_text(encoding="utf-8")
@@ -192,9 +210,9 @@ def _render_unit(unit: str, values: Mapping[str, str]) -> str:
     return text
 
 
-def _drop_ins(settings: Settings) -> dict[str, list[str]]:
+def _drop_ins(settings: Settings, intervals: Mapping[str, int]) -> dict[str, list[str]]:
     """Return the lines of drop-ins for settings that differ from the defaults."""
-    drop_ins = {}
+    drop_ins: dict[str, list[str]] = {}
     server, watcher = settings.server, settings.watcher
     if (server.host, server.port) != (ServerSettings.host, ServerSettings.port):
         listen = [f"ListenStream={address}" for address in server.addresses]
@@ -210,25 +228,36 @@ def _drop_ins(settings: Settings) -> dict[str, list[str]]:
         "Names": (" ".join(server.names), ""),
         "Auth": (server.auth, ServerSettings.auth),
         "Uploads": (server.uploads, ServerSettings.uploads),
+        "Hooks": (server.hooks, ServerSettings.hooks),
     }
     changed = [f"X-{key}={value}" for key, (value, default) in own.items() if value != default]
     if changed:
-        drop_ins[SERVER.service] = ["[Service]", *changed]
+        wants = ["[Unit]", f"Wants={HOOKS.trigger}"] if server.hooks else []
+        drop_ins[SERVER.service] = [*wants, "[Service]", *changed]
+    timers = {name: of_repository(name).trigger for name in sorted(intervals)}
+    if timers:
+        # So they start with it, at login too; by their own PartOf= they stop with it.
+        drop_ins[WATCHER.trigger] = ["[Unit]", *(f"Wants={unit}" for unit in timers.values())]
     if watcher.interval_s != WatcherSettings.interval_s:
-        drop_ins[WATCHER.trigger] = [
-            "[Timer]",
-            "OnCalendar=",
-            f"OnCalendar={calendar_event(watcher.interval_s)}",
-            # A tenth of the interval, as 3 of 30 minutes in the unit.
-            f"RandomizedDelaySec={watcher.interval_s // 10}",
-            # The default accuracy of one minute is more than the shortest interval.
-            f"AccuracySec={min(60, max(1, watcher.interval_s // 10))}",
-        ]
+        drop_ins.setdefault(WATCHER.trigger, []).extend(_timer(watcher.interval_s))
+    drop_ins |= {unit: _timer(intervals[name]) for name, unit in timers.items()}
     if watcher.notify_command is not None:
         # The notifier cannot read it from config.toml if that file is the problem.
         variable = f"{NOTIFY_VARIABLE}={shlex.join(watcher.notify_command)}"
         drop_ins[NOTIFIER] = ["[Service]", f"Environment={quote(variable)}"]
     return drop_ins
+
+
+def _timer(interval_s: int) -> list[str]:
+    return [
+        "[Timer]",
+        "OnCalendar=",
+        f"OnCalendar={calendar_event(interval_s)}",
+        # A tenth of the interval, as 3 of 30 minutes in the unit.
+        f"RandomizedDelaySec={interval_s // 10}",
+        # The default accuracy of one minute is more than the shortest interval.
+        f"AccuracySec={min(60, max(1, interval_s // 10))}",
+    ]
 
 
 def calendar_event(interval_s: int) -> str:

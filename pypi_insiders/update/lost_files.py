@@ -127,13 +127,13 @@ def _migrate(context: UpdateContext, tracked: TrackedRepository) -> None:
     tracked.commit()
 
 
-def find_of_others(context: UpdateContext, chosen: Iterable[Repository]) -> list[Outcome]:
+def find_of_others(context: UpdateContext) -> list[Outcome]:
     """Find the lost files that no watched repository has built; set changed files aside.
 
     Returns:
         One outcome a project.
     """
-    watched = {item.name.casefold() for item in chosen}
+    watched = {name.casefold() for name in context.watched}
     found: list[Difference] = []
     known_files: set[str] = set()
     outcomes: dict[str, Outcome] = {}

@@ -19,12 +19,19 @@ class UpdateRequest:
     """Whether to build all releases, however old."""
     force: bool = False
     """Whether to build again, and to publish releases that were taken back."""
+    is_scheduled: bool = False
+    """Whether a unit runs it: with the pauses of failures, and for nobody who waits for it."""
     index_url: str | None = None
     """The index to upload to, instead of `index-url` in the settings."""
     index_user: str | None = None
     """The user for the upload."""
     index_password: str | None = field(default=None, repr=False)
     """The password, if it is known already."""
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Return whether a user has named the repositories, and waits for the result."""
+        return bool(self.names) and not self.is_scheduled
 
     def __post_init__(self) -> None:
         """Validate the combination of options."""
@@ -39,6 +46,8 @@ class UpdateRequest:
                 "--all-tags requires a repository, and excludes --tag",
                 "`pypi-insiders update NS/PROJ --all-tags`",
             )
+        if self.is_scheduled and (self.tag is not None or self.all_tags):
+            raise UsageError("--scheduled excludes --tag and --all-tags", "leave out --scheduled")
         # Without either, it would be unclear which of many releases to build again.
         if self.force and self.tag is None and not self.all_tags:
             raise UsageError(

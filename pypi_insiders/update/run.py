@@ -15,7 +15,7 @@ from pypi_insiders.remote_index import public_versions
 from pypi_insiders.repositories import held_names, registry, running, state
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import context as contexts
-from pypi_insiders.update import lost_files, naming
+from pypi_insiders.update import lost_files, naming, schedule
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.outcome import Outcome
 from pypi_insiders.update.progress import Progress
@@ -53,10 +53,11 @@ def update(
     """
     with contexts.opened(paths, settings, request, progress) as context:
         keep = settings.watcher.keep
-        chosen = [
-            item if item.keep is not None else replace(item, keep=keep)
-            for item in registry.select(context.watched, request.names)
-        ]
+        wanted = registry.select(context.watched, request.names)
+        # When all files are verified, they are those of all repositories.
+        if request.is_scheduled and not request.names and not context.comparison.verify:
+            wanted = schedule.due(context, wanted)
+        chosen = [item if item.keep is not None else replace(item, keep=keep) for item in wanted]
         # Before the builds, for projects that were added to repos.toml by hand; and after them, for
         # projects that builds have revealed.
         held_names.sync(paths)
@@ -84,7 +85,7 @@ def _update(context: UpdateContext, chosen: Sequence[Repository]) -> list[Outcom
         outcomes = UpdateRun(context, chosen).run(finish)
     lost_files.report_strangers(context, outcomes, chosen)
     if not context.request.names:
-        outcomes += lost_files.find_of_others(context, chosen)
+        outcomes += lost_files.find_of_others(context)
     # Last: an update that was interrupted has not read all files, and it stays due.
     if context.comparison.verify:
         state.save_verified(paths.state, context.began_at)

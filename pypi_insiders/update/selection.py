@@ -68,9 +68,9 @@ class TagSelector:
         signers = _sha256(repository.signers) if repository.signers else None
         # A changed file of signers may have the key of tags that counted as unsigned; and an update
         # of a named repository tries all its tags again.
-        if signers != known.signers or self._request.names:
+        if signers != known.signers or self._request.is_by_hand:
             known.signers, known.unsigned = signers, {}
-        if self._request.names:
+        if self._request.is_by_hand:
             known.no_commits = {}
         return is_restored
 
@@ -187,7 +187,7 @@ class TagSelector:
     def is_due(self, refs: dict[str, str], tag: str) -> bool:
         """Return whether a tag may be built now: a failed one after its pause, or on request."""
         failure = self._tracked.known.failures.get(tag)
-        return bool(self._request.names) or failures.is_due(failure, refs.get(tag), time.time())
+        return self._request.is_by_hand or failures.is_due(failure, refs.get(tag), time.time())
 
     def report_skipped(self, refs: dict[str, str]) -> list[str]:
         """Log the tags that are not built, once; return warnings of tags that moved, or are newer.

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 # Keys without an influence on builds: changing them does not end the pause of a failed tag.
-_NOT_OF_BUILDS = ("keep", "max-new", "backfill", "public-until-built")
+_NOT_OF_BUILDS = ("keep", "interval", "max-new", "backfill", "public-until-built")
 
 
 def build_settings(item: Repository) -> str:
@@ -184,4 +184,4 @@ class TrackedRepository:
         """
         grace_s = self._context.settings.watcher.unreachable_grace_s
         # No grace for a named repository: the user waits for the result.
-        return not self._context.request.names and time.time() - since_s < grace_s
+        return not self._context.request.is_by_hand and time.time() - since_s < grace_s

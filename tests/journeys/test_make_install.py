@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fixtures import HEALTHY, ROOT, MakeMachine, free_port, get, need
 from machine import Machine
-from units import CONFINED, CONFINEMENT, UNITS, installed_units
+from units import CONFINED, CONFINEMENT, HOOKS, UNITS, installed_units
 
 from pypi_insiders import __version__
 from pypi_insiders.util.files import locked
@@ -20,6 +20,8 @@ BROUGHT = ".local/share/systemd/user"
 SERVER_UNITS = {
     "pypi-insiders-server.socket",
     "pypi-insiders-server.service",
+    "pypi-insiders-watcher@.timer",
+    "pypi-insiders-watcher@.service",
     "pypi-insiders-notify@.service",
     "pypi-insiders-notify.path",
 }
@@ -63,7 +65,7 @@ def test_what_it_installs(packager: Path, wheel: Path, tmp_path: Path) -> None:
     assert found == {
         "usr/bin/pypi-insiders",
         "usr/share/licenses/pypi-insiders/LICENSE",
-        *(f"usr/lib/systemd/user/{unit}" for unit in UNITS),
+        *(f"usr/lib/systemd/user/{unit}" for unit in UNITS | HOOKS),
         *(f"usr/{name.removeprefix(data)}" for name in names if name.startswith(data)),
         *(f"{library}/{name}" for name in names if not name.startswith(data)),
     }
@@ -83,12 +85,14 @@ def test_the_units_of_a_package_are_for_every_user(packager: Path, tmp_path: Pat
         packager, DESTDIR=tmp_path, PREFIX="/opt/100% mine", UNITDIR="/usr/lib/systemd/user"
     )
     texts = {path.name: path.read_text() for path in (tmp_path / "usr/lib/systemd/user").iterdir()}
-    assert set(texts) == UNITS
+    assert set(texts) == UNITS | HOOKS
     lines = "".join(texts.values()).splitlines()
     assert sorted(line for line in lines if line.startswith("ExecStart=")) == [
         'ExecStart="/opt/100%% mine/bin/pypi-insiders" notify',
         'ExecStart="/opt/100%% mine/bin/pypi-insiders" server run',
-        'ExecStart="/opt/100%% mine/bin/pypi-insiders" update',
+        'ExecStart="/opt/100%% mine/bin/pypi-insiders" update --scheduled',
+        'ExecStart="/opt/100%% mine/bin/pypi-insiders" update --scheduled -- %I',
+        "ExecStart=sh -c '\\",
     ]
     assert [line for line in lines if line.startswith("Environment=")] == [
         "Environment=PYTHONFAULTHANDLER=1"

@@ -13,14 +13,22 @@ UNITS = {
     "pypi-insiders-server.service",
     "pypi-insiders-watcher.timer",
     "pypi-insiders-watcher.service",
+    "pypi-insiders-watcher@.timer",
+    "pypi-insiders-watcher@.service",
     "pypi-insiders-notify@.service",
     "pypi-insiders-notify.path",
+}
+# Of a package in any case, else where hooks are on.
+HOOKS = {
+    "pypi-insiders-hooks.path",
+    "pypi-insiders-hooks.service",
+    "pypi-insiders-watcher@.path",
 }
 # What is installed beside them, with each service or with one of the two.
 CONFINEMENT = {
     part: {
         f"pypi-insiders-{unit}.d{file}"
-        for unit in (f"{part}.service", "notify@.service")
+        for unit in (f"{part}.service", "watcher@.service", "notify@.service")
         for file in ("", "/20-confinement.conf")
     }
     for part in ("server", "watcher")

@@ -61,6 +61,8 @@ class _Others:
     """The pages for people."""
     take_upload: Handler | None
     """`None` refuses every method but GET and HEAD."""
+    take_hook: Handler | None
+    """`None`: there are no hooks."""
 
 
 def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
@@ -70,6 +72,7 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
     paths: Paths | None = None,
     take_upload: Handler | None = None,
     fallback_url: str | None = None,
+    take_hook: Handler | None = None,
 ) -> WSGIApplication:
     """Make the index of a directory of distributions.
 
@@ -85,6 +88,7 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
         paths: where it is said what is watched; `None`: nothing is, for this catalog.
         take_upload: publishes what a request brings; `None` refuses every method but GET and HEAD.
         fallback_url: the index for all other names; by default pypiserver's own, which is PyPI.
+        take_hook: takes the hooks of forges; `None`: they are not taken.
 
     Source: PEP 503, PEP 691.
     """
@@ -101,7 +105,9 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
 
         return Site(catalog, held, paths, is_private=guard.is_private, loopback=guard.loopback)
 
-    others = _Others(_made_when_asked(make_legacy), _made_when_asked(make_site), take_upload)
+    others = _Others(
+        _made_when_asked(make_legacy), _made_when_asked(make_site), take_upload, take_hook
+    )
     return wsgi_app(_Application(catalog, guard, held, others))
 
 
@@ -137,6 +143,11 @@ class _Application:
         # address.
         if request.path == "/health" and is_reading:
             return self._health()
+        take_hook = self._others.take_hook
+        if take_hook and request.method == "POST" and request.path.startswith("/hooks/"):
+            # A signature takes the place of a user, and no web page has one.
+            refusal = self._guard.check_host(request)
+            return take_hook(request) if refusal is None else _refuse(refusal, request)
         refusal = self._guard.check(request)
         if refusal is not None:
             return _refuse(refusal, request)

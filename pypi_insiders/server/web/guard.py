@@ -62,13 +62,20 @@ class RequestGuard:
         self.is_private = users is not None
         self.loopback = _loopback(self._addresses)
         # Each request has a host, nearly always the same.
-        self._is_ours = lru_cache(maxsize=64)(self._check_host)
+        self._is_ours = lru_cache(maxsize=64)(self._is_own_host)
 
     def check(self, request: Request) -> Refusal | None:
         """Say why a request for something to read is refused; `None`: it is not.
 
         Source: RFC 9112, section 3.2, on what is no `Host`, such as two of them.
         """
+        refusal = self.check_host(request)
+        if refusal is not None or self._users is None:
+            return refusal
+        return _check_user(request, self._users)
+
+    def check_host(self, request: Request) -> Refusal | None:
+        """Say why a request is refused by the host that it names; `None`: it is not."""
         host = request.header("Host")
         if host is None:
             if request.environ["SERVER_PROTOCOL"] != "HTTP/1.0":
@@ -78,7 +85,7 @@ class RequestGuard:
         elif not self._is_ours(host):
             # A web page whose name was made to lead here (DNS rebinding) would send its own.
             return Refusal("421 Misdirected Request", "the host name is not one of this index")
-        return None if self._users is None else _check_user(request, self._users)
+        return None
 
     def check_upload(self, request: Request) -> Refusal | None:
         """Say why a request that changes something is refused, after `check`; `None`: it is not.
@@ -96,7 +103,7 @@ class RequestGuard:
             return _WHO_ARE_YOU
         return _check_user(request, self._uploaders, {UPLOADER})
 
-    def _check_host(self, host: str) -> bool:
+    def _is_own_host(self, host: str) -> bool:
         match = _HOST.fullmatch(host)
         if match is None:
             return False

@@ -20,12 +20,16 @@ from pypi_insiders.systemd.quoting import quote
 from pypi_insiders.systemd.unit_files import are_packaged, install, is_installed, uninstall
 from pypi_insiders.systemd.unit_names import (
     NOTIFIER,
+    OF_HOOKS,
+    ONE,
     REQUESTS,
     SERVER,
     SHARED,
     UNITS,
     WATCHER,
     Part,
+    escape,
+    of_repository,
 )
 from pypi_insiders.systemd.unit_templates import (
     calendar_event,
@@ -41,6 +45,11 @@ pytestmark = pytest.mark.timeout(120)
 COMMAND = "/opt/bin/pypi-insiders"
 PATHS = Paths(*(Path("/home/me", base, "pypi-insiders") for base in ("c", "d", "s", "k")))
 TEXTS = render(COMMAND, PATHS, Settings())
+HOOKED = Settings(ServerSettings(hooks=True))
+# Those of hooks are installed only where hooks are on.
+INTERVALS = {"me/two": 3600, "me/my-probe": 300}
+USUAL = tuple(unit for unit in UNITS if unit not in OF_HOOKS)
+USUAL_SHARED = tuple(unit for unit in SHARED if unit not in OF_HOOKS)
 SERVICE_DROP_IN = f"{SERVER.service}.d/10-config.conf"
 TIMER_DROP_IN = f"{WATCHER.trigger}.d/10-config.conf"
 SOCKET_DROP_IN = f"{SERVER.trigger}.d/10-config.conf"
@@ -146,7 +155,7 @@ OnFailure=pypi-insiders-notify@watcher.service
 
 [Service]
 Type=oneshot
-ExecStart=/opt/bin/pypi-insiders update
+ExecStart=/opt/bin/pypi-insiders update --scheduled
 Environment=XDG_CONFIG_HOME=/home/me/c
 Environment=XDG_DATA_HOME=/home/me/d
 Environment=XDG_STATE_HOME=/home/me/s
@@ -174,6 +183,85 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 """
     )
+
+
+def test_the_service_of_one_repository_is_like_that_of_all() -> None:
+    """But for what it updates, and for pushes: two texts, as units cannot include each other."""
+    mine, all_ = (_unhashed(TEXTS)[unit].splitlines() for unit in (ONE.service, WATCHER.service))
+    settings = [{line for line in text if line[:1].isupper()} for text in (mine, all_)]
+    assert settings[1] - settings[0] == {
+        "Description=Build and publish new Insiders releases",
+        "ExecStart=/opt/bin/pypi-insiders update --scheduled",
+    }
+    assert settings[0] - settings[1] == {
+        "Description=Build and publish new Insiders releases of %I",
+        "StartLimitIntervalSec=60",
+        "StartLimitBurst=30",
+        "ExecStartPre=rm -f %t/pypi-insiders/pushed/%i",
+        "ExecStart=/opt/bin/pypi-insiders update --scheduled -- %I",
+    }
+
+
+@pytest.mark.parametrize("name", ["me/probe", ".me/my-p.r_o", "a/b/c-d-", "_/0:x", "é/ü"])
+def test_the_name_of_an_instance_is_that_of_systemd(name: str) -> None:
+    escaped = subprocess.run(
+        ["systemd-escape", "--", name], capture_output=True, text=True, check=True
+    ).stdout
+    assert f"{escape(name)}\n" == escaped
+
+
+def test_an_interval_makes_a_timer_that_comes_and_goes_with_that_of_the_watcher() -> None:
+    texts = _unhashed(render(COMMAND, PATHS, Settings(), intervals=INTERVALS))
+    added = {name: text for name, text in texts.items() if name not in TEXTS}
+    first = r"pypi-insiders-watcher@me-my\x2dprobe.timer"
+    begin = "# Installed by pypi-insiders, from"
+    assert added == {
+        TIMER_DROP_IN: f"{begin} config.toml.\n[Unit]\nWants={first}\n"
+        "Wants=pypi-insiders-watcher@me-two.timer\n",
+        f"{first}.d/10-config.conf": f"{begin} repos.toml.\n[Timer]\nOnCalendar=\n"
+        "OnCalendar=*:0/5\nRandomizedDelaySec=30\nAccuracySec=30\n",
+        "pypi-insiders-watcher@me-two.timer.d/10-config.conf": f"{begin} repos.toml.\n[Timer]\n"
+        "OnCalendar=\nOnCalendar=0/1:00\nRandomizedDelaySec=360\nAccuracySec=60\n",
+    }
+    assert "PartOf=pypi-insiders-watcher.timer\n" in texts[ONE.trigger]
+
+
+def test_the_timer_of_a_repository_goes_with_its_interval(directory: Path) -> None:
+    """And that of the person, by a drop-in of their own, stays."""
+    mine = {"pypi-insiders-watcher@me-other.timer.d/override.conf": "[Timer]\n"}
+    _put(directory, **mine)
+    texts = render(COMMAND, PATHS, Settings(), intervals=INTERVALS)
+    install(directory, texts, WATCHER)
+    assert _content(directory) == _only(WATCHER, texts) | mine | {
+        name: texts[name] for name in map(_drop_in, INTERVALS)
+    }
+    change = install(directory, TEXTS, SERVER)
+    assert _drop_in("me/two") in _content(directory)  # no matter of the server
+    change = install(directory, TEXTS, WATCHER)
+    assert _content(directory) == _only(WATCHER) | _only(SERVER) | mine
+    assert change.units == {WATCHER.trigger, *(of_repository(it).trigger for it in INTERVALS)}
+    change.undo()
+    assert sorted(uninstall(directory)) == sorted(
+        directory / name for name in {**_only(WATCHER, texts), **_only(SERVER), **texts}
+    )
+    assert _content(directory) == mine
+
+
+def _drop_in(name: str) -> str:
+    return f"{of_repository(name).trigger}.d/10-config.conf"
+
+
+def test_the_units_of_hooks_come_and_go_with_the_setting(directory: Path) -> None:
+    texts = render(COMMAND, PATHS, HOOKED)
+    assert _unhashed(texts)[SERVICE_DROP_IN] == (
+        "# Installed by pypi-insiders, from config.toml.\n"
+        "[Unit]\nWants=pypi-insiders-hooks.path\n[Service]\nX-Hooks=True\n"
+    )
+    install(directory, texts, SERVER)
+    assert _content(directory) == _only(SERVER, texts)
+    assert set(OF_HOOKS) < set(_content(directory))
+    assert install(directory, TEXTS, SERVER).units == {*OF_HOOKS, SERVER.service}
+    assert _content(directory) == _only(SERVER)
 
 
 def test_the_service_that_tells_the_person() -> None:
@@ -249,11 +337,16 @@ pypi-insiders server start."; \\
 def test_all_other_units_are_what_is_shipped() -> None:
     """And with default settings there is no drop-in."""
     shipped = ROOT / "systemd"
-    others = {unit: (shipped / unit).read_text() for unit in (*_triggers(), REQUESTS)}
+    units = (*_triggers(), REQUESTS, ONE.trigger)
+    others = {unit: (shipped / unit).read_text() for unit in units}
     written = _unhashed(TEXTS)
     assert {unit: text for unit, text in written.items() if not unit.endswith(".service")} == others
+    with_hooks = _unhashed(render(COMMAND, PATHS, HOOKED))
+    hooks = {unit: (shipped / unit).read_text() for unit in OF_HOOKS}
+    assert {unit: with_hooks[unit] for unit in OF_HOOKS} == hooks
+    others |= hooks
     assert [text.startswith(_head(unit, "pypi-insiders")) for unit, text in others.items()] == (
-        3 * [True]
+        7 * [True]
     )
 
 
@@ -263,7 +356,7 @@ def _triggers() -> tuple[str, str]:
 
 def _drop_ins(settings: Settings) -> dict[str, str]:
     texts = render(COMMAND, PATHS, settings)
-    assert {unit: texts.pop(unit) for unit in UNITS} == TEXTS
+    assert {unit: texts.pop(unit) for unit in USUAL} == TEXTS
     return _unhashed(texts)
 
 
@@ -352,7 +445,7 @@ def _verify(analyze: str, runtime: Path, texts: dict[str, str]) -> tuple[int, st
         (directory / name).write_text(text)
     done = subprocess.run(
         [analyze, "--user", "--man=no", "verify",
-         *(str(directory / unit) for unit in UNITS)],
+         *(str(directory / unit) for unit in texts if "/" not in unit)],
         env={**os.environ, "XDG_RUNTIME_DIR": str(runtime), "HOME": str(runtime),
              "LC_ALL": "C.UTF-8"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
@@ -361,14 +454,18 @@ def _verify(analyze: str, runtime: Path, texts: dict[str, str]) -> tuple[int, st
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [Settings(), Settings(ServerSettings("::1", 8080, "https://h/%20"), WatcherSettings(300))],
-    ids=["default", "drop-ins"],
+    ("settings", "intervals"),
+    [
+        (Settings(), {}),
+        (Settings(ServerSettings("::1", 8080, "https://h/%20"), WatcherSettings(300)), {}),
+        (HOOKED, INTERVALS),
+    ],
+    ids=["default", "drop-ins", "hooks"],
 )
 def test_systemd_has_nothing_to_say_about_the_units(
-    analyze: str, tmp_path: Path, settings: Settings
+    analyze: str, tmp_path: Path, settings: Settings, intervals: dict[str, int]
 ) -> None:
-    texts = render(installed_command(), PATHS, settings)
+    texts = render(installed_command(), PATHS, settings, intervals=intervals)
     assert _verify(analyze, tmp_path, texts) == (0, "")
 
 
@@ -451,8 +548,8 @@ def _only(part: Part, texts: dict[str, str] = TEXTS) -> dict[str, str]:
 def test_install_writes_the_units_of_one_part_and_the_notifier(directory: Path, part: Part) -> None:
     change = install(directory, TEXTS, part)
     assert _content(directory) == _only(part)
-    assert change.before == dict.fromkeys(map(directory.joinpath, (*part.units, *SHARED)))
-    assert change.units == {*part.units, *SHARED}
+    assert change.before == dict.fromkeys(map(directory.joinpath, (*part.units, *USUAL_SHARED)))
+    assert change.units == {*part.units, *USUAL_SHARED}
     assert [is_installed([directory], each) for each in (SERVER, WATCHER)] == [
         part == SERVER,
         part == WATCHER,
@@ -483,7 +580,7 @@ def test_the_units_of_the_other_part_are_left_alone(directory: Path) -> None:
     change = install(directory, TEXTS, SERVER)
     assert _content(directory) == _only(SERVER) | other
     assert masked.readlink() == Path("/dev/null")
-    assert change.units == {*SERVER.units, *SHARED}
+    assert change.units == {*SERVER.units, *USUAL_SHARED}
     change.undo()
     assert _content(directory) == other
 
@@ -622,7 +719,7 @@ def test_services_of_a_package_are_told_only_what_they_would_not_find() -> None:
         "# Installed by pypi-insiders, from config.toml.\n[Service]\n"
         "Environment=XDG_CONFIG_HOME=/home/me/c\nEnvironment=XDG_CACHE_HOME=/home/me/k\n"
     )
-    services = [unit for unit in UNITS if unit.endswith(".service")]
+    services = [unit for unit in USUAL if unit.endswith(".service")]
     assert _unhashed(render_drop_ins(PATHS, Settings(), environment)) == {
         f"{unit}.d/10-config.conf": text for unit in services
     }

@@ -1,0 +1,79 @@
+"""Judge the units of single repositories, and those of hooks."""
+
+from collections.abc import Iterator
+
+from pypi_insiders.reporting.snapshot import Snapshot
+from pypi_insiders.reporting.verdict import Item, problem, warning
+from pypi_insiders.systemd import exit_codes, own_timers
+from pypi_insiders.systemd.service_status import Condition, Services
+from pypi_insiders.systemd.unit_names import HOOKS, SERVER, WATCHER, of_repository
+from pypi_insiders.util.errors import InsidersError
+
+
+def judge_own_units(snapshot: Snapshot) -> Iterator[Item]:
+    """Judge the timers and services of single repositories, and the units of hooks."""
+    services = snapshot.services
+    if not isinstance(services, Services):
+        return
+    if not isinstance(snapshot.watched, InsidersError):
+        for item in snapshot.watched.values():
+            if item.interval_s is not None:
+                yield from _own(services, item.name)
+    if not isinstance(snapshot.settings, InsidersError) and snapshot.settings.server.hooks:
+        yield from _hooks(snapshot, services)
+
+
+def _own(services: Services, name: str) -> Iterator[Item]:
+    part = of_repository(name)
+    timer, service = (services.units.get(unit) for unit in part.units)
+    # Of a stopped watcher there is a line already: then nothing is updated.
+    is_watching = services.watcher.condition == Condition.RUNNING
+    if timer is not None and is_watching and not own_timers.is_running(timer):
+        yield warning(
+            WATCHER.name,
+            f"the timer of {name} is not running, so its `interval` has no effect, and it is "
+            "updated with the others",
+            f"`pypi-insiders watcher start {name}`",
+            part.trigger,
+        )
+    # It exits with 1 if the update fails, which is a line of the repository.
+    if service is not None and service["Result"] not in ("", "success"):
+        status = service["ExecMainStatus"]
+        why = exit_codes.explain(part.service, status) or service["Result"]
+        if service["Result"] != "exit-code" or status != "1":
+            yield problem(
+                WATCHER.name,
+                f"the last update of {name} failed ({why})",
+                f"see why: `pypi-insiders watcher logs {name}`",
+                part.service,
+            )
+
+
+def _hooks(snapshot: Snapshot, services: Services) -> Iterator[Item]:
+    if snapshot.hooks is not None:
+        yield problem(SERVER.name, snapshot.hooks.message, snapshot.hooks.hint, "hook secret")
+    has, service = services.units[HOOKS.trigger], services.units[HOOKS.service]
+    is_served = services.server.condition == Condition.RUNNING
+    # It runs with the server, and is inactive beside it only if stopped by hand or by its limit of
+    # starts.
+    is_working = services.units[SERVER.service]["ActiveState"] == "active"
+    if (
+        is_served
+        and has["ActiveState"] != "active"
+        and (is_working or has["ActiveState"] == "failed")
+    ):
+        is_failed = has["ActiveState"] == "failed"
+        state = f"failed ({has['Result']})" if is_failed else "is stopped"
+        yield problem(
+            SERVER.name,
+            f"pushes start no updates: {HOOKS.trigger} {state}",
+            f"`pypi-insiders server start`; see why: `journalctl --user -u {HOOKS.trigger}`",
+            HOOKS.trigger,
+        )
+    if service["Result"] not in ("", "success"):
+        yield problem(
+            SERVER.name,
+            f"pushes start no updates: {HOOKS.service} failed ({service['Result']})",
+            f"see why: `journalctl --user -u {HOOKS.service}`",
+            HOOKS.service,
+        )
