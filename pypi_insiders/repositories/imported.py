@@ -15,7 +15,7 @@ from pypi_insiders.repositories import (
     successor_import,
 )
 from pypi_insiders.repositories.repository import Repository
-from pypi_insiders.repositories.requirement_import import Found
+from pypi_insiders.repositories.requirement_import import GitRequirement
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
 
@@ -28,7 +28,7 @@ class Imported(NamedTuple):
     """What is to be watched, and what is left to do."""
 
     repositories: list[Repository]
-    requirements: Sequence[Found] = ()
+    requirements: Sequence[GitRequirement] = ()
     """Where a repository is required by its URL."""
     remaining: Sequence[str] = ()
     """A line for each process and file that the other program leaves, or that is not read."""

@@ -26,7 +26,7 @@ _GIT = re.compile(
 )
 
 
-class Found(NamedTuple):
+class GitRequirement(NamedTuple):
     """A requirement that is taken from Git."""
 
     place: str
@@ -70,7 +70,7 @@ class Found(NamedTuple):
 
 def of_pyproject(
     path: Path, document: Mapping[str, Any], known: Mapping[str, Repository]
-) -> list[Found]:
+) -> list[GitRequirement]:
     """Find what a pyproject.toml takes from Git: requirements, sources of uv, tables of Poetry.
 
     Args:
@@ -84,7 +84,7 @@ def of_pyproject(
     return _collect(path, _walk(document, ()), known)
 
 
-def of_requirements(path: Path, text: str, known: Mapping[str, Repository]) -> list[Found]:
+def of_requirements(path: Path, text: str, known: Mapping[str, Repository]) -> list[GitRequirement]:
     """Find what a file of requirements takes from Git.
 
     Args:
@@ -132,8 +132,8 @@ def _walk(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 
 def _collect(
     path: Path, entries: Iterable[tuple[str, Any]], known: Mapping[str, Repository]
-) -> list[Found]:
-    seen, problems, found = dict(known), list[str](), dict[tuple[str, str], Found]()
+) -> list[GitRequirement]:
+    seen, problems, found = dict(known), list[str](), dict[tuple[str, str], GitRequirement]()
     for place, value in entries:
         try:
             item = (
@@ -152,11 +152,13 @@ def _collect(
     return list(found.values())
 
 
-def _of_table(place: str, table: Mapping[str, Any], known: Mapping[str, Repository]) -> Found:
+def _of_table(
+    place: str, table: Mapping[str, Any], known: Mapping[str, Repository]
+) -> GitRequirement:
     names = ("tag", "rev", "branch", "subdirectory", "marker", "markers")
     keys = {key: text for key in names if isinstance(text := table.get(key), str)}
     extras = table.get("extras")
-    return Found(
+    return GitRequirement(
         place,
         _watched(known, table["git"], place.rpartition(".")[2], keys.get("subdirectory")),
         keys.get("tag") or keys.get("rev") or keys.get("branch") or "",
@@ -166,7 +168,9 @@ def _of_table(place: str, table: Mapping[str, Any], known: Mapping[str, Reposito
     )
 
 
-def _of_requirement(place: str, text: str, known: Mapping[str, Repository]) -> Found | None:
+def _of_requirement(
+    place: str, text: str, known: Mapping[str, Repository]
+) -> GitRequirement | None:
     if not re.match(r"[^#]*\bgit\+", text):
         return None
     text = _OPTIONS.sub("", text)
@@ -187,7 +191,7 @@ def _of_requirement(place: str, text: str, known: Mapping[str, Repository]) -> F
         name = egg[0]
     address = f"{match['scheme']}://{match['host']}{match['path']}"
     item = _watched(known, address, name, fragment.get("subdirectory"))
-    return Found(place, item, match["ref"] or "", tuple(sorted(extras)), marker)
+    return GitRequirement(place, item, match["ref"] or "", tuple(sorted(extras)), marker)
 
 
 def _watched(

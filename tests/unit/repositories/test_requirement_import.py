@@ -8,14 +8,18 @@ import pytest
 from fixtures import Person
 
 from pypi_insiders.repositories.repository import Repository
-from pypi_insiders.repositories.requirement_import import Found, of_pyproject, of_requirements
+from pypi_insiders.repositories.requirement_import import (
+    GitRequirement,
+    of_pyproject,
+    of_requirements,
+)
 from pypi_insiders.util.errors import InsidersError
 
 FILE = Path("requirements.txt")
 TOKEN = "ghp_" + "x" * 36
 
 
-def told(found: list[Found]) -> list[tuple[dict[str, Any], str]]:
+def told(found: list[GitRequirement]) -> list[tuple[dict[str, Any], str]]:
     """Return what is watched for each, with its name, and what to write instead."""
     return [
         (
