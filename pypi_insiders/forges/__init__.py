@@ -2,7 +2,7 @@
 
 from pypi_insiders.forges.download import download
 from pypi_insiders.forges.errors import ForgeError, NoReleaseError, PassingError
-from pypi_insiders.forges.place import Forge, forge_of
+from pypi_insiders.forges.place import Forge, forge_of, is_known
 from pypi_insiders.forges.releases import Asset, Release, release_of
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "Release",
     "download",
     "forge_of",
+    "is_known",
     "release_of",
 ]

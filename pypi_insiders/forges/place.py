@@ -81,6 +81,15 @@ def forge_of(url: str, kind: str | None = None, *, name: str, insecure_http: boo
     return Forge(found, f"{'http' if is_plain else 'https'}://{host}", path)
 
 
+def is_known(url: str, kind: str | None) -> bool:
+    """Return whether a repository is on a forge; its `kind` is as in `forge_of`."""
+    try:
+        forge_of(url, kind, name="")
+    except ForgeError:
+        return False
+    return True
+
+
 def _parts(url: str) -> tuple[str, str, str] | None:
     """Return scheme, host and path of a repository; `None`: it has no host."""
     if match := re.fullmatch(r"(\w+)://(?:[^/@]*@)?(\[[^\]/]*\]|[^/:]*)(:\d*)?/+(.*)", url):

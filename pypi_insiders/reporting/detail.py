@@ -195,21 +195,19 @@ def _build(detail: RepositoryDetail, build: Build) -> dict[str, Any]:
                 "sha256": digest,
                 "served": name in detail.held,
                 "held": name in detail.held,
-                "asset": _asset(build, name),
             }
             for name, digest in build.files.items()
         ],
-    }
-
-
-def _asset(build: Build, name: str) -> dict[str, Any] | None:
-    if (asset := build.assets.get(name)) is None:
-        return None
-    return {
-        "sha256": asset.sha256,
-        "size_bytes": asset.size_bytes,
-        "updated_at": asset.updated_at or None,
-        "changed": asset.changed,
+        "assets": [
+            {
+                "name": name,
+                "sha256": asset.sha256,
+                "size_bytes": asset.size_bytes,
+                "updated_at": asset.updated_at or None,
+                "changed": asset.changed,
+            }
+            for name, asset in build.assets.items()
+        ],
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders import git
+from pypi_insiders import forges, git
 from pypi_insiders.builder.artifacts import Distributions
 from pypi_insiders.builder.build import build_distributions
 from pypi_insiders.builder.errors import BuildError, EndedError
@@ -34,6 +34,12 @@ _log = logging.getLogger(__name__)
 _LACKS_OBJECTS = re.compile(
     r"unable to read [0-9a-f]{40}|(?:fatal|error): (?:(?:bad|invalid) object |cannot read '"
     r"|Not a valid object name)|lazy fetching disabled"
+)
+# Of distutils, setuptools-rust, maturin, CMake, scikit-build-core and meson.
+_LACKS_COMPILER = re.compile(
+    r"error: command '[^'\n]*' failed|can't find Rust compiler|[Rr]ust toolchain"
+    r"|(?:cargo|rustc)[^\n]{0,80}not (?:found|installed)|No CMAKE_\w+_COMPILER could be found"
+    r"|Unknown compiler\(s\)"
 )
 # Of build requirements that are built from their sdists, each of which may have such requirements.
 _SOURCE_DEPTH = 5
@@ -215,6 +221,10 @@ class ReleaseBuilder:
         key = (remedy or "").partition("=")[0]
         if remedy and key not in self._repository.keys:
             return f"`{command} {remedy}` {_REMEDIES[key]}"
+        # Not for a host that is no known forge, or is this machine.
+        is_offered = self._repository.assets is None and _LACKS_COMPILER.search(output)
+        if is_offered and forges.is_known(self._repository.remote, self._repository.forge):
+            return f"if its releases have wheels, `{command} assets=prefer` publishes those"
         return None
 
     def _claim(self, built: str, expected: str | None) -> None:

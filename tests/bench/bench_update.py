@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from bench_assets import assets
 from bench_servers import install_original, pypiserver_for_uploads
 from bench_tools import (
     BIN,
@@ -115,6 +116,8 @@ def update(directory: Path) -> None:
     row_of_times(_BUILD, ours_s, other_s, "build --installer uv, one by one")
     checks_of_few(few, mine)
     checks_of_many(few, directory, ours(directory / "many", ssh))
+    (directory / "assets").mkdir()
+    assets(directory / "assets")
 
 
 def ours(home: Path, ssh: Path) -> Side:
