@@ -14,7 +14,7 @@ COMMANDS = {
     ),
     "status": (
         "pypi_insiders.cli.watcher_units:status",
-        "Show the state of the watcher.",
+        "Show the state of the watcher, or of the units of one repository.",
     ),
     "logs": (
         "pypi_insiders.cli.watcher_units:logs",

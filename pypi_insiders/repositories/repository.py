@@ -157,8 +157,6 @@ class Repository:
     """The URL for Git; `None`: GitHub over ssh."""
     insecure_http: bool | None = key(kind=bool)
     """Whether its URL may be one of http, which sends code and credentials in clear text."""
-    interval_s: int | None = key(validators.parse_interval, kind=str, unit=toml_fields.SECONDS)
-    """The time between two updates by a timer of its own; `None`: updated with the others."""
     keep: int | None = key(validators.parse_keep, kind=int, hint="such as 5")
     """The number of latest versions to keep in the index; `None`: as set in `config.toml`."""
     tags: str | None = key(
@@ -211,6 +209,8 @@ class Repository:
     """Whether files of releases on its forge are published: before builds, or in their place."""
     forge: str | None = key(validators.parse_forge, kind=str, hint="leave it out otherwise")
     """The program of its host; `None`: by the name of the host."""
+    interval_s: int | None = key(validators.parse_interval, kind=str, unit=toml_fields.SECONDS)
+    """The time between two updates by a timer of its own; `None`: updated with the others."""
     token_file: str | None = key(validators.parse_path, kind=str)
     """A file with the token for https."""
     token_credential: str | None = key(validators.parse_credential, kind=str)

@@ -31,14 +31,26 @@ def due(context: UpdateContext, chosen: Sequence[Repository]) -> list[Repository
     left_out = set()
     for name, interval_s in own.items():
         check = context.checks.get(name)
-        tried_s = check.tried_at if check else None
-        if name not in running:
-            why = "its own timer is not running"
-        elif tried_s is None or context.began_at - tried_s > _OVERDUE * interval_s:
-            why = "its own timer has not updated it lately"
-        else:
+        ago_s = context.began_at - check.tried_at if check and check.tried_at else None
+        why = why_due(interval_s, ago_s, is_running=name in running)
+        if why is None:
             left_out.add(name)
             continue
         with log.about(name):
             _log.info("%s: %s, so it is updated with the others", name, why)
     return [item for item in chosen if item.name not in left_out]
+
+
+def why_due(interval_s: int, ago_s: int | None, *, is_running: bool) -> str | None:
+    """Return why a repository with its own timer is updated with the others; `None`: it is not.
+
+    Args:
+        interval_s: its own interval.
+        ago_s: seconds since its last update; `None`: there was none.
+        is_running: whether its own timer runs.
+    """
+    if not is_running:
+        return "its own timer is not running"
+    if ago_s is None or ago_s > _OVERDUE * interval_s:
+        return "its own timer has not updated it lately"
+    return None

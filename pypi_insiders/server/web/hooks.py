@@ -46,8 +46,8 @@ class Hooks:
     def take(self, request: Request) -> Response:
         """Check a hook, and request the update of its repository.
 
-        A hook that is sent once more requests one more update, which finds nothing new: whoever
-        can read a signed one can do no more than that.
+        A hook that is sent once more requests one more update, which finds nothing new: a signed
+        hook in the wrong hands is good for nothing else.
         """
         body = _read(request)
         if body is None:
@@ -114,6 +114,6 @@ def _request(runtime: Path, name: str) -> None:
     """
     directory = runtime / "hooks"
     directory.mkdir(mode=0o700, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     # An empty file is complete at once. If it is there, its update has not begun.
     os.close(os.open(directory / unit_names.escape(name), flags, 0o600))

@@ -153,7 +153,7 @@ port = 1
         'server.fallback-url must be the URL of an index such as "https://pypi.org/simple/", '
         "not 'example.org'; "
         "unknown key server.colour (known: host, port, fallback-url, "
-        "idle-timeout, names, auth, uploads); "
+        "idle-timeout, names, auth, uploads, hooks); "
         'watcher.interval must divide an hour or a day evenly, such as "5min", "30min", "6h" or '
         "\"1d\", not '7min'; "
         "unknown key watcher.intervall (did you mean interval?); "

@@ -31,6 +31,7 @@ idle-timeout = "10min"  # default
 names = []              # default
 auth = false            # default
 uploads = false         # default
+hooks = false           # default
 
 [watcher]
 interval = "30min"         # default
@@ -80,7 +81,8 @@ port = 4711             # config.toml:5
 idle-timeout = "10min"  # default
 names = ["a.example"]   # config.toml:6
 auth = true             # config.toml:9
-uploads = false         # default"""
+uploads = false         # default
+hooks = false           # default"""
     )
     assert 'interval = "2h"            # config.toml:1\n' in shown
     told = json.loads(person.run("config", "show", "--json").stdout)
@@ -100,6 +102,7 @@ uploads = false         # default"""
         "names": {"value": ["a.example"], "from": "config.toml", "line": 6, **none},
         "auth": {"value": True, "from": "config.toml", "line": 9, **none},
         "uploads": {"value": False, "from": "default", "line": None, **none},
+        "hooks": {"value": False, "from": "default", "line": None, **none},
     }
     assert list(told["settings"]) == ["server", "watcher", "build", "publish"]
 

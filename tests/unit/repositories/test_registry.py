@@ -34,7 +34,7 @@ _URL_HINT = (
 KEYS = (
     "project, url, insecure-http, keep, tags, pre, max-new, backfill, subdirectory, python, "
     "network, readable, path, strict, allowed-signers, public-until-built, submodules, history, "
-    "lfs, sdist, as-of-tag, build-from-source, assets, forge, "
+    "lfs, sdist, as-of-tag, build-from-source, assets, forge, interval, "
     "token-file, token-credential"
 )
 
