@@ -37,7 +37,8 @@ keep                           how many versions the index keeps
 allowed-signers                who must have signed tags
 public-until-built             the fallback index serves until a build
 submodules, history, lfs       what is fetched beside the tag's own files
-token-file, token-credential   the token that git needs for https
+token-file, token-credential, token-command
+                               the token that git needs for https
 
 Changing project, or url to another repository, starts from scratch; what was published stays.
 """

@@ -1,5 +1,6 @@
 """Read `config.toml`, the settings of the user."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ class WatcherSettings:
     """Whether the fallback index is asked once a day for its releases of watched projects."""
     notify_command: tuple[str, ...] | None = key(validators.parse_command)
     """The command that sends notifications; `None`: the desktop's, `()`: none."""
+    token_command: Mapping[str, tuple[str, ...]] | None = key(validators.parse_token_commands)
+    """Host to the command that prints the token for https."""
 
 
 @dataclass(frozen=True)

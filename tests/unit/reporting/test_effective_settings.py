@@ -41,6 +41,7 @@ verify-interval = "7d"     # default
 repository-timeout = "1h"  # default
 public-versions = true     # default
 # notify-command is not set
+# token-command is not set
 
 [build]
 sandbox = "auto"  # default
