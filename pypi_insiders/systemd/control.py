@@ -319,14 +319,16 @@ def uninstall() -> list[Path]:
             # The time stamp of Persistent=.
             systemctl.try_call("clean", "--what=state", part.trigger)
     systemctl.try_call("clean", "--what=runtime", SERVER.service)
-    systemctl.try_call("stop", unit_names.NOTIFIERS, unit_names.REQUESTS)
+    systemctl.try_call(
+        "stop", unit_names.NOTIFIERS, unit_names.REQUESTS, unit_names.RELEASED.replace("@", "@*")
+    )
     removed = unit_files.uninstall(manager.unit_directory)
     systemctl.try_call("daemon-reload")
     # An unused slice stays active until the manager ends. Source: systemd.slice(5).
     _stop_former_slices()
-    # A template itself is never loaded, only its instances, which NOTIFIERS matches.
-    loaded = [unit for unit in unit_names.UNITS if unit != unit_names.NOTIFIER]
-    systemctl.try_call("reset-failed", *loaded, unit_names.NOTIFIERS)
+    # A template itself is never loaded, only its instances.
+    loaded = (unit.replace("@", "@*") for unit in unit_names.UNITS)
+    systemctl.try_call("reset-failed", *loaded)
     return removed
 
 

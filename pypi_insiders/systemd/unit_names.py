@@ -37,9 +37,11 @@ PARTS = (SERVER, WATCHER)
 # Sends notifications; the instance is the part that requested them.
 NOTIFIER = "pypi-insiders-notify@.service"
 NOTIFIERS = NOTIFIER.replace("@", "@*")
+# Runs the command for new releases; the instance is the project, escaped.
+RELEASED = "pypi-insiders-released@.service"
 REQUESTS = "pypi-insiders-notify.path"
 # Either service can be installed alone, and needs notifications.
-SHARED = (NOTIFIER, REQUESTS)
+SHARED = (NOTIFIER, REQUESTS, RELEASED)
 """Installed with either service."""
 UNITS = (*SERVER.units, *WATCHER.units, *SHARED)
 # Older versions ran builds in their own slice. Its CPUWeight= had no effect next to the desktop's
@@ -50,6 +52,15 @@ FORMER = ("pypi-insiders.slice",)
 FORMER_SLICES = (*FORMER, "pypi.slice")
 """Slices of older versions; systemd created the second for the dash (systemd.slice(5))."""
 CONFINED = {"server": SERVER.service, "watcher": WATCHER.service, "notify": NOTIFIER}
+
+
+def of_project(project: str) -> str:
+    """Return the unit that runs the command for new releases of a project, in normalized form.
+
+    Source: systemd.unit(5), "STRING ESCAPING FOR INCLUSION IN UNIT NAMES".
+    """
+    escaped = project.replace("-", "\\x2d")
+    return RELEASED.replace("@", f"@{escaped}")
 
 
 def gone() -> Path:

@@ -52,6 +52,7 @@ def update(
         InsidersError: a repository of the request is not watched.
     """
     with contexts.opened(paths, settings, request, progress) as context:
+        context.announcer.resume(context.watched)
         keep = settings.watcher.keep
         chosen = [
             item if item.keep is not None else replace(item, keep=keep)
@@ -73,6 +74,8 @@ def update(
             public_versions.look_up(paths.state, context.public_url, names)
             progress.end("")
     _report(outcomes, progress)
+    # Without the lock and the environment of the update.
+    context.announcer.finish()
     return outcomes
 
 
@@ -186,6 +189,7 @@ class UpdateRun:
                     if not unchecked:
                         self._save_checks()
                 if not is_more:
+                    self._context.announcer.settle(item.name)
                     finish(item.name)
                 elif stage is _Stage.FETCH:
                     submit(_Stage.BUILD, item)

@@ -22,6 +22,7 @@ SERVER_UNITS = {
     "pypi-insiders-server.service",
     "pypi-insiders-notify@.service",
     "pypi-insiders-notify.path",
+    "pypi-insiders-released@.service",
 }
 WANTS = {"sockets.target.wants", "sockets.target.wants/pypi-insiders-server.socket"}
 
@@ -174,7 +175,7 @@ def test_settings_are_drop_ins_of_the_units_of_a_package(equipped: Machine, comm
     assert get(equipped, f"http://127.0.0.1:{port}/health") == HEALTHY
     drop_ins = {
         f"pypi-insiders-{unit}.d{file}"
-        for unit in ("server.socket", "server.service", "notify@.service")
+        for unit in ("server.socket", "server.service", "notify@.service", "released@.service")
         for file in ("", "/10-config.conf")
     }
     assert installed_units(equipped) == drop_ins | CONFINEMENT["server"]
@@ -226,7 +227,7 @@ def test_doctor_knows_units_of_a_package(equipped: Machine, command: Path) -> No
     equipped.run("pypi-insiders", "server", "restart")  # another command: its units are its own
     names = (
         *("-server.socket", "-server.service", "-server.service.d/20-confinement.conf"),
-        *("-notify@.service", "-notify.path"),
+        *("-notify@.service", "-notify.path", "-released@.service"),
     )
     stale = ", ".join(f"pypi-insiders{name}" for name in names)
     assert told() == [("warning", f"out of date (upgrade or changed settings): {stale}")]

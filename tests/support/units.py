@@ -15,6 +15,7 @@ UNITS = {
     "pypi-insiders-watcher.service",
     "pypi-insiders-notify@.service",
     "pypi-insiders-notify.path",
+    "pypi-insiders-released@.service",
 }
 # What is installed beside them, with each service or with one of the two.
 CONFINEMENT = {
