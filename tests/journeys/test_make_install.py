@@ -88,6 +88,7 @@ def test_the_units_of_a_package_are_for_every_user(packager: Path, tmp_path: Pat
     lines = "".join(texts.values()).splitlines()
     assert sorted(line for line in lines if line.startswith("ExecStart=")) == [
         'ExecStart="/opt/100%% mine/bin/pypi-insiders" notify',
+        'ExecStart="/opt/100%% mine/bin/pypi-insiders" released %I',
         'ExecStart="/opt/100%% mine/bin/pypi-insiders" server run',
         'ExecStart="/opt/100%% mine/bin/pypi-insiders" update',
     ]

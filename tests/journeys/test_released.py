@@ -154,4 +154,15 @@ def test_the_command_runs_in_a_unit_of_its_own(machine: Machine, port: int, tmp_
     )
     machine.run("pypi-insiders", "released", "--retry", "other", "true")
     assert "release-command" not in machine.run("pypi-insiders", "status", check=False).stdout
+    # Not in the watcher, which is confined, where an upgrade has not installed the unit yet.
+    machine.run("rm", f"{UNIT_DIRECTORY}/pypi-insiders-released@.service")
+    machine.run("systemctl", "--user", "daemon-reload")
+    other.release("1.1")
+    machine.run("systemctl", "--user", "start", "pypi-insiders-watcher.service")
+    machine.wait_for_journal(
+        "release-command was not started: pypi-insiders-released@.service is not installed"
+    )
+    assert machine.read_text("own") == "v1.0\n" * 2
+    machine.run("pypi-insiders", "watcher", "restart")
+    machine.wait_for(("cat", "own"), lambda done: done.stdout.endswith("v1.1\n"))
     assert len(machine.read_text("record").splitlines()) == 1

@@ -1,6 +1,8 @@
 """token_commands, git_access: programs that print tokens, and to whom those go."""
 
 import logging
+import os
+import select
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -86,6 +88,20 @@ def test_what_is_no_token_is_told_once_with_a_hint(
         found[0].message, f"hint: {hint}",
     ]  # fmt: skip
     assert "s3cret" not in caplog.text
+
+
+def test_a_command_that_hangs_ends_with_all_of_its_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_commands, "TIMEOUT_S", 0.5)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    command = _shell(tmp_path, "exec 3>$1/pipe; sleep 1000 & wait")
+    assert isinstance(token_commands.token(command), InsidersError)
+    # At its end once no process has it open any more.
+    assert select.select([reader], [], [], 60)[0] == [reader]
+    os.close(reader)
 
 
 def test_a_missing_program_is_named() -> None:
