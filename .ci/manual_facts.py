@@ -190,6 +190,13 @@ other   the exit status of the command""",
     "notify": Facts(
         "Send a test message:   pypi-insiders notify --test", "config state color", "settings state"
     ),
+    "released": Facts(
+        """\
+Run it again for a release for which it has failed:   pypi-insiders released --retry my-docs
+Run another command for new releases:   pypi-insiders released my-docs -- make -C /srv/docs""",
+        "config data state color",
+        "settings dists state",
+    ),
     "completion": Facts(
         'Complete at the prompt of bash:   eval "$(pypi-insiders completion bash)"', ""
     ),

@@ -44,6 +44,10 @@ COMMANDS = {
     "export": ("pypi_insiders.cli.export:export", "Write the index to DIR as plain files."),
     "doctor": ("pypi_insiders.cli.doctor:doctor", "Check for common problems."),
     "notify": ("pypi_insiders.cli.notify:notify", "Send failure and recovery notifications."),
+    "released": (
+        "pypi_insiders.cli.released:released",
+        "Run `release-command` for the new releases of PROJECT.",
+    ),
     "completion": (
         "pypi_insiders.cli.completion:completion",
         "Print the completion script of a shell.",

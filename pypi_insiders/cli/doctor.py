@@ -10,7 +10,7 @@ from pypi_insiders.cli.verdicts import echo_verdicts
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.doctor import Finding, Verdict, examine
 from pypi_insiders.reporting import json_output
-from pypi_insiders.repositories import access_check, registry
+from pypi_insiders.repositories import access_check, registry, token_commands
 
 _GRAVE = (Verdict.PROBLEM, Verdict.WARNING)
 
@@ -55,8 +55,10 @@ def _kept(found: Iterator[Finding], findings: list[Finding]) -> Iterator[Finding
 def _print_access() -> None:
     """Print which repositories this process can read."""
     # `--access` is hidden, as `doctor` itself runs it in a unit that has what the watcher has.
-    watched = registry.load(default_paths().repositories)
-    click.echo(access_check.as_json(access_check.ask(watched.values())))
+    paths = default_paths()
+    watched = registry.load(paths.repositories)
+    replies = access_check.ask(watched.values(), token_commands.configured(paths))
+    click.echo(access_check.as_json(replies))
 
 
 def _members(item: Finding) -> dict[str, str | None]:

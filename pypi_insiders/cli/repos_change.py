@@ -39,7 +39,8 @@ allowed-signers                who must have signed tags
 public-until-built             the fallback index serves until a build
 assets, forge                  which files come from the releases of its host
 submodules, history, lfs       what is fetched beside the tag's own files
-token-file, token-credential   the token that git needs for https
+token-file, token-credential, token-command
+                               the token that git needs for https
 
 Changing project, or url to another repository, starts from scratch; what was published stays.
 """

@@ -14,9 +14,9 @@ _PLACES = tuple(
     for text in (
         ".aws", ".azure", ".cargo/config", ".cargo/config.toml", ".cargo/credentials",
         ".cargo/credentials.toml", ".config/containers", ".config/gcloud", ".config/gh",
-        ".config/git/credentials", ".config/glab-cli", ".config/hub", ".config/pip",
-        ".config/pypi-insiders", ".config/pypoetry", ".config/rclone", ".config/uv", ".docker",
-        ".git-credentials", ".gnupg", ".kube", ".local/share/keyrings",
+        ".config/git/credentials", ".config/glab-cli", ".config/hub", ".config/op", ".config/pip",
+        ".config/pypi-insiders", ".config/pypoetry", ".config/rbw", ".config/rclone", ".config/tea",
+        ".config/uv", ".docker", ".git-credentials", ".gnupg", ".kube", ".local/share/keyrings",
         ".local/share/uv/credentials", ".m2/settings.xml", ".mozilla", ".netrc", ".npmrc",
         ".password-store", ".pgpass", ".pip", ".pypirc", ".ssh", ".yarnrc.yml", "_netrc",
     )

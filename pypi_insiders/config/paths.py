@@ -51,6 +51,10 @@ class Locks:
         """Held while a password is changed."""
         return self._state / "passwords.lock"
 
+    def releases(self, project: str) -> Path:
+        """Held while `release-command` runs for new releases of a project."""
+        return self._state / "released" / project / "lock"
+
     @property
     def exports(self) -> Path:
         """Held while the index is exported."""
@@ -135,6 +139,11 @@ class Paths(NamedTuple):
     def troubles(self) -> Path:
         """The problems that were notified and still exist; missing if there are none."""
         return self.state / "troubles"
+
+    @property
+    def new_releases(self) -> Path:
+        """The releases for which `release-command` has not run yet."""
+        return self.state / "released"
 
     def mirror(self, name: str) -> Path:
         """The bare mirror of the repository `NS/PROJ`; may be deleted at any time."""

@@ -1,5 +1,6 @@
 """Read `config.toml`, the settings of the user."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,17 @@ class WatcherSettings:
     """Whether the fallback index is asked once a day for its releases of watched projects."""
     notify_command: tuple[str, ...] | None = key(validators.parse_command)
     """The command that sends notifications; `None`: the desktop's, `()`: none."""
+    release_command: tuple[str, ...] | None = key(validators.parse_command)
+    """The command that runs for each new release; `None` or `()`: none."""
+    notify_releases: bool = key(validators.parse_flag, False)
+    """Whether a notification is sent about new releases."""
+    token_command: Mapping[str, tuple[str, ...]] | None = key(validators.parse_token_commands)
+    """Host to the command that prints the token for https."""
+
+    @property
+    def announces(self) -> bool:
+        """Return whether anything is done for new releases."""
+        return bool(self.release_command) or self.notify_releases
 
 
 @dataclass(frozen=True)

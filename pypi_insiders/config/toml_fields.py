@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, fields
@@ -16,12 +17,17 @@ class ListOrFalse:
     """A list, or `false` for nothing at all, which an empty list does not say clearly enough."""
 
 
+class Command:
+    """A list of words, which the command line takes as a shell does."""
+
+
 _KINDS = {
     str: "a string",
     int: "a number",
     bool: "true or false",
     list: "a list",
     ListOrFalse: "a list or false",
+    Command: "a list",
 }
 
 
@@ -130,6 +136,8 @@ def parse(table: type, name: str, value: object, prefix: str = "") -> dict[str, 
 def _is_of(kind: type, value: object) -> bool:
     if kind is ListOrFalse:
         return value is False or type(value) is list
+    if kind is Command:
+        return type(value) is list
     # `isinstance` would take true for a number.
     return type(value) is kind
 
@@ -151,6 +159,7 @@ def parse_text(table: type, name: str, text: str) -> dict[str, Any]:
         bool: _read_flag,
         list: _read_list,
         ListOrFalse: _read_list_or_flag,
+        Command: _read_command,
     }
     reader = readers.get(found.kind) if found and found.kind else None
     return parse(table, name, reader(text) if reader else text)
@@ -168,6 +177,15 @@ def _read_flag(text: str) -> bool | str:
 def _read_list_or_flag(text: str) -> Any:
     # `true` too, which is then refused: as a list it would be a place of that name.
     return _read_flag(text) if text in ("false", "true") else _read_list(text)
+
+
+def _read_command(text: str) -> Any:
+    if text.startswith("["):
+        return _read_list(text)
+    try:
+        return shlex.split(text)
+    except ValueError:  # a quote is not closed
+        return text
 
 
 def _read_list(text: str) -> Any:
@@ -219,6 +237,8 @@ def write(item: Any) -> dict[str, Any]:
 def _written(unit: Unit | None, value: Any) -> Any:
     if unit and value is not None:
         return unit.written(value)
+    if isinstance(value, Mapping):
+        return {name: _written(None, item) for name, item in value.items()}
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -235,8 +255,12 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
         raise InsidersError(f"{path} is not valid TOML: {message}", f"edit {path}") from error
 
 
-def as_toml(value: bool | int | str | list[str]) -> str:
+def as_toml(value: bool | int | str | list[str] | dict[str, list[str]]) -> str:
     """Return a value as TOML on one line."""
+    if isinstance(value, dict):
+        return (
+            "{" + ", ".join(f"{as_toml(name)} = {as_toml(it)}" for name, it in value.items()) + "}"
+        )
     # JSON is TOML here: strings, numbers, booleans and lists of them are written alike, and TOML
     # has all escapes of JSON. The standard library cannot write TOML.
     return json.dumps(value, ensure_ascii=False)

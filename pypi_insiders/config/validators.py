@@ -4,6 +4,7 @@ Each function returns the validated value, or raises ValueError with a message t
 name of the key: `must be ...`.
 """
 
+import contextlib
 import re
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -246,6 +247,32 @@ def parse_command(value: object) -> tuple[str, ...]:
     ):
         return tuple(value)
     raise ValueError('must be a list of words such as ["mail", "-s", "{subject}", "me"], or []')
+
+
+def parse_token_command(value: object) -> tuple[str, ...]:
+    """Validate a program that prints a token, and its arguments."""
+    if value and isinstance(value, list | tuple):
+        with contextlib.suppress(ValueError):
+            return parse_command(value)
+    # Without the value, as in `parse_command`.
+    raise ValueError('must be a list of words such as ["gh", "auth", "token"]')
+
+
+def parse_token_commands(value: object) -> dict[str, tuple[str, ...]]:
+    """Validate a table of hosts and the programs that print the token for each."""
+    # Of hosts, and not one program for all: a token must go to no other host than it is of.
+    form = 'such as {"github.com" = ["gh", "auth", "token"]}'
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a table of hosts and commands, {form}")
+    found = {}
+    for host, command in value.items():
+        if not re.fullmatch(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", host):
+            raise ValueError(f"must name a host, or HOST:PORT, {form}: not {host!r}")
+        try:
+            found[host.casefold().removesuffix(":443")] = parse_token_command(command)
+        except ValueError as error:
+            raise ValueError(f"of {host} {error}") from error
+    return found
 
 
 def parse_subdirectory(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.doctor.finding import Finding, Verdict, problem, warning
-from pypi_insiders.repositories import access_check
+from pypi_insiders.repositories import access_check, token_commands
 from pypi_insiders.repositories.access_check import Reply
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.util.errors import InsidersError
@@ -25,8 +25,9 @@ def look(
         # Not a problem: an index whose files are uploaded watches nothing.
         yield warning("access", "no repositories are watched", "`pypi-insiders repos add NS/PROJ`")
         return
+    commands = token_commands.configured(paths)
     if not has_manager:
-        for name, reply in access_check.ask(watched.values()).items():
+        for name, reply in access_check.ask(watched.values(), commands).items():
             yield _reached(name, reply, _HERE)
         return
     # In a unit, not here: the shell has an ssh agent and variables that the watcher lacks, and what
@@ -39,7 +40,7 @@ def look(
     # Only these are read once more from the shell, as each takes seconds: what the shell can read
     # and the watcher cannot lacks a variable or an agent, and is no fault of the host.
     failed = [item for name, item in watched.items() if replies.get(name, Reply()).error]
-    here = access_check.ask(failed)
+    here = access_check.ask(failed, commands)
     for name in watched:
         if name not in replies:
             # XDG_CONFIG_HOME of the shell and of the user manager may differ.

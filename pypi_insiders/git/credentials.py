@@ -46,6 +46,10 @@ class Access:
     """`NS/PROJ` as it is watched, for hints."""
     insecure_http: bool = False
     """Whether it may be reached over http, which sends code and credentials in clear text."""
+    token_program: str | None = None
+    """The program that printed the token of `token_file`; `None`: it is a file of the user."""
+    lacking: InsidersError | None = None
+    """Why that program printed none: git's own access is used instead."""
 
 
 GITS_OWN = Access()
@@ -67,7 +71,8 @@ def settings(url: str, access: Access) -> GitSettings:
     token_file = access.token_file
     # ssh and git do not use tokens.
     if token_file is None or not (scheme == "https" or is_insecure):
-        return GitSettings(environment=environment, remote=Remote(url, access.name))
+        remote = Remote(url, access.name, lacking=access.lacking)
+        return GitSettings(environment=environment, remote=remote)
     read_token(token_file)
     # For this host only: a redirect or a submodule elsewhere must not get the token. The section's
     # name has no user name.
@@ -83,7 +88,7 @@ def settings(url: str, access: Access) -> GitSettings:
             f"http.{host}.proactiveAuth=basic",
         ),
         environment={**environment, _TOKEN_FILE: str(token_file.absolute())},
-        remote=Remote(url, access.name, token_file),
+        remote=Remote(url, access.name, token_file, access.token_program),
     )
 
 

@@ -61,6 +61,10 @@ class Remote:
     name: str | None = None
     """`NS/PROJ` as it is watched; `None`: it is not, as a submodule."""
     token_file: Path | None = None
+    token_program: str | None = None
+    """The program that printed the token; `None`: it is in a file of the user."""
+    lacking: InsidersError | None = None
+    """Why the program for the token printed none."""
 
 
 def explain(stderr: str, command: str, remote: Remote | None = None) -> InsidersError:
@@ -191,7 +195,11 @@ def _words(remote: Remote, found: dict[str, str]) -> dict[str, str]:
     host = (_parts(remote.url).hostname or "this machine") if remote.url else "the host"
     url = shlex.quote(without_credentials(remote.url))
     sign_in = f"sign in with `git ls-remote {url}` and a credential helper that stores the password"
-    if remote.token_file:
+    if remote.lacking:
+        sign_in = f"{remote.lacking.message}; {remote.lacking.hint}"
+    elif remote.token_program:
+        sign_in = f"check that the token of {remote.token_program} is valid for this repository"
+    elif remote.token_file:
         sign_in = f"check that the token in {remote.token_file} is valid for this repository"
     elif remote.name:
         sign_in += f", or store a token: `pypi-insiders repos set {remote.name} token-file=FILE`"

@@ -4,32 +4,18 @@ import html
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pypi_insiders.systemd import transient
+from pypi_insiders.systemd import unconfined
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.formatting import last_line
 from pypi_insiders.util.plain_text import one_line, printable
-from pypi_insiders.util.process import Result, run
+from pypi_insiders.util.process import run
 
 _BUS = "org.freedesktop.DBus"
 _SERVICE = "org.freedesktop.Notifications"
 _TIMEOUT_S = 60
-# Variables of the unit in which this runs: elsewhere they would name the wrong journal stream,
-# credentials and notification socket.
-_OF_UNIT = (
-    "CREDENTIALS_DIRECTORY",
-    "INVOCATION_ID",
-    "JOURNAL_STREAM",
-    "MANAGERPID",
-    "MONITOR_EXIT_CODE",
-    "NOTIFY_SOCKET",
-    "RUNTIME_DIRECTORY",
-    "SYSTEMD_EXEC_PID",
-)
 
 
 @dataclass(frozen=True)
@@ -69,46 +55,19 @@ def send(message: Message, command: tuple[str, ...] | None) -> str | None:
     else:
         return None
     # notify-send needs only the bus of the user, and works confined.
-    if command is not None and _is_confined():
-        result = _run_outside(argv, message.text)
-    else:
-        result = run(argv, timeout_s=_TIMEOUT_S, stdin=message.text)
+    program, timeout_s = argv[0], _TIMEOUT_S
+    if command is not None and unconfined.is_needed():
+        argv = unconfined.command(argv, "Notification of pypi-insiders", _TIMEOUT_S)
+        timeout_s *= 2  # the unit ends first
+    result = run(argv, timeout_s=timeout_s, stdin=message.text)
     if result.status != 0:
         reason = last_line(result.stderr, f"exit status {result.status}")
         raise InsidersError(
-            f"{argv[0]} failed to send the message: {reason}",
+            f"{program} failed to send the message: {reason}",
             "test it with `pypi-insiders notify --test`, or set another `notify-command` in "
             "config.toml",
         )
-    return argv[0]
-
-
-def _is_confined() -> bool:
-    """Return whether this process and its children cannot get the group of a program file."""
-    # mail and wall are setgid. Source: proc_pid_status(5), `NoNewPrivs`.
-    try:
-        return "NoNewPrivs:\t1" in Path("/proc/self/status").read_text(encoding="utf-8")
-    except OSError:
-        return False
-
-
-def _run_outside(argv: Sequence[str], text: str) -> Result:
-    """Run a program with the variables of this process in a unit that is not confined.
-
-    Source: systemd-run(1); systemd.exec(5), "ENVIRONMENT VARIABLES".
-    """
-    kept = (name for name in os.environ if name not in _OF_UNIT and name.isidentifier())
-    return run(
-        transient.command(
-            argv,
-            # Not the command, which may have a secret: systemd logs the description.
-            "Notification of pypi-insiders",
-            (f"RuntimeMaxSec={_TIMEOUT_S}",),
-            variables=kept,
-        ),
-        timeout_s=2 * _TIMEOUT_S,
-        stdin=text,
-    )
+    return program
 
 
 def _has_desktop() -> bool:

@@ -60,6 +60,7 @@ def _all(snapshot: Snapshot) -> Iterator[Item]:
     yield from judge_services(snapshot)
     yield from judge_own_units(snapshot)
     yield from judge_repositories(snapshot)
+    yield from _unannounced(snapshot)
     yield from _aside(snapshot)
 
 
@@ -76,6 +77,15 @@ def _read(snapshot: Snapshot) -> Iterator[Item]:
         yield problem(STATE, error.message, error.hint, error.message)
     for path, hint in snapshot.closed.items():
         yield problem(STATE, f"updates cannot write in {path}", hint, str(path))
+
+
+def _unannounced(snapshot: Snapshot) -> Iterator[Item]:
+    for item in snapshot.unannounced:
+        text = f"release-command failed for {item.project} {item.version}: {item.error}; "
+        hint = "`journalctl --user -t pypi-insiders-released`"
+        if item.is_given_up:
+            hint = item.retry
+        yield warning(item.repository, text + item.outlook, hint)
 
 
 def _aside(snapshot: Snapshot) -> Iterator[Item]:

@@ -18,6 +18,7 @@ from pypi_insiders.reporting.directory import Files, list_files, rejected
 from pypi_insiders.repositories import (
     comparison,
     held_names,
+    new_releases,
     no_release,
     public_versions,
     recovery,
@@ -28,6 +29,7 @@ from pypi_insiders.repositories import (
     status,
 )
 from pypi_insiders.repositories.comparison import Comparison, Difference, Kind, Strangers
+from pypi_insiders.repositories.new_releases import NewRelease
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.repositories.public_versions import Public
 from pypi_insiders.repositories.repository import Repository
@@ -92,6 +94,8 @@ class Snapshot:
     set_aside: tuple[Path, ...] = ()
     """Damaged files that were moved away."""
     sandboxing: Sandboxing = field(default_factory=Sandboxing)
+    unannounced: tuple[NewRelease, ...] = ()
+    """Releases for which `release-command` has failed."""
     errors: tuple[InsidersError, ...] = ()
     """Why other parts could not be read."""
 
@@ -129,6 +133,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     checks: Mapping[str, Check] = read(lambda: state.load_checks(paths.state), {})
     listed = {} if isinstance(watched, InsidersError) else watched
     sandboxing = read(lambda: sandbox_state.load(paths.state), Sandboxing())
+    announced: list[NewRelease] = read(lambda: new_releases.ready(paths), [])
     states = {
         name: _tried(partial(state.load, paths.state, name))
         # Also of repositories that are no longer watched: their files are still served.
@@ -207,6 +212,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
         public=known_public,
         set_aside=tuple(_set_aside(paths)),
         sandboxing=sandboxing,
+        unannounced=tuple(item for item in announced if item.error is not None),
         errors=tuple(errors),
     )
 
@@ -290,7 +296,12 @@ def _compare(
 
 def _set_aside(paths: Paths) -> Iterator[Path]:
     """Yield the damaged files that were moved away."""
-    for directory in (paths.state, *paths.state.glob("repositories/*"), paths.distributions):
+    for directory in (
+        paths.state,
+        *paths.state.glob("repositories/*"),
+        *paths.new_releases.glob("*"),
+        paths.distributions,
+    ):
         with contextlib.suppress(OSError):
             yield from sorted(directory.glob("*.damaged*"))
             # `*` leaves out names with a leading dot, which lists beside the distributions have.

@@ -18,6 +18,7 @@ from pypi_insiders.git import UnreachableError
 from pypi_insiders.repositories import tags
 from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.repositories.token_commands import TokenCommands
 from pypi_insiders.systemd import systemctl, transient, unit_files, unit_templates
 from pypi_insiders.systemd.quoting import quoted
 from pypi_insiders.systemd.unit_names import WATCHER
@@ -68,11 +69,17 @@ class Reply:
     """Why no tag is built, or which ones are not, although the repository is readable."""
 
 
-def ask(watched: Iterable[Repository], *, timeout_s: float = git.TIMEOUT_S) -> dict[str, Reply]:
+def ask(
+    watched: Iterable[Repository],
+    commands: TokenCommands | None,
+    *,
+    timeout_s: float = git.TIMEOUT_S,
+) -> dict[str, Reply]:
     """List the tags of repositories from this process, concurrently.
 
     Args:
         watched: the repositories.
+        commands: `token-command` of `config.toml`.
         timeout_s: a host that takes longer counts as unreachable.
 
     Returns:
@@ -80,13 +87,13 @@ def ask(watched: Iterable[Repository], *, timeout_s: float = git.TIMEOUT_S) -> d
     """
     listed = list(watched)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        replies = pool.map(partial(_ask, timeout_s=timeout_s), listed)
+        replies = pool.map(partial(_ask, commands=commands, timeout_s=timeout_s), listed)
         return {item.name: reply for item, reply in zip(listed, replies, strict=True)}
 
 
-def _ask(repository: Repository, *, timeout_s: float) -> Reply:
+def _ask(repository: Repository, *, commands: TokenCommands | None, timeout_s: float) -> Reply:
     try:
-        access = access_to(repository)
+        access = access_to(repository, commands)
         refs = git.list_tags(repository.remote, access, timeout_s=timeout_s)
     except InsidersError as error:
         is_away = isinstance(error, UnreachableError)

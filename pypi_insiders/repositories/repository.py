@@ -215,6 +215,10 @@ class Repository:
     """A file with the token for https."""
     token_credential: str | None = key(validators.parse_credential, kind=str)
     """The systemd credential with the token for https."""
+    token_command: tuple[str, ...] | None = key(
+        validators.parse_token_command, kind=toml_fields.Command
+    )
+    """The program that prints the token for https, and its arguments."""
 
     @property
     def remote(self) -> str:

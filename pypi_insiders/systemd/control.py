@@ -23,7 +23,6 @@ from pypi_insiders.systemd import (
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import (
     HOOKS,
-    OWN,
     OWN_PATHS,
     OWN_SERVICES,
     OWN_TIMERS,
@@ -340,7 +339,8 @@ def uninstall() -> list[Path]:
             # The time stamp of Persistent=.
             systemctl.try_call("clean", "--what=state", part.trigger)
     systemctl.try_call("clean", "--what=runtime", SERVER.service)
-    systemctl.try_call("stop", unit_names.NOTIFIERS, REQUESTS, *HOOKS.units)
+    released = unit_names.RELEASED.replace("@", "@*")
+    systemctl.try_call("stop", unit_names.NOTIFIERS, REQUESTS, released, *HOOKS.units)
     timers = systemctl.active(OWN_TIMERS)
     systemctl.try_call("stop", OWN_TIMERS, OWN_PATHS, OWN_SERVICES)
     if timers:
@@ -349,9 +349,9 @@ def uninstall() -> list[Path]:
     systemctl.try_call("daemon-reload")
     # An unused slice stays active until the manager ends. Source: systemd.slice(5).
     _stop_former_slices()
-    # A template itself is never loaded, only its instances, which NOTIFIERS matches.
-    loaded = [unit for unit in unit_names.UNITS if "@" not in unit]
-    systemctl.try_call("reset-failed", *loaded, unit_names.NOTIFIERS, OWN)
+    # A template itself is never loaded, only its instances.
+    loaded = (unit.replace("@", "@*") for unit in unit_names.UNITS)
+    systemctl.try_call("reset-failed", *loaded)
     return removed
 
 

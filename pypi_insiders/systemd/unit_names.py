@@ -38,6 +38,8 @@ PARTS = (SERVER, WATCHER)
 # Sends notifications; the instance is the part that requested them.
 NOTIFIER = "pypi-insiders-notify@.service"
 NOTIFIERS = NOTIFIER.replace("@", "@*")
+# Runs the command for new releases; the instance is the project, escaped.
+RELEASED = "pypi-insiders-released@.service"
 REQUESTS = "pypi-insiders-notify.path"
 # Updates one repository; the instance is its name, escaped.
 ONE = Part("watcher", "pypi-insiders-watcher@.timer", "pypi-insiders-watcher@.service")
@@ -48,7 +50,7 @@ HOOKS = Part("hooks", "pypi-insiders-hooks.path", "pypi-insiders-hooks.service")
 PUSHED = "pypi-insiders-watcher@.path"
 OF_HOOKS = (*HOOKS.units, PUSHED)
 # Either service can be installed alone, and needs notifications. Hooks of the server start updates.
-SHARED = (NOTIFIER, REQUESTS, *ONE.units, *OF_HOOKS)
+SHARED = (NOTIFIER, REQUESTS, RELEASED, *ONE.units, *OF_HOOKS)
 """Installed with either service; those of hooks only if hooks are on."""
 UNITS = (*SERVER.units, *WATCHER.units, *SHARED)
 # Older versions ran builds in their own slice. Its CPUWeight= had no effect next to the desktop's
@@ -92,6 +94,11 @@ def of_repository(name: str) -> Part:
 def is_too_long(name: str) -> bool:
     """Return whether the name of a repository is too long for the name of a unit."""
     return len(of_repository(name).service) > _MAX_UNIT_NAME
+
+
+def of_project(project: str) -> str:
+    """Return the unit that runs the command for new releases of a project, in normalized form."""
+    return RELEASED.replace("@", f"@{escape(project)}")
 
 
 def gone() -> Path:

@@ -41,7 +41,8 @@ def revisit(
     Raises:
         InsidersError: the state cannot be written.
     """
-    known, listing = tracked.known, AssetListing(tracked)
+    known = tracked.known
+    listing = AssetListing(tracked, context.settings.watcher.token_command)
     # Of tags that are gone, or that are built now.
     has_assets = tracked.repository.has_assets
     waiting = {tag: it for tag, it in known.waiting.items() if tag in refs and has_assets}

@@ -13,6 +13,7 @@ from pypi_insiders.forges import Asset, Forge, NoReleaseError
 from pypi_insiders.index import distribution
 from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.published_assets import PublishedAsset
+from pypi_insiders.repositories.token_commands import TokenCommands
 from pypi_insiders.update.sources import TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.formatting import listed
@@ -30,10 +31,12 @@ class AssetListing:
 
     Args:
         tracked: the repository, with its state.
+        commands: `token-command` of `config.toml`.
     """
 
-    def __init__(self, tracked: TrackedRepository) -> None:
+    def __init__(self, tracked: TrackedRepository, commands: TokenCommands | None) -> None:
         self._tracked = tracked
+        self._commands = commands
 
     @cached_property
     def forge(self) -> Forge:
@@ -56,7 +59,10 @@ class AssetListing:
         url = self._tracked.repository.remote
         if urlsplit(url).scheme != "https":
             url = f"{self.forge.site}/{self.forge.path}"
-        return git.token_for(url, access_to(self._tracked.repository))
+        access = access_to(self._tracked.repository, self._commands, url=url)
+        if access.lacking:
+            raise access.lacking
+        return git.token_for(url, access)
 
     def of(self, tag: str) -> tuple[Asset, ...]:
         """Ask for the release of a tag.

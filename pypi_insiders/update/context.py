@@ -17,6 +17,7 @@ from pypi_insiders.repositories import comparison, ownership, registry, releases
 from pypi_insiders.repositories.comparison import Comparison
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Check
+from pypi_insiders.update.announcer import Announcer
 from pypi_insiders.update.build_workspace import BuildSpace
 from pypi_insiders.update.progress import Progress
 from pypi_insiders.update.request import UpdateRequest
@@ -51,6 +52,7 @@ class UpdateContext:
     """The last check of each watched repository."""
     began_at: int
     """In seconds of the epoch."""
+    announcer: Announcer
     interrupted: threading.Event = field(default_factory=threading.Event)
     """Set when no further step may start."""
 
@@ -111,6 +113,7 @@ def opened(
                     # Removed repositories leave the file of checks when it is written next.
                     checks={name: check for name, check in checks.items() if name in watched},
                     began_at=now_s,
+                    announcer=Announcer(paths, settings),
                 )
             finally:
                 builds.end()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.repositories import access_check, registry
+from pypi_insiders.repositories import access_check, registry, token_commands
 from pypi_insiders.repositories.access_check import Reply
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import naming
@@ -51,7 +51,8 @@ def check(paths: Paths, new: Iterable[Repository]) -> Introduction:
         elif old.project is None and item.project is None:
             # As repos.toml has it: `repos add` does not change its url.
             asked.append(old)
-    replies = access_check.ask(asked, timeout_s=_CHECK_TIMEOUT_S)
+    commands = token_commands.configured(paths)
+    replies = access_check.ask(asked, commands, timeout_s=_CHECK_TIMEOUT_S)
     tags = {name: reply.newest for name, reply in replies.items() if reply.newest}
     unnamed = [item for item in asked if item.project is None and item.name in tags]
     return Introduction(replies, naming.read(paths, tags, unnamed, timeout_s=_NAME_TIMEOUT_S))

@@ -11,7 +11,7 @@ from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import SignatureError
 from pypi_insiders.remote_index import public_versions
-from pypi_insiders.repositories import access_check, held_names, ownership, tags
+from pypi_insiders.repositories import access_check, held_names, ownership, tags, token_commands
 from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import project_name
@@ -52,7 +52,8 @@ def learn(paths: Paths, repositories: Sequence[Repository], index_url: str | Non
     """
     if not repositories:
         return
-    replies = access_check.ask(repositories, timeout_s=_TIMEOUT_S)
+    commands = token_commands.configured(paths)
+    replies = access_check.ask(repositories, commands, timeout_s=_TIMEOUT_S)
     newest = {name: reply.newest for name, reply in replies.items() if reply.newest}
     readable = [item for item in repositories if item.name in newest]
     found = read(paths, newest, readable, timeout_s=_TIMEOUT_S)
@@ -109,7 +110,7 @@ def _fetch(
     # One limit for all candidates together.
     until_s = time.monotonic() + timeout_s
     try:
-        access = access_to(repository)
+        access = access_to(repository, token_commands.configured(paths))
         for candidate in _candidates(repository, access, tag, timeout_s):
             wanted = git.Wanted(
                 repository.remote,

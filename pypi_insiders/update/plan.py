@@ -90,7 +90,8 @@ def plan(
     tracked.load()
     # Before the host is contacted: lost files are reported even if it is unreachable.
     lost = lost_files.find(context, tracked)
-    refs = git.list_tags(repository.remote, access_to(repository))
+    access = access_to(repository, context.settings.watcher.token_command)
+    refs = git.list_tags(repository.remote, access)
     # Only after the host has answered: until then the last check stays.
     tracked.check = Check(now_s, tried_at=now_s)
     lost = lost_files.finish_interrupted(context, tracked, lost, refs)

@@ -19,6 +19,7 @@ from pypi_insiders.index.metadata_cache import Origin
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import registry, releases
 from pypi_insiders.repositories.comparison import Difference, Kind
+from pypi_insiders.repositories.new_releases import NewRelease
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.update import uploads
 from pypi_insiders.update.context import UpdateContext
@@ -114,13 +115,27 @@ class Publisher:
             begun = _merged(self._paths, before, replace(build, files=dict(files)), list(files))
             self._remember(built.name, replace(begun, unfinished=list(files)))
 
+        # Further files of a release are no new release.
+        is_new = before is None or not before.files
+        announced = NewRelease(
+            built.name, built.version, release.tag, release.commit, self._name,
+            [path.name for path in built.files], is_local,
+        )  # fmt: skip
+        announcer = self._context.announcer
         # `repos remove` waits for this lock: it finds the whole release, or nothing of it.
-        with self._rolled_back(), self._still_watched(), _given_back(self._paths, built, word):
+        with (
+            announcer.announcing(announced) if is_new else contextlib.nullcontext(),
+            self._rolled_back(),
+            self._still_watched(),
+            _given_back(self._paths, built, word),
+        ):
             if is_local or self._context.destination is None:
                 files, new = self._publish_here(release, built, intend)
             else:
                 new = uploads.upload_files(self._context.destination, built.files)
                 files = {path.name: sha256(path) for path in built.files}
+        if not new:  # its files were here already
+            announcer.cancel(announced)
         self._remember(built.name, _merged(self._paths, before, replace(build, files=files), new))
         return Publication(new, _warnings(lost, files))
 

@@ -212,11 +212,12 @@ class ReleaseBuilder:
         if _LACKS_OBJECTS.search(output) and self._repository.history is None:
             return f"`{command} history=full` fetches the files of older commits too"
         if has_network_error(output):
-            if self._repository.network:
-                return None  # no key helps against a host that does not answer
+            is_off = "the network is off for its builds"
+            # No key helps against a host that does not answer.
             return (
-                f"the network is off for its builds: `{command} network=true` lets them use HTTP "
-                "and HTTPS"
+                None
+                if self._repository.network
+                else f"{is_off}: `{command} network=true` lets them use HTTP and HTTPS"
             )
         key = (remedy or "").partition("=")[0]
         if remedy and key not in self._repository.keys:

@@ -52,6 +52,7 @@ def update(
         InsidersError: a repository of the request is not watched.
     """
     with contexts.opened(paths, settings, request, progress) as context:
+        context.announcer.resume(context.watched)
         keep = settings.watcher.keep
         wanted = registry.select(context.watched, request.names)
         # When all files are verified, they are those of all repositories.
@@ -74,6 +75,8 @@ def update(
             public_versions.look_up(paths.state, context.public_url, names)
             progress.end("")
     _report(outcomes, progress)
+    # Without the lock and the environment of the update.
+    context.announcer.finish()
     return outcomes
 
 
@@ -187,6 +190,7 @@ class UpdateRun:
                     if not unchecked:
                         self._save_checks()
                 if not is_more:
+                    self._context.announcer.settle(item.name)
                     finish(item.name)
                 elif stage is _Stage.FETCH:
                     submit(_Stage.BUILD, item)

@@ -52,7 +52,7 @@ class ReleaseSources:
     @property
     def _access(self) -> git.Access:
         # Read when needed: a missing token fails this repository, not the whole update.
-        return access_to(self._repository)
+        return access_to(self._repository, self._context.settings.watcher.token_command)
 
     def fetch(self) -> None:
         """Fetch the repository into its mirror.

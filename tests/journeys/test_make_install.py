@@ -24,6 +24,7 @@ SERVER_UNITS = {
     "pypi-insiders-watcher@.service",
     "pypi-insiders-notify@.service",
     "pypi-insiders-notify.path",
+    "pypi-insiders-released@.service",
 }
 WANTS = {"sockets.target.wants", "sockets.target.wants/pypi-insiders-server.socket"}
 
@@ -89,6 +90,7 @@ def test_the_units_of_a_package_are_for_every_user(packager: Path, tmp_path: Pat
     lines = "".join(texts.values()).splitlines()
     assert sorted(line for line in lines if line.startswith("ExecStart=")) == [
         'ExecStart="/opt/100%% mine/bin/pypi-insiders" notify',
+        'ExecStart="/opt/100%% mine/bin/pypi-insiders" released %I',
         'ExecStart="/opt/100%% mine/bin/pypi-insiders" server run',
         'ExecStart="/opt/100%% mine/bin/pypi-insiders" update --scheduled',
         'ExecStart="/opt/100%% mine/bin/pypi-insiders" update --scheduled -- %I',
@@ -178,7 +180,7 @@ def test_settings_are_drop_ins_of_the_units_of_a_package(equipped: Machine, comm
     assert get(equipped, f"http://127.0.0.1:{port}/health") == HEALTHY
     drop_ins = {
         f"pypi-insiders-{unit}.d{file}"
-        for unit in ("server.socket", "server.service", "notify@.service")
+        for unit in ("server.socket", "server.service", "notify@.service", "released@.service")
         for file in ("", "/10-config.conf")
     }
     assert installed_units(equipped) == drop_ins | CONFINEMENT["server"]
@@ -230,7 +232,7 @@ def test_doctor_knows_units_of_a_package(equipped: Machine, command: Path) -> No
     equipped.run("pypi-insiders", "server", "restart")  # another command: its units are its own
     names = (
         *("-server.socket", "-server.service", "-server.service.d/20-confinement.conf"),
-        *("-notify@.service", "-notify.path"),
+        *("-notify@.service", "-notify.path", "-released@.service"),
     )
     stale = ", ".join(f"pypi-insiders{name}" for name in names)
     assert told() == [("warning", f"out of date (upgrade or changed settings): {stale}")]

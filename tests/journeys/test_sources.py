@@ -314,6 +314,76 @@ def test_a_token_may_be_a_credential_of_the_unit(machine: Machine, tmp_path: Pat
     assert "tok-3141592653" not in machine.journal()
 
 
+# What a password manager's socket would be: it sends the token of now to whoever connects.
+_SOCKET = """
+[Socket]
+ListenStream=%t/token.sock
+Accept=yes
+"""
+_SERVICE = """
+[Service]
+ExecStart=cat %h/secrets/now
+StandardOutput=socket
+"""
+# A program that renews its token, and stores the new one in the home.
+_PRINTER = """#!/bin/sh
+echo run >>~/secrets/runs && cat ~/secrets/now
+"""
+
+
+def test_tokens_that_expire_are_had_anew_by_each_update(machine: Machine, tmp_path: Path) -> None:
+    """From a socket by `LoadCredential=`, and from a program, which may write in the home."""
+    certificate = make_certificate(tmp_path)
+    host = GitHost(tmp_path / "git", certificate)
+    projects = [create(tmp_path, name) for name in ("one", "two", "three")]
+    place = host.url.removeprefix("https://")
+    machine.write_text(
+        ".config/pypi-insiders/config.toml",
+        f"[watcher]\npublic-versions = false\n"
+        f'token-command = {{"{place}" = ["{machine.home}/printer"]}}\n',
+    )
+    machine.write_text(
+        ".config/pypi-insiders/repos.toml",
+        "".join(
+            f'["me/{name}"]\nproject = "{name}"\nurl = "{host.url}/me/{name}.git"\n{key}'
+            for name, key in {"one": 'token-credential = "forge"\n', "two": "", "three": ""}.items()
+        ),
+    )
+    machine.write_text("printer", _PRINTER, mode=0o755)
+    machine.write_text(".config/systemd/user/token.socket", _SOCKET)
+    machine.write_text(".config/systemd/user/token@.service", _SERVICE)
+    machine.write_text(
+        ".config/systemd/user/pypi-insiders-watcher.service.d/override.conf",
+        f"[Service]\nLoadCredential=forge:%t/token.sock\nEnvironment=GIT_SSL_CAINFO={certificate}\n",
+    )
+    machine.run("systemctl", "--user", "daemon-reload")
+    machine.run("systemctl", "--user", "start", "token.socket")
+    try:
+        for number, version in enumerate(("1.0", "1.1"), 1):
+            host.token = f"tok-27182818-{number}"
+            machine.write_text("secrets/now", f"{host.token}\n", mode=0o600)
+            for project in projects:
+                project.release(version)
+            if number == 1:
+                machine.run("pypi-insiders", "watcher", "start")
+                # It could start another update, which would run the program once more.
+                machine.run("systemctl", "--user", "stop", "pypi-insiders-watcher.timer")
+            else:
+                machine.run("systemctl", "--user", "start", "pypi-insiders-watcher.service")
+            for name in ("one", "two", "three"):
+                machine.wait_for_journal(rf"published {name}-{version}\.tar\.gz")
+            # Once an update, though two repositories ask for it, and several times.
+            assert machine.read_text("secrets/runs") == "run\n" * number
+        checked = json.loads(machine.run("pypi-insiders", "doctor", "--json", check=False).stdout)
+    finally:
+        host.close()
+    access = [item for item in checked["findings"] if item["check"] == "access"]
+    assert {(item["repository"], item["severity"]) for item in access} == {
+        (f"me/{name}", "ok") for name in ("one", "two", "three")
+    }
+    assert "tok-27182818" not in machine.journal()
+
+
 _DIVE = """
 def dive(place, levels):
     start = os.getcwd()

@@ -17,6 +17,7 @@ UNITS = {
     "pypi-insiders-watcher@.service",
     "pypi-insiders-notify@.service",
     "pypi-insiders-notify.path",
+    "pypi-insiders-released@.service",
 }
 # Of a package in any case, else where hooks are on.
 HOOKS = {

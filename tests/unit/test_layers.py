@@ -58,6 +58,7 @@ INNER_IMPORTS = {
     "cli.config:show": TAB,
     "cli.exec:_provide": "with --no-update nothing is updated; and the password is taken before",
     "cli.export:export": TAB,
+    "cli.released:released": TAB,
     "cli.releases:prune": TAB,
     "cli.releases:unpublish": TAB,
     "cli.service:wait": "rich: only on a terminal",

@@ -56,6 +56,7 @@ def test_every_key(path: Path) -> None:
         '[watcher]\ninterval = "2h"\nkeep = 3\nmax-new = 9\nunreachable-grace = "6h"\n'
         'repository-timeout = "2h"\n'
         'public-versions = false\nnotify-command = ["mail", "me"]\n'
+        'token-command = {"GitHub.com" = ["gh", "auth", "token"], "[::1]:443" = ["x"]}\n'
         '[build]\nsandbox = "required"\njobs = 4\ndisk-reserve = "3MiB"\nas-of-tag = false\n'
         '[publish]\nindex-url = "https://index.example/"\nuser = "me"\nlocal = false\n'
         'check-url = "https://index.example/+simple/"\n'
@@ -70,6 +71,7 @@ def test_every_key(path: Path) -> None:
             repository_timeout_s=7200,
             public_versions=False,
             notify_command=("mail", "me"),
+            token_command={"github.com": ("gh", "auth", "token"), "[::1]": ("x",)},
         ),
         BuildSettings("required", 4, disk_reserve_bytes=3 * 1024**2, as_of_tag=False),
         PublishSettings(
@@ -97,6 +99,18 @@ def test_every_key(path: Path) -> None:
                 '"{subject}", "me"], or []',
             )
             for value in ('"mail me"', '[""]', '["mail", 1]', '["a\\nb"]')
+        ),
+        *(
+            (f"[watcher]\ntoken-command = {value}", f"watcher.token-command {message}")
+            for value, message in {
+                '["gh", "s3cret"]': "must be a table of hosts and commands, such as "
+                '{"github.com" = ["gh", "auth", "token"]}',
+                '{"https://h" = ["gh"]}': "must name a host, or HOST:PORT, such as "
+                '{"github.com" = ["gh", "auth", "token"]}: not \'https://h\'',
+                '{h = "s3cret"}': 'of h must be a list of words such as ["gh", "auth", "token"]',
+                "{h = []}": 'of h must be a list of words such as ["gh", "auth", "token"]',
+                '{h = ["a\\nb"]}': 'of h must be a list of words such as ["gh", "auth", "token"]',
+            }.items()
         ),
         (
             "[build]\nsandbox = true",

@@ -42,6 +42,9 @@ verify-interval = "7d"     # default
 repository-timeout = "1h"  # default
 public-versions = true     # default
 # notify-command is not set
+# release-command is not set
+notify-releases = false    # default
+# token-command is not set
 
 [build]
 sandbox = "auto"  # default

@@ -35,7 +35,7 @@ KEYS = (
     "project, url, insecure-http, keep, tags, pre, max-new, backfill, subdirectory, python, "
     "network, readable, path, strict, allowed-signers, public-until-built, submodules, history, "
     "lfs, sdist, as-of-tag, build-from-source, assets, forge, interval, "
-    "token-file, token-credential"
+    "token-file, token-credential, token-command"
 )
 
 
@@ -473,6 +473,7 @@ def test_every_key_survives_being_written(tmp_path: Path) -> None:
         allowed_signers="~/signers",
         token_file="/etc/token",
         token_credential="github",
+        token_command=("gh", "auth", "token"),
     )
     save(path, [item])
     assert load(path) == {"a/b": item}
@@ -516,6 +517,15 @@ def test_every_key_survives_being_written(tmp_path: Path) -> None:
         (
             'token-credential = "../x"',
             "token-credential must be the name of a systemd credential, not '../x'",
+        ),
+        ('token-command = "gh"', "token-command must be a list"),
+        (
+            "token-command = []",
+            'token-command must be a list of words such as ["gh", "auth", "token"]',
+        ),
+        (
+            'token-command = ["", "s3cret"]',
+            'token-command must be a list of words such as ["gh", "auth", "token"]',
         ),
         ("allowed_signers = 1", "unknown key allowed_signers (did you mean allowed-signers?)"),
     ],

@@ -22,6 +22,7 @@ from pypi_insiders.systemd.unit_names import (
     NOTIFIER,
     OF_HOOKS,
     ONE,
+    RELEASED,
     REQUESTS,
     SERVER,
     SHARED,
@@ -29,6 +30,7 @@ from pypi_insiders.systemd.unit_names import (
     WATCHER,
     Part,
     escape,
+    of_project,
     of_repository,
 )
 from pypi_insiders.systemd.unit_templates import (
@@ -747,3 +749,41 @@ def test_an_edit_of_what_was_written_is_known(name: str) -> None:
         assert is_edited(f"{text}\n")
         assert is_edited(text.replace("Insiders", "insiders"))
         assert not is_edited("\n".join(_unhashed({name: text})[name].splitlines()[:-1]))
+
+
+def test_the_service_of_new_releases() -> None:
+    """Not confined: the command has the permissions of the user."""
+    assert [name for name in TEXTS if name.startswith("pypi-insiders-released")] == [RELEASED]
+    text = _unhashed(TEXTS)[RELEASED]
+    assert text.startswith(_head(RELEASED, f"pypi-insiders {__version__}"))
+    assert text.partition("[Unit]\n")[2] == (
+        """\
+Description=Run release-command for new Insiders releases of %I
+Documentation=man:pypi-insiders-released(1)
+
+[Service]
+Type=oneshot
+# With the words of a command behind it, such as `-- %h/bin/rebuild`, it runs that instead.
+ExecStart=/opt/bin/pypi-insiders released %I
+Environment=XDG_CONFIG_HOME=/home/me/c
+Environment=XDG_DATA_HOME=/home/me/d
+Environment=XDG_STATE_HOME=/home/me/s
+Environment=XDG_CACHE_HOME=/home/me/k
+# SIGTERM is not a failure.
+SuccessExitStatus=143
+# The command may run for an hour, and several releases at once are one start.
+TimeoutStartSec=6h
+SyslogIdentifier=pypi-insiders-released
+Slice=background.slice
+MemoryMax=50%
+TasksMax=4096
+OOMPolicy=continue
+CPUSchedulingPolicy=batch
+IOSchedulingClass=idle
+"""
+    )
+
+
+@pytest.mark.parametrize(("project", "instance"), [("app", "app"), ("my-app-2", r"my\x2dapp\x2d2")])
+def test_a_project_is_escaped_as_systemd_does(project: str, instance: str) -> None:
+    assert of_project(project) == f"pypi-insiders-released@{instance}.service"

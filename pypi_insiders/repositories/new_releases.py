@@ -1,0 +1,144 @@
+"""Remember new releases until `release-command` has run for them: one file for each."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from packaging.version import Version
+
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.util.files import cannot, remove, write_atomic
+from pypi_insiders.util.json_fields import shaped, written
+from pypi_insiders.util.own_files import recall
+
+MOST_ATTEMPTS = 2
+"""Then the command is not run again, unless the user asks for it."""
+# A release is written before it is visible, so that no kill loses it; renamed once it is recorded.
+_BEGUN, _READY = ".begun", ".json"
+
+
+@dataclass(frozen=True)
+class NewRelease:
+    """A release that was published, and that the command has not been run for with success."""
+
+    project: str
+    """Normalized."""
+    version: str
+    tag: str
+    commit: str
+    repository: str
+    files: list[str] = field(default_factory=list)
+    """The names of its files."""
+    local: bool = True
+    """Whether it was published here, and not to another index only."""
+    attempts: int = 0
+    error: str | None = None
+    """Why the last attempt failed, in one line; `None`: it did not, or was interrupted."""
+
+    @property
+    def is_given_up(self) -> bool:
+        """Return whether no update runs the command again."""
+        return self.attempts >= MOST_ATTEMPTS
+
+    @property
+    def outlook(self) -> str:
+        """What follows a failure."""
+        return "it is not run again" if self.is_given_up else "the next update runs it once more"
+
+    @property
+    def retry(self) -> str:
+        """The command with which the user runs it again."""
+        return f"`pypi-insiders released --retry {self.project}`"
+
+
+def begin(paths: Paths, release: NewRelease) -> None:
+    """Store a release that is about to be published.
+
+    Raises:
+        InsidersError: the file cannot be written.
+    """
+    write_atomic(_path(paths, release, _BEGUN), written(asdict(release)))
+
+
+def cancel(paths: Paths, release: NewRelease) -> None:
+    """Remove a release that was not published after all.
+
+    Raises:
+        InsidersError: the file cannot be removed.
+    """
+    remove(_path(paths, release, _BEGUN))
+
+
+def complete(paths: Paths, release: NewRelease) -> None:
+    """Let the command run for a release, which is published and recorded now.
+
+    Raises:
+        InsidersError: the file cannot be renamed.
+    """
+    path = _path(paths, release, _BEGUN)
+    try:
+        path.replace(path.with_suffix(_READY))
+    except OSError as error:
+        raise cannot("write", path, error) from error
+
+
+def save(paths: Paths, release: NewRelease) -> None:
+    """Write the attempts of a release.
+
+    Raises:
+        InsidersError: the file cannot be written.
+    """
+    write_atomic(_path(paths, release, _READY), written(asdict(release)))
+
+
+def forget(paths: Paths, release: NewRelease) -> None:
+    """Remove a release for which the command has run.
+
+    Raises:
+        InsidersError: the file cannot be removed.
+    """
+    remove(_path(paths, release, _READY))
+
+
+def clear(paths: Paths) -> None:
+    """Remove all releases, as there is no command any more."""
+    for suffix in (_BEGUN, _READY):
+        for path in paths.new_releases.glob(f"*/*{suffix}"):
+            remove(path)
+
+
+def begun(paths: Paths) -> list[NewRelease]:
+    """Return the releases whose publication has begun."""
+    return list(_read(paths, f"*/*{_BEGUN}"))
+
+
+def ready(paths: Paths, project: str | None = None) -> list[NewRelease]:
+    """Return the releases to run the command for, by project, the lowest version first.
+
+    Raises:
+        InsidersError: a file cannot be read.
+    """
+    found = _read(paths, f"{project or '*'}/*{_READY}")
+    return sorted(found, key=lambda item: (item.project, Version(item.version)))
+
+
+def _read(paths: Paths, pattern: str) -> Iterator[NewRelease]:
+    try:
+        files = sorted(paths.new_releases.glob(pattern))
+    except OSError as error:
+        raise cannot("read", paths.new_releases, error) from error
+    for path in files:
+        if release := recall(path, _understand):
+            yield release
+
+
+def _understand(text: str) -> NewRelease:
+    release = shaped(NewRelease, json.loads(text))
+    Version(release.version)
+    return release
+
+
+def _path(paths: Paths, release: NewRelease, suffix: str) -> Path:
+    # Both are normalized: they contain no slash, and no leading dot.
+    return paths.new_releases / release.project / f"{Version(release.version)}{suffix}"
