@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from enum import Enum, auto
 
 from pypi_insiders import git
@@ -52,12 +51,10 @@ def update(
         InsidersError: a repository of the request is not watched.
     """
     with contexts.opened(paths, settings, request, progress) as context:
-        keep = settings.watcher.keep
-        wanted = registry.select(context.watched, request.names)
+        chosen = registry.select(context.watched, request.names)
         # When all files are verified, they are those of all repositories.
         if request.is_scheduled and not request.names and not context.comparison.verify:
-            wanted = schedule.due(context, wanted)
-        chosen = [item if item.keep is not None else replace(item, keep=keep) for item in wanted]
+            chosen = schedule.due(context, chosen)
         # Before the builds, for projects that were added to repos.toml by hand; and after them, for
         # projects that builds have revealed.
         held_names.sync(paths)
