@@ -76,11 +76,8 @@ def _others(missing: NoRelease | None, texts: Iterable[str]) -> list[str]:
 def _without_release(item: RepositoryStatus, missing: NoRelease) -> Item:
     if missing.reason == Reason.BUILDING:
         return note(item.name, missing.text, missing.hint)
-    # As is normal for some hours; after them it fails.
-    if missing.reason == Reason.WAITING:
-        return warning(item.name, missing.text.replace(f": {item.name}: ", ": ", 1), missing.hint)
-    if missing.reason == Reason.UNTAGGED:
-        # No update failed: there is nothing to build.
+    # As is normal for some hours, after which it fails, and for good where nothing is tagged.
+    if missing.reason in (Reason.WAITING, Reason.UNTAGGED):
         return warning(item.name, missing.text.replace(f": {item.name}: ", ": ", 1), missing.hint)
     # By the error, not by the reason: a second tag that fails is another problem.
     is_failing = missing.reason == Reason.FAILING and item.errors

@@ -35,8 +35,9 @@ class Numbering:
             return self.exact
         base = _next(self.last) if self.last else None
         named = Version(_base(stated, has_post=False)) if stated else None
-        # A version that was raised after the last release is that of the next one.
-        if named and (self.last is None or named > self.last):
+        # A version that was raised after the last release is that of the next one. After 1.3.0rc1,
+        # 1.3.0 is not: its development releases would be lower.
+        if named and (self.last is None or Version(f"{named}.dev0") > self.last):
             base = str(named)
         return self._numbered(base or "0.0.0", self.count)
 
@@ -60,11 +61,6 @@ class Numbering:
         if self.exact is None and found.is_devrelease and (not self.last or found > self.last):
             return self._numbered(_base(found), found.dev or 0)
         return self.version(found)
-
-    def above(self, version: Version) -> Version | None:
-        """Return the highest earlier development release above a version; `None`: none is."""
-        highest = max(self.earlier, default=None)
-        return highest if highest is not None and highest > version else None
 
     def _numbered(self, base: str, number: int) -> Version:
         number = max(number, self._least(base))

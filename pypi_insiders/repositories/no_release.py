@@ -275,9 +275,15 @@ def _unpublished(
         text = f"{project} has no release: all releases of {name} were unpublished"
         hint = f"publish one again: `pypi-insiders update {name} --tag TAG --force`"
         return NoRelease(project, name, Reason.UNPUBLISHED, text, hint)
+    return _unbuilt(project, name, known, check)
+
+
+def _unbuilt(project: str, name: str, known: RepositoryState, check: Check) -> NoRelease:
+    """Explain a watched repository that was never built, and did not fail."""
     if waiting := waits(known):
         text = f"{project} has no release yet: {name}: {waiting}"
-        return NoRelease(project, name, Reason.WAITING, text, again)
+        hint = f"try again: `pypi-insiders update {name}`"
+        return NoRelease(project, name, Reason.WAITING, text, hint)
     if heads.NO_TAGS in check.warnings:
         text = f"{project} has no release yet: {name}: {heads.NO_TAGS}"
         hint = check.hints.get(heads.NO_TAGS, heads.TAGS_HINT)

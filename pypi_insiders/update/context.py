@@ -13,14 +13,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index import store
 from pypi_insiders.index.metadata_cache import MetadataCache
-from pypi_insiders.repositories import (
-    comparison,
-    ownership,
-    registry,
-    releases,
-    running,
-    state,
-)
+from pypi_insiders.repositories import comparison, ownership, registry, releases, running, state
 from pypi_insiders.repositories.comparison import Comparison
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Check

@@ -100,7 +100,8 @@ class ReleaseBuilder:
         space.guard.demand_room(self._context.paths.builds)
         launcher = space.launcher()
         self._context.progress.begin(self._name, "build", release.tag)
-        _log.info("%s: building %s (%.9s)", self._name, release.subject, release.commit)
+        commit = "" if release.branch else f" ({release.commit:.9})"
+        _log.info("%s: building %s%s", self._name, release.subject, commit)
         with space.workspace() as workspace:
             try:
                 with space.ended_in_time(workspace):

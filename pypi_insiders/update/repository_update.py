@@ -124,7 +124,9 @@ class RepositoryUpdate:
             return replace(job, error=self._plan.lost_for_good(release.tag, why))
         lost = self._plan.lost_of(release.tag) if job.is_lost else ()
         try:
-            assets = self._assets.fetch(release, {it.file: it.recorded_sha256 for it in lost})
+            # The release of a host has no files of a head.
+            files = {item.file: item.recorded_sha256 for item in lost}
+            assets = None if release.branch else self._assets.fetch(release, files)
             if assets is not None:
                 has_wheels = assets.lacks_wheel
                 release = replace(release, has_sdist=assets.lacks_sdist, has_wheels=has_wheels)
@@ -241,6 +243,8 @@ class RepositoryUpdate:
             try:
                 names = retention.superfluous(paths.distributions, of_kind, keep)
                 removed = unpublish.remove_files(paths, names, releases.PRUNED)
+                if removed:
+                    retention.forget_heads(paths, self.tracked)
             except Exception as error:
                 self.tracked.fail(error)
                 return
@@ -249,4 +253,3 @@ class RepositoryUpdate:
                     "%s: removed %s (keep = %d)",
                     self.name, ", ".join(removed), keep,
                 )  # fmt: skip
-                retention.forget_heads(paths, self.tracked)

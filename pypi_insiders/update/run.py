@@ -108,6 +108,8 @@ def _report(outcomes: Iterable[Outcome], progress: Progress) -> None:
         with log.about(outcome.repository):
             for line in outcome.warnings:
                 _log.warning("%s: %s", outcome.repository, line)
+                if hint := outcome.hints.get(line):
+                    _log.info("hint: %s", hint)
 
 
 class _Stage(Enum):

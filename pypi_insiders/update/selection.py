@@ -244,8 +244,7 @@ class TagSelector:
             access = access_to(self._repository)
             branch = git.default_branch(self._repository.remote, access)
             hint = heads.untagged_hint(self._repository.name, branch)
-        check.hints[heads.NO_TAGS] = hint
-        _log.info("hint: %s", hint)
+        check.hints[heads.NO_TAGS] = self._tracked.outcome.hints[heads.NO_TAGS] = hint
         return heads.NO_TAGS
 
 
