@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from pypi_insiders.builder import causes, configuration, environments
 from pypi_insiders.builder.artifacts import Distributions, check, release_of
 from pypi_insiders.builder.environments import RequirementError
-from pypi_insiders.builder.errors import BuildError
+from pypi_insiders.builder.errors import BuildError, VersionError
 from pypi_insiders.builder.hooks import HookRunner, Hooks
 from pypi_insiders.builder.launcher import Launcher
 from pypi_insiders.builder.recipe import Recipe
@@ -62,6 +62,7 @@ def build_distributions(
 
     Raises:
         BuildError: the project does not build, or its files are inconsistent.
+        VersionError: the recipe does not want the version.
         InsidersError: the build cannot run now; the project is not at fault.
 
     Source: PEP 517; https://reproducible-builds.org/specs/source-date-epoch/
@@ -242,13 +243,16 @@ class _Work:
             listed = ", ".join(names)[:_LINE_CHARS] or "nothing"
             raise BuildError(f"the build produced {listed} instead of one {kind}")
         built = self._dist / names[0]
-        release_of(built.name)
+        _, version = release_of(built.name)
         if distribution.is_wheel(built.name) != (kind == "wheel"):
             raise BuildError(f"the build produced {built.name} instead of one {kind}")
         # Before anything reads it: a link could lead to a private file of the user.
         if not stat.S_ISREG(built.lstat().st_mode):
             raise BuildError(f"the build produced {built.name}, which is not a regular file")
         open_to_us(built)
+        # Of the sdist already: the wheels of another version need not be built.
+        if self._recipe.is_wanted is not None and not self._recipe.is_wanted(version):
+            raise VersionError(version)
         return built.rename(self._taken_directory / built.name)
 
 

@@ -1,5 +1,7 @@
 """Errors of builds."""
 
+from packaging.version import Version
+
 from pypi_insiders.util.errors import InsidersError
 
 SANDBOX_LOST = (
@@ -25,6 +27,18 @@ class BuildError(InsidersError):
         self.remedy = remedy
         self.is_dated = False
         """Whether the latest build requirements are others than it was built with."""
+
+
+class VersionError(InsidersError):
+    """A build has a version that is not wanted.
+
+    Args:
+        found: the version.
+    """
+
+    def __init__(self, found: Version) -> None:
+        super().__init__(f"the build has version {found}")
+        self.found = found
 
 
 class SandboxError(InsidersError):

@@ -110,6 +110,7 @@ class HookRunner:
             "PYTHONHASHSEED": "0",
             **self._bytecode(),
             "SOURCE_DATE_EPOCH": str(self._recipe.epoch_s),
+            **self._recipe.variables,
         }
 
     def _bytecode(self) -> dict[str, str]:

@@ -1,7 +1,10 @@
 """Describe how a release is built."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from packaging.version import Version
 
 from pypi_insiders.builder.environments import Bytecode
 from pypi_insiders.builder.user_files import UserFiles
@@ -33,3 +36,7 @@ class Recipe:
     """Bytecode of build requirements, shared between builds."""
     user_files: UserFiles = field(default_factory=UserFiles)
     """The files of the user that build hooks may read."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Additional variables of build hooks."""
+    is_wanted: Callable[[Version], bool] | None = None
+    """Whether a build of this version is wanted; `None`: of any version."""

@@ -121,7 +121,7 @@ class Requirements:
         _log.info("building %s, as build requirement %s has no usable wheel", sdist.name, project)
         recipe = replace(
             self._recipe, subdirectory=".", network=False, readable=(),
-            source_depth=self._recipe.source_depth - 1,
+            variables={}, is_wanted=None, source_depth=self._recipe.source_depth - 1,
         )  # fmt: skip
         try:
             unpacked = archives.unpack_sdist(sdist, place / "sdist", self._recipe.epoch_s)

@@ -13,7 +13,7 @@ from pypi_insiders.cli.common import CommonCommand, report
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.validators import ASSETS
-from pypi_insiders.repositories import changes, ownership, pasted, registry
+from pypi_insiders.repositories import changes, heads, ownership, pasted, registry
 from pypi_insiders.repositories.repository import Repository, demand_consistent, is_insecure
 from pypi_insiders.systemd import service_status
 from pypi_insiders.systemd.service_status import Condition
@@ -51,6 +51,11 @@ no_check_option = click.option(
     "--tags",
     metavar="PATTERN",
     help="Build only tags that match, such as 'v*' or 'server-{version}'.",
+)
+@click.option(
+    "--branch",
+    metavar="BRANCH",
+    help="Also build the head of BRANCH, as development releases.",
 )
 @click.option("--pre/--no-pre", default=None, help="Build pre-releases, or never build them.")
 @click.option("--subdirectory", metavar="DIR", help="Directory of the project in the repository.")
@@ -197,7 +202,8 @@ def report_added(paths: Paths, fresh: Iterable[Repository], found: Introduction)
                 log.info("hint: %s", reply.hint)
         if reply and reply.newest:
             tags = counted(reply.tags, "tag")
-            log.info("%s: %s found, latest release: %s", item.name, tags, reply.newest)
+            kind = "first build:" if heads.branch_of(reply.newest) else "latest release:"
+            log.info("%s: %s found, %s %s", item.name, tags, kind, reply.newest)
         naming = found.namings.get(item.name)
         if is_insecure(item.remote):
             log.warning(IN_CLEAR_TEXT, item.name)

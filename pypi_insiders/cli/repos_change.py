@@ -28,6 +28,7 @@ resets the key to its default. If one of them is wrong, none is changed.
 project, url                   what it is
 insecure-http                  whether url may be http, in clear text
 tags, pre, max-new, backfill   which tags are releases
+branch                         the branch of development releases
 subdirectory, python           what is built
 network, strict                how it is built
 readable, path                 which of your files and programs builds use

@@ -232,6 +232,15 @@ parse_assets = _one_of(*ASSETS)
 parse_forge = _one_of(*FORGES)
 
 
+def parse_branch(text: str) -> str:
+    """Validate the name of a branch. Source: git-check-ref-format(1)."""
+    name = text.removeprefix("refs/heads/")
+    part = r"(?![.-])(?:(?!\.\.|@\{)[^\s\x00-\x1f\x7f~^:?*\[\\/])+(?<!\.lock)(?<!\.)"
+    if name == "@" or not name.isprintable() or re.fullmatch(f"{part}(?:/{part})*", name) is None:
+        raise ValueError(f"must be the name of a branch, not {text!r}")
+    return name
+
+
 def parse_names(value: object) -> tuple[str, ...]:
     """Validate a list of host names; return them in lower case."""
     return tuple(name.lower() for name in _parse_names(value))

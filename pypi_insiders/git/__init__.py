@@ -4,7 +4,17 @@ from pypi_insiders.git.checkout import bring, export
 from pypi_insiders.git.command import TIMEOUT_S, end
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import NoCommitError, UnfitError, UnreachableError
-from pypi_insiders.git.mirror import check_commit, fetch, fetch_commit, list_tags, tag_message
+from pypi_insiders.git.history import count_commits, is_ancestor, merged_tags
+from pypi_insiders.git.mirror import (
+    Refs,
+    check_commit,
+    default_branch,
+    fetch,
+    fetch_commit,
+    list_refs,
+    list_tags,
+    tag_message,
+)
 from pypi_insiders.git.signatures import SignatureError, verify
 from pypi_insiders.git.stored_token import token_for
 from pypi_insiders.git.submodules import OutsideError
@@ -16,17 +26,23 @@ __all__ = [
     "Access",
     "NoCommitError",
     "OutsideError",
+    "Refs",
     "SignatureError",
     "UnfitError",
     "UnreachableError",
     "Wanted",
     "bring",
     "check_commit",
+    "count_commits",
+    "default_branch",
     "end",
     "export",
     "fetch",
     "fetch_commit",
+    "is_ancestor",
+    "list_refs",
     "list_tags",
+    "merged_tags",
     "read_files",
     "tag_message",
     "token_for",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pypi_insiders.git import credentials
 from pypi_insiders.git.command import (
@@ -39,22 +39,40 @@ _SPARING = "--filter=blob:none"
 _MESSAGE_CHARS = 8000
 SHA256 = "--object-format=sha256"
 """The option of `git init` for a repository whose objects have names of 64 digits."""
+_TAG, _BRANCH = "refs/tags/", "refs/heads/"
 _TAGS = "+refs/tags/*:refs/tags/*"
 _BRANCHES = "+refs/heads/*:refs/heads/*"
+
+
+class Refs(NamedTuple):
+    """The tags and branches of a repository, each name to its commit."""
+
+    tags: dict[str, str]
+    """Tag to commit (not to the tag object)."""
+    branches: dict[str, str]
 
 
 def list_tags(
     url: str, access: Access = GITS_OWN, *, timeout_s: float = TIMEOUT_S
 ) -> dict[str, str]:
-    """Return the tags of a repository, with a single connection.
+    """Return the tags of a repository, as `list_refs`."""
+    return list_refs(url, access, timeout_s=timeout_s).tags
+
+
+def list_refs(
+    url: str,
+    access: Access = GITS_OWN,
+    *,
+    has_branches: bool = False,
+    timeout_s: float = TIMEOUT_S,
+) -> Refs:
+    """Return the tags of a repository, and its branches if wanted, with a single connection.
 
     Args:
         url: of the repository.
         access: the access to its host.
+        has_branches: whether branches are listed.
         timeout_s: the host counts as unreachable after this many seconds.
-
-    Returns:
-        Tag to commit (not to the tag object).
 
     Raises:
         UnreachableError: the host is unreachable.
@@ -62,18 +80,38 @@ def list_tags(
 
     Source: git-ls-remote(1); `^{}` marks what an annotated tag points to.
     """
-    refs: dict[str, str] = {}
+    refs = Refs({}, {})
     settings = credentials.settings(url, access)
-    listed = git("ls-remote", "--tags", "--", url, settings=settings, timeout_s=timeout_s)
+    # Not the name of one branch, by which git would ask for all refs, those of requests too.
+    kinds = ("--tags", "--heads") if has_branches else ("--tags",)
+    listed = git("ls-remote", *kinds, "--", url, settings=settings, timeout_s=timeout_s)
     if not listed and url.lower().startswith("http"):
         _demand_no_web_page(url, settings, timeout_s)
     for line in listed.splitlines():
         commit, _, ref = line.partition("\t")
-        if ref.startswith("refs/tags/"):
-            tag = ref.removeprefix("refs/tags/")
+        if ref.startswith(_TAG):
             # The line with `^{}` follows that of the tag object, and replaces it here.
-            refs[tag.removesuffix("^{}")] = commit
+            refs.tags[ref.removeprefix(_TAG).removesuffix("^{}")] = commit
+        elif ref.startswith(_BRANCH):
+            refs.branches[ref.removeprefix(_BRANCH)] = commit
     return refs
+
+
+def default_branch(
+    url: str, access: Access = GITS_OWN, *, timeout_s: float = TIMEOUT_S
+) -> str | None:
+    """Return the branch that HEAD of a repository names; `None`: it names no existing one.
+
+    Raises:
+        UnreachableError: the host is unreachable.
+        InsidersError: the repository cannot be read.
+
+    Source: git-ls-remote(1), `--symref`.
+    """
+    settings = credentials.settings(url, access)
+    listed = git("ls-remote", "--symref", "--", url, "HEAD", settings=settings, timeout_s=timeout_s)
+    found = re.match(rf"ref: {_BRANCH}(\S+)\tHEAD$", listed, re.MULTILINE)
+    return found[1] if found else None
 
 
 def _demand_no_web_page(url: str, settings: GitSettings, timeout_s: float) -> None:

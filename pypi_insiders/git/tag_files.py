@@ -10,7 +10,7 @@ from pypi_insiders.git.command import GitSettings, attempt, git, in_mirror
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import ObjectFormatError, RefusedError, UnreachableError
 from pypi_insiders.git.mirror import SHA256
-from pypi_insiders.git.signatures import verify
+from pypi_insiders.git.signatures import SignatureError, verify
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_temporary
 from pypi_insiders.util.trees import remove_foreign_tree
@@ -23,7 +23,7 @@ _REGULAR = ("100644", "100755")
 
 @dataclass(frozen=True)
 class Wanted:
-    """Files of a tag of a repository."""
+    """Files of a tag of a repository, or of the head of a branch."""
 
     url: str
     tag: str
@@ -31,6 +31,18 @@ class Wanted:
     """Paths in the repository."""
     signers: Path | None = None
     """The file of allowed signers, as in `verify`; `None`: no signature is required."""
+    branch: str | None = None
+    """The branch whose head is read in place of the tag."""
+
+    @property
+    def ref(self) -> str:
+        """The full name of the ref."""
+        return f"refs/heads/{self.branch}" if self.branch else f"refs/tags/{self.tag}"
+
+    @property
+    def subject(self) -> str:
+        """The ref in messages."""
+        return f"branch {self.branch}" if self.branch else f"tag {self.tag}"
 
 
 def read_files(
@@ -63,7 +75,7 @@ def read_files(
         if time.monotonic() < until_s:
             raise
         raise UnreachableError(
-            f"fetching the files of tag {wanted.tag} timed out after {timeout_s:.0f} s"
+            f"fetching the files of {wanted.subject} timed out after {timeout_s:.0f} s"
         ) from error
     finally:
         remove_foreign_tree(directory)
@@ -75,7 +87,7 @@ class _Glance:
         self._directory = directory
         self._settings: GitSettings = credentials.settings(wanted.url, access)
         self._until_s = until_s
-        self._ref = f"refs/tags/{wanted.tag}"
+        self._ref = wanted.ref
 
     @property
     def _left_s(self) -> float:
@@ -88,6 +100,8 @@ class _Glance:
         except ObjectFormatError:
             self._directory /= "sha256"
             self._begin(SHA256)
+        if self._wanted.signers and self._wanted.branch:
+            raise SignatureError(f"{self._wanted.subject} has no signed tag")
         if self._wanted.signers:
             commit = self._ask("rev-parse", "--verify", f"{self._ref}^{{commit}}").strip()
             # Before any file is read: the project name must come from an allowed signer.

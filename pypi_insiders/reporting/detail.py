@@ -16,7 +16,7 @@ from pypi_insiders.reporting import json_output, snapshot
 from pypi_insiders.reporting.json_output import moment
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.verdict import Item, Severity
-from pypi_insiders.repositories import held_names, registry, state
+from pypi_insiders.repositories import heads, held_names, registry, state
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util import times
@@ -266,7 +266,8 @@ def _last_try(detail: RepositoryDetail, now: datetime) -> str:
 def _judged(detail: RepositoryDetail) -> Iterator[str]:
     """Yield what is wrong; failed tags follow below, with when they are tried again."""
     # In the same words as the judgement has them.
-    failing = {f"tag {tag}: {failure.message}" for tag, failure in detail.known.failures.items()}
+    failures = detail.known.failures.items()
+    failing = {f"{heads.subject(tag)}: {failure.message}" for tag, failure in failures}
     for item in detail.items:
         if item.text not in failing:
             yield f"{item.severity}: {item.text}"
@@ -284,7 +285,8 @@ def _last_check(detail: RepositoryDetail, now: datetime) -> str:
 def _build_lines(
     detail: RepositoryDetail, build: Build, now: datetime, *, in_full: bool
 ) -> Iterator[str]:
-    words = [f"{build.version}  {build.tag} ({build.commit:.9})"]
+    commit = "" if build.is_head else f" ({build.commit:.9})"
+    words = [f"{build.version}  {build.tag}{commit}"]
     words.append(f"built {times.told(build.built_at, now)}")
     # Unknown of a restored build: "not sandboxed" would be a claim.
     if build.sandboxed is not None:
@@ -318,12 +320,17 @@ def _failures(detail: RepositoryDetail, now: datetime) -> Iterator[str]:
             if failure.next_at > now.timestamp()
             else "tried again by the next update"
         )
-        yield f"failed {often}: {tag} ({failure.commit:.9}): {failure.message}"
+        commit = "" if heads.branch_of(tag) else f" ({failure.commit:.9})"
+        yield f"failed {often}: {tag}{commit}: {failure.message}"
         yield f"  last {times.told(failure.failed_at, now)}, {again}"
         if tag in detail.build_logs:
             yield f"  build output: {detail.build_logs[tag]}"
         if detail.project and detail.served and detail.repository:
             version = detail.repository.rules(1).pattern.version_of(tag)
+        else:
+            version = None
+        # The version of a head is not known before its build, and the next head replaces it.
+        if version:
             yield f"  never build it: `pypi-insiders unpublish {detail.project} {version}`"
 
 

@@ -46,8 +46,8 @@ def message(
 
 
 def tag_of(text: str) -> str | None:
-    """Return the tag that a message begins with, as updates write those of one tag."""
+    """Return the tag or the head that a message begins with, as updates write those of one."""
     # No tag has a blank or a colon. Source: git-check-ref-format(1).
     # Errors come as text from states that older versions wrote, so the tag is read from it.
-    found = re.match(r"tag ([^ :]+)(?=:? |$)", text)
-    return found[1] if found else None
+    found = re.match(r"tag ([^ :]+)(?=:? |$)|(branch \S+ at [0-9a-f]+)(?=:? |$)", text)
+    return found[1] or found[2] if found else None

@@ -13,7 +13,7 @@ from pypi_insiders.reporting.verdict import (
     problem,
     warning,
 )
-from pypi_insiders.repositories import comparison
+from pypi_insiders.repositories import comparison, heads
 from pypi_insiders.repositories.comparison import Difference, Kind
 from pypi_insiders.repositories.no_release import NoRelease, Reason, waits
 from pypi_insiders.repositories.repository import add_command
@@ -61,7 +61,7 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
         at = times.clock(times.at(item.check.unreachable_since, snapshot.now))
         yield warning(item.name, f"host unreachable since {at}", show)
     for text in _others(missing, item.warnings):
-        yield warning(item.name, text, show)
+        yield warning(item.name, text, item.hints.get(text, show))
     if not missing and item.project and _all_yanked(snapshot, item.project):
         hint = f"`pypi-insiders unyank {item.project} VERSION`, or publish another release"
         yield problem(item.name, f"every release of {item.project} is yanked", hint, ALL_YANKED)
@@ -76,8 +76,8 @@ def _others(missing: NoRelease | None, texts: Iterable[str]) -> list[str]:
 def _without_release(item: RepositoryStatus, missing: NoRelease) -> Item:
     if missing.reason == Reason.BUILDING:
         return note(item.name, missing.text, missing.hint)
-    # As is normal for some hours; after them it fails.
-    if missing.reason == Reason.WAITING:
+    # As is normal for some hours, after which it fails, and for good where nothing is tagged.
+    if missing.reason in (Reason.WAITING, Reason.UNTAGGED):
         return warning(item.name, missing.text.replace(f": {item.name}: ", ": ", 1), missing.hint)
     # By the error, not by the reason: a second tag that fails is another problem.
     is_failing = missing.reason == Reason.FAILING and item.errors
@@ -126,6 +126,9 @@ def _missing(snapshot: Snapshot, item: RepositoryStatus) -> NoRelease | None:
         reason, text = Reason.UNBUILT, "not built"
     elif waiting := waits(item.known):
         reason, text = Reason.WAITING, waiting
+    elif heads.NO_TAGS in item.check.warnings:
+        reason, text = Reason.UNTAGGED, heads.NO_TAGS
+        update = item.hints.get(text, update)
     else:
         reason, text = Reason.UNBUILT, "no tag is a release"
     return NoRelease("", item.name, reason, f"no release yet: {text}", update)

@@ -89,7 +89,7 @@ def kind_of(error: str) -> str:
     """Return the kind of an error of a repository: the same for the same problem."""
     # By it a notification is sent once: a tag that fails in another way at each update, or an error
     # with a time or a commit in it, must not send one each half hour.
-    if match := re.match(r"tag [^ :]+(?=: )", error):
+    if match := re.match(r"tag [^ :]+(?=: )|branch \S+(?= at [0-9a-f]+: )", error):
         return match[0]
     return re.sub(r"\b[0-9a-f]*\d[0-9a-f]*\b|\d+", "0", error)
 

@@ -7,15 +7,16 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.toml_fields import did_you_mean
 from pypi_insiders.git import UnreachableError
-from pypi_insiders.repositories import tags
+from pypi_insiders.repositories import heads, tags
 from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.token_commands import TokenCommands
@@ -64,7 +65,7 @@ class Reply:
     is_away: bool = False
     """Whether its host is unreachable, which may be temporary."""
     newest: str | None = None
-    """The tag that is built first; `None`: no tag is built."""
+    """The tag that is built first, or the head of the branch; `None`: nothing is built."""
     lack: str | None = None
     """Why no tag is built, or which ones are not, although the repository is readable."""
 
@@ -94,10 +95,35 @@ def ask(
 def _ask(repository: Repository, *, commands: TokenCommands | None, timeout_s: float) -> Reply:
     try:
         access = access_to(repository, commands)
-        refs = git.list_tags(repository.remote, access, timeout_s=timeout_s)
+        listed = git.list_refs(
+            repository.remote, access,
+            has_branches=repository.branch is not None, timeout_s=timeout_s,
+        )  # fmt: skip
+        refs = listed.tags
+        if not refs and repository.branch is None:
+            branch = git.default_branch(repository.remote, access, timeout_s=timeout_s)
+            return Reply(lack=heads.NO_TAGS, hint=heads.untagged_hint(repository.name, branch))
     except InsidersError as error:
         is_away = isinstance(error, UnreachableError)
         return Reply(error=error.message, hint=error.hint, is_away=is_away)
+    return _with_head(repository, listed, _of_tags(repository, refs))
+
+
+def _with_head(repository: Repository, listed: git.Refs, reply: Reply) -> Reply:
+    """Return the result for the tags, with that for the branch if the repository has one."""
+    branch = repository.branch
+    if branch is None:
+        return reply
+    if commit := listed.branches.get(branch):
+        # Without a tag that is built, the branch alone is what is wanted.
+        head = heads.label(branch, commit)
+        return reply if reply.newest else Reply(reply.tags, newest=head)
+    lack = f"branch {branch} not found{did_you_mean(branch, listed.branches)}"
+    hint = f"list its branches: `git ls-remote --heads {repository.remote}`"
+    return replace(reply, lack=lack, hint=hint)
+
+
+def _of_tags(repository: Repository, refs: dict[str, str]) -> Reply:
     rules = repository.rules(max_new=1)
     try:
         tags.demand_release(refs, rules.pattern, repository.name)

@@ -17,7 +17,7 @@ from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
-from pypi_insiders.repositories import state
+from pypi_insiders.repositories import heads, state
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.files import is_there, sha256
 from pypi_insiders.util.formatting import listed
@@ -219,8 +219,9 @@ class Strangers:
             directory: the distributions directory.
         """
         what = "that file" if len(self.files) == 1 else "those files"
-        update = f"`pypi-insiders update {self.repository}"
-        update += f" --tag {self.tag} --force`" if self.tag else "`"
+        update = f"`pypi-insiders update {self.repository}`"
+        if self.tag:
+            update = heads.build_command(self.repository, self.tag, is_forced=True)
         return f"move {what} out of {directory}, then {update}"
 
 

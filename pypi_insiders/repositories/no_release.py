@@ -11,7 +11,15 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK
-from pypi_insiders.repositories import comparison, ownership, registry, running, state, status
+from pypi_insiders.repositories import (
+    comparison,
+    heads,
+    ownership,
+    registry,
+    running,
+    state,
+    status,
+)
 from pypi_insiders.repositories.held_names import Names
 from pypi_insiders.repositories.repository import Repository, add_command
 from pypi_insiders.repositories.state import Check, RepositoryState
@@ -25,6 +33,7 @@ class Reason(StrEnum):
     BUILDING = "building"
     UNBUILT = "unbuilt"
     WAITING = "waiting"
+    UNTAGGED = "untagged"
     FAILING = "failing"
     UNREACHABLE = "unreachable"
     UNPUBLISHED = "unpublished"
@@ -249,7 +258,7 @@ def _unpublished(
     """Explain a watched repository without a published release."""
     name = watched.name
     again = f"try again: `pypi-insiders update {name}`"
-    failed = [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
+    failed = [f"{heads.subject(tag)}: {it.message}" for tag, it in known.failures.items()]
     # Only the first is shown: an error of the whole repository concerns its tags too.
     if errors := [*check.errors, *failed]:
         text = f"{project} has no release: {name}: {errors[0]}"
@@ -266,8 +275,18 @@ def _unpublished(
         text = f"{project} has no release: all releases of {name} were unpublished"
         hint = f"publish one again: `pypi-insiders update {name} --tag TAG --force`"
         return NoRelease(project, name, Reason.UNPUBLISHED, text, hint)
+    return _unbuilt(project, name, known, check)
+
+
+def _unbuilt(project: str, name: str, known: RepositoryState, check: Check) -> NoRelease:
+    """Explain a watched repository that was never built, and did not fail."""
     if waiting := waits(known):
         text = f"{project} has no release yet: {name}: {waiting}"
-        return NoRelease(project, name, Reason.WAITING, text, again)
+        hint = f"try again: `pypi-insiders update {name}`"
+        return NoRelease(project, name, Reason.WAITING, text, hint)
+    if heads.NO_TAGS in check.warnings:
+        text = f"{project} has no release yet: {name}: {heads.NO_TAGS}"
+        hint = check.hints.get(heads.NO_TAGS, heads.TAGS_HINT)
+        return NoRelease(project, name, Reason.UNTAGGED, text, hint)
     text = f"{project} has no release yet: {name} was never built"
     return NoRelease(project, name, Reason.UNBUILT, text, f"`pypi-insiders update {name}`")

@@ -163,6 +163,8 @@ class Repository:
         lambda text: Pattern(text).text, kind=str, hint="such as 'v*' or 'server-{version}'"
     )
     """The pattern of tags that are releases, see `Pattern`; `None`: all tags that are versions."""
+    branch: str | None = key(validators.parse_branch, kind=str, hint="such as main")
+    """The branch whose head is built as a development release; `None`: only tags are built."""
     pre: bool | None = key(kind=bool)
     """Whether to build pre-releases; `None`: after the first build, or without final releases."""
     max_new: int | None = key(validators.parse_number, kind=int)

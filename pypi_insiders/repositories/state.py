@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from pypi_insiders.config.paths import file_name
 from pypi_insiders.index.metadata_cache import Origin
-from pypi_insiders.repositories import pasted
+from pypi_insiders.repositories import heads, pasted
 from pypi_insiders.repositories.published_assets import PublishedAsset, Waiting
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove, write_atomic
@@ -27,7 +27,8 @@ _FORMATS = (1, 2, 3, 4, 5)
 """The readable formats; the last is written.
 
 Since 3, taken-back releases are in a list; since 4, builds have messages, and there are lists of
-tags that are no commits and of lower tags; since 5, builds have assets, and tags wait for them.
+tags that are no commits and of lower tags; since 5, builds have assets, tags wait for them, and
+heads of branches are built too, which an older version would take for deleted tags.
 """
 _NO_LIST = (1, 2)
 _CHECKS = "checks.json"
@@ -37,9 +38,10 @@ _REMOVED = "removed.json"
 
 @dataclass(frozen=True)
 class Build:
-    """A tag that was built and published."""
+    """A tag or a head of a branch that was built and published."""
 
     tag: str
+    """Or `branch NAME at COMMIT`, from `heads.label`."""
     commit: str
     version: str
     built_at: int
@@ -62,6 +64,11 @@ class Build:
     """How it was built if not as usual, in one line."""
     assets: dict[str, PublishedAsset] = field(default_factory=dict)
     """Those of its files that come from the release of its host."""
+
+    @property
+    def is_head(self) -> bool:
+        """Whether this is a development release, of the head of a branch."""
+        return heads.branch_of(self.tag) is not None
 
 
 @dataclass(frozen=True)
@@ -116,13 +123,18 @@ class RepositoryState:
 
     @property
     def built(self) -> dict[str, str]:
-        """Tag to commit, in the order in which they were built."""
-        return {build.tag: build.commit for build in self.builds}
+        """Tag to commit, in the order in which they were built; without heads of branches."""
+        return {build.tag: build.commit for build in self.builds if not build.is_head}
 
     @property
     def produced(self) -> dict[str, str]:
-        """Tag to the version of its build."""
-        return {build.tag: build.version for build in self.builds}
+        """Tag to the version of its build; without heads of branches."""
+        return {build.tag: build.version for build in self.builds if not build.is_head}
+
+    @property
+    def heads(self) -> list[Build]:
+        """The builds of heads of branches, oldest first."""
+        return [build for build in self.builds if build.is_head]
 
     @property
     def files(self) -> list[str]:

@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index.listing import TICK_NS
+from pypi_insiders.repositories import heads
 from pypi_insiders.repositories.public_versions import Public
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
@@ -122,7 +123,9 @@ def of(
     project = item.project or known.project
     hints = hints_of(check, known)
     # The same text as in `hints_of`, which is the key of its hint.
-    errors += [f"tag {tag}: {failure.message}" for tag, failure in known.failures.items()]
+    errors += [
+        f"{heads.subject(tag)}: {failure.message}" for tag, failure in known.failures.items()
+    ]
     newest = _newest(known, context, project)
     public = context.public.get(project or "")
     return RepositoryStatus(
@@ -142,7 +145,11 @@ def of(
 
 def hints_of(check: Check, known: RepositoryState) -> dict[str, str]:
     """Return error to hint, for the errors that have one."""
-    tags = {f"tag {tag}: {it.message}": it.hint for tag, it in known.failures.items() if it.hint}
+    tags = {
+        f"{heads.subject(tag)}: {failure.message}": failure.hint
+        for tag, failure in known.failures.items()
+        if failure.hint
+    }
     return {**check.hints, **tags}
 
 
@@ -173,7 +180,7 @@ def _warnings(
         warnings.append(f"tag {newest.tag} was built as version {newest.version}")
     # Where the key is set, this is as wanted.
     if newest and newest.remark and item.as_of_tag is not False:
-        warnings.append(f"tag {newest.tag} was {newest.remark}")
+        warnings.append(f"{heads.subject(newest.tag)} was {newest.remark}")
     # Its files have the names of another tag's, which are served unchanged.
     warnings += [
         f"tag {build.tag} was built as version {build.version}, which tag {first.tag} has published"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from pypi_insiders.repositories import heads
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.formatting import counted, listed
 
@@ -232,9 +233,9 @@ def demand_release(refs: Iterable[str], pattern: Pattern, name: str) -> None:
         InsidersError: there are no tags, or none is a version that matches the pattern.
     """
     named = sorted(refs)
-    hint = "releases are built from tags such as v1.0"
     if not named:
-        raise InsidersError("no tags found", hint)
+        raise InsidersError(heads.NO_TAGS, heads.TAGS_HINT)
+    hint = heads.TAGS_HINT
     if not any(pattern.version_of(tag) for tag in named):
         form = "" if pattern == Pattern() else f" and matches {pattern.text}"
         if any(version_of(tag) for tag in named):

@@ -41,8 +41,7 @@ def revisit(
     Raises:
         InsidersError: the state cannot be written.
     """
-    known = tracked.known
-    listing = AssetListing(tracked, context.settings.watcher.token_command)
+    known, listing = tracked.known, AssetListing(context, tracked)
     # Of tags that are gone, or that are built now.
     has_assets = tracked.repository.has_assets
     waiting = {tag: it for tag, it in known.waiting.items() if tag in refs and has_assets}

@@ -11,9 +11,8 @@ from pypi_insiders import forges, git
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.forges import Asset, Forge, NoReleaseError
 from pypi_insiders.index import distribution
-from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.published_assets import PublishedAsset
-from pypi_insiders.repositories.token_commands import TokenCommands
+from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.sources import TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.formatting import listed
@@ -30,13 +29,13 @@ class AssetListing:
     """Lists the assets of the releases of one repository.
 
     Args:
+        context: of the update.
         tracked: the repository, with its state.
-        commands: `token-command` of `config.toml`.
     """
 
-    def __init__(self, tracked: TrackedRepository, commands: TokenCommands | None) -> None:
+    def __init__(self, context: UpdateContext, tracked: TrackedRepository) -> None:
+        self._context = context
         self._tracked = tracked
-        self._commands = commands
 
     @cached_property
     def forge(self) -> Forge:
@@ -59,7 +58,7 @@ class AssetListing:
         url = self._tracked.repository.remote
         if urlsplit(url).scheme != "https":
             url = f"{self.forge.site}/{self.forge.path}"
-        access = access_to(self._tracked.repository, self._commands, url=url)
+        access = self._context.access_to(self._tracked.repository, url=url)
         if access.lacking:
             raise access.lacking
         return git.token_for(url, access)

@@ -46,7 +46,7 @@ class AssetFetcher:
     def __init__(self, context: UpdateContext, tracked: TrackedRepository) -> None:
         self._context = context
         self._tracked = tracked
-        self._listing = AssetListing(tracked, context.settings.watcher.token_command)
+        self._listing = AssetListing(context, tracked)
         self._repository = tracked.repository
         self._name = tracked.name
 

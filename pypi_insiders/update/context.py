@@ -11,10 +11,12 @@ from pypi_insiders import remote_index
 from pypi_insiders.builder.hook_variables import build_environment
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
+from pypi_insiders.git import Access
 from pypi_insiders.index import store
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import comparison, ownership, registry, releases, running, state
 from pypi_insiders.repositories.comparison import Comparison
+from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Check
 from pypi_insiders.update.announcer import Announcer
@@ -55,6 +57,10 @@ class UpdateContext:
     announcer: Announcer
     interrupted: threading.Event = field(default_factory=threading.Event)
     """Set when no further step may start."""
+
+    def access_to(self, repository: Repository, *, url: str | None = None) -> Access:
+        """Return the access to the host of a repository, see `git_access.access_to`."""
+        return access_to(repository, self.settings.watcher.token_command, url=url)
 
     @property
     def public_url(self) -> str | None:

@@ -11,7 +11,14 @@ from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.git import SignatureError
 from pypi_insiders.remote_index import public_versions
-from pypi_insiders.repositories import access_check, held_names, ownership, tags, token_commands
+from pypi_insiders.repositories import (
+    access_check,
+    heads,
+    held_names,
+    ownership,
+    tags,
+    token_commands,
+)
 from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import project_name
@@ -117,6 +124,7 @@ def _fetch(
                 candidate,
                 [_place(repository, name) for name in project_name.FILES],
                 repository.signers,
+                heads.branch_of(candidate),
             )
             left_s = until_s - time.monotonic()
             try:

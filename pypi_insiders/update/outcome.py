@@ -27,6 +27,8 @@ class Outcome:
     """Its host is unreachable, but not for long enough to be an error."""
     warnings: list[str] = field(default_factory=list)
     """About tags that moved after their build, and about files that were built again."""
+    hints: dict[str, str] = field(default_factory=dict)
+    """Warning to hint, where it has one of its own."""
     seconds: dict[str, float] = field(default_factory=dict)
     """The duration of each step: `check`, `fetch`, `build`, `publish`, `clean`, `upload`."""
 

@@ -4,12 +4,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from pypi_insiders import git
+from pypi_insiders.repositories import heads
 from pypi_insiders.repositories.comparison import Difference
-from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.state import Build, Check
 from pypi_insiders.update import asset_changes, lost_files, uploads
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.fetched_assets import Fetched
+from pypi_insiders.update.heads import HeadSelector
 from pypi_insiders.update.selection import TagSelector
 from pypi_insiders.update.sources import TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
@@ -34,9 +35,9 @@ class Plan:
     """The builds of a repository; uploads follow from its state."""
 
     refs: dict[str, str] = field(default_factory=dict)
-    """All tags of the repository, tag to commit."""
+    """All tags of the repository, and heads of branches, each to its commit."""
     tags: tuple[str, ...] = ()
-    """The tags to build, in this order."""
+    """The tags to build, in this order, and then the head."""
     lost: tuple[Difference, ...] = ()
     """The lost files to build again."""
 
@@ -51,6 +52,11 @@ class Plan:
     def count(self) -> int:
         """Return the number of builds, first ones and repeated ones."""
         return len(self.tags) + len(self.to_restore)
+
+    @property
+    def tag_refs(self) -> dict[str, str]:
+        """Return all tags, without heads of branches."""
+        return {tag: commit for tag, commit in self.refs.items() if not heads.branch_of(tag)}
 
     def commit_of(self, built: TaggedRelease | Build) -> str:
         """Return the commit of a tag now, or of its build if the tag is gone."""
@@ -90,19 +96,25 @@ def plan(
     tracked.load()
     # Before the host is contacted: lost files are reported even if it is unreachable.
     lost = lost_files.find(context, tracked)
-    access = access_to(repository, context.settings.watcher.token_command)
-    refs = git.list_tags(repository.remote, access)
+    listed = git.list_refs(
+        repository.remote,
+        context.access_to(repository),
+        has_branches=repository.branch is not None,
+    )
+    refs, head = listed.tags, HeadSelector(context, tracked)
     # Only after the host has answered: until then the last check stays.
     tracked.check = Check(now_s, tried_at=now_s)
-    lost = lost_files.finish_interrupted(context, tracked, lost, refs)
+    lost = lost_files.finish_interrupted(context, tracked, lost, {**refs, **head.refs(listed)})
     # With a lost state, files could not be compared before their builds were recovered.
     if selector.restore_state(refs):
         lost = lost_files.find(context, tracked)
     added: tuple[str, ...] = ()
     if request.tag is None:
         tracked.warn(selector.report_skipped(refs))
+        tracked.warn(head.warnings(listed))
         added = asset_changes.revisit(context, tracked, refs, now_s)
-    wanted = tuple(dict.fromkeys([*selector.choose(refs), *added]))
+    of_tags = () if head.named(listed) else selector.choose(refs)
+    wanted = tuple(dict.fromkeys([*of_tags, *added, *head.choose(listed)]))
     lost_tags = [item.build.tag for item in lost if item.build]
     lacking = [build.tag for build in uploads.lacking(context, tracked.known.builds)]
     # Each once: a tag may be forced, have lost files and lack an upload at the same time.
@@ -110,14 +122,15 @@ def plan(
     # With --tag or --all-tags, `tags` are not those that updates normally build.
     if request.tag is None and not request.all_tags:
         _forget_failures(tracked, tags)
-    due = {tag for tag in tags if selector.is_due(refs, tag)}
+    refs_and_heads = {**refs, **head.refs(listed)}
+    due = {tag for tag in tags if selector.is_due(refs_and_heads, tag)}
     for tag in tags:
         if tag not in due:
             tracked.report_again(tag)
-    if not wanted:
+    if not wanted and repository.branch is None:
         selector.demand_chosen(refs)
     return Plan(
-        refs,
+        refs_and_heads,
         tuple(tag for tag in wanted if tag in due),
         tuple(item for item in lost if item.build and item.build.tag in due),
     )

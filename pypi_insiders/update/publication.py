@@ -17,7 +17,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import archive_differences, release_lists, store
 from pypi_insiders.index.metadata_cache import Origin
 from pypi_insiders.index.release_lists import TAKEN_BACK
-from pypi_insiders.repositories import registry, releases
+from pypi_insiders.repositories import heads, registry, releases
 from pypi_insiders.repositories.comparison import Difference, Kind
 from pypi_insiders.repositories.new_releases import NewRelease
 from pypi_insiders.repositories.state import Build
@@ -98,9 +98,9 @@ class Publisher:
         if word is not None and not is_forced:
             # Its state has no files, but its commit: the next update does not build it again.
             _log.info(
-                "%s: tag %s: %s %s was taken back and is not published; "
-                "publish it again: `pypi-insiders update %s --tag %s --force`",
-                self._name, release.tag, built.name, built.version, self._name, release.tag,
+                "%s: %s: %s %s was taken back and is not published; publish it again: %s",
+                self._name, release.subject, built.name, built.version,
+                heads.build_command(self._name, release.tag, is_forced=True),
             )  # fmt: skip
             self._remember(built.name, build)
             return Publication()

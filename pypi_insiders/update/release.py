@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from packaging.version import Version
@@ -20,6 +21,7 @@ from pypi_insiders.remote_index import public_versions
 from pypi_insiders.repositories import changes, ownership, registry
 from pypi_insiders.repositories.published_assets import PublishedAsset
 from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.update import development
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.fetched_assets import Fetched
 from pypi_insiders.update.sources import ReleaseSources, TaggedRelease
@@ -104,7 +106,8 @@ class ReleaseBuilder:
         space.guard.demand_room(self._context.paths.builds)
         launcher = space.launcher()
         self._context.progress.begin(self._name, "build", release.tag)
-        _log.info("%s: building tag %s (%.9s)", self._name, release.tag, release.commit)
+        commit = "" if release.branch else f" ({release.commit:.9})"
+        _log.info("%s: building %s%s", self._name, release.subject, commit)
         with space.workspace() as workspace:
             try:
                 with space.ended_in_time(workspace):
@@ -124,7 +127,9 @@ class ReleaseBuilder:
 
     def _message(self, release: TaggedRelease) -> str:
         # By now a tag that has moved says something of another commit.
-        return "" if release.is_moved else git.tag_message(self._sources.mirror, release.tag)
+        if release.is_moved or release.branch:
+            return ""
+        return git.tag_message(self._sources.mirror, release.tag)
 
     def _build_by_either(
         self, release: TaggedRelease, workspace: Path, launcher: Launcher
@@ -142,9 +147,9 @@ class ReleaseBuilder:
                 raise
             dated = error
         _log.info(
-            "%s: tag %s: does not build with build requirements as of the tag, "
+            "%s: %s: does not build with build requirements as of the tag, "
             "trying the latest: %s",
-            self._name, release.tag, dated.message,
+            self._name, release.subject, dated.message,
         )  # fmt: skip
         remove_foreign_tree(workspaces[0])
         try:
@@ -152,9 +157,9 @@ class ReleaseBuilder:
         except BuildError as error:
             raise _of_both(dated, error) from error
         _log.warning(
-            "%s: tag %s: built with the latest build requirements; to use them at once: "
+            "%s: %s: built with the latest build requirements; to use them at once: "
             "`pypi-insiders repos set %s as-of-tag=false`",
-            self._name, release.tag, self._name,
+            self._name, release.subject, self._name,
         )  # fmt: skip
         return replace(
             built,
@@ -172,7 +177,7 @@ class ReleaseBuilder:
         try:
             return self._build(release, attempts[0], launcher, as_of_tag=as_of_tag)
         except EndedError as error:
-            _log.info("%s: tag %s: %s; trying again", self._name, release.tag, error.message)
+            _log.info("%s: %s: %s; trying again", self._name, release.subject, error.message)
         # Both attempts would count as the space that this build uses.
         remove_foreign_tree(attempts[0])
         try:
@@ -185,7 +190,7 @@ class ReleaseBuilder:
     ) -> Distributions:
         repository, source = self._repository, workspace / "source"
         recipe = Recipe(
-            self._sources.export(release, source),
+            0 if release.numbers else self._sources.export(release, source),
             repository.subdirectory or ".",
             repository.python or (),
             repository.network or False,
@@ -198,6 +203,9 @@ class ReleaseBuilder:
             user_files=changes.user_files_of(self._context.paths, repository),
         )
         try:
+            if release.numbers:
+                export = partial(self._sources.export, release)
+                return development.build(export, workspace, recipe, launcher, release.numbers)
             return build_distributions(source, workspace, recipe, launcher)
         except BuildError as error:
             error.hint = error.hint or self._advice(error)
@@ -321,4 +329,4 @@ def check_version(release: TaggedRelease, built: str) -> None:
     message = f"the build has version {built}, expected {expected}"
     if repository.strict:
         raise BuildError(message)
-    _log.warning("%s: tag %s: %s", repository.name, release.tag, message)
+    _log.warning("%s: %s: %s", repository.name, release.subject, message)

@@ -8,7 +8,7 @@ from pypi_insiders.git import UnreachableError
 from pypi_insiders.remote_index import PublishError
 from pypi_insiders.repositories import releases, unpublish
 from pypi_insiders.repositories.repository import Repository
-from pypi_insiders.update import failures, retention, uploads
+from pypi_insiders.update import development, failures, retention, uploads
 from pypi_insiders.update.assets import AssetFetcher, WaitingError
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.plan import Job, Plan, plan
@@ -95,7 +95,7 @@ class RepositoryUpdate:
         return True
 
     def _fetch_jobs(self) -> list[Job]:
-        repository, refs = self._repository, self._plan.refs
+        repository, refs, tag_refs = self._repository, self._plan.refs, self._plan.tag_refs
         jobs = []
         for build in self._plan.to_restore:
             tag, commit = build.tag, build.commit
@@ -106,9 +106,12 @@ class RepositoryUpdate:
         def verify(tag: str) -> None:
             self._sources.verify(TaggedRelease(repository, tag, refs[tag]))
 
-        wanted = self._selector.verified(refs, self._plan.tags, verify)
-        if not wanted:
-            self._selector.demand_chosen(refs)
+        chosen = tuple(tag for tag in self._plan.tags if tag in tag_refs)
+        wanted = self._selector.verified(tag_refs, chosen, verify)
+        if not wanted and repository.branch is None:
+            self._selector.demand_chosen(tag_refs)
+        # Last, so that releases do not wait for it.
+        wanted += tuple(tag for tag in self._plan.tags if tag not in tag_refs)
         self._progress.expect("build", len(wanted) - len(self._plan.tags))
         new = [Job(TaggedRelease(repository, tag, refs[tag])) for tag in wanted]
         return [*jobs, *map(self._fetch_job, new)]
@@ -121,7 +124,9 @@ class RepositoryUpdate:
             return replace(job, error=self._plan.lost_for_good(release.tag, why))
         lost = self._plan.lost_of(release.tag) if job.is_lost else ()
         try:
-            assets = self._assets.fetch(release, {it.file: it.recorded_sha256 for it in lost})
+            # The release of a host has no files of a head.
+            files = {item.file: item.recorded_sha256 for item in lost}
+            assets = None if release.branch else self._assets.fetch(release, files)
             if assets is not None:
                 has_wheels = assets.lacks_wheel
                 release = replace(release, has_sdist=assets.lacks_sdist, has_wheels=has_wheels)
@@ -187,9 +192,12 @@ class RepositoryUpdate:
         if job.error is not None:
             raise job.error
         release, lost = job.release, self._plan.lost_of(job.release.tag)
-        if job.is_lost:
+        if job.is_lost or release.branch:
             self._sources.verify(release)
-        with self._builder.built(release, self.tracked.known.project, job.assets) as result:
+        known, warnings = self.tracked.known, list[str]()
+        if release.branch:
+            release, warnings = development.numbered(self._sources.mirror, release, known)
+        with self._builder.built(release, known.project, job.assets) as result:
             if job.is_lost:
                 done = self._publisher.restore(release, result, lost)
             else:
@@ -201,7 +209,7 @@ class RepositoryUpdate:
             # To remove the trees of a build may take longer than to publish its files.
             self._progress.begin(self.name, "clean")
         self.tracked.outcome.published += done.new
-        self.tracked.warn(done.warnings)
+        self.tracked.warn((*done.warnings, *warnings))
 
     def _upload(self) -> None:
         """Upload the published releases that the other index lacks."""
@@ -229,16 +237,19 @@ class RepositoryUpdate:
 
     def _prune(self) -> None:
         """Remove the files of versions older than those to keep."""
-        paths, keep = self._context.paths, self._repository.keep
-        try:
-            builds = self.tracked.known.builds
-            names = retention.superfluous(paths.distributions, builds, keep or 0)
-            removed = unpublish.remove_files(paths, names, releases.PRUNED)
-        except Exception as error:
-            self.tracked.fail(error)
-            return
-        if removed:
-            _log.info(
-                "%s: removed %s (keep = %d)",
-                self.name, ", ".join(removed), keep,
-            )  # fmt: skip
+        paths, builds = self._context.paths, self.tracked.known.builds
+        groups = retention.groups(self._repository, self._context.settings.watcher, builds)
+        for of_kind, keep in groups:
+            try:
+                names = retention.superfluous(paths.distributions, of_kind, keep)
+                removed = unpublish.remove_files(paths, names, releases.PRUNED)
+                if removed:
+                    retention.forget_heads(paths, self.tracked)
+            except Exception as error:
+                self.tracked.fail(error)
+                return
+            if removed:
+                _log.info(
+                    "%s: removed %s (keep = %d)",
+                    self.name, ", ".join(removed), keep,
+                )  # fmt: skip

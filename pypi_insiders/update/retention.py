@@ -1,16 +1,41 @@
 """Select the old releases of a repository that are to be removed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders.index import store
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import WatcherSettings
+from pypi_insiders.index import distribution, release_lists, store
+from pypi_insiders.index.release_lists import TAKEN_BACK
+from pypi_insiders.repositories import releases
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build
+from pypi_insiders.update.tracked import TrackedRepository
+
+KEPT_HEADS = 5
+"""The number of development releases to keep where no `keep` is set."""
+# Each push adds one to the state, which every command reads.
+_REMEMBERED_HEADS = 100
+
+
+def groups(
+    repository: Repository, settings: WatcherSettings, builds: Iterable[Build]
+) -> Iterator[tuple[list[Build], int]]:
+    """Yield the builds of tags and those of heads, each with the number of versions to keep."""
+    # Apart: of a branch with many pushes, development releases would replace all others.
+    listed, keep = list(builds), repository.keep
+    yield [build for build in listed if not build.is_head], settings.keep if keep is None else keep
+    of_heads = (settings.keep or KEPT_HEADS) if keep is None else keep
+    yield [build for build in listed if build.is_head], of_heads
 
 
 def superfluous(directory: Path, builds: Iterable[Build], keep: int) -> list[str]:
     """Return the published files of a repository that are not of its latest versions.
+
+    Of heads of branches, those that were built last are the latest, and they do not count as
+    versions of tags.
 
     Args:
         directory: the distributions directory.
@@ -24,10 +49,44 @@ def superfluous(directory: Path, builds: Iterable[Build], keep: int) -> list[str
         return []
     # Only builds whose files exist: missing ones must not count as kept versions.
     builds = [build for build in builds if store.present(directory, build.files)]
-    versions = sorted({Version(build.version) for build in builds}, reverse=True)
-    kept = versions[:keep]
+    versions = sorted({Version(it.version) for it in builds if not it.is_head}, reverse=True)
+    # By the order of builds: after a force push, the head may have a lower version than others.
+    heads = [Version(build.version) for build in builds if build.is_head]
+    kept = {*versions[:keep], *heads[-keep:]}
     # By build, not by project: files of other origin are never removed, and a file may be of two
     # builds, of which one is kept.
     stay = {name for build in builds if Version(build.version) in kept for name in build.files}
     names = (name for build in builds for name in build.files if name not in stay)
     return store.present(directory, dict.fromkeys(names))
+
+
+def forget_heads(paths: Paths, tracked: TrackedRepository) -> None:
+    """Remove old heads without files from the state, and from the list of taken-back releases.
+
+    Raises:
+        InsidersError: a file cannot be read or written.
+    """
+    known = tracked.known
+    old = [
+        build
+        for build in known.heads[:-_REMEMBERED_HEADS]
+        if build.local and not store.present(paths.distributions, build.files)
+    ]
+    if not old:
+        return
+    listed = TAKEN_BACK.load(paths.distributions, paths.state)
+    # What the user unpublished, and what is lost, is remembered.
+    gone = {
+        build.tag: [(project, str(version)) for _, project, version in found]
+        for build in old
+        if (found := list(distribution.releases(build.files)))
+        and all(
+            release_lists.word(listed, project, str(version)) == releases.PRUNED
+            for _, project, version in found
+        )
+    }
+    # First the state: with it alone, the files would count as lost.
+    known.builds = [build for build in known.builds if build.tag not in gone]
+    tracked.commit()
+    for project, version in dict.fromkeys(item for found in gone.values() for item in found):
+        releases.give_back(paths, project, version)

@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from enum import Enum, auto
 
 from pypi_insiders import git
@@ -53,12 +52,10 @@ def update(
     """
     with contexts.opened(paths, settings, request, progress) as context:
         context.announcer.resume(context.watched)
-        keep = settings.watcher.keep
-        wanted = registry.select(context.watched, request.names)
+        chosen = registry.select(context.watched, request.names)
         # When all files are verified, they are those of all repositories.
         if request.is_scheduled and not request.names and not context.comparison.verify:
-            wanted = schedule.due(context, wanted)
-        chosen = [item if item.keep is not None else replace(item, keep=keep) for item in wanted]
+            chosen = schedule.due(context, chosen)
         # Before the builds, for projects that were added to repos.toml by hand; and after them, for
         # projects that builds have revealed.
         held_names.sync(paths)
@@ -114,6 +111,8 @@ def _report(outcomes: Iterable[Outcome], progress: Progress) -> None:
         with log.about(outcome.repository):
             for line in outcome.warnings:
                 _log.warning("%s: %s", outcome.repository, line)
+                if hint := outcome.hints.get(line):
+                    _log.info("hint: %s", hint)
 
 
 class _Stage(Enum):

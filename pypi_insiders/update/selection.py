@@ -8,11 +8,12 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from pypi_insiders import git
 from pypi_insiders.config.toml_fields import did_you_mean
 from pypi_insiders.git import NoCommitError, SignatureError
 from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.release_lists import TAKEN_BACK
-from pypi_insiders.repositories import recovery, tags
+from pypi_insiders.repositories import heads, recovery, tags
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.update import failures
@@ -39,6 +40,7 @@ class TagSelector:
     """
 
     def __init__(self, context: UpdateContext, tracked: TrackedRepository) -> None:
+        self._context = context
         self._paths = context.paths
         self._request = context.request
         self._cache = context.cache
@@ -57,7 +59,8 @@ class TagSelector:
         """
         known, repository = self._tracked.known, self._repository
         is_restored = False
-        if not known.builds and not known.former_files and refs:
+        is_any = bool(refs) or self._repository.branch is not None
+        if not known.builds and not known.former_files and is_any:
             known.builds = recovery.recover_builds(
                 self._paths, self._cache, repository, refs, self._rules
             )
@@ -218,7 +221,10 @@ class TagSelector:
         ]
         if (known.passed_over, known.left_out, known.lower) != before:
             self._tracked.commit()
-        tags.demand_release(refs, rules.pattern, name)
+        if not refs and self._repository.branch is None:
+            return [self._report_untagged()]
+        if self._repository.branch is None:
+            tags.demand_release(refs, rules.pattern, name)
         other = None
         if not self._repository.tags:
             other = tags.overlooked(refs, name, self._repository.project or known.project)
@@ -228,6 +234,18 @@ class TagSelector:
             for tag in choice.moved
         ]
         return moved + (["; ".join(other)] if other else [])
+
+    def _report_untagged(self) -> str:
+        """Return the warning of a repository without tags; its hint is in the check."""
+        check, before = self._tracked.check, self._tracked.before
+        # Asked once: without tags, each update would connect twice.
+        hint = before.hints.get(heads.NO_TAGS)
+        if hint is None:
+            access = self._context.access_to(self._repository)
+            branch = git.default_branch(self._repository.remote, access)
+            hint = heads.untagged_hint(self._repository.name, branch)
+        check.hints[heads.NO_TAGS] = self._tracked.outcome.hints[heads.NO_TAGS] = hint
+        return heads.NO_TAGS
 
 
 def _log_new(name: str, known: RepositoryState, choice: tags.Choice) -> None:

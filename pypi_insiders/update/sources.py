@@ -8,7 +8,8 @@ from typing import Literal
 
 from pypi_insiders import git
 from pypi_insiders.builder.errors import BuildError
-from pypi_insiders.repositories.git_access import access_to
+from pypi_insiders.repositories import heads
+from pypi_insiders.repositories.dev_versions import Numbering
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.util.files import make_directory
@@ -16,10 +17,11 @@ from pypi_insiders.util.files import make_directory
 
 @dataclass(frozen=True)
 class TaggedRelease:
-    """A tag of a repository to build."""
+    """A tag of a repository to build, or the head of a branch."""
 
     repository: Repository
     tag: str
+    """Or the name of the head, from `heads.label`."""
     commit: str
     is_moved: bool = False
     """Whether the tag names a different commit now."""
@@ -27,6 +29,18 @@ class TaggedRelease:
     """Whether the sdist is to be built, as far as the repository has one."""
     has_wheels: bool = True
     """Whether wheels are to be built."""
+    numbers: Numbering | None = None
+    """What the version of a head follows from."""
+
+    @property
+    def branch(self) -> str | None:
+        """The branch; `None`: it is a tag."""
+        return heads.branch_of(self.tag)
+
+    @property
+    def subject(self) -> str:
+        """The tag or the head in messages."""
+        return heads.subject(self.tag)
 
 
 class ReleaseSources:
@@ -52,7 +66,7 @@ class ReleaseSources:
     @property
     def _access(self) -> git.Access:
         # Read when needed: a missing token fails this repository, not the whole update.
-        return access_to(self._repository, self._context.settings.watcher.token_command)
+        return self._context.access_to(self._repository)
 
     def fetch(self) -> None:
         """Fetch the repository into its mirror.
@@ -86,7 +100,8 @@ class ReleaseSources:
             BuildError: it requires submodules that are not allowed, or its tag has no commit.
             InsidersError: the repository cannot be read, or the mirror cannot be written.
         """
-        if release.is_moved:  # a fetch of tags lacks a commit that no tag names
+        # A fetch of tags lacks a commit that no tag names.
+        if release.is_moved or release.branch:
             with self._guarded():
                 git.fetch_commit(self._repository.remote, self.mirror, release.commit, self._access)
         with self._faults_raised(), self._guarded():
@@ -106,6 +121,8 @@ class ReleaseSources:
         """
         git.check_commit(self.mirror, release.commit)
         if signers := self._repository.signers:
+            if release.branch:
+                raise git.SignatureError(f"{release.subject} has no signed tag")
             git.verify(self.mirror, release.tag, release.commit, signers)
 
     def export(self, release: TaggedRelease, tree: Path) -> int:
@@ -128,7 +145,7 @@ class ReleaseSources:
                 release.commit,
                 tree,
                 self._access,
-                tag=release.tag,
+                tag=None if release.branch else release.tag,
                 submodules=self._submodules,
                 has_lfs=bool(self._repository.lfs),
                 project=self._repository.subdirectory or ".",

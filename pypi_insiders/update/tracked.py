@@ -11,7 +11,7 @@ from dataclasses import replace
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.config.paths import build_log
 from pypi_insiders.git import UnreachableError
-from pypi_insiders.repositories import state
+from pypi_insiders.repositories import heads, state
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Check, RepositoryState
 from pypi_insiders.update import failures
@@ -45,18 +45,19 @@ class TrackedRepository:
 
     def __init__(self, context: UpdateContext, repository: Repository) -> None:
         self._context = context
-        self._before = context.checks.get(repository.name, Check())
+        self.before = context.checks.get(repository.name, Check())
+        """The result of the last check."""
         self.repository = repository
         self.name = repository.name
         self.known = RepositoryState()
-        self.check = self._before
+        self.check = self.before
         """The result of this check."""
         self.outcome = Outcome(repository.name)
 
     @property
     def was_well(self) -> bool:
         """Return whether the last check had no failure; failed tags do not count."""
-        return not self._before.errors and self._before.unreachable_since is None
+        return not self.before.errors and self.before.unreachable_since is None
 
     def load(self) -> None:
         """Read its state, unless its name belongs to another repository now.
@@ -106,14 +107,14 @@ class TrackedRepository:
         # The error is a consequence of the interruption, which has killed git and the builds.
         if self._context.interrupted.is_set():
             return
-        subject = f"{self.name}: tag {tag}" if tag else self.name
+        subject = f"{self.name}: {heads.subject(tag)}" if tag else self.name
         if isinstance(error, BuildError) and error.output:
             _log.info("%s: output of the build:\n%s", subject, Block(error.output.rstrip()))
             self._keep_output(tag, error.output)
         shown = failures.in_words(error)
         # The lasting failure of a tag is in the state, until the tag builds.
         if tag is None or not failures.is_lasting(error):
-            place = f"tag {tag}: " if tag else ""
+            place = f"{heads.subject(tag)}: " if tag else ""
             text = f"{place}{shown.message}"
             self.check.errors.append(text)
             if shown.hint:
@@ -156,7 +157,7 @@ class TrackedRepository:
     def report_again(self, tag: str) -> None:
         """Report a failed tag that is not retried yet, so that the update fails too."""
         error = failures.repeated(self.known.failures[tag], self.repository)
-        _log.error("%s: tag %s: %s", self.name, tag, error.message)
+        _log.error("%s: %s: %s", self.name, heads.subject(tag), error.message)
         _log.info("hint: %s", error.hint)
         self.outcome.errors.append(error)
         self.outcome.failed_tags[error] = tag
@@ -167,7 +168,7 @@ class TrackedRepository:
         Before the first build it is a failure at once, as installers have no version meanwhile.
         """
         # The last check counts too: a host may answer, and hang whenever it has to send objects.
-        since_s = self.check.unreachable_since or self._before.unreachable_since or now_s
+        since_s = self.check.unreachable_since or self.before.unreachable_since or now_s
         self.check = replace(self.check, unreachable_since=since_s)
         if not (self.is_within_grace(since_s) and self.known.builds):
             self.fail(error)

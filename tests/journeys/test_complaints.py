@@ -362,9 +362,10 @@ UPDATES = [
         given=f"{WATCH} me/probe",
     ),
     Complaint(
-        "a repository without tags", "update", "me/probe: no tags found",
-        "releases are built from tags such as v1.0",
-        given=f"git init -q --bare probe.git; {WATCH.replace('/nowhere', '$PWD')} me/probe",
+        "a branch that is not there", "update", "me/probe: branch main not found",
+        "list its branches: `git ls-remote --heads file://{home}/probe.git`",
+        given="git init -q --bare probe.git; "
+        f"{WATCH.replace('/nowhere', '$PWD')} me/probe --branch main",
     ),
 ]  # fmt: skip
 

@@ -362,7 +362,7 @@ STATES: dict[Callable[[Person, Path], None], str | None] = {
     _nothing: None,
     _well: None,
     _list_lost: None,
-    _without_tags: "no tags found",
+    _without_tags: None,
     _without_versions: "none of its tags is a version: latest",
     _only_pre_releases: "`pypi-insiders repos set me/probe pre=true`",
     _unsigned: "`pypi-insiders repos set me/probe allowed-signers=FILE`",

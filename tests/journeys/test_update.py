@@ -122,7 +122,6 @@ def test_a_moved_tag_changes_nothing_that_is_published(person: Person, watch: Wa
 @pytest.mark.parametrize(
     ("tags", "error", "hint"),
     [
-        ([], "no tags found", "releases are built from tags such as v1.0"),
         (
             ["nightly"],
             "none of its tags is a version: nightly",

@@ -43,12 +43,17 @@ def test_what_was_added_is_asked_for_its_tags(person: Person, tmp_path: Path) ->
     [
         ((), (), f"no tags found\n{NO_VERSION_HINT}"),
         (
+            (), ("--branch", "mian"),
+            "branch mian not found\n"
+            "hint: list its branches: `git ls-remote --heads {url}`\n",
+        ),
+        (
             ("latest", "rel"), (),
             f"none of its tags is a version: latest, rel\n{NO_VERSION_HINT}",
         ),
         (
             ("v1.0",), ("--tags", "server-{version}"),
-            "none of its tags is a version and matches server-{version}: v1.0\n"
+            "none of its tags is a version and matches server-{{version}}: v1.0\n"
             "hint: `pypi-insiders repos set me/probe tags=` takes every tag that is a version\n",
         ),
         (
@@ -68,7 +73,7 @@ def test_what_gives_no_release_is_said(
     added = person.run("repos", "add", "me/probe", "--url", project.url, *options)
     assert (added.stdout, added.stderr) == (
         "watching me/probe\n",
-        f"warning: me/probe: {told}{UNNAMED.format('me/probe', '')}",
+        f"warning: me/probe: {told.format(url=project.url)}{UNNAMED.format('me/probe', '')}",
     )
 
 

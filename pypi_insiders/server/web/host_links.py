@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from pypi_insiders.repositories import heads
+
 # Source: git-fetch(1), "GIT URLS".
 _SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>[^@/:\[\]]+):(?!/)(?P<path>.+)")
 _SCHEMES = ("ssh", "git", "https", "http")
@@ -48,7 +50,9 @@ class HostLinks:
         return self._below(self._forms.commit.format(commit=quote(commit, safe="")))
 
     def tag(self, tag: str) -> str:
-        """Return the URL of a tag."""
+        """Return the URL of a tag, or of the commit of a head."""
+        if commit := heads.digits_of(tag):
+            return self.commit(commit)
         return self._below(self._forms.tag.format(tag=quote(tag)))
 
     def compare(self, old: str, new: str) -> str:

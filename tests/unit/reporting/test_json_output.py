@@ -82,6 +82,8 @@ def test_a_problem_names_its_tag_and_what_helps() -> None:
         ("tag a/b-1.0 was built from 0123 and names 4567 now", "a/b-1.0"),
         ("no tag is a release", None),
         ("tags v1: odd", None),
+        ("branch main at 0123abcde: it fails", "branch main at 0123abcde"),
+        ("branch main not found", None),
         ("", None),
     ],
 )

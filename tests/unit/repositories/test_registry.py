@@ -32,9 +32,9 @@ _URL_HINT = (
 
 
 KEYS = (
-    "project, url, insecure-http, keep, tags, pre, max-new, backfill, subdirectory, python, "
-    "network, readable, path, strict, allowed-signers, public-until-built, submodules, history, "
-    "lfs, sdist, as-of-tag, build-from-source, assets, forge, interval, "
+    "project, url, insecure-http, keep, tags, branch, pre, max-new, backfill, subdirectory, "
+    "python, network, readable, path, strict, allowed-signers, public-until-built, submodules, "
+    "history, lfs, sdist, as-of-tag, build-from-source, assets, forge, interval, "
     "token-file, token-credential, token-command"
 )
 
@@ -270,7 +270,7 @@ def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
 "a/b" = 1
 ["../x"]
 ["c/d"]
-branch = "main"
+trunk = "main"
 ["e/f"]
 project = 5
 ["g/h"]
@@ -283,7 +283,7 @@ url = "http://me:secret@h/x"
         InsidersError,
         f'{path}: a/b must be a table: ["a/b"]; '
         "'../x' is not a repository of the form NS/PROJ; "
-        f"c/d: unknown key branch (known: {KEYS}); "
+        f"c/d: unknown key trunk (known: {KEYS}); "
         "e/f: project must be a string; "
         "g/h: '-' is not a project name; "
         "i/j: 'http://h/x' contains a credential, which would be stored in plain text",
@@ -293,10 +293,10 @@ url = "http://me:secret@h/x"
 
 def test_all_problems_of_one_repository_are_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "repos.toml"
-    path.write_text('["a/b"]\nbranch = "main"\nproject = 5\nurl = 6\n')
+    path.write_text('["a/b"]\ntrunk = "main"\nproject = 5\nurl = 6\n')
     assert _refusal(load, path) == (
         InsidersError,
-        f"{path}: a/b: unknown key branch (known: {KEYS}); "
+        f"{path}: a/b: unknown key trunk (known: {KEYS}); "
         "a/b: project must be a string; a/b: url must be a string",
         f"edit {path}",
     )

@@ -1,0 +1,52 @@
+"""Name the heads of branches that are built, where a tag is named otherwise."""
+
+import re
+import shlex
+
+# No tag has spaces in its name, so none can be taken for a head. Source: git-check-ref-format(1).
+_LABEL = re.compile(r"branch (?P<branch>\S+) at (?P<digits>[0-9a-f]+)")
+_DIGITS = 9
+NO_TAGS = "no tags found"
+"""The warning about a repository without tags and without the key `branch`."""
+TAGS_HINT = "releases are built from tags such as v1.0"
+
+
+def label(branch: str, commit: str) -> str:
+    """Return the name of a head, such as `branch main at 1a2b3c4d5`.
+
+    Args:
+        branch: without `refs/heads/`.
+        commit: full hash.
+    """
+    return f"branch {branch} at {commit[:_DIGITS]}"
+
+
+def branch_of(tag: str) -> str | None:
+    """Return the branch in the name of a head; `None` for a tag."""
+    found = _LABEL.fullmatch(tag)
+    return found["branch"] if found else None
+
+
+def digits_of(tag: str) -> str | None:
+    """Return the first digits of the commit in the name of a head; `None` for a tag."""
+    found = _LABEL.fullmatch(tag)
+    return found["digits"] if found else None
+
+
+def subject(tag: str) -> str:
+    """Return a tag or a head as the subject of a message: `tag v1.0`."""
+    return tag if branch_of(tag) else f"tag {tag}"
+
+
+def build_command(repository: str, tag: str, *, is_forced: bool = False) -> str:
+    """Return the command that builds a tag or a head, in backticks."""
+    words = ["pypi-insiders", "update", repository, "--tag", tag]
+    return f"`{shlex.join([*words, '--force'] if is_forced else words)}`"
+
+
+def untagged_hint(repository: str, branch: str | None) -> str:
+    """Return what to do about a repository without tags, by its default branch if it has one."""
+    if branch is None:
+        return TAGS_HINT
+    command = shlex.join(["pypi-insiders", "repos", "add", repository, "--branch", branch])
+    return f"build its branch: `{command}`"

@@ -1,0 +1,125 @@
+"""Select the head of a branch to build."""
+
+import logging
+
+from packaging.version import InvalidVersion, Version
+
+from pypi_insiders.config.toml_fields import did_you_mean
+from pypi_insiders.git import Refs
+from pypi_insiders.index import store
+from pypi_insiders.repositories import heads
+from pypi_insiders.repositories.state import Build
+from pypi_insiders.update.context import UpdateContext
+from pypi_insiders.update.tracked import TrackedRepository
+from pypi_insiders.util.errors import InsidersError
+
+_log = logging.getLogger(__name__)
+
+
+class HeadSelector:
+    """Selects the head of the branch of one repository, if it has the key `branch`.
+
+    In all methods, `listed` are the tags and branches of the repository.
+
+    Args:
+        context: of the update.
+        tracked: the repository, after `load`.
+    """
+
+    def __init__(self, context: UpdateContext, tracked: TrackedRepository) -> None:
+        self._request = context.request
+        self._directory = context.paths.distributions
+        self._tracked = tracked
+        self._repository = tracked.repository
+
+    def refs(self, listed: Refs) -> dict[str, str]:
+        """Return the name and the commit of the head, and of all heads that were built."""
+        # A head that was built stays what it is, whatever its branch names now.
+        found = {build.tag: build.commit for build in self._tracked.known.heads}
+        branch = self._repository.branch
+        if branch and (commit := listed.branches.get(branch)):
+            found.setdefault(heads.label(branch, commit), commit)
+        return found
+
+    def named(self, listed: Refs) -> str | None:
+        """Return the head that `--tag` names, or the version of which it names; `None`: a tag."""
+        text = self._request.tag
+        if text is None or text in listed.tags:
+            return None
+        if text in self.refs(listed):
+            return text
+        try:
+            version = Version(text)
+        except InvalidVersion:
+            return None
+        built = self._tracked.known.heads
+        return next((build.tag for build in built if Version(build.version) == version), None)
+
+    def choose(self, listed: Refs) -> tuple[str, ...]:
+        """Return the head to build, if there is one."""
+        name, request = self._repository.name, self._request
+        if request.tag is not None:
+            head = self.named(listed)
+            if head and not request.force and self._is_built(head):
+                _log.info("%s: %s is already built; rebuild it with --force", name, head)
+                head = None
+            return (head,) if head else ()
+        branch = self._repository.branch
+        if branch is None or not self._is_usable(listed, branch):
+            return ()
+        commit = listed.branches[branch]
+        if tag := self._tag_of(listed, commit):
+            _log.debug("%s: the head of branch %s is tag %s", name, branch, tag)
+            return ()
+        # By its commit: another branch may have been built at this one.
+        return () if self._built(commit) else (heads.label(branch, commit),)
+
+    def _is_usable(self, listed: Refs, branch: str) -> bool:
+        """Return whether there is a head that may be built; report why not."""
+        tracked, command = self._tracked, f"pypi-insiders repos set {self._repository.name}"
+        if self._repository.signers:
+            tracked.fail(
+                InsidersError(
+                    f"branch {branch} is not built: allowed-signers requires signed tags",
+                    f"build only its tags: `{command} branch=`",
+                )
+            )
+            return False
+        if branch in listed.branches:
+            return True
+        text = f"branch {branch} not found{did_you_mean(branch, listed.branches)}"
+        if any(heads.branch_of(build.tag) == branch for build in tracked.known.heads):
+            tracked.warn([f"{text}; its releases stay; `{command} branch=BRANCH` builds another"])
+        else:
+            hint = f"list its branches: `git ls-remote --heads {self._repository.remote}`"
+            tracked.fail(InsidersError(text, hint))
+        return False
+
+    def _is_built(self, head: str) -> bool:
+        return any(build.tag == head for build in self._tracked.known.heads)
+
+    def _tag_of(self, listed: Refs, commit: str) -> str | None:
+        """Return the tag by which a commit is a release; `None`: it has none."""
+        pattern = self._repository.rules(1).pattern
+        tags = (tag for tag, of in listed.tags.items() if of == commit and pattern.version_of(tag))
+        return next(tags, None)
+
+    def _built(self, commit: str) -> Build | None:
+        return next((it for it in self._tracked.known.heads if it.commit == commit), None)
+
+    def warnings(self, listed: Refs) -> list[str]:
+        """Return a warning if installers prefer a development release to that of the head."""
+        commit = listed.branches.get(self._repository.branch or "")
+        head = self._built(commit) if commit else None
+        if head is None:
+            return []
+        known, directory = self._tracked.known, self._directory
+        served = [build for build in known.heads if store.present(directory, build.files)]
+        above = max(served, key=lambda build: Version(build.version), default=head)
+        if Version(above.version) <= Version(head.version):
+            return []
+        project = self._repository.project or known.project
+        return [
+            f"{head.tag} is {head.version}, and {above.version} of {above.commit:.9} is higher: "
+            f"installers prefer it until `pypi-insiders unpublish {project} {above.version}`"
+        ]

@@ -1,0 +1,181 @@
+"""Development releases of a branch, from the repository to real installers."""
+
+import json
+import shutil
+from pathlib import Path
+
+from clients import BIN
+from fixtures import Person, names
+from projects import Project, create, git
+
+
+def commit(project: Project, *options: str) -> str:
+    """Commit everything and push it, without a tag; return the commit."""
+    git(project.tree, "add", "--all")
+    git(project.tree, "commit", "--quiet", "--allow-empty", "--message", "x", *options)
+    git(project.tree, "push", "--quiet", "--force", "origin", "HEAD")
+    return git(project.tree, "rev-parse", "HEAD")
+
+
+def develop(person: Person, tmp_path: Path, *options: str) -> tuple[Project, str]:
+    """Watch the branch of a project without tags; return its head."""
+    project = create(tmp_path, "probe")
+    project.write("0.1.0")
+    head = commit(project)
+    words = ("repos", "add", "me/probe", "--url", project.url, "--branch", "main", *options)
+    person.run(*words)
+    return project, head
+
+
+def install(person: Person, client: str, target: Path, *words: str) -> str:
+    """Install with a real client; return the version."""
+    command = {"pip": (BIN / "pip",), "uv": (BIN / "uv", "pip")}[client]
+    person.run("exec", "--no-update", "--", *command, "install", "--target", target, *words)
+    (info,) = target.glob("probe-*.dist-info")
+    return info.name.removesuffix(".dist-info").partition("-")[2]
+
+
+def test_a_repository_without_tags_is_no_failure_and_its_branch_is_offered(
+    person: Person, tmp_path: Path
+) -> None:
+    """With the name of its own default branch, which the next command builds."""
+    project = create(tmp_path, "probe")
+    project.write("0.1.0")
+    git(project.tree, "checkout", "--quiet", "-b", "trunk")
+    git(project.remote, "symbolic-ref", "HEAD", "refs/heads/trunk")
+    head = commit(project)
+    told = (
+        "warning: me/probe: no tags found\n"
+        "hint: build its branch: `pypi-insiders repos add me/probe --branch trunk`\n"
+    )
+    added = person.run("repos", "add", "me/probe:probe", "--url", project.url)
+    assert added.stderr == told
+    for _ in range(2):
+        assert person.run("update").stderr == told
+    shown = json.loads(person.run("status", "--json", status=3).stdout)
+    found = [item for item in shown["warnings"] if item["subject"] == "me/probe"]
+    assert (shown["problems"], found) == (
+        [],
+        [{
+            "subject": "me/probe",
+            "text": "probe has no release yet: no tags found",
+            "hint": "build its branch: `pypi-insiders repos add me/probe --branch trunk`",
+            "tag": None,
+        }],
+    )  # fmt: skip
+    person.run("repos", "add", "me/probe", "--branch", "trunk")
+    person.run("update")
+    assert person.distributions() == names(f"probe-0.1.0.dev1+g{head:.7}")
+
+
+def test_installers_get_development_releases_only_if_asked_for_or_without_others(
+    person: Person, tmp_path: Path
+) -> None:
+    project, head = develop(person, tmp_path)
+    person.run("update")
+    assert "published 0 files" in person.run("update").stdout
+    first = f"0.1.0.dev1+g{head:.7}"
+    listed = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
+    assert (listed[0]["tag"], listed[0]["served_version"]) == (f"branch main at {head:.9}", first)
+    for client in ("pip", "uv"):
+        assert install(person, client, tmp_path / f"only-{client}", "probe") == first
+    # The tag of a head is built as what it is, and its commit not again.
+    project.push("v0.1.0")
+    person.run("update")
+    head = commit(project)
+    person.run("update")
+    second = f"0.1.1.dev1+g{head:.7}"
+    assert person.distributions() == names(f"probe-{first}", "probe-0.1.0", f"probe-{second}")
+    for client, pre in (("pip", "--pre"), ("uv", "--prerelease=allow")):
+        at = tmp_path / client
+        assert install(person, client, at / "final", "probe") == "0.1.0"
+        assert install(person, client, at / "pre", pre, "probe") == second
+    assert install(person, "uv", tmp_path / "exact", f"probe=={first}") == first
+
+
+def test_a_rewritten_branch_is_told_and_no_version_is_given_twice(
+    person: Person, tmp_path: Path
+) -> None:
+    project, first = develop(person, tmp_path)
+    person.run("update")
+    second = commit(project, "--amend")
+    old, new = f"0.1.0.dev1+g{first:.7}", f"0.1.0.dev2+g{second:.7}"
+    assert person.run("update").stderr.endswith(
+        f"warning: me/probe: branch main was rewritten: {first:.9}, built as {old}, is not in the "
+        f"history of {second:.9}\n"
+    )
+    git(project.remote, "update-ref", "refs/heads/main", first)
+    back = person.run("update")
+    assert back.stderr == (
+        f"warning: me/probe: branch main at {first:.9} is {old}, and {new} of {second:.9} is "
+        f"higher: installers prefer it until `pypi-insiders unpublish probe {new}`\n"
+    )
+    assert person.distributions() == names(f"probe-{old}", f"probe-{new}")
+    person.run("unpublish", "probe", new, "--yes")
+    assert person.run("update").stderr == ""
+    # What was built is built again from its commit, whatever the branch is by then.
+    git(project.remote, "branch", "--move", "main", "trunk")
+    gone = (
+        "warning: me/probe: branch main not found (known: trunk); its releases stay; "
+        "`pypi-insiders repos set me/probe branch=BRANCH` builds another\n"
+    )
+    again = person.run("update", "me/probe", "--tag", old, "--force")
+    assert again.stderr.count("is identical to the published file") == 2
+    (person.paths.distributions / names(f"probe-{old}")[0]).unlink()
+    restored = person.run("update").stderr
+    assert "identical to the lost file" in restored
+    assert restored.endswith(gone)
+    # Its state may be lost too.
+    shutil.rmtree(person.paths.state / "repositories")
+    person.run("repos", "set", "me/probe", "branch=trunk")
+    assert f"its state was lost; recovered: {old}\n" in person.run("update").stderr
+    assert person.distributions() == names(f"probe-{old}")
+
+
+def test_a_head_that_fails_waits_and_holds_up_no_release(person: Person, tmp_path: Path) -> None:
+    project, _ = develop(person, tmp_path)
+    project.write("0.2.0")
+    project.push("v0.2.0")
+    (project.tree / "buildapi.py").write_text("raise SystemExit('broken')\n")
+    broken = commit(project)
+    failed = person.run("update", status=1)
+    assert f"error: me/probe: branch main at {broken:.9}: " in failed.stderr
+    assert person.distributions() == names("probe-0.2.0")
+    waiting = person.run("update", status=1).stderr
+    assert "building" not in waiting
+    assert "failed before; next try after" in waiting
+    project.write("0.3.0")
+    mended = commit(project)
+    person.run("update")
+    assert person.distributions() == names("probe-0.2.0", f"probe-0.3.0.dev2+g{mended:.7}")
+    assert person.run("update").stderr == ""
+
+
+def test_signed_tags_are_required_of_a_branch_too(person: Person, tmp_path: Path) -> None:
+    """Which has none: nothing is built, nor is its name read."""
+    signers = tmp_path / "signers"
+    signers.write_text("* ssh-ed25519 AAAA\n")
+    develop(person, tmp_path, "--allowed-signers", str(signers))
+    failed = person.run("update", status=1)
+    assert (
+        "error: me/probe: branch main is not built: allowed-signers requires signed tags\n"
+        "hint: build only its tags: `pypi-insiders repos set me/probe branch=`\n"
+    ) in failed.stderr
+    assert person.distributions() == []
+
+
+def test_old_development_releases_are_removed_and_no_others(person: Person, tmp_path: Path) -> None:
+    project = create(tmp_path, "probe")
+    git(project.tree, "checkout", "--quiet", "-b", "feature/x")
+    for version in ("0.1.0", "0.2.0"):
+        project.release(version)
+    options = ("--branch", "feature/x", "--backfill", "2", "--keep", "2")
+    person.run("repos", "add", "me/probe", "--url", project.url, *options)
+    heads = []
+    for _ in range(3):
+        heads.append(commit(project))
+        last = person.run("update")
+    assert "(keep = 2)" in last.stderr
+    left = [f"probe-0.2.1.dev{n}+g{head:.7}" for n, head in enumerate(heads, 1)][1:]
+    assert person.distributions() == names("probe-0.1.0", "probe-0.2.0", *left)
+    assert "published 0 files" in person.run("update").stdout
