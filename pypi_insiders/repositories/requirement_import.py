@@ -1,6 +1,7 @@
 """Import what requirements take from Git, and say what to write there instead."""
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -49,8 +50,11 @@ class GitRequirement(NamedTuple):
         action = "remove it, and require" if self.tool == "uv" else "replace its Git URL by"
         if not self.ref or version_of(self.ref):
             return f"{self.place}: {action} `{new}`"
-        what = "commit" if _COMMIT.fullmatch(self.ref) else "branch or tag"
-        return f"{self.place}: {action} `{new}` ({what} {self.ref} is not a version)"
+        if _COMMIT.fullmatch(self.ref):
+            return f"{self.place}: {action} `{new}` (commit {self.ref} is not a version)"
+        words = ("pypi-insiders", "repos", "set", self.repository.name, f"branch={self.ref}")
+        hint = f"if it is a branch: `{shlex.join(words)}`"
+        return f"{self.place}: {action} `{new}` ({self.ref} is not a version; {hint})"
 
     def _instead(self, project: str) -> str:
         version = version_of(self.ref)

@@ -61,7 +61,8 @@ INSTEAD = "replace its Git URL by "
         (
             f"probe @ git+https://me:{TOKEN}@github.com/me/probe@main",
             {"name": "me/probe", "project": "probe", "url": "https://github.com/me/probe.git"},
-            "`PROJECT` (branch or tag main is not a version)",
+            "`PROJECT` (main is not a version; if it is a branch: "
+            "`pypi-insiders repos set me/probe branch=main`)",
         ),
         (
             "probe @ git+https://${TOKEN}@git.example/a/b/probe@1a2b3c4d",
@@ -126,7 +127,7 @@ e = {{ git = "git@github.com:me/e.git", tag = "3.0" }}
         "pyproject.toml, tool.hatch.envs.x.dependencies: replace its Git URL by `c`",
         "pyproject.toml, tool.poetry.group.dev.dependencies.d: replace its Git URL by "
         '`d = {version = "*", extras = ["x"], markers = "os_name == \'posix\'"}` '
-        "(branch or tag main is not a version)",
+        "(main is not a version; if it is a branch: `pypi-insiders repos set me/d branch=main`)",
         "pyproject.toml, tool.poetry.group.dev.dependencies.e: replace its Git URL by "
         '`e = "==3.0"`',
     ]
