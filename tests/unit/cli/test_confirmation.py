@@ -84,7 +84,9 @@ def test_a_dry_run_lists_and_leaves_all(person: Person, index: Path) -> None:
     assert "me/a" in person.run("repos", "list").stdout
     assert person.distributions() == [FILE]
     # What it published may be left to remove.
-    known = RepositoryState("my-dist", [Build("v1", "c0ffee", "1", 0, {FILE: ""})], "file:///nowhere")
+    known = RepositoryState(
+        "my-dist", [Build("v1", "c0ffee", "1", 0, {FILE: ""})], "file:///nowhere"
+    )
     state.save(person.paths.state, "me/a", known)
     person.run("repos", "remove", "me/a")
     done = person.run("repos", "remove", "--purge", "--dry-run", "me/a")
