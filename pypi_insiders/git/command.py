@@ -39,6 +39,8 @@ _CHECK_S = 0.1
 """How often the disk and the amount of output are checked."""
 _OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024
 """More than a list of a million tags."""
+_ERRORS_LIMIT_BYTES = 16 * 1024 * 1024
+"""A host writes them too, and their lines take several times as much memory."""
 _END_TIMEOUT_S = 5
 # Signals from outside. A damaged repository can crash git with others, such as SIGSEGV.
 _EXTERNAL_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
@@ -226,13 +228,13 @@ def _wait(
         try:
             # After a timeout, communicate() can be called again and loses no output.
             output = process.communicate(timeout=min(left_s, _CHECK_S))
-            printed = sum(map(len, output))
+            printed, errors = map(len, output)
         except subprocess.TimeoutExpired as error:
-            printed = len(error.output or b"") + len(error.stderr or b"")
+            printed, errors = len(error.output or b""), len(error.stderr or b"")
         # A host can list any number of refs, all of which would be in memory.
-        if printed > _OUTPUT_LIMIT_BYTES:
+        if excess := _excess(printed, errors):
             kill_with_descendants(process.pid)
-            raise InsidersError(f"git printed more than {_OUTPUT_LIMIT_BYTES // 1024**2} MiB")
+            raise InsidersError(f"git printed more than {excess}")
         if output is not None:
             return (*output, process.returncode)
         if disk_reserve.is_exhausted():
@@ -262,6 +264,15 @@ def _wait(
             "`git config --show-origin --get-all credential.helper`",
         )
     return *(output or (b"", b"")), None
+
+
+def _excess(printed: int, errors: int) -> str | None:
+    """Return the limit that the output of git exceeds."""
+    if printed + errors > _OUTPUT_LIMIT_BYTES:
+        return f"{_OUTPUT_LIMIT_BYTES // 1024**2} MiB"
+    if errors > _ERRORS_LIMIT_BYTES:
+        return f"{_ERRORS_LIMIT_BYTES // 1024**2} MiB of errors"
+    return None
 
 
 _pids: set[int] = set()

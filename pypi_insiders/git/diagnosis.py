@@ -22,9 +22,11 @@ from pypi_insiders.util.formatting import last_line
 from pypi_insiders.util.without_credentials import without_any_credentials, without_credentials
 
 # Where text of the host starts, which may have several lines: `ERR` of the protocol, an unexpected
-# answer, and a message of a server of Git LFS. Source: git's pkt-line.c, connect.c, fetch-pack.c.
+# answer, the name of a ref, and a message of a server of Git LFS.
+# Source: git's pkt-line.c, connect.c, fetch-pack.c, remote.c, refs.c.
 _HOST_TEXT = (
-    r"\bremote error: |(?:got|received|unexpected) '|\bbatch response: |unexpected wanted-ref: "
+    r"\bremote error: |(?:got|received|unexpected|funny ref|capability|object format|line:?|name) '"
+    r"|\bbatch response: |unexpected wanted-ref: "
     r"|invalid ls-refs response: |invalid (?:un)?shallow line: |error in object: "
     r"|object not found: |expected shallow/unshallow, got "
 )

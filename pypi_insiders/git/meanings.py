@@ -15,7 +15,8 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.network_failures import PASSING_STATUS, UNREACHABLE, UNRESOLVED
 
 # What hosts put before their messages. Anchored wherever a banner of ssh could have the same words.
-_HOST = r"^(?:remote: *|ERROR: *|fatal: (?:remote error: *)?|conq: *|(?:Gitea|Forgejo|Gogs): *)*"
+# Possessive (`*+`), or a hostile host's line of such words would take a time that is quadratic.
+_HOST = r"^(?:remote: *|ERROR: *|fatal: (?:remote error: *)?|conq: *|(?:Gitea|Forgejo|Gogs): *)*+"
 _STATUS = r"(?:returned error:|HTTP code|tunnel failed, response) "
 _RETRY = "the next update tries again"
 _LOGIN = r"(?i:log-?in|sign[_-]?in|saml|sso|oauth|openid|auth|session)"

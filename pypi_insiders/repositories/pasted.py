@@ -35,6 +35,7 @@ _FORGES = {
 # Source: git's enter_repo in path.c; the packages of Gitea, Forgejo and Gogs.
 _FORGE_USERS = {"git@", "gitea@", "forgejo@", "gogs@"}
 _PORTS = {"https": "443", "http": "80", "git": "9418"}
+_DATA_CENTER_PORT = "7999"
 
 
 class Pasted(NamedTuple):
@@ -127,16 +128,16 @@ class _Address(NamedTuple):
 def _split(text: str, *, is_stored: bool) -> _Address | None:
     is_scp = False
     if match := re.fullmatch(r"(\w+)://([^/@]*@)?([^/]*)/+(.*)", text):
-        scheme, user, host, path = match[1].lower(), match[2] or "", match[3].lower(), match[4]
+        scheme, user, host, path = match[1].lower(), match[2] or "", _folded(match[3]), match[4]
     # As browsers show it. A namespace of GitHub has no dot.
     elif not is_stored and (
         match := re.fullmatch(r"([\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}(?::\d+)?)/([^/]+/.*)", text)
     ):
-        scheme, user, host, path = "https", "", match[1].lower(), match[2]
+        scheme, user, host, path = "https", "", _folded(match[1]), match[2]
     elif match := re.fullmatch(
         r"(?!(?:https?|ssh|git|file):)([\w.-]+@)?([\w.-]+):(?!//|:)(.*)", text
     ):
-        scheme, user, host, path = "ssh", match[1] or "", match[2].lower(), match[3]
+        scheme, user, host, path = "ssh", match[1] or "", _folded(match[2]), match[3]
         is_scp = True
     else:
         return None
@@ -160,12 +161,16 @@ def _place(address: _Address) -> tuple[str, str]:
         return at, f"{user}{'' if is_scp else '/'}{path}"
     if port not in ("", _PORTS.get(scheme, port)):
         host = f"{host}:{port}"
-    parts = _routed(path, name, is_data_center=scheme in ("http", "https") and not is_forge)
+    parts = _routed(path, name)
+    # Bitbucket Data Center has `/scm/` in its addresses of https alone, and this port for ssh. On
+    # other hosts a group can be called so, and have another repository of the same name.
+    if scheme == "ssh" and port == _DATA_CENTER_PORT:
+        parts.insert(0, "scm")
     # The former addresses of Azure for ssh have the organization only here.
     if host == _AZURE and "_ssh" in parts:
         parts.insert(0, user)
     is_absolute = is_scp and path.startswith("/") and not is_forge
-    return host, ("/" if is_absolute else "") + "/".join(parts).casefold()
+    return host, ("/" if is_absolute else "") + _folded("/".join(parts))
 
 
 def _host(name: str) -> str:
@@ -173,18 +178,18 @@ def _host(name: str) -> str:
     return _AZURE if name.endswith(_OF_ORGANIZATIONS) else _SSH_HOSTS.get(name, name)
 
 
-def _routed(path: str, host: str, *, is_data_center: bool) -> list[str]:
+def _folded(text: str) -> str:
+    # Not `casefold` or `lower`, by which `ß` is `ss`, and the sign of Kelvin a `k`.
+    return re.sub("[A-Z]+", lambda match: match[0].lower(), text)
+
+
+def _routed(path: str, host: str) -> list[str]:
     """Return the parts of a path, without those that only lead to the repositories of its host."""
     is_azure = _host(host) == _AZURE
     # Azure would serve a repository of that name, and no other.
     path = path if is_azure else path.removesuffix(".git")
     parts = [part for part in path.split("/") if part]
-    if is_azure:
-        return _of_azure(parts, host)
-    # Of Bitbucket Data Center.
-    if is_data_center and parts[:1] == ["scm"] and len(parts) > 2:
-        del parts[0]
-    return parts
+    return _of_azure(parts, host) if is_azure else parts
 
 
 def _of_azure(parts: list[str], host: str) -> list[str]:
@@ -206,9 +211,10 @@ def _of_azure(parts: list[str], host: str) -> list[str]:
 
 def _parts(path: str, host: str) -> list[str]:
     """Return the parts of a path that name a repository."""
+    routed = _routed(path, host)
+    # Of Bitbucket Data Center.
+    if routed[:1] == ["scm"] and len(routed) > 2:
+        del routed[0]
     # Spaces and the like, which a name cannot have.
-    named = (
-        re.sub(r"[^A-Za-z0-9_.-]+", "-", unquote(part)).lstrip("-")
-        for part in _routed(path, host, is_data_center=True)
-    )
+    named = (re.sub(r"[^A-Za-z0-9_.-]+", "-", unquote(part)).lstrip("-") for part in routed)
     return [part for part in named if part not in ("", "_git")]

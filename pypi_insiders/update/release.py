@@ -230,11 +230,17 @@ class ReleaseBuilder:
         key = (remedy or "").partition("=")[0]
         if remedy and key not in self._repository.keys:
             return f"`{command} {remedy}` {_REMEDIES[key]}"
+        return self._offer_of_assets(output)
+
+    def _offer_of_assets(self, output: str) -> str | None:
+        item = self._repository
         # Not for a host that is no known forge, or is this machine.
-        is_offered = self._repository.assets is None and _LACKS_COMPILER.search(output)
-        if is_offered and forges.is_known(self._repository.remote, self._repository.forge):
-            return f"if its releases have wheels, `{command} assets=prefer` publishes those"
-        return None
+        if item.assets is not None or not forges.is_known(item.remote, item.forge):
+            return None
+        if _LACKS_COMPILER.search(output) is None:
+            return None
+        command = f"pypi-insiders repos set {self._name} assets=prefer"
+        return f"if its releases have wheels, `{command}` publishes those"
 
     def _claim(self, built: str, expected: str | None) -> None:
         """Check that this repository may publish the project that it has built."""

@@ -28,6 +28,14 @@ def test_git_prints_no_more_than_can_be_kept(monkeypatch: pytest.MonkeyPatch) ->
     assert any(line not in _running() or ended.wait(0.05) for _ in range(600))
 
 
+def test_errors_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host writes them: as empty lines they would take many times the memory."""
+    monkeypatch.setattr(command, "_ERRORS_LIMIT_BYTES", _MIB)
+    settings = GitSettings(options=("alias.flood=!exec yes '' >&2",))
+    with pytest.raises(InsidersError, match=r"^git printed more than 1 MiB of errors$"):
+        command.attempt("flood", settings=settings, timeout_s=100)
+
+
 def _running() -> list[bytes]:
     """Read the command lines of all processes."""
     found = []

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fixtures import need
 from pypi_insiders.git import local_ssh
 from pypi_insiders.git.diagnosis import Remote, explain
 from pypi_insiders.git.errors import UnexplainedError, UnreachableError
+from pypi_insiders.git.meanings import MEANINGS
 
 # What git 2.39 to 2.55 add to whatever ssh says.
 _LAST = """\
@@ -135,6 +137,10 @@ def test_a_hint_has_the_address_of_ssh(url: str, hint: str) -> None:
         "remote: {}",
         "remote: no\r{}",
         "fatal: protocol error: got '\n{}",
+        "error: * Ignoring funny ref 'refs/tags/x\n{}",
+        "fatal: unknown object format 'x\n{}",
+        "fatal: unexpected acknowledgment line: 'x\n{}",
+        "error: refusing to update ref with bad name 'x\n{}",
     ],
 )
 @pytest.mark.parametrize(
@@ -199,6 +205,16 @@ def test_a_host_chooses_no_file_of_a_hint(message: str) -> None:
     )
     assert _NAMES[message][0] in own
     assert foreign == "check the connection: `ssh -T git@git.example`"
+
+
+@pytest.mark.parametrize("word", ["ERROR: ", "conq: ", "remote: ", "fatal: remote error: ", "x"])
+def test_what_a_host_sends_is_read_in_linear_time(word: str) -> None:
+    """Each pattern by itself took up to 11 s for a line of this length."""
+    line = word * (32_000 // len(word))
+    started_s = time.process_time()
+    for meaning in MEANINGS:
+        assert not re.search(meaning.pattern, line, re.MULTILINE)
+    assert time.process_time() - started_s < 3
 
 
 def test_a_host_of_ssh_chooses_no_program_to_install() -> None:

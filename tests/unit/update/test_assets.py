@@ -307,6 +307,20 @@ def test_a_file_that_is_no_distribution_is_left_out(make_place: MakePlace) -> No
     assert place.person.distributions() == [good.name]
 
 
+def test_who_lacks_a_compiler_is_offered_the_wheels_of_releases(make_place: MakePlace) -> None:
+    place = make_place("never")
+    place.run("repos", "set", "me/probe", "assets=")
+    place.project.write("1.1")
+    place.project.hook('import sys; sys.exit("error: can\'t find Rust compiler")')
+    place.project.push("v1.1")
+    told = place.run("update", status=1)
+    offer = (
+        "if its releases have wheels, `pypi-insiders repos set me/probe assets=prefer` publishes"
+    )
+    assert f"hint: {offer} those" in told
+    assert place.releases.questions == []
+
+
 def test_nobody_signs_assets(person: Person) -> None:
     """So that a repository whose tags must be signed gets no unsigned code this way."""
     message = "me/probe has allowed-signers, which is about tags: nobody signs assets"
