@@ -33,14 +33,14 @@ def show(ctx: click.Context, name: str, *, as_json: bool, repository: str | None
         else service_status.look_at_one(repository, now)
     )
     if as_json:
-        click.echo(json_output.document(service_report.members(look)))
+        click.echo(json_output.document(service_report.members(look, repository)))
         ctx.exit(look.condition)
     # systemctl prints twenty lines about two units, and the address is in none of them.
     head = service_report.head(look) if repository is None else f"{repository}: {look.state}"
     click.echo(head)
     for line in two_columns(list(service_report.rows(look, now))):
         click.echo(f"{_INDENT}{printable(line)}")
-    if hint := service_report.hint(look):
+    if hint := service_report.hint(look, repository):
         echo_hint(hint, _INDENT)
     # Of units that do not exist systemctl has nothing to print but an error.
     if verbosity(ctx) > 0 and look.condition != Condition.NOT_INSTALLED:

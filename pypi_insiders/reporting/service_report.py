@@ -55,9 +55,19 @@ def activity(look: Overview, now: datetime) -> str:
     return ", ".join(known)
 
 
-def hint(look: Overview) -> str | None:
-    """Return the next command, if the service does not run as it should."""
+def hint(look: Overview, repository: str | None = None) -> str | None:
+    """Return the next command, if the service does not run as it should.
+
+    Args:
+        look: the service.
+        repository: the one whose units it is about; `None`: it is about all.
+    """
     name = look.part.name
+    if repository is not None:
+        verb = "logs" if look.has_failed else "start"
+        command = f"`pypi-insiders {name} {verb} {repository}`"
+        is_well = look.condition == Condition.RUNNING and not look.has_failed
+        return None if is_well else f"see why: {command}" if look.has_failed else command
     # First, as a service that fails may be stopped as well: to start it again would not show why.
     if look.has_failed:
         return f"see why: `pypi-insiders {name} logs`"
@@ -66,13 +76,13 @@ def hint(look: Overview) -> str | None:
     return f"`pypi-insiders {name} start`" if look.condition == Condition.STOPPED else None
 
 
-def members(look: Overview) -> dict[str, Any]:
-    """Return the members of a service for scripts; what is unknown is `null`."""
+def members(look: Overview, repository: str | None = None) -> dict[str, Any]:
+    """Return the members of a service for scripts, as `hint` does; what is unknown is `null`."""
     own = _of_server(look) if look.part == SERVER else _of_watcher(look)
     return {
         "state": _state(look),
         "text": look.summary,
-        "hint": hint(look),
+        "hint": hint(look, repository),
         "started_at": moment(look.since),
         **own,
         # Deprecated (`help json`).

@@ -1,7 +1,7 @@
 """Install, start, stop and remove the units of both services."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -336,15 +336,12 @@ def uninstall() -> list[Path]:
             # `try_call`: each may fail for incomplete units, and the others must still be removed.
             systemctl.try_call("disable", "--now", part.trigger)
             systemctl.try_call("stop", *part.units)
-            # The time stamp of Persistent=.
-            systemctl.try_call("clean", "--what=state", part.trigger)
+            forget_elapses([part.trigger])
     systemctl.try_call("clean", "--what=runtime", SERVER.service)
     released = unit_names.RELEASED.replace("@", "@*")
     systemctl.try_call("stop", unit_names.NOTIFIERS, REQUESTS, released, *HOOKS.units)
-    timers = systemctl.active(OWN_TIMERS)
     systemctl.try_call("stop", OWN_TIMERS, OWN_PATHS, OWN_SERVICES)
-    if timers:
-        systemctl.try_call("clean", "--what=state", *timers)
+    forget_elapses(unit_files.installed_own_timers(manager.unit_directory))
     removed = unit_files.uninstall(manager.unit_directory)
     systemctl.try_call("daemon-reload")
     # An unused slice stays active until the manager ends. Source: systemd.slice(5).
@@ -353,6 +350,12 @@ def uninstall() -> list[Path]:
     loaded = (unit.replace("@", "@*") for unit in unit_names.UNITS)
     systemctl.try_call("reset-failed", *loaded)
     return removed
+
+
+def forget_elapses(timers: Collection[str]) -> None:
+    """Remove the time stamps of stopped timers with `Persistent=`."""
+    if timers:
+        systemctl.try_call("clean", "--what=state", *timers)
 
 
 def installed_files() -> list[Path]:

@@ -20,7 +20,7 @@ def refresh(setup: Setup) -> None:
     """
     if unit_files.is_installed(setup.manager.unit_path, WATCHER):
         with control.installation(WATCHER, setup) as installed:
-            _restart_timers(installed)
+            _restart_timers(installed, setup)
 
 
 def start(name: str, setup: Setup) -> None:
@@ -31,20 +31,25 @@ def start(name: str, setup: Setup) -> None:
     """
     part = unit_names.of_repository(name)
     with control.installation(WATCHER, setup) as installed:
-        _restart_timers(installed)
+        _restart_timers(installed, setup)
         if name in setup.intervals:
             systemctl.call("start", part.trigger)
         control.start_update(part)
 
 
-def _restart_timers(installed: Installation) -> None:
-    changed = installed.change.units
-    if installed.was_active(WATCHER.trigger) and (
-        WATCHER.trigger in changed or unit_files.own_timers(changed)
-    ):
-        # The repositories' own timers stop and start with it.
-        systemctl.call("stop", WATCHER.trigger)
-        systemctl.call("start", WATCHER.trigger)
+def _restart_timers(installed: Installation, setup: Setup) -> None:
+    changed = unit_files.own_timers(installed.change.units)
+    if not changed and WATCHER.trigger not in installed.change.units:
+        return
+    wanted = {unit_names.of_repository(name).trigger for name in setup.intervals}
+    # One may run alone, without the timer of the watcher, with which all others stop and start.
+    started = [unit for unit in systemctl.active(unit_names.OWN_TIMERS) if unit in wanted]
+    if installed.was_active(WATCHER.trigger):
+        started.append(WATCHER.trigger)
+    systemctl.call("stop", *changed, WATCHER.trigger)
+    if started:
+        systemctl.call("start", *started)
+    control.forget_elapses(set(changed) - wanted)
 
 
 def stop(name: str) -> bool:

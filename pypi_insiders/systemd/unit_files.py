@@ -83,7 +83,7 @@ def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
 
 def _units(directory: Path, texts: Iterable[str], part: Part) -> tuple[str, ...]:
     """Return the units of a service, with the timers of repositories of their own."""
-    own = dict.fromkeys((*own_timers(texts), *_installed_own_timers(directory)))
+    own = dict.fromkeys((*own_timers(texts), *installed_own_timers(directory)))
     return (*part.units, *SHARED, *(own if part == WATCHER else ()))
 
 
@@ -94,7 +94,8 @@ def own_timers(names: Iterable[str]) -> list[str]:
     return [match[1] for match in found if match]
 
 
-def _installed_own_timers(directory: Path) -> list[str]:
+def installed_own_timers(directory: Path) -> list[str]:
+    """Return the repositories' own timers for which there are drop-ins with settings."""
     files = directory.glob(drop_in_of(ONE.trigger.replace("@", "@?*")))
     return own_timers(str(path.relative_to(directory)) for path in sorted(files))
 
@@ -213,7 +214,7 @@ def uninstall(directory: Path) -> list[Path]:
         InsidersError: the first error, after all other files were removed.
     """
     removed, failed = [], []
-    for unit in (*_installed_own_timers(directory), *UNITS, *_former(directory)):
+    for unit in (*installed_own_timers(directory), *UNITS, *_former(directory)):
         # Drop-ins first: if this is interrupted, the unit still works.
         for path in map(directory.joinpath, reversed(files_of(unit))):
             try:
@@ -235,7 +236,7 @@ def installed(directory: Path) -> list[Path]:
     Raises:
         InsidersError: a file of that name is not ours, or cannot be read.
     """
-    units = (*_installed_own_timers(directory), *UNITS, *_former(directory))
+    units = (*installed_own_timers(directory), *UNITS, *_former(directory))
     files = [directory / name for unit in units for name in files_of(unit)]
     ours = [path for path in files if not path.is_symlink() and _read_ours(path) is not None]
     return [*ours, *_links(directory)]

@@ -54,6 +54,8 @@ def test_a_repository_with_an_interval_has_a_timer_and_is_left_out(
     assert (changed.stdout, changed.stderr) == ('me/my-probe: interval = "1h"\n', "")
     assert show(machine, f"{ONE}.timer", "ActiveState") == "active"
     assert f"{ONE}.timer.d/10-config.conf" in installed_units(machine)
+    machine.run("pypi-insiders", "repos", "set", "me/my-probe", "interval=2h")
+    assert "OnCalendar=*-*-* 00/2:00:00" in show(machine, f"{ONE}.timer", "TimersCalendar")
     shown = machine.run("pypi-insiders", "watcher", "status", "me/my-probe")
     assert shown.stdout.startswith("me/my-probe: running\n")
     for project in projects:

@@ -198,7 +198,7 @@ def test_the_service_of_one_repository_is_like_that_of_all() -> None:
     assert settings[0] - settings[1] == {
         "Description=Build and publish new Insiders releases of %I",
         "StartLimitIntervalSec=60",
-        "StartLimitBurst=30",
+        "StartLimitBurst=60",
         "ExecStartPre=rm -f %t/pypi-insiders/pushed/%i",
         "ExecStart=/opt/bin/pypi-insiders update --scheduled -- %I",
     }

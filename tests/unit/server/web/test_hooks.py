@@ -195,11 +195,11 @@ def test_without_a_signature_nobody_learns_what_is_watched(
 @pytest.mark.parametrize(
     ("host", "method", "status"),
     [
-        ("packages.example", "POST", "202 Accepted"),
-        ("127.0.0.1:31411", "POST", "202 Accepted"),
-        ("elsewhere.example", "POST", "421 Misdirected Request"),
-        ("packages.example", "PUT", "401 Unauthorized"),
-        ("packages.example", "GET", "401 Unauthorized"),
+        ("packages.example", "POST", "202"),
+        ("127.0.0.1:31411", "POST", "202"),
+        ("elsewhere.example", "POST", "421"),
+        ("packages.example", "PUT", "401"),
+        ("packages.example", "GET", "401"),
     ],
 )
 def test_a_hook_needs_the_name_of_the_index_and_no_password(
@@ -221,7 +221,7 @@ def test_a_hook_needs_the_name_of_the_index_and_no_password(
         "HTTP_HOST": host,
     }
     list(app(environ, start))
-    assert answers == [status]
+    assert answers[0][:3] == status
 
 
 def test_refusals_are_logged_once_a_minute(

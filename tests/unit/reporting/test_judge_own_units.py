@@ -1,0 +1,134 @@
+"""judge_own_units: timers and pushes that do nothing are reported."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import ServerSettings, Settings
+from pypi_insiders.reporting.judge_own_units import judge_own_units
+from pypi_insiders.reporting.snapshot import Snapshot
+from pypi_insiders.reporting.verdict import Severity
+from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.systemd.service_status import PROPERTIES, Condition, Overview, Services
+from pypi_insiders.systemd.systemctl import Manager
+from pypi_insiders.systemd.unit_names import HOOKS, ONE, SERVER, WATCHER, of_repository
+from pypi_insiders.util.errors import InsidersError
+
+OWN = of_repository("me/own")
+WAITING = {"ActiveState": "active", "SubState": "waiting", "NextElapseUSecRealtime": "@1"}
+ACTIVE, INACTIVE = {"ActiveState": "active"}, {"ActiveState": "inactive"}
+FAILED = {"ActiveState": "failed", "Result": "unit-start-limit-hit"}
+
+
+def judged(
+    units: Mapping[str, dict[str, str]] | None = None,
+    *,
+    watcher: Condition = Condition.RUNNING,
+    server: Condition = Condition.RUNNING,
+    hooks: bool = True,
+    hook_error: InsidersError | None = None,
+) -> list[tuple[str, str, str]]:
+    """Judge, with everything as it should be but for the given units."""
+    names = {
+        "timer": OWN.trigger, "service": OWN.service, "server": SERVER.service,
+        "path": HOOKS.trigger, "starter": HOOKS.service,
+    }  # fmt: skip
+    states = {"timer": WAITING, "server": ACTIVE, "path": ACTIVE, **(units or {})}
+    has = {
+        unit: dict.fromkeys(PROPERTIES, "") | {"Result": "success"} | states.get(kind, INACTIVE)
+        for kind, unit in names.items()
+    }
+    services = Services(
+        Manager(Path("/units"), (), "252"),
+        Overview(SERVER, server, ""),
+        Overview(WATCHER, watcher, ""),
+        has,
+    )
+    found = Snapshot(
+        now=datetime.now(UTC),
+        paths=Paths(*(Path("/x"),) * 4),
+        settings=Settings(ServerSettings(hooks=hooks)),
+        watched={
+            "me/own": Repository("me/own", interval_s=300),
+            "me/common": Repository("me/common"),
+        },
+        files=InsidersError("not read"),
+        services=services,
+        hooks=hook_error,
+    )
+    items = list(judge_own_units(found))
+    assert all(item.hint and item.kind for item in items)
+    return [(item.severity, item.subject, item.text) for item in items]
+
+
+def test_what_runs_has_no_line() -> None:
+    assert judged() == []
+    assert judged({"path": INACTIVE}, hooks=False) == []
+    # A stopped service has a line already; an idle server starts the path unit when it starts.
+    assert judged({"timer": INACTIVE}, watcher=Condition.STOPPED) == []
+    assert judged({"path": INACTIVE}, server=Condition.STOPPED) == []
+    assert judged({"path": INACTIVE, "server": INACTIVE}) == []
+
+
+@pytest.mark.parametrize("timer", [INACTIVE, FAILED, {**WAITING, "NextElapseUSecRealtime": ""}])
+def test_a_timer_that_does_not_run(timer: dict[str, str]) -> None:
+    assert judged({"timer": timer}) == [
+        (
+            Severity.WARNING,
+            "watcher",
+            "the timer of me/own is not running, so its `interval` has no effect, and it is "
+            "updated with the others",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "why"),
+    [
+        ("exit-code", "226", f"systemd cannot set up the file system namespace of {OWN.service}"),
+        ("exit-code", "2", "exit-code"),
+        ("timeout", "0", "timeout"),
+        ("start-limit-hit", "0", "start-limit-hit"),
+        ("exit-code", "1", None),
+        ("success", "0", None),
+    ],
+)
+def test_a_service_that_fails_by_itself(result: str, status: str, why: str | None) -> None:
+    """And not because of the repository, which has a line of its own."""
+    assert ONE.service.partition("@")[0] in OWN.service
+    found = judged({"service": {"Result": result, "ExecMainStatus": status}})
+    assert [(severity, subject) for severity, subject, _ in found] == (
+        [(Severity.PROBLEM, "watcher")] if why else []
+    )
+    assert [text.startswith(f"the last update of me/own failed ({why}") for *_, text in found] == (
+        [True] if why else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("unit", "state", "text"),
+    [
+        ("path", INACTIVE, "pushes start no updates: pypi-insiders-hooks.path is stopped"),
+        (
+            "path",
+            FAILED,
+            "pushes start no updates: pypi-insiders-hooks.path failed (unit-start-limit-hit)",
+        ),
+        (
+            "starter",
+            FAILED | {"Result": "exit-code"},
+            "pushes start no updates: pypi-insiders-hooks.service failed (exit-code)",
+        ),
+    ],
+)
+def test_hooks_that_start_nothing(unit: str, state: dict[str, str], text: str) -> None:
+    assert judged({unit: state}) == [(Severity.PROBLEM, "server", text)]
+    assert judged({unit: state}, hooks=False) == []
+
+
+def test_hooks_without_a_secret() -> None:
+    error = InsidersError("`hooks` is set, but X has no secret", "`pypi-insiders server hook`")
+    assert judged(hook_error=error) == [(Severity.PROBLEM, "server", error.message)]
