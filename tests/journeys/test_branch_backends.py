@@ -67,6 +67,12 @@ PROJECTS = {
         + '[tool.poetry]\nname = "probe"\nversion = "1.3.0"\ndescription = "x"\nauthors = []\n',
         "1.3.0.dev2",
     ),
+    "setuptools-scm, not used": (
+        SETUPTOOLS.format('", "setuptools-scm<8')
+        + DYNAMIC
+        + '[tool.setuptools.dynamic]\nversion = {attr = "probe.__version__"}\n',
+        "1.3.0.dev2",
+    ),
     "hatchling static": (HATCH.format("") + STATIC.format("1.2.3"), "1.2.4.dev2"),
     "hatchling __version__": (
         HATCH.format("") + DYNAMIC + '[tool.hatch.version]\npath = "probe/__init__.py"\n',
@@ -132,7 +138,7 @@ def _built(project: Project, directory: Path, commit: str) -> str:
     remotes.fetch_commit(project.url, mirror, commit)
     numbers = development.numbering(mirror, Repository("me/probe"), commit, RepositoryState())
     built = development.build(
-        partial(remotes.export, mirror, commit),
+        partial(remotes.export, mirror, commit, tag=False),
         directory,
         Recipe(0, as_of_commit=False),
         DirectLauncher(ProcessGroup()),
