@@ -34,10 +34,6 @@ PROJECTS = {
         "1.2.4.dev2",
     ),
     "setuptools-scm": (SCM + "[tool.setuptools_scm]\n", "1.2.4.dev2"),
-    "setuptools-scm, no local version": (
-        SCM + '[tool.setuptools_scm]\nlocal_scheme = "no-local-version"\n',
-        "1.2.4.dev2",
-    ),
     "setuptools-scm, post-release": (
         SCM + '[tool.setuptools_scm]\nversion_scheme = "post-release"\n',
         "1.2.4.dev2",
@@ -54,12 +50,6 @@ PROJECTS = {
         'build-backend = "poetry_dynamic_versioning.backend"\n'
         '[tool.poetry]\nname = "probe"\nversion = "0.0.0"\ndescription = "x"\nauthors = []\n'
         "[tool.poetry-dynamic-versioning]\nenable = true\n",
-        "1.2.3.post2.dev0",
-    ),
-    "uv-dynamic-versioning": (
-        HATCH.format('", "uv-dynamic-versioning')
-        + DYNAMIC
-        + '[tool.hatch.version]\nsource = "uv-dynamic-versioning"\n',
         "1.2.3.post2.dev0",
     ),
     "poetry static": (
@@ -79,13 +69,6 @@ PROJECTS = {
         "1.3.0.dev2",
     ),
     "flit __version__": (FLIT + DYNAMIC, "1.3.0.dev2"),
-    "pdm static": (PDM + STATIC.format("1.3.0.dev0"), "1.3.0.dev2"),
-    "setuptools attr": (
-        SETUPTOOLS.format("")
-        + DYNAMIC
-        + '[tool.setuptools.dynamic]\nversion = {attr = "probe.__version__"}\n',
-        "1.3.0.dev2",
-    ),
 }
 OLD = {
     "setup.cfg": (
@@ -102,15 +85,6 @@ OLD = {
             "setup(name='probe', version=VERSION, packages=['probe'])\n"
         },
         "1.3.0.dev2",
-    ),
-    "use_scm_version": (
-        {
-            "setup.py": "from setuptools import setup\n\n"
-            "setup(name='probe', use_scm_version=True, packages=['probe'])\n",
-            "pyproject.toml": '[build-system]\nrequires = ["setuptools", "setuptools-scm"]\n'
-            'build-backend = "setuptools.build_meta"\n',
-        },
-        "1.2.4.dev2",
     ),
 }
 TABLE = {**{name: ({"pyproject.toml": text}, v) for name, (text, v) in PROJECTS.items()}, **OLD}
