@@ -131,11 +131,13 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
     # A tool overrides what is written beside it, but not a version in `[project]`.
     is_static = isinstance(_get(document, "project", "version"), str)
     tools = [] if is_static else sorted(_tools(document, files))
-    place = None if tools else next(_places(document, files), None)
+    place = next(_places(document, files), None)
     changed = {}
     if place and version and (text := place.replaced(version)) is not None:
         changed = {place.file: text}
-    return {"stated": place and place.stated, "tools": tools, "changed": changed}
+    # What is written beside a tool counts only if the tool is not used.
+    stated = place.stated if place and not tools else None
+    return {"stated": stated, "tools": tools, "changed": changed}
 
 
 def _tools(document: dict[str, Any], files: Mapping[str, str]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pypi_insiders.cli.common import CommonCommand, verbosity
     "--tag",
     metavar="TAG",
     shell_complete=completers.tags,
-    help="Build this tag of the repository, however old.",
+    help="Build this tag of the repository, or this development release, however old.",
 )
 @click.option("--all-tags", is_flag=True, help="Build all releases, however old.")
 @click.option(

@@ -66,7 +66,7 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     tree: Path,
     access: Access = GITS_OWN,
     *,
-    tag: str | None = None,
+    tag: str | Literal[False] | None = None,
     submodules: Allowed = None,
     has_lfs: bool = False,
     project: str = ".",
@@ -83,7 +83,7 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
         tree: a directory that does not exist.
         access: the access to the host for missing objects.
         tag: the only name of the commit in the tree, whatever it and other tags name in the mirror;
-            `None`: the tags are as in the mirror.
+            `False`: it has none; `None`: the tags are as in the mirror.
         submodules: allowed places of submodules besides the namespace of the repository; `None`:
             anywhere; `False`: none is checked out.
         has_lfs: whether the files of Git LFS replace the pointers to them.
@@ -114,8 +114,8 @@ def export(  # noqa: PLR0913  # what a commit is checked out with
     return time_s
 
 
-def _name_by(tag: str, commit: str, tree: Path) -> None:
-    """Remove all other tags of a commit from a tree.
+def _name_by(tag: str | Literal[False], commit: str, tree: Path) -> None:
+    """Remove all other tags of a commit from a tree, or all of them.
 
     Tools that read the version from git would take any of several: `v1` in place of `v1.2.3`.
     """
@@ -126,7 +126,7 @@ def _name_by(tag: str, commit: str, tree: Path) -> None:
     if others := [f"delete refs/tags/{name}" for name in names if name != tag]:
         # There can be more of them than fit on a command line.
         in_tree(tree, "update-ref", "--stdin", stdin=others)
-    if tag not in names:
+    if tag and tag not in names:
         in_tree(tree, "tag", "--force", "--", tag, commit)
 
 

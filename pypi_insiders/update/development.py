@@ -1,5 +1,6 @@
 """Build the head of a branch as a development release."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,8 @@ def numbering(
         InsidersError: the mirror cannot be read.
     """
     rules = repository.rules(1)
-    merged = git.merged_tags(mirror, commit)
+    # Without those of the commit itself, which may be tagged after its build.
+    merged = {tag: of for tag, of in git.merged_tags(mirror, commit).items() if of != commit}
     released = tags.unbuilt(merged, (), rules)
     last = released[0] if released else None
     count = git.count_commits(mirror, commit, merged[last] if last else None)
@@ -71,35 +73,59 @@ def build(
         BuildError: the project does not build, or its version cannot be set.
         InsidersError: the build cannot run now; the project is not at fault.
     """
-    directory = make_directory(workspace / "found")
-    source = directory / "source"
-    recipe = replace(recipe, epoch_s=export(source))
-    project = source / recipe.subdirectory
-    files = version_files.read(project, source)
+    attempts = _Attempts(export, workspace, recipe, launcher)
+    source, recipe = attempts.checked_out()
+    files = version_files.read(source / recipe.subdirectory, source)
     if files.stated is not None:
         version = numbers.version(files.stated)
     else:
         # Code or a version tool computes it, which only a build shows.
         try:
-            wanted = replace(recipe, is_wanted=numbers.fits)
-            return build_distributions(source, directory, wanted, launcher)
+            return attempts.build(source, replace(recipe, is_wanted=numbers.fits))
         except VersionError as error:
             version = numbers.instead_of(error.found)
-        remove_foreign_tree(directory)
-        directory = make_directory(workspace / "set")
-        source = directory / "source"
-        export(source)
-        project = source / recipe.subdirectory
-    variables = files.variables(version)
-    if not variables:
-        version_files.write(project, source, version)
-    recipe = replace(recipe, variables=variables, is_wanted=lambda found: found == version)
+        source, recipe = attempts.checked_out()
+    recipe = replace(recipe, is_wanted=lambda found: found == version)
     try:
-        return build_distributions(source, directory, recipe, launcher)
+        if variables := files.variables(version):
+            # A tool may be named and not used.
+            with contextlib.suppress(VersionError):
+                return attempts.build(source, replace(recipe, variables=variables))
+            source, _ = attempts.checked_out()
+        version_files.write(source / recipe.subdirectory, source, version)
+        return attempts.build(source, recipe)
     except VersionError as error:
         raise BuildError(
             f"cannot set version {version}: {error.message}", hint=version_files.HINT
         ) from error
+
+
+class _Attempts:
+    """Builds one commit several times, each time in a new tree."""
+
+    def __init__(
+        self, export: Callable[[Path], int], workspace: Path, recipe: Recipe, launcher: Launcher
+    ) -> None:
+        self._export = export
+        self._workspace = workspace
+        self._recipe = recipe
+        self._launcher = launcher
+        self._count = 0
+        self._directory = workspace
+
+    def checked_out(self) -> tuple[Path, Recipe]:
+        """Check out the commit; return the tree, and the recipe with the time of the commit."""
+        # Hooks have changed the last one, which counts as the space that this build uses.
+        if self._count:
+            remove_foreign_tree(self._directory)
+        self._count += 1
+        self._directory = make_directory(self._workspace / f"attempt-{self._count}")
+        source = self._directory / "source"
+        return source, replace(self._recipe, epoch_s=self._export(source))
+
+    def build(self, source: Path, recipe: Recipe) -> Distributions:
+        """Build the tree that was checked out last."""
+        return build_distributions(source, self._directory, recipe, self._launcher)
 
 
 def numbered(

@@ -145,7 +145,8 @@ class ReleaseSources:
                 release.commit,
                 tree,
                 self._access,
-                tag=None if release.branch else release.tag,
+                # A head is none of the releases that may be tagged at its commit later.
+                tag=False if release.branch else release.tag,
                 submodules=self._submodules,
                 has_lfs=bool(self._repository.lfs),
                 project=self._repository.subdirectory or ".",

@@ -34,10 +34,6 @@ PROJECTS = {
         "1.2.4.dev2",
     ),
     "setuptools-scm": (SCM + "[tool.setuptools_scm]\n", "1.2.4.dev2"),
-    "setuptools-scm, no local version": (
-        SCM + '[tool.setuptools_scm]\nlocal_scheme = "no-local-version"\n',
-        "1.2.4.dev2",
-    ),
     "setuptools-scm, post-release": (
         SCM + '[tool.setuptools_scm]\nversion_scheme = "post-release"\n',
         "1.2.4.dev2",
@@ -56,15 +52,15 @@ PROJECTS = {
         "[tool.poetry-dynamic-versioning]\nenable = true\n",
         "1.2.3.post2.dev0",
     ),
-    "uv-dynamic-versioning": (
-        HATCH.format('", "uv-dynamic-versioning')
-        + DYNAMIC
-        + '[tool.hatch.version]\nsource = "uv-dynamic-versioning"\n',
-        "1.2.3.post2.dev0",
-    ),
     "poetry static": (
         POETRY
         + '[tool.poetry]\nname = "probe"\nversion = "1.3.0"\ndescription = "x"\nauthors = []\n',
+        "1.3.0.dev2",
+    ),
+    "setuptools-scm, not used": (
+        SETUPTOOLS.format('", "setuptools-scm<8')
+        + DYNAMIC
+        + '[tool.setuptools.dynamic]\nversion = {attr = "probe.__version__"}\n',
         "1.3.0.dev2",
     ),
     "hatchling static": (HATCH.format("") + STATIC.format("1.2.3"), "1.2.4.dev2"),
@@ -73,13 +69,6 @@ PROJECTS = {
         "1.3.0.dev2",
     ),
     "flit __version__": (FLIT + DYNAMIC, "1.3.0.dev2"),
-    "pdm static": (PDM + STATIC.format("1.3.0.dev0"), "1.3.0.dev2"),
-    "setuptools attr": (
-        SETUPTOOLS.format("")
-        + DYNAMIC
-        + '[tool.setuptools.dynamic]\nversion = {attr = "probe.__version__"}\n',
-        "1.3.0.dev2",
-    ),
 }
 OLD = {
     "setup.cfg": (
@@ -96,15 +85,6 @@ OLD = {
             "setup(name='probe', version=VERSION, packages=['probe'])\n"
         },
         "1.3.0.dev2",
-    ),
-    "use_scm_version": (
-        {
-            "setup.py": "from setuptools import setup\n\n"
-            "setup(name='probe', use_scm_version=True, packages=['probe'])\n",
-            "pyproject.toml": '[build-system]\nrequires = ["setuptools", "setuptools-scm"]\n'
-            'build-backend = "setuptools.build_meta"\n',
-        },
-        "1.2.4.dev2",
     ),
 }
 TABLE = {**{name: ({"pyproject.toml": text}, v) for name, (text, v) in PROJECTS.items()}, **OLD}
@@ -132,7 +112,7 @@ def _built(project: Project, directory: Path, commit: str) -> str:
     remotes.fetch_commit(project.url, mirror, commit)
     numbers = development.numbering(mirror, Repository("me/probe"), commit, RepositoryState())
     built = development.build(
-        partial(remotes.export, mirror, commit),
+        partial(remotes.export, mirror, commit, tag=False),
         directory,
         Recipe(0, as_of_commit=False),
         DirectLauncher(ProcessGroup()),

@@ -23,7 +23,13 @@ def develop(person: Person, tmp_path: Path, *options: str) -> tuple[Project, str
     project.write("0.1.0")
     head = commit(project)
     words = ("repos", "add", "me/probe", "--url", project.url, "--branch", "main", *options)
-    person.run(*words)
+    added = person.run(*words)
+    if not options:
+        assert (added.stdout, added.stderr) == (
+            "watching me/probe as probe\n",
+            f"me/probe: 0 tags found, first build: branch main at {head:.9}\n"
+            "next: `pypi-insiders update me/probe`\n",
+        )
     return project, head
 
 
@@ -162,6 +168,7 @@ def test_signed_tags_are_required_of_a_branch_too(person: Person, tmp_path: Path
         "hint: build only its tags: `pypi-insiders repos set me/probe branch=`\n"
     ) in failed.stderr
     assert person.distributions() == []
+    assert "project =" not in person.paths.repositories.read_text()
 
 
 def test_old_development_releases_are_removed_and_no_others(person: Person, tmp_path: Path) -> None:

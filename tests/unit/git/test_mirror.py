@@ -876,6 +876,8 @@ def test_one_tag_alone_names_the_commit_in_a_tree(tmp_path: Path, annotated: boo
     remotes.export(mirror, commit, tmp_path / "tree", tag="v1.2.3")
     assert offline(tmp_path / "tree", "tag").split() == ["v1.0", "v1.2.3"]
     assert offline(tmp_path / "tree", "describe", "--tags") == "v1.2.3"
+    remotes.export(mirror, commit, tmp_path / "none", tag=False)
+    assert offline(tmp_path / "none", "describe", "--tags").startswith("v1.0-1-g")
     remotes.export(mirror, commit, tmp_path / "all")
     assert offline(tmp_path / "all", "tag").split() == ["nightly", "v1", "v1.0", "v1.2.3"]
 

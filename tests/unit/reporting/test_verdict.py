@@ -10,6 +10,8 @@ from pypi_insiders.reporting.verdict import clean, kind_of
     [
         ("tag v1: broken by 1", "tag v1: bad after all", True),
         ("tag v1: broken", "tag v2: broken", False),
+        ("branch main at 1a2b3c4d5: broken", "branch main at 9f8e7d6c5: bad after all", True),
+        ("branch main at 1a2b3c4d5: broken", "branch next at 1a2b3c4d5: broken", False),
         ("no answer after 10 s", "no answer after 11 s", True),
         ("tag is 1a2b3c4d5 now", "tag is 9f8e7d6c5 now", True),
         ("no access", "no answer", False),

@@ -28,6 +28,13 @@ def test_every_spelling_of_a_url_has_the_same_page(remote: str) -> None:
     assert links.url == "https://github.com/me/probe"
 
 
+def test_a_head_has_the_page_of_its_commit() -> None:
+    links = host_links.of("git@github.com:me/probe.git")
+    assert links is not None
+    page = "https://github.com/me/probe/commit/1a2b3c4d5"
+    assert links.tag("branch feature/x at 1a2b3c4d5") == page
+
+
 @pytest.mark.parametrize(
     ("host", "commit", "tag", "compare"),
     [
