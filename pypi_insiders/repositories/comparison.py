@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -220,7 +221,8 @@ class Strangers:
         """
         what = "that file" if len(self.files) == 1 else "those files"
         update = f"`pypi-insiders update {self.repository}"
-        update += f" --tag {self.tag} --force`" if self.tag else "`"
+        # The repository chooses it: `v1.0-$(reboot)` is a tag.
+        update += f" --tag {shlex.quote(self.tag)} --force`" if self.tag else "`"
         return f"move {what} out of {directory}, then {update}"
 
 
