@@ -77,7 +77,11 @@ def fetch(mirror: Mirror, commit: str) -> None:
         )
     # The address of this repository, whatever `.lfsconfig` names: another host must get neither a
     # request nor the credentials. Source: git-lfs-config(5), "LFSCONFIG".
-    options = (f"lfs.url={endpoint(mirror.url)}", *_SETTINGS)
+    options = [f"lfs.url={endpoint(mirror.url)}", *_SETTINGS]
+    # A place that the user has set for all repositories is none of this program. On this machine,
+    # git-lfs looks for the files of the other repository by the same setting.
+    if not mirror.url.startswith(("/", "file:")):
+        options.append("lfs.storage=lfs")
     words = [word for option in options for word in ("-c", option)]
     with tempfile.TemporaryDirectory() as directory:
         rejected = {credentials.REJECTED: f"{directory}/rejected"}

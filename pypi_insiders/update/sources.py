@@ -1,5 +1,6 @@
 """Fetch what the releases of one repository are built from."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -160,10 +161,12 @@ class ReleaseSources:
         except git.UnfitError as error:
             raise BuildError(error.message, hint=error.hint) from error
         except git.OutsideError as error:
+            # A repository chooses the place.
             value = ",".join((*(self._submodules or ()), error.place))
+            assignment = shlex.quote(f"submodules={value}")
             command = f"pypi-insiders repos set {self._name}"
             raise BuildError(
                 error.message,
-                hint=f"allow it if you trust it: `{command} submodules={value}`; or build without "
+                hint=f"allow it if you trust it: `{command} {assignment}`; or build without "
                 f"submodules: `{command} submodules=false`",
             ) from error

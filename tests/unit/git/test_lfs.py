@@ -173,7 +173,10 @@ def test_files_that_no_release_uses_any_more_are_removed(
     (project.tree / "old.bin").unlink()
     second = add(project, "new.bin", b"new") and project.release("2.0")
     url, mirror = f"{host.url}/me/probe.git", tmp_path / "mirror.git"
+    # A place for all repositories of the user is none of this program.
+    git(tmp_path, "config", "--file", str(gitconfig), "lfs.storage", str(tmp_path / "shared"))
     export(url, first, tmp_path)
+    assert not (tmp_path / "shared").exists()
     both, old = (mirror / f"lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}" for oid in before)
 
     def again(name: str, commit: str, *, has_lfs: bool = True) -> list[bool]:
@@ -191,6 +194,7 @@ def test_files_that_no_release_uses_any_more_are_removed(
     # It is fetched again.
     assert again("back", first) == [True, True]
     assert again("without", first, has_lfs=False) == [False, False]
+    gitconfig.unlink()
     # A link takes no room, and its time is that of the repository.
     remotes.fetch(project.url, mirror)
     remotes.export(mirror, first, tmp_path / "linked", has_lfs=True)

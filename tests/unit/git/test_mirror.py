@@ -757,8 +757,20 @@ def test_what_a_submodule_may_not_be(tmp_path: Path, make_host: Callable[..., Gi
     assert export_with(str(library.remote)).startswith(forbidden)
     assert export_with("ext::sh -c true") == "invalid URL of a submodule: 'ext::sh -c true'"
     assert export_with("--upload-pack=true") == ("invalid URL of a submodule: '--upload-pack=true'")
-    for url in ("https://[evil/x", "ssh://h.example:99999/x"):
-        assert export_with(url) == f"invalid URL of a submodule: {url!r}"
+    own = host.url.partition("//")[2]
+    for url in (
+        "https://[evil/x",
+        "ssh://h.example:99999/x",
+        # Curl connects to the first, though `@` comes before the own host.
+        f"http://evil.example#@{own}/me/library.git",
+        f"http://evil.example?@{own}/me/library.git",
+        f"http://evil.example\\@{own}/me/library.git",
+        # In the command of the hint it would be another command, or allow another place.
+        "https://evil.example/me;reboot/x",
+        "https://evil.example/$(reboot)/x",
+        "https://evil.example/me,github.com/x",
+    ):
+        assert export_with(url).startswith("invalid URL of a submodule: ")
     assert export_with("../nope.git").startswith("submodule library: repository not found, or no ")
     git(project.tree, "update-index", "--cacheinfo", f"160000,{'1' * 40},library")
     assert export_with("../library.git").startswith(
