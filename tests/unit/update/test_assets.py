@@ -1,5 +1,7 @@
 """assets: releases whose files come from the forge, and what is built beside them."""
 
+import base64
+import hashlib
 import json
 import os
 import time
@@ -322,7 +324,10 @@ def rewrite(wheel: Path, old: bytes, new: bytes) -> None:
             record = f"{name.partition('/')[0]}/RECORD"
             lines = changed[record].decode().splitlines()
             kept = [line for line in lines if not line.startswith(name)]
-            changed[record] = "\n".join([f"{name},,", *kept, ""]).encode()
+            digest = hashlib.sha256(content).digest()
+            encoded = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+            entry = f"{name},sha256={encoded},{len(content)}"
+            changed[record] = "\n".join([entry, *kept, ""]).encode()
     with zipfile.ZipFile(wheel, "w") as archive:
         for name, content in changed.items():
             archive.writestr(zipfile.ZipInfo(name), content)
