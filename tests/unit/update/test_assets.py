@@ -141,6 +141,12 @@ def test_preferred_files_are_published_and_the_others_built(make_place: MakePlac
     (build,) = place.show()["builds"]
     assert [item["name"] for item in build["assets"]] == [mac.name]
     assert build["sandboxed"] is not None
+    # All of it again, if it was taken back.
+    place.run("unpublish", "probe", "1.0", "--yes")
+    assert place.person.distributions() == []
+    place.run("update", "me/probe", "--tag", "v1.0", "--force")
+    assert place.person.distributions() == sorted([mac.name, WHEEL, SDIST])
+    assert [item["name"] for item in place.show()["builds"][0]["assets"]] == [mac.name]
 
 
 def test_what_fits_is_not_built_again(make_place: MakePlace) -> None:
