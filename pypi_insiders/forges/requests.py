@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from http.client import HTTPResponse
+from http.client import HTTPResponse, IncompleteRead
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -23,8 +23,8 @@ from pypi_insiders.util.web import NoAnswerError, answer_to
 
 _log = logging.getLogger(__name__)
 
-_TIMEOUT_S = 60
-_BLOCK_BYTES = 1024**2
+_FILE, _JSON = "application/octet-stream", "application/json"
+_TIMEOUT_S, _JSON_S, _FILE_S = 60, 120, 900
 # A release of 10,000 files, of which GitHub has 2 KB each.
 _LIMIT_BYTES = 64 * 1024**2
 # Where a forge names no time, or one that is years away.
@@ -38,7 +38,7 @@ _limiting = threading.Lock()
 
 @contextmanager
 def answer_of(
-    forge: Forge, url: str, token: str | None, accept: str, name: str
+    forge: Forge, url: str, token: str | None, name: str, *, is_file: bool = False
 ) -> Iterator[HTTPResponse]:
     """Send a GET request with the token, and return the answer if its status is 200.
 
@@ -46,8 +46,8 @@ def answer_of(
         forge: whose API it is.
         url: http or https; the token goes to this host only, not to one that it redirects to.
         token: `None`: anonymously.
-        accept: the wanted type.
         name: `NS/PROJ` as it is watched, for hints.
+        is_file: whether a file is wanted, and not what the API says of it.
 
     Raises:
         PassingError: the forge does not answer, or not now.
@@ -59,23 +59,25 @@ def answer_of(
         until_s = _limited.get(key, 0)
     if time.time() < until_s:
         raise _of_limit(forge, until_s)
-    request = Request(url, headers={"Accept": accept})  # noqa: S310  # by `forge_of`
+    request = Request(url, headers={"Accept": _FILE if is_file else _JSON})  # noqa: S310  # by `forge_of`
     if token is not None:
         request.add_unredirected_header("Authorization", _authorization(forge, token))
     _log.debug("GET %s", url)
     # A redirect to http would let others on the network change what arrives.
     redirects = Redirects(url, is_secure=urlsplit(url).scheme == "https")
     try:
-        with answer_to(request, shortened(_TIMEOUT_S), redirects) as answer:
+        total_s = shortened(_FILE_S if is_file else _JSON_S)
+        with answer_to(request, shortened(_TIMEOUT_S), redirects, total_s=total_s) as answer:
             if isinstance(answer, HTTPError):
                 raise _refusal(forge, key, answer, name)
             if answer.status != 200:
                 raise ForgeError(f"{forge.host} answers with status {answer.status}")
             yield answer
     except NoAnswerError as error:
-        raise PassingError(
-            f"{forge.host} does not answer: {error}", "the next update tries again"
-        ) from error
+        what = f"{forge.host} does not answer: {error}"
+        if isinstance(error.cause, IncompleteRead):
+            what = f"the answer of {forge.host} is incomplete"
+        raise PassingError(what, "the next update tries again") from error
 
 
 def read_json(forge: Forge, url: str, token: str | None, name: str) -> Any:
@@ -84,14 +86,11 @@ def read_json(forge: Forge, url: str, token: str | None, name: str) -> Any:
     Raises:
         PassingError, NoReleaseError, ForgeError: as `answer_of`.
     """
-    with answer_of(forge, url, token, "application/json", name) as answer:
+    with answer_of(forge, url, token, name) as answer:
         kind = answer.headers.get_content_type()
-        body, until_s = bytearray(), time.monotonic() + shortened(_TIMEOUT_S)
-        # Not `read`, which would wait for a host that sends a byte a second.
-        while block := answer.read1(_BLOCK_BYTES):
-            body += block
-            if len(body) > _LIMIT_BYTES or time.monotonic() > until_s:
-                raise ForgeError(f"{forge.host} sends too much, or too slowly")
+        body = answer.read(_LIMIT_BYTES + 1)
+        if len(body) > _LIMIT_BYTES:
+            raise ForgeError(f"{forge.host} sends more than a list of files")
         if answer.length:
             raise PassingError(
                 f"the answer of {forge.host} is incomplete", "the next update tries again"

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from pypi_insiders import forges
 from pypi_insiders.builder.errors import BuildError
@@ -78,35 +79,39 @@ class AssetFetcher:
         except (NoReleaseError, PassingError) as error:
             self._demand_patience(release, error)
             return None
-        if fetched is None and before is not None:
+        kept = self._kept(before)
+        if fetched is None and kept:
             raise BuildError("no further asset of its release is valid")
-        if fetched is None or before is not None or self._repository.assets == "only":
+        if fetched is None or self._repository.assets == "only":
             return fetched
+        files = [*kept, *fetched.distributions.files]
+        wheels = [path for path in files if distribution.is_wheel(path.name)]
         return replace(
             fetched,
-            lacks_sdist=self._repository.sdist is not False and not fetched.distributions.sdist,
+            lacks_sdist=self._repository.sdist is not False and len(wheels) == len(files),
             lacks_wheel=not all(
-                fits(fetched.distributions.wheels, version)
-                for version in self._repository.python or (None,)
+                fits(wheels, version) for version in self._repository.python or (None,)
             ),
         )
 
     def _build_of(self, tag: str) -> Build | None:
         return next((it for it in self._tracked.known.builds if it.tag == tag), None)
 
-    def _absent(self, wanted: Iterable[Asset], before: Build | None) -> list[Asset]:
+    def _kept(self, before: Build | None) -> list[Path]:
+        """Return the published files of a build; none if it was taken back."""
+        directory = self._context.paths.distributions
+        files = list(before.files) if before else []
+        if before is None or before.local:
+            files = store.present(directory, files)
+        return [directory / name for name in files]
+
+    def _absent(self, wanted: Sequence[Asset], before: Build | None) -> Sequence[Asset]:
         """Return the assets that are not published yet.
 
         Raises:
             InsidersError: all are.
         """
-        wanted = list(wanted)
-        if before is None:
-            return wanted
-        directory = self._context.paths.distributions
-        names = {*store.present(directory, [it.name for it in wanted])}
-        if not before.local:
-            names |= before.files.keys()
+        names = {path.name for path in self._kept(before)}
         absent = [it for it in wanted if it.name not in names]
         if not absent:
             raise InsidersError("its release has no file that is not published already")
@@ -214,7 +219,9 @@ class AssetFetcher:
         now_s, before = int(time.time()), known.waiting.get(release.tag)
         limit_s = _WAIT_S[mode] if isinstance(error, NoReleaseError) else _HOST_WAIT_S
         # Of a repository that is new here, a program has built the files long ago, or never will.
-        if mode == "prefer" and isinstance(error, NoReleaseError) and not known.builds:
+        # And who names a tag waits for its build.
+        is_first = not known.builds or self._context.request.tag is not None
+        if mode == "prefer" and isinstance(error, NoReleaseError) and is_first:
             limit_s = 0
         is_same = before is not None and before.commit == release.commit
         since_s = min(before.since, now_s) if before and is_same else now_s

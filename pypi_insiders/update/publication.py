@@ -292,7 +292,8 @@ def _merged(paths: Paths, before: Build | None, build: Build, new: Sequence[str]
         return replace(before, uploaded_to=urls)
     held = store.present(paths.distributions, before.files)
     stays = {name: before.files[name] for name in held} if before.local else before.files
-    return replace(build, files={**stays, **build.files})
+    assets = {name: it for name, it in before.assets.items() if name in stays} | build.assets
+    return replace(build, files={**stays, **build.files}, assets=assets)
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """Send HTTP requests with the proxies and certificates of the environment."""
 
+import os
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from http.client import HTTPException, HTTPResponse
 from threading import Event, Timer
 from typing import Any
@@ -29,11 +32,20 @@ class NoAnswerError(Exception):
         self.cause = cause
 
 
+@cache
+def _trusting(*_certificates: str | None) -> ssl.SSLContext:
+    # Kept, as OpenSSL reads all certificates of the system for each: 20 ms of processor time.
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 class _Connections(HTTPSHandler, HTTPHandler):
     """Opens connections that can be ended from another thread."""
 
     def __init__(self) -> None:
-        super().__init__()
+        certificates = (os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+        super().__init__(context=_trusting(*certificates))
         self._sockets: list[socket.socket] = []
         self.has_ended = Event()
 

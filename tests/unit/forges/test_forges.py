@@ -224,18 +224,25 @@ def test_a_time_that_never_comes_is_not_waited_for(make_releases: MakeReleases) 
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("kind", "change", "message"),
     [
-        ({"is_cutting": True}, "{} arrived incomplete from {host}"),
-        ({"digest": "0" * 64}, "{} has another SHA-256 than {host} lists"),
-        ({"listed_bytes": 9}, "{} arrived incomplete from {host}"),
-        ({"listed_bytes": 3}, "{} is larger than {host} lists"),
+        ("gitea", {"is_cutting": True}, "{} arrived incomplete from {host}"),
+        ("gitlab", {"is_cutting": True}, "{} arrived incomplete from {host}"),  # lists no size
+        ("github", {"digest": "0" * 64}, "{} has another SHA-256 than {host} lists"),
+        ("gitlab", {"digest": "0" * 64}, "{} has another SHA-256 than {host} lists"),
+        ("gitea", {"listed_bytes": 9}, "{} arrived incomplete from {host}"),
+        ("gitea", {"listed_bytes": 3}, "{} is larger than {host} lists"),
     ],
 )
 def test_a_file_is_as_it_was_listed(
-    make_releases: MakeReleases, tmp_path: Path, change: dict[str, object], message: str
+    make_releases: MakeReleases,
+    tmp_path: Path,
+    kind: str,
+    change: dict[str, object],
+    message: str,
 ) -> None:
-    releases = make_releases()
+    change = {**change}
+    releases = make_releases(kind)
     file = File(NAME, b"content")
     if change.pop("is_cutting", False):
         releases.is_cutting = True

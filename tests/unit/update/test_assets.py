@@ -1,8 +1,11 @@
 """assets: releases whose files come from the forge, and what is built beside them."""
 
+import base64
+import hashlib
 import json
 import os
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,6 +106,7 @@ def test_only_what_the_release_has_is_published_and_nothing_is_built(
         "probe-0.9-py3-none-any.whl, other-1.0-py3-none-any.whl" in told
     )
     assert TOKEN not in told
+    assert not list((place.person.paths.cache / "builds").rglob("*.whl"))
     names = sorted(path.name for path in made)
     assert place.person.distributions() == names
     (build,) = place.show()["builds"]
@@ -137,6 +141,12 @@ def test_preferred_files_are_published_and_the_others_built(make_place: MakePlac
     (build,) = place.show()["builds"]
     assert [item["name"] for item in build["assets"]] == [mac.name]
     assert build["sandboxed"] is not None
+    # All of it again, if it was taken back.
+    place.run("unpublish", "probe", "1.0", "--yes")
+    assert place.person.distributions() == []
+    place.run("update", "me/probe", "--tag", "v1.0", "--force")
+    assert place.person.distributions() == sorted([mac.name, WHEEL, SDIST])
+    assert [item["name"] for item in place.show()["builds"][0]["assets"]] == [mac.name]
 
 
 def test_what_fits_is_not_built_again(make_place: MakePlace) -> None:
@@ -296,15 +306,37 @@ def test_a_bad_answer_publishes_nothing_and_holds_up_nothing(
 
 
 def test_a_file_that_is_no_distribution_is_left_out(make_place: MakePlace) -> None:
-    """A wheel whose metadata is of another project, or whose RECORD does not match."""
+    """A wheel whose metadata is of another project, and one whose RECORD is of other files."""
     place = make_place("only")
     good = place.wheel(MAC)
-    bad = place.made / "probe-1.0-cp39-cp39-win32.whl"
-    wheels.wheel(place.made, "stranger", "1.0").rename(bad)
-    place.releases.add("v1.0", good, bad)
+    bad = [place.wheel("cp39-cp39-win32"), place.wheel("cp310-cp310-win32")]
+    for path, old, new in zip(bad, (b"Name: probe", b"VERSION ="), (b"Name: prober", b"VERSIO ="),
+                              strict=True):  # fmt: skip
+        rewrite(path, old, new)
+    place.releases.add("v1.0", good, *bad)
     told = place.run("update")
-    assert f"tag v1.0: asset left out: {bad.name}" in told
+    for path in bad:
+        assert f"tag v1.0: asset left out: {path.name}" in told
     assert place.person.distributions() == [good.name]
+
+
+def rewrite(wheel: Path, old: bytes, new: bytes) -> None:
+    """Change files of a wheel, and its RECORD only for the metadata."""
+    with zipfile.ZipFile(wheel) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    changed = {name: content.replace(old, new) for name, content in files.items()}
+    for name, content in changed.items():
+        if content != files[name] and name.endswith("METADATA"):
+            record = f"{name.partition('/')[0]}/RECORD"
+            lines = changed[record].decode().splitlines()
+            kept = [line for line in lines if not line.startswith(name)]
+            digest = hashlib.sha256(content).digest()
+            encoded = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+            entry = f"{name},sha256={encoded},{len(content)}"
+            changed[record] = "\n".join([entry, *kept, ""]).encode()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in changed.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
 
 
 def test_who_lacks_a_compiler_is_offered_the_wheels_of_releases(make_place: MakePlace) -> None:
