@@ -243,8 +243,10 @@ def installed(directory: Path) -> list[Path]:
 
 
 def _links(directory: Path) -> list[Path]:
-    units = (*(part.trigger for part in PARTS), ONE.trigger.replace("@", "@*"))
-    links = [link for unit in units for link in directory.glob(f"*.wants/{unit}")]
+    places = list(directory.glob("*.wants"))
+    links = [wants / part.trigger for wants in places for part in PARTS]
+    # Of timers of repositories, which the user may have enabled.
+    links += [link for wants in places for link in wants.glob(ONE.trigger.replace("@", "@*"))]
     return [link for link in links if link.is_symlink()]
 
 

@@ -307,7 +307,10 @@ def test_where_no_namespace_can_be_had_the_services_run_unconfined(
     )
     assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
     machine.run("test", "-e", f"/proc/{show(machine, SERVER, 'MainPID')}/root{machine.home}/bin")
-    names = f"{SERVER}.d/20-confinement.conf, pypi-insiders-notify@.service.d/20-confinement.conf"
+    names = ", ".join(
+        f"{unit}.d/20-confinement.conf"
+        for unit in (SERVER, "pypi-insiders-notify@.service", "pypi-insiders-watcher@.service")
+    )
     said = f"not confined, run with your permissions: {names} is missing"
     done = machine.run("pypi-insiders", "doctor", "--json", check=False)
     found = json.loads(done.stdout)["findings"]
@@ -367,7 +370,7 @@ def test_a_reload_reads_the_settings_and_drops_no_connection(machine: Machine, p
     machine.write_text(CONFIG, f'{changed}fallback-url = "{second}"\n')
     machine.run("systemctl", "--user", "reload", SERVER)
     machine.wait_for_journal(
-        "^host, port and uploads change only with `pypi-insiders server restart`$"
+        "^host, port, uploads and hooks change only with `pypi-insiders server restart`$"
     )
     machine.wait_for_journal("^reloaded the settings$")
     machine.run("sh", "-c", "echo >go")

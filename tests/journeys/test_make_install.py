@@ -153,7 +153,8 @@ def test_the_units_of_a_package_need_nothing_else(equipped: Machine, command: Pa
     assert "ok       server: running at http://127.0.0.1:31411/simple/\n" in found
 
     gone = equipped.run(command, "uninstall")
-    drop_ins = [f"pypi-insiders-{unit}.service.d" for unit in ("server", "watcher", "notify@")]
+    units = ("server", "watcher", "notify@", "watcher@")
+    drop_ins = [f"pypi-insiders-{unit}.service.d" for unit in units]
     assert (gone.stdout, gone.stderr) == (
         "".join(
             f"removed {equipped.home}/.config/systemd/user/{name}/20-confinement.conf\n"
@@ -180,7 +181,10 @@ def test_settings_are_drop_ins_of_the_units_of_a_package(equipped: Machine, comm
     assert get(equipped, f"http://127.0.0.1:{port}/health") == HEALTHY
     drop_ins = {
         f"pypi-insiders-{unit}.d{file}"
-        for unit in ("server.socket", "server.service", "notify@.service", "released@.service")
+        for unit in (
+            *("server.socket", "server.service"),
+            *("notify@.service", "released@.service", "watcher@.service"),
+        )
         for file in ("", "/10-config.conf")
     }
     assert installed_units(equipped) == drop_ins | CONFINEMENT["server"]
@@ -233,6 +237,7 @@ def test_doctor_knows_units_of_a_package(equipped: Machine, command: Path) -> No
     names = (
         *("-server.socket", "-server.service", "-server.service.d/20-confinement.conf"),
         *("-notify@.service", "-notify.path", "-released@.service"),
+        *("-watcher@.timer", "-watcher@.service"),
     )
     stale = ", ".join(f"pypi-insiders{name}" for name in names)
     assert told() == [("warning", f"out of date (upgrade or changed settings): {stale}")]
