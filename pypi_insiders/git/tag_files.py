@@ -10,7 +10,7 @@ from pypi_insiders.git.command import GitSettings, attempt, git, in_mirror
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import ObjectFormatError, RefusedError, UnreachableError
 from pypi_insiders.git.mirror import SHA256
-from pypi_insiders.git.signatures import SignatureError, verify
+from pypi_insiders.git.signatures import verify
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_temporary
 from pypi_insiders.util.trees import remove_foreign_tree
@@ -100,8 +100,6 @@ class _Glance:
         except ObjectFormatError:
             self._directory /= "sha256"
             self._begin(SHA256)
-        if self._wanted.signers and self._wanted.branch:
-            raise SignatureError(f"{self._wanted.subject} has no signed tag")
         if self._wanted.signers:
             commit = self._ask("rev-parse", "--verify", f"{self._ref}^{{commit}}").strip()
             # Before any file is read: the project name must come from an allowed signer.

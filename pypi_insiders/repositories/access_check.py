@@ -14,7 +14,6 @@ from typing import Any
 
 from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.config.toml_fields import did_you_mean
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.repositories import heads, tags
 from pypi_insiders.repositories.git_access import access_to
@@ -118,9 +117,8 @@ def _with_head(repository: Repository, listed: git.Refs, reply: Reply) -> Reply:
         # Without a tag that is built, the branch alone is what is wanted.
         head = heads.label(branch, commit)
         return reply if reply.newest else Reply(reply.tags, newest=head)
-    lack = f"branch {branch} not found{did_you_mean(branch, listed.branches)}"
-    hint = f"list its branches: `git ls-remote --heads {repository.remote}`"
-    return replace(reply, lack=lack, hint=hint)
+    error = heads.not_found(branch, listed.branches, repository.remote)
+    return replace(reply, lack=error.message, hint=error.hint)
 
 
 def _of_tags(repository: Repository, refs: dict[str, str]) -> Reply:

@@ -2,10 +2,15 @@
 
 import re
 import shlex
+from collections.abc import Collection
+
+from pypi_insiders.config.toml_fields import did_you_mean
+from pypi_insiders.util.errors import InsidersError
 
 # No tag has spaces in its name, so none can be taken for a head. Source: git-check-ref-format(1).
 _LABEL = re.compile(r"branch (?P<branch>\S+) at (?P<digits>[0-9a-f]+)")
 _DIGITS = 9
+_MOST_KNOWN = 20
 NO_TAGS = "no tags found"
 """The warning about a repository without tags and without the key `branch`."""
 TAGS_HINT = "releases are built from tags such as v1.0"
@@ -42,6 +47,21 @@ def build_command(repository: str, tag: str, *, is_forced: bool = False) -> str:
     """Return the command that builds a tag or a head, in backticks."""
     words = ["pypi-insiders", "update", repository, "--tag", tag]
     return f"`{shlex.join([*words, '--force'] if is_forced else words)}`"
+
+
+def not_found(branch: str, branches: Collection[str], remote: str) -> InsidersError:
+    """Return the error of a branch that a repository lacks.
+
+    Args:
+        branch: the branch.
+        branches: those of the repository.
+        remote: its URL.
+    """
+    # Some repositories have thousands, and the hint lists them.
+    meant = did_you_mean(branch, branches) if 0 < len(branches) <= _MOST_KNOWN else ""
+    return InsidersError(
+        f"branch {branch} not found{meant}", f"list its branches: `git ls-remote --heads {remote}`"
+    )
 
 
 def untagged_hint(repository: str, branch: str | None) -> str:

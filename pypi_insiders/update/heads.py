@@ -4,7 +4,6 @@ import logging
 
 from packaging.version import InvalidVersion, Version
 
-from pypi_insiders.config.toml_fields import did_you_mean
 from pypi_insiders.git import Refs
 from pypi_insiders.index import store
 from pypi_insiders.repositories import heads
@@ -87,12 +86,12 @@ class HeadSelector:
             return False
         if branch in listed.branches:
             return True
-        text = f"branch {branch} not found{did_you_mean(branch, listed.branches)}"
+        error = heads.not_found(branch, listed.branches, self._repository.remote)
         if any(heads.branch_of(build.tag) == branch for build in tracked.known.heads):
-            tracked.warn([f"{text}; its releases stay; `{command} branch=BRANCH` builds another"])
+            another = f"`{command} branch=BRANCH` builds another"
+            tracked.warn([f"{error.message}; its releases stay; {another}"])
         else:
-            hint = f"list its branches: `git ls-remote --heads {self._repository.remote}`"
-            tracked.fail(InsidersError(text, hint))
+            tracked.fail(error)
         return False
 
     def _is_built(self, head: str) -> bool:

@@ -123,7 +123,7 @@ class ReleaseSources:
         git.check_commit(self.mirror, release.commit)
         if signers := self._repository.signers:
             if release.branch:
-                raise git.SignatureError(f"{release.subject} has no signed tag")
+                raise git.SignatureError("it has no signed tag")
             git.verify(self.mirror, release.tag, release.commit, signers)
 
     def export(self, release: TaggedRelease, tree: Path) -> int:

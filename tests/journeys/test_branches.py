@@ -128,6 +128,11 @@ def test_a_rewritten_branch_is_told_and_no_version_is_given_twice(
     again = person.run("update", "me/probe", "--tag", old, "--force")
     assert again.stderr.count("is identical to the published file") == 2
     (person.paths.distributions / names(f"probe-{old}")[0]).unlink()
+    # As if an update had been killed while it published the head.
+    known = person.paths.state / "repositories/me/probe.json"
+    content = json.loads(known.read_text())
+    content["builds"][0]["unfinished"] = list(content["builds"][0]["files"])
+    known.write_text(json.dumps(content))
     restored = person.run("update").stderr
     assert "identical to the lost file" in restored
     assert restored.endswith(gone)
@@ -146,6 +151,7 @@ def test_a_head_that_fails_waits_and_holds_up_no_release(person: Person, tmp_pat
     broken = commit(project)
     failed = person.run("update", status=1)
     assert f"error: me/probe: branch main at {broken:.9}: " in failed.stderr
+    assert failed.stderr.index("building tag v0.2.0") < failed.stderr.index("building branch")
     assert person.distributions() == names("probe-0.2.0")
     waiting = person.run("update", status=1).stderr
     assert "building" not in waiting
@@ -161,14 +167,26 @@ def test_signed_tags_are_required_of_a_branch_too(person: Person, tmp_path: Path
     """Which has none: nothing is built, nor is its name read."""
     signers = tmp_path / "signers"
     signers.write_text("* ssh-ed25519 AAAA\n")
-    develop(person, tmp_path, "--allowed-signers", str(signers))
-    failed = person.run("update", status=1)
-    assert (
+    _, head = develop(person, tmp_path, "--no-pre", "--allowed-signers", str(signers))
+    refused = (
         "error: me/probe: branch main is not built: allowed-signers requires signed tags\n"
         "hint: build only its tags: `pypi-insiders repos set me/probe branch=`\n"
-    ) in failed.stderr
+    )
+    failed = person.run("update", status=1).stderr
+    assert refused in failed
+    assert failed.count("error: ") == 1
     assert person.distributions() == []
     assert "project =" not in person.paths.repositories.read_text()
+    # Nor is it built again, once it was.
+    person.run("repos", "set", "me/probe", "allowed-signers=", "project=probe")
+    person.run("update")
+    sdist, wheel = sorted(person.distributions(), reverse=True)
+    (person.paths.distributions / wheel).unlink()
+    person.run("repos", "set", "me/probe", f"allowed-signers={signers}")
+    failed = person.run("update", status=1).stderr
+    assert refused in failed
+    assert f"error: me/probe: branch main at {head:.9}: it has no signed tag\n" in failed
+    assert person.distributions() == [sdist]
 
 
 def test_old_development_releases_are_removed_and_no_others(person: Person, tmp_path: Path) -> None:

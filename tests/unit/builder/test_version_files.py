@@ -114,6 +114,15 @@ def test_a_version_tool_counts_before_files_but_not_before_a_version_in_project(
     assert version_files.read(put(tmp_path, **files), tmp_path) == expected
 
 
+def test_each_tool_has_its_variable() -> None:
+    """By which it names no commit, no date and no `dirty` of its own."""
+    tools = ("setuptools-scm", "pbr")
+    assert VersionFiles(None, tools).variables(NEW) == {
+        "SETUPTOOLS_SCM_PRETEND_VERSION": str(NEW),
+        "PBR_VERSION": str(NEW),
+    }
+
+
 def test_a_link_out_of_the_tree_is_neither_read_nor_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside.toml"
     outside.write_text('[project]\nname = "probe"\nversion = "1.2.3"\n')
