@@ -224,9 +224,10 @@ def test_one_notification_of_all_new_releases(
 def test_a_notification_needs_no_command(paths: Paths, tmp_path: Path) -> None:
     mail = ["sh", "-c", f"cat >>{tmp_path}/text"]
     _set(paths, notify_releases=True, notify_command=mail)
-    _add(paths, "1.0")
+    _add(paths, "1.0.dev1", "branch main at c0ffee123")
     assert release_command.run(paths, "my-app")
-    assert (tmp_path / "text").read_text() == "my-app 1.0 was published (me/app, tag v1).\n"
+    told = "my-app 1.0.dev1 was published (me/app, branch main at c0ffee123).\n"
+    assert (tmp_path / "text").read_text() == told
     assert new_releases.ready(paths) == []
 
 
