@@ -11,7 +11,7 @@ from pypi_insiders.config.settings import WatcherSettings, load_settings
 from pypi_insiders.index import store
 from pypi_insiders.reporting import delivery
 from pypi_insiders.reporting.delivery import Message
-from pypi_insiders.repositories import new_releases
+from pypi_insiders.repositories import heads, new_releases
 from pypi_insiders.repositories.new_releases import NewRelease
 from pypi_insiders.util import log
 from pypi_insiders.util.errors import InsidersError
@@ -137,8 +137,8 @@ def _notify(releases: Sequence[NewRelease], settings: WatcherSettings) -> None:
         return
     versions = ", ".join(release.version for release in releases)
     lines = (
-        f"{release.project} {release.version} was published ({release.repository}, tag "
-        f"{release.tag}).\n"
+        f"{release.project} {release.version} was published ({release.repository}, "
+        f"{heads.subject(release.tag)}).\n"
         for release in releases
     )
     subject = f"pypi-insiders: new release: {releases[0].project} {versions}"

@@ -1,7 +1,7 @@
 """Start `release-command` for the releases that an update publishes."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -29,11 +29,12 @@ class Announcer:
         self._is_wanted = settings.watcher.announces
         self._own = dict[str, None]()
 
-    def resume(self, watched: Collection[str]) -> None:
+    def resume(self, watched: Iterable[str], chosen: Iterable[str]) -> None:
         """Start the command for releases for which earlier updates have not run it.
 
         Args:
             watched: the watched repositories.
+            chosen: those of this update.
         """
         with _no_failure():
             if not self._is_wanted:
@@ -41,12 +42,17 @@ class Announcer:
                 new_releases.clear(self._paths)
                 return
             names = {name.casefold() for name in watched}
+            # The others have updates of their own, of which the next runs the command once more.
+            others = names - {name.casefold() for name in chosen}
             for release in new_releases.begun(self._paths):
                 if release.repository.casefold() not in names:
                     new_releases.cancel(self._paths, release)
             waiting = new_releases.ready(self._paths)
             self._start(
-                item.project for item in waiting if not item.is_given_up or item.error is None
+                item.project
+                for item in waiting
+                if item.repository.casefold() not in others
+                and (not item.is_given_up or item.error is None)
             )
 
     @contextmanager

@@ -51,11 +51,11 @@ def update(
         InsidersError: a repository of the request is not watched.
     """
     with contexts.opened(paths, settings, request, progress) as context:
-        context.announcer.resume(context.watched)
         chosen = registry.select(context.watched, request.names)
         # When all files are verified, they are those of all repositories.
         if request.is_scheduled and not request.names and not context.comparison.verify:
             chosen = schedule.due(context, chosen)
+        context.announcer.resume(context.watched, [item.name for item in chosen])
         # Before the builds, for projects that were added to repos.toml by hand; and after them, for
         # projects that builds have revealed.
         held_names.sync(paths)

@@ -54,17 +54,24 @@ def test_a_command_runs_once_for_what_an_update_publishes(person: Person, watch:
     (person.paths.state / "repositories/me/probe.json").unlink()
     person.run("update")
     assert ran.read_text() == ""
+    person.run("repos", "set", "me/probe", "sdist=false")
     for version in ("1.1", "1.2"):
         project.release(version)
     done = person.run("update", "--json")
-    assert len(json.loads(done.stdout)["repositories"][0]["published"]) == 4
+    assert len(json.loads(done.stdout)["repositories"][0]["published"]) == 2
     assert ran.read_text().split() == ["1.1", "1.2"]
     assert (
         "error: probe 1.2: release-command failed: exit status 1; the next update runs it once more"
     ) in done.stderr.splitlines()
-    # A build again is no new release.
-    person.run("update", "--tag", "v1.1", "--force", "me/probe")
     person.run("update")
+    # Built again, as nothing is known of these files any more; but they are no new ones.
+    (person.paths.state / "repositories/me/probe.json").unlink()
+    person.paths.record.unlink()
+    assert "building tag v1.2" in person.run("update").stderr
+    # A further file of a release is no new release.
+    person.run("repos", "set", "me/probe", "sdist=")
+    person.run("update", "--tag", "v1.2", "--force", "me/probe")
+    assert names("probe-1.2")[1] in person.distributions()
     assert ran.read_text().split() == ["1.1", "1.2", "1.2"]
     warning = "me/probe: release-command failed for probe 1.2: exit status 1; it is not run again"
     assert warning in person.run("status", status=3).stdout
@@ -75,8 +82,9 @@ def test_a_command_runs_once_for_what_an_update_publishes(person: Person, watch:
         _killed(person, event, name)
         assert ran.read_text().split()[3:] == ["2.0", "3.0"][: number - 2]
         person.run("update")
-        person.run("update")
         assert ran.read_text().split()[3:] == ["2.0", "3.0"][: number - 1]
+    person.run("update")
+    assert ran.read_text().split()[3:] == ["2.0", "3.0"]
     assert "release-command" not in person.run("status", status=3).stdout
 
 

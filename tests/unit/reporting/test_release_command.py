@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import select
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -51,6 +52,16 @@ def _logging(tmp_path: Path, script: str = "") -> list[str]:
     """Return a command that writes down for which versions it ran, and then does something."""
     (tmp_path / "ran").touch()
     return ["sh", "-c", f'echo "$PYPI_INSIDERS_VERSION" >>"$1"; {script}', "sh", f"{tmp_path}/ran"]
+
+
+def _in_another_process(paths: Paths) -> list[str]:
+    """Return the command that runs what `run` does."""
+    code = (
+        "import sys; from pathlib import Path; from pypi_insiders.config.paths import Paths; "
+        "from pypi_insiders.reporting import release_command; "
+        "release_command.run(Paths(*map(Path, sys.argv[1:])), 'my-app')"
+    )
+    return [sys.executable, "-c", code, *map(str, paths)]
 
 
 def _ran(tmp_path: Path) -> list[str]:
@@ -146,14 +157,9 @@ def test_what_was_given_up_is_past_once_the_command_works_again(
 def test_an_interrupted_command_runs_once_more(paths: Paths, tmp_path: Path) -> None:
     """Not without end: it may be what ends the machine."""
     _set(paths, release_command=_logging(tmp_path, "kill -9 $PPID"))
-    code = (
-        "import sys; from pathlib import Path; from pypi_insiders.config.paths import Paths; "
-        "from pypi_insiders.reporting import release_command; "
-        "release_command.run(Paths(*map(Path, sys.argv[1:])), 'my-app')"
-    )
     _add(paths, "1.0")
     for number in (1, 2):
-        argv = [sys.executable, "-c", code, *map(str, paths)]
+        argv = _in_another_process(paths)
         assert subprocess.run(argv, check=False).returncode == -9
         assert (_ran(tmp_path), _warnings(paths)) == (["1.0"] * number, [])
     assert release_command.run(paths, "my-app")
@@ -161,6 +167,15 @@ def test_an_interrupted_command_runs_once_more(paths: Paths, tmp_path: Path) -> 
     assert [line for line, _ in _warnings(paths)] == [
         "me/app: release-command failed for my-app 1.0: interrupted; it is not run again"
     ]
+
+
+def test_two_at_once_run_it_once(paths: Paths, tmp_path: Path) -> None:
+    """The second waits for the first, here for ever: it is within its command."""
+    other = shlex.join(["env", "INNER=1", "timeout", "2", *_in_another_process(paths)])
+    _set(paths, release_command=_logging(tmp_path, f'[ -n "$INNER" ] || {other} || :'))
+    _add(paths, "1.0")
+    assert release_command.run(paths, "my-app")
+    assert _ran(tmp_path) == ["1.0"]
 
 
 def test_a_release_that_is_gone_is_not_announced(paths: Paths, tmp_path: Path) -> None:
@@ -224,9 +239,10 @@ def test_one_notification_of_all_new_releases(
 def test_a_notification_needs_no_command(paths: Paths, tmp_path: Path) -> None:
     mail = ["sh", "-c", f"cat >>{tmp_path}/text"]
     _set(paths, notify_releases=True, notify_command=mail)
-    _add(paths, "1.0")
+    _add(paths, "1.0.dev1", "branch main at c0ffee123")
     assert release_command.run(paths, "my-app")
-    assert (tmp_path / "text").read_text() == "my-app 1.0 was published (me/app, tag v1).\n"
+    told = "my-app 1.0.dev1 was published (me/app, branch main at c0ffee123).\n"
+    assert (tmp_path / "text").read_text() == told
     assert new_releases.ready(paths) == []
 
 

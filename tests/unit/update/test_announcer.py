@@ -67,7 +67,7 @@ def test_the_command_runs_for_what_is_recorded(
     state.save(paths.state, "me/app", RepositoryState("app", builds))
     for _ in range(2):
         again = _announcer(paths, "sh")
-        again.resume(["me/app"])
+        again.resume(["me/app"], ["me/app"])
         again.settle("Me/App")
         again.finish()
         assert (_ran(paths), _left(paths)) == (ran, left)
@@ -87,7 +87,7 @@ def test_nothing_is_stored_without_a_command(paths: Paths) -> None:
     new_releases.save(paths, _RELEASE)
     assert _left(paths) == ["1.0.begun", "1.0.json"]
     without = _announcer(paths)
-    without.resume(["me/app"])
+    without.resume(["me/app"], ["me/app"])
     with without.announcing(_RELEASE):
         assert _left(paths) == []
     without.settle("me/app")
@@ -109,7 +109,11 @@ def test_what_earlier_updates_left_is_started(paths: Paths) -> None:
         )  # fmt: skip
     new_releases.begin(paths, NewRelease("gone", "1.0", "v", "c", "me/gone"))
     announcer = _announcer(paths, "sh")
-    announcer.resume(["me/app"])
+    # An update of another repository is not the next one of this.
+    announcer.resume(["me/app", "me/other"], ["me/other"])
+    announcer.finish()
+    assert _ran(paths) == []
+    announcer.resume(["me/app"], ["Me/App"])
     announcer.finish()
     assert (_ran(paths), _left(paths)) == (["1.0", "2.0"], ["3.0.json"])
 
@@ -128,7 +132,7 @@ def test_an_error_fails_no_update(paths: Paths, caplog: pytest.LogCaptureFixture
     assert [line for line in caplog.messages if "newer version" in line]
     new_releases.save(paths, _RELEASE)
     paths.settings.write_text("[")
-    announcer.resume(["me/app"])
+    announcer.resume(["me/app"], ["me/app"])
     announcer.finish()
     assert [line for line in caplog.messages if "is not valid TOML" in line]
     # Nothing is published that could not be announced.
