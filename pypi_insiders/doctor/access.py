@@ -71,4 +71,7 @@ def _reached(name: str, reply: Reply, place: str) -> Finding:
         hint = "releases are built from tags such as v1.0"
         message = f"is readable {place}, but has no tags"
         return Finding("access", Verdict.WARNING, message, hint, name)
+    if reply.token_error is not None:
+        message = f"is readable {place}, but only without a token: {reply.token_error}"
+        return Finding("access", Verdict.WARNING, message, token_commands.HINT, name)
     return Finding("access", Verdict.OK, f"is readable {place}", None, name)

@@ -42,6 +42,8 @@ def run(paths: Paths, project: str, command: Sequence[str] = (), *, is_retry: bo
     """
     settings = load_settings(paths.settings).watcher
     argv = tuple(command or settings.release_command or ())
+    if not new_releases.ready(paths, project):
+        return True  # without a lock of any word that is typed
     is_well, done = True, set[str]()
     # Of two processes, the second finds nothing left to do.
     with locked(paths.locks.releases(project)):

@@ -67,6 +67,8 @@ class Reply:
     """The tag that is built first, or the head of the branch; `None`: nothing is built."""
     lack: str | None = None
     """Why no tag is built, or which ones are not, although the repository is readable."""
+    token_error: str | None = None
+    """Why `token-command` returned no token, although the repository is readable without."""
 
 
 def ask(
@@ -105,7 +107,8 @@ def _ask(repository: Repository, *, commands: TokenCommands | None, timeout_s: f
     except InsidersError as error:
         is_away = isinstance(error, UnreachableError)
         return Reply(error=error.message, hint=error.hint, is_away=is_away)
-    return _with_head(repository, listed, _of_tags(repository, refs))
+    reply = _with_head(repository, listed, _of_tags(repository, refs))
+    return replace(reply, token_error=access.lacking.message) if access.lacking else reply
 
 
 def _with_head(repository: Repository, listed: git.Refs, reply: Reply) -> Reply:

@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 TokenCommands = Mapping[str, tuple[str, ...]]
 """Host, with its port if it has one, to the command that prints the token for it."""
 
+HINT = "run the command in a terminal; it is `token-command` in config.toml or repos.toml"
+
 TIMEOUT_S = 30
 _SPARE_S = 5
 _CHECK_S = 0.05
@@ -108,7 +110,7 @@ def _run(command: tuple[str, ...]) -> bytes:
 def _no_token(program: str, reason: str) -> InsidersError:
     return InsidersError(
         f"`token-command` returned no token: {program}: {reason}",
-        "run the command in a terminal; it is `token-command` in config.toml or repos.toml",
+        HINT,
     )
 
 

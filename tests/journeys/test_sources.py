@@ -375,8 +375,23 @@ def test_tokens_that_expire_are_had_anew_by_each_update(machine: Machine, tmp_pa
             # Once an update, though two repositories ask for it, and several times.
             assert machine.read_text("secrets/runs") == "run\n" * number
         checked = json.loads(machine.run("pypi-insiders", "doctor", "--json", check=False).stdout)
+        # Without a token, of a repository that is public now, the program is told all the same.
+        machine.write_text("printer", "#!/bin/sh\necho expired >&2; exit 4\n", mode=0o755)
+        host.token = None
+        warned = json.loads(machine.run("pypi-insiders", "doctor", "--json", check=False).stdout)
     finally:
         host.close()
+    assert [
+        (item["repository"], item["text"]) for item in warned["findings"]
+        if (item["check"], item["severity"]) == ("access", "warning")
+    ] == [
+        (
+            f"me/{name}",
+            "is readable by the watcher, but only without a token: `token-command` returned no "
+            "token: printer: it exited with 4: expired",
+        )
+        for name in ("two", "three")
+    ]  # fmt: skip
     access = [item for item in checked["findings"] if item["check"] == "access"]
     assert {(item["repository"], item["severity"]) for item in access} == {
         (f"me/{name}", "ok") for name in ("one", "two", "three")
