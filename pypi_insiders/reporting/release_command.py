@@ -46,7 +46,7 @@ def run(paths: Paths, project: str, command: Sequence[str] = (), *, is_retry: bo
         return True  # without a lock of any word that is typed
     is_well, done = True, set[str]()
     # Of two processes, the second finds nothing left to do.
-    with locked(paths.locks.releases(project)):
+    with locked(paths.locks.releases(project), lambda: _log.info("waiting for a running command")):
         # Again and again: an update may publish another one meanwhile.
         while releases := _waiting(paths, project, done, is_retry=is_retry):
             done.update(release.version for release in releases)
