@@ -24,7 +24,7 @@ from pypi_insiders.util.web import NoAnswerError, answer_to
 _log = logging.getLogger(__name__)
 
 _FILE, _JSON = "application/octet-stream", "application/json"
-_TIMEOUT_S, _JSON_S, _FILE_S = 60, 120, 900
+_TIMEOUT_S, _JSON_S, _FILE_S = 30, 60, 900
 # A release of 10,000 files, of which GitHub has 2 KB each.
 _LIMIT_BYTES = 64 * 1024**2
 # Where a forge names no time, or one that is years away.

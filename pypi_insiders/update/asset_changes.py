@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.forges import Asset, NoReleaseError
 from pypi_insiders.index import store
 from pypi_insiders.repositories.state import Build
@@ -60,18 +61,18 @@ def revisit(
             build.local and not store.present(directory, build.files)
         ):
             continue
+        release = TaggedRelease(tracked.repository, build.tag, build.commit)
         try:
             assets = listing.of(build.tag)
-        except NoReleaseError:
+            _mark_changed(tracked, build, assets)
+            names = {asset.name for asset in listing.chosen(release, assets)}
+        except (NoReleaseError, BuildError):  # it was built, and has no files of its own
             continue
         # What is published stays in any case, and no new release waits for this.
         except InsidersError as error:
             _log.info("%s: tag %s: %s", tracked.name, build.tag, error.message)
             break
-        _mark_changed(tracked, build, assets)
-        release = TaggedRelease(tracked.repository, build.tag, build.commit)
-        names = (asset.name for asset in listing.chosen(release, assets))
-        if set(names) - build.files.keys():
+        if names - build.files.keys():
             found.append(build.tag)
     return tuple(found)
 

@@ -94,6 +94,7 @@ def test_of_a_repository_that_was_never_checked_that_is_said(
         "outdated": False,
         "builds": [],
         "failures": [],
+        "waiting": [],
         "skipped_tags": [],
         "ignored_tags": [],
         "former_files": [],
@@ -176,6 +177,7 @@ def test_scripts_read_the_same(person: Person, project: Project) -> None:
             {"name": name, "sha256": digest, "served": True, "held": True}
             for name, digest in known["files"].items()
         ],
+        "assets": [],
     }
     assert len(build["files"]) == 2
 

@@ -199,6 +199,8 @@ def test_preferred_files_are_waited_for_an_hour(make_place: MakePlace) -> None:
     place = make_place("prefer")
     place.run("update")
     assert place.person.distributions() == [WHEEL, SDIST]
+    place.releases.files["v1.0"] = [File("notes.txt", b"")]
+    place.run("update")  # asks for further files, of which there are none
     place.project.release("1.1")
     assert "tag v1.1 waits for assets: " in place.run("update")
     place.turn_back(0.9)
