@@ -1,6 +1,6 @@
 """Select the old releases of a repository that are to be removed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from packaging.version import Version
@@ -66,27 +66,35 @@ def forget_heads(paths: Paths, tracked: TrackedRepository) -> None:
     Raises:
         InsidersError: a file cannot be read or written.
     """
-    known = tracked.known
-    old = [
-        build
-        for build in known.heads[:-_REMEMBERED_HEADS]
-        if build.local and not store.present(paths.distributions, build.files)
-    ]
-    if not old:
+    gone = old_heads(paths, tracked.known.heads)
+    if not gone:
         return
-    listed = TAKEN_BACK.load(paths.distributions, paths.state)
-    # What the user unpublished, and what is lost, is remembered.
-    gone = {
-        build.tag: [(project, str(version)) for _, project, version in found]
-        for build in old
-        if (found := list(distribution.releases(build.files)))
-        and all(
-            release_lists.word(listed, project, str(version)) == releases.PRUNED
-            for _, project, version in found
-        )
-    }
     # First the state: with it alone, the files would count as lost.
-    known.builds = [build for build in known.builds if build.tag not in gone]
+    tracked.known.builds = [build for build in tracked.known.builds if build not in gone]
     tracked.commit()
-    for project, version in dict.fromkeys(item for found in gone.values() for item in found):
-        releases.give_back(paths, project, version)
+    files = [name for build in gone for name in build.files]
+    for project, version in {item[1:] for item in distribution.releases(files)}:
+        releases.give_back(paths, project, str(version))
+
+
+def old_heads(paths: Paths, builds: Sequence[Build]) -> list[Build]:
+    """Return the heads that need not be remembered: old ones that were removed by `keep`.
+
+    Args:
+        paths: all paths of the program.
+        builds: of heads, oldest first.
+
+    Raises:
+        InsidersError: the index or the list of taken-back releases cannot be read.
+    """
+    listed = TAKEN_BACK.load(paths.distributions, paths.state)
+
+    def is_pruned(build: Build) -> bool:
+        # What the user unpublished, and what is lost, is remembered.
+        words = {
+            release_lists.word(listed, project, version)
+            for _, project, version in distribution.releases(build.files)
+        }
+        return words == {releases.PRUNED} and not store.present(paths.distributions, build.files)
+
+    return [build for build in builds[:-_REMEMBERED_HEADS] if is_pruned(build)]

@@ -1,6 +1,7 @@
 """Development releases of a branch, from the repository to real installers."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -79,7 +80,11 @@ def test_installers_get_development_releases_only_if_asked_for_or_without_others
 ) -> None:
     project, head = develop(person, tmp_path)
     person.run("update")
-    assert "published 0 files" in person.run("update").stdout
+    trace = tmp_path / "trace"
+    assert "published 0 files" in person.run("update", GIT_TRACE=str(trace)).stdout
+    # One connection, as without a branch.
+    started = re.findall(r"built-in: git (?!upload-pack)(.*) file:", trace.read_text())
+    assert started == ["ls-remote --tags --heads --"]
     first = f"0.1.0.dev1+g{head:.7}"
     listed = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
     assert (listed[0]["tag"], listed[0]["served_version"]) == (f"branch main at {head:.9}", first)

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+from fixtures import Person
+from packaging.version import Version
 
 from pypi_insiders.config.settings import WatcherSettings
-from pypi_insiders.repositories import heads
+from pypi_insiders.repositories import heads, releases
+from pypi_insiders.repositories.releases import PRUNED, UNPUBLISHED
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.update import retention
@@ -60,3 +63,14 @@ def test_a_development_release_takes_no_place_of_a_release(
             (tmp_path / name).touch()
     names = [f"d-{version}.tar.gz" for version in superfluous]
     assert retention.superfluous(tmp_path, builds, keep) == names
+
+
+def test_a_hundred_development_releases_are_remembered(person: Person) -> None:
+    """Of older ones those that only `keep` removed are forgotten."""
+    builds = [_head(number, f"1.0.dev{number}") for number in range(104)]
+    person.paths.distributions.mkdir(parents=True)
+    (person.paths.distributions / "d-1.0.dev0.tar.gz").touch()
+    for number, word in ((0, PRUNED), (1, PRUNED), (2, UNPUBLISHED), (99, PRUNED)):
+        releases.take_back(person.paths, [("d", Version(f"1.0.dev{number}"))], word)
+    assert retention.old_heads(person.paths, builds) == [builds[1]]
+    assert retention.old_heads(person.paths, builds[:100]) == []
