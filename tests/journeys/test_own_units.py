@@ -90,6 +90,14 @@ def test_a_repository_with_an_interval_has_a_timer_and_is_left_out(
     machine.run("pypi-insiders", "repos", "remove", "me/my-probe")
     assert show(machine, f"{ONE}.timer", "ActiveState") == "inactive"
     assert not {unit for unit in installed_units(machine) if unit.startswith(ONE)}
+    stamps = machine.run("ls", ".local/share/systemd/timers").stdout
+    assert stamps.split() == [
+        "stamp-pypi-insiders-watcher.timer",
+        "stamp-pypi-insiders-watcher@me-other.timer",
+    ]
+    machine.run("pypi-insiders", "uninstall")
+    assert machine.run("ls", ".local/share/systemd/timers").stdout == ""
+    assert not {unit for unit in installed_units(machine) if "wants" not in unit}
 
 
 # What a forge does, by programs that know nothing of this one.
