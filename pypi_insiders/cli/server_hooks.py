@@ -9,6 +9,7 @@ from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import ServerSettings, load_settings
 from pypi_insiders.repositories import registry
 from pypi_insiders.systemd import server_secrets
+from pypi_insiders.util.errors import UsageError
 from pypi_insiders.util.files import is_there, locked
 
 
@@ -37,6 +38,11 @@ def hook(names: tuple[str, ...], new: bool) -> None:
 def _secret(paths: Paths, *, is_new: bool) -> str | None:
     """Return the first secret; `None`: it is a credential of the server."""
     if server_secrets.has_credential(hook_secret.CREDENTIAL):
+        if is_new:
+            raise UsageError(
+                f"the secret is the credential {hook_secret.CREDENTIAL} of the server",
+                "change it where it is stored, and `pypi-insiders server restart`",
+            )
         note(f"the secret is the credential {hook_secret.CREDENTIAL} of the server")
         return None
     with locked(paths.locks.passwords):

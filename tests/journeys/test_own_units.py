@@ -60,13 +60,15 @@ def test_a_repository_with_an_interval_has_a_timer_and_is_left_out(
     assert shown.stdout.startswith("me/my-probe: running\n")
     for project in projects:
         project.release("1.1")
-    built = ["my-probe-1.0", "other-1.0", "other-1.1"]
+    # What is wrong with it does not fail the update of the others, which leaves it alone.
+    machine.run("rm", f"{DISTS}/my_probe-1.0-py3-none-any.whl")
+    built = ["other-1.0", "other-1.1"]
     assert update("pypi-insiders-watcher.service") == wheels(*built)
     machine.run("pypi-insiders", "watcher", "start", "me/my-probe")
-    assert published(machine) == wheels(*built, "my-probe-1.1")
-    # A project of one timer does not fail the update of the other.
+    built += ["my-probe-1.0", "my-probe-1.1"]
+    assert published(machine) == wheels(*built)
     mine.release("1.2")
-    assert update(f"{ONE}.service") == wheels(*built, "my-probe-1.1", "my-probe-1.2")
+    assert update(f"{ONE}.service") == wheels(*built, "my-probe-1.2")
 
     machine.run("pypi-insiders", "watcher", "stop", "me/my-probe")
     judged = machine.run("pypi-insiders", "status", check=False)
@@ -78,12 +80,24 @@ def test_a_repository_with_an_interval_has_a_timer_and_is_left_out(
     )
     machine.run("pypi-insiders", "watcher", "start")
     assert show(machine, f"{ONE}.timer", "ActiveState") == "active"
+    machine.run("pypi-insiders", "repos", "set", "me/other", "interval=1h")
+    update("pypi-insiders-watcher.service")  # which has no repository left
+    machine.wait_for_journal("Checked 0 repositories, published 0 files")
     machine.run("pypi-insiders", "watcher", "stop")
     assert show(machine, f"{ONE}.timer", "ActiveState") == "inactive"
     machine.run("pypi-insiders", "watcher", "start", "--no-block")
+    assert show(machine, f"{ONE}.timer", "ActiveState") == "active"
     machine.run("pypi-insiders", "repos", "remove", "me/my-probe")
     assert show(machine, f"{ONE}.timer", "ActiveState") == "inactive"
     assert not {unit for unit in installed_units(machine) if unit.startswith(ONE)}
+    stamps = machine.run("ls", ".local/share/systemd/timers").stdout
+    assert stamps.split() == [
+        "stamp-pypi-insiders-watcher.timer",
+        "stamp-pypi-insiders-watcher@me-other.timer",
+    ]
+    machine.run("pypi-insiders", "uninstall")
+    assert machine.run("ls", ".local/share/systemd/timers").stdout == ""
+    assert not {unit for unit in installed_units(machine) if "wants" not in unit}
 
 
 # What a forge does, by programs that know nothing of this one.

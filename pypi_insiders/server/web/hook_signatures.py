@@ -66,7 +66,7 @@ def _is_of_message(header: Header, body: bytes, secret: str, now_s: float) -> bo
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except ValueError:
         return False
-    if not key or abs(now_s - int(stamp)) > _TOLERANCE_S:
+    if abs(now_s - int(stamp)) > _TOLERANCE_S:
         return False
     content = f"{number}.{stamp}.".encode("latin-1", "replace") + body
     wanted = base64.b64encode(hmac.digest(key, content, "sha256")).decode()

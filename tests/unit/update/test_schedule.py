@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.repositories.repository import Repository, demand_consistent
 from pypi_insiders.repositories.state import Check
 from pypi_insiders.systemd import own_timers
 from pypi_insiders.update import schedule
+from pypi_insiders.update.request import UpdateRequest
+from pypi_insiders.util.errors import UsageError
 
 TIMER = {
     "ActiveState": "active",
@@ -46,6 +48,26 @@ def test_without_a_user_manager_all_are_updated(
     chosen = [Repository("me/own", interval_s=300), Repository("me/common")]
     context: Any = SimpleNamespace(checks={"me/own": Check(tried_at=1_000_000)}, began_at=1_000_000)
     assert schedule.due(context, chosen) == chosen
+
+
+@pytest.mark.parametrize("options", [{"tag": "v1"}, {"all_tags": True}])
+def test_what_a_user_asks_for_is_not_scheduled(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"^--scheduled excludes --tag and --all-tags$"):
+        UpdateRequest(["me/own"], is_scheduled=True, **options)
+
+
+def test_only_a_user_does_not_wait_for_pauses() -> None:
+    assert UpdateRequest(["me/own"]).is_by_hand
+    assert not UpdateRequest(["me/own"], is_scheduled=True).is_by_hand
+    assert not UpdateRequest().is_by_hand
+
+
+def test_a_name_too_long_for_a_unit_has_no_interval() -> None:
+    """A dash takes four bytes there."""
+    demand_consistent(Repository(f"me/{'-' * 54}", interval_s=300))
+    demand_consistent(Repository(f"me/{'-' * 60}"))
+    with pytest.raises(UsageError, match=r"too long for the name of a timer$"):
+        demand_consistent(Repository(f"me/{'-' * 60}", interval_s=300))
 
 
 @pytest.mark.parametrize(
