@@ -52,15 +52,16 @@ def test_no_push_is_lost(machine: Machine, tmp_path: Path, port: int) -> None:
     # What moves the requests was killed before it has started a path unit, and is stopped.
     machine.run("systemctl", "--user", "stop", f"{ONE}.path")
     machine.run("pypi-insiders", "server", "start")
-    drop_in = ".config/systemd/user/pypi-insiders-hooks.service.d/longer.conf"
-    machine.write_text(drop_in, "[Service]\nExecStartPost=sleep 31462\n")
+    # What moves the requests is stopped in its pause.
+    longer = "[Service]\nExecStartPost=sleep 31462\nTimeoutStartSec=infinity\n"
+    machine.write_text(".config/systemd/user/pypi-insiders-hooks.service.d/longer.conf", longer)
     machine.run("systemctl", "--user", "daemon-reload")
     push(directory="pushed")
     push("me-other")
-    wait_for_updates(4)
     machine.wait_for(
         ["systemctl", "--user", "show", "-P", "SubState", "pypi-insiders-hooks.service"],
         lambda done: done.stdout == "start-post\n",
     )
     machine.run("systemctl", "--user", "stop", "pypi-insiders-hooks.service")
     assert show(machine, "pypi-insiders-hooks.service", "Result") == "success"
+    wait_for_updates(4)
