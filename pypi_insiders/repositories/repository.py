@@ -249,12 +249,19 @@ class Repository:
         # A credential is readable in its unit only: systemd decrypts or copies it there.
         if self.token_credential:
             directory = os.environ.get("CREDENTIALS_DIRECTORY")
-            if directory is None:
-                raise InsidersError(
-                    f"its token is the credential {self.token_credential} of the watcher",
-                    "run an update in the watcher: `pypi-insiders watcher start`",
-                )
-            return Path(directory, self.token_credential)
+            if directory is not None:
+                return Path(directory, self.token_credential)
+            # Not in a program that a unit has started, such as a terminal. Source: systemd.exec(5).
+            is_unit = os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
+            # A push, or an interval of its own, is another unit than the common timer's.
+            edit = f"systemctl --user edit {unit_names.WATCHER.service} {unit_names.ONE.service}"
+            raise InsidersError(
+                f"its token is the credential {self.token_credential} of the watcher",
+                f"give it to both services of the watcher: `{edit}`"
+                if is_unit
+                else "run an update in the watcher: `pypi-insiders watcher start"
+                + (f" {self.name}`" if self.interval_s else "`"),
+            )
         return Path(self.token_file).expanduser() if self.token_file else None
 
     def rules(self, max_new: int) -> Rules:

@@ -136,6 +136,28 @@ def test_the_token_of_a_host_is_for_that_host_over_https_only(
     assert access_to(repository, None).token_file is None
 
 
+@pytest.mark.parametrize(
+    ("interval_s", "is_unit", "hint"),
+    [
+        (None, False, "run an update in the watcher: `pypi-insiders watcher start`"),
+        (300, False, "run an update in the watcher: `pypi-insiders watcher start me/probe`"),
+        (300, True, "`systemctl --user edit pypi-insiders-watcher.service "
+         "pypi-insiders-watcher@.service`"),
+    ],
+)  # fmt: skip
+def test_a_credential_is_of_two_units(
+    monkeypatch: pytest.MonkeyPatch, interval_s: int | None, is_unit: bool, hint: str
+) -> None:
+    """What is lacking is named in a shell, and in the unit that lacks it."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    # A shell has the variable of the unit of its terminal.
+    monkeypatch.setenv("SYSTEMD_EXEC_PID", str(os.getpid() if is_unit else os.getppid()))
+    item = Repository("me/probe", token_credential="forge", interval_s=interval_s)
+    with pytest.raises(InsidersError, match="its token is the credential forge") as raised:
+        access_to(item, None)
+    assert (raised.value.hint or "").endswith(hint)
+
+
 def test_a_repository_s_own_token_comes_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
