@@ -20,6 +20,7 @@ from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import heads, registry, releases
 from pypi_insiders.repositories.comparison import Difference, Kind
 from pypi_insiders.repositories.new_releases import NewRelease
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.update import uploads
 from pypi_insiders.update.context import UpdateContext
@@ -106,7 +107,7 @@ class Publisher:
             return Publication()
         self._context.progress.begin(self._name, "publish", built.version)
         # Before publishing, which never replaces an existing file.
-        self._set_aside(lost)
+        _set_aside(self._paths, self._name, lost)
         if before is not None and not is_added:
             _report_differences(self._paths, self._name, built.files)
 
@@ -126,7 +127,7 @@ class Publisher:
         with (
             announcer.announcing(announced) if is_new else contextlib.nullcontext(),
             self._rolled_back(),
-            self._still_watched(),
+            _still_watched(self._context, self._tracked.repository),
             _given_back(self._paths, built, word),
         ):
             if is_local or self._context.destination is None:
@@ -172,12 +173,12 @@ class Publisher:
                 sandboxed=result.is_sandboxed, remark=built.remark,
             )  # fmt: skip
         self._context.progress.begin(self._name, "publish", built.version)
-        with self._still_watched():
+        with _still_watched(self._context, self._tracked.repository):
             files = [found[item.file] for item in lost]
-            self._demand_room(files)
+            _demand_room(self._context, files)
             # The state first: the server would reject files whose hash is not in it.
             self._remember(None, build)
-            self._set_aside(lost)
+            _set_aside(self._paths, self._name, lost)
             origin = Origin(self._name, release.tag, release.commit)
             _, new = store.publish(self._paths.distributions, self._context.cache, files, origin)
             if build.unfinished:
@@ -214,44 +215,13 @@ class Publisher:
                     self._tracked.commit()
             raise
 
-    @contextmanager
-    def _still_watched(self) -> Iterator[None]:
-        """Lock `repos.toml` while files of the repository are published.
-
-        Raises:
-            RemovedError: the repository was removed or changed since the update started.
-        """
-        built = self._tracked.repository
-        with ExitStack() as stack:
-            stack.enter_context(locked(self._paths.locks.repositories))
-            # Read again: the build may have taken an hour.
-            now = registry.find(registry.load(self._paths.repositories), built.name)
-            if now is None:
-                raise RemovedError("removed while it was built; nothing published")
-            if (now.remote, now.project) != (built.remote, built.project):
-                raise RemovedError(
-                    "its url or project changed while it was built; the next update builds it"
-                )
-            if not self._context.settings.publish.local:
-                # Unlocked: an upload may take long, and `repos` commands would wait for it.
-                stack.close()
-            yield
-
-    def _set_aside(self, lost: Iterable[Difference]) -> None:
-        """Move files away that occupy the names of lost files."""
-        for item in lost:
-            # Changed files were set aside before the build; this one could not be read, or is new.
-            if os.path.lexists(self._paths.distributions / item.file):
-                aside = store.put_aside(self._paths.distributions, item.file)
-                _log.warning("%s: moved %s to %s", self._name, item.file, aside)
-
     def _publish_here(
         self,
         release: TaggedRelease,
         built: Distributions,
         intend: Callable[[dict[str, str]], None],
     ) -> tuple[dict[str, str], list[str]]:
-        self._demand_room(built.files)
+        _demand_room(self._context, built.files)
         origin = Origin(self._name, release.tag, release.commit)
         files, new = store.publish(
             self._paths.distributions, self._context.cache, built.files, origin, intend
@@ -259,15 +229,47 @@ class Publisher:
         _log.info("%s: published %s", self._name, ", ".join(new) or "no new files")
         return files, new
 
-    def _demand_room(self, files: Iterable[Path]) -> None:
-        """Check that the disk has space for copies of files.
 
-        Raises:
-            DiskFullError: the files do not fit.
-        """
-        size_bytes = sum(file.stat().st_size for file in files)
-        directory = make_directory(self._paths.distributions)
-        self._context.builds.guard.demand_room(directory, size_bytes)
+@contextmanager
+def _still_watched(context: UpdateContext, built: Repository) -> Iterator[None]:
+    """Lock `repos.toml` while files of a repository are published.
+
+    Raises:
+        RemovedError: the repository was removed or changed since the update started.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(locked(context.paths.locks.repositories))
+        # Read again: the build may have taken an hour.
+        now = registry.find(registry.load(context.paths.repositories), built.name)
+        if now is None:
+            raise RemovedError("removed while it was built; nothing published")
+        if (now.remote, now.project) != (built.remote, built.project):
+            raise RemovedError(
+                "its url or project changed while it was built; the next update builds it"
+            )
+        if not context.settings.publish.local:
+            # Unlocked: an upload may take long, and `repos` commands would wait for it.
+            stack.close()
+        yield
+
+
+def _demand_room(context: UpdateContext, files: Iterable[Path]) -> None:
+    """Check that the disk has space for copies of files.
+
+    Raises:
+        DiskFullError: the files do not fit.
+    """
+    size_bytes = sum(file.stat().st_size for file in files)
+    context.builds.guard.demand_room(make_directory(context.paths.distributions), size_bytes)
+
+
+def _set_aside(paths: Paths, name: str, lost: Iterable[Difference]) -> None:
+    """Move files away that occupy the names of lost files."""
+    for item in lost:
+        # Changed files were set aside before the build; this one could not be read, or is new.
+        if os.path.lexists(paths.distributions / item.file):
+            aside = store.put_aside(paths.distributions, item.file)
+            _log.warning("%s: moved %s to %s", name, item.file, aside)
 
 
 def _warnings(lost: Iterable[Difference], files: Mapping[str, str]) -> tuple[str, ...]:

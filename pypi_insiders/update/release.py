@@ -1,7 +1,6 @@
 """Build the distributions of one release from its tag."""
 
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,18 +9,18 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from pypi_insiders import forges, git
+from pypi_insiders import git
 from pypi_insiders.builder.artifacts import Distributions
 from pypi_insiders.builder.build import build_distributions
 from pypi_insiders.builder.errors import BuildError, EndedError
 from pypi_insiders.builder.launcher import Launcher
-from pypi_insiders.builder.network_errors import has_network_error
 from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.remote_index import public_versions
 from pypi_insiders.repositories import changes, ownership, registry
 from pypi_insiders.repositories.published_assets import PublishedAsset
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import development
+from pypi_insiders.update.advice import advice
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.fetched_assets import Fetched
 from pypi_insiders.update.sources import ReleaseSources, TaggedRelease
@@ -32,25 +31,8 @@ from pypi_insiders.util.trees import remove_foreign_tree
 
 _log = logging.getLogger(__name__)
 
-# What git prints for a file of an older commit, which the mirror has without its content.
-_LACKS_OBJECTS = re.compile(
-    r"unable to read [0-9a-f]{40}|(?:fatal|error): (?:(?:bad|invalid) object |cannot read '"
-    r"|Not a valid object name)|lazy fetching disabled"
-)
-# Of distutils, setuptools-rust, maturin, CMake, scikit-build-core and meson.
-_LACKS_COMPILER = re.compile(
-    r"error: command '[^'\n]*' failed|can't find Rust compiler|[Rr]ust toolchain"
-    r"|(?:cargo|rustc)[^\n]{0,80}not (?:found|installed)|No CMAKE_\w+_COMPILER could be found"
-    r"|Unknown compiler\(s\)"
-)
 # Of build requirements that are built from their sdists, each of which may have such requirements.
 _SOURCE_DEPTH = 5
-# What a key does that a builder names.
-_REMEDIES = {
-    "build-from-source": "builds such requirements from their sdists",
-    "sdist": "builds the wheels from the source tree, and no sdist",
-}
-_HAS_POINTERS = "has pointers of Git LFS"
 
 
 @dataclass(frozen=True)
@@ -208,39 +190,8 @@ class ReleaseBuilder:
                 return development.build(export, workspace, recipe, launcher, release.numbers)
             return build_distributions(source, workspace, recipe, launcher)
         except BuildError as error:
-            error.hint = error.hint or self._advice(error)
+            error.hint = error.hint or advice(self._repository, error)
             raise
-
-    def _advice(self, error: BuildError) -> str | None:
-        """Return which key of the repository may help, by what a build wrote; `None`: none."""
-        output, remedy = error.output, error.remedy
-        command = f"pypi-insiders repos set {self._name}"
-        if _HAS_POINTERS in error.message and not self._repository.lfs:
-            return f"`{command} lfs=true` fetches the files of Git LFS, with git-lfs"
-        if _LACKS_OBJECTS.search(output) and self._repository.history is None:
-            return f"`{command} history=full` fetches the files of older commits too"
-        if has_network_error(output):
-            is_off = "the network is off for its builds"
-            # No key helps against a host that does not answer.
-            return (
-                None
-                if self._repository.network
-                else f"{is_off}: `{command} network=true` lets them use HTTP and HTTPS"
-            )
-        key = (remedy or "").partition("=")[0]
-        if remedy and key not in self._repository.keys:
-            return f"`{command} {remedy}` {_REMEDIES[key]}"
-        return self._offer_of_assets(output)
-
-    def _offer_of_assets(self, output: str) -> str | None:
-        item = self._repository
-        # Not for a host that is no known forge, or is this machine.
-        if item.assets is not None or not forges.is_known(item.remote, item.forge):
-            return None
-        if _LACKS_COMPILER.search(output) is None:
-            return None
-        command = f"pypi-insiders repos set {self._name} assets=prefer"
-        return f"if its releases have wheels, `{command}` publishes those"
 
     def _claim(self, built: str, expected: str | None) -> None:
         """Check that this repository may publish the project that it has built."""

@@ -5,8 +5,6 @@ import time
 from dataclasses import replace
 
 from pypi_insiders.git import UnreachableError
-from pypi_insiders.remote_index import PublishError
-from pypi_insiders.repositories import releases, unpublish
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import development, failures, retention, uploads
 from pypi_insiders.update.assets import AssetFetcher, WaitingError
@@ -42,7 +40,8 @@ class RepositoryUpdate:
         self._assets = AssetFetcher(context, self.tracked)
         self._builder = ReleaseBuilder(context, repository, self._sources)
         self._publisher = Publisher(context, self.tracked)
-        self._limit = TimeLimit(context.settings.watcher.repository_timeout_s or None)
+        self._limit_s = context.settings.watcher.repository_timeout_s
+        self._limit = TimeLimit(self._limit_s or None)
         self._plan = Plan()  # set by `check`
         self._jobs: list[Job] = []  # the builds in their order; set by `fetch`
 
@@ -70,7 +69,7 @@ class RepositoryUpdate:
             self._progress.expect("build", self._plan.count)
         else:
             _log.debug("%s: nothing new", self.name)
-            self._prune()
+            retention.prune(self._context, self.tracked)
         self._progress.end(self.name)
         return is_anything
 
@@ -86,7 +85,7 @@ class RepositoryUpdate:
             except Exception as error:
                 self._progress.expect("build", -self._plan.count)
                 if self._limit.is_over:
-                    self.tracked.fail(self._too_long())
+                    self.tracked.fail(failures.too_long(self._limit_s))
                 elif isinstance(error, UnreachableError):
                     self.tracked.record_unreachable(error, int(time.time()))
                 else:
@@ -146,9 +145,6 @@ class RepositoryUpdate:
             return replace(job, error=self._plan.lost_for_good(release.tag, why))
         return job
 
-    def _too_long(self) -> InsidersError:
-        return failures.too_long(self._context.settings.watcher.repository_timeout_s)
-
     def build(self) -> bool:
         """Build, publish and upload the fetched tags; return false, as no step follows."""
         try:
@@ -167,7 +163,7 @@ class RepositoryUpdate:
                 return
             # Of the repository, not of the tag: the tags that are left have not failed.
             if self._limit.is_over:
-                self.tracked.fail(self._too_long())
+                self.tracked.fail(failures.too_long(self._limit_s))
                 break
             had_most = self._limit.share_left > 0.5
             try:
@@ -181,10 +177,17 @@ class RepositoryUpdate:
                 self.tracked.warn([f"tag {job.release.tag} waits for assets: {error.message}"])
             except Exception as error:
                 # A tag that started late is not to blame: the next update gives it all of the time.
-                reason = self._too_long() if self._limit.is_over and not had_most else error
+                reason = (
+                    failures.too_long(self._limit_s)
+                    if self._limit.is_over and not had_most
+                    else error
+                )
                 self.tracked.fail_tag(job.release.tag, self._plan.commit_of(job.release), reason)
-        self._upload()
-        self._prune()
+        refs = self._plan.refs
+        uploads.send(
+            self._context, self.tracked, refs, lambda tag: self._selector.is_due(refs, tag)
+        )
+        retention.prune(self._context, self.tracked)
         self._progress.end(self.name)
 
     def _build(self, job: Job) -> None:
@@ -210,46 +213,3 @@ class RepositoryUpdate:
             self._progress.begin(self.name, "clean")
         self.tracked.outcome.published += done.new
         self.tracked.warn((*done.warnings, *warnings))
-
-    def _upload(self) -> None:
-        """Upload the published releases that the other index lacks."""
-        known = self.tracked.known
-        for number, build in enumerate(known.builds):
-            if self._context.interrupted.is_set():
-                return
-            if not uploads.is_lacking(self._context, build) or not self._selector.is_due(
-                self._plan.refs, build.tag
-            ):
-                continue
-            try:
-                known.builds[number] = uploads.upload(self._context, self._repository, build)
-                known.failures.pop(build.tag, None)
-                self.tracked.commit()
-            except PublishError as error:
-                if error.is_unreachable and self.tracked.is_within_grace(build.built_at):
-                    _log.info("%s: %s", self.name, error.message)
-                    # The other releases would wait for the same index.
-                    self.tracked.outcome.unreachable = True
-                    return
-                self.tracked.fail_tag(build.tag, self._plan.commit_of(build), error)
-            except Exception as error:
-                self.tracked.fail(error, build.tag)
-
-    def _prune(self) -> None:
-        """Remove the files of versions older than those to keep."""
-        paths, builds = self._context.paths, self.tracked.known.builds
-        groups = retention.groups(self._repository, self._context.settings.watcher, builds)
-        for of_kind, keep in groups:
-            try:
-                names = retention.superfluous(paths.distributions, of_kind, keep)
-                removed = unpublish.remove_files(paths, names, releases.PRUNED)
-                if removed:
-                    retention.forget_heads(paths, self.tracked)
-            except Exception as error:
-                self.tracked.fail(error)
-                return
-            if removed:
-                _log.info(
-                    "%s: removed %s (keep = %d)",
-                    self.name, ", ".join(removed), keep,
-                )  # fmt: skip

@@ -1,5 +1,6 @@
-"""Select the old releases of a repository that are to be removed."""
+"""Remove the old releases of a repository."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,15 +10,39 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import WatcherSettings
 from pypi_insiders.index import distribution, release_lists, store
 from pypi_insiders.index.release_lists import TAKEN_BACK
-from pypi_insiders.repositories import releases
+from pypi_insiders.repositories import releases, unpublish
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build
+from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.tracked import TrackedRepository
+
+_log = logging.getLogger(__name__)
 
 KEPT_HEADS = 5
 """The number of development releases to keep where no `keep` is set."""
 # Each push adds one to the state, which every command reads.
 _REMEMBERED_HEADS = 100
+
+
+def prune(context: UpdateContext, tracked: TrackedRepository) -> None:
+    """Remove the files of versions older than those to keep.
+
+    Args:
+        context: of the update.
+        tracked: the repository; a failure is recorded in its state.
+    """
+    paths = context.paths
+    for of_kind, keep in groups(tracked.repository, context.settings.watcher, tracked.known.builds):
+        try:
+            names = superfluous(paths.distributions, of_kind, keep)
+            removed = unpublish.remove_files(paths, names, releases.PRUNED)
+            if removed:
+                forget_heads(paths, tracked)
+        except Exception as error:
+            tracked.fail(error)
+            return
+        if removed:
+            _log.info("%s: removed %s (keep = %d)", tracked.name, ", ".join(removed), keep)
 
 
 def groups(

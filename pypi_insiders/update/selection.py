@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from packaging.version import Version
@@ -41,9 +41,7 @@ class TagSelector:
 
     def __init__(self, context: UpdateContext, tracked: TrackedRepository) -> None:
         self._context = context
-        self._paths = context.paths
         self._request = context.request
-        self._cache = context.cache
         self._tracked = tracked
         self._repository = tracked.repository
         self._rules = tracked.repository.rules(context.settings.watcher.max_new)
@@ -62,7 +60,7 @@ class TagSelector:
         is_any = bool(refs) or self._repository.branch is not None
         if not known.builds and not known.former_files and is_any:
             known.builds = recovery.recover_builds(
-                self._paths, self._cache, repository, refs, self._rules
+                self._context.paths, self._context.cache, repository, refs, self._rules
             )
             if is_restored := bool(known.builds):
                 known.project = repository.project or _project_of(known.builds)
@@ -178,7 +176,7 @@ class TagSelector:
         """Return the tags whose releases were taken back, tag to commit, lowest version first."""
         # While the project is unknown, none is found; `Publisher.publish` checks again.
         project = self._repository.project or self._tracked.known.project or ""
-        listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
+        listed = TAKEN_BACK.load(self._context.paths.distributions, self._context.paths.state)
         versions = {
             tag: version
             for tag in refs
@@ -210,11 +208,7 @@ class TagSelector:
             )  # fmt: skip
         taken_back = self._taken_back(refs)
         if taken_back and not known.builds:
-            _log.info(
-                "%s: skipped tags whose releases were taken back: %s; publish one again: "
-                "`pypi-insiders update %s --tag TAG --force`",
-                name, tags.summary(reversed(taken_back)), name,
-            )  # fmt: skip
+            _log_taken_back(name, taken_back)
         # Kept for good: otherwise the next update would build the tags that this one skipped.
         known.left_out = [
             tag for tag in dict.fromkeys([*known.left_out, *choice.left_out]) if tag in refs
@@ -222,7 +216,7 @@ class TagSelector:
         if (known.passed_over, known.left_out, known.lower) != before:
             self._tracked.commit()
         if not refs and self._repository.branch is None:
-            return [self._report_untagged()]
+            return [_report_untagged(self._context, self._tracked)]
         if self._repository.branch is None:
             tags.demand_release(refs, rules.pattern, name)
         other = None
@@ -235,17 +229,25 @@ class TagSelector:
         ]
         return moved + (["; ".join(other)] if other else [])
 
-    def _report_untagged(self) -> str:
-        """Return the warning of a repository without tags; its hint is in the check."""
-        check, before = self._tracked.check, self._tracked.before
-        # Asked once: without tags, each update would connect twice.
-        hint = before.hints.get(heads.NO_TAGS)
-        if hint is None:
-            access = self._context.access_to(self._repository)
-            branch = git.default_branch(self._repository.remote, access)
-            hint = heads.untagged_hint(self._repository.name, branch)
-        check.hints[heads.NO_TAGS] = self._tracked.outcome.hints[heads.NO_TAGS] = hint
-        return heads.NO_TAGS
+
+def _report_untagged(context: UpdateContext, tracked: TrackedRepository) -> str:
+    """Return the warning of a repository without tags; its hint is in the check."""
+    # Asked once: without tags, each update would connect twice.
+    hint = tracked.before.hints.get(heads.NO_TAGS)
+    if hint is None:
+        item = tracked.repository
+        branch = git.default_branch(item.remote, context.access_to(item))
+        hint = heads.untagged_hint(item.name, branch)
+    tracked.check.hints[heads.NO_TAGS] = tracked.outcome.hints[heads.NO_TAGS] = hint
+    return heads.NO_TAGS
+
+
+def _log_taken_back(name: str, taken_back: Mapping[str, str]) -> None:
+    _log.info(
+        "%s: skipped tags whose releases were taken back: %s; publish one again: "
+        "`pypi-insiders update %s --tag TAG --force`",
+        name, tags.summary(reversed(list(taken_back))), name,
+    )  # fmt: skip
 
 
 def _log_new(name: str, known: RepositoryState, choice: tags.Choice) -> None:

@@ -2,15 +2,17 @@
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pypi_insiders import remote_index
 from pypi_insiders.index import store
+from pypi_insiders.remote_index import PublishError
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.update.context import UpdateContext
+from pypi_insiders.update.tracked import TrackedRepository
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +36,36 @@ def lacking(context: UpdateContext, builds: Iterable[Build]) -> list[Build]:
 def urls(context: UpdateContext) -> list[str]:
     """Return the URL of the index to upload to, if one is set."""
     return [context.destination.url] if context.destination else []
+
+
+def send(context: UpdateContext, tracked: TrackedRepository, is_due: Callable[[str], bool]) -> None:
+    """Upload the published releases of a repository that the other index lacks.
+
+    Args:
+        context: of the update.
+        tracked: the repository; failures are recorded in its state.
+        refs: its tags and heads, to their commits now.
+        is_due: whether a tag that failed may be tried again now.
+    """
+    known = tracked.known
+    for number, build in enumerate(known.builds):
+        if context.interrupted.is_set():
+            return
+        if not is_lacking(context, build) or not is_due(build.tag):
+            continue
+        try:
+            known.builds[number] = upload(context, tracked.repository, build)
+            known.failures.pop(build.tag, None)
+            tracked.commit()
+        except PublishError as error:
+            if error.is_unreachable and tracked.is_within_grace(build.built_at):
+                _log.info("%s: %s", tracked.name, error.message)
+                # The other releases would wait for the same index.
+                tracked.outcome.unreachable = True
+                return
+            tracked.fail_tag(build.tag, refs.get(build.tag, build.commit), error)
+        except Exception as error:
+            tracked.fail(error, build.tag)
 
 
 def upload(context: UpdateContext, repository: Repository, build: Build) -> Build:

@@ -11,7 +11,7 @@ import pytest
 from pypi_insiders.builder import causes, environments
 from pypi_insiders.builder.environments import NoWheelError
 from pypi_insiders.builder.network_errors import has_network_error
-from pypi_insiders.update import release
+from pypi_insiders.update import advice
 from pypi_insiders.util.errors import InsidersError
 
 _CHARS = 512 * 1024
@@ -25,7 +25,8 @@ _CHARS = 512 * 1024
         environments._raise_of_this_machine,
         environments._raise_without_wheel,
         has_network_error,
-        release._LACKS_OBJECTS.search,
+        advice._LACKS_OBJECTS.search,
+        advice._LACKS_COMPILER.search,
     ],
 )
 def test_the_search_in_a_long_output_is_fast(search: Callable[[str], object]) -> None:
@@ -64,7 +65,7 @@ def test_uv_names_the_requirement_without_a_wheel(line: str) -> None:
     ],
 )
 def test_git_says_that_an_older_file_is_missing(line: str) -> None:
-    assert release._LACKS_OBJECTS.search(f"Preparing\n{line}\n")
+    assert advice._LACKS_OBJECTS.search(f"Preparing\n{line}\n")
 
 
 def test_a_number_of_no_error_is_none_of_this_machine() -> None:
