@@ -38,7 +38,12 @@ def urls(context: UpdateContext) -> list[str]:
     return [context.destination.url] if context.destination else []
 
 
-def send(context: UpdateContext, tracked: TrackedRepository, is_due: Callable[[str], bool]) -> None:
+def send(
+    context: UpdateContext,
+    tracked: TrackedRepository,
+    refs: Mapping[str, str],
+    is_due: Callable[[str], bool],
+) -> None:
     """Upload the published releases of a repository that the other index lacks.
 
     Args:
