@@ -243,9 +243,10 @@ def test_a_repository_on_this_machine_is_found_as_git_finds_it(tmp_path: Path) -
     real = tmp_path / "real/probe.git"
     real.mkdir(parents=True)
     (tmp_path / "link").symlink_to("real")
-    line = f"fatal: detected dubious ownership in repository at '{real}'"
-    hint = explain(line, "fetch", Remote(f"file://{tmp_path}/link/probe")).hint or ""
-    assert hint.endswith(f"--add safe.directory {real}`")
+    for named in (real, tmp_path / "link/probe.git"):
+        line = f"fatal: detected dubious ownership in repository at '{named}'"
+        hint = explain(line, "fetch", Remote(f"file://{tmp_path}/link/probe")).hint or ""
+        assert hint.endswith(f"--add safe.directory {named}`")
 
 
 def test_what_ssh_uses_is_asked_of_ssh_itself(
