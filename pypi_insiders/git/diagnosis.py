@@ -1,8 +1,11 @@
 """Explain why git failed."""
 
+import os
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -129,7 +132,10 @@ def _ours(text: str) -> str:
 
 def _of_remote(text: str, ours: str, failed: str, remote: Remote) -> InsidersError:
     sources = {HERE}
-    if _ssh_address(remote.url):
+    address = _ssh_address(remote.url)
+    # Asked once, and only if a message names something.
+    used_here = cache(lambda: names(address or ""))
+    if address:
         sources.add(SSH)
     elif remote.url.startswith(("/", "file:")):
         sources.add(PATH)
@@ -138,11 +144,14 @@ def _of_remote(text: str, ours: str, failed: str, remote: Remote) -> InsidersErr
     for pattern, kind, meaning, hint, source in MEANINGS:
         if source is not None and source not in sources:
             continue
-        if match := re.search(pattern, ours if source else text, re.MULTILINE):
+        for match in re.finditer(pattern, ours if source else text, re.MULTILINE):
             found = {name: value for name, value in match.groupdict().items() if value}
+            # Another line may be ssh's own.
+            if source == SSH and not set(found.values()) <= used_here():
+                continue
             shown = f"{meaning.format_map(found)} ({_line_of(match)})"
             words = _words(remote, found)
-            if not _is_of_this_machine(found, remote, source):
+            if source == PATH and not _is_at(found.values(), remote.url):
                 return kind(shown, f"check the connection: {words['ssh']}")
             return kind(shown, hint.format_map(words))
     if re.search(_DAMAGE, text, re.MULTILINE):
@@ -150,15 +159,12 @@ def _of_remote(text: str, ours: str, failed: str, remote: Remote) -> InsidersErr
     return UnreachableError(failed, "the next update tries again")
 
 
-def _is_of_this_machine(found: dict[str, str], remote: Remote, source: str | None) -> bool:
-    """Return whether what a hint would name is not the choice of a host."""
-    if source == SSH:
-        address = _ssh_address(remote.url)
-        return address is not None and set(found.values()) <= names(address)
-    if source == PATH:
-        place = Path(_parts(remote.url).path)
-        return all(Path(text) in (place, place / ".git") for text in found.values())
-    return True
+def _is_at(paths: Iterable[str], url: str) -> bool:
+    """Return whether paths are those of a repository on this machine."""
+    place = _parts(url).path.rstrip("/")
+    # Git finds it with these, too. Source: enter_repo in git's path.c.
+    wanted = {os.path.realpath(place + end) for end in ("", ".git", "/.git", ".git/.git")}
+    return all(os.path.realpath(path) in wanted for path in paths)
 
 
 def _shortened(text: str) -> str:

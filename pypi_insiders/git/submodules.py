@@ -16,9 +16,8 @@ _log = logging.getLogger(__name__)
 
 _GITLINK = "160000"
 _LONGEST_URL_CHARS = 2048
-# At the first three a host ends for curl, and not for a program that looks for `@`:
-# `//EVIL#@HOST/`. The others would be more than a word where a hint has a place to allow, or more
-# than one place.
+# At the first three a host ends for curl, also where an `@` follows: `//EVIL#@HOST/`. The others
+# would be more than a word where a hint has a place to allow, or more than one place.
 _IN_NO_ADDRESS = re.compile(r"""[?#\\,;'"`$|&<>(){}\s]""")
 
 

@@ -200,11 +200,16 @@ _NAMES = {
 def test_a_host_chooses_no_file_of_a_hint(message: str) -> None:
     """Over ssh, it can print any line that ssh prints: only what ssh uses here is named."""
     remote = Remote("git@git.example:me/probe.git")
-    own, foreign = (
-        explain(message.format(name), "fetch", remote).hint or "" for name in _NAMES[message]
-    )
-    assert _NAMES[message][0] in own
-    assert foreign == "check the connection: `ssh -T git@git.example`"
+    own, foreign = _NAMES[message]
+    assert own in (explain(message.format(own), "fetch", remote).hint or "")
+    why = explain(message.format(foreign), "fetch", remote)
+    assert (type(why), why.hint) == (UnreachableError, "the next update tries again")
+    # Neither does it hide what ssh itself says.
+    denied = "git@git.example: Permission denied (publickey)."
+    why = explain(f"{message.format(foreign)}\n{denied}", "fetch", remote)
+    assert why.message.startswith("no access: the host does not accept the credentials")
+    why = explain(f"{message.format(foreign)}\n{message.format(own)}\n{denied}", "fetch", remote)
+    assert own in (why.hint or "")
 
 
 @pytest.mark.parametrize("word", ["ERROR: ", "conq: ", "remote: ", "fatal: remote error: ", "x"])
@@ -231,6 +236,17 @@ def test_a_repository_on_this_machine_chooses_no_other_directory() -> None:
         assert explain(line, "fetch", Remote(url)).hint == (
             f"check the connection: `git ls-remote {url}`"
         )
+
+
+def test_a_repository_on_this_machine_is_found_as_git_finds_it(tmp_path: Path) -> None:
+    """Through a link, and without its ending."""
+    real = tmp_path / "real/probe.git"
+    real.mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    for named in (real, tmp_path / "link/probe.git"):
+        line = f"fatal: detected dubious ownership in repository at '{named}'"
+        hint = explain(line, "fetch", Remote(f"file://{tmp_path}/link/probe")).hint or ""
+        assert hint.endswith(f"--add safe.directory {named}`")
 
 
 def test_what_ssh_uses_is_asked_of_ssh_itself(
