@@ -74,7 +74,8 @@ def release_of(forge: Forge, tag: str, token: str | None, name: str) -> Release:
         if forge.kind == GITLAB:
             return _of_gitlab(forge, found, token, name)
         return _of_github_or_gitea(forge, found, token, name)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    # OverflowError: JSON of Python has `Infinity`.
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise requests.not_of_api(forge, name, "no release in its answer") from error
 
 
@@ -116,7 +117,7 @@ def _of_github_or_gitea(
         at = str(item.get("updated_at") or item.get("created_at") or "")[:_TIME_CHARS]
         digest = _SHA256.fullmatch(item.get("digest") or "")
         sha256 = digest[1].lower() if digest else None
-        assets.append(Asset(str(item["name"]), url, int(item["size"]), sha256, at))
+        assets.append(Asset(str(item["name"]), url, _size(item["size"]), sha256, at))
     return Release(tuple(assets), tuple(elsewhere))
 
 
@@ -176,6 +177,13 @@ def _pages(forge: Forge, url: str, token: str | None, name: str) -> Iterator[dic
         yield from page
         if len(page) < _PAGE:
             return
+
+
+def _size(value: Any) -> int:
+    size_bytes = int(value)
+    if not 0 <= size_bytes < 2**53:
+        raise ValueError("no size of a file")
+    return size_bytes
 
 
 def _place(name: str, url: str) -> str:

@@ -42,7 +42,7 @@ def revisit(
     Raises:
         InsidersError: the state cannot be written.
     """
-    known, listing = tracked.known, AssetListing(context, tracked)
+    known, listing = tracked.known, AssetListing(context, tracked, logging.DEBUG)
     # Of tags that are gone, or that are built now.
     has_assets = tracked.repository.has_assets
     waiting = {tag: it for tag, it in known.waiting.items() if tag in refs and has_assets}

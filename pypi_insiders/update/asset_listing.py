@@ -31,9 +31,13 @@ class AssetListing:
     Args:
         context: of the update.
         tracked: the repository, with its state.
+        level: the priority of log lines about assets that are left out.
     """
 
-    def __init__(self, context: UpdateContext, tracked: TrackedRepository) -> None:
+    def __init__(
+        self, context: UpdateContext, tracked: TrackedRepository, level: int = logging.INFO
+    ) -> None:
+        self._level = level
         self._context = context
         self._tracked = tracked
 
@@ -73,7 +77,8 @@ class AssetListing:
         item = self._tracked.repository
         found = forges.release_of(self.forge, tag, self.token, item.name)
         if found.elsewhere:
-            _log.info(
+            _log.log(
+                self._level,
                 "%s: tag %s: assets on other hosts are not downloaded: %s",
                 item.name, tag, listed(found.elsewhere, _SHOWN),
             )  # fmt: skip
@@ -111,7 +116,8 @@ class AssetListing:
         ]
         others = [it.name for it in (entry[2] for entry in found.values()) if it not in wanted]
         if others:
-            _log.info(
+            _log.log(
+                self._level,
                 "%s: tag %s: assets of another project or version are left out: %s",
                 item.name, release.tag, listed(others, _SHOWN),
             )  # fmt: skip

@@ -172,6 +172,16 @@ _HTML = [("Content-Type", "text/html; charset=utf-8")]
          "{} does not answer as github does (no release in its answer)"),
         ((200, _JSON, b'[1]'), ForgeError,
          "{} does not answer as github does (no release in its answer)"),
+        *(
+            ((200, _JSON, b'{"id": 1, "assets": [%s]}' % assets), ForgeError,
+             "{} does not answer as github does (no release in its answer)")
+            for assets in (
+                b"5", b'{"name": "x", "id": 1, "size": Infinity}',
+                b'{"name": "x", "id": 1, "size": -1}', b'{"name": "x", "id": "../..", "size": 1}',
+                b'{"name": "x", "id": 1, "size": 1%s}' % (b"0" * 400),
+                b'{"name": "x", "id": 1, "size": 1, "digest": 7}',
+            )
+        ),
         ((200, [*_JSON, ("Content-Length", "100")], b'{"id": 1}'), PassingError,
          "the answer of {} is incomplete"),
         ((302, [("Location", "http://localhost:1/")], b""), PassingError,
