@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -87,6 +87,14 @@ def test_the_release_is_in_the_environment_as_it_is(paths: Paths, tmp_path: Path
         "PYPI_INSIDERS_REPOSITORY=me/app",
         f"PYPI_INSIDERS_FILES={paths.distributions}/my_app-1.0.tar.gz",
     }
+
+
+def test_what_should_run_by_now_is_seen(paths: Paths) -> None:
+    """Not at once, as its unit may just start; a failure is told already."""
+    waiting, now = _add(paths, "1.0"), datetime.now().astimezone()
+    _add(paths, "2.0", error="exit status 1")
+    assert snapshot.take(paths, now).unbegun == ()
+    assert snapshot.take(paths, now + timedelta(minutes=2)).unbegun == (waiting,)
 
 
 def test_files_are_one_a_line_and_bare_names_elsewhere(paths: Paths, tmp_path: Path) -> None:
