@@ -89,6 +89,20 @@ def test_the_release_is_in_the_environment_as_it_is(paths: Paths, tmp_path: Path
     }
 
 
+def test_nothing_to_run_is_said(paths: Paths, caplog: pytest.LogCaptureFixture) -> None:
+    """As after a wrong name; and how to run again what has failed twice."""
+    caplog.set_level(logging.INFO)
+    _set(paths, release_command=["true"])
+    assert release_command.run(paths, "my-app")
+    _add(paths, "1.0", attempts=2, error="exit status 1")
+    assert release_command.run(paths, "my-app")
+    assert caplog.messages == [
+        "my-app has no new releases",
+        "my-app 1.0: release-command has failed; run it again: "
+        "`pypi-insiders released --retry my-app`",
+    ]
+
+
 def test_what_should_run_by_now_is_seen(paths: Paths) -> None:
     """Not at once, as its unit may just start; a failure is told already."""
     waiting, now = _add(paths, "1.0"), datetime.now().astimezone()
@@ -144,6 +158,7 @@ def test_a_command_that_fails_runs_once_more_and_then_on_request(
         f"{failed}the next update runs it once more",
         f"{failed}it is not run again",
         f"hint: run it again: {retry}",
+        f"my-app 1.0: release-command has failed; run it again: {retry}",
     ]
     assert not release_command.run(paths, "my-app", is_retry=True)
     assert release_command.run(paths, "my-app", ("true",), is_retry=True)
