@@ -1,4 +1,4 @@
-"""Judge the units of single repositories, and those of hooks."""
+"""Judge the units of single repositories and of new releases, and those of hooks."""
 
 from collections.abc import Iterator
 
@@ -6,12 +6,12 @@ from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import Item, problem, warning
 from pypi_insiders.systemd import exit_codes, own_timers
 from pypi_insiders.systemd.service_status import Condition, Services
-from pypi_insiders.systemd.unit_names import HOOKS, SERVER, WATCHER, of_repository
+from pypi_insiders.systemd.unit_names import HOOKS, SERVER, WATCHER, of_project, of_repository
 from pypi_insiders.util.errors import InsidersError
 
 
 def judge_own_units(snapshot: Snapshot) -> Iterator[Item]:
-    """Judge the timers and services of single repositories, and the units of hooks."""
+    """Judge the timers and services of single repositories, of releases and of hooks."""
     services = snapshot.services
     if not isinstance(services, Services):
         return
@@ -19,6 +19,7 @@ def judge_own_units(snapshot: Snapshot) -> Iterator[Item]:
         for item in snapshot.watched.values():
             if item.interval_s is not None:
                 yield from _own(services, item.name)
+    yield from _released(snapshot, services)
     if not isinstance(snapshot.settings, InsidersError) and snapshot.settings.server.hooks:
         yield from _hooks(snapshot, services)
 
@@ -47,6 +48,29 @@ def _own(services: Services, name: str) -> Iterator[Item]:
                 f"see why: `pypi-insiders watcher logs {name}`",
                 part.service,
             )
+
+
+def _released(snapshot: Snapshot, services: Services) -> Iterator[Item]:
+    """Judge units that end without running `release-command`, as one that the user has changed."""
+    for item in snapshot.unbegun:
+        unit = of_project(item.project)
+        has = services.units.get(unit, {"LoadState": "not-found"})
+        # Without the unit the update itself runs it, at its end.
+        if has["LoadState"] == "not-found" or has["ActiveState"] not in ("inactive", "failed"):
+            continue
+        why = exit_codes.explain(unit, has["ExecMainStatus"]) or (
+            "the unit is masked"
+            if has["LoadState"] == "masked"
+            else "the unit ended without it"
+            if has["Result"] in ("", "success")
+            else f"the unit failed ({has['Result']})"
+        )
+        yield warning(
+            item.repository,
+            f"release-command has not run for {item.project} {item.version}: {why}",
+            f"`systemctl --user status '{unit}'`; the next update starts it again",
+            unit,
+        )
 
 
 def _hooks(snapshot: Snapshot, services: Services) -> Iterator[Item]:

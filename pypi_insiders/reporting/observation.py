@@ -1,5 +1,6 @@
 """Observe what runs: the services, their units, and the index as its clients see it."""
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -13,7 +14,7 @@ from pypi_insiders.reporting import index_check
 from pypi_insiders.reporting.directory import Files, samples
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.snapshot import Observe
-from pypi_insiders.repositories import intervals
+from pypi_insiders.repositories import intervals, new_releases
 from pypi_insiders.systemd import (
     index_address,
     server_secrets,
@@ -108,7 +109,7 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
         try:
             own = _tried(lambda: intervals.load(paths))
             timers = () if isinstance(own, InsidersError) else own
-            services = service_status.observe(now, own_timers=timers)
+            services = service_status.observe(now, own_timers=timers, others=_released(paths))
         except InsidersError as error:
             services = error
         else:
@@ -121,6 +122,14 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
         None if known is None else _tried(lambda: server_secrets.demand_hook_secret(known, paths))
     )
     return Observed(services, units, passwords, fetched, hooks, elsewhere)
+
+
+def _released(paths: Paths) -> list[str]:
+    """Return the units that should run `release-command` now."""
+    with contextlib.suppress(InsidersError):  # reported as the error of the file
+        projects = (item.project for item in new_releases.ready(paths))
+        return [unit_names.of_project(project) for project in dict.fromkeys(projects)]
+    return []
 
 
 def _tried(look: Callable[[], _T]) -> _T | InsidersError:

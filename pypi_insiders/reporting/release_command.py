@@ -43,6 +43,7 @@ def run(paths: Paths, project: str, command: Sequence[str] = (), *, is_retry: bo
     settings = load_settings(paths.settings).watcher
     argv = tuple(command or settings.release_command or ())
     if not new_releases.ready(paths, project):
+        _log.info("%s has no new releases", project)
         return True  # without a lock of any word that is typed
     is_well, done = True, set[str]()
     # Of two processes, the second finds nothing left to do.
@@ -54,6 +55,9 @@ def run(paths: Paths, project: str, command: Sequence[str] = (), *, is_retry: bo
             for release in releases:
                 with log.about(release.repository):
                     is_well = _run(paths, release, argv) and is_well
+        if not done and (left := new_releases.ready(paths, project)):
+            text = "%s %s: release-command has failed; run it again: %s"
+            _log.info(text, project, ", ".join(it.version for it in left), left[0].retry)
     return is_well
 
 

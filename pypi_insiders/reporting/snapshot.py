@@ -52,6 +52,10 @@ Observe = Callable[[Paths, datetime, Settings | InsidersError, Files], Callable[
 """Begins to observe what runs, and returns a function that waits for the result."""
 
 
+_STARTED_AFTER_S = 60
+"""Far more than it takes systemd to start a unit."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Everything as it was at one moment; a part that cannot be read is the error why."""
@@ -96,6 +100,8 @@ class Snapshot:
     sandboxing: Sandboxing = field(default_factory=Sandboxing)
     unannounced: tuple[NewRelease, ...] = ()
     """Releases for which `release-command` has failed."""
+    unbegun: tuple[NewRelease, ...] = ()
+    """Releases for which it should run by now, and has neither succeeded nor failed."""
     errors: tuple[InsidersError, ...] = ()
     """Why other parts could not be read."""
 
@@ -213,6 +219,12 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
         set_aside=tuple(_set_aside(paths)),
         sandboxing=sandboxing,
         unannounced=tuple(item for item in announced if item.error is not None),
+        unbegun=tuple(
+            item
+            for item in announced
+            if item.error is None
+            and new_releases.ready_at(paths, item) < now.timestamp() - _STARTED_AFTER_S
+        ),
         errors=tuple(errors),
     )
 

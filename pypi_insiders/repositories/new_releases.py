@@ -123,6 +123,15 @@ def ready(paths: Paths, project: str | None = None) -> list[NewRelease]:
     return sorted(found, key=lambda item: (item.project, Version(item.version)))
 
 
+def ready_at(paths: Paths, release: NewRelease) -> float:
+    """Return when a release became ready, or was last changed, in seconds of the epoch."""
+    try:
+        # Not the time of its content, which is written before the release is published.
+        return _path(paths, release, _READY).stat().st_ctime
+    except OSError:  # it has just been forgotten
+        return float("inf")
+
+
 def _read(paths: Paths, pattern: str) -> Iterator[NewRelease]:
     try:
         files = sorted(paths.new_releases.glob(pattern))

@@ -115,7 +115,10 @@ def look(part: Part, now: datetime, manager: Manager | None = None) -> Overview:
 
 
 def observe(
-    now: datetime, manager: Manager | None = None, own_timers: Iterable[str] = ()
+    now: datetime,
+    manager: Manager | None = None,
+    own_timers: Iterable[str] = (),
+    others: Iterable[str] = (),
 ) -> Services:
     """Read the state of both services, with two processes, or one if the manager is known.
 
@@ -123,13 +126,14 @@ def observe(
         now: for "in 12 min"; its time zone is that of all times.
         manager: the user manager, if it is known already.
         own_timers: the repositories with timers of their own, whose units are read too.
+        others: further units to read.
 
     Raises:
         InsidersError: no user manager is running.
     """
     manager = manager or systemctl.manager()
     own = [unit for name in own_timers for unit in unit_names.of_repository(name).units]
-    wanted = (*SERVER.units, *WATCHER.units, REQUESTS, *HOOKS.units, *own)
+    wanted = (*SERVER.units, *WATCHER.units, REQUESTS, *HOOKS.units, *own, *others)
     found = dict(zip(wanted, systemctl.show_each(wanted, *PROPERTIES), strict=True))
     looks = []
     for part in PARTS:

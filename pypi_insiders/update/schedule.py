@@ -51,6 +51,7 @@ def why_due(interval_s: int, ago_s: int | None, *, is_running: bool) -> str | No
     """
     if not is_running:
         return "its own timer is not running"
-    if ago_s is None or ago_s > _OVERDUE * interval_s:
+    # A time to come is that of a clock that was wrong.
+    if ago_s is None or not 0 <= ago_s <= _OVERDUE * interval_s:
         return "its own timer has not updated it lately"
     return None

@@ -21,9 +21,11 @@ def test_no_push_is_lost(machine: Machine, tmp_path: Path, port: int) -> None:
     """Whatever the repository is called, and whichever unit was stopped meanwhile."""
     machine.write_text(CONFIG, f"[server]\nport = {port}\nhooks = true\n")
     machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
-    project = create(tmp_path, "my-probe")
-    added = ("pypi-insiders", "repos", "add", "--no-check", "me/my-probe.old:my-probe")
-    machine.run(*added, "--url", project.url)
+    many = [f"me/many{number}" for number in range(5)]
+    # All of the same repository, which has no tags.
+    url = create(tmp_path, "empty").url
+    watched = (f'["{name}"]\nurl = "{url}"\n' for name in ("me/my-probe.old", *many))
+    machine.write_text(".config/pypi-insiders/repos.toml", "".join(watched))
     machine.run("pypi-insiders", "server", "hook")
     machine.run("pypi-insiders", "server", "start")
     runtime = f"/run/user/{machine.run('id', '-u').stdout.strip()}/pypi-insiders"
@@ -46,13 +48,23 @@ def test_no_push_is_lost(machine: Machine, tmp_path: Path, port: int) -> None:
     machine.wait_for_journal("an update is running; waiting for its end")
     push()
     machine.wait_for(["ls", f"{runtime}/pushed"], lambda done: done.stdout == f"{NAME}\n")
+    # Of many, few wait as processes.
+    for name in many:
+        push(name.replace("/", "-"))
+    begun = ("systemctl", "--user", "list-units", "--plain", "--no-legend", "--state=activating")
+    waiting = (*begun, "pypi-insiders-watcher@*.service")
+    machine.wait_for(waiting, lambda done: len(done.stdout.splitlines()) == 4)
+    left = machine.run("ls", f"{runtime}/hooks").stdout.split()
+    assert left == ["me-many3", "me-many4"]
     machine.run("pypi-insiders", "server", "stop")
     other.stop()
     wait_for_updates(3)
-    # What moves the requests was killed before it has started a path unit, and is stopped.
-    machine.run("systemctl", "--user", "stop", f"{ONE}.path")
     machine.run("pypi-insiders", "server", "start")
-    # What moves the requests is stopped in its pause.
+    for directory in ("hooks", "pushed"):
+        machine.wait_for(["ls", f"{runtime}/{directory}"], lambda done: done.stdout == "")
+    # What moves the requests was killed before it has started a path unit, and is stopped in its
+    # pause.
+    machine.run("systemctl", "--user", "stop", f"{ONE}.path")
     longer = "[Service]\nExecStartPost=sleep 31462\nTimeoutStartSec=infinity\n"
     machine.write_text(".config/systemd/user/pypi-insiders-hooks.service.d/longer.conf", longer)
     machine.run("systemctl", "--user", "daemon-reload")

@@ -11,10 +11,11 @@ from pypi_insiders.config.settings import ServerSettings, Settings
 from pypi_insiders.reporting.judge_own_units import judge_own_units
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import Severity
+from pypi_insiders.repositories.new_releases import NewRelease
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.systemd.service_status import PROPERTIES, Condition, Overview, Services
 from pypi_insiders.systemd.systemctl import Manager
-from pypi_insiders.systemd.unit_names import HOOKS, ONE, SERVER, WATCHER, of_repository
+from pypi_insiders.systemd.unit_names import HOOKS, ONE, SERVER, WATCHER, of_project, of_repository
 from pypi_insiders.util.errors import InsidersError
 
 OWN = of_repository("me/own")
@@ -23,18 +24,19 @@ ACTIVE, INACTIVE = {"ActiveState": "active"}, {"ActiveState": "inactive"}
 FAILED = {"ActiveState": "failed", "Result": "unit-start-limit-hit"}
 
 
-def judged(
+def judged(  # noqa: PLR0913  # what is judged
     units: Mapping[str, dict[str, str]] | None = None,
     *,
     watcher: Condition = Condition.RUNNING,
     server: Condition = Condition.RUNNING,
     hooks: bool = True,
     hook_error: InsidersError | None = None,
+    unbegun: tuple[NewRelease, ...] = (),
 ) -> list[tuple[str, str, str]]:
     """Judge, with everything as it should be but for the given units."""
     names = {
         "timer": OWN.trigger, "service": OWN.service, "server": SERVER.service,
-        "path": HOOKS.trigger, "starter": HOOKS.service,
+        "path": HOOKS.trigger, "starter": HOOKS.service, "released": of_project("my-app"),
     }  # fmt: skip
     states = {"timer": WAITING, "server": ACTIVE, "path": ACTIVE, **(units or {})}
     has = {
@@ -58,6 +60,7 @@ def judged(
         files=InsidersError("not read"),
         services=services,
         hooks=hook_error,
+        unbegun=unbegun,
     )
     items = list(judge_own_units(found))
     assert all(item.hint and item.kind for item in items)
@@ -106,6 +109,26 @@ def test_a_service_that_fails_by_itself(result: str, status: str, why: str | Non
     assert [text.startswith(f"the last update of me/own failed ({why}") for *_, text in found] == (
         [True] if why else []
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        ({"ExecMainStatus": "203"}, r"systemd cannot run the program of UNIT (203/EXEC)"),
+        ({"Result": "timeout", "ActiveState": "failed"}, "the unit failed (timeout)"),
+        ({"LoadState": "masked"}, "the unit is masked"),
+        ({}, "the unit ended without it"),
+        ({"ActiveState": "activating"}, None),
+        ({"LoadState": "not-found"}, None),
+    ],
+)
+def test_a_unit_that_does_not_run_release_command(state: dict[str, str], why: str | None) -> None:
+    """Such as one whose command was replaced by the user; not one that runs, or is not there."""
+    release = NewRelease("my-app", "1.0", "v1.0", "c0ffee", "me/app")
+    unit = of_project("my-app")
+    found = judged({"released": INACTIVE | state}, unbegun=(release,))
+    text = f"release-command has not run for my-app 1.0: {why}".replace("UNIT", unit)
+    assert found == ([(Severity.WARNING, "me/app", text)] if why else [])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -89,6 +89,28 @@ def test_the_release_is_in_the_environment_as_it_is(paths: Paths, tmp_path: Path
     }
 
 
+def test_nothing_to_run_is_said(paths: Paths, caplog: pytest.LogCaptureFixture) -> None:
+    """As after a wrong name; and how to run again what has failed twice."""
+    caplog.set_level(logging.INFO)
+    _set(paths, release_command=["true"])
+    assert release_command.run(paths, "my-app")
+    _add(paths, "1.0", attempts=2, error="exit status 1")
+    assert release_command.run(paths, "my-app")
+    assert caplog.messages == [
+        "my-app has no new releases",
+        "my-app 1.0: release-command has failed; run it again: "
+        "`pypi-insiders released --retry my-app`",
+    ]
+
+
+def test_what_should_run_by_now_is_seen(paths: Paths) -> None:
+    """Not at once, as its unit may just start; a failure is told already."""
+    waiting, now = _add(paths, "1.0"), datetime.now().astimezone()
+    _add(paths, "2.0", error="exit status 1")
+    assert snapshot.take(paths, now).unbegun == ()
+    assert snapshot.take(paths, now + timedelta(minutes=2)).unbegun == (waiting,)
+
+
 def test_files_are_one_a_line_and_bare_names_elsewhere(paths: Paths, tmp_path: Path) -> None:
     """With `local = false` they are in another index only."""
     _set(paths, release_command=["sh", "-c", f'echo "$PYPI_INSIDERS_FILES" >{tmp_path}/files'])
@@ -136,6 +158,7 @@ def test_a_command_that_fails_runs_once_more_and_then_on_request(
         f"{failed}the next update runs it once more",
         f"{failed}it is not run again",
         f"hint: run it again: {retry}",
+        f"my-app 1.0: release-command has failed; run it again: {retry}",
     ]
     assert not release_command.run(paths, "my-app", is_retry=True)
     assert release_command.run(paths, "my-app", ("true",), is_retry=True)

@@ -28,6 +28,7 @@ LATE, STOPPED = "its own timer has not updated it lately", "its own timer is not
         (0, True, None),
         (900, True, None),
         (901, True, LATE),
+        (-1, True, LATE),
         (None, True, LATE),
         (0, False, STOPPED),
         (None, False, STOPPED),
