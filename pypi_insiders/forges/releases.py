@@ -74,7 +74,8 @@ def release_of(forge: Forge, tag: str, token: str | None, name: str) -> Release:
         if forge.kind == GITLAB:
             return _of_gitlab(forge, found, token, name)
         return _of_github_or_gitea(forge, found, token, name)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    # JSON has numbers beyond all bounds: OverflowError.
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise requests.not_of_api(forge, name, "no release in its answer") from error
 
 
@@ -97,7 +98,7 @@ def _of_github_or_gitea(
     listed = found["assets"]
     # What is in the release itself may be its first page.
     if forge.kind == GITHUB and len(listed) >= _PAGE:
-        listed = [*_pages(forge, f"{forge.api}/releases/{int(found['id'])}/assets", token, name)]
+        listed = _pages(forge, f"{forge.api}/releases/{int(found['id'])}/assets", token, name)
     assets, elsewhere = [], []
     for item in listed:
         # GitHub lists files whose upload has begun, or has failed.

@@ -9,7 +9,7 @@ from pypi_insiders.remote_index import PublishError
 from pypi_insiders.repositories import releases, unpublish
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import development, failures, retention, uploads
-from pypi_insiders.update.assets import AssetFetcher, WaitingError
+from pypi_insiders.update.assets import AssetFetcher, LeftOutError, WaitingError
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.plan import Job, Plan, plan
 from pypi_insiders.update.publication import Publisher, RemovedError
@@ -177,6 +177,8 @@ class RepositoryUpdate:
                 _log.warning("%s: %s", self.name, error.message)
                 self._progress.end(self.name)
                 return
+            except LeftOutError as error:
+                _log.info("%s: tag %s: %s", self.name, job.release.tag, error.message)
             except WaitingError as error:
                 self.tracked.warn([f"tag {job.release.tag} waits for assets: {error.message}"])
             except Exception as error:
