@@ -250,7 +250,7 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         message = str(error).replace("\n", " ")
         raise InsidersError(f"{path} is not valid TOML: {message}", f"edit {path}") from error
 

@@ -42,7 +42,7 @@ def download(forge: Forge, asset: Asset, token: str | None, target: Path, name: 
             while block := answer.read(_BLOCK_BYTES):
                 size_bytes += len(block)
                 if size_bytes > LIMIT_BYTES:
-                    raise ForgeError(f"{asset.name} is larger than {LIMIT_BYTES // 1024**3} GiB")
+                    raise too_large(asset)
                 if size_bytes > (asset.size_bytes or LIMIT_BYTES):
                     raise IncompleteError(f"{asset.name} is larger than {forge.host} lists")
                 demand_room(len(block))
@@ -62,6 +62,11 @@ def download(forge: Forge, asset: Asset, token: str | None, target: Path, name: 
             "the next update tries again",
         )
     return sha256
+
+
+def too_large(asset: Asset) -> ForgeError:
+    """Return the error of a file that is too large."""
+    return ForgeError(f"{asset.name} is larger than {LIMIT_BYTES // 1024**3} GiB")
 
 
 def _write(output: BinaryIO, block: bytes, target: Path) -> None:

@@ -98,7 +98,7 @@ def _of_github_or_gitea(
     listed = found["assets"]
     # What is in the release itself may be its first page.
     if forge.kind == GITHUB and len(listed) >= _PAGE:
-        listed = [*_pages(forge, f"{forge.api}/releases/{int(found['id'])}/assets", token, name)]
+        listed = _pages(forge, f"{forge.api}/releases/{int(found['id'])}/assets", token, name)
     assets, elsewhere = [], []
     for item in listed:
         # GitHub lists files whose upload has begun, or has failed.

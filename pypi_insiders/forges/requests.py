@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 _FILE, _JSON = "application/octet-stream", "application/json"
 _TIMEOUT_S, _JSON_S, _FILE_S = 30, 60, 900
 # A release of 10,000 files, of which GitHub has 2 KB each.
-_LIMIT_BYTES = 64 * 1024**2
+_LIMIT_BYTES, _MOST_VALUES = 64 * 1024**2, 1_000_000
 # Where a forge names no time, or one that is years away.
 _PAUSE_S, _LONGEST_PAUSE_S = 60, 86400
 
@@ -89,7 +89,8 @@ def read_json(forge: Forge, url: str, token: str | None, name: str) -> Any:
     with answer_of(forge, url, token, name) as answer:
         kind = answer.headers.get_content_type()
         body = answer.read(_LIMIT_BYTES + 1)
-        if len(body) > _LIMIT_BYTES:
+        # A value takes up to a hundred bytes of memory.
+        if len(body) > _LIMIT_BYTES or sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
             raise ForgeError(f"{forge.host} sends more than a list of files")
         if answer.length:
             raise PassingError(

@@ -18,6 +18,7 @@ from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.requirement_import import GitRequirement
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
+from pypi_insiders.util.without_credentials import without_credentials
 
 _NAME_IT = "name the file: `pypi-insiders repos import FILE`"
 # The tables of the settings of the successor; `project` is one of pyproject.toml too.
@@ -73,11 +74,7 @@ def _of_text(paths: Paths, path: Path, text: str, known: Mapping[str, Repository
         return Imported(repositories, remaining=list(legacy_import.remains(paths, repositories)))
     if path.suffix != ".toml" and not _is_toml(text):
         found = requirement_import.of_requirements(path, text, known)
-        lines = [
-            f"{path} includes {name}, which is not read: "
-            f"`pypi-insiders repos import {shlex.quote(str(path.parent / name))}`"
-            for name in requirement_import.included(text)
-        ]
+        lines = [_not_read(path, name) for name in requirement_import.included(text)]
         return Imported([item.repository for item in found], found, lines)
     document = toml_fields.parse_toml(path, text)
     if path.name == successor_import.FILE or (
@@ -88,10 +85,18 @@ def _of_text(paths: Paths, path: Path, text: str, known: Mapping[str, Repository
     return Imported([item.repository for item in found], found)
 
 
+def _not_read(path: Path, name: str) -> str:
+    """Return the line on a file that a file of requirements includes."""
+    if "://" in name:
+        return f"{path} includes {without_credentials(name)}, which is not read"
+    command = shlex.join(["pypi-insiders", "repos", "import", str(path.parent / name)])
+    return f"{path} includes {name}, which is not read: `{command}`"
+
+
 def _is_toml(text: str) -> bool:
     try:
         return bool(tomllib.loads(text))
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return False
 
 

@@ -11,15 +11,17 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.repositories import registry
-from pypi_insiders.repositories.repository import Repository, parse_project
+from pypi_insiders.repositories.repository import Repository, parse_name, parse_project
 from pypi_insiders.repositories.tags import version_of
 from pypi_insiders.util.errors import InsidersError
 
 # A comment begins a line, or follows white space.
-_COMMENT = re.compile(r"(?:^|\s+)#.*$")
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*$")
 _EDITABLE = re.compile(r"^(?:-e|--editable)[\s=]+")
 _INCLUDED = re.compile(r"^(?:-r|-c|--requirement|--constraint)[\s=]*(\S.*)")
-_OPTIONS = re.compile(r"\s+--?[a-z].*$")
+_OPTIONS = re.compile(r"(?<=\s)--?[a-z].*$")
+# Of a URL of http, without what may be a password that has a `/`, unescaped.
+_HOST = re.compile(r"https?://(?:\[[0-9a-fA-F:.]*\]|[^:/]*)(?::\d*)?(?:/|$)")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 # Of `git+URL@REF#FRAGMENT`. Source: https://pip.pypa.io/en/stable/topics/vcs-support/
 _GIT = re.compile(
@@ -85,7 +87,7 @@ def of_pyproject(
     Raises:
         InsidersError: a repository has no URL that can be watched; the message has all problems.
     """
-    return _collect(path, _walk(document, ()), known)
+    return _collect(path, _walk(document), known)
 
 
 def of_requirements(path: Path, text: str, known: Mapping[str, Repository]) -> list[GitRequirement]:
@@ -122,16 +124,21 @@ def _lines(text: str) -> Iterator[tuple[str, str]]:
             before = ""
 
 
-def _walk(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+def _walk(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield all texts, and all tables with a key `git`, each with its place."""
-    if isinstance(value, str) or (isinstance(value, dict) and isinstance(value.get("git"), str)):
-        yield ".".join(path), value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _walk(item, (*path, key))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _walk(item, path)
+    # Not by recursion: tables may be nested to any depth.
+    left: list[tuple[str, Any]] = [("", document)]
+    while left:
+        place, value = left.pop()
+        if isinstance(value, str) or (
+            isinstance(value, dict) and isinstance(value.get("git"), str)
+        ):
+            yield place, value
+        elif isinstance(value, dict):
+            tables = [(f"{place}.{key}" if place else key, it) for key, it in value.items()]
+            left += reversed(tables)
+        elif isinstance(value, list):
+            left += [(place, it) for it in reversed(value)]
 
 
 def _collect(
@@ -177,7 +184,7 @@ def _of_requirement(
 ) -> GitRequirement | None:
     if not re.match(r"[^#]*\bgit\+", text):
         return None
-    text = _OPTIONS.sub("", text)
+    text = _OPTIONS.sub("", text).rstrip()
     extras: tuple[str, ...] = ()
     name, marker, url = None, "", text
     if not text.startswith("git+"):
@@ -189,7 +196,8 @@ def _of_requirement(
         marker = str(requirement.marker or "")
     match = _GIT.fullmatch(url.partition(" ")[0])
     if match is None:
-        raise InsidersError(f"{url.partition('://')[0]}://... is not a Git URL with a path")
+        # Not the URL, which may have a credential anywhere.
+        raise InsidersError("not a Git URL with a path, such as git+https://HOST/PATH")
     fragment = dict(pair.split("=", 1) for pair in (match["more"] or "").split("&") if "=" in pair)
     if name is None and (egg := re.match(r"[\w.-]+", fragment.get("egg", ""))):
         name = egg[0]
@@ -208,6 +216,8 @@ def _watched(
     url = re.sub(r"^(ssh://[^/@:]*):[^/@]*@", r"\1@", url)
     # `ssh://git@HOST:PATH`, as older requirements have it.
     url = re.sub(r"^ssh://([^/:]*):(?!\d+/)", r"\1:", url)
+    if url.startswith("http") and _HOST.match(url) is None:
+        raise InsidersError("the host of its URL is not valid; escape `/` in a password as %2F")
     item = registry.specified(known, url)
     try:
         keys = {"project": project and parse_project(project), "subdirectory": subdirectory}
@@ -219,4 +229,5 @@ def _watched(
     other = registry.find(known, item.name)
     if other is None or other.project in (None, item.project) or not item.project:
         return item
-    return replace(item, name=f"{other.name}/{item.project}", url=other.remote)
+    # Its length has bounds too: a name that is too long would make `repos.toml` unreadable.
+    return replace(item, name=parse_name(f"{other.name}/{item.project}"), url=other.remote)

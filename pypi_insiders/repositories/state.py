@@ -64,6 +64,8 @@ class Build:
     """How it was built if not as usual, in one line."""
     assets: dict[str, PublishedAsset] = field(default_factory=dict)
     """Those of its files that come from the release of its host."""
+    invalid: dict[str, PublishedAsset] = field(default_factory=dict)
+    """The files of that release that are no valid distributions, as the host had them then."""
 
     @property
     def is_head(self) -> bool:
@@ -192,9 +194,10 @@ def _understand(path: Path, content: dict[str, Any]) -> RepositoryState:
 
 
 def _build(content: object, now_s: int) -> Build:
-    if isinstance(content, dict) and isinstance(assets := content.get("assets"), dict):
-        found = {name: shaped(PublishedAsset, item) for name, item in assets.items()}
-        content = {**content, "assets": found}
+    for key in ("assets", "invalid"):
+        if isinstance(content, dict) and isinstance(assets := content.get(key), dict):
+            found = {name: shaped(PublishedAsset, item) for name, item in assets.items()}
+            content = {**content, key: found}
     build = shaped(Build, content)
     # Raises for a wrong version here, not in the many places that compare versions.
     Version(build.version)
@@ -221,7 +224,7 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
         del content["waiting"]
     # An older version rejects keys that it does not know, so this one is written when needed only.
     for build in content["builds"]:
-        for key in ("unfinished", "message", "remark", "assets"):
+        for key in ("unfinished", "message", "remark", "assets", "invalid"):
             if not build[key]:
                 del build[key]
     # Migrated by now: from this format on, the list of taken-back releases counts.

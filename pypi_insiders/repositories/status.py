@@ -196,6 +196,12 @@ def _warnings(
         for name, asset in build.assets.items()
         if asset.changed
     ]
+    warnings += [
+        f"asset {name} of tag {build.tag} is no valid distribution and is not published"
+        for build in known.builds
+        for name in build.invalid
+        if name not in build.files
+    ]
     if known.unsigned:
         warnings.append(f"tags without an allowed signature: {', '.join(known.unsigned)}")
     return warnings

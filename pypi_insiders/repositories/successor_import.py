@@ -88,7 +88,7 @@ def _of_clone(known: Mapping[str, Repository], clone: Path) -> Repository:
         document = tomllib.loads(read_text(clone / "pyproject.toml") or "")
         return item.with_key("project", parse_project(document["project"]["name"]))
     # It is read from the repository instead.
-    except (InsidersError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError):
+    except (InsidersError, KeyError, TypeError, ValueError, RecursionError):
         return item
 
 

@@ -1,7 +1,7 @@
 """Ask again for the assets of published releases: some follow, some change."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from pypi_insiders.builder.errors import BuildError
@@ -13,6 +13,7 @@ from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.sources import TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.time_limit import TimeLimit
 
 _log = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ _log = logging.getLogger(__name__)
 _RECENT_S = 86400
 # Of older releases, those asked again when all published files are verified.
 _MOST_VERIFIED = 20
+_LIMIT_S = 300
 
 
 def revisit(
@@ -42,19 +44,33 @@ def revisit(
     Raises:
         InsidersError: the state cannot be written.
     """
-    known, listing = tracked.known, AssetListing(context, tracked, logging.DEBUG)
-    # Of tags that are gone, or that are built now.
+    known, found = tracked.known, tuple[str, ...]()
     has_assets = tracked.repository.has_assets
-    waiting = {tag: it for tag, it in known.waiting.items() if tag in refs and has_assets}
+    if has_assets:
+        # Of a host that sends a byte at a time, all other repositories would wait for this one.
+        with TimeLimit(_LIMIT_S).counting():
+            found = tuple(_further(context, tracked, refs, now_s))
+    # Not of tags that are gone, or that are built now, or whose further files are gone.
+    done = {build.tag for build in known.builds} - {*found}
+    waiting = {
+        tag: it
+        for tag, it in known.waiting.items()
+        if tag in refs and has_assets and tag not in done
+    }
     if waiting != known.waiting:
         known.waiting = waiting
         tracked.commit()
-    if not has_assets:
-        return ()
+    return found
+
+
+def _further(
+    context: UpdateContext, tracked: TrackedRepository, refs: Mapping[str, str], now_s: int
+) -> Iterator[str]:
+    """Yield the tags whose releases have further files; record which have changed."""
+    known, listing = tracked.known, AssetListing(context, tracked, logging.DEBUG)
     recent = [build for build in known.builds if 0 <= now_s - build.built_at < _RECENT_S]
     older = [build for build in known.builds if build.assets and build not in recent]
     verified = older[-_MOST_VERIFIED:] if context.comparison.verify else []
-    found = []
     for build in (*recent, *verified):
         directory = context.paths.distributions
         if refs.get(build.tag) != build.commit or (
@@ -65,16 +81,20 @@ def revisit(
         try:
             assets = listing.of(build.tag)
             _mark_changed(tracked, build, assets)
-            names = {asset.name for asset in listing.chosen(release, assets)}
+            chosen = listing.chosen(release, assets)
         except (NoReleaseError, BuildError):  # it was built, and has no files of its own
             continue
         # What is published stays in any case, and no new release waits for this.
         except InsidersError as error:
             _log.info("%s: tag %s: %s", tracked.name, build.tag, error.message)
             break
-        if names - build.files.keys():
-            found.append(build.tag)
-    return tuple(found)
+        if any(it.name not in build.files and not _is_known_invalid(build, it) for it in chosen):
+            yield build.tag
+
+
+def _is_known_invalid(build: Build, asset: Asset) -> bool:
+    invalid = build.invalid.get(asset.name)
+    return invalid is not None and not invalid.differs(record(asset))
 
 
 def _mark_changed(tracked: TrackedRepository, build: Build, assets: Iterable[Asset]) -> None:

@@ -21,8 +21,9 @@ _log = logging.getLogger(__name__)
 
 _MOST_FILES = 1000
 _SHOWN = 3
-# NAME_MAX of most file systems; only ASCII is a name of a distribution.
-_LONGEST_NAME = 255
+# File names have up to 255 bytes, and temporary files up to 30 more than a name of this length;
+# only ASCII is a name of a distribution.
+_LONGEST_NAME = 225
 
 
 class AssetListing:

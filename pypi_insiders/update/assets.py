@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,10 @@ class WaitingError(InsidersError):
     """A release has no assets yet; the next update asks again."""
 
 
+class LeftOutError(InsidersError):
+    """None of the further assets of a published release is valid, which its state records."""
+
+
 class AssetFetcher:
     """Fetches the assets of the releases of one repository.
 
@@ -63,6 +67,7 @@ class AssetFetcher:
 
         Raises:
             WaitingError: there are none yet, or the forge does not answer.
+            LeftOutError: none of the further ones of a published release is valid.
             BuildError: there are none, and nothing is to be built.
             ForgeError: the forge refuses, or has not answered for hours.
             DiskFullError: they do not fit on the disk.
@@ -74,14 +79,22 @@ class AssetFetcher:
         if not self._repository.has_assets:
             return None
         try:
-            wanted = self._listing.chosen(release, self._listing.of(release.tag))
-            fetched = self._download(release, self._absent(wanted, before))
+            listed = self._listing.chosen(release, self._listing.of(release.tag))
+            wanted = self._absent(listed, before)
+            fetched, invalid = self._download(release, wanted)
         except (NoReleaseError, PassingError) as error:
             self._demand_patience(release, error)
             return None
         kept = self._kept(before)
+        if before is not None and kept and invalid:
+            self._record_invalid(before, [it for it in wanted if it.name in invalid])
         if fetched is None and kept:
-            raise BuildError("no further asset of its release is valid")
+            raise LeftOutError("no further asset of its release is valid")
+        if fetched is None and self._repository.assets == "only":
+            why = next(iter(invalid.values()))
+            raise BuildError(
+                f"no asset of its release on {self._listing.forge.host} is valid: {why}"
+            )
         if fetched is None or self._repository.assets == "only":
             return fetched
         files = [*kept, *fetched.distributions.files]
@@ -96,6 +109,13 @@ class AssetFetcher:
 
     def _build_of(self, tag: str) -> Build | None:
         return next((it for it in self._tracked.known.builds if it.tag == tag), None)
+
+    def _record_invalid(self, build: Build, assets: Iterable[Asset]) -> None:
+        # Otherwise each update of the day would download them again, and fail.
+        known = self._tracked.known
+        invalid = {**build.invalid, **{it.name: record(it) for it in assets}}
+        known.builds[known.builds.index(build)] = replace(build, invalid=invalid)
+        self._tracked.commit()
 
     def _kept(self, before: Build | None) -> list[Path]:
         """Return the published files of a build; none if it was taken back."""
@@ -117,23 +137,28 @@ class AssetFetcher:
             raise InsidersError("its release has no file that is not published already")
         return absent
 
-    def _download(self, release: TaggedRelease, assets: Sequence[Asset]) -> Fetched | None:
+    def _download(
+        self, release: TaggedRelease, assets: Sequence[Asset]
+    ) -> tuple[Fetched | None, dict[str, str]]:
         """Download assets, and leave out those that are no valid distributions.
 
         Returns:
-            `None`: none is valid, so that all is to be built.
+            The valid ones, `None` if there are none; and the others, name to the reason.
 
         Raises:
             ForgeError: one cannot be downloaded.
-            BuildError: none is valid, and nothing is to be built.
             DiskFullError: they do not fit on the disk.
         """
+        # Before their sizes are compared with that of the disk: a host may list any.
+        for asset in assets:
+            if (asset.size_bytes or 0) > forges.LIMIT_BYTES:
+                raise forges.too_large(asset)
         context, forge = self._context, self._listing.forge
         guard, builds = context.builds.guard, make_directory(context.paths.builds)
         guard.demand_room(builds, sum(it.size_bytes or 0 for it in assets))
         directory = make_temporary(builds)
         valid: dict[str, PublishedAsset] = {}
-        invalid = []
+        invalid: dict[str, str] = {}
         try:
             with guard.guarding(directory):
                 for asset in assets:
@@ -143,22 +168,20 @@ class AssetFetcher:
                         file_contents.read(path)
                         archives.check(path)
                     except DistributionError as error:
-                        invalid.append(error.message)
+                        invalid[asset.name] = error.message
                     else:
                         valid[asset.name] = record(asset)
                         _log.debug("%s: %s has sha256 %s", self._name, asset.name, sha256)
-            for message in invalid:
+            for message in invalid.values():
                 _log.warning("%s: tag %s: asset left out: %s", self._name, release.tag, message)
             if valid:
                 paths = [directory / name for name in valid]
-                return Fetched(directory, as_distributions(paths), valid)
-            if self._repository.assets == "only":
-                raise BuildError(f"no asset of its release on {forge.host} is valid: {invalid[0]}")
+                return Fetched(directory, as_distributions(paths), valid), invalid
         except BaseException:
             remove_foreign_tree(directory)
             raise
         remove_foreign_tree(directory)
-        return None
+        return None, invalid
 
     def _lost(
         self, release: TaggedRelease, before: Build | None, lost: Mapping[str, str]
@@ -179,7 +202,7 @@ class AssetFetcher:
         wanted = recorded or lost
         try:
             assets = [it for it in self._listing.of(release.tag) if it.name in wanted]
-            fetched = self._download(release, assets) if assets else None
+            fetched = self._download(release, assets)[0] if assets else None
         except NoReleaseError as error:
             fetched, assets = None, []
             _log.info("%s: tag %s: %s", self._name, release.tag, error.message)
@@ -197,7 +220,10 @@ class AssetFetcher:
                 f"`pypi-insiders unpublish {self._tracked.known.project} "
                 f"{before.version if before else ''}`".rstrip(),
             )
-        if fetched is None or not same:
+        if fetched is None:
+            return None
+        if not same:
+            fetched.discard()
             return None
         rest = lost.keys() - same.keys()
         return replace(

@@ -113,9 +113,11 @@ def plan(
         tracked.warn(selector.report_skipped(refs))
         tracked.warn(head.warnings(listed))
         added = asset_changes.revisit(context, tracked, refs, now_s)
+    lost_tags = [item.build.tag for item in lost if item.build]
+    # Lost files first: with further ones, they would be published as the host has them now.
+    added = tuple(tag for tag in added if tag not in lost_tags)
     of_tags = () if head.named(listed) else selector.choose(refs)
     wanted = tuple(dict.fromkeys([*of_tags, *added, *head.choose(listed)]))
-    lost_tags = [item.build.tag for item in lost if item.build]
     lacking = [build.tag for build in uploads.lacking(context, tracked.known.builds)]
     # Each once: a tag may be forced, have lost files and lack an upload at the same time.
     tags = list(dict.fromkeys([*wanted, *lost_tags, *lacking]))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import development, failures, retention, uploads
-from pypi_insiders.update.assets import AssetFetcher, WaitingError
+from pypi_insiders.update.assets import AssetFetcher, LeftOutError, WaitingError
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.plan import Job, Plan, plan
 from pypi_insiders.update.publication import Publisher, RemovedError
@@ -173,6 +173,8 @@ class RepositoryUpdate:
                 _log.warning("%s: %s", self.name, error.message)
                 self._progress.end(self.name)
                 return
+            except LeftOutError as error:
+                _log.info("%s: tag %s: %s", self.name, job.release.tag, error.message)
             except WaitingError as error:
                 self.tracked.warn([f"tag {job.release.tag} waits for assets: {error.message}"])
             except Exception as error:

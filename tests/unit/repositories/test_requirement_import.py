@@ -1,5 +1,6 @@
 """Take over what requirements take from Git, and say what to write there instead."""
 
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,55 @@ def test_what_cannot_be_watched_is_named_at_once() -> None:
     assert [part.split(": ")[0 if number else 1] for number, part in enumerate(parts)] == [
         "line 1", "line 2", "line 3",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"git+{TOKEN}@github.com/me/app",
+        f"a @ git+https://me:{TOKEN}/x@github.com/me/app",
+        f"a @ git+https://github.com:{TOKEN}/me/app",
+        f"a @ git+HTTPS://me:{TOKEN}@github.com/me/app",
+    ],
+)
+def test_a_credential_is_shown_from_no_place_of_a_url(line: str) -> None:
+    with pytest.raises(InsidersError) as caught:
+        of_requirements(FILE, line, {})
+    assert TOKEN not in str(caught.value.message) + str(caught.value.hint)
+
+
+def test_a_name_too_long_for_a_file_is_refused_and_not_written() -> None:
+    """It would make `repos.toml` unreadable for every command."""
+    line = f"{'a' * 300} @ git+https://github.com/me/app"
+    with pytest.raises(InsidersError, match="is too long for the name of a file"):
+        of_requirements(FILE, line, {"me/app": Repository("me/app", "app")})
+
+
+@pytest.mark.parametrize(
+    "line", [" " * 200_000 + "x", "git+https://github.com/me/a" + " " * 200_000 + "x"]
+)
+def test_spaces_take_no_quadratic_time(line: str) -> None:
+    began = time.process_time()
+    of_requirements(FILE, line, {})
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("text", ["a=" + "[" * 5000, "a" + ".a" * 3000 + "=1"])
+def test_nothing_is_nested_too_deeply(person: Person, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text(text)
+    told = person.run("repos", "import", path, status=1 if "[" in text else 0).stderr
+    assert ("is not valid TOML" in told) or ("names no repositories" in told)
+
+
+def test_an_included_address_is_named_without_its_credential(
+    person: Person, tmp_path: Path
+) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text(f"-r https://me:{TOKEN}@git.example/x.txt?token={TOKEN}\n")
+    told = person.run("repos", "import", path).stderr
+    assert f"{path} includes https://git.example/x.txt, which is not read\n" in told
+    assert TOKEN not in told
 
 
 def test_the_command_says_what_to_write(person: Person, tmp_path: Path) -> None:

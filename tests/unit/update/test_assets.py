@@ -320,6 +320,18 @@ def test_a_file_that_is_no_distribution_is_left_out(make_place: MakePlace) -> No
     for path in bad:
         assert f"tag v1.0: asset left out: {path.name}" in told
     assert place.person.distributions() == [good.name]
+    # The release has not failed for them, and they are loaded once more at most.
+    for _ in range(2):
+        place.run("update")
+    assert len(place.releases.downloads) == 5
+    text = f"asset {bad[0].name} of tag v1.0 is no valid distribution and is not published"
+    assert text in place.person.run("status", "me/probe").stdout
+    # Uploaded again: valid now.
+    fixed = place.wheel("cp39-cp39-win32")
+    place.releases.files["v1.0"][1] = File(fixed.name, fixed.read_bytes())
+    place.run("update")
+    assert place.person.distributions() == sorted([good.name, fixed.name])
+    assert text not in place.person.run("status", "me/probe").stdout
 
 
 def rewrite(wheel: Path, old: bytes, new: bytes) -> None:
@@ -378,3 +390,45 @@ def test_an_older_program_says_that_the_state_is_newer(make_place: MakePlace) ->
     known = json.loads(path.read_text())
     assert known["format"] == 5
     assert known["builds"][0]["built_at"] >= began
+
+
+def test_a_lost_file_never_comes_back_as_another_one_beside_further_files(
+    make_place: MakePlace,
+) -> None:
+    """Both at once: the lost file is compared with what was published."""
+    place = make_place("only")
+    place.releases.add("v1.0", place.wheel(MAC), place.wheel(content=b"# first\n"))
+    place.run("update")
+    published = place.person.paths.distributions / WHEEL
+    published.unlink()
+    other = place.wheel(content=b"# second\n")
+    place.releases.files["v1.0"][1] = File(WHEEL, other.read_bytes())
+    place.releases.add("v1.0", place.wheel("cp312-cp312-win_amd64"))
+    for _ in range(2):
+        told = place.run("update", "me/probe", status=1)
+        assert f"{WHEEL}: " in told
+        assert "no longer has it as it was published" in told
+        assert not published.exists()
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ({"size": 10**20}, f"{WHEEL} is larger than 2 GiB"),
+        ({"size": float("inf")}, "{host} does not answer as github does"),
+        ({"name": f"probe-1.0-py3-none-{'x' * 230}.whl"}, "has no wheel or sdist of probe 1.0"),
+        ({"label": [[]] * 1_000_000}, "{host} sends more than a list of files"),
+    ],
+    ids=["size", "infinity", "name", "values"],
+)
+def test_what_a_forge_lists_is_no_bug_here_and_no_full_disk(
+    make_place: MakePlace, listed: dict[str, Any], message: str
+) -> None:
+    place = make_place("only")
+    item = {"name": WHEEL, "id": 1, "size": 5, **listed}
+    body = json.dumps({"id": 1, "assets": [item]}).replace("Infinity", "1e999").encode()
+    place.releases.answer = (200, [("Content-Type", "application/json")], body)
+    told = place.run("update", status=0 if "name" in listed else 1)
+    assert message.format(host=place.releases.host.url.removeprefix("https://")) in told
+    assert "bug" not in told
+    assert place.releases.downloads == []
