@@ -12,7 +12,7 @@ from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import CommonCommand, report
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
-from pypi_insiders.config.validators import ASSETS
+from pypi_insiders.config.validators import ASSETS, FORGES
 from pypi_insiders.repositories import changes, heads, ownership, pasted, registry
 from pypi_insiders.repositories.repository import Repository, demand_consistent, is_insecure
 from pypi_insiders.systemd import service_status
@@ -75,6 +75,11 @@ no_check_option = click.option(
     "--assets",
     type=click.Choice(ASSETS),
     help="Publish files of its releases on GitHub, GitLab or Gitea: before those built, or only.",
+)
+@click.option(
+    "--forge",
+    type=click.Choice(FORGES),
+    help="Program of its host, for --assets (default: by the name of a known host).",
 )
 @click.option(
     "--allowed-signers",

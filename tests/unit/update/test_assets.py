@@ -74,9 +74,8 @@ def make_place(person: Person, tmp_path: Path, make_releases: MakeReleases) -> M
         (person.home / ".gitconfig").write_text(f"[http]\n  sslCAInfo = {trusted}\n")
         person.run(
             "repos", "add", "me/probe:probe", "--url", releases.url, "--no-check",
-            "--assets", assets, *options,
+            "--assets", assets, "--forge", kind, *options,
         )  # fmt: skip
-        person.run("repos", "set", "me/probe", f"forge={kind}")
         (person.home / ".config/pypi-insiders/config.toml").write_text(
             "[watcher]\npublic-versions = false\n"
         )
