@@ -311,7 +311,8 @@ def _set_aside(paths: Paths) -> Iterator[Path]:
     for directory in (
         paths.state,
         *paths.state.glob("repositories/*"),
-        *paths.new_releases.glob("*"),
+        # Of a parent, as a directory that cannot be read has none, and itself would raise.
+        *paths.state.glob(f"{paths.new_releases.name}/*"),
         paths.distributions,
     ):
         with contextlib.suppress(OSError):

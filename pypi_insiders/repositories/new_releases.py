@@ -102,9 +102,13 @@ def forget(paths: Paths, release: NewRelease) -> None:
 
 
 def clear(paths: Paths) -> None:
-    """Remove all releases, as there is no command any more."""
+    """Remove all releases, as there is no command any more.
+
+    Raises:
+        InsidersError: a file cannot be removed.
+    """
     for suffix in (_BEGUN, _READY):
-        for path in paths.new_releases.glob(f"*/*{suffix}"):
+        for path in _files(paths, f"*/*{suffix}"):
             remove(path)
 
 
@@ -132,12 +136,15 @@ def ready_at(paths: Paths, release: NewRelease) -> float:
         return float("inf")
 
 
-def _read(paths: Paths, pattern: str) -> Iterator[NewRelease]:
+def _files(paths: Paths, pattern: str) -> list[Path]:
     try:
-        files = sorted(paths.new_releases.glob(pattern))
+        return sorted(paths.new_releases.glob(pattern))
     except OSError as error:
         raise cannot("read", paths.new_releases, error) from error
-    for path in files:
+
+
+def _read(paths: Paths, pattern: str) -> Iterator[NewRelease]:
+    for path in _files(paths, pattern):
         if release := recall(path, _understand):
             yield release
 

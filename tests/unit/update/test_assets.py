@@ -413,12 +413,13 @@ def test_a_lost_file_never_comes_back_as_another_one_beside_further_files(
 @pytest.mark.parametrize(
     ("listed", "message"),
     [
-        ({"size": 10**20}, f"{WHEEL} is larger than 2 GiB"),
+        ({"size": 10**12}, f"{WHEEL} is larger than 2 GiB"),
+        ({"size": 10**20}, "{host} does not answer as github does"),
         ({"size": float("inf")}, "{host} does not answer as github does"),
         ({"name": f"probe-1.0-py3-none-{'x' * 230}.whl"}, "has no wheel or sdist of probe 1.0"),
         ({"label": [[]] * 1_000_000}, "{host} sends more than a list of files"),
     ],
-    ids=["size", "infinity", "name", "values"],
+    ids=["size", "no size", "infinity", "name", "values"],
 )
 def test_what_a_forge_lists_is_no_bug_here_and_no_full_disk(
     make_place: MakePlace, listed: dict[str, Any], message: str
