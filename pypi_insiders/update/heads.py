@@ -6,7 +6,7 @@ from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.git import Refs
 from pypi_insiders.index import store
-from pypi_insiders.repositories import heads
+from pypi_insiders.repositories import heads, tags
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.tracked import TrackedRepository
@@ -98,10 +98,14 @@ class HeadSelector:
         return any(build.tag == head for build in self._tracked.known.heads)
 
     def _tag_of(self, listed: Refs, commit: str) -> str | None:
-        """Return the tag by which a commit is a release; `None`: it has none."""
-        pattern = self._repository.rules(1).pattern
-        tags = (tag for tag, of in listed.tags.items() if of == commit and pattern.version_of(tag))
-        return next(tags, None)
+        """Return the tag by which a commit is a release; `None`: it has none.
+
+        A tag that is never built is none, such as a date, or a pre-release with `pre = false`.
+        """
+        if commit not in listed.tags.values():
+            return None
+        releases = tags.unbuilt(listed.tags, (), self._repository.rules(1))
+        return next((tag for tag in releases if listed.tags[tag] == commit), None)
 
     def _built(self, commit: str) -> Build | None:
         return next((it for it in self._tracked.known.heads if it.commit == commit), None)

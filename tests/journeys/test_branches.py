@@ -148,6 +148,21 @@ def test_a_rewritten_branch_is_told_and_no_version_is_given_twice(
     assert person.distributions() == names(f"probe-{old}")
 
 
+def test_a_head_with_a_tag_that_is_never_built_is_built(person: Person, tmp_path: Path) -> None:
+    """Otherwise neither would be, and nothing would say so."""
+    project, head = develop(person, tmp_path)
+    person.run("repos", "set", "me/probe", "pre=false")
+    git(project.tree, "tag", "v0.1.0rc1")
+    git(project.tree, "push", "--quiet", "--tags")
+    person.run("update")
+    assert person.distributions() == names(f"probe-0.1.0.dev1+g{head:.7}")
+    person.run("repos", "set", "me/probe", "pre=")
+    git(project.tree, "tag", "v0.1.0")
+    git(project.tree, "push", "--quiet", "--tags")
+    person.run("update")
+    assert names("probe-0.1.0")[0] in person.distributions()
+
+
 def test_a_head_that_fails_waits_and_holds_up_no_release(person: Person, tmp_path: Path) -> None:
     project, _ = develop(person, tmp_path)
     project.write("0.2.0")
