@@ -33,6 +33,11 @@ class Forge:
         """The host, with its port if it is another one than that of https."""
         return urlsplit(self.site).netloc
 
+    def has(self, url: str) -> bool:
+        """Return whether a URL of Git, over any transport, is of this repository."""
+        parts = _parts(without_credentials(url))
+        return parts is not None and (parts[1], parts[2].lower()) == (self.host, self.path.lower())
+
     @property
     def api(self) -> str:
         """The URL of the API for this repository.

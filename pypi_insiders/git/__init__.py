@@ -16,7 +16,7 @@ from pypi_insiders.git.mirror import (
     tag_message,
 )
 from pypi_insiders.git.signatures import SignatureError, verify
-from pypi_insiders.git.stored_token import token_for
+from pypi_insiders.git.stored_token import rewritten, token_for
 from pypi_insiders.git.submodules import OutsideError
 from pypi_insiders.git.tag_files import Wanted, read_files
 
@@ -44,6 +44,7 @@ __all__ = [
     "list_tags",
     "merged_tags",
     "read_files",
+    "rewritten",
     "tag_message",
     "token_for",
     "verify",

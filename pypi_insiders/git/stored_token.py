@@ -1,9 +1,20 @@
-"""Find the token for a host, for its API, where Git has it."""
+"""Find what Git knows of a host, for its API: the token, and where Git reads from instead."""
 
 from pypi_insiders.git import command, credentials
 from pypi_insiders.git.command import GitSettings
 from pypi_insiders.git.credentials import Access
 from pypi_insiders.git.diagnosis import Remote
+
+
+def rewritten(url: str) -> str:
+    """Return the URL that Git uses in place of another, by the settings of the user.
+
+    Raises:
+        InsidersError: git is missing, or cannot read its settings.
+
+    Source: git-config(1), `url.<base>.insteadOf`; git-ls-remote(1), `--get-url`.
+    """
+    return command.git("ls-remote", "--get-url", "--", url, settings=GitSettings()).rstrip("\n")
 
 
 def token_for(url: str, access: Access) -> str | None:

@@ -9,13 +9,14 @@ from packaging.version import Version
 
 from pypi_insiders import forges, git
 from pypi_insiders.builder.errors import BuildError
-from pypi_insiders.forges import Asset, Forge, NoReleaseError
+from pypi_insiders.forges import Asset, Forge, ForgeError, NoReleaseError
 from pypi_insiders.index import distribution
 from pypi_insiders.repositories.published_assets import PublishedAsset
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.sources import TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.formatting import listed
+from pypi_insiders.util.without_credentials import without_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -47,11 +48,21 @@ class AssetListing:
         """The forge of the repository.
 
         Raises:
-            ForgeError: it has none that is known.
+            ForgeError: it has none that is known, or Git reads the repository from elsewhere.
         """
         item = self._tracked.repository
         is_insecure = bool(item.insecure_http)
-        return forges.forge_of(item.remote, item.forge, name=item.name, insecure_http=is_insecure)
+        found = forges.forge_of(item.remote, item.forge, name=item.name, insecure_http=is_insecure)
+        used = git.rewritten(item.remote)
+        # On the forge, a stranger may have the repository of that name.
+        if used != item.remote and not found.has(used):
+            raise ForgeError(
+                f"Git reads it from {without_credentials(used)} (insteadOf), and its releases on "
+                f"{found.host} may be of another repository",
+                f"name the address that has them: `pypi-insiders repos set {item.name} url=URL`, "
+                "or set assets=never",
+            )
+        return found
 
     @cached_property
     def token(self) -> str | None:

@@ -432,3 +432,22 @@ def test_what_a_forge_lists_is_no_bug_here_and_no_full_disk(
     assert message.format(host=place.releases.host.url.removeprefix("https://")) in told
     assert "bug" not in told
     assert place.releases.downloads == []
+
+
+def test_what_git_reads_from_elsewhere_has_no_assets_of_a_stranger(make_place: MakePlace) -> None:
+    """With `insteadOf`, the repository of that name on the forge may be of anybody."""
+    place = make_place("only")
+    place.releases.add("v1.0", place.wheel())
+    with (place.person.home / ".gitconfig").open("a") as settings:
+        settings.write(f'[url "{place.project.url}"]\n  insteadOf = {place.releases.url}\n')
+    told = place.run("update", status=1)
+    assert f"Git reads it from {place.project.url} (insteadOf), and its releases on" in told
+    assert place.releases.questions == place.person.distributions() == []
+    # Another user of the same host.
+    host = place.releases.host.url.removeprefix("https://")
+    (place.person.home / ".gitconfig").write_text(
+        f"[http]\n  sslCAInfo = {os.environ['SSL_CERT_FILE']}\n"
+        f'[url "https://me@{host}/"]\n  insteadOf = https://{host}/\n'
+    )
+    place.run("update")
+    assert place.person.distributions() == [WHEEL]
