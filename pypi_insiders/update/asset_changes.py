@@ -88,7 +88,12 @@ def _further(
         except InsidersError as error:
             _log.info("%s: tag %s: %s", tracked.name, build.tag, error.message)
             break
-        if any(it.name not in build.files and not _is_known_invalid(build, it) for it in chosen):
+        # Of a release of long ago, a further file would be installed in place of what is published,
+        # if its build number is higher or its platform fits better.
+        is_further = (
+            it.name not in build.files and not _is_known_invalid(build, it) for it in chosen
+        )
+        if build in recent and any(is_further):
             yield build.tag
 
 

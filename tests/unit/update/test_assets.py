@@ -451,3 +451,20 @@ def test_what_git_reads_from_elsewhere_has_no_assets_of_a_stranger(make_place: M
     )
     place.run("update")
     assert place.person.distributions() == [WHEEL]
+
+
+def test_no_file_is_added_to_a_release_of_long_ago(make_place: MakePlace) -> None:
+    """It could replace a published one for installers, by a build number in its name."""
+    place = make_place("only")
+    place.releases.add("v1.0", place.wheel())
+    place.run("update")
+    path = place.person.paths.state / "repositories/me/probe.json"
+    known = json.loads(path.read_text())
+    known["builds"][0]["built_at"] -= 2 * 86400
+    path.write_text(json.dumps(known))
+    (place.person.paths.state / "verified.json").unlink(missing_ok=True)
+    place.releases.add("v1.0", place.wheel("9-py3-none-any"))
+    before = len(place.releases.questions)
+    place.run("update")
+    assert len(place.releases.questions) == before + 1  # has a published one changed?
+    assert place.person.distributions() == [WHEEL]
