@@ -192,7 +192,7 @@ def _in_toml(text: str, table: tuple[str, ...], version: str) -> str | None:
     return _checked(
         text,
         # Up to the next line that starts a table: the first `version` of the table itself.
-        rf"(^\[{header}\][^\n]*\n(?:(?!\[)[^\n]*\n)*?version[ \t]*=[ \t]*)(\"[^\"\n]*\"|'[^'\n]*')",
+        rf"(^\[{header}\][^\n]*\n(?:(?!\[)[^\n]*\n)*?[ \t]*version[ \t]*=[ \t]*)(\"[^\"\n]*\"|'[^'\n]*')",
         rf'\g<1>"{version}"',
         expected,
     )
@@ -202,7 +202,9 @@ def _made_static(text: str, version: str) -> str | None:
     """Replace the entry of `dynamic` by a version."""
     expected = tomllib.loads(text)
     project = expected["project"]
-    names = [name for name in project.get("dynamic", ()) if name != "version"]
+    if not isinstance(project, dict) or not isinstance(project.get("dynamic"), list):
+        return None
+    names = [name for name in project["dynamic"] if name != "version"]
     project |= {"dynamic": names, "version": version}
     listed = ", ".join(f'"{name}"' for name in names)
     return _checked(
@@ -223,6 +225,7 @@ def _checked(text: str, pattern: str, new: str, expected: dict[str, Any]) -> str
 
 
 def _in_setup_cfg(text: str) -> Iterator[_Place]:
+    bounded.begin("its setup.cfg")
     stated = _cfg_version(text)
     if stated is None:
         return

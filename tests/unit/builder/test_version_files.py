@@ -40,6 +40,11 @@ def put(directory: Path, **files: str) -> Path:
             '[tool.poetry]\nname = "probe"\nversion = "{}"\n',
         ),
         (
+            "pyproject_toml",
+            '[project]\n  name = "probe"\n  version = "1.2.3"\n',
+            '[project]\n  name = "probe"\n  version = "{}"\n',
+        ),
+        (
             "setup_cfg",
             "[metadata]\nname = probe\nversion: attr: probe.VERSION\n[options]\nversion = 1\n",
             "[metadata]\nname = probe\nversion: {}\n[options]\nversion = 1\n",
@@ -68,6 +73,8 @@ def test_only_the_version_changes(tmp_path: Path, name: str, before: str, after:
         {"pyproject_toml": '[project]\nreadme = """\nversion = "9"\n"""\nversion = "1"\n'},
         {"pyproject_toml": '[project]\nname = "probe"\ndynamic = ["version", # ]\n]\n'},
         {"pyproject_toml": "[project\n"},
+        {"pyproject_toml": "project = 5\n"},
+        {"pyproject_toml": "[project]\ndynamic = 5\n"},
         {"setup_py": "setup(**arguments)\n"},
         {"setup_py": "setup(version='1')\nsetup(version='2')\n"},
         {"setup_cfg": "version = 1\n"},
