@@ -192,7 +192,8 @@ def _in_toml(text: str, table: tuple[str, ...], version: str) -> str | None:
     return _checked(
         text,
         # Up to the next line that starts a table: the first `version` of the table itself.
-        rf"(^\[{header}\][^\n]*\n(?:(?!\[)[^\n]*\n)*?[ \t]*version[ \t]*=[ \t]*)(\"[^\"\n]*\"|'[^'\n]*')",
+        rf"(^\[{header}\][^\n]*\n(?:(?!\[)[^\n]*\n)*?[ \t]*version[ \t]*=[ \t]*)"
+        r"(\"[^\"\n]*\"|'[^'\n]*')",
         rf'\g<1>"{version}"',
         expected,
     )

@@ -133,8 +133,11 @@ class RepositoryUpdate:
             if assets is None or not assets.is_whole:
                 self._sources.fetch_sources(release)
         # Not an error of this tag: every other tag would wait for the same host.
-        except UnreachableError:
-            raise
+        except UnreachableError as error:
+            # The head is the last: what the releases need is here already.
+            if release.branch is None or job.is_lost:
+                raise
+            return replace(job, error=error)
         except Exception as error:
             if not (release.is_moved and isinstance(error, InsidersError)):
                 return replace(job, error=error)
@@ -178,6 +181,9 @@ class RepositoryUpdate:
             except WaitingError as error:
                 self.tracked.warn([f"tag {job.release.tag} waits for assets: {error.message}"])
             except Exception as error:
+                if job.error is error and isinstance(error, UnreachableError):
+                    self.tracked.record_unreachable(error, int(time.time()))
+                    continue
                 # A tag that started late is not to blame: the next update gives it all of the time.
                 reason = (
                     failures.too_long(self._limit_s)

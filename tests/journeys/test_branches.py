@@ -183,6 +183,26 @@ def test_a_head_that_fails_waits_and_holds_up_no_release(person: Person, tmp_pat
     assert person.run("update").stderr == ""
 
 
+def test_a_head_that_cannot_be_fetched_holds_up_no_release(person: Person, tmp_path: Path) -> None:
+    """The host sends the tags, and is out of reach for the rest."""
+    project = create(tmp_path, "probe")
+    project.release("1.0")
+    commit(project)
+    ssh, count = tmp_path / "ssh", tmp_path / "count"
+    ssh.write_text(
+        f"#!/bin/sh\necho >>{count}\n"
+        f"test $(wc -l <{count}) -le 2 && exec git-upload-pack {project.remote}\n"
+        "echo 'ssh: connect to host git.example port 22: Connection refused' >&2\nexit 255\n"
+    )
+    ssh.chmod(0o755)
+    (person.home / ".gitconfig").write_text(f"[core]\n  sshCommand = {ssh}\n")
+    words = ("repos", "add", "me/probe:probe", "--url", "ssh://git@git.example/me/probe")
+    person.run(*words, "--branch", "main", "--no-check")
+    person.run("update")
+    assert person.distributions() == names("probe-1.0")
+    assert "me/probe: host unreachable since" in person.run("status", "me/probe").stdout
+
+
 def test_signed_tags_are_required_of_a_branch_too(person: Person, tmp_path: Path) -> None:
     """Which has none: nothing is built, nor is its name read."""
     signers = tmp_path / "signers"
