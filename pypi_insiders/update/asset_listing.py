@@ -126,7 +126,8 @@ class AssetListing:
         wanted = [
             it for project, its, it in found.values() if (project, its) == (expected, version)
         ]
-        others = [it.name for it in (entry[2] for entry in found.values()) if it not in wanted]
+        names = {it.name for it in wanted}
+        others = [name for name in found if name not in names]
         if others:
             _log.log(
                 self._level,
@@ -138,7 +139,9 @@ class AssetListing:
             raise NoReleaseError(f"its release on {host} has no wheel or sdist of {of}")
         if len(wanted) > _MOST_FILES:
             raise BuildError(f"its release on {host} has more than {_MOST_FILES} wheels")
-        return wanted
+        # A release has one sdist.
+        has_sdist = any(it.name.endswith(".tar.gz") for it in wanted)
+        return [it for it in wanted if not (has_sdist and it.name.endswith(".zip"))]
 
 
 def record(asset: Asset) -> PublishedAsset:

@@ -97,7 +97,8 @@ def test_only_what_the_release_has_is_published_and_nothing_is_built(
     place.releases.add("v1.0", *made)
     place.releases.files["v1.0"] += [
         File("probe-0.9-py3-none-any.whl", b""), File("other-1.0-py3-none-any.whl", b""),
-        File("SHA256SUMS", b""), File("../probe-1.0-py3-none-any.whl", b""),
+        File("SHA256SUMS", b""), File("probe-1.0.zip", b""),
+        File("../probe-1.0-py3-none-any.whl", b""),
     ]  # fmt: skip
     told = place.run("update")
     assert (
