@@ -34,7 +34,9 @@ def _own(services: Services, name: str) -> Iterator[Item]:
             WATCHER.name,
             f"the timer of {name} is not running, so its `interval` has no effect, and it is "
             "updated with the others",
-            f"`pypi-insiders watcher start {name}`",
+            f"`systemctl --user unmask '{part.trigger}'`"
+            if timer["LoadState"] == "masked"
+            else f"`pypi-insiders watcher start {name}`",
             part.trigger,
         )
     # It exits with 1 if the update fails, which is a line of the repository.

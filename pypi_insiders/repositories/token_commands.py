@@ -34,6 +34,8 @@ _CHECK_S = 0.05
 """How often the end of the program and the time limit are checked."""
 _LIMIT_BYTES = 16 * 1024
 """Far more than a token."""
+_SHORTEST = 6
+"""Of what a failing program prints, shorter words are text."""
 
 _lock = threading.Lock()
 _found: dict[tuple[str, ...], "Future[Path | InsidersError]"] = {}
@@ -95,7 +97,7 @@ def _run(command: tuple[str, ...]) -> bytes:
         argv = unconfined.command(command, "Token for pypi-insiders", TIMEOUT_S + _SPARE_S)
     status, output, errors = _finish(argv, program)
     if status != 0:
-        said = one_line(without_any_credentials(last_line(errors.decode(errors="replace"), "")))
+        said = _shown(last_line(errors.decode(errors="replace"), ""), output)
         raise _no_token(program, f"it exited with {status}{said and f': {said}'}")
     text = output.strip()
     if not text:
@@ -105,6 +107,16 @@ def _run(command: tuple[str, ...]) -> bytes:
     if re.fullmatch(rb"[\x21-\x7e]+", text) is None or len(text) > _LIMIT_BYTES:
         raise _no_token(program, "what it printed is not a token")
     return text
+
+
+def _shown(error: str, output: bytes) -> str:
+    """Return the last line of a failing program without what may be a token, as of `sh -x`."""
+    for word in output.decode(errors="replace").split():
+        if len(word) >= _SHORTEST:
+            error = error.replace(word, "***")
+    # Of the forges, and whatever is long and has a digit.
+    may_be = r"\b(?:gh[a-z]_|github_pat_|gl[a-z]+-)[\w.-]+|(?<![\w-])(?=[A-Za-z_-]*\d)[\w-]{20,}"
+    return one_line(without_any_credentials(re.sub(may_be, "***", error)))
 
 
 def _no_token(program: str, reason: str) -> InsidersError:

@@ -178,6 +178,9 @@ def installation(part: Part, setup: Setup) -> Iterator[Installation]:
         # A confined server sees only directories that exist when it starts.
         make_directory(setup.paths.config)
         yield Installation(change, states)
+        # The caller has stopped them.
+        kept = {unit_names.of_repository(name).trigger for name in setup.intervals}
+        forget_elapses(set(unit_files.own_timers(change.units)) - kept)
     # BaseException includes KeyboardInterrupt: Ctrl-C must not leave half of the units.
     except BaseException:
         was_active = [unit for unit in part.units if _is_active_in(states[unit])]

@@ -49,7 +49,6 @@ def _restart_timers(installed: Installation, setup: Setup) -> None:
     systemctl.call("stop", *changed, WATCHER.trigger)
     if started:
         systemctl.call("start", *started)
-    control.forget_elapses(set(changed) - wanted)
 
 
 def stop(name: str) -> bool:

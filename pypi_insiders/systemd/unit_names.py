@@ -52,6 +52,8 @@ OF_HOOKS = (*HOOKS.units, PUSHED)
 # Either service can be installed alone, and needs notifications. Hooks of the server start updates.
 SHARED = (NOTIFIER, REQUESTS, RELEASED, *ONE.units, *OF_HOOKS)
 """Installed with either service; those of hooks only if hooks are on."""
+LATER = (RELEASED, *ONE.units, *OF_HOOKS)
+"""Units that earlier versions have not installed."""
 UNITS = (*SERVER.units, *WATCHER.units, *SHARED)
 # Older versions ran builds in their own slice. Its CPUWeight= had no effect next to the desktop's
 # slice, because systemd nests `a-b.slice` in an implicit `a.slice`. Now builds run in

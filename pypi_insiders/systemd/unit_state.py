@@ -9,7 +9,7 @@ from pypi_insiders.systemd import control, unit_files
 from pypi_insiders.systemd.control import Setup
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_files import Freshness
-from pypi_insiders.systemd.unit_names import HOOKS, PARTS, REQUESTS, WATCHER, Part
+from pypi_insiders.systemd.unit_names import HOOKS, LATER, PARTS, REQUESTS, WATCHER, Part, files_of
 from pypi_insiders.util.errors import InsidersError
 
 
@@ -82,8 +82,23 @@ def _files(setup: Setup, part: Part) -> UnitState:
             unconfined.append(name)
         elif found == Freshness.EDITED:
             edited.append(name)
-    return UnitState(
+    state = UnitState(
         part, tuple(missing), tuple(stale), tuple(edited), tuple(unconfined), errors=tuple(errors)
+    )
+    return as_upgraded(state)
+
+
+def as_upgraded(state: UnitState) -> UnitState:
+    """Return the state with units that an earlier version lacks as out of date, if it is there."""
+    if state.part.service not in state.stale:
+        return state
+    # With what confines them; not that of one which is there.
+    new = {name for unit in LATER if unit in state.missing for name in files_of(unit)}
+    added = tuple(name for name in (*state.missing, *state.unconfined) if name in new)
+    return state._replace(
+        missing=tuple(name for name in state.missing if name not in added),
+        stale=(*state.stale, *added),
+        unconfined=tuple(name for name in state.unconfined if name not in added),
     )
 
 

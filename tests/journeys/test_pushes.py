@@ -65,7 +65,7 @@ def test_no_push_is_lost(machine: Machine, tmp_path: Path, port: int) -> None:
     # What moves the requests was killed before it has started a path unit, and is stopped in its
     # pause.
     machine.run("systemctl", "--user", "stop", f"{ONE}.path")
-    longer = "[Service]\nExecStartPost=sleep 31462\nTimeoutStartSec=infinity\n"
+    longer = "[Service]\nExecStartPost=\nExecStartPost=sleep 31462\nTimeoutStartSec=infinity\n"
     machine.write_text(".config/systemd/user/pypi-insiders-hooks.service.d/longer.conf", longer)
     machine.run("systemctl", "--user", "daemon-reload")
     push(directory="pushed")

@@ -28,6 +28,7 @@ _EVENTS = frozenset(
 _PING = "ping"
 _EVENT_HEADERS = ("X-GitHub-Event", "X-Gitea-Event", "X-Forgejo-Event", "X-Gitlab-Event")
 _QUIET_S = 60
+_SHOWN_CHARS = 200
 
 
 class Hooks:
@@ -41,7 +42,7 @@ class Hooks:
     def __init__(self, paths: Paths, runtime: Path | None) -> None:
         self._paths = paths
         self._runtime = runtime
-        self._logged_s = float("-inf")
+        self._logged_s = dict[bool, float]()
 
     def take(self, request: Request) -> Response:
         """Check a hook, and request the update of its repository.
@@ -72,6 +73,8 @@ class Hooks:
         typed = unquote(request.path.removeprefix(PATH)).removesuffix("/").removesuffix(".git")
         item = registry.find(registry.load(self._paths.repositories), typed)
         if item is None or unit_names.is_too_long(item.name):
+            # It is signed: the address in the form of the forge is wrong, or no longer right.
+            self._log_refusal(f"{typed[:_SHOWN_CHARS]!r} is not watched", is_signed=True)
             return text("404 Not Found", "no such repository is watched")
         event = _event(request)
         if event == _PING:
@@ -85,10 +88,11 @@ class Hooks:
         _log.info("%s: a hook requests an update", item.name)
         return text("202 Accepted", f"an update of {item.name} is requested")
 
-    def _log_refusal(self, why: str) -> None:
-        # At most once a minute: anyone can send them.
-        if time.monotonic() - self._logged_s >= _QUIET_S:
-            self._logged_s = time.monotonic()
+    def _log_refusal(self, why: str, *, is_signed: bool = False) -> None:
+        # At most once a minute: anyone can send them. Those that are signed are not kept from it.
+        now_s = time.monotonic()
+        if now_s - self._logged_s.get(is_signed, float("-inf")) >= _QUIET_S:
+            self._logged_s[is_signed] = now_s
             _log.warning("a hook was refused: %s", why)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ ACTIVE, INACTIVE = {"ActiveState": "active"}, {"ActiveState": "inactive"}
 FAILED = {"ActiveState": "failed", "Result": "unit-start-limit-hit"}
 
 
-def judged(  # noqa: PLR0913  # what is judged
+def observed(  # noqa: PLR0913  # what is judged
     units: Mapping[str, dict[str, str]] | None = None,
     *,
     watcher: Condition = Condition.RUNNING,
@@ -32,8 +33,8 @@ def judged(  # noqa: PLR0913  # what is judged
     hooks: bool = True,
     hook_error: InsidersError | None = None,
     unbegun: tuple[NewRelease, ...] = (),
-) -> list[tuple[str, str, str]]:
-    """Judge, with everything as it should be but for the given units."""
+) -> Snapshot:
+    """Return a snapshot with everything as it should be but for the given units."""
     names = {
         "timer": OWN.trigger, "service": OWN.service, "server": SERVER.service,
         "path": HOOKS.trigger, "starter": HOOKS.service, "released": of_project("my-app"),
@@ -49,7 +50,7 @@ def judged(  # noqa: PLR0913  # what is judged
         Overview(WATCHER, watcher, ""),
         has,
     )
-    found = Snapshot(
+    return Snapshot(
         now=datetime.now(UTC),
         paths=Paths(*(Path("/x"),) * 4),
         settings=Settings(ServerSettings(hooks=hooks)),
@@ -62,7 +63,11 @@ def judged(  # noqa: PLR0913  # what is judged
         hooks=hook_error,
         unbegun=unbegun,
     )
-    items = list(judge_own_units(found))
+
+
+def judged(*arguments: Any, **options: Any) -> list[tuple[str, str, str]]:
+    """Judge what `observed` returns."""
+    items = list(judge_own_units(observed(*arguments, **options)))
     assert all(item.hint and item.kind for item in items)
     return [(item.severity, item.subject, item.text) for item in items]
 
@@ -86,6 +91,18 @@ def test_a_timer_that_does_not_run(timer: dict[str, str]) -> None:
             "updated with the others",
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("loaded", "hint"),
+    [
+        ("loaded", "`pypi-insiders watcher start me/own`"),
+        ("masked", "`systemctl --user unmask 'pypi-insiders-watcher@me-own.timer'`"),
+    ],
+)
+def test_the_hint_starts_a_timer(loaded: str, hint: str) -> None:
+    (item,) = judge_own_units(observed({"timer": INACTIVE | {"LoadState": loaded}}))
+    assert item.hint == hint
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,12 @@ def test_a_command_runs_once_however_many_repositories_ask(tmp_path: Path) -> No
         ("yes s3cret", "what it printed is not a token"),
         ("echo s3cret; echo not signed in >&2; exit 3", "it exited with 3: not signed in"),
         ("echo https://me:s3cret@host/x >&2; exit 1", "it exited with 1: https://host/x"),
+        ("echo s3cret | tee /dev/stderr; exit 1", "it exited with 1: ***"),
+        ("echo + echo ghp_abc glpat-d.e >&2; exit 1", "it exited with 1: + echo *** ***"),
+        (
+            "echo CERTIFICATE_VERIFY_FAILED at 0123456789abcdefabcd. >&2; exit 1",
+            "it exited with 1: CERTIFICATE_VERIFY_FAILED at ***.",
+        ),
         ("echo s3cret; kill -9 $$", "it exited with -9"),
         ("cat; read -r line || exit 4", "it exited with 4"),
         ("sleep 1000", "it took longer than 0.5 s"),

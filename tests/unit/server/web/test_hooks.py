@@ -240,9 +240,20 @@ def test_refusals_are_logged_once_a_minute(
 
 
 @pytest.mark.parametrize("path", ["/hooks/me/unknown", "/hooks/", "/hooks/../me/my-probe"])
-def test_a_name_that_is_not_watched(paths: Paths, runtime: Path, path: str) -> None:
-    answer = post(Hooks(paths, runtime), path)
-    assert (answer.status, requested(runtime)) == ("404 Not Found", [])
+def test_a_name_that_is_not_watched(
+    paths: Paths, runtime: Path, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, once a minute, whatever strangers send: the address in a form is wrong."""
+    hooks = Hooks(paths, runtime)
+    post(hooks, secret="not the secret")
+    for _ in range(2):
+        answer = post(hooks, path)
+        assert (answer.status, requested(runtime)) == ("404 Not Found", [])
+    name = path.removeprefix("/hooks/")
+    assert caplog.messages[1:] == [f"a hook was refused: {name!r} is not watched"]
+    post(Hooks(paths, runtime), "/hooks/" + "x\n" * 9999)
+    assert len(caplog.messages[-1]) < 500
+    assert "\n" not in caplog.messages[-1]
 
 
 def test_a_large_body_is_not_read(paths: Paths, runtime: Path) -> None:
