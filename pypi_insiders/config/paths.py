@@ -124,13 +124,6 @@ class Paths(NamedTuple):
         return self.state / "held.json"
 
     @property
-    def held_names_copies(self) -> tuple[Path, Path]:
-        """Copies of `held_names`."""
-        # The second is outside of the state directory: if that is lost, private names must still
-        # not be asked of the fallback index.
-        return (self.state / "held-copy.json", self.distributions / ".held.json")
-
-    @property
     def services_seen(self) -> Path:
         """The last reported status of the services."""
         return self.state / "services.json"
@@ -148,10 +141,6 @@ class Paths(NamedTuple):
     def mirror(self, name: str) -> Path:
         """The bare mirror of the repository `NS/PROJ`; may be deleted at any time."""
         return self.cache / "mirrors" / f"{file_name(name)}.git"
-
-    def build_logs(self, name: str) -> Path:
-        """The output of failed builds of the repository `NS/PROJ`; may be deleted at any time."""
-        return self.cache / "build-logs" / file_name(name)
 
     @property
     def glances(self) -> Path:
@@ -178,10 +167,22 @@ def hidden_from_builds(paths: Paths) -> tuple[Path, ...]:
     return (Path.home(), paths.config, paths.data, paths.state, paths.cache)
 
 
+def held_names_copies(paths: Paths) -> tuple[Path, Path]:
+    """Return the copies of `held_names`."""
+    # The second is outside of the state directory: if that is lost, private names must still not
+    # be asked of the fallback index.
+    return (paths.state / "held-copy.json", paths.distributions / ".held.json")
+
+
+def build_logs(paths: Paths, name: str) -> Path:
+    """Return the directory with the output of failed builds of `NS/PROJ`; it may be deleted."""
+    return paths.cache / "build-logs" / file_name(name)
+
+
 def build_log(paths: Paths, name: str, tag: str) -> Path:
     """Return the file with the output of the last failed build of a tag of `NS/PROJ`."""
     escaped = tag.replace("%", "%25").replace("/", "%2F")
-    return paths.build_logs(name) / f"{escaped}.log"
+    return build_logs(paths, name) / f"{escaped}.log"
 
 
 def runtime_directory() -> Path:

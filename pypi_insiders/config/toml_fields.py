@@ -17,7 +17,7 @@ class ListOrFalse:
     """A list, or `false` for nothing at all, which an empty list does not say clearly enough."""
 
 
-class Command:
+class CommandLine:
     """A list of words, which the command line takes as a shell does."""
 
 
@@ -27,7 +27,7 @@ _KINDS = {
     bool: "true or false",
     list: "a list",
     ListOrFalse: "a list or false",
-    Command: "a list",
+    CommandLine: "a list",
 }
 
 
@@ -136,7 +136,7 @@ def parse(table: type, name: str, value: object, prefix: str = "") -> dict[str, 
 def _is_of(kind: type, value: object) -> bool:
     if kind is ListOrFalse:
         return value is False or type(value) is list
-    if kind is Command:
+    if kind is CommandLine:
         return type(value) is list
     # `isinstance` would take true for a number.
     return type(value) is kind
@@ -159,7 +159,7 @@ def parse_text(table: type, name: str, text: str) -> dict[str, Any]:
         bool: _read_flag,
         list: _read_list,
         ListOrFalse: _read_list_or_flag,
-        Command: _read_command,
+        CommandLine: _read_command,
     }
     reader = readers.get(found.kind) if found and found.kind else None
     return parse(table, name, reader(text) if reader else text)

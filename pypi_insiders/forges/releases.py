@@ -36,7 +36,7 @@ class Asset:
 
 
 @dataclass(frozen=True)
-class Release:
+class ForgeRelease:
     """The release of a tag."""
 
     assets: tuple[Asset, ...] = ()
@@ -44,7 +44,7 @@ class Release:
     """The names of assets that are on another host, with the host."""
 
 
-def release_of(forge: Forge, tag: str, token: str | None, name: str) -> Release:
+def release_of(forge: Forge, tag: str, token: str | None, name: str) -> ForgeRelease:
     """Ask a forge for the release of a tag: one question, and one more for each 100 files.
 
     Args:
@@ -94,7 +94,7 @@ def _demand_repository(forge: Forge, token: str | None, name: str) -> None:
 
 def _of_github_or_gitea(
     forge: Forge, found: Mapping[str, Any], token: str | None, name: str
-) -> Release:
+) -> ForgeRelease:
     listed = found["assets"]
     # What is in the release itself may be its first page.
     if forge.kind == GITHUB and len(listed) >= _PAGE:
@@ -118,10 +118,12 @@ def _of_github_or_gitea(
         digest = _SHA256.fullmatch(item.get("digest") or "")
         sha256 = digest[1].lower() if digest else None
         assets.append(Asset(str(item["name"]), url, _size(item["size"]), sha256, at))
-    return Release(tuple(assets), tuple(elsewhere))
+    return ForgeRelease(tuple(assets), tuple(elsewhere))
 
 
-def _of_gitlab(forge: Forge, found: Mapping[str, Any], token: str | None, name: str) -> Release:
+def _of_gitlab(
+    forge: Forge, found: Mapping[str, Any], token: str | None, name: str
+) -> ForgeRelease:
     """Return the links of a release; its archives of the source tree are no distributions."""
     assets, elsewhere, digests = [], [], dict[str, str]()
     links = found["assets"]["links"]
@@ -144,7 +146,7 @@ def _of_gitlab(forge: Forge, found: Mapping[str, Any], token: str | None, name: 
             elsewhere.append(_place(shown, url))
             continue
         assets.append(Asset(shown, url, sha256=digests.get(file)))
-    return Release(tuple(assets), tuple(elsewhere))
+    return ForgeRelease(tuple(assets), tuple(elsewhere))
 
 
 def _digests_of_gitlab(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.paths import Paths, held_names_copies
 from pypi_insiders.index import distribution
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import registry, releases, state
@@ -123,7 +123,7 @@ def _remembered(paths: Paths) -> tuple[dict[str, str | None] | None, InsidersErr
     lost = None
     # The union of all files: a name too many costs an error message, a missing one installs a
     # public project.
-    for path in (*paths.held_names_copies, paths.held_names):
+    for path in (*held_names_copies(paths), paths.held_names):
         try:
             names = recall(path, _understand)
         except InsidersError as error:
@@ -237,7 +237,7 @@ def sync(paths: Paths, *, in_state_only: bool = False) -> None:
         # Not written if unchanged: a server reads the list again whenever its time changes.
         if after != _recalled(paths.held_names):
             _save(paths.held_names, after)
-        for path in paths.held_names_copies:
+        for path in held_names_copies(paths):
             if not (in_state_only and path.parent == paths.distributions):
                 _save_copy(paths, path, after)
 
@@ -298,7 +298,7 @@ def _recalled(path: Path) -> dict[str, str | None] | None:
 
 
 def _save_copies(paths: Paths, names: Mapping[str, str | None]) -> None:
-    for path in paths.held_names_copies:
+    for path in held_names_copies(paths):
         _save_copy(paths, path, names)
 
 

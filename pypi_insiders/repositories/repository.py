@@ -218,7 +218,7 @@ class Repository:
     token_credential: str | None = key(validators.parse_credential, kind=str)
     """The systemd credential with the token for https."""
     token_command: tuple[str, ...] | None = key(
-        validators.parse_token_command, kind=toml_fields.Command
+        validators.parse_token_command, kind=toml_fields.CommandLine
     )
     """The program that prints the token for https, and its arguments."""
 

@@ -155,7 +155,7 @@ def _hooks(paths: Paths) -> tuple[Callable[[Request], Response], int]:
     from pypi_insiders.server.web import hooks  # only few servers have hooks
 
     runtime = os.environ.get("RUNTIME_DIRECTORY")
-    return hooks.Hooks(paths, Path(runtime) if runtime else None).take, hooks.MAX_BYTES
+    return hooks.HookReceiver(paths, Path(runtime) if runtime else None).take, hooks.MAX_BYTES
 
 
 def _is_outlived(catalog: Catalog, others: Iterable[Path]) -> bool:

@@ -1,21 +1,21 @@
 """Fetch the files that the releases of one repository have on its forge."""
 
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pypi_insiders import forges
 from pypi_insiders.builder.errors import BuildError
-from pypi_insiders.forges import Asset, ForgeError, NoReleaseError, PassingError
+from pypi_insiders.forges import Asset, NoReleaseError, PassingError
 from pypi_insiders.index import archives, distribution, file_contents, store
 from pypi_insiders.index.distribution import DistributionError
-from pypi_insiders.repositories.published_assets import PublishedAsset, Waiting
+from pypi_insiders.repositories.published_assets import PublishedAsset
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.update.asset_listing import AssetListing, record
+from pypi_insiders.update.asset_waiting import demand_patience
 from pypi_insiders.update.context import UpdateContext
-from pypi_insiders.update.fetched_assets import Fetched, as_distributions, fits
+from pypi_insiders.update.fetched_assets import FetchedAssets, as_distributions, fits
 from pypi_insiders.update.sources import TaggedRelease
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.errors import InsidersError
@@ -25,15 +25,7 @@ from pypi_insiders.util.trees import remove_foreign_tree
 
 _log = logging.getLogger(__name__)
 
-# Programs of a forge build wheels after a tag was pushed, which takes minutes, and for some
-# platforms hours. A project that is only preferred from there is not held up for that long.
-_WAIT_S = {"only": 6 * 3600, "prefer": 3600}
-_HOST_WAIT_S = 6 * 3600
 _SHOWN = 3
-
-
-class WaitingError(InsidersError):
-    """A release has no assets yet; the next update asks again."""
 
 
 class LeftOutError(InsidersError):
@@ -55,7 +47,7 @@ class AssetFetcher:
         self._repository = tracked.repository
         self._name = tracked.name
 
-    def fetch(self, release: TaggedRelease, lost: Mapping[str, str]) -> Fetched | None:
+    def fetch(self, release: TaggedRelease, lost: Mapping[str, str]) -> FetchedAssets | None:
         """Download the files that the release of a tag has on the forge.
 
         Args:
@@ -83,7 +75,8 @@ class AssetFetcher:
             wanted = self._absent(listed, before)
             fetched, invalid = self._download(release, wanted)
         except (NoReleaseError, PassingError) as error:
-            self._demand_patience(release, error)
+            is_named = self._context.request.tag is not None
+            demand_patience(self._tracked, release, error, is_named=is_named)
             return None
         kept = self._kept(before)
         if before is not None and kept and invalid:
@@ -139,7 +132,7 @@ class AssetFetcher:
 
     def _download(
         self, release: TaggedRelease, assets: Sequence[Asset]
-    ) -> tuple[Fetched | None, dict[str, str]]:
+    ) -> tuple[FetchedAssets | None, dict[str, str]]:
         """Download assets, and leave out those that are no valid distributions.
 
         Returns:
@@ -157,7 +150,7 @@ class AssetFetcher:
         guard, builds = context.builds.guard, make_directory(context.paths.builds)
         guard.demand_room(builds, sum(it.size_bytes or 0 for it in assets))
         directory = make_temporary(builds)
-        valid: dict[str, PublishedAsset] = {}
+        valid = dict[str, PublishedAsset]()
         invalid: dict[str, str] = {}
         try:
             with guard.guarding(directory):
@@ -176,7 +169,7 @@ class AssetFetcher:
                 _log.warning("%s: tag %s: asset left out: %s", self._name, release.tag, message)
             if valid:
                 paths = [directory / name for name in valid]
-                return Fetched(directory, as_distributions(paths), valid), invalid
+                return FetchedAssets(directory, as_distributions(paths), valid), invalid
         except BaseException:
             remove_foreign_tree(directory)
             raise
@@ -185,7 +178,7 @@ class AssetFetcher:
 
     def _lost(
         self, release: TaggedRelease, before: Build | None, lost: Mapping[str, str]
-    ) -> Fetched | None:
+    ) -> FetchedAssets | None:
         """Download the lost files of a release that came from the forge.
 
         Raises:
@@ -232,35 +225,3 @@ class AssetFetcher:
             lacks_sdist=any(not distribution.is_wheel(name) for name in rest),
             lacks_wheel=any(map(distribution.is_wheel, rest)),
         )
-
-    def _demand_patience(self, release: TaggedRelease, error: ForgeError) -> None:
-        """Return if a release without assets is to be built; record that it waits.
-
-        Raises:
-            WaitingError: it waits for assets.
-            BuildError: it has waited for hours, and nothing is to be built.
-            ForgeError: the forge has not answered for hours.
-        """
-        known, mode = self._tracked.known, str(self._repository.assets)
-        now_s, before = int(time.time()), known.waiting.get(release.tag)
-        limit_s = _WAIT_S[mode] if isinstance(error, NoReleaseError) else _HOST_WAIT_S
-        # Of a repository that is new here, a program has built the files long ago, or never will.
-        # And who names a tag waits for its build.
-        is_first = not known.builds or self._context.request.tag is not None
-        if mode == "prefer" and isinstance(error, NoReleaseError) and is_first:
-            limit_s = 0
-        is_same = before is not None and before.commit == release.commit
-        since_s = min(before.since, now_s) if before and is_same else now_s
-        known.waiting[release.tag] = Waiting(release.commit, since_s, error.message)
-        self._tracked.commit()
-        if now_s - since_s < limit_s:
-            raise WaitingError(error.message)
-        if isinstance(error, PassingError):
-            raise error
-        if mode == "only":
-            raise BuildError(
-                f"no assets after {limit_s // 3600} hours: {error.message}",
-                hint="build what its release lacks: "
-                f"`pypi-insiders repos set {self._name} assets=prefer`",
-            )
-        _log.info("%s: tag %s: %s, so it is built", self._name, release.tag, error.message)

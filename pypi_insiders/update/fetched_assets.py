@@ -15,7 +15,7 @@ from pypi_insiders.util.trees import remove_foreign_tree
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchedAssets:
     """The downloaded files of a release."""
 
     directory: Path

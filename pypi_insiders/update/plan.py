@@ -9,7 +9,7 @@ from pypi_insiders.repositories.comparison import Difference
 from pypi_insiders.repositories.state import Build, Check
 from pypi_insiders.update import asset_changes, lost_files, uploads
 from pypi_insiders.update.context import UpdateContext
-from pypi_insiders.update.fetched_assets import Fetched
+from pypi_insiders.update.fetched_assets import FetchedAssets
 from pypi_insiders.update.heads import HeadSelector
 from pypi_insiders.update.selection import TagSelector
 from pypi_insiders.update.sources import TaggedRelease
@@ -26,7 +26,7 @@ class Job:
     """Whether it is built again to restore lost files."""
     error: Exception | None = None
     """Why it cannot be built."""
-    assets: Fetched | None = None
+    assets: FetchedAssets | None = None
     """Its files that are not built."""
 
 

@@ -22,7 +22,7 @@ from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import development
 from pypi_insiders.update.advice import advice
 from pypi_insiders.update.context import UpdateContext
-from pypi_insiders.update.fetched_assets import Fetched
+from pypi_insiders.update.fetched_assets import FetchedAssets
 from pypi_insiders.update.sources import ReleaseSources, TaggedRelease
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
@@ -68,7 +68,7 @@ class ReleaseBuilder:
 
     @contextmanager
     def built(
-        self, release: TaggedRelease, project: str | None, assets: Fetched | None = None
+        self, release: TaggedRelease, project: str | None, assets: FetchedAssets | None = None
     ) -> Iterator[BuildResult]:
         """Build a release, or what its assets lack; its files exist until the context is closed.
 
@@ -247,7 +247,7 @@ class ReleaseBuilder:
             )
 
 
-def _without_built(assets: Fetched, error: BuildError) -> Distributions:
+def _without_built(assets: FetchedAssets, error: BuildError) -> Distributions:
     """Return the files of a release that does not build, with a remark."""
     lacking = "its sdist" if assets.lacks_sdist else "a wheel for this machine"
     if assets.lacks_sdist and assets.lacks_wheel:

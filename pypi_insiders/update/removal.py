@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.paths import Paths, build_logs
 from pypi_insiders.index import store
 from pypi_insiders.repositories import (
     comparison,
@@ -146,7 +146,7 @@ def purge(paths: Paths, name: str) -> list[str]:
         # `remove_files` has listed them as taken back, which would exclude them from a new start.
         releases.forget_taken_back(paths, files)
         remove_tree(paths.mirror(name))
-        remove_tree(paths.build_logs(name))
+        remove_tree(build_logs(paths, name))
     return removed
 
 

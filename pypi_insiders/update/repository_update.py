@@ -7,7 +7,8 @@ from dataclasses import replace
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import development, failures, retention, uploads
-from pypi_insiders.update.assets import AssetFetcher, LeftOutError, WaitingError
+from pypi_insiders.update.asset_waiting import WaitingError
+from pypi_insiders.update.assets import AssetFetcher, LeftOutError
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.plan import Job, Plan, plan
 from pypi_insiders.update.publication import Publisher, RemovedError

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pypi_insiders.builder.errors import BuildError
-from pypi_insiders.config.paths import build_log
+from pypi_insiders.config.paths import build_log, build_logs
 from pypi_insiders.git import UnreachableError
 from pypi_insiders.repositories import heads, state
 from pypi_insiders.repositories.repository import Repository
@@ -135,7 +135,7 @@ class TrackedRepository:
         paths = self._context.paths
         keep = {build_log(paths, self.name, name) for name in (*self.known.failures, tag) if name}
         with contextlib.suppress(InsidersError):  # the failure itself is what counts
-            directory = paths.build_logs(self.name)
+            directory = build_logs(paths, self.name)
             for path in map(directory.joinpath, list_names(directory)):
                 if path not in keep:
                     remove(path)

@@ -16,6 +16,7 @@ from machine import Machine
 from projects import Project, create, git
 from wheels import wheel
 
+from pypi_insiders.config.paths import held_names_copies
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import held_names, releases, state, unpublish
@@ -108,7 +109,7 @@ def test_a_server_writes_nothing_beside_the_distributions(person: Person) -> Non
     person.paths.distributions.mkdir(parents=True)
     held_names.HeldNames(person.paths).current()
     assert list(person.paths.distributions.iterdir()) == []
-    in_state, beside = person.paths.held_names_copies
+    in_state, beside = held_names_copies(person.paths)
     assert json.loads(in_state.read_text()) == {"probe": "me/probe"}
     held_names.sync(person.paths)
     assert json.loads(beside.read_text()) == {"probe": "me/probe"}
@@ -123,12 +124,12 @@ def test_no_directory_of_distributions_is_made_for_a_list(person: Person) -> Non
 
 
 def _lose_names(person: Person) -> None:
-    for path in (person.paths.held_names, *person.paths.held_names_copies):
+    for path in (person.paths.held_names, *held_names_copies(person.paths)):
         path.unlink(missing_ok=True)
 
 
 def _empty_names(person: Person) -> None:
-    for path in (person.paths.held_names, *person.paths.held_names_copies):
+    for path in (person.paths.held_names, *held_names_copies(person.paths)):
         path.unlink(missing_ok=True)
     person.paths.held_names.write_text("{}")
 

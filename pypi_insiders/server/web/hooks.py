@@ -31,7 +31,7 @@ _QUIET_S = 60
 _SHOWN_CHARS = 200
 
 
-class Hooks:
+class HookReceiver:
     """Take hooks.
 
     Args:

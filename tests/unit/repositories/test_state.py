@@ -3,13 +3,14 @@
 import os
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.paths import Paths, build_logs
 from pypi_insiders.repositories import sandbox_state
 from pypi_insiders.repositories.state import (
     Build,
@@ -50,7 +51,7 @@ def test_a_name_of_any_depth_has_files_of_its_own(tmp_path: Path) -> None:
         name: name.replace("/", "-") for name in names
     }
     paths = Paths(tmp_path, tmp_path, tmp_path, tmp_path)
-    for place in (paths.mirror, paths.build_logs):
+    for place in (paths.mirror, partial(build_logs, paths)):
         places = [place(name) for name in names]
         assert not any(one in other.parents for one in places for other in places)
         assert len(set(places)) == len(names)

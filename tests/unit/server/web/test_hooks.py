@@ -16,7 +16,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.server.web import hook_signatures
 from pypi_insiders.server.web.application import make_app
 from pypi_insiders.server.web.guard import RequestGuard
-from pypi_insiders.server.web.hooks import MAX_BYTES, Hooks
+from pypi_insiders.server.web.hooks import MAX_BYTES, HookReceiver
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.responses import Response, text
 from pypi_insiders.util.errors import InsidersError
@@ -119,7 +119,7 @@ def requested(runtime: Path) -> list[str]:
 
 
 def post(
-    hooks: Hooks,
+    hooks: HookReceiver,
     path: str = "/hooks/me/my-probe",
     event: str | None = "push",
     *,
@@ -151,7 +151,7 @@ def test_a_push_creates_the_file_of_its_instance(
 ) -> None:
     """Once, however often it is sent."""
     for _ in range(2):
-        answer = post(Hooks(paths, runtime), path, event)
+        answer = post(HookReceiver(paths, runtime), path, event)
         assert (answer.status, answer.body) == (
             "202 Accepted",
             b"an update of me/my-probe is requested\n",
@@ -163,7 +163,7 @@ def test_a_push_creates_the_file_of_its_instance(
 @pytest.mark.parametrize("event", ["Push Hook", "Tag Push Hook", "Release Hook"])
 def test_events_of_gitlab(paths: Paths, runtime: Path, event: str) -> None:
     answer = post(
-        Hooks(paths, runtime), "/hooks/group/sub/deep", None, secret="x" * 20,
+        HookReceiver(paths, runtime), "/hooks/group/sub/deep", None, secret="x" * 20,
         HTTP_X_GITLAB_TOKEN="another-secret-of-mine", HTTP_X_GITLAB_EVENT=event,
     )  # fmt: skip
     assert (answer.status, requested(runtime)) == ("202 Accepted", ["group-sub-deep"])
@@ -173,8 +173,8 @@ def test_events_of_gitlab(paths: Paths, runtime: Path, event: str) -> None:
     ("event", "status"), [("ping", "204 No Content"), ("issues", "202 Accepted")]
 )
 def test_other_events_request_nothing(paths: Paths, runtime: Path, event: str, status: str) -> None:
-    assert post(Hooks(paths, runtime), event=event).status == status
-    unknown = post(Hooks(paths, runtime), "/hooks/me/unknown", event)
+    assert post(HookReceiver(paths, runtime), event=event).status == status
+    unknown = post(HookReceiver(paths, runtime), "/hooks/me/unknown", event)
     assert unknown.status == "404 Not Found"
     assert requested(runtime) == []
 
@@ -184,7 +184,7 @@ def test_without_a_signature_nobody_learns_what_is_watched(
     paths: Paths, runtime: Path, path: str
 ) -> None:
     for event in ("push", "ping", "issues", None):
-        answer = post(Hooks(paths, runtime), path, event, secret="not the secret")
+        answer = post(HookReceiver(paths, runtime), path, event, secret="not the secret")
         assert (answer.status, answer.body) == (
             "403 Forbidden",
             b"the signature is missing or wrong\n",
@@ -227,7 +227,7 @@ def test_a_hook_needs_the_name_of_the_index_and_no_password(
 def test_refusals_are_logged_once_a_minute(
     paths: Paths, runtime: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hooks = Hooks(paths, runtime)
+    hooks = HookReceiver(paths, runtime)
     for _ in range(3):
         post(hooks, secret="not the secret")
     assert caplog.record_tuples == [
@@ -244,14 +244,14 @@ def test_a_name_that_is_not_watched(
     paths: Paths, runtime: Path, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is told, once a minute, whatever strangers send: the address in a form is wrong."""
-    hooks = Hooks(paths, runtime)
+    hooks = HookReceiver(paths, runtime)
     post(hooks, secret="not the secret")
     for _ in range(2):
         answer = post(hooks, path)
         assert (answer.status, requested(runtime)) == ("404 Not Found", [])
     name = path.removeprefix("/hooks/")
     assert caplog.messages[1:] == [f"a hook was refused: {name!r} is not watched"]
-    post(Hooks(paths, runtime), "/hooks/" + "x\n" * 9999)
+    post(HookReceiver(paths, runtime), "/hooks/" + "x\n" * 9999)
     assert len(caplog.messages[-1]) < 500
     assert "\n" not in caplog.messages[-1]
 
@@ -262,8 +262,8 @@ def test_a_large_body_is_not_read(paths: Paths, runtime: Path) -> None:
             raise AssertionError(size)
 
     environ = {"wsgi.input": Unread(), "CONTENT_LENGTH": str(MAX_BYTES + 1)}
-    assert post(Hooks(paths, runtime), **environ).status == "413 Content Too Large"  # type: ignore[arg-type]
-    assert post(Hooks(paths, runtime), body=bytes(MAX_BYTES)).status == "202 Accepted"
+    assert post(HookReceiver(paths, runtime), **environ).status == "413 Content Too Large"  # type: ignore[arg-type]
+    assert post(HookReceiver(paths, runtime), body=bytes(MAX_BYTES)).status == "202 Accepted"
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_without_a_safe_secret_no_hook_is_taken(
     with pytest.raises(InsidersError) as caught:
         hook_secret.load(paths.hook_secret)
     assert caught.value.message == why.format(paths.hook_secret)
-    answer = post(Hooks(paths, runtime), secret=secret)
+    answer = post(HookReceiver(paths, runtime), secret=secret)
     assert (answer.status, requested(runtime)) == ("503 Service Unavailable", [])
 
 
@@ -295,8 +295,8 @@ def test_a_credential_replaces_the_file(
     credential = tmp_path / hook_secret.CREDENTIAL
     credential.write_text("secret-of-the-unit\n")
     credential.chmod(0o400)
-    assert post(Hooks(paths, runtime)).status == "403 Forbidden"
-    assert post(Hooks(paths, runtime), secret="secret-of-the-unit").status == "202 Accepted"
+    assert post(HookReceiver(paths, runtime)).status == "403 Forbidden"
+    assert post(HookReceiver(paths, runtime), secret="secret-of-the-unit").status == "202 Accepted"
 
 
 def test_what_cannot_be_requested_is_not_accepted(
@@ -304,18 +304,18 @@ def test_what_cannot_be_requested_is_not_accepted(
 ) -> None:
     """Without a unit, with a file in the way, with a broken list; nothing is written elsewhere."""
     failed = "503 Service Unavailable"
-    assert post(Hooks(paths, None)).status == failed
+    assert post(HookReceiver(paths, None)).status == failed
     (runtime / "hooks").mkdir()
     link = runtime / r"hooks/me-my\x2dprobe"
     link.symlink_to(tmp_path / "elsewhere")
-    assert post(Hooks(paths, runtime)).status == failed
+    assert post(HookReceiver(paths, runtime)).status == failed
     assert not (tmp_path / "elsewhere").exists()
     link.unlink()
     (runtime / "hooks").rmdir()
     (runtime / "hooks").touch()
-    assert post(Hooks(paths, runtime)).status == failed
+    assert post(HookReceiver(paths, runtime)).status == failed
     paths.repositories.write_text("[")
-    assert post(Hooks(paths, runtime)).status == failed
+    assert post(HookReceiver(paths, runtime)).status == failed
 
 
 def test_a_new_secret_is_for_every_form(paths: Paths) -> None:

@@ -24,7 +24,7 @@ def of(releases: Releases) -> Forge:
     return forges.forge_of(releases.url, releases.kind, name="me/probe")
 
 
-def ask(releases: Releases, token: str | None = TOKEN, tag: str = "v1.0") -> forges.Release:
+def ask(releases: Releases, token: str | None = TOKEN, tag: str = "v1.0") -> forges.ForgeRelease:
     """Ask for the release of a tag."""
     return forges.release_of(of(releases), tag, token, "me/probe")
 
