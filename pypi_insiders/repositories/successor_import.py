@@ -114,8 +114,13 @@ def remains(
             f"its published files are in {files} ({counted(len(names), 'file')}); "
             f"to serve them, move them to {paths.distributions}"
         )
+    directory = clones(paths, document)
     if any(imported):
-        yield f"its clones in {clones(paths, document)} are no longer used"
+        yield f"its clones in {directory} are no longer used"
+    # A work tree or a submodule of another repository has a file, without an address.
+    odd = [name for name in sorted(list_names(directory)) if (directory / name / ".git").is_file()]
+    if odd:
+        yield f"not taken over, as they belong to clones elsewhere: {', '.join(odd)}"
     if (port := _port(document)) != _PORT:
         yield f"its index used port {port}; to use it here, set `port = {port}` under [server]"
 

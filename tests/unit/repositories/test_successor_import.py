@@ -38,6 +38,16 @@ def test_its_clones_are_taken_over(person: Person, cache: Path) -> None:
     assert again.stdout == "me/a is already watched\ngroup/sub/b is already watched\n"
 
 
+def test_what_is_no_clone_of_its_own_is_named(person: Person, cache: Path) -> None:
+    """As a work tree of another repository, which has no address."""
+    clone(cache / "a", "git@github.com:me/a", "a")
+    (cache / "b").mkdir()
+    (cache / "b/.git").write_text("gitdir: /elsewhere/.git/worktrees/b\n")
+    done = person.run("repos", "import", "--no-check")
+    assert done.stdout == "watching me/a as a\n"
+    assert "note: not taken over, as they belong to clones elsewhere: b\n" in done.stderr
+
+
 def test_its_settings_say_where_they_are(person: Person, tmp_path: Path) -> None:
     """Also in a file of another place, which is known by its tables."""
     clone(tmp_path / "sources/a", "git@github.com:me/a", "a")
