@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from fixtures import need
 from machine import Machine
 from projects import Project, create
 from units import installed_units, port, show
@@ -121,6 +122,8 @@ def test_a_push_is_served_without_a_timer(  # noqa: PLR0915  # one machine, for 
     machine: Machine, projects: tuple[Project, Project], port: int
 ) -> None:
     """From the forge's signed request to the new release in the index; the watcher is stopped."""
+    need("curl")
+    need("openssl")
     mine, _ = projects
     settings = machine.read_text(CONFIG)
     machine.write_text(CONFIG, f"{settings}hooks = true\nauth = true\n")
