@@ -7,6 +7,7 @@ from pypi_insiders.doctor.finding import Finding, ok, problem, warning
 from pypi_insiders.systemd import journalctl, systemctl
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
+from pypi_insiders.util.users import user_name
 
 _TIMEOUT_S = 30
 # That of Debian 11; no test runs with an older one.
@@ -79,7 +80,7 @@ def journal() -> Finding:
         return warning(
             "journal",
             "not readable: system users have no journal of their own",
-            f"`sudo usermod -aG systemd-journal {systemctl.user()}`, then log in again",
+            f"`sudo usermod -aG systemd-journal {user_name()}`, then log in again",
         )
     return ok("journal", "readable")
 

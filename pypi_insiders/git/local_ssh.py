@@ -1,6 +1,5 @@
 """Determine what ssh of this machine uses for a host, without connecting to it."""
 
-import getpass
 import os
 import re
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.users import user_name
 
 _TIMEOUT_S = 10
 
@@ -55,7 +55,7 @@ def _listed(text: str) -> Iterator[str]:
     home = str(Path.home())
     values = {
         "%": "%", "d": home, "h": host, "n": first.get("host", host), "p": port,
-        "r": first.get("user", ""), "u": getpass.getuser(),
+        "r": first.get("user", ""), "u": user_name(),
     }  # fmt: skip
     for key, value in lines:
         if key in ("identityfile", "certificatefile"):

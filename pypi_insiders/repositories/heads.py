@@ -49,6 +49,11 @@ def build_command(repository: str, tag: str, *, is_forced: bool = False) -> str:
     return f"`{shlex.join([*words, '--force'] if is_forced else words)}`"
 
 
+def list_command(kind: str, remote: str) -> str:
+    """Return the command that lists the `--tags` or `--heads` of a repository, in backticks."""
+    return f"`{shlex.join(['git', 'ls-remote', kind, remote])}`"
+
+
 def not_found(branch: str, branches: Collection[str], remote: str) -> InsidersError:
     """Return the error of a branch that a repository lacks.
 
@@ -60,7 +65,8 @@ def not_found(branch: str, branches: Collection[str], remote: str) -> InsidersEr
     # Some repositories have thousands, and the hint lists them.
     meant = did_you_mean(branch, branches) if 0 < len(branches) <= _MOST_KNOWN else ""
     return InsidersError(
-        f"branch {branch} not found{meant}", f"list its branches: `git ls-remote --heads {remote}`"
+        f"branch {branch} not found{meant}",
+        f"list its branches: {list_command('--heads', remote)}",
     )
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pwd
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.foreground import attached
 from pypi_insiders.util.formatting import first_line
 from pypi_insiders.util.process import Result, run
+from pypi_insiders.util.users import user_name
 
 # `start` waits for READY=1 as long as systemd does: DefaultTimeoutStartSec= is 90 s.
 _TIMEOUT_S = 120
@@ -86,19 +86,11 @@ def is_hidden() -> bool:
     return "INVOCATION_ID" in os.environ and not (runtime_directory() / "systemd/private").exists()
 
 
-def user() -> str:
-    """Return the name of this user; `USER` can be that of the one who called `su` or `setpriv`."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return os.environ.get("USER") or str(os.getuid())
-
-
 def _explain(result: Result) -> InsidersError:
     """Return the error for an unreachable user manager, with the most likely reason."""
     # By the environment, because systemctl's own messages do not name the reason.
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    name = user()
+    name = user_name()
     # The test of sd_booted(3).
     if not Path("/run/systemd/system").is_dir():
         return InsidersError("systemd is not running here (in a container?)", _FOREGROUND)

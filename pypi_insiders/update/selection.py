@@ -151,7 +151,7 @@ class TagSelector:
         if tag not in refs:
             raise InsidersError(
                 f"tag {tag} not found{did_you_mean(tag, refs) if refs else ''}",
-                f"list its tags: `git ls-remote --tags {repository.remote}`",
+                f"list its tags: {heads.list_command('--tags', repository.remote)}",
             )
         if tag in known.built and not self._request.force:
             _log.info("%s: tag %s is already built; rebuild it with --force", repository.name, tag)

@@ -2,12 +2,13 @@
 
 import contextlib
 import os
-import pwd
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+
+from pypi_insiders.util.users import user_name
 
 _LISTEN = "0A"  # Source: the kernel's include/net/tcp_states.h
 
@@ -28,10 +29,7 @@ class Listener:
     @property
     def user(self) -> str:
         """The name of the socket's user, or the number of a user without a name."""
-        try:
-            return pwd.getpwuid(self.user_id).pw_name
-        except KeyError:
-            return str(self.user_id)
+        return user_name(self.user_id)
 
     @property
     def holder(self) -> str:

@@ -60,3 +60,9 @@ def test_an_older_version_refuses_a_state_with_heads(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "repositories/me/probe.json").read_text())["format"] >= 5
     assert (known.built, known.produced) == ({"v1.0": COMMIT}, {"v1.0": "1.0"})
     assert known.heads == [head]
+
+
+def test_a_hint_has_the_url_as_one_word() -> None:
+    """A URL may have what a shell reads; the hint is pasted into one."""
+    error = heads.not_found("main", ["trunk"], "ssh://git@h/a;b$(x)")
+    assert error.hint == "list its branches: `git ls-remote --heads 'ssh://git@h/a;b$(x)'`"
