@@ -12,13 +12,19 @@ from pathlib import Path, PurePath
 _PLACES = tuple(
     PurePath(text)
     for text in (
-        ".aws", ".azure", ".cargo/config", ".cargo/config.toml", ".cargo/credentials",
-        ".cargo/credentials.toml", ".config/containers", ".config/gcloud", ".config/gh",
-        ".config/git/credentials", ".config/glab-cli", ".config/hub", ".config/op", ".config/pip",
-        ".config/pypi-insiders", ".config/pypoetry", ".config/rbw", ".config/rclone", ".config/tea",
-        ".config/uv", ".docker", ".git-credentials", ".gnupg", ".kube", ".local/share/keyrings",
-        ".local/share/uv/credentials", ".m2/settings.xml", ".mozilla", ".netrc", ".npmrc",
-        ".password-store", ".pgpass", ".pip", ".pypirc", ".ssh", ".yarnrc.yml", "_netrc",
+        ".authinfo", ".authinfo.gpg", ".aws", ".azure", ".bash_history", ".cache/huggingface/token",
+        ".cargo/config", ".cargo/config.toml", ".cargo/credentials", ".cargo/credentials.toml",
+        ".composer/auth.json", ".condarc", ".config/chromium", ".config/containers",
+        ".config/gcloud", ".config/gh", ".config/git/credentials", ".config/glab-cli",
+        ".config/google-chrome", ".config/hatch", ".config/hub", ".config/op", ".config/pdm",
+        ".config/pip", ".config/pypi-insiders", ".config/pypoetry", ".config/rbw",
+        ".config/rclone", ".config/tea", ".config/uv", ".docker", ".gem/credentials",
+        ".git-credentials", ".gnupg", ".gradle/gradle.properties", ".kube", ".local/share/keyrings",
+        ".local/share/python_keyring", ".local/share/uv/credentials", ".m2/settings.xml",
+        ".mozilla", ".my.cnf", ".netrc", ".npmrc", ".password-store", ".pgpass", ".pip", ".pypirc",
+        ".rattler/credentials.json", ".s3cfg", ".ssh", ".subversion/auth",
+        ".terraform.d/credentials.tfrc.json", ".thunderbird", ".vault-token", ".yarnrc.yml",
+        ".zsh_history", "_netrc",
     )
 )  # fmt: skip
 _LAST_NAMES = frozenset(place.name for place in _PLACES)
@@ -71,6 +77,11 @@ def is_credential(path: PurePath) -> bool:
 
 def _places(private: Iterable[Path]) -> Iterator[Path]:
     yield from (Path.home() / place for place in _PLACES)
+    # Programs that store credentials follow these variables, this one too.
+    for variable, above in (("XDG_CONFIG_HOME", ".config"), ("XDG_DATA_HOME", ".local/share")):
+        if root := os.environ.get(variable):
+            below = (place for place in _PLACES if place.is_relative_to(above))
+            yield from (Path(root) / place.relative_to(above) for place in below)
     yield from private
 
 

@@ -67,10 +67,10 @@ def _reached(name: str, reply: Reply, place: str) -> Finding:
         verdict = Verdict.WARNING if reply.is_away else Verdict.PROBLEM
         message = f"cannot be read {place}: {reply.error}"
         return Finding("access", verdict, message, reply.hint, name)
-    if not reply.tags:
-        hint = "releases are built from tags such as v1.0"
-        message = f"is readable {place}, but has no tags"
-        return Finding("access", Verdict.WARNING, message, hint, name)
+    # Of a branch, tags are not needed.
+    if not reply.tags and not reply.newest:
+        message = f"is readable {place}, but nothing is built: {reply.lack}"
+        return Finding("access", Verdict.WARNING, message, reply.hint, name)
     if reply.token_error is not None:
         message = f"is readable {place}, but only without a token: {reply.token_error}"
         return Finding("access", Verdict.WARNING, message, token_commands.HINT, name)

@@ -1,6 +1,7 @@
 """Change `repos.toml` and the held names, and check the owners of projects."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from pypi_insiders.builder import user_files
 from pypi_insiders.builder.user_files import UserFiles
@@ -66,5 +67,7 @@ def user_files_of(paths: Paths, repository: Repository) -> UserFiles:
     Raises:
         InsidersError: one of them is missing or may contain credentials.
     """
-    own = (paths.config, paths.data, paths.state, paths.cache)
+    own = [paths.config, paths.data, paths.state, paths.cache]
+    if repository.token_file:
+        own.append(Path(repository.token_file).expanduser())
     return user_files.select(repository.name, repository.readable or (), repository.path or (), own)

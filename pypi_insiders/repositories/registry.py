@@ -315,8 +315,10 @@ def _with(repositories: dict[str, Repository], item: Repository) -> dict[str, Re
         known.project or item.project,
         known.url,
     ):
-        given = {"project": item.project, "url": item.url}
-        words = [f"{key}={value}" for key, value in given.items() if value is not None]
+        words = [
+            f"{key}={str(value).lower() if isinstance(value, bool) else value}"
+            for key, value in item.keys.items()
+        ]
         raise InsidersError(
             f"{known.name} is already watched: project {known.project or 'not known yet'}, "
             f"url {known.remote}",
@@ -347,7 +349,12 @@ def _beside(repositories: Mapping[str, Repository], known: Repository, item: Rep
         for it in chain([name], (f"{name}-{it}" for it in count(2)))
         if not find(repositories, it)
     )
-    return f"; or watch both: {add_command(next(free), item.url, item.project)}"
+    options = {
+        key: value
+        for key, value in item.keys.items()
+        if key not in ("project", "url", "insecure-http")  # they are given in other ways
+    }
+    return f"; or watch both: {add_command(next(free), item.url, item.project, options)}"
 
 
 def change(

@@ -3,8 +3,10 @@
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -85,15 +87,26 @@ def parse_project(text: str) -> str:
         ) from error
 
 
-def add_command(name: str, remote: str | None, project: str | None = None) -> str:
+def add_command(
+    name: str,
+    remote: str | None,
+    project: str | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
     """Return the command that adds a repository again, in backticks.
 
     Args:
         name: `NS/PROJ`.
         remote: the URL that it was built from; `None`: unknown.
         project: the project name; `None`: unknown.
+        options: further keys that `repos add` sets, to their values.
     """
     words = ["pypi-insiders", "repos", "add", f"{name}:{project}" if project else name]
+    for option, value in options.items():
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", str(value)]
     if remote is not None and remote != Repository(name).remote:
         words += ["--url", remote]
         if is_insecure(remote):
@@ -197,7 +210,7 @@ class Repository:
         validators.parse_submodules, kind=toml_fields.ListOrFalse
     )
     """The allowed places of its submodules outside of its own namespace; `False`: no submodules."""
-    history: str | None = key(validators.parse_history, kind=str, hint="leave it out otherwise")
+    history: str | None = key(validators.parse_history, kind=str, hint="unset it otherwise")
     """Whether builds find the files of older commits; `None`: only commits and tags."""
     lfs: bool | None = key(kind=bool)
     """Whether builds get the files of Git LFS in place of the pointers to them."""
@@ -207,9 +220,9 @@ class Repository:
     """Whether build requirements are as of the tag; `None`: as set in `config.toml`."""
     build_from_source: bool | None = key(kind=bool)
     """Whether build requirements without a wheel are built from their sdists."""
-    assets: str | None = key(validators.parse_assets, kind=str, hint="leave it out otherwise")
+    assets: str | None = key(validators.parse_assets, kind=str)
     """Whether files of releases on its forge are published: before builds, or in their place."""
-    forge: str | None = key(validators.parse_forge, kind=str, hint="leave it out otherwise")
+    forge: str | None = key(validators.parse_forge, kind=str, hint="unset it otherwise")
     """The program of its host; `None`: by the name of the host."""
     interval_s: int | None = key(validators.parse_interval, kind=str, unit=toml_fields.SECONDS)
     """The time between two updates by a timer of its own; `None`: updated with the others."""

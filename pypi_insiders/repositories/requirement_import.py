@@ -11,7 +11,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.repositories import registry
-from pypi_insiders.repositories.repository import Repository, parse_name, parse_project
+from pypi_insiders.repositories.repository import (
+    Repository,
+    demand_consistent,
+    parse_name,
+    parse_project,
+)
 from pypi_insiders.repositories.tags import version_of
 from pypi_insiders.util.errors import InsidersError
 
@@ -159,7 +164,10 @@ def _collect(
             seen.setdefault(item.repository.name, item.repository)
             found.setdefault((place, item.repository.name), item._replace(place=f"{path}, {place}"))
     if problems:
-        raise InsidersError(f"{path}: {'; '.join(problems)}", "correct it, or use `repos add`")
+        raise InsidersError(
+            f"nothing added from {path}: {'; '.join(problems)}",
+            "correct it, or leave it out and use `pypi-insiders repos add`",
+        )
     return list(found.values())
 
 
@@ -227,6 +235,9 @@ def _watched(
         raise InsidersError(str(error)) from error
     # Another project of a repository that is watched, or named before, is watched beside it.
     other = registry.find(known, item.name)
+    if other is None:
+        # Here, where the place in the file is known.
+        demand_consistent(item)
     if other is None or other.project in (None, item.project) or not item.project:
         return item
     # Its length has bounds too: a name that is too long would make `repos.toml` unreadable.

@@ -47,8 +47,8 @@ def check(paths: Paths, new: Iterable[Repository]) -> Introduction:
         old = registry.find(known, item.name)
         if old is None:
             asked.append(item)
-        # Watched, but its name could not be read at that time.
-        elif old.project is None and item.project is None:
+        # Watched, but its name could not be read at that time. With another url it is another one.
+        elif old.project is None and item.project is None and item.url in (None, old.url):
             # As repos.toml has it: `repos add` does not change its url.
             asked.append(old)
     commands = token_commands.configured(paths)

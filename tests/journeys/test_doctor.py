@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fixtures import Person, free_port
 from machine import Machine
-from projects import Project, create
+from projects import Project, create, git
 from units import UNIT_DIRECTORY, fallback, port
 
 from pypi_insiders import __version__
@@ -685,11 +685,20 @@ def test_a_missing_git_and_another_server_are_problems(person: Person) -> None:
 
 
 def test_a_repository_without_tags_is_a_warning(person: Person, tmp_path: Path) -> None:
-    """It can be read; there is nothing to build."""
-    person.run("repos", "add", "me/probe", "--url", create(tmp_path, "probe").url)
+    """It can be read; there is nothing to build, but for a branch."""
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    git(project.tree, "add", "--all")
+    git(project.tree, "commit", "--quiet", "--message", "first")
+    git(project.tree, "push", "--quiet", "origin", "HEAD")
+    person.run("repos", "add", "me/probe", "--url", project.url)
     person.paths.settings.write_text(f"[server]\nport = {free_port()}\n")
     lines = person.run("doctor", status=1).stdout.splitlines()
     assert lines[-2:] == [
-        "warning  access: me/probe is readable by this process (no user manager), but has no tags",
-        "         hint: releases are built from tags such as v1.0",
+        "warning  access: me/probe is readable by this process (no user manager), but nothing is "
+        "built: no tags found",
+        "         hint: build its branch: `pypi-insiders repos add me/probe --branch main`",
     ]
+    person.run("repos", "add", "me/probe", "--branch", "main")
+    lines = person.run("doctor", status=1).stdout.splitlines()  # nothing is built yet
+    assert "ok       access: me/probe is readable by this process (no user manager)" in lines

@@ -189,6 +189,28 @@ def test_a_hard_link_is_a_credential_under_another_name(home: Path, source: str)
     assert _select(home, path=("~/code/bin",)).readable == (home / "code/bin",)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [".config/pdm/config.toml", ".config/hatch/config.toml", ".gem/credentials", ".vault-token",
+     ".my.cnf", ".cache/huggingface/token", ".bash_history", ".local/share/python_keyring/x"],
+)  # fmt: skip
+def test_what_programs_store_is_refused(home: Path, name: str) -> None:
+    (home / name).parent.mkdir(parents=True, exist_ok=True)
+    (home / name).touch()
+    with pytest.raises(InsidersError, match=r"may contain credentials$"):
+        _select(home, f"~/{name}")
+
+
+def test_credentials_are_found_where_variables_lead(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs store them there in place of `~/.config`."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "settings"))
+    (home / "settings/pip").mkdir(parents=True)
+    with pytest.raises(InsidersError, match=r"may contain credentials$"):
+        _select(home, "~/settings/pip")
+
+
 @pytest.mark.parametrize("name", [".SSH", ".Netrc", ".Config/GH"])
 def test_another_case_is_the_same_name(home: Path, name: str) -> None:
     """For file systems that ignore it."""

@@ -1,6 +1,10 @@
 """repos add: which repositories its arguments name."""
 
+from pathlib import Path
+
 import pytest
+from fixtures import Person
+from projects import create
 
 from pypi_insiders.cli import repos_add
 from pypi_insiders.repositories.repository import Repository
@@ -38,3 +42,18 @@ def test_what_can_mean_one_only_is_taken(texts: tuple[str, ...], names: list[str
     watched = {"me/x": Repository("me/x", url="https://codeberg.org/me/x")}
     found = repos_add._specified(watched, texts, has_url=False)
     assert [item.name for item in found] == names
+
+
+def test_another_repository_of_a_name_gets_no_project_of_the_first(
+    person: Person, tmp_path: Path
+) -> None:
+    """That one has no project yet; its name is not that of what was typed."""
+    project = create(tmp_path, "my-dist", "me/probe")
+    project.release("1.0")
+    person.run("repos", "add", "--no-check", "me/probe", "--url", project.url)
+    other = "https://127.0.0.1:9/me/probe"
+    failed = person.run("repos", "add", "me/probe", "--url", other, status=1)
+    assert failed.stderr.splitlines()[-1] == (
+        f"hint: change it: `pypi-insiders repos set me/probe url={other}`; "
+        f"or watch both: `pypi-insiders repos add 127.0.0.1-9/me/probe --url {other}`"
+    )

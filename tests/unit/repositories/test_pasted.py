@@ -364,3 +364,19 @@ def test_what_is_almost_right_is_answered_with_the_right_one(typed: str, message
     with pytest.raises(InsidersError) as failed:
         registry.select(WATCHED, [typed])
     assert failed.value.message == message
+
+
+def test_both_commands_of_a_clash_keep_what_was_typed() -> None:
+    """A hint is pasted: without the options, another project would be watched, without a token."""
+    watched = {"ns/proj": Repository("ns/proj")}
+    typed = Repository("ns/proj", None, "https://h.example/ns/proj")
+    for key, value in (("subdirectory", "pkg"), ("token-file", "/t"), ("pre", False)):
+        typed = typed.with_key(key, value)
+    with pytest.raises(InsidersError) as failed:
+        registry.add(watched, [typed])
+    assert failed.value.hint == (
+        "change it: `pypi-insiders repos set ns/proj url=https://h.example/ns/proj pre=false "
+        "subdirectory=pkg token-file=/t`; or watch both: `pypi-insiders repos add "
+        "h.example/ns/proj --no-pre --subdirectory pkg --token-file /t "
+        "--url https://h.example/ns/proj`"
+    )

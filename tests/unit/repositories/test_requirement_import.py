@@ -231,3 +231,15 @@ def test_the_command_says_what_to_write(person: Person, tmp_path: Path) -> None:
         f"error: {tmp_path / 'none.txt'} not found\n"
         "hint: name the file: `pypi-insiders repos import FILE`\n"
     )
+
+
+def test_http_is_named_with_its_place(person: Person, tmp_path: Path) -> None:
+    """And nothing of the file is added."""
+    path = tmp_path / "requirements.txt"
+    path.write_text("git+ssh://git@github.com/me/a\ngit+http://git.example/me/b\n")
+    failed = person.run("repos", "import", "--no-check", path, status=1)
+    assert failed.stderr.startswith(
+        f"error: nothing added from {path}: line 2: http://git.example/me/b"
+    )
+    assert "is not encrypted" in failed.stderr
+    assert not person.paths.repositories.exists()
