@@ -9,7 +9,7 @@ BUILD_FLAGS ?=
 # The suite starts hundreds of interpreters, each of which would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast coverage lint fuzz soak bench real measure install clean
+.PHONY: demo test test-fast coverage lint fuzz soak bench growth real measure install clean
 
 demo: .venv/.ready
 	$(BIN)/python tests/demo.py
@@ -38,8 +38,10 @@ fuzz: .venv/.ready
 soak: .venv/.ready
 	SOAK_RESTARTS=200 $(BIN)/pytest -n 0 tests/journeys/test_serving.py
 
+# `make bench growth` measures how costs grow with repositories and files, in an hour or more.
 bench: .venv/.ready
-	$(BIN)/python tests/bench/bench.py
+	$(BIN)/python tests/bench/bench.py $(filter growth,$(MAKECMDGOALS))
+growth: bench
 
 # REPOSITORIES has bare clones with their tags, NS/PROJ.git; REAL="--releases 1 NS/PROJ" are further words.
 real: .venv/.ready

@@ -1,6 +1,7 @@
 """Measure what a person waits for, side by side with a peer or the limit. Run by `make bench`.
 
-`bench.py commands`, `bench.py update` and `bench.py index` measure only one part.
+`bench.py commands`, `bench.py update` and `bench.py index` measure only one part; `bench.py growth`
+measures how costs grow.
 """
 
 import os
@@ -13,6 +14,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 import bench_index
 import bench_status
 import bench_update
+import growth
 from bench_servers import fetch, ours
 from bench_tools import (
     COMMAND,
@@ -37,13 +39,16 @@ START_UP_GOAL = 7
 
 def main() -> None:
     """Print a table of each part, or of those that are named."""
-    parts = {"commands": commands, "update": bench_update.update, "index": bench_index.index}
-    unknown = set(sys.argv[1:]) - set(parts)
-    if unknown:
-        sys.exit(f"usage: bench.py [{'] ['.join(parts)}]")
     load, processors = os.getloadavg()[0], os.cpu_count() or 1
     if load > processors / 2:
         print(f"load average {load:.1f} on {processors} processors: what is measured is noisy")
+    if sys.argv[1:2] == ["growth"]:
+        growth.growth(sys.argv[2:])
+        return
+    parts = {"commands": commands, "update": bench_update.update, "index": bench_index.index}
+    unknown = set(sys.argv[1:]) - set(parts)
+    if unknown:
+        sys.exit(f"usage: bench.py [{'] ['.join(parts)}], or bench.py growth [PART]...")
     for name in sys.argv[1:] or parts:
         with tempfile.TemporaryDirectory(prefix="pypi-insiders-bench-") as directory:
             parts[name](Path(directory))
