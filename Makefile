@@ -36,7 +36,7 @@ fuzz: .venv/.ready
 	FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/journeys/test_fuzz.py
 
 soak: .venv/.ready
-	SOAK_RESTARTS=200 $(BIN)/pytest -n 0 tests/journeys/test_serving.py
+	SOAK_RESTARTS=200 SOAK_REPOSITORIES=10 $(BIN)/pytest -n 0 tests/journeys/test_serving.py tests/journeys/test_watchers.py
 
 # `make bench growth` measures how costs grow with repositories and files, in an hour or more.
 bench: .venv/.ready

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -268,38 +269,57 @@ def pypiserver_tuned(commands: Path, directory: Path, home: Path) -> Iterator[Se
 
 
 @contextmanager
-def devpi(commands: Path, files: list[Path], home: Path) -> Iterator[Server]:
-    """Run a devpi-server with one index, and upload files to it."""
+def devpi_server(commands: Path, home: Path) -> Iterator[Server]:
+    """Run a devpi-server without indexes."""
     place, port, env = home / "devpi", free_port(), home_environment(home)
-    password = "bench"  # of a server that lives for a minute
-    run(commands / "devpi-init", "--serverdir", place, "--no-root-pypi", "--root-passwd", password,
+    run(commands / "devpi-init", "--serverdir", place, "--no-root-pypi", "--root-passwd", "of-root",
         env=env)  # fmt: skip
     argv = (commands / "devpi-server", "--serverdir", place, "--port", str(port), "--offline-mode")
     with on_port(port, *argv, env=env) as server:
-        index = f"{server.simple}root/bench"
-        # With the token instead of the password an upload takes a tenth of the time.
-        login = {"user": "root", "password": password}
-        token = _devpi("POST", f"{server.simple}+login", login)["result"]["password"]
-        _devpi("PUT", index, {"bases": []}, token)
-        run(BIN / "uv", "publish", "--quiet", "--publish-url", f"{index}/", "--username", "root",
-            "--password", token, *files, env=env)  # fmt: skip
-        yield replace(server, simple=f"{index}/+simple/")
+        yield server
+
+
+class DevpiIndex(NamedTuple):
+    """An index of a user of devpi.
+
+    Args:
+        url: with a slash.
+        token: with it instead of the password an upload takes a tenth of the time.
+    """
+
+    url: str
+    token: str
+
+
+def make_devpi_index(server: Server, user: str, password: str, *, volatile: bool) -> DevpiIndex:
+    """Make a user of devpi and an index, in which files may be replaced if it is volatile."""
+    root = server.simple
+    _devpi("PUT", f"{root}{user}", {"password": password})
+    login = {"user": user, "password": password}
+    token = _devpi("POST", f"{root}+login", login)["result"]["password"]
+    settings = {"bases": [], "volatile": volatile}
+    _devpi("PUT", f"{root}{user}/dev", settings, f"{user}:{token}")
+    return DevpiIndex(f"{root}{user}/dev/", token)
 
 
 def _devpi(method: str, url: str, data: object, token: str = "") -> dict[str, dict[str, str]]:
-    parts = urllib.parse.urlsplit(url)
     headers = {"Content-Type": "application/json"}
     if token:
-        headers["X-Devpi-Auth"] = base64.b64encode(f"root:{token}".encode()).decode()
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
-    with contextlib.closing(connection):
-        connection.request(method, parts.path, json.dumps(data), headers)
-        answer = connection.getresponse()
-        body = answer.read()
-    if answer.status != 200:
-        raise RuntimeError(f"devpi answers {answer.status}: {body!r}")
-    found: dict[str, dict[str, str]] = json.loads(body)
+        headers["X-Devpi-Auth"] = base64.b64encode(token.encode()).decode()
+    request = urllib.request.Request(url, json.dumps(data).encode(), headers, method=method)
+    with urllib.request.urlopen(request, timeout=_START_S) as answer:
+        found: dict[str, dict[str, str]] = json.load(answer)
     return found
+
+
+@contextmanager
+def devpi(commands: Path, files: list[Path], home: Path) -> Iterator[Server]:
+    """Run a devpi-server with one index, and upload files to it."""
+    with devpi_server(commands, home) as server:
+        index = make_devpi_index(server, "bench", "bench", volatile=False)
+        run(BIN / "uv", "publish", "--quiet", "--publish-url", index.url, "--username", "bench",
+            "--password", index.token, *files, env=home_environment(home))  # fmt: skip
+        yield replace(server, simple=f"{index.url}+simple/")
 
 
 _NGINX = """\

@@ -12,7 +12,6 @@ import ssl
 import struct
 import subprocess
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -22,8 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from bench_servers import fetch, on_port
-from bench_tools import Argv, home_environment, run
+from bench_servers import Server, devpi_server, fetch, make_devpi_index, on_port
 from fixtures import Person, Watch, free_port, names, need, untimed
 from wheels import sdist, wheel
 
@@ -126,8 +124,8 @@ def make_pypiserver(pypiserver: Path, tmp_path: Path, password: str) -> MakePypi
         users = tmp_path / "htpasswd"
         users.write_text(f"me:{{SHA}}{digest}\n")
         port = free_port()
-        argv: Argv = ("run", "--interface", "127.0.0.1", "--port", str(port), "--passwords", users,
-                      "--authenticate", guarded, *options, directory)  # fmt: skip
+        argv = ("run", "--interface", "127.0.0.1", "--port", str(port), "--passwords", str(users),
+                "--authenticate", guarded, *options, str(directory))  # fmt: skip
         with on_port(port, pypiserver / "pypi-server", *argv, env=nobody(home)) as server:
             yield Index(at(server.simple), home, password, directory)
 
@@ -142,36 +140,18 @@ def index(make_pypiserver: MakePypiserver) -> Iterator[Index]:
 
 
 @pytest.fixture(scope="module")
-def devpi_root(devpi: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def devpi_root(devpi: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A devpi-server without users but root."""
-    home = tmp_path_factory.mktemp("devpi")
-    place, port, env = home / "server", free_port(), home_environment(home)
-    run(devpi / "devpi-init", "--serverdir", place, "--no-root-pypi", "--root-passwd", "of-root",
-        env=env)  # fmt: skip
-    argv = (devpi / "devpi-server", "--serverdir", place, "--port", str(port), "--offline-mode")
-    with on_port(port, *argv, env=env) as server:
-        yield server.simple
+    with devpi_server(devpi, tmp_path_factory.mktemp("devpi")) as server:
+        yield server
 
 
 @pytest.fixture
-def devpi_index(devpi_root: str, tmp_path: Path, password: str) -> Index:
+def devpi_index(devpi_root: Server, tmp_path: Path, password: str) -> Index:
     """An index of devpi that lets files be replaced, as its indexes do by default."""
     user = f"u{secrets.token_hex(4)}"
-    _devpi("PUT", f"{devpi_root}{user}", {"password": password})
-    login = {"user": user, "password": password}
-    token = _devpi("POST", f"{devpi_root}+login", login)["result"]["password"]
-    _devpi("PUT", f"{devpi_root}{user}/dev", {"bases": [], "volatile": True}, f"{user}:{token}")
-    return Index(at(f"{devpi_root}{user}/dev/", user=user), tmp_path / "home", password)
-
-
-def _devpi(method: str, url: str, data: object, token: str = "") -> dict[str, dict[str, str]]:
-    headers = {"Content-Type": "application/json"}
-    if token:
-        headers["X-Devpi-Auth"] = base64.b64encode(token.encode()).decode()
-    request = urllib.request.Request(url, json.dumps(data).encode(), headers, method=method)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        found: dict[str, dict[str, str]] = json.load(answer)
-    return found
+    made = make_devpi_index(devpi_root, user, password, volatile=True)
+    return Index(at(made.url, user=user), tmp_path / "home", password)
 
 
 @pytest.fixture(params=["devpi", "open", "guarded", "without hashes"])
