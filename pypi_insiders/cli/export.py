@@ -41,7 +41,10 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
         raise UsageError("--fallback-url and --no-fallback exclude each other", "give one of them")
     paths = default_paths()
     settings = load_settings(paths.settings).server
-    fallback_url = None if no_fallback else fallback_url or settings.fallback
+    if fallback_url is None:
+        fallback_url = settings.fallback
+    if no_fallback:
+        fallback_url = None
     if settings.auth:
         warn("the exported files have no passwords: the web server must ask for them")
     done = export_to(

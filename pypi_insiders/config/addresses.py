@@ -46,12 +46,12 @@ def own_fallback(
     """Return the problem of a fallback URL that leads to this index; `None` if it does not.
 
     Args:
-        fallback_url: in any spelling; `None`: the default.
+        fallback_url: in any spelling; `None`: the default; empty: none.
         host: the host the index listens on.
         port: its port.
         names: host names by which clients call the index.
     """
-    if fallback_url is None or not _leads_to(fallback_url, host, port, names):
+    if not fallback_url or not _leads_to(fallback_url, host, port, names):
         return None
     return f"must not be this index itself, which would redirect in a loop: {fallback_url!r}"
 

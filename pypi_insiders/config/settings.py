@@ -22,7 +22,7 @@ class ServerSettings:
     port: int = key(validators.parse_port, 31411)
     # `None` and not PyPI's URL, so that builds use uv's default index, which the user may have set.
     fallback_url: str | None = key(validators.parse_fallback_url)
-    """The fallback index; `None`: pypiserver's default, which is PyPI."""
+    """The fallback index; `None`: pypiserver's default, which is PyPI; empty: none."""
     idle_timeout_s: int = key(validators.parse_timeout, 600, unit=SECONDS)
     """Time without requests after which the service stops until the next one; 0: never."""
     names: tuple[str, ...] = key(validators.parse_names, ())
@@ -40,9 +40,9 @@ class ServerSettings:
         return tuple(addresses.join(it, self.port) for it in addresses.of_host(self.host))
 
     @property
-    def fallback(self) -> str:
-        """The URL of the fallback index."""
-        return self.fallback_url or PYPI
+    def fallback(self) -> str | None:
+        """The URL of the fallback index; `None`: there is none."""
+        return PYPI if self.fallback_url is None else self.fallback_url or None
 
     @property
     def url(self) -> str:

@@ -73,9 +73,18 @@ def _index_url(example: str, *, is_prefix: bool) -> Callable[[object], str]:
     return parse
 
 
-parse_fallback_url = _index_url(PYPI, is_prefix=True)
+_parse_fallback_url = _index_url(PYPI, is_prefix=True)
 parse_index_url = _index_url("https://packages.example/legacy/", is_prefix=False)
 parse_check_url = _index_url("https://packages.example/simple/", is_prefix=True)
+
+
+def parse_fallback_url(value: object) -> str:
+    """Check the URL of the fallback index; an empty one stands for none.
+
+    Raises:
+        ValueError: it is no URL of an index, or contains credentials.
+    """
+    return "" if value == "" else _parse_fallback_url(value)
 
 
 def _is_web_url(text: str) -> bool:

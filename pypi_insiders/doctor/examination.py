@@ -73,7 +73,11 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
         lambda: services.look(seen, judged),
         lambda: (*verified, *_rest(seen, judged)),
         lambda: [builds.look(paths, settings, processes)],
-        lambda: network.look(fallback_url, network.ask(fallback_url)),
+        lambda: (
+            network.look(fallback_url, network.ask(fallback_url))
+            if fallback_url
+            else network.without_fallback()
+        ),
         lambda: _clients(services.url(seen), paths, settings),
         lambda: (
             access.look(paths, watched, has_manager=has_manager)

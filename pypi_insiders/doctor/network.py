@@ -93,6 +93,12 @@ def look(url: str, answer: TimedAnswer) -> Iterator[Finding]:
     yield clock(shown, answer.ahead_s, is_kept=is_kept())
 
 
+def without_fallback() -> Iterator[Finding]:
+    """Return the findings where there is no fallback index, as the settings say."""
+    yield ok("fallback", "none, as `fallback-url` is empty: only projects of this index are found")
+    yield clock("", None, is_kept=is_kept())
+
+
 def _fallback(url: str, answer: TimedAnswer) -> Finding:
     if answer.is_time_doubted:
         message = f"the certificate of {url} is not valid at this time ({answer.reason})"

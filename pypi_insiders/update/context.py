@@ -64,7 +64,7 @@ class UpdateContext:
 
     @property
     def public_url(self) -> str | None:
-        """Return the fallback index, if the settings allow lookups of project names there."""
+        """Return the fallback index, if there is one that may be asked for project names."""
         settings = self.settings
         return settings.server.fallback if settings.watcher.public_versions else None
 

@@ -229,10 +229,13 @@ class ReleaseBuilder:
                 hint=hint,
             )
         try:
-            # Fail closed: if the fallback index must not be queried, the user has to confirm.
+            # Fail closed: if there is no index that may be asked, the user has to confirm.
+            url = context.settings.server.fallback
+            if url is None:
+                raise InsidersError('fallback-url = ""')
             if not context.settings.watcher.public_versions:
                 raise InsidersError("public-versions = false")
-            is_public = public_versions.has_project(context.settings.server.fallback, built)
+            is_public = public_versions.has_project(url, built)
         except InsidersError as error:
             raise InsidersError(
                 f"cannot check whether {built} is also a public project: {error.message}; "

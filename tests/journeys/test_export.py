@@ -429,18 +429,19 @@ def test_whose_index_asks_for_passwords_is_told_that_files_do_not(
 @pytest.mark.parametrize(
     ("options", "setting", "fallback"),
     [
-        ("", "", "https://pypi.org/simple/"),
+        ("", None, "https://pypi.org/simple/"),
+        ("", "", None),
         ("", "https://set.example/simple", "https://set.example/simple/"),
         ("--fallback-url https://o.example/", "https://set.example/", "https://o.example/"),
         ("--no-fallback", "https://set.example/simple/", None),
     ],
 )
 def test_the_fallback_is_the_option_the_setting_or_pypi(
-    options: str, setting: str, fallback: str | None, person: Person, dists: Path
+    options: str, setting: str | None, fallback: str | None, person: Person, dists: Path
 ) -> None:
     """In this order."""
     person.paths.config.mkdir(parents=True)
-    line = f'fallback-url = "{setting}"\n' if setting else ""
+    line = "" if setting is None else f'fallback-url = "{setting}"\n'
     person.paths.settings.write_text(f"[server]\n{line}")
     target = person.home / "web"
     export(person, target, *options.split())

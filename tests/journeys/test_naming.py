@@ -230,6 +230,7 @@ def test_a_public_name_needs_a_yes(person: Person, watch: Watch, fallback: Index
     [
         ('[server]\nfallback-url = "http://127.0.0.1:{port}/simple/"\n', "Connection refused"),
         ("[watcher]\npublic-versions = false\n", "public-versions = false"),
+        ('[server]\nfallback-url = ""\n', 'fallback-url = ""'),
     ],
 )
 def test_what_cannot_be_checked_is_not_published(

@@ -87,7 +87,7 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
         held: the names that never lead to the fallback.
         paths: where it is said what is watched; `None`: nothing is, for this catalog.
         take_upload: publishes what a request brings; `None` refuses every method but GET and HEAD.
-        fallback_url: the index for all other names; by default pypiserver's own, which is PyPI.
+        fallback_url: the index for all other names; `None`: PyPI; empty: none.
         take_hook: takes the hooks of forges; `None`: they are not taken.
 
     Source: PEP 503, PEP 691.

@@ -53,9 +53,12 @@ def make_handler(catalog: Catalog, fallback_url: str | None) -> Handler:
 
     Args:
         catalog: what there is.
-        fallback_url: the index for all other names; by default pypiserver's own, which is PyPI.
+        fallback_url: the index for all other names; `None`: pypiserver's own, which is PyPI;
+            empty: none, and such names are answered with 404.
     """
-    overrides = {} if fallback_url is None else {"fallback_url": fallback_url}
+    overrides: dict[str, Any] = {}
+    if fallback_url is not None:
+        overrides = {"fallback_url": fallback_url} if fallback_url else {"disable_fallback": True}
     # Without a password file and with `update` to be authenticated, it lets nobody upload.
     config = Config.default_with_overrides(
         roots=[Path(catalog.directory).absolute()],

@@ -283,7 +283,7 @@ def test_other_hosts_are_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://pypi.org/simple/", "http://192.0.2.1:3141/root", "https://[2001:db8::1]/"]
+    "url", ["https://pypi.org/simple/", "http://192.0.2.1:3141/root", "https://[2001:db8::1]/", ""]
 )
 def test_fallback_urls(url: str) -> None:
     assert parse_fallback_url(url) == url
@@ -291,7 +291,7 @@ def test_fallback_urls(url: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "pypi.org", "//pypi.org/", "http://", "https:///simple/", "ftp://pypi.org/", "file:///x",
+    [" ", "pypi.org", "//pypi.org/", "http://", "https:///simple/", "ftp://pypi.org/", "file:///x",
      "javascript:alert(1)", "https://h:0/", "https://h:99999/", "https://h:x/", "https://[::1/",
      "https://h/a b", "https://h/\r\nSet-Cookie: x", "https://h/\0", 1, None],
 )  # fmt: skip

@@ -109,6 +109,15 @@ def test_a_fallback_out_of_reach_is_a_warning(person: Person) -> None:
     assert found["clock"][1] in {f"not compared{kept}" for kept in UNKNOWN}
 
 
+def test_no_fallback_is_well_and_nobody_is_asked(person: Person) -> None:
+    """As the settings say; the clock is not compared."""
+    found = ask(person, "")
+    assert found["fallback"] == [
+        "ok", "none, as `fallback-url` is empty: only projects of this index are found", None
+    ]  # fmt: skip
+    assert found["clock"][1] in {f"not compared{kept}" for kept in UNKNOWN}
+
+
 def test_a_slow_fallback_is_a_warning() -> None:
     """From three seconds on."""
     url = "https://packages.example/simple/"

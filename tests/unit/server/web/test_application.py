@@ -223,6 +223,17 @@ def test_unknown_names_are_redirected_to_the_fallback(server: Server, name: str)
     )
 
 
+def test_without_a_fallback_unknown_names_are_not_found(distributions: Path) -> None:
+    """No name leaves the machine."""
+    argv = _argv(distributions, "--port", "0", "--fallback-url", "")
+    with _running(argv, distributions.parent) as process:
+        server = Server(process, *_url(process))
+        for path in ("/simple/other-dist/", "/insiders/simple/other-dist/"):
+            answer = server.get(path)
+            assert (answer.status, answer.headers["Location"]) == (404, None)
+        assert server.get("/simple/my-dist/").status == 200
+
+
 def test_the_fallback_is_pypi_by_default(distributions: Path) -> None:
     argv = _argv(distributions, "--port", "0")
     with _running(argv, distributions.parent) as process:
