@@ -114,7 +114,9 @@ def test_nothing_is_lost_and_nothing_twice(
         for machine, own in projects.items():
             for project in own:
                 assert index.files(project.name) == _files(machine, project)
-                assert {uploaded[name] for name in _files(machine, project)} == {1}
+                # Of the one that was killed, the last upload may be complete without a line.
+                times = {uploaded[name] for name in _files(machine, project)}
+                assert times <= ({0, 1} if machine is first else {1})
 
 
 def _settle(machine: Machine, projects: list[Project], index: Shared) -> None:
