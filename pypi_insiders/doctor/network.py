@@ -8,8 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import Message
+from urllib.parse import urlsplit
 from urllib.request import Request
 
+from pypi_insiders.config.addresses import is_loopback
 from pypi_insiders.doctor.finding import Finding, ok, problem, warning
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
@@ -46,6 +48,8 @@ def ask(url: str) -> TimedAnswer:
     """Request the head of one page of an index by the proxies of this shell, as installers do."""
     request = Request(  # noqa: S310 - config.toml takes http and https only
         f"{url.rstrip('/')}/{_PROJECT}/",
+        # proxpi answers 406 to who does not say what it takes.
+        headers={"Accept": "application/vnd.pypi.simple.v1+json, text/html;q=0.1"},
         # The page of pip has hundreds of kilobytes.
         method="HEAD",
     )
@@ -106,7 +110,12 @@ def _fallback(url: str, answer: TimedAnswer) -> Finding:
     if answer.status is None:
         message = f"no answer at {url} ({answer.reason}): only projects of this index can be "
         message += "installed"
-        hint = "check `https_proxy` and `SSL_CERT_FILE` in this shell"
+        is_here = is_loopback(urlsplit(url).hostname or "")
+        hint = (
+            "start it, or set another `fallback-url` under [server]"
+            if is_here
+            else "check `https_proxy` and `SSL_CERT_FILE` in this shell"
+        )
         return warning("fallback", message, hint)
     # 405 and 501 are about HEAD, and mirrors that refuse it do answer GET.
     if answer.status >= 400 and answer.status not in (405, 501):

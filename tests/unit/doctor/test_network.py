@@ -29,7 +29,7 @@ def serve() -> Iterator[Serve]:
     def serve(status: int = 200, *, behind_s: float | None = 0, age_s: int | None = None) -> str:
         class Index(http.server.BaseHTTPRequestHandler):
             def do_HEAD(self) -> None:
-                self.send_response_only(status)
+                self.send_response_only(status if "Accept" in self.headers else 406)
                 if behind_s is not None:
                     date = email.utils.formatdate(time.time() - behind_s, usegmt=True)
                     self.send_header("Date", date)
@@ -103,7 +103,7 @@ def test_a_fallback_out_of_reach_is_a_warning(person: Person) -> None:
     assert found["fallback"] == [
         "warning",
         f"no answer at {url} (Connection refused): only projects of this index can be installed",
-        "check `https_proxy` and `SSL_CERT_FILE` in this shell",
+        "start it, or set another `fallback-url` under [server]",
     ]
     assert found["clock"][0] == "ok"
     assert found["clock"][1] in {f"not compared{kept}" for kept in UNKNOWN}
