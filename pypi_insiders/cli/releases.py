@@ -7,7 +7,7 @@ from pypi_insiders.cli import completers, confirmation, release_completers
 from pypi_insiders.cli.common import CommonCommand, none_watched, report
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.config.settings import load_settings
-from pypi_insiders.repositories import registry, releases
+from pypi_insiders.repositories import lookup, registry, releases
 from pypi_insiders.util.errors import InsidersError, UsageError
 
 
@@ -118,7 +118,7 @@ def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
 
     paths = default_paths()
     default = load_settings(paths.settings).watcher.keep
-    chosen = registry.select(registry.load(paths.repositories), names)
+    chosen = lookup.select(registry.load(paths.repositories), names)
     # `keep = 0` of a repository means all versions; only without it the default counts.
     kept = {item.name: keep or (default if item.keep is None else item.keep) for item in chosen}
     removed = False

@@ -13,7 +13,7 @@ from pypi_insiders.cli.common import CommonCommand, report
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.validators import ASSETS, FORGES
-from pypi_insiders.repositories import changes, heads, ownership, pasted, registry
+from pypi_insiders.repositories import changes, heads, lookup, ownership, pasted, registry
 from pypi_insiders.repositories.repository import Repository, demand_consistent, is_insecure
 from pypi_insiders.systemd import service_status
 from pypi_insiders.systemd.service_status import Condition
@@ -125,7 +125,7 @@ def add(
         except ValueError as error:
             raise UsageError(str(error)) from error
     # A watched one has its URL.
-    for item in (item for item in new if registry.find(watched, item.name) is None):
+    for item in (item for item in new if lookup.find(watched, item.name) is None):
         try:
             demand_consistent(item)
         except UsageError as error:
@@ -155,8 +155,8 @@ def _specified(
 ) -> list[Repository]:
     known, new = dict(watched), list[Repository]()
     for text in texts:
-        item = registry.specified(known, text, has_url=has_url)
-        other = registry.find({one.name: one for one in new}, item.name)
+        item = lookup.specified(known, text, has_url=has_url)
+        other = lookup.find({one.name: one for one in new}, item.name)
         of_github = Repository(item.name).remote
         # A name that is watched already means that one, but two new ones may both be meant.
         is_name = pasted.parse(text) is None
@@ -184,7 +184,7 @@ def watch(paths: Paths, new: Sequence[Repository], given: Sequence[str]) -> list
     """
     before, after = changes.add(paths, new)
     for item in new:
-        if old := registry.find(before, item.name):
+        if old := lookup.find(before, item.name):
             now = after[old.name].keys
             # The project may come from the repository, without an option that names it.
             keys = ("project", *given) if "project" in now else given

@@ -8,7 +8,7 @@ from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import CommonCommand, note
 from pypi_insiders.cli.repos_add import no_check_option, report_added, watch
 from pypi_insiders.config.paths import default_paths
-from pypi_insiders.repositories import imported, legacy_import, registry
+from pypi_insiders.repositories import imported, legacy_import, lookup, registry
 from pypi_insiders.update import introduction
 from pypi_insiders.update.introduction import Introduction
 
@@ -40,7 +40,7 @@ def import_(file: Path | None, no_check: bool) -> None:
     fresh = watch(paths, found.named(taken.repositories), ())
     watched = registry.load(paths.repositories) if taken.requirements else {}
     for requirement in taken.requirements:
-        item = registry.find(watched, requirement.repository.name)
+        item = lookup.find(watched, requirement.repository.name)
         note(requirement.advice(item.project if item else None))
     for line in taken.remaining:
         note(line)

@@ -10,7 +10,7 @@ from pypi_insiders.cli.common import is_live, none_watched, note, result
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import Settings, load_settings
 from pypi_insiders.reporting import json_output, judgement, snapshot
-from pypi_insiders.repositories import held_names, registry, state
+from pypi_insiders.repositories import held_names, lookup, registry, state
 from pypi_insiders.repositories.repository import add_command
 from pypi_insiders.systemd.sd_notify import Notifier
 from pypi_insiders.update import removal
@@ -51,7 +51,7 @@ def update(
     outcomes: list[Outcome] = []
     elapsed_s = 0.0
     # Wrong names are told at once, and not after another update has ended.
-    chosen = registry.select(registry.load(paths.repositories), names)
+    chosen = lookup.select(registry.load(paths.repositories), names)
     if not chosen:
         none_watched()
         _warn_of_unlisted(paths)

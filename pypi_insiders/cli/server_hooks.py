@@ -7,7 +7,7 @@ from pypi_insiders.cli.common import CommonCommand, note
 from pypi_insiders.config import hook_secret
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import ServerSettings, load_settings
-from pypi_insiders.repositories import registry
+from pypi_insiders.repositories import lookup, registry
 from pypi_insiders.systemd import server_secrets
 from pypi_insiders.util.errors import UsageError
 from pypi_insiders.util.files import is_there, locked
@@ -24,7 +24,7 @@ def hook(names: tuple[str, ...], new: bool) -> None:
     """
     paths = default_paths()
     settings = load_settings(paths.settings).server
-    chosen = registry.select(registry.load(paths.repositories), names)
+    chosen = lookup.select(registry.load(paths.repositories), names)
     secret = _secret(paths, is_new=new)
     base = f"https://{settings.names[0]}" if settings.names else settings.url
     for item in chosen:

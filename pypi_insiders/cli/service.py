@@ -11,7 +11,7 @@ from pypi_insiders.cli import common, completers, pointing
 from pypi_insiders.cli.common import is_live, note, verbosity
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import load_settings
-from pypi_insiders.repositories import data_directories, intervals, registry
+from pypi_insiders.repositories import data_directories, intervals, lookup, registry
 from pypi_insiders.systemd import following, journalctl, service_status, systemctl
 from pypi_insiders.systemd.control import Setup
 from pypi_insiders.systemd.journalctl import Position
@@ -163,8 +163,8 @@ def _in_journal(repository: str) -> tuple[list[str], bool]:
         InsidersError: it has none, and the repository is not watched either.
     """
     watched = registry.load(default_paths().repositories)
-    wanted = registry.meant(watched, repository).casefold()
+    wanted = lookup.meant(watched, repository).casefold()
     logged = journalctl.logged(log.REPOSITORY_FIELD)
     if found := [name for name in logged if name.casefold() == wanted]:
         return found, True
-    return [item.name for item in registry.select(watched, (repository,))], False
+    return [item.name for item in lookup.select(watched, (repository,))], False

@@ -5,7 +5,7 @@ from datetime import datetime
 from pypi_insiders.cli import common, service
 from pypi_insiders.cli.common import note
 from pypi_insiders.config.paths import default_paths
-from pypi_insiders.repositories import data_directories, registry
+from pypi_insiders.repositories import data_directories, lookup, registry
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.systemd import following, own_timers, service_status, unit_names
 from pypi_insiders.systemd.unit_names import WATCHER
@@ -17,7 +17,7 @@ def selected(text: str) -> Repository:
     Raises:
         InsidersError: it is not watched.
     """
-    (item,) = registry.select(registry.load(default_paths().repositories), (text,))
+    (item,) = lookup.select(registry.load(default_paths().repositories), (text,))
     return item
 
 

@@ -16,7 +16,7 @@ from pypi_insiders.reporting import json_output, snapshot
 from pypi_insiders.reporting.json_output import moment
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.verdict import Item, Severity
-from pypi_insiders.repositories import heads, held_names, registry, state
+from pypi_insiders.repositories import heads, held_names, lookup, registry, state
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util import times
@@ -93,11 +93,11 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
     seen = snapshot.take(paths, now)
     watched = {} if isinstance(seen.watched, InsidersError) else dict(seen.watched)
     # Removed ones too: an address of another host must not show what was built from this one.
-    name = registry.meant(held_names.with_removed(paths, watched, {}), name)
+    name = lookup.meant(held_names.with_removed(paths, watched, {}), name)
     known = state.load(paths.state, name)
-    item = registry.find(watched, name)
+    item = lookup.find(watched, name)
     if item is None and known == RepositoryState():
-        registry.select(registry.load(paths.repositories), (name,))  # raises, with suggestions
+        lookup.select(registry.load(paths.repositories), (name,))  # raises, with suggestions
     # As it is spelled there, not as it was typed: hosts ignore the case of names.
     name = item.name if item else known.name or name
     # A file with other bytes than were published is not served, though it is in the directory.

@@ -17,7 +17,7 @@ from pypi_insiders.reporting.json_output import moment
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import INDEX, Health, Judgement
-from pypi_insiders.repositories import registry
+from pypi_insiders.repositories import lookup
 from pypi_insiders.repositories.status import RepositoryStatus
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.unit_names import SERVER
@@ -59,7 +59,7 @@ def _only(status: Status, names: Sequence[str]) -> Status:
     # Without the list no name can be compared; all else of the status would be of other things.
     if isinstance(found.watched, InsidersError):
         raise found.watched
-    wanted = {item.name for item in registry.select(dict(found.watched), names)}
+    wanted = {item.name for item in lookup.select(dict(found.watched), names)}
     standings = tuple(item for item in found.standings if item.name in wanted)
     # A problem is about the repository or, where no repository is known for its files, the project.
     subjects = {*wanted, *(item.project for item in standings)} - {None}

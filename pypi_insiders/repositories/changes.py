@@ -6,7 +6,7 @@ from pathlib import Path
 from pypi_insiders.builder import user_files
 from pypi_insiders.builder.user_files import UserFiles
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.repositories import held_names, ownership, registry
+from pypi_insiders.repositories import held_names, lookup, ownership, registry
 from pypi_insiders.repositories.repository import Repository
 
 
@@ -49,7 +49,7 @@ def change(paths: Paths, name: str, texts: Mapping[str, str]) -> tuple[Repositor
             builds may not read a file.
     """
     with registry.edit(paths) as watched:
-        (old,) = registry.select(watched, [name])
+        (old,) = lookup.select(watched, [name])
         new = registry.change(watched, name, texts)[old.name]
         if not texts.keys().isdisjoint(("readable", "path")):
             user_files_of(paths, new)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from packaging.requirements import InvalidRequirement, Requirement
 
 from pypi_insiders.config.toml_fields import as_toml
-from pypi_insiders.repositories import registry
+from pypi_insiders.repositories import lookup
 from pypi_insiders.repositories.repository import (
     Repository,
     demand_consistent,
@@ -226,7 +226,7 @@ def _watched(
     url = re.sub(r"^ssh://([^/:]*):(?!\d+/)", r"\1:", url)
     if url.startswith("http") and _HOST.match(url) is None:
         raise InsidersError("the host of its URL is not valid; escape `/` in a password as %2F")
-    item = registry.specified(known, url)
+    item = lookup.specified(known, url)
     try:
         keys = {"project": project and parse_project(project), "subdirectory": subdirectory}
         for key, value in keys.items():
@@ -234,7 +234,7 @@ def _watched(
     except ValueError as error:
         raise InsidersError(str(error)) from error
     # Another project of a repository that is watched, or named before, is watched beside it.
-    other = registry.find(known, item.name)
+    other = lookup.find(known, item.name)
     if other is None:
         # Here, where the place in the file is known.
         demand_consistent(item)

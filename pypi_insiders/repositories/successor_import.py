@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.git.command import git
-from pypi_insiders.repositories import legacy_import, registry
+from pypi_insiders.repositories import legacy_import, lookup
 from pypi_insiders.repositories.repository import Repository, parse_project
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names, read_text
@@ -83,7 +83,7 @@ def _of_clone(known: Mapping[str, Repository], clone: Path) -> Repository:
     )
     url = printed.removesuffix("\n")
     # A token in the URL: git's own access is used in its place.
-    item = registry.specified(known, without_passwords(url))
+    item = lookup.specified(known, without_passwords(url))
     try:
         document = tomllib.loads(read_text(clone / "pyproject.toml") or "")
         return item.with_key("project", parse_project(document["project"]["name"]))

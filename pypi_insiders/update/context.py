@@ -14,7 +14,15 @@ from pypi_insiders.config.settings import Settings
 from pypi_insiders.git import Access
 from pypi_insiders.index import store
 from pypi_insiders.index.metadata_cache import MetadataCache
-from pypi_insiders.repositories import comparison, ownership, registry, releases, running, state
+from pypi_insiders.repositories import (
+    comparison,
+    lookup,
+    ownership,
+    registry,
+    releases,
+    running,
+    state,
+)
 from pypi_insiders.repositories.comparison import Comparison
 from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.repository import Repository
@@ -90,7 +98,7 @@ def opened(
         # Read after the wait: a repository may have been added or removed meanwhile.
         watched = registry.load(paths.repositories)
         # Called for its error about a repository that is not watched any more.
-        registry.select(watched, request.names)
+        lookup.select(watched, request.names)
         # Under the lock only: a running update has temporary files, too.
         _sweep(paths)
         _unmark(paths, watched)

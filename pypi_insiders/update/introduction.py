@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.repositories import access_check, registry, token_commands
+from pypi_insiders.repositories import access_check, lookup, registry, token_commands
 from pypi_insiders.repositories.access_check import Reply
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import naming
@@ -44,7 +44,7 @@ def check(paths: Paths, new: Iterable[Repository]) -> Introduction:
     known = registry.load(paths.repositories)
     asked = []
     for item in new:
-        old = registry.find(known, item.name)
+        old = lookup.find(known, item.name)
         if old is None:
             asked.append(item)
         # Watched, but its name could not be read at that time. With another url it is another one.

@@ -17,7 +17,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import archive_differences, release_lists, store
 from pypi_insiders.index.metadata_cache import Origin
 from pypi_insiders.index.release_lists import TAKEN_BACK
-from pypi_insiders.repositories import heads, registry, releases
+from pypi_insiders.repositories import heads, lookup, registry, releases
 from pypi_insiders.repositories.comparison import Difference, Kind
 from pypi_insiders.repositories.new_releases import NewRelease
 from pypi_insiders.repositories.repository import Repository
@@ -240,7 +240,7 @@ def _still_watched(context: UpdateContext, built: Repository) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(locked(context.paths.locks.repositories))
         # Read again: the build may have taken an hour.
-        now = registry.find(registry.load(context.paths.repositories), built.name)
+        now = lookup.find(registry.load(context.paths.repositories), built.name)
         if now is None:
             raise RemovedError("removed while it was built; nothing published")
         if (now.remote, now.project) != (built.remote, built.project):

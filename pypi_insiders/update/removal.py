@@ -9,6 +9,7 @@ from pypi_insiders.index import store
 from pypi_insiders.repositories import (
     comparison,
     held_names,
+    lookup,
     registry,
     releases,
     running,
@@ -72,13 +73,13 @@ def _find(paths: Paths, watched: Mapping[str, Repository], names: Iterable[str])
     for project, name in held.items():
         projects.setdefault((name or "").casefold(), []).append(project)
     known = held_names.with_removed(paths, watched, held)
-    gone = [item.name for item in registry.select(known, names)]
+    gone = [item.name for item in lookup.select(known, names)]
     return [
         Removed(
             name,
             tuple(_published(paths, name)),
             tuple(projects.get(name.casefold(), ())),
-            registry.find(watched, name) is not None,
+            lookup.find(watched, name) is not None,
         )
         for name in gone
     ]
@@ -175,6 +176,6 @@ def let_go(paths: Paths, projects: Iterable[str]) -> list[str]:
     held_names.hold(paths, former)
     # A list, as the files are deleted while iterating.
     for name, known in list(state.everything(paths.state)):
-        if known.project in free and registry.find(watched, name) is None:
+        if known.project in free and lookup.find(watched, name) is None:
             state.forget(paths.state, name)
     return held_names.release(paths, free)

@@ -11,7 +11,7 @@ from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.remote_index import public_versions
-from pypi_insiders.repositories import held_names, registry, running, state
+from pypi_insiders.repositories import held_names, lookup, running, state
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import context as contexts
 from pypi_insiders.update import lost_files, naming, schedule
@@ -51,7 +51,7 @@ def update(
         InsidersError: a repository of the request is not watched.
     """
     with contexts.opened(paths, settings, request, progress) as context:
-        chosen = registry.select(context.watched, request.names)
+        chosen = lookup.select(context.watched, request.names)
         # When all files are verified, they are those of all repositories.
         if request.is_scheduled and not request.names and not context.comparison.verify:
             chosen = schedule.due(context, chosen)

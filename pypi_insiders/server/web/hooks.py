@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from pypi_insiders.config import hook_secret
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.repositories import registry
+from pypi_insiders.repositories import lookup, registry
 from pypi_insiders.server.web import hook_signatures
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.responses import SAFE, Response, text
@@ -71,7 +71,7 @@ class HookReceiver:
     def _answer(self, request: Request) -> Response:
         # Its slashes may be escaped twice: once by the user, and once by the form of a forge.
         typed = unquote(request.path.removeprefix(PATH)).removesuffix("/").removesuffix(".git")
-        item = registry.find(registry.load(self._paths.repositories), typed)
+        item = lookup.find(registry.load(self._paths.repositories), typed)
         if item is None or unit_names.is_too_long(item.name):
             # It is signed: the address in the form of the forge is wrong, or no longer right.
             self._log_refusal(f"{typed[:_SHOWN_CHARS]!r} is not watched", is_signed=True)

@@ -11,11 +11,9 @@ from pypi_insiders.repositories.registry import (
     add,
     change,
     edit,
-    find,
     former_keys,
     load,
     save,
-    select,
 )
 from pypi_insiders.repositories.repository import (
     Repository,
@@ -337,34 +335,6 @@ def _by_name(*items: Repository) -> dict[str, Repository]:
 
 AB, CD = Repository("A/b", "ab"), Repository("c/D")
 KNOWN = _by_name(AB, CD)
-
-
-def test_find_ignores_case() -> None:
-    assert [find(KNOWN, name) for name in ("a/B", "C/d", "c/x")] == [AB, CD, None]
-
-
-@pytest.mark.parametrize(
-    ("names", "found"),
-    [((), [AB, CD]), (("C/D", "a/b"), [CD, AB]), (("a/b", "A/B.git"), [AB])],
-)
-def test_select(names: tuple[str, ...], found: list[Repository]) -> None:
-    """All without a name; each once, in the order asked for."""
-    assert select(KNOWN, names) == found
-
-
-def test_select_names_all_that_are_not_watched() -> None:
-    assert _refusal(select, KNOWN, ["x/y", "a/b", "z/z"]) == (
-        InsidersError,
-        "x/y, z/z are not watched repositories",
-        "see `pypi-insiders repos list`",
-    )
-    assert _refusal(select, KNOWN, ["a/b", "../x"])[0] is UsageError
-
-
-def test_select_suggests_the_name_that_was_mistyped() -> None:
-    near = {"me/probe": Repository("me/probe"), "you/other": Repository("you/other")}
-    message = "me/prob is not a watched repository; did you mean me/probe?"
-    assert _refusal(select, near, ["me/prob"])[1] == message
 
 
 def test_add_appends_and_changes_nothing_that_was_given() -> None:
