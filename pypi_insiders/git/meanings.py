@@ -17,8 +17,10 @@ from pypi_insiders.util.network_failures import PASSING_STATUS, UNREACHABLE, UNR
 # What hosts put before their messages. Anchored wherever a banner of ssh could have the same words.
 # Possessive (`*+`), or a hostile host's line of such words would take a time that is quadratic.
 _HOST = r"^(?:remote: *|ERROR: *|fatal: (?:remote error: *)?|conq: *|(?:Gitea|Forgejo|Gogs): *)*+"
+# Of curl: a status of the host, and of a proxy in the words of curl 7 and of curl 8.
 _STATUS = r"(?:returned error:|HTTP code|tunnel failed, response) "
 _RETRY = "the next update tries again"
+# Parts of the paths of sign-in pages, such as `/users/sign_in` of GitLab.
 _LOGIN = r"(?i:log-?in|sign[_-]?in|saml|sso|oauth|openid|auth|session)"
 
 # In the C locale, which LC_ALL sets, of git 2.39 to 2.55, OpenSSH, curl 7 and 8 with GnuTLS and
@@ -41,6 +43,7 @@ MEANINGS = (
         HTTP,
     ),
     Meaning(
+        # Of dash and of bash, by which git runs a helper with a path.
         r" get: (?:line )?\d+: (?P<helper>[^:\n]+): (?:not found|No such file|Permission denied)",
         AccessError,
         "credential helper {helper} cannot be run",
@@ -49,6 +52,7 @@ MEANINGS = (
         HTTP,
     ),
     Meaning(
+        # The hint names the file, so a host must not be able to choose it.
         r"^Bad owner or permissions on (?P<file>\S+)",
         InsidersError,
         "others can write ssh's configuration, so ssh refuses it",
@@ -96,6 +100,7 @@ MEANINGS = (
     ),
     # Git's `insteadOf` may turn a URL of https into one of ssh.
     Meaning(
+        # Without the name, which the host may have chosen: no `ssh-keygen -R` in the hint.
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         InsidersError,
         "the host's ssh key has changed, or another host answers",
@@ -158,12 +163,14 @@ MEANINGS = (
         "let it read the contents of the repository, in the settings of your account at {host}",
     ),
     Meaning(
+        # Of GitHub, then of Gitea with the number and the name of the key.
         r"denied to deploy key|^Deploy Key: |via a deployment key|^(?:remote: )?This deploy key",
         AccessError,
         "no access: the deploy key is of another repository",
         "add the key to this repository, or to your account at {host}",
     ),
     Meaning(
+        # `TF400813` is of Azure, "level read access" of Gogs.
         r"not authorized to (?:read|access)|^ERROR: Permission to \S+ denied|TF400813"
         r"|not allowed to (?:download|pull|clone|access)|does not have level read access",
         AccessError,
@@ -201,6 +208,8 @@ MEANINGS = (
         _RETRY,
     ),
     Meaning(
+        # `TF401019` is of Azure, "no longer exists" of Bitbucket, "not exported" of git daemon. A
+        # host answers the same of a repository that it does not show.
         r"does not appear to be a git repository|TF401019|no longer exists in this workspace"
         r"|access denied or repository not exported|^remote: Not found"
         "|" + _HOST + r"(?:(?i:the )?(?i:requested )?(?i:repository|project)\b.* )?(?i:not found"
@@ -211,6 +220,8 @@ MEANINGS = (
     ),
     # Credentials.
     Meaning(
+        # Before "Permission denied": ssh leaves out a key that it cannot use, and is refused
+        # without it.
         r"^Load key \"(?P<key>[^\"\n]+)\": bad permissions"
         r"|^Permissions 0\d+ for '(?P<file>[^'\n]+)' are too open",
         AccessError,
@@ -247,6 +258,7 @@ MEANINGS = (
         SSH,
     ),
     Meaning(
+        # The last is of Azure.
         r"Permission denied \(|Too many authentication failures"
         r"|(?i:public key) authentication failed",
         AccessError,
@@ -268,6 +280,7 @@ MEANINGS = (
         "ask its owner to allow {host}",
     ),
     Meaning(
+        # Git may ask nobody: GIT_TERMINAL_PROMPT=0 and GIT_ASKPASS=false.
         r"could not read (?:Username|Password)|unable to read askpass",
         AccessError,
         "no access: git has no credentials for the host",
@@ -281,6 +294,8 @@ MEANINGS = (
         "{sign_in}",
     ),
     Meaning(
+        # The place that git was redirected to, of the lines that follow "unable to update url
+        # base".
         rf"^ *redirect: \S*{_LOGIN}",
         AccessError,
         "no access: the host redirects to a sign-in page",
@@ -293,6 +308,7 @@ MEANINGS = (
         "open {url} in a browser; the repository may have moved",
     ),
     Meaning(
+        # A page with status 200 in the place of the list of refs.
         r"info/refs not valid: ",
         AccessError,
         "no access: the host answers with a web page, such as a sign-in page",
@@ -332,6 +348,7 @@ MEANINGS = (
     ),
     # Other statuses of servers, which will be the same at the next attempt.
     Meaning(
+        # Such as 501 of a web server without git; those of `PASSING_STATUS` have matched above.
         _STATUS + r"5\d\d\b",
         InsidersError,
         "the host or a proxy refuses the request",
@@ -358,6 +375,8 @@ MEANINGS = (
         "install it there, in the PATH of {ssh}",
     ),
     Meaning(
+        # Seen of a shell that greets: its text comes before git's protocol, which begins with a
+        # length.
         r"bad line length character",
         UnreachableError,
         "the host sends other text before its answer",
