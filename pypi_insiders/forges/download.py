@@ -48,7 +48,10 @@ def download(forge: Forge, asset: Asset, token: str | None, target: Path, name: 
                 demand_room(len(block))
                 digest.update(block)
                 _write(output, block, target)
+            # `read` with a size returns what has come, and raises nothing, if the connection ends
+            # early. Source: http.client, `HTTPResponse.length`.
             is_cut = bool(answer.length)
+    # A 404 for what it has just listed: it is being replaced, and no reason to build.
     except NoReleaseError as error:
         raise IncompleteError(f"{forge.host} lists {asset.name}, but does not have it") from error
     if is_cut or asset.size_bytes not in (None, size_bytes):

@@ -12,6 +12,7 @@ from pypi_insiders.forges.place import GITEA, GITHUB, GITLAB, Forge
 from pypi_insiders.util.redirects import is_same_origin
 from pypi_insiders.util.without_credentials import without_credentials
 
+# The most that GitHub and GitLab send at once.
 _PAGE = 100
 _MOST_PAGES = 100
 _TIME_CHARS = 40
@@ -69,6 +70,7 @@ def release_of(forge: Forge, tag: str, token: str | None, name: str) -> ForgeRel
         _demand_repository(forge, token, name)
         raise NoReleaseError(f"{forge.host} has no release of it") from error
     try:
+        # GitHub shows drafts to those who may write. Source: docs.github.com, "Releases".
         if found.get("draft"):
             raise NoReleaseError(f"its release on {forge.host} is a draft")
         if forge.kind == GITLAB:
@@ -183,6 +185,7 @@ def _pages(forge: Forge, url: str, token: str | None, name: str) -> Iterator[dic
 
 def _size(value: Any) -> int:
     size_bytes = int(value)
+    # Beyond that, JSON of other programs has no exact integers; and a forge may send any number.
     if not 0 <= size_bytes < 2**53:
         raise ValueError("no size of a file")
     return size_bytes
