@@ -152,6 +152,7 @@ def _tools(document: dict[str, Any], files: Mapping[str, str]) -> Iterator[str]:
         names.add("setuptools-scm")
     if re.search(r"\bpbr\s*=", code):
         names.add("pbr")
+    # It is the backend of many projects, and reads Git for those with this source only.
     if _get(document, "tool", "pdm", "version", "source") != "scm":
         names.discard("pdm-backend")
     yield from names & _VARIABLES.keys()
@@ -180,6 +181,8 @@ def _in_project(document: dict[str, Any], text: str) -> Iterator[_Place]:
         yield _Place(
             "pyproject.toml", stated, lambda version: _in_toml(text, ("project",), version)
         )
+    # With `[project]` and no version in it, `dynamic` must name it. Source: PEP 621. Poetry may
+    # have it in its own table.
     elif not _get(document, "tool", "poetry", "version"):
         yield _Place("pyproject.toml", None, lambda version: _made_static(text, version))
 
@@ -236,6 +239,7 @@ def _in_setup_cfg(text: str) -> Iterator[_Place]:
         changed = re.sub(pattern, rf"\g<1> {version}", text, count=1, flags=re.MULTILINE)
         return changed if _cfg_version(changed) == version else None
 
+    # Source: setuptools, "Configuring setuptools using setup.cfg files", `version`.
     is_computed = stated.startswith(("attr:", "file:"))
     yield _Place("setup.cfg", None if is_computed else stated, replaced)
 
@@ -252,11 +256,13 @@ def _cfg_version(text: str) -> str | None:
 def _in_setup_py(text: str) -> Iterator[_Place]:
     bounded.begin("its setup.py")
     try:
+        # Old code has escapes such as "\d", of which the parser warns on standard error.
         with warnings.catch_warnings(action="ignore"):
             calls = [node for node in ast.walk(ast.parse(text)) if _is_setup(node)]
     except (SyntaxError, ValueError, RecursionError):
         return
     values = [item.value for node in calls for item in node.keywords if item.arg == "version"]
+    # Of several calls, only running the code tells which one counts.
     if len(calls) != 1 or len(values) != 1:
         return
     value = values[0]
@@ -266,6 +272,7 @@ def _in_setup_py(text: str) -> Iterator[_Place]:
 
 
 def _is_setup(node: ast.AST) -> TypeGuard[ast.Call]:
+    # `setup`, `setuptools.setup` and `distutils.core.setup` alike.
     return isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "setup"
 
 
