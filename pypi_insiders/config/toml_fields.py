@@ -47,6 +47,7 @@ class Unit(NamedTuple):
 
 
 SECONDS = Unit("_s", ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")))
+# KB after KiB: a size such as 500MB is a multiple of 1000 only.
 BYTES = Unit(
     "_bytes",
     ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"), (1000, "KB")),
@@ -189,6 +190,7 @@ def _read_command(text: str) -> Any:
 
 
 def _read_list(text: str) -> Any:
+    # A value with a comma in it needs the syntax of the file.
     if not text.startswith("["):
         return [part.strip() for part in text.split(",")]
     try:
@@ -250,6 +252,7 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
+    # RecursionError: arrays nested too deeply, for which tomllib has no error of its own.
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         message = str(error).replace("\n", " ")
         raise InsidersError(f"{path} is not valid TOML: {message}", f"edit {path}") from error
@@ -274,6 +277,7 @@ def wrong(path: Path, problems: Iterable[str]) -> InsidersError:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a suffix for messages with the most similar known word, or with all."""
     known = list(known)
+    # Here, as it is needed for wrong words only, and slows the start of every command.
     import difflib
 
     # An underscore in place of a hyphen is the most likely mistake in a key.
