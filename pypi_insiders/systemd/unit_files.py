@@ -75,6 +75,7 @@ def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
                     _remove_empty(path.parent)
                 else:
                     write_atomic(path, text)
+    # Ctrl-C too, or units of two versions would work together.
     except BaseException:
         Change(before, frozenset()).undo()
         raise
@@ -83,6 +84,7 @@ def install(directory: Path, texts: Mapping[str, str], part: Part) -> Change:
 
 def _units(directory: Path, texts: Iterable[str], part: Part) -> tuple[str, ...]:
     """Return the units of a service, with the timers of repositories of their own."""
+    # Also those that are installed and no longer wanted: `install` removes what has no text.
     own = dict.fromkeys((*own_timers(texts), *installed_own_timers(directory)))
     return (*part.units, *SHARED, *(own if part == WATCHER else ()))
 
@@ -176,6 +178,7 @@ def freshness(directory: Path, name: str, texts: Mapping[str, str]) -> Freshness
     if text is None and name.endswith(CONFINEMENT):
         return Freshness.UNCONFINED
     if text is None:
+        # A drop-in that is missing has settings that are not in force.
         return Freshness.MISSING if name in UNITS else Freshness.STALE
     return Freshness.EDITED if unit_templates.is_edited(text) else Freshness.STALE
 
@@ -218,6 +221,7 @@ def uninstall(directory: Path) -> list[Path]:
         # Drop-ins first: if this is interrupted, the unit still works.
         for path in map(directory.joinpath, reversed(files_of(unit))):
             try:
+                # A link is the user's: of `systemctl mask`, or into a repository of dotfiles.
                 if not path.is_symlink() and _read_ours(path) is not None and remove(path):
                     removed.append(path)
             except InsidersError as error:
@@ -253,4 +257,5 @@ def _links(directory: Path) -> list[Path]:
 def _remove_empty(directory: Path) -> None:
     if directory.name.endswith(".d"):
         with contextlib.suppress(OSError):
+            # Fails if the user has drop-ins of their own there, which stay.
             directory.rmdir()
