@@ -107,6 +107,7 @@ def clear(paths: Paths) -> None:
     Raises:
         InsidersError: a file cannot be removed.
     """
+    # Begun ones too: no update would complete them.
     for suffix in (_BEGUN, _READY):
         for path in _files(paths, f"*/*{suffix}"):
             remove(path)
@@ -151,6 +152,7 @@ def _read(paths: Paths, pattern: str) -> Iterator[NewRelease]:
 
 def _understand(text: str) -> NewRelease:
     release = shaped(NewRelease, json.loads(text))
+    # Raises for a wrong version here: the name of its file is made from it.
     Version(release.version)
     return release
 

@@ -63,6 +63,7 @@ def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[
     """
     name = _meant(project, "0")[0]
     files = {file for files in held(paths.distributions, name).values() for file in files}
+    # Of lost files too: `unpublish` gives up what nothing can restore.
     files.update(_remembered(paths))
     known: dict[Version, list[str]] = {}
     for file, of_project, version in distribution.releases(sorted(files)):
@@ -267,6 +268,7 @@ def drop_yanks(paths: Paths, gone: Collection[tuple[str, Version]]) -> None:
     """
     # Some files of a release may stay, such as a wheel for another Python, copied there by hand.
     left = {(project, version) for _, project, version in _files(paths.distributions)}
+    # Without yanks, which is the usual case, neither the lock is taken nor a file written.
     if yanks.load(paths.distributions, paths.state):
         with _changing(paths) as listed:
             for project, version in gone:

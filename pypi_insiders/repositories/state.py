@@ -30,9 +30,11 @@ Since 3, taken-back releases are in a list; since 4, builds have messages, and t
 tags that are no commits and of lower tags; since 5, builds have assets, tags wait for them, and
 heads of branches are built too, which an older version would take for deleted tags.
 """
+# Of these, a missing file may have been unpublished: no list says so.
 _NO_LIST = (1, 2)
 _CHECKS = "checks.json"
 _VERIFIED = "verified.json"
+# Without it, a repository that a user removed looks like one that `repos.toml` has lost.
 _REMOVED = "removed.json"
 
 
