@@ -66,6 +66,7 @@ class AssetFetcher:
             InsidersError: the token cannot be read, or the state not written.
         """
         before = self._build_of(release.tag)
+        # Before the key is read: published assets come back from there even if it was unset since.
         if lost:
             return self._lost(release, before, lost)
         if not self._repository.has_assets:
@@ -82,6 +83,7 @@ class AssetFetcher:
         if before is not None and kept and invalid:
             self._record_invalid(before, [it for it in wanted if it.name in invalid])
         if fetched is None and kept:
+            # Not built: the release is published, and these would have been further files of it.
             raise LeftOutError("no further asset of its release is valid")
         if fetched is None and self._repository.assets == "only":
             why = next(iter(invalid.values()))
@@ -90,6 +92,7 @@ class AssetFetcher:
             )
         if fetched is None or self._repository.assets == "only":
             return fetched
+        # With what is published, so that no wheel is built that the release has already.
         files = [*kept, *fetched.distributions.files]
         wheels = [path for path in files if distribution.is_wheel(path.name)]
         return replace(
@@ -114,6 +117,7 @@ class AssetFetcher:
         """Return the published files of a build; none if it was taken back."""
         directory = self._context.paths.distributions
         files = list(before.files) if before else []
+        # What was only uploaded to another index has no file here: its record counts.
         if before is None or before.local:
             files = store.present(directory, files)
         return [directory / name for name in files]
@@ -153,6 +157,7 @@ class AssetFetcher:
         valid = dict[str, PublishedAsset]()
         invalid: dict[str, str] = {}
         try:
+            # Watched while it arrives, too: GitLab lists no sizes.
             with guard.guarding(directory):
                 for asset in assets:
                     path = directory / asset.name
@@ -160,6 +165,7 @@ class AssetFetcher:
                     try:
                         file_contents.read(path)
                         archives.check(path)
+                    # One broken wheel does not take the others of the release with it.
                     except DistributionError as error:
                         invalid[asset.name] = error.message
                     else:
@@ -203,6 +209,8 @@ class AssetFetcher:
         for path in fetched.distributions.files if fetched else ():
             if file_contents.read(path).sha256 == wanted[path.name]:
                 same[path.name] = path
+        # Not built in its place: another file of the same name would be published, and lock files
+        # have the hash of this one.
         if gone := sorted(recorded.keys() - same.keys()):
             if fetched:
                 fetched.discard()

@@ -43,6 +43,7 @@ class HeadSelector:
     def named(self, listed: Refs) -> str | None:
         """Return the head that `--tag` names, or the version of which it names; `None`: a tag."""
         text = self._request.tag
+        # A tag first: a repository may have one that is called like a version of a head.
         if text is None or text in listed.tags:
             return None
         if text in self.refs(listed):
@@ -88,6 +89,8 @@ class HeadSelector:
             return True
         error = heads.not_found(branch, listed.branches, self._repository.remote)
         if any(heads.branch_of(build.tag) == branch for build in tracked.known.heads):
+            # It was there, and is probably merged: a warning. A branch that was never there is
+            # mistyped.
             another = f"`{command} branch=BRANCH` builds another"
             tracked.warn([f"{error.message}; its releases stay; {another}"])
         else:
