@@ -123,6 +123,7 @@ def remove(names: tuple[str, ...], purge: bool, yes: bool, dry_run: bool) -> Non
     index again.
     """
     paths = default_paths()
+    # Before the removal, after which `repos.toml` has them no longer.
     own = _intervals(paths)
     if purge or dry_run:
         found = removal.published(paths, names)
