@@ -45,5 +45,6 @@ def is_ancestor(mirror: Path, old: str, new: str) -> bool | None:
 
     Source: git-merge-base(1), `--is-ancestor`.
     """
+    # Its exit status is the answer; 128 is of a commit that is missing.
     done = attempt(f"--git-dir={mirror}", "merge-base", "--is-ancestor", old, new)
     return {0: True, 1: False}.get(done.status)
