@@ -83,6 +83,7 @@ class Requirements:
                     self._workspace / f"latest-{number}", required, python=python, as_of_s=None,
                     processes=self._launcher.processes, wheels=self._added_wheels,
                 )  # fmt: skip
+            # The latest ones cannot be installed: no reason to build with them.
             except InsidersError:
                 continue
             if latest.versions != made.versions:
