@@ -40,8 +40,8 @@ class ReleaseList(NamedTuple):
         """
         paths = self._paths(directory, copies)
         if copies is None:
-            # Not set aside, so that it fails each time: a withdrawn release must not be served
-            # again because the list of withdrawn releases is damaged.
+            # Not set aside, so that it fails each time: no installer may get a yanked release
+            # because the list of yanks is damaged.
             return _load_only(*paths)
         path, copy = paths
         try:
