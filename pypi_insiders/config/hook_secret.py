@@ -14,6 +14,7 @@ CREDENTIAL = "pypi-insiders-hooks"
 PREFIX = "whsec_"
 """The start of a secret that is a key in base64. Source: the Standard Webhooks specification."""
 
+# From 24 to 64. Source: the Standard Webhooks specification.
 _KEY_BYTES = 32
 _FEWEST_CHARS = 16
 

@@ -37,7 +37,7 @@ class Locks:
 
     @property
     def yanks(self) -> Path:
-        """Held while the lists of yanked and withdrawn releases are changed."""
+        """Held while the lists of yanked and taken-back releases are changed."""
         return self._state / "yanks.lock"
 
     @property
@@ -181,6 +181,7 @@ def build_logs(paths: Paths, name: str) -> Path:
 
 def build_log(paths: Paths, name: str, tag: str) -> Path:
     """Return the file with the output of the last failed build of a tag of `NS/PROJ`."""
+    # `%` too, or the tags `a/b` and `a%2Fb` would have one file.
     escaped = tag.replace("%", "%25").replace("/", "%2F")
     return build_logs(paths, name) / f"{escaped}.log"
 
