@@ -54,6 +54,7 @@ def uninstall(paths: Paths) -> Path | None:
     path = installed(paths)
     if path is not None:
         remove(path)
+        # Without a user manager nothing is left that has read the file.
         systemctl.try_call("daemon-reload")
     return path
 
