@@ -78,12 +78,14 @@ class Numbering:
                 yield version.dev
 
     def _names_commit(self, version: Version) -> bool:
+        # As setuptools-scm writes it, `+g1a2b3c4`; the `g` is not part of the hash.
         digits = (version.local or "").removeprefix("g")
         return len(digits) >= _SHORT and self.commit.startswith(digits)
 
 
 def _next(last: Version) -> str:
     """Return the release that follows the last one, such as 1.2.4 after 1.2.3."""
+    # After 1.3.0.dev2 comes a higher one of 1.3.0, and not of 1.3.1.
     if last.is_devrelease:
         return _base(last)
     epoch = f"{last.epoch}!" if last.epoch else ""

@@ -160,6 +160,7 @@ def parse_url(text: str) -> str:
 class Repository:
     """One watched repository; every field but its name is a key of `repos.toml`."""
 
+    # Still read, and written by its new name when the table changes; doctor warns of it.
     FORMER_KEYS: ClassVar = {"distribution": "project"}
 
     name: str
@@ -360,6 +361,7 @@ def parse_specification(text: str, *, has_url: bool = False) -> Repository:
     if not is_name and (found := pasted.parse(address)):
         url = None if found.url is None else parse_url(found.url)
         return Repository(parse_name(found.name), parse_project(project) if project else None, url)
+    # An address that names no repository, as it has no namespace or is a path.
     if "://" in text or "@" in text or text.startswith("/"):
         raise UsageError(
             f"{without_credentials(text)!r} is not NS/PROJ",

@@ -224,7 +224,7 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     del content["project"], content["is_old"]
     if not state.waiting:
         del content["waiting"]
-    # An older version rejects keys that it does not know, so this one is written when needed only.
+    # Empty in most builds, and each command reads the states of all repositories.
     for build in content["builds"]:
         for key in ("unfinished", "message", "remark", "assets", "invalid"):
             if not build[key]:
