@@ -25,6 +25,7 @@ class Destination:
     """The URL of its simple API; the name of a project and a slash are appended."""
     user: str | None = None
     """The user who uploads; `None`: the user in netrc, or else `__token__`."""
+    # No traceback and no log line may show it.
     password: str | None = field(default=None, repr=False)
     """The password, if it is known already."""
 
