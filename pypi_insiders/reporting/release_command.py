@@ -51,6 +51,7 @@ def run(paths: Paths, project: str, command: Sequence[str] = (), *, is_retry: bo
         # Again and again: an update may publish another one meanwhile.
         while releases := _waiting(paths, project, done, is_retry=is_retry):
             done.update(release.version for release in releases)
+            # Before the command, which may take an hour; and not again with its second attempt.
             _notify([release for release in releases if not release.attempts], settings)
             for release in releases:
                 with log.about(release.repository):
@@ -72,6 +73,7 @@ def _waiting(paths: Paths, project: str, done: set[str], *, is_retry: bool) -> l
             new_releases.forget(paths, release)
         elif is_retry or not release.is_given_up:
             found.append(release)
+        # It was killed at its last attempt, and could not record why.
         elif release.error is None:
             new_releases.save(paths, replace(release, error="interrupted"))
     return found
