@@ -117,6 +117,8 @@ class Announcer:
             return
         if self._has_unit:
             units = map(unit_names.of_project, names)
+            # Without --no-block the update would wait for the command: `start` of a oneshot returns
+            # at its end.
             systemctl.call("start", "--no-block", "--", *units)
         elif unconfined.is_needed():
             # Not here: the command has the permissions of the user, which this process lacks.
@@ -130,6 +132,7 @@ class Announcer:
     @cached_property
     def _has_unit(self) -> bool:
         """Whether the user manager has the unit, with the directories of this process."""
+        # Of some project, as systemd loads instances of a template only.
         unit = unit_names.of_project("x")
         try:
             loaded = systemctl.show(unit, "LoadState")["LoadState"]
@@ -138,6 +141,7 @@ class Announcer:
             environment = systemctl.service(unit)["Environment"]
         except InsidersError:
             return False
+        # A unit with another state directory would find no releases there.
         own = f"XDG_STATE_HOME={self._paths.state.parent}"
         return all(item == own for item in environment if item.startswith("XDG_STATE_HOME="))
 

@@ -61,6 +61,7 @@ def as_distributions(paths: Sequence[Path]) -> Distributions:
     wheels = [path for path in paths if distribution.is_wheel(path.name)]
     sdists = [path for path in paths if path not in wheels]
     if len(sdists) > 1:  # as .tar.gz and as .zip
+        # The one that PEP 625 allows comes first.
         sdists.sort(key=lambda path: not path.name.endswith(".tar.gz"))
     return artifacts.check(sdists[0] if sdists else None, wheels)
 
@@ -76,6 +77,7 @@ def fits(wheels: Iterable[Path], version: str | None) -> bool:
         usable = set(tags.sys_tags())
     else:
         number = (3, int(version.removeprefix("3.").rstrip("t")))
+        # A free-threaded Python, such as 3.13t, has an ABI of its own.
         abis = [f"cp3{number[1]}t"] if version.endswith("t") else None
         usable = {
             *tags.cpython_tags(number, abis),

@@ -27,6 +27,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names
 from pypi_insiders.util.trees import remove_foreign_tree
 
+# Each only waits for its host: ten at once take as long as one.
 _AT_ONCE = 16
 # Reading a name takes seconds: a directory of this age was left by a killed process.
 _LEFT_AFTER_S = 3600

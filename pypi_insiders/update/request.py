@@ -25,6 +25,7 @@ class UpdateRequest:
     """The index to upload to, instead of `index-url` in the settings."""
     index_user: str | None = None
     """The user for the upload."""
+    # As in `Destination`: no traceback may show it.
     index_password: str | None = field(default=None, repr=False)
     """The password, if it is known already."""
 

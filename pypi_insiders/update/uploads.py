@@ -69,6 +69,7 @@ def send(
                 tracked.outcome.unreachable = True
                 return
             tracked.fail_tag(build.tag, refs.get(build.tag, build.commit), error)
+        # Bugs too: a failed upload must not stop the others.
         except Exception as error:
             tracked.fail(error, build.tag)
 
