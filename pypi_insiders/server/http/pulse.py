@@ -31,6 +31,7 @@ class Pulse:
         self._next_s = 0.0
         self._next_look_s = 0.0
         self._notifier = Notifier()
+        # Removed, or the programs that this process starts would take themselves for watched.
         timeout_us = os.environ.pop("WATCHDOG_USEC", "")
         is_watched = (
             os.environ.pop("WATCHDOG_PID", "") == str(os.getpid()) and timeout_us.isdecimal()

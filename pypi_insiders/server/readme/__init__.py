@@ -87,6 +87,7 @@ class Reader:
 
 
 def _read(name: str, file: FileIO) -> Readme:
+    # -I, and no environment: nothing of the user's is imported or inherited.
     argv = (sys.executable, "-I", "-m", __name__, name)
     try:
         done = run(argv, timeout_s=_TIMEOUT_S, environment={"LC_ALL": "C.UTF-8"}, stdin=file)

@@ -67,6 +67,7 @@ def _safe(html: str) -> str:
     return nh3.clean(
         "".join(rewriter.out),
         tags=_TAGS,
+        # What these contain would be shown as text otherwise.
         clean_content_tags={"script", "style", "title", "textarea", "svg", "math", "template"},
         attributes=_ATTRIBUTES,
         attribute_filter=_filter,

@@ -86,6 +86,7 @@ class Downloads:
 def _span(request: Request, digest: str, size: int) -> tuple[int, int] | None:
     """Return which bytes are wanted, if they are wanted of this file; `None`: all."""
     wanted = request.header("Range")
+    # Ranges are of GET only. Source: RFC 9110, section 14.2.
     if wanted is None or request.method != "GET":
         return None
     is_same = request.header("If-Range") in (None, f'"{digest}"')

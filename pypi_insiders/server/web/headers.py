@@ -27,6 +27,7 @@ def best_media_type(accept: str, offered: Iterable[str]) -> str | None:
     for item in accept.lower().split(","):
         media_type, *parameters = (part.strip() for part in item.split(";"))
         given = next((part[2:].strip() for part in parameters if part.startswith("q=")), "1")
+        # A type with a wrong quality counts as not named.
         if _QUALITY.fullmatch(given):
             wanted.setdefault(media_type, float(given))
     best, most = None, 0.0

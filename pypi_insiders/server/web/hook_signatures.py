@@ -16,6 +16,7 @@ _OF_BODY = (
     ("X-Gitea-Signature", ""),
     ("X-Forgejo-Signature", ""),
 )
+# That of the libraries of the Standard Webhooks specification.
 _TOLERANCE_S = 5 * 60
 _MOST_SIGNATURES = 10
 
@@ -68,6 +69,7 @@ def _is_of_message(header: Header, body: bytes, secret: str, now_s: float) -> bo
         return False
     if abs(now_s - int(stamp)) > _TOLERANCE_S:
         return False
+    # WSGI has decoded the headers as Latin-1. Source: PEP 3333.
     content = f"{number}.{stamp}.".encode("latin-1", "replace") + body
     wanted = base64.b64encode(hmac.digest(key, content, "sha256")).decode()
     # Several, while a key is replaced.

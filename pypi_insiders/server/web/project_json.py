@@ -100,9 +100,11 @@ def _file(url: str, project: Project, entry: Entry) -> dict[str, Any]:
         "digests": {"sha256": entry.sha256},
         "filename": entry.name,
         "packagetype": "bdist_wheel" if is_wheel else "sdist",
+        # The tag of the Python, such as `cp312`, as PyPI has it.
         "python_version": entry.name.split("-")[-3] if is_wheel else "source",
         "requires_python": entry.requires_python,
         "size": entry.identity.size_bytes,
+        # Of PyPI, this one has neither a fraction nor a time zone.
         "upload_time": uploaded.partition(".")[0],
         "upload_time_iso_8601": uploaded,
         "url": f"{url}/packages/{quote(entry.name)}",

@@ -57,6 +57,7 @@ class Uploads:
         self._directory = directory
         self._cache = cache
         self._learn = learn
+        # What a killed index has left of uploads.
         store.sweep(directory)
 
     def take(self, request: Request) -> Response:
@@ -98,6 +99,7 @@ class Uploads:
                     "409 Conflict", f"{path.name} was published with other content"
                 )
             digests, new = store.publish(self._directory, self._cache, [path])
+            # A file that the cache does not know yet, such as one put there by hand.
             if path.name not in digests:
                 raise _UploadRefused("409 Conflict", f"{path.name} is there with other content")
         self._learn([distribution.release_of(path.name)[0]])
