@@ -53,6 +53,7 @@ def run(
     except InsidersError as error:
         if not inherited:
             raise
+        # Clients in the queue of systemd's socket get the reason, and do not wait for nothing.
         complain(error.message, error.hint)
         paths = default_paths()
         refuse(error, inherited, paths, lambda: load_settings(paths.settings).server)
