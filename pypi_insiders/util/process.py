@@ -53,6 +53,7 @@ def run(
             **_input(stdin),
             capture_output=True,
             encoding="utf-8",
+            # Other programs also print what is no UTF-8, such as names of files.
             errors="replace",
             env=environment,
             timeout=timeout_s,
@@ -132,6 +133,7 @@ def printing(argv: Sequence[str]) -> Iterator[Lines]:
     try:
         yield Lines(process.stdout)
     finally:
+        # It has nothing to finish, and `journalctl --follow` would never end.
         process.kill()
         with process:
             pass
