@@ -20,6 +20,8 @@ from pypi_insiders.util.trees import target_in
 
 _FILES = ("pyproject.toml", "setup.cfg", "setup.py")
 _LIMIT_BYTES = 512 * 1024
+# By which setup.py calls `setup`.
+_MODULES = ("setuptools", "distutils", "distutils.core", "core")
 # The variables that set the version in place of Git, by the tools that read them. Source: the
 # manuals of setuptools-scm, pdm-backend, poetry-dynamic-versioning, uv-dynamic-versioning and pbr.
 _VARIABLES = {
@@ -129,7 +131,7 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         document = {}  # `build` reports it
     # A tool overrides what is written beside it, but not a version in `[project]`.
-    is_static = isinstance(_get(document, "project", "version"), str)
+    is_static = isinstance(value_at(document, "project", "version"), str)
     tools = [] if is_static else sorted(_tools(document, files))
     place = next(_places(document, files), None)
     changed = {}
@@ -141,7 +143,7 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tools(document: dict[str, Any], files: Mapping[str, str]) -> Iterator[str]:
-    required = _get(document, "build-system", "requires")
+    required = value_at(document, "build-system", "requires")
     names = {
         re.sub(r"[-_.]+", "-", match[0]).lower()
         for text in (required if isinstance(required, list) else ())
@@ -153,7 +155,7 @@ def _tools(document: dict[str, Any], files: Mapping[str, str]) -> Iterator[str]:
     if re.search(r"\bpbr\s*=", code):
         names.add("pbr")
     # It is the backend of many projects, and reads Git for those with this source only.
-    if _get(document, "tool", "pdm", "version", "source") != "scm":
+    if value_at(document, "tool", "pdm", "version", "source") != "scm":
         names.discard("pdm-backend")
     yield from names & _VARIABLES.keys()
 
@@ -163,7 +165,7 @@ def _places(document: dict[str, Any], files: Mapping[str, str]) -> Iterator[_Pla
     text = files.get("pyproject.toml", "")
     if "project" in document:
         yield from _in_project(document, text)
-    if stated := _get(document, "tool", "poetry", "version"):
+    if stated := value_at(document, "tool", "poetry", "version"):
         yield _Place(
             "pyproject.toml",
             stated if isinstance(stated, str) else None,
@@ -176,21 +178,21 @@ def _places(document: dict[str, Any], files: Mapping[str, str]) -> Iterator[_Pla
 
 
 def _in_project(document: dict[str, Any], text: str) -> Iterator[_Place]:
-    stated = _get(document, "project", "version")
+    stated = value_at(document, "project", "version")
     if isinstance(stated, str):
         yield _Place(
             "pyproject.toml", stated, lambda version: _in_toml(text, ("project",), version)
         )
     # With `[project]` and no version in it, `dynamic` must name it. Source: PEP 621. Poetry may
     # have it in its own table.
-    elif not _get(document, "tool", "poetry", "version"):
+    elif not value_at(document, "tool", "poetry", "version"):
         yield _Place("pyproject.toml", None, lambda version: _made_static(text, version))
 
 
 def _in_toml(text: str, table: tuple[str, ...], version: str) -> str | None:
     """Replace `version` in a table; `None` if the text has another form than usual."""
     expected = tomllib.loads(text)
-    _get(expected, *table)["version"] = version
+    value_at(expected, *table)["version"] = version
     header = re.escape(".".join(table))
     return _checked(
         text,
@@ -258,7 +260,7 @@ def _in_setup_py(text: str) -> Iterator[_Place]:
     try:
         # Old code has escapes such as "\d", of which the parser warns on standard error.
         with warnings.catch_warnings(action="ignore"):
-            calls = [node for node in ast.walk(ast.parse(text)) if _is_setup(node)]
+            calls = [node for node in ast.walk(ast.parse(text)) if is_setup(node)]
     except (SyntaxError, ValueError, RecursionError):
         return
     values = [item.value for node in calls for item in node.keywords if item.arg == "version"]
@@ -271,9 +273,14 @@ def _in_setup_py(text: str) -> Iterator[_Place]:
     yield _Place("setup.py", stated, lambda version: _spliced(text, value, version))
 
 
-def _is_setup(node: ast.AST) -> TypeGuard[ast.Call]:
-    # `setup`, `setuptools.setup` and `distutils.core.setup` alike.
-    return isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "setup"
+def is_setup(node: ast.AST) -> TypeGuard[ast.Call]:
+    """Return whether code is a call of `setup`, and not of another function of that name."""
+    if not isinstance(node, ast.Call):
+        return False
+    function = node.func
+    if isinstance(function, ast.Attribute):
+        return function.attr == "setup" and ast.unparse(function.value) in _MODULES
+    return isinstance(function, ast.Name) and function.id == "setup"
 
 
 def _spliced(text: str, node: ast.expr, version: str) -> str | None:
@@ -288,7 +295,7 @@ def _spliced(text: str, node: ast.expr, version: str) -> str | None:
     return (content[:start] + repr(version).encode() + content[end:]).decode()
 
 
-def _get(document: object, *keys: str) -> Any:
+def value_at(document: object, *keys: str) -> Any:
     """Return the value of a key in nested tables; `None` if a table is missing."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None

@@ -9,13 +9,12 @@ from typing import Any
 
 from packaging.utils import InvalidName, canonicalize_name
 
+from pypi_insiders.builder.version_files import is_setup, value_at
 from pypi_insiders.util import bounded
 from pypi_insiders.util.bounded import ExhaustedError
 
 FILES = ("pyproject.toml", "setup.cfg", "setup.py")
 """The files that may contain the name of a project."""
-
-_MODULES = ("setuptools", "distutils", "distutils.core", "core")
 
 
 class UnknownNameError(ValueError):
@@ -59,7 +58,7 @@ def _read(files: Mapping[str, str]) -> str:
     document = _toml(files.get("pyproject.toml", ""))
     # Every backend takes the name from [project] if that exists, and ignores all other places.
     if "project" in document:
-        return _normalized(_get(document, "project", "name"), "[project] in pyproject.toml")
+        return _normalized(value_at(document, "project", "name"), "[project] in pyproject.toml")
     found = {
         _normalized(name, place) for name, place in _candidates(files, document) if name is not None
     }
@@ -73,13 +72,14 @@ def _read(files: Mapping[str, str]) -> str:
 def _candidates(files: Mapping[str, str], document: dict[str, Any]) -> Iterator[tuple[object, str]]:
     """Yield each name at a place that the build backend reads, and the place."""
     # PEP 517: without a [build-system] table, setuptools builds.
-    backend = str(_get(document, "build-system", "build-backend") or "setuptools").partition(".")[0]
+    named = value_at(document, "build-system", "build-backend")
+    backend = str(named or "setuptools").partition(".")[0]
     if backend not in ("flit_core", "flit", "setuptools"):
-        yield _get(document, "tool", "poetry", "name"), "[tool.poetry] in pyproject.toml"
+        yield value_at(document, "tool", "poetry", "name"), "[tool.poetry] in pyproject.toml"
     if backend not in ("poetry", "setuptools"):
-        flit = _get(document, "tool", "flit", "metadata")
+        flit = value_at(document, "tool", "flit", "metadata")
         yield (
-            _get(flit, "dist-name") or _get(flit, "module"),
+            value_at(flit, "dist-name") or value_at(flit, "module"),
             "[tool.flit.metadata] in pyproject.toml",
         )
     if backend not in ("flit_core", "flit", "poetry"):
@@ -96,13 +96,6 @@ def _toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise UnknownNameError("pyproject.toml is not valid TOML") from error
-
-
-def _get(document: object, *keys: str) -> Any:
-    """Return the value of a key in nested tables; `None` if a table is missing."""
-    for key in keys:
-        document = document.get(key) if isinstance(document, dict) else None
-    return document
 
 
 def _normalized(name: object, place: str) -> str:
@@ -136,7 +129,7 @@ def _in_setup_py(text: str) -> str | None:
         # Warnings about invalid escapes in foreign code do not belong into the log.
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(text)
-        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_setup(node)]
+        calls = [node for node in ast.walk(tree) if is_setup(node)]
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UnknownNameError("setup.py cannot be parsed") from error
     # Two calls are mostly in branches of an `if`; only running the code would select one.
@@ -152,13 +145,6 @@ def _in_setup_py(text: str) -> str | None:
     values = {keyword.arg: keyword.value for keyword in calls[0].keywords}
     name = values.get("name")
     return str(name.value) if isinstance(name, ast.Constant) else None
-
-
-def _is_setup(node: ast.Call) -> bool:
-    function = node.func
-    if isinstance(function, ast.Attribute):
-        return function.attr == "setup" and ast.unparse(function.value) in _MODULES
-    return isinstance(function, ast.Name) and function.id == "setup"
 
 
 if __name__ == "__main__":

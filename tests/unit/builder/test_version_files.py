@@ -111,6 +111,8 @@ def test_what_cannot_be_replaced_for_sure_is_refused(tmp_path: Path, files: dict
         ({"setup_py": "setup(use_scm_version=True)"}, VersionFiles(None, ("setuptools-scm",))),
         ({"setup_py": "setup(version='1')", "setup_cfg": "[metadata]\nversion = 2\n"},
          VersionFiles(Version("1"))),
+        # A function of another module that is called so too.
+        ({"setup_py": "log.setup(version='9')\nsetup(version='1')"}, VersionFiles(Version("1"))),
         ({"setup_cfg": "[metadata]\nversion = file: VERSION\n"}, VersionFiles()),
         ({"pyproject_toml": '[project]\nname = "probe"\nversion = "odd"\n'}, VersionFiles()),
     ],
