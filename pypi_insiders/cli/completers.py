@@ -93,9 +93,11 @@ def tags(ctx: click.Context) -> Iterable[str]:
     ]
 
 
-def _natural(tag: str) -> list[str | int]:
+def _natural(tag: str) -> list[tuple[int, str]]:
     """Return by what v1.9 is before v1.10; versions are slow to import."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", tag)]
+    # By the number of digits, and not as numbers: Python reads none of thousands of digits.
+    parts = (part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", tag))
+    return [(len(part) if number % 2 else 0, part) for number, part in enumerate(parts)]
 
 
 def keys(

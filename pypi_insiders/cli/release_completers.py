@@ -39,12 +39,10 @@ def yanked_versions(ctx: click.Context) -> Iterable[str]:
 
 
 def _held() -> Iterator[tuple[NormalizedName, Version]]:
-
     for _, project, version in distribution.releases(list_names(default_paths().distributions)):
         yield project, version
 
 
 def _yanked() -> dict[str, dict[str, str]]:
-
     # Without its copy: a shell that completes changes no files and says nothing.
     return yanks.load(default_paths().distributions)
