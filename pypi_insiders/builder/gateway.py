@@ -31,8 +31,8 @@ _REQUEST = re.compile(rb"([A-Z]+) ([\x21-\x7e]+) HTTP/1\.[01]\r\n")
 # bare line feed: for them the header would end earlier, and an unchecked request would follow.
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[^\r\n]*")
-# Hop-by-hop fields, which a proxy must not forward. Source: RFC 9110, section 7.6.1.
 _HOST = re.compile(rb"(?im)^host[ \t]*:[^\n]*\n")
+# Hop-by-hop fields, which a proxy must not forward. Source: RFC 9110, section 7.6.1.
 _HOP_BY_HOP = re.compile(rb"(?im)^(?:proxy-[\w-]+|connection|keep-alive):[^\n]*\n")
 
 

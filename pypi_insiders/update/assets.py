@@ -219,7 +219,7 @@ class AssetFetcher:
                 "published",
                 hint="restore the files from a backup, or give up the release: "
                 f"`pypi-insiders unpublish {self._tracked.known.project} "
-                f"{before.version if before else ''}`".rstrip(),
+                f"{before.version if before else ''}`",
             )
         if fetched is None:
             return None
