@@ -152,7 +152,7 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
 
 
 def verbosity(ctx: click.Context) -> int:
-    """Tell how often `-v` was given, less how often `-q`, here or further left."""
+    """Return how often `-v` was given, less how often `-q`, here or further left."""
     count: int = ctx.meta.get(_VERBOSITY, 0)
     return count
 
@@ -173,7 +173,7 @@ def checked(parse: Callable[[object], Any]) -> Callable[..., Any]:
 
 
 def colour() -> bool | None:
-    """Tell whether there may be colours: `False` for none, `None` where a terminal shows them.
+    """Return `False` for no colours; `None`: a terminal shows them.
 
     Source: https://no-color.org/; terminfo(5) on `dumb`.
     """
@@ -208,7 +208,7 @@ def in_words(error: click.ClickException) -> tuple[str, str | None]:
 
 
 def complain(message: str, hint: str | None) -> None:
-    """Say on standard error what failed and what to do."""
+    """Print an error and its hint to standard error."""
     error, hint_word = click.style("error:", fg="red", bold=True), click.style("hint:", fg="cyan")
     # Addresses are typed and pasted with passwords in them, and each message may repeat one.
     message, hint = without_passwords(message), without_passwords(hint or "")

@@ -1,4 +1,4 @@
-"""Run an update, with its progress on standard error, and write what came of it."""
+"""Run an update, with its progress on standard error, and print its outcomes."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -30,10 +30,10 @@ def update(
     as_json: bool,
     is_quiet: bool,
 ) -> int:
-    """Run an update as the options say, and print what came of it.
+    """Run an update by the options of the command, and print its outcomes.
 
     Args:
-        names: of repositories; none are all.
+        names: of repositories; empty: all.
         password: for the index to upload to.
         options: the other fields of the request.
         as_json: print it for scripts.
@@ -77,7 +77,7 @@ def update(
 
 
 def _warn_of_unlisted(paths: Paths) -> None:
-    """Say which repositories were watched, and are not listed though nobody removed them."""
+    """Warn of repositories that are no longer listed though nobody removed them."""
     if names := removal.unlisted(paths, ()):
         log = logging.getLogger(__name__)
         log.warning(
@@ -98,14 +98,14 @@ def run(
     """Run an update, with its progress on standard error.
 
     Args:
-        paths: where everything lies.
+        paths: all paths of the program.
         settings: those of `config.toml`.
-        request: what is to be done.
-        tell: is told in one line what is done now, and how it ended.
+        request: the repositories and tags to update.
+        tell: called with one line on each step, and on the result.
         is_quiet: whether nothing is shown live.
 
     Returns:
-        What came of it, and how many seconds it took.
+        The outcomes, and the seconds that it took.
 
     Raises:
         InsidersError: as `update.update`.

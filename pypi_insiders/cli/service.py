@@ -154,7 +154,7 @@ def show_log(
 
 
 def _in_journal(repository: str) -> tuple[list[str], bool]:
-    """Tell under which names the journal has a repository, also one that is not watched any more.
+    """Return the names of a repository in the journal, also of one that is no longer watched.
 
     Returns:
         The names, and whether the journal has any of them.

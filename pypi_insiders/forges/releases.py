@@ -82,7 +82,7 @@ def release_of(forge: Forge, tag: str, token: str | None, name: str) -> ForgeRel
 
 
 def _demand_repository(forge: Forge, token: str | None, name: str) -> None:
-    """Tell a repository that the token does not show from one without this release.
+    """Require that the forge shows the repository, which has no release of this tag.
 
     Raises:
         ForgeError: it is not shown; forges answer 404 for what somebody may not see.

@@ -81,7 +81,7 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
     """Return the details of a repository, also of one that is no longer watched.
 
     Args:
-        paths: where everything is.
+        paths: all paths of the program.
         name: `NS/PROJ`, in any case.
         now: its time zone is that of all times.
 

@@ -71,7 +71,7 @@ def cancel(paths: Paths, release: NewRelease) -> None:
 
 
 def complete(paths: Paths, release: NewRelease) -> None:
-    """Let the command run for a release, which is published and recorded now.
+    """Mark a release, which is published and recorded now, as ready for the command.
 
     Raises:
         InsidersError: the file cannot be renamed.

@@ -28,7 +28,7 @@ def unpublish(paths: Paths, wanted: Iterable[Release]) -> list[str]:
 def give_up_failed(
     paths: Paths, project: str, versions: Iterable[str], *, dry_run: bool
 ) -> list[str]:
-    """Let no update build versions again whose tags have failed.
+    """Give up versions whose tags have failed: no update builds them again.
 
     Waits for a running update, unless it is a dry run.
 

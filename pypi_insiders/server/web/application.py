@@ -82,7 +82,7 @@ def make_app(  # noqa: PLR0913, PLR0917  # what an index is made of
     browsers get errors as pages.
 
     Args:
-        catalog: what there is.
+        catalog: the published files.
         guard: whom to answer; `/health` answers everybody.
         held: the names that never lead to the fallback.
         paths: where it is said what is watched; `None`: nothing is, for this catalog.

@@ -14,7 +14,7 @@ class Downloads:
     """Send the files of a catalog, and the core metadata of wheels.
 
     Args:
-        catalog: what there is.
+        catalog: the published files.
         held: the names of which no file is merely not found.
         is_private: whether shared caches must not keep what is sent.
     """

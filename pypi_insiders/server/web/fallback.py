@@ -52,7 +52,7 @@ def make_handler(catalog: Catalog, fallback_url: str | None) -> Handler:
     """Make what answers as pypiserver does, which reads the catalog.
 
     Args:
-        catalog: what there is.
+        catalog: the published files.
         fallback_url: the index for all other names; `None`: pypiserver's own, which is PyPI;
             empty: none, and such names are answered with 404.
     """

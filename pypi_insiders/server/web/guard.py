@@ -65,7 +65,7 @@ class RequestGuard:
         self._is_ours = lru_cache(maxsize=64)(self._is_own_host)
 
     def check(self, request: Request) -> Refusal | None:
-        """Say why a request for something to read is refused; `None`: it is not.
+        """Return why a request for something to read is refused; `None`: it is not.
 
         Source: RFC 9112, section 3.2, on what is no `Host`, such as two of them.
         """
@@ -75,7 +75,7 @@ class RequestGuard:
         return _check_user(request, self._users)
 
     def check_host(self, request: Request) -> Refusal | None:
-        """Say why a request is refused by the host that it names; `None`: it is not."""
+        """Return why a request is refused by its host; `None`: it is not."""
         host = request.header("Host")
         if host is None:
             if request.environ["SERVER_PROTOCOL"] != "HTTP/1.0":
@@ -88,7 +88,7 @@ class RequestGuard:
         return None
 
     def check_upload(self, request: Request) -> Refusal | None:
-        """Say why a request that changes something is refused, after `check`; `None`: it is not.
+        """Return why a request for a change is refused, after `check`; `None`: it is not.
 
         Source: https://web.dev/articles/fetch-metadata
         """

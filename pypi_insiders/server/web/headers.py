@@ -41,7 +41,7 @@ def best_media_type(accept: str, offered: Iterable[str]) -> str | None:
 
 
 def has_entity_tag(header: str, tag: str, *, is_strong: bool = False) -> bool:
-    """Tell whether `If-None-Match`, or `If-Match`, names this tag.
+    """Return whether `If-None-Match`, or `If-Match`, names this tag.
 
     Args:
         header: its value.

@@ -49,7 +49,7 @@ class Held:
             self._names.learn([project])
 
     def missing(self, project: str) -> NoRelease | None:
-        """Say why a project has no release here; `None`: its name is not held.
+        """Return why a project has no release here; `None`: its name is not held.
 
         Raises:
             InsidersError: nobody can know whether it is.
@@ -80,7 +80,7 @@ class Held:
         return Stop(f"{name} is not in the index", hint, 410)
 
     def is_held(self, project: str) -> bool:
-        """Tell whether a project belongs to this index, as far as that can be known."""
+        """Return whether a project belongs to this index, as far as that can be known."""
         names = self._names.current().repositories
         return project in names or self._catalog.rejected(project) is not None
 

@@ -35,7 +35,7 @@ class HookReceiver:
     """Take hooks.
 
     Args:
-        paths: where the secrets and the watched repositories are.
+        paths: of the secrets and the watched repositories.
         runtime: the runtime directory of the service; `None`: it runs without its unit.
     """
 

@@ -69,7 +69,7 @@ def answer(stop: Stop, request: Request, *, is_page: bool = True) -> Response:
 
 
 def of(missing: NoRelease) -> Stop:
-    """Say that a project has no release."""
+    """Return the answer about a project without a release."""
     return Stop(missing.text, missing.hint, 503 if missing.is_passing else 409)
 
 

@@ -41,7 +41,7 @@ class Observer:
     """The judgement as of now.
 
     Args:
-        catalog: what there is.
+        catalog: the published files.
         paths: where the watched repositories are configured; `None`: the catalog is of another
             directory, for which nothing is watched.
     """

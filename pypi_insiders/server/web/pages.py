@@ -36,7 +36,7 @@ def project_detail(project: Project, media_type: str) -> bytes:
     """Render the page of one project; the URLs in it are relative to `simple/NAME/`.
 
     Args:
-        project: what there is of it.
+        project: with its published files.
         media_type: `JSON`, or anything else for HTML.
 
     Source: PEP 503, 592 (yanked), 658 and 714 (core metadata), 691 (JSON), 700 (versions, sizes,
