@@ -140,6 +140,7 @@ def _copy_linked(project: Path, tree: Path) -> None:
         target = target_in(link, tree)
         if target is not None and not target.is_relative_to(inside) and target.is_file():
             link.unlink()
+            # With its mode: a script stays executable.
             shutil.copy(target, link)
 
 

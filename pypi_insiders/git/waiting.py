@@ -29,6 +29,7 @@ def waiting_helper(process: int) -> str | None:
             # Only a name or a path: a helper in the settings can contain a password.
             if given := re.search(r"(/\S+) (?:get|store|erase)$", words):
                 return given[1]
+            # A shell, which runs a helper that is a command line.
             if not words.startswith("git "):
                 return "of credential.helper"
     return None
