@@ -24,6 +24,7 @@ from pypi_insiders.util.web import NoAnswerError, answer_to
 _log = logging.getLogger(__name__)
 
 _FILE, _JSON = "application/octet-stream", "application/json"
+# For a read, for an answer of the API, and for a file.
 _TIMEOUT_S, _JSON_S, _FILE_S = 30, 60, 900
 # A release of 10,000 files, of which GitHub has 2 KB each.
 _LIMIT_BYTES, _MOST_VALUES = 64 * 1024**2, 1_000_000
