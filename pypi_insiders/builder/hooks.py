@@ -143,6 +143,7 @@ class Hooks:
         # directory of `build`, the hook could replace files while they are read.
         _, script, hook, directory = cmd
         control = self._runner.control()
+        # Into the directory that the sandbox shows: the script is of this program's environment.
         shutil.copyfile(script, control / "hook.py")
         question = Path(directory, "input.json").read_text(encoding="utf-8")
         (control / "input.json").write_text(self._runner.inside(question), encoding="utf-8")
