@@ -287,6 +287,7 @@ def parse_token_commands(value: object) -> dict[str, tuple[str, ...]]:
         if not re.fullmatch(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", host):
             raise ValueError(f"must name a host, or HOST:PORT, {form}: not {host!r}")
         try:
+            # As git's URL of the host has it, without the port of https.
             found[host.casefold().removesuffix(":443")] = parse_token_command(command)
         except ValueError as error:
             raise ValueError(f"of {host} {error}") from error
