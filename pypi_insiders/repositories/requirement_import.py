@@ -24,6 +24,7 @@ from pypi_insiders.util.errors import InsidersError
 _COMMENT = re.compile(r"(?:^|(?<=\s))#.*$")
 _EDITABLE = re.compile(r"^(?:-e|--editable)[\s=]+")
 _INCLUDED = re.compile(r"^(?:-r|-c|--requirement|--constraint)[\s=]*(\S.*)")
+# Such as `--hash=sha256:...`, which may follow a requirement.
 _OPTIONS = re.compile(r"(?<=\s)--?[a-z].*$")
 # Of a URL of http, without what may be a password that has a `/`, unescaped.
 _HOST = re.compile(r"https?://(?:\[[0-9a-fA-F:.]*\]|[^:/]*)(?::\d*)?(?:/|$)")
@@ -54,6 +55,7 @@ class GitRequirement(NamedTuple):
             project: the name of the project; `None`: not known.
         """
         new = self._instead(project or "PROJECT")
+        # The table of uv says only where a requirement is from, which stands elsewhere.
         action = "remove it, and require" if self.tool == "uv" else "replace its Git URL by"
         if not self.ref or version_of(self.ref):
             return f"{self.place}: {action} `{new}`"
@@ -141,6 +143,7 @@ def _walk(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield place, value
         elif isinstance(value, dict):
             tables = [(f"{place}.{key}" if place else key, it) for key, it in value.items()]
+            # Taken from the end: so that they come in the order of the file.
             left += reversed(tables)
         elif isinstance(value, list):
             left += [(place, it) for it in reversed(value)]
@@ -182,6 +185,7 @@ def _of_table(
         _watched(known, table["git"], place.rpartition(".")[2], keys.get("subdirectory")),
         keys.get("tag") or keys.get("rev") or keys.get("branch") or "",
         tuple(map(str, extras)) if isinstance(extras, list) else (),
+        # Of uv, and of Poetry.
         keys.get("marker") or keys.get("markers") or "",
         "Poetry" if ".poetry." in place else "uv",
     )
