@@ -45,6 +45,8 @@ _MEDIA_TYPES = {
     pages.JSON: pages.JSON,
     "application/vnd.pypi.simple.latest+json": pages.JSON,
 }
+# Where uv gets 404 for other names, and goes on to its next index: a uv.lock then has the URL of
+# this index for its own projects only.
 _PREFIX = "/insiders"
 _JSON = re.compile("/(?:pypi/)?(?P<name>[^/]+)/json")
 _RELEASE_JSON = re.compile("/pypi/(?P<name>[^/]+)/(?P<version>[^/]+)/json")

@@ -23,7 +23,9 @@ _log = logging.getLogger(__name__)
 
 # PyPI takes 100 MB for a file, unless its owner asks for more; wheels with CUDA come near this.
 MAX_BYTES = 1024 * 1024 * 1024
+# The description of a project, its README, is one of the fields.
 _MAX_FIELDS_BYTES = 8 * 1024 * 1024
+# Each classifier and each requirement is a part of its own.
 _MAX_PARTS = 1000
 # File systems allow 255, and while it is written its name is longer.
 _MAX_NAME_CHARS = 240
