@@ -66,6 +66,7 @@ def guard() -> None:
     A stream that was closed when this process was started is replaced, or else the next file that
     is opened would get its number, and what programs print.
     """
+    # Python has `None` in the place of a stream that was closed when it started.
     if sys.stdin is None:
         _discard(0)
         sys.stdin = io.TextIOWrapper(io.BytesIO())
@@ -84,6 +85,7 @@ def _guarded(stream: TextIO | None, descriptor: int) -> tuple[TextIO, _Stream]:
         io.BufferedWriter(raw),
         encoding=stream.encoding if stream else "utf-8",
         errors=stream.errors if stream else "replace",
+        # As Python itself does it.
         line_buffering=descriptor == 2 or raw.isatty(),
     )
     return text, raw
