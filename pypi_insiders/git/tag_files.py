@@ -98,6 +98,8 @@ class _Glance:
         try:
             self._begin()
         except ObjectFormatError:
+            # In a directory of its own: `git init` does not change the format of an existing
+            # repository.
             self._directory /= "sha256"
             self._begin(SHA256)
         if self._wanted.signers:
