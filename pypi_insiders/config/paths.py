@@ -66,6 +66,8 @@ class Locks:
         return self._state / "troubles.lock"
 
 
+# A named tuple, as many values that each command imports: making a frozen dataclass takes 0.5 ms,
+# this 0.06 ms.
 class Paths(NamedTuple):
     """The four base directories and the paths below them.
 
