@@ -46,6 +46,7 @@ def _restart_timers(installed: Installation, setup: Setup) -> None:
     started = [unit for unit in systemctl.active(unit_names.OWN_TIMERS) if unit in wanted]
     if installed.was_active(WATCHER.trigger):
         started.append(WATCHER.trigger)
+    # Those that are gone, too: `installation` then removes their time stamps.
     systemctl.call("stop", *changed, WATCHER.trigger)
     if started:
         systemctl.call("start", *started)

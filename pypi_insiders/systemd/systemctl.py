@@ -293,6 +293,7 @@ def next_run(timer: str, has: Mapping[str, str]) -> float | None:
     result = _systemctl("list-timers", "--all", "--output=json", "--", timer)
     if result.status != 0:
         raise _explain(result)
+    # `next` is in microseconds of the epoch, unlike the properties above.
     return next((row["next"] / 1e6 for row in json.loads(result.stdout) if row["next"]), None)
 
 

@@ -90,6 +90,7 @@ def _files(setup: Setup, part: Part) -> UnitState:
 
 def as_upgraded(state: UnitState) -> UnitState:
     """Return the state with units that an earlier version lacks as out of date, if it is there."""
+    # Otherwise an upgrade would be a problem for each unit that is new, and a notification.
     if state.part.service not in state.stale:
         return state
     # With what confines them; not that of one which is there.
