@@ -246,6 +246,8 @@ def strangers(
     """
     # Git hosts ignore the case of names.
     known = {name.casefold(): item for name, item in states}
+    # Seen: a wheel that was put there by hand, under the name of a coming release, was served as
+    # it.
     others = set(files).difference(*(item.files for item in known.values()))
     found: dict[str, Strangers] = {}
     for file, project, version in distribution.releases(sorted(others)):

@@ -9,6 +9,7 @@ from pypi_insiders.util.errors import InsidersError
 
 # No tag has spaces in its name, so none can be taken for a head. Source: git-check-ref-format(1).
 _LABEL = re.compile(r"branch (?P<branch>\S+) at (?P<digits>[0-9a-f]+)")
+# As many as messages have of any commit.
 _DIGITS = 9
 _MOST_KNOWN = 20
 NO_TAGS = "no tags found"

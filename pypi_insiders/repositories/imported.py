@@ -95,6 +95,7 @@ def _not_read(path: Path, name: str) -> str:
 
 def _is_toml(text: str) -> bool:
     try:
+        # An empty text is TOML, too, and as well an empty file of requirements.
         return bool(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError):
         return False

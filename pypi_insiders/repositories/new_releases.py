@@ -18,6 +18,7 @@ MOST_ATTEMPTS = 2
 _BEGUN, _READY = ".begun", ".json"
 
 
+# The program of the unit reads it: no name of a tag or a file is part of a unit or a command line.
 @dataclass(frozen=True)
 class NewRelease:
     """A release that was published, and that the command has not been run for with success."""

@@ -18,6 +18,7 @@ from pypi_insiders.util.without_credentials import without_passwords
 FILE = "insiders.toml"
 """The settings of the successor."""
 _NAME = "insiders"
+# The default of both programs, so that nothing is to be set.
 _PORT = 31411
 
 

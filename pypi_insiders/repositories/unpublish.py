@@ -63,10 +63,12 @@ def give_up_failed(
                     for tag, version in versions_of.items()
                     if version in wanted
                 }
+        # All or none: of a mistyped version, the caller reports that it was not found.
         if not wanted or set(found.values()) != wanted:
             return []
         if dry_run:
             return [f"{repository} {tag}" for repository, tag in found]
+        # The list first: by the state alone, the next update would build the tag.
         releases.take_back(paths, ((name, version) for version in found.values()))
         for repository, tag in found:
             del known[repository].failures[tag]
