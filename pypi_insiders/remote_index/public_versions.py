@@ -71,6 +71,8 @@ def has_project(index_url: str, name: str) -> bool:
         InsidersError: the index is unreachable, or its response is neither a page nor 404.
     """
     try:
+        # A page without files counts: the name is registered, and its owner can publish at any
+        # time.
         return _ask(_page_of(index_url, name)).status != NOT_FOUND
     except _UnknownError as error:
         raise InsidersError(f"{without_credentials(index_url)}: {error}") from error
