@@ -61,6 +61,7 @@ def learn(paths: Paths, repositories: Sequence[Repository], index_url: str | Non
     if not repositories:
         return
     commands = token_commands.configured(paths)
+    # By each update anew: until a name is known, installers get a public project of that name.
     replies = access_check.ask(repositories, commands, timeout_s=_TIMEOUT_S)
     newest = {name: reply.newest for name, reply in replies.items() if reply.newest}
     readable = [item for item in repositories if item.name in newest]
