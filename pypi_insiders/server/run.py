@@ -154,6 +154,7 @@ def _hooks(paths: Paths) -> tuple[Callable[[Request], Response], int]:
     """Return what takes hooks, and the maximum of bytes that one has."""
     from pypi_insiders.server.web import hooks  # only few servers have hooks
 
+    # Set by `RuntimeDirectory=` of the unit, whose path unit watches it. Source: systemd.exec(5).
     runtime = os.environ.get("RUNTIME_DIRECTORY")
     return hooks.HookReceiver(paths, Path(runtime) if runtime else None).take, hooks.MAX_BYTES
 

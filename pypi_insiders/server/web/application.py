@@ -48,6 +48,7 @@ _MEDIA_TYPES = {
 # Where uv gets 404 for other names, and goes on to its next index: a uv.lock then has the URL of
 # this index for its own projects only.
 _PREFIX = "/insiders"
+# Renovate asks for both where the URL of the index does not end in /simple/.
 _JSON = re.compile("/(?:pypi/)?(?P<name>[^/]+)/json")
 _RELEASE_JSON = re.compile("/pypi/(?P<name>[^/]+)/(?P<version>[^/]+)/json")
 _NETRC = "add `machine HOST login USER password PASSWORD` to ~/.netrc"
@@ -248,6 +249,7 @@ class _Application:
     def _change(self, request: Request) -> Response:
         """Answer a request that is not for reading."""
         take_upload = self._others.take_upload
+        # At the place of pypiserver, and at that of PyPI.
         is_upload = take_upload is not None and request.path in ("/", "/legacy/")
         if take_upload is None or not is_upload or request.method != "POST":
             message = "upload to /" if take_upload else "this index is read-only"

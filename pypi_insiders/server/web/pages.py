@@ -57,6 +57,8 @@ def _file(entry: Entry, yanked: str | None) -> dict[str, Any]:
         "url": f"../../packages/{quote(entry.name)}",
         "hashes": {"sha256": entry.sha256},
         "size": entry.identity.size_bytes,
+        # Without it, a file does not exist for uv with `exclude-newer`, and pip fails with
+        # `--uploaded-prior-to`.
         "upload-time": time(entry.published_us),
         # An empty reason is `true`: as text it would mean that it is not yanked.
         "yanked": False if yanked is None else yanked or True,
@@ -64,6 +66,7 @@ def _file(entry: Entry, yanked: str | None) -> dict[str, Any]:
     # Left out, not null, as PEP 691 has it.
     if entry.requires_python is not None:
         told["requires-python"] = entry.requires_python
+    # Without it, Poetry downloads each candidate.
     if entry.metadata_sha256 is not None:
         told["core-metadata"] = {"sha256": entry.metadata_sha256}
     if entry.origin is not None:
