@@ -62,6 +62,7 @@ def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how
     """Start a service in some way, wait for the update if it runs one, and report its state."""
     part, paths = part_of(name), default_paths()
     setup = setup_of(paths, part)
+    # Who installs right after `watcher enable` would get a public package.
     is_waited_for = name == "watcher" and not no_block
     failure = None
     # Before the units: a confined service sees only directories that exist when it starts.
