@@ -47,4 +47,5 @@ class Redirects(HTTPRedirectHandler):
 
 def is_same_origin(url: str, other: str) -> bool:
     """Return whether two URLs have the same scheme, host and port."""
+    # By the text: of two spellings of one host, credentials are rather not sent.
     return urlsplit(url)[:2] == urlsplit(other)[:2]
