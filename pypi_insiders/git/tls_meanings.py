@@ -3,8 +3,10 @@
 from pypi_insiders.git.errors import Meaning
 from pypi_insiders.util.errors import InsidersError
 
+# The first match counts: the exact reasons come before the words that are in all of them.
 TLS_MEANINGS = (
     Meaning(
+        # Of OpenSSL, NSS, and GnuTLS with curl 8.
         r"[Cc]ertificate has expired|certificate expired",
         InsidersError,
         "the host's certificate has expired",
@@ -17,6 +19,7 @@ TLS_MEANINGS = (
         "check the clock of this machine: `date`",
     ),
     Meaning(
+        # Of GnuTLS, then of OpenSSL.
         r"does not match target|no alternative certificate subject name",
         InsidersError,
         "the host's certificate is of another host",
@@ -29,6 +32,7 @@ TLS_MEANINGS = (
         "check `http.pinnedPubkey` of git",
     ),
     Meaning(
+        # GnuTLS with curl 7 does not say whether it has expired or is not trusted.
         r"SSL certificate|[Cc]ertificate verification failed|server verification failed"
         r"|[Cc]ertificate issuer is not recognized|signer not (?:trusted|found)",
         InsidersError,
@@ -36,6 +40,7 @@ TLS_MEANINGS = (
         "set the certificate of its authority: `git config --global {ca_setting} FILE`",
     ),
     Meaning(
+        # Of OpenSSL and GnuTLS, as where plain HTTP answers.
         r"wrong version number|unexpected TLS packet|record layer failure",
         InsidersError,
         "the host does not answer with TLS at this port",
