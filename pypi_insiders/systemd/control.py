@@ -314,6 +314,7 @@ def disable(part: Part) -> bool:
     if not unit_files.is_installed(systemctl.manager().unit_path, part):
         return False
     systemctl.call("disable", "--now", part.trigger)
+    # `--now` has stopped the trigger alone.
     systemctl.call("stop", part.service)
     _stop_own_updates(part)
     return True
@@ -340,6 +341,7 @@ def uninstall() -> list[Path]:
             systemctl.try_call("disable", "--now", part.trigger)
             systemctl.try_call("stop", *part.units)
             forget_elapses([part.trigger])
+    # It stays after a stop, as the unit has RuntimeDirectoryPreserve=.
     systemctl.try_call("clean", "--what=runtime", SERVER.service)
     released = unit_names.RELEASED.replace("@", "@*")
     systemctl.try_call("stop", unit_names.NOTIFIERS, REQUESTS, released, *HOOKS.units)
