@@ -72,6 +72,7 @@ class AssetListing:
             InsidersError: it cannot be read.
         """
         url = self._tracked.repository.remote
+        # Of ssh, too, the API is asked over https, with the token that Git has for that.
         if urlsplit(url).scheme != "https":
             url = f"{self.forge.site}/{self.forge.path}"
         access = self._context.access_to(self._tracked.repository, url=url)

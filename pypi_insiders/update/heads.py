@@ -120,6 +120,7 @@ class HeadSelector:
         if head is None:
             return []
         known, directory = self._tracked.known, self._directory
+        # What was unpublished or pruned, installers cannot prefer.
         served = [build for build in known.heads if store.present(directory, build.files)]
         above = max(served, key=lambda build: Version(build.version), default=head)
         if Version(above.version) <= Version(head.version):

@@ -58,6 +58,7 @@ class TagSelector:
         known, repository = self._tracked.known, self._repository
         is_restored = False
         is_any = bool(refs) or self._repository.branch is not None
+        # With former files, its url or project has changed, and nothing is lost.
         if not known.builds and not known.former_files and is_any:
             known.builds = recovery.recover_builds(
                 self._context.paths, self._context.cache, repository, refs, self._rules
@@ -93,6 +94,7 @@ class TagSelector:
         """
         request, known = self._request, self._tracked.known
         unfit = (*known.unsigned.items(), *known.no_commits.items())
+        # By commit, too: a tag that has moved since is looked at again.
         refs = {tag: commit for tag, commit in refs.items() if (tag, commit) not in unfit}
         if request.tag is not None:
             return self._named(refs, request.tag)
