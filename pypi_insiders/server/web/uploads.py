@@ -111,6 +111,7 @@ class Uploads:
 
 def _parse(environ: WSGIEnvironment) -> tuple[MultiDict, MultiDict]:
     try:
+        # With limits of parts, memory and disk, each of which is answered with 413.
         return parse_form_data(  # type: ignore[no-any-return]
             environ,
             strict=True,
