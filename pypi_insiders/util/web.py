@@ -40,6 +40,8 @@ def _trusting(*_certificates: str | None) -> ssl.SSLContext:
     return context
 
 
+# On urllib, which knows the proxies and certificates of the environment: urllib3 has no NO_PROXY,
+# and takes 80 ms to import in place of 47.
 class _Connections(HTTPSHandler, HTTPHandler):
     """Opens connections that can be ended from another thread."""
 
