@@ -148,8 +148,6 @@ class TagSelector:
 
     def _named(self, refs: dict[str, str], tag: str) -> tuple[str, ...]:
         known, repository = self._tracked.known, self._repository
-        if tag in known.unsigned:
-            return ()
         if tag not in refs:
             raise InsidersError(
                 f"tag {tag} not found{did_you_mean(tag, refs) if refs else ''}",
