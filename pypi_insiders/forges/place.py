@@ -97,6 +97,7 @@ def is_known(url: str, kind: str | None) -> bool:
 
 def _parts(url: str) -> tuple[str, str, str] | None:
     """Return scheme, host and path of a repository; `None`: it has no host."""
+    # Not urlsplit(), which raises for some of what Git takes.
     if match := re.fullmatch(r"(\w+)://(?:[^/@]*@)?(\[[^\]/]*\]|[^/:]*)(:\d*)?/+(.*)", url):
         scheme, host, port, path = match[1].lower(), match[2].lower(), match[3] or "", match[4]
     elif match := re.fullmatch(r"(?:[\w.-]+@)?([\w.-]+):(?!//)(.*)", url):

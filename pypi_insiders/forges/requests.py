@@ -136,6 +136,7 @@ def _authorization(forge: Forge, token: str) -> str:
 def _refusal(forge: Forge, key: tuple[str, str | None], answer: HTTPError, name: str) -> ForgeError:
     """Return the error of an answer with status 300 and above."""
     host, status, token = forge.host, answer.code, key[1]
+    # First, as GitHub answers 403 for a limit, too.
     if (until_s := _limit_of(answer)) is not None:
         with _limiting:
             _limited[key] = until_s
