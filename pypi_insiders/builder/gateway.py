@@ -160,6 +160,7 @@ class _Gateway:
             route = _connect(target, header)
             self._register(route.server, stack)
             route.server.sendall(route.header)
+            # With a header of its own the way is by a proxy, which answers for itself.
             reply = b""
             if target.method == b"CONNECT":
                 established = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -283,6 +284,7 @@ def _reply_of_proxy(proxy: socket.socket) -> bytes:
 
 def _connect(target: _Target, header: bytes) -> _Route:
     """Connect to the target of a request, or to a proxy."""
+    # Before a proxy is chosen: through it, no address of this machine may be reached either.
     addresses = _addresses(target.host, target.port)
     for address in addresses:
         if is_own(address[0]):

@@ -62,6 +62,7 @@ def _remove_indexes(indexes: Iterable[str], fallback_url: str | None) -> None:
         indexes: URLs up to the port.
         fallback_url: replaces an index that is the default index.
     """
+    # By each name of the loopback, as clients may have any of them.
     starts = tuple(
         f"{index.replace('//127.0.0.1:', f'//{host}:')}/"
         for index in indexes
@@ -69,6 +70,7 @@ def _remove_indexes(indexes: Iterable[str], fallback_url: str | None) -> None:
     )
     for variable in INDEX_VARIABLES:
         urls = os.environ.get(variable, "").split()
+        # `in`, as uv allows a name before a URL: `NAME=URL`.
         others = [url for url in urls if not any(start in f"{url}/" for start in starts)]
         if len(others) == len(urls):
             continue

@@ -96,6 +96,7 @@ def write(project: Path, tree: Path, version: Version) -> None:
 def _ask(project: Path, tree: Path, version: str | None) -> dict[str, Any]:
     files = {}
     for name in _FILES:
+        # Through no link out of the tree: `write` would copy its text into the tree.
         path = target_in(project / name, tree)
         if path is not None and path.is_file():
             content = read_foreign(path, _LIMIT_BYTES)
