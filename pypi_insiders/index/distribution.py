@@ -100,6 +100,7 @@ def possible_projects(name: str) -> frozenset[str]:
             return frozenset()
     stem = name[: match.start()]
     cuts = [cut.start() for cut in _VERSION_AFTER.finditer(stem)]
+    # Without a version, the name may end at any dash.
     if not cuts:
         cuts = [*(cut.start() for cut in re.finditer("-", stem))] or [len(stem)]
     readings = [stem[:at] for at in cuts]
