@@ -232,6 +232,7 @@ def taken_back(environment: Mapping[str, str], own_urls: Collection[str]) -> dic
         if now is None:
             continue
         change = changes.get(name)
+        # What the user has changed since is not taken back.
         if change and change.value == now:
             after = change.before
         elif name in _LISTS:

@@ -216,6 +216,7 @@ def read(
     values: dict[str, Any] = {}
     problems: list[str] = []
     for former, name in former_names(table).items():
+        # Both at once would be read in the order of the file, so that one is lost without a word.
         if former in content and name in content:
             problems.append(f"{prefix}{former} is the former name of {prefix}{name}: keep only one")
     for name, value in content.items():
