@@ -16,6 +16,7 @@ def nearest(repositories: Mapping[str, Repository], typed: str) -> str | None:
     typed = typed.casefold()
     namespace, _, last = typed.rpartition("/")
     for item in repositories.values():
+        # By the project, too, which is the name that users know from installers.
         ends = (item.name.casefold().rpartition("/")[2], item.project)
         if last in ends or (not namespace and canonicalize_name(last) in ends):
             return item.name

@@ -197,6 +197,7 @@ def _former(paths: Paths, project: str, name: str, known: RepositoryState) -> No
     if known.project in (None, project):
         return None
     taken_back = _taken_back(paths, project)
+    # A dictionary, as a set: each version once, in the order of the files.
     left = {
         str(version): None
         for _, of_project, version in distribution.releases(known.files)

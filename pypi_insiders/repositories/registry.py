@@ -175,6 +175,7 @@ def add(repositories: dict[str, Repository], new: Iterable[Repository]) -> dict[
     """
     result = dict(repositories)
     problems: list[InsidersError] = []
+    # One after the other, so that two new ones with the same project are found.
     for item in new:
         try:
             result = _with(result, item)
@@ -272,6 +273,7 @@ def change(
         words = shlex.join([*given, "insecure-http=true"])
         accept = f"`pypi-insiders repos set {item.name} {words}`"
         raise UsageError(error.message, f"use https, or accept that: {accept}") from error
+    # The changed one comes last, so that the error names the other one as the owner.
     others = [other for name, other in repositories.items() if name != item.name]
     _check_projects([*others, item])
     return {**repositories, item.name: item}

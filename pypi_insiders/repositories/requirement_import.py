@@ -164,6 +164,7 @@ def _collect(
             problems.append(f"{place}: {error.message}")
             continue
         if item is not None:
+            # So that two hosts with a repository of one name get two names, as with `repos add`.
             seen.setdefault(item.repository.name, item.repository)
             found.setdefault((place, item.repository.name), item._replace(place=f"{path}, {place}"))
     if problems:
