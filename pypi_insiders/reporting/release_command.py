@@ -141,6 +141,7 @@ def _attempt(argv: tuple[str, ...], variables: Iterator[tuple[str, str]]) -> str
 
 def _notify(releases: Sequence[NewRelease], settings: WatcherSettings) -> None:
     """Send one notification about new releases, if the user wants that."""
+    # An empty `notify-command` is for no notifications; `None` is the desktop.
     if not (releases and settings.notify_releases) or settings.notify_command == ():
         return
     versions = ", ".join(release.version for release in releases)
