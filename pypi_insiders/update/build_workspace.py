@@ -39,6 +39,8 @@ class BuildSpace:
         self.guard = Guard(settings.build.disk_reserve_bytes)
         self._sweeping = threading.Lock()
         self._is_swept = False
+        # The sandbox is measured once, and by the first build: an update without any does not need
+        # it.
         self._choosing = threading.Lock()
         self._chosen: Launcher | None = None
         self._unavailable: SandboxError | None = None
