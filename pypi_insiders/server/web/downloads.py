@@ -40,6 +40,7 @@ class Downloads:
         entry, file = opened
         headers = self._describe(entry.sha256, "application/octet-stream")
         headers.append(("Accept-Ranges", "bytes"))
+        # What is not sent is closed here: the server closes only what it sends.
         if (response := precondition(request, entry.sha256, headers)) is not None:
             file.close()
             return response
@@ -48,6 +49,7 @@ class Downloads:
         if span is None:
             return Response("200 OK", [*headers, ("Content-Length", str(size))], file=file)
         begin, end = span
+        # Beyond its end, the client gets to know the size. Source: RFC 9110, section 15.5.17.
         if begin >= end:
             file.close()
             headers += [("Content-Range", f"bytes */{size}"), ("Content-Length", "0")]
