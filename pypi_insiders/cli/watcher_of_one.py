@@ -29,7 +29,9 @@ def start(text: str, *, no_block: bool) -> None:
     """
     item, paths = selected(text), default_paths()
     setup = service.setup_of(paths, WATCHER)
+    # Before the units: a confined service sees only directories that exist when it starts.
     data_directories.create(paths)
+    # Before the start, as what the update logs first may come while it returns.
     place, unit = following.here(), unit_names.of_repository(item.name).service
     own_timers.start(item.name, setup)
     failure = None if no_block else service.wait(place, unit)
