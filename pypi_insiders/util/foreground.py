@@ -165,6 +165,7 @@ def run_foreground(argv: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _is_in_foreground() -> bool:
     try:
+        # Not of standard input, which may be a pipe.
         terminal = os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         return False
