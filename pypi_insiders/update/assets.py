@@ -66,7 +66,6 @@ class AssetFetcher:
             InsidersError: the token cannot be read, or the state not written.
         """
         before = self._build_of(release.tag)
-        # Before the key is read: published assets come back from there even if it was unset since.
         if lost:
             return self._lost(release, before, lost)
         if not self._repository.has_assets:
@@ -92,7 +91,6 @@ class AssetFetcher:
             )
         if fetched is None or self._repository.assets == "only":
             return fetched
-        # With what is published, so that no wheel is built that the release has already.
         files = [*kept, *fetched.distributions.files]
         wheels = [path for path in files if distribution.is_wheel(path.name)]
         return replace(
@@ -157,7 +155,6 @@ class AssetFetcher:
         valid = dict[str, PublishedAsset]()
         invalid: dict[str, str] = {}
         try:
-            # Watched while it arrives, too: GitLab lists no sizes.
             with guard.guarding(directory):
                 for asset in assets:
                     path = directory / asset.name

@@ -112,7 +112,6 @@ class RepositoryUpdate:
             self._selector.demand_chosen(tag_refs)
         # Last, so that releases do not wait for it.
         wanted += tuple(tag for tag in self._plan.tags if tag not in tag_refs)
-        # Unsigned tags were left out, and others have taken their places.
         self._progress.expect("build", len(wanted) - len(self._plan.tags))
         new = [Job(TaggedRelease(repository, tag, refs[tag])) for tag in wanted]
         return [*jobs, *map(self._fetch_job, new)]
@@ -156,7 +155,6 @@ class RepositoryUpdate:
             self._build_jobs()
         finally:
             for job in self._jobs:
-                # Also those that were not reached: each may be gigabytes.
                 if job.assets is not None:
                     job.assets.discard()
         return False
