@@ -254,6 +254,7 @@ def _copy(content: BinaryIO, copy: BinaryIO, size_bytes: int) -> str:
     """Copy a file up to a size; return the SHA-256 of the copy."""
     digest, watched = hashlib.sha256(), Watched(content)
     until_s = time.monotonic() + shortened(FETCH_TIMEOUT_S)
+    # No further than its size: the file of a repository here may grow while it is read.
     while size_bytes > 0 and (block := watched.read(min(size_bytes, _BLOCK_BYTES))):
         if time.monotonic() > until_s:
             raise InsidersError(

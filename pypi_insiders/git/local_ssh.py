@@ -49,6 +49,7 @@ def _setting() -> str:
 
 def _listed(text: str) -> Iterator[str]:
     lines = [line.partition(" ")[::2] for line in text.splitlines()]
+    # Of several values of a key, ssh uses the first. Source: ssh_config(5).
     first = dict(reversed(lines))
     host, port = first.get("hostname", ""), first.get("port", "22")
     yield first.get("hostkeyalias") or (host if port == "22" else f"[{host}]:{port}")

@@ -149,6 +149,7 @@ class _Glance:
             self._fetch("--no-filter", "--refetch", "--depth=1", refspecs=(refspec,))
 
     def _content(self, path: str, name: str) -> str:
+        # Asked before it is read: a blob unpacks to far more than its pack has.
         if int(self._ask("cat-file", "-s", name)) > _FILE_LIMIT_BYTES:
             raise InsidersError(f"{path} is larger than {_FILE_LIMIT_BYTES // 1024} KiB")
         return self._ask("cat-file", "blob", name)

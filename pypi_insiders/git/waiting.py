@@ -18,6 +18,7 @@ def waiting_helper(process: int) -> str | None:
 
     Source: run_credential_helper in git's credential.c; gitcredentials(7), "CUSTOM HELPERS".
     """
+    # Over http, the program of the transport asks the helpers, and not git itself.
     for transport in family(process):
         if not _words(transport)[0].rpartition("/")[2].startswith("git-remote-"):
             continue
