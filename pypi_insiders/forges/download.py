@@ -43,6 +43,7 @@ def download(forge: Forge, asset: Asset, token: str | None, target: Path, name: 
                 size_bytes += len(block)
                 if size_bytes > LIMIT_BYTES:
                     raise too_large(asset)
+                # Before the end: a forge may send without one, whatever it has listed.
                 if size_bytes > (asset.size_bytes or LIMIT_BYTES):
                     raise IncompleteError(f"{asset.name} is larger than {forge.host} lists")
                 demand_room(len(block))
