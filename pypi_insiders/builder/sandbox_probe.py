@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 _PROBE_TIMEOUT_S = 30
 _PATIENT_PROBE_TIMEOUT_S = 180
 
+# In namespaces of its own, the shell is process 1, and `lo` the only network interface.
 # Prints for each resource whether it is hidden or visible. $1: a file of the user, $2: the user's
 # bus, $3: a writable directory.
 _PROBE = """
