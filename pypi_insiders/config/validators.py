@@ -299,6 +299,7 @@ def parse_subdirectory(text: str) -> str:
     path = PurePosixPath(text)
     if not text or not text.isprintable() or path.is_absolute() or ".." in path.parts:
         raise ValueError(f"must be a path below the repository, not {text!r}")
+    # As `PurePosixPath` writes it: `./pkg//sub/` is `pkg/sub`.
     return str(path)
 
 
