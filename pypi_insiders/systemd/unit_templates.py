@@ -205,6 +205,7 @@ def _render_unit(unit: str, values: Mapping[str, str]) -> str:
         return path.read_text(encoding="utf-8")
     text = path.with_name(f"{path.name}.in").read_text(encoding="utf-8")
     for name, value in values.items():
+        # An empty value takes its line with it.
         text = text.replace(f"@{name}@\n", f"{value}\n" if value else "")
         text = text.replace(f"@{name}@", value)
     return text
