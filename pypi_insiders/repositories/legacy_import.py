@@ -17,6 +17,7 @@ FILE = "repos.json"
 """The list of repositories of the original."""
 _HINT = 'it maps each repository to its project: {"NS/PROJ": "PROJECT"}'
 _PROCESSES = Path("/proc")
+# So the original starts its processes: `python -Impypi_insiders server run`.
 _COMMAND = r"-Impypi_insiders %s run(?: |$)"
 
 
