@@ -105,6 +105,7 @@ class _Rewriter(HTMLParser):
     """
 
     def __init__(self) -> None:
+        # References become characters, which `escape` writes again.
         super().__init__(convert_charrefs=True)
         self.out: list[str] = []
         self._link: int | None = None
