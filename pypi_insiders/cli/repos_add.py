@@ -175,9 +175,9 @@ def watch(paths: Paths, new: Sequence[Repository], given: Sequence[str]) -> list
     """Add repositories, and print what changed.
 
     Args:
-        paths: all paths of the program.
-        new: the repositories to watch.
-        given: the keys that change of repositories that are watched already.
+        paths: where everything is.
+        new: what is to be watched.
+        given: the keys that change where the repository is watched already.
 
     Returns:
         Those that were not watched before.

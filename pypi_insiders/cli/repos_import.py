@@ -38,7 +38,6 @@ def import_(file: Path | None, no_check: bool) -> None:
         note(f"{file or paths.config / legacy_import.FILE} names no repositories")
     found = Introduction() if no_check else introduction.check(paths, taken.repositories)
     fresh = watch(paths, found.named(taken.repositories), ())
-    # Read again: the names of projects may have come from the repositories just now.
     watched = registry.load(paths.repositories) if taken.requirements else {}
     for requirement in taken.requirements:
         item = lookup.find(watched, requirement.repository.name)
