@@ -44,6 +44,7 @@ def recall(path: Path, parse: Callable[[str], _T]) -> _T | None:
     seen = None
     try:
         with open_file(path) as file:
+            # Of the file that is read, which another process may replace meanwhile.
             seen = os.fstat(file.fileno()).st_ino
             return parse(read_all(file))
     except (FileNotFoundError, NotADirectoryError):
