@@ -172,7 +172,6 @@ class ReleaseBuilder:
     ) -> Distributions:
         repository, source = self._repository, workspace / "source"
         recipe = Recipe(
-            # Each attempt at a head checks out a tree of its own, and sets the time.
             0 if release.numbers else self._sources.export(release, source),
             repository.subdirectory or ".",
             repository.python or (),
@@ -181,9 +180,7 @@ class ReleaseBuilder:
             has_sdist=repository.sdist is not False and release.has_sdist,
             has_wheels=release.has_wheels,
             source_depth=_SOURCE_DEPTH if repository.build_from_source else 0,
-            # The tree borrows its objects. Source: gitrepository-layout(5),
-            # `objects/info/alternates`.
-            readable=(self._sources.mirror,),
+            readable=(self._sources.mirror,),  # Its objects are borrowed: gitrepository-layout(5).
             bytecode=self._context.builds.bytecode,
             user_files=changes.user_files_of(self._context.paths, repository),
         )
