@@ -238,12 +238,12 @@ def sweep(directory: Path) -> None:
     """Remove the temporary files that killed publications left, an hour ago or longer."""
     with contextlib.suppress(OSError), os.scandir(directory) as items:
         for item in items:
-            if not _is_unfinished(item.name) or not is_left(item.stat(follow_symlinks=False)):
-                continue
-            with contextlib.suppress(InsidersError):
-                is_inbox = item.is_dir(follow_symlinks=False)
-                (remove_tree if is_inbox else remove)(Path(item.path))
-                _log.info("removed the unfinished %s", item.path)
+            # One may be gone since it was listed: finished, or swept by another process.
+            with contextlib.suppress(OSError, InsidersError):
+                if _is_unfinished(item.name) and is_left(item.stat(follow_symlinks=False)):
+                    is_inbox = item.is_dir(follow_symlinks=False)
+                    (remove_tree if is_inbox else remove)(Path(item.path))
+                    _log.info("removed the unfinished %s", item.path)
 
 
 def _is_unfinished(name: str) -> bool:

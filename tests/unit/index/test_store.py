@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from wheels import metadata, sdist, wheel
 
+from pypi_insiders.index import store
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.metadata_cache import Identity, MetadataCache, Origin
 from pypi_insiders.index.store import present, publish, sweep, unpublish
+from pypi_insiders.util import files
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import sha256
 
@@ -169,6 +171,27 @@ def test_what_was_left_unfinished_is_swept(
         sweep(index)
     assert set(index.iterdir()) == {index / WHEEL, index / SDIST, *kept}
     assert sorted(caplog.messages) == sorted(f"removed the unfinished {path}" for path in left)
+
+
+def test_one_that_is_gone_meanwhile_does_not_end_the_sweep(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was listed, and then finished by the process that wrote it."""
+    index.mkdir(parents=True)
+    for end in "abc":
+        path = index / f".{WHEEL}.x7f_3a_{end}"
+        path.touch()
+        os.utime(path, (1, 1))
+    with os.scandir(index) as items:
+        _, second, _ = (Path(item.path) for item in items)
+
+    def is_left(status: os.stat_result) -> bool:
+        second.unlink(missing_ok=True)
+        return files.is_left(status)
+
+    monkeypatch.setattr(store, "is_left", is_left)
+    sweep(index)
+    assert list(index.iterdir()) == []
 
 
 def test_a_file_that_is_missing_is_named(
