@@ -139,9 +139,11 @@ class AssetListing:
             raise NoReleaseError(f"its release on {host} has no wheel or sdist of {of}")
         if len(wanted) > _MOST_FILES:
             raise BuildError(f"its release on {host} has more than {_MOST_FILES} wheels")
-        # A release has one sdist.
-        has_sdist = any(it.name.endswith(".tar.gz") for it in wanted)
-        return [it for it in wanted if not (has_sdist and it.name.endswith(".zip"))]
+        # The first of each kind, but of sdists rather the one that PEP 625 requires.
+        one = dict[object, Asset]()
+        for it in sorted(wanted, key=lambda it: it.name.endswith(".zip")):
+            one.setdefault(distribution.kind_of(it.name), it)
+        return list(one.values())
 
 
 def record(asset: Asset) -> PublishedAsset:
