@@ -37,7 +37,7 @@ def import_(file: Path | None, no_check: bool) -> None:
     if not taken.repositories:
         note(f"{file or paths.config / legacy_import.FILE} names no repositories")
     found = Introduction() if no_check else introduction.check(paths, taken.repositories)
-    fresh = watch(paths, found.named(taken.repositories), ())
+    fresh = watch(paths, found, taken.repositories, ())
     watched = registry.load(paths.repositories) if taken.requirements else {}
     for requirement in taken.requirements:
         item = registry.find(watched, requirement.repository.name)

@@ -49,7 +49,9 @@ def check(paths: Paths, new: Iterable[Repository]) -> Introduction:
             asked.append(item)
         # Watched, but its name could not be read at that time. With another url it is another one.
         elif old.project is None and item.project is None and item.url in (None, old.url):
-            # As repos.toml has it: `repos add` does not change its url.
+            # As repos.toml will have it: `repos add` changes the given keys.
+            for key, value in item.keys.items():
+                old = old.with_key(key, value)
             asked.append(old)
     commands = token_commands.configured(paths)
     replies = access_check.ask(asked, commands, timeout_s=_CHECK_TIMEOUT_S)
