@@ -49,6 +49,8 @@ def load(paths: Paths, file: Path | None) -> Imported:
     """
     known = registry.load(paths.repositories)
     if file is not None:
+        if file.is_dir():
+            raise InsidersError(f"{file} is a directory", _NAME_IT)
         text = read_text(file, is_argument=True)
         if text is None:
             raise InsidersError(f"{file} not found", _NAME_IT)

@@ -231,6 +231,8 @@ def test_the_command_says_what_to_write(person: Person, tmp_path: Path) -> None:
         f"error: {tmp_path / 'none.txt'} not found\n"
         "hint: name the file: `pypi-insiders repos import FILE`\n"
     )
+    directory = person.run("repos", "import", tmp_path, status=1)
+    assert directory.stderr.startswith(f"error: {tmp_path} is a directory\nhint: name the file: ")
 
 
 def test_http_is_named_with_its_place(person: Person, tmp_path: Path) -> None:
