@@ -188,20 +188,22 @@ def watch(
     """
     new = found.named(new)
     before, after = changes.add(paths, new)
-    for item in new:
+    for item in {item.name.casefold(): item for item in new}.values():
         if old := registry.find(before, item.name):
             now = after[old.name].keys
             # The project may come from the repository, without an option that names it.
             keys = ("project", *given) if "project" in now else given
-            said = [f"; {key} = {as_toml(now[key])}" for key in keys if old.keys.get(key) != now[key]]
-            report(f"{item.name} is already watched{''.join(said)}")
+            changed = [key for key in keys if old.keys.get(key) != now[key]]
+            said = "".join(f"; {key} = {as_toml(now[key])}" for key in changed)
+            report(f"{item.name} is already watched{said}")
         else:
-            report(f"watching {item.name}" + (f" as {item.project}" if item.project else ""))
+            (added,) = registry.select(after, (item.name,))
+            report(f"watching {added.name}" + (f" as {added.project}" if added.project else ""))
     return [it for name, it in after.items() if name not in before or name in found.replies]
 
 
 def report_added(paths: Paths, fresh: Iterable[Repository], found: Introduction) -> None:
-    """Report the problems of repositories that `watch` returns, and the tags that are built first."""
+    """Report the problems of repositories of `watch`, and the tags that are built first."""
     log = logging.getLogger(__name__)
     readable = []
     for item in fresh:

@@ -42,8 +42,12 @@ def check(paths: Paths, new: Iterable[Repository]) -> Introduction:
         InsidersError: `repos.toml` cannot be read.
     """
     known = registry.load(paths.repositories)
-    asked = []
+    asked, seen = [], set[str]()
     for item in new:
+        # Named again: without its url, which it has by its name, it would be one of GitHub.
+        if item.name.casefold() in seen:
+            continue
+        seen.add(item.name.casefold())
         old = registry.find(known, item.name)
         if old is None:
             asked.append(item)
