@@ -53,7 +53,8 @@ def _service(snapshot: Snapshot, services: Services, name: str) -> Iterator[Item
     # It exits with 1 if the update fails, which is a line of the repository.
     if is_run and (has["Result"], has["ExecMainStatus"]) == ("exit-code", "1"):
         return
-    unable = exit_codes.explain(unit, has["ExecMainStatus"]) if is_run else "its program was not run"
+    why = exit_codes.explain(unit, has["ExecMainStatus"])
+    unable = why if is_run else "its program was not run"
     checks = (it.check.checked_at or 0 for it in snapshot.standings if it.name == name)
     # It may have been updated with the others since. What systemd cannot run fails again.
     if unable or max(checks, default=0) <= ended_s:

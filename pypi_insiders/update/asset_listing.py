@@ -139,11 +139,15 @@ class AssetListing:
             raise NoReleaseError(f"its release on {host} has no wheel or sdist of {of}")
         if len(wanted) > _MOST_FILES:
             raise BuildError(f"its release on {host} has more than {_MOST_FILES} wheels")
-        # The first of each kind, but of sdists rather the one that PEP 625 requires.
-        one = dict[object, Asset]()
-        for it in sorted(wanted, key=lambda it: it.name.endswith(".zip")):
-            one.setdefault(distribution.kind_of(it.name), it)
-        return list(one.values())
+        return _one_of_each_kind(wanted)
+
+
+def _one_of_each_kind(assets: Iterable[Asset]) -> list[Asset]:
+    one = dict[object, Asset]()
+    # The first one, but of sdists rather that which PEP 625 requires.
+    for asset in sorted(assets, key=lambda it: it.name.endswith(".zip")):
+        one.setdefault(distribution.kind_of(asset.name), asset)
+    return list(one.values())
 
 
 def record(asset: Asset) -> PublishedAsset:

@@ -143,8 +143,10 @@ def test_a_service_that_fails_by_itself(result: str, status: str, why: str | Non
 RAN = {"Result": "timeout", "InactiveExitTimestamp": "@100", "ExecMainExitTimestamp": "@900"}
 # A step before its program, which has ended with 1 the last time that it ran.
 NOT_RUN = {
-    **{"Result": "exit-code", "ExecMainStatus": "1"},
-    **{"InactiveExitTimestamp": "@900", "ExecMainExitTimestamp": "@800"},
+    "Result": "exit-code",
+    "ExecMainStatus": "1",
+    "InactiveExitTimestamp": "@900",
+    "ExecMainExitTimestamp": "@800",
 }
 UNABLE = {**RAN, "Result": "exit-code", "ExecMainStatus": "243"}
 
