@@ -12,6 +12,7 @@ from pypi_insiders.cli import completers
 from pypi_insiders.cli.common import CommonCommand, report
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
+from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.config.validators import ASSETS, FORGES
 from pypi_insiders.repositories import changes, heads, lookup, ownership, pasted, registry
 from pypi_insiders.repositories.repository import Repository, demand_consistent, is_insecure
@@ -136,7 +137,7 @@ def add(
             raise UsageError(error.message, hint) from error
     # Before the list is locked for the change: a host may take its 10 seconds.
     found = Introduction() if no_check else introduction.check(paths, new)
-    report_added(paths, watch(paths, found.named(new), tuple(given)), found)
+    report_added(paths, watch(paths, found, new, tuple(given)), found)
 
 
 def _typed(specifications: Iterable[str], given: Mapping[str, str | int | bool]) -> list[str]:
@@ -171,32 +172,38 @@ def _specified(
     return new
 
 
-def watch(paths: Paths, new: Sequence[Repository], given: Sequence[str]) -> list[Repository]:
+def watch(
+    paths: Paths, found: Introduction, new: Sequence[Repository], given: Sequence[str]
+) -> list[Repository]:
     """Add repositories, and print what changed.
 
     Args:
         paths: where everything is.
+        found: the results of checking them.
         new: what is to be watched.
         given: the keys that change where the repository is watched already.
 
     Returns:
-        Those that were not watched before.
+        Those that were not watched before, or were checked again.
     """
+    new = found.named(new)
     before, after = changes.add(paths, new)
-    for item in new:
+    for item in {item.name.casefold(): item for item in new}.values():
         if old := lookup.find(before, item.name):
             now = after[old.name].keys
             # The project may come from the repository, without an option that names it.
             keys = ("project", *given) if "project" in now else given
-            said = [f"; {key} = {now[key]}" for key in keys if old.keys.get(key) != now[key]]
-            report(f"{item.name} is already watched{''.join(said)}")
+            changed = [key for key in keys if old.keys.get(key) != now[key]]
+            said = "".join(f"; {key} = {as_toml(now[key])}" for key in changed)
+            report(f"{item.name} is already watched{said}")
         else:
-            report(f"watching {item.name}" + (f" as {item.project}" if item.project else ""))
-    return [item for name, item in after.items() if name not in before]
+            (added,) = lookup.select(after, (item.name,))
+            report(f"watching {added.name}" + (f" as {added.project}" if added.project else ""))
+    return [it for name, it in after.items() if name not in before or name in found.replies]
 
 
 def report_added(paths: Paths, fresh: Iterable[Repository], found: Introduction) -> None:
-    """Report the problems of repositories that were added, and the tags that are built first."""
+    """Report the problems of repositories of `watch`, and the tags that are built first."""
     log = logging.getLogger(__name__)
     readable = []
     for item in fresh:

@@ -26,18 +26,21 @@ def import_(file: Path | None, no_check: bool) -> None:
     """Watch the repositories of another program, or of requirements.
 
     FILE is the repos.json of the original pypi-insiders, the insiders.toml of its successor
-    (insiders), a pyproject.toml, or a requirements file (default: what the two programs stored). Of
-    requirements, those with a Git URL are watched, and what to write instead is printed.
+    (insiders), a pyproject.toml, or a requirements file, `-` for standard input (default: what the
+    two programs stored). Of requirements, those with a Git URL are watched, and what to write
+    instead is printed.
 
     FILE stays as it is. If one of its repositories is wrong, none is added; those already watched
     are no error.
     """
     paths = default_paths()
+    if file == Path("-"):
+        file = Path("/dev/stdin")
     taken = imported.load(paths, file)
     if not taken.repositories:
         note(f"{file or paths.config / legacy_import.FILE} names no repositories")
     found = Introduction() if no_check else introduction.check(paths, taken.repositories)
-    fresh = watch(paths, found.named(taken.repositories), ())
+    fresh = watch(paths, found, taken.repositories, ())
     watched = registry.load(paths.repositories) if taken.requirements else {}
     for requirement in taken.requirements:
         item = lookup.find(watched, requirement.repository.name)

@@ -12,7 +12,7 @@ from pypi_insiders.cli.common import is_live, note, verbosity
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import load_settings
 from pypi_insiders.repositories import data_directories, intervals, lookup, registry
-from pypi_insiders.systemd import following, journalctl, service_status, systemctl
+from pypi_insiders.systemd import following, journalctl, service_status, systemctl, unit_names
 from pypi_insiders.systemd.control import Setup
 from pypi_insiders.systemd.journalctl import Position
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER, Part
@@ -144,6 +144,9 @@ def show_log(
     if repository is None:
         journalctl.logs(part.identifier, part.units, given)
     names, is_logged = _in_journal(repository)
+    # What systemd says of its own units, which may have failed before an update could log.
+    units = [unit for item in names for unit in unit_names.of_repository(item).units]
+    is_logged = is_logged or not set(units).isdisjoint(journalctl.logged("USER_UNIT"))
     if not is_logged:
         # An update by hand logs on its terminal.
         show = f"`pypi-insiders show {names[0]}`"
@@ -151,7 +154,7 @@ def show_log(
         if not options["follow"]:
             return
     fields = [f"{log.REPOSITORY_FIELD}={item}" for item in names]
-    journalctl.logs(part.identifier, (), given, fields)
+    journalctl.logs(part.identifier, units, given, fields)
 
 
 def _in_journal(repository: str) -> tuple[list[str], bool]:

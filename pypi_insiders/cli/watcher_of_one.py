@@ -48,8 +48,8 @@ def stop(text: str) -> None:
     common.report(f"{item.name}: {'stopped' if was_active else 'nothing was running'}")
     if item.interval_s is not None:
         note(
-            f"{item.name} is updated with the others; `pypi-insiders watcher start {item.name}` "
-            "starts its own timer again"
+            f"updates of all repositories include {item.name} now; "
+            f"`pypi-insiders watcher start {item.name}` starts its own timer again"
         )
 
 

@@ -4,7 +4,9 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator
 
+from packaging.tags import Tag
 from packaging.utils import (
+    BuildTag,
     InvalidName,
     InvalidSdistFilename,
     InvalidWheelFilename,
@@ -52,6 +54,18 @@ class DistributionError(InsidersError):
 def is_wheel(name: str) -> bool:
     """Return whether a file name is that of a wheel."""
     return name.endswith(".whl")
+
+
+def kind_of(name: str) -> tuple[BuildTag, frozenset[Tag]] | None:
+    """Return of what a release has one file: build number and tags of a wheel; `None`: its sdist.
+
+    Of two, such as `Probe-1.0-py3-none-any.whl` and `probe-1.0-py3-none-any.whl`, an installer
+    takes either.
+
+    Args:
+        name: of a distribution.
+    """
+    return parse_wheel_filename(name)[2:] if is_wheel(name) else None
 
 
 def release_of(name: str) -> tuple[NormalizedName, Version]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import Item, problem, warning
 from pypi_insiders.systemd import exit_codes, own_timers
-from pypi_insiders.systemd.service_status import Condition, Services
+from pypi_insiders.systemd.service_status import Condition, Services, seconds
 from pypi_insiders.systemd.unit_names import HOOKS, SERVER, WATCHER, of_project, of_repository
 from pypi_insiders.util.errors import InsidersError
 
@@ -18,15 +18,16 @@ def judge_own_units(snapshot: Snapshot) -> Iterator[Item]:
     if not isinstance(snapshot.watched, InsidersError):
         for item in snapshot.watched.values():
             if item.interval_s is not None:
-                yield from _own(services, item.name)
+                yield from _timer(services, item.name)
+            yield from _service(snapshot, services, item.name)
     yield from _released(snapshot, services)
     if not isinstance(snapshot.settings, InsidersError) and snapshot.settings.server.hooks:
         yield from _hooks(snapshot, services)
 
 
-def _own(services: Services, name: str) -> Iterator[Item]:
+def _timer(services: Services, name: str) -> Iterator[Item]:
     part = of_repository(name)
-    timer, service = (services.units.get(unit) for unit in part.units)
+    timer = services.units.get(part.trigger)
     # Of a stopped watcher there is a line already: then nothing is updated.
     is_watching = services.watcher.condition == Condition.RUNNING
     if timer is not None and is_watching and not own_timers.is_running(timer):
@@ -39,17 +40,30 @@ def _own(services: Services, name: str) -> Iterator[Item]:
             else f"`pypi-insiders watcher start {name}`",
             part.trigger,
         )
+
+
+def _service(snapshot: Snapshot, services: Services, name: str) -> Iterator[Item]:
+    unit = of_repository(name).service
+    has = services.units.get(unit)
+    if has is None or has["Result"] in ("", "success"):
+        return
+    # Otherwise a step before failed, such as a credential.
+    began_s, ended_s = map(seconds, (has["InactiveExitTimestamp"], has["ExecMainExitTimestamp"]))
+    is_run = ended_s >= began_s
     # It exits with 1 if the update fails, which is a line of the repository.
-    if service is not None and service["Result"] not in ("", "success"):
-        status = service["ExecMainStatus"]
-        why = exit_codes.explain(part.service, status) or service["Result"]
-        if service["Result"] != "exit-code" or status != "1":
-            yield problem(
-                WATCHER.name,
-                f"the last update of {name} failed ({why})",
-                f"see why: `pypi-insiders watcher logs {name}`",
-                part.service,
-            )
+    if is_run and (has["Result"], has["ExecMainStatus"]) == ("exit-code", "1"):
+        return
+    why = exit_codes.explain(unit, has["ExecMainStatus"])
+    unable = why if is_run else "its program was not run"
+    checks = (it.check.checked_at or 0 for it in snapshot.standings if it.name == name)
+    # It may have been updated with the others since. What systemd cannot run fails again.
+    if unable or max(checks, default=0) <= ended_s:
+        yield problem(
+            WATCHER.name,
+            f"the last update of {name} failed ({unable or has['Result']})",
+            f"see why: `pypi-insiders watcher logs {name}`",
+            unit,
+        )
 
 
 def _released(snapshot: Snapshot, services: Services) -> Iterator[Item]:

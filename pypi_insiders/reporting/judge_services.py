@@ -6,7 +6,7 @@ from pypi_insiders.builder.errors import SANDBOX_LOST
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import BUILDS, INDEX, Item, Severity, note, problem, warning
 from pypi_insiders.systemd import exit_codes, unit_names
-from pypi_insiders.systemd.service_status import Condition, Overview, Services
+from pypi_insiders.systemd.service_status import Condition, Overview, Services, seconds
 from pypi_insiders.systemd.unit_names import REQUESTS, SERVER, WATCHER
 from pypi_insiders.systemd.unit_state import UnitState
 from pypi_insiders.util import times
@@ -170,7 +170,7 @@ def _overdue(snapshot: Snapshot, services: Services) -> str | None:
     seen = services.watcher
     if seen.is_working:
         what = "the running update began"
-        at_s = float(service["InactiveExitTimestamp"].lstrip("@") or 0)
+        at_s = seconds(service["InactiveExitTimestamp"])
     else:
         # Before the first update ends, the timer is as old as the wait.
         what = "the last update ended"

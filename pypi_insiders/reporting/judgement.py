@@ -22,6 +22,7 @@ from pypi_insiders.reporting.verdict import (
     warning,
 )
 from pypi_insiders.repositories.no_release import Reason
+from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.util.errors import InsidersError
 
 
@@ -80,9 +81,18 @@ def _read(snapshot: Snapshot) -> Iterator[Item]:
 
 
 def _unannounced(snapshot: Snapshot) -> Iterator[Item]:
+    services = snapshot.services
+    # Without the unit it runs at the end of the update, and not in the journal.
+    conditions = (
+        {services.server.condition, services.watcher.condition}
+        if isinstance(services, Services)
+        else set()
+    )
     for item in snapshot.unannounced:
         text = f"release-command failed for {item.project} {item.version}: {item.error}; "
         hint = "`journalctl --user -t pypi-insiders-released`"
+        if conditions == {Condition.NOT_INSTALLED}:
+            hint = f"`pypi-insiders released {item.project}`"
         if item.is_given_up:
             hint = item.retry
         yield warning(item.repository, text + item.outlook, hint)

@@ -49,6 +49,8 @@ def load(paths: Paths, file: Path | None) -> Imported:
     """
     known = registry.load(paths.repositories)
     if file is not None:
+        if file.is_dir():
+            raise InsidersError(f"{file} is a directory", _NAME_IT)
         text = read_text(file, is_argument=True)
         if text is None:
             raise InsidersError(f"{file} not found", _NAME_IT)
@@ -89,7 +91,9 @@ def _not_read(path: Path, name: str) -> str:
     """Return the line on a file that a file of requirements includes."""
     if "://" in name:
         return f"{path} includes {without_credentials(name)}, which is not read"
-    command = shlex.join(["pypi-insiders", "repos", "import", str(path.parent / name)])
+    # That of a pipe is none in which files are.
+    directory = Path() if path.is_relative_to("/dev") else path.parent
+    command = shlex.join(["pypi-insiders", "repos", "import", str(directory / name)])
     return f"{path} includes {name}, which is not read: `{command}`"
 
 

@@ -211,7 +211,7 @@ class Repository:
         validators.parse_submodules, kind=toml_fields.ListOrFalse
     )
     """The allowed places of its submodules outside of its own namespace; `False`: no submodules."""
-    history: str | None = key(validators.parse_history, kind=str, hint="unset it otherwise")
+    history: str | None = key(validators.parse_history, kind=str, hint="`history=` unsets it")
     """Whether builds find the files of older commits; `None`: only commits and tags."""
     lfs: bool | None = key(kind=bool)
     """Whether builds get the files of Git LFS in place of the pointers to them."""
@@ -223,7 +223,7 @@ class Repository:
     """Whether build requirements without a wheel are built from their sdists."""
     assets: str | None = key(validators.parse_assets, kind=str)
     """Whether files of releases on its forge are published: before builds, or in their place."""
-    forge: str | None = key(validators.parse_forge, kind=str, hint="unset it otherwise")
+    forge: str | None = key(validators.parse_forge, kind=str, hint="`forge=` unsets it")
     """The program of its host; `None`: by the name of the host."""
     interval_s: int | None = key(validators.parse_interval, kind=str, unit=toml_fields.SECONDS)
     """The time between two updates by a timer of its own; `None`: updated with the others."""

@@ -125,7 +125,7 @@ def observe(
     Args:
         now: for "in 12 min"; its time zone is that of all times.
         manager: the user manager, if it is known already.
-        own_timers: the repositories with timers of their own, whose units are read too.
+        own_timers: the repositories with timers of their own, whose timers are read too.
         others: further units to read.
 
     Raises:
@@ -134,7 +134,11 @@ def observe(
     manager = manager or systemctl.manager()
     own = [unit for name in own_timers for unit in unit_names.of_repository(name).units]
     wanted = (*SERVER.units, *WATCHER.units, REQUESTS, *HOOKS.units, *own, *others)
-    found = dict(zip(wanted, systemctl.show_each(wanted, *PROPERTIES), strict=True))
+    # Those that were started for a push or by hand too, as far as systemd still knows how they
+    # ended. It prints the matches of a pattern after all that is named.
+    shown = systemctl.show_each((*wanted, unit_names.OWN_SERVICES), "Id", *PROPERTIES)
+    found = {has["Id"]: has for has in shown[len(wanted) :]}
+    found |= dict(zip(wanted, shown, strict=False))
     looks = []
     for part in PARTS:
         trigger, service = found[part.trigger], found[part.service]
@@ -303,9 +307,13 @@ def url(listens: Sequence[str]) -> str | None:
     return ServerSettings(host=address.strip("[]"), port=int(port)).url
 
 
+def seconds(stamp: str) -> float:
+    """Parse a property such as `@1000000`: seconds of the epoch; 0 where it never happened."""
+    return float(stamp.lstrip("@") or 0)
+
+
 def _time(stamp: str) -> float | None:
-    """Parse `@` and seconds of the epoch; `None` where it never happened."""
-    return float(stamp.lstrip("@") or 0) or None
+    return seconds(stamp) or None
 
 
 def _memory(service: dict[str, str]) -> int | None:

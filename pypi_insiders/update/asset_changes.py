@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.forges import Asset, NoReleaseError
-from pypi_insiders.index import store
+from pypi_insiders.index import distribution, store
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.update.asset_listing import AssetListing, record
 from pypi_insiders.update.context import UpdateContext
@@ -90,8 +90,10 @@ def _further(
             break
         # Of a release of long ago, a further file would be installed in place of what is published,
         # if its build number is higher or its platform fits better.
+        kinds = {distribution.kind_of(name) for name in build.files}
         is_further = (
-            it.name not in build.files and not _is_known_invalid(build, it) for it in chosen
+            distribution.kind_of(it.name) not in kinds and not _is_known_invalid(build, it)
+            for it in chosen
         )
         if build in recent and any(is_further):
             yield build.tag

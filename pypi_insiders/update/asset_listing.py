@@ -140,9 +140,15 @@ class AssetListing:
             raise NoReleaseError(f"its release on {host} has no wheel or sdist of {of}")
         if len(wanted) > _MOST_FILES:
             raise BuildError(f"its release on {host} has more than {_MOST_FILES} wheels")
-        # A release has one sdist.
-        has_sdist = any(it.name.endswith(".tar.gz") for it in wanted)
-        return [it for it in wanted if not (has_sdist and it.name.endswith(".zip"))]
+        return _one_of_each_kind(wanted)
+
+
+def _one_of_each_kind(assets: Iterable[Asset]) -> list[Asset]:
+    one = dict[object, Asset]()
+    # The first one, but of sdists rather that which PEP 625 requires.
+    for asset in sorted(assets, key=lambda it: it.name.endswith(".zip")):
+        one.setdefault(distribution.kind_of(asset.name), asset)
+    return list(one.values())
 
 
 def record(asset: Asset) -> PublishedAsset:

@@ -126,8 +126,8 @@ class AssetFetcher:
         Raises:
             InsidersError: all are.
         """
-        names = {path.name for path in self._kept(before)}
-        absent = [it for it in wanted if it.name not in names]
+        kinds = {distribution.kind_of(path.name) for path in self._kept(before)}
+        absent = [it for it in wanted if distribution.kind_of(it.name) not in kinds]
         if not absent:
             raise InsidersError("its release has no file that is not published already")
         return absent

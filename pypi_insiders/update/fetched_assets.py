@@ -40,8 +40,8 @@ class FetchedAssets:
             BuildError: they are of different releases.
         """
         ours = self.distributions
-        names = {path.name for path in ours.files}
-        wheels = [path for path in built.wheels if path.name not in names]
+        kinds = {distribution.kind_of(path.name) for path in ours.files}
+        wheels = [it for it in built.wheels if distribution.kind_of(it.name) not in kinds]
         both = artifacts.check(
             ours.sdist or built.sdist, [*ours.wheels, *wheels], built.requirements
         )

@@ -42,14 +42,20 @@ def check(paths: Paths, new: Iterable[Repository]) -> Introduction:
         InsidersError: `repos.toml` cannot be read.
     """
     known = registry.load(paths.repositories)
-    asked = []
+    asked, seen = [], set[str]()
     for item in new:
+        # Named again: without its url, which it has by its name, it would be one of GitHub.
+        if item.name.casefold() in seen:
+            continue
+        seen.add(item.name.casefold())
         old = lookup.find(known, item.name)
         if old is None:
             asked.append(item)
         # Watched, but its name could not be read at that time. With another url it is another one.
         elif old.project is None and item.project is None and item.url in (None, old.url):
-            # As repos.toml has it: `repos add` does not change its url.
+            # As repos.toml will have it: `repos add` changes the given keys.
+            for key, value in item.keys.items():
+                old = old.with_key(key, value)
             asked.append(old)
     commands = token_commands.configured(paths)
     replies = access_check.ask(asked, commands, timeout_s=_CHECK_TIMEOUT_S)

@@ -73,7 +73,7 @@ def test_pre_releases_as_the_person_wants(person: Person, watch: Watch) -> None:
     project.release("2.0rc2")
     assert person.run("update").stdout == "Checked 1 repository, published 0 files\n"
     added = person.run("repos", "add", "me/probe", "--pre").stdout
-    assert added == "me/probe is already watched; pre = True\n"
+    assert added == "me/probe is already watched; pre = true\n"
     person.run("update")
     assert built(person) == ["v1.0", "v2.0rc2", "v2.0rc1"]
 

@@ -265,7 +265,7 @@ def test_a_name_that_was_not_read_is_read_again(person: Person, tmp_path: Path) 
     add(person, project, "--no-check")
     project.release("1.0")
     done = add(person, project, "--keep", "3")
-    assert done.stdout == "me/probe is already watched; project = probe; keep = 3\n"
+    assert done.stdout == 'me/probe is already watched; project = "probe"; keep = 3\n'
     done = person.run("repos", "add", "me/probe:other", status=1)
     assert "me/probe is already watched: project probe, url " in done.stderr
 

@@ -204,6 +204,22 @@ def test_a_push_is_served_without_a_timer(  # noqa: PLR0915  # one machine, for 
     machine.run("rm", f"{runtime}/pushed")
     machine.run("pypi-insiders", "server", "start")
     machine.wait_for(finished, lambda done: done.stdout.count("Finished ") == 4)
+    # What systemd cannot run fails before anything is logged, and that is said as well.
+    drop_in = machine.write_text(
+        ".config/systemd/user/pypi-insiders-watcher@.service.d/override.conf",
+        "[Service]\nLoadCredential=forge:/nonexistent\n",
+    )
+    machine.run("systemctl", "--user", "daemon-reload")
+    send()
+    machine.wait_for(
+        ["systemctl", "--user", "show", "-P", "ActiveState", f"{ONE}.service"],
+        lambda done: done.stdout == "failed\n",
+    )
+    judged = machine.run("pypi-insiders", "status", check=False)
+    assert "watcher: the last update of me/my-probe failed (its program was not" in judged.stdout
+    logs = machine.run("pypi-insiders", "watcher", "logs", "me/my-probe").stdout
+    assert "Failed to set up credentials: No such file or directory" in logs
+    machine.run("rm", drop_in)
     # Off again: nothing of it is left.
     machine.write_text(CONFIG, settings)
     machine.run("pypi-insiders", "server", "start")

@@ -114,13 +114,14 @@ def test_a_project_of_a_group_is_named_by_its_path(person: Person) -> None:
 
 
 def test_nothing_is_asked_without_need(person: Person) -> None:
-    """Not with `--no-check`, and not what is already watched."""
+    """Not with `--no-check`, and not what is already watched, with its project."""
     nowhere = ("--url", "file:///nowhere/probe.git")
     added = person.run("repos", "add", "--no-check", "me/probe", *nowhere)
     assert (added.stdout, added.stderr) == (
         "watching me/probe\n",
         UNNAMED.format("me/probe", ""),
     )
+    person.run("repos", "set", "me/probe", "project=probe")
     again = person.run("repos", "add", "me/probe", "--keep", "2", *nowhere)
     assert (again.stdout, again.stderr) == ("me/probe is already watched; keep = 2\n", "")
 

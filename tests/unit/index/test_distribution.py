@@ -10,7 +10,12 @@ import pytest
 from packaging.version import Version
 from wheels import metadata, sdist, wheel
 
-from pypi_insiders.index.distribution import DistributionError, possible_projects, release_of
+from pypi_insiders.index.distribution import (
+    DistributionError,
+    kind_of,
+    possible_projects,
+    release_of,
+)
 from pypi_insiders.index.file_contents import read
 
 
@@ -190,3 +195,15 @@ ODD = {
 def test_a_file_in_an_odd_form_says_whose_it_may_be(name: str, projects: set[str]) -> None:
     """One name too many is the safe mistake."""
     assert possible_projects(name) == projects
+
+
+def test_spellings_of_one_file_are_of_one_kind() -> None:
+    kinds = [
+        ("probe-1.0-py3-none-any.whl", "Probe-1.0.0-py3-none-any.whl"),
+        ("probe-1.0-py2.py3-none-any.whl", "probe-1.0-py3.py2-none-any.whl"),
+        ("probe-1.0-1-py3-none-any.whl",),
+        ("probe-1.0.tar.gz", "Probe-1.0.zip"),
+    ]
+    found = [{kind_of(name) for name in names} for names in kinds]
+    assert [len(kind) for kind in found] == [1, 1, 1, 1]
+    assert len(set.union(*found)) == 4

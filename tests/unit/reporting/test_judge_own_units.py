@@ -12,8 +12,11 @@ from pypi_insiders.config.settings import ServerSettings, Settings
 from pypi_insiders.reporting.judge_own_units import judge_own_units
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import Severity
+from pypi_insiders.repositories import status
 from pypi_insiders.repositories.new_releases import NewRelease
 from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.repositories.state import Check, RepositoryState
+from pypi_insiders.repositories.status import StatusContext
 from pypi_insiders.systemd.service_status import PROPERTIES, Condition, Overview, Services
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import HOOKS, ONE, SERVER, WATCHER, of_project, of_repository
@@ -32,13 +35,16 @@ def observed(  # noqa: PLR0913  # what is judged
     server: Condition = Condition.RUNNING,
     hooks: bool = True,
     hook_error: InsidersError | None = None,
+    checked_at: int = 0,
     unbegun: tuple[NewRelease, ...] = (),
 ) -> Snapshot:
     """Return a snapshot with everything as it should be but for the given units."""
     names = {
         "timer": OWN.trigger, "service": OWN.service, "server": SERVER.service,
         "path": HOOKS.trigger, "starter": HOOKS.service, "released": of_project("my-app"),
+        "common": of_repository("me/common").service,
     }  # fmt: skip
+    checks = {"me/common": Check(checked_at)}
     states = {"timer": WAITING, "server": ACTIVE, "path": ACTIVE, **(units or {})}
     has = {
         unit: dict.fromkeys(PROPERTIES, "") | {"Result": "success"} | states.get(kind, INACTIVE)
@@ -60,6 +66,12 @@ def observed(  # noqa: PLR0913  # what is judged
         },
         files=InsidersError("not read"),
         services=services,
+        standings=tuple(
+            status.of(
+                Repository(name), RepositoryState(), StatusContext(frozenset(), {}, {}, checks)
+            )
+            for name in ("me/own", "me/common")
+        ),
         hooks=hook_error,
         unbegun=unbegun,
     )
@@ -125,6 +137,34 @@ def test_a_service_that_fails_by_itself(result: str, status: str, why: str | Non
     )
     assert [text.startswith(f"the last update of me/own failed ({why}") for *_, text in found] == (
         [True] if why else []
+    )
+
+
+RAN = {"Result": "timeout", "InactiveExitTimestamp": "@100", "ExecMainExitTimestamp": "@900"}
+# A step before its program, which has ended with 1 the last time that it ran.
+NOT_RUN = {
+    "Result": "exit-code",
+    "ExecMainStatus": "1",
+    "InactiveExitTimestamp": "@900",
+    "ExecMainExitTimestamp": "@800",
+}
+UNABLE = {**RAN, "Result": "exit-code", "ExecMainStatus": "243"}
+
+
+@pytest.mark.parametrize(
+    ("state", "checked_at", "why"),
+    [
+        (RAN, 899, "timeout"),
+        (RAN, 901, None),
+        (NOT_RUN, 901, "its program was not run"),
+        (UNABLE, 901, f"systemd cannot read a credential of {of_repository('me/common').service}"),
+    ],
+)
+def test_a_push_whose_update_fails(state: dict[str, str], checked_at: int, why: str | None) -> None:
+    """Of a repository without a timer too; until it is updated, if the next push would be."""
+    found = judged({"common": state}, checked_at=checked_at)
+    assert [(severity, text.partition(" (243")[0].rstrip(")")) for severity, _, text in found] == (
+        [(Severity.PROBLEM, f"the last update of me/common failed ({why}")] if why else []
     )
 
 

@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.reporting import release_command, snapshot
+from pypi_insiders.reporting import judgement, release_command, snapshot
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.repositories import new_releases
 from pypi_insiders.repositories.new_releases import NewRelease
+from pypi_insiders.systemd.service_status import Condition, Overview, Services
+from pypi_insiders.systemd.systemctl import Manager
+from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 
 _FILE = "my_app-{}.tar.gz"
 _HOSTILE = "v1$(touch bad)`id`%i\"'\\;#é"
@@ -164,6 +167,21 @@ def test_a_command_that_fails_runs_once_more_and_then_on_request(
     assert release_command.run(paths, "my-app", ("true",), is_retry=True)
     assert _warnings(paths) == []
     assert new_releases.ready(paths) == []
+
+
+def test_the_hint_without_units_runs_the_command_again(paths: Paths) -> None:
+    """In the journal there is nothing of it."""
+    _add(paths, "1.0", attempts=1, error="exit status 7")
+    seen = snapshot.take(paths, datetime.now().astimezone())
+    hints = []
+    for condition in (Condition.STOPPED, Condition.NOT_INSTALLED):
+        looks = Overview(SERVER, Condition.NOT_INSTALLED, ""), Overview(WATCHER, condition, "")
+        services = Services(Manager(Path("/units"), (), "252"), *looks, {})
+        (item,) = judgement._unannounced(replace(seen, services=services))
+        hints.append(item.hint)
+    assert hints == [
+        "`journalctl --user -t pypi-insiders-released`", "`pypi-insiders released my-app`",
+    ]  # fmt: skip
 
 
 def test_what_was_given_up_is_past_once_the_command_works_again(

@@ -1,12 +1,13 @@
 """Take over what requirements take from Git, and say what to write there instead."""
 
+import subprocess
 import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures import Person
+from fixtures import COMMAND, Person
 
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.requirement_import import (
@@ -231,6 +232,8 @@ def test_the_command_says_what_to_write(person: Person, tmp_path: Path) -> None:
         f"error: {tmp_path / 'none.txt'} not found\n"
         "hint: name the file: `pypi-insiders repos import FILE`\n"
     )
+    directory = person.run("repos", "import", tmp_path, status=1)
+    assert directory.stderr.startswith(f"error: {tmp_path} is a directory\nhint: name the file: ")
 
 
 def test_http_is_named_with_its_place(person: Person, tmp_path: Path) -> None:
@@ -243,3 +246,17 @@ def test_http_is_named_with_its_place(person: Person, tmp_path: Path) -> None:
     )
     assert "is not encrypted" in failed.stderr
     assert not person.paths.repositories.exists()
+
+
+def test_standard_input(person: Person) -> None:
+    """What it includes is where the user is, as for pip."""
+    done = subprocess.run(
+        [COMMAND, "repos", "import", "--no-check", "-"], env=person.environment,
+        input="git+ssh://git@github.com/me/a#egg=a\n-r base.txt\n", capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (
+        "watching me/a as a\n",
+        "note: /dev/stdin, line 1: replace its Git URL by `a`\n"
+        "note: /dev/stdin includes base.txt, which is not read: "
+        "`pypi-insiders repos import base.txt`\n",
+    )

@@ -98,7 +98,8 @@ def test_only_what_the_release_has_is_published_and_nothing_is_built(
     place.releases.files["v1.0"] += [
         File("probe-0.9-py3-none-any.whl", b""), File("other-1.0-py3-none-any.whl", b""),
         File("SHA256SUMS", b""), File("probe-1.0.zip", b""),
-        File("../probe-1.0-py3-none-any.whl", b""),
+        File("../probe-1.0-py3-none-any.whl", b""), File("Probe-1.0.tar.gz", b""),
+        File(f"probe-1.0.0-{MAC}.whl", b""),
     ]  # fmt: skip
     told = place.run("update")
     assert (
@@ -225,7 +226,9 @@ def test_files_that_follow_are_published_too_and_no_file_is_replaced(
     changed = replace(
         place.releases.files["v1.0"][0], content=place.wheel(content=b"# second\n").read_bytes()
     )
-    place.releases.files["v1.0"][0] = changed
+    # Another file of the same kind, which installers could take in place of the published one.
+    twin = File(WHEEL.replace("p", "P", 1), changed.content)
+    place.releases.files["v1.0"][:1] = [twin, changed]
     place.run("update")
     assert place.person.distributions() == sorted([WHEEL, mac.name])
     published = place.person.paths.distributions / WHEEL
