@@ -347,8 +347,11 @@ def uninstall() -> list[Path]:
     systemctl.try_call("stop", unit_names.NOTIFIERS, REQUESTS, released, *HOOKS.units)
     systemctl.try_call("stop", OWN_TIMERS, OWN_PATHS, OWN_SERVICES)
     forget_elapses(unit_files.installed_own_timers(manager.unit_directory))
-    removed = unit_files.uninstall(manager.unit_directory)
-    systemctl.try_call("daemon-reload")
+    try:
+        removed = unit_files.uninstall(manager.unit_directory)
+    finally:
+        # Also if one file is not ours: the manager must forget the units whose files are gone.
+        systemctl.try_call("daemon-reload")
     # An unused slice stays active until the manager ends. Source: systemd.slice(5).
     _stop_former_slices()
     # A template itself is never loaded, only its instances.

@@ -217,7 +217,12 @@ def uninstall(directory: Path) -> list[Path]:
         InsidersError: the first error, after all other files were removed.
     """
     removed, failed = [], []
-    for unit in (*installed_own_timers(directory), *UNITS, *_former(directory)):
+    former: tuple[str, ...] = ()
+    try:
+        former = _former(directory)
+    except InsidersError as error:
+        failed.append(error)
+    for unit in (*installed_own_timers(directory), *UNITS, *former):
         # Drop-ins first: if this is interrupted, the unit still works.
         for path in map(directory.joinpath, reversed(files_of(unit))):
             try:

@@ -685,6 +685,15 @@ def test_uninstall_names_a_file_that_is_not_ours_and_still_removes_the_rest(
     assert _content(directory) == mine
 
 
+def test_a_unit_of_an_older_version_that_cannot_be_read_keeps_no_other(directory: Path) -> None:
+    """It cannot be known whether it is ours; so it stays, and is named."""
+    install(directory, TEXTS, WATCHER)
+    (directory / "pypi-insiders.slice").write_bytes(b"\xff")
+    with pytest.raises(InsidersError, match=r"pypi-insiders\.slice: it is not UTF-8"):
+        uninstall(directory)
+    assert [path.name for path in directory.iterdir()] == ["pypi-insiders.slice"]
+
+
 def test_uninstall_leaves_a_masked_unit_masked(directory: Path) -> None:
     install(directory, TEXTS, WATCHER)
     masked = directory / SERVER.trigger
