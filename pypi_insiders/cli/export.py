@@ -43,7 +43,8 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
     settings = load_settings(paths.settings).server
     if fallback_url is None:
         fallback_url = settings.fallback
-    if no_fallback:
+    # Empty: as the setting, none. It would be written as a redirect to the page itself.
+    if no_fallback or not fallback_url:
         fallback_url = None
     if settings.auth:
         warn("the exported files have no passwords: the web server must ask for them")

@@ -434,6 +434,7 @@ def test_whose_index_asks_for_passwords_is_told_that_files_do_not(
         ("", "https://set.example/simple", "https://set.example/simple/"),
         ("--fallback-url https://o.example/", "https://set.example/", "https://o.example/"),
         ("--no-fallback", "https://set.example/simple/", None),
+        ("--fallback-url=", "https://set.example/simple/", None),
     ],
 )
 def test_the_fallback_is_the_option_the_setting_or_pypi(
