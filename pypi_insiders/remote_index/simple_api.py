@@ -174,7 +174,9 @@ def _files(kind: str, body: bytes, place: str) -> dict[str, Listed]:
     # Some indexes send JSON with the plain type.
     if kind in (_JSON, "application/json"):
         return {
-            file["filename"]: Listed(urljoin(place, file["url"]), file["hashes"].get("sha256"))
+            file["filename"]: Listed(
+                urljoin(place, file["url"]), _hex(file["hashes"].get("sha256"))
+            )
             for file in json.loads(body)["files"]
         }
     if kind in ("text/html", "application/vnd.pypi.simple.v1+html"):
@@ -190,7 +192,12 @@ def _listed(link: str) -> tuple[str, Listed]:
     name = unquote(urlsplit(url).path.rpartition("/")[2])
     # `#sha256=HEX`; other algorithms count as none. Source: PEP 503.
     algorithm, _, digest = fragment.partition("=")
-    return name, Listed(url, digest.lower() if algorithm == "sha256" else None)
+    return name, Listed(url, _hex(digest) if algorithm == "sha256" else None)
+
+
+def _hex(digest: str | None) -> str | None:
+    # In capitals too the same file, not a different one: PEP 503 and PEP 691 say hex alone.
+    return digest.lower() if digest else None
 
 
 class _Links(HTMLParser):
