@@ -100,6 +100,7 @@ def _of_server(look: Overview) -> dict[str, Any]:
         "process_started_at": moment(look.process_since),
         "idle": is_idle,
         "memory_bytes": look.memory_bytes,
+        # Deprecated (`help json`).
         "is_idle": is_idle,
     }
 
@@ -111,6 +112,7 @@ def _of_watcher(look: Overview) -> dict[str, Any]:
         "last_update_at": moment(look.last_run),
         "last_result": _result(look),
         "next_update_at": moment(look.next_run),
+        # Deprecated, like all that follow (`help json`).
         "is_updating": look.is_working,
         "last_run": moment(look.last_run),
         "last_run_failed": look.has_failed,
