@@ -40,6 +40,7 @@ def numbering(
     rules = repository.rules(1)
     # Without those of the commit itself, which may be tagged after its build.
     merged = {tag: of for tag, of in git.merged_tags(mirror, commit).items() if of != commit}
+    # All of them, highest first: the number in the rules is without effect.
     released = tags.unbuilt(merged, (), rules)
     last = released[0] if released else None
     count = git.count_commits(mirror, commit, merged[last] if last else None)

@@ -107,6 +107,7 @@ class HeadSelector:
         """
         if commit not in listed.tags.values():
             return None
+        # `unbuilt` returns all of them: the number of new tags is without effect.
         releases = tags.unbuilt(listed.tags, (), self._repository.rules(1))
         return next((tag for tag in releases if listed.tags[tag] == commit), None)
 
