@@ -94,6 +94,7 @@ def precondition(request: Request, etag: str, headers: Headers) -> Response | No
 
     Source: RFC 9110, sections 13.1 and 15.4.5.
     """
+    # Weak tags never match here, and do below. Source: RFC 9110, section 8.8.3.2.
     wanted = request.header("If-Match")
     if wanted is not None and not has_entity_tag(wanted, etag, is_strong=True):
         return text("412 Precondition Failed", "the entity tag is another one now")

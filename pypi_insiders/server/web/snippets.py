@@ -63,6 +63,7 @@ def for_all(url: str) -> list[Snippet]:
     exports = (f"export {name}={shlex.quote(value)}" for name, value in variables.items())
     return [
         Snippet("Shell", "For pip, uv, PDM, pipx and tox in one shell", "\n".join(exports)),
+        # Beside PyPI, so that uv.lock has this URL only for the projects that are served here.
         Snippet(
             "uv", "In pyproject.toml", f'[[tool.uv.index]]\nname = "insiders"\nurl = "{beside}"'
         ),
@@ -72,6 +73,7 @@ def for_all(url: str) -> list[Snippet]:
             "In pyproject.toml",
             f'[[tool.pdm.source]]\nname = "pypi"\nurl = "{simple}"',
         ),
+        # A primary source switches PyPI off; of several, the highest version wins (Poetry 2.5).
         Snippet(
             "Poetry",
             "In pyproject.toml",
