@@ -12,7 +12,14 @@ from pypi_insiders.cli.common import is_live, note, verbosity
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import load_settings
 from pypi_insiders.repositories import data_directories, intervals, lookup, registry
-from pypi_insiders.systemd import following, journalctl, service_status, systemctl, unit_names
+from pypi_insiders.systemd import (
+    following,
+    journalctl,
+    server_secrets,
+    service_status,
+    systemctl,
+    unit_names,
+)
 from pypi_insiders.systemd.control import Setup
 from pypi_insiders.systemd.journalctl import Position
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER, Part
@@ -85,6 +92,11 @@ def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how
         failure = InsidersError(
             "the index was started, and is failing", "see why: `pypi-insiders server logs`"
         )
+    if name == "server":
+        try:
+            server_secrets.demand_hook_secret(setup.settings, paths)
+        except InsidersError as error:
+            note(f"{error.message}: {error.hint}")
     if systemctl.is_lingering() is False:
         note(f"lingering is off: the {name} stops when you log out (`loginctl enable-linger`)")
     # Last: though the update failed, the service was started, and its state is of use.

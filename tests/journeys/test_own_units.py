@@ -129,7 +129,8 @@ def test_a_push_is_served_without_a_timer(  # noqa: PLR0915  # one machine, for 
     machine.write_text(CONFIG, f"{settings}hooks = true\nauth = true\n")
     machine.run("pypi-insiders", "server", "password", "alice", input="secret word\n")
     machine.run("pypi-insiders", "watcher", "stop")
-    machine.run("pypi-insiders", "server", "start")
+    started = machine.run("pypi-insiders", "server", "start")
+    assert started.stderr.endswith("has no secret: `pypi-insiders server hook`\n")
     doctor = machine.run("pypi-insiders", "doctor", check=False)
     assert "`hooks` is set, but" in doctor.stdout
     shown = machine.run("pypi-insiders", "server", "hook", "me/my-probe").stdout
