@@ -247,13 +247,16 @@ def _watcher(
 ) -> Overview:
     # A oneshot is never `active`: it goes from activating to inactive. Source: systemd.service(5).
     is_working = service["ActiveState"] in ("activating", "deactivating")
-    # Of the main process: ActiveExitTimestamp= is empty for a oneshot, which never was active.
+    has_failed = not is_working and service["Result"] not in ("", "success")
+    # Of the main process: ActiveExitTimestamp= is empty for a oneshot, which never was active. If a
+    # step before it failed, such as a credential, there was none.
     last_run = _time(service["ExecMainExitTimestamp"])
+    if last_run is None and has_failed:
+        last_run = _time(service["InactiveEnterTimestamp"])
     is_active = trigger["ActiveState"] == "active"
     next_run = systemctl.next_run(part.trigger, trigger) if is_active else None
     # The last STATUS= stays after the end, and would look like an update that still runs.
     progress = service["StatusText"] if is_working else None
-    has_failed = not is_working and last_run is not None and service["Result"] != "success"
 
     def details() -> Iterator[str]:
         if is_working:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pypi_insiders.systemd import service_status
+from pypi_insiders.systemd import service_status, unit_names
 
 NOW = datetime.fromtimestamp(1_000_000, UTC)
 
@@ -41,3 +41,24 @@ def test_a_loop_of_restarts_is_told_from_one_that_is_over(
     """By whether it was ever ready, and when; not by the state of the moment."""
     service = {**dict.fromkeys(service_status.PROPERTIES, ""), "NRestarts": "0", **has}
     assert service_status.failure({"ActiveState": "active"}, service, NOW) == failure
+
+
+@pytest.mark.parametrize(
+    ("has", "details"),
+    [
+        ({"ExecMainExitTimestamp": "@999940"}, ("last update succeeded 1 min ago",)),
+        ({"ExecMainExitTimestamp": "@999940", "Result": "exit-code"},
+         ("last update failed 1 min ago",)),
+        # A credential was missing, so that its program was not run.
+        ({"InactiveEnterTimestamp": "@999940", "Result": "exit-code"},
+         ("last update failed 1 min ago",)),
+        ({}, ()),
+    ],
+)  # fmt: skip
+def test_how_the_last_update_ended(has: dict[str, str], details: tuple[str, ...]) -> None:
+    """Also of one that systemd could not begin."""
+    none = dict.fromkeys(service_status.PROPERTIES, "")
+    part = unit_names.of_repository("me/probe")
+    service = {**none, "ActiveState": "failed", "Result": "success", **has}
+    seen = service_status._watcher(part, {**none, "ActiveState": "inactive"}, service, NOW)
+    assert (seen.details, seen.has_failed) == (details, "failed" in " ".join(details))
