@@ -57,13 +57,18 @@ def load(paths: Paths, file: Path | None) -> Imported:
         return _of_text(paths, file, text, known)
     original, settings = paths.config / legacy_import.FILE, successor_import.settings_file(paths)
     there = {path: text for path in (original, settings) if (text := read_text(path)) is not None}
-    parts = [_of_text(paths, path, text, known) for path, text in there.items()]
+    parts = list[Imported]()
+    for path, text in there.items():
+        parts.append(_of_text(paths, path, text, known))
+        known = {**{item.name: item for item in parts[-1].repositories}, **known}
     if settings not in there and successor_import.clones(paths, {}).is_dir():
         parts.append(_of_successor(paths, {}, known))
     if not parts:
         raise InsidersError(f"{original} not found", _NAME_IT)
-    # Both may have the same repository.
-    repositories = {item.name.casefold(): item for part in parts for item in part.repositories}
+    repositories = dict[str, Repository]()
+    for item in (item for part in parts for item in part.repositories):
+        # Both may have the same repository, which has its URL the first time only.
+        repositories.setdefault(item.name.casefold(), item)
     return Imported(
         list(repositories.values()), remaining=[line for part in parts for line in part.remaining]
     )

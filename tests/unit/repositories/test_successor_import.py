@@ -1,5 +1,6 @@
 """Take over from insiders, the successor of the original: its clones are its list."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,25 @@ def test_its_clones_are_taken_over(person: Person, cache: Path) -> None:
     assert 'url = "https://git.example/group/sub/b.git"' in person.paths.repositories.read_text()
     again = person.run("repos", "import", "--no-check")
     assert again.stdout == "me/a is already watched\ngroup/sub/b is already watched\n"
+
+
+def test_each_is_watched_where_it_is(person: Person, cache: Path) -> None:
+    """With two clones of one repository, and one of GitHub that is called like another."""
+    person.paths.config.mkdir(parents=True)
+    (person.paths.config / "repos.json").write_text('{"me/a": "a"}')
+    clone(cache / "a", "https://git.example/me/a.git", "other-a")
+    clone(cache / "b", "https://git.example/me/b.git", "b")
+    clone(cache / "b2", "https://git.example/me/b.git", "b")
+    done = person.run("repos", "import", "--no-check")
+    assert done.stdout == (
+        "watching me/a as a\nwatching git.example/me/a as other-a\nwatching me/b as b\n"
+    )
+    listed = json.loads(person.run("repos", "list", "--json").stdout)["repositories"]
+    assert [(row["name"], row["url"]) for row in listed] == [
+        ("me/a", "git@github.com:me/a.git"),
+        ("git.example/me/a", "https://git.example/me/a.git"),
+        ("me/b", "https://git.example/me/b.git"),
+    ]
 
 
 def test_what_is_no_clone_of_its_own_is_named(person: Person, cache: Path) -> None:
