@@ -117,17 +117,20 @@ class HeadSelector:
     def warnings(self, listed: Refs) -> list[str]:
         """Return a warning if installers prefer a development release to that of the head."""
         commit = listed.branches.get(self._repository.branch or "")
-        head = self._built(commit) if commit else None
+        known, directory = self._tracked.known, self._directory
+        # That of its tag, too, which is the higher one.
+        built = (build for build in known.builds if build.commit == commit)
+        head = max(built, key=lambda build: Version(build.version), default=None)
         if head is None:
             return []
-        known, directory = self._tracked.known, self._directory
         # What was unpublished or pruned, installers cannot prefer.
         served = [build for build in known.heads if store.present(directory, build.files)]
         above = max(served, key=lambda build: Version(build.version), default=head)
         if Version(above.version) <= Version(head.version):
             return []
         project = self._repository.project or known.project
+        command = f"`pypi-insiders unpublish {project} {above.version}`"
         return [
-            f"{head.tag} is {head.version}, and {above.version} of {above.commit:.9} is higher: "
-            f"installers prefer it until `pypi-insiders unpublish {project} {above.version}`"
+            f"{heads.subject(head.tag)} is {head.version}, and {above.version} of "
+            f"{above.commit:.9} is higher: installers prefer it until {command}"
         ]

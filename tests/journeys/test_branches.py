@@ -91,7 +91,7 @@ def test_installers_get_development_releases_only_if_asked_for_or_without_others
     for client in ("pip", "uv"):
         assert install(person, client, tmp_path / f"only-{client}", "probe") == first
     # The tag of a head is built as what it is, and its commit not again.
-    project.push("v0.1.0")
+    tagged = project.push("v0.1.0")
     person.run("update")
     head = commit(project)
     person.run("update")
@@ -102,6 +102,12 @@ def test_installers_get_development_releases_only_if_asked_for_or_without_others
         assert install(person, client, at / "final", "probe") == "0.1.0"
         assert install(person, client, at / "pre", pre, "probe") == second
     assert install(person, "uv", tmp_path / "exact", f"probe=={first}") == first
+    # The branch goes back to a commit that has a tag only.
+    git(project.remote, "update-ref", "refs/heads/main", tagged)
+    assert person.run("update").stderr == (
+        f"warning: me/probe: tag v0.1.0 is 0.1.0, and {second} of {head:.9} is higher: installers "
+        f"prefer it until `pypi-insiders unpublish probe {second}`\n"
+    )
 
 
 def test_a_rewritten_branch_is_told_and_no_version_is_given_twice(
