@@ -38,7 +38,7 @@ def check(
     """Require that the file names of an sdist, if any, and of wheels are of one release.
 
     Raises:
-        BuildError: they are of different releases, or a file name is invalid.
+        BuildError: they are of different releases, two are the same wheel, or one is invalid.
     """
     first = sdist or wheels[0]
     name, version = release_of(first.name)
@@ -46,9 +46,13 @@ def check(
     # 1-2.0 of `a`.
     if sdist and re.search(r"-\d", sdist.name.rpartition("-")[0]):
         raise BuildError(f"{sdist.name} is ambiguous: its project name has a digit after a hyphen")
+    seen = dict[object, str]()
     for wheel in wheels:
         if release_of(wheel.name) != (name, version):
             raise BuildError(f"{first.name} and {wheel.name} are not the same release")
+        other = seen.setdefault(distribution.kind_of(wheel.name), wheel.name)
+        if other != wheel.name:
+            raise BuildError(f"{other} and {wheel.name} are the same wheel in two spellings")
     return Distributions(name, str(version), sdist, tuple(wheels), requirements or {})
 
 

@@ -1,5 +1,7 @@
 """`pypi-insiders yank`, `unyank`, `unpublish` and `prune`."""
 
+from dataclasses import replace
+
 import click
 from packaging.utils import canonicalize_name
 
@@ -105,7 +107,7 @@ def unpublish(
     "--keep",
     type=click.IntRange(1),
     metavar="N",
-    help="Number of versions to keep (default: the setting `keep`).",
+    help="Number of versions to keep (default: the setting `keep`, and 5 development releases).",
 )
 @confirmation.dry_run
 def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
@@ -117,13 +119,13 @@ def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
     from pypi_insiders.update import removal
 
     paths = default_paths()
-    default = load_settings(paths.settings).watcher.keep
+    settings = load_settings(paths.settings).watcher
     chosen = lookup.select(registry.load(paths.repositories), names)
-    # `keep = 0` of a repository means all versions; only without it the default counts.
-    kept = {item.name: keep or (default if item.keep is None else item.keep) for item in chosen}
+    if keep:
+        chosen = [replace(item, keep=keep) for item in chosen]
     removed = False
-    for name, number in kept.items():
-        for file in removal.prune(paths, name, number, dry_run=dry_run):
+    for item in chosen:
+        for file in removal.prune(paths, item, settings, dry_run=dry_run):
             if dry_run:
                 click.echo(f"would remove {file} from the index")
             else:
@@ -131,9 +133,10 @@ def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
             removed = True
     if removed:
         return
-    if any(kept.values()):
+    # `keep = 0` of a repository means all versions; only without it the default counts.
+    if any(settings.keep if item.keep is None else item.keep for item in chosen):
         report("nothing to remove: the index has no version beyond those that are kept")
-    elif kept:
+    elif chosen:
         report("nothing to remove: all versions are kept (`--keep N` keeps only N)")
     else:
         none_watched()

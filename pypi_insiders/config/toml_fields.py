@@ -10,6 +10,7 @@ from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pypi_insiders.util import toml
 from pypi_insiders.util.errors import InsidersError, UsageError
 
 
@@ -252,9 +253,8 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
         InsidersError: it is not valid TOML; the message names the line.
     """
     try:
-        return tomllib.loads(text)
-    # RecursionError: arrays nested too deeply, for which tomllib has no error of its own.
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return toml.parse(text)
+    except ValueError as error:
         message = str(error).replace("\n", " ")
         raise InsidersError(f"{path} is not valid TOML: {message}", f"edit {path}") from error
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,7 +15,7 @@ from pypi_insiders.doctor.client_settings import ClientContext
 from pypi_insiders.doctor.clients import Index
 from pypi_insiders.doctor.finding import Finding, ok, together, warning
 from pypi_insiders.repositories import releases
-from pypi_insiders.util import shell_words
+from pypi_insiders.util import shell_words, toml
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_bytes
 from pypi_insiders.util.formatting import counted
@@ -131,7 +130,7 @@ def _read(path: Path, port: int, held: set[str]) -> Caught:
     text = read_bytes(path).decode()
     if not ours.search(text):  # most have none, and reading TOML takes its time
         return Caught(0, 0)
-    packages = tomllib.loads(text).get("package")
+    packages = toml.parse(text).get("package")
     if not isinstance(packages, list) or not all(isinstance(it, dict) for it in packages):
         raise ValueError("it lists no packages")
     # Not by one key: uv has the URL in `source` and `sdist`, PDM in `files`, Poetry in `source`.

@@ -17,6 +17,8 @@ _PAGE = 100
 _MOST_PAGES = 100
 _TIME_CHARS = 40
 _SHOWN_CHARS = 100
+# Secret and file name. Source: docs.gitlab.com, "Markdown uploads API".
+_UPLOAD = re.compile(r"/uploads/([0-9a-f]{32}/[^/]+)\Z")
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 
 
@@ -147,6 +149,10 @@ def _of_gitlab(
         if not is_same_origin(url, forge.site):
             elsewhere.append(_place(shown, url))
             continue
+        if token is not None and (match := _UPLOAD.search(urlsplit(url).path)):
+            # A token does not open the page of the link. Always of this repository: the link could
+            # name another one that the token can read.
+            url = f"{forge.api}/uploads/{match[1]}"
         assets.append(Asset(shown, url, sha256=digests.get(file)))
     return ForgeRelease(tuple(assets), tuple(elsewhere))
 

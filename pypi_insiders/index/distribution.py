@@ -93,6 +93,23 @@ def release_of(name: str) -> tuple[NormalizedName, Version]:
     raise DistributionError(f"{name} is neither a wheel nor an sdist")
 
 
+def twins(names: Iterable[str], others: Iterable[str]) -> dict[str, str]:
+    """Return which of the names of distributions have another name for the same file of a release.
+
+    Args:
+        names: file names of distributions.
+        others: all file names, of any files.
+    """
+    wanted = {(project, its, kind_of(name)): name for name, project, its in releases(names)}
+    prefixes = tuple({f"{project}-" for project, _, _ in wanted})
+    # Of a directory with many files, only those of these projects are parsed.
+    near = (name for name in others if canonicalize_name(name).startswith(prefixes))
+    found = (
+        (wanted.get((project, its, kind_of(name))), name) for name, project, its in releases(near)
+    )
+    return {name: other for name, other in found if name is not None and name != other}
+
+
 def possible_projects(name: str) -> frozenset[str]:
     """Return the projects that a file rejected by `release_of` may belong to; empty for others.
 

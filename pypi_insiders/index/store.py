@@ -16,7 +16,15 @@ from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.file_contents import Contents
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin, describe
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import cannot, is_left, make_directory, remove, set_aside, sha256
+from pypi_insiders.util.files import (
+    cannot,
+    is_left,
+    list_names,
+    make_directory,
+    remove,
+    set_aside,
+    sha256,
+)
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
@@ -38,8 +46,8 @@ def publish(
 ) -> tuple[dict[str, str], list[str]]:
     """Publish files, each atomically; a published file never changes.
 
-    An existing file of the same name is kept; a difference is logged. All files are written before
-    the first is visible; if one fails, none is published.
+    An existing file of the same name, in any spelling, is kept; a difference is logged. All files
+    are written before the first is visible; if one fails, none is published.
 
     Args:
         directory: the distributions directory; created if missing.
@@ -64,6 +72,7 @@ def publish(
         with _says(directory, file):
             checked.append((file, file_contents.read(file)))
             archives.check(file)
+    checked = _unpublished(directory, cache, checked)
     with contextlib.ExitStack() as stack:
         copies = {}
         for file, _ in checked:
@@ -76,6 +85,18 @@ def publish(
             # to take back.
             intend({file.name: known.sha256 for file, known in checked if file.name in copies})
         return _show(directory, cache, checked, copies, origin)
+
+
+def _unpublished(
+    directory: Path, cache: MetadataCache, checked: list[tuple[Path, Contents]]
+) -> list[tuple[Path, Contents]]:
+    """Leave out files that are published under another spelling of their name."""
+    # A lost file comes back under the name that it had.
+    names = [file.name for file, _ in checked if cache.entry(file.name) is None]
+    found = distribution.twins(names, list_names(directory)) if names else {}
+    for name, other in found.items():
+        _log.warning("%s is already published as %s; keeping the old file", name, other)
+    return [(file, contents) for file, contents in checked if file.name not in found]
 
 
 def _show(

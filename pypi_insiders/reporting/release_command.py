@@ -11,7 +11,7 @@ from pypi_insiders.config.settings import WatcherSettings, load_settings
 from pypi_insiders.index import store
 from pypi_insiders.reporting import delivery
 from pypi_insiders.reporting.delivery import Message
-from pypi_insiders.repositories import heads, new_releases
+from pypi_insiders.repositories import heads, held_names, new_releases, releases
 from pypi_insiders.repositories.new_releases import NewRelease
 from pypi_insiders.util import log
 from pypi_insiders.util.errors import InsidersError
@@ -38,11 +38,12 @@ def run(paths: Paths, project: str, command: Sequence[str] = (), *, is_retry: bo
         Whether it succeeded for all of them.
 
     Raises:
-        InsidersError: `config.toml` or a release cannot be read.
+        InsidersError: `config.toml` or a release cannot be read, or the project is not known.
     """
     settings = load_settings(paths.settings).watcher
     argv = tuple(command or settings.release_command or ())
     if not new_releases.ready(paths, project):
+        _demand_known(paths, project)
         _log.info("%s has no new releases", project)
         return True  # without a lock of any word that is typed
     is_well, done = True, set[str]()
@@ -60,6 +61,12 @@ def run(paths: Paths, project: str, command: Sequence[str] = (), *, is_retry: bo
             text = "%s %s: release-command has failed; run it again: %s"
             _log.info(text, project, ", ".join(it.version for it in left), left[0].retry)
     return is_well
+
+
+def _demand_known(paths: Paths, project: str) -> None:
+    known = {*held_names.load(paths).repositories, *releases.projects(paths.distributions)}
+    if project not in known:
+        raise releases.has_none(project, known)
 
 
 def _waiting(paths: Paths, project: str, done: set[str], *, is_retry: bool) -> list[NewRelease]:

@@ -1,7 +1,6 @@
 """Read which repositories another program, or a file of requirements, takes from Git."""
 
 import shlex
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from pypi_insiders.repositories import (
 )
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.requirement_import import GitRequirement
+from pypi_insiders.util import toml
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
 from pypi_insiders.util.without_credentials import without_credentials
@@ -105,8 +105,8 @@ def _not_read(path: Path, name: str) -> str:
 def _is_toml(text: str) -> bool:
     try:
         # An empty text is TOML, too, and as well an empty file of requirements.
-        return bool(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError):
+        return bool(toml.parse(text))
+    except ValueError:
         return False
 
 

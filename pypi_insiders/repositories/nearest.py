@@ -1,6 +1,6 @@
-"""Find the repository that was probably meant."""
+"""Find the repository or project that was probably meant."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from packaging.utils import canonicalize_name
 
@@ -20,9 +20,14 @@ def nearest(repositories: Mapping[str, Repository], typed: str) -> str | None:
         ends = (item.name.casefold().rpartition("/")[2], item.project)
         if last in ends or (not namespace and canonicalize_name(last) in ends):
             return item.name
+    folded = {name.casefold(): name for name in repositories}
+    begun = next((name for name in folded if name.startswith(typed)), None)
+    close = begun or closest(folded, typed)
+    return folded[close] if close else None
+
+
+def closest(names: Iterable[str], typed: str) -> str | None:
+    """Return the name that is most like what was typed; `None` if none is."""
     import difflib
 
-    folded = {name.casefold(): name for name in repositories}
-    begun = [name for name in folded if name.startswith(typed)]
-    close = begun or difflib.get_close_matches(typed, folded, n=1, cutoff=0.8)
-    return folded[close[0]] if close else None
+    return next(iter(difflib.get_close_matches(typed, names, n=1, cutoff=0.8)), None)

@@ -19,7 +19,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, release_lists, yanks
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED, ReleaseList, Releases
-from pypi_insiders.repositories import state
+from pypi_insiders.repositories import nearest, state
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import list_names, locked
 
@@ -46,7 +46,24 @@ def find(directory: Path, project: str, version: str) -> Release:
         InsidersError: the release is not in the index.
     """
     name, wanted = _meant(project, version)
-    return _pick(held(directory, name), name, wanted)
+    found = held(directory, name)
+    if not found:
+        raise has_none(name, projects(directory))
+    return _pick(found, name, wanted)
+
+
+def has_none(project: str, known: Iterable[str]) -> InsidersError:
+    """Return the error of a project that has no releases.
+
+    Args:
+        project: normalized.
+        known: the projects of which one may be meant.
+    """
+    close = nearest.closest(known, project)
+    listing = "list the watched repositories: `pypi-insiders repos list`"
+    return InsidersError(
+        f"{project} has no releases here", f"did you mean {close}?" if close else listing
+    )
 
 
 def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[Release]:
@@ -70,12 +87,9 @@ def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[
         if of_project == name:
             known.setdefault(version, []).append(file)
     # `Version` compares 1.0 and 1.0.0 as equal, so any spelling is found.
+    if not known:
+        raise has_none(name, projects(paths.distributions))
     wanted = [_meant(project, version)[1] for version in versions] or sorted(known)
-    if not wanted:
-        raise InsidersError(
-            f"{name} has no releases here",
-            "list the watched repositories: `pypi-insiders repos list`",
-        )
     return [_pick(known, name, version) for version in dict.fromkeys(wanted)]
 
 
@@ -117,10 +131,7 @@ def former_projects(paths: Paths) -> dict[str, str]:
 def _pick(held: dict[Version, list[str]], name: str, wanted: Version) -> Release:
     if wanted not in held:
         versions = ", ".join(map(str, sorted(held)))
-        raise InsidersError(
-            f"{name} {wanted} not found in the index",
-            f"its versions: {versions}" if versions else f"{name} has no releases here",
-        )
+        raise InsidersError(f"{name} {wanted} not found in the index", f"its versions: {versions}")
     spelled = next(version for version in held if version == wanted)  # 1.0, not 1.0.0
     return Release(name, str(spelled), tuple(held[wanted]))
 

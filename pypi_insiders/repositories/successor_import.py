@@ -1,6 +1,5 @@
 """Import the repositories of `insiders`, the successor of the original (4.1.1 on PyPI)."""
 
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.git.command import git
 from pypi_insiders.repositories import legacy_import, lookup
 from pypi_insiders.repositories.repository import Repository, parse_project
+from pypi_insiders.util import toml
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names, read_text
 from pypi_insiders.util.formatting import counted
@@ -86,10 +86,10 @@ def _of_clone(known: Mapping[str, Repository], clone: Path) -> Repository:
     # A token in the URL: git's own access is used in its place.
     item = lookup.specified(known, without_passwords(url))
     try:
-        document = tomllib.loads(read_text(clone / "pyproject.toml") or "")
+        document = toml.parse(read_text(clone / "pyproject.toml") or "")
         return item.with_key("project", parse_project(document["project"]["name"]))
     # It is read from the repository instead.
-    except (InsidersError, KeyError, TypeError, ValueError, RecursionError):
+    except (InsidersError, KeyError, TypeError, ValueError):
         return item
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pypi_insiders.config.paths import Paths, build_logs
+from pypi_insiders.config.settings import WatcherSettings
 from pypi_insiders.index import store
 from pypi_insiders.repositories import (
     comparison,
@@ -104,15 +105,17 @@ def unlisted(paths: Paths, watched: Collection[str]) -> list[str]:
     return [name for name in known if name.casefold() not in removed]
 
 
-def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
-    """Remove the files of a repository's old versions from the index.
+def prune(
+    paths: Paths, repository: Repository, settings: WatcherSettings, *, dry_run: bool
+) -> list[str]:
+    """Remove the files of a repository's old versions from the index, as updates do.
 
     Waits for a running update, unless it is a dry run.
 
     Args:
         paths: all paths of the program.
-        name: the repository.
-        keep: the number of versions to keep; 0 keeps all.
+        repository: with its `keep`, if any.
+        settings: for repositories without.
         dry_run: only return the files.
 
     Returns:
@@ -123,8 +126,12 @@ def prune(paths: Paths, name: str, keep: int, *, dry_run: bool) -> list[str]:
     """
     # Read under the lock: a running update may be publishing a version.
     with contextlib.nullcontext() if dry_run else running.updates_stopped(paths):
-        builds = state.load(paths.state, name).builds
-        names = retention.superfluous(paths.distributions, builds, keep)
+        builds = state.load(paths.state, repository.name).builds
+        names = [
+            name
+            for of_kind, keep in retention.groups(repository, settings, builds)
+            for name in retention.superfluous(paths.distributions, of_kind, keep)
+        ]
         return names if dry_run else unpublish.remove_files(paths, names, releases.PRUNED)
 
 

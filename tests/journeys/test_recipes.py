@@ -7,13 +7,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from fixtures import COMMAND, ROOT, Person
+from forge import Forge, forge
 from githost import GitHost, make_host
+from machine import Machine
 from projects import create
 
-__all__ = ["make_host"]
+__all__ = ["forge", "make_host"]
 
 TEXT = (ROOT / "pypi_insiders/manual/recipes.md").read_text()
+CI = (ROOT / "pypi_insiders/manual/ci.md").read_text()
 TOKEN = "a-token-of-ci"
 
 
@@ -56,6 +60,52 @@ def test_a_whole_organisation_is_watched(person: Person, tmp_path: Path) -> None
         assert re.findall(rf"my-org/[abc](?= {words})|(?<=watching )my-org/[abc]", done.stdout) == [
             f"my-org/{name}" for name in "abc"
         ]
+
+
+def test_a_workflow_with_a_deploy_key_gets_the_release(
+    machine: Machine, forge: Forge, tmp_path: Path
+) -> None:
+    """Of the action there is what it does: the key is in an agent, and in no file."""
+    forge.create("squidfunk/mkdocs-material-insiders", "mkdocs-material").release("9.5")
+    (script,) = re.findall(r"^- run: \|\n((?:    .*\n)+)", CI, re.MULTILINE)
+    script = script.replace("mkdocs build", "python -c 'import mkdocs_material as it; print(it)'")
+    key = machine.home / ".ssh/id_ed25519"
+    done = machine.run(
+        "ssh-agent", "sh", "-c", f"set -e; ssh-add -q {key}; rm {key}\n{script}",
+        env={"PATH": f"{COMMAND.parent}:{os.environ['PATH']}", "UV_PYTHON": sys.executable},
+    )  # fmt: skip
+    assert "published mkdocs_material-9.5" in done.stderr
+    assert "<module 'mkdocs_material' from" in done.stdout
+
+
+@pytest.mark.parametrize("url", ["http://pypi-insiders:a-password@127.0.0.1:4711/simple/", None])
+def test_a_docker_build_gets_the_index_as_a_secret_or_ends(tmp_path: Path, url: str | None) -> None:
+    """Without its address, pip would install the public package. Of the builder, there is what
+    `--secret id=index,env=PIP_INDEX_URL` does: a file with the value, which may be empty.
+    """
+    (step,) = re.findall(
+        r"^RUN --mount=type=secret,id=index,required=true \\\n((?:.*\\\n)*.*)\n",
+        section("Docker build"), re.MULTILINE,
+    )  # fmt: skip
+    (tmp_path / "index").write_text(url or "")
+    done = subprocess.run(
+        ["sh", "-c", step.replace("/run/secrets/index", f"{tmp_path}/index")],
+        env={"PATH": program(tmp_path, "pip", 'echo "$PIP_INDEX_URL" "$@"\n')},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    expected = (0, f"{url} install mkdocs-material\n") if url else (1, "")
+    assert (done.returncode, done.stdout) == expected
+
+
+def test_a_docker_build_with_exec_has_the_index_of_exec(person: Person, tmp_path: Path) -> None:
+    """In the variable that the command names."""
+    (command,) = re.findall(
+        r"^pypi-insiders exec -- \\\n.*\n", section("Docker build"), re.MULTILINE
+    )
+    variable = re.findall(r"--secret id=index,env=(\w+)", command)
+    path = program(tmp_path, "docker", f'echo "$1 ${variable[0]}"\n')
+    done = shell(person, command, PATH=path)
+    assert re.fullmatch(r"build http://127\.0\.0\.1:\d+/simple/\n", done.stdout)
 
 
 def test_a_workflow_with_a_token_gets_the_release(

@@ -90,9 +90,8 @@ class Releases:
             "gitea": f"/api/v1/repos/{self.path}",
             "gitlab": f"/api/v4/projects/{quote(self.path, safe='')}",
         }[self.kind]
-        is_file = path.startswith(("/attachments/", f"{base}/releases/assets/")) or (
-            "/packages/generic/" in path
-        )
+        starts = ("/attachments/", f"{base}/releases/assets/", f"{base}/uploads/")
+        is_file = path.startswith(starts) or "/packages/generic/" in path
         if not path.startswith(base) and not is_file:
             return None  # a request of git
         (self.downloads if is_file else self.questions).append(path)

@@ -72,7 +72,7 @@ INNER_IMPORTS = {
     "config.addresses:_address": "socket: only for hosts that are no plain address",
     "index.archives:_check_wheel": "installer: the index starts without it",
     "index.file_contents:_understand": "packaging.metadata: most files are known already",
-    "repositories.nearest:nearest": "difflib: only for wrong names",
+    "repositories.nearest:closest": "difflib: only for wrong names",
     "repositories.registry:save": "tomlkit: only what changes repos.toml needs it",
     "server.readme.__main__:_render": "only once the limits hold",
     "server.run:_hooks": "most have no use for hooks",

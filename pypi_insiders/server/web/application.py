@@ -1,5 +1,6 @@
 """The WSGI application of the index."""
 
+import logging
 import re
 import threading
 from collections.abc import Callable
@@ -34,6 +35,8 @@ from pypi_insiders.server.web.responses import (
 )
 from pypi_insiders.server.web.snippets import base_url
 from pypi_insiders.util.errors import InsidersError
+
+_log = logging.getLogger(__name__)
 
 # Caches are for what clients send again and again, and must not keep what a stranger makes up.
 _LONGEST_REMEMBERED = 1000
@@ -135,6 +138,7 @@ class _Application:
         self._others = others
         self._downloads = Downloads(catalog, held, is_private=guard.is_private)
         self._rendered = Rendered(is_private=guard.is_private)
+        self._told = set[str]()
 
     def __call__(self, request: Request) -> Response:
         # Here, at the only way out: an error of whatever origin is a page for who browses.
@@ -146,11 +150,13 @@ class _Application:
         # address.
         if request.path == "/health" and is_reading:
             return self._health()
-        take_hook = self._others.take_hook
-        if take_hook and request.method == "POST" and request.path.startswith("/hooks/"):
+        if request.method == "POST" and request.path.startswith("/hooks/"):
             # A signature takes the place of a user, and no web page has one.
             refusal = self._guard.check_host(request)
-            return take_hook(request) if refusal is None else _refuse(refusal, request)
+            if take_hook := self._others.take_hook:
+                return take_hook(request) if refusal is None else _refuse(refusal, request)
+            if refusal is None:
+                self._tell_owner("hooks")
         refusal = self._guard.check(request)
         if refusal is not None:
             return _refuse(refusal, request)
@@ -158,6 +164,13 @@ class _Application:
             return self._read(request) if is_reading else self._change(request)
         except InsidersError as error:  # of the catalog, which has said so in the log
             return stops.answer(Stop(error.message, error.hint, 503), request)
+
+    def _tell_owner(self, key: str) -> None:
+        """Log, once, that a request needs a setting; the answer does not tell who sent it."""
+        if key not in self._told:
+            self._told.add(key)
+            text = "%s are off: set `%s = true` under [server], and `pypi-insiders server restart`"
+            _log.warning(text, key, key)
 
     def _health(self) -> Response:
         """Answer 200 as long as pages can be made, else 503 with the reason."""
@@ -252,6 +265,8 @@ class _Application:
         # At the place of pypiserver, and at that of PyPI.
         is_upload = take_upload is not None and request.path in ("/", "/legacy/")
         if take_upload is None or not is_upload or request.method != "POST":
+            if take_upload is None and request.method == "POST" and request.path == "/":
+                self._tell_owner("uploads")
             message = "upload to /" if take_upload else "this index is read-only"
             allowed = "GET, HEAD, POST" if is_upload else "GET, HEAD"
             return text("405 Method Not Allowed", message, [("Allow", allowed)])

@@ -56,7 +56,7 @@ class HookReceiver:
         try:
             secrets = hook_secret.load(self._paths.hook_secret)
         except InsidersError as error:
-            self._log_refusal(error.message)
+            self._log_refusal(f"{error.message}; {error.hint}")
             return text("503 Service Unavailable", "hooks are not set up")
         # Before anything else: nobody learns which repositories are watched.
         if not hook_signatures.is_right(request.header, body, secrets, time.time()):

@@ -103,7 +103,10 @@ class Uploads:
             digests, new = store.publish(self._directory, self._cache, [path])
             # A file that the cache does not know yet, such as one put there by hand.
             if path.name not in digests:
-                raise _UploadRefused("409 Conflict", f"{path.name} is there with other content")
+                raise _UploadRefused(
+                    "409 Conflict",
+                    f"{path.name} is there with other content, or in another spelling",
+                )
         self._learn([distribution.release_of(path.name)[0]])
         done = f"published {path.name}" if new else f"{path.name} is there already"
         return text("200 OK", done)

@@ -453,6 +453,16 @@ def test_an_sdist_and_a_wheel_must_be_one_release(sdist: str, wheel: str, messag
     assert caught.value.message == message
 
 
+def test_two_spellings_of_one_wheel_are_refused() -> None:
+    """An index would have both, and installers the choice."""
+    names = "my_probe-1.0-py2.py3-none-any.whl", "My.Probe-1.0.0-py3.py2-none-any.whl"
+    with pytest.raises(BuildError) as caught:
+        artifacts.check(None, [Path(name) for name in names])
+    assert caught.value.message == f"{names[0]} and {names[1]} are the same wheel in two spellings"
+    other = Path("my_probe-1.0-1-py2.py3-none-any.whl")
+    assert len(artifacts.check(None, [Path(names[0]), other]).files) == 2
+
+
 @pytest.mark.parametrize(
     "requirement",
     [

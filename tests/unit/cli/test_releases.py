@@ -100,7 +100,12 @@ def test_unpublish_removes_a_release(person: Person, directory: Path) -> None:
         ),
         (
             "unknown 1.0", 1,
-            "error: unknown 1.0 not found in the index\nhint: unknown has no releases here\n",
+            "error: unknown has no releases here\n"
+            "hint: list the watched repositories: `pypi-insiders repos list`\n",
+        ),
+        (
+            "My.Dits 1.0", 1,
+            "error: my-dits has no releases here\nhint: did you mean my-dist?\n",
         ),
         (
             "my/dist 1.0", 2,
@@ -161,7 +166,8 @@ def test_without_an_index_there_is_nothing_to_yank(person: Person) -> None:
     """No directory is made for it."""
     done = person.run("yank", "my-dist", "1.0", status=1)
     assert done.stderr == (
-        "error: my-dist 1.0 not found in the index\nhint: my-dist has no releases here\n"
+        "error: my-dist has no releases here\n"
+        "hint: list the watched repositories: `pypi-insiders repos list`\n"
     )
     assert not person.paths.distributions.exists()
 

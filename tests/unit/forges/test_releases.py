@@ -142,6 +142,23 @@ def test_a_file_whose_upload_has_not_ended_is_not_listed(make_releases: MakeRele
     assert [it.name for it in ask(releases).assets] == ["whole"]
 
 
+@pytest.mark.parametrize("place", ["/-/project/7", "/me/probe"])
+def test_an_upload_of_a_private_project_comes_by_the_api(
+    make_releases: MakeReleases, tmp_path: Path, place: str
+) -> None:
+    """A token does not open the page that is linked; without one, only that page can be had."""
+    releases = make_releases("gitlab", TOKEN)
+    file = f"uploads/{'5f' * 16}/{NAME}"
+    url = f"{releases.host.url}{place}/{file}"
+    releases.files["v1.0"] = [File(NAME, b"content", url=url)]
+    (asset,) = ask(releases).assets
+    assert asset.url == f"{of(releases).api}/{file}"
+    forges.download(of(releases), asset, TOKEN, tmp_path / NAME, "me/probe")
+    assert (tmp_path / NAME).read_bytes() == b"content"
+    releases.token = None
+    assert [it.url for it in ask(releases, None).assets] == [url]
+
+
 @pytest.mark.parametrize("kind", ["gitlab", "gitea"])
 def test_files_on_other_hosts_are_named_and_not_asked_for(
     make_releases: MakeReleases, kind: str

@@ -51,6 +51,42 @@ def record(tmp_path: Path, index: Path) -> MetadataCache:
     return MetadataCache(tmp_path / "state/record.sqlite", index)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "My_Dist-1.0-py3-none-any.whl",
+        "my.dist-1.0.0-py3-none-any.whl",
+        "my_dist-1.0-PY3-none-any.whl",
+    ],
+)
+def test_a_published_wheel_gets_no_twin(
+    tmp_path: Path, index: Path, record: MetadataCache, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Installers would have the choice between two files of one name in two spellings."""
+    publish(index, record, _built(tmp_path / "built"))
+    before = _content(index)
+    (tmp_path / "other").mkdir()
+    twin = wheel(tmp_path / "other", "my-dist", "1.0", content=b"other").rename(tmp_path / name)
+    assert publish(index, record, [twin]) == ({}, [])
+    assert _content(index) == before
+    assert caplog.messages == [f"{name} is already published as {WHEEL}; keeping the old file"]
+
+
+def test_another_file_of_a_release_is_no_twin(
+    tmp_path: Path, index: Path, record: MetadataCache
+) -> None:
+    """Nor is a lost file of two that were published by an older version."""
+    publish(index, record, _built(tmp_path / "built"))
+    others = [
+        wheel(tmp_path / "built", "my-dist", "1.0", tag="py2-none-any"),
+        wheel(tmp_path / "built", "my-dist", "1.1"),
+        wheel(tmp_path / "built", "my-dist-2", "1.0"),
+    ]
+    assert publish(index, record, others)[1] == [path.name for path in others]
+    (index / WHEEL).rename(index / f"My_Dist{WHEEL[7:]}")
+    assert publish(index, record, [tmp_path / "built" / WHEEL])[1] == [WHEEL]
+
+
 def test_files_are_copied_readable_for_all_and_hashed(
     tmp_path: Path, index: Path, record: MetadataCache
 ) -> None:

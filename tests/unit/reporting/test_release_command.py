@@ -21,6 +21,7 @@ from pypi_insiders.repositories.new_releases import NewRelease
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER
+from pypi_insiders.util.errors import InsidersError
 
 _FILE = "my_app-{}.tar.gz"
 _HOSTILE = "v1$(touch bad)`id`%i\"'\\;#é"
@@ -93,9 +94,10 @@ def test_the_release_is_in_the_environment_as_it_is(paths: Paths, tmp_path: Path
 
 
 def test_nothing_to_run_is_said(paths: Paths, caplog: pytest.LogCaptureFixture) -> None:
-    """As after a wrong name; and how to run again what has failed twice."""
+    """And how to run again what has failed twice."""
     caplog.set_level(logging.INFO)
     _set(paths, release_command=["true"])
+    paths.repositories.write_text('["me/app"]\nproject = "my-app"\n')
     assert release_command.run(paths, "my-app")
     _add(paths, "1.0", attempts=2, error="exit status 1")
     assert release_command.run(paths, "my-app")
@@ -104,6 +106,18 @@ def test_nothing_to_run_is_said(paths: Paths, caplog: pytest.LogCaptureFixture) 
         "my-app 1.0: release-command has failed; run it again: "
         "`pypi-insiders released --retry my-app`",
     ]
+
+
+def test_a_project_that_is_not_known_is_an_error(paths: Paths) -> None:
+    """Neither watched nor published: a wrong name must not look as if all had been done."""
+    paths.repositories.write_text('["me/app"]\nproject = "my-app"\n')
+    (paths.distributions / "other-1.0.tar.gz").touch()
+    assert release_command.run(paths, "other")
+    with pytest.raises(InsidersError) as caught:
+        release_command.run(paths, "my-ap", ["true"], is_retry=True)
+    assert (caught.value.message, caught.value.hint) == (
+        "my-ap has no releases here", "did you mean my-app?"
+    )  # fmt: skip
 
 
 def test_what_should_run_by_now_is_seen(paths: Paths) -> None:

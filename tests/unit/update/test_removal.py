@@ -1,12 +1,14 @@
-"""removal: which repository a name or an address means, also one that was removed before."""
+"""removal: which repository a name or an address means, also a removed one; and what is pruned."""
 
 from pathlib import Path
 
 import pytest
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.repositories import held_names, state
-from pypi_insiders.repositories.state import RepositoryState
+from pypi_insiders.config.settings import WatcherSettings
+from pypi_insiders.repositories import heads, held_names, state
+from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.update import removal
 from pypi_insiders.util.errors import InsidersError
 
@@ -16,6 +18,39 @@ GITLAB, CODEBERG = "https://gitlab.com/q/w", "https://codeberg.org/q/w"
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     return Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
+
+
+@pytest.mark.parametrize(
+    ("repository", "settings", "left"),
+    [
+        (Repository("me/app"), WatcherSettings(), (8, 5)),
+        (Repository("me/app"), WatcherSettings(keep=2), (2, 2)),
+        (Repository("me/app", keep=3), WatcherSettings(keep=2), (3, 3)),
+        (Repository("me/app", keep=0), WatcherSettings(keep=2), (8, 8)),
+    ],
+)
+def test_as_many_are_kept_as_by_updates(
+    paths: Paths, repository: Repository, settings: WatcherSettings, left: tuple[int, int]
+) -> None:
+    """Of development releases five, where nothing says how many."""
+    paths.distributions.mkdir(parents=True)
+    numbers = range(8)
+    builds = [
+        Build(tag, f"c{tag}", version, 0, {f"app-{version}.tar.gz": ""})
+        for tag, version in (
+            *((f"v1.{number}", f"1.{number}") for number in numbers),
+            *((heads.label("main", f"{number:040}"), f"2.dev{number}") for number in numbers),
+        )
+    ]
+    for build in builds:
+        for name in build.files:
+            (paths.distributions / name).touch()
+    state.save(paths.state, "me/app", RepositoryState(builds=builds))
+    would = removal.prune(paths, repository, settings, dry_run=True)
+    assert removal.prune(paths, repository, settings, dry_run=False) == would
+    found = [path.name for path in paths.distributions.glob("app-*")]
+    of_heads = [name for name in found if ".dev" in name]
+    assert (len(found) - len(of_heads), len(of_heads)) == left
 
 
 def _names(paths: Paths, text: str) -> list[str]:

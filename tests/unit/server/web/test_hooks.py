@@ -224,6 +224,35 @@ def test_a_hook_needs_the_name_of_the_index_and_no_password(
     assert answers[0][:3] == status
 
 
+@pytest.mark.parametrize("key", ["hooks", "uploads"])
+def test_what_is_off_is_told_to_the_owner_alone(key: str, caplog: pytest.LogCaptureFixture) -> None:
+    """With the setting to change, once; a stranger gets the answer of any other path."""
+    nothing: Any = None
+    app = make_app(nothing, RequestGuard(["packages.example"], ["127.0.0.1"]), nothing)
+
+    def answer_to(path: str, host: str = "packages.example") -> tuple[str, bytes]:
+        answers: list[str] = []
+
+        def start(status: str, *_: Any) -> Any:
+            answers.append(status)
+
+        environ = {
+            "REQUEST_METHOD": "POST", "PATH_INFO": path, "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": host,
+        }  # fmt: skip
+        body = b"".join(app(environ, start))
+        return answers[0], body
+
+    path = {"hooks": "/hooks/me/probe", "uploads": "/"}[key]
+    answer_to(path, "elsewhere.example")
+    assert caplog.messages == []
+    answers = {answer_to(path), answer_to(path), answer_to("/other")}
+    assert answers == {("405 Method Not Allowed", b"this index is read-only\n")}
+    assert caplog.messages == [
+        f"{key} are off: set `{key} = true` under [server], and `pypi-insiders server restart`"
+    ]
+
+
 def test_refusals_are_logged_once_a_minute(
     paths: Paths, runtime: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
