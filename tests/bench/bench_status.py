@@ -39,10 +39,16 @@ def status(directory: Path) -> None:
     )  # fmt: skip
 
 
-def furnish(person: Person, repositories: int) -> None:
-    """Make the state of somebody who has been watching for long, as the last update left it."""
+def furnish(person: Person, repositories: int, url: str | None = None) -> None:
+    """Make the state of somebody who has been watching for long, as the last update left it.
+
+    Args:
+        person: whose files are written.
+        repositories: how many are watched.
+        url: of all of them.
+    """
     paths, now_s = person.paths, int(time.time())
-    watched = [Repository(f"sponsor/project-{n}", f"project-{n}") for n in range(repositories)]
+    watched = [Repository(f"sponsor/project-{n}", f"project-{n}", url) for n in range(repositories)]
     registry.save(paths.repositories, watched)
     paths.distributions.mkdir(parents=True)
     paths.state.mkdir(parents=True)
