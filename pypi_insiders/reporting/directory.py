@@ -3,8 +3,8 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from packaging.utils import canonicalize_version
@@ -24,17 +24,16 @@ class Sample(NamedTuple):
     size_bytes: int
 
 
-@dataclass(frozen=True)
-class Files:
+class Files(NamedTuple):
     """The files of the distributions directory, by their names."""
 
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = MappingProxyType({})
     """Distribution to its size in bytes; -1: it cannot be read."""
-    statuses: Mapping[str, os.stat_result] = field(default_factory=dict)
+    statuses: Mapping[str, os.stat_result] = MappingProxyType({})
     """Distribution to its lstat(2), where it can be read."""
-    projects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    projects: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     """Normalized project to its files."""
-    odd: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    odd: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     """Project to files that no index serves, such as eggs."""
     directory: Path = Path()
 

@@ -3,11 +3,12 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, load_settings
@@ -55,8 +56,7 @@ _STARTED_AFTER_S = 60
 """Far more than it takes systemd to start a unit."""
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """Everything as it was at one moment; a part that cannot be read is the error why."""
 
     now: datetime
@@ -77,26 +77,26 @@ class Snapshot:
     """The index listens at another address than config.toml sets; `None`: it does not."""
     standings: tuple[RepositoryStatus, ...] = ()
     """In the order of `repos.toml`."""
-    closed: Mapping[Path, str] = field(default_factory=dict)
+    closed: Mapping[Path, str] = MappingProxyType({})
     """Directory in which updates cannot write, to a hint."""
     removed: frozenset[str] = frozenset()
     """The repositories that the user removed, in lower case."""
-    held: Mapping[str, str | None] = field(default_factory=dict)
+    held: Mapping[str, str | None] = MappingProxyType({})
     """Every project name that belongs to this index, to its repository if one is known."""
-    remotes: Mapping[str, str | None] = field(default_factory=dict)
+    remotes: Mapping[str, str | None] = MappingProxyType({})
     """Repository with a state, watched or not, to the URL it was built from."""
     pending: frozenset[str] = frozenset()
     """Repositories that a running update has still to finish."""
     differences: tuple[Difference, ...] = ()
     strangers: tuple[Strangers, ...] = ()
-    missing: Mapping[str, NoRelease] = field(default_factory=dict)
+    missing: Mapping[str, NoRelease] = MappingProxyType({})
     """Project without a release, to why, in the words that clients get."""
-    yanked: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    yanked: Mapping[str, frozenset[str]] = MappingProxyType({})
     """Project to yanked versions, in their canonical form."""
-    public: Mapping[str, Public] = field(default_factory=dict)
+    public: Mapping[str, Public] = MappingProxyType({})
     set_aside: tuple[Path, ...] = ()
     """Damaged files that were moved away."""
-    sandboxing: Sandboxing = field(default_factory=Sandboxing)
+    sandboxing: Sandboxing = Sandboxing()
     unannounced: tuple[NewRelease, ...] = ()
     """Releases for which `release-command` has failed."""
     unbegun: tuple[NewRelease, ...] = ()

@@ -5,7 +5,6 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -200,8 +199,7 @@ def compare(
     return found
 
 
-@dataclass(frozen=True)
-class Strangers:
+class Strangers(NamedTuple):
     """Files of a release of a watched project that none of its builds produced."""
 
     repository: str
@@ -210,7 +208,7 @@ class Strangers:
     """`PROJECT VERSION`."""
     tag: str | None
     """The tag that the release was built from; `None`: it was not built."""
-    files: list[str] = field(default_factory=list)
+    files: list[str]
 
     @property
     def text(self) -> str:
@@ -270,7 +268,7 @@ def strangers(
         is_chosen = bool(tags) and (version in tags or version > max(tags))
         if is_chosen or origin.casefold() == repository.casefold():
             release = f"{project} {version}"
-            new = Strangers(repository, release, tags.get(version))
+            new = Strangers(repository, release, tags.get(version), [])
             found.setdefault(release, new).files.append(file)
     return list(found.values())
 
