@@ -1,5 +1,6 @@
 """`pypi-insiders doctor`."""
 
+import gc
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -31,6 +32,8 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
     if access:
         _print_access()
         return
+    # As in `status`.
+    gc.disable()
     found = examine(default_paths(), datetime.now().astimezone(), verify=verify)
     findings: list[Finding] = []
     if as_json:

@@ -1,5 +1,6 @@
 """`pypi-insiders status`, and `pypi-insiders` alone."""
 
+import gc
 from datetime import datetime
 
 import click
@@ -23,6 +24,8 @@ def status(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     a file are fetched from the index, which starts it if it is idle. Exit status: 0 all is well, 1
     a problem was found, 3 a service is stopped.
     """
+    # What is read stays until the end: to look for garbage in it takes a quarter of the time.
+    gc.disable()
     # TAB completes its arguments without this.
     from pypi_insiders.reporting import status as state
 

@@ -4,8 +4,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from platformdirs import PlatformDirs
-
 
 class Locks:
     """The lock files.
@@ -196,10 +194,15 @@ def runtime_directory() -> Path:
 
 def default_paths() -> Paths:
     """Return the paths of the current user, with `$XDG_*_HOME` respected."""
-    directories = PlatformDirs("pypi-insiders", appauthor=False)
     return Paths(
-        config=directories.user_config_path,
-        data=directories.user_data_path,
-        state=directories.user_state_path,
-        cache=directories.user_cache_path,
+        config=_base("XDG_CONFIG_HOME", ".config"),
+        data=_base("XDG_DATA_HOME", ".local/share"),
+        state=_base("XDG_STATE_HOME", ".local/state"),
+        cache=_base("XDG_CACHE_HOME", ".cache"),
     )
+
+
+def _base(variable: str, default: str) -> Path:
+    # A relative path is invalid, and ignored. Source: XDG Base Directory Specification.
+    path = Path(os.environ.get(variable, ""))
+    return (path if path.is_absolute() else Path.home() / default) / "pypi-insiders"

@@ -123,7 +123,8 @@ class MetadataCache:
         query = f"SELECT {_COLUMNS} FROM files WHERE directory = ?"  # noqa: S608 - no foreign text
         with self._using() as connection:
             rows = connection.execute(query, (self._directory,))
-            return {entry.name: entry for entry in map(_entry, rows)}
+            now_us = time.time_ns() // 1000
+            return {row[0]: _entry(row, now_us) for row in rows}
         # Reached after an error of the database only, which `_using` suppresses.
         return {}
 
@@ -132,7 +133,7 @@ class MetadataCache:
         query = f"SELECT {_COLUMNS} FROM files WHERE directory = ? AND name = ?"  # noqa: S608
         with self._using() as connection:
             row = connection.execute(query, (self._directory, name)).fetchone()
-            return _entry(row) if row else None
+            return _entry(row, time.time_ns() // 1000) if row else None
         return None
 
     def metadata(self, entry: Entry) -> bytes | None:
@@ -183,10 +184,9 @@ class MetadataCache:
                 pass
 
 
-def _entry(row: Sequence[Any]) -> Entry:
-    name, size_bytes, mtime_ns, inode, *row = row
-    project, version, sha256, metadata_sha256, requires_python, published_us, *row = row
-    repository, tag, commit, problem = row
+def _entry(row: Sequence[Any], now_us: int) -> Entry:
+    name, size_bytes, mtime_ns, inode, project, version, sha256, metadata_sha256 = row[:8]
+    requires_python, published_us, repository, tag, commit, problem = row[8:]
     return Entry(
         name,
         Identity(size_bytes, mtime_ns, inode),
@@ -195,7 +195,7 @@ def _entry(row: Sequence[Any]) -> Entry:
         sha256,
         metadata_sha256,
         requires_python,
-        min(published_us, time.time_ns() // 1000),
+        min(published_us, now_us),
         None if repository is None else Origin(repository, tag, commit),
         problem,
     )

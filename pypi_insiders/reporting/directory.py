@@ -3,14 +3,15 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from packaging.utils import canonicalize_version
 
 from pypi_insiders.index import distribution
 from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.util.files import cannot
 
 
@@ -23,15 +24,16 @@ class Sample(NamedTuple):
     size_bytes: int
 
 
-@dataclass(frozen=True)
-class Files:
+class Files(NamedTuple):
     """The files of the distributions directory, by their names."""
 
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = MappingProxyType({})
     """Distribution to its size in bytes; -1: it cannot be read."""
-    projects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    statuses: Mapping[str, os.stat_result] = MappingProxyType({})
+    """Distribution to its lstat(2), where it can be read."""
+    projects: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     """Normalized project to its files."""
-    odd: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    odd: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     """Project to files that no index serves, such as eggs."""
     directory: Path = Path()
 
@@ -41,13 +43,18 @@ class Files:
         return frozenset(canonicalize_version(distribution.release_of(name)[1]) for name in names)
 
 
-def list_files(directory: Path) -> Files:
+def list_files(directory: Path, entries: Mapping[str, Entry]) -> Files:
     """List the files of the directory.
+
+    Args:
+        directory: the distributions directory.
+        entries: the entries of the metadata cache, which save parsing the names.
 
     Raises:
         InsidersError: it cannot be read; a missing directory has no files.
     """
     sizes: dict[str, int] = {}
+    statuses: dict[str, os.stat_result] = {}
     projects: dict[str, list[str]] = {}
     odd: dict[str, list[str]] = {}
     try:
@@ -56,8 +63,9 @@ def list_files(directory: Path) -> Files:
                 # Files that are being uploaded or published, and lists of this program.
                 if item.name.startswith("."):
                     continue
+                entry = entries.get(item.name)
                 try:
-                    project = distribution.release_of(item.name)[0]
+                    project = (entry and entry.project) or distribution.release_of(item.name)[0]
                 # Its name belongs to this index all the same: it is private, and a public project
                 # of that name must not take its place.
                 except DistributionError:
@@ -68,12 +76,13 @@ def list_files(directory: Path) -> Files:
                 # A file that is removed meanwhile is still one that was here.
                 sizes[item.name] = -1
                 with contextlib.suppress(OSError):
-                    sizes[item.name] = item.stat(follow_symlinks=False).st_size
+                    statuses[item.name] = status = item.stat(follow_symlinks=False)
+                    sizes[item.name] = status.st_size
     except FileNotFoundError:
         pass
     except OSError as error:
         raise cannot("read", directory, error) from error
-    return Files(sizes, _sorted(projects), _sorted(odd), directory)
+    return Files(sizes, statuses, _sorted(projects), _sorted(odd), directory)
 
 
 def _sorted(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:

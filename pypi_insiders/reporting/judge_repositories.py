@@ -28,13 +28,17 @@ _SHOWN = 3
 
 def judge_repositories(snapshot: Snapshot) -> Iterator[Item]:
     """Judge each watched repository, and then the names of no watched one."""
+    differences = _by_owner(snapshot)
     for standing in snapshot.standings:
-        yield from _repository(snapshot, standing)
+        own = differences.get(standing.name.casefold(), ())
+        yield from _repository(snapshot, standing, own)
     yield from _strangers(snapshot)
-    yield from _other_names(snapshot)
+    yield from _other_names(snapshot, differences.get(None, ()))
 
 
-def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
+def _repository(
+    snapshot: Snapshot, item: RepositoryStatus, differences: Iterable[Difference]
+) -> Iterator[Item]:
     show = f"`pypi-insiders show {item.name}`"
     # Why the project has no release comes first: it is what installers meet.
     if missing := _missing(snapshot, item):
@@ -54,7 +58,7 @@ def _repository(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
         yield problem(item.name, error, item.hints.get(error, show), kind_of(error))
     # Items with these reasons already report that the files are lost, or are being built.
     if not missing or missing.reason not in (Reason.LOST, Reason.REJECTED, Reason.BUILDING):
-        for release, differing in _differences(snapshot, item.name).items():
+        for release, differing in _by_release(differences).items():
             yield _differs(snapshot, item.name, release, differing)
     # Past `unreachable-grace` an update makes an error of it, and that is a problem above.
     if item.check.unreachable_since is not None and not item.errors:
@@ -134,16 +138,21 @@ def _missing(snapshot: Snapshot, item: RepositoryStatus) -> NoRelease | None:
     return NoRelease("", item.name, reason, f"no release yet: {text}", update)
 
 
-def _differences(snapshot: Snapshot, repository: str | None) -> dict[str, list[Difference]]:
-    """Return the differences of a repository, or those of no watched one, by their release."""
+def _by_owner(snapshot: Snapshot) -> dict[str | None, list[Difference]]:
+    """Return the differences of each watched repository, in lower case; `None`: of all others."""
     # Names of repositories may be spelled in any case, as hosts ignore it.
     watched = {item.name.casefold() for item in snapshot.standings}
-    found: dict[str, list[Difference]] = {}
+    found: dict[str | None, list[Difference]] = {}
     for item in snapshot.differences:
         owner = (item.repository or "").casefold()
-        is_wanted = owner not in watched if repository is None else owner == repository.casefold()
-        if is_wanted:
-            found.setdefault(f"{item.project} {item.version}", []).append(item)
+        found.setdefault(owner if owner in watched else None, []).append(item)
+    return found
+
+
+def _by_release(differences: Iterable[Difference]) -> dict[str, list[Difference]]:
+    found: dict[str, list[Difference]] = {}
+    for item in differences:
+        found.setdefault(f"{item.project} {item.version}", []).append(item)
     return found
 
 
@@ -213,7 +222,7 @@ def _strangers(snapshot: Snapshot) -> Iterator[Item]:
         yield problem(item.repository, item.text, hint, f"stranger {item.release}")
 
 
-def _other_names(snapshot: Snapshot) -> Iterator[Item]:
+def _other_names(snapshot: Snapshot, differences: Iterable[Difference]) -> Iterator[Item]:
     """Judge the names of this index that no watched repository builds."""
     seen = {item.project for item in snapshot.standings}
     unnamed = {item.name for item in snapshot.standings if item.project is None}
@@ -221,7 +230,7 @@ def _other_names(snapshot: Snapshot) -> Iterator[Item]:
     for name, missing in snapshot.missing.items():
         if name not in seen:
             yield problem(name, missing.text, missing.hint, missing.reason)
-    for release, differing in _differences(snapshot, None).items():
+    for release, differing in _by_release(differences).items():
         if (project := differing[0].project) not in snapshot.missing:
             yield _differs(snapshot, project, release, differing)
     if isinstance(snapshot.watched, InsidersError):

@@ -3,11 +3,12 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, load_settings
@@ -22,7 +23,6 @@ from pypi_insiders.repositories import (
     no_release,
     public_versions,
     recovery,
-    registry,
     running,
     sandbox_state,
     state,
@@ -56,8 +56,7 @@ _STARTED_AFTER_S = 60
 """Far more than it takes systemd to start a unit."""
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """Everything as it was at one moment; a part that cannot be read is the error why."""
 
     now: datetime
@@ -78,26 +77,26 @@ class Snapshot:
     """The index listens at another address than config.toml sets; `None`: it does not."""
     standings: tuple[RepositoryStatus, ...] = ()
     """In the order of `repos.toml`."""
-    closed: Mapping[Path, str] = field(default_factory=dict)
+    closed: Mapping[Path, str] = MappingProxyType({})
     """Directory in which updates cannot write, to a hint."""
     removed: frozenset[str] = frozenset()
     """The repositories that the user removed, in lower case."""
-    held: Mapping[str, str | None] = field(default_factory=dict)
+    held: Mapping[str, str | None] = MappingProxyType({})
     """Every project name that belongs to this index, to its repository if one is known."""
-    remotes: Mapping[str, str | None] = field(default_factory=dict)
+    remotes: Mapping[str, str | None] = MappingProxyType({})
     """Repository with a state, watched or not, to the URL it was built from."""
     pending: frozenset[str] = frozenset()
     """Repositories that a running update has still to finish."""
     differences: tuple[Difference, ...] = ()
     strangers: tuple[Strangers, ...] = ()
-    missing: Mapping[str, NoRelease] = field(default_factory=dict)
+    missing: Mapping[str, NoRelease] = MappingProxyType({})
     """Project without a release, to why, in the words that clients get."""
-    yanked: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    yanked: Mapping[str, frozenset[str]] = MappingProxyType({})
     """Project to yanked versions, in their canonical form."""
-    public: Mapping[str, Public] = field(default_factory=dict)
+    public: Mapping[str, Public] = MappingProxyType({})
     set_aside: tuple[Path, ...] = ()
     """Damaged files that were moved away."""
-    sandboxing: Sandboxing = field(default_factory=Sandboxing)
+    sandboxing: Sandboxing = Sandboxing()
     unannounced: tuple[NewRelease, ...] = ()
     """Releases for which `release-command` has failed."""
     unbegun: tuple[NewRelease, ...] = ()
@@ -124,12 +123,20 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
             return otherwise
 
     settings = _tried(lambda: load_settings(paths.settings))
-    files = _tried(lambda: list_files(paths.distributions))
+    # Each file is read once: with a thousand repositories that is most of the time.
+    entries = _entries(paths)
+    files = _tried(lambda: list_files(paths.distributions, entries))
     there = Files() if isinstance(files, InsidersError) else files
     # First, so that systemd and the index answer while the files are read.
     observed = observe(paths, now, settings, there) if observe else None
-    watched = _tried(lambda: registry.load(paths.repositories))
-    names = held_names.load(paths)
+    known = dict(state.load_each(paths.state))
+    readable = [
+        (it.name or name, it) for name, it in known.items() if not isinstance(it, InsidersError)
+    ]
+    names = held_names.load(
+        paths, held_names.Records({*there.projects, *there.odd}, entries, readable)
+    )
+    watched = names.unread or names.watched
     # The latter is reported as that of repos.toml.
     if names.error is not None and names.error is not names.unread:
         errors.append(names.error)
@@ -140,17 +147,22 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     listed = {} if isinstance(watched, InsidersError) else watched
     sandboxing = read(lambda: sandbox_state.load(paths.state), Sandboxing())
     announced: list[NewRelease] = read(lambda: new_releases.ready(paths), [])
-    states = {
-        name: _tried(partial(state.load, paths.state, name))
-        # Also of repositories that are no longer watched: their files are still served.
-        for name in dict.fromkeys([*listed, *_others(paths, listed)])
+    folded = {name.casefold() for name in listed}
+    states: dict[str, RepositoryState | InsidersError] = {
+        # One that was not found may be in a directory that cannot be read.
+        name: known[key]
+        if (key := name.casefold()) in known
+        else _tried(partial(state.load, paths.state, name))
+        for name in listed
     }
+    # Those that are no longer watched, too: what they published stays in the index.
+    states |= {name: it for name, it in readable if name.casefold() not in folded}
     # The state of a repository may be lost while its files are still known: a look at it must show
     # what the next update restores, and not a project without releases.
-    entries = _entries(paths)
     for item in listed.values():
         states[item.name] = _recovered(item, states[item.name], entries, taken_back)
-    differences = _compare(paths, states, entries, taken_back)
+    compared = Comparison(paths.distributions, dict(entries), taken_back, statuses=there.statuses)
+    differences = _compare(compared, states)
     # A file that differs from what was published is left out by the index, as a broken one is.
     problems = {name: entry.problem for name, entry in entries.items() if entry.problem}
     problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
@@ -172,12 +184,18 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     if fetched is not None and fetched.projects is not None:
         # What clients get counts: a running index may lag behind the directory, or serve another.
         served = set(fetched.projects)
+
+    def look(_paths: Paths, name: str) -> tuple[RepositoryState, Check]:
+        found = known.get(name.casefold())
+        own = found if isinstance(found, RepositoryState) else RepositoryState()
+        return own, checks.get(name, Check())
+
     missing = {
         project: found
         for project in sorted(names.repositories.keys() - served)
         if (
             found := no_release.find(
-                paths, names, project, rejected(project, there, problems) or None
+                paths, names, project, rejected(project, there, problems) or None, look
             )
         )
     }
@@ -254,15 +272,6 @@ def _tried(load: Callable[[], _T]) -> _T | InsidersError:
         return error
 
 
-def _others(paths: Paths, listed: Mapping[str, Repository]) -> Iterator[str]:
-    """Yield the repositories that have a state and are not watched."""
-    watched = {name.casefold() for name in listed}
-    for name, _known in state.everything(paths.state):
-        # What they published stays in the index, so their states count.
-        if name.casefold() not in watched:
-            yield name
-
-
 def _entries(paths: Paths) -> dict[str, Entry]:
     """Return the recorded facts of each file."""
     # To open a missing database would create it, and a snapshot writes nothing.
@@ -290,12 +299,8 @@ def _recovered(
 
 
 def _compare(
-    paths: Paths,
-    states: Mapping[str, RepositoryState | InsidersError],
-    entries: Mapping[str, Entry],
-    taken_back: Releases,
+    compared: Comparison, states: Mapping[str, RepositoryState | InsidersError]
 ) -> tuple[Difference, ...]:
-    compared = Comparison(paths.distributions, dict(entries), taken_back)
     found: list[Difference] = []
     built: set[str] = set()
     for name, known in states.items():

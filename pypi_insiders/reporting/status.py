@@ -1,7 +1,6 @@
 """Report the state of everything: the services, each watched repository, and what is wrong."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -67,7 +66,7 @@ def _only(status: Status, names: Sequence[str]) -> Status:
         tuple(item for item in items if item.subject in subjects)
         for items in (judged.problems, judged.warnings, judged.notes)
     )
-    return Status(replace(found, standings=standings), Judgement(problems, warnings, notes))
+    return Status(found._replace(standings=standings), Judgement(problems, warnings, notes))
 
 
 def summary(status: Status) -> Iterator[tuple[Health, str, str]]:

@@ -5,9 +5,9 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from packaging.version import Version
@@ -78,6 +78,8 @@ class Comparison(NamedTuple):
     """Releases whose files are missing on purpose."""
     verify: bool = False
     """Whether to read every file."""
+    statuses: Mapping[str, os.stat_result] = MappingProxyType({})
+    """The lstat(2) of files, by name, for a caller that has listed them."""
 
     def of(self, repository: str, known: RepositoryState) -> list[Difference]:
         """Return the missing, changed and unreadable files of a repository."""
@@ -124,6 +126,17 @@ class Comparison(NamedTuple):
 
     def _compare(self, file: str, recorded: str) -> Difference | None:
         """Compare one file; `None` if it is unchanged, or was taken back."""
+        kind, digest, reason = Kind.CHANGED, None, None
+        try:
+            digest = self._hash(file)
+        # ENOTDIR: a file is in the place of the directory, which is then missing.
+        except (FileNotFoundError, NotADirectoryError):
+            kind = Kind.MISSING
+        except OSError as error:
+            kind, reason = Kind.UNREADABLE, error.strerror or str(error)
+        # Before its name is parsed, as almost all files are unchanged.
+        if digest == recorded:
+            return None
         try:
             project, version = distribution.release_of(file)
         except DistributionError:
@@ -131,30 +144,21 @@ class Comparison(NamedTuple):
             return None
         if release_lists.names(self.taken_back, project, version):
             return None
-        found = Difference(file, Kind.MISSING, project, str(version), recorded)
-        try:
-            digest = self._hash(file)
-        # ENOTDIR: a file is in the place of the directory, which is then missing.
-        except (FileNotFoundError, NotADirectoryError):
-            return found
-        except OSError as error:
-            return found._replace(kind=Kind.UNREADABLE, reason=error.strerror or str(error))
-        if digest == recorded:
-            return None
-        return found._replace(kind=Kind.CHANGED, found_sha256=digest)
+        return Difference(file, kind, project, str(version), recorded, digest, reason)
 
     def _hash(self, file: str) -> str | None:
         """Return the sha256 of a file, from its entry if unchanged; `None`: not a regular file."""
-        path, entry = self.directory / file, self.entries.get(file)
+        # A text, as a Path takes longer to make than all else of an unchanged file.
+        path, entry = f"{self.directory}/{file}", self.entries.get(file)
         # lstat(): a link to an identical file is not the published file either.
-        status = path.lstat()
+        status = self.statuses.get(file) or os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
             return None
         is_same = entry is not None and entry.identity == Identity.of(status)
         # A file with a problem is always read: it may have been fixed in place, with its old size
         # and time.
         if entry is None or not is_same or entry.problem or self.verify:
-            return sha256(path)
+            return sha256(Path(path))
         # Its hash is known, but the server could not read the file.
         if not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -195,8 +199,7 @@ def compare(
     return found
 
 
-@dataclass(frozen=True)
-class Strangers:
+class Strangers(NamedTuple):
     """Files of a release of a watched project that none of its builds produced."""
 
     repository: str
@@ -205,7 +208,7 @@ class Strangers:
     """`PROJECT VERSION`."""
     tag: str | None
     """The tag that the release was built from; `None`: it was not built."""
-    files: list[str] = field(default_factory=list)
+    files: list[str]
 
     @property
     def text(self) -> str:
@@ -265,7 +268,7 @@ def strangers(
         is_chosen = bool(tags) and (version in tags or version > max(tags))
         if is_chosen or origin.casefold() == repository.casefold():
             release = f"{project} {version}"
-            new = Strangers(repository, release, tags.get(version))
+            new = Strangers(repository, release, tags.get(version), [])
             found.setdefault(release, new).files.append(file)
     return list(found.values())
 

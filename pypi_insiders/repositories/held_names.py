@@ -10,7 +10,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +18,10 @@ from packaging.utils import InvalidName, canonicalize_name
 
 from pypi_insiders.config.paths import Paths, held_names_copies
 from pypi_insiders.index import distribution
-from pypi_insiders.index.metadata_cache import MetadataCache
+from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.repositories import registry, releases, state
 from pypi_insiders.repositories.repository import Repository, add_command
+from pypi_insiders.repositories.state import RepositoryState
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, list_names, locked, read_bytes, write_atomic
 from pypi_insiders.util.json_fields import written
@@ -48,24 +49,49 @@ class Names(NamedTuple):
     """Why names are lost, so that any unknown name may be private."""
 
 
-def load(paths: Paths) -> Names:
+class Records(NamedTuple):
+    """What was published, from which names are known as well as from the lists of them."""
+
+    projects: Collection[str]
+    """Normalized projects that have a file in the distributions directory."""
+    entries: Mapping[str, Entry]
+    """The entries of the metadata cache, by file name."""
+    states: Sequence[tuple[str, RepositoryState]]
+    """`NS/PROJ` and state of all known repositories, watched or not."""
+
+
+def read_records(paths: Paths) -> Records:
+    """Read all records; an unreadable one counts as empty."""
+    entries: Mapping[str, Entry] = {}
+    # Opening a missing cache would create an empty one.
+    if is_there(paths.record):
+        with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
+            entries = record.entries()
+    states = list(state.everything(paths.state))
+    return Records(in_directory(paths.distributions), entries, states)
+
+
+def load(paths: Paths, records: Records | None = None) -> Names:
     """Read all held names.
 
     `repos.toml` and the three files with held names replace each other if one is lost; a damaged
     file is set aside, and written again from the state.
+
+    Args:
+        paths: all paths of the program.
+        records: for a caller that has read them (default: they are read).
     """
+    records = records or read_records(paths)
     remembered, lost = _remembered(paths)
     # Always all sources: an incomplete list cannot be told from a complete one.
-    found: dict[str, str | None] = {**_from_state(paths), **(remembered or {})}
+    found: dict[str, str | None] = {**_recorded(paths, records), **(remembered or {})}
     watched: dict[str, Repository] = {}
     unread = error = None
     try:
         watched = registry.load(paths.repositories)
         # repos.toml wins: a project may have moved to another repository since it was recorded.
         found |= {
-            name: item.name
-            for item in watched.values()
-            if (name := item.project or _first_built(paths, item.name))
+            name: item.name for item, name in _projects(watched.values(), records.states) if name
         }
     except InsidersError as broken:
         unread = broken
@@ -80,7 +106,7 @@ def load(paths: Paths) -> Names:
     # An empty list counts as a lost one: the project name of a repository that was never built was
     # in that list only.
     if error is None and not watched:
-        error = _nameless(paths, found, unread)
+        error = _nameless(paths, found, unread, records)
     return Names(found, watched, unread, error)
 
 
@@ -91,7 +117,10 @@ def are_any(paths: Paths) -> bool:
 
 
 def _nameless(
-    paths: Paths, found: Mapping[str, str | None], unread: InsidersError | None
+    paths: Paths,
+    found: Mapping[str, str | None],
+    unread: InsidersError | None,
+    records: Records,
 ) -> InsidersError | None:
     """Return the error about known repositories whose project names are lost; `None`: none is."""
     named = {name.casefold() for name in found.values() if name}
@@ -99,7 +128,7 @@ def _nameless(
     named |= state.load_removed(paths.state)
     left = [
         (name, known)
-        for name, known in state.everything(paths.state)
+        for name, known in records.states
         if name.casefold() not in named and known.project is None
     ]
     if not left:
@@ -167,17 +196,15 @@ def with_removed(
     return found
 
 
-def _from_state(paths: Paths) -> dict[str, str | None]:
-    found: dict[str, str | None] = dict.fromkeys(in_directory(paths.distributions))
+def _recorded(paths: Paths, records: Records) -> dict[str, str | None]:
+    found: dict[str, str | None] = dict.fromkeys(records.projects)
     # A project whose releases were all yanked or taken back may have neither file nor build.
     found |= dict.fromkeys(releases.listed_projects(paths))
-    # Opening a missing cache would create an empty one.
-    if is_there(paths.record):
-        with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
-            entries = record.entries().values()
-            found |= {entry.project: None for entry in entries if entry.project and entry.sha256}
-    found |= releases.former_projects(paths)
-    for name, known in state.everything(paths.state):
+    found |= {
+        entry.project: None for entry in records.entries.values() if entry.project and entry.sha256
+    }
+    found |= releases.former_projects(paths, records.states)
+    for name, known in records.states:
         # Versions without a list of taken-back releases left given-up projects in the state.
         is_given_up = known.is_old and known.project not in found
         if known.project and not is_given_up:
@@ -185,10 +212,13 @@ def _from_state(paths: Paths) -> dict[str, str | None]:
     return found
 
 
-def _first_built(paths: Paths, repository: str) -> str | None:
-    with contextlib.suppress(InsidersError):
-        return state.load(paths.state, repository).project
-    return None
+def _projects(
+    watched: Iterable[Repository], states: Iterable[tuple[str, RepositoryState]]
+) -> Iterator[tuple[Repository, str | None]]:
+    """Yield each repository with its project, which may be that of its first build."""
+    built = {name.casefold(): known.project for name, known in states}
+    for item in watched:
+        yield item, item.project or built.get(item.name.casefold())
 
 
 def in_directory(directory: Path) -> set[str]:
@@ -228,12 +258,13 @@ def sync(paths: Paths, *, in_state_only: bool = False) -> None:
         InsidersError: the list cannot be written; the old one stays.
     """
     with locked(paths.locks.held_names):
-        found = load(paths)
+        records = read_records(paths)
+        found = load(paths, records)
         if found.error is not None:
             # A list without the lost names would look complete.
             return
         # The directory first, so that a known repository replaces its `None`.
-        after = dict.fromkeys(in_directory(paths.distributions)) | dict(found.repositories)
+        after = dict.fromkeys(records.projects) | dict(found.repositories)
         # Not written if unchanged: a server reads the list again whenever its time changes.
         if after != _recalled(paths.held_names):
             _save(paths.held_names, after)
@@ -274,13 +305,11 @@ def release(paths: Paths, names: Iterable[str]) -> list[str]:
         InsidersError: the list cannot be written, or `repos.toml` cannot be read.
     """
     with locked(paths.locks.held_names):
-        before = {**_from_state(paths), **(_remembered(paths)[0] or {})}
-        watched = {
-            item.project or _first_built(paths, item.name)
-            for item in registry.load(paths.repositories).values()
-        }
-        published = in_directory(paths.distributions)
-        gone = sorted(before.keys() & set(names) - watched - published)
+        records = read_records(paths)
+        before = {**_recorded(paths, records), **(_remembered(paths)[0] or {})}
+        listed = registry.load(paths.repositories).values()
+        watched = {name for _, name in _projects(listed, records.states)}
+        gone = sorted(before.keys() & set(names) - watched - set(records.projects))
         if gone:
             # Each of these files alone would hold the names again. The main file last: a server
             # watches it.

@@ -1,7 +1,7 @@
 """Explain why the index has no release of a held project."""
 
 import contextlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -68,8 +68,20 @@ class NoRelease(NamedTuple):
         return self.reason in (Reason.LOST, Reason.REJECTED, Reason.NOT_WATCHED, Reason.UNKNOWN)
 
 
+def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:
+    """Read the state and the last check of a repository; empty if unreadable."""
+    known = RepositoryState()
+    with contextlib.suppress(InsidersError):
+        known = state.load(paths.state, name)
+    return known, state.load_checks(paths.state).get(name, Check())
+
+
 def find(
-    paths: Paths, names: Names, project: str, rejected: Sequence[str] | None
+    paths: Paths,
+    names: Names,
+    project: str,
+    rejected: Sequence[str] | None,
+    look: Callable[[Paths, str], tuple[RepositoryState, Check]] = read,
 ) -> NoRelease | None:
     """Return why a project without a served file has no release; `None`: its name is not held.
 
@@ -80,6 +92,7 @@ def find(
         names: all held names.
         project: normalized name.
         rejected: the problems of its files in the directory; `None`: it has no files.
+        look: returns the state and the last check of a repository, for a caller that has read all.
     """
     # Files that cannot be read count as missing: clients get an answer in any case.
     # `rejected`: a file in the directory holds its name even if no list has it.
@@ -90,7 +103,7 @@ def find(
     is_public_now = watched is not None and watched.public_until_built and not rejected
     if watched and is_public_now and not _was_published(paths, project, watched.name):
         return None
-    return _explain(paths, names, project, rejected or ())
+    return _explain(paths, names, project, rejected or (), look)
 
 
 def _was_published(paths: Paths, project: str, repository: str) -> bool:
@@ -130,7 +143,13 @@ def of_watched(paths: Paths) -> dict[str, bool]:
     return {name: name in named for name in watched if name not in found}
 
 
-def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) -> NoRelease:
+def _explain(
+    paths: Paths,
+    names: Names,
+    project: str,
+    rejected: Sequence[str],
+    look: Callable[[Paths, str], tuple[RepositoryState, Check]],
+) -> NoRelease:
     name = names.repositories.get(project)
     watched = names.watched.get(name or "")
     # Before all other reasons, which the running update may fix.
@@ -155,8 +174,9 @@ def _explain(paths: Paths, names: Names, project: str, rejected: Sequence[str]) 
             project, name, Reason.UNKNOWN, text, names.unread.hint or f"edit {paths.repositories}"
         )
     if name is None or watched is None:
-        return _not_watched(paths, project, name)
-    known, check = read(paths, name)
+        remote = look(paths, name)[0].remote if name else None
+        return _not_watched(paths, project, name, remote)
+    known, check = look(paths, name)
     # Before `is_of`, which is false for a state of a former project.
     if gone := _former(paths, project, name, known):
         return gone
@@ -214,17 +234,6 @@ def _former(paths: Paths, project: str, name: str, known: RepositoryState) -> No
     return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)
 
 
-def read(paths: Paths, name: str) -> tuple[RepositoryState, Check]:
-    """Read the state and the last check of a repository; empty if unreadable."""
-    known = RepositoryState()
-    with contextlib.suppress(InsidersError):
-        known = state.load(paths.state, name)
-    check = Check()
-    with contextlib.suppress(InsidersError):
-        check = state.load_checks(paths.state).get(name, check)
-    return known, check
-
-
 def waits(known: RepositoryState) -> str | None:
     """Return for which assets a repository waits; `None`: for none."""
     found = (f"tag {tag} waits for assets: {it.reason}" for tag, it in known.waiting.items())
@@ -237,14 +246,13 @@ def _taken_back(paths: Paths, project: str) -> Collection[str]:
     return ()
 
 
-def _not_watched(paths: Paths, project: str, name: str | None) -> NoRelease:
+def _not_watched(paths: Paths, project: str, name: str | None, remote: str | None) -> NoRelease:
     """Explain a held name whose repository is not watched."""
     origin = f"from {name}" if name else "copied there by hand"
     text = f"{project} was served ({origin}); its files are missing from {paths.distributions}"
     hint = f"restore the files, or give up the name: `pypi-insiders unpublish {project} --all`"
     if name:
-        add = add_command(name, read(paths, name)[0].remote)
-        hint = f"watch it again: {add}; or {hint}"
+        hint = f"watch it again: {add_command(name, remote)}; or {hint}"
     return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)
 
 

@@ -50,9 +50,9 @@ def _read(path: Path, text: str) -> dict[str, Repository]:
     for table, content in toml_fields.parse_toml(path, text).items():
         item = _from_table(table, content, problems)
         # TOML itself rejects equal tables, but not those that differ in case or by `.git`.
-        if other := find(by_name, item.name):
+        if (other := by_name.setdefault(item.name.casefold(), item)) is not item:
             problems.append(f"{other.name} is listed twice, the second time as {table}")
-        found[table] = by_name[item.name] = item
+        found[table] = item
     # All problems in one message, so that the file is edited once.
     try:
         _check_projects(by_name.values())

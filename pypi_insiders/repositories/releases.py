@@ -20,6 +20,7 @@ from pypi_insiders.index import distribution, release_lists, yanks
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED, ReleaseList, Releases
 from pypi_insiders.repositories import nearest, state
+from pypi_insiders.repositories.state import RepositoryState
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import list_names, locked
 
@@ -113,14 +114,18 @@ def _left(paths: Paths, names: Iterable[str]) -> Iterator[tuple[str, NormalizedN
             yield name, project
 
 
-def former_projects(paths: Paths) -> dict[str, str]:
+def former_projects(paths: Paths, states: Iterable[tuple[str, RepositoryState]]) -> dict[str, str]:
     """Return the projects that repositories published before their url or project changed.
+
+    Args:
+        paths: all paths of the program.
+        states: `NS/PROJ` and state of all known repositories.
 
     Returns:
         Normalized project to `NS/PROJ`, without those whose releases were all taken back.
     """
     found: dict[str, str] = {}
-    for name, known in state.everything(paths.state):
+    for name, known in states:
         # Older versions did not list what was taken back, so these may be missing on purpose.
         if known.former_files and not known.is_old:
             with contextlib.suppress(InsidersError):

@@ -1,6 +1,5 @@
 """Read and write the state of repositories: builds, failures and checks."""
 
-import contextlib
 import json
 import logging
 import os
@@ -203,7 +202,7 @@ def _build(content: object, now_s: int) -> Build:
     build = shaped(Build, content)
     # Raises for a wrong version here, not in the many places that compare versions.
     Version(build.version)
-    return replace(build, built_at=min(build.built_at, now_s))
+    return build if build.built_at <= now_s else replace(build, built_at=now_s)
 
 
 def _failure(content: object, now_s: int) -> Failure:
@@ -253,17 +252,23 @@ def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
 
     Unreadable states are skipped; `load` raises for them.
     """
-    for path in _paths(directory):
-        # In lower case: files of older versions do not contain the name.
-        name = f"{path.parent.name}/{path.stem}".replace("%2F", "/")
-        with contextlib.suppress(InsidersError):
-            known = load(directory, name)
+    for name, known in load_each(directory):
+        if not isinstance(known, InsidersError):
             yield known.name or name, known
 
 
+def load_each(directory: Path) -> Iterator[tuple[str, RepositoryState | InsidersError]]:
+    """Yield name, in lower case, and state of all known repositories, or why it is unreadable."""
+    # By the path: files of older versions do not contain the name.
+    for name in (f"{it.parent.name}/{it.stem}".replace("%2F", "/") for it in _paths(directory)):
+        try:
+            yield name, load(directory, name)
+        except InsidersError as error:
+            yield name, error
+
+
 def _paths(directory: Path) -> list[Path]:
-    """Return the state files of all repositories, without unreadable directories."""
-    # os.walk() skips such directories; Path.rglob() raises for them.
+    # os.walk() skips unreadable directories; Path.rglob() raises for them.
     return sorted(
         Path(place, name)
         for place, _, names in os.walk(directory / "repositories")

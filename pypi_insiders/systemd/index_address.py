@@ -1,6 +1,5 @@
 """Find the address of the index: that of its socket, or of the settings."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -13,8 +12,7 @@ from pypi_insiders.util import listeners
 from pypi_insiders.util.errors import InsidersError
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """The address of the index."""
 
     url: str
@@ -89,8 +87,7 @@ def compare(url: str, server: ServerSettings, *, is_moved: bool) -> Elsewhere:
     return Elsewhere(text, "run `pypi-insiders server restart` to move it")
 
 
-@dataclass(frozen=True)
-class _Listening:
+class _Listening(NamedTuple):
     url: str
     is_moved: bool
     """Whether a drop-in of the user may set the address."""

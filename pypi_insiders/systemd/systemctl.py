@@ -5,10 +5,10 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pypi_insiders.config.paths import runtime_directory
 from pypi_insiders.util.errors import InsidersError
@@ -23,8 +23,7 @@ _BUS = "org.freedesktop.systemd1"
 _FOREGROUND = "`pypi-insiders exec`, `server run` and `update` work without systemd"
 
 
-@dataclass(frozen=True)
-class Manager:
+class Manager(NamedTuple):
     """The running user manager."""
 
     unit_directory: Path
@@ -34,7 +33,7 @@ class Manager:
     version: str
     """The version of systemd with its distribution's suffix: `252.39-1~deb12u2`."""
 
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = MappingProxyType({})
     """Variables of all units, except values that need quotes."""
 
     @property

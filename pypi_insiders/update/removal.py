@@ -177,7 +177,7 @@ def let_go(paths: Paths, projects: Iterable[str]) -> list[str]:
     wanted = set(projects)
     watched = registry.load(paths.repositories)
     lost = {item.project for item in comparison.compare(paths)}
-    former = releases.former_projects(paths)
+    former = releases.former_projects(paths, state.everything(paths.state))
     free = wanted - lost - former.keys() - releases.projects(paths.distributions)
     # Before states are deleted below: former names may be recorded there only.
     held_names.hold(paths, former)

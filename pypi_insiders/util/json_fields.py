@@ -2,6 +2,7 @@
 
 import json
 import types
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -25,11 +26,11 @@ def shaped(kind: type[_T], content: object) -> _T:
     """
     if not isinstance(content, dict):
         raise ValueError(f"{kind.__name__}: not a table")
-    hints = _hints(kind)  # type: ignore[arg-type]  # a class has a hash
+    checks = _checks(kind)  # type: ignore[arg-type]  # a class has a hash
     for key, value in content.items():
-        if key not in hints:
+        if key not in checks:
             raise ValueError(f"{kind.__name__}: unknown key {key!r}")
-        if not _fits(value, hints[key]):
+        if not checks[key](value):
             raise ValueError(f"{kind.__name__}: {key} has the wrong type")
     try:
         return kind(**content)
@@ -37,33 +38,40 @@ def shaped(kind: type[_T], content: object) -> _T:
         raise ValueError(f"{kind.__name__}: a key is missing") from error
 
 
+# Made once for each class: `status` reads some ten thousand of its objects.
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _checks(kind: type) -> dict[str, Callable[[Any], bool]]:
+    return {name: _check(hint) for name, hint in get_type_hints(kind).items()}
 
 
-def _fits(value: object, kind: Any) -> bool:
+def _check(kind: Any) -> Callable[[Any], bool]:
+    """Return the function that tells whether a value has a type."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return any(_fits(value, item) for item in arguments)
+        options = [_check(item) for item in arguments]
+        return lambda value: any(is_fit(value) for is_fit in options)
     if origin is list:
-        return isinstance(value, list) and all(_fits(item, arguments[0]) for item in value)
+        is_item = _check(arguments[0])
+        return lambda value: isinstance(value, list) and all(map(is_item, value))
     if origin is dict:
-        return isinstance(value, dict) and all(
-            _fits(key, arguments[0]) and _fits(item, arguments[1]) for key, item in value.items()
+        is_key, is_value = map(_check, arguments)
+        return lambda value: (
+            isinstance(value, dict)
+            and all(map(is_key, value))
+            and all(map(is_value, value.values()))
         )
     if kind is int:
         # `true` is an int in Python, and a time outside of the calendar would fail only later,
         # where it is shown.
-        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _BEYOND
+        return lambda value: type(value) is int and 0 <= value < _BEYOND
     if kind is str:
-        return isinstance(value, str) and _is_text(value)
-    return isinstance(value, kind)
+        return lambda value: isinstance(value, str) and _is_text(value)
+    return lambda value: isinstance(value, kind)
 
 
 def _is_text(value: str) -> bool:
     # JSON's \u escapes can spell half a character (a surrogate), which UTF-8 cannot encode.
-    return not any("\ud800" <= character <= "\udfff" for character in value)
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def written(content: object, indent: int | None = None) -> str:

@@ -4,17 +4,16 @@ import contextlib
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 from pypi_insiders.util.users import user_name
 
 _LISTEN = "0A"  # Source: the kernel's include/net/tcp_states.h
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(NamedTuple):
     """A listening socket."""
 
     address: IPv4Address | IPv6Address

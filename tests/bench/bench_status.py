@@ -1,5 +1,6 @@
 """Measure how long a person waits for the state of everything."""
 
+import contextlib
 import subprocess
 import time
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 from bench_tools import COMMAND, Goal, home_environment, in_turn, milliseconds, row
 from fixtures import Person
 
-from pypi_insiders.repositories import registry, state
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
+from pypi_insiders.repositories import held_names, registry, state
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
 
@@ -20,7 +23,7 @@ GOAL_S = 0.5
 def status(directory: Path) -> None:
     """Measure `status` with many repositories; the services too, where there is a user manager."""
     person = Person(directory / "status")
-    _furnish(person)
+    furnish(person, REPOSITORIES)
     environment = home_environment(person.home)
 
     def run(*typed: str) -> None:
@@ -36,19 +39,35 @@ def status(directory: Path) -> None:
     )  # fmt: skip
 
 
-def _furnish(person: Person) -> None:
-    """Make the state of somebody who has been watching for long."""
+def furnish(person: Person, repositories: int, url: str | None = None) -> None:
+    """Make the state of somebody who has been watching for long, as the last update left it.
+
+    Args:
+        person: whose files are written.
+        repositories: how many are watched.
+        url: of all of them.
+    """
     paths, now_s = person.paths, int(time.time())
-    watched = [Repository(f"sponsor/project-{n}", f"project-{n}") for n in range(REPOSITORIES)]
+    watched = [Repository(f"sponsor/project-{n}", f"project-{n}", url) for n in range(repositories)]
     registry.save(paths.repositories, watched)
     paths.distributions.mkdir(parents=True)
-    for item in watched:
-        builds = []
-        for number in range(RELEASES):
-            stem = f"{item.project}-{number}".replace("project-", "project_", 1)
-            files = dict.fromkeys((f"{stem}.tar.gz", f"{stem}-py3-none-any.whl"), "0" * 64)
-            for name in files:
-                (paths.distributions / name).touch()
-            builds.append(Build(f"v{number}", "0" * 40, str(number), now_s, files))
-        state.save(paths.state, item.name, RepositoryState(item.project, builds, item.remote))
+    paths.state.mkdir(parents=True)
+    with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
+        for item in watched:
+            builds = [_release(paths, item, number, now_s, record) for number in range(RELEASES)]
+            state.save(paths.state, item.name, RepositoryState(item.project, builds, item.remote))
     state.save_checks(paths.state, {item.name: Check(now_s) for item in watched})
+    held_names.sync(paths)
+
+
+def _release(
+    paths: Paths, item: Repository, number: int, now_s: int, record: MetadataCache
+) -> Build:
+    stem = f"{item.project}-{number}".replace("project-", "project_", 1)
+    files = dict.fromkeys((f"{stem}.tar.gz", f"{stem}-py3-none-any.whl"), "0" * 64)
+    for name, digest in files.items():
+        path = paths.distributions / name
+        path.touch()
+        identity = Identity.of(path.stat())
+        record.put(Entry(name, identity, str(item.project), str(number), digest), None)
+    return Build(f"v{number}", "0" * 40, str(number), now_s, files)

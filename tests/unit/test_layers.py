@@ -34,7 +34,6 @@ OWNERS = {
     "logging_journald": "util.journal",
     "multipart": "server.web.uploads",
     "nh3": "server.readme",
-    "platformdirs": "config.paths",
     "pypiserver": "server.web",
     "readme_renderer": "server.readme",
     "rich": "cli.progress",

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pypi_insiders.config.paths import Paths
@@ -82,7 +82,7 @@ class Observer:
             by_others = services_seen.load(paths)
             services_at = by_others.at_s if by_others else None
             # To the unit of the index most directories are read-only, and are meant to be.
-            judged = _with_services(judge(replace(seen, closed={})), by_others)
+            judged = _with_services(judge(seen._replace(closed={})), by_others)
         if isinstance(seen.watched, InsidersError):
             _log.warning("%s", seen.watched.message)
         return PageStatus(judged, seen.standings, services_at)

@@ -191,7 +191,7 @@ def test_the_hint_without_units_runs_the_command_again(paths: Paths) -> None:
     for condition in (Condition.STOPPED, Condition.NOT_INSTALLED):
         looks = Overview(SERVER, Condition.NOT_INSTALLED, ""), Overview(WATCHER, condition, "")
         services = Services(Manager(Path("/units"), (), "252"), *looks, {})
-        (item,) = judgement._unannounced(replace(seen, services=services))
+        (item,) = judgement._unannounced(seen._replace(services=services))
         hints.append(item.hint)
     assert hints == [
         "`journalctl --user -t pypi-insiders-released`", "`pypi-insiders released my-app`",

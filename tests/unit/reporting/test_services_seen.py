@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +31,7 @@ SERVICES = Services(
 def look(person: Person, at_s: int) -> Snapshot:
     """Look at services at some time."""
     seen = snapshot.take(person.paths, datetime.fromtimestamp(at_s, UTC))
-    return replace(seen, services=SERVICES)
+    return seen._replace(services=SERVICES)
 
 
 def test_what_is_judged_of_the_services_is_remembered_and_nothing_else(person: Person) -> None:
@@ -40,7 +39,7 @@ def test_what_is_judged_of_the_services_is_remembered_and_nothing_else(person: P
     services_seen.remember(person.paths, look(person, NOON_S), Judgement((BROKEN, OTHER)))
     seen = services_seen.load(person.paths)
     assert seen == services_seen.ServicesSeen(NOON_S, (BROKEN,))
-    services_seen.remember(person.paths, replace(look(person, NOON_S), services=None), Judgement())
+    services_seen.remember(person.paths, look(person, NOON_S)._replace(services=None), Judgement())
     assert services_seen.load(person.paths) == seen, "nobody looked"
 
 

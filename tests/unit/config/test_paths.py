@@ -1,0 +1,33 @@
+"""Where files lie."""
+
+from pathlib import Path
+
+import pytest
+
+from pypi_insiders.config.paths import Paths, default_paths
+
+VARIABLES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
+
+
+@pytest.mark.parametrize("value", ["", "relative/path", None])
+def test_the_home_has_the_directories(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is empty or relative counts as unset."""
+    monkeypatch.setenv("HOME", "/home/me")
+    for name in VARIABLES:
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    assert default_paths() == Paths(
+        Path("/home/me/.config/pypi-insiders"),
+        Path("/home/me/.local/share/pypi-insiders"),
+        Path("/home/me/.local/state/pypi-insiders"),
+        Path("/home/me/.cache/pypi-insiders"),
+    )
+
+
+def test_each_variable_moves_one_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the XDG Base Directory Specification says."""
+    for name in VARIABLES:
+        monkeypatch.setenv(name, f"/elsewhere/{name}")
+    assert default_paths() == Paths(*(Path(f"/elsewhere/{it}/pypi-insiders") for it in VARIABLES))
