@@ -20,8 +20,10 @@ from pypi_insiders.update.request import UpdateRequest
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.formatting import counted
+from pypi_insiders.util.parsed_once import parsed_once
 
 
+@parsed_once()
 def update(
     names: tuple[str, ...],
     password: str | None,

@@ -13,6 +13,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text, remove, write_atomic
 from pypi_insiders.util.json_fields import written
 from pypi_insiders.util.own_files import recall
+from pypi_insiders.util.parsed_once import unchanged
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,13 @@ class ReleaseList(NamedTuple):
                 raise
             _log.warning("%s; using its copy %s", error.message, copy)
         return found if found is not None else _recall_copy(copy) or {}
+
+    def load_of(self, project: str, directory: Path, copies: Path) -> Releases:
+        """Read the list as `load` does; return the releases of one project."""
+        # Without a copy of the whole list, which each of thousands of repositories asks for.
+        path = self._paths(directory, copies)[0]
+        listed = unchanged(path, lambda: self.load(directory, copies))
+        return {project: dict((listed or {}).get(project, {}))}
 
     def save(
         self,

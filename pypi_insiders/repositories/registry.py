@@ -21,6 +21,7 @@ from pypi_insiders.repositories.repository import (
 )
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import locked, read_text, write_atomic
+from pypi_insiders.util.parsed_once import unchanged
 
 _HEADER = """\
 # The repositories that pypi-insiders watches, written by `pypi-insiders repos`.
@@ -39,7 +40,8 @@ def load(path: Path) -> dict[str, Repository]:
     Raises:
         InsidersError: the file cannot be read or is not valid; the message has all problems.
     """
-    return {item.name: item for item in _read(path, read_text(path) or "").values()}
+    found = unchanged(path, lambda: _read(path, read_text(path) or ""))
+    return {item.name: item for item in (found or {}).values()}
 
 
 def _read(path: Path, text: str) -> dict[str, Repository]:

@@ -17,6 +17,8 @@ from pypi_insiders.util.json_fields import written
 _log = logging.getLogger(__name__)
 
 
+_PAUSE_S = 0.2
+"""Between two writes of the list."""
 WAITING = "an update is running; waiting for its end"
 
 
@@ -46,23 +48,39 @@ def announced(paths: Paths, names: Iterable[str]) -> Iterator[Callable[[str], No
     Raises:
         InsidersError: the list cannot be written.
     """
-    left = list(names)
-    changing = threading.Lock()
+    left = dict.fromkeys(names)
+    changing, behind, is_over = threading.Lock(), threading.Event(), threading.Event()
 
     def finish(name: str) -> None:
         with changing:
-            if name in left:
-                left.remove(name)
-                # If the list cannot be written, clients only wait longer.
-                with contextlib.suppress(InsidersError):
-                    _write(paths.pending, left)
+            left.pop(name, None)
+        behind.set()
+
+    def write() -> None:
+        behind.clear()
+        with changing:
+            names = list(left)
+        # If the list cannot be written, clients only wait longer.
+        with contextlib.suppress(InsidersError):
+            _write(paths.pending, names)
+
+    def keep_written() -> None:
+        # Of thousands of repositories many finish at once, and each list has all that are left.
+        while not is_over.wait(_PAUSE_S):
+            behind.wait()
+            write()
 
     # The kernel releases the lock even if this process is killed: then the list is ignored.
     with locked(paths.locks.pending):
-        _write(paths.pending, left)
+        _write(paths.pending, list(left))
+        writer = threading.Thread(target=keep_written)
+        writer.start()
         try:
             yield finish
         finally:
+            is_over.set()
+            behind.set()
+            writer.join()
             with contextlib.suppress(InsidersError):
                 remove(paths.pending)
 

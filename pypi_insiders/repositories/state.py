@@ -19,6 +19,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import remove, write_atomic
 from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import NewerError, recall
+from pypi_insiders.util.parsed_once import own_copy, unchanged
 
 _log = logging.getLogger(__name__)
 
@@ -173,7 +174,8 @@ def load(directory: Path, name: str) -> RepositoryState:
         InsidersError: the file was written by a newer version, or the directory cannot be read.
     """
     path = _path(directory, name)
-    return recall(path, lambda text: _understand(path, json.loads(text))) or RepositoryState()
+    found = unchanged(path, lambda: recall(path, lambda text: _understand(path, json.loads(text))))
+    return own_copy(found) if found else RepositoryState()
 
 
 def _understand(path: Path, content: dict[str, Any]) -> RepositoryState:

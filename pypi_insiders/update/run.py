@@ -4,8 +4,9 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum, auto
+from queue import SimpleQueue
 
 from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
@@ -170,31 +171,35 @@ class UpdateRun:
     ) -> None:
         """Run the stages of all repositories."""
         pending: dict[Future[bool], tuple[_Stage, RepositoryUpdate]] = {}
+        # Not wait(), which looks at all of them each time.
+        done = SimpleQueue[Future[bool]]()
 
         def submit(stage: _Stage, item: RepositoryUpdate) -> None:
-            pending[pools[stage].submit(_do, stage, item)] = (stage, item)
+            future = pools[stage].submit(_do, stage, item)
+            pending[future] = (stage, item)
+            future.add_done_callback(done.put)
 
         # Repositories without a failure first: a hanging one occupies a thread until its timeout.
         for item in sorted(self._updates, key=lambda item: not item.tracked.was_well):
             submit(_Stage.CHECK, item)
         unchecked, delayed = len(self._updates), list[RepositoryUpdate]()
         while pending:
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                stage, item = pending.pop(future)
-                is_more = future.result()
-                if stage is _Stage.CHECK:
-                    unchecked -= 1
-                    # As soon as all are checked: a build may take an hour, and `status` shows
-                    # unreachable hosts before its end.
-                    if not unchecked:
-                        self._save_checks()
-                if not is_more:
-                    self._context.announcer.settle(item.name)
-                    finish(item.name)
-                elif stage is _Stage.FETCH:
-                    submit(_Stage.BUILD, item)
-                else:
-                    delayed.append(item)
+            future = done.get()
+            stage, item = pending.pop(future)
+            is_more = future.result()
+            if stage is _Stage.CHECK:
+                unchecked -= 1
+                # As soon as all are checked: a build may take an hour, and `status` shows
+                # unreachable hosts before its end.
+                if not unchecked:
+                    self._save_checks()
+            if not is_more:
+                self._context.announcer.settle(item.name)
+                finish(item.name)
+            elif stage is _Stage.FETCH:
+                submit(_Stage.BUILD, item)
+            else:
+                delayed.append(item)
             for item in _may_begin(delayed, pending.values()):
                 delayed.remove(item)
                 submit(_Stage.FETCH, item)
@@ -217,6 +222,8 @@ def _may_begin(
     waiting: Collection[RepositoryUpdate], pending: Iterable[tuple[_Stage, RepositoryUpdate]]
 ) -> list[RepositoryUpdate]:
     """Return the repositories to fetch now: those that failed last time wait for all others."""
+    if not waiting:
+        return []
     if first := [item for item in waiting if item.is_steady]:
         return first
     is_any_ahead = any(

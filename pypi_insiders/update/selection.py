@@ -176,10 +176,11 @@ class TagSelector:
         """Return the tags whose releases were taken back, tag to commit, lowest version first."""
         # While the project is unknown, none is found; `Publisher.publish` checks again.
         project = self._repository.project or self._tracked.known.project or ""
-        listed = TAKEN_BACK.load(self._context.paths.distributions, self._context.paths.state)
+        paths = self._context.paths
+        listed = TAKEN_BACK.load_of(project, paths.distributions, paths.state)
         versions = {
             tag: version
-            for tag in refs
+            for tag in (refs if listed[project] else ())
             if (version := self._rules.pattern.version_of(tag))
             and release_lists.names(listed, project, version)
         }

@@ -66,7 +66,7 @@ class TrackedRepository:
             InsidersError: the state cannot be read.
         """
         known = state.load(self._context.paths.state, self.name)
-        settings = build_settings(self.repository)
+        settings = build_settings(self.repository) if known.failures else None
         known.failures = {
             tag: failure
             for tag, failure in known.failures.items()

@@ -1,6 +1,9 @@
 """Waiting for updates."""
 
+import threading
 from pathlib import Path
+
+import pytest
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories import running
@@ -22,3 +25,29 @@ def test_whoever_waits_for_an_update_says_so(tmp_path: Path) -> None:
 
     with running.updates_stopped(paths, end_update):
         assert said == ["an update is running; waiting for its end"]
+
+
+def test_the_list_of_pending_repositories_follows_the_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many that end at once are one write of the list, and its last state is written."""
+    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
+    names, writes = [f"me/p-{number}" for number in range(500)], list[list[str]]()
+    last = threading.Event()
+
+    def write(path: Path, left: list[str]) -> None:
+        kept(path, left)
+        writes.append(left)
+        if left == names[-1:]:
+            last.set()
+
+    kept = running._write
+    monkeypatch.setattr(running, "_write", write)
+    with running.announced(paths, names) as finish:
+        assert running.pending(paths) == set(names)
+        for name in names[:-1]:
+            finish(name)
+        assert last.wait(60)
+        assert running.pending(paths) == {names[-1]}
+        assert len(writes) < 100
+    assert running.pending(paths) == frozenset()

@@ -1,0 +1,62 @@
+"""Parse a file once while it stays the same, in a command that looks at many files many times."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from pathlib import Path
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+# By path; the identity of the file, and what came of it. `None`: nothing is remembered.
+_seen: dict[Path, tuple[tuple[int, ...], Any]] | None = None
+
+
+@contextmanager
+def parsed_once() -> Iterator[None]:
+    """Remember within this context what `unchanged` has returned, in all threads."""
+    global _seen  # noqa: PLW0603  # of the process, as the files are
+    before, _seen = _seen, {} if _seen is None else _seen
+    try:
+        yield
+    finally:
+        _seen = before
+
+
+def unchanged(path: Path, read: Callable[[], _T | None]) -> _T | None:
+    """Return `read()`, or within `parsed_once` its former result if the file is still the same.
+
+    Args:
+        path: the file that `read` reads.
+        read: its result is shared, so nobody may change it; `None` is not remembered.
+    """
+    if _seen is None:
+        return read()
+    # Before the file is read: if it is replaced meanwhile, the next call finds another identity.
+    try:
+        status = path.stat()
+    except OSError:
+        return read()
+    identity = (
+        status.st_ino,
+        status.st_dev,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+    before = _seen.get(path)
+    if before is not None and before[0] == identity:
+        found: _T = before[1]
+        return found
+    if (content := read()) is not None:
+        _seen[path] = identity, content
+    return content
+
+
+def own_copy(found: _T) -> _T:
+    """Return a copy of an object with lists and tables of its own, whose items are shared."""
+    copied = copy(found)
+    for key, value in vars(found).items():
+        if isinstance(value, list | dict):
+            setattr(copied, key, value.copy())
+    return copied
