@@ -7,10 +7,12 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from pypi_insiders.git.diagnosis import Remote, explain
 from pypi_insiders.git.errors import AccessError, UnreachableError
@@ -67,7 +69,7 @@ _LOCAL_ENVIRONMENT = (
     "GIT_WORK_TREE",
 )
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     # ssh asks this program for passwords instead of the terminal, and it answers nothing. Not
     # GIT_SSH_COMMAND with BatchMode, which would override the user's `core.sshCommand`.
@@ -85,6 +87,7 @@ _ENVIRONMENT = {
     # this variable.
     "GIT_NO_LAZY_FETCH": "1",
 }
+"""Of git and of the programs that it runs, in addition to ours."""
 
 # No code of a repository runs, and nothing in the background. core.fsmonitor needs no mention: it
 # concerns work trees only, and those are checked out without the user's settings.
@@ -169,15 +172,11 @@ def attempt(
     command = [*_limited(file_limit_bytes), "git", *options, *arguments]
     _log.debug("+ %s", shlex.join(command))
     try:
-        # A file and not a pipe, which would have to be written while output is read. GitPython
-        # passes it on to git as standard input.
-        with tempfile.TemporaryFile() as lines:
-            lines.writelines(f"{line}\n".encode() for line in stdin)
-            lines.seek(0)
+        with _file_of(stdin) as lines:
             started = Git(directory or "/").execute(
                 command,
                 istream=lines,
-                env={**_ENVIRONMENT, **settings.environment},
+                env={**ENVIRONMENT, **settings.environment},
                 as_process=True,
                 umask=0o022,
             )
@@ -204,6 +203,19 @@ def attempt(
     return GitResult(status, _decoded(stdout), _decoded(stderr).rstrip("\n"))
 
 
+@contextlib.contextmanager
+def _file_of(lines: Iterable[str]) -> Iterator[BinaryIO | None]:
+    """Open a file with lines, for the standard input of git; `None`: it is empty."""
+    if not (lines := tuple(lines)):
+        yield None
+        return
+    # Not a pipe, which would have to be written while output is read.
+    with tempfile.TemporaryFile() as file:
+        file.writelines(f"{line}\n".encode() for line in lines)
+        file.seek(0)
+        yield file
+
+
 def _finish(
     process: "subprocess.Popen[bytes] | None", until_s: float, *, connects: bool
 ) -> tuple[bytes, bytes, int | None]:
@@ -222,7 +234,7 @@ def _wait(
     process: "subprocess.Popen[bytes]", until_s: float, *, connects: bool
 ) -> tuple[bytes, bytes, int | None]:
     seen, since_s = None, time.monotonic()
-    check_at_s = since_s
+    check_at_s = since_s + STALL_TIMEOUT_S / _CHECKS_PER_STALL
     output: tuple[bytes, bytes] | None = None
     while (left_s := until_s - time.monotonic()) > 0:
         try:
@@ -276,11 +288,15 @@ def _excess(printed: int, errors: int) -> str | None:
 
 
 _pids: set[int] = set()
+_has_ended = threading.Event()
 
 
 @contextlib.contextmanager
 def _running(pid: int) -> Iterator[None]:
     _pids.add(pid)
+    # `end` may have run before git was started.
+    if _has_ended.is_set():
+        kill_with_descendants(pid)
     try:
         yield
     finally:
@@ -288,7 +304,8 @@ def _running(pid: int) -> Iterator[None]:
 
 
 def end() -> None:
-    """Kill all running git processes of all threads."""
+    """Kill all running git processes of all threads, and those that are started from now on."""
+    _has_ended.set()
     for pid in tuple(_pids):
         kill_with_descendants(pid)
 

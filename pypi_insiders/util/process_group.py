@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -232,9 +232,18 @@ def kill_with_descendants(process: int) -> None:
 
     Source: proc_pid_status(5), `PPid`.
     """
-    for number in family(process):
+    # Stopped first: what one of them starts meanwhile would be left behind.
+    found = set[int]()
+    while new := set(family(process)) - found:
+        _send(signal.SIGSTOP, new)
+        found |= new
+    _send(signal.SIGKILL, found)
+
+
+def _send(number: signal.Signals, processes: Iterable[int]) -> None:
+    for process in processes:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(number, signal.SIGKILL)
+            os.kill(process, number)
 
 
 def activity(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> int | None:

@@ -36,6 +36,15 @@ def test_errors_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
         command.attempt("flood", settings=settings, timeout_s=100)
 
 
+def test_no_git_runs_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread may start it just then; the update would wait for its host."""
+    monkeypatch.setattr(command, "_has_ended", threading.Event())
+    command.end()
+    settings = GitSettings(options=("alias.wait=!exec tail -f /dev/null",))
+    with pytest.raises(InsidersError, match=r"^git wait was killed by signal 9$"):
+        command.attempt("wait", settings=settings, timeout_s=100)
+
+
 def _running() -> list[bytes]:
     """Read the command lines of all processes."""
     found = []
