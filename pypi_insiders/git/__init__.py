@@ -15,6 +15,7 @@ from pypi_insiders.git.mirror import (
     list_tags,
     tag_message,
 )
+from pypi_insiders.git.shared_connections import SharedConnections
 from pypi_insiders.git.signatures import SignatureError, verify
 from pypi_insiders.git.stored_token import rewritten, token_for
 from pypi_insiders.git.submodules import OutsideError
@@ -27,6 +28,7 @@ __all__ = [
     "NoCommitError",
     "OutsideError",
     "Refs",
+    "SharedConnections",
     "SignatureError",
     "UnfitError",
     "UnreachableError",

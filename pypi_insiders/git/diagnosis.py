@@ -132,7 +132,7 @@ def _ours(text: str) -> str:
 
 def _of_remote(text: str, ours: str, failed: str, remote: Remote) -> InsidersError:
     sources = {HERE}
-    address = _ssh_address(remote.url)
+    address = ssh_address(remote.url)
     # Asked once, and only if a message names something.
     used_here = cache(lambda: names(address or ""))
     if address:
@@ -199,7 +199,7 @@ def _words(remote: Remote, found: dict[str, str]) -> dict[str, str]:
     words = {name: shlex.quote(value) for name, value in found.items()}
     # A group that did not match takes part in another alternative of its pattern.
     words.setdefault("key", words.get("file", ""))
-    address = _ssh_address(remote.url)
+    address = ssh_address(remote.url)
     host = (_parts(remote.url).hostname or "this machine") if remote.url else "the host"
     url = shlex.quote(without_credentials(remote.url))
     sign_in = f"sign in with `git ls-remote {url}` and a credential helper that stores the password"
@@ -238,7 +238,7 @@ def _parts(url: str) -> SplitResult:
     return parts
 
 
-def _ssh_address(url: str) -> str | None:
+def ssh_address(url: str) -> str | None:
     """Return the arguments with which ssh connects to the host of a URL; `None`: it is not ssh."""
     parts = _parts(url)
     # Git refuses what ssh would take for an option.

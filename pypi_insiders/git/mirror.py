@@ -25,6 +25,7 @@ from pypi_insiders.git.errors import (
     RefusedError,
     UnexplainedError,
 )
+from pypi_insiders.git.shared_connections import SharedConnections
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
 from pypi_insiders.util.trees import remove_tree
@@ -65,6 +66,7 @@ def list_refs(
     *,
     has_branches: bool = False,
     timeout_s: float = TIMEOUT_S,
+    connections: SharedConnections | None = None,
 ) -> Refs:
     """Return the tags of a repository, and its branches if wanted, with a single connection.
 
@@ -73,6 +75,7 @@ def list_refs(
         access: the access to its host.
         has_branches: whether branches are listed.
         timeout_s: the host counts as unreachable after this many seconds.
+        connections: shared with other repositories (default: none).
 
     Raises:
         UnreachableError: the host is unreachable.
@@ -84,7 +87,8 @@ def list_refs(
     settings = credentials.settings(url, access)
     # Not the name of one branch, by which git would ask for all refs, those of requests too.
     kinds = ("--tags", "--heads") if has_branches else ("--tags",)
-    listed = git("ls-remote", *kinds, "--", url, settings=settings, timeout_s=timeout_s)
+    run = connections.git if connections else git
+    listed = run("ls-remote", *kinds, "--", url, settings=settings, timeout_s=timeout_s)
     if not listed and url.lower().startswith("http"):
         _demand_no_web_page(url, settings, timeout_s)
     for line in listed.splitlines():

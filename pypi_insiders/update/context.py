@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from pypi_insiders import remote_index
 from pypi_insiders.builder.hook_variables import build_environment
-from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.paths import Paths, runtime_directory
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.git import Access
+from pypi_insiders.git import Access, SharedConnections
 from pypi_insiders.index import store
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import (
@@ -63,6 +63,8 @@ class UpdateContext:
     began_at: int
     """In seconds of the epoch."""
     announcer: Announcer
+    connections: SharedConnections
+    """For the checks."""
     interrupted: threading.Event = field(default_factory=threading.Event)
     """Set when no further step may start."""
 
@@ -107,7 +109,10 @@ def opened(
         processes, now_s = ProcessGroup(), int(time.time())
         builds = BuildSpace(paths, settings, processes)
         checks = state.load_checks(paths.state)
-        with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as cache:
+        with (
+            contextlib.closing(MetadataCache(paths.record, paths.distributions)) as cache,
+            contextlib.closing(SharedConnections(runtime_directory() / "pypi-insiders")) as shared,
+        ):
             # An update of named repositories compares only theirs, and so does not count.
             is_whole = not request.names and _is_verification_due(paths, settings, now_s)
             compared = comparison.begin(paths, cache, verify=is_whole)
@@ -128,6 +133,7 @@ def opened(
                     checks={name: check for name, check in checks.items() if name in watched},
                     began_at=now_s,
                     announcer=Announcer(paths, settings),
+                    connections=shared,
                 )
             finally:
                 builds.end()

@@ -100,6 +100,7 @@ def plan(
         repository.remote,
         context.access_to(repository),
         has_branches=repository.branch is not None,
+        connections=context.connections,
     )
     refs, head = listed.tags, HeadSelector(context, tracked)
     # Only after the host has answered: until then the last check stays.

@@ -145,6 +145,7 @@ class UpdateRun:
             finish: called with the name of each finished repository.
         """
         self._context.progress.expect("check", len(self._updates))
+        self._context.connections.expect(item.tracked.repository.remote for item in self._updates)
         builds_at_once = self._context.settings.build.jobs or os.cpu_count() or 1
         with (
             ThreadPoolExecutor(_CHECKS_AT_ONCE) as checks,
@@ -161,6 +162,8 @@ class UpdateRun:
                 self._context.processes.end()
                 # Threads that wait for git would delay the exit until their hosts answer.
                 git.end()
+                # They keep the output of killed sessions open.
+                self._context.connections.close()
                 for pool in pools.values():
                     pool.shutdown(cancel_futures=True)
                 raise
@@ -193,6 +196,7 @@ class UpdateRun:
                 # unreachable hosts before its end.
                 if not unchecked:
                     self._save_checks()
+                    self._context.connections.close()
             if not is_more:
                 self._context.announcer.settle(item.name)
                 finish(item.name)

@@ -121,9 +121,12 @@ def test_a_burglar_finds_every_door_closed(
     outside.mkdir(mode=0o777)
     outside.chmod(0o777)
     runtime = machine.run("printenv", "XDG_RUNTIME_DIR").stdout.strip()
-    listening = ["systemd-socket-activate", "--listen", f"{outside}/agent.sock", "cat"]
-    agent = machine.start(*listening)
-    machine.wait_for(["test", "-S", f"{outside}/agent.sock"], lambda done: done.returncode == 0)
+    # An agent's, and as that of a shared connection, with which ssh gives access to the host.
+    own = [f"{outside}/agent.sock", f"{runtime}/pypi-insiders/ssh-1/git@github.com:22-0"]
+    machine.run("mkdir", "-p", f"{runtime}/pypi-insiders/ssh-1")
+    agents = [machine.start("systemd-socket-activate", "--listen", at, "cat") for at in own]
+    for at in own:
+        machine.wait_for(["test", "-S", at], lambda done: done.returncode == 0)
     machine.run("sh", "-c", "echo secret >/boot/key")
     constants: dict[str, list[object]] = {
         "READ": [
@@ -140,12 +143,13 @@ def test_a_burglar_finds_every_door_closed(
             f"{home}/.config", "/root/.ssh", runtime, str(tmp_path),
         ],
         "CONNECT": [("127.0.0.1", listener[1]), ("::1", listener[1]), ("192.0.2.1", 443)],
-        "SOCKETS": [f"{runtime}/bus", f"{runtime}/systemd/private", f"{outside}/agent.sock"],
+        "SOCKETS": [f"{runtime}/bus", f"{runtime}/systemd/private", *own],
         "PIDS": [str(pid) for pid in range(41, 400)],
     }  # fmt: skip
     hostile(project, "".join(f"{key} = {value!r}\n" for key, value in constants.items()) + _BURGLAR)
     done = machine.run("pypi-insiders", "update", env={"SECRET_TOKEN": "secret"})
-    agent.stop()
+    for agent in agents:
+        agent.stop()
     assert "not sandboxed" not in done.stderr
     machine.run("cp", f"{_INDEX}/probe-1.0-py3-none-any.whl", str(outside))
     with zipfile.ZipFile(outside / "probe-1.0-py3-none-any.whl") as archive:

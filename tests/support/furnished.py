@@ -1,0 +1,30 @@
+"""Somebody who has watched repositories for a while: all of their releases are built."""
+
+import hashlib
+import time
+from collections.abc import Iterable
+
+from fixtures import Person
+from wheels import wheel
+
+from pypi_insiders.repositories import registry, state
+from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.repositories.state import Build, Check, RepositoryState
+
+
+def furnish(person: Person, urls: Iterable[str], commit: str) -> None:
+    """Record that the tag v1.0 of each repository has been built of a commit, and its wheel.
+
+    The repositories are `me/p-0`, `me/p-1` and so on.
+    """
+    paths, now_s = person.paths, int(time.time())
+    watched = [Repository(f"me/p-{n}", f"p-{n}", url=url) for n, url in enumerate(urls)]
+    for place in (paths.config, paths.distributions, paths.state):
+        place.mkdir(parents=True)
+    registry.save(paths.repositories, watched)
+    for item in watched:
+        file = wheel(paths.distributions, item.project or "", "1.0")
+        files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest()}
+        builds = [Build("v1.0", commit, "1.0", now_s, files)]
+        state.save(paths.state, item.name, RepositoryState(item.project, builds, item.remote))
+    state.save_checks(paths.state, {item.name: Check(now_s) for item in watched})

@@ -1,0 +1,60 @@
+"""Updates of many repositories, of which none has anything new."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from fixtures import COMMAND, Person
+from furnished import furnish
+from projects import create
+from sshhost import SshHost
+
+from pypi_insiders.git import shared_connections
+
+MANY = shared_connections.FEWEST
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """The runtime directory; short, as a socket's path must be."""
+    with TemporaryDirectory() as path:
+        yield Path(path)
+
+
+def test_many_repositories_of_one_host_are_checked_over_two_connections(
+    person: Person, tmp_path: Path, runtime: Path
+) -> None:
+    """They end with the update."""
+    project, host = create(tmp_path, "probe"), SshHost(tmp_path / "ssh")
+    commit = project.release("1.0")
+    furnish(person, [f"ssh://forge.test{project.remote}"] * MANY, commit)
+    done = person.run("update", PATH=host.path, XDG_RUNTIME_DIR=str(runtime))
+    assert done.stdout == f"Checked {MANY} repositories, published 0 files\n"
+    assert done.stderr == ""
+    assert 1 <= len(host.connections) <= 2
+    assert list((runtime / "pypi-insiders").iterdir()) == []
+
+
+def test_an_update_that_is_stopped_ends_its_connections(
+    person: Person, tmp_path: Path, runtime: Path
+) -> None:
+    """While the host answers nothing."""
+    waiting, session = tmp_path / "waiting", tmp_path / "session"
+    os.mkfifo(waiting)
+    session.write_text(f"#!/bin/sh\necho waits >{waiting}\nread answer <{waiting}.never\n")
+    session.chmod(0o755)
+    os.mkfifo(f"{waiting}.never")
+    host = SshHost(tmp_path / "ssh", server=f"ForceCommand {session}\n")
+    furnish(person, ["ssh://forge.test/probe.git"] * MANY, "0" * 40)
+    environment = {**person.environment, "PATH": host.path, "XDG_RUNTIME_DIR": str(runtime)}
+    with subprocess.Popen((COMMAND, "update"), env=environment, stderr=subprocess.PIPE) as update:
+        assert waiting.open().readline() == "waits\n"
+        assert list((runtime / "pypi-insiders").glob("ssh-*/*")) != []
+        update.send_signal(signal.SIGTERM)
+        update.communicate()
+    assert update.returncode == 143
+    assert list((runtime / "pypi-insiders").iterdir()) == []
