@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 
-# By path; the identity of the file, and what came of it. `None`: nothing is remembered.
-_seen: dict[Path, tuple[tuple[int, ...], Any]] | None = None
+# By path; the identity of the file, `None` if it is missing, and what came of it.
+_seen: dict[Path, tuple[tuple[int, ...] | None, Any]] | None = None
 
 
 @contextmanager
@@ -34,16 +34,12 @@ def unchanged(path: Path, read: Callable[[], _T | None]) -> _T | None:
         return read()
     # Before the file is read: if it is replaced meanwhile, the next call finds another identity.
     try:
-        status = path.stat()
+        it = path.stat()
+        identity = (it.st_ino, it.st_dev, it.st_size, it.st_mtime_ns, it.st_ctime_ns)
+    except FileNotFoundError:
+        identity = None
     except OSError:
         return read()
-    identity = (
-        status.st_ino,
-        status.st_dev,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-    )
     before = _seen.get(path)
     if before is not None and before[0] == identity:
         found: _T = before[1]
