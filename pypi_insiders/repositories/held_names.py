@@ -319,11 +319,11 @@ class HeldNames:
             with self._lock:
                 # Again under the lock: another thread may have read the files meanwhile.
                 if self._is_stale(seen):
-                    seen = self._stamp()
-                    names = self._sync()
+                    before, names = self._stamp(), self._sync()
                     # Stamped after the write, which changes a file, and before the read.
-                    if names is None or seen != (written := self._stamp()):
-                        seen, names = written, load(self.paths)
+                    seen = self._stamp()
+                    if names is None or seen != before:
+                        names = load(self.paths)
                     self._names, self._read_s = names, time.monotonic()
                     # Last: other threads that find this stamp use the names without the lock.
                     self._seen = seen

@@ -82,3 +82,12 @@ def test_what_others_wrote_meanwhile_is_not_overlooked(
     names.learn(["new"])
     monkeypatch.undo()
     assert dict(names.current().repositories) == {"new": None, "other": "me/other"}
+
+
+def test_names_that_cannot_be_written_are_read(tmp_path: Path) -> None:
+    """The list of watched repositories has them as well."""
+    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
+    paths.config.mkdir()
+    paths.repositories.write_text('["me/probe"]\nproject = "probe"\n')
+    paths.state.write_text("no directory")
+    assert dict(HeldNames(paths).current().repositories) == {"probe": "me/probe"}
