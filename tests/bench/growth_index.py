@@ -8,7 +8,7 @@ import shutil
 import statistics
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,9 +21,15 @@ MANY = 50_000
 VERSIONS, NEW_FILES = 10, 10
 PROJECT = "proj-0"
 SECONDS, CLIENTS = 3, 16
-PAGE_S, MEMORY_MIB, STATIC = Goal(0.05), Goal(80), Goal(30_000, at_least=True)
+_DISTRIBUTIONS = ".local/share/pypi-insiders/dists"
+_GOALS = {
+    "page after a new file, processor [s]": Goal(0.05),
+    "page after a new file, median [s]": Goal(0.05),
+    "memory after all pages [MiB]": Goal(80),
+    "export under nginx [requests/s]": Goal(30_000, at_least=True),
+    "the same, with its password check by {SHA} [requests/s]": Goal(30_000, at_least=True),
+}
 _PASSWORD = "0123456789abcdef" * 4
-Measured = dict[str, dict[int, float]]
 
 
 def measure(directory: Path) -> None:
@@ -31,24 +37,19 @@ def measure(directory: Path) -> None:
     without_proxy_here()
     if shutil.which("wrk") is None:
         print("wrk: not installed, so no requests/s (`apt-get install wrk`)")
-    found: Measured = {}
-    for number in file_counts():
-        home = directory / f"home-{number}"
-        distributions = home / ".local/share/pypi-insiders/dists"
-        make_wheels(distributions, number)
-        for what, value in {**_own(home, distributions, number), **_exported(home)}.items():
-            found.setdefault(what, {})[number] = value
-        shutil.rmtree(home)
-    goals = {
-        "page after a new file, processor [s]": PAGE_S,
-        "page after a new file, median [s]": PAGE_S,
-        "memory after all pages [MiB]": MEMORY_MIB,
-        "export under nginx [requests/s]": STATIC,
-        "the same, with its password check by {SHA} [requests/s]": STATIC,
-    }
-    for label, measured in found.items():
+    homes = {number: directory / f"home-{number}" for number in file_counts()}
+    for number, home in homes.items():
+        make_wheels(home / _DISTRIBUTIONS, number)
+    # Exports last: the first one of many files takes minutes.
+    _print({number: _own(home, number) for number, home in homes.items()})
+    _print({number: _exported(home) for number, home in homes.items()})
+
+
+def _print(found: Mapping[int, Mapping[str, float]]) -> None:
+    for label in next(iter(found.values())):
+        measured = {number: values[label] for number, values in found.items()}
         what, _, unit = label.rpartition(" [")
-        if goal := goals.get(label):
+        if goal := _GOALS.get(label):
             row_with_goal(what, unit[:-1], measured, MANY, goal)
         else:
             row(what, unit[:-1], measured)
@@ -79,8 +80,9 @@ def processor_s(pid: int) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
-def _own(home: Path, distributions: Path, number: int) -> dict[str, float]:
+def _own(home: Path, number: int) -> dict[str, float]:
     found: dict[str, float] = {}
+    distributions = home / _DISTRIBUTIONS
     with ours(distributions, home) as server:
         page = server.page(PROJECT)
         found["first page after the cache was lost, with the start, processor [s]"] = _used(
